@@ -1,0 +1,51 @@
+# The verbs of the project, the same for people and for CI. They need Python 3.11 or newer, git and make.
+#   PYTHON=…   the Python to make .venv with         LIGHT=1   without xgboost's GPU libraries (both: when .venv is made)
+#   ARGS=…     passed on to pytest or to the demo
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3 python)
+
+# Finds a Python that is new enough and lets it bring .venv up to date; quick when there is nothing to do.
+define ready
+@for p in $(PYTHONS); do \
+  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+    exec "$$p" tools/install.py $(1) $(if $(LIGHT),--light); \
+  fi; \
+done; \
+echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
+endef
+
+.PHONY: help demo test check format install clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^#   /  /p' Makefile
+
+demo:  ## installs what is needed and runs a campaign on the simulated instrument
+	$(call ready)
+	@$(BIN)/sdl run configs/quickstart.yaml $(ARGS)
+
+test:  ## installs what is needed and runs the tests
+	$(call ready,--dev)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+
+check:  ## lint, layout, types and layers
+	$(call ready,--dev)
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/lint-imports --no-logo
+
+format:  ## sorts imports and lays the code out
+	$(call ready,--dev)
+	@$(BIN)/python -m ruff check --fix-only .
+	@$(BIN)/python -m ruff format .
+
+install:  ## .venv with the project and everything for its development
+	$(call ready,--dev)
+
+clean:  ## removes .venv and all caches; records in runs/ stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis catboost_info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

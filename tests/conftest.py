@@ -1,0 +1,28 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# One thread a worker: pytest-xdist already fills the cores, and thread pools on top of it only slow it down.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+# A shared machine stalls for seconds: hypothesis' deadline would fail tests at random. pytest-timeout ends real hangs.
+settings.register_profile("sdl", deadline=None)
+settings.load_profile("sdl")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_readings() -> Path:
+    """The log of real Claude-Light readings, which is not part of the project."""
+    path = ROOT.parent / "shared" / "data" / "claude_light.jsonl"
+    if not path.exists():
+        pytest.skip("no real readings beside the project (../shared/data/claude_light.jsonl)")
+    return path
