@@ -1,0 +1,41 @@
+"""Closed-loop experiments on a small instrument, or on its twin.
+
+The public door: `run` a campaign, `resume` it, `open_run` what it wrote, `solve` a data set in one shot. Everything
+else is reached by its module. Names are loaded when they are first used, so that `import sdl` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdl.errors import SdlError
+    from sdl.oneshot import Solution, solve
+    from sdl.runner import resume, run
+    from sdl.runs import Result, Run, open_run
+
+_HOMES = {
+    "Result": "sdl.runs",
+    "Run": "sdl.runs",
+    "SdlError": "sdl.errors",
+    "Solution": "sdl.oneshot",
+    "open_run": "sdl.runs",
+    "resume": "sdl.runner",
+    "run": "sdl.runner",
+    "solve": "sdl.oneshot",
+}
+
+__all__ = ["Result", "Run", "SdlError", "Solution", "open_run", "resume", "run", "solve"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sdl' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,72 @@
+"""Time, handed in: real for real instruments, virtual for simulated ones.
+
+Nothing below the runner reads a clock of its own. A virtual clock jumps over every wait, so a night passes in seconds
+and the same campaign meets the same times whenever it is run or resumed. A *paced* virtual clock keeps that time line
+but really waits, for a twin that should feel like the instrument.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time comes from; seconds since 1970-01-01 UTC."""
+
+    @property
+    def kind(self) -> str: ...
+    def now(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+    def interrupt(self) -> None: ...
+
+
+class RealClock:
+    """The machine's clock. `interrupt` (from a signal handler) ends the present wait and all later ones."""
+
+    kind = "real"
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def now(self) -> float:
+        return round(time.time(), 6)
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self._woken.wait(seconds)
+
+    def interrupt(self) -> None:
+        self._woken.set()
+
+
+class VirtualClock:
+    """A time line of its own, in whole microseconds so that it repeats to the last digit.
+
+    Args:
+        start: where it begins, seconds since 1970 UTC.
+        paced: really wait, while the time line stays the same.
+    """
+
+    def __init__(self, start: float = 0.0, *, paced: bool = False) -> None:
+        self._now = round(start, 6)
+        self._pace = RealClock() if paced else None
+
+    @property
+    def kind(self) -> str:
+        return "paced" if self._pace else "virtual"
+
+    def now(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        if self._pace:
+            self._pace.sleep(seconds)
+        self._now = round(self._now + max(seconds, 1e-6), 6)
+
+    def interrupt(self) -> None:
+        if self._pace:
+            self._pace.interrupt()

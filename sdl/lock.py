@@ -1,0 +1,63 @@
+"""One holder at a time, on this machine: an operating-system lock that dies with its holder.
+
+The lock is on a file of its own and that file tells who holds it. A killed holder leaves the file but no lock, so a
+leftover never blocks anybody. (The `filelock` package empties the file while it contends for it, which would lose the
+name: docs/decisions/0003.)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from sdl.errors import InUse, RecordError
+
+
+class Lock:
+    """Holds `path` until `release` or the end of the process. Not inherited by programs started from it.
+
+    Raises:
+        InUse: somebody else holds it; the message names the holder.
+        RecordError: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, purpose: str = "") -> None:
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be locked: {error.strerror}") from error
+        try:
+            _acquire(self._fd)
+        except OSError as error:
+            holder = os.read(self._fd, 400).decode(errors="replace").strip()
+            os.close(self._fd)
+            raise InUse(str(path.parent), holder) from error
+        try:
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, f"process {os.getpid()} on {socket.gethostname()} {purpose}".rstrip().encode())
+        except OSError:
+            pass  # a full disk: the lock itself holds, only the name is missing
+
+    def release(self) -> None:
+        """Gives it back; may be called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+if sys.platform == "win32":  # pragma: no cover - tried on Linux only
+
+    def _acquire(fd: int) -> None:
+        import msvcrt
+
+        os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the name, which others may read
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+else:
+
+    def _acquire(fd: int) -> None:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,380 @@
+"""The record: the append-only JSONL file of a campaign's events. The only module that knows its form.
+
+One event a line: `{"event": "Measured", …, "sha": "…"}`. `sha` is the hash of the previous line's `sha` and of this
+line's own text before it, so that an edit, a loss or a swap is found at its line. Appending is one `os.write` to an
+unbuffered O_APPEND file, then fsync, before anyone acts on the event; where either fails the file is cut back to its
+old length, so that no ghost line appears once there is room again (`jsonlines`' writer would keep it in its buffer).
+
+A last line without its newline was torn by a crash: what there is of it is kept as `record.torn-N` and cut off. Where
+the line is whole and only its newline is missing, it is kept. Any other bad line is damage: refused, nothing
+overwritten. When a campaign has stopped, `record.seal` keeps the number and the sha of the last line, so that losing
+it is found too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdl.errors import Damaged, Full, RecordError
+from sdl.events import SCHEMA, Event, Opened, Stopped
+from sdl.lock import Lock
+from sdl.types import Outcome, Verdict
+
+FILE, SEAL, LOCK = "record.jsonl", "record.seal", "record.lock"
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(Event)}
+_FIELDS = {name: typing.get_type_hints(kind) for name, kind in _KINDS.items()}
+_START = "0" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A verified line: its number (from 1), its event, its sha, and the offset of its end in the file."""
+
+    number: int
+    event: Event
+    sha: str
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What follows the last whole line: nothing, a torn piece, or a whole line short of its newline."""
+
+    torn: bytes = b""
+    newline_missing: bool = False
+
+
+def encode(event: Event, previous: str) -> tuple[bytes, str]:
+    """The line of `event` after a line whose sha is `previous`, and its own sha.
+
+    Raises:
+        ValueError: a value that JSON cannot hold, such as NaN.
+    """
+    body = {"event": type(event).__name__}
+    body.update({name: getattr(event, name) for name in _FIELDS[type(event).__name__]})
+    text = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(", ", ": "))[:-1]
+    sha = _sha(previous, text.encode())
+    return f'{text}, "sha": "{sha}"}}\n'.encode(), sha
+
+
+def decode(line: bytes, previous: str) -> tuple[Event, str]:
+    """The event of one line without its newline, and its sha.
+
+    Raises:
+        ValueError: with the reason, where it is not the line that was written after `previous`.
+    """
+    text, mark, rest = line.rpartition(b', "sha": "')
+    if not mark or not rest.endswith(b'"}'):
+        raise ValueError("not a whole line of a record")
+    sha = rest[:-2].decode("ascii", "replace")
+    if sha != _sha(previous, text):
+        raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
+    try:
+        body = json.loads(text + b"}")
+        kind = _KINDS[body.pop("event")]
+        return _build(kind, body), sha
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not an event of this version ({SCHEMA}): {error!r}") from error
+
+
+def scan(path: Path) -> Iterator[Line | Tail]:
+    """Every verified line of the file, then exactly one Tail. Writes nothing.
+
+    Raises:
+        Damaged: at the first line that is not as it was written.
+        RecordError: the file cannot be read.
+    """
+    file = path / FILE if path.is_dir() else path
+    sha, end, number = _START, 0, 0
+    try:
+        with file.open("rb") as stream:
+            for number, raw in enumerate(stream, 1):
+                whole = raw.endswith(b"\n")
+                try:
+                    event, sha = decode(raw[:-1] if whole else raw, sha)
+                except ValueError as error:
+                    if whole or _one_byte_off(raw, sha):
+                        raise Damaged(str(file), number, str(error)) from error
+                    yield Tail(torn=raw)
+                    return
+                if (number == 1) != isinstance(event, Opened):
+                    raise Damaged(str(file), number, "Opened is not the first line, or not the only one")
+                end += len(raw)
+                yield Line(number, event, sha, end)
+                if not whole:
+                    yield Tail(newline_missing=True)
+                    return
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be read: {error.strerror}") from error
+    yield Tail()
+
+
+def read(path: Path) -> Iterator[Event]:
+    """The events of a record, verified; a torn tail is left out.
+
+    Args:
+        path: the run's directory, or the file.
+
+    Raises:
+        Damaged, RecordError: as `scan`.
+    """
+    return (item.event for item in scan(path) if isinstance(item, Line))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `check` found in a sound record."""
+
+    lines: int
+    finished: bool
+    sealed: bool
+    sha: str
+    notes: tuple[str, ...]
+
+
+def check(path: Path) -> Checked:
+    """Reads a whole record against its hashes, its seal and the hashes of its prior.
+
+    Raises:
+        Damaged: with file and line.
+    """
+    folder = path if path.is_dir() else path.parent
+    file = folder / FILE if path.is_dir() else path
+    seal = _read_seal(folder / SEAL)
+    last: Line | None = None
+    notes: list[str] = []
+    for item in scan(path):
+        if isinstance(item, Line):
+            last = item
+            if seal and item.number == seal[0] and item.sha != seal[1]:
+                raise Damaged(str(file), item.number, f"not the line that {SEAL} names")
+            if isinstance(item.event, Opened):
+                _check_prior(folder, item.event)
+        elif item.torn:
+            notes.append(f"the last line is torn ({len(item.torn)} bytes), as a crash leaves it; a resume cuts it off")
+        elif item.newline_missing:
+            notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
+    if seal and (last is None or last.number < seal[0]):
+        have = last.number if last else 0
+        raise Damaged(str(file), have + 1, f"lost: the record ends here, {SEAL} says it has {seal[0]} lines")
+    if last is None:
+        raise RecordError(f"{file}: empty: the campaign was ended before it began; run it anew")
+    finished = isinstance(last.event, Stopped)
+    if not finished:
+        notes.append("unfinished; whether whole lines are missing at its end cannot be told from a crash")
+    elif not seal:
+        notes.append(f"finished, but without its {SEAL}, as a crash at the very end leaves it")
+    return Checked(last.number, finished, bool(seal), last.sha, tuple(notes))
+
+
+class Record:
+    """A record open for appending, by this process alone.
+
+    Use `create` or `open`; `events` is what was already there.
+    """
+
+    def __init__(self, folder: Path, lock: Lock, fd: int, lines: list[Line], notes: tuple[str, ...]) -> None:
+        self.folder, self.notes = folder, notes
+        self.events: tuple[Event, ...] = tuple(line.event for line in lines)
+        self._lock, self._fd = lock, fd
+        self._number = len(lines)
+        self._sha = lines[-1].sha if lines else _START
+        self._length = os.fstat(fd).st_size
+
+    @classmethod
+    def create(cls, folder: Path) -> Record:
+        """A new, empty record in a new directory.
+
+        Raises:
+            RecordError: the directory is there already, or cannot be made.
+        """
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            lock = Lock(folder / LOCK)
+            fd = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            sync_folder(folder)
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
+        return cls(folder, lock, fd, [], ())
+
+    @classmethod
+    def open(cls, folder: Path) -> Record:
+        """An existing record, verified and mended where a crash tore its last line.
+
+        Raises:
+            InUse: another process writes to it.
+            Damaged: a line is not as it was written; nothing is changed.
+        """
+        if not (folder / FILE).is_file():
+            raise RecordError(f"{folder}: no {FILE} here; name the directory of a run")
+        lock = Lock(folder / LOCK)
+        try:
+            check_error = None
+            try:
+                check(folder)
+            except Damaged:
+                raise
+            except RecordError as error:
+                check_error = error  # empty, or torn in its first line: told by the caller
+            found = list(scan(folder))
+            lines = [item for item in found if isinstance(item, Line)]
+            if not lines and check_error:
+                raise check_error
+            notes = _mend(folder, lines, found[-1]) if isinstance(found[-1], Tail) else ()
+            fd = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND)
+        except OSError as error:
+            lock.release()
+            raise RecordError(f"{folder}: cannot be opened: {error.strerror}") from error
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, lock, fd, lines, notes)
+
+    def append(self, event: Event) -> None:
+        """Writes one event; when this returns it is on the disk.
+
+        Raises:
+            Full: no room. RecordError: the disk failed. The file is as it was before.
+        """
+        line, sha = encode(event, self._sha)
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(28, "no space left on the disk")
+            os.fsync(self._fd)
+        except OSError as error:
+            try:
+                os.ftruncate(self._fd, self._length)
+                os.fsync(self._fd)
+            except OSError:
+                pass  # the next `open` finds a torn line and cuts it off
+            kind = Full if error.errno in (27, 28, 122) else RecordError
+            raise kind(
+                f"{self.folder / FILE}: {type(event).__name__} not written: {error.strerror}; "
+                f"make room and resume; the line was: {line.decode().strip()}"
+            ) from error
+        self._length += len(line)
+        self._number += 1
+        self._sha = sha
+        if isinstance(event, Stopped):
+            with contextlib.suppress(RecordError):  # a full disk; `check` says that the seal is missing
+                write_file(self.folder / SEAL, json.dumps({"lines": self._number, "sha": sha}) + "\n")
+
+    def close(self) -> None:
+        """Gives the file and the lock back; may be called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._lock.release()
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a small file whole or not at all, and onto the disk.
+
+    Raises:
+        Full, RecordError: it could not be written; an older file of the name is as it was.
+    """
+    draft = path.with_name(path.name + ".new")
+    try:
+        with draft.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        kind = Full if error.errno in (27, 28, 122) else RecordError
+        raise kind(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable, where the system can."""
+    if os.name == "posix":
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def file_sha(path: Path) -> str:
+    """Hash of a whole file, as kept for priors."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sha(previous: str, text: bytes) -> str:
+    return hashlib.sha256(previous.encode() + text).hexdigest()[:32]
+
+
+def _one_byte_off(raw: bytes, previous: str) -> bool:
+    """Whether the text is a whole line whose newline became another byte: no crash does that."""
+    try:
+        decode(raw[:-1], previous)
+    except ValueError:
+        return False
+    return True
+
+
+def _mend(folder: Path, lines: list[Line], tail: Tail) -> tuple[str, ...]:
+    if tail.newline_missing:
+        with (folder / FILE).open("ab") as stream:
+            stream.write(b"\n")
+            os.fsync(stream.fileno())
+        return ("the last line lacked its newline; added",)
+    if not tail.torn:
+        return ()
+    number = 1 + sum(1 for _ in folder.glob("record.torn-*"))
+    kept = folder / f"record.torn-{number}"
+    kept.write_bytes(tail.torn)
+    with (folder / FILE).open("r+b") as stream:
+        stream.truncate(lines[-1].end if lines else 0)
+        os.fsync(stream.fileno())
+    return (f"line {len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
+
+
+def _read_seal(path: Path) -> tuple[int, str] | None:
+    try:
+        seal = json.loads(path.read_text(encoding="utf-8"))
+        return int(seal["lines"]), str(seal["sha"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise Damaged(str(path), 1, f"not a seal: {error!r}") from error
+
+
+def _check_prior(folder: Path, opened: Opened) -> None:
+    file = folder / "prior.jsonl"
+    for source in opened.prior[:1]:
+        if not file.is_file():
+            raise Damaged(str(file), 1, "lost: the campaign started with a prior")
+        if file_sha(file) != source["copy_sha256"]:
+            raise Damaged(str(file), 1, "not as it was when the campaign started")
+
+
+def _build(kind: type[Any], body: dict[str, Any]) -> Event:
+    """The event from its JSON form; unknown and missing fields are errors."""
+    wrong = set(body) ^ set(_FIELDS[kind.__name__])
+    if wrong:
+        raise ValueError(f"{kind.__name__} has other fields: {', '.join(sorted(wrong))}")
+    for name, hint in _FIELDS[kind.__name__].items():
+        value = body[name]
+        if isinstance(value, list):
+            body[name] = tuple(value)
+        elif hint is Outcome:
+            body[name] = Outcome(value)
+        elif value is not None and hint == Verdict | None:
+            body[name] = Verdict(value)
+    event: Event = kind(**body)
+    return event

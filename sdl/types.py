@@ -1,0 +1,84 @@
+"""The vocabulary every other module speaks: plain values, no IO.
+
+Names outside, arrays inside: mappings keyed by input or channel name cross every public border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Frozen(BaseModel):
+    """What a YAML file can name: validated once, then never changed. Unknown keys and look-alike types are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Input(Frozen):
+    """A quantity that can be set."""
+
+    name: str
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    step: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Input:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        return self
+
+
+class Channel(Frozen):
+    """A quantity that is measured; `saturation` is the reading at which it stops telling more from much more."""
+
+    name: str
+    unit: str = "counts"
+    saturation: float | None = None
+
+
+class Verdict(StrEnum):
+    """What a solver says of a goal."""
+
+    REACHABLE = "reachable"
+    UNREACHABLE = "unreachable"
+    OUTSIDE = "outside the data"
+    BELOW_NOISE = "below the noise"
+    BETWEEN_STEPS = "between two steps"
+
+
+class Outcome(StrEnum):
+    """How a campaign ended."""
+
+    REACHED = "reached"
+    DONE = "done"
+    UNREACHABLE = "unreachable"
+    SPENT = "spent"
+    STALLED = "stalled"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one measurement gave.
+
+    Attributes:
+        applied: the input values that the instrument says it used.
+        readings: raw value of each channel, in the channel's unit.
+        background: raw value of each channel with the light off, where it was taken with this measurement.
+        saturated: the channels that hit the end of their range: bounds, not values.
+        fault: a word for what was odd about it (`not-applied`: other settings than asked); None if nothing was.
+    """
+
+    applied: Mapping[str, float]
+    readings: Mapping[str, float]
+    background: Mapping[str, float] | None = None
+    saturated: tuple[str, ...] = ()
+    fault: str | None = None
