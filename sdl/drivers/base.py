@@ -1,0 +1,50 @@
+"""The contract of an instrument: what it has (known without connecting), and how one reading is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from sdl.clock import Clock
+from sdl.types import Channel, Input, Reading
+
+
+class Driver(Protocol):
+    """An open connection. One reading at a time; no averaging, retries or back-off: the campaign does those."""
+
+    def measure(self, settings: Mapping[str, float]) -> Reading:
+        """Takes one reading at `settings` (every input, in its unit, inside its bounds).
+
+        Raises:
+            InstrumentError: no reading; its `retryable` and `maybe_measured` say what is known.
+        """
+        ...
+
+    def safe(self) -> None:
+        """Leaves the instrument harmless (light off). May be called at any time, again and again."""
+        ...
+
+    def close(self) -> None:
+        """Gives the connection back; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Instrument(Protocol):
+    """The YAML side: a frozen model with the address, time-outs or twin parameters."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def inputs(self) -> tuple[Input, ...]: ...
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...
+    @property
+    def identity(self) -> str: ...  # the same for two campaigns that would drive the same thing
+    @property
+    def simulated(self) -> bool: ...
+    @property
+    def virtual(self) -> bool: ...  # simulated and in no hurry to really wait
+    @property
+    def reading_seconds(self) -> float: ...  # a typical reading, for estimates only
+    def open(self, clock: Clock) -> Driver: ...

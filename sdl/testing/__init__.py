@@ -1,0 +1,29 @@
+"""Conformance tests for solvers and instruments, shipped so that anybody can run them on their own.
+
+    from sdl.testing import SolverContract
+
+    class TestMine(SolverContract):
+        @pytest.fixture
+        def solver(self):
+            return Mine()
+
+They need pytest, and nothing else that `sdl` does not need itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["InstrumentContract", "SolverContract"]
+
+_PLACES = {
+    "InstrumentContract": "sdl.testing.instrument_contract",
+    "SolverContract": "sdl.testing.solver_contract",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)

@@ -1,0 +1,216 @@
+"""What every instrument promises, as tests to inherit.
+
+    class TestMine(InstrumentContract):
+        @pytest.fixture
+        def instrument(self):
+            return MyInstrument(port="/dev/ttyUSB0")
+
+Real readings are taken (some ten), so give it a simulated instrument or one that may be switched on. Override `clock`
+or `settings` where the defaults (a clock of the instrument's kind; the middle of every input) do not suit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import pytest
+
+from sdl.clock import Clock, RealClock, VirtualClock
+from sdl.drivers.base import Driver, Instrument
+from sdl.errors import Rejected
+from sdl.types import Channel, Frozen, Input, Reading
+
+
+def need(holds: bool, otherwise: str) -> None:
+    """Fails the test with a sentence; unlike `assert` it also does so in a package that pytest does not rewrite."""
+    if not holds:
+        fail(otherwise)
+
+
+def fail(sentence: str) -> NoReturn:
+    """Fails the test with a sentence."""
+    pytest.fail(sentence, pytrace=False)
+
+
+def open_clock(instrument: Instrument) -> Clock:
+    """A clock of the instrument's kind, at the beginning of its time."""
+    return VirtualClock(getattr(instrument, "start_time", 0.0)) if instrument.virtual else RealClock()
+
+
+class InstrumentContract:
+    """Inherit, and override the fixture `instrument`."""
+
+    @pytest.fixture
+    def instrument(self) -> Instrument:
+        """The YAML side of the instrument under test."""
+        raise NotImplementedError("override the fixture `instrument`")
+
+    @pytest.fixture
+    def clock(self, instrument: Instrument) -> Clock:
+        """The clock it is opened with."""
+        return open_clock(instrument)
+
+    @pytest.fixture
+    def settings(self, instrument: Instrument) -> dict[str, float]:
+        """Settings that are harmless to measure at."""
+        return {item.name: (item.low + item.high) / 2 for item in instrument.inputs}
+
+    @pytest.fixture
+    def driver(self, instrument: Instrument, clock: Clock) -> Iterator[Driver]:
+        """The open instrument; made safe and closed at the end."""
+        driver = instrument.open(clock)
+        yield driver
+        driver.safe()
+        driver.close()
+
+    # What is known without connecting
+
+    def test_it_is_a_frozen_model_that_survives_a_round_trip(self, instrument: Instrument) -> None:
+        if not isinstance(instrument, Frozen):
+            fail(f"{type(instrument).__name__} must inherit sdl.types.Frozen: a YAML file names it")
+        again = type(instrument).model_validate(instrument.model_dump())
+        need(again == instrument, f"model_validate(model_dump()) gives {again!r} instead of {instrument!r}")
+        text = type(instrument).model_validate_json(instrument.model_dump_json())
+        need(text == instrument, f"through JSON it becomes {text!r} instead of {instrument!r}")
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(instrument, "kind", "changed")  # noqa: B010  (the type checker must not know)
+
+    def test_it_is_an_instrument(self, instrument: Instrument) -> None:
+        need(isinstance(instrument, Instrument), "it lacks a member of sdl.drivers.base.Instrument")
+
+    def test_kind_and_identity_are_words(self, instrument: Instrument) -> None:
+        for name in ("kind", "identity"):
+            value = getattr(instrument, name)
+            need(isinstance(value, str) and bool(value.strip()), f"{name} must be a word, it is {value!r}")
+        need(instrument.identity == instrument.identity, "identity must not change")
+
+    def test_it_says_what_it_simulates_and_how_long_a_reading_takes(self, instrument: Instrument) -> None:
+        need(isinstance(instrument.simulated, bool), "simulated must be True or False")
+        need(isinstance(instrument.virtual, bool), "virtual must be True or False")
+        need(instrument.simulated or not instrument.virtual, "only a simulated instrument can live in virtual time")
+        need(
+            math.isfinite(instrument.reading_seconds) and instrument.reading_seconds >= 0, "reading_seconds: 0 or more"
+        )
+
+    def test_inputs_and_channels_have_names_of_their_own(self, instrument: Instrument) -> None:
+        for items, kind in ((instrument.inputs, Input), (instrument.channels, Channel)):
+            names = [item.name for item in items]
+            need(bool(names), f"it needs at least one {kind.__name__}")
+            need(all(isinstance(item, kind) for item in items), f"each must be an sdl.types.{kind.__name__}")
+            need(all(names) and len(set(names)) == len(names), f"names must be given and differ: {names}")
+
+    # A reading
+
+    def test_a_reading_gives_every_channel_and_every_input(
+        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+    ) -> None:
+        reading = driver.measure(settings)
+        check_reading(reading, instrument)
+
+    def test_settings_at_both_ends_of_every_input_can_be_measured(self, instrument: Instrument, driver: Driver) -> None:
+        for end in ("low", "high"):
+            check_reading(driver.measure({item.name: getattr(item, end) for item in instrument.inputs}), instrument)
+
+    def test_the_settings_handed_in_are_left_alone(self, driver: Driver, settings: dict[str, float]) -> None:
+        before = dict(settings)
+        driver.measure(settings)
+        need(settings == before, f"measure changed its settings from {before} to {settings}")
+
+    def test_the_same_time_gives_the_same_reading_where_it_is_simulated(
+        self, instrument: Instrument, settings: dict[str, float]
+    ) -> None:
+        if not (instrument.simulated and instrument.virtual):
+            pytest.skip("not simulated in virtual time: two readings differ")
+        runs = []
+        for _ in range(2):
+            driver = instrument.open(open_clock(instrument))
+            runs.append([driver.measure(settings) for _ in range(3)])
+            driver.safe()
+            driver.close()
+        need(
+            runs[0] == runs[1], "opened twice at the same time it gives different readings: randomness from elsewhere?"
+        )
+
+    # What it refuses
+
+    def test_settings_outside_the_bounds_are_refused_and_do_no_harm(
+        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+    ) -> None:
+        for item in instrument.inputs:
+            width = item.high - item.low
+            for value in (item.low - width / 2, item.high + width / 2, math.nan, math.inf):
+                check_refused(driver, {**settings, item.name: value})
+        check_reading(driver.measure(settings), instrument)
+
+    def test_missing_and_unknown_inputs_are_refused(
+        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+    ) -> None:
+        check_refused(driver, {**settings, "no such input": settings[instrument.inputs[0].name]})
+        for item in instrument.inputs:
+            check_refused(driver, {name: value for name, value in settings.items() if name != item.name})
+
+    # How it ends
+
+    def test_it_can_be_made_safe_at_any_time_again_and_again(
+        self, instrument: Instrument, driver: Driver, settings: dict[str, float]
+    ) -> None:
+        driver.safe()
+        driver.safe()
+        check_reading(driver.measure(settings), instrument)
+        driver.safe()
+        driver.safe()
+        check_reading(driver.measure(settings), instrument)
+
+    def test_it_can_be_closed_twice_and_opened_again(
+        self, instrument: Instrument, clock: Clock, settings: dict[str, float]
+    ) -> None:
+        for _ in range(2):
+            driver = instrument.open(clock)
+            check_reading(driver.measure(settings), instrument)
+            driver.safe()
+            driver.close()
+            driver.close()
+
+    def test_it_can_be_closed_without_a_reading(self, instrument: Instrument, clock: Clock) -> None:
+        driver = instrument.open(clock)
+        driver.safe()
+        driver.close()
+
+
+def check_reading(reading: Any, instrument: Instrument) -> None:
+    """Fails unless `reading` is what the contract promises."""
+    if not isinstance(reading, Reading):
+        fail(f"measure must return an sdl.types.Reading, not {reading!r}")
+    channels = {item.name for item in instrument.channels}
+    for part, names, values in (
+        ("applied", {item.name for item in instrument.inputs}, reading.applied),
+        ("readings", channels, reading.readings),
+        ("background", channels, reading.background),
+    ):
+        if values is None and part == "background":
+            continue
+        if values is None or set(values) != names:
+            fail(f"{part} must hold exactly {sorted(names)}: {values}")
+        for name in names:
+            value: Any = values[name]
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            need(number, f"{part}[{name!r}] = {value!r} is not a finite int or float")
+    need(set(reading.saturated) <= channels, f"saturated names unknown channels: {reading.saturated}")
+    for item in instrument.channels:
+        count, named = reading.readings[item.name], item.name in reading.saturated
+        if item.saturation is not None and (count >= item.saturation) != named:
+            fail(f"{item.name} reads {count:g} of {item.saturation:g}, but saturated is {reading.saturated}")
+    need(reading.fault is None or bool(reading.fault), "fault must be None or a word")
+
+
+def check_refused(driver: Driver, settings: dict[str, float]) -> None:
+    """Fails unless `driver` refuses the settings before measuring anything."""
+    try:
+        reading = driver.measure(settings)
+    except Rejected as error:
+        need(not error.maybe_measured, f"{settings} was refused, yet the error says it may have been measured")
+        need(not error.retryable, f"{settings} was refused, yet the error says that asking again may help")
+    else:
+        fail(f"{settings} must raise sdl.errors.Rejected; it gave {reading}")

@@ -1,0 +1,279 @@
+"""What every solver promises, as tests to inherit.
+
+    class TestMine(SolverContract):
+        @pytest.fixture
+        def solver(self):
+            return Mine()
+
+Each test fits the solver to a small plant whose readings are affine in its settings, with the noise of an LED driven by
+pulse-width modulation. Where a solver cannot keep a promise, override the flag with the reason beside it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from sdl.errors import Degenerate, NotEnoughData
+from sdl.solvers.base import Data, Proposals, Solver, Targets
+from sdl.testing.instrument_contract import fail, need
+from sdl.types import Channel, Frozen, Input, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+SATURATION = 65535.0
+
+SHAPES = {
+    "three inputs, three channels": (3, 3, (0, 1, 2)),
+    "one input, one channel": (1, 1, (0,)),
+    "one input, three channels": (1, 3, (0, 1, 2)),
+    "four inputs, three channels": (4, 3, (0, 1, 2)),
+    "three inputs, two goals": (3, 3, (0, 2)),
+    "three inputs, ten channels, three goals": (3, 10, (1, 3, 6)),
+    "three inputs, ten channels, eight goals": (3, 10, (0, 1, 2, 3, 4, 5, 6, 7)),
+}
+
+
+class Plant:
+    """An affine plant with noise; every input drives some channels strongly and all of them a little."""
+
+    def __init__(self, inputs: int = 3, channels: int = 3, goal: tuple[int, ...] = (0, 1, 2)) -> None:
+        import numpy as np
+
+        rng = np.random.default_rng(20251028)
+        self.gain = rng.uniform(200, 1000, (channels, inputs))
+        self.gain[np.arange(channels), np.arange(channels) % inputs] += rng.uniform(20_000, 50_000, channels)
+        self.base = rng.uniform(100, 1500, channels)
+        self.goal = np.isin(np.arange(channels), goal)
+        self.inputs = tuple(Input(name=f"x{i}", low=0.0, high=1.0, step=None) for i in range(inputs))
+        self.channels = tuple(Channel(name=f"c{i}", saturation=SATURATION) for i in range(channels))
+        self.low, self.high = np.zeros(inputs), np.ones(inputs)
+
+    def clean(self, X: Floats) -> Floats:
+        """Readings (n, m) without noise."""
+        clean: Floats = self.base + X @ self.gain.T
+        return clean
+
+    def data(self, n: int, seed: int = 0, X: Floats | None = None) -> Data:
+        """So many rows, spread over the settings, or at the settings given."""
+        import numpy as np
+
+        rng = np.random.default_rng(seed)
+        d, m = len(self.inputs), len(self.channels)
+        if X is None:
+            X = np.column_stack([(rng.permutation(n) + rng.uniform(size=n)) / max(n, 1) for _ in range(d)])
+        jitter = rng.normal(size=X.shape) * 0.0045 * np.sqrt(X * (1 - X))
+        Y = np.floor(np.clip(self.clean(X + jitter), 0, SATURATION))
+        age = np.arange(len(X) - 1, -1, -1, dtype=float)
+        saturated = np.asarray(Y.reshape(len(X), m) >= SATURATION)
+        return Data(X, Y, saturated, self.goal, age, np.zeros(len(X)), self.inputs, self.channels)
+
+    def targets(self, X: Floats, tolerance: float = 0.02) -> Targets:
+        """The goals (k, m) that are met at settings (k, d)."""
+        import numpy as np
+
+        value = np.where(self.goal, self.clean(X), np.nan)
+        half = tolerance * np.abs(value)
+        low = np.where(self.goal, value - half, -np.inf)
+        return Targets(value, low, np.where(self.goal, value + half, np.inf))
+
+
+class SolverContract:
+    """Inherit, and override the fixture `solver`.
+
+    Attributes:
+        hits: whether from 12 noisy rows of an affine plant its answer meets the goal within 2 %.
+        needs_data: whether it must refuse to fit no row, one row, or rows all at one setting.
+        needs_readings: whether it must leave out rows that are saturated or incomplete in the goal's channels.
+        rows: how many rows the tests give it.
+    """
+
+    hits: ClassVar[bool] = True
+    needs_data: ClassVar[bool] = True
+    needs_readings: ClassVar[bool] = True
+    rows: ClassVar[int] = 12
+
+    @pytest.fixture
+    def solver(self) -> Solver:
+        """The solver under test."""
+        raise NotImplementedError("override the fixture `solver`")
+
+    def ask(self, solver: Solver, plant: Plant, data: Data, targets: Targets, seed: int = 0) -> Proposals:
+        """Fits and asks once."""
+        import numpy as np
+
+        return solver.fit(data).propose(targets, plant.low, plant.high, np.random.default_rng(seed))
+
+    def test_it_is_a_frozen_model_that_its_kind_names(self, solver: Solver) -> None:
+        need(isinstance(solver, Solver), "it lacks `kind` or `fit`")
+        need(bool(solver.kind), f"kind must be a word, not {solver.kind!r}")
+        if not isinstance(solver, Frozen):
+            fail("a solver that a YAML file can name is a subclass of sdl.types.Frozen")
+        need(
+            type(solver).model_validate(solver.model_dump()) == solver, "its options do not survive being written down"
+        )
+        text = solver.model_dump_json()
+        need(type(solver).model_validate_json(text) == solver, f"its options do not survive JSON: {text}")
+        default = type(solver).model_fields["kind"].default
+        need(default == solver.kind, "kind needs itself as its default")
+        with pytest.raises((TypeError, ValueError)):
+            solver.kind = "other"  # type: ignore[misc]
+
+    @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+    @pytest.mark.parametrize("goals", [1, 3])
+    def test_an_answer_has_the_shape_of_the_question(
+        self, solver: Solver, shape: tuple[int, int, tuple[int, ...]], goals: int
+    ) -> None:
+        import numpy as np
+
+        plant = Plant(*shape)
+        d, m = shape[:2]
+        X = np.linspace(0.3, 0.6, goals)[:, None] + np.linspace(0, 0.1, d)
+        answer = self.ask(solver, plant, plant.data(self.rows), plant.targets(X))
+        need(answer.settings.shape == (goals, d), f"settings are {answer.settings.shape}, not {(goals, d)}")
+        need(bool(np.isfinite(answer.settings).all()), f"settings must be finite: {answer.settings}")
+        for name in ("spread", "uncertainty"):
+            value = getattr(answer, name)
+            need(value.shape == (goals, d), f"{name} is {value.shape}, not {(goals, d)}")
+            need(bool((np.isnan(value) | (value >= 0)).all()), f"{name} must be NaN (unknown) or not negative: {value}")
+            need(not np.isinf(value).any(), f"unknown is NaN, not inf: {name} {value}")
+        need(bool((~(answer.uncertainty > answer.spread * (1 + 1e-9))).all()), "one reading cannot tell more than many")
+        if answer.expected is not None:
+            need(answer.expected.shape == (goals, m), f"expected is {answer.expected.shape}, not {(goals, m)}")
+        need(len(answer.verdict) == goals == len(answer.why), "one verdict and one sentence for each goal")
+        need(all(isinstance(v, Verdict) for v in answer.verdict), f"not verdicts: {answer.verdict}")
+        need(all(answer.why), "each answer says how it came about")
+
+    def test_it_hits_an_affine_goal(self, solver: Solver) -> None:
+        if not self.hits:
+            pytest.skip(f"{solver.kind} does not claim to")
+        import numpy as np
+
+        plant, X = Plant(), np.array([[0.47, 0.3, 0.55]])
+        targets = plant.targets(X)
+        for seed in range(5):
+            answer = self.ask(solver, plant, plant.data(12, seed), targets, seed)
+            miss = np.abs(plant.clean(answer.settings) / targets.value - 1).max()
+            need(float(miss) <= 0.02, f"misses by {miss:.1%} with {answer.settings[0]}, where {X[0]} is right")
+            need(answer.verdict[0] is Verdict.REACHABLE, f"it calls a goal {answer.verdict[0]} that can be reached")
+
+    def test_a_goal_with_some_channels_left_free_is_answered(self, solver: Solver) -> None:
+        import numpy as np
+
+        plant = Plant()
+        value, low, high = plant.targets(np.full((1, 3), 0.4))
+        value[0, 1], low[0, 1], high[0, 1] = np.nan, -np.inf, np.inf
+        answer = self.ask(solver, plant, plant.data(self.rows), Targets(value, low, high))
+        need(bool(np.isfinite(answer.settings).all()), f"settings must be finite: {answer.settings}")
+
+    def test_same_seed_same_bits(self, solver: Solver) -> None:
+        import numpy as np
+
+        plant = Plant()
+        data, targets = plant.data(self.rows), plant.targets(np.full((2, 3), 0.4))
+        fitted = solver.fit(data)
+        first, again = (
+            f.propose(targets, plant.low, plant.high, np.random.default_rng(7)) for f in (fitted, solver.fit(data))
+        )
+        third = fitted.propose(targets, plant.low, plant.high, np.random.default_rng(7))
+        for other, what in ((again, "fitted twice"), (third, "asked twice")):
+            for name in ("settings", "spread", "uncertainty"):
+                same = getattr(first, name).tobytes() == getattr(other, name).tobytes()
+                need(same, f"{what} with the same seed, {name} differ")
+            need((first.verdict, first.why) == (other.verdict, other.why), f"{what}, verdict or sentence differ")
+
+    def test_nothing_outside_is_touched(
+        self, solver: Solver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        import numpy as np
+
+        monkeypatch.chdir(tmp_path)
+        plant = Plant()
+        data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
+        arrays = [data.X, data.Y, data.saturated, data.goal, data.age, data.sitting, *targets, plant.low, plant.high]
+        before = [array.tobytes() for array in arrays]
+        for array in arrays:
+            array.setflags(write=False)
+        threads, plain = threading.active_count(), random.getstate()
+        legacy = _numpy_state()
+        capfd.readouterr()
+        self.ask(solver, plant, data, targets)
+        now = _numpy_state()
+        need(legacy == now, "numpy's global generator is the caller's: put it back")
+        need(plain == random.getstate(), "random's global generator is the caller's: put it back")
+        need([array.tobytes() for array in arrays] == before, "it changed an array it was given")
+        need(threading.active_count() == threads, "it left a thread behind")
+        need(not any(tmp_path.iterdir()), f"it left files behind: {[p.name for p in tmp_path.iterdir()]}")
+        need(tuple(capfd.readouterr()) == ("", ""), "it printed something")
+
+    def test_a_fit_keeps_no_hold_on_the_rows(self, solver: Solver) -> None:
+        import numpy as np
+
+        plant = Plant()
+        data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
+        fitted = solver.fit(data)
+        before = fitted.propose(targets, plant.low, plant.high, np.random.default_rng(0)).settings
+        data.X[:], data.Y[:] = 0.5, 1.0
+        after = fitted.propose(targets, plant.low, plant.high, np.random.default_rng(0)).settings
+        need(before.tobytes() == after.tobytes(), "the answer changed when the caller went on using its arrays")
+
+    @pytest.mark.parametrize("n", [0, 1])
+    def test_too_few_rows_are_refused(self, solver: Solver, n: int) -> None:
+        self.must_refuse(solver, Plant().data(n), NotEnoughData)
+
+    def test_rows_all_at_one_setting_are_refused(self, solver: Solver) -> None:
+        import numpy as np
+
+        self.must_refuse(solver, Plant().data(9, X=np.full((9, 3), 0.4)), Degenerate, NotEnoughData)
+
+    def test_an_input_that_never_changed_is_refused(self, solver: Solver) -> None:
+        X = Plant().data(9).X
+        X[:, 1] = 0.4
+        self.must_refuse(solver, Plant().data(9, X=X), Degenerate)
+
+    def must_refuse(self, solver: Solver, data: Data, *errors: type[Exception]) -> None:
+        """Fails unless fitting `data` raises one of `errors`."""
+        if not self.needs_data:
+            solver.fit(data)
+            return
+        with pytest.raises(errors) as caught:
+            solver.fit(data)
+        if isinstance(caught.value, NotEnoughData):
+            have, need_ = caught.value.have, caught.value.need
+            need(0 <= have < need_, f"it has {have} rows and needs {need_}")
+
+    def test_saturated_and_incomplete_rows_are_left_out(self, solver: Solver) -> None:
+        import numpy as np
+
+        plant = Plant()
+        good, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
+        X = np.vstack([good.X, good.X[:4]])
+        Y = np.vstack([good.Y, good.Y[:4]])
+        saturated = np.vstack([good.saturated, good.saturated[:4]])
+        Y[-4:-2, 0], saturated[-4:-2, 0] = SATURATION, True
+        Y[-2:, 1] = np.nan
+        age = np.concatenate([good.age + 4, [3.0, 2.0, 1.0, 0.0]])
+        bad = Data(X, Y, saturated, good.goal, age, np.zeros(len(X)), good.inputs, good.channels)
+        clean, dirty = (self.ask(solver, plant, data, targets).settings for data in (good, bad))
+        need(bool(np.isfinite(dirty).all()), f"settings must be finite: {dirty}")
+        if self.needs_readings:
+            need(bool(np.abs(clean - dirty).max() < 0.01), f"they changed the answer from {clean[0]} to {dirty[0]}")
+            bad.saturated[:, 0] = True
+            with pytest.raises(NotEnoughData):
+                solver.fit(bad)
+
+
+def _numpy_state() -> tuple[str, bytes, int, int, float]:
+    """Numpy's global generator, as something to compare."""
+    import numpy as np
+
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return str(name), np.asarray(keys).tobytes(), int(rest[0]), int(rest[1]), float(rest[2])

@@ -1,0 +1,140 @@
+"""A state of the twin: the numbers that make it one instrument on one day, read from a TOML file.
+
+The states that come with `sdl` lie in `states/` beside this file, every number with its source. A file of your own
+has the same keys. Reading one loads no numpy, so that a campaign can be checked quickly.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
+
+from sdl.types import Channel, Frozen, Input
+
+FOLDER = Path(__file__).parent / "states"
+
+
+class Dimming(Frozen):
+    """How the light of one input leaves the straight line between its exact ends 0 and 1."""
+
+    above_zero: float = Field(
+        default=0.0, ge=0, lt=0.5, description="light just above input 0, as a part of full light"
+    )
+    below_one: float = Field(
+        default=0.0, ge=0, lt=0.5, description="light missing just below input 1, as a part of full light"
+    )
+
+
+class Response(Frozen):
+    """What one channel sees."""
+
+    window: str = Field(description="the read window: channels of one window share their jitter")
+    ambient: float = Field(default=0.0, ge=0, description="room light, counts")
+    gain: dict[str, float] = Field(description="counts at input 1, by input")
+
+
+class SharedJitter(Frozen):
+    """Inputs whose jitter goes together inside a window."""
+
+    inputs: list[str]
+    correlation: float = Field(ge=0, lt=1)
+
+
+class State(Frozen):
+    """All parameters of a twin. Inputs run from 0 to 1; readings are whole counts."""
+
+    about: str = ""
+    start: AwareDatetime = Field(description="when the state's day begins, for virtual time")
+    latency: float = Field(ge=0, description="seconds a reading takes")
+    full_scale: int = Field(
+        default=65535, gt=0, description="the highest count; a channel that reaches it is saturated"
+    )
+    proportional_noise: float = Field(default=0.0, ge=0, description="standard deviation as a part of the reading")
+    dark_noise: float = Field(default=0.0, ge=0, description="standard deviation with no light, counts")
+    jitter: dict[str, float] = Field(description="s of sd(d) = s sqrt(d (1 - d)), units of input, by read window")
+    shared_jitter: SharedJitter | None = None
+    inputs: dict[str, Dimming] = Field(min_length=1)
+    channels: dict[str, Response] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> State:
+        for name, channel in self.channels.items():
+            if channel.window not in self.jitter:
+                raise ValueError(f"channels.{name}.window: {channel.window!r} is not in jitter {list(self.jitter)}")
+            if channel.gain.keys() != self.inputs.keys():
+                raise ValueError(f"channels.{name}.gain names {list(channel.gain)}, the inputs are {list(self.inputs)}")
+        shared = self.shared_jitter.inputs if self.shared_jitter else []
+        if unknown := [name for name in shared if name not in self.inputs]:
+            raise ValueError(f"shared_jitter.inputs: {unknown} not in {list(self.inputs)}")
+        if low := [name for name, value in self.jitter.items() if value < 0]:
+            raise ValueError(f"jitter: {low} below 0")
+        if self.start.timestamp() < 0:
+            raise ValueError(f"start: {self.start.isoformat()} is before 1970")
+        return self
+
+    def input_list(self) -> tuple[Input, ...]:
+        """The inputs as the rest of `sdl` knows them."""
+        return tuple(Input(name=name, step=None) for name in self.inputs)
+
+    def channel_list(self) -> tuple[Channel, ...]:
+        """The channels as the rest of `sdl` knows them."""
+        return tuple(Channel(name=name, saturation=float(self.full_scale)) for name in self.channels)
+
+
+def shipped() -> tuple[str, ...]:
+    """The names of the states that come with `sdl`."""
+    return tuple(sorted(file.stem for file in FOLDER.glob("*.toml")))
+
+
+def locate(name: str) -> Path:
+    """The file behind the name of a shipped state, or behind a path that ends in `.toml`.
+
+    Raises:
+        ValueError: no such state or file; the message lists the shipped ones.
+    """
+    if not name.endswith(".toml"):
+        if name in shipped():
+            return FOLDER / f"{name}.toml"
+        raise ValueError(f"unknown state {name!r}; allowed: {', '.join(shipped())}, or the path of a .toml file")
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise ValueError(f"no such file: {name!r}; shipped states: {', '.join(shipped())}")
+    return file.resolve()
+
+
+def load(name: str) -> State:
+    """Reads a state.
+
+    Raises:
+        ValueError: the file cannot be found, read or understood; the message says which key is wrong.
+    """
+    return _parse(*_content(name))
+
+
+def fingerprint(name: str) -> str:
+    """Tells states apart: the name of a shipped one; name and content hash of a user's file."""
+    file, content = _content(name)
+    return file.stem if file.parent == FOLDER else f"{file.stem}@{sha256(content).hexdigest()[:8]}"
+
+
+def _content(name: str) -> tuple[Path, bytes]:
+    file = locate(name)
+    try:
+        return file, file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{name}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=16)
+def _parse(file: Path, content: bytes) -> State:
+    try:
+        return State.model_validate(tomllib.loads(content.decode()))
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors())
+        raise ValueError(f"{file}: {'; '.join(problems)}") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error

@@ -1,0 +1,402 @@
+"""The Claude-Light driver against a server on a real socket that misbehaves in every way we could think of."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sdl.clock import RealClock
+from sdl.drivers.claude_light import ClaudeLight, ClaudeLightDriver
+from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+
+from .server import OUT, Script, Server, drips, good, http, reset, reset_at_once, says, sends, silent
+
+ASKED = {"R": 0.1, "G": 0.2, "B": 0.3}
+ECHO = [0.1, 0.2, 0.3]
+PAGE = "<!doctype html><title>500 Internal Server Error</title><h1>Internal Server Error</h1>"
+
+
+def instrument(server: Server, **options: Any) -> ClaudeLight:
+    return ClaudeLight(**{"url": server.url, "connect_timeout": 0.3, "read_timeout": 0.3, **options})
+
+
+@pytest.fixture
+def driver(server: Server) -> Iterator[ClaudeLightDriver]:
+    driver = instrument(server).open(RealClock())
+    yield driver
+    driver.close()
+
+
+def failure(driver: ClaudeLightDriver) -> InstrumentError:
+    began = monotonic()
+    with pytest.raises(InstrumentError) as caught:
+        driver.measure(ASKED)
+    assert monotonic() - began < 1.5
+    return caught.value
+
+
+def body(**out: object) -> dict[str, object]:
+    return {"in": ECHO, "out": {**OUT, **out}}
+
+
+# Good replies
+
+
+def test_a_good_reply_is_a_reading(server: Server, driver: ClaudeLightDriver) -> None:
+    reading = driver.measure(ASKED)
+    assert reading.applied == ASKED
+    assert reading.readings == OUT
+    assert (reading.saturated, reading.fault, reading.background) == ((), None, None)
+    assert server.asked == [ECHO]
+
+
+def test_the_server_is_told_who_asks(server: Server, driver: ClaudeLightDriver) -> None:
+    driver.measure(ASKED)
+    assert "user-agent: sdl (self-driving lab orchestrator)" in server.heads[0].lower()
+
+
+@pytest.mark.parametrize("value", [1e-7, 1 / 3, 0.1 + 0.2, 1.0, 0.0])
+def test_settings_arrive_to_the_last_digit(server: Server, driver: ClaudeLightDriver, value: float) -> None:
+    reading = driver.measure({"R": value, "G": value, "B": value})
+    assert server.asked == [[value] * 3]
+    assert reading.fault is None
+
+
+def test_every_reading_has_a_connection_of_its_own(server: Server, driver: ClaudeLightDriver) -> None:
+    for _ in range(3):
+        driver.measure(ASKED)
+    assert len(server.asked) == 3
+
+
+def test_channels_at_full_scale_are_saturated(server: Server, driver: ClaudeLightDriver) -> None:
+    server.then(says(body(**{"clear": 65535, "515nm": 65535})))
+    assert driver.measure(ASKED).saturated == ("515nm", "clear")
+
+
+def test_channels_we_do_not_know_are_ignored(server: Server, driver: ClaudeLightDriver) -> None:
+    server.then(says(body(flicker="yes")))
+    assert driver.measure(ASKED).readings == OUT
+
+
+def test_a_whole_number_may_be_written_with_a_point(server: Server, driver: ClaudeLightDriver) -> None:
+    server.then(says(body(nir=1009.0)))
+    assert driver.measure(ASKED).readings == OUT
+
+
+def test_other_settings_than_asked_are_a_good_reading_with_a_fault(server: Server, driver: ClaudeLightDriver) -> None:
+    server.then(says({"in": [0.1, 0.2, 0.25], "out": OUT}))
+    reading = driver.measure(ASKED)
+    assert reading.fault == "not-applied"
+    assert reading.applied == {"R": 0.1, "G": 0.2, "B": 0.25}
+
+
+# What is refused before anything is sent
+
+
+def test_settings_out_of_bounds_are_refused_before_anything_is_sent(server: Server, driver: ClaudeLightDriver) -> None:
+    with pytest.raises(Rejected, match=r"G = 1\.0001 is outside 0 … 1") as caught:
+        driver.measure({**ASKED, "G": 1.0001})
+    assert not caught.value.maybe_measured
+    assert server.asked == []
+
+
+# Replies that cannot be a reading
+
+WRONG: dict[str, tuple[Script, type[InstrumentError], bool, str]] = {
+    # name: (what the server does, what it becomes, whether a retry may help, words of the message)
+    "an HTML error page": (says(PAGE, status="500 Internal Server Error"), BadReply, True, "status 500"),
+    "an HTML page that says 200": (says(PAGE), BadReply, True, "not the JSON of a reading"),
+    "not found": (says("no", status="404 Not Found"), BadReply, False, "check the url"),
+    "method not allowed": (says("no", status="405 Method Not Allowed"), BadReply, False, "check the url"),
+    "forbidden": (says("no", status="403 Forbidden"), BadReply, False, "check the url"),
+    "a redirect": (
+        sends(b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere/\r\nContent-Length: 0\r\n\r\n"),
+        BadReply, False, "sends us on to 'https://elsewhere/'",
+    ),
+    "too many requests": (says("", status="429 Too Many Requests"), Busy, True, "too busy"),
+    "unavailable": (says("", status="503 Service Unavailable"), Busy, True, "too busy"),
+    "a bad gateway": (says("", status="502 Bad Gateway"), Unreachable, True, "behind the web server"),
+    "a gateway that waited too long": (says("", status="504 Gateway Timeout"), Unreachable, True, "behind the web"),
+    "another server error": (says("", status="507 Insufficient Storage"), BadReply, True, "status 507"),
+    "no content": (sends(b"HTTP/1.1 204 No Content\r\n\r\n"), BadReply, True, "status 204"),
+    "an empty body": (says(""), BadReply, True, "not the JSON"),
+    "text": (says("hello"), BadReply, True, "not the JSON"),
+    "bytes that are no text": (says(b"\xff\xfe\x00"), BadReply, True, "not the JSON"),
+    "JSON cut off, length honest": (says(json.dumps(body())[:-20]), BadReply, True, "not the JSON"),
+    "JSON cut off, length not": (sends(http(json.dumps(body()))[:-20]), BadReply, True, "cut off"),
+    "JSON nested too deep": (says("[" * 60000), BadReply, True, "not the JSON"),
+    "a list": (says([1, 2]), BadReply, True, "no readings"),
+    "null": (says("null"), BadReply, True, "no readings"),
+    "no out": (says({"in": ECHO}), BadReply, True, "no readings"),
+    "out is a list": (says({"in": ECHO, "out": [1]}), BadReply, True, "no readings"),
+    "a channel too few": (says({"in": ECHO, "out": {**OUT} | {"nir": None}}), BadReply, True, "nir = 'None'"),
+    "a channel missing": (says({"in": ECHO, "out": {"415nm": 1}}), BadReply, True, "445nm is missing"),
+    "a negative count": (says(body(nir=-1)), BadReply, True, "nir = '-1'"),
+    "a count above full scale": (says(body(nir=65536)), BadReply, True, "nir = '65536'"),
+    "half a count": (says(body(nir=10.5)), BadReply, True, "nir = '10.5'"),
+    "a count in text": (says(body(nir="10")), BadReply, True, "nir = '10'"),
+    "true for a count": (says(body(nir=True)), BadReply, True, "nir = 'True'"),
+    "a list for a count": (says(body(nir=[1])), BadReply, True, "nir ="),
+    "NaN for a count": (says(body(nir=float("nan"))), BadReply, True, "NaN is not a number"),
+    "infinity for a count": (says(body(nir=float("inf"))), BadReply, True, "Infinity is not a number"),
+    "a count beyond floats": (says(json.dumps(body(nir=0)).replace("0}", "1e999}")), BadReply, True, "nir = 'inf'"),
+    "a count of 5000 digits": (says(json.dumps(body()).replace("1009", "9" * 5000)), BadReply, True, "not the JSON"),
+    "a count of 400 digits": (says(json.dumps(body()).replace("1009", "9" * 400)), BadReply, True, "nir ="),
+    "a channel twice": (says(json.dumps(body())[:-2] + ', "nir": 1}}'), BadReply, True, "twice"),
+    "no HTTP": (sends(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), BadReply, True, "not HTTP"),
+    "too long, said so": (says(json.dumps(body(more="x" * 70000))), BadReply, False, "longer than 65536 bytes"),
+    "too long, unannounced": (
+        drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 20000, every=0.001), BadReply, False, "longer than 65536 bytes",
+    ),
+    "no in": (says({"out": OUT}), NotApplied, False, "in = None"),
+    "in too short": (says({"in": [0.1, 0.2], "out": OUT}), NotApplied, False, "in = [0.1, 0.2]"),
+    "in as text": (says({"in": "0.1,0.2,0.3", "out": OUT}), NotApplied, False, "in = 0.1"),
+    "in with null": (says({"in": [0.1, None, 0.3], "out": OUT}), NotApplied, False, "None"),
+    "in with true": (says({"in": [0.1, True, 0.3], "out": OUT}), NotApplied, False, "True"),
+    "in out of bounds": (says({"in": [0.1, 1.2, 0.3], "out": OUT}), NotApplied, False, "1.2"),
+    "in huge": (says({"in": [0.1, 10**400, 0.3], "out": OUT}), NotApplied, False, "in = [0.1, 1000"),
+    "in by name": (says({"in": ASKED, "out": OUT}), NotApplied, False, "in = {"),
+    "a reset instead of an answer": (reset, Unreachable, True, "was reset"),
+    "closed without an answer": (sends(b""), Unreachable, True, "closed without an answer"),
+    "a reset inside the answer": (
+        lambda server, peer, asked: (peer.sendall(http("x" * 99)[:-9]), reset(server, peer, asked))[1],
+        Unreachable, True, "was reset|broke",
+    ),
+    "silence": (silent, Unreachable, True, "no answer in time"),
+    "a header that drips": (drips(b"HTTP/1.1 200 OK\r\n", b"X"), Unreachable, True, "no whole answer within 0.6 s"),
+    "a body that drips": (
+        drips(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" "), Unreachable, True, "no whole answer within",
+    ),
+    "a body without length that drips": (
+        drips(b"HTTP/1.1 200 OK\r\n\r\n", b" "), Unreachable, True, "no whole answer within",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_answer_becomes_its_error_and_may_have_measured(
+    server: Server, driver: ClaudeLightDriver, name: str
+) -> None:
+    script, leaf, retryable, words = WRONG[name]
+    server.then(script)
+    error = failure(driver)
+    assert type(error) is leaf
+    assert error.retryable is retryable
+    assert error.maybe_measured
+    assert any(word in str(error) for word in words.split("|")), str(error)
+    assert len(str(error)) < 400
+    assert driver.measure(ASKED).readings == OUT, "the next reading must be good again"
+
+
+# No connection at all
+
+
+def test_a_reset_before_the_request_was_read_is_unreachable(server: Server, driver: ClaudeLightDriver) -> None:
+    server.then(reset_at_once)
+    error = failure(driver)  # whether the request had left by then is a race that either side may win
+    assert type(error) is Unreachable
+    assert error.retryable
+    assert driver.measure(ASKED).readings == OUT
+
+
+def test_nothing_listening_is_unreachable_and_cannot_have_measured() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    error = failure(ClaudeLight(url=f"http://127.0.0.1:{port}/api", read_timeout=1.0).open(RealClock()))
+    assert type(error) is Unreachable
+    assert error.retryable
+    assert not error.maybe_measured
+    assert "refused: nothing listens there" in str(error)
+
+
+def test_a_host_that_does_not_exist_is_unreachable_and_cannot_have_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_name(*args: object, **kwargs: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    error = failure(ClaudeLight(url="http://no-such-host.invalid/api").open(RealClock()))
+    assert type(error) is Unreachable
+    assert error.retryable
+    assert not error.maybe_measured
+    assert "name of the host cannot be resolved" in str(error)
+
+
+def test_a_connection_that_is_not_accepted_in_time_is_unreachable_and_cannot_have_measured() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        try:
+            for one in waiting:  # fills the queue of the listening socket
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            port = full.getsockname()[1]
+            driver = ClaudeLight(url=f"http://127.0.0.1:{port}/api", connect_timeout=0.2, read_timeout=0.3)
+            error = failure(driver.open(RealClock()))
+        finally:
+            for one in waiting:
+                one.close()
+    if "no answer in time" in str(error) or "whole answer" in str(error):
+        pytest.skip("this system accepts more connections than it was asked to")
+    assert type(error) is Unreachable
+    assert not error.maybe_measured
+    assert "no connection in time" in str(error)
+
+
+def test_a_server_without_tls_behind_https_is_unreachable_and_cannot_have_measured(server: Server) -> None:
+    server.then(sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    driver = instrument(server, url=server.url.replace("http:", "https:")).open(RealClock())
+    error = failure(driver)
+    assert type(error) is Unreachable
+    assert not error.maybe_measured
+
+
+def test_proxy_variables_that_make_no_sense_are_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://proxy")
+    with pytest.raises(ConfigError, match="proxy or certificate variables"):
+        ClaudeLight().open(RealClock())
+
+
+def test_this_machine_is_asked_directly_whatever_the_proxy_variables_say(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    driver = instrument(server).open(RealClock())
+    assert driver.measure(ASKED).readings == OUT
+    driver.close()
+
+
+# The end
+
+
+def test_safe_before_any_request_sends_nothing(server: Server, driver: ClaudeLightDriver) -> None:
+    driver.safe()
+    assert server.asked == []
+
+
+def test_safe_asks_for_darkness_once(server: Server, driver: ClaudeLightDriver) -> None:
+    driver.measure(ASKED)
+    driver.safe()
+    driver.safe()
+    assert server.asked == [ECHO, [0.0, 0.0, 0.0]]
+
+
+def test_safe_also_ends_in_darkness_after_a_request_that_was_cut(server: Server, driver: ClaudeLightDriver) -> None:
+    server.then(reset)
+    failure(driver)
+    driver.safe()
+    assert server.asked[-1] == [0.0, 0.0, 0.0]
+
+
+def test_safe_logs_its_failure_and_tries_again_when_called_again(
+    server: Server, driver: ClaudeLightDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.then(good, silent)
+    driver.measure(ASKED)
+    began = monotonic()
+    with caplog.at_level(logging.WARNING, logger="sdl"):
+        driver.safe()
+    assert monotonic() - began < 1.5
+    assert "could not make sure that the light is off" in caplog.text
+    driver.safe()
+    assert server.asked == [ECHO, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+def test_safe_is_not_fooled_by_a_server_that_measured_at_other_settings(
+    server: Server, driver: ClaudeLightDriver
+) -> None:
+    server.then(good, says(body()))
+    driver.measure(ASKED)
+    driver.safe()
+    driver.safe()
+    assert len(server.asked) == 3
+
+
+def test_a_closed_driver_says_so_and_safe_is_quiet(server: Server, driver: ClaudeLightDriver) -> None:
+    driver.measure(ASKED)
+    driver.close()
+    driver.safe()
+    assert "closed" in str(failure(driver))
+    assert len(server.asked) == 1
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"url": "ftp://host/api"}, "must look like"),
+        ({"url": "host/api"}, "must look like"),
+        ({"url": "http:///api"}, "must look like"),
+        ({"url": ""}, "must look like"),
+        ({"url": "http://host:99999/api"}, "cannot be read"),
+        ({"url": "http://[::1/api"}, "cannot be read"),
+        ({"url": f"http://{'x' * 70}/api"}, "cannot be read"),
+        ({"url": "http://host/api?R=1"}, "before"),
+        ({"url": "http://host/api#here"}, "before"),
+        ({"url": "http://host/a pi"}, "spaces or control"),
+        ({"url": "http://host/api\n"}, "spaces or control"),
+        ({"url": "http://me:secret@host/api"}, "must not hold"),
+        ({"read_timeout": 59.0}, "read_timeout 59 s is too short"),
+        ({"read_timeout": 1e9}, "less than or equal to 600"),
+        ({"read_timeout": 5.0, "url": "http://127.0.0.1.example.com/api"}, "too short"),
+        ({"connect_timeout": 0.0}, "greater than 0"),
+        ({"user_agent": "me\r\nX-Evil: 1"}, "pattern"),
+        ({"user_agent": ""}, "pattern"),
+        ({"port": 80}, "Extra inputs"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_a_reason(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        ClaudeLight(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host/api", "me:secret@host/api", "http://me:secret@host/api?x"])
+def test_a_password_in_the_address_is_not_repeated(url: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ClaudeLight(url=url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]"])
+def test_short_time_outs_are_for_this_machine(host: str) -> None:
+    assert ClaudeLight(url=f"http://{host}:5000/api", read_timeout=0.5).read_timeout == 0.5
+
+
+def test_identity_is_the_same_however_the_address_is_spelt() -> None:
+    names = {
+        ClaudeLight(url=url).identity
+        for url in (
+            "https://claude-light.cheme.cmu.edu/api",
+            "http://Claude-Light.cheme.cmu.edu:80/api/",
+            "https://claude-light.cheme.cmu.edu:443/api",
+        )
+    }
+    assert names == {"claude-light:claude-light.cheme.cmu.edu/api"}
+    assert ClaudeLight(url="http://127.0.0.1:5000/api").identity == "claude-light:127.0.0.1:5000/api"
+
+
+def test_it_drives_something_real_in_real_time() -> None:
+    assert not ClaudeLight().simulated
+    assert not ClaudeLight().virtual
+    assert len(ClaudeLight().channels) == 10
+
+
+def test_naming_the_instrument_loads_no_httpx() -> None:
+    code = (
+        "import sys; from sdl.drivers.claude_light import ClaudeLight; c = ClaudeLight(); c.channels, c.identity;"
+        "sys.exit('httpx' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
