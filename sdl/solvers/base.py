@@ -1,0 +1,69 @@
+"""The contract of a solver: *which settings give these readings?*
+
+A solver is a frozen model of hyper-parameters, straight from YAML; `fit` gives a fitted value, `propose` asks it.
+Import numpy, scipy and the like inside the functions that use them, never at the top of the file.
+The shapes: n rows, d inputs, m channels, k goals asked at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from sdl.types import Channel, Input, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows to learn from, oldest first. Readings have their background taken off."""
+
+    X: Floats  # (n, d) applied settings
+    Y: Floats  # (n, m) readings; NaN where a channel was not measured
+    saturated: Bools  # (n, m) a bound, not a value
+    goal: Bools  # (m,) the channels that proposals will be asked for
+    age: Floats  # (n,) readings since: 0 is the newest
+    sitting: Floats  # (n,) rows with the same number were taken together
+    inputs: tuple[Input, ...]
+    channels: tuple[Channel, ...]
+
+
+class Targets(NamedTuple):
+    """k goals: the value wanted (NaN = free) and the band that counts as hit (±inf = free), each (k, m)."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """k answers. May lie outside the bounds: `sdl.inverse` rounds and clips, and says so. NaN = unknown."""
+
+    settings: Floats  # (k, d)
+    spread: Floats  # (k, d) standard deviation of the settings for one noisy reading at the goal
+    uncertainty: Floats  # (k, d) the same for the noise-free goal: the model's own doubt
+    expected: Floats | None  # (k, m) readings expected at the settings
+    verdict: tuple[Verdict, ...]  # (k,)
+    why: tuple[str, ...]  # (k,) a sentence for the record
+
+
+class Fitted(Protocol):
+    """May also offer `predict(X) -> (mean, std)`, each (n, m), and `sample(target, n, rng) -> (n, d)`."""
+
+    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals: ...
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """Raises NotEnoughData(have, need) or Degenerate where the rows cannot carry it: a design point is measured."""
+
+    @property
+    def kind(self) -> str: ...
+    def fit(self, data: Data) -> Fitted: ...  # deterministic; all randomness comes with `propose`

@@ -1,0 +1,145 @@
+"""Flow matching with boosted trees, through ForestDiffusion (paper, section 3.5).
+
+Trees answer in steps: on some eighty rows of raw pairs their answers miss a goal by several percent, however large they
+are made. By default they therefore learn only what an affine fit leaves over.
+
+The library reseeds numpy's global generator when it fits, and draws from it when it generates. Both happen here between
+a saved and a restored state, on one thread: many threads on so few rows cost more than they give, and one thread sums
+in one order, so that the same seed gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from sdl.solvers.base import Data, Proposals, Targets
+from sdl.solvers.footing import Footing, stand_on
+from sdl.types import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+SEED = 666
+"""Of the noise that a fit is made on: ForestDiffusion's own default."""
+
+
+class Forest(Frozen):
+    """A generative model of the settings given the readings.
+
+    The paper's: n_t 50, duplicate_K 100, n_estimators 100, trend none.
+    """
+
+    kind: Literal["forest"] = "forest"
+    n_t: int = Field(
+        default=10, ge=2, description="Steps of the flow from noise to settings, a forest each (paper: 50)."
+    )
+    duplicate_K: int = Field(default=10, ge=1, description="Noise samples for each row (paper: 100).")  # noqa: N815 (its name)
+    n_estimators: int = Field(default=20, ge=1, description="Trees a forest (paper: 100).")
+    max_depth: int | None = Field(
+        default=None, ge=1, description="Depth of a tree; not given: 2 beside a trend, without one 7 (as in the paper)."
+    )
+    trend: Literal["affine", "none"] = Field(
+        default="affine", description="What is taken off the settings first: an affine fit, or nothing (paper)."
+    )
+    samples: int = Field(
+        default=200, ge=2, le=100_000, description="Settings drawn for an answer, which is their mean."
+    )
+
+    def fit(self, data: Data) -> FittedForest:
+        import numpy as np
+
+        footing = stand_on(data)
+        Y, grown = footing.Y[:, footing.goal], True
+        rest: Floats = footing.U
+        if self.trend == "affine":
+            rest = footing.U - footing.affine.backward(Y, footing.goal)
+            # Nothing is left over where the affine fit takes up every row, or where rows without noise lie on it.
+            grown = bool(footing.affine.dof[footing.goal].min() > 0 and np.abs(rest).max() > 1e-9)
+        return FittedForest(self, footing, self._grow(rest, Y) if grown else None)
+
+    def _grow(self, settings: Floats, readings: Floats) -> Any:
+        import numpy as np
+        from ForestDiffusion import ForestDiffusionModel
+
+        if settings.shape[1] == 1:  # a single column to generate crashes it
+            settings = np.column_stack([settings, np.zeros(len(settings))])
+        with _library(SEED):
+            return ForestDiffusionModel(
+                settings,
+                X_covs=readings,
+                n_t=self.n_t,
+                duplicate_K=self.duplicate_K,
+                n_estimators=self.n_estimators,
+                max_depth=self.max_depth or (2 if self.trend == "affine" else 7),
+                n_batch=0,  # in memory; through its iterator it computes the same noise twice and ignores `model`
+                n_jobs=1,
+                seed=SEED,
+            )
+
+
+@dataclass(frozen=True)
+class FittedForest:
+    """A grown forest over what the trend leaves; None where it leaves nothing."""
+
+    solver: Forest
+    footing: Footing
+    forest: Any
+
+    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
+        import numpy as np
+
+        value = self.footing.filled(targets, low, high)
+        drawn = [self._draw(row, self.solver.samples, rng) for row in value]
+        U = np.array([sample.mean(axis=0) for sample in drawn])
+        spread = np.array([sample.std(axis=0, ddof=1) for sample in drawn])
+        uncertainty = np.full_like(U, np.nan)  # trees know no doubt of their own
+        name = "flow matching"
+        if self.solver.trend == "affine":
+            name = "flow matching on the residuals of an affine fit" if self.forest else "the affine trend alone"
+            trend = [self.footing.affine.doubt(self.footing.goal, u) for u in U]
+            # How far the trees moved the answer is doubted too: on few rows it is noise that they have learnt.
+            moved = U - self.footing.affine.backward(value, self.footing.goal)
+            moved = np.sqrt((moved**2).mean(axis=1, keepdims=True))
+            spread, uncertainty = (np.hypot(np.array(part), moved) for part in zip(*trend, strict=True))
+        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high))
+
+    def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """Draws n settings (n, d) that go with the readings `target` (m,)."""
+        return self.footing.settings(self._draw(target[self.footing.goal], n, rng))
+
+    def _draw(self, value: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """(n, d) settings in units for one goal (g,)."""
+        import numpy as np
+
+        d = self.footing.U.shape[1]
+        base: Floats = np.zeros((1, d))
+        if self.solver.trend == "affine":
+            base = self.footing.affine.backward(value[None], self.footing.goal)
+        if self.forest is None:
+            return np.repeat(base, n, axis=0)
+        with _library(int(rng.integers(2**32))):
+            drawn = self.forest.generate(batch_size=n, X_covs=np.tile(value, (n, 1)))
+        return base + np.asarray(drawn, dtype=np.float64)[:, :d]
+
+
+@contextmanager
+def _library(seed: int) -> Iterator[None]:
+    """Numpy's global generator at `seed` and xgboost on one thread; both as they were afterwards."""
+    import numpy as np
+    import xgboost
+
+    state = np.random.get_state()
+    try:
+        np.random.seed(seed)
+        with xgboost.config_context(nthread=1):
+            yield
+    finally:
+        np.random.set_state(state)

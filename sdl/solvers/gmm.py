@@ -1,0 +1,200 @@
+"""A joint Gaussian mixture over settings and readings, conditioned on the goal (paper, section 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from sdl.errors import ConfigError
+from sdl.solvers.affine import widen
+from sdl.solvers.base import Data, Proposals, Targets
+from sdl.solvers.footing import Footing, stand_on
+from sdl.types import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.intp]
+
+MOST = 6
+"""Components that `bic` tries at most."""
+TRIES = 5
+"""Starting points of the fit of more than one component; the likeliest is kept."""
+
+
+class Gmm(Frozen):
+    """One distribution of settings and readings together; the goal's channels are fixed, the settings read off."""
+
+    kind: Literal["gmm"] = "gmm"
+    components: Annotated[int, Field(ge=1)] | Literal["bic"] = Field(
+        default=1,
+        description="Gaussians in the mixture: one for an instrument that is affine in its settings; "
+        "bic: as many as the Bayesian information criterion asks for. Never more than the rows can carry.",
+    )
+    channels: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Channels to model beside those of the goal. Rows without them are left out.",
+    )
+
+    def fit(self, data: Data) -> FittedGmm:
+        """Fits the mixture on standardised columns.
+
+        Raises:
+            NotEnoughData, Degenerate: as for every solver.
+            ConfigError: `channels` names one that the instrument does not have.
+        """
+        import numpy as np
+
+        names = [channel.name for channel in data.channels]
+        if unknown := [name for name in self.channels if name not in names]:
+            raise ConfigError(f"solver.channels: unknown channel {unknown[0]!r}; allowed: {', '.join(names)}")
+        also = [names.index(name) for name in self.channels]
+        footing = stand_on(data, also)
+        columns = np.union1d(footing.goal, np.array(also, dtype=np.intp)).astype(np.intp)
+        D = np.column_stack([footing.U, footing.Y[:, columns]])
+        mean, scale = D.mean(axis=0), D.std(axis=0)
+        scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
+        mixture = self._mixture((D - mean) / scale)
+        return FittedGmm(footing, mixture, columns, mean, scale)
+
+    def _mixture(self, D: Floats) -> Any:
+        most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
+        if self.components != "bic":
+            return _fitted(D, min(self.components, most))
+        candidates = [_fitted(D, k) for k in range(1, min(MOST, most) + 1)]
+        return min(candidates, key=lambda mixture: _bic(mixture, D))
+
+
+@dataclass(frozen=True)
+class FittedGmm:
+    """A mixture over the inputs and then `columns` of the readings, standardised by `mean` and `scale`."""
+
+    footing: Footing
+    mixture: Any
+    columns: Ints
+    mean: Floats
+    scale: Floats
+
+    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
+        """The mean of the most probable Gaussian, given the goal.
+
+        Not the mean of the whole mixture: where two different settings give the same readings, that lies between
+        them and gives neither.
+        """
+        import numpy as np
+
+        d = self.footing.U.shape[1]
+        parts = [self._given(*self._fixed(value)) for value in targets.value]
+        U = np.array([mean[:d] for mean, _, _ in parts])
+        doubt = tuple(np.array([sd[:d] for *_, pair in parts for sd in pair[i : i + 1]]) for i in (0, 1))
+        expected = self.predict(self.footing.settings(U))[0]
+        count = self.mixture.n_components
+        name = "a joint Gaussian" if count == 1 else f"the likeliest of {count} Gaussians"
+        return self.footing.answer(name, U, (doubt[0], doubt[1]), targets, (low, high), expected)
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not modelled."""
+        import numpy as np
+
+        d = X.shape[1]
+        mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
+        for i, u in enumerate(self.footing.units(X)):
+            given, _, (spread, _) = self._given(np.arange(d), u)
+            mean[i, self.columns], std[i, self.columns] = given, spread
+        return mean, std
+
+    def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """Draws n settings (n, d) that go with the readings `target` (m,), NaN where free, from the whole mixture."""
+        import numpy as np
+
+        index, value = self._fixed(target)
+        given = self._condition(index, value)
+        d = self.footing.U.shape[1]
+        which = rng.choice(len(given.priors), size=n, p=given.priors / given.priors.sum())
+        rest = np.setdiff1d(np.arange(len(self.mean)), index)
+        drawn = np.empty((n, d))
+        for k in np.unique(which):
+            values, vectors = np.linalg.eigh(given.covariances[k])  # rounding may leave a variance just below zero
+            root = vectors * np.sqrt(np.maximum(values, 0.0))
+            z = rng.standard_normal((int((which == k).sum()), len(rest)))
+            drawn[which == k] = ((given.means[k] + z @ root.T) * self.scale[rest] + self.mean[rest])[:, :d]
+        return self.footing.settings(drawn)
+
+    def _fixed(self, target: Floats) -> tuple[Ints, Floats]:
+        """Which columns of the mixture a target (m,) fixes, and at what."""
+        import numpy as np
+
+        value = target[self.columns]
+        fixed = np.flatnonzero(np.isfinite(value) & np.isin(self.columns, self.footing.goal))
+        return fixed + self.footing.U.shape[1], value[fixed]
+
+    def _condition(self, index: Ints, value: Floats) -> Any:
+        if not len(index):
+            return self.mixture
+        return self.mixture.condition(index, (value - self.mean[index]) / self.scale[index])
+
+    def _given(self, index: Ints, value: Floats) -> tuple[Floats, float, tuple[Floats, Floats]]:
+        """The likeliest Gaussian of the other columns: its mean, its probability, spread and uncertainty.
+
+        gmr divides by the rows, not by the degrees of freedom that are left after fixing `index`; that is put right
+        here, and the doubt of the regression itself added: sigma² (1 + 1/n + D²/n) for one reading, D the goal's
+        distance from the rows in standard deviations. With no degree of freedom left both are unknown.
+        """
+        import numpy as np
+
+        given = self._condition(index, value)
+        k = int(np.argmax(given.priors))
+        rest = np.setdiff1d(np.arange(len(self.mean)), index)
+        n = float(self.mixture.priors[k]) * len(self.footing.U)
+        dof = np.floor(n + 1e-6) - 1 - len(index)
+        away = (value - self.mean[index]) / self.scale[index] - self.mixture.means[k][index]
+        far = away @ np.linalg.pinv(self.mixture.covariances[k][np.ix_(index, index)], hermitian=True) @ away
+        variance = np.maximum(np.diag(given.covariances[k]), 0.0) * n / max(dof, 1.0)
+        sigma = np.sqrt(variance) * self.scale[rest] * widen(np.array(dof))
+        lever = (1 + far) / n
+        mean = given.means[k] * self.scale[rest] + self.mean[rest]
+        return mean, float(given.priors[k]), (sigma * np.sqrt(1 + lever), sigma * np.sqrt(lever))
+
+
+def _fitted(D: Floats, components: int) -> Any:
+    """The likeliest of some fits, always from the same starting points."""
+    import numpy as np
+    from gmr import GMM
+
+    def fit(seed: int) -> Any:
+        mixture = GMM(n_components=components, random_state=np.random.RandomState(seed))
+        return mixture.from_samples(D, init_params="kmeans++" if components > 1 else "random")
+
+    if components == 1:
+        return fit(0)
+    # A Gaussian that has shrunk onto a few rows is infinitely likely and worth nothing.
+    sound = [m for m in map(fit, range(TRIES)) if (m.priors * len(D)).min() >= D.shape[1] + 1]
+    return max(sound, key=lambda m: _log_likelihood(m, D)) if sound else _fitted(D, components - 1)
+
+
+def _log_likelihood(mixture: Any, D: Floats) -> float:
+    import numpy as np
+    from scipy.special import logsumexp
+
+    n, p = D.shape
+    terms = np.empty((n, mixture.n_components))
+    for k in range(mixture.n_components):
+        values, vectors = np.linalg.eigh(mixture.covariances[k])
+        values = np.maximum(values, 1e-12)  # columns are standardised: far below any noise
+        z = (D - mixture.means[k]) @ vectors / np.sqrt(values)
+        terms[:, k] = np.log(mixture.priors[k]) - 0.5 * ((z**2).sum(axis=1) + np.log(values).sum())
+    return float(logsumexp(terms, axis=1).sum() - 0.5 * n * p * np.log(2 * np.pi))
+
+
+def _bic(mixture: Any, D: Floats) -> float:
+    """Bayesian information criterion: the lower, the better."""
+    import math
+
+    n, p = D.shape
+    parameters = mixture.n_components * (1 + p + p * (p + 1) / 2) - 1
+    return float(parameters * math.log(n) - 2.0 * _log_likelihood(mixture, D))
