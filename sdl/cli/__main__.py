@@ -1,0 +1,5 @@
+"""`python -m sdl.cli`."""
+
+from sdl.cli import main
+
+main()

@@ -1,0 +1,266 @@
+"""Runs that are on the disk: opened for reading, never for writing, whatever else is going on with them.
+
+`fold` is the one way from events to a state; the runner uses it to resume, everybody else to look.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sdl import config, readings
+from sdl.campaign import Campaign, State
+from sdl.errors import Damaged, OutOfTurn, RecordError
+from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
+from sdl.history import History
+from sdl.record import FILE, read
+from sdl.types import Channel, Input, Outcome
+
+RUNS = Path("runs")
+"""Where runs go unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A record's events, folded.
+
+    Attributes:
+        opened: the first event.
+        campaign: the state that follows from all of them.
+        tree: the configuration, every change of a Resumed applied.
+        at: time of the last event.
+    """
+
+    opened: Opened
+    campaign: Campaign
+    tree: Mapping[str, Any]
+    at: float
+
+
+def fold(events: Iterator[Event], folder: Path | None) -> Folded:
+    """Replays events; nothing is fitted, asked or measured.
+
+    Args:
+        events: of one record, Opened first.
+        folder: the run's directory, for its prior.jsonl; None where nothing is on the disk.
+
+    Raises:
+        Damaged: an event that the ones before it do not allow.
+        RecordError: there is no event at all.
+    """
+    every = deque(steps(events, folder), maxlen=1)
+    if not every:
+        raise RecordError(f"{folder}: empty: the campaign was ended before it began; run it anew")
+    return every[0][1]
+
+
+def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event, Folded]]:
+    """As `fold`, stopping after every event; the campaign inside is one and the same, going on."""
+    opened = next(events, None)
+    if not isinstance(opened, Opened):
+        return
+    tree: Mapping[str, Any] = opened.config
+    campaign = _opened(opened, folder)
+    for number, event in enumerate(itertools.chain([opened], events), 1):
+        if isinstance(event, Resumed) and event.changes:
+            for path, value in event.changes.items():
+                tree = config.put(tree, path, value)
+            campaign.plan = loop_of(tree).plan()
+        try:
+            campaign.handle(event)
+        except OutOfTurn as error:
+            raise Damaged(
+                str((folder or Path()) / FILE), number, f"cannot follow what is before it: {error}"
+            ) from error
+        yield event, Folded(opened, campaign, tree, event.at)
+
+
+def _opened(opened: Opened, folder: Path | None) -> Campaign:
+    """The campaign as it was before its first event, its prior rows in it."""
+    inputs = tuple(Input.model_validate(item) for item in opened.instrument["inputs"])
+    channels = tuple(Channel.model_validate(item) for item in opened.instrument["channels"])
+    plan = loop_of(opened.config).plan()
+    history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
+    if opened.prior and folder is not None:
+        rows = readings.load(folder / "prior.jsonl", history.inputs, channels, ()).rows
+        history.add_prior([(row.reading, row.sitting) for row in rows])
+    return Campaign(plan, history)
+
+
+def loop_of(tree: Mapping[str, Any]) -> config.Loop:
+    """The keys of a resolved configuration that a replay needs."""
+    return config.Loop.model_validate({key: tree[key] for key in config.Loop.model_fields if key in tree})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a campaign.
+
+    Attributes:
+        outcome: None while it is unfinished.
+        reason: one sentence.
+        trials, readings: how many, the prior's not among them.
+        settings, applied, measured: of the best trial: asked for, done, mean raw readings. Empty without one.
+        error: worst channel's |measured − target| / target, a fraction; None where unknown.
+        miss: worst channel's distance from its target in tolerances; None where unknown.
+        best: number of that trial.
+        by: the rule, solver or person that ended it.
+        run: the run's directory; empty for a campaign in memory.
+    """
+
+    outcome: Outcome | None
+    reason: str
+    trials: int
+    readings: int
+    settings: Mapping[str, float]
+    applied: Mapping[str, float]
+    measured: Mapping[str, float]
+    error: float | None
+    miss: float | None
+    best: int | None
+    by: str
+    run: str
+
+    @property
+    def reached(self) -> bool:
+        """Whether the goal was hit and confirmed."""
+        return self.outcome is Outcome.REACHED
+
+
+def result(campaign: Campaign, folder: Path | None) -> Result:
+    """The result of a campaign in its present state."""
+    history, best = campaign.history, campaign.history.best
+    goal = campaign.plan.goal
+    reason = campaign.stop.reason if campaign.stop else "unfinished"
+    shown = best if best is not None else history.last
+    judged = best is not None and goal is not None and best.miss != float("inf")
+    return Result(
+        history.outcome if campaign.state is State.STOPPED else None,
+        reason,
+        history.trials,
+        history.readings,
+        shown.settings if shown else {},
+        (shown.applied or {}) if shown else {},
+        shown.mean if shown else {},
+        goal.error(best.mean) if best and goal and judged else None,
+        best.miss if best and judged else None,
+        best.trial if best else None,
+        campaign.stop.by if campaign.stop else "",
+        str(folder) if folder else "",
+    )
+
+
+class Run:
+    """A run to look at: `sdl.open_run(path)`.
+
+    Attributes:
+        folder: its directory.
+        events: everything that happened, in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder if folder.is_dir() else folder.parent
+        self.events: tuple[Event, ...] = tuple(read(folder))
+        self._folded = fold(iter(self.events), self.folder)
+
+    @property
+    def opened(self) -> Opened:
+        return self._folded.opened
+
+    @property
+    def campaign(self) -> Campaign:
+        """Its state, with `history`: arrays X, Y, the best trial, the streaks."""
+        return self._folded.campaign
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration, changes of a resume applied."""
+        return self._folded.tree
+
+    @cached_property
+    def result(self) -> Result:
+        return result(self.campaign, self.folder)
+
+    @cached_property
+    def proposals(self) -> dict[int, Proposed]:
+        """Who proposed what and why, by trial."""
+        return {event.trial: event for event in self.events if isinstance(event, Proposed)}
+
+    def measured(self, trial: int | None = None) -> list[Measured]:
+        """The readings, of one trial or all."""
+        return [e for e in self.events if isinstance(e, Measured) and trial in (None, e.trial)]
+
+    def failed(self, trial: int | None = None) -> list[Failed]:
+        """What did not come, of one trial or all."""
+        return [e for e in self.events if isinstance(e, Failed) and trial in (None, e.trial)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time."""
+        found = []
+        for event in self.measured():
+            proposed = self.proposals[event.trial]
+            row: dict[str, Any] = {
+                "trial": event.trial,
+                "repeat": event.repeat,
+                "attempt": event.attempt,
+                "by": proposed.by,
+            }
+            row |= {f"{name}_asked": value for name, value in proposed.settings.items()}
+            row |= dict(event.applied) | dict(event.readings)
+            row |= {f"{name}_background": value for name, value in (event.background or {}).items()}
+            row |= {
+                "saturated": " ".join(event.saturated),
+                "fault": event.fault or "",
+                "elapsed": event.elapsed,
+                "at": event.at,
+            }
+            found.append(row)
+        return found
+
+    def __repr__(self) -> str:
+        done = self.result
+        return f"<Run {self.folder}: {done.outcome or 'unfinished'} after {done.trials} trials>"
+
+
+def open_run(path: str | Path) -> Run:
+    """Opens a run for reading, also while it is being written.
+
+    Args:
+        path: its directory, or its record.jsonl; or a unique part of its name below `runs/`.
+
+    Raises:
+        RecordError: there is none, or several. Damaged: a line is not as it was written.
+    """
+    return Run(find(path))
+
+
+def find(path: str | Path, runs: Path = RUNS) -> Path:
+    """The directory of a run: a path, `latest`, or a part of a name below `runs` that only one has.
+
+    Raises:
+        RecordError: there is none, or several.
+    """
+    given = Path(path)
+    if os.path.isfile(given / FILE):  # unlike Path.is_file, False where a name is too long
+        return given
+    if os.path.isfile(given):
+        return given.parent
+    every = folders(runs)
+    if str(path) == "latest" and every:
+        return every[-1]
+    fits = [folder for folder in every if str(path) in f"{folder.parent.name}/{folder.name}"]
+    if len(fits) == 1:
+        return fits[0]
+    which = f"fits {len(fits)} runs below {runs}" if fits else f"is no run, and no run below {runs} has it in its name"
+    raise RecordError(f"{path}: {which}; `sdl list` shows them")
+
+
+def folders(runs: Path = RUNS) -> list[Path]:
+    """The directories of all runs below `runs`, oldest first."""
+    return sorted((file.parent for file in runs.glob(f"*/*/{FILE}")), key=lambda folder: folder.name)
