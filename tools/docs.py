@@ -1,0 +1,189 @@
+"""Writes the parts of the documentation that the code knows best: the schema, the tables of keys, the help texts.
+
+`make docs` runs it; a test fails where what is committed differs. `--pictures` also draws docs/img (needs the extra `report`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BEGIN, END = "<!-- made by `make docs`: {} -->", "<!-- end of {} -->"
+
+
+def pages() -> dict[Path, str]:
+    """Every page with a made part, as it should be."""
+    from sdl import config
+
+    schema = config.schema()
+    made = {DOCS / "campaign.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"}
+    made[DOCS / "campaign.md"] = _replace(DOCS / "campaign.md", "keys", _keys(schema))
+    made[DOCS / "cli.md"] = _replace(DOCS / "cli.md", "commands", _commands())
+    return made
+
+
+def _replace(page: Path, name: str, text: str) -> str:
+    old = page.read_text(encoding="utf-8")
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = old.partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise SystemExit(f"{page.name} lacks the marks {begin} … {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def _keys(schema: dict[str, Any]) -> str:
+    from sdl.config import GROUPS, KEYS
+    from sdl.registry import OURS
+
+    definitions = schema["$defs"]
+    top = [(key, schema["properties"][key], key in schema["required"]) for key in KEYS]
+    parts = ["### Top level", "", _table(top)]
+    for title, name in (("stop", "StopRules"), ("stop.stagnation", "Stagnation"), ("retry", "Retry")):
+        parts += ["", f"### `{title}`", "", _table(_rows(definitions[name]))]
+    target = next(option for option in definitions["Target"]["anyOf"] if "properties" in option)
+    parts += ["", "### `goal.<channel>`", "", "A number of counts, or", "", _table(_rows(target))]
+    for key, (group, _) in GROUPS.items():
+        for kind in OURS[group]:
+            model = next(d for d in definitions.values() if d.get("properties", {}).get("kind") == {"const": kind})
+            text = model.get("description", "").split("\n\n")[0].replace("\n", " ")
+            rows = [row for row in _rows(model) if row[0] != "kind"]
+            parts += ["", f"### `{key}: {{kind: {kind}}}`", "", text]
+            parts += ["", _table(rows)] if rows else []
+    return "\n".join(parts)
+
+
+def _rows(model: dict[str, Any]) -> list[tuple[str, dict[str, Any], bool]]:
+    required = model.get("required", [])
+    return [(key, value, key in required) for key, value in model["properties"].items()]
+
+
+def _table(rows: list[tuple[str, dict[str, Any], bool]]) -> str:
+    lines = ["| key | default | allowed | what it is |", "|---|---|---|---|"]
+    for key, value, required in rows:
+        default = "**required**" if required else f"`{_default(key, value)}`"
+        text = value.get("description", "").replace("|", "\\|").replace("\n", " ")
+        lines.append(f"| `{key}` | {default} | {_allowed(value)} | {text} |")
+    return "\n".join(lines)
+
+
+def _default(key: str, value: dict[str, Any]) -> str:
+    from sdl.config import CampaignFile
+
+    if "default" in value:
+        return json.dumps(value["default"], ensure_ascii=False)
+    field = CampaignFile.model_fields.get(key)
+    made = field.get_default(call_default_factory=True) if field else None
+    if hasattr(made, "model_dump"):
+        return "{}"
+    return json.dumps(made) if isinstance(made, dict) else str(made)
+
+
+def _allowed(value: dict[str, Any]) -> str:
+    if "const" in value:
+        return f"`{value['const']}`"
+    if "enum" in value:
+        return ", ".join(f"`{item}`" for item in value["enum"])
+    options = value.get("anyOf") or value.get("oneOf")
+    if options:
+        return " or ".join(dict.fromkeys(_allowed(option) for option in options))
+    if "$ref" in value:
+        return "see below"
+    words = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false"}
+    words |= {"array": "list", "object": "mapping", "null": "null"}
+    text = words.get(value.get("type", ""), "")
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {value[name]:g}" for name, sign in signs.items() if name in value and value[name] < 2**62]
+    return " ".join([text, ", ".join(limits)]).strip()
+
+
+def _commands() -> str:
+    import click
+    import typer
+
+    from sdl.cli import app
+
+    group = typer.main.get_command(app)
+    parts = []
+    with click.Context(group, info_name="sdl", max_content_width=100, terminal_width=100) as top:
+        for name in group.list_commands(top):  # type: ignore[attr-defined]
+            command = group.get_command(top, name)  # type: ignore[attr-defined]
+            with click.Context(command, info_name=name, parent=top, terminal_width=100) as context:
+                parts += [f"## sdl {name}", "", "```text", command.get_help(context).strip(), "```", ""]
+    return "\n".join(parts).rstrip()
+
+
+def picture() -> None:
+    """Draws docs/img/campaign.png: a campaign on the twin, trial by trial."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    import sdl
+
+    events: list[Any] = []
+    tree = {
+        "name": "picture",
+        "instrument": {"kind": "twin"},
+        "goal": {"445nm": 16384, "515nm": 16384, "630nm": 16384},
+        "tolerance": "0.5%",
+        "solver": {"kind": "gmm"},
+        "seed": 8,
+    }
+    done = sdl.run(tree, runs=None, watch=lambda event, _: events.append(event))
+    proposed = {e.trial: e for e in events if type(e).__name__ == "Proposed"}
+    measured = [e for e in events if type(e).__name__ == "Measured"]
+    colours = {"445nm": "#0072b2", "515nm": "#009e73", "630nm": "#d55e00"}
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.1), width_ratios=[1.5, 1], layout="constrained")
+    x = range(1, len(measured) + 1)
+    first = next(i for i, e in enumerate(measured, 1) if proposed[e.trial].by != "axis")
+    for marker, (name, colour) in zip("osD", colours.items(), strict=True):
+        left.plot(x, [e.readings[name] for e in measured], f"{marker}-", color=colour, lw=1, ms=4.5, label=name)
+        off = [100 * (e.readings[name] / 16384 - 1) for e in measured[first - 1 :]]
+        right.plot(x[first - 1 :], off, f"{marker}-", color=colour, lw=1, ms=4.5)
+    left.axhline(16384, color="0.4", lw=0.8, ls="--", label="goal")
+    left.set(xlabel="reading", ylabel="counts", ylim=(0, None), title="every reading")
+    left.legend(frameon=False, ncols=2, loc="center right", bbox_to_anchor=(1, 0.62))
+    right.axhspan(-0.5, 0.5, color="0.5", alpha=0.18, lw=0)
+    right.set(xlabel="reading", ylabel="off the goal, %", xlim=(first - 0.5, len(measured) + 0.5), ylim=(-2, 2))
+    right.set_title("the solver's trials, tolerance ±0.5 %")
+    for axis in (left, right):
+        axis.set_xticks(list(x) if axis is left else list(range(first, len(measured) + 1)))
+    for trial, event in proposed.items():
+        of_trial = [i for i, e in enumerate(measured, 1) if e.trial == trial]
+        rgb = [max(min(event.settings[n], 1), 0) ** 0.5 for n in "RGB"]
+        left.axvspan(of_trial[0] - 0.5, of_trial[-1] + 0.5, ymin=0.94, color=rgb, lw=0)
+        left.text(
+            sum(of_trial) / len(of_trial), 0.9, event.by, transform=left.get_xaxis_transform(), ha="center", va="top", size=7
+        )
+        if event.by != "axis":
+            right.axvline(of_trial[0] - 0.5, color="0.8", lw=0.8)
+            words = {1: "missed", 3: "hit, confirmed" if trial == done.best else "hit, not confirmed"}
+            middle, text = sum(of_trial) / len(of_trial), words.get(len(of_trial), "")
+            right.text(middle, 0.04, text, transform=right.get_xaxis_transform(), ha="center", size=7)
+    left.set_xlim(0.5, len(measured) + 0.5)
+    left.set_ylim(0, 75000)
+    (DOCS / "img").mkdir(exist_ok=True)
+    figure.savefig(DOCS / "img" / "campaign.png", dpi=110)
+    print(f"docs/img/campaign.png: {done.outcome} after {done.trials} trials, {done.readings} readings")
+
+
+def main() -> None:
+    """Writes the pages, and on request the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", action="store_true", help="also draw docs/img")
+    asked = parser.parse_args()
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")
+        print(page.name)
+    if asked.pictures:
+        picture()
+
+
+if __name__ == "__main__":
+    main()
