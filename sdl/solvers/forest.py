@@ -97,9 +97,8 @@ class FittedForest:
         import numpy as np
 
         value = self.footing.filled(targets, low, high)
-        drawn = [self._draw(row, self.solver.samples, rng) for row in value]
-        U = np.array([sample.mean(axis=0) for sample in drawn])
-        spread = np.array([sample.std(axis=0, ddof=1) for sample in drawn])
+        drawn = self._draw(value, self.solver.samples, rng)
+        U, spread = drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
         uncertainty = np.full_like(U, np.nan)  # trees know no doubt of their own
         name = "flow matching"
         if self.solver.trend == "affine":
@@ -113,21 +112,21 @@ class FittedForest:
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Draws n settings (n, d) that go with the readings `target` (m,)."""
-        return self.footing.settings(self._draw(target[self.footing.goal], n, rng))
+        return self.footing.settings(self._draw(target[None, self.footing.goal], n, rng)[0])
 
     def _draw(self, value: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """(n, d) settings in units for one goal (g,)."""
+        """(k, n, d) settings in units: n for each of the goals (k, g), all drawn at once."""
         import numpy as np
 
-        d = self.footing.U.shape[1]
-        base: Floats = np.zeros((1, d))
+        k, d = len(value), self.footing.U.shape[1]
+        base: Floats = np.zeros((k, 1, d))
         if self.solver.trend == "affine":
-            base = self.footing.affine.backward(value[None], self.footing.goal)
+            base = self.footing.affine.backward(value, self.footing.goal)[:, None]
         if self.forest is None:
-            return np.repeat(base, n, axis=0)
+            return np.repeat(base, n, axis=1)
         with _library(int(rng.integers(2**32))):
-            drawn = self.forest.generate(batch_size=n, X_covs=np.tile(value, (n, 1)))
-        return base + np.asarray(drawn, dtype=np.float64)[:, :d]
+            drawn = self.forest.generate(batch_size=k * n, X_covs=np.repeat(value, n, axis=0))
+        return base + np.asarray(drawn, dtype=np.float64)[:, :d].reshape(k, n, d)
 
 
 @contextmanager
