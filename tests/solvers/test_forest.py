@@ -1,0 +1,100 @@
+"""ForestDiffusion, tamed: repeatable, on one thread, leaving the caller's world alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdl.solvers.forest import Forest
+from sdl.solvers.linear import Linear
+
+from .led import GAINS, ask, data, hypercube, measure, night
+
+GOAL = np.array([16384.0] * 3)
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import json, os, sys
+import numpy as np
+from sdl.solvers.forest import Forest
+from tests.solvers.led import ask, night
+import ForestDiffusion  # whatever threads its import starts are not ours
+tasks = lambda: len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 0
+before = tasks()
+np.random.seed(int(sys.argv[1]))
+answer = ask(Forest(), night(30), [16384.0] * 3, seed=5)
+print(json.dumps({"bits": answer.settings.tobytes().hex(), "threads": tasks() - before}))
+"""
+
+
+def run(number):
+    """One answer from a process of its own, with threads left to themselves."""
+    keep = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT, str(number)], cwd=ROOT, env=keep, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_two_processes_give_the_same_bits_on_one_thread_each():
+    first, second = run(1), run(2)
+    assert first["bits"] == second["bits"]
+    assert first["bits"] == ask(Forest(), night(30), GOAL, seed=5).settings.tobytes().hex()
+    assert first["threads"] == second["threads"] == 0
+
+
+def test_eighty_rows_hit_within_half_a_percent():
+    missed = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        X = hypercube(80, rng)
+        answer = ask(Forest(), data(X, measure(X, rng)), GOAL, seed)
+        missed.append(np.abs(GAINS @ answer.settings[0] / GOAL - 1).max())
+    assert np.median(missed) < 0.003
+    assert max(missed) < 0.01
+
+
+def test_its_doubt_covers_the_truth():
+    true = np.linalg.solve(GAINS, GOAL)
+    inside = []
+    for seed in range(15):
+        answer = ask(Forest(), night(30, seed), GOAL, seed)
+        inside.append(np.abs(answer.settings[0] - true) < 2 * answer.uncertainty[0])
+    assert np.mean(inside) > 0.85
+
+
+def test_other_seeds_draw_other_settings():
+    assert (ask(Forest(), night(30), GOAL, 1).settings != ask(Forest(), night(30), GOAL, 2).settings).any()
+
+
+def test_the_trees_take_up_what_the_trend_cannot_bend_to():
+    rng = np.random.default_rng(0)
+    X, goals = hypercube(120, rng), rng.uniform(0.1, 0.9, (40, 3))
+    bent = lambda at: (at + 0.1 * np.sin(np.pi * at)) @ GAINS.T  # noqa: E731
+    rows = data(X, bent(X))
+    trees, line = (
+        np.median(np.abs(ask(solver, rows, bent(goals)).settings - goals)) for solver in (Forest(), Linear())
+    )
+    assert trees < 0.3 * line
+
+
+def test_rows_without_noise_leave_the_trees_nothing_to_learn():
+    X = hypercube(20, np.random.default_rng(0))
+    answer = ask(Forest(), data(X, X @ GAINS.T), GOAL)
+    assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, GOAL), abs=1e-8)
+    assert "the affine trend alone" in answer.why[0]
+
+
+def test_samples_scatter_as_one_reading_does():
+    fitted = Forest().fit(night(60))
+    drawn = fitted.sample(GOAL, 500, np.random.default_rng(0))
+    assert drawn.shape == (500, 3)
+    assert (drawn @ GAINS.T).mean(axis=0) == pytest.approx(GOAL, rel=0.01)
+    assert (drawn.std(axis=0) < 0.004).all()
