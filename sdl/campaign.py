@@ -214,7 +214,7 @@ class Campaign:
             pass
         elif not self._hits():
             self._close()
-        elif done == confirmed:
+        elif done >= confirmed:  # more than that where a resume asks for fewer confirmations
             self._close(reached=True)
         self._ask_rules()
 

@@ -25,7 +25,7 @@ class Opened:
     run: str
     campaign: str
     config: Mapping[str, Any]
-    prior: tuple[Mapping[str, Any], ...]  # {source, sha256, rows, left_out} each
+    prior: tuple[Mapping[str, Any], ...]  # {source, sha256, rows, left_out, copy_sha256} each
     instrument: Mapping[str, Any]  # {kind, identity, inputs, channels}
     clock: str
     versions: Mapping[str, str]

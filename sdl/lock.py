@@ -7,6 +7,7 @@ name: docs/decisions/0003.)
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -31,6 +32,9 @@ class Lock:
         try:
             _acquire(self._fd)
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+                os.close(self._fd)
+                raise RecordError(f"{path}: this file system cannot lock: {error.strerror}") from error
             holder = os.read(self._fd, 400).decode(errors="replace").strip()
             os.close(self._fd)
             raise InUse(str(path.parent), holder) from error

@@ -154,7 +154,7 @@ def _from_log(file: Path, inputs: Sequence[str], limits: Mapping[str, float | No
     import jsonlines
 
     sitting, last, last_day = 0, math.nan, ""
-    with jsonlines.open(file) as reader:
+    with file.open("rb") as stream, jsonlines.Reader(stream) as reader:  # bytes: bad UTF-8 is found at its own line
         number = 0
         while True:
             number += 1
@@ -162,16 +162,19 @@ def _from_log(file: Path, inputs: Sequence[str], limits: Mapping[str, float | No
                 line: Any = reader.read(skip_empty=False)
             except EOFError:
                 return
-            except (jsonlines.InvalidLineError, UnicodeDecodeError, RecursionError) as error:
+            except (jsonlines.InvalidLineError, RecursionError) as error:
+                if isinstance(error, jsonlines.InvalidLineError) and not error.line.strip():
+                    continue  # a blank line
                 raise ConfigError(Problem(f"not JSON: {error}", file=str(file), line=number)) from error
             try:
                 settings, values = _numbers(line["in"], inputs), _numbers(line["out"], tuple(limits))
                 base = _numbers(line["background"], tuple(limits)) if line.get("background") else None
                 at, day = _when(line)
                 sitting = int(line.get("sitting", sitting))
+                full = {str(name) for name in line.get("saturated", ())}
                 if set(settings) != set(inputs):
                     raise ValueError(f"`in` has {len(settings)} inputs; {', '.join(inputs)} are needed")
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
                 form = '{"in": [' + ", ".join(inputs) + '], "out": {"channel": value, …}, "time": seconds}'
                 raise ConfigError(
                     Problem(
@@ -181,8 +184,7 @@ def _from_log(file: Path, inputs: Sequence[str], limits: Mapping[str, float | No
             if "sitting" not in line and number > 1 and (day != last_day or abs(at - last) > SITTING_GAP):
                 sitting += 1
             last, last_day = at, day
-            full = {name for name, most in limits.items() if most is not None and values.get(name, 0) >= most}
-            full |= set(line.get("saturated", ()))
+            full |= {name for name, most in limits.items() if most is not None and values.get(name, 0) >= most}
             yield Row(Reading(settings, values, base, tuple(n for n in values if n in full)), sitting, day)
 
 

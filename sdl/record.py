@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import typing
@@ -60,9 +61,10 @@ def encode(event: Event, previous: str) -> tuple[bytes, str]:
     """
     body = {"event": type(event).__name__}
     body.update({name: getattr(event, name) for name in _FIELDS[type(event).__name__]})
-    text = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(", ", ": "))[:-1]
-    sha = _sha(previous, text.encode())
-    return f'{text}, "sha": "{sha}"}}\n'.encode(), sha
+    # A lone surrogate, as in a file name that is no UTF-8, comes out as its JSON escape.
+    text = json.dumps(body, allow_nan=False, ensure_ascii=False)[:-1].encode(errors="backslashreplace")
+    sha = _sha(previous, text)
+    return text + f', "sha": "{sha}"}}\n'.encode(), sha
 
 
 def decode(line: bytes, previous: str) -> tuple[Event, str]:
@@ -154,8 +156,8 @@ def check(path: Path) -> Checked:
     for item in scan(path):
         if isinstance(item, Line):
             last = item
-            if seal and item.number == seal[0] and item.sha != seal[1]:
-                raise Damaged(str(file), item.number, f"not the line that {SEAL} names")
+            if seal and (item.number == seal[0]) != (item.sha == seal[1]):
+                raise Damaged(str(folder / SEAL), 1, f"does not fit line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
                 _check_prior(folder, item.event)
         elif item.torn:
@@ -167,12 +169,12 @@ def check(path: Path) -> Checked:
         raise Damaged(str(file), have + 1, f"lost: the record ends here, {SEAL} says it has {seal[0]} lines")
     if last is None:
         raise RecordError(f"{file}: empty: the campaign was ended before it began; run it anew")
-    finished = isinstance(last.event, Stopped)
+    finished, sealed = isinstance(last.event, Stopped), seal is not None and seal[0] == last.number
     if not finished:
         notes.append("unfinished; whether whole lines are missing at its end cannot be told from a crash")
-    elif not seal:
+    elif not sealed:
         notes.append(f"finished, but without its {SEAL}, as a crash at the very end leaves it")
-    return Checked(last.number, finished, bool(seal), last.sha, tuple(notes))
+    return Checked(last.number, finished, sealed, last.sha, tuple(notes))
 
 
 class Record:
@@ -257,7 +259,7 @@ class Record:
                 os.ftruncate(self._fd, self._length)
                 os.fsync(self._fd)
             except OSError:
-                pass  # the next `open` finds a torn line and cuts it off
+                self.close()  # nothing may follow the piece; the next `open` finds it torn and cuts it off
             kind = Full if error.errno in (27, 28, 122) else RecordError
             raise kind(
                 f"{self.folder / FILE}: {type(event).__name__} not written: {error.strerror}; "
@@ -335,8 +337,7 @@ def _mend(folder: Path, lines: list[Line], tail: Tail) -> tuple[str, ...]:
         return ("the last line lacked its newline; added",)
     if not tail.torn:
         return ()
-    number = 1 + sum(1 for _ in folder.glob("record.torn-*"))
-    kept = folder / f"record.torn-{number}"
+    kept = next(file for n in itertools.count(1) if not (file := folder / f"record.torn-{n}").exists())
     kept.write_bytes(tail.torn)
     with (folder / FILE).open("r+b") as stream:
         stream.truncate(lines[-1].end if lines else 0)

@@ -1,0 +1,58 @@
+"""The lock: one holder at a time, known by name, gone with its process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdl.errors import InUse, RecordError
+from sdl.lock import Lock
+
+
+def test_a_lock_is_held_by_one_and_names_its_holder(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock", "for the demo")
+    with pytest.raises(InUse, match=f"in use by process {os.getpid()} on .* for the demo; wait for it") as found:
+        Lock(tmp_path / "lock")
+    assert found.value.path == str(tmp_path)
+    lock.release()
+    lock.release()
+    Lock(tmp_path / "lock").release()
+
+
+def test_a_refused_lock_leaves_the_holder_s_name_as_it_is(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock", "first")
+    before = (tmp_path / "lock").read_bytes()
+    with pytest.raises(InUse):
+        Lock(tmp_path / "lock", "second")
+    assert (tmp_path / "lock").read_bytes() == before
+    lock.release()
+
+
+def test_a_name_that_was_left_behind_blocks_nobody_and_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("process 99999999 on a machine with a very long name that was switched off long ago")
+    lock = Lock(tmp_path / "lock")
+    assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} on ")
+    assert "long ago" not in (tmp_path / "lock").read_text()
+    lock.release()
+
+
+def test_programs_started_by_the_holder_do_not_inherit_the_lock(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    code = "import sys; print('up', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        lock.release()
+        Lock(tmp_path / "lock").release()
+        child.communicate()
+
+
+def test_a_lock_where_no_file_can_be_made_is_a_record_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="cannot be locked: No such file or directory"):
+        Lock(tmp_path / "nowhere" / "lock")
