@@ -17,7 +17,7 @@ done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
 endef
 
-.PHONY: help demo test check format install clean
+.PHONY: help demo test check format docs install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -42,6 +42,10 @@ format:  ## sorts imports and lays the code out
 	$(call ready,--dev)
 	@$(BIN)/python -m ruff check --fix-only .
 	@$(BIN)/python -m ruff format .
+
+docs:  ## writes the schema and the tables of keys and commands into docs/
+	$(call ready,--dev)
+	@$(BIN)/python tools/docs.py $(ARGS)
 
 install:  ## .venv with the project and everything for its development
 	$(call ready,--dev)

@@ -41,16 +41,9 @@ def _number(value: Any) -> Any:
     return {"target": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-def _tolerance(value: Any) -> Tolerance:
-    try:
-        return Tolerance.parse(value)
-    except OverflowError as error:
-        raise ValueError(f"is too large: {_short(value)}") from error
-
-
 ToleranceKey = Annotated[
     Tolerance,
-    BeforeValidator(_tolerance),
+    BeforeValidator(Tolerance.parse),
     PlainSerializer(lambda t: f"{t.amount!r}%" if t.percent else t.amount),
     WithJsonSchema(
         {
@@ -209,7 +202,7 @@ def parse(value: Any, *, base: Path | None = None, collect: bool = False) -> Cam
     if not isinstance(value, Mapping):
         keys = ", ".join(KEYS)
         raise ConfigError(Problem(f"must be a mapping with the keys {keys}; not {_short(value)}"))
-    tree: dict[str, Any] = _tuples(value)
+    tree: dict[Any, Any] = _tuples(value)
     if wrong := [key for key in tree if not isinstance(key, str)]:
         raise ConfigError(*(Problem(f"a key must be a word, not {_short(key)}") for key in wrong))
     problems: list[Problem] = []
@@ -286,7 +279,8 @@ def schema() -> dict[str, Any]:
     document = CampaignFile.model_json_schema()
     definitions = document.setdefault("$defs", {})
     for key, (group, _) in GROUPS.items():
-        options = []
+        options: list[dict[str, Any]] = []
+        words = []  # kinds that a word says whole: `solver: gmm`
         for kind in registry.kinds(group):
             try:
                 model = registry.find(group, kind).model_json_schema(ref_template="#/$defs/{model}")
@@ -295,10 +289,11 @@ def schema() -> dict[str, Any]:
             definitions.update(model.pop("$defs", {}))
             model["properties"]["kind"] = {"const": kind}
             model["required"] = ["kind", *(r for r in model.get("required", []) if r != "kind")]
+            words += [kind] if model["required"] == ["kind"] else []
             definitions[model["title"]] = model
             options.append({"$ref": f"#/$defs/{model['title']}"})
         field = CampaignFile.model_fields[key]
-        document["properties"][key] = {"description": field.description, "oneOf": options}
+        document["properties"][key] = {"description": field.description, "oneOf": [*options, {"enum": words}]}
     target = definitions["Target"]
     definitions["Target"] = {"anyOf": [{"type": "number", "description": "the wanted raw reading"}, target]}
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"

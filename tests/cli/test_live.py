@@ -1,0 +1,84 @@
+"""What a campaign looks like while it runs."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+from pathlib import Path
+
+import processes
+import pytest
+
+from sdl.cli import live
+from sdl.events import Opened
+
+from .conftest import CAMPAIGN
+
+pty = pytest.importorskip("pty", reason="terminals of another system")
+
+
+def on_a_terminal(tmp_path: Path, *args: str, rows: int = 40, columns: int = 160) -> tuple[int, str]:
+    """The exit code and everything that the command wrote on a terminal of its own."""
+    import fcntl
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    environment = processes.environment(TERM="xterm-256color", COLORTERM="truecolor")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        environment.pop(name, None)
+    process = subprocess.Popen(
+        [*processes.COMMAND, *args], cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    written = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not piece:
+            break
+        written += piece
+    os.close(master)
+    return process.wait(60), written.decode()
+
+
+def test_on_a_terminal_there_is_a_table_with_swatches_and_a_bar(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    code, screen = on_a_terminal(tmp_path, "run", "led.yaml")
+    assert code == 0, screen
+    assert "Traceback" not in screen
+    assert "led on twin:night-2025-10:0 (simulated): 445nm 16384 ± 327.68" in screen
+    for word in ("trial", "by", "error", "R", "515nm", "linear", "of at most 40 trials", "best: trial 4", "reached"):
+        assert word in screen, word
+    assert "██" in screen
+    assert "\x1b[38;2;" in screen  # in the colour of the setting
+    code, screen = on_a_terminal(tmp_path, "show", "latest")
+    assert (code, "██" in screen, "Traceback" in screen) == (0, True, False)
+
+
+def test_a_terminal_of_no_size_is_no_reason_to_fail(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    code, screen = on_a_terminal(tmp_path, "run", "led.yaml", "--set", "stop.trials=12", rows=3, columns=20)
+    assert (code, "Traceback" in screen) == (0, False)
+
+
+def test_the_bar_counts_to_what_a_resume_allows(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    assert processes.sdl("run", "led.yaml", "--set", "stop.trials=2", cwd=tmp_path).returncode == 1
+    code, screen = on_a_terminal(tmp_path, "resume", "latest", "--set", "stop.trials=17")
+    assert (code, "5 of at most 17 trials" in screen) == (0, True)
+
+
+def opened(**inputs: tuple[float, float]) -> Opened:
+    about = {"inputs": [{"name": n, "low": low, "high": high} for n, (low, high) in inputs.items()], "channels": []}
+    return Opened(1, "r", "c", {}, (), about, "virtual", {}, True, "me", 0.0)
+
+
+def test_the_swatch_has_the_colour_of_the_setting_within_its_bounds() -> None:
+    rgb = opened(R=(0, 1), G=(0, 255), B=(0, 1))
+    assert live.swatch({"R": 1.0, "G": 0.0, "B": 0.25}, rgb).style == "rgb(255,0,128)"
+    assert live.swatch({"R": 7.0, "G": 255.0, "B": -3.0}, rgb).style == "rgb(255,255,0)"
+    assert live.swatch({"flow": 1.0}, opened(flow=(0, 1))).plain == ""

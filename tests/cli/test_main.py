@@ -1,0 +1,158 @@
+"""What all commands share: help, exit codes, and output that nobody reads or that cannot be spelled."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import processes
+import pytest
+
+from sdl import record
+from sdl.cli import app
+from sdl.errors import OutOfTurn
+
+from .conftest import CAMPAIGN, Sdl
+
+COMMANDS = [
+    "run",
+    "resume",
+    "collect",
+    "measure",
+    "validate",
+    "schema",
+    "init",
+    "list",
+    "show",
+    "explain",
+    "check",
+    "export",
+    "solve",
+]
+
+
+def test_these_are_the_commands() -> None:
+    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    assert sorted(names) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str, sdl: Sdl) -> None:
+    done = sdl(command, "--help")
+    assert done.code == 0
+    assert f"sdl {command}" in done.out.partition("Usage:")[2].partition("\n")[2], "no example"
+
+
+def test_help_tells_the_exit_codes(sdl: Sdl) -> None:
+    done = sdl("--help")
+    assert done.code == 0
+    assert "130, 143 interrupted" in done.out
+    assert sdl("-h").out == done.out
+
+
+def test_the_version_is_told(sdl: Sdl) -> None:
+    done = sdl("--version")
+    assert (done.code, done.out.split()[0].rstrip(",")) == (0, "sdl")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["fly"],
+        ["run"],
+        ["run", "a", "b"],
+        ["run", "a.yaml", "--sped"],
+        ["measure", "led.yaml", "R=.1", "-n", "0"],
+        ["measure", "led.yaml", "R=.1", "-n", "many"],
+        ["solve", "x.jsonl"],
+        ["export", "latest"],
+        ["export", "latest", "--to", "xls"],
+        ["explain", "latest", "four"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistaken_command_line_is_exit_2_and_no_traceback(args: list[str], sdl: Sdl) -> None:
+    done = sdl(*args)
+    assert done.code == 2
+    assert not done.out
+    assert "Usage: " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_bug_is_told_as_one_with_exit_70(sdl: Sdl, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("sdl.config.load", broken)
+    done = sdl("validate", file)
+    assert done.code == 70
+    assert "ZeroDivisionError: ours" in done.err
+    assert "bug in sdl" in done.err
+    monkeypatch.setattr("sdl.config.load", lambda *_, **__: (_ for _ in ()).throw(OutOfTurn("Measured in state new")))
+    done = sdl("validate", file)
+    assert (done.code, "report it" in done.err, "Traceback" in done.err) == (70, True, False)
+
+
+def test_ctrl_c_outside_a_campaign_is_exit_130(sdl: Sdl, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sdl.config.load", pressed)
+    done = sdl("validate", file)
+    assert done.code == 130
+    assert "Traceback" not in done.err
+
+
+# --- in processes of their own ------------------------------------------------------------------------------------
+
+
+def piped(tmp_path: Path, *args: str, reader: str) -> tuple[int, str, str]:
+    """The exit code of the command, not of the reader of its output; and what was read and what was complained."""
+    process = processes.start(*args, cwd=tmp_path)
+    read = subprocess.run(reader, stdin=process.stdout, capture_output=True, text=True, shell=True, check=False)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    complaints = process.stderr.read()
+    process.stderr.close()
+    return process.wait(60), read.stdout, complaints
+
+
+@pytest.mark.parametrize(("stop", "code"), [("40", 0), ("2", 1)])
+def test_a_reader_that_leaves_early_harms_neither_the_campaign_nor_its_exit_code(
+    stop: str, code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    found, read, complaints = piped(tmp_path, "run", "led.yaml", "--set", f"stop.trials={stop}", reader="head -1")
+    assert found == code
+    assert read.startswith("led on twin:")
+    assert "Traceback" not in complaints
+    assert "Exception ignored" not in complaints
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    checked = record.check(folder)
+    assert (checked.finished, checked.sealed) == (True, True)
+
+
+def test_a_reader_that_never_came_harms_nothing_either(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    found, _, complaints = piped(tmp_path, "run", "led.yaml", reader="true")
+    assert found == 0
+    assert "Traceback" not in complaints
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    assert record.check(folder).finished
+
+
+def test_a_stream_that_cannot_spell_everything_is_no_reason_to_end_a_campaign(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    done = processes.sdl("run", "led.yaml", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "reached" in done.stdout
+
+
+def test_the_runs_directory_that_cannot_be_made_is_exit_5(sdl: Sdl, file: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    done = sdl("run", file, "--runs", "taken")
+    assert done.code == 5
+    assert "cannot be created" in done.err

@@ -1,0 +1,220 @@
+"""run, resume, collect and measure: what they print, for people and for programs, and how they end."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import scripted
+
+from sdl import record, runner
+from sdl.errors import Busy
+from sdl.events import Measured
+from sdl.types import Outcome
+
+from .conftest import Sdl
+
+KEYS = [
+    "outcome",
+    "reason",
+    "trials",
+    "readings",
+    "settings",
+    "applied",
+    "measured",
+    "error",
+    "miss",
+    "best",
+    "by",
+    "run",
+]
+
+
+@pytest.fixture
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.register(monkeypatch)
+
+
+def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
+    done = sdl("run", file)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].startswith("led on twin:night-2025-10:0 (simulated): 445nm 16384 ± 327.68")
+    assert lines[1].split()[:2] == ["0", "axis"]
+    assert "error" in lines[1]
+    assert any(line.startswith("reached: every channel inside") for line in lines)
+    assert "\x1b" not in done.out
+    (folder,) = Path("runs").glob("led/*")
+    assert str(folder) in lines[-1]
+
+
+def test_run_json_prints_exactly_one_object_with_these_keys(sdl: Sdl, file: str) -> None:
+    done = sdl("run", file, "--json")
+    told = done.told
+    assert list(told) == KEYS
+    assert (done.code, told["outcome"], told["readings"]) == (0, "reached", told["trials"] + 2)
+    assert set(told["settings"]) == set(told["applied"]) == {"R", "G", "B"}
+    assert told["error"] == pytest.approx(
+        max(abs(told["measured"][n] / 16384 - 1) for n in ("445nm", "515nm", "630nm"))
+    )
+    assert (Path(told["run"]) / "record.jsonl").is_file()
+    assert "led on twin" in done.err  # progress is beside it
+
+
+def test_quiet_prints_only_the_end(sdl: Sdl, file: str) -> None:
+    done = sdl("run", file, "--quiet")
+    assert done.out.startswith("reached: ")
+    assert sdl("run", file, "--quiet", "--json").err == ""
+
+
+def test_a_change_is_made(sdl: Sdl, file: str) -> None:
+    told = sdl("run", file, "--set", "solver.kind=pls", "--set", "seed=3", "--json").told
+    opened = next(iter(record.read(Path(told["run"]))))
+    assert (opened.config["solver"]["kind"], opened.config["seed"]) == ("pls", 3)
+
+
+def test_the_runs_go_where_they_are_told_to(sdl: Sdl, file: str) -> None:
+    assert sdl("run", file, "--runs", "elsewhere", "--json").told["run"].startswith("elsewhere/led/")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "code"),
+    [
+        (["stop.trials=2"], "spent", 1),
+        (["stop.minutes=.02"], "spent", 1),
+        (["goal.445nm=60000"], "unreachable", 1),
+        (["tolerance=1", "solver=random", "stop.stagnation={trials: 3}"], "stalled", 1),
+    ],
+)
+def test_an_end_short_of_the_goal_is_exit_1(changes: list[str], outcome: str, code: int, sdl: Sdl, file: str) -> None:
+    sets = [part for change in changes for part in ("--set", change)]
+    done = sdl("run", file, "--json", *sets)
+    assert (done.told["outcome"], done.code) == (outcome, code)
+    assert done.told["reason"]
+
+
+@pytest.mark.usefixtures("_registered")
+def test_an_instrument_that_fails_is_exit_3_and_a_solver_that_fails_is_exit_4(sdl: Sdl) -> None:
+    away = scripted.campaign(scripted.with_script(*[Busy("away")] * 9), stop={"failures": 1}, retry={"times": 0})
+    Path("away.yaml").write_text(json.dumps(away), encoding="utf-8")
+    assert (done := sdl("run", "away.yaml", "--json")).code == 3
+    assert (done.told["outcome"], "away" in done.told["reason"]) == ("failed", True)
+    odd = scripted.campaign(scripted.with_script(), solver=scripted.with_answers(RuntimeError("diverged")))
+    Path("odd.yaml").write_text(json.dumps(odd), encoding="utf-8")
+    assert (done := sdl("run", "odd.yaml", "--json")).code == 4
+    assert "diverged" in done.told["reason"]
+
+
+def test_a_mistake_is_exit_2_told_on_stderr_and_as_json_and_starts_nothing(sdl: Sdl) -> None:
+    Path("bad.yaml").write_text("name: a\nspeed: 3\n", encoding="utf-8")
+    done = sdl("run", "bad.yaml", "--json")
+    assert done.code == 2
+    assert done.told["outcome"] is None
+    assert done.told["exit_code"] == 2
+    assert "bad.yaml:2: speed: unknown key" in done.told["reason"]
+    assert "bad.yaml:2: speed: unknown key" in done.err
+    assert not Path("runs").exists()
+    assert sdl("run", "nowhere.yaml").code == 2
+
+
+@pytest.mark.usefixtures("_registered")
+def test_retries_and_odd_readings_are_told_in_the_lines(sdl: Sdl) -> None:
+    moved = {"R": 0.9, "G": 0.2, "B": 0.3}
+    steps = [Busy("later"), lambda driver, settings: scripted.answer(moved)]
+    Path("odd.yaml").write_text(json.dumps(scripted.campaign(scripted.with_script(*steps))), encoding="utf-8")
+    out = sdl("run", "odd.yaml").out
+    assert "retrying after Busy: later" in out
+    assert "not-applied" in out
+
+
+# --- resume -------------------------------------------------------------------------------------------------------
+
+
+def test_resume_goes_on_with_changed_rules(sdl: Sdl, file: str) -> None:
+    first = sdl("run", file, "--set", "stop.trials=2", "--json").told
+    done = sdl("resume", "latest", "--set", "stop.trials=30", "--json")
+    assert (done.code, done.told["outcome"], done.told["run"]) == (0, "reached", first["run"])
+    assert "resumed with stop.trials=30" in done.err
+    assert sdl("resume", first["run"]).code == 0  # reached already
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["nowhere"], 5, "is no run"),
+        (["latest", "--set", "goal.445nm=3"], 2, "allowed: stop, solver"),
+        (["latest", "--set", "stop.trials=0"], 2, "greater than or equal to 1"),
+        (["latest", "--set", "stop.trials"], 2, "key=value"),
+    ],
+)
+def test_a_resume_that_cannot_be_is_told(args: list[str], code: int, words: str, sdl: Sdl, file: str) -> None:
+    sdl("run", file, "--set", "stop.trials=1")
+    done = sdl("resume", *args, "--json")
+    assert (done.code, done.told["exit_code"] if done.out else code) == (code, code)
+    assert words in done.err
+
+
+# --- collect and measure ------------------------------------------------------------------------------------------
+
+
+def test_collect_takes_the_design_and_writes_a_log(sdl: Sdl, file: str) -> None:
+    sets = ["--set", "design.kind=latin-hypercube", "--set", "design.trials=12"]
+    done = sdl("collect", file, *sets, "-o", "rgb.jsonl", "--json")
+    assert (done.code, done.told["outcome"], done.told["readings"]) == (0, "done", 12)
+    lines = [json.loads(line) for line in Path("rgb.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 12
+    assert list(lines[0]) == ["in", "out", "time"]
+    again = sdl("collect", file, "-o", "rgb.jsonl")
+    assert (again.code, "exists already" in again.err) == (2, True)
+    assert len(list(Path("runs").glob("led/*"))) == 1  # refused before anything was started
+
+
+def test_collect_needs_no_goal_and_run_does(sdl: Sdl) -> None:
+    Path("c.yaml").write_text("name: c\ninstrument: twin\n", encoding="utf-8")
+    assert sdl("collect", "c.yaml").code == 0
+    assert sdl("run", "c.yaml").code == 2
+
+
+def test_measure_takes_readings_and_tells_their_scatter(sdl: Sdl, file: str) -> None:
+    done = sdl("measure", file, "R=.47", "G=.23", "B=.52", "-n", "5")
+    assert done.code == 0
+    row = next(line for line in done.out.splitlines() if line.split()[:1] == ["515nm"]).split()
+    values = [float(text) for text in row[1:6]]
+    mean = sum(values) / 5
+    sd = math.sqrt(sum((v - mean) ** 2 for v in values) / 4)
+    assert row[6:] == ["mean", f"{mean:.1f}", "sd", f"{sd:.1f}"]
+    (folder,) = Path("runs").glob("led/*")
+    taken = [e for e in record.read(folder) if isinstance(e, Measured)]
+    assert [dict(e.applied) for e in taken] == [{"R": 0.47, "G": 0.23, "B": 0.52}] * 5
+    assert runner.fold(record.read(folder), folder).campaign.history.outcome is Outcome.DONE
+
+
+def test_measure_json_gives_the_mean(sdl: Sdl, file: str) -> None:
+    told = sdl("measure", file, "R=.1", "G=.2", "B=.3", "--json").told
+    assert (told["outcome"], told["readings"], told["settings"]) == ("done", 1, {"R": 0.1, "G": 0.2, "B": 0.3})
+    assert set(told["measured"]) >= {"445nm", "clear"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["R=.1"], "every input (R, G, B)"),
+        (["R=.1", "G=.1", "B=.1", "Q=.1"], "no other"),
+        (["R=.1", "G=.1", "B=2"], "outside the bounds [0, 1]"),
+        (["R=.1", "G=.1", "B=-0.1"], "outside the bounds"),
+        (["R=.1", "G=.1", "B=.nan"], "finite"),
+        (["R=.1", "G=.1", "B=x"], "INPUT=NUMBER"),
+        (["R=.1", "G=.1", "B=true"], "INPUT=NUMBER"),
+        (["R=.1", "G=.1", "B"], "key=value"),
+        (["R=.1", "G=.1", "B="], "INPUT=NUMBER"),
+    ],
+)
+def test_measure_refuses_settings_that_the_instrument_has_not(
+    settings: list[str], words: str, sdl: Sdl, file: str
+) -> None:
+    done = sdl("measure", file, *settings)
+    assert (done.code, words in done.err) == (2, True), done.err
+    assert not Path("runs").exists()

@@ -1,0 +1,150 @@
+"""solve: one shot on data that is there already."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sdl import runner
+
+from .conftest import Sdl
+
+GOAL = ["--goal", "445nm=16384", "--goal", "515nm=16384", "--goal", "630nm=16384"]
+CHANNELS = ("445nm", "515nm", "630nm")
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 25 Latin-hypercube points on the twin."""
+    tree = {"name": "set", "instrument": "twin", "design": {"kind": "latin-hypercube", "trials": 25}}
+    return Path(runner.run(tree, runs=tmp_path_factory.mktemp("runs"), collect=True).run)
+
+
+@pytest.fixture
+def log(collected: Path, sdl: Sdl) -> str:
+    """The same as a log."""
+    assert sdl("export", collected, "--to", "claude-light", "-o", "log.jsonl").code == 0
+    return "log.jsonl"
+
+
+def test_all_solvers_answer_and_the_table_shows_them(collected: Path, sdl: Sdl) -> None:
+    done = sdl("solve", collected, *GOAL, "--solver", "all", "--no-validate", "--json")
+    answers = {answer["solver"]: answer for answer in done.told["answers"]}
+    assert list(answers) == ["linear (intercept false)", "linear", "pls", "gmm", "forest"]
+    for answer in answers.values():
+        assert answer["settings"] == pytest.approx({"R": 0.53, "G": 0.246, "B": 0.533}, abs=0.03)
+        assert set(answer["spread"]) == set(answer["uncertainty"]) == {"R", "G", "B"}
+        assert set(answer["expected"]) == set(CHANNELS)
+        assert answer["verdict"]
+        assert answer["why"]
+        assert answer["options"]["kind"] in answer["solver"]
+    assert (done.code, done.told["rows"], done.told["left_out"]) == (0, 25, {str(collected): {}})
+
+
+def test_the_error_is_that_of_rows_left_out(collected: Path, sdl: Sdl) -> None:
+    done = sdl("solve", collected, *GOAL, "--solver", "linear", "--solver", "pls")
+    assert done.code == 0
+    assert done.out.startswith("25 rows of ")
+    assert "none left out" in done.out
+    assert "predicted for 25 rows, 5 parts of the rows left out in turn" in done.out
+    told = sdl("solve", collected, *GOAL, "--solver", "linear", "--json").told["answers"][0]
+    assert (told["validated"]["rows"], told["validated"]["by"]) == (25, "fold")
+    assert all(0 < value < 0.02 for value in told["validated"]["rmse"].values())
+
+
+def test_a_log_gives_the_same_answer_as_the_record_it_came_from(collected: Path, log: str, sdl: Sdl) -> None:
+    one, other = (sdl("solve", source, *GOAL, "--no-validate", "--json").told for source in (collected, log))
+    assert one["answers"][0]["settings"] == other["answers"][0]["settings"]
+
+
+def test_days_are_left_out_where_there_are_several(log: str, sdl: Sdl) -> None:
+    lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines()]
+    for i, line in enumerate(lines):
+        line["time"] += 86400 * (i % 3)
+    Path("days.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    checked = sdl("solve", "days.jsonl", *GOAL, "--solver", "linear", "--json").told["answers"][0]["validated"]
+    assert (checked["by"], checked["folds"]) == ("day", 3)
+
+
+def test_the_solver_may_have_options_and_is_named_with_them(log: str, sdl: Sdl) -> None:
+    done = sdl("solve", log, *GOAL, "--solver", "{kind: gmm, components: bic}", "--no-validate", "--json")
+    assert done.told["answers"][0]["solver"] == "gmm (components bic)"
+
+
+def test_rows_that_lack_a_channel_or_are_saturated_are_left_out_and_counted(log: str, sdl: Sdl) -> None:
+    lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines()]
+    del lines[0]["out"]["515nm"]
+    lines[1]["out"]["515nm"] = 65535
+    Path("odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    done = sdl("solve", "odd.jsonl", *GOAL, "--solver", "linear")
+    assert done.out.startswith("23 rows of odd.jsonl; 1 left out: without 515nm, 1 left out: saturated")
+
+
+def test_a_goal_out_of_reach_is_clipped_and_says_so(log: str, sdl: Sdl) -> None:
+    done = sdl("solve", log, "--goal", "445nm=60000", "--solver", "pls", "--no-validate")
+    assert "unreachable" in done.out
+    assert "clipped to the bounds; it said" in done.out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["log.jsonl", "--goal", "446nm=3"], 2, "unknown channel 446nm; allowed: 415nm"),
+        (["log.jsonl", "--goal", "445nm"], 2, "key=value"),
+        (["log.jsonl", "--goal", "445nm=bright"], 2, "CHANNEL=NUMBER"),
+        (["log.jsonl", "--goal", "445nm=.nan"], 2, "CHANNEL=NUMBER"),
+        (["log.jsonl", "--goal", "445nm=1", "--goal", "445nm=2"], 2, "given twice"),
+        (["log.jsonl", "--goal", "445nm=0"], 2, "is 0; give counts"),
+        (["log.jsonl", "--goal", "445nm=9", "--tolerance", "0"], 2, "--tolerance must be above 0"),
+        (["log.jsonl", "--goal", "445nm=9", "--tolerance", "wide"], 2, "--tolerance"),
+        (["log.jsonl", "--goal", "445nm=9", "--solver", "gnm"], 2, "did you mean 'gmm'"),
+        (["log.jsonl", "--goal", "445nm=9", "--solver", "{kind: gmm, n: 3}"], 2, "unknown key"),
+        (["log.jsonl", "--goal", "445nm=9", "--solver", "{"], 2, "not YAML"),
+        (["log.jsonl", "--goal", "445nm=9", "--seed", "-1"], 2, "--seed"),
+        (["nowhere.jsonl", "--goal", "445nm=9"], 2, "cannot be read"),
+        (["words.txt", "--goal", "445nm=9"], 2, "words.txt:1: not JSON"),
+        (["other.jsonl", "--goal", "445nm=9"], 2, "other.jsonl:1: not a line of"),
+        (["none.jsonl", "--goal", "445nm=9"], 2, "no usable row for this goal; 2 left out: without 445nm"),
+        (["empty.jsonl", "--goal", "445nm=9"], 2, "no usable row for this goal; the data is empty"),
+        (["few.jsonl", "--goal", "445nm=9"], 4, "no solver could answer"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_solved_is_told(args: list[str], code: int, words: str, log: str, sdl: Sdl) -> None:
+    row = '{"in": [0, 0, 0], "out": {"515nm": 1}, "time": 1}\n'
+    Path("none.jsonl").write_text(row * 2, encoding="utf-8")
+    Path("few.jsonl").write_text(row.replace("515nm", "445nm"), encoding="utf-8")
+    Path("empty.jsonl").touch()
+    Path("words.txt").write_text("hello\n", encoding="utf-8")
+    Path("other.jsonl").write_text('{"a": 1}\n', encoding="utf-8")
+    done = sdl("solve", *args)
+    assert (done.code, words in done.err) == (code, True), done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_answer_without_enough_rows_to_check_it_is_still_an_answer(log: str, sdl: Sdl) -> None:
+    lines = Path(log).read_text(encoding="utf-8").splitlines()[:4]
+    Path("four.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = sdl("solve", "four.jsonl", *GOAL, "--solver", "linear", "--json")
+    answer = done.told["answers"][0]
+    assert (done.code, "settings" in answer, "NotEnoughData" in answer["error"]) == (0, True, True)
+
+
+def test_a_damaged_record_is_exit_5(collected: Path, tmp_path: Path, sdl: Sdl) -> None:
+    lines = (collected / "record.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "record.jsonl").write_bytes(b"".join([*lines[:5], *lines[6:]]))
+    done = sdl("solve", tmp_path, *GOAL)
+    assert (done.code, "record.jsonl:6: damaged" in done.err) == (5, True)
+
+
+def test_the_real_readings_are_answered_with_what_was_left_out(real_readings: Path, sdl: Sdl) -> None:
+    done = sdl("solve", real_readings, *GOAL, "--solver", "linear", "--solver", "pls", "--solver", "gmm", "--json")
+    assert done.code == 0
+    told = done.told
+    assert told["rows"] > 300
+    assert any("without 445nm" in reason for reason in told["left_out"][str(real_readings)])
+    for answer in told["answers"]:
+        assert answer["settings"] == pytest.approx({"R": 0.5, "G": 0.24, "B": 0.53}, abs=0.06)
+        assert answer["validated"]["by"] == "day"

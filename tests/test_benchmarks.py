@@ -1,0 +1,338 @@
+"""The benchmark of the solvers: its plants are what they say, it counts fairly, and it can be broken off."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from sdl.registry import find
+from sdl.types import Verdict
+
+sys.path.append(str(ROOT / "benchmarks"))
+
+import cells
+import plants
+import real
+from baselines import BASELINES
+from plants import COLUMNS, PLANTS, SCENARIOS, Perfect, campaign
+
+LINEAR = find("solvers", "linear")()
+
+
+def plant(name, pair=0):
+    return PLANTS[name](np.random.default_rng([pair, 4]))
+
+
+def same(one, other):
+    return replace(one, cpu=0.0) == replace(other, cpu=0.0)
+
+
+# Plants --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_goal_can_be_hit(name):
+    for pair in range(20):
+        one, goal, truth = plants.task(SCENARIOS[name], pair)
+        got = dict(zip(one.channels, one.noise_free(truth).tolist(), strict=True))
+        assert truth.min() >= 0
+        assert truth.max() <= 1
+        assert goal.miss(got) < 1e-9
+        assert max(goal.targets.values()) < plants.FULL
+        widest = max((band.high - band.low) / band.target for band in goal.bands.values())
+        assert widest == pytest.approx(2 * SCENARIOS[name].tolerance / 100)
+
+
+def test_goals_keep_off_the_ends_unless_they_are_meant_to_be_there():
+    rng = np.random.default_rng(0)
+    inner = np.array([plant("affine").draw(rng) for _ in range(200)])
+    assert inner.min() > 0.1
+    assert inner.max() < 0.9
+    corner = np.array([plant("corner").draw(rng) for _ in range(200)])
+    assert np.minimum(corner, 1 - corner).max() < 0.05
+    assert len(np.unique(corner.round(), axis=0)) == 8
+
+
+@pytest.mark.parametrize(("name", "expected"), [("affine", 0.0035), ("noise 1 %", 0.01), ("curved .8", 0.0035)])
+def test_the_noise_is_a_part_of_the_reading(name, expected):
+    one, rng = plant(name), np.random.default_rng(0)
+    for x in (np.full(3, 0.5), np.array([0.9, 0.2, 0.4])):
+        Y = np.array([one.read(x, 0, rng) for _ in range(2000)])
+        assert Y.std(axis=0) / one.noise_free(x) == pytest.approx(expected, rel=0.07)
+        assert Y.mean(axis=0) == pytest.approx(one.noise_free(x), rel=4 * expected / np.sqrt(2000) + 1e-4)
+
+
+def test_the_real_jitter_vanishes_at_the_ends_and_is_shared_within_a_window():
+    one, rng = plant("jitter"), np.random.default_rng(0)
+    Y = np.array([one.read(np.array([0.2, 0.4, 0.4]), 0, rng) for _ in range(4000)])
+    net = one.gains[[1, 3]] @ np.eye(3)
+    own = 0.0045 * np.sqrt(0.24) * np.array([net[0, 2], net[1, 1]])
+    assert Y[:, [1, 3]].std(axis=0) == pytest.approx(own, rel=0.05)
+    r = np.corrcoef(Y[:, [1, 3, 5, 6]].T)
+    assert r[0, 1] == pytest.approx(0.8, abs=0.05)
+    assert r[2, 3] > 0.95
+    assert abs(r[0, 3]) < 0.06
+    ends = np.array([one.read(np.array([0.0, 1.0, 1.0]), 0, rng) for _ in range(500)])
+    assert (ends[:, 1] / ends[:, 1].mean()).std() == pytest.approx(2.8e-4, rel=0.15)
+
+
+def test_drift_takes_a_thousandth_of_the_light_with_every_reading():
+    one, x = plant("drift"), np.full(3, 0.5)
+    assert one.noise_free(x, 10) == pytest.approx(one.noise_free(x) * 0.999**10)
+    assert plant("affine").noise_free(x, 10) == pytest.approx(one.noise_free(x))
+
+
+def test_curved_plants_keep_both_ends():
+    ends = np.array([[0.0] * 3, [1.0] * 3])
+    for name in ("curved .3", "curved .8", "gamma 1.8"):
+        assert plant(name).light(ends) == pytest.approx(ends)
+    assert plant("curved .8").light(np.array([0.5])) == pytest.approx([0.7])
+    assert plant("droop").light(ends[1]) == pytest.approx(0.85)
+
+
+def test_a_reading_ends_at_full_scale_and_says_so():
+    one = plant("saturating")
+    rows = one.rows(np.array([[0.5, 0.9, 0.5], [0.2, 0.2, 0.2]]), np.random.default_rng(0))
+    assert rows.Y[0, 1] == plants.FULL
+    assert rows.saturated.tolist() == [[False, True, False], [False] * 3]
+
+
+def test_units_differ_by_pair_and_only_by_pair():
+    a, b, again = plant("unit", 1), plant("unit", 2), plant("unit", 1)
+    assert (a.gains == again.gains).all()
+    assert not (a.gains == b.gains).any()
+    many = [plant("unit", pair) for pair in range(200)]
+    ratio = np.array([one.gains / plants.GAINS[COLUMNS] for one in many])
+    assert 0.8 <= ratio.min() < 0.81
+    assert 1.19 < ratio.max() <= 1.2
+    ambient = np.array([one.ambient for one in many])
+    assert 0 <= ambient.min() < 100
+    assert 4900 < ambient.max() <= 5000
+
+
+# Campaigns -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_who_knows_the_plant_needs_no_second_proposal_where_noise_does_not_count(name):
+    scenario = SCENARIOS[name]
+    ended = [campaign(scenario, Perfect(), pair) for pair in range(5)]
+    assert all(e.reached for e in ended)
+    if scenario.criterion == "noise-free":
+        planned = scenario.initial or len(plant(scenario.plant).inputs) + 1
+        assert {e.trials for e in ended} == {planned + 1}
+
+
+def test_a_campaign_depends_on_its_pair_alone():
+    scenario = SCENARIOS["curved .3, 1 %"]
+    ended = [campaign(scenario, LINEAR, pair, cap=25) for pair in range(4)]
+    assert all(same(e, campaign(scenario, LINEAR, pair, cap=25)) for pair, e in enumerate(ended))
+    assert len({e.trials for e in ended}) > 1
+
+
+def test_the_affine_plant_takes_its_design_and_one_proposal():
+    ended = [campaign(SCENARIOS["affine, 1 %"], LINEAR, pair) for pair in range(20)]
+    assert np.median([e.trials for e in ended]) == 5
+    assert all(e.proposals == e.trials - 4 for e in ended)
+    assert sum(e.alarms for e in ended) == 0
+
+
+def test_random_settings_fail_and_the_failure_is_counted():
+    ended = campaign(SCENARIOS["affine, 1 %"], find("solvers", "random")(), 0)
+    assert (ended.reached, ended.trials, ended.proposals) == (False, plants.CAP, plants.CAP - 4)
+
+
+def test_a_solver_that_is_asked_too_early_gets_the_axis_points():
+    ended = campaign(SCENARIOS["another unit, 2 % measured"], LINEAR, 2)
+    assert ended.reached
+    assert ended.proposals == ended.trials - 4
+
+
+def test_a_prior_record_stands_in_for_the_design_and_is_not_counted():
+    ended = [campaign(SCENARIOS["known unit, room ≤ 300"], LINEAR, pair) for pair in range(10)]
+    assert np.median([e.trials for e in ended]) == 1
+
+
+def test_confirming_asks_for_more_than_one_lucky_reading():
+    narrow = replace(SCENARIOS["jitter, 2 % confirmed"], tolerance=0.7)
+    confirmed = [campaign(narrow, Perfect(), pair).trials for pair in range(30)]
+    once = [campaign(replace(narrow, criterion="measured"), Perfect(), pair).trials for pair in range(30)]
+    assert all(c >= o for c, o in zip(confirmed, once, strict=True))
+    assert sum(confirmed) > sum(once)
+
+
+def test_a_solver_that_breaks_is_a_failure_with_its_reason():
+    class Broken:
+        kind = "broken"
+
+        def fit(self, data):
+            raise ZeroDivisionError("oh")
+
+    ended = campaign(SCENARIOS["affine, 1 %"], Broken(), 0)
+    assert not ended.reached
+    assert "broken failed on 4 rows" in ended.error
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_baselines_propose_inside_the_bounds(kind):
+    one, solver = plant("RGBW"), BASELINES[kind]()
+    rows = one.rows(plants.spread_out(12, 4, np.random.default_rng(0)), np.random.default_rng(1))
+    goal = plants.targets(one, one.noise_free(np.array([[0.9, 0.1, 0.5, 0.2]])), 1.0)
+    given = solver.fit(rows).propose(goal, np.zeros(4), np.ones(4), np.random.default_rng(0))
+    assert given.settings.shape == (1, 4)
+    assert given.settings.min() >= 0
+    assert given.settings.max() <= 1
+
+
+def test_the_secant_baseline_solves_the_affine_plant():
+    ended = [campaign(SCENARIOS["affine, 1 %"], BASELINES["broyden"](), pair) for pair in range(10)]
+    assert np.median([e.trials for e in ended]) == 5
+
+
+# What else is measured -----------------------------------------------------------------------------------------------
+def test_impossible_goals_are_impossible():
+    from scipy.optimize import lsq_linear
+
+    kinds = set()
+    for pair in range(50):
+        for kind, one, columns, goals in cells._goals("impossible", pair):
+            kinds.add(kind)
+            for goal in np.atleast_2d(goals):
+                room = 0.005 * np.abs(goal)
+                best = lsq_linear(one.gains[columns] / room[:, None], goal / room, bounds=(0, 1))
+                assert np.abs(best.fun).max() > 1, (kind, goal)
+    assert len(kinds) == 3
+
+
+def test_linear_finds_the_paper_s_impossible_goals_and_raises_no_alarm_on_affine_ones():
+    called = cells.verdicts("impossible n=20", "linear", 0, 5)["called"]
+    assert called["unphysical goals of the paper"] == [20, 20]
+    assert cells.verdicts("affine n=20", "linear", 0, 10)["called"] == {"affine": [0, 10]}
+
+
+def test_coverage_counts_every_input_once():
+    found = cells.coverage("affine n=20", "linear", 0, 30)
+    for kind in ("uncertainty", "spread"):
+        within1, within2, known, unknown = found[kind]
+        assert known + unknown == 90
+        assert 0.45 < within1 / known < 0.9
+        assert within2 / known > 0.85
+    assert cells.coverage("affine n=20", "random", 0, 2)["spread"] == [0, 0, 0, 6]
+
+
+def test_one_fit_to_eighty_rows_is_exact_where_there_is_no_noise_to_speak_of(monkeypatch):
+    monkeypatch.setitem(PLANTS, "affine", lambda rng: plants.Plant(plants.THREE, noise=1e-6))
+    misses = cells.one_shot("affine n=80", "linear", 0, 3)["misses"]
+    assert len(misses) == 3
+    assert max(misses) < 0.05
+
+
+def test_a_label_may_carry_options_and_a_scenario_s_own_are_for_those_that_have_them():
+    assert cells.solver_of("linear:intercept=false,starts=2").model_dump(exclude={"kind"}) == {
+        "intercept": False,
+        "starts": 2,
+        "bounded": True,
+    }
+    assert cells.solver_of("linear", {"knows": "twin"}) == LINEAR
+    assert cells.solver_of("linear", {"starts": 7}).starts == 7
+
+
+def test_a_failure_counts_as_more_than_any_number_of_trials_and_is_never_good_enough():
+    tables = script("solvers.py")
+    assert tables.quantile([5, None, 6, 7], 50) == 6
+    assert np.isinf(tables.quantile([5, None, 6, 7], 95))
+    assert tables.quantile(list(range(1, 101)), 95) == 95
+    trials = {"good": [5] * 95 + [6] * 5, "slow": [5] * 50 + [7] * 50, "fails": [5] * 99 + [None]}
+    rows = {("affine, 1 %", k): [{"trials": t, "ms": [1.0], "alarms": 0, "errors": []}] for k, t in trials.items()}
+    text = tables.campaign_tables(rows, ["affine, 1 %"], list(trials))
+    assert "| affine, 1 % | 5 / 6 | **5 / 5** | 5 / 7 | 5 / 5 · 1 |" in text
+
+
+def script(name):
+    """A benchmark as a module; by its own name it would be taken for the tests' package `solvers`."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name[:-3]}", ROOT / "benchmarks" / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# The commands --------------------------------------------------------------------------------------------------------
+def command(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    script = str(ROOT / "benchmarks" / arguments[0])
+    done = subprocess.run(
+        [sys.executable, script, *arguments[1:]], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_broken_off_benchmark_goes_on_where_it_was(tmp_path):
+    pytest.importorskip("matplotlib")
+    asked = [
+        "solvers.py",
+        "--plants",
+        "affine",
+        "--solvers",
+        "linear",
+        "perfect",
+        "--pairs",
+        "12",
+        "--out",
+        str(tmp_path),
+    ]
+    text = command(*asked)
+    assert "| affine, 1 % | 5 / 6 | **5 / " in text
+    assert (tmp_path / "solvers.png").stat().st_size > 1000
+    results = tmp_path / "results.jsonl"
+    lines = results.read_text().splitlines()
+    assert sorted(json.loads(line)["job"][3:] for line in lines) == [[0, 5]] * 4 + [[5, 10]] * 4 + [[10, 12]] * 4
+    results.write_text("\n".join(lines[:-2]) + "\n" + lines[-2][:40])  # killed while it wrote
+    again = command(*asked)
+    assert [row for row in again.splitlines() if "5 /" in row] == [row for row in text.splitlines() if "5 /" in row]
+    assert len(results.read_text().splitlines()) == len(lines) + 1
+    stamp = results.read_bytes()
+    command(*asked)
+    assert results.read_bytes() == stamp
+
+
+def test_real_readings_are_skipped_where_there_are_none(tmp_path):
+    assert "skipped" in command("real.py", "--data", str(tmp_path / "none.jsonl"))
+
+
+def test_on_dark_evenings_the_joint_gaussian_is_within_half_again_of_the_noise(real_readings):
+    log = real.load(real_readings)
+    off = real.misses(log, "dark evenings", "gmm", COLUMNS)
+    assert len(off) > 90
+    assert np.sqrt((off**2).mean()) < 1.5 * real.FLOOR
+
+
+def test_no_day_is_learnt_from_that_is_predicted(real_readings):
+    log = real.load(real_readings)
+    for which in real.SETS[:3]:
+        for learn, predict in real.folds(log, which):
+            assert not set(log.day[learn]) & set(log.day[predict])
+    for learn, predict in real.folds(log, real.SETS[3]):
+        assert len(np.intersect1d(learn, predict)) == 0
+        assert (log.day[learn] == log.day[predict[0]]).sum() == real.KNOWN
+
+
+def test_an_alarm_on_a_goal_that_can_be_hit_is_counted():
+    class Pessimist:
+        kind = "pessimist"
+
+        def fit(self, data):
+            fitted = LINEAR.fit(data)
+            return type("Fitted", (), {"propose": lambda _, *asked: _gloomy(fitted.propose(*asked))})()
+
+    ended = campaign(SCENARIOS["affine, 1 %"], Pessimist(), 0)
+    assert ended.reached
+    assert ended.alarms == ended.proposals == 1
+
+
+def _gloomy(given):
+    return replace(given, verdict=(Verdict.UNREACHABLE,) * len(given.verdict))

@@ -1,0 +1,246 @@
+"""The project about itself: what importing costs, that examples and configurations run, that no machine shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("numpy", "scipy", "sklearn", "pandas", "matplotlib", "gmr", "ForestDiffusion", "xgboost", "httpx")
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "sdl").rglob("*.py")
+    if path.name != "__main__.py"
+)
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.relative_to(ROOT).as_posix() for path in paths]
+
+
+def python(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter, warnings being errors, that finds the package of this folder."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-W", "error", *args]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", check=False, timeout=110
+    )
+
+
+# --- what importing and starting cost -----------------------------------------------------------------------------
+
+RUN_AND_TELL = """
+import json, sys
+from sdl.cli import main
+try:
+    code = main()
+except SystemExit as stop:
+    code = stop.code
+loaded = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"code": code or 0, "loaded": loaded}), file=sys.stderr)
+"""
+VERBS = [["--help"], ["validate", "configs/quickstart.yaml"]]
+
+
+def start(*args: str) -> dict[str, object]:
+    done = python("-c", RUN_AND_TELL, *args)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("args", VERBS, ids=" ".join)
+def test_help_and_validate_load_no_heavy_library(args: list[str]) -> None:
+    told = start(*args)
+    assert told["code"] == 0
+    assert [name for name in HEAVY if name in told["loaded"]] == []
+
+
+IMPORT_AND_TELL = f"""
+import importlib, json, sys
+module = importlib.import_module(sys.argv[1])
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+from sdl.types import Frozen
+nameable = [
+    thing.__name__ for thing in vars(module).values()
+    if isinstance(thing, type) and issubclass(thing, Frozen) and "kind" in thing.model_fields
+    and thing.__module__ == module.__name__
+]
+print(json.dumps({{"heavy": heavy, "nameable": nameable}}))
+"""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_can_be_imported_alone_and_is_light_if_yaml_can_name_it(module: str) -> None:
+    done = python("-c", IMPORT_AND_TELL, module)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert not (told["nameable"] and told["heavy"]), f"{module} defines {told['nameable']} and loads {told['heavy']}"
+
+
+# --- what the files say -------------------------------------------------------------------------------------------
+
+# Written so that they do not find themselves.
+MACHINE = re.compile(r"(?<![\w.~:/*])/(?:home|Users|root|work|mnt|opt|srv)/\w|\b[A-Z]:\\Users\\")
+INDEX = re.compile(r"py[p]i\.org|python[h]osted|--(?:extra-)?index-ur[l]|--find-link[s]|--trusted-hos[t]")
+
+
+def tracked() -> list[Path]:
+    """What git has, or would have if everything were added."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    paths = (ROOT / name.decode() for name in listed.stdout.split(b"\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+def lines_that_match(pattern: re.Pattern[str]) -> list[str]:
+    found = []
+    for path in tracked():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        found += [
+            f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+            for number, line in enumerate(text.splitlines(), start=1)
+            if pattern.search(line)
+        ]
+    return found
+
+
+def test_no_file_knows_a_folder_of_one_machine() -> None:
+    assert lines_that_match(MACHINE) == []
+
+
+def test_no_file_names_a_package_index() -> None:
+    assert lines_that_match(INDEX) == []
+
+
+@pytest.mark.parametrize("line", ["cd /home/" + "ada/lab", 'open("/work' + '/x")', "C:\\Users" + "\\ada"])
+def test_a_folder_of_one_machine_would_be_found(line: str) -> None:
+    assert MACHINE.search(line)
+
+
+@pytest.mark.parametrize("line", ["https://example.org/home/x", "a/work/b", "~/work/x", "**/root/x"])
+def test_an_address_is_not_taken_for_a_folder(line: str) -> None:
+    assert not MACHINE.search(line)
+
+
+# --- what the pages show ------------------------------------------------------------------------------------------
+
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: \S.*?-->\s*\Z")
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """The fenced blocks of a language, each with its first line; `<!-- not run: reason -->` above leaves one out."""
+    if not page.exists():
+        pytest.fail(f"{page.relative_to(ROOT)} is missing")
+    text = page.read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, found.start(2)) + 1, found[2])
+        for found in FENCE.finditer(text)
+        if found[1] == language and not NOT_RUN.search(text[: found.start()])
+    ]
+
+
+def has_goal(text: str) -> bool:
+    return re.search(r"^goal:", text, re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("page", names(PAGES))
+def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
+    """A block that begins with `# name.py` is that file, and run by pytest if it is a test; the others are one script."""
+    script, files = "", []
+    for line, code in blocks(ROOT / page, "python"):
+        if named := re.match(r"# (\w+\.py)\n", code):
+            files.append(tmp_path / named[1])
+            files[-1].write_text(code, encoding="utf-8")
+        else:
+            script += "\n" * (line - 1 - script.count("\n")) + code  # so that an error names the line of the page
+    if (ROOT / "configs").exists():
+        shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    if script:
+        (tmp_path / "page.py").write_text(script, encoding="utf-8")
+        done = python("page.py", cwd=tmp_path)
+        assert done.returncode == 0, f"{page}:\n{done.stderr}"
+    if tests := [file.name for file in files if file.name.startswith("test_")]:
+        done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=tmp_path)
+        assert done.returncode == 0, f"{page}:\n{done.stdout[-3000:]}"
+
+
+@pytest.mark.parametrize("page", names(PAGES))
+def test_the_campaigns_of_a_page_are_valid(page: str, tmp_path: Path) -> None:
+    from sdl.config import load
+
+    for line, text in blocks(ROOT / page, "yaml"):
+        if not re.search(r"^instrument:", text, re.MULTILINE):
+            continue  # a part of a campaign, shown to make a point
+        path = tmp_path / f"line_{line}.yaml"
+        path.write_text(text, encoding="utf-8")
+        load(path, collect=not has_goal(text))
+
+
+@pytest.mark.parametrize("page", names(PAGES))
+def test_the_commands_of_a_page_exist(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line, text in [*blocks(ROOT / page, "bash"), *blocks(ROOT / page, "sh")]:
+        for verb in re.findall(r"^(?:\$ )?make(?: \w+=\S+)* ([a-z]+)", text, re.MULTILINE):
+            assert re.search(rf"^{verb}:", makefile, re.MULTILINE), f"{page}:{line}: no `make {verb}`"
+        for verb in re.findall(r"^(?:\$ )?sdl ([a-z]+)", text, re.MULTILINE):
+            done = python("-c", "from sdl.cli import main; main()", verb, "--help")
+            assert done.returncode == 0, f"{page}:{line}: no `sdl {verb}`"
+        for name in re.findall(r"\bconfigs/[\w.-]+\.yaml", text):
+            assert (ROOT / name).exists(), f"{page}:{line}: no {name}"
+
+
+def test_make_help_lists_every_verb() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony
+    described = re.findall(r"^([a-z]+):.*## \S", makefile, re.MULTILINE)
+    assert sorted(described) == sorted(phony[1].split())
+
+
+# --- what configs/ holds ------------------------------------------------------------------------------------------
+
+
+def test_there_are_configurations_to_run() -> None:
+    assert "configs/quickstart.yaml" in names(CONFIGS)
+
+
+def test_what_the_code_knows_best_is_in_the_docs_as_it_is() -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        from docs import pages
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+    stale = [page.name for page, text in pages().items() if page.read_text(encoding="utf-8") != text]
+    assert stale == [], "run `make docs`"
+
+
+@pytest.mark.parametrize("config", names(CONFIGS))
+def test_a_configuration_is_valid_and_on_the_twin_ends_as_it_says(config: str, tmp_path: Path) -> None:
+    """A line `# ends: spent` names the outcome; without one it is reached, or done where there is no goal."""
+    from sdl.config import load
+
+    text = (ROOT / config).read_text(encoding="utf-8")
+    if not load(ROOT / config, collect=not has_goal(text)).instrument.simulated:
+        return
+    said = re.search(r"^# ends: (\w+)", text, re.MULTILINE)
+    verb, outcome = ("run", "reached") if has_goal(text) else ("collect", "done")
+    code = "import sys; from sdl.cli import main; sys.exit(main())"
+    done = python("-c", code, verb, config, "--runs", str(tmp_path), "--json")
+    assert done.stdout, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["outcome"] == (said[1] if said else outcome), done.stderr

@@ -1,0 +1,234 @@
+"""Ctrl-C and SIGTERM, sent to real processes: the record stays sound, the light goes off, the exit code tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import processes
+import pytest
+import scripted
+
+from sdl import record, runner
+from sdl.events import Interrupted, Measured
+from sdl.types import Outcome
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of another system")
+
+
+def start(tmp_path: Path, *, latency: float, **changes: Any) -> tuple[subprocess.Popen[str], Path]:
+    """A real-time campaign that will not end by itself, its second reading under way."""
+    tree = {
+        "name": "long",
+        "instrument": {"kind": "twin", "realtime": True, "latency": latency},
+        "goal": {"445nm": 16384},
+        "tolerance": 1,
+        "solver": "random",
+        "stop": {"trials": 100_000},
+        **changes,
+    }
+    (tmp_path / "long.yaml").write_text(json.dumps(tree), encoding="utf-8")
+    process = processes.start("run", "long.yaml", "--runs", "runs", "--json", cwd=tmp_path)
+    file = processes.wait_for(tmp_path / "runs", 2, process, "Proposed")
+    assert file, process.communicate()
+    return process, file
+
+
+def events_of(file: Path) -> list[str]:
+    return [line["event"] for line in processes.lines_of(file)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_once_finishes_the_reading_and_leaves_a_run_that_can_be_resumed(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    process, file = start(tmp_path, latency=0.8)
+    time.sleep(0.2)  # into the reading
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted"]
+    last = list(record.read(file))[-1]
+    assert isinstance(last, Interrupted)
+    assert last.by == number.name
+    told = json.loads(out)
+    assert (told["outcome"], told["trials"], told["readings"]) == (None, 2, 2)
+    assert "sdl resume" in told["reason"]
+    done = runner.resume(file.parent, changes=["stop.trials=2"])
+    assert done.outcome is Outcome.SPENT
+    assert record.check(file.parent).finished
+
+
+def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: Path) -> None:
+    # The first one cuts a paced wait short, so the reading has to hang in something else: a server without an answer.
+    with _Silent() as server:
+        instrument = {"kind": "claude-light", "url": server.url}
+        process, file = _start_http(tmp_path, instrument)
+        server.asked.wait(20)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None  # the reading may still come
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 25
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert events_of(file) == ["Opened", "Proposed", "Interrupted"]
+    assert record.check(file.parent).lines == 3
+
+
+def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is_asked_after_it(tmp_path: Path) -> None:
+    instrument = {"kind": "claude-light", "url": "http://127.0.0.1:1/api"}
+    process, file = _start_http(tmp_path, instrument, retry={"wait": 60})
+    assert processes.wait_for(tmp_path / "runs", 1, process, "Failed")
+    time.sleep(0.2)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130, err
+    assert events_of(file) == ["Opened", "Proposed", "Failed", "Interrupted"]
+
+
+def _start_http(tmp_path: Path, instrument: dict[str, Any], **changes: Any) -> tuple[subprocess.Popen[str], Path]:
+    tree = {"name": "http", "instrument": instrument, "goal": {"445nm": 16384}, **changes}
+    (tmp_path / "http.yaml").write_text(json.dumps(tree), encoding="utf-8")
+    process = processes.start("run", "http.yaml", "--runs", "runs", "--quiet", cwd=tmp_path)
+    file = processes.wait_for(tmp_path / "runs", 1, process, "Proposed")
+    assert file, process.communicate()
+    return process, file
+
+
+class _Silent:
+    """A server that takes a request and never answers; every later connection is closed at once."""
+
+    def __init__(self) -> None:
+        import socket
+
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/api"
+        self.asked = threading.Event()
+        self._kept: list[Any] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            if self.asked.is_set():
+                connection.close()
+                continue
+            self._kept.append(connection)
+            connection.recv(4096)
+            self.asked.set()
+
+    def __enter__(self) -> _Silent:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import socket
+
+        for connection in self._kept:
+            connection.close()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(5)
+
+
+# --- in this process ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.register(monkeypatch)
+
+
+def _signal(times: int) -> Any:
+    def step(driver: scripted.ScriptedDriver, settings: Any) -> Any:
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        return scripted.answer(settings)
+
+    return step
+
+
+@pytest.mark.usefixtures("_registered")
+@pytest.mark.parametrize(("times", "readings"), [(1, 3), (2, 2)])
+def test_the_light_is_off_and_what_was_asked_once_is_finished_and_what_was_asked_twice_is_not(
+    times: int, readings: int, tmp_path: Path
+) -> None:
+    instrument = scripted.with_script(None, None, _signal(times))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(runner.CampaignInterrupted) as caught:
+        runner.run(scripted.campaign(instrument), runs=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not scripted.script_of(instrument).lit
+    assert scripted.script_of(instrument).calls[-2:] == ["safe", "close"]
+    (folder,) = tmp_path.glob("*/*")
+    events = list(record.read(folder))
+    assert sum(isinstance(e, Measured) for e in events) == readings
+    assert isinstance(events[-1], Interrupted)
+    assert (caught.value.signal, caught.value.result.readings) == ("SIGINT", readings)
+    assert runner.resume(folder).outcome is Outcome.REACHED
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_third_one_while_the_light_goes_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    safe = scripted.ScriptedDriver.safe
+
+    def slow(driver: scripted.ScriptedDriver) -> None:
+        signal.raise_signal(signal.SIGINT)
+        safe(driver)
+
+    monkeypatch.setattr(scripted.ScriptedDriver, "safe", slow)
+    instrument = scripted.with_script(_signal(2))
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(scripted.campaign(instrument), runs=tmp_path)
+    assert not scripted.script_of(instrument).lit
+    (folder,) = tmp_path.glob("*/*")
+    assert isinstance(list(record.read(folder))[-1], Interrupted)
+
+
+@pytest.mark.usefixtures("_registered")
+def test_one_that_comes_while_a_line_is_written_waits_until_it_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, left = os.fsync, [12]
+
+    def interrupted(fd: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        fsync(fd)
+
+    monkeypatch.setattr(record.os, "fsync", interrupted)
+    with pytest.raises(runner.CampaignInterrupted) as caught:
+        runner.run(scripted.campaign(scripted.with_script()), runs=tmp_path)
+    (folder,) = tmp_path.glob("*/*")
+    written = sum(isinstance(e, Measured) for e in record.read(folder))
+    assert caught.value.result.readings == written
+    assert runner.resume(folder).outcome is Outcome.REACHED
+
+
+@pytest.mark.usefixtures("_registered")
+def test_beside_the_main_thread_the_caller_s_signals_are_left_alone() -> None:
+    outcome: list[Any] = []
+    instrument = scripted.with_script()
+    thread = threading.Thread(target=lambda: outcome.append(runner.run(scripted.campaign(instrument), runs=None)))
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    thread.join(60)
+    assert outcome[0].outcome is Outcome.REACHED
+    assert signal.getsignal(signal.SIGINT) is before
