@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--solvers", nargs="+", default=["linear", "pls", "gmm", "forest", "random"])
     asked = parser.parse_args()
-    print("| goal | solver | reached | trials median | p95 | noise-free error of the reached, % median | most | CPU s |")
+    print("| goal | solver | reached | trials median | p95 | noise-free error, % median | most | CPU s |")
     print("|--:|---|--:|--:|--:|--:|--:|--:|")
     short = []
     for target in (16384.0, 4000.0):

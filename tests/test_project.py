@@ -161,7 +161,7 @@ def has_goal(text: str) -> bool:
 
 @pytest.mark.parametrize("page", names(PAGES))
 def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
-    """A block that begins with `# name.py` is that file, and run by pytest if it is a test; the others are one script."""
+    """A block that begins with `# name.py` is that file, run by pytest if it is a test; the rest is one script."""
     script, files = "", []
     for line, code in blocks(ROOT / page, "python"):
         if named := re.match(r"# (\w+\.py)\n", code):

@@ -1,6 +1,7 @@
 """Writes the parts of the documentation that the code knows best: the schema, the tables of keys, the help texts.
 
-`make docs` runs it; a test fails where what is committed differs. `--pictures` also draws docs/img (needs the extra `report`).
+`make docs` runs it; a test fails where what is committed differs. `--pictures` also draws docs/img, with the extra
+`report`.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def picture() -> None:
         rgb = [max(min(event.settings[n], 1), 0) ** 0.5 for n in "RGB"]
         left.axvspan(of_trial[0] - 0.5, of_trial[-1] + 0.5, ymin=0.94, color=rgb, lw=0)
         left.text(
-            sum(of_trial) / len(of_trial), 0.9, event.by, transform=left.get_xaxis_transform(), ha="center", va="top", size=7
+            sum(of_trial) / len(of_trial), 0.9, event.by, transform=left.get_xaxis_transform(), ha="center", size=7
         )
         if event.by != "axis":
             right.axvline(of_trial[0] - 0.5, color="0.8", lw=0.8)

@@ -157,7 +157,8 @@ def _determined(rows: Rows, data: Data) -> NDArray[np.bool_]:
             full = int(data.saturated[:, c].sum())
             raise NotEnoughData(len(X), p, f"usable rows of {channel.name}" + (f" ({full} saturated)" if full else ""))
         if data.goal[c] and not enough[c]:
-            still = [item.name for item, width in zip(data.inputs, np.ptp(X[:, 1:], axis=0), strict=True) if width < DISTINCT]
+            widths = np.ptp(X[:, 1:], axis=0)
+            still = [item.name for item, width in zip(data.inputs, widths, strict=True) if width < DISTINCT]
             what = f"{', '.join(still)} never changed" if still else "the inputs were not varied independently"
             raise Degenerate(f"{what} in {len(X)} usable rows of {channel.name}")
     return enough

@@ -197,7 +197,7 @@ def _kernel(bend: Floats, length: float) -> Any:
 
 
 def _likeliest(U: Floats, Z: Floats, shape: Floats, share: Floats) -> tuple[float, float, float]:
-    """Bend, length and noise that are most probable given all channels; a channel's readings are a column of Z (n, g)."""
+    """Bend, length and noise that are most probable given all channels, each a column of Z (n, g)."""
     import numpy as np
 
     line = 4.0 * (1.0 + U @ U.T)

@@ -171,7 +171,7 @@ def _reference(rows: Rows, prior: Prior | None) -> Floats:
     gram = (rows.usable.T.astype(float) @ outer).reshape(-1, p, p)
     side = (rows.Y * rows.usable).T @ rows.X
     if prior is None:
-        return np.linalg.solve(gram, side[..., None])[..., 0]
+        return np.asarray(np.linalg.solve(gram, side[..., None])[..., 0], dtype=np.float64)
     noise = prior.sigma * np.abs(prior.mean[:, 1:]).sum(axis=1, keepdims=True) / prior.sd  # (m, p)
     gram = gram + noise[:, :, None] ** 2 * np.eye(p)
     return np.linalg.solve(gram, (side + noise**2 * prior.mean)[..., None])[..., 0]
@@ -216,7 +216,7 @@ def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -
 
 
 def _blocks(ago: Floats) -> tuple[list[slice], int]:
-    """Slices of older rows, each of one sitting and some 8, 16, 32 … long, newest first; and where single rows begin."""
+    """Slices of older rows, each of one sitting, some 8, 16, 32 … long, newest first; and where single rows begin."""
     import numpy as np
 
     single = stop = max(len(ago) - RECENT, 0)
@@ -246,7 +246,11 @@ def _fit(white: _White, reference: Floats, sigma: Floats) -> tuple[Floats, Float
     drift = 0.5 * middle[..., None] * np.column_stack([np.ones(len(part)), part])
     width = np.abs(reference[:, 1:]).sum(axis=1, keepdims=True)
     jump = np.column_stack([(JUMP[0] * width) ** 2, JUMP[1] ** 2 * slope2]) / sigma[:, None, None] ** 2
-    times = {"none": 0.0, "wander": np.minimum.outer(white.age, white.age), "trend": np.outer(white.age, white.age)}
+    times: dict[str, Floats] = {
+        "none": np.zeros((len(white.age), len(white.age))),
+        "wander": np.minimum.outer(white.age, white.age),
+        "trend": np.outer(white.age, white.age),
+    }
     since = np.minimum.outer(white.ago, white.ago)
     still = np.eye(len(white.age)) + _within(white.X, jump) * since
     moved = _within(white.X, drift)
