@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import operator
 import os
 import typing
 from collections.abc import Iterator
@@ -24,15 +25,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdl import locate
 from sdl.errors import Damaged, Full, RecordError
 from sdl.events import SCHEMA, Event, Opened, Stopped
 from sdl.lock import Lock
 from sdl.types import Outcome, Verdict
 
-FILE, SEAL, LOCK = "record.jsonl", "record.seal", "record.lock"
+FILE, SEAL, LOCK = locate.FILE, "record.seal", "record.lock"
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(Event)}
 _FIELDS = {name: typing.get_type_hints(kind) for name, kind in _KINDS.items()}
+_VALUES = {kind: operator.attrgetter(*_FIELDS[name]) for name, kind in _KINDS.items()}
+_SINCE = {"Proposed": ("shortfall",)}
+"""Mappings that a later schema added; empty in the records of an earlier one."""
 _START = "0" * 32
+_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +65,10 @@ def encode(event: Event, previous: str) -> tuple[bytes, str]:
     Raises:
         ValueError: a value that JSON cannot hold, such as NaN.
     """
-    body = {"event": type(event).__name__}
-    body.update({name: getattr(event, name) for name in _FIELDS[type(event).__name__]})
+    kind = type(event)
+    body = {"event": kind.__name__, **dict(zip(_FIELDS[kind.__name__], _VALUES[kind](event), strict=True))}
     # A lone surrogate, as in a file name that is no UTF-8, comes out as its JSON escape.
-    text = json.dumps(body, allow_nan=False, ensure_ascii=False)[:-1].encode(errors="backslashreplace")
+    text = _json(body)[:-1].encode(errors="backslashreplace")
     sha = _sha(previous, text)
     return text + f', "sha": "{sha}"}}\n'.encode(), sha
 
@@ -366,6 +372,8 @@ def _check_prior(folder: Path, opened: Opened) -> None:
 
 def _build(kind: type[Any], body: dict[str, Any]) -> Event:
     """The event from its JSON form; unknown and missing fields are errors."""
+    for name in _SINCE.get(kind.__name__, ()):
+        body.setdefault(name, {})
     wrong = set(body) ^ set(_FIELDS[kind.__name__])
     if wrong:
         raise ValueError(f"{kind.__name__} has other fields: {', '.join(sorted(wrong))}")

@@ -8,30 +8,47 @@ asked for and harms nobody else.
 from __future__ import annotations
 
 import importlib
+import logging
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any
 
 from sdl.errors import ConfigError
 
+log = logging.getLogger("sdl")
+
 OURS: dict[str, dict[str, str]] = {
     "solvers": {
+        "auto": "sdl.solvers.auto:Auto",
         "linear": "sdl.solvers.linear:Linear",
         "pls": "sdl.solvers.pls:Pls",
         "gmm": "sdl.solvers.gmm:Gmm",
         "forest": "sdl.solvers.forest:Forest",
         "bayes": "sdl.solvers.bayes:Bayes",
         "gp": "sdl.solvers.gp:Gp",
+        "secant": "sdl.solvers.secant:Secant",
+        "bsi": "sdl.solvers.bsi:Bsi",
+        "path": "sdl.solvers.path:Path",
         "random": "sdl.solvers.random:Random",
     },
     "drivers": {
         "twin": "sdl.drivers.twin:Twin",
         "claude-light": "sdl.drivers.claude_light:ClaudeLight",
+        "sdl-light": "sdl.drivers.sdl_light:SdlLight",
+        "manual": "sdl.drivers.manual:Manual",
+        "replay": "sdl.drivers.replay:Replay",
     },
     "designs": {
-        "axis": "sdl.design:Axis",
-        "latin-hypercube": "sdl.design:LatinHypercube",
-        "points": "sdl.design:Points",
+        "axis": "sdl.designs.given:Axis",
+        "latin-hypercube": "sdl.designs.filling:LatinHypercube",
+        "sobol": "sdl.designs.filling:Sobol",
+        "farthest": "sdl.designs.filling:Farthest",
+        "factorial": "sdl.designs.classical:Factorial",
+        "box-behnken": "sdl.designs.classical:BoxBehnken",
+        "central-composite": "sdl.designs.classical:CentralComposite",
+        "d-optimal": "sdl.designs.optimal:DOptimal",
+        "adaptive": "sdl.designs.adaptive:Adaptive",
+        "points": "sdl.designs.given:Points",
     },
 }
 
@@ -52,14 +69,19 @@ def find(group: str, kind: object) -> type[Any]:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         given = "kind is missing" if kind is None else f"unknown kind {kind!r}"
         raise ConfigError(f"{given}; allowed: {', '.join(allowed)}{hint}")
-    place = OURS[group].get(str(kind))
+    place, owner = OURS[group].get(str(kind)), "sdl"
     if place is None:
-        place = next(e.value for e in entry_points(group=f"sdl.{group}") if e.name == kind)
+        entry = next(e for e in entry_points(group=f"sdl.{group}") if e.name == kind)
+        place = entry.value
+        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+        owner = f"the package {package}, entry point {place}"
     module, _, name = place.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a plug-in may fail in any way at import
-        raise ConfigError(f"kind {kind!r} is listed as {place} but cannot be loaded: {error!r}") from error
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way at import
+        log.debug("kind %r cannot be loaded", kind, exc_info=error)
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConfigError(f"kind {kind!r} of {owner} cannot be loaded: {cause} (SDL_LOG=debug shows where)") from error
     if not isinstance(found, type):
-        raise ConfigError(f"kind {kind!r} is listed as {place}, which is not a class")
+        raise ConfigError(f"kind {kind!r} of {owner} is not a class")
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -18,6 +18,7 @@ from sdl.errors import ConfigError, Problem
 
 MOST_BYTES = 256 * 1024
 MOST_DEPTH = 32
+MOST_VALUES = 10_000
 MOST_WHOLE = 2**63
 
 Path_ = tuple[str | int, ...]
@@ -91,8 +92,7 @@ def parse(text: str, file: str = "") -> Tree:
     problems: list[Problem] = []
     lines: dict[Path_, int] = {}
     try:
-        _guard(text, file)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _compose(text, file)
         if node is None:
             raise ConfigError(Problem("empty", file=file, line=1))
         value = _build(node, (), lines, problems, file)
@@ -115,28 +115,54 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _guard(text: str, file: str) -> None:
-    """Refuses what must never be built, while it is still a stream of events."""
-    depth = documents = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else None
+class _Loader(yaml.SafeLoader):
+    """Composes nodes in one pass, and refuses what must never be built while it is still a stream of events."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._file, self._depth, self._documents, self._values = file, 0, 0, 0
+        super().__init__(text)
+
+    def get_event(self) -> Any:
+        event = super().get_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ConfigError(
-                Problem("anchors and aliases (& and *) are not allowed; write the value out", file=file, line=line)
-            )
+            self._refuse(event, "anchors and aliases (& and *) are not allowed; write the value out")
         if tag := getattr(event, "tag", None):
-            raise ConfigError(Problem(f"tags ({tag}) are not allowed", file=file, line=line))
-        if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
-            raise ConfigError(Problem("half a character (\\ud800 … \\udfff) is not allowed", file=file, line=line))
-        if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                raise ConfigError(
-                    Problem("a second document (---) is not allowed; one campaign a file", file=file, line=line)
-                )
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MOST_DEPTH:
-            raise ConfigError(Problem(f"nested deeper than {MOST_DEPTH} levels", file=file, line=line))
+            self._refuse(event, f"tags ({tag}) are not allowed")
+        if isinstance(event, yaml.ScalarEvent):
+            self._values += 1
+            if _SURROGATE.search(event.value):
+                self._refuse(event, "half a character (\\ud800 … \\udfff) is not allowed")
+            if self._values > MOST_VALUES:
+                self._refuse(event, f"more than {MOST_VALUES} words and numbers; a campaign file is a page or two")
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._values += 1
+            self._depth += 1
+            if self._depth > MOST_DEPTH:
+                self._refuse(event, f"nested deeper than {MOST_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._depth -= 1
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                self._refuse(event, "a second document (---) is not allowed; one campaign a file")
+        return event
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return ""  # what a word means is decided by `_scalar`, not by YAML 1.1
+
+    def _refuse(self, event: Any, message: str) -> NoReturn:
+        line = event.start_mark.line + 1 if event.start_mark else None
+        raise ConfigError(Problem(message, file=self._file, line=line))
+
+
+def _compose(text: str, file: str) -> yaml.Node | None:
+    """The nodes of the one document in `text`."""
+    loader = _Loader(text, file)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
 
 
 def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem], file: str) -> Any:

@@ -129,6 +129,39 @@ def test_the_cost_counts_confirmations_and_is_cut_by_the_minutes() -> None:
     assert config.cost(config.parse(config.override(tree, "stop.minutes=.5"))).seconds == 30
 
 
+def test_the_cost_with_every_retry_counts_the_time_outs_and_the_waits() -> None:
+    text = SHORT.replace("{kind: twin}", "{kind: claude-light, connect_timeout: 5, read_timeout: 65}")
+    tree = yamlfile.parse(text + "confirm: 0\nstop: {trials: 10}\nretry: {times: 3, wait: 10, longest: 15}\n").value
+    campaign = config.parse(tree)
+    cost, usual = config.cost(campaign), campaign.instrument.reading_seconds
+    assert (cost.readings, cost.tries) == (10, 40)
+    assert cost.seconds == pytest.approx(10 * usual)
+    assert cost.longest == pytest.approx(10 * (usual + 3 * campaign.instrument.timeout_seconds + 10 + 15 + 15))
+    assert campaign.instrument.timeout_seconds >= 70
+    without = config.cost(config.parse(config.override(tree, "retry.times=0")))
+    assert without.longest == without.seconds == cost.seconds
+    assert config.cost(config.parse(config.override(tree, "stop.minutes=2"))).longest == 120
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["stop.trials=4"], "stop.trials: 4 leaves no trial for the solver gmm: the design axis takes 4; give 5"),
+        (["stop.trials=5"], ""),
+        (["stop.trials=1", "solver={kind: bayes, knows: twin}"], ""),
+        (["design.kind=latin-hypercube", "solver={kind: bayes, knows: twin}"], "design: not used, because the solver"),
+        (["design.kind=latin-hypercube", "solver.kind=bayes"], ""),
+    ],
+)
+def test_what_is_valid_but_hardly_meant_is_said(changes: list[str], words: str) -> None:
+    tree = yamlfile.parse(SHORT).value
+    for change in changes:
+        tree = config.override(tree, change)
+    said = config.oddities(config.parse(tree))
+    assert len(said) == bool(words)
+    assert words in "".join(said)
+
+
 # --- --set --------------------------------------------------------------------------------------------------------
 
 
@@ -241,18 +274,18 @@ BAD: dict[str, tuple[str | bytes, str, int | None]] = {
     "a goal of nan": (SHORT.replace("16384", ".nan"), "finite number", 3),
     "a goal of inf": (SHORT.replace("16384", ".inf"), "finite number", 3),
     "a goal of 1e999": (SHORT.replace("16384", "1e999"), "finite number", 3),
-    "a goal of a thousand digits": (SHORT.replace("16384", "1" * 9000), "must be a number of counts", 3),
-    "a goal of true": (SHORT.replace("16384", "true"), "must be a number of counts", 3),
-    "a goal in words": (SHORT.replace("16384", "bright"), "must be a number of counts", 3),
+    "a goal of a thousand digits": (SHORT.replace("16384", "1" * 9000), "must be 16384, {target", 3),
+    "a goal of true": (SHORT.replace("16384", "true"), "must be 16384, {target", 3),
+    "a goal in words": (SHORT.replace("16384", "bright"), "must be 16384, {target", 3),
     "a tolerance of nothing": (SHORT + "tolerance: 0\n", "above 0", 4),
     "a tolerance of no per cent": (SHORT + "tolerance: 0%\n", "above 0", 4),
     "a tolerance below 0": (SHORT + "tolerance: -2%\n", "above 0", 4),
     "a tolerance in words": (SHORT + "tolerance: two\n", "must be 2%", 4),
     "a tolerance of a per cent of 0": (SHORT.replace("16384", "0"), "give it in counts", 3),
-    "a number as text": (SHORT + "seed: '1'\n", "integer", 4),
-    "a number with a fraction": (SHORT + "seed: 1.0\n", "integer", 4),
+    "a number as text": (SHORT + "seed: '1'\n", "must be a whole number", 4),
+    "a number with a fraction": (SHORT + "seed: 1.0\n", "must be a whole number", 4),
     "a time": (SHORT + "stop: {minutes: 20:00}\n", "number", 4),
-    "too large a seed": (SHORT + "seed: 0x7fffffffffffffffffff\n", "integer", 4),
+    "too large a seed": (SHORT + "seed: 0x7fffffffffffffffffff\n", "must be a whole number", 4),
     "no kind": (SHORT.replace("{kind: twin}", "{}"), "kind is missing; allowed: twin, claude-light", 2),
     "a kind that is a mapping": (SHORT + "solver: {kind: {a: 1}}\n", "unknown kind", 4),
     "an option of another kind": (SHORT + "solver: {kind: pls, n_t: 3}\n", "unknown key; allowed: kind", 4),
@@ -288,6 +321,122 @@ BAD: dict[str, tuple[str | bytes, str, int | None]] = {
 def test_a_mistake_is_told_with_its_line(text: str | bytes, words: str, line: int | None, tmp_path: Path) -> None:
     found = refused(text, tmp_path)
     assert any(words in str(problem) and problem.line == line for problem in found), found
+
+
+WORDS = """\
+name: led 1                       | name: must be 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit, not 'led 1'
+name: 12                          | name: must be text, in quotes where it looks like a number: "12", not 12
+name: [a]                         | name: must be text, in quotes where it looks like a number: "12", not ['a']
+stop: 40                          | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, not 40
+stop: null                        | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, not null
+stop: {trials: 40.0}              | stop.trials: must be a whole number from 1 to 1000000, not 40.0
+stop: {trials: '40'}              | stop.trials: must be a whole number from 1 to 1000000, not '40'
+stop: {trials: 0}                 | stop.trials: must be a whole number from 1 to 1000000, not 0
+stop: {minutes: 20:00}            | stop.minutes: must be a number above 0, not '20:00'
+stop: {minutes: 0}                | stop.minutes: must be a number above 0, not 0
+stop: {stagnation: 10}            | stop.stagnation: must be a mapping with the keys trials, by, not 10
+stop: {stagnation: {by: .1}}      | stop.stagnation.trials: missing; look back over so many trials
+stop: {trails: 9}                 | stop.trails: unknown key; allowed: trials, minutes, failures, stagnation, unreachable; did you mean 'trials'?
+goal: text                        | goal: must be a mapping such as {'445nm': 16384}, not 'text'
+goal: 445nm=16384                 | goal: must be a mapping such as {'445nm': 16384}, not '445nm=16384'
+goal: [445nm]                     | goal: must be a mapping such as {'445nm': 16384}, not ['445nm']
+goal: {445nm: {target: bright}}   | goal.445nm.target: must be a number, not 'bright'
+goal: {445nm: .inf}               | goal.445nm: must be a finite number, not inf
+goal: {445mm: 5}                  | goal.445mm: unknown channel; the instrument has: 415nm, 445nm, 480nm, 515nm, 555nm, 590nm, 630nm, 680nm, clear, nir; did you mean '445nm'?
+tolerance: [2%]                   | tolerance: must be 2% (of the target) or 300 (counts), not ['2%']
+tolerance: null                   | tolerance: must be 2% (of the target) or 300 (counts), not null
+tolerance: 2 percent              | tolerance: must be 2% (of the target) or 300 (counts), not '2 percent'
+confirm: 2.0                      | confirm: must be a whole number from 0 to 1000, not 2.0
+confirm: yes                      | confirm: must be a whole number from 0 to 1000, not 'yes'
+confirm: true                     | confirm: must be a whole number from 0 to 1000, not true
+average: null                     | average: must be a whole number from 1 to 1000, not null
+average: 0                        | average: must be a whole number from 1 to 1000, not 0
+average: [1]                      | average: must be a whole number from 1 to 1000, not [1]
+retry: 3                          | retry: must be a mapping with the keys times, wait, longest, not 3
+retry: {wait: soon}               | retry.wait: must be a number from 0 to 3600, not 'soon'
+prior: log.jsonl                  | prior: must be a list such as ['night.jsonl'], not 'log.jsonl'
+prior: [3]                        | prior.0: must be text, in quotes where it looks like a number: "12", not 3
+seed: -1                          | seed: must be a whole number of at least 0 and below 9223372036854775808, not -1
+seed: 1.0                         | seed: must be a whole number of at least 0 and below 9223372036854775808, not 1.0
+design: {kind: points}            | design.points: missing; settings, each with every input: [{R: .5, G: .2, B: .1}, …]
+design: {kind: points, points: {R: 1}}                 | design.points: must be a list, [ …, … ], not {'R': 1}
+solver: {kind: gmm, channels: 445nm}                   | solver.channels: must be a list, [ …, … ], not '445nm'
+design: {kind: points, points: []}                     | design.points: must be a list of at least 1, not []
+design: {kind: points, points: [[.1, .2, .3]]}         | design.points.0: must be a mapping, { name: value }, not [0.1, 0.2, 0.3]
+design: {kind: points, points: [{R: .1, G: .1, B: x}]} | design.points.0.B: must be a number, not 'x'
+design: {kind: points, points: [{R: .1, g: .1, B: .1}]} | design.points.0: must give every input (R, G, B) and no other; lacks G; unknown: g
+solver: {kind: gmm, components: 0}        | solver.components: must be a whole number of at least 1 or 'bic', not 0
+solver: {kind: gmm, components: many}     | solver.components: must be a whole number of at least 1 or 'bic', not 'many'
+solver: {kind: linear, intercept: 'no'}   | solver.intercept: must be true or false, not 'no'
+solver: {kind: bayes, knows: all}         | solver.knows: must be 'nothing' or 'twin', not 'all'
+instrument: {kind: claude-light, url: 5}  | instrument.url: must be text, in quotes where it looks like a number: "12", not 5
+instrument: {kind: claude-light, latency: 2} | instrument.latency: unknown key; allowed: kind, url<*>; it belongs to kind twin<*>: take it out
+"""  # noqa: E501 - one mistake a line
+
+
+@pytest.mark.parametrize("line", WORDS.splitlines(), ids=lambda line: line.partition("|")[0].strip())
+def test_a_mistake_is_told_in_our_words_with_what_would_be_right(line: str) -> None:
+    wrong, _, message = (part.strip() for part in line.partition(" | "))
+    key = wrong.partition(":")[0]
+    kept = [given for given in SHORT.splitlines() if not given.startswith(f"{key}:")]
+    with pytest.raises(ConfigError) as caught:
+        config.parse(yamlfile.parse("\n".join([*kept, wrong])).value)
+    (problem,) = caught.value.problems
+    assert re.fullmatch(re.escape(message).replace(re.escape("<*>"), ".*"), str(problem)), problem
+    assert not re.search("input should|tuple|dictionary|instance of|literal|None", str(caught.value))
+
+
+OPTIONS = [
+    (key, kind, name)
+    for key, (group, _) in config.GROUPS.items()
+    for kind in registry.OURS[group]
+    for name in registry.find(group, kind).model_fields
+    if name != "kind"
+]
+OTHERWISE = (None, True, 5, -1, 2.5, 1e12, float("nan"), "x", "", "a" * 5000, (), (1,), ("a", "b", "c"), {}, {"a": 1})
+
+
+@pytest.mark.parametrize(("key", "kind", "name"), OPTIONS, ids=".".join)
+def test_no_option_answers_a_wrong_value_in_the_words_of_a_library(key: str, kind: str, name: str) -> None:
+    said = []
+    for value in OTHERWISE:
+        try:
+            config.parse_kind(key, {"kind": kind, name: value})
+        except ConfigError as error:
+            said.append(str(error))
+    assert said
+    foreign = re.compile("[Ii]nput should|something else|tuple|dictionary|instance of|\\bNone\\b|\\bTrue\\b")
+    assert [message for message in said if foreign.search(message)] == []
+
+
+ABSURD = {
+    "brackets": "[" * 262_000,
+    "a flow list": "a: [" + "1," * 120_000 + "]",
+    "thousands of keys": "".join(f"k{i}: {i}\n" for i in range(20_000)),
+    "a key again and again": "a: 1\n" * 50_000,
+    "a flow mapping": "{" + "a: 1, " * 40_000 + "}",
+    "questions": "? a\n" * 60_000,
+    "dashes": "-\n" * 120_000,
+    "points": SHORT + "design: {kind: points, points: [" + "{R: 1}," * 30_000 + "]}",
+    "unknown options": SHORT + "solver: {kind: gmm, " + ", ".join(f"k{i}: 1" for i in range(18_000)) + "}",
+}
+
+
+@pytest.mark.parametrize("text", ABSURD.values(), ids=list(ABSURD))
+def test_an_absurd_file_is_refused_within_a_second(text: str, tmp_path: Path) -> None:
+    assert len(text) < yamlfile.MOST_BYTES
+    began = time.process_time()
+    found = refused(text, tmp_path)
+    assert time.process_time() - began < 1.0
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("points", [1, 1400])
+def test_a_file_of_some_thousand_numbers_is_read(points: int, tmp_path: Path) -> None:
+    rows = "".join(f"    - {{R: {i / 1400:.4f}, G: .5, B: .5}}\n" for i in range(points))
+    file = tmp_path / "c.yaml"
+    file.write_text(SHORT + "design:\n  kind: points\n  points:\n" + rows, encoding="utf-8")
+    assert len(config.load(file).design.points) == points
 
 
 @pytest.mark.parametrize(

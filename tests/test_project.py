@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ def names(paths: list[Path]) -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in paths]
 
 
-def python(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def python(*args: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     """A fresh interpreter, warnings being errors, that finds the package of this folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", **variables}
     command = [sys.executable, "-W", "error", *args]
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", check=False, timeout=110
@@ -178,6 +179,54 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path)
     if tests := [file.name for file in files if file.name.startswith("test_")]:
         done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=tmp_path)
         assert done.returncode == 0, f"{page}:\n{done.stdout[-3000:]}"
+
+
+NAMED = re.compile(r"^```\w+\n(# ([\w.]+\.(?:py|toml|yaml))\n.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def install(folder: Path) -> None:
+    """What an installer leaves of a package of single modules: its name and its entry points, beside them."""
+    said = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    project = said["project"]
+    modules = said["tool"]["setuptools"]["py-modules"]
+    assert all((folder / f"{module}.py").is_file() for module in modules)
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    header = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (info / "METADATA").write_text(header, encoding="utf-8")
+    groups = project["entry-points"].items()
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in found.items()) for group, found in groups]
+    (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_with_two_pages_alone_somebody_adds_a_solver_and_a_driver(tmp_path: Path) -> None:
+    for page in ("README.md", "docs/extending.md"):
+        for found in NAMED.finditer((ROOT / page).read_text(encoding="utf-8")):
+            (tmp_path / found[2]).write_text(found[1], encoding="utf-8")
+    sdl = ("-c", "import sys; from sdl.cli import main; sys.exit(main())")
+    before = python(*sdl, "validate", "lamp.yaml", cwd=tmp_path)
+    assert "unknown kind 'lamp'" in before.stderr
+    install(tmp_path)
+    contracts = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
+    assert contracts.returncode == 0, contracts.stdout[-3000:]
+    passed = re.search(r"(\d+) passed", contracts.stdout)
+    assert passed
+    assert int(passed[1]) > 30
+    ran = python(*sdl, "run", "lamp.yaml", "--json", cwd=tmp_path)
+    assert json.loads(ran.stdout.splitlines()[-1])["outcome"] == "reached", ran.stderr
+    # Broken later, it is named in one line.
+    with (tmp_path / "my_solver.py").open("a", encoding="utf-8") as stream:
+        stream.write("\n1 / 0\n")
+    broken = python(*sdl, "validate", "lamp.yaml", cwd=tmp_path)
+    assert broken.returncode == 2
+    (line,) = broken.stderr.splitlines()
+    assert "kind 'backward' of the package my-lab 0.1, entry point my_solver:Backward cannot be loaded" in line
+    assert "ZeroDivisionError: division by zero" in line
+    with_debug = {"SDL_LOG": "debug"}
+    told = python(*sdl, "validate", "lamp.yaml", cwd=tmp_path, **with_debug)
+    assert "Traceback" in told.stderr
+    assert "my_solver.py" in told.stderr
 
 
 @pytest.mark.parametrize("page", names(PAGES))

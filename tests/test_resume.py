@@ -14,7 +14,7 @@ from typing import Any
 import processes
 import pytest
 
-from sdl import record, runner
+from sdl import record, runner, runs
 from sdl.errors import Damaged, InUse
 from sdl.events import Event, Measured, Opened, Proposed, Resumed
 from sdl.types import Outcome
@@ -199,9 +199,9 @@ def test_replaying_asks_no_solver_and_no_instrument(reference: Path, monkeypatch
     def never(*_: object) -> None:
         raise AssertionError("asked")
 
-    monkeypatch.setattr(runner, "ask", never)
+    monkeypatch.setattr("sdl.runner.propose.ask", never)
     monkeypatch.setattr("sdl.drivers.twin.Twin.open", never)
-    folded = runner.fold(record.read(reference), reference)
+    folded = runs.fold(record.read(reference), reference)
     assert folded.campaign.history.trials == 30
     kinds = {type(event) for event in record.read(reference)}
     assert {Opened, Proposed, Measured} <= kinds

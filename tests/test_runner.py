@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import scripted
-from scripted import answer, answers_of, campaign, proposals, script_of, with_answers, with_script
+from scripted import CHANNELS, answer, answers_of, campaign, proposals, script_of, with_answers, with_script
 
-from sdl import config, record, runner, runs
+from sdl import config, locate, record, registry, runner, runs
 from sdl.clock import RealClock, VirtualClock
 from sdl.errors import (
     BadReply,
@@ -30,8 +31,10 @@ from sdl.errors import (
     SolverError,
 )
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed, Stopped
+from sdl.runner.propose import random_stream
 from sdl.runs import Result
-from sdl.types import Outcome, Reading, Verdict
+from sdl.solvers.base import Data, Proposals
+from sdl.types import Frozen, Input, Outcome, Reading, Verdict
 
 TWIN = {"name": "twin", "instrument": "twin", "goal": {"445nm": 16384, "515nm": 16384, "630nm": 16384}}
 
@@ -73,6 +76,13 @@ def test_the_same_seed_gives_the_same_campaign_and_another_seed_another() -> Non
     assert of(first, Measured)[0].readings != of(other, Measured)[0].readings
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**40 + 5, 2**63 - 1])
+def test_a_stream_of_random_numbers_is_that_of_seed_stream_and_number(seed: int) -> None:
+    for stream, n in ((0, 0), (1, 7), (3, 2**32 - 1)):
+        expected = np.random.default_rng([seed, stream, n]).random(5)
+        assert random_stream(seed, stream, n).random(5).tolist() == expected.tolist()
+
+
 def test_every_trial_draws_numbers_of_its_own() -> None:
     _, events = run(campaign(with_script(), solver="random", stop={"trials": 9}))
     drawn = [tuple(e.settings.values()) for e in of(events, Proposed) if e.by == "random"]
@@ -101,6 +111,17 @@ def test_a_run_s_directory_holds_the_record_the_resolved_file_and_the_seal(tmp_p
     assert folder.parent == tmp_path / "twin"
     assert {p.name for p in folder.iterdir()} == {"record.jsonl", "record.seal", "record.lock", "campaign.yaml"}
     assert config.load(folder / "campaign.yaml").plain() == config.parse(TWIN).plain()
+
+
+def test_runs_of_the_same_second_are_told_apart_by_their_names_and_the_latest_is_the_latest(tmp_path: Path) -> None:
+    done = [Path(run(campaign(with_script()), runs=tmp_path)[0].run) for _ in range(4)]
+    assert all(re.fullmatch(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6}", folder.name) for folder in done)
+    assert locate.find("latest", tmp_path) == done[-1]
+    assert locate.folders(tmp_path) == done
+    old = done[0].with_name("20240101T000000Z-abcdef")  # as they were called before
+    done[0].rename(old)
+    assert locate.folders(tmp_path) == [old, *done[1:]]
+    assert runs.open_run(old).result.outcome is Outcome.REACHED
 
 
 def test_a_file_a_mapping_and_a_model_are_the_same_campaign(tmp_path: Path) -> None:
@@ -222,7 +243,9 @@ def test_a_driver_that_breaks_is_a_failure_that_says_so(caplog: pytest.LogCaptur
         ({"readings": {"x": 1.0, "y": float("inf"), "z": 3.0}}, "BadReply", True),
         ({"readings": {"x": 1.0, "y": None, "z": 3.0}}, "BadReply", True),
         ({"readings": {"x": 1.0, "y": "many", "z": 3.0}}, "BadReply", True),
-        ({"background": {"x": float("nan")}}, "BadReply", True),
+        ({"readings": {"x": 1.0, "y": True, "z": 3.0}}, "BadReply", True),
+        ({"readings": {"x": 1.0, "y": 2.0 + 1j, "z": 3.0}}, "BadReply", True),
+        ({"background": {"x": float("nan"), "y": 1.0, "z": 1.0}}, "BadReply", True),
         ({"applied": {"R": 0.1, "G": 0.1}}, "NotApplied", False),
         ({"applied": {"R": 0.1, "G": float("nan"), "B": 0.1}}, "NotApplied", False),
         ({"applied": None}, "NotApplied", False),
@@ -240,10 +263,55 @@ def test_what_cannot_be_a_reading_is_a_failure_and_never_a_row(
     assert done.outcome is Outcome.REACHED
 
 
-def test_a_driver_that_gives_nothing_at_all_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+def buggy(driver: scripted.ScriptedDriver, settings: Mapping[str, float]) -> Reading:
+    return settings.nothing  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (buggy, "AttributeError: 'dict' object has no attribute 'nothing' (test_runner.py:"),
+        (lambda driver, settings: None, "TypeError: measure must return an sdl.types.Reading, it gave 'None'"),
+        (NotImplementedError("later"), "NotImplementedError: later (scripted.py:"),
+    ],
+)
+def test_a_bug_in_a_driver_ends_the_campaign_at_once_and_says_where(
+    step: Any, words: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    instrument = with_script(None, step)
     with caplog.at_level(logging.CRITICAL, "sdl"):
-        _, events = run(campaign(with_script(lambda driver, settings: None)))
-    assert "the driver failed" in of(events, Failed)[0].error
+        done, events = run(campaign(instrument), runs=tmp_path)
+    (failed,) = of(events, Failed)
+    assert (failed.trial, failed.stage, failed.retryable, failed.maybe_measured) == (1, "driver", False, True)
+    assert failed.error.startswith(words)
+    assert (done.outcome, done.by, runner.exit_code(done)) == (Outcome.FAILED, "driver", 3)
+    assert done.reason.startswith(f"a bug in the driver: {words}")
+    assert script_of(instrument).calls == ["open", "measure", "measure", "safe", "close"]
+    # Mended, it goes on where it was.
+    assert runner.resume(done.run).outcome is Outcome.REACHED
+
+
+@pytest.mark.parametrize("missing", CHANNELS)
+@pytest.mark.parametrize("part", ["readings", "background"])
+def test_a_channel_that_the_driver_leaves_out_is_no_reading(part: str, missing: str) -> None:
+    def step(driver: scripted.ScriptedDriver, settings: Mapping[str, float]) -> Reading:
+        full = answer(settings)
+        return answer(settings, **{part: {name: v for name, v in full.readings.items() if name != missing}})
+
+    done, events = run(campaign(with_script(*[step] * 99), stop={"failures": 1}, retry={"times": 0}, goal={"x": 15000}))
+    (failed,) = of(events, Failed)
+    assert f"lacks {missing}; the instrument declares: x, y, z" in failed.error
+    assert failed.error.startswith("BadReply: the ")
+    assert done.readings == 0
+
+
+def test_a_channel_that_nobody_declared_is_no_reading() -> None:
+    step = lambda driver, settings: answer(settings, readings={"x": 1.0, "y": 1.0, "z": 1.0, "w": 1.0})  # noqa: E731
+    _, events = run(campaign(with_script(step)))
+    assert "has unknown w; the instrument declares: x, y, z" in of(events, Failed)[0].error
+    named = lambda driver, settings: answer(settings, saturated=("w",))  # noqa: E731
+    _, events = run(campaign(with_script(named)))
+    assert "saturated names w" in of(events, Failed)[0].error
 
 
 def test_other_settings_than_asked_are_a_good_row_that_says_so() -> None:
@@ -319,11 +387,11 @@ def test_the_solver_is_told_which_readings_are_bounds_and_linear_leaves_them_out
     assert seen.goal.tolist() == [True, True, False]
     done, events = run({**clipped, "instrument": with_script(None, None, full), "solver": "linear"})
     assert done.outcome is Outcome.REACHED  # the absurd x of that row was not believed
-    assert of(events, Proposed)[4].by == "axis"  # three good rows are not enough for four unknowns
+    assert of(events, Proposed)[4].by == "farthest"  # three good rows are not enough for four unknowns
 
 
 def test_a_saturated_reading_is_never_a_hit() -> None:
-    full = lambda driver, settings: answer(settings, readings={"x": 15000.0}, saturated=("x",))  # noqa: E731
+    full = lambda driver, settings: answer(settings, readings={"x": 15000.0, "y": 1.0, "z": 1.0}, saturated=("x",))  # noqa: E731
     done, _ = run(campaign(with_script(*[full] * 9), goal={"x": 15000}, stop={"trials": 3}))
     assert done.outcome is Outcome.SPENT
 
@@ -333,7 +401,7 @@ def test_a_solver_that_cannot_answer_yet_gets_a_design_point(error: SolverError)
     solver = with_answers(error, [0.5, 0.25, 0.5])
     _, events = run(campaign(with_script(), solver=solver, stop={"trials": 7}))
     proposed = of(events, Proposed)
-    assert [e.by for e in proposed][:6] == ["axis"] * 5 + ["scripted"]
+    assert [e.by for e in proposed][:6] == ["axis"] * 4 + ["farthest", "scripted"]
     assert str(error) in proposed[4].why
     assert "farthest" in proposed[4].why
     taken = {tuple(e.settings.values()) for e in proposed[:4]}
@@ -384,17 +452,88 @@ def test_a_goal_out_of_reach_ends_only_when_the_verdict_stood_twice() -> None:
     assert runner.exit_code(done) == 1
 
 
-def test_prior_rows_take_the_place_of_design_points_and_are_rows_for_the_solver(tmp_path: Path) -> None:
-    points = [{"R": 0.1, "G": 0.1, "B": 0.1, high: 0.9} for high in "RGB"]
+def log_of(points: Any, file: Path) -> str:
+    """A Claude-Light log of the scripted plant at these settings."""
     lines = [json.dumps({"in": list(p.values()), "out": answer(p).readings, "time": 1e9}) for p in points]
-    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    tree = campaign(with_script(), prior=[str(tmp_path / "log.jsonl")])
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(file)
+
+
+CORNERS = [{"R": 0.1, "G": 0.1, "B": 0.1, high: 0.9} for high in "RGB"] + [{"R": 0.5, "G": 0.1, "B": 0.2}]
+
+
+def test_with_as_many_prior_rows_as_the_design_has_points_the_solver_is_asked_at_once(tmp_path: Path) -> None:
+    tree = campaign(with_script(), prior=[log_of(CORNERS, tmp_path / "log.jsonl")])
     done, events = run(tree, runs=tmp_path / "runs")
-    assert [(e.by, e.rows) for e in of(events, Proposed)] == [("axis", 3), ("linear", 4)]
-    assert of(events, Opened)[0].prior[0]["rows"] == 3
+    assert [(e.by, e.rows) for e in of(events, Proposed)] == [("linear", 4)]
+    assert of(events, Opened)[0].prior[0]["rows"] == 4
     assert done.outcome is Outcome.REACHED
-    assert done.readings == 4  # the prior's are not the campaign's
+    assert done.readings == 3  # the prior's are not the campaign's
     assert run(tree)[1][1:] == events[1:]  # in memory the same
+
+
+def test_fewer_prior_rows_replace_no_point_of_the_design_and_are_rows_all_the_same(tmp_path: Path) -> None:
+    tree = campaign(with_script(), prior=[log_of(CORNERS[:3], tmp_path / "log.jsonl")])
+    _, events = run(tree)
+    proposed = of(events, Proposed)
+    assert [(e.by, e.rows) for e in proposed] == [*(("axis", n) for n in (3, 4, 5, 6)), ("linear", 7)]
+    assert [e.settings for e in proposed][:4] == [e.settings for e in of(run(campaign(with_script()))[1], Proposed)][:4]
+
+
+def test_a_prior_that_cannot_carry_the_solver_is_followed_by_the_design(tmp_path: Path) -> None:
+    same = [{"R": 0.5, "G": 0.5, "B": 0.5}] * 6
+    _, events = run(campaign(with_script(), prior=[log_of(same, tmp_path / "log.jsonl")]))
+    assert [e.by for e in of(events, Proposed)][:4] == ["axis"] * 3 + ["linear"]
+
+
+class Knowing(Frozen):
+    """A solver that says how many design points it wants."""
+
+    kind: Literal["knowing"] = "knowing"
+    wants: int | None = 0
+
+    def needs(self, inputs: tuple[Input, ...]) -> int | None:
+        if self.wants == 99:
+            raise ZeroDivisionError("by the author")
+        return self.wants
+
+    def fit(self, data: Data) -> Knowing:
+        return self
+
+    def propose(self, targets: Any, low: Any, high: Any, rng: Any) -> Proposals:
+        return proposals([0.5, 0.25, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("wants", "who"),
+    [
+        (0, ["knowing"] * 6),
+        (2, ["axis"] * 2 + ["knowing"] * 4),
+        (5, ["axis"] * 4 + ["farthest", "knowing"]),
+        (None, ["axis"] * 4 + ["knowing"] * 2),
+    ],
+)
+def test_a_solver_may_say_how_many_design_points_it_wants(
+    wants: int | None, who: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.OURS["solvers"], "knowing", f"{__name__}:Knowing")
+    solver = {"kind": "knowing", "wants": wants}
+    _, events = run(campaign(with_script(), solver=solver, stop={"trials": 6}, goal={"x": 20000}))
+    assert [e.by for e in of(events, Proposed)] == who
+
+
+@pytest.mark.parametrize("wants", [-1, 99])
+def test_what_a_solver_wants_must_be_a_number(wants: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.OURS["solvers"], "knowing", f"{__name__}:Knowing")
+    with pytest.raises(ConfigError, match=r"solver: .*needs"):
+        config.parse(campaign(with_script(), solver={"kind": "knowing", "wants": wants}))
+
+
+def test_a_solver_that_knows_the_twin_answers_before_anything_is_measured() -> None:
+    done, events = run({**TWIN, "solver": {"kind": "bayes", "knows": "twin"}})
+    assert [e.by for e in of(events, Proposed)] == ["bayes"] * done.trials
+    assert of(events, Proposed)[0].rows == 0
+    assert done.outcome is Outcome.REACHED
 
 
 def test_a_prior_without_a_usable_row_starts_nothing(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_once_finishes_the_reading_and_leaves_a_run_that_can_be_resumed(
     assert last.by == number.name
     told = json.loads(out)
     assert (told["outcome"], told["trials"], told["readings"]) == (None, 2, 2)
-    assert "sdl resume" in told["reason"]
+    assert "sdl resume" in told["next"]
     done = runner.resume(file.parent, changes=["stop.trials=2"])
     assert done.outcome is Outcome.SPENT
     assert record.check(file.parent).finished

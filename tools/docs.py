@@ -43,10 +43,12 @@ def _keys(schema: dict[str, Any]) -> str:
     definitions = schema["$defs"]
     top = [(key, schema["properties"][key], key in schema["required"]) for key in KEYS]
     parts = ["### Top level", "", _table(top)]
-    for title, name in (("stop", "StopRules"), ("stop.stagnation", "Stagnation"), ("retry", "Retry")):
+    tables = {"prefer": "Prefer", "stop": "StopRules", "stop.stagnation": "Stagnation", "retry": "Retry"}
+    for title, name in tables.items():
         parts += ["", f"### `{title}`", "", _table(_rows(definitions[name]))]
     target = next(option for option in definitions["Target"]["anyOf"] if "properties" in option)
-    parts += ["", "### `goal.<channel>`", "", "A number of counts, or", "", _table(_rows(target))]
+    parts += ["", "### `goal.<channel>`", "", "A number of counts, or one of these ([goals.md](goals.md)):", ""]
+    parts.append(_table(_rows(target)))
     for key, (group, _) in GROUPS.items():
         for kind in OURS[group]:
             model = next(d for d in definitions.values() if d.get("properties", {}).get("kind") == {"const": kind})
@@ -108,13 +110,24 @@ def _commands() -> str:
     from sdl.cli import app
 
     group = typer.main.get_command(app)
-    parts = []
     with click.Context(group, info_name="sdl", max_content_width=100, terminal_width=100) as top:
-        for name in group.list_commands(top):  # type: ignore[attr-defined]
-            command = group.get_command(top, name)  # type: ignore[attr-defined]
-            with click.Context(command, info_name=name, parent=top, terminal_width=100) as context:
-                parts += [f"## sdl {name}", "", "```text", command.get_help(context).strip(), "```", ""]
-    return "\n".join(parts).rstrip()
+        return "\n".join(_help(group, top)).rstrip()
+
+
+def _help(group: Any, above: Any) -> list[str]:
+    """The help text of every command below `group`, those of its groups included."""
+    import click
+
+    parts: list[str] = []
+    for name in group.list_commands(above):
+        command = group.get_command(above, name)
+        with click.Context(command, info_name=name, parent=above, terminal_width=100) as context:
+            if hasattr(command, "list_commands"):
+                parts += _help(command, context)
+            else:
+                text = command.get_help(context).strip()
+                parts += [f"## {context.command_path}", "", "```text", text, "```", ""]
+    return parts
 
 
 def picture() -> None:

@@ -48,3 +48,5 @@ class Instrument(Protocol):
     @property
     def reading_seconds(self) -> float: ...  # a typical reading, for estimates only
     def open(self, clock: Clock) -> Driver: ...
+
+    # It may also say `timeout_seconds`: the longest one reading may take before it fails; for estimates only.

@@ -54,8 +54,11 @@ class InstrumentContract:
 
     @pytest.fixture
     def settings(self, instrument: Instrument) -> dict[str, float]:
-        """Settings that are harmless to measure at."""
-        return {item.name: (item.low + item.high) / 2 for item in instrument.inputs}
+        """Settings that are harmless to measure at: the middle of every input, on a step where it has one."""
+        return {
+            item.name: item.low + (item.high - item.low) / 2 // (item.step or 1e-9) * (item.step or 1e-9)
+            for item in instrument.inputs
+        }
 
     @pytest.fixture
     def driver(self, instrument: Instrument, clock: Clock) -> Iterator[Driver]:
@@ -93,6 +96,9 @@ class InstrumentContract:
         need(
             math.isfinite(instrument.reading_seconds) and instrument.reading_seconds >= 0, "reading_seconds: 0 or more"
         )
+        timeout: Any = getattr(instrument, "timeout_seconds", instrument.reading_seconds)
+        least = instrument.reading_seconds
+        need(math.isfinite(timeout) and timeout >= least, "timeout_seconds: reading_seconds or more")
 
     def test_inputs_and_channels_have_names_of_their_own(self, instrument: Instrument) -> None:
         for items, kind in ((instrument.inputs, Input), (instrument.channels, Channel)):

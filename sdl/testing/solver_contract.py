@@ -127,6 +127,13 @@ class SolverContract:
         with pytest.raises((TypeError, ValueError)):
             solver.kind = "other"  # type: ignore[misc]
 
+    def test_what_it_needs_is_a_number_of_design_points(self, solver: Solver) -> None:
+        if not hasattr(solver, "needs"):
+            pytest.skip("it takes the whole design")
+        wanted = solver.needs(Plant().inputs)
+        whole = wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 0)
+        need(whole, f"needs(inputs) must be a number, 0 or more, or None for the whole design; it is {wanted!r}")
+
     @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
     @pytest.mark.parametrize("goals", [1, 3])
     def test_an_answer_has_the_shape_of_the_question(

@@ -1,0 +1,43 @@
+"""The campaign file: its schema, and `load`, which finds every mistake at once and says where it is.
+
+    model     what a campaign file may say: a tree of frozen models
+    reading   load and parse: a file, or a mapping, becomes that model
+    goals     what is to be reached: a target or limits for each of some channels
+    changes   `--set a.b=value`
+    mistakes  what pydantic finds, in words that help
+    across    what no single key can know, such as a goal on a channel that the instrument lacks
+    cost      what a campaign will ask of its instrument
+    schema    the JSON Schema, for editors
+
+Whatever has a `kind` is looked up in the registry before it is validated, so that only the named one is imported and a
+mistyped kind lists the allowed ones. Nothing here touches the instrument.
+"""
+
+from sdl.config.changes import override, put, split
+from sdl.config.cost import Cost, cost, design_points, oddities
+from sdl.config.goals import Prefer, Target
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, Loop, Retry
+from sdl.config.reading import load, parse, parse_kind
+from sdl.config.schema import schema
+
+__all__ = [
+    "CHANGEABLE",
+    "GROUPS",
+    "KEYS",
+    "CampaignFile",
+    "Cost",
+    "Loop",
+    "Prefer",
+    "Retry",
+    "Target",
+    "cost",
+    "design_points",
+    "load",
+    "oddities",
+    "override",
+    "parse",
+    "parse_kind",
+    "put",
+    "schema",
+    "split",
+]

@@ -1,0 +1,74 @@
+"""Mistakes that no single key can know: they take the goal, the design and the instrument together."""
+
+from __future__ import annotations
+
+from sdl.config.cost import design_points
+from sdl.config.goals import goal_problems, prefer_problems
+from sdl.config.mistakes import short
+from sdl.config.model import CampaignFile
+from sdl.errors import ConfigError, Problem
+
+
+def across(campaign: CampaignFile) -> list[Problem]:
+    """Every such mistake of a campaign."""
+    problems: list[Problem] = []
+    if campaign.instrument is not None:
+        channels = {channel.name: channel for channel in campaign.instrument.channels}
+        problems += goal_problems(campaign.goal or {}, campaign.tolerance, channels)
+        if campaign.prefer is not None:
+            problems += prefer_problems(campaign.prefer, campaign.instrument.inputs)
+        problems += _design_problems(campaign)
+        problems += _needs_problems(campaign)
+        problems += _channel_problems(campaign)
+    if campaign.goal is not None and not campaign.goal:
+        problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
+    return problems
+
+
+def _channel_problems(campaign: CampaignFile) -> list[Problem]:
+    """Channels that an option `channels` of the solver or the design names."""
+    known = [channel.name for channel in campaign.instrument.channels]
+    return [
+        Problem(f"unknown channel {name!r}; the instrument has: {', '.join(known)}", f"{key}.channels.{i}")
+        for key in ("solver", "design")
+        for i, name in enumerate(getattr(getattr(campaign, key), "channels", ()))
+        if name not in known
+    ]
+
+
+def _needs_problems(campaign: CampaignFile) -> list[Problem]:
+    """How many design points the solver says it wants."""
+    if not hasattr(campaign.solver, "needs"):
+        return []
+    try:
+        wanted: object = design_points(campaign)
+    except Exception as error:  # a solver, perhaps somebody else's, may fail in any way
+        return [Problem(f"its `needs` cannot say how many design points it wants: {error!r}", "solver")]
+    message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
+    return [] if isinstance(wanted, int) and wanted >= 0 else [Problem(message, "solver")]
+
+
+def _design_problems(campaign: CampaignFile) -> list[Problem]:
+    problems: list[Problem] = []
+    inputs = {item.name: item for item in campaign.instrument.inputs}
+    try:
+        if campaign.design is not None:  # a factorial may be too large, another want more inputs
+            campaign.design.size(campaign.instrument.inputs)
+    except ConfigError as error:
+        problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
+    for i, point in enumerate(getattr(campaign.design, "points", ())):
+        path = f"design.points.{i}"
+        if set(point) != set(inputs):
+            missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]
+            said = [
+                f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("unknown:", unknown)) if names
+            ]
+            problems.append(
+                Problem(f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(said)}", path)
+            )
+            continue
+        for name, value in point.items():
+            if not inputs[name].low <= value <= inputs[name].high:
+                bounds = f"[{inputs[name].low:g}, {inputs[name].high:g}]"
+                problems.append(Problem(f"{value:g} lies outside the bounds {bounds}", f"{path}.{name}"))
+    return problems

@@ -1,0 +1,49 @@
+"""`--set a.b=value`: one value of a tree replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sdl import yamlfile
+from sdl.errors import ConfigError, Problem
+
+
+def override(value: Mapping[str, Any], change: str) -> dict[str, Any]:
+    """The tree with one `a.b=value` applied, as `put` does.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    path, new = split(change)
+    return put(value, path, new)
+
+
+def split(change: str) -> tuple[str, Any]:
+    """The dotted key and the value of `a.b=value`.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    path, equals, text = change.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {change}: must be key=value with a dotted key, such as stop.trials=80")
+    try:
+        new = yamlfile.scalar(text)
+    except ConfigError as error:
+        raise ConfigError(Problem(f"--set {change}: {error.problems[0].message}", path)) from error
+    return ".".join(keys), new
+
+
+def put(value: Any, path: str, new: Any) -> dict[str, Any]:
+    """The tree with the value at a dotted path replaced; mappings on the way are copied, or made.
+
+    A change of a `kind` drops the options of the old kind, which the new one would not know.
+    """
+    key, _, rest = path.partition(".")
+    found = dict(value) if isinstance(value, Mapping) else {"kind": value} if isinstance(value, str) else {}
+    if not rest and key == "kind" and found.get("kind") != new:
+        found = {}
+    found[key] = put(found.get(key), rest, new) if rest else new
+    return found

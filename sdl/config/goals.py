@@ -1,0 +1,226 @@
+"""What a campaign is to reach: a target or limits for each of some channels, and which settings are preferred.
+
+Pydantic's messages for a choice between forms name its own machinery, so the form is told apart here, by its keys.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+
+from sdl.config.mistakes import short
+from sdl.errors import Problem
+from sdl.goal import Band, Tolerance
+from sdl.types import Channel, Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sdl.types import Input
+
+
+def _tolerance(value: Any) -> Tolerance:
+    if isinstance(value, (str, int, float, Tolerance)) and not isinstance(value, bool):
+        return Tolerance.parse(value)
+    raise ValueError(f"must be 2% (of the target) or 300 (counts), not {short(value)}")
+
+
+ToleranceKey = Annotated[
+    Tolerance,
+    BeforeValidator(_tolerance),
+    PlainSerializer(lambda t: f"{t.amount!r}%" if t.percent else t.amount),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"},
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        }
+    ),
+]
+
+FORMS = ("target", "between", "at most", "at least")
+EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
+POWER = "power"
+"""What `prefer` calls the sum of all inputs, each as a part of its range."""
+
+
+class Target(Frozen):
+    """What one channel should read: a number of counts (with a tolerance of its own), or limits to stay inside.
+
+    Exactly one of `target`, `between`, `at most` and `at least`. A number by itself is a target.
+    """
+
+    model_config = ConfigDict(
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        json_schema_extra={"oneOf": [{"required": [key]} for key in FORMS]},
+    )
+
+    ORDER: ClassVar[tuple[str, ...]] = ("target", "tolerance", "between", "at most", "at least")
+
+    target: float | None = Field(None, description="the wanted raw reading")
+    tolerance: ToleranceKey | None = Field(
+        None, description="the target's own tolerance, `300` (counts) or `2%`; the campaign's where it is left out"
+    )
+    between: tuple[float, float] | None = Field(
+        None, description="instead of a target: the lowest and the highest reading, `[1000, 60000]`"
+    )
+    at_most: float | None = Field(None, alias="at most", description="instead of a target: the highest reading")
+    at_least: float | None = Field(None, alias="at least", description="instead of a target: the lowest reading")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _form(cls, value: Any) -> Any:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return {"target": value}
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be {EXAMPLES}; not {short(value)}")
+        given = {str(key).replace("_", " "): item for key, item in value.items() if item is not None}
+        forms = [key for key in FORMS if key in given]
+        if {"at most", "at least"} == set(forms):
+            low, high = given["at least"], given["at most"]
+            raise ValueError(f"at least and at most together are a range; write between: [{short(low)}, {short(high)}]")
+        if len(forms) > 1:
+            raise ValueError(f"has {' and '.join(forms)}; give one of them")
+        if not forms and not set(given) - {"tolerance"}:
+            raise ValueError(f"must be {EXAMPLES}; not {short(dict(value))}")
+        if forms and forms != ["target"] and "tolerance" in given:
+            raise ValueError(f"a tolerance belongs to a target; {forms[0]} has none: its limits are exact")
+        if forms == ["between"]:
+            given["between"] = _pair(given["between"])
+        return given
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Target:
+        if self.between is not None and not self.between[0] < self.between[1]:
+            low, high = self.between
+            raise ValueError(f"between: the first number must be below the second, not [{low:g}, {high:g}]")
+        return self
+
+    @model_serializer(mode="plain")
+    def _plain(self) -> dict[str, Any]:
+        if self.between is not None:
+            return {"between": list(self.between)}
+        if self.at_most is not None:
+            return {"at most": self.at_most}
+        if self.at_least is not None:
+            return {"at least": self.at_least}
+        own = self.tolerance
+        return {
+            "target": self.target,
+            "tolerance": None if own is None else f"{own.amount!r}%" if own.percent else own.amount,
+        }
+
+    def band(self, tolerance: Tolerance) -> Band:
+        """The readings that count as hit; `tolerance` is the campaign's."""
+        if self.between is not None:
+            return Band.between(*self.between)
+        if self.at_most is not None:
+            return Band.at_most(self.at_most, tolerance.of(self.at_most))
+        if self.at_least is not None:
+            return Band.at_least(self.at_least, tolerance.of(self.at_least))
+        target = self.target if self.target is not None else math.nan
+        return Band.around(target, (self.tolerance or tolerance).of(target))
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    """Two numbers, given as a list or (resolved) as a tuple."""
+    numbers = value if isinstance(value, (list, tuple)) else ()
+    if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers):
+        raise ValueError(f"between: must be two numbers, [lowest, highest]; not {short(value)}")
+    return numbers[0], numbers[1]
+
+
+class Prefer(Frozen):
+    """Which settings are taken where several reach the goal. Exactly one of `minimise` and `maximise`."""
+
+    minimise: str | None = Field(
+        None, description="`power`, the sum of all inputs as parts of their ranges; or the name of an input"
+    )
+    maximise: str | None = Field(None, description="the same, but the most of it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or set(value) <= {"minimise", "maximise"}:
+            given = [v for v in value.values() if v is not None] if isinstance(value, Mapping) else []
+            if len(given) != 1:
+                raise ValueError(f"must be {{minimise: power}}, {{minimise: R}} or {{maximise: R}}, not {short(value)}")
+        return value
+
+    def cost(self, inputs: Sequence[Input]) -> tuple[float, ...]:
+        """What each input costs over its whole range; of the settings that reach a goal the cheapest are taken."""
+        name, sign = (self.minimise, 1.0) if self.minimise is not None else (self.maximise, -1.0)
+        return tuple(sign if name in (POWER, item.name) else 0.0 for item in inputs)
+
+
+def goal_problems(
+    goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel], where: str = "goal"
+) -> list[Problem]:
+    """A goal on channels that the instrument has, inside what they can read, with a band of some width."""
+    problems: list[Problem] = []
+    for name, target in goal.items():
+        path = f"{where}.{name}"
+        if name not in channels:
+            near = get_close_matches(name, channels, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            problems.append(Problem(f"unknown channel; the instrument has: {', '.join(channels)}{hint}", path))
+        elif target.target is not None:
+            problems += _target_problems(target.target, target.tolerance or tolerance, channels[name].saturation, path)
+        else:
+            problems += _limit_problems(target, channels[name].saturation, path)
+    return problems
+
+
+def _target_problems(target: float, tolerance: Tolerance, top: float | None, path: str) -> list[Problem]:
+    problems: list[Problem] = []
+    width = tolerance.of(target)
+    if top is not None and target >= top:
+        problems.append(Problem(f"{target:g} cannot be read: the channel saturates at {top:g}", path))
+    elif top is not None and target + width >= top:
+        message = f"{target:g} + tolerance {width:g} reaches saturation ({top:g}); lower one of them"
+        problems.append(Problem(message, path))
+    if width == 0 or target + width == target:
+        problems.append(Problem(f"a tolerance of {tolerance} of {target:g} is 0; give it in counts", path))
+    return problems
+
+
+def _limit_problems(target: Target, top: float | None, path: str) -> list[Problem]:
+    """Limits that no reading can keep, or that every reading keeps."""
+    if top is None:
+        return []
+    if target.at_least is not None and target.at_least >= top:
+        return [Problem(f"at least {target.at_least:g} cannot be read: the channel saturates at {top:g}", path)]
+    if target.at_most is not None and target.at_most >= top:
+        return [
+            Problem(f"at most {target.at_most:g} is not below saturation ({top:g}), where every reading ends", path)
+        ]
+    if target.between is not None and target.between[1] >= top:
+        return [Problem(f"between … {target.between[1]:g} reaches saturation ({top:g}); lower it", path)]
+    return []
+
+
+def prefer_problems(prefer: Prefer, inputs: Sequence[Input]) -> list[Problem]:
+    """An input that the instrument does not have."""
+    allowed = [POWER, *(item.name for item in inputs)]
+    key = "minimise" if prefer.minimise is not None else "maximise"
+    name = str(getattr(prefer, key))
+    if name in allowed:
+        return []
+    near = get_close_matches(name, allowed, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return [Problem(f"must be one of {', '.join(allowed)}, not {name!r}{hint}", f"prefer.{key}")]

@@ -1,0 +1,175 @@
+"""What is wrong with one key, in words that say what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from sdl.errors import Problem
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+PATTERNS = {NAME: "1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit"}
+"""Patterns in words."""
+
+LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+
+Elsewhere = Callable[[str], Sequence[str]]
+"""The kinds that have an option of this name."""
+
+
+def problems_of(
+    error: ValidationError, model: Any, given: Any = None, elsewhere: Elsewhere = lambda _: ()
+) -> list[Problem]:
+    """Each mistake that pydantic found, in our words, with the allowed values.
+
+    Args:
+        error: what it found.
+        model: the model that was asked for.
+        given: what was given; tells keys of the file from pydantic's own marks for the branches of a union.
+        elsewhere: which other kinds know an option.
+    """
+    wants: dict[tuple[str, ...], list[str]] = {}
+    found: dict[tuple[str, ...], str] = {}
+    for item in error.errors(include_url=False):
+        real = item["loc"] if given is None else tuple(_real(item["loc"], given))
+        path, kind = tuple(map(str, real)), item["type"]
+        field = _field(model, real)
+        if kind == "extra_forbidden":
+            found[path] = _unknown(path[-1], allowed_keys(model, real[:-1]), elsewhere(path[-1]) if path else ())
+        elif kind == "missing":
+            found[path] = "missing" + (f"; {field.description}" if field is not None and field.description else "")
+        elif kind in ("value_error", "assertion_error"):
+            found[path] = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        elif not (kind == "too_short" and any(other[: len(path)] == path for other in found)):  # else only its echo
+            wants.setdefault(path, []).append(_wanted(item, field))
+            found[path] = f"must be {' or '.join(dict.fromkeys(wants[path]))}, not {short(item['input'])}"
+    return [Problem(message, ".".join(path)) for path, message in found.items()]
+
+
+def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
+    near = get_close_matches(key, allowed, n=1, cutoff=0.7)
+    hint = (
+        f"; did you mean {near[0]!r}?"
+        if near
+        else f"; it belongs to kind {' and '.join(others)}: take it out"
+        if others
+        else ""
+    )
+    return f"unknown key; allowed: {', '.join(allowed)}{hint}"
+
+
+def _wanted(item: Mapping[str, Any], field: Any) -> str:
+    """What would be right where pydantic found something else."""
+    kind, limits, context = item["type"], _limits(field), item.get("ctx", {})
+    if kind.startswith("int_") or (kind in ("greater_than_equal", "less_than_equal") and _has(field, int)):
+        return f"a whole number{limits}"
+    if kind.startswith("float_") or kind.startswith(("greater_than", "less_than")):
+        return f"a number{limits}"
+    words = {
+        "finite_number": f"a finite number{limits}",
+        "bool_type": "true or false",
+        "string_type": 'text, in quotes where it looks like a number: "12"',
+        "string_pattern_mismatch": PATTERNS.get(context.get("pattern", ""), f"text like {context.get('pattern')}"),
+        "string_too_long": f"text of at most {context.get('max_length')} signs",
+        "string_too_short": f"text of at least {context.get('min_length')} signs",
+        "literal_error": str(context.get("expected")),
+        "tuple_type": "a list, [ …, … ]",
+        "too_short": f"a list of at least {context.get('min_length')}",
+        "too_long": f"a list of at most {context.get('max_length')}",
+        "dict_type": "a mapping, { name: value }",
+        "none_required": "null",
+    }
+    if kind in ("model_type", "model_attributes_type"):
+        return f"a mapping with the keys {', '.join(allowed_keys(_below(field), ()))}"
+    if kind in ("dict_type", "tuple_type") and field is not None and field.examples:
+        return f"a {'list' if kind == 'tuple_type' else 'mapping'} such as {short(field.examples[0])}"
+    return words.get(kind) or f"something else ({item['msg'][0].lower()}{item['msg'][1:]})"
+
+
+def _limits(field: Any) -> str:
+    """` from 1 to 1000` or ` above 0`, as declared of a field, also inside `… | None`."""
+    marks = [mark for part in _parts(field) for mark in part]
+    found = {name: getattr(mark, name) for name in LIMITS for mark in marks if hasattr(mark, name)}
+    if found.keys() == {"ge", "le"}:
+        return f" from {found['ge']} to {found['le']}"
+    return " " + " and ".join(f"{LIMITS[name]} {limit}" for name, limit in found.items()) if found else ""
+
+
+def _parts(field: Any) -> Iterator[Sequence[Any]]:
+    """The marks on a field, and on each branch of its annotation."""
+    if field is not None:
+        yield field.metadata
+        for branch in get_args(field.annotation):
+            for mark in getattr(branch, "__metadata__", ()):
+                yield [mark, *getattr(mark, "metadata", ())]
+
+
+def _has(field: Any, wanted: type) -> bool:
+    annotation = getattr(field, "annotation", None)
+    kinds = [annotation, *get_args(annotation), *(arg for part in get_args(annotation) for arg in get_args(part))]
+    return wanted in kinds
+
+
+def _real(loc: Sequence[int | str], given: Any) -> Iterator[int | str]:
+    """The parts of a place that stand in what was given; a missing key, the last part, does not."""
+    for part in loc:
+        if isinstance(given, Mapping) and part in given:
+            given = given[part]
+        elif isinstance(given, (list, tuple)) and isinstance(part, int):
+            given = given[part] if part < len(given) else None
+        elif not (isinstance(given, Mapping) and part is loc[-1]):
+            continue
+        yield part
+
+
+def _field(model: Any, path: Sequence[int | str]) -> Any:
+    """The field at `path` below `model`; None inside mappings and lists."""
+    field = None
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = _below(field)
+    return field
+
+
+def _below(field: Any) -> Any:
+    """The model that a field holds."""
+    nested = _models(field.annotation) if field is not None else []
+    return nested[0] if nested else None
+
+
+def allowed_keys(model: Any, path: Sequence[int | str]) -> list[str]:
+    """The keys of the model at `path` below `model`."""
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            continue  # a key of a mapping, such as a channel of the goal
+        model = _below(field)
+    fields = getattr(model, "model_fields", {})
+    return list(getattr(model, "ORDER", None) or (field.alias or name for name, field in fields.items()))
+
+
+def _models(annotation: Any) -> list[Any]:
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]
+
+
+def short(value: Any) -> str:
+    """A value as a message shows it: in the words of YAML, at most 60 signs."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        text = repr(_lists(value))
+    except ValueError:  # Python does not spell out thousands of digits
+        text = f"a {type(value).__name__} too long to show"
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as the lists they were in the file."""
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value

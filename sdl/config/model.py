@@ -1,0 +1,127 @@
+"""What a campaign file may say: a tree of frozen models, each option with its default and a sentence for the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from sdl.campaign import Plan
+from sdl.config.goals import Prefer, Target, ToleranceKey
+from sdl.config.mistakes import NAME
+from sdl.designs.base import Design
+from sdl.drivers.base import Instrument
+from sdl.goal import Goal, Tolerance
+from sdl.solvers.base import Solver
+from sdl.stopping import StopRules
+from sdl.twin.state import load, locate
+from sdl.types import Frozen
+
+GROUPS: dict[str, tuple[str, type]] = {
+    "instrument": ("drivers", Instrument),
+    "design": ("designs", Design),
+    "solver": ("solvers", Solver),
+}
+"""Keys with a `kind`: their group in the registry and the contract that a class there must keep."""
+
+CHANGEABLE = ("stop", "solver", "confirm", "retry")
+"""Keys that a resume may change; the others make it another campaign."""
+
+
+class Retry(Frozen):
+    """What is done when a reading fails in a way that may pass."""
+
+    times: int = Field(3, ge=0, le=100, description="further attempts at one reading before its trial has failed")
+    wait: float = Field(1.0, ge=0, le=3600, description="seconds before the first of them; doubles each time")
+    longest: float = Field(60.0, ge=0, le=86400, description="most seconds before one of them")
+
+
+class Loop(Frozen):
+    """The keys that say how a campaign goes on, and nothing of what drives or proposes: enough to replay a record."""
+
+    goal: Mapping[str, Target] | None = Field(
+        None,
+        description="what each channel is to read (raw); not needed by `sdl collect` and `sdl measure`",
+        examples=[{"445nm": 16384}],
+    )
+    tolerance: ToleranceKey = Field(
+        default_factory=lambda: Tolerance(2.0, percent=True),
+        description="how far every channel may lie from its target, to either side: `2%` of it, or counts",
+    )
+    prefer: Prefer | None = Field(
+        None, description="which settings to take where several reach the goal: `{minimise: power}`, `{maximise: R}`"
+    )
+    confirm: int = Field(
+        2, ge=0, le=1000, description="further readings (× average) at settings that hit; the mean of all must hit too"
+    )
+    average: int = Field(1, ge=1, le=1000, description="readings a trial")
+    stop: StopRules = Field(default_factory=StopRules, description="when to end without having reached the goal")
+    retry: Retry = Field(default_factory=Retry, description="what is done when a reading fails in a way that may pass")
+
+    def goals(self) -> Goal | None:
+        """The goal as bands of raw readings; None to collect."""
+        if not self.goal:
+            return None
+        return Goal({name: target.band(self.tolerance) for name, target in self.goal.items()})
+
+    def plan(self) -> Plan:
+        """What the state machine is asked to do; without a goal it takes `stop.trials` points."""
+        goal, retry = self.goals(), self.retry
+        rules = self.stop.rules()
+        return Plan(
+            goal, rules, self.average, self.confirm, retry.times, retry.wait, retry.longest, collect=self.stop.trials
+        )
+
+
+class CampaignFile(Loop):
+    """A campaign: instrument, goal, design, solver and stopping rules. One YAML file."""
+
+    ORDER: ClassVar[tuple[str, ...]] = (
+        *("name", "description", "instrument", "goal", "tolerance", "prefer", "confirm", "average"),
+        *("design", "solver", "stop", "retry", "prior", "watch", "seed"),
+    )
+
+    name: str = Field(
+        pattern=NAME,
+        description="what the runs are filed under: letters, digits, `.`, `_`, `-`",
+    )
+    description: str = Field("", max_length=2000, description="a sentence for people")
+    instrument: Any = Field(description="what is driven: `kind` and its options")
+    design: Any = Field(
+        default_factory=lambda: {"kind": "axis"}, description="trials before the solver: `kind`, options"
+    )
+    solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="what proposes: `kind` and its options")
+    prior: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        examples=[["night.jsonl"]],
+        description="records or Claude-Light logs to start with: paths relative to this file, or runs by their name "
+        "(`latest`, `led-16384`)",
+    )
+    watch: str | None = Field(
+        None,
+        description="the twin that the instrument is held against while it is driven: `twin`, a state's name, or a "
+        "path of a `.toml` file; a warning says when the instrument leaves it",
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="of everything random; the same file and seed give the same campaign"
+    )
+
+    @field_validator("watch")
+    @classmethod
+    def _known_twin(cls, value: str | None) -> str | None:
+        if value not in (None, "twin"):
+            load(value)
+        # Whole, so that a campaign can be resumed from another folder.
+        return str(locate(value)) if value and value.endswith(".toml") else value
+
+    def plain(self) -> dict[str, Any]:
+        """The resolved file, every default written out, as plain values that `parse` reads back to the same."""
+        tree = self.model_dump(mode="json", exclude=set(GROUPS))
+        tree |= {key: getattr(self, key).model_dump(mode="json") for key in GROUPS}
+        return {key: tree[key] for key in self.ORDER}
+
+
+KEYS = CampaignFile.ORDER
+"""The keys of a campaign file in the order people read them."""

@@ -1,0 +1,36 @@
+"""The JSON Schema of the campaign file, so that editors complete it and mark mistakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdl import registry
+from sdl.config.model import GROUPS, CampaignFile
+from sdl.errors import ConfigError
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the campaign file, every kind that can be loaded included."""
+    document = CampaignFile.model_json_schema()
+    definitions = document.setdefault("$defs", {})
+    for key, (group, _) in GROUPS.items():
+        options: list[dict[str, Any]] = []
+        words = []  # kinds that a word says whole: `solver: gmm`
+        for kind in registry.kinds(group):
+            try:
+                model = registry.find(group, kind).model_json_schema(ref_template="#/$defs/{model}")
+            except ConfigError:
+                continue  # a broken plug-in is reported where it is asked for
+            definitions.update(model.pop("$defs", {}))
+            model["properties"]["kind"] = {"const": kind}
+            model["required"] = ["kind", *(r for r in model.get("required", []) if r != "kind")]
+            words += [kind] if model["required"] == ["kind"] else []
+            definitions[model["title"]] = model
+            options.append({"$ref": f"#/$defs/{model['title']}"})
+        field = CampaignFile.model_fields[key]
+        document["properties"][key] = {"description": field.description, "oneOf": [*options, {"enum": words}]}
+    target = definitions["Target"]
+    definitions["Target"] = {"anyOf": [{"type": "number", "description": "the wanted raw reading"}, target]}
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    document["title"] = "sdl campaign"
+    return document

@@ -1,0 +1,34 @@
+"""The only place where campaign, solver, driver, record and clock meet.
+
+start    run and resume: the two doors; one code path behind them
+opening  what is known before anything is done: priors, versions, the first event
+perform  does what is due, one event an action, written before anything follows from it
+propose  settings for a trial, by the design or by the solver
+signals  Ctrl-C and SIGTERM
+watching who is told of events, and the watch that holds an instrument against its twin
+ends     outcomes, exit codes, and the interruption that can be resumed
+"""
+
+from sdl.runner.ends import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_code
+from sdl.runner.opening import clock_for, user, versions
+from sdl.runner.perform import Log, Memory, Runner
+from sdl.runner.signals import Signals
+from sdl.runner.start import resume, run
+from sdl.runner.watching import Watch
+
+__all__ = [
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "CampaignInterrupted",
+    "Log",
+    "Memory",
+    "Runner",
+    "Signals",
+    "Watch",
+    "clock_for",
+    "exit_code",
+    "resume",
+    "run",
+    "user",
+    "versions",
+]

@@ -1,0 +1,105 @@
+"""What is known before anything is done: the clock, the priors' rows, versions, and the first event."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from sdl import readings
+from sdl.clock import Clock, RealClock, VirtualClock
+from sdl.config import CampaignFile
+from sdl.drivers.base import Instrument
+from sdl.errors import ConfigError, Problem
+from sdl.events import SCHEMA, Opened
+from sdl.record import Record
+from sdl.runner.perform import Memory
+
+
+def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
+    """The clock that an instrument lives by: real, or a time line of its own that goes on at `at`."""
+    if not instrument.simulated:
+        return RealClock()
+    start = at if at is not None else float(getattr(instrument, "start_time", 0.0))
+    return VirtualClock(start, paced=not instrument.virtual)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a proposal, as kept in every record."""
+    found = {}
+    for package in (
+        "sdl",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "gmr",
+        "ForestDiffusion",
+        "xgboost",
+        "xgboost-cpu",
+        "pydantic",
+    ):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def user() -> str:
+    """Who runs it; `unknown` where the system does not say."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def opening(
+    chosen: CampaignFile, name: str, record: Record | Memory, priors: Sequence[readings.Rows], clock: Clock
+) -> Opened:
+    """The first event; copies the priors' rows into the run's directory."""
+    copy_sha = readings.save(record.folder / "prior.jsonl", priors) if priors and record.folder else ""
+    prior = tuple(
+        {
+            "source": p.source,
+            "sha256": p.sha256,
+            "rows": len(p.rows),
+            "left_out": dict(p.left_out),
+            "copy_sha256": copy_sha,
+        }
+        for p in priors
+    )
+    instrument = chosen.instrument
+    about = {
+        "kind": instrument.kind,
+        "identity": instrument.identity,
+        "inputs": [item.model_dump(mode="json") for item in instrument.inputs],
+        "channels": [item.model_dump(mode="json") for item in instrument.channels],
+    }
+    return Opened(
+        SCHEMA,
+        name,
+        chosen.name,
+        chosen.plain(),
+        prior,
+        about,
+        clock.kind,
+        versions(),
+        instrument.simulated,
+        user(),
+        clock.now(),
+    )
+
+
+def load_priors(chosen: CampaignFile) -> list[readings.Rows]:
+    """The rows of every prior.
+
+    Raises:
+        ConfigError: one that cannot be read or has no usable row.
+    """
+    inputs = [item.name for item in chosen.instrument.inputs]
+    wanted = tuple(chosen.goal or ())
+    found = [readings.load(source, inputs, chosen.instrument.channels, wanted) for source in chosen.prior]
+    for rows in found:
+        if not rows.rows:
+            why = ", ".join(f"{n} {reason}" for reason, n in rows.left_out.items()) or "it is empty"
+            raise ConfigError(Problem(f"no usable row: {why}", "prior", rows.source))
+    return found

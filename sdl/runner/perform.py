@@ -1,0 +1,189 @@
+"""Does what a campaign says is due, until nothing is.
+
+Each action ends in one event; the event is written and fsynced; only then is the campaign told, and what it says is
+done next. However this ends (reached, Ctrl-C, a full disk, a bug) the instrument is made safe and the record stays
+resumable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import traceback
+from pathlib import Path, PurePath
+from typing import Protocol
+
+from sdl.campaign import Campaign
+from sdl.clock import Clock
+from sdl.config import CampaignFile
+from sdl.drivers.base import Driver
+from sdl.drivers.checks import checked_reading
+from sdl.errors import InstrumentError
+from sdl.events import Action, Event, Failed, Interrupted, Measure, Measured, Propose, Stop, Stopped
+from sdl.runner.ends import CampaignInterrupted
+from sdl.runner.propose import Proposer
+from sdl.runner.signals import Signals
+from sdl.runner.watching import Watch, held_against_twin
+from sdl.runs import Result
+from sdl.runs import result as result_of
+
+log = logging.getLogger("sdl")
+
+BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
+"""What no reply of an instrument causes, only a mistake in the driver: the campaign ends and says where it is."""
+
+
+class Log(Protocol):
+    """Where events go: a Record, or Memory."""
+
+    @property
+    def folder(self) -> Path | None: ...
+    def append(self, event: Event) -> None: ...
+    def close(self) -> None: ...
+
+
+class Memory:
+    """A record that is not on the disk, for sweeps and tests."""
+
+    folder = None
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def append(self, event: Event) -> None:
+        self.events.append(event)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Runner:
+    """Performs what a campaign says is due, until nothing is."""
+
+    def __init__(
+        self,
+        chosen: CampaignFile,
+        campaign: Campaign,
+        record: Log,
+        clock: Clock,
+        watch: Watch | None = None,
+        *,
+        unfinished: bool = False,
+    ) -> None:
+        self.config, self.campaign, self.record, self.clock = chosen, campaign, record, clock
+        self._watch = held_against_twin(chosen, watch)
+        self._driver: Driver | None = None
+        self._unfinished = unfinished  # a process died on it, perhaps with the light on
+        self._proposer = Proposer(chosen, campaign, clock)
+        self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
+        self._signals = Signals(clock)
+
+    def go(self) -> Result:
+        """Does what is due until nothing is.
+
+        Raises:
+            CampaignInterrupted: Ctrl-C or SIGTERM, after Interrupted is written and the instrument is safe.
+        """
+        with self._signals:
+            try:
+                actions = self.campaign.due()
+                while actions and not self._signals.asked:
+                    if isinstance(actions[0], Measure):
+                        self.clock.sleep(actions[0].wait)
+                    if not self._signals.asked:  # a back-off may last minutes
+                        actions = self.write(self._perform(actions[0]))
+            except KeyboardInterrupt:
+                if not self._signals.asked:
+                    raise  # not of our making, such as a driver's or a watcher's own
+                # else the second Ctrl-C: at once, still safe
+            finally:
+                with self._signals.shield(last=True):
+                    self._make_safe()
+            if self._signals.asked and self.campaign.due():
+                self.write(Interrupted(self._signals.name, self.clock.now()))
+                raise CampaignInterrupted(self._signals.name, result_of(self.campaign, self.record.folder))
+        return result_of(self.campaign, self.record.folder)
+
+    def write(self, event: Event) -> list[Action]:
+        """Writes one event, folds it, tells who watches; what is due then."""
+        with self._signals.shield():
+            self.record.append(event)
+            actions = self.campaign.handle(event)
+        self._watch = tell(self._watch, event, self.campaign)
+        return actions
+
+    def _perform(self, action: Action) -> Event:
+        match action:
+            case Propose():
+                return self._proposer.propose(action.trial)
+            case Measure():
+                return self._measure(action)
+            case Stop():
+                best = self.campaign.history.best
+                return Stopped(action.outcome, action.reason, best.trial if best else None, action.by, self.clock.now())
+
+    def _measure(self, action: Measure) -> Measured | Failed:
+        began = self.clock.now()
+        place = (action.trial, action.repeat, action.attempt)
+        try:
+            if self._driver is None:
+                self._driver = self.config.instrument.open(self.clock)
+            reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
+        except InstrumentError as error:
+            text = f"{type(error).__name__}: {error}"
+            return Failed(*place, "measure", text, error.retryable, error.maybe_measured, self.clock.now())
+        except BUGS as error:  # asking again would only repeat it
+            log.debug("the driver %s has a bug", self.config.instrument.kind, exc_info=error)
+            text = f"{type(error).__name__}: {error}{_place(error)}"
+            return Failed(*place, "driver", text, False, True, self.clock.now())
+        except Exception as error:  # whatever else a driver, perhaps somebody else's, lets through
+            log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
+            return Failed(*place, "measure", f"the driver failed: {error!r}", False, True, self.clock.now())
+        at = self.clock.now()
+        return Measured(
+            *place,
+            reading.applied,
+            reading.readings,
+            reading.background,
+            reading.saturated,
+            reading.fault,
+            round(at - began, 6),
+            at,
+        )
+
+    def _make_safe(self) -> None:
+        """Light off, connection closed; whatever goes wrong is told, nothing is raised."""
+        try:
+            if self._driver is None and self._unfinished:
+                self._driver = self.config.instrument.open(self.clock)
+            if self._driver is not None:
+                self._driver.safe()
+        except Exception as error:  # whatever it is, the record must still be closed
+            log.warning("the instrument could not be made safe; look whether its light is off: %s", error)
+        finally:
+            if self._driver is not None:
+                with contextlib.suppress(Exception):
+                    self._driver.close()
+                self._driver = None
+
+
+def _place(error: BaseException) -> str:
+    """Where in a driver it was raised: ` (my_lamp.py:41 in measure)`; libraries below the driver are left out."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+    if not frames or frames[0].filename == checked_reading.__code__.co_filename:
+        return ""  # of what it returned, not of what it did
+    folder = PurePath(frames[0].filename).parent
+    last = [frame for frame in frames if PurePath(frame.filename).parent == folder][-1]
+    return f" ({PurePath(last.filename).name}:{last.lineno} in {last.name})"
+
+
+def tell(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
+    """Shows an event to who watches; returns who watches from now on."""
+    if watch is None:
+        return None
+    try:
+        watch(event, campaign)
+    except OSError as error:  # a closed pipe or terminal ends the watching, not the campaign
+        log.warning("no longer shown: %s", error)
+        return None
+    return watch

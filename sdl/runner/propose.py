@@ -1,0 +1,138 @@
+"""Settings for a trial: a point of the design, or the solver's answer.
+
+The design comes first: all of its points, or as many as the solver says it needs. Prior rows never stand for single
+points of it, because a plan's points belong together (each of an axis design tells one input from the others, and
+nobody knows which of them a prior row could replace): where there are at least as many prior rows as planned points
+the solver is asked at once, with fewer the whole plan is measured. Later a design point is placed wherever the solver
+cannot answer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sdl.campaign import Campaign
+from sdl.clock import Clock
+from sdl.config import CampaignFile, design_points
+from sdl.designs.base import Learning
+from sdl.errors import Degenerate, NotEnoughData, SolverError
+from sdl.events import Failed, Proposed
+from sdl.goal import Goal
+from sdl.inverse import ask, data_of, round_and_clip
+from sdl.solvers.base import Data
+
+DESIGN, SOLVER = 0, 1
+"""Streams of random numbers: default_rng([seed, stream, n])."""
+
+FARTHEST = "farthest"
+"""Who proposed a point beyond a design's plan: the one farthest from those taken."""
+
+
+class Proposer:
+    """Asks the design and the solver of one campaign."""
+
+    def __init__(self, chosen: CampaignFile, campaign: Campaign, clock: Clock) -> None:
+        self._config, self._campaign, self._clock = chosen, campaign, clock
+        self._inputs, self._channels = chosen.instrument.inputs, chosen.instrument.channels
+        self._size = chosen.design.size(self._inputs)
+        self._first = design_points(chosen)
+        self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
+
+    def propose(self, trial: int) -> Proposed | Failed:
+        """The settings of `trial`, or why there are none."""
+        history, goal = self._campaign.history, self._campaign.plan.goal
+        why = ""
+        if goal is not None and (trial >= self._first or history.prior_rows >= self._first):
+            try:
+                return self._by_solver(trial, goal)
+            except (NotEnoughData, Degenerate) as error:
+                why = f"{self._config.solver.kind} cannot answer yet ({error}); "
+            except SolverError as error:
+                return self._failed(trial, str(error))
+        return self._by_design(trial, why)
+
+    def _by_solver(self, trial: int, goal: Goal) -> Proposed:
+        history = self._campaign.history
+        prefer, average = self._config.prefer, self._config.average
+        data = data_of(
+            history,
+            self._inputs,
+            self._channels,
+            goal.channels,
+            prefer=prefer.cost(self._inputs) if prefer else None,
+            average=average,
+        )
+        answer = ask(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
+        return Proposed(
+            trial,
+            answer.settings,
+            self._targets(),
+            self._config.solver.kind,
+            history.rows,
+            answer.why,
+            answer.spread,
+            answer.uncertainty,
+            answer.expected,
+            answer.verdict,
+            answer.clipped,
+            self._clock.now(),
+            answer.shortfall,
+        )
+
+    def _by_design(self, trial: int, why: str) -> Proposed | Failed:
+        design, history = self._config.design, self._campaign.history
+        planned = trial < self._size
+        why += f"point {trial + 1} of {self._size}" if planned else "the point farthest from those taken"
+        try:
+            if planned and isinstance(design, Learning):
+                point, said = design.choose(trial, self._rows(), lambda n: self._random(DESIGN, n))
+                why += f": {said}"
+            else:
+                point = design.point(trial, history.X, self._inputs, lambda n: self._random(DESIGN, n))
+            raw = {item.name: float(value) for item, value in zip(self._inputs, point, strict=True)}
+        except Exception as error:  # a design, perhaps somebody else's, may fail in any way
+            return self._failed(trial, f"the design {design.kind} failed: {error!r}")
+        settings, clipped = round_and_clip(raw, self._inputs)
+        return Proposed(
+            trial,
+            settings,
+            self._targets(),
+            design.kind if planned else FARTHEST,
+            history.rows,
+            why,
+            self._unknown,
+            self._unknown,
+            {},
+            None,
+            clipped,
+            self._clock.now(),
+        )
+
+    def _rows(self) -> Data:
+        """What was measured so far, for a design that looks at it; without a goal every channel counts."""
+        goal = self._campaign.plan.goal
+        wanted = goal.channels if goal is not None else [channel.name for channel in self._channels]
+        return data_of(self._campaign.history, self._inputs, self._channels, wanted)
+
+    def _failed(self, trial: int, error: str) -> Failed:
+        return Failed(trial, 0, 0, "propose", error, False, False, self._clock.now())
+
+    def _targets(self) -> dict[str, float]:
+        """What the solver is asked for: the goal, its background taken off."""
+        goal, base = self._campaign.plan.goal, self._campaign.history.background or {}
+        return {name: target - base.get(name, 0.0) for name, target in goal.targets.items()} if goal else {}
+
+    def _random(self, stream: int, n: int) -> np.random.Generator:
+        return random_stream(self._config.seed, stream, n)
+
+
+def random_stream(seed: int, stream: int, n: int) -> np.random.Generator:
+    """`default_rng([seed, stream, n])`, handed over as the 32-bit words numpy makes of it: in half the time.
+
+    Args:
+        seed: below 2**63.
+        stream: below 2**32.
+        n: below 2**32.
+    """
+    high = [seed >> 32] if seed >> 32 else []
+    return np.random.default_rng(np.array([seed & 0xFFFFFFFF, *high, stream, n], np.uint32))

@@ -1,0 +1,125 @@
+"""The two doors: `run` and `resume`. Behind both: replay what is written, then do what is due."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sdl import config, yamlfile
+from sdl.config import CampaignFile
+from sdl.errors import ConfigError, Problem, RecordError
+from sdl.events import Continued, Resumed
+from sdl.locate import RUNS
+from sdl.record import Record, write_file
+from sdl.runner.opening import clock_for, load_priors, opening, user, versions
+from sdl.runner.perform import Memory, Runner, tell
+from sdl.runner.watching import Watch
+from sdl.runs import Folded, Result, fold, loop_of, steps
+from sdl.runs import result as result_of
+from sdl.types import Outcome
+
+log = logging.getLogger("sdl")
+
+
+def run(
+    campaign: str | Path | Mapping[str, Any] | CampaignFile,
+    *,
+    runs: str | Path | None = RUNS,
+    changes: Sequence[str] = (),
+    watch: Watch | None = None,
+    collect: bool = False,
+) -> Result:
+    """Runs a campaign to its end.
+
+    Args:
+        campaign: path of a YAML file, or the same as a mapping, or a model.
+        runs: directory for the record; None keeps everything in memory and writes nothing.
+        changes: `a.b=value` each, as `--set` takes them.
+        watch: told of every event.
+        collect: only the design is measured, the goal is left out.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        CampaignInterrupted: Ctrl-C or SIGTERM; the instrument is safe and the run can be resumed.
+        ConfigError: a mistake in the campaign; nothing was started.
+        RecordError: the disk; the instrument is safe and the run can be resumed.
+    """
+    below = Path(runs) if runs is not None else RUNS
+    if isinstance(campaign, (str, Path)):
+        chosen = config.load(campaign, changes, collect=collect, runs=below)
+    else:
+        tree = campaign.plain() if isinstance(campaign, CampaignFile) else campaign
+        for change in changes:
+            tree = config.override(tree, change)
+        chosen = config.parse(tree, collect=collect, runs=below)
+    if collect and chosen.goal is not None:
+        chosen = config.parse(config.put(chosen.plain(), "goal", None), collect=True)
+    priors = load_priors(chosen)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
+    record: Record | Memory = Record.create(Path(runs) / chosen.name / name) if runs is not None else Memory()
+    with contextlib.closing(record):
+        clock = clock_for(chosen.instrument)
+        opened = opening(chosen, name, record, priors, clock)
+        record.append(opened)
+        if isinstance(record, Record):
+            text = "# What this run was started with, every default written out. A copy: the record is what counts.\n"
+            write_file(record.folder / "campaign.yaml", text + yamlfile.dump(chosen.plain()))
+        folded = fold(iter([opened]), record.folder)
+        if priors and record.folder is None:
+            rows = [row for source in priors for row in source.rows]
+            folded.campaign.history.add_prior([(row.reading, row.sitting) for row in rows])
+        watch = tell(watch, opened, folded.campaign)
+        return Runner(chosen, folded.campaign, record, clock, watch).go()
+
+
+def resume(folder: str | Path, *, changes: Sequence[str] = (), watch: Watch | None = None) -> Result:
+    """Goes on with a run where it was left: after Ctrl-C, `kill -9`, a power cut, or with changed rules.
+
+    Args:
+        folder: the run's directory.
+        changes: `stop.trials=80` and the like; only the keys in `sdl.config.CHANGEABLE`.
+        watch: told of every event, those already written first.
+
+    Raises:
+        ConfigError: a change that a resume cannot make. InUse: it is running. Damaged: its record was changed.
+    """
+    record = Record.open(Path(folder))
+    with contextlib.closing(record):
+        for note in record.notes:
+            log.warning("%s: %s", record.folder, note)
+        folded = None
+        for event, folded in steps(iter(record.events), record.folder):
+            watch = tell(watch, event, folded.campaign)
+        if folded is None:
+            raise RecordError(f"{record.folder}: empty: run the campaign anew")
+        changed = _changes(folded, changes)
+        tree = dict(folded.tree)
+        for path, value in changed.items():
+            tree = config.put(tree, path, value)
+        # The priors' rows are in the run's own copy; their sources may be gone by now.
+        chosen = config.parse({**tree, "prior": ()}, collect=True)
+        if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
+            return result_of(folded.campaign, record.folder)
+        clock = clock_for(chosen.instrument, folded.at)
+        runner = Runner(chosen, folded.campaign, record, clock, watch, unfinished=not folded.campaign.history.outcome)
+        folded.campaign.plan = loop_of(tree).plan()
+        runner.write(Resumed(versions(), changed, clock.now()))
+        if folded.campaign.paused:
+            runner.write(Continued(user(), clock.now()))
+        return runner.go()
+
+
+def _changes(folded: Folded, changes: Sequence[str]) -> dict[str, Any]:
+    changed = dict(map(config.split, changes))
+    for path in changed:
+        if path.split(".")[0] not in config.CHANGEABLE:
+            allowed = ", ".join(config.CHANGEABLE)
+            raise ConfigError(Problem(f"cannot be changed in a run that exists; allowed: {allowed}", f"--set {path}"))
+    return changed
