@@ -172,11 +172,11 @@ class Campaign:
             case Measured():
                 due = (self.history.trials, len(self.history.started), self.attempt)
                 return (event.trial, event.repeat, event.attempt) == due
-            case Failed(stage="measure"):
+            case Failed(stage="propose"):
+                return self.state is State.PROPOSE and event.trial == self.history.trials
+            case Failed():
                 due = (self.history.trials, len(self.history.started), self.attempt)
                 return self.state is State.MEASURE and (event.trial, event.repeat, event.attempt) == due
-            case Failed():
-                return self.state is State.PROPOSE and event.trial == self.history.trials
             case Resumed() if self.state is State.STOPPED:
                 return self.history.outcome not in (Outcome.REACHED, Outcome.DONE)
             case Stopped():
@@ -226,6 +226,8 @@ class Campaign:
             self.attempt += 1
         else:
             self._close(failed=True)
+        if event.stage == "driver":
+            self._stop(Outcome.FAILED, f"a bug in the driver: {event.error}", "driver")
         self._ask_rules()
 
     def _paused(self, event: Paused) -> None:
@@ -255,13 +257,21 @@ class Campaign:
 
     def _close(self, *, reached: bool = False, failed: bool = False) -> None:
         settings, verdict = (self.proposed.settings, self.proposed.verdict) if self.proposed else ({}, None)
+        self.history.shortfall = self.proposed.shortfall if self.proposed else {}
         closed = self.history.close(settings, verdict, reached=reached, failed=failed)
         self.proposed, self.attempt, self.wait = None, 0, 0.0
         self.state = State.PROPOSE
         if reached:
             self._stop(Outcome.REACHED, f"every channel inside, the mean of {closed.readings} readings", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
-            self._stop(Outcome.DONE, f"all {self.plan.collect} points taken", "design")
+            self._stop(Outcome.DONE, self._taken(), "design")
+
+    def _taken(self) -> str:
+        history, points = self.history, self.plan.collect
+        if not history.failed:
+            return f"all {points} points taken" if points > 1 else "the point was taken"
+        taken = f"{history.trials - history.failed} of {points} point{'' if points == 1 else 's'} taken"
+        return f"{taken}; the last failure: {history.last_error}"
 
     def _ask_rules(self) -> None:
         if self.state is State.STOP:

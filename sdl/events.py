@@ -8,12 +8,12 @@ UTC, brought in by the runner; mappings are keyed by input or channel name; None
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sdl.types import Outcome, Verdict
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the events' form. A reader of `sdl.record` understands this one and every earlier one."""
 
 
@@ -59,6 +59,8 @@ class Proposed:
     verdict: Verdict | None  # None: a design point, nobody judged
     clipped: tuple[str, ...]  # inputs whose proposal lay outside the bounds
     at: float
+    # Where the goal cannot be hit: for each of its channels low, high, nearest and by (`Goal.shortfall`); raw readings.
+    shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Failed:
     trial: int
     repeat: int
     attempt: int
-    stage: Literal["propose", "measure"]
+    stage: Literal["propose", "measure", "driver"]  # driver: it has a bug; nothing more is asked of it
     error: str
     retryable: bool
     maybe_measured: bool

@@ -71,7 +71,9 @@ class History:
         started: readings of the trial under way, in order.
         best: the closed trial with the smallest miss; the earliest of equals.
         trials, failures, readings, attempts: closed trials, failed ones in a row, readings, tries at a reading.
+        failed: failed trials, all of them.
         unreachable: measured trials in a row whose proposal had the verdict `unreachable`.
+        shortfall: what the last of them said was nearest (`Goal.shortfall`).
         misses: the best miss so far after each closed trial, which is what stagnation looks at.
         active: seconds from Opened or Resumed to the last event, pauses left out.
         prior_rows: rows that came with the campaign.
@@ -83,9 +85,11 @@ class History:
     prior_rows: int = 0
     trials: int = 0
     failures: int = 0
+    failed: int = 0
     readings: int = 0
     attempts: int = 0
     unreachable: int = 0
+    shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     active: float = 0.0
     best: Trial | None = None
     last: Trial | None = None
@@ -100,6 +104,7 @@ class History:
         self._y = Column(len(self.channels))
         self._saturated = Column(len(self.channels), bool)
         self._sitting = Column(1)
+        self._mean: tuple[dict[str, float], frozenset[str]] | None = None
 
     # What the solvers see ---------------------------------------------------------------------------------------
     @property
@@ -126,6 +131,11 @@ class History:
         """(n,) which rows were taken together: one number a prior sitting, the campaign itself the last."""
         return self._sitting.view[:, 0]
 
+    @property
+    def present(self) -> int:
+        """The sitting that the campaign's own rows belong to."""
+        return int(self.sitting[self.prior_rows - 1]) + 1 if self.prior_rows else 0
+
     # What happened ----------------------------------------------------------------------------------------------
     def add_row(self, reading: Reading, sitting: int) -> None:
         """Appends one row for the solvers."""
@@ -143,21 +153,22 @@ class History:
 
     def add_reading(self, reading: Reading) -> None:
         """A reading of the trial under way."""
-        sitting = int(self.sitting[self.prior_rows - 1]) + 1 if self.prior_rows else 0
-        self.add_row(reading, sitting)
+        self.add_row(reading, self.present)
         self.started.append(reading)
+        self._mean = None
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
 
     def mean(self) -> tuple[dict[str, float], frozenset[str]]:
         """Mean raw readings of the trial under way, and the channels saturated in any of them."""
-        count = len(self.started)
-        total = {
-            name: sum(reading.readings.get(name, math.nan) for reading in self.started) / count
-            for name in self.started[0].readings
-        }
-        return total, frozenset(name for reading in self.started for name in reading.saturated)
+        if self._mean is None:  # asked for when the trial is judged, and again when it is closed
+            (first, *more), count = [reading.readings for reading in self.started], len(self.started)
+            total = {name: float(value) for name, value in first.items()}
+            if more:
+                total = {name: sum([row.get(name, math.nan) for row in more], total[name]) / count for name in first}
+            self._mean = total, frozenset([name for reading in self.started for name in reading.saturated])
+        return self._mean
 
     def applied(self) -> Mapping[str, float] | None:
         """What was applied in the trial under way; None where its readings differ in it."""
@@ -178,11 +189,12 @@ class History:
         closed = Trial(self.trials, len(self.started), settings, applied, mean, miss, reached, failed, verdict)
         self.trials += 1
         self.failures = self.failures + 1 if failed else 0
+        self.failed += failed
         if not failed:
             self.unreachable = self.unreachable + 1 if verdict is Verdict.UNREACHABLE else 0
         if self.goal is not None and not failed and (self.best is None or miss < self.best.miss or reached):
             self.best = closed
         self.misses.append(self.best.miss if self.best else math.inf)
         self.last = closed
-        self.started = []
+        self.started, self._mean = [], None
         return closed

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
 
-from sdl.config import parse_kind
-from sdl.errors import ConfigError
+from sdl.config import Prefer, Target, parse_kind
+from sdl.config.goals import prefer_problems
+from sdl.config.mistakes import problems_of
+from sdl.errors import ConfigError, Problem
 from sdl.goal import Band, Goal, Tolerance
 from sdl.inverse import ask
+from sdl.solutions import solutions
 from sdl.solvers.base import Data, Solver, Targets
 from sdl.types import Channel, Input, Verdict
 
@@ -34,8 +38,10 @@ class Solution:
         spread: (inputs,) standard deviation of the settings for one noisy reading at the target; NaN = unknown.
         uncertainty: (inputs,) the same for the noise-free target: the model's own doubt.
         expected: (channels,) readings expected at the settings; NaN = unknown.
-        verdict: what the solver says of the target.
+        verdict: what is said of the target.
         why: a sentence.
+        shortfall: where no settings reach the target: low, high, nearest and by, of each of its channels.
+        solutions: (n, inputs) all the settings found that reach it, where they were asked for.
     """
 
     settings: Any
@@ -45,15 +51,20 @@ class Solution:
     expected: Any
     verdict: Verdict
     why: str
+    shortfall: Mapping[str, Mapping[str, float | None]]
+    solutions: Any = None
 
 
 def solve(
     X: ArrayLike | pd.DataFrame,
     Y: ArrayLike | pd.DataFrame,
-    target: ArrayLike | Mapping[str, float],
+    target: ArrayLike | Mapping[str, Any],
     solver: str | Mapping[str, Any] | Solver = "gmm",
     *,
     tolerance: str | float = "2%",
+    prefer: Mapping[str, str] | None = None,
+    average: int = 1,
+    all_solutions: bool = False,
     low: ArrayLike | None = None,
     high: ArrayLike | None = None,
     saturation: float | None = None,
@@ -64,9 +75,13 @@ def solve(
     Args:
         X: (n, inputs) settings; an array or a DataFrame.
         Y: (n, channels) readings; NaN where a channel was not measured.
-        target: wanted reading of each channel, in the order of Y with NaN = free; or by column name.
+        target: wanted reading of each channel, in the order of Y with NaN = free; or by column name, where also
+            `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}` and a tolerance of its own go.
         solver: a kind, a mapping with `kind` and options, or a solver.
         tolerance: what counts as hit, for the verdict: "2%" of the target or a number.
+        prefer: which of the settings that reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
+        average: how many readings will be averaged, for the verdict.
+        all_solutions: also look for all other settings that reach it.
         low: lower bounds of the inputs; without them 0 where the data lies in 0 … 1, else the data's least.
         high: upper bounds of the inputs; without them 1 where the data lies in 0 … 1, else the data's most.
         saturation: reading from which on a channel only gives a bound; such rows are left out.
@@ -91,25 +106,32 @@ def solve(
         raise ConfigError("X has values that are no finite numbers")
     names, channels = _names(X, "x", x.shape[1]), _names(Y, "y", y.shape[1])
     bounds = _bounds(x, low, high)
-    wanted = _target(target, channels)
     try:
         width = Tolerance.parse(tolerance)
     except ValueError as error:
         raise ConfigError(f"tolerance {error}") from error
+    goal = _goal(_target(target, channels), width)
     if seed < 0:
         raise ConfigError(f"seed must be 0 or above, not {seed}")
-    goal = Goal({name: Band.around(value, width.of(value) or 1e-9) for name, value in wanted.items()})
+    inputs = tuple(Input(name=n, low=float(a), high=float(b)) for n, a, b in zip(names, *bounds, strict=True))
     data = Data(
         x,
         y,
         y >= saturation if saturation is not None else np.zeros(y.shape, bool),
-        np.array([name in wanted for name in channels]),
+        np.array([name in goal.bands for name in channels]),
         np.arange(len(x) - 1, -1, -1, dtype=float),
         np.zeros(len(x)),
-        tuple(Input(name=n, low=float(a), high=float(b)) for n, a, b in zip(names, *bounds, strict=True)),
+        inputs,
         tuple(Channel(name=name, saturation=saturation) for name in channels),
+        prefer=parse_prefer(prefer, inputs),
+        average=average,
     )
-    answer = ask(parse_kind("solver", solver), data, goal, np.random.default_rng([seed, 1, 0]))
+    chosen = parse_kind("solver", solver)
+    answer = ask(chosen, data, goal, np.random.default_rng([seed, 1, 0]))
+    others = None
+    if all_solutions:
+        found = solutions(chosen.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
+        others = _matrix_of([[s.settings[n] for n in names] for s in found], len(names), X)
     return Solution(
         _vector(answer.settings, names, X),
         _vector(answer.raw, names, X),
@@ -118,7 +140,44 @@ def solve(
         _vector(answer.expected, channels, Y),
         answer.verdict,
         answer.why,
+        answer.shortfall,
+        others,
     )
+
+
+def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) -> tuple[float, ...] | None:
+    """What each input costs over its range, from `{"minimise": "power"}`; None for no preference.
+
+    Raises:
+        ConfigError: it is not of that form, or names no input.
+    """
+    if prefer is None:
+        return None
+    try:
+        chosen = Prefer.model_validate(prefer)
+    except ValidationError as error:
+        raise ConfigError(*_placed(problems_of(error, Prefer), "prefer")) from error
+    if problems := prefer_problems(chosen, inputs):
+        raise ConfigError(*problems)
+    return chosen.cost(inputs)
+
+
+def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
+    """What one channel is to read, from a number or `{"between": [low, high]}` and the like.
+
+    Raises:
+        ConfigError: it is neither, or leaves no width.
+    """
+    try:
+        return Target.model_validate(value).band(tolerance)
+    except ValidationError as error:
+        raise ConfigError(*_placed(problems_of(error, Target), name)) from error
+    except ValueError as error:
+        raise ConfigError(Problem(f"a tolerance of {tolerance} of {value} is 0; give it in counts", name)) from error
+
+
+def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
+    return [Problem(problem.message, f"{where}.{problem.path}".rstrip(".")) for problem in problems]
 
 
 def data_from(
@@ -140,6 +199,7 @@ def data_from(
         np.array([row.sitting for row in rows], float),
         inputs,
         channels,
+        present=1.0 + max((row.sitting for row in rows), default=-1),  # the next reading will be of none of them
     )
 
 
@@ -208,6 +268,7 @@ def _rows(data: Data, which: NDArray[np.bool_]) -> Data:
         data.sitting[which],
         data.inputs,
         data.channels,
+        present=data.present,
     )
 
 
@@ -244,26 +305,48 @@ def _bounds(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple[F
     return least, most
 
 
-def _target(target: Any, channels: Sequence[str]) -> dict[str, float]:
+def _goal(wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
+    bands: dict[str, Band] = {}
+    for name, value in wanted.items():
+        if isinstance(value, float):  # a target of 0 may have a tolerance in per cent here: it is only for the verdict
+            bands[name] = Band.around(value, tolerance.of(value) or 1e-9)
+        else:
+            bands[name] = parse_band(name, value, tolerance)
+    return Goal(bands)
+
+
+def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
     try:
         found = _wanted(target, channels)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"target must be numbers, not {target}") from error
-    if not found or not np.isfinite(list(found.values())).all():
+    numbers = [value for value in found.values() if isinstance(value, float)]
+    if not found or not np.isfinite(numbers).all():
         raise ConfigError(f"target must have at least one finite number, not {target}")
     return found
 
 
-def _wanted(target: Any, channels: Sequence[str]) -> dict[str, float]:
-    if isinstance(target, Mapping):
-        unknown = [str(name) for name in target if str(name) not in channels]
+def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
+    # A pandas Series is no Mapping, but its index says which channel is which; one that only counts does not.
+    named = hasattr(target, "keys") and hasattr(target, "items") and [*target.keys()] != [*range(len(target))]
+    if named or isinstance(target, Mapping):
+        unknown = [str(name) for name, _ in target.items() if str(name) not in channels]
         if unknown:
             raise ConfigError(f"target has unknown channels {', '.join(unknown)}; Y has {', '.join(channels)}")
-        return {str(name): float(value) for name, value in target.items()}
+        return {str(name): v if isinstance(v, Mapping) else float(v) for name, v in target.items()}
     values = np.asarray(target, float).ravel()
     if len(values) != len(channels):
         raise ConfigError(f"target has {len(values)} values, Y has {len(channels)} columns; NaN leaves one free")
     return {name: float(value) for name, value in zip(channels, values, strict=True) if not np.isnan(value)}
+
+
+def _matrix_of(rows: Sequence[Sequence[float]], width: int, like: Any) -> Any:
+    found = np.array(rows, float).reshape(len(rows), width)
+    if hasattr(like, "columns"):
+        import pandas as pd
+
+        return pd.DataFrame(found, columns=like.columns)
+    return found
 
 
 def _vector(values: Mapping[str, float | None], names: Sequence[str], like: Any) -> Any:

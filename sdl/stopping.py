@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import Field
 
+from sdl.goal import outshone, said
 from sdl.types import Frozen, Outcome
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Trials(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if history.trials < self.most:
             return None
-        return Reason(Outcome.SPENT, f"all {self.most} trials used{_nearest(history)}", "trials")
+        used = f"all {self.most} trials used" if self.most > 1 else "the only trial was used"
+        return Reason(Outcome.SPENT, f"{used}{_nearest(history)}", "trials")
 
 
 class Minutes(Frozen):
@@ -62,7 +64,9 @@ class Failures(Frozen):
         if history.failures < self.most:
             return None
         return Reason(
-            Outcome.FAILED, f"{history.failures} failed trials in a row; the last: {history.last_error}", "failures"
+            Outcome.FAILED,
+            f"{_in_a_row(history.failures)}{history.last_error}",
+            "failures",
         )
 
 
@@ -96,12 +100,11 @@ class Unreachable(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if goal is None or history.unreachable < self.times:
             return None
-        return Reason(
-            Outcome.UNREACHABLE,
-            f"the solver's verdict stood after the nearest settings were measured ({self.times} in a row)"
-            f"{_nearest(history)}",
-            "unreachable",
-        )
+        short = f"; the nearest readings are {said(history.shortfall)}" if history.shortfall else ""
+        text = f"no settings reach the goal, and it stood so after the nearest were measured ({self.times} in a row)"
+        bright = outshone(goal, history.background)
+        light = f"; {bright}" if bright else ""
+        return Reason(Outcome.UNREACHABLE, f"{text}{short}{light}{_nearest(history)}", "unreachable")
 
 
 class StopRules(Frozen):
@@ -130,6 +133,10 @@ class StopRules(Frozen):
         if self.minutes is not None:
             found.append(Minutes(most=self.minutes))
         return tuple(found)
+
+
+def _in_a_row(failures: int) -> str:
+    return f"{failures} failed trials in a row; the last: " if failures > 1 else "a trial failed: "
 
 
 def _nearest(history: History) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 from core_kit import GOAL, HIT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdl.goal import Band, Goal, Tolerance
+from sdl.goal import Band, Goal, Tolerance, said
 
 counts = st.floats(-1e6, 1e6)
 widths = st.floats(1e-3, 1e6)
@@ -129,3 +130,68 @@ def test_channels_outside_the_goal_do_not_matter() -> None:
 
 def test_a_target_of_zero_has_no_relative_error() -> None:
     assert Goal({"red": Band.around(0.0, 5.0)}).error({"red": 1.0}) is None
+
+
+# Limits without a target --------------------------------------------------------------------------------------------
+def test_inside_a_limit_nothing_is_missed_and_outside_it_is_counted_from_one() -> None:
+    between, most, least = Band.between(100.0, 300.0), Band.at_most(1000.0, 20.0), Band.at_least(50.0, 1.0)
+    assert [between.miss(value) for value in (100.0, 101.0, 200.0, 300.0)] == [0.0] * 4
+    assert [between.miss(value) for value in (50.0, 400.0)] == [1.5, 2.0]  # in half widths
+    assert [most.miss(value) for value in (-1e9, 1000.0, 1020.0, 1100.0)] == [0.0, 0.0, 2.0, 6.0]  # in tolerances
+    assert [least.miss(value) for value in (1e9, 50.0, 48.0)] == [0.0, 0.0, 3.0]
+    assert most.miss(math.nan) == math.inf
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.floats(-3e6, 3e6))
+def test_a_miss_of_at_most_one_is_a_hit_with_or_without_a_target(low: float, width: float, value: float) -> None:
+    for band in (Band.between(low, low + width), Band.at_most(low, width), Band.at_least(low, width)):
+        assert (band.miss(value) <= 1) == Goal({"red": band}).reached({"red": value})
+        assert (band.beyond(value) == 0) == Goal({"red": band}).reached({"red": value})
+
+
+def test_a_limit_of_zero_is_counted_in_units_of_the_channel() -> None:
+    assert Band.at_least(0.0, 0.0).miss(-3.0) == 4.0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Band.between(5.0, 4.0),
+        lambda: Band.between(5.0, 5.0),
+        lambda: Band(None, -math.inf, math.inf),
+        lambda: Band(None, 0.0, 1.0, unit=0.0),
+        lambda: Band(None, 0.0, 1.0, unit=math.inf),
+    ],
+)
+def test_a_band_without_a_target_needs_a_limit_and_a_unit(make: Callable[[], Band]) -> None:
+    with pytest.raises(ValueError, match=r"must be below|needs"):
+        make()
+
+
+LIMITED = Goal({"red": Band.around(100.0, 10.0), "clear": Band.at_most(1000.0, 20.0)})
+
+
+def test_a_limit_beside_a_target_is_kept_and_ranks_nothing_while_it_is() -> None:
+    assert LIMITED.targets == {"red": 100.0}
+    assert LIMITED.miss({"red": 105.0, "clear": 999.0}) == 0.5
+    assert LIMITED.error({"red": 105.0, "clear": 999.0}) == pytest.approx(0.05)
+    assert LIMITED.miss({"red": 105.0, "clear": 1020.0}) == 2.0
+    assert LIMITED.error({"red": 105.0, "clear": 1100.0}) == pytest.approx(0.1)
+    assert not LIMITED.reached({"red": 105.0, "clear": 999.0}, saturated=["clear"])
+    assert Goal({"clear": Band.at_least(0.0, 0.0)}).error({"clear": -1.0}) is None
+
+
+def test_a_goal_says_itself_in_words_and_in_plain_values() -> None:
+    assert str(LIMITED) == "red 100 ± 10, clear at most 1000"
+    assert str(Goal({"a": Band.between(1.0, 2.0), "b": Band.at_least(5.0, 1.0)})) == "a 1 … 2, b at least 5"
+    assert LIMITED.bands["clear"].plain() == {"target": None, "low": None, "high": 1000.0}
+
+
+def test_a_shortfall_names_band_nearest_and_distance_of_each_channel() -> None:
+    short = LIMITED.shortfall({"red": 80.0, "clear": 900.0, "other": 1.0})
+    assert short == {
+        "red": {"low": 90.0, "high": 110.0, "nearest": 80.0, "by": 10.0},
+        "clear": {"low": None, "high": 1000.0, "nearest": 900.0, "by": 0.0},
+    }
+    assert said(short) == "red 80, 10 outside 90…110; clear 900"
+    assert said(LIMITED.shortfall({"clear": 1100.0})) == "clear 1100, 100 outside at most 1000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ SETTINGS = {"R": 0.1, "G": 0.30000000000000004}
 READINGS = {"red": 101, "green": 199.5}
 UNKNOWN = {"R": None, "G": None}
 
-CONFIG = {
+CONFIG: dict[str, typing.Any] = {
     "name": "golden",
     "goal": {"red": {"target": 100.0, "tolerance": 10.0}, "green": {"target": 200.0, "tolerance": "5.0%"}},
     "tolerance": "2.0%",
@@ -66,61 +67,79 @@ SOURCE = {
     "copy_sha256": PRIOR_SHA,
 }
 
-EVENTS: dict[int, tuple[Event, ...]] = {
-    1: (
-        Opened(
-            1,
-            "20251009T085320Z-0a1b2c",
-            "golden",
-            CONFIG,
-            (SOURCE,),
-            INSTRUMENT,
-            "virtual",
-            {"sdl": "0.1.0"},
-            True,
-            "ada",
-            AT,
-        ),
-        Proposed(0, SETTINGS, {"red": 100.0}, "axis", 1, "point 1 of 3", UNKNOWN, UNKNOWN, {}, None, (), AT + 1),
-        Failed(0, 0, 0, "measure", "Unreachable: keine Antwort – 応答なし", True, False, AT + 2),
-        Paused("lunch", "ada", AT + 3),
-        Continued("ada", AT + 4),
-        Measured(
-            0,
-            0,
-            1,
-            SETTINGS,
-            {"red": 65535, "green": 5},
-            {"red": 0, "green": 1.5},
-            ("red",),
-            "not-applied",
-            0.78,
-            AT + 5,
-        ),
-        Interrupted("SIGINT", AT + 6),
-        Resumed({"sdl": "0.1.0"}, {"stop.trials": 9}, AT + 7),
-        Proposed(
-            1,
-            SETTINGS,
-            {"red": 100.0, "green": 198.5},
-            "gmm",
-            2,
-            "one Gaussian",
-            {"R": 0.002, "G": None},
-            {"R": 1e-300, "G": 0.5},
-            {"red": 99.9},
-            Verdict.OUTSIDE,
-            ("R",),
-            AT + 8,
-        ),
-        Measured(1, 0, 0, SETTINGS, READINGS, None, (), None, 0.78, AT + 9),
-        AbortAsked("ada", "enough", AT + 10),
-        Stopped(Outcome.ABORTED, "enough", 0, "ada", AT + 11),
-        Resumed({}, {}, AT + 12),
-        Measured(1, 1, 0, SETTINGS, READINGS, None, (), None, 0.78, AT + 13),
-        Stopped(Outcome.REACHED, "every channel inside, the mean of 2 readings", 1, "goal", AT + 14),
-    )
+FIRST: tuple[Event, ...] = (
+    Opened(
+        1,
+        "20251009T085320Z-0a1b2c",
+        "golden",
+        CONFIG,
+        (SOURCE,),
+        INSTRUMENT,
+        "virtual",
+        {"sdl": "0.1.0"},
+        True,
+        "ada",
+        AT,
+    ),
+    Proposed(0, SETTINGS, {"red": 100.0}, "axis", 1, "point 1 of 3", UNKNOWN, UNKNOWN, {}, None, (), AT + 1),
+    Failed(0, 0, 0, "measure", "Unreachable: keine Antwort – 応答なし", True, False, AT + 2),
+    Paused("lunch", "ada", AT + 3),
+    Continued("ada", AT + 4),
+    Measured(
+        0,
+        0,
+        1,
+        SETTINGS,
+        {"red": 65535, "green": 5},
+        {"red": 0, "green": 1.5},
+        ("red",),
+        "not-applied",
+        0.78,
+        AT + 5,
+    ),
+    Interrupted("SIGINT", AT + 6),
+    Resumed({"sdl": "0.1.0"}, {"stop.trials": 9}, AT + 7),
+    Proposed(
+        1,
+        SETTINGS,
+        {"red": 100.0, "green": 198.5},
+        "gmm",
+        2,
+        "one Gaussian",
+        {"R": 0.002, "G": None},
+        {"R": 1e-300, "G": 0.5},
+        {"red": 99.9},
+        Verdict.OUTSIDE,
+        ("R",),
+        AT + 8,
+    ),
+    Measured(1, 0, 0, SETTINGS, READINGS, None, (), None, 0.78, AT + 9),
+    AbortAsked("ada", "enough", AT + 10),
+    Stopped(Outcome.ABORTED, "enough", 0, "ada", AT + 11),
+    Resumed({}, {}, AT + 12),
+    Measured(1, 1, 0, SETTINGS, READINGS, None, (), None, 0.78, AT + 13),
+    Stopped(Outcome.REACHED, "every channel inside, the mean of 2 readings", 1, "goal", AT + 14),
+)
+
+SHORTFALL = {
+    "red": {"low": 90.0, "high": 110.0, "nearest": 85.5, "by": 4.5},
+    "green": {"low": None, "high": 210.0, "nearest": 199.5, "by": 0.0},
 }
+LIMITS = {**CONFIG, "goal": {"red": CONFIG["goal"]["red"], "green": {"at most": 210.0}}, "prefer": {"minimise": "R"}}
+
+
+def second() -> tuple[Event, ...]:
+    """Schema 2: a proposal says what is nearest where the goal cannot be hit, and a goal may be a limit."""
+    found = list(FIRST)
+    opened, proposed = found[0], found[8]
+    assert isinstance(opened, Opened)
+    assert isinstance(proposed, Proposed)
+    found[0] = replace(opened, schema=2, config=LIMITS)
+    found[8] = replace(proposed, verdict=Verdict.UNREACHABLE, shortfall=SHORTFALL)
+    return tuple(found)
+
+
+EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second()}
 """What each golden record says; the events of an older schema in today's form."""
 
 

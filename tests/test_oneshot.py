@@ -56,6 +56,41 @@ def test_data_frames_go_in_and_series_come_out_by_name() -> None:
     assert np.allclose(found.settings, sdl.solve(X, Y, TARGET, "linear").settings)
 
 
+class Indexed:
+    """What sdl.solve must know of a pandas Series, which is no Mapping: keys, items, and iteration over values."""
+
+    def __init__(self, values: dict[Any, float]) -> None:
+        self.values = values
+
+    def keys(self) -> list[Any]:
+        return list(self.values)
+
+    def items(self) -> Any:
+        return self.values.items()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Any:
+        return iter(self.values.values())
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(list(self), dtype)
+
+
+def test_a_target_with_an_index_is_taken_by_name_and_not_by_place() -> None:
+    X = np.random.default_rng(0).random((20, 3))
+    Y = X @ np.diag([30000.0, 60000.0, 20000.0])
+    wanted = {"y2": 5000.0, "y0": 15000.0, "y1": 12000.0}
+    by_name = oneshot.solve(X, Y, Indexed(wanted), solver="linear")
+    assert by_name.settings == pytest.approx([0.5, 0.2, 0.25], abs=1e-5)
+    assert by_name.settings.tolist() == oneshot.solve(X, Y, wanted, solver="linear").settings.tolist()
+    counted = oneshot.solve(X, Y, Indexed({0: 15000.0, 1: 12000.0, 2: 5000.0}), solver="linear")
+    assert counted.settings.tolist() == by_name.settings.tolist()
+    with pytest.raises(ConfigError, match="unknown channels red"):
+        oneshot.solve(X, Y, Indexed({"red": 5.0}), solver="linear")
+
+
 def test_a_channel_may_be_left_free() -> None:
     X, Y = data()
     by_position = sdl.solve(X[:, :1], Y, [TARGET[0], np.nan, np.nan], "linear")

@@ -32,6 +32,9 @@ class Data:
     sitting: Floats  # (n,) rows with the same number were taken together
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]
+    present: float | None = None  # the sitting that the next reading belongs to; None: that of the newest row
+    prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range: of settings that hit, the cheapest
+    average: int = 1  # readings that are averaged before a goal is judged
 
 
 class Targets(NamedTuple):
@@ -52,6 +55,7 @@ class Proposals:
     expected: Floats | None  # (k, m) readings expected at the settings
     verdict: tuple[Verdict, ...]  # (k,)
     why: tuple[str, ...]  # (k,) a sentence for the record
+    nearest: Floats | None = None  # (k, m) where unreachable: the nearest readings that can be had; else NaN
 
 
 class Fitted(Protocol):
@@ -67,3 +71,6 @@ class Solver(Protocol):
     @property
     def kind(self) -> str: ...
     def fit(self, data: Data) -> Fitted: ...  # deterministic; all randomness comes with `propose`
+
+    # It may also say `needs(inputs) -> int | None`: how many design points it wants before it is asked first.
+    # 0 where it knows its instrument beforehand; None, or without it: the whole design.
