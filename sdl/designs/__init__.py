@@ -1,0 +1,1 @@
+"""Where to measure without a solver: `base` is the contract, then one file a family."""

@@ -1,0 +1,138 @@
+"""Where a density of settings is high: its hills, climbed from many starts, for the chains of `bsi` to begin on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sdl.solvers.forward import Forward
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.intp]
+
+STARTS, CLIMBERS, CLIMB = 256, 24, 25
+"""Points that are looked at, those that climb, and their steps."""
+LOW = 12.0
+"""A hill so much lower than the highest, in logarithms of the density, is none."""
+SAME = 1e-3
+"""Tops that are closer, as a part of the range, are one."""
+VALLEY = 3.0
+"""Two tops with a valley between them that is less deep are one hill."""
+NOMINAL = 0.004
+"""Noise of a reading, as a part of the response, where the rows cannot tell it yet."""
+
+
+class Hills(NamedTuple):
+    """The t tops of a density; those without a valley between them are one hill, one solution.
+
+    Attributes:
+        tops: (t, d) in units of the bounds.
+        covariance: (t, d, d) what the curvature at each gives.
+        of: (t,) which hill each belongs to, from 0 on.
+    """
+
+    tops: Floats
+    covariance: Floats
+    of: Ints
+
+
+class Density:
+    """The logarithm of p(x | goal), up to a constant, of settings (n, d) in units; -inf outside low … high."""
+
+    def __init__(self, model: Forward, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
+        import numpy as np
+
+        self.low, self.high, self.columns = low, high, columns
+        self._model, self._goal = model, value[columns]
+        self._nominal = NOMINAL * np.abs(model.footing.affine.slope[columns]).sum(axis=1) + 1e-12
+
+    def __call__(self, U: Floats) -> Floats:
+        import numpy as np
+
+        height = np.full(len(U), -np.inf)
+        inside = ((self.low <= U) & (self.high >= U)).all(axis=1)
+        if inside.any():
+            off, std = self.off(U[inside])
+            height[inside] = -0.5 * (off**2).sum(axis=1) - np.log(std).sum(axis=1)
+        return height
+
+    def off(self, U: Floats) -> tuple[Floats, Floats]:
+        """(n, c) how far the readings at U (n, d) are from the goal, in standard deviations, and these."""
+        import numpy as np
+
+        mean, std = (part[:, self.columns] for part in self._model.predict(self._model.footing.settings(U)))
+        std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
+        return (self._goal - mean) / std, std
+
+
+def climb(density: Density, start: Floats, rng: np.random.Generator) -> Hills:
+    """The hills of a density: damped Gauss-Newton steps from the best of many starts, all at once."""
+    import numpy as np
+    from scipy.stats import qmc
+
+    d = len(start)
+    low, high = density.low, density.high
+    points = low + (high - low) * qmc.Sobol(d, rng=rng).random(STARTS)
+    points = np.vstack([np.clip(start, low, high), points[np.argsort(-density(points), kind="stable")][: CLIMBERS - 1]])
+    off, J = slopes(density, points)
+    reach = np.full(len(points), 0.25)
+    for _ in range(CLIMB):
+        step = (np.linalg.pinv(J, rcond=1e-6) @ off[..., None])[..., 0]
+        step *= np.minimum(1.0, reach / np.maximum(np.abs(step).max(axis=1), 1e-12))[:, None]
+        trial = np.clip(points + step, low, high)
+        new, steeper = slopes(density, trial)
+        better = (new**2).sum(axis=1) < (off**2).sum(axis=1)
+        points[better], off[better], J[better] = trial[better], new[better], steeper[better]
+        reach = np.where(better, reach, reach / 4)
+        if (np.abs(step).max(axis=1) < 1e-5).all():
+            break
+    height = density(points)
+    order = [i for i in np.argsort(-height, kind="stable") if height[i] >= height.max() - LOW]
+    tops: list[int] = []
+    for i in order:
+        if all(np.abs(points[i] - points[k]).max() > SAME for k in tops):
+            tops.append(i)
+    wide = np.diag(12.0 / (high - low) ** 2)  # the prior's own width, for directions that the goal leaves free
+    covariance = np.linalg.inv(np.swapaxes(J[tops], 1, 2) @ J[tops] + wide)
+    return Hills(points[tops], np.asarray(covariance, dtype=np.float64), _joined(density, points[tops], height[tops]))
+
+
+def _joined(density: Density, tops: Floats, height: Floats) -> Ints:
+    """(t,) numbers of the hills: tops (t, d) are on one where they hang together without a valley between."""
+    import numpy as np
+    from scipy.sparse.csgraph import connected_components
+
+    t, d = tops.shape
+    if t == 1:
+        return np.zeros(1, dtype=np.intp)
+    one, other = np.triu_indices(t, 1)
+    part = np.linspace(0.0, 1.0, 11)[1:-1, None]
+    between = tops[one][:, None] + part * (tops[other] - tops[one])[:, None]
+    lowest = density(between.reshape(-1, d)).reshape(len(one), -1).min(axis=1)
+    linked = np.zeros((t, t), bool)
+    linked[one, other] = lowest > np.minimum(height[one], height[other]) - VALLEY
+    return np.asarray(connected_components(linked, directed=False)[1], dtype=np.intp)
+
+
+def slopes(density: Density, U: Floats) -> tuple[Floats, Floats]:
+    """(n, c) how far off in standard deviations, and (n, c, d) how that changes with the settings (n, d)."""
+    import numpy as np
+
+    (n, d), h = U.shape, 1e-4
+    step = h * np.eye(d)
+    around = np.concatenate([U[:, None], U[:, None] + step, U[:, None] - step], axis=1).reshape(-1, d)
+    off, std = (part.reshape(n, 2 * d + 1, -1) for part in density.off(around))
+    mean = -off * std  # readings, but for the goal
+    J = (mean[:, 1 : d + 1] - mean[:, d + 1 :]) / (2 * h) / std[:, :1]
+    return off[:, 0], np.swapaxes(J, 1, 2)
+
+
+def inside(u: Floats, low: Floats, high: Floats) -> Floats:
+    """Folded back at the bounds."""
+    import numpy as np
+
+    folded = low + np.abs(u - low)
+    return np.asarray(np.clip(high - np.abs(high - folded), low, high), dtype=np.float64)
