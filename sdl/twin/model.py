@@ -2,17 +2,18 @@
 
     light of input i      e_i(d) = 0 at d = 0, 1 at d = 1, d + above_zero - (above_zero + below_one) d between
     jitter in window w    e_i + s_w sqrt(d_i (1 - d_i)) z_wi,   z standard normal, one draw a window and input
-    channel c in w        y = ambient_c + sum_i gain_ci (jittered e_i) + noise
+    channel c in w        y = ambient_c + sum_i gain_ci drift_i (jittered e_i) + noise
     noise                 normal, standard deviation hypot(dark, proportional * y)
     reading               floor(y), kept inside 0 ... full scale
 
 Channels that the sensor reads in one window see the same jitter, so their noise goes together. A reading is a pure
 function of (seed, time, settings): ask twice for the same microsecond and the answer is the same, so that a campaign
-that is resumed finds the world it left.
+that is resumed finds the world it left. A state may bend d first (curve, gamma) and dim all light (droop).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sdl.twin.ambient import Sky
+
     Floats = NDArray[np.float64]
 
 STREAM = 2
 """The twin's place in `default_rng([seed, stream, n])`; 0 is the design, 1 the solver."""
+_SLOW, _DAILY = 100, 200
+"""Numbers of the waves that the inputs' light drifts by, counted on from here; those of the room are below."""
+DAY = 86400.0
 
 
-class _Arrays(NamedTuple):
+class Arrays(NamedTuple):
     """A state as arrays: d inputs, m channels, w read windows."""
 
     above_zero: Floats  # (d,)
@@ -49,60 +55,126 @@ class Plant:
 
     Args:
         state: its parameters.
-        seed: which of the possible noises; at least 0.
+        seed: which of the possible noises, skies and drifts; at least 0.
+        sky: the light of the room; None: the state's own, which never changes.
+        drifts: whether the light of the inputs drifts, as the state says.
+        noise: without it a reading is the noise-free one, rounded down.
     """
 
     state: State
     seed: int = 0
+    sky: Sky | None = None
+    drifts: bool = False
+    noise: bool = True
 
-    def noise_free(self, settings: Mapping[str, float]) -> dict[str, float]:
+    def noise_free(self, settings: Mapping[str, float], time: float | None = None) -> dict[str, float]:
         """The readings without noise and rounding (counts, cut at full scale): what answers are judged by.
 
         Args:
             settings: every input, 0 ... 1.
+            time: seconds since 1970 UTC; when the state's day begins if None.
         """
         import numpy as np
 
-        a = self._arrays
-        counts = np.minimum(a.ambient + a.gain @ self._light(self._duty(settings)), self.state.full_scale)
+        a, now = self.arrays, self._start if time is None else time
+        light = self.light(self._asked(settings)) * self.drift(now)
+        counts = np.minimum(self._ambient(now) + a.gain @ light, self.state.full_scale)
         return dict(zip(self.state.channels, counts.tolist(), strict=True))
 
-    def read(self, settings: Mapping[str, float], time: float) -> Reading:
+    def drift(self, time: float) -> Floats:
+        """Light of the inputs as a part of what it was when the state's day began, (d,)."""
+        import numpy as np
+
+        from sdl.twin.ambient import wander
+
+        drift, inputs = self.state.drift, len(self.state.inputs)
+        if not self.drifts or drift is None:
+            return np.ones(inputs)
+
+        def off(day: float, i: int) -> float:
+            slow = drift.slow * wander(self.seed, _SLOW + i, day / drift.days)
+            return slow + drift.daily * wander(self.seed, _DAILY + i, math.floor(day))
+
+        now, start = time / DAY, self._start / DAY
+        return np.array([1.0 + (off(now, i) - off(start, i)) for i in range(inputs)])
+
+    def read(self, settings: Mapping[str, float], time: float, brighter: float = 0.0) -> Reading:
         """One reading.
 
         Args:
             settings: every input, 0 ... 1.
             time: seconds since 1970 UTC; the microsecond counts.
+            brighter: counts of daylight at 515 nm on top of the room's.
 
         Returns:
             Whole counts in every channel, with the settings as applied and the channels at full scale as saturated.
         """
         import numpy as np
 
-        a, state = self._arrays, self.state
-        rng = np.random.default_rng([self.seed, STREAM, round(time * 1e6)])
-        duty = self._duty(settings)
-        shake = rng.standard_normal((len(a.jitter), len(a.mix))) @ a.mix  # (w, d)
-        light = self._light(duty) + a.jitter * np.sqrt(duty * (1.0 - duty)) * shake  # (w, d)
-        clean = a.ambient + (a.gain * light[a.window]).sum(axis=1)  # (m,)
-        noise = np.hypot(state.dark_noise, state.proportional_noise * clean)
-        counts = np.floor(clean + noise * rng.standard_normal(len(clean))).clip(0, state.full_scale)
+        a, state = self.arrays, self.state
+        duty = self._asked(settings)
+        ambient = self._ambient(time)
+        if brighter:
+            ambient = ambient + brighter * self._daylight
+        if self.noise:
+            rng = np.random.default_rng([self.seed, STREAM, round(time * 1e6)])
+            shake = rng.standard_normal((len(a.jitter), len(a.mix))) @ a.mix  # (w, d)
+            light = self.light(duty) + a.jitter * np.sqrt(duty * (1.0 - duty)) * shake  # (w, d)
+            if self.drifts:
+                light = light * self.drift(time)
+            clean = ambient + (a.gain * light[a.window]).sum(axis=1)  # (m,)
+            noise = np.hypot(state.dark_noise, state.proportional_noise * clean)
+            exact = clean + noise * rng.standard_normal(len(clean))
+        else:
+            exact = ambient + a.gain @ (self.light(duty) * self.drift(time))
+        counts = np.floor(exact).clip(0, state.full_scale)
         readings = dict(zip(state.channels, counts.astype(int).tolist(), strict=True))
         full = tuple(name for name, count in readings.items() if count >= state.full_scale)
         applied = {name: float(settings[name]) for name in state.inputs}
         return Reading(applied=applied, readings=readings, saturated=full)
 
-    def _duty(self, settings: Mapping[str, float]) -> Floats:
+    def duty(self, settings: Floats) -> Floats:
+        """What the LED is dimmed to, for settings (..., d): themselves, unless the state bends them."""
+        bent: Floats = (settings + self.state.curve * settings * (1.0 - settings)) ** self.state.gamma
+        return bent
+
+    def light(self, duty: Floats) -> Floats:
+        """Light of the inputs (..., d) dimmed to `duty` (..., d), as a part of full light."""
+        a = self.arrays
+        light = duty + ((duty > 0.0) & (duty < 1.0)) * (a.above_zero - a.bend * duty)
+        droop = self.state.droop
+        return light * (1.0 - droop * light.mean(axis=-1, keepdims=True)) if droop else light
+
+    def _asked(self, settings: Mapping[str, float]) -> Floats:
         import numpy as np
 
-        return np.array([settings[name] for name in self.state.inputs], dtype=float)
+        return self.duty(np.array([settings[name] for name in self.state.inputs], dtype=float))
 
-    def _light(self, duty: Floats) -> Floats:
-        a = self._arrays
-        return duty + ((duty > 0.0) & (duty < 1.0)) * (a.above_zero - a.bend * duty)
+    def _ambient(self, time: float) -> Floats:
+        import numpy as np
+
+        if self.sky is None:
+            return self.arrays.ambient
+        light = self.sky.at(time)
+        return np.array([light[name] for name in self.state.channels])
 
     @cached_property
-    def _arrays(self) -> _Arrays:
+    def _start(self) -> float:
+        return self.state.start.timestamp()
+
+    @cached_property
+    def _daylight(self) -> Floats:
+        """(m,) Spectrum of daylight, 515 nm = 1; channels that no room knows see as much as 515 nm."""
+        import numpy as np
+
+        from sdl.twin.ambient import load_room
+
+        spectrum = (self.sky.room if self.sky else load_room("day")).daylight
+        return np.array([spectrum.get(name, 1.0) for name in self.state.channels])
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """The state as arrays."""
         import numpy as np
 
         state = self.state
@@ -112,7 +184,7 @@ class Plant:
         # Inputs that jitter together take sqrt(r) of a common draw (the first row) and sqrt(1 - r) of their own.
         shared = state.shared_jitter
         common = np.array([shared.correlation if shared and name in shared.inputs else 0.0 for name in names])
-        return _Arrays(
+        return Arrays(
             above_zero=above,
             bend=above + below,
             ambient=np.array([channel.ambient for channel in state.channels.values()], dtype=float),

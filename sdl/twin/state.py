@@ -44,12 +44,29 @@ class SharedJitter(Frozen):
     correlation: float = Field(ge=0, lt=1)
 
 
+class Drift(Frozen):
+    """How the light of each input changes over the days, as a part of itself."""
+
+    slow: float = Field(ge=0, le=0.2, description="standard deviation over years")
+    days: float = Field(gt=0, description="how long the slow change goes one way, about")
+    daily: float = Field(ge=0, le=0.2, description="standard deviation from one day to the next")
+
+
 class State(Frozen):
     """All parameters of a twin. Inputs run from 0 to 1; readings are whole counts."""
 
     about: str = ""
     start: AwareDatetime = Field(description="when the state's day begins, for virtual time")
     latency: float = Field(ge=0, description="seconds a reading takes")
+    latencies: list[list[float]] = Field(
+        default=[], description="pairs [part of the readings, seconds they take at most], both rising, from part 0 to 1"
+    )
+    drift: Drift | None = None
+    curve: float = Field(default=0.0, ge=0, le=1, description="a of light = d + a d (1 - d), before the dimming")
+    gamma: float = Field(default=1.0, ge=0.1, le=10, description="light = d to this power, before the dimming")
+    droop: float = Field(
+        default=0.0, ge=0, le=0.9, description="part of the light that is lost with every input full on"
+    )
     full_scale: int = Field(
         default=65535, gt=0, description="the highest count; a channel that reaches it is saturated"
     )
@@ -72,9 +89,16 @@ class State(Frozen):
             raise ValueError(f"shared_jitter.inputs: {unknown} not in {list(self.inputs)}")
         if low := [name for name, value in self.jitter.items() if value < 0]:
             raise ValueError(f"jitter: {low} below 0")
+        if self.latencies and not _rises_to_one(self.latencies):
+            raise ValueError("latencies: parts must rise from 0 to 1 and seconds with them, from above 0")
         if self.start.timestamp() < 0:
             raise ValueError(f"start: {self.start.isoformat()} is before 1970")
         return self
+
+    def without_ambient(self) -> State:
+        """The same instrument in a room without any light."""
+        dark = {name: channel.model_copy(update={"ambient": 0.0}) for name, channel in self.channels.items()}
+        return self.model_copy(update={"channels": dark})
 
     def input_list(self) -> tuple[Input, ...]:
         """The inputs as the rest of `sdl` knows them."""
@@ -83,6 +107,14 @@ class State(Frozen):
     def channel_list(self) -> tuple[Channel, ...]:
         """The channels as the rest of `sdl` knows them."""
         return tuple(Channel(name=name, saturation=float(self.full_scale)) for name in self.channels)
+
+
+def _rises_to_one(pairs: list[list[float]]) -> bool:
+    if any(len(pair) != 2 for pair in pairs):
+        return False
+    parts, seconds = [part for part, _ in pairs], [time for _, time in pairs]
+    rising = sorted(set(parts)) == parts and sorted(seconds) == seconds
+    return rising and parts[0] == 0 and parts[-1] == 1 and seconds[0] > 0
 
 
 def shipped() -> tuple[str, ...]:

@@ -56,19 +56,16 @@ def test_the_night_state_scatters_like_the_fifty_real_repeats(real_readings: Pat
     real = rows(real_readings, "df_results_repeat")
     names = list(real[0]["out"])
     y = np.array([list(row["out"].values()) for row in real], dtype=float)
-    drift = np.polynomial.polynomial.polyvander(np.linspace(-1, 1, len(y)), 2)  # the room grew brighter meanwhile
+    drift = np.polynomial.polynomial.polyvander(np.linspace(-1, 1, len(y)), 1)  # the room grew brighter meanwhile
     y = y - drift @ np.linalg.lstsq(drift, y, rcond=None)[0]
     plant = Plant(load("night-2025-10"), seed=3)
     settings = dict(zip("RGB", real[0]["in"], strict=True))
     twin = np.array([list(plant.read(settings, 10.0 + k).readings.values()) for k in range(3000)])
     main = [names.index(name) for name in MAIN]
-    sd_ratio = twin.std(axis=0)[main] / np.sqrt((y**2).sum(axis=0) / (len(y) - 3))[main]
+    sd_ratio = twin.std(axis=0)[main] / np.sqrt((y**2).sum(axis=0) / (len(y) - 2))[main]
     assert np.abs(sd_ratio - 1).max() <= 0.15, dict(zip(MAIN, sd_ratio.round(2), strict=True))
     apart = np.corrcoef(twin.T)[np.ix_(main, main)] - np.corrcoef(y.T)[np.ix_(main, main)]
-    window = np.array([plant.state.channels[name].window for name in MAIN])
-    inside = window[:, None] == window
-    assert np.abs(apart[inside]).max() <= 0.2, apart.round(2)
-    assert np.abs(apart[~inside]).max() <= 0.28, apart.round(2)  # two standard errors of 50 repeats where r is 0
+    assert np.abs(apart).max() <= 0.2, apart.round(2)
 
 
 def one_data_set(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,9 +94,12 @@ def test_the_paper_state_gives_the_paper_s_answers() -> None:
     assert np.mean(lines, axis=0) == pytest.approx([0.486, 0.239, 0.524], abs=0.004)
 
 
-def test_both_states_are_shipped_and_have_the_channels_of_the_instrument() -> None:
-    assert shipped() == ("night-2025-10", "paper-2025-03")
-    for name in shipped():
+CLAUDE_LIGHT = ("night-2024-09", "night-2025-10", "paper-2025-03")
+
+
+def test_the_states_are_shipped_and_have_the_channels_of_the_instrument() -> None:
+    assert set(CLAUDE_LIGHT) <= set(shipped())
+    for name in CLAUDE_LIGHT:
         state = load(name)
         assert list(state.inputs) == ["R", "G", "B"]
         assert [*state.channels][:3] == ["415nm", "445nm", "480nm"]
@@ -144,7 +144,7 @@ def test_a_mistake_in_a_state_is_named(tmp_path: Path, old: str, new: str, says:
 
 
 def test_an_unknown_state_lists_the_allowed_ones() -> None:
-    with pytest.raises(ValueError, match=r"'nigth'; allowed: night-2025-10, paper-2025-03"):
+    with pytest.raises(ValueError, match=r"'nigth'; allowed: night-2024-09, night-2025-10, paper-2025-03"):
         load("nigth")
 
 

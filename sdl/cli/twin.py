@@ -1,0 +1,175 @@
+"""Commands about the twin: `sdl twin fit`, `sdl twin check`, `sdl twin faults`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdl.cli.options import Json, emit
+from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sdl.twin.check import Check
+    from sdl.twin.evidence import Evidence
+    from sdl.twin.fit import Fit
+    from sdl.twin.state import State
+
+twin = typer.Typer(no_args_is_help=True, help="Fit the simulated instrument to readings, and check it.")
+
+Sources = Annotated[list[Path], typer.Argument(metavar="READINGS…", help="Runs, records or Claude-Light logs.")]
+Dark = Annotated[bool, typer.Option("--dark", help="Only sittings in a dark room.")]
+Days = Annotated[
+    list[str] | None, typer.Option("--day", metavar="DATE", help="Only readings of this day; may be repeated.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the group `twin`."""
+    app.add_typer(twin, name="twin")
+
+
+@twin.command()
+def fit(
+    sources: Sources,
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The state to write, a .toml file.")],
+    start: Annotated[
+        str, typer.Option("--from", metavar="STATE", help="A state, or a .toml file: what the readings do not tell.")
+    ] = "night-2025-10",
+    dark: Dark = False,
+    days: Days = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw what the fit leaves of each reading.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fit a twin to readings.
+
+    Gains, ends, noise, ambient light and drift, with their standard errors.
+
+    \b
+    sdl twin fit runs/*/* -o twin.toml     then: instrument: {kind: twin, state: ./twin.toml}
+    """
+    from sdl.twin.draw import draw
+    from sdl.twin.fit import fit as fitted
+    from sdl.twin.write import toml
+
+    if out.suffix != ".toml":
+        raise ConfigError(f"--output {out}: a state is a .toml file")
+    data, state = _read(sources, start, dark, days or ())
+    try:
+        found = fitted(data, state)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    said = [f"Fitted by `sdl twin fit`, starting from {start}, to", *data.sources, f"Ambient: {found.check.ambient}."]
+    said += ["", *_parameters(found)]
+    try:
+        out.write_text(toml(found.state, said), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
+    if plot is not None:
+        draw(data, found.state, plot)
+    if json:
+        emit(found.plain() | {"output": str(out)})
+        return
+    print("\n".join([*data.sources, "", *_parameters(found), "", *_days(found), *_table(found.check)]))
+    print(f"\nwritten: {out}   instrument: {{kind: twin, state: ./{out.name}}}")
+
+
+@twin.command()
+def check(
+    sources: Sources,
+    state: Annotated[
+        str, typer.Option("--twin", metavar="STATE", help="The twin: a state, or the path of a .toml file.")
+    ] = "night-2025-10",
+    dark: Dark = False,
+    days: Days = None,
+    json: Json = False,
+) -> None:
+    """Say how well a twin predicts readings it has not seen.
+
+    \b
+    sdl twin check night.jsonl --twin twin.toml
+
+    Exit code 1 where the instrument has left its twin.
+    """
+    from sdl.twin.check import check as checked
+
+    data, chosen = _read(sources, state, dark, days or ())
+    try:
+        found = checked(data, chosen)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if json:
+        emit({"twin": state, **found.plain()})
+    else:
+        print("\n".join([*data.sources, "", *_table(found)]))
+    raise typer.Exit(1 if found.divergent else 0)
+
+
+@twin.command()
+def faults(json: Json = False) -> None:
+    """List the faults that a twin can have.
+
+    \b
+    sdl twin faults
+
+    And what a campaign makes of each.
+    """
+    from sdl.twin.faults import MEANING
+
+    if json:
+        emit({name: {"does": row.does, "outcome": row.outcome} for name, row in MEANING.items()})
+        return
+    for name, row in MEANING.items():
+        print(f"{name:18} {row.does}\n{'':18} -> {row.outcome}")
+
+
+def _read(sources: Sequence[Path], name: str, dark: bool, days: Sequence[str]) -> tuple[Evidence, State]:
+    from sdl.twin.evidence import collect, dark_sittings
+    from sdl.twin.state import load
+
+    try:
+        state = load(name)
+        data = collect(sources, state, days)
+        if dark:
+            data = data.only(dark_sittings(data, state))
+            if not len(data.X):
+                raise ValueError("no sitting was in a dark room; leave out --dark")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return data, state
+
+
+def _table(found: Check) -> list[str]:
+    lines = [
+        f"{found.readings} readings compared, {found.unused} not; ambient: {found.ambient}",
+        f"{'channel':8}{'n':>6}{'rmse':>9}{'noise':>9}{'ratio':>7}{'mean z':>8}{'sd z':>7}{'68 %':>7}{'typical':>9}",
+    ]
+    for c in found.channels:
+        lines.append(
+            f"{c.channel:8}{c.readings:6}{c.rmse:9.1f}{c.noise:9.1f}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
+            f"{c.coverage:7.2f}{c.typical:9.2f}{'  left' if c.left else ''}"
+        )
+    for light in found.lights:
+        lines.append(f"light of {light.input}: {100 * light.more:+.2f} ± {100 * light.error:.2f} % of the twin's")
+    return [*lines, found.verdict]
+
+
+def _parameters(found: Fit) -> list[str]:
+    lines = [f"{'parameter':32}{'fitted':>12}{'error':>10}{'was':>12}"]
+    for p in found.parameters:
+        error = f"{p.error:10.2g}" if p.told and math.isfinite(p.error) else f"{'kept':>10}"
+        lines.append(f"{p.name:32}{p.value:12.6g}{error}{p.was:12.6g}")
+    return lines
+
+
+def _days(found: Fit) -> list[str]:
+    if not found.days:
+        return []
+    lines = ["light of the inputs by day, against the fit"]
+    lines += [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in found.days]
+    return [*lines, ""]

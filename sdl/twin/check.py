@@ -1,0 +1,220 @@
+"""How well a twin predicts readings that it has not seen, and whether the instrument has left it.
+
+    z = (reading + 1/2 - light of the inputs - ambient) / standard deviation that the twin gives such a miss
+
+The half is there because counts are rounded down. A sitting whose ambient is fitted uses up one reading of it. The
+standard deviation is that of the noise, of the room's moves within a sitting and of the gain from day to day.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sdl.twin.evidence import Evidence, Left, left_over
+from sdl.twin.model import Plant
+from sdl.twin.state import State
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+LIMIT = 2.0
+"""A channel where the middle reading misses by more than this many times its due has left its twin."""
+SURE = 1e-4
+"""... unless so few readings would miss as much this often by chance."""
+LIGHT = 0.015
+"""An input whose light is off by more than this part of itself has left its twin: three times the drift of a year."""
+FEW = 3
+"""Fewer readings of a channel than this say nothing."""
+MIDDLE = 0.6745
+"""Half of all normal numbers are nearer to 0 than this."""
+
+
+@dataclass(frozen=True)
+class ChannelCheck:
+    """One channel.
+
+    Attributes:
+        channel: its name.
+        readings: how many were compared.
+        rmse: root mean square miss, counts.
+        noise: root mean square of the noise that the twin gives these readings, counts.
+        ratio: rmse / noise.
+        bias: mean of z.
+        spread: standard deviation of z.
+        coverage: part of the readings with z within 1; .683 if the twin is right.
+        typical: the middle |z| over that of normal numbers: 1 if the twin is right, whatever a few readings do.
+        limit: the `typical` from which the channel counts as having left its twin.
+    """
+
+    channel: str
+    readings: int
+    rmse: float
+    noise: float
+    ratio: float
+    bias: float
+    spread: float
+    coverage: float
+    typical: float
+    limit: float
+
+    @property
+    def left(self) -> bool:
+        """Whether the instrument has left its twin in this channel."""
+        return self.typical > self.limit
+
+
+@dataclass(frozen=True)
+class LightCheck:
+    """How much more light an input gives than the twin's, as a part of it, with its standard error."""
+
+    input: str
+    more: float
+    error: float
+
+    @property
+    def left(self) -> bool:
+        """Whether the instrument has left its twin in this input."""
+        return abs(self.more) > max(LIGHT, 4 * self.error)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of holding a twin against readings."""
+
+    channels: tuple[ChannelCheck, ...]
+    lights: tuple[LightCheck, ...]
+    readings: int
+    unused: int
+    ambient: str
+    sources: tuple[str, ...] = ()
+
+    @property
+    def divergent(self) -> bool:
+        """Whether the instrument has left its twin."""
+        return any(channel.left for channel in self.channels) or any(light.left for light in self.lights)
+
+    @property
+    def verdict(self) -> str:
+        """A sentence."""
+        said = "the instrument is where its twin is"
+        if left := [channel for channel in self.channels if channel.left]:
+            worst = max(left, key=lambda channel: channel.typical)
+            names = ", ".join(channel.channel for channel in left)
+            said = f"the instrument has left its twin in {names}: half of {worst.channel} miss by {worst.typical:.1f} x"
+            said += " what the twin allows for"
+        elif self.divergent:
+            said = "the instrument has left its twin"
+        if self.divergent:
+            off = [light for light in self.lights if abs(light.more) > max(4 * light.error, 0.003)]
+            tell = ", ".join(f"{light.input} {100 * light.more:+.1f} ± {100 * light.error:.1f} %" for light in off)
+            return said + (f"; light of the inputs against the twin's: {tell}" if tell else "")
+        if wild := [channel.channel for channel in self.channels if channel.spread > 2 * max(channel.typical, 1)]:
+            said += (
+                f"; some readings miss by much more than most ({', '.join(wild)}): the room moved, or they are wrong"
+            )
+        return said
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "divergent": self.divergent,
+            "verdict": self.verdict,
+            "readings": self.readings,
+            "unused": self.unused,
+            "ambient": self.ambient,
+            "sources": list(self.sources),
+            "channels": [asdict(channel) | {"left": channel.left} for channel in self.channels],
+            "lights": [asdict(light) | {"left": light.left} for light in self.lights],
+        }
+
+
+def comparable(data: Evidence, plant: Plant) -> Left:
+    """What is left of the readings that can be compared; NaN for those that told of the room."""
+    import numpy as np
+
+    left = left_over(data, plant)
+    counts, fitted = left.counts.copy(), left.room.fitted
+    counts[~data.X.any(axis=1) & np.isnan(data.background).all(axis=1)] = np.nan
+    for sitting in np.unique(data.sitting[fitted]):
+        here = (data.sitting == sitting) & fitted
+        n = (~np.isnan(counts[here])).sum(axis=0)
+        counts[here] *= np.where(n < 2, np.nan, np.sqrt(np.maximum(n, 2) / (np.maximum(n, 2) - 1)))
+    return replace(left, counts=counts)
+
+
+def check(data: Evidence, state: State) -> Check:
+    """Holds the twin of `state` against readings.
+
+    Raises:
+        ValueError: no reading that could be compared.
+    """
+    import numpy as np
+    from scipy.stats import norm
+
+    plant = Plant(state)
+    left = comparable(data, plant)
+    found = []
+    for column, name in enumerate(state.channels):
+        used = ~np.isnan(left.counts[:, column])
+        n = int(used.sum())
+        if n < FEW:
+            continue
+        miss, noise = left.counts[used, column], left.noise[used, column]
+        z = miss / left.due[used, column]
+        rmse, usual = math.sqrt(np.mean(miss**2)), math.sqrt(np.mean(noise**2))
+        # The middle |z| of n scatters by 1.17 / sqrt(n) of itself.
+        limit = max(LIMIT, 1 + norm.isf(SURE) * 1.17 / math.sqrt(n))
+        found.append(
+            ChannelCheck(
+                channel=name,
+                readings=n,
+                rmse=rmse,
+                noise=usual,
+                ratio=rmse / usual,
+                bias=float(z.mean()),
+                spread=float(z.std()),
+                coverage=float((np.abs(z) <= 1).mean()),
+                typical=float(np.median(np.abs(z))) / MIDDLE,
+                limit=limit,
+            )
+        )
+    compared = ~np.isnan(left.counts).all(axis=1)
+    if not found:
+        raise ValueError(f"nothing to compare: no channel has {FEW} readings besides those that tell of the room")
+    used_rows = int(compared.sum())
+    lights = _lights(plant, left)
+    return Check(tuple(found), lights, used_rows, len(data.X) - used_rows, left.room.told, data.sources)
+
+
+def _lights(plant: Plant, left: Left) -> tuple[LightCheck, ...]:
+    """How much more light each input gives: least squares over its brightest channel."""
+    import numpy as np
+
+    light = left.light
+    found = []
+    for column, name in enumerate(plant.state.inputs):
+        measured = ~np.isnan(left.counts).all(axis=0)
+        channel = int(np.where(measured, _own(plant.arrays.gain, column), -1.0).argmax())
+        used = ~np.isnan(left.counts[:, channel])
+        parts = light[used] * plant.arrays.gain[channel]
+        if not measured.any() or np.ptp(parts[:, column]) <= 0:
+            continue
+        centred = np.column_stack([parts[:, column], np.ones(used.sum())]) / left.due[used, channel, None]
+        z = left.counts[used, channel] / left.due[used, channel]
+        solution = np.linalg.lstsq(centred, z, rcond=None)[0]
+        spread = np.sqrt(max(float(((z - centred @ solution) ** 2).mean()), 1.0))
+        error = spread * math.sqrt(np.linalg.pinv(centred.T @ centred)[0, 0])
+        found.append(LightCheck(name, float(solution[0]), float(error)))
+    return tuple(found)
+
+
+def _own(gain: Floats, column: int) -> Floats:
+    """How much of a channel's light is of one input, (m,): its gain where it is the greatest by far, else little."""
+    others = gain.sum(axis=1) - gain[:, column]
+    own: Floats = gain[:, column] ** 2 / (gain[:, column] + others)
+    return own

@@ -1,0 +1,48 @@
+"""The fit of a twin as a picture; needs the extra `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sdl.errors import ConfigError
+from sdl.twin.check import comparable
+from sdl.twin.evidence import Evidence
+from sdl.twin.model import Plant
+from sdl.twin.state import State
+
+
+def draw(data: Evidence, state: State, file: Path) -> None:
+    """Draws what the twin leaves of each reading, in deviations, over the reading; a panel a channel.
+
+    Raises:
+        ConfigError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(f"--plot needs matplotlib: pip install 'sdl[report]' ({error})") from error
+    import numpy as np
+
+    left = comparable(data, Plant(state))
+    z = left.counts / left.due
+    shown = [column for column in range(len(state.channels)) if (~np.isnan(z[:, column])).any()]
+    across = min(len(shown), 5)
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(2.6 * across + 0.4, 2.4 * down + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    names = list(state.channels)
+    for place, column in enumerate(shown, start=1):
+        axes = figure.add_subplot(down, across, place)
+        axes.axhspan(-1, 1, color="0.9", lw=0)
+        axes.axhline(0, color="0.5", lw=0.8)
+        # A reading that misses by more than the panel shows stays in sight at its edge.
+        axes.plot(data.Y[:, column], np.clip(z[:, column], -5, 5), "o", ms=3, color="#0072b2", alpha=0.5, mew=0)
+        axes.set(title=names[column], ylim=(-5.2, 5.2))
+        axes.tick_params(labelsize=7)
+    figure.supxlabel("reading, counts", size=9)
+    figure.supylabel("reading less twin, standard deviations", size=9)
+    try:
+        figure.savefig(file, dpi=110)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: the picture cannot be written: {error}") from error

@@ -1,0 +1,239 @@
+"""What can go wrong with the twin, when, and how: one table for the twin in the process and for the served one.
+
+    faults:
+      - {name: busy, at: [3], seconds: 20}                  the fourth reading since it was opened
+      - {name: null-channel, probability: 0.05}             each reading, by chance
+      - {name: light-step, after: 600, lasts: 60}           ten minutes after the start of the twin's time
+
+Chance comes from stream 3 of the seed, so that the same plan gives the same faults again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from sdl.types import Frozen
+
+STREAM = 3
+"""The faults' place in `default_rng([seed, stream, n])`."""
+
+Name = Literal[
+    "busy",
+    "refused",
+    "reset-before",
+    "reset-after",
+    "time-out",
+    "slow-drip",
+    "html-500",
+    "truncated",
+    "not-json",
+    "missing-channel",
+    "null-channel",
+    "nan-channel",
+    "negative-channel",
+    "text-channel",
+    "huge-channel",
+    "clamp",
+    "swapped-channels",
+    "frozen",
+    "dead-led",
+    "light-step",
+    "saturating-light",
+    "clock-jump",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A row of the table of faults.
+
+    Attributes:
+        does: what happens to the reading.
+        outcome: what a campaign on the twin makes of it.
+    """
+
+    does: str
+    outcome: str
+
+
+MEANING: Mapping[Name, Meaning] = {
+    "busy": Meaning("somebody else has the light for `seconds`", "recovered: later; from 50 s on Busy, tried again"),
+    "refused": Meaning("no connection; nothing is measured", "recovered: Unreachable, tried again"),
+    "reset-before": Meaning(
+        "the connection breaks before the measurement", "recovered: Unreachable, may have measured, tried again"
+    ),
+    "reset-after": Meaning(
+        "the connection breaks after the measurement", "recovered: Unreachable, may have measured, tried again"
+    ),
+    "time-out": Meaning(
+        "it measures, and no answer comes for `seconds`", "recovered: Unreachable, may have measured, tried again"
+    ),
+    "slow-drip": Meaning(
+        "the answer takes `seconds` to arrive", "recovered: late; from 75 s on Unreachable, tried again"
+    ),
+    "html-500": Meaning("it measures, the answer is an error page", "recovered: BadReply, tried again"),
+    "truncated": Meaning("it measures, the answer breaks off", "recovered: BadReply, tried again"),
+    "not-json": Meaning("it measures, the answer is not JSON", "recovered: BadReply, tried again"),
+    "missing-channel": Meaning("`channel` is left out of the answer", "recovered: BadReply, tried again"),
+    "null-channel": Meaning("`channel` is null", "recovered: BadReply, tried again"),
+    "nan-channel": Meaning("`channel` is NaN", "recovered: BadReply, tried again"),
+    "negative-channel": Meaning("`channel` is -1", "recovered: BadReply, tried again"),
+    "text-channel": Meaning("`channel` is a word", "recovered: BadReply, tried again"),
+    "huge-channel": Meaning("`channel` is 1e300", "recovered: BadReply, tried again"),
+    "clamp": Meaning(
+        "no input goes above `size`, and the answer says so", "named on the reading (not-applied); used as applied"
+    ),
+    "swapped-channels": Meaning(
+        "`channel` and `other` change places",
+        "not seen in a reading: no goal is reached (unreachable, spent); `sdl twin check` says so",
+    ),
+    "frozen": Meaning(
+        "the sensor repeats its last reading",
+        "not seen in a reading: no goal is reached (unreachable, spent); `sdl twin check` says so",
+    ),
+    "dead-led": Meaning(
+        "`input` gives no light (all of them, if none is named)",
+        "no goal is reached (unreachable, spent); `sdl twin check` says so",
+    ),
+    "light-step": Meaning(
+        "the room is `size` counts brighter at 515 nm", "learned from newer readings, or from a background"
+    ),
+    "saturating-light": Meaning(
+        "the room is so bright that channels are full", "named on the reading (saturated), which is then a bound"
+    ),
+    "clock-jump": Meaning("time leaps ahead by `seconds`", "recovered: the times in the record leap"),
+}
+"""What each fault does and what comes of it; a test holds the twin to every row."""
+
+SECONDS: Mapping[str, float] = {"busy": 20.0, "time-out": 75.0, "slow-drip": 10.0, "clock-jump": 3600.0}
+SIZE: Mapping[str, float] = {"clamp": 0.5, "light-step": 3000.0}
+ODD: Mapping[str, Any] = {
+    "null-channel": None,
+    "nan-channel": math.nan,
+    "negative-channel": -1,
+    "text-channel": "overflow",
+    "huge-channel": 1e300,
+}
+"""Values that no sensor gives."""
+USES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("missing-channel", *ODD), ("channel",)),
+    "swapped-channels": ("channel", "other"),
+    "dead-led": ("input",),
+}
+BUSY_LIMIT = 50.0
+"""Seconds for which the real server tries to get the light."""
+PATIENCE = 75.0
+"""Seconds after which a client of the real server gives up."""
+BLINDING = 1e6
+"""Counts at 515 nm: brighter than the sensor can tell in any channel."""
+
+
+class Fault(Frozen):
+    """One fault and when it happens: by `probability`, `at` numbered readings, or from `after` on."""
+
+    name: Name = Field(description="what happens: docs/twin.md has the table")
+    probability: float | None = Field(default=None, gt=0, le=1, description="chance for each reading")
+    at: tuple[int, ...] | None = Field(
+        default=None, min_length=1, description="numbers of the readings, counted from 0 since the twin was opened"
+    )
+    after: float | None = Field(default=None, ge=0, description="seconds from the start of the twin's time")
+    lasts: float | None = Field(
+        default=None, gt=0, description="with `after`: for how many seconds; for good if left out"
+    )
+    seconds: float | None = Field(
+        default=None,
+        ge=0,
+        le=86400,
+        description="how long: busy (20), time-out (75), slow-drip (10), clock-jump (3600)",
+    )
+    size: float | None = Field(
+        default=None, ge=0, description="how much: clamp (highest input, 0.5), light-step (counts at 515 nm, 3000)"
+    )
+    channel: str = Field(default="515nm", description="which channel")
+    other: str = Field(default="630nm", description="the channel it is swapped with")
+    input: str | None = Field(default=None, description="dead-led: which input; all if left out")
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Fault:
+        given = [name for name in ("probability", "at", "after") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{self.name} needs one of probability, at, after; it has {', '.join(given) or 'none'}")
+        if self.at is not None and min(self.at) < 0:
+            raise ValueError(f"at: readings are counted from 0, not {min(self.at)}")
+        if self.lasts is not None and self.after is None:
+            raise ValueError("lasts: only with after")
+        if self.seconds is not None and self.name not in SECONDS:
+            raise ValueError(f"seconds: {self.name} has none; allowed for {', '.join(SECONDS)}")
+        if self.size is not None and self.name not in SIZE:
+            raise ValueError(f"size: {self.name} has none; allowed for {', '.join(SIZE)}")
+        if self.name == "clamp" and self.amount > 1:
+            raise ValueError(f"size: clamp is a value of the inputs, 0 to 1, not {self.amount:g}")
+        return self
+
+    def uses(self, key: str) -> bool:
+        """Whether this fault looks at `channel`, `other` or `input`."""
+        return key in USES.get(self.name, ())
+
+    @property
+    def duration(self) -> float:
+        """`seconds`, or the default of this fault."""
+        return SECONDS.get(self.name, 0.0) if self.seconds is None else self.seconds
+
+    @property
+    def amount(self) -> float:
+        """`size`, or the default of this fault."""
+        return SIZE.get(self.name, 0.0) if self.size is None else self.size
+
+
+Plan = Sequence[Fault]
+
+
+def due(plan: Plan, seed: int, n: int, time: float, draw: int | None = None) -> list[Fault]:
+    """The faults that befall one reading, in the order of the plan. Pure: the same arguments give the same faults.
+
+    Args:
+        plan: the faults that may happen.
+        seed: of the twin.
+        n: number of the reading since the twin was opened, from 0.
+        time: seconds since the start of the twin's time.
+        draw: what chance hangs on; the microsecond of `time` if None (so that a resumed campaign in virtual time meets
+            the same faults). Where time is real, hand in `n`.
+    """
+    key = max(round(time * 1e6), 0) if draw is None else draw
+    found = []
+    for index, fault in enumerate(plan):
+        if fault.at is not None:
+            happens = n in fault.at
+        elif fault.after is not None:
+            happens = fault.after <= time < fault.after + (math.inf if fault.lasts is None else fault.lasts)
+        else:
+            happens = _chance(seed, index, key) < (fault.probability or 0.0)
+        if happens:
+            found.append(fault)
+    return found
+
+
+def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
+    """The `out` of an answer as this fault leaves it; unchanged by a fault that does not touch the answer's values."""
+    spoiled = dict(out)
+    if fault.name == "missing-channel":
+        spoiled.pop(fault.channel, None)
+    elif fault.name in ODD:
+        spoiled[fault.channel] = ODD[fault.name]
+    elif fault.name == "swapped-channels":
+        spoiled[fault.channel], spoiled[fault.other] = out[fault.other], out[fault.channel]
+    return spoiled
+
+
+NAMES: tuple[Name, ...] = get_args(Name)
+
+
+def _chance(seed: int, index: int, draw: int) -> float:
+    import numpy as np
+
+    return float(np.random.default_rng([seed, STREAM, draw, index]).random())

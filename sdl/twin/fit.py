@@ -1,0 +1,279 @@
+"""Fits a twin to readings: gains, ends, noise, ambient light and drift, starting from a state that is known.
+
+Gains and ends by Gauss-Newton on the readings weighted by their noise, the room's light of every sitting taken off, and
+readings that miss by more than three deviations counted less (Huber). What the readings say little of stays near the
+state they start from: it enters as one more reading of each parameter, with the deviations below.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sdl.twin.check import Check, check
+from sdl.twin.evidence import Evidence, jitter_of, left_over
+from sdl.twin.model import Plant
+from sdl.twin.state import Dimming, Drift, State
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+GAIN = 0.3
+"""How far a gain may be from the known state's: part of it, plus a hundredth of full scale."""
+END = 0.003
+"""How far an end may be from the known state's, part of full light."""
+ALIKE = 0.15
+"""How far the jitter of a window may be from the known state's, part of it: units of one make are dimmed alike."""
+ROUNDS = 12
+"""Gauss-Newton converges in four or five; noise and weights are found anew in each."""
+FEW = 20
+"""Fewer readings than this tell no noise."""
+KNOWN = 0.7
+"""A parameter whose uncertainty is above this part of where it started from was not told by the readings."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One fitted number.
+
+    Attributes:
+        name: as in the state's file: `channels.515nm.gain.G`.
+        value: what it is now.
+        error: its standard error.
+        was: what it was in the state that the fit started from.
+        told: whether the readings say anything of it; else it is what it was.
+    """
+
+    name: str
+    value: float
+    error: float
+    was: float
+    told: bool
+
+
+@dataclass(frozen=True)
+class DayLight:
+    """Light of an input on a day against the fitted one, as a part of it, with its standard error."""
+
+    day: str
+    input: str
+    more: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted state, and how well the readings tell it."""
+
+    state: State
+    parameters: tuple[Parameter, ...]
+    days: tuple[DayLight, ...]
+    check: Check
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "state": self.state.model_dump(mode="json"),
+            "parameters": [asdict(parameter) for parameter in self.parameters],
+            "days": [asdict(day) for day in self.days],
+            "check": self.check.plain(),
+        }
+
+
+def fit(data: Evidence, start: State) -> Fit:
+    """Fits a state to readings.
+
+    Args:
+        data: readings; `sdl.twin.evidence.collect` reads them.
+        start: inputs, channels and windows; and every number that the readings do not tell.
+
+    Raises:
+        ValueError: too few readings, or none that could tell anything.
+    """
+    import numpy as np
+
+    if start.curve or start.gamma != 1 or start.droop:
+        raise ValueError("only a state without curve, gamma and droop can be fitted")
+    if len(data.X) < FEW:
+        raise ValueError(f"{len(data.X)} readings are too few to fit a twin to; {FEW} are needed")
+    state, first = start, _vector(start)
+    # Other jitter or prior gains only shift weights, so that a handful of rounds settles all of it.
+    for _ in range(ROUNDS):
+        step, error = _step(data, state, first)
+        state = _with_vector(state, step)
+        state, noises = _with_noise(data, state, start)
+    prior = _prior(start)
+    told = error < KNOWN * prior
+    value = np.where(told, _vector(state), first)
+    state = _with_vector(state, value)
+    days, drift, drift_error = _days(data, state)
+    state = _with_room(data, state, drift)
+    names = _names(start)
+    parameters = [
+        Parameter(name, float(v), float(e), float(w), bool(t))
+        for name, v, e, w, t in zip(names, _vector(state), error, first, told, strict=True)
+    ]
+    was = start.drift.daily if start.drift else 0.0
+    daily = state.drift.daily if state.drift else 0.0
+    parameters += [*noises, Parameter("drift.daily", daily, drift_error, was, drift is not None)]
+    return Fit(state, tuple(parameters), days, check(data, state))
+
+
+# Parameters as a vector: gains channel by channel, then above_zero and below_one of each input ----------------------
+def _names(state: State) -> list[str]:
+    gains = [f"channels.{channel}.gain.{name}" for channel in state.channels for name in state.inputs]
+    return gains + [f"inputs.{name}.{end}" for name in state.inputs for end in ("above_zero", "below_one")]
+
+
+def _vector(state: State) -> Floats:
+    import numpy as np
+
+    gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
+    return np.array(gains + [end for d in state.inputs.values() for end in (d.above_zero, d.below_one)])
+
+
+def _prior(state: State) -> Floats:
+    """Standard deviation of each parameter about where it starts from."""
+    import numpy as np
+
+    gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
+    return np.array([GAIN * gain + 0.01 * state.full_scale for gain in gains] + [END] * 2 * len(state.inputs))
+
+
+def _with_vector(state: State, vector: Floats) -> State:
+    values = iter(vector.tolist())
+    channels = {
+        name: channel.model_copy(update={"gain": {i: next(values) for i in state.inputs}})
+        for name, channel in state.channels.items()
+    }
+    ends = {
+        name: Dimming(above_zero=min(max(next(values), 0.0), 0.4), below_one=min(max(next(values), 0.0), 0.4))
+        for name in state.inputs
+    }
+    return state.model_copy(update={"channels": channels, "inputs": ends})
+
+
+def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats]:
+    """One Gauss-Newton step: the parameters (p,), and their standard errors (p,)."""
+    import numpy as np
+
+    plant = Plant(state)
+    found = left_over(data, plant)
+    gain, light, left, due = plant.arrays.gain, found.light, found.counts, found.due
+    group = np.where(found.room.fitted, data.sitting, -1)  # -1: the readings themselves tell the room
+    n, d = data.X.shape
+    m = len(gain)
+    theta, prior = _vector(state), _prior(state)
+    between = (data.X > 0) & (data.X < 1)
+    normal, right = np.diag(1 / prior**2), (first - theta) / prior**2
+    for c in range(m):
+        J = np.zeros((n, len(theta)))
+        J[:, c * d : (c + 1) * d] = light
+        J[:, m * d :: 2] = between * (1 - data.X) * gain[c]
+        J[:, m * d + 1 :: 2] = between * -data.X * gain[c]
+        used = ~np.isnan(left[:, c])
+        if not used.any():
+            continue
+        z = left[used, c] / due[used, c]
+        weight = np.minimum(1.0, 3.0 / np.maximum(np.abs(z), 1e-9)) / due[used, c] ** 2
+        A, r = J[used], left[used, c]
+        # The room of a sitting is known by its dark rows or is one more unknown of it: taken off by weighted means.
+        own = group[used]
+        for sitting in np.unique(own[own >= 0]):
+            here: NDArray[np.bool_] = own == sitting
+            share = weight[here] / weight[here].sum()
+            A[here] -= share @ A[here]
+            r[here] -= share @ r[here]
+        normal += A.T @ (weight[:, None] * A)
+        right += A.T @ (weight * r)
+    covariance = np.linalg.inv(normal)
+    return theta + covariance @ right, np.sqrt(np.diag(covariance))
+
+
+# Noise --------------------------------------------------------------------------------------------------------------
+def _with_noise(data: Evidence, state: State, start: State) -> tuple[State, list[Parameter]]:
+    """Jitter of each window by the greatest likelihood of what is left, from channels that the jitter rules."""
+    import numpy as np
+    from scipy.optimize import minimize_scalar
+
+    plant = Plant(state)
+    found = left_over(data, plant)
+    left, due = found.counts, found.due
+    share = jitter_of(plant, data.X)  # (n, m) variance for a jitter of 1
+    a = plant.arrays
+    other = due**2 - a.jitter[a.window, 0] ** 2 * share
+    unknowns = len(state.inputs) + len(np.unique(data.sitting[found.room.fitted]))  # of each channel
+    jitter, told = dict(state.jitter), []
+    for row, (window, was) in enumerate((w, max(s, 1e-4)) for w, s in start.jitter.items()):
+        inside = (a.window == row)[None, :] & ~np.isnan(left) & (share * was**2 > other)
+        used = int(inside.any(axis=1).sum())
+        if used < FEW:
+            told.append(Parameter(f"jitter.{window}", start.jitter[window], math.inf, start.jitter[window], False))
+            continue
+        spent = 1 - min(unknowns / used, 0.5)
+        r2, q, rest = np.minimum(left[inside] ** 2, 9 * due[inside] ** 2) / spent, share[inside], other[inside]
+
+        shared = len(r2) / used  # channels that see one draw between them
+
+        def unlikely(  # its other arguments are bound here, because the loop goes on
+            log: float, r2: Floats = r2, q: Floats = q, rest: Floats = rest, shared: float = shared, was: float = was
+        ) -> float:
+            variance = math.exp(2 * log) * q + rest
+            far = (log - math.log(was)) / ALIKE
+            return float((np.log(variance) + r2 / variance).sum() / shared + far**2)
+
+        best = minimize_scalar(unlikely, bounds=(math.log(1e-5), math.log(0.1)), method="bounded")
+        jitter[window] = math.exp(float(best.x))
+        error = jitter[window] / math.sqrt(2 * used + ALIKE**-2)
+        told.append(Parameter(f"jitter.{window}", jitter[window], error, was, True))
+    return state.model_copy(update={"jitter": jitter}), told
+
+
+# Room and drift -----------------------------------------------------------------------------------------------------
+def _days(data: Evidence, state: State) -> tuple[tuple[DayLight, ...], Drift | None, float]:
+    """Light of each input day by day; and the drift that explains its scatter, with its error, if days tell it."""
+    import numpy as np
+
+    found = []
+    for day in np.unique(data.day):
+        if not day or (data.day == day).sum() < FEW:
+            continue
+        try:
+            lights = check(data.only(data.day == day), state).lights
+        except ValueError:
+            continue
+        found += [DayLight(str(day), light.input, light.more, light.error) for light in lights]
+    scatter, count = 0.0, 0
+    for name in state.inputs:
+        mine = [day for day in found if day.input == name]
+        if len(mine) >= 3:
+            scatter += float(np.var([day.more for day in mine], ddof=1) - np.mean([day.error**2 for day in mine]))
+            count += 1
+    if not count or state.drift is None:
+        return tuple(found), None, math.inf
+    daily = math.sqrt(max(scatter / count, 0.0))
+    return tuple(found), state.drift.model_copy(update={"daily": daily}), daily / math.sqrt(2 * count)
+
+
+def _with_room(data: Evidence, state: State, drift: Drift | None) -> State:
+    """The state with the middle of the readings' ambient light, and the last day of them as its own."""
+    import numpy as np
+
+    room = left_over(data, Plant(state)).room
+    channels = dict(state.channels)
+    for column, name in enumerate(channels):
+        counts = room.counts[:, column]
+        if (~np.isnan(counts)).any():
+            middle = round(float(np.nanmedian(counts).clip(0, state.full_scale)), 2)
+            channels[name] = channels[name].model_copy(update={"ambient": middle})
+    last = max((str(day) for day in data.day), default="")
+    start = datetime.fromisoformat(f"{last}T00:00:00+00:00") if last else state.start
+    about = f"fitted to {len(data.X)} readings"
+    update = {"channels": channels, "drift": drift or state.drift, "start": start, "about": about}
+    # Checked anew, because a copy is not: a state that is written must be one that is read.
+    return State.model_validate(dict(state.model_copy(update=update)))

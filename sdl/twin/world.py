@@ -1,0 +1,205 @@
+"""The served twin without its wire: one LED that everybody wants, the sensor, the faults and the log of readings.
+
+It lives in real time, or in `speed` times that: every wait is shortened and the hours of the room pass by faster.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdl.twin.faults import BLINDING, Fault, due, spoil
+from sdl.twin.model import STREAM, Plant
+
+TRIES, PAUSE = 50, 1.0
+"""How often the real server tries to get its LED, and the seconds between."""
+
+
+class NotMeasured(Exception):
+    """The server tried as often as it does and gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One reading as the server knows it: settings as it used them, counts by channel."""
+
+    applied: Mapping[str, float]
+    out: Mapping[str, Any]
+
+
+class World:
+    """One simulated instrument that several clients ask at once.
+
+    Args:
+        plant: the physics.
+        start: when its time begins, seconds since 1970 UTC.
+        speed: how much faster than real time it lives.
+        latency: seconds that a reading takes; None: scattered as the state says, or its one number.
+        faults: what may go wrong.
+        log: where every reading is written, one JSON object a line, as the real server does; None: nowhere.
+
+    Attributes:
+        taken: readings so far.
+        lit: whether the LED is on.
+        befell: how often each fault happened.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        *,
+        start: float,
+        speed: float = 1.0,
+        latency: float | None = None,
+        faults: Sequence[Fault] = (),
+        log: Path | None = None,
+    ) -> None:
+        self.plant, self.taken, self.lit = plant, 0, False
+        self.befell: Counter[str] = Counter()
+        self._start, self._speed, self._latency = start, speed, latency
+        self._plan, self._log = tuple(faults), log
+        self._refusing = [fault for fault in faults if fault.name == "refused"]
+        self._began, self._leapt = time.monotonic(), 0.0
+        self._asked = 0
+        self._held, self._last_time = 0.0, 0.0
+        self._last: Mapping[str, Any] | None = None
+        self._led, self._books = threading.Lock(), threading.Lock()
+        self._over = threading.Event()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order in which `in` lists them."""
+        return tuple(self.plant.state.inputs)
+
+    def now(self) -> float:
+        """Its time, seconds since 1970 UTC."""
+        return self._start + (time.monotonic() - self._began) * self._speed + self._leapt
+
+    def wait(self, seconds: float) -> bool:
+        """Waits so many of its seconds; False where the world ends before."""
+        return not self._over.wait(seconds / self._speed) if seconds > 0 else not self._over.is_set()
+
+    def wait_really(self, seconds: float) -> bool:
+        """The same in seconds of the real world."""
+        return not self._over.wait(seconds)
+
+    def end(self) -> None:
+        """Ends every wait."""
+        self._over.set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._over.is_set()
+
+    def befalls(self) -> list[Fault]:
+        """The faults of the next request for a reading, which is counted by this."""
+        with self._books:
+            n, self._asked = self._asked, self._asked + 1
+        faults = due(self._plan, self.plant.seed, n, self.now() - self._start, draw=n)
+        self.befell.update(fault.name for fault in faults)
+        for fault in faults:
+            if fault.name == "busy":
+                self._held = max(self._held, self.now() + fault.duration)
+            elif fault.name == "clock-jump":
+                self._leapt += fault.duration
+        return faults
+
+    def refuses(self) -> bool:
+        """Whether the next request is refused at the door; one that is refused by number or by chance is counted."""
+        with self._books:
+            faults = due(self._refusing, self.plant.seed, self._asked, self.now() - self._start, draw=self._asked)
+            counted = [fault.name for fault in faults if fault.after is None]
+            self._asked += bool(counted)
+            self.befell.update(counted[:1])
+        return bool(faults)
+
+    def measure(
+        self, settings: Mapping[str, float], faults: Sequence[Fault] = (), origin: str | None = None, ip: str = ""
+    ) -> Taken:
+        """Takes one reading as the real server does: waits for the LED, lights it, reads, puts it out, logs.
+
+        Args:
+            settings: every input; what lies outside 0 ... 1 makes the LED refuse, every time.
+            faults: what befalls it.
+            origin: which page asked, for the log.
+            ip: who asked, for the log.
+
+        Raises:
+            NotMeasured: after all tries, or because the world ended.
+        """
+        for _ in range(TRIES):
+            if all(0.0 <= value <= 1.0 for value in settings.values()) and self._claim():
+                break
+            if not self.wait(PAUSE):
+                raise NotMeasured("the server was ended")
+        else:
+            raise NotMeasured(f"gave up after {TRIES} tries")
+        began = self.now()
+        self.lit = any(settings.values())
+        try:
+            if not self.wait(self._seconds()):
+                raise NotMeasured("the server was ended")
+            taken = self._read(settings, faults)
+            # An error of the sensor's bus leaves the LED as it is: nobody closes it then.
+            if not any(fault.name == "html-500" for fault in faults):
+                self.lit = False
+        finally:
+            self._led.release()
+        self._write(taken, began, origin, ip)
+        return taken
+
+    def _seconds(self) -> float:
+        import numpy as np
+
+        state = self.plant.state
+        if self._latency is not None or not state.latencies:
+            return state.latency if self._latency is None else self._latency
+        parts, seconds = zip(*state.latencies, strict=True)
+        part = np.random.default_rng([self.plant.seed, STREAM, self.taken, 1]).random()
+        return math.exp(float(np.interp(part, parts, np.log(seconds))))
+
+    def _claim(self) -> bool:
+        return self.now() >= self._held and self._led.acquire(blocking=False)
+
+    def _read(self, settings: Mapping[str, float], faults: Sequence[Fault]) -> Taken:
+        applied, light = dict(settings), dict(settings)
+        brighter, frozen = 0.0, False
+        for fault in faults:
+            match fault.name:
+                case "clamp":
+                    applied = {name: min(value, fault.amount) for name, value in applied.items()}
+                    light = {name: min(value, fault.amount) for name, value in light.items()}
+                case "dead-led":
+                    light |= dict.fromkeys((fault.input,) if fault.input else light, 0.0)
+                case "light-step":
+                    brighter += fault.amount
+                case "saturating-light":
+                    brighter += BLINDING
+                case "frozen":
+                    frozen = True
+        at = self._last_time = max(self.now(), self._last_time + 1e-6)  # noise is drawn by the microsecond
+        out: Mapping[str, Any] = self.plant.read(light, at, brighter).readings
+        if frozen and self._last is not None:
+            out = self._last
+        self._last = out
+        for fault in faults:
+            out = spoil(fault, out)
+        return Taken(applied, out)
+
+    def _write(self, taken: Taken, began: float, origin: str | None, ip: str) -> None:
+        with self._books:
+            self.taken += 1
+            if self._log is None:
+                return
+            line = {"in": list(taken.applied.values()), "out": dict(taken.out), "t0": began}
+            line |= {"elapsed_time": self.now() - began, "ip": ip, "origin": origin}
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")

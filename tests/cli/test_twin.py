@@ -1,0 +1,118 @@
+"""twin fit, check, faults."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdl import runner
+from sdl.twin.faults import NAMES
+
+from .conftest import Sdl
+
+
+def collect(folder: Path, **instrument: object) -> Path:
+    """A run of 40 random points on a twin."""
+    tree = {
+        "name": "set",
+        "instrument": {"kind": "twin", **instrument},
+        "design": {"kind": "latin-hypercube", "trials": 40},
+    }
+    return Path(runner.run(tree, runs=folder, collect=True).run)
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return collect(tmp_path_factory.mktemp("night"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return collect(tmp_path_factory.mktemp("other"), variant="other-unit", seed=3)
+
+
+def test_a_twin_that_fits_ends_with_0_and_a_table(night: Path, sdl: Sdl) -> None:
+    done = sdl("twin", "check", night)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == f"{night}: 40 readings"
+    assert lines[2] == "40 readings compared, 0 not; ambient: 1 sittings by a fitted offset"
+    assert lines[3].split() == ["channel", "n", "rmse", "noise", "ratio", "mean", "z", "sd", "z", "68", "%", "typical"]
+    assert [line.split()[0] for line in lines[4:8]] == ["415nm", "445nm", "480nm", "515nm"]
+    assert lines[-1] == "the instrument is where its twin is"
+
+
+def test_a_divergent_instrument_ends_with_1_and_says_how(other: Path, sdl: Sdl) -> None:
+    done = sdl("twin", "check", other, "--json")
+    assert done.code == 1
+    assert done.told["divergent"]
+    assert "has left its twin" in done.told["verdict"]
+    assert {light["input"] for light in done.told["lights"]} == {"R", "G", "B"}
+
+
+def test_a_fitted_twin_is_written_told_drawn_and_usable(other: Path, sdl: Sdl, tmp_path: Path) -> None:
+    done = sdl("twin", "fit", other, "-o", "twin.toml", "--plot", "fit.png")
+    assert done.code == 0
+    assert "channels.515nm.gain.G" in done.out
+    assert done.out.splitlines()[-1] == "written: twin.toml   instrument: {kind: twin, state: ./twin.toml}"
+    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+    assert "Fitted by `sdl twin fit`, starting from night-2025-10" in (tmp_path / "twin.toml").read_text()
+    assert sdl("twin", "check", other, "--twin", "twin.toml").code == 0
+    (tmp_path / "led.yaml").write_text(
+        "name: led\ninstrument: {kind: twin, state: ./twin.toml}\ngoal: {515nm: 16384}\nsolver: {kind: linear}\n"
+    )
+    assert sdl("run", "led.yaml", "--quiet").code == 0
+
+
+def test_a_fit_as_json(other: Path, sdl: Sdl) -> None:
+    told = sdl("twin", "fit", other, "-o", "twin.toml", "--json").told
+    assert told["output"] == "twin.toml"
+    assert told["state"]["channels"]["515nm"]["gain"].keys() == {"R", "G", "B"}
+    named = {parameter["name"]: parameter for parameter in told["parameters"]}
+    assert named["jitter.A"]["told"]
+    assert not named["drift.daily"]["told"]
+    assert not told["check"]["divergent"]
+
+
+def test_only_some_days_or_dark_sittings(night: Path, sdl: Sdl, tmp_path: Path) -> None:
+    assert sdl("twin", "check", night, "--dark", "--day", "2025-10-28").code == 0
+    done = sdl("twin", "check", night, "--day", "2025-10-27")
+    assert done.code == 2
+    assert "no readings of 2025-10-27" in done.err
+    bright = collect(tmp_path / "bright", ambient="day", start="2025-10-28T11:00:00-04:00")
+    done = sdl("twin", "check", bright, "--dark")
+    assert done.code == 2
+    assert "no sitting was in a dark room" in done.err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["check", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["check", "{night}", "--twin", "nigth"], "unknown state 'nigth'; allowed: night-2024-09"),
+        (["fit", "{night}", "-o", "twin.yaml"], "a state is a .toml file"),
+        (["fit", "{night}", "-o", "no/such/twin.toml"], "cannot be written"),
+        (["fit", "short.jsonl", "-o", "twin.toml"], "1 readings are too few to fit a twin to; 20 are needed"),
+    ],
+)
+def test_a_mistake_ends_with_2_and_names_it(night: Path, sdl: Sdl, tmp_path: Path, args: list[str], says: str) -> None:
+    (tmp_path / "short.jsonl").write_text(json.dumps({"in": [0.1, 0.2, 0.3], "out": {"515nm": 12000}, "time": 1.7e9}))
+    done = sdl("twin", *(arg.format(night=night) for arg in args))
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_without_matplotlib_a_plot_says_what_to_install(night: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = sdl("twin", "fit", night, "-o", "twin.toml", "--plot", "fit.png")
+    assert done.code == 2
+    assert "--plot needs matplotlib: pip install 'sdl[report]'" in done.err
+
+
+def test_the_table_of_faults(sdl: Sdl) -> None:
+    done = sdl("twin", "faults")
+    assert [line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")] == list(NAMES)
+    assert sdl("twin", "faults", "--json").told["busy"]["does"] == "somebody else has the light for `seconds`"
