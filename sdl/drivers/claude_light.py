@@ -6,32 +6,29 @@ What the server does that a client must know (read from its source, github.com/j
 0 … 1 are moved to the nearest bound without a word, and only the echoed `in` tells; when somebody else uses the
 instrument it tries again for up to 50 s inside the same request and then answers 500; a reading that is taken is
 counted and logged even if nobody waits for the answer; the light goes out after every reading.
-Not yet tried against the instrument itself, only against a local server that speaks the same.
+Not yet tried against the instrument itself, only against a local server that speaks the same (`sdl twin serve`).
 """
 
 from __future__ import annotations
 
 import ipaddress
-import logging
-from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sdl.clock import Clock
-from sdl.drivers.checks import checked
-from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES, reading
+from sdl.drivers.background import Background, Darkness, share
+from sdl.drivers.claude_light_driver import INPUTS, ClaudeLightDriver
+from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES
 from sdl.drivers.http import Link
-from sdl.errors import InstrumentError
-from sdl.types import Channel, Frozen, Input, Reading
-
-log = logging.getLogger(__name__)
+from sdl.drivers.polite import Manners
+from sdl.types import Channel, Frozen, Input
 
 CHANNELS = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
-INPUTS = tuple(Input(name=name, step=None) for name in "RGB")
-SAFE_SECONDS = 15.0
-"""How long switching off may take: a reading that is still running, and one more."""
+INTERVAL, A_DAY = 1.5, 10_000
+"""Manners towards an instrument that is shared. Whoever waits for it looks once a second whether it is free, so a
+shorter pause would hardly let anybody else in; this one gives way every time."""
 
 
 class ClaudeLight(Frozen):
@@ -50,6 +47,23 @@ class ClaudeLight(Frozen):
         le=600,
         description="seconds to wait for the answer; at least 60 (a busy server tries for 50) except on this machine",
     )
+    background: Background = "each"
+    least_interval: float | None = Field(
+        default=None,
+        ge=0,
+        le=3600,
+        description="least seconds between two requests, so that others get in; 1.5, or 0 for a server on this machine",
+    )
+    requests_a_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="most requests in 24 hours, counted from the start or resume of a run; 10000, or without limit for "
+        "a server on this machine",
+    )
+    breaker: int = Field(
+        default=12, ge=1, le=1000, description="so many failed requests in a row, and it is left alone for a while"
+    )
+    rest: float = Field(default=300.0, ge=0, le=86400, description="for how many seconds")
     user_agent: str = Field(
         default="sdl (self-driving lab orchestrator)",
         pattern=r"^[ -~]+$",
@@ -115,8 +129,18 @@ class ClaudeLight(Frozen):
 
     @property
     def reading_seconds(self) -> float:
-        """Median of the instrument's own benchmark of 2024."""
-        return 0.78
+        """Median of the instrument's own benchmark of 2024, the pauses between requests, and the background."""
+        return (0.78 + self._interval) * share(self.background)
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest a reading may take before it fails, its background and the pauses included."""
+        requests = 1 if self.background == "none" else 2
+        return (self.connect_timeout + self.read_timeout + self._interval) * requests
+
+    @property
+    def _interval(self) -> float:
+        return self.least_interval if self.least_interval is not None else 0.0 if self._local else INTERVAL
 
     @property
     def _local(self) -> bool:
@@ -127,7 +151,7 @@ class ClaudeLight(Frozen):
             return host == "localhost"
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
-        """Gets ready to ask; nothing is sent yet. The instrument lives in real time, so `clock` is not used."""
+        """Gets ready to ask; nothing is sent yet. `clock` is for the pauses between requests."""
         link = Link(
             self.url,
             connect=self.connect_timeout,
@@ -135,48 +159,7 @@ class ClaudeLight(Frozen):
             user_agent=self.user_agent,
             environment=not self._local,  # a proxy would look for this machine on itself
         )
-        return ClaudeLightDriver(link, within=self.connect_timeout + self.read_timeout)
-
-
-class ClaudeLightDriver:
-    """An open Claude-Light: one request a reading, no retries."""
-
-    def __init__(self, link: Link, within: float) -> None:
-        self._link = link
-        self._within = within
-        self._dark = True
-
-    def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading.
-
-        Raises:
-            Rejected: settings outside the bounds; nothing was sent.
-            Unreachable: no answer.
-            Busy: the server says so.
-            BadReply: the answer cannot be a reading.
-            NotApplied: the answer does not say what was applied.
-        """
-        return self._ask(checked(settings, INPUTS), self._within)
-
-    def safe(self) -> None:
-        """Asks for a reading in the dark, if anything was asked before; a failure is logged, not raised."""
-        if self._dark or self._link.closed:
-            return
-        try:
-            dark = self._ask({item.name: 0.0 for item in INPUTS}, min(self._within, SAFE_SECONDS))
-            self._dark = not any(dark.applied.values())
-        except InstrumentError as error:
-            log.warning("could not make sure that the light is off: %s", error)
-
-    def close(self) -> None:
-        """Gives the connection back."""
-        self._link.close()
-
-    def _ask(self, values: dict[str, float], within: float) -> Reading:
-        if self._link.closed:
-            raise InstrumentError(f"{self._link.url}: this connection was closed; open another")
-        try:
-            answer = self._link.get({name: repr(value) for name, value in values.items()}, within)
-        finally:
-            self._dark = not self._link.ever_sent
-        return reading(answer, values)
+        most = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
+        manners = Manners(clock, self._interval, most, self.breaker, self.rest)
+        darkness = Darkness(self.background, {item.name: 0.0 for item in INPUTS})
+        return ClaudeLightDriver(link, manners, darkness, within=self.connect_timeout + self.read_timeout)

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
 OUT = {name: 1000 + k for k, name in enumerate(NAMES)}
+DARK = {name: 20 + k for k, name in enumerate(NAMES)}
 
 Script = Callable[["Server", socket.socket, list[float]], None]
 
@@ -24,7 +25,7 @@ def http(body: bytes | str, status: str = "200 OK", headers: str = "Content-Type
 def good(server: Server, peer: socket.socket, asked: list[float]) -> None:
     """What the instrument does: clamps, measures, echoes."""
     applied = [min(max(value, 0.0), 1.0) for value in asked]
-    peer.sendall(http(json.dumps({"in": applied, "out": OUT})))
+    peer.sendall(http(json.dumps({"in": applied, "out": OUT if any(applied) else DARK})))
 
 
 def says(body: object, **more: str) -> Script:

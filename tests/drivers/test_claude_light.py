@@ -14,11 +14,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sdl.clock import RealClock
-from sdl.drivers.claude_light import ClaudeLight, ClaudeLightDriver
+from sdl.clock import RealClock, VirtualClock
+from sdl.drivers.background import Darkness
+from sdl.drivers.claude_light import ClaudeLight
+from sdl.drivers.claude_light_driver import ClaudeLightDriver
+from sdl.drivers.http import Link
+from sdl.drivers.polite import Manners
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 
-from .server import OUT, Script, Server, drips, good, http, reset, reset_at_once, says, sends, silent
+from .server import DARK, OUT, Script, Server, drips, good, http, reset, reset_at_once, says, sends, silent
 
 ASKED = {"R": 0.1, "G": 0.2, "B": 0.3}
 ECHO = [0.1, 0.2, 0.3]
@@ -26,7 +30,8 @@ PAGE = "<!doctype html><title>500 Internal Server Error</title><h1>Internal Serv
 
 
 def instrument(server: Server, **options: Any) -> ClaudeLight:
-    return ClaudeLight(**{"url": server.url, "connect_timeout": 0.3, "read_timeout": 0.3, **options})
+    defaults = {"url": server.url, "connect_timeout": 0.3, "read_timeout": 0.3, "background": "none"}
+    return ClaudeLight(**{**defaults, **options})
 
 
 @pytest.fixture
@@ -72,7 +77,8 @@ def test_settings_arrive_to_the_last_digit(server: Server, driver: ClaudeLightDr
 
 
 def test_every_reading_has_a_connection_of_its_own(server: Server, driver: ClaudeLightDriver) -> None:
-    for _ in range(3):
+    for step in range(3):
+        server.then(says({"in": ECHO, "out": {**OUT, "nir": step}}))
         driver.measure(ASKED)
     assert len(server.asked) == 3
 
@@ -299,9 +305,28 @@ def test_safe_also_ends_in_darkness_after_a_request_that_was_cut(server: Server,
     assert server.asked[-1] == [0.0, 0.0, 0.0]
 
 
-def test_safe_logs_its_failure_and_tries_again_when_called_again(
-    server: Server, driver: ClaudeLightDriver, caplog: pytest.LogCaptureFixture
+def impatient(server: Server, patience: float) -> ClaudeLightDriver:
+    link = Link(server.url, connect=0.2, read=0.2, user_agent="test", environment=False)
+    manners, darkness = Manners(RealClock(), 0.0), Darkness("none", dict.fromkeys("RGB", 0.0))
+    return ClaudeLightDriver(link, manners, darkness, within=0.4, patience=patience)
+
+
+def test_safe_asks_again_until_the_light_is_off(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    driver = impatient(server, patience=3.0)
+    server.then(good, reset)
+    driver.measure(ASKED)
+    began = monotonic()
+    driver.safe()
+    assert 0.9 < monotonic() - began < 2.5
+    assert server.asked == [ECHO, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    assert caplog.text == ""
+    driver.close()
+
+
+def test_safe_logs_its_failure_in_the_end_and_tries_again_when_called_again(
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
+    driver = impatient(server, patience=0.5)
     server.then(good, silent)
     driver.measure(ASKED)
     began = monotonic()
@@ -311,6 +336,17 @@ def test_safe_logs_its_failure_and_tries_again_when_called_again(
     assert "could not make sure that the light is off" in caplog.text
     driver.safe()
     assert server.asked == [ECHO, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    driver.close()
+
+
+def test_safe_does_not_insist_where_asking_again_is_no_use(server: Server) -> None:
+    driver = impatient(server, patience=30.0)
+    server.then(good, says("no", status="404 Not Found"))
+    driver.measure(ASKED)
+    began = monotonic()
+    driver.safe()
+    assert monotonic() - began < 1.0
+    driver.close()
 
 
 def test_safe_is_not_fooled_by_a_server_that_measured_at_other_settings(
@@ -329,6 +365,69 @@ def test_a_closed_driver_says_so_and_safe_is_quiet(server: Server, driver: Claud
     driver.safe()
     assert "closed" in str(failure(driver))
     assert len(server.asked) == 1
+
+
+# What is asked, and how often
+
+
+def test_a_reading_brings_its_background(server: Server) -> None:
+    driver = instrument(server, background="each").open(RealClock())
+    reading = driver.measure(ASKED)
+    assert (reading.readings, reading.background) == (OUT, DARK)
+    assert server.asked == [[0.0, 0.0, 0.0], ECHO]
+    driver.close()
+
+
+def test_a_reading_that_fails_after_its_background_has_measured_all_the_same(server: Server) -> None:
+    driver = instrument(server, background="each").open(RealClock())
+    server.then(good, reset)
+    error = failure(driver)
+    assert type(error) is Unreachable
+    assert error.maybe_measured
+    assert driver.measure(ASKED).background == DARK
+    assert server.asked == [[0.0] * 3, ECHO, [0.0] * 3, ECHO]
+    driver.close()
+
+
+def test_darkness_that_was_not_applied_is_no_background(server: Server) -> None:
+    driver = instrument(server, background="each").open(RealClock())
+    server.then(says(body()))
+    assert "with the light off, it measured at" in str(failure(driver))
+    driver.close()
+
+
+def test_a_frozen_sensor_and_a_dead_light_are_found(server: Server) -> None:
+    driver = instrument(server, background="each").open(RealClock())
+    server.then(good, says({"in": ECHO, "out": DARK}))
+    assert "no channel reads more than 29" in str(failure(driver))
+    server.then(says({"in": [0, 0, 0], "out": OUT}), says(body()))
+    assert "the sensor is frozen" in str(failure(driver))
+    driver.close()
+
+
+def test_requests_are_paced_and_counted_and_end_with_too_many_failures(server: Server) -> None:
+    clock = VirtualClock(1000.0)
+    driver = instrument(server, least_interval=2.0, requests_a_day=3, breaker=2, rest=60.0).open(clock)
+    driver.measure(ASKED)
+    server.then(reset, reset)
+    failure(driver), failure(driver)
+    assert clock.now() == 1004.0
+    assert "2 requests in a row failed" in str(failure(driver))
+    clock.sleep(60)
+    assert "3 requests in 24 hours are used up" in str(failure(driver))
+    assert len(server.asked) == 3
+    driver.safe()
+    assert len(server.asked) == 4, "switching off is always allowed"
+    driver.close()
+
+
+def test_a_shared_instrument_is_given_room_and_this_machine_is_not_waited_for() -> None:
+    shared, ours = ClaudeLight(), ClaudeLight(url="http://127.0.0.1:5000/api")
+    assert shared.reading_seconds == pytest.approx(2 * (0.78 + 1.5))
+    assert ours.reading_seconds == pytest.approx(2 * 0.78)
+    assert ClaudeLight(background="none", least_interval=0.0).reading_seconds == pytest.approx(0.78)
+    assert ClaudeLight(background={"every": 4}, least_interval=0.0).reading_seconds == pytest.approx(0.975)  # type: ignore[arg-type]
+    assert shared.timeout_seconds == 163.0
 
 
 # Options
@@ -355,6 +454,11 @@ def test_a_closed_driver_says_so_and_safe_is_quiet(server: Server, driver: Claud
         ({"connect_timeout": 0.0}, "greater than 0"),
         ({"user_agent": "me\r\nX-Evil: 1"}, "pattern"),
         ({"user_agent": ""}, "pattern"),
+        ({"background": "always"}, "'none' or 'each'"),
+        ({"background": {"every": 0}}, "greater than or equal to 1"),
+        ({"least_interval": -1.0}, "greater than or equal to 0"),
+        ({"requests_a_day": 0}, "greater than or equal to 1"),
+        ({"breaker": 0}, "greater than or equal to 1"),
         ({"port": 80}, "Extra inputs"),
     ],
 )

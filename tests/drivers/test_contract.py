@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from sdl.clock import VirtualClock
 from sdl.drivers.base import Instrument
 from sdl.registry import OURS, find
 from sdl.testing.instrument_contract import InstrumentContract
+from sdl.twin.serve import TwinServer
 
-from .server import Server
+ELSEWHERE = {"sdl-light": "test_sdl_light.py"}
+"""Kinds that need more around them than the server here: where their contract is tested."""
 
 
 class TestDrivers(InstrumentContract):
-    @pytest.fixture(params=list(OURS["drivers"]))
-    def instrument(self, request: pytest.FixtureRequest, server: Server) -> Instrument:
-        instrument = find("drivers", request.param)()
-        if not instrument.simulated:  # what would go out into the world is given the server beside these tests
-            instrument = find("drivers", request.param)(url=server.url)
-        return instrument
+    @pytest.fixture(params=[kind for kind in OURS["drivers"] if kind not in ELSEWHERE])
+    def instrument(
+        self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Instrument]:
+        model = find("drivers", request.param)
+        match request.param:
+            case "claude-light":  # what would go out into the world is given a twin to talk to
+                with TwinServer(speed=1000, latency=0.1) as server:
+                    yield model(url=server.url)
+            case "manual":
+                monkeypatch.setattr(sys, "stdin", Person())
+                yield model(background="each")
+            case "replay":
+                yield model(source=str(log_of(tmp_path)))
+            case _:
+                yield model()
+
+
+class Person(io.StringIO):
+    """Sits at a terminal and types the same three numbers again and again."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, size: int | None = -1) -> str:
+        return "12000 24000 18000.5\n"
+
+
+def log_of(folder: Path) -> Path:
+    """A log with what the contract asks for: the middle and both ends of every input."""
+    driver = find("drivers", "twin")().open(VirtualClock())
+    readings = [driver.measure(dict.fromkeys("RGB", value)) for value in (0.0, 0.5, 0.5, 1.0)]
+    lines = [{"in": list(r.applied.values()), "out": dict(r.readings), "time": k} for k, r in enumerate(readings)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder / "log.jsonl"
 
 
 class TestPaperTwin(InstrumentContract):
@@ -30,3 +68,8 @@ class TestRealtimeTwin(InstrumentContract):
     @pytest.fixture
     def instrument(self) -> Instrument:
         return find("drivers", "twin")(realtime=True, latency=0.001)
+
+
+@pytest.mark.parametrize("file", ELSEWHERE.values())
+def test_a_kind_that_is_tested_elsewhere_is_tested_there(file: str) -> None:
+    assert "(InstrumentContract):" in (Path(__file__).parent / file).read_text()

@@ -1,0 +1,56 @@
+"""Commands about instruments: `sdl instrument check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdl.cli.options import Json, Set, emit
+
+instrument = typer.Typer(no_args_is_help=True, help="Look at an instrument before a campaign trusts it.")
+MARKS = {True: "ok", False: "NOT OK", None: ""}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the group `instrument`."""
+    app.add_typer(instrument, name="instrument")
+    instrument.callback()(lambda: None)  # a group even with one command in it
+
+
+@instrument.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML); a goal is not needed.")],
+    changes: Set = None,
+    repeats: Annotated[
+        int, typer.Option("--repeats", "-n", min=1, max=1000, help="Readings in the middle of the inputs.")
+    ] = 5,
+    json: Json = False,
+) -> None:
+    """Talk to the instrument of a campaign file, and say what it is like.
+
+    Takes some twelve readings: how long they take, how light the room is, how much they scatter, whether what is asked
+    is applied, and whether the goal lies inside what the channels read. Nothing is recorded.
+
+    \b
+    sdl instrument check led.yaml
+    sdl instrument check led.yaml --set instrument.url=http://127.0.0.1:5000/api
+
+    Exit code 1 where something is not as a campaign needs it, 3 where there is no reading at all.
+    """
+    from sdl import config, runner
+    from sdl.drivers.examine import Examination
+
+    campaign = config.load(file, changes or (), collect=True)
+    clock = runner.clock_for(campaign.instrument)
+    found = []
+    for finding in Examination(campaign.instrument, clock, campaign.goals(), repeats).findings():
+        found.append(finding)
+        if not json:
+            print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)
+    bad = [finding.what for finding in found if finding.good is False]
+    if json:
+        plain = [{"what": f.what, "good": f.good, "says": f.says, "figures": f.figures} for f in found]
+        emit({"findings": plain, "not_ok": bad, "exit_code": 1 if bad else 0})
+    raise typer.Exit(1 if bad else 0)

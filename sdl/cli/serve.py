@@ -1,0 +1,177 @@
+"""`sdl twin serve` and `sdl twin device`: the twin behind the interfaces of the two real instruments."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from sdl.cli.options import Set, near
+from sdl.cli.twin import twin
+from sdl.errors import ConfigError, Unreachable
+
+if TYPE_CHECKING:
+    from sdl.drivers.twin import Twin
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds `serve` and `device` to the group `twin`."""
+    twin.command()(serve)
+    twin.command()(device)
+
+
+def serve(
+    state: Annotated[str, typer.Option("--state", metavar="STATE", help="A state, or a .toml file.")] = "night-2025-10",
+    ambient: Annotated[
+        str, typer.Option("--ambient", metavar="ROOM", help="constant, none, day, or a .toml file.")
+    ] = "constant",
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; the default is for this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 5000,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.001, max=1e6, help="How much faster than real time it lives.")
+    ] = 1.0,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="TIME", help="When its time begins (ISO 8601 with a zone).")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise, room and faults.")] = 0,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--faults",
+            metavar="WHAT",
+            help="NAME=PROBABILITY, all=PROBABILITY, or a YAML file with a list as in docs/twin.md. May be repeated.",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Write every reading there, as the real server does.")
+    ] = None,
+    changes: Set = None,
+) -> None:
+    """Serve the twin over HTTP, as the real server would.
+
+    Clients of Claude-Light work against it unchanged.
+
+    \b
+    sdl twin serve --speed 100                                 a reading takes 8 ms
+    sdl twin serve --ambient day --start 2025-10-28T09:00:00-04:00 --faults all=0.05
+    sdl twin serve --set variant=other-unit --set drift=true   further keys of `instrument: {kind: twin}`
+
+    Ctrl-C or SIGTERM ends it, with exit code 0.
+    """
+    from sdl.clock import VirtualClock
+    from sdl.twin.serve import TwinServer
+
+    options: dict[str, Any] = {"kind": "twin", "state": state, "ambient": ambient, "seed": seed}
+    options |= {"start": start, "faults": list(_faults(faults or ()))}
+    instrument = _twin(options, changes or ())
+    try:
+        server = TwinServer(
+            instrument.open(VirtualClock()).plant,
+            host=host,
+            port=port,
+            start=instrument.start_time,
+            speed=speed,
+            latency=instrument.latency if isinstance(instrument.latency, float) else None,
+            faults=instrument.faults,
+            log=log,
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
+    hint = f"sdl run FILE --set instrument.kind=claude-light --set instrument.url={server.url}"
+    with contextlib.closing(server), _interruptible(), contextlib.suppress(KeyboardInterrupt):
+        print(f"{instrument.identity} at {server.url}, {speed:g} × real time; Ctrl-C ends it\n{hint}", flush=True)
+        server.serve()
+    print(f"ended after {server.world.taken} readings")
+
+
+def device(
+    host: Annotated[
+        str, typer.Option("--host", help="The MQTT broker, without TLS: one on this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The broker's port.")] = 1883,
+    name: Annotated[
+        str, typer.Option("--device", metavar="ID", help="The device's id, a part of its topics.")
+    ] = "test",
+    state: Annotated[str, typer.Option("--state", metavar="STATE", help="A state, or a .toml file.")] = "sdl-light",
+    latency: Annotated[
+        float | None, typer.Option("--latency", min=0, max=3600, help="Seconds an experiment takes; the state's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise.")] = 0,
+) -> None:
+    """Play an SDL-Light device behind an MQTT broker.
+
+    Clients of SDL-Light (CLSLab:Light) work against it unchanged. Needs a broker, such as mosquitto.
+
+    \b
+    sdl twin device --latency 0.1          then: instrument: {kind: sdl-light, host: 127.0.0.1, port: 1883, tls: false}
+
+    Ctrl-C or SIGTERM ends it, with exit code 0.
+    """
+    import threading
+
+    from sdl.twin.sdl_light import SdlLightDevice
+
+    try:
+        played = SdlLightDevice(host, port, device=name, state=state, seed=seed, latency=latency)
+    except ValueError as error:
+        raise ConfigError(f"--state: {error}") from error
+    with _interruptible(), contextlib.suppress(KeyboardInterrupt):
+        try:
+            played.open().wait()
+        except TimeoutError as error:
+            played.close()
+            raise Unreachable(f"{error}; start one, or name its --host and --port") from error
+        print(f"SDL-Light {name} at the broker {host}:{port}, state {state}; Ctrl-C ends it", flush=True)
+        threading.Event().wait()
+    played.close()
+    print(f"ended after {played.experiments} experiments")
+
+
+def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
+    from sdl import config
+
+    tree: dict[str, Any] = {"instrument": options}
+    for change in changes:
+        tree = config.override(tree, f"instrument.{change.removeprefix('instrument.')}")
+    found: Twin = config.parse_kind("instrument", tree["instrument"])
+    if found.kind != "twin":
+        raise ConfigError("--set kind: only a twin can be served")
+    return found
+
+
+def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
+    from sdl import config, yamlfile
+    from sdl.twin.faults import NAMES
+
+    for text in given:
+        if "=" not in text:
+            plan = yamlfile.read(Path(text)).value
+            if not isinstance(plan, tuple):
+                raise ConfigError(f"{text}: must be a list of faults: [{{name: busy, at: [3]}}, …]")
+            yield from plan
+            continue
+        name, chance = config.split(text)
+        if name != "all" and name not in NAMES:
+            raise ConfigError(f"--faults {text}: unknown fault {name!r}; {near(name, ['all', *NAMES])}")
+        names = NAMES if name == "all" else (name,)
+        if isinstance(chance, bool) or not isinstance(chance, (int, float)):
+            raise ConfigError(f"--faults {text}: must be NAME=PROBABILITY, such as busy=0.05")
+        yield from ({"name": one, "probability": chance / len(names)} for one in names)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,169 @@
+"""A person as the instrument: the settings are printed, the person sets them, reads the dials and types the readings.
+
+The only driver that asks. Without a terminal there is nobody to ask, and it says so instead of waiting.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, TextIO
+
+from pydantic import Field, model_validator
+
+from sdl.clock import Clock
+from sdl.drivers.background import Background, Darkness
+from sdl.drivers.checks import checked
+from sdl.errors import InstrumentError
+from sdl.types import Channel, Frozen, Input, Reading
+
+
+class Manual(Frozen):
+    """A person who sets what is printed and types what the dials show. Needs a terminal."""
+
+    kind: Literal["manual"] = "manual"
+    inputs: tuple[Input, ...] = Field(
+        default=tuple(Input(name=name) for name in "RGB"),
+        min_length=1,
+        description="what can be set: name, low, high, unit, step",
+    )
+    channels: tuple[Channel, ...] = Field(
+        default=tuple(Channel(name=name) for name in ("445nm", "515nm", "630nm")),
+        min_length=1,
+        description="what is read: name, unit, saturation",
+    )
+    background: Background = "none"
+    label: str = Field(
+        default="by hand", min_length=1, max_length=80, pattern=r"^[^\r\n]+$", description="what the person drives"
+    )
+
+    @model_validator(mode="after")
+    def _different(self) -> Manual:
+        names = [*(item.name for item in self.inputs), *(item.name for item in self.channels)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"inputs and channels need names of their own; given twice: {', '.join(twice)}")
+        if odd := [name for name in names if not name or "=" in name or name.split() != [name]]:
+            raise ValueError(f"a name must be one word without '=', so that it can be typed; not {odd[0]!r}")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """The label."""
+        return f"manual:{self.label}"
+
+    @property
+    def simulated(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def virtual(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def reading_seconds(self) -> float:
+        """A minute, for a person who does nothing else."""
+        return 60.0
+
+    def open(self, clock: Clock) -> ManualDriver:
+        """Makes sure that there is somebody to ask.
+
+        Raises:
+            InstrumentError: stdin is no terminal.
+        """
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise InstrumentError(
+                "kind manual asks a person, and there is no terminal here; run it in one, or drive another kind"
+            )
+        return ManualDriver(self, sys.stdin, sys.stderr)
+
+
+class ManualDriver:
+    """A person at a terminal.
+
+    Args:
+        manual: what there is to set and to read.
+        answers: what is typed, a line at a time.
+        asks: where the questions go; stdout is left to results.
+    """
+
+    def __init__(self, manual: Manual, answers: TextIO, asks: TextIO) -> None:
+        self._manual, self._answers, self._asks = manual, answers, asks
+        self._darkness = Darkness(manual.background, {item.name: item.low for item in manual.inputs})
+        self._touched = self._closed = False
+
+    def measure(self, settings: Mapping[str, float]) -> Reading:
+        """One reading, typed.
+
+        Raises:
+            Rejected: settings outside the bounds; nobody was asked.
+            InstrumentError: nothing was typed, or the person says that there is no reading.
+        """
+        if self._closed:
+            raise InstrumentError("this was closed; open another")
+        reading = self._darkness.reading(self._ask, checked(settings, self._manual.inputs))
+        return replace(reading, fault="not-applied" if dict(reading.applied) != dict(settings) else None)
+
+    def safe(self) -> None:
+        """Tells the person to switch off, if anything was set before."""
+        if self._touched:
+            low = ", ".join(f"{item.name} = {item.low:g}" for item in self._manual.inputs)
+            self._say(f"Please leave it safe: {low}.")
+        self._touched = False
+
+    def close(self) -> None:
+        """Ends it; the terminal stays open."""
+        self._closed = True
+
+    def _ask(self, settings: dict[str, float]) -> Reading:
+        manual, self._touched = self._manual, True
+        units = {item.name: f" {item.unit}" if item.unit else "" for item in manual.inputs}
+        self._say("Set    " + "   ".join(f"{name} = {value:g}{units[name]}" for name, value in settings.items()))
+        wanted = "  ".join(f"{item.name} ({item.unit})" if item.unit else item.name for item in manual.channels)
+        self._say(
+            f"Type   {wanted}   as numbers with spaces between; {manual.inputs[0].name}=… first if it was set "
+            "otherwise; or `fail` and why"
+        )
+        while True:
+            line = self._answers.readline()
+            if not line:
+                raise InstrumentError("the terminal was closed before a reading was typed")
+            if not line.strip():
+                raise InstrumentError("nothing was typed", retryable=True, maybe_measured=True)
+            word, _, why = line.strip().partition(" ")
+            if word.lower() == "fail":
+                raise InstrumentError(f"no reading, says the person: {why.strip() or 'no reason'}", maybe_measured=True)
+            try:
+                return self._read(line, settings)
+            except ValueError as error:
+                self._say(f"       {error}; once more:")
+
+    def _read(self, line: str, settings: Mapping[str, float]) -> Reading:
+        names = [item.name for item in self._manual.channels]
+        applied, values = dict(settings), []
+        for word in line.replace(";", " ").split():
+            name, equals, text = word.partition("=")
+            try:
+                value = float(text if equals else name)
+            except ValueError:
+                raise ValueError(f"{word!r} is not a number") from None
+            if not math.isfinite(value):
+                raise ValueError(f"{word!r} is not a finite number")
+            if not equals:
+                values.append(value)
+            elif name in applied:
+                applied[name] = value
+            else:
+                raise ValueError(f"{name!r} is not an input; they are {', '.join(applied)}")
+        if len(values) != len(names):
+            raise ValueError(f"{len(values)} numbers for {len(names)} channels ({', '.join(names)})")
+        readings = dict(zip(names, values, strict=True))
+        full = {item.name: item.saturation for item in self._manual.channels}
+        saturated = tuple(n for n, value in readings.items() if (top := full[n]) is not None and value >= top)
+        return Reading(applied=applied, readings=readings, saturated=saturated)
+
+    def _say(self, text: str) -> None:
+        print(text, file=self._asks, flush=True)

@@ -1,0 +1,93 @@
+"""Replies that have the form of a reading and cannot be one: told from what an LED and a light sensor can do at all.
+
+Each rule compares a reading with the one before it or with its background, so none needs a model of the instrument.
+What fails here is no row for a solver; whether it is tried again is the campaign's decision.
+
+    too dark    the light is on and no channel reads more than `FAINT`
+    frozen      every channel repeats the reply before, though the settings changed; or three replies are the same
+    no light    the light is on and no channel reads more than its background
+    darker      a channel reads less than its background: the room changed between the two readings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sdl.errors import BadReply
+from sdl.types import Reading
+
+LIT = 0.05
+"""Setting from which on the light must be seen: the weakest colour gives some 1,400 counts there."""
+FAINT = 50
+"""Counts that the sensor shows by itself in a dark room, with a margin; 14 were seen."""
+MOVED = 0.01
+"""Change of a setting that no reply can hide: 290 counts of the weakest colour."""
+SAME = 3
+"""So many equal replies in a row are no measurements: the noise of a lit channel is 10 counts or more."""
+FALL, FALL_PART = 250, 0.05
+"""How far a channel may fall below its background, in counts and as a part of it: 999 of 1,000 pairs taken less than a
+second apart, day and night, differ by less."""
+FEWEST = 3
+"""Channels below saturation that are needed to say anything."""
+
+
+class Plausible:
+    """Looks at every reply of one instrument in turn.
+
+    Args:
+        full_scale: reading of a saturated channel.
+    """
+
+    def __init__(self, full_scale: int) -> None:
+        self._full = full_scale
+        self._settings: Mapping[str, float] = {}
+        self._readings: Mapping[str, float] = {}
+        self._times = 0
+
+    def reply(self, reading: Reading) -> Reading:
+        """Passes one reply on.
+
+        Raises:
+            BadReply: it is too dark, or the sensor repeats itself.
+        """
+        telling = [name for name, count in reading.readings.items() if count < self._full]
+        moved = any(abs(value - self._settings.get(name, value)) > MOVED for name, value in reading.applied.items())
+        same = reading.readings == self._readings
+        self._times = self._times + 1 if same and not moved else 1
+        self._settings, self._readings = reading.applied, reading.readings
+        brightest = max(reading.readings.values())
+        if brightest <= FAINT and self._lit(reading):
+            raise BadReply(f"with the light on no channel reads more than {brightest:g}: the LED or the sensor is dead")
+        if len(telling) < FEWEST or brightest <= FAINT:
+            return reading
+        if same and moved:
+            raise BadReply("every channel repeats the reading before, taken at other settings: the sensor is frozen")
+        if self._times >= SAME:
+            raise BadReply(f"{self._times} readings in a row are the same in every channel: the sensor is frozen")
+        return reading
+
+    def pair(self, reading: Reading) -> Reading:
+        """Passes a reading on that carries its background.
+
+        Raises:
+            BadReply: the light makes no difference, or the room changed between the two.
+        """
+        dark = reading.background
+        if dark is None:
+            return reading
+        more = {name: reading.readings[name] - dark[name] for name in dark if dark[name] < self._full}
+        if len(more) < FEWEST:
+            return reading
+        if self._lit(reading) and max(more.values()) <= FAINT:
+            raise BadReply("with the light on no channel reads more than with the light off: the LED is dead")
+        name = min(more, key=lambda name: more[name] + FALL_PART * dark[name])
+        if more[name] < -FALL - FALL_PART * dark[name]:
+            raise BadReply(
+                f"{name} reads {reading.readings[name]:g} with the light on and {dark[name]:g} with the light off: "
+                "the room changed between the two"
+            )
+        return reading
+
+    @staticmethod
+    def _lit(reading: Reading) -> bool:
+        return any(value >= LIT for value in reading.applied.values())

@@ -1,0 +1,79 @@
+"""Manners towards an instrument that others use too: a pace, a number of requests a day, and knowing when to stop.
+
+All three are kept by one open connection and forgotten with it: a new run, or a resumed one, starts to count anew.
+They only wait or refuse; trying again is the campaign's decision.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sdl.clock import Clock
+from sdl.errors import InstrumentError, Rejected
+
+DAY = 86_400.0
+
+
+class Manners:
+    """Asked before every request.
+
+    Args:
+        clock: what the pauses are taken on.
+        interval: least seconds from the end of one request to the beginning of the next, so that others get in.
+        a_day: most requests in 24 hours; None for as many as it takes.
+        failures: so many failures in a row open the breaker; None for never.
+        rest: seconds for which an open breaker refuses; then one request is let through.
+    """
+
+    def __init__(
+        self, clock: Clock, interval: float, a_day: int | None = None, failures: int | None = None, rest: float = 0.0
+    ) -> None:
+        self._clock, self._interval, self._a_day = clock, interval, a_day
+        self._most, self._rest = failures, rest
+        self._ended: float | None = None
+        self._asked: deque[float] = deque()
+        self._failed, self._last = 0, ""
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Around one request: waits for its turn, and learns how it went.
+
+        Raises:
+            InstrumentError: the requests of the day are used up, or the breaker is open. Nothing was sent.
+        """
+        self._check()
+        if self._ended is not None:
+            since = max(self._clock.now() - self._ended, 0.0)  # the machine's time may have been set back
+            self._clock.sleep(self._interval - since)
+        if self._a_day is not None:
+            self._asked.append(self._clock.now())
+        try:
+            yield
+        except Rejected:
+            raise  # ours, or a plain word of the instrument: it is well
+        except InstrumentError as error:
+            self._failed, self._last = self._failed + 1, str(error)
+            raise
+        else:
+            self._failed = 0
+        finally:
+            self._ended = self._clock.now()
+
+    def _check(self) -> None:
+        now = self._clock.now()
+        if self._most is not None and self._failed >= self._most and self._ended is not None:
+            left = self._rest - max(now - self._ended, 0.0)
+            if left > 0:
+                raise InstrumentError(
+                    f"not asked: {self._failed} requests in a row failed, so it is left alone for another {left:.0f} s "
+                    f"(breaker, rest); the last failure: {self._last}"
+                )
+        while self._asked and now - self._asked[0] >= DAY:
+            self._asked.popleft()
+        if self._a_day is not None and len(self._asked) >= self._a_day:
+            left = DAY - (now - self._asked[0])
+            raise InstrumentError(
+                f"not asked: {self._a_day} requests in 24 hours are used up (requests_a_day); the next in {left:.0f} s"
+            )

@@ -1,0 +1,213 @@
+"""A record or a log answers instead of an instrument: what was measured once is measured again, and nothing else is.
+
+Settings that were measured give their readings in the order of the file, from the first again after the last. Others
+give those of the nearest settings, where they are near enough, with what was applied there; else there is no reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from sdl import readings
+from sdl.clock import Clock
+from sdl.drivers.checks import checked
+from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES
+from sdl.errors import InstrumentError, SdlError
+from sdl.events import Opened
+from sdl.record import FILE, read
+from sdl.types import Channel, Frozen, Input, Reading
+
+SAME = 1e-9
+"""Part of an input's range: settings that differ by no more are the same."""
+
+
+class Replay(Frozen):
+    """Earlier readings instead of an instrument; time is virtual."""
+
+    kind: Literal["replay"] = "replay"
+    source: str = Field(description="a run's directory, its record.jsonl, or a Claude-Light log")
+    within: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how far the nearest settings may lie, as a part of each input's range; 0: exact ones only",
+    )
+    latency: float = Field(default=0.78, ge=0, le=3600, description="virtual seconds that a reading takes")
+
+    @field_validator("source")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        # Whole, so that a campaign can be resumed from another folder.
+        path = os.path.abspath(os.path.expanduser(value))
+        try:
+            _load(path, _stamp(path))
+        except SdlError as error:
+            raise ValueError(str(error)) from None
+        return path
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Those of the record; R, G, B of a log."""
+        return self._found.inputs
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Those of the record; of a log those of Claude-Light that its fullest lines hold."""
+        return self._found.channels
+
+    @property
+    def identity(self) -> str:
+        """Name and content of the file."""
+        return f"replay:{Path(self.source).name}@{self._found.digest}"
+
+    @property
+    def simulated(self) -> bool:
+        """Nothing is driven."""
+        return True
+
+    @property
+    def virtual(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def start_time(self) -> float:
+        """1970, so that nobody takes a replay for the day itself."""
+        return 0.0
+
+    @property
+    def reading_seconds(self) -> float:
+        """Virtual seconds a reading takes."""
+        return self.latency
+
+    @property
+    def _found(self) -> _Found:
+        return _load(self.source, _stamp(self.source))
+
+    def open(self, clock: Clock) -> ReplayDriver:
+        """Ready to answer from the first line on."""
+        return ReplayDriver(self, self._found.rows, clock)
+
+
+class ReplayDriver:
+    """An open replay. A resumed campaign opens another, which begins with the first line again."""
+
+    def __init__(self, replay: Replay, rows: tuple[Reading, ...], clock: Clock) -> None:
+        self._replay, self._clock = replay, clock
+        self._inputs = replay.inputs
+        self._places: dict[tuple[float, ...], list[Reading]] = {}
+        for row in rows:
+            self._places.setdefault(self._place(row.applied), []).append(row)
+        self._given: dict[tuple[float, ...], int] = {}
+        self._closed = False
+
+    def measure(self, settings: Mapping[str, float]) -> Reading:
+        """The next reading at these settings, or at the nearest.
+
+        Raises:
+            Rejected: settings outside the bounds.
+            InstrumentError: none was taken near enough.
+        """
+        if self._closed:
+            raise InstrumentError("this replay was closed; open another")
+        place = self._place(checked(settings, self._inputs))
+        nearest = min(self._places, key=lambda known: _apart(known, place))
+        far = _apart(nearest, place)
+        if far > max(self._replay.within, SAME):
+            there = ", ".join(f"{k} = {v:g}" for k, v in self._places[nearest][0].applied.items())
+            raise InstrumentError(
+                f"{Path(self._replay.source).name} has no reading within {self._replay.within:g} of the inputs' "
+                f"ranges; the nearest, at {there}, is {far:.3g} away"
+            )
+        self._clock.sleep(self._replay.latency)
+        turn = self._given.get(nearest, 0)
+        self._given[nearest] = turn + 1
+        row = self._places[nearest][turn % len(self._places[nearest])]
+        return replace(row, applied=dict(settings)) if far <= SAME else replace(row, fault="not-applied")
+
+    def safe(self) -> None:
+        """Nothing was lit."""
+
+    def close(self) -> None:
+        """Ends it."""
+        self._closed = True
+
+    def _place(self, settings: Mapping[str, float]) -> tuple[float, ...]:
+        return tuple((settings[item.name] - item.low) / (item.high - item.low) for item in self._inputs)
+
+
+def _apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+@dataclass(frozen=True)
+class _Found:
+    inputs: tuple[Input, ...]
+    channels: tuple[Channel, ...]
+    rows: tuple[Reading, ...]
+    digest: str
+
+
+def _stamp(source: str) -> tuple[int, int]:
+    """Changes when the file does."""
+    try:
+        found = os.stat(os.path.join(source, FILE) if os.path.isdir(source) else source)
+    except OSError:
+        return (0, 0)  # said better where it is read
+    return found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _load(source: str, _: tuple[int, int]) -> _Found:
+    """What a file holds.
+
+    Raises:
+        SdlError: it cannot be read, or has no row.
+    """
+    file = Path(source) / FILE if os.path.isdir(source) else Path(source)
+    opened = _opened(file)
+    if opened is not None:
+        inputs = tuple(Input.model_validate(item) for item in opened.instrument["inputs"])
+        channels = tuple(Channel.model_validate(item) for item in opened.instrument["channels"])
+    else:
+        inputs = tuple(Input(name=name) for name in "RGB")
+        channels = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
+    rows = [row.reading for row in readings.load(file, [item.name for item in inputs], channels, ()).rows]
+    if opened is None and rows:
+        fullest = max(rows, key=lambda row: len(row.readings)).readings
+        channels = tuple(channel for channel in channels if channel.name in fullest)
+    names = {channel.name for channel in channels}
+    whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys() and _inside(row, inputs))
+    if not whole:
+        raise InstrumentError(f"{file}: not one reading to replay")
+    return _Found(inputs, channels, whole, hashlib.sha256(file.read_bytes()).hexdigest()[:8])
+
+
+def _opened(file: Path) -> Opened | None:
+    """The first event where the file is a record."""
+    try:
+        with file.open("rb") as stream:
+            if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
+                return None
+    except OSError as error:
+        raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
+    first = next(iter(read(file)))
+    return first if isinstance(first, Opened) else None
+
+
+def _inside(row: Reading, inputs: tuple[Input, ...]) -> bool:
+    return all(item.low <= row.applied[item.name] <= item.high for item in inputs)
+
+
+def _cut(row: Reading, names: set[str]) -> Reading:
+    """Without a background that does not have every channel."""
+    whole = row.background is not None and names <= row.background.keys()
+    return replace(row, background=row.background if whole else None, fault=None)

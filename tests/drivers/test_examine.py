@@ -1,0 +1,89 @@
+"""What `sdl instrument check` finds, on instruments that have what there is to find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sdl import config, runner
+from sdl.drivers.claude_light import ClaudeLight
+from sdl.drivers.examine import Examination, Finding
+from sdl.errors import InstrumentError
+from sdl.twin.faults import Fault
+from sdl.twin.serve import TwinServer
+
+GOAL: Mapping[str, Any] = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
+
+
+def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> dict[str, Finding]:
+    tree = {"name": "x", "instrument": instrument, "goal": goal}
+    campaign = config.parse(tree, collect=True)
+    clock = runner.clock_for(campaign.instrument)
+    findings = list(Examination(campaign.instrument, clock, campaign.goals(), repeats).findings())
+    return {finding.what: finding for finding in findings}
+
+
+def bad(findings: Mapping[str, Finding]) -> list[str]:
+    return [what for what, finding in findings.items() if finding.good is False]
+
+
+def test_a_twin_in_good_order_has_nothing_against_it() -> None:
+    findings = found({"kind": "twin"})
+    assert list(findings) == ["identity", "readings", "ambient light", "noise", "settings", "goal"]
+    assert bad(findings) == []
+    assert findings["identity"].says == "twin:night-2025-10:0 (simulated)"
+    assert findings["readings"].figures["median"] == pytest.approx(0.78)
+    assert findings["ambient light"].figures["mean"]["515nm"] < 5
+    assert 60 < findings["noise"].figures["sd"]["515nm"] < 260
+
+
+def test_a_clamped_answer_says_so() -> None:
+    findings = found({"kind": "twin", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.7}]})
+    assert bad(findings) == ["settings"]
+    assert findings["settings"].says.startswith("4 of 12 readings not-applied; one at R = 0.7")
+
+
+def test_a_sensor_that_repeats_itself_says_so() -> None:
+    findings = found({"kind": "twin", "faults": [{"name": "frozen", "at": list(range(1, 20))}]})
+    assert "noise" in bad(findings)
+    assert "is it frozen?" in findings["noise"].says
+
+
+def test_a_goal_below_the_light_of_the_room_or_above_the_lamp_says_so() -> None:
+    bright = {"kind": "twin", "faults": [{"name": "light-step", "after": 0, "size": 9000}]}
+    findings = found(bright, {"515nm": 5000})
+    assert bad(findings) == ["goal"]
+    assert "the light of the room alone is 90" in findings["goal"].says
+    dim = found({"kind": "twin", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.2}]})
+    assert "at least 16056.3 is wanted" in dim["goal"].says
+
+
+def test_a_room_that_saturates_a_channel_of_the_goal_says_so() -> None:
+    findings = found({"kind": "twin", "faults": [{"name": "saturating-light", "after": 0}]})
+    assert "ambient light" in bad(findings)
+    assert "saturated by it alone" in findings["ambient light"].says
+
+
+def test_single_failures_are_told_and_the_rest_is_looked_at_all_the_same() -> None:
+    findings = found({"kind": "twin", "faults": [{"name": "null-channel", "at": [4]}]})
+    assert bad(findings) == ["readings"]
+    assert "11 readings" in findings["readings"].says
+    assert "1 failed, the last: BadReply" in findings["readings"].says
+
+
+def test_an_instrument_that_never_answers_is_an_error_after_three_tries() -> None:
+    with pytest.raises(InstrumentError, match="not one reading: Unreachable"):
+        found({"kind": "claude-light", "url": "http://127.0.0.1:1/api"})
+
+
+def test_it_works_over_http_and_leaves_the_light_off() -> None:
+    with TwinServer(speed=1000, faults=[Fault(name="html-500", at=(23,))]) as server:
+        campaign = config.parse({"name": "x", "instrument": ClaudeLight(url=server.url)}, collect=True)
+        examination = Examination(campaign.instrument, runner.clock_for(campaign.instrument), None)
+        findings = {finding.what: finding for finding in examination.findings()}
+        assert "goal" not in findings
+        assert bad(findings) == ["readings"]
+        assert not server.world.lit
+        assert server.world.taken == 25  # twelve pairs, and once more for darkness

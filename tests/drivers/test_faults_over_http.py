@@ -1,0 +1,61 @@
+"""Every fault on the wire has the outcome that docs/instruments.md promises; more seeds: benchmarks/faults.py."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from sdl.clock import RealClock
+from sdl.drivers.claude_light import ClaudeLight
+from sdl.errors import BadReply
+from sdl.twin.faults import MEANING, Fault
+from sdl.twin.serve import TwinServer
+
+sys.path.append(str(ROOT / "benchmarks"))
+
+import faults
+
+
+def test_something_is_promised_of_every_fault() -> None:
+    assert set(faults.OUTCOMES) == set(MEANING)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(MEANING))
+def test_a_fault_ends_as_promised_loses_no_reading_and_leaves_no_light_on(name: str, tmp_path: Path) -> None:
+    done = faults.run(name, 3, tmp_path)
+    assert done.wrong == ()
+    assert done.befell
+
+
+def after_an_error_in_the_middle(server: TwinServer) -> float:
+    """Leaves the light on, then makes the instrument safe; seconds that this took."""
+    driver = ClaudeLight(url=server.url, background="none", read_timeout=15.0).open(RealClock())
+    with pytest.raises(BadReply, match="status 500"):
+        driver.measure({"R": 0.5, "G": 0.5, "B": 0.5})
+    assert server.world.lit
+    began = time.monotonic()
+    driver.safe()
+    driver.close()
+    assert not server.world.lit
+    return time.monotonic() - began
+
+
+@pytest.mark.slow
+def test_the_light_goes_out_within_five_seconds_of_the_server_s_return() -> None:
+    gone = 3.0
+    plan = [Fault(name="html-500", at=(0,)), Fault(name="refused", after=5.0, lasts=gone * 10)]
+    with TwinServer(speed=10, latency=6.0, faults=plan) as server:
+        assert gone - 1 < after_an_error_in_the_middle(server) < gone + 5
+
+
+@pytest.mark.slow
+def test_the_light_goes_out_within_five_seconds_of_the_led_s_becoming_free() -> None:
+    busy = 2.0
+    plan = [Fault(name="html-500", at=(0,)), Fault(name="busy", at=(1,), seconds=busy * 20)]
+    with TwinServer(speed=20, faults=plan) as server:
+        assert busy - 0.5 < after_an_error_in_the_middle(server) < busy + 5
