@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-import os
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,12 +18,11 @@ from sdl import config, readings
 from sdl.campaign import Campaign, State
 from sdl.errors import Damaged, OutOfTurn, RecordError
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
+from sdl.goal import Goal
 from sdl.history import History
+from sdl.locate import RUNS, find
 from sdl.record import FILE, read
 from sdl.types import Channel, Input, Outcome
-
-RUNS = Path("runs")
-"""Where runs go unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +105,11 @@ class Result:
         outcome: None while it is unfinished.
         reason: one sentence.
         trials, readings: how many, the prior's not among them.
+        failed: trials without their readings, whatever was tried.
         settings, applied, measured: of the best trial: asked for, done, mean raw readings. Empty without one.
         error: worst channel's |measured − target| / target, a fraction; None where unknown.
         miss: worst channel's distance from its target in tolerances; None where unknown.
+        worst: that channel's name; None where unknown.
         best: number of that trial.
         by: the rule, solver or person that ended it.
         run: the run's directory; empty for a campaign in memory.
@@ -118,11 +119,13 @@ class Result:
     reason: str
     trials: int
     readings: int
+    failed: int
     settings: Mapping[str, float]
     applied: Mapping[str, float]
     measured: Mapping[str, float]
     error: float | None
     miss: float | None
+    worst: str | None
     best: int | None
     by: str
     run: str
@@ -137,7 +140,10 @@ def result(campaign: Campaign, folder: Path | None) -> Result:
     """The result of a campaign in its present state."""
     history, best = campaign.history, campaign.history.best
     goal = campaign.plan.goal
-    reason = campaign.stop.reason if campaign.stop else "unfinished"
+    if campaign.stop:
+        reason = campaign.stop.reason
+    else:
+        reason = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
     shown = best if best is not None else history.last
     judged = best is not None and goal is not None and best.miss != float("inf")
     return Result(
@@ -145,15 +151,22 @@ def result(campaign: Campaign, folder: Path | None) -> Result:
         reason,
         history.trials,
         history.readings,
+        history.failed,
         shown.settings if shown else {},
         (shown.applied or {}) if shown else {},
         shown.mean if shown else {},
         goal.error(best.mean) if best and goal and judged else None,
         best.miss if best and judged else None,
+        worst_channel(goal, best.mean) if best and goal and judged else None,
         best.trial if best else None,
         campaign.stop.by if campaign.stop else "",
         str(folder) if folder else "",
     )
+
+
+def worst_channel(goal: Goal, readings: Mapping[str, float]) -> str:
+    """The channel of a goal that is farthest from its target in tolerances, which is what `Goal.miss` is."""
+    return max(goal.bands, key=lambda name: goal.bands[name].miss(readings.get(name, math.nan)))
 
 
 class Run:
@@ -228,39 +241,14 @@ class Run:
         return f"<Run {self.folder}: {done.outcome or 'unfinished'} after {done.trials} trials>"
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
     """Opens a run for reading, also while it is being written.
 
     Args:
-        path: its directory, or its record.jsonl; or a unique part of its name below `runs/`.
+        path: its directory, or its record.jsonl; `latest`, a campaign's name, or a unique part of `campaign/run`.
+        runs: where names are looked up.
 
     Raises:
-        RecordError: there is none, or several. Damaged: a line is not as it was written.
+        ConfigError: there is none, or several. Damaged: a line is not as it was written.
     """
-    return Run(find(path))
-
-
-def find(path: str | Path, runs: Path = RUNS) -> Path:
-    """The directory of a run: a path, `latest`, or a part of a name below `runs` that only one has.
-
-    Raises:
-        RecordError: there is none, or several.
-    """
-    given = Path(path)
-    if os.path.isfile(given / FILE):  # unlike Path.is_file, False where a name is too long
-        return given
-    if os.path.isfile(given):
-        return given.parent
-    every = folders(runs)
-    if str(path) == "latest" and every:
-        return every[-1]
-    fits = [folder for folder in every if str(path) in f"{folder.parent.name}/{folder.name}"]
-    if len(fits) == 1:
-        return fits[0]
-    which = f"fits {len(fits)} runs below {runs}" if fits else f"is no run, and no run below {runs} has it in its name"
-    raise RecordError(f"{path}: {which}; `sdl list` shows them")
-
-
-def folders(runs: Path = RUNS) -> list[Path]:
-    """The directories of all runs below `runs`, oldest first."""
-    return sorted((file.parent for file in runs.glob(f"*/*/{FILE}")), key=lambda folder: folder.name)
+    return Run(find(path, Path(runs)))

@@ -40,14 +40,16 @@ def signature(function: object) -> str:
 def test_the_public_functions_take_these_arguments() -> None:
     assert signature(sdl.run) == "campaign, runs, changes, watch, collect"
     assert signature(sdl.resume) == "folder, changes, watch"
-    assert signature(sdl.open_run) == "path"
-    assert signature(sdl.solve) == "X, Y, target, solver, tolerance, low, high, saturation, seed"
+    assert signature(sdl.open_run) == "path, runs"
+    assert signature(sdl.solve) == (
+        "X, Y, target, solver, tolerance, prefer, average, all_solutions, low, high, saturation, seed"
+    )
 
 
 def test_a_result_and_a_solution_have_these_fields() -> None:
-    fields = "outcome reason trials readings settings applied measured error miss best by run"
+    fields = "outcome reason trials readings failed settings applied measured error miss worst best by run"
     assert list(sdl.Result.__dataclass_fields__) == fields.split()
-    fields = "settings raw spread uncertainty expected verdict why"
+    fields = "settings raw spread uncertainty expected verdict why shortfall solutions"
     assert list(sdl.Solution.__dataclass_fields__) == fields.split()
 
 

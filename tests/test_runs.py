@@ -11,7 +11,7 @@ import pytest
 import scripted
 
 import sdl
-from sdl import runner, runs
+from sdl import runner
 from sdl.errors import Busy, Damaged, RecordError
 from sdl.events import Opened, Stopped
 from sdl.types import Outcome
@@ -24,13 +24,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scripted.register(monkeypatch)
         tree = scripted.campaign(scripted.with_script(None, Busy("later")), average=2, confirm=1)
         return Path(runner.run(tree, runs=tmp_path_factory.mktemp("runs")).run)
-
-
-def fake(root: Path, *names: str) -> None:
-    """Empty runs of these names."""
-    for name in names:
-        (root / name).mkdir(parents=True)
-        (root / name / "record.jsonl").touch()
 
 
 def test_a_run_is_opened_by_its_directory_or_its_record(folder: Path) -> None:
@@ -67,7 +60,7 @@ def test_an_unfinished_run_can_be_looked_at_while_it_grows(folder: Path, tmp_pat
     (tmp_path / "record.jsonl").write_bytes(raw[: len(raw) // 2])
     run = sdl.open_run(tmp_path)
     assert run.result.outcome is None
-    assert run.result.reason == "unfinished"
+    assert run.result.reason == "not ended yet"
     assert not (tmp_path / "record.torn-1").exists()  # looking mends nothing
 
 
@@ -84,39 +77,15 @@ def test_a_sound_line_that_cannot_follow_is_damage_with_its_number(folder: Path,
 
 
 def test_a_run_that_never_began_is_told_so(tmp_path: Path) -> None:
-    fake(tmp_path, "a/1")
+    (tmp_path / "record.jsonl").touch()
     with pytest.raises(RecordError, match="empty"):
-        sdl.open_run(tmp_path / "a" / "1")
+        sdl.open_run(tmp_path)
 
 
-# --- by name ------------------------------------------------------------------------------------------------------
-
-
-def test_a_part_of_a_name_that_only_one_has_finds_it(tmp_path: Path) -> None:
-    fake(tmp_path, "led/20260101T000000Z-aaa111", "led/20260102T000000Z-bbb222", "dim/20260103T000000Z-ccc333")
-    assert runs.find("bbb", tmp_path) == tmp_path / "led" / "20260102T000000Z-bbb222"
-    assert runs.find("led/20260101", tmp_path).name == "20260101T000000Z-aaa111"
-    assert runs.find("dim", tmp_path).name == "20260103T000000Z-ccc333"
-    assert runs.find("latest", tmp_path).name == "20260103T000000Z-ccc333"
-    assert [f.name[-6:] for f in runs.folders(tmp_path)] == ["aaa111", "bbb222", "ccc333"]
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("led", "fits 2 runs"), ("", "fits 2 runs"), ("x", "is no run"), ("a" * 5000, "is no run"), ("a\0b", "is no run")],
-)
-def test_a_name_that_fits_several_or_none_is_told(
-    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake(tmp_path, "led/20260101T000000Z-aaa111", "led/20260102T000000Z-bbb222")
-    monkeypatch.chdir(tmp_path.parent)
-    with pytest.raises(RecordError, match=words):
-        runs.find(name, tmp_path)
-
-
-def test_without_any_run_there_is_no_latest(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="is no run"):
-        runs.find("latest", tmp_path / "nowhere")
+def test_a_run_is_opened_by_a_name_below_another_directory(folder: Path) -> None:
+    below = folder.parent.parent
+    assert sdl.open_run("latest", runs=below).folder == folder
+    assert sdl.open_run("scripted", runs=str(below)).folder == folder
 
 
 # --- the result ---------------------------------------------------------------------------------------------------
@@ -127,7 +96,20 @@ def test_a_run_without_any_reading_has_no_best(tmp_path: Path, monkeypatch: pyte
     tree = scripted.campaign(scripted.with_script(*[Busy("never")] * 9), retry={"times": 0}, stop={"failures": 2})
     done = runner.run(tree, runs=tmp_path)
     assert (done.outcome, done.best, done.error, done.miss) == (Outcome.FAILED, None, None, None)
-    assert (done.measured, done.applied) == ({}, {})
+    assert (done.measured, done.applied, done.worst, done.failed) == ({}, {}, None, 2)
+
+
+def test_the_worst_channel_is_the_one_that_is_farthest_off_in_its_own_tolerance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.register(monkeypatch)
+    goal = {"x": {"target": 15000, "tolerance": 6000}, "y": 15000, "z": 15000}
+    tree = scripted.campaign(scripted.with_script(), goal=goal, stop={"trials": 1})
+    done = runner.run(tree, runs=tmp_path)
+    off = {name: abs(done.measured[name] / 15000 - 1) for name in "xyz"}
+    assert done.error == pytest.approx(max(off.values()))
+    assert done.worst == max("yz", key=lambda name: off[name])  # x is as far off, but may be
+    assert done.miss == pytest.approx(off[done.worst] / 0.02)
 
 
 def test_the_prior_s_rows_are_there_when_a_run_is_opened_and_their_loss_is_told(

@@ -7,16 +7,19 @@ shot on a data set; `live.py` draws. Heavy modules are imported inside the comma
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from sdl.cli import files, look, run, solve
-from sdl.errors import SdlError
+from sdl.cli import files, instrument, listing, look, run, serve, solve, twin
+from sdl.cli.options import Emitted, emit
+from sdl.errors import RecordError, SdlError
 
 app = typer.Typer(
     name="sdl",
@@ -59,7 +62,7 @@ def _common(
     pass
 
 
-for part in (run, files, look, solve):
+for part in (run, files, listing, look, solve, twin, serve, instrument):
     part.add_to(app)
 
 
@@ -69,42 +72,71 @@ _UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__na
 
 def main() -> None:
     """Entry point of the `sdl` command; ends the process with the documented exit code."""
+    wanted = logging.getLevelNamesMapping().get(os.environ.get("SDL_LOG", "").upper(), logging.WARNING)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("sdl").setLevel(wanted)
     logging.getLogger("httpx").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no campaign ends because a log cannot spell ±
             stream.reconfigure(errors="backslashreplace")
-    code = _run()
+    if sys.stdout is None:  # `>&-`: nobody wants to read
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    code = _run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has gone; Python would complain once more at exit
-        with contextlib.suppress(OSError):
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            code = _unwritable(error)
+        with contextlib.suppress(OSError):  # Python would complain once more at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
-def _run() -> int:
+def _run(args: Sequence[str]) -> int:
+    Emitted.already = False
+    code, reason = _guarded()
+    if reason and "--json" in args and not Emitted.already:
+        with contextlib.suppress(OSError):
+            emit({"outcome": None, "reason": reason, "exit_code": code})
+    return code
+
+
+def _guarded() -> tuple[int, str]:
+    """Runs the command; its exit code, and the reason where it is an error, which is told on stderr."""
     try:
         code = app(standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return (code if isinstance(code, int) else 0), ""
     except typer.Abort:
-        return 130
+        return 130, "interrupted"
     except _UsageError as error:
+        error.message = error.message.replace("Value error, ", "")  # pydantic's words in typer's
         error.show()
-        return int(error.exit_code)
+        return int(error.exit_code), error.format_message()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return 130, "interrupted"
     except SdlError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.exit_code == SdlError.exit_code:
             print("This is a bug in sdl: please report it with the command and the record.", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code, str(error)
     except BrokenPipeError:
-        return 0
-    except Exception:
+        return 0, ""
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+            return _unwritable(error), ""
         import traceback
 
         traceback.print_exc()
         print("This is a bug in sdl: please report it with the lines above.", file=sys.stderr)
-        return SdlError.exit_code
+        return SdlError.exit_code, f"a bug in sdl: {error!r}"
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What writing to stdout may fail with; files that we open ourselves have their errors translated where they are."""
+
+
+def _unwritable(error: OSError) -> int:
+    with contextlib.suppress(OSError):
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+    return RecordError.exit_code

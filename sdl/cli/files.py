@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sdl.cli.options import Json, Set, emit
+from sdl.cli.words import count, say
 from sdl.errors import ConfigError
 
 SCHEMA = "campaign.schema.json"
@@ -31,7 +32,7 @@ confirm: 2                              # further readings at settings that hit;
 average: 1                              # readings a trial
 
 design: {kind: axis}                    # trials before the solver: axis, latin-hypercube, points
-solver: {kind: gmm}                     # linear, pls, gmm, forest, random
+solver: {kind: auto}                    # auto, bayes, gp, secant, linear, pls, gmm, forest, …
 stop: {trials: 40, minutes: 30}         # also: failures, stagnation: {trials: 10, by: .05}, unreachable
 prior: []                               # records or Claude-Light logs to start with
 seed: 0                                 # the same file and seed give the same campaign on the twin
@@ -49,7 +50,7 @@ def validate(
     changes: Set = None,
     json: Json = False,
 ) -> None:
-    """Check campaign files: every mistake at once, and what each would ask of its instrument.
+    """Check campaign files and say what each would ask for.
 
     \b
     sdl validate configs/*.yaml
@@ -68,13 +69,27 @@ def validate(
             continue
         cost = config.cost(campaign)
         asks = {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)}
-        found.append({"file": str(file), "valid": True, "problems": [], "at_most": asks})
+        retried = {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)}
+        odd = config.oddities(campaign)
+        found.append(
+            {
+                "file": str(file),
+                "valid": True,
+                "problems": [],
+                "warnings": odd,
+                "at_most": asks,
+                "with_every_retry": retried,
+            }
+        )
         if not json:
             what = "" if campaign.goal else ", no goal: for `sdl collect`"
-            print(
-                f"{file}: valid{what}; at most {cost.trials} trials, {cost.readings} readings, "
-                f"{cost.seconds / 60:.1f} minutes of {campaign.instrument.identity}"
+            say(
+                f"{file}: valid{what}; at most {count(cost.trials, 'trial')}, {count(cost.readings, 'reading')}, "
+                f"{cost.seconds / 60:.1f} minutes of {campaign.instrument.identity}; "
+                f"with every retry {cost.tries} readings, {cost.longest / 60:.1f} minutes"
             )
+            for sentence in odd:
+                say(f"{file}: warning: {sentence}")
     if json:
         emit({"valid": not wrong, "files": found})
     if wrong:
@@ -101,9 +116,9 @@ def init(
         "campaign.yaml"
     ),
 ) -> None:
-    """Write a commented campaign file to start from, and its schema for editors beside it.
+    """Write a commented campaign file to start from.
 
-    An existing file is left alone.
+    The schema for editors goes beside it. An existing file is left alone.
 
     \b
     sdl init my.yaml && sdl run my.yaml

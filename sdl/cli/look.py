@@ -1,4 +1,4 @@
-"""Commands that only read: list, show, explain, check, export."""
+"""Commands that only read: show, explain, check, export."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import csv
 import dataclasses
 import io
 import json as jsonlib
-import sys
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.options import RUNS, Json, RunName, Runs, emit
+from sdl.cli.words import cause, count, say, worst
 from sdl.errors import ConfigError, SdlError
 
 if TYPE_CHECKING:
     from sdl.cli.live import Trials
     from sdl.events import Proposed
+    from sdl.goal import Goal
     from sdl.runs import Run
 
 
@@ -33,52 +35,8 @@ class Form(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("list")(list_runs)
     for command in (show, explain, check, export):
         app.command()(command)
-
-
-def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
-    """List the runs, the newest last.
-
-    \b
-    sdl list --runs runs
-    """
-    from sdl.runs import Run, folders
-
-    rows: list[dict[str, Any]] = []
-    for folder in folders(runs):
-        row: dict[str, Any] = {"run": str(folder)}
-        try:
-            opened = Run(folder)
-            done = opened.result
-            row |= {
-                "outcome": done.outcome or "unfinished",
-                "trials": done.trials,
-                "readings": done.readings,
-                "error": done.error,
-                "solver": opened.config["solver"]["kind"]
-                if opened.config.get("goal")
-                else opened.config["design"]["kind"],
-                "instrument": opened.opened.instrument["identity"],
-            }
-        except SdlError as error:
-            row |= {"outcome": "unreadable", "reason": str(error)}
-        rows.append(row)
-    if json:
-        emit({"runs": rows})
-        return
-    if not rows:
-        print(f"no runs in {runs}")
-    width = max((len(row["run"]) for row in rows), default=0)
-    for row in rows:
-        if row["outcome"] == "unreadable":
-            print(f"{row['run']:<{width}}  unreadable   {row['reason']}")
-            continue
-        off = f"error {row['error'] * 100:5.2f} %" if row["error"] is not None else ""
-        print(
-            f"{row['run']:<{width}}  {row['outcome']:<11} {row['trials']:>5} trials  {row['solver']:<15} {off}".rstrip()
-        )
 
 
 def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
@@ -86,24 +44,47 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 
     \b
     sdl show latest
+    sdl show led-16384                     the newest run of that campaign
     """
-    from sdl.cli.live import headline, line, trial_table
-    from sdl.cli.run import report
+    from sdl.cli.ending import report
+    from sdl.cli.listing import holder
+    from sdl.cli.live import followed, line
+    from sdl.cli.words import goal_line, headline, width
+    from sdl.locate import find
+    from sdl.runs import open_run
 
-    run, trials = _follow(name, runs)
-    goal = run.campaign.plan.goal
+    run = open_run(find(name, runs))
+    reason, by = run.result.reason, ""
+    if run.result.outcome is None:
+        by = holder(run.folder)
+        reason = f"it is running now ({by})" if by else f"{reason}; it can go on" if run.campaign.interrupted else ENDED
     if not json:
-        print(headline(run.opened, goal))
-        if sys.stdout.isatty():
-            from rich.console import Console
-
-            Console().print(trial_table(trials.shown, run.opened, goal))
+        trials = followed(run)
+        say(headline(run.opened))
+        say(goal_line(run.campaign.plan.goal))
+        columns = width()
+        if columns:
+            _print_table(trials, run, columns)
         else:
             for shown in trials.shown:
-                print(line(shown))
+                print(line(shown, run.campaign))
         for note in trials.notes:
-            print(f"     {note}")
-    report(run.result, run.result.reason, json=json)
+            say(f"     {note}", 7)
+    report(run.result, json=json, reason=reason, running=bool(by))
+
+
+ENDED = "its process was ended without a word, or runs on another machine"
+
+
+def _print_table(trials: Trials, run: Run, columns: int) -> None:
+    from rich.console import Console
+
+    from sdl.cli.table import trial_table
+
+    console = Console(highlight=False)
+    colour = console.color_system is not None and not console.no_color
+    for text in trial_table(trials.shown, run.opened, run.campaign.plan.goal, columns, colour=colour):
+        console.print(text)
 
 
 def explain(
@@ -112,12 +93,15 @@ def explain(
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Say who proposed a trial and why, from how many rows, what was expected and what came.
+    """Say who proposed a trial, why, and what came of it.
 
     \b
     sdl explain latest 4
     """
-    run, _ = _follow(name, runs)
+    from sdl.locate import find
+    from sdl.runs import open_run
+
+    run = open_run(find(name, runs))
     if trial is not None and trial not in run.proposals:
         last = max(run.proposals, default=-1)
         raise ConfigError(
@@ -128,11 +112,12 @@ def explain(
         emit({"run": str(run.folder), "trials": [_explained(run, proposed) for proposed in chosen]})
         return
     for proposed in chosen:
-        print("\n".join(_sentences(_explained(run, proposed))))
+        for text in _sentences(_explained(run, proposed), run.campaign.plan.goal):
+            say(text, 4)
 
 
 def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
-    """Read a whole record against its hashes: was anything changed, lost or swapped?
+    """Check a record: was anything changed, lost or swapped?
 
     Exit code 0: sound; 5: damaged, with file and line. Nothing is changed.
 
@@ -140,7 +125,8 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     sdl check latest
     """
     from sdl import record
-    from sdl.runs import find, open_run
+    from sdl.locate import find
+    from sdl.runs import open_run
 
     folder = find(name, runs)
     try:
@@ -171,31 +157,40 @@ def export(
     \b
     sdl export latest --to csv -o readings.csv
     """
-    from sdl.runs import find
+    from sdl.locate import find
 
-    if output is not None and output.exists():
-        raise ConfigError(f"{output} exists already; name another file")
     folder = find(name, runs)
     if output is None:
         for text in _export(folder, to):
             print(text)
-    else:
-        write_export(folder, to, output)
+        return
+    lines = write_export(folder, to, output)
+    print(f"{output}: {count(lines, 'line')} written")
 
 
-def write_export(folder: Path, to: str, output: Path | None) -> None:
-    """Writes the readings of a run to `output`; nothing without one.
+def write_export(folder: Path, to: str, output: Path) -> int:
+    """Writes the readings of a run to `output`, which must not be there yet.
+
+    Returns:
+        How many lines.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: the file cannot be written; what was begun of it is taken away again.
     """
-    if output is None:
-        return
+    lines = [f"{text}\n" for text in _export(folder, to)]
     try:
         with output.open("x", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(f"{text}\n" for text in _export(folder, to))
+            try:
+                stream.writelines(lines)
+                stream.flush()
+            except OSError:
+                output.unlink(missing_ok=True)
+                raise
+    except FileExistsError as error:
+        raise ConfigError(f"{output} exists already; name another file") from error
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+    return len(lines)
 
 
 def _export(folder: Path, to: str) -> Iterator[str]:
@@ -220,22 +215,12 @@ def _export(folder: Path, to: str) -> Iterator[str]:
         yield text.getvalue()
 
 
-def _follow(name: str, runs: Path) -> tuple[Run, Trials]:
-    """A run, and its trials as they are shown."""
-    from sdl.cli.live import Trials
-    from sdl.runs import find, open_run, steps
-
-    run, trials = open_run(find(name, runs)), Trials()
-    for event, folded in steps(iter(run.events), run.folder):
-        trials.take(event, folded.campaign)
-    return run, trials
-
-
 def _explained(run: Run, proposed: Proposed) -> dict[str, Any]:
     goal = run.campaign.plan.goal
     measured = run.measured(proposed.trial)
     names = goal.channels if goal else tuple(measured[0].readings if measured else ())
-    means = {n: sum(e.readings[n] for e in measured) / len(measured) for n in names} if measured else {}
+    values = {name: [e.readings[name] for e in measured if name in e.readings] for name in names}
+    means = {name: math.fsum(part) / len(part) for name, part in values.items() if part}
     return {
         "trial": proposed.trial,
         "by": proposed.by,
@@ -247,6 +232,8 @@ def _explained(run: Run, proposed: Proposed) -> dict[str, Any]:
         "uncertainty": proposed.uncertainty,
         "verdict": proposed.verdict,
         "goal": goal.targets if goal else {},
+        "bands": {name: band.plain() for name, band in goal.bands.items()} if goal else {},
+        "shortfall": proposed.shortfall,
         "expected": {name: proposed.expected.get(name) for name in names},
         "measured": means,
         "readings": len(measured),
@@ -255,22 +242,42 @@ def _explained(run: Run, proposed: Proposed) -> dict[str, Any]:
     }
 
 
-def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"trial {told['trial']}: proposed by {told['by']} from {told['rows']} rows: {told['why']}"
-    for name, value in told["settings"].items():
-        spread, doubt = told["spread"].get(name), told["uncertainty"].get(name)
-        known = [f"spread {spread:.4f}"] if spread is not None else []
-        known += [f"uncertainty {doubt:.4f}"] if doubt is not None else []
-        clipped = ["clipped to its bounds"] if name in told["clipped"] else []
-        yield f"  {name:>8} {value:.4f}  {', '.join(known + clipped)}".rstrip()
+def _sentences(told: Mapping[str, Any], goal: Goal | None) -> Iterator[str]:
+    who = f"{told['by']} from {count(told['rows'], 'row')}" if told["verdict"] else f"the design ({told['by']})"
+    yield f"trial {told['trial']}: proposed by {who}: {told['why']}"
+    columns = {key: told[key] for key in ("spread", "uncertainty") if any(v is not None for v in told[key].values())}
+    yield from _table(
+        ["input", "setting", *columns],
+        [
+            [name, f"{value:.4f}", *(_known(part.get(name), 4) for part in columns.values())]
+            for name, value in told["settings"].items()
+        ],
+    )
+    if told["clipped"]:
+        yield f"  clipped to the bounds: {', '.join(told['clipped'])}"
     if told["verdict"] is not None:
         yield f"  verdict: {told['verdict']}"
-    for name, value in told["measured"].items():
-        wanted = f"goal {told['goal'][name]:.0f}, " if name in told["goal"] else ""
-        expected = told["expected"].get(name)
-        thought = f"expected {expected:.0f}, " if expected is not None else ""
-        yield f"  {name:>8} {wanted}{thought}came {value:.0f} (mean of {told['readings']})"
-    if told["miss"] is not None:
-        yield f"  missed by {told['miss']:.2f} tolerances" + (" (inside)" if told["miss"] <= 1 else "")
+    if told["measured"]:
+        asked = any(value is not None for value in told["expected"].values())
+        bands = goal.bands if goal else {}
+        head = ["channel", *(["goal"] if goal else []), *(["expected"] if asked else []), "came"]
+        rows = []
+        for name, value in told["measured"].items():
+            wanted = [str(bands[name])] if goal else []
+            rows.append([name, *wanted, *([_known(told["expected"].get(name), 0)] if asked else []), f"{value:.0f}"])
+        yield from _table(head, rows)
+        yield f"  came: {'the mean of ' if told['readings'] > 1 else ''}{count(told['readings'], 'reading')}"
+    if goal and told["miss"] is not None and told["measured"]:
+        yield f"  worst: {worst(goal, told['measured'])}" + (" (inside)" if told["miss"] <= 1 else "")
     for error in told["failed"]:
-        yield f"  failed: {error}"
+        yield f"  failed: {cause(error)}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        yield "  " + "  ".join(text.rjust(most) for text, most in zip(row, widths, strict=True))
+
+
+def _known(value: float | None, digits: int) -> str:
+    return "?" if value is None else f"{value:.{digits}f}"

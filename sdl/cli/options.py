@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from sdl.errors import ConfigError
 
 Set = Annotated[
     list[str] | None,
@@ -19,13 +22,50 @@ Set = Annotated[
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs are.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the end.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Directory of a run, a part of its name, or `latest`.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="`latest`, a campaign's name, a part of a run's name, or its directory.")
+]
 RUNS = Path("runs")
+
+
+class Emitted:
+    """Whether this process has printed its one JSON object; an error then only goes to stderr."""
+
+    already = False
 
 
 def emit(value: Mapping[str, Any]) -> None:
     """Prints one JSON object, in ASCII whatever the terminal; what is not a number becomes null."""
+    Emitted.already = True
     print(json.dumps(_finite(value), allow_nan=False))
+
+
+def number(text: str, form: str) -> tuple[str, float]:
+    """The name and the number of `NAME=NUMBER`.
+
+    Args:
+        text: as it was typed.
+        form: what it is called in the message, with an example.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    from sdl import yamlfile
+
+    name, equals, given = text.partition("=")
+    try:
+        value = yamlfile.scalar(given) if equals else None
+    except ConfigError:
+        value = None
+    if not name.strip() or isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"{text}: must be {form}")
+    return name.strip(), float(value)
+
+
+def near(name: str, allowed: Sequence[str]) -> str:
+    """`allowed: a, b, c; did you mean 'b'?`"""
+    found = get_close_matches(name, allowed, n=1)
+    return f"allowed: {', '.join(allowed)}" + (f"; did you mean {found[0]!r}?" if found else "")
 
 
 def _finite(value: Any) -> Any:

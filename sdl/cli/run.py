@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, emit
-from sdl.errors import ConfigError, SdlError
+from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, near, number
+from sdl.cli.words import count
+from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
     from sdl.runner import Watch
     from sdl.runs import Result
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML).")]
+
+FINAL = ("reached", "done")
+"""Ends that a resume leaves as they are."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,16 +47,26 @@ def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, 
 
 
 def resume(name: RunName, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
-    """Go on with a run: after Ctrl-C, kill -9 or a power cut, or with changed rules.
+    """Go on with a run that was interrupted, killed or stopped.
 
     \b
     sdl resume latest
-    sdl resume led-16384/20261123T0810 --set stop.trials=80
+    sdl resume led-16384 --set stop.trials=80          its newest run, with changed rules
+
+    Nothing is measured twice. A run that has reached its goal is left as it is.
     """
     from sdl import runner
-    from sdl.runs import find
+    from sdl.cli.ending import report
+    from sdl.locate import find
+    from sdl.runs import open_run
 
     folder = find(name, runs)
+    before = open_run(folder).result
+    if before.outcome is not None and before.outcome in FINAL:
+        if changes:
+            runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
+        report(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")
+        raise typer.Exit(runner.exit_code(before))
     _drive(lambda watch: runner.resume(folder, changes=changes or (), watch=watch), json=json, quiet=quiet)
 
 
@@ -63,24 +78,59 @@ def collect(
         Path | None,
         typer.Option("--output", "-o", metavar="LOG", help="Also write the readings as a Claude-Light log."),
     ] = None,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Measure where a solver is least sure, not what the file's design says.")
+    ] = False,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="How many points (design.trials).")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the design only, without a goal or a solver: a data set.
+    """Measure the design only: a data set, without a goal.
 
     \b
     sdl collect configs/collect.yaml
+    sdl collect configs/quickstart.yaml --adaptive --trials 20
     sdl collect my.yaml --set design.kind=latin-hypercube --set design.trials=100 -o rgb.jsonl
+
+    Exit code 3 where a point could not be measured; what was is recorded and written all the same.
     """
     from sdl import runner
     from sdl.cli.look import write_export
 
+    chosen = _adaptive(file, changes or []) if adaptive else list(changes or [])
+    chosen += [f"design.trials={trials}"] if trials is not None else []
+
     def act(watch: Watch | None) -> Result:
-        return runner.run(file, runs=runs, changes=changes or (), watch=watch, collect=True)
+        return runner.run(file, runs=runs, changes=chosen, watch=watch, collect=True)
+
+    def write(done: Result) -> dict[str, Any]:
+        if output is None:
+            return {}
+        if done.outcome is None:
+            later = f"sdl export {done.run} --to claude-light -o {output}"
+            return {"output": f"{output} is not written yet; once resumed: {later}"}
+        if not done.readings:
+            return {"output": f"{output} is not written: there is no reading"}
+        try:
+            write_export(Path(done.run), "claude-light", output)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; the readings are in {done.run}") from error
+        return {"output": f"{output}: {count(done.readings, 'reading')} written"}
 
     if output is not None and output.exists():
         raise ConfigError(f"{output} exists already; name another file")
-    _drive(act, json=json, quiet=quiet, after=lambda done: write_export(Path(done.run), "claude-light", output))
+    _drive(act, json=json, quiet=quiet, after=write)
+
+
+def _adaptive(file: Path, changes: list[str]) -> list[str]:
+    """The changes that make a file's design adaptive, for the channels of its goal where it has one."""
+    from sdl import config
+
+    changes = ["design.kind=adaptive", *changes]
+    found = config.load(file, changes, collect=True)
+    if found.goal and not getattr(found.design, "channels", ()):
+        changes.append(f"design.channels=[{', '.join(found.goal)}]")
+    return changes
 
 
 def measure(
@@ -92,30 +142,49 @@ def measure(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Take readings at given settings, recorded like everything else. The file says which instrument.
+    """Take readings at given settings; they are recorded.
 
     \b
     sdl measure configs/quickstart.yaml R=.47 G=.23 B=.52 -n 5
+
+    The file says which instrument. Exit code 3 where a reading failed; those before it are recorded.
     """
     from sdl import config, runner
+    from sdl.runs import open_run
 
-    point: dict[str, Any] = {}
-    for setting in settings:
-        name, value = config.split(setting)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ConfigError(f"{setting}: must be INPUT=NUMBER, such as R=.47")
-        point[name] = value
-    tree = config.load(file, changes or (), collect=True).plain()
+    point = dict(number(setting, "INPUT=NUMBER, such as R=.47") for setting in settings)
+    campaign = config.load(file, changes or (), collect=True)
+    _check_inputs(point, [item.name for item in campaign.instrument.inputs])
+    tree = campaign.plain()
     tree |= {"goal": None, "design": {"kind": "points", "points": [point]}, "average": times, "prior": []}
     tree["description"] = f"sdl measure {' '.join(settings)} -n {times}"
 
-    def table(done: Result) -> None:
-        from sdl.runs import open_run
-
+    def table(done: Result) -> dict[str, Any]:
         if not json:
-            _print_readings([dict(event.readings) for event in open_run(done.run).measured()])
+            _print_readings([event.readings for event in open_run(done.run).measured()])
+        seed = getattr(campaign.instrument, "seed", None)
+        if not campaign.instrument.virtual or seed is None:
+            return {}
+        again = f"the same seed and start time give the same numbers; others: --set instrument.seed={seed + 1}"
+        return {"simulated": f"simulated: {again}"}
 
-    _drive(lambda watch: runner.run(tree, runs=runs, collect=True), json=json, quiet=quiet, after=table)
+    def why(done: Result) -> str:
+        taken = f"{done.readings} of {count(times, 'reading')} taken"
+        errors = [event.error for event in open_run(done.run).failed()]
+        return taken if done.readings == times else "; ".join([taken, *errors[-1:]])
+
+    act = partial(runner.run, tree, runs=runs, collect=True)
+    waiting = not campaign.instrument.virtual  # else there is nothing to watch
+    _drive(lambda watch: act(watch=watch), json=json, quiet=quiet or not waiting, after=table, why=why)
+
+
+def _check_inputs(point: Mapping[str, float], inputs: Sequence[str]) -> None:
+    unknown = [name for name in point if name not in inputs]
+    missing = [name for name in inputs if name not in point]
+    if unknown:
+        raise ConfigError(f"unknown input {unknown[0]}; {near(unknown[0], inputs)}")
+    if missing:
+        raise ConfigError(f"missing {', '.join(missing)}; give every input: {' '.join(f'{n}=…' for n in inputs)}")
 
 
 def _drive(
@@ -123,67 +192,45 @@ def _drive(
     *,
     json: bool,
     quiet: bool,
-    after: Callable[[Result], None] | None = None,
+    after: Callable[[Result], dict[str, Any]] = lambda _: {},
+    why: Callable[[Result], str] = lambda done: done.reason,
 ) -> None:
-    """Runs something that ends in a result, shows it and exits with its code."""
+    """Runs something that ends in a result, shows it and exits with its code.
+
+    `after` is called with the result and gives what else is told of it; `why` gives the reason in words of its own.
+    """
+    from sdl.cli.ending import report
     from sdl.cli.live import watching
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
     try:
         with watching(json=json, quiet=quiet) as watch:
             done = act(watch)
+        code, reason = exit_code(done), why(done)
     except CampaignInterrupted as stopped:
-        report(
-            stopped.result, f"interrupted ({stopped.signal}); go on with: sdl resume {stopped.result.run}", json=json
-        )
-        raise typer.Exit(INTERRUPTED[stopped.signal]) from None
-    except SdlError as error:
-        if json:
-            emit({"outcome": None, "reason": str(error), "exit_code": error.exit_code})
-        raise
+        done, code = stopped.result, INTERRUPTED[stopped.signal]
+        reason = "interrupted by " + ("Ctrl-C" if stopped.signal == "SIGINT" else stopped.signal)
     with contextlib.suppress(BrokenPipeError):  # nobody reads any more; the exit code still tells
-        if after:
-            after(done)
-        report(done, done.reason, json=json)
-    raise typer.Exit(exit_code(done))
+        report(done, json=json, reason=reason, more=after(done))
+    raise typer.Exit(code)
 
 
-def report(done: Result, reason: str, *, json: bool) -> None:
-    """The end of a campaign, for people or for programs."""
-    if json:
-        emit(
-            {
-                "outcome": done.outcome,
-                "reason": reason,
-                "trials": done.trials,
-                "readings": done.readings,
-                "settings": done.settings,
-                "applied": done.applied,
-                "measured": done.measured,
-                "error": done.error,
-                "miss": done.miss,
-                "best": done.best,
-                "by": done.by,
-                "run": done.run,
-            }
-        )
+def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
+    """Each channel's mean, what its readings scatter, and the first of them."""
+    from sdl.cli.words import width
+
+    if not rows:
         return
-    print(f"{done.outcome or 'unfinished'}: {reason}")
-    if done.best is not None:
-        settings = ", ".join(f"{name} {value:.4f}" for name, value in done.settings.items())
-        error = f"; error {done.error * 100:.2f} %" if done.error is not None else ""
-        off = f", {done.miss:.2f} of the tolerance" if done.miss is not None else ""
-        print(f"  best: trial {done.best} at {settings}{error}{off}")
-    print(f"  {done.trials} trials, {done.readings} readings; record: {done.run}")
-
-
-def _print_readings(rows: list[dict[str, float]]) -> None:
-    """Each channel's readings, and what they scatter."""
-    for name in rows[0] if rows else ():
+    print("  channel      mean       sd  readings")
+    for name in rows[0]:
         values = [row[name] for row in rows if name in row]
         mean = math.fsum(values) / len(values)
-        scatter = ""
-        if len(values) > 1:
-            sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
-            scatter = f"  mean {mean:.1f}  sd {sd:.1f}"
-        print(f"  {name:>8}  {' '.join(f'{v:g}' for v in values[:10])}{' …' if len(values) > 10 else ''}{scatter}")
+        sd = f"{math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)):.1f}" if values[1:] else ""
+        text = f"  {name:>7} {mean:9.1f} {sd:>8} "
+        room = (width() or 1000) - 2
+        for i, value in enumerate(values):
+            if i == 10 or len(text) + len(f" {value:g}") > room:
+                text += " …"
+                break
+            text += f" {value:g}"
+        print(text)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.options import Json, Quiet, emit
-from sdl.errors import ConfigError, SolverError
+from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, near, number
+from sdl.cli.words import count, say
+from sdl.errors import ConfigError, NotEnoughData, SolverError
 
 if TYPE_CHECKING:
     from sdl.goal import Goal
@@ -29,8 +33,8 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "paper": (
         {"kind": "linear", "intercept": False},
-        {"kind": "pls"},
-        {"kind": "gmm"},
+        {"kind": "pls", "level": False},
+        {"kind": "gmm", "trend": "none"},
         {"kind": "forest", "trend": "none", "n_t": 50, "duplicate_K": 100, "n_estimators": 100},
     ),
 }
@@ -43,9 +47,16 @@ def add_to(app: typer.Typer) -> None:
 
 
 def solve(
-    sources: Annotated[list[Path], typer.Argument(metavar="DATA…", help="Runs, records or Claude-Light logs.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="DATA…", help="Runs (by name or directory), records or Claude-Light logs.")
+    ],
     goals: Annotated[
-        list[str], typer.Option("--goal", metavar="CHANNEL=VALUE", help="Wanted reading; may be repeated.")
+        list[str],
+        typer.Option(
+            "--goal",
+            metavar="CHANNEL=VALUE",
+            help="Wanted reading; may be repeated. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
+        ),
     ],
     solvers: Annotated[
         list[str] | None,
@@ -54,46 +65,65 @@ def solve(
         ),
     ] = None,
     tolerance: Annotated[str, typer.Option(help="What counts as hit, for the verdict: 2% or counts.")] = "2%",
+    prefer: Annotated[
+        str | None,
+        typer.Option(help="Which of the settings that reach it: '{minimise: power}', '{maximise: R}'."),
+    ] = None,
+    all_solutions: Annotated[
+        bool, typer.Option("--all-solutions", help="Also list all other settings that reach it.")
+    ] = False,
     validate: Annotated[
         bool,
         typer.Option("--validate/--no-validate", help="Cross-validate: whole days left out where there are several."),
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Which settings give these readings, from data that is there already.
+    """Say which settings give these readings, from data.
 
     \b
     sdl solve rgb.jsonl --goal 445nm=16384 --goal 515nm=16384 --goal 630nm=16384 --solver all
-    sdl solve runs/led-16384/2026… --goal 515nm=20000 --solver '{kind: gmm, components: bic}'
+    sdl solve latest --goal 515nm=20000 --solver '{kind: gmm, components: bic}'
 
     The error is that of settings predicted for rows that were left out, in units of each input.
     """
-    from sdl.oneshot import data_from
+    from sdl import yamlfile
+    from sdl.locate import source as locate
+    from sdl.oneshot import data_from, parse_prefer
 
     wanted = _goal(goals, tolerance)
-    inputs, channels = _instrument(sources[0])
-    unknown = [name for name in wanted.channels if name not in {c.name for c in channels}]
-    if unknown:
-        raise ConfigError(
-            f"--goal: unknown channel {', '.join(unknown)}; allowed: {', '.join(c.name for c in channels)}"
-        )
-    found = [_load(source, inputs, channels, wanted) for source in sources]
+    chosen = _solvers(solvers or ["gmm"])
+    data_sets = [locate(source, Path(), runs) for source in sources]
+    inputs, channels = _instrument(data_sets[0])
+    names = [channel.name for channel in channels]
+    for name in wanted.channels:
+        if name not in names:
+            raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
+    found = [_load(source, inputs, channels, wanted) for source in data_sets]
     rows = [row for source in found for row in source.rows]
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(found) or 'the data is empty'}")
     data = data_from(rows, inputs, channels, wanted.channels)
-    chosen = _solvers(solvers or ["gmm"])
+    if prefer is not None:
+        data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), inputs))
     if not json:
-        print(f"{len(rows)} rows of {', '.join(map(str, sources))}; {_left_out(found) or 'none left out'}")
+        say(f"{count(len(rows), 'row')} of {', '.join(map(str, data_sets))}; {_left_out(found) or 'none left out'}")
+        say(f"goal: {wanted}")
     days = [row.day for row in rows]
     answers = [
         _one(solver, data, wanted, days, validate, seed, i, len(chosen), quiet) for i, solver in enumerate(chosen)
     ]
+    if all_solutions:
+        for solver, told in zip(chosen, answers, strict=True):
+            told |= _others(solver, data, wanted, seed)
+    if not quiet and sys.stderr.isatty():
+        print(end="\x1b[2K", file=sys.stderr, flush=True)  # the line that said what was under way
     if json:
         counts = {str(f.source): dict(f.left_out) for f in found}
-        emit({"rows": len(rows), "left_out": counts, "goal": wanted.targets, "answers": answers})
+        bands = {name: band.plain() for name, band in wanted.bands.items()}
+        emit({"rows": len(rows), "left_out": counts, "goal": wanted.targets, "bands": bands, "answers": answers})
     else:
         _print(answers, inputs, wanted)
     if not any("settings" in answer for answer in answers):
@@ -123,56 +153,101 @@ def _one(
             "expected": {c: answer.expected.get(c) for c in goal.channels},
             "verdict": answer.verdict,
             "why": answer.why,
+            "shortfall": answer.shortfall,
             "seconds": round(time.perf_counter() - began, 3),
         }
         if validate:
             checked = cross_validate(solver, data, days, seed)
             told["validated"] = {"rmse": checked.rmse, "rows": checked.rows, "folds": checked.folds, "by": checked.by}
     except SolverError as error:
-        told["error"] = f"{type(error).__name__}: {error}"
+        told["error"] = f"not enough data: {error}" if isinstance(error, NotEnoughData) else str(error)
     return told
 
 
-def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goal) -> None:
-    from rich.console import Console
-    from rich.table import Table
+NAME = 18
+"""Characters a line of a solver's name and options."""
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("solver")
-    for item in inputs:
-        table.add_column(item.name, justify="right")
-    for title in ("± spread", "± uncertainty", "expected", "verdict", "error (left out)"):
-        table.add_column(title, justify="left" if title == "verdict" else "right")
+LEGEND = (
+    ("spread", "spread: standard deviation of the settings for one noisy reading at the goal"),
+    ("uncertainty", "uncertainty: the same for the noise-free goal, the model's own doubt"),
+)
+
+
+def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goal) -> None:
+    """A block a solver: what it says of each input on the left, the readings it expects on the right."""
+    rows: list[tuple[str, ...]] = [("solver", "", "setting", "spread", "uncertainty", "error", "", "expected")]
     for told in answers:
-        if "settings" not in told:
-            table.add_row(told["solver"], *("" for _ in inputs), "", "", "", told["error"], "")
-            continue
-        expected = [told["expected"].get(name) for name in goal.channels]
-        table.add_row(
-            told["solver"],
-            *(f"{told['settings'][item.name]:.4f}" for item in inputs),
-            _triple(told["spread"]),
-            _triple(told["uncertainty"]),
-            " ".join("?" if value is None else f"{value:.0f}" for value in expected),
-            str(told["verdict"]),
-            _triple(told["validated"]["rmse"]) if "validated" in told else told.get("error", ""),
-        )
-    console = Console()
-    Console(width=max(console.width, 150) if not console.is_terminal else None).print(table)
+        rows += _block(told, inputs, goal)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print()
+    for row in rows:
+        cells = [t.ljust(w) if i < 2 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+    print()
+    for key, text in LEGEND:
+        if any(value is not None for told in answers for value in told.get(key, {}).values()):
+            say(text)
     checked = next((told["validated"] for told in answers if "validated" in told), None)
     if checked:
         how = f"{checked['folds']} whole days" if checked["by"] == "day" else f"{checked['folds']} parts of the rows"
-        print(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
+        say(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
     for told in answers:
         if told.get("clipped"):
             raw = ", ".join(f"{name} {value:.4f}" for name, value in told["raw"].items())
-            print(f"{told['solver']}: clipped to the bounds; it said {raw}")
+            say(f"{told['solver']}: clipped to the bounds; it said {raw}")
         if "why" in told:
-            print(f"{told['solver']}: {told['why']}")
+            say(f"{told['solver']}: {told['why']}")
+        for line in _listed(told):
+            say(line)
+        if "error" in told:
+            say(f"{told['solver']}: {'not validated' if 'settings' in told else 'no answer'}: {told['error']}")
 
 
-def _triple(values: dict[str, float | None]) -> str:
-    return " ".join("?" if value is None else f"{value:.4f}" for value in values.values())
+def _block(told: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list[tuple[str, ...]]:
+    """The rows of one solver: as many as it has lines of its own, inputs, or channels."""
+    kind, _, options = told["solver"].partition(" (")
+    own = [(text,) for text in (kind, *textwrap.wrap(options.removesuffix(")"), NAME))]
+    if "settings" not in told:
+        own.append(("no answer",))
+        return [(*name, *[""] * 7) for name in own]
+    own += [(text,) for text in textwrap.wrap(str(told["verdict"]), NAME)]
+    parts = (told["settings"], told["spread"], told["uncertainty"], told.get("validated", {}).get("rmse", {}))
+    left = [(item.name, *(_number(part.get(item.name)) for part in parts)) for item in inputs]
+    right = [(name, _number(told["expected"].get(name), 0)) for name in goal.channels]
+    lines = zip_longest(own, left, right)
+    return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
+
+
+def _others(solver: Solver, data: Data, goal: Goal, seed: int) -> dict[str, Any]:
+    """All settings that reach the goal, or why they cannot be listed."""
+    import numpy as np
+
+    from sdl.solutions import solutions
+
+    try:
+        found = solutions(solver.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
+    except SolverError as error:
+        return {"solutions": None, "no_solutions": str(error)}
+    return {"solutions": [{"settings": s.settings, "expected": s.expected, "miss": s.miss} for s in found]}
+
+
+def _listed(told: Mapping[str, Any]) -> list[str]:
+    """A line a solution."""
+    if "no_solutions" in told:
+        return [f"{told['solver']}: {told['no_solutions']}"]
+    found = told.get("solutions")
+    if found is None:
+        return []
+    lines = [f"{told['solver']}: {count(len(found), 'solution')}{':' if found else ''}"]
+    for one in found:
+        settings = "  ".join(f"{name} {value:.4f}" for name, value in one["settings"].items())
+        miss = "" if one["miss"] is None else f"  misses by {one['miss']:.2f} tolerances"
+        lines.append(f"  {settings}{miss}")
+    return lines
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "?" if value is None else f"{value:.{digits}f}"
 
 
 def _name(solver: Solver) -> str:
@@ -188,37 +263,51 @@ def _name(solver: Solver) -> str:
 def _solvers(given: Sequence[str]) -> list[Solver]:
     from sdl import config, yamlfile
 
-    trees: list[Any] = []
+    chosen: dict[str, Solver] = {}
     for text in given:
-        trees += PRESETS.get(text, (yamlfile.scalar(text),))
-    return list({_name(solver): solver for solver in (config.parse_kind("solver", tree) for tree in trees)}.values())
+        try:
+            for tree in PRESETS.get(text) or (yamlfile.scalar(text),):
+                solver = config.parse_kind("solver", tree)
+                chosen[_name(solver)] = solver
+        except ConfigError as error:
+            sets = " (`all` and `paper` are sets of solvers)" if text.isidentifier() else ""
+            raise ConfigError(*(f"--solver {text}: {p.message}{sets}" for p in error.problems)) from error
+    return list(chosen.values())
 
 
 def _goal(given: Sequence[str], tolerance: str) -> Goal:
-    from sdl import config
     from sdl.goal import Band, Goal, Tolerance
+    from sdl.oneshot import parse_band
 
     try:
         width = Tolerance.parse(tolerance if tolerance.strip().endswith("%") else float(tolerance))
     except ValueError as error:
-        raise ConfigError(f"--tolerance {error}") from error
+        raise ConfigError(f"--tolerance {tolerance}: must be 2% (of the target) or 300 (counts), above 0") from error
     bands: dict[str, Band] = {}
     for text in given:
-        name, value = config.split(text)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or abs(value) == float("inf")
-            or value != value
-        ):
-            raise ConfigError(f"--goal {text}: must be CHANNEL=NUMBER, such as 445nm=16384")
+        try:
+            name, value = _limits(text) or number(text, "CHANNEL=NUMBER, such as 445nm=16384")
+        except ConfigError as error:
+            raise ConfigError(f"--goal {error}") from error
         if name in bands:
             raise ConfigError(f"--goal {text}: {name} is given twice")
         try:
-            bands[name] = Band.around(float(value), width.of(float(value)))
+            simple = isinstance(value, float)
+            bands[name] = Band.around(value, width.of(value)) if simple else parse_band(name, value, width)
+        except ConfigError as error:
+            raise ConfigError(*(f"--goal {text}: {p.message}" for p in error.problems)) from error
         except ValueError as error:
             raise ConfigError(f"--goal {text}: a tolerance of {width} of it is 0; give counts") from error
     return Goal(bands)
+
+
+def _limits(text: str) -> tuple[str, Any] | None:
+    """Channel and mapping of `clear={at most: 60000}`; None where it is of another form."""
+    from sdl import config
+
+    if "={" not in text:
+        return None
+    return config.split(text)
 
 
 def _instrument(source: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
@@ -255,4 +344,4 @@ def _left_out(found: Sequence[Rows]) -> str:
     for rows in found:
         for reason, n in rows.left_out.items():
             total[reason] = total.get(reason, 0) + n
-    return ", ".join(f"{n} left out: {reason}" for reason, n in total.items())
+    return "; ".join(f"{n} left out: {reason}" for reason, n in total.items())

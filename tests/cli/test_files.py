@@ -17,7 +17,7 @@ def test_validate_tells_what_a_campaign_will_ask_of_its_instrument(sdl: Sdl, fil
     done = sdl("validate", file)
     assert done.code == 0
     words = "valid; at most 40 trials, 120 readings, 1.6 minutes of twin:night-2025-10:0"
-    assert done.out == f"led.yaml: {words}\n"
+    assert done.out.startswith(f"led.yaml: {words}")
     told = sdl("validate", file, "--set", "average=2", "--json").told
     assert told["files"][0]["at_most"] == {"trials": 40, "readings": 240, "minutes": 3.12}
     assert sdl("validate", file, "--set", "stop.minutes=1", "--json").told["files"][0]["at_most"]["minutes"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import processes
 import pytest
 
-from sdl.cli import live
+from sdl.cli import table
 from sdl.events import Opened
 
 from .conftest import CAMPAIGN
@@ -18,7 +19,7 @@ from .conftest import CAMPAIGN
 pty = pytest.importorskip("pty", reason="terminals of another system")
 
 
-def on_a_terminal(tmp_path: Path, *args: str, rows: int = 40, columns: int = 160) -> tuple[int, str]:
+def on_a_terminal(tmp_path: Path, *args: str, rows: int = 40, columns: int = 160, **changes: str) -> tuple[int, str]:
     """The exit code and everything that the command wrote on a terminal of its own."""
     import fcntl
     import termios
@@ -28,6 +29,7 @@ def on_a_terminal(tmp_path: Path, *args: str, rows: int = 40, columns: int = 160
     environment = processes.environment(TERM="xterm-256color", COLORTERM="truecolor")
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
         environment.pop(name, None)
+    environment |= changes
     process = subprocess.Popen(
         [*processes.COMMAND, *args], cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave
     )
@@ -50,13 +52,34 @@ def test_on_a_terminal_there_is_a_table_with_swatches_and_a_bar(tmp_path: Path) 
     code, screen = on_a_terminal(tmp_path, "run", "led.yaml")
     assert code == 0, screen
     assert "Traceback" not in screen
-    assert "led on twin:night-2025-10:0 (simulated): 445nm 16384 ± 327.68" in screen
+    assert "led on twin:night-2025-10:0 (simulated)" in screen
+    assert "goal: 445nm 16384 ± 327.68, 515nm" in screen
     for word in ("trial", "by", "error", "R", "515nm", "linear", "of at most 40 trials", "best: trial 4", "reached"):
         assert word in screen, word
     assert "██" in screen
     assert "\x1b[38;2;" in screen  # in the colour of the setting
     code, screen = on_a_terminal(tmp_path, "show", "latest")
     assert (code, "██" in screen, "Traceback" in screen) == (0, True, False)
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120, 200])
+def test_nothing_is_broken_at_the_edge_of_the_terminal(columns: int, tmp_path: Path) -> None:
+    """Cursor moves are taken out; what is left is printed line by line, and no line may be wider than the terminal."""
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    for args in (["run", "led.yaml"], ["run", "led.yaml", "--set", "stop.trials=2"], ["show", "latest"], ["list"]):
+        code, screen = on_a_terminal(tmp_path, *args, rows=24, columns=columns)
+        lines = re.sub(r"\x1b\[[0-9;?]*m|\r", "", re.sub(r"\x1b\[[0-9;?]*[A-Za-ln-z]", "\n", screen)).split("\n")
+        assert code in (0, 1)
+        assert max(map(len, lines)) <= columns, max(lines, key=len)
+        assert any("0.1000 0.1000 0.1000" in text for text in lines) or args == ["list"]
+
+
+def test_without_colour_or_a_moving_cursor_there_are_plain_lines(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    code, screen = on_a_terminal(tmp_path, "run", "led.yaml", columns=80, TERM="dumb")
+    assert (code, "\x1b" in screen, "   4 linear " in screen) == (0, False, True)
+    code, screen = on_a_terminal(tmp_path, "show", "latest", columns=80, NO_COLOR="1")
+    assert (code, "██" in screen, "\x1b[3" in screen) == (0, False, False)
 
 
 def test_a_terminal_of_no_size_is_no_reason_to_fail(tmp_path: Path) -> None:
@@ -79,6 +102,6 @@ def opened(**inputs: tuple[float, float]) -> Opened:
 
 def test_the_swatch_has_the_colour_of_the_setting_within_its_bounds() -> None:
     rgb = opened(R=(0, 1), G=(0, 255), B=(0, 1))
-    assert live.swatch({"R": 1.0, "G": 0.0, "B": 0.25}, rgb).style == "rgb(255,0,128)"
-    assert live.swatch({"R": 7.0, "G": 255.0, "B": -3.0}, rgb).style == "rgb(255,255,0)"
-    assert live.swatch({"flow": 1.0}, opened(flow=(0, 1))).plain == ""
+    assert table.swatch({"R": 1.0, "G": 0.0, "B": 0.25}, rgb) == "rgb(255,0,128)"
+    assert table.swatch({"R": 7.0, "G": 255.0, "B": -3.0}, rgb) == "rgb(255,255,0)"
+    assert table.swatch({"flow": 1.0}, opened(flow=(0, 1))) == ""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
+import processes
 import pytest
 
 import sdl as public
@@ -40,12 +44,31 @@ def test_list_tells_every_run(run: Path, sdl: Sdl) -> None:
     (run.parent / "20990101T000000Z-ffffff" / "record.jsonl").write_text("broken\n", encoding="utf-8")
     done = sdl("list")
     assert done.code == 0
-    first, second = done.out.splitlines()
-    assert first.split()[1:6] == ["reached", "5", "trials", "linear", "error"]
-    assert "unreadable" in second
+    head, first, second = done.out.splitlines()
+    assert head.split() == ["id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run"]
+    assert first.split()[:2] == ["ffffff", "led"]
+    assert "unreadable" in first
+    ident, campaign, _, _, outcome, trials, error, per_cent, solver, *goal = second.split()
+    assert (ident, campaign, outcome, trials, per_cent, solver) == (run.name[-6:], "led", "reached", "5", "%", "linear")
+    assert float(error) < 2
+    assert " ".join(goal) == f"16384 ± 327.68 at 445nm 515nm 630nm {Path('runs/led') / run.name}"
+    assert {line.index("reached") for line in (second,)} == {head.index("outcome")}
     told = sdl("list", "--json").told["runs"]
-    assert [row["outcome"] for row in told] == ["reached", "unreadable"]
-    assert told[0]["instrument"] == "twin:night-2025-10:0"
+    assert [row["outcome"] for row in told] == ["unreadable", "reached"]
+    assert told[1]["instrument"] == "twin:night-2025-10:0"
+    assert (told[1]["worst"], told[1]["goal"]) == (public.open_run(run).result.worst, " ".join(goal[:-1]))
+
+
+def test_list_tells_when_a_run_was_started_in_local_time(run: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(run, run.parent / "20260301T223000.500000Z-abcdef")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert "2026-03-02 07:30" in sdl("list").out
+        assert sdl("list", "--json").told["runs"][-1]["when"] == "2026-03-02T07:30:00+09:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_list_without_runs_says_so(sdl: Sdl) -> None:
@@ -58,19 +81,51 @@ def test_show_prints_what_was_shown_while_it_ran(run: Path, sdl: Sdl) -> None:
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0].startswith("led on twin:night")
-    assert [line.split()[0] for line in lines[1:6]] == ["0", "1", "2", "3", "4"]
-    assert lines[5].endswith("reached")
-    assert lines[6].startswith("reached: ")
+    assert lines[1].startswith("goal: 445nm 16384 ± 327.68, ")
+    assert [line.split()[0] for line in lines[2:7]] == ["0", "1", "2", "3", "4"]
+    assert lines[6].endswith("reached")
+    assert lines[7].startswith("reached: ")
     assert sdl("show", run, "--json").told["outcome"] == "reached"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals and processes of POSIX")
+def test_show_says_whether_a_run_is_going_on_was_interrupted_or_was_killed(tmp_path: Path, sdl: Sdl) -> None:
+    slow = CAMPAIGN.replace("{kind: twin}", "{kind: twin, realtime: true, latency: 0.2}")
+    (tmp_path / "led.yaml").write_text(slow, encoding="utf-8")
+
+    def shown() -> tuple[str, str, str]:
+        told = sdl("show", "latest", "--json").told
+        return told["reason"], told["next"], sdl("list", "--json").told["runs"][0]["outcome"]
+
+    process = processes.start("run", "led.yaml", cwd=tmp_path)
+    assert processes.wait_for(tmp_path / "runs", 2, process)
+    going = shown()
+    process.kill()
+    process.communicate()
+    ident = next((tmp_path / "runs" / "led").iterdir()).name[-6:]
+    again = f"go on with sdl resume {ident}"
+    assert going == (f"it is running now (process {process.pid})", "", "running")
+    assert shown() == ("its process was ended without a word, or runs on another machine", again, "unfinished")
+
+    file = processes.the_record(tmp_path / "runs")
+    assert file
+    written = len(processes.lines_of(file))
+    process = processes.start("resume", "latest", cwd=tmp_path)
+    assert processes.wait_for(tmp_path / "runs", written + 2, process)  # resumed, and at work
+    process.send_signal(signal.SIGINT)
+    assert "unfinished: interrupted by Ctrl-C" in process.communicate()[0]
+    assert shown() == ("interrupted; it can go on", again, "unfinished")
+    assert f"          sdl resume {ident}\n" in sdl("show", "latest").out
 
 
 def test_explain_tells_who_proposed_why_what_was_expected_and_what_came(run: Path, sdl: Sdl) -> None:
     one = sdl("explain", run.name[-6:], "4").out
     assert one.startswith("trial 4: proposed by linear from 4 rows: ")
     assert "verdict: reachable" in one
-    assert "goal 16384, expected " in one
-    assert "came " in one
-    assert "(inside)" in one
+    assert ["channel", "goal", "expected", "came"] in [line.split() for line in one.splitlines()]
+    assert ["445nm", "16384", "±", "327.68"] in [line.split()[:4] for line in one.splitlines()]
+    assert "came: the mean of 3 readings" in one
+    assert "tolerance 2 % (inside)" in one
     every = sdl("explain", "latest").out
     assert every.count("proposed by") == 5
     assert every.endswith(one)
@@ -85,11 +140,27 @@ def test_explain_of_a_trial_that_is_not_there_is_exit_2(run: Path, sdl: Sdl) -> 
     assert (done.code, "it has 0 … 4" in done.err) == (2, True)
 
 
-def test_a_name_that_fits_several_runs_is_exit_5_everywhere(run: Path, sdl: Sdl) -> None:
+def test_a_name_that_fits_several_runs_is_exit_2_everywhere(run: Path, sdl: Sdl) -> None:
     shutil.copytree(run, run.parent / "20990101T000000Z-ffffff")
     for command in (["show"], ["explain"], ["check"], ["resume"], ["export", "--to", "csv"]):
-        done = sdl(command[0], "led", *command[1:])
-        assert (done.code, "fits 2 runs" in done.err) == (5, True), command
+        done = sdl(command[0], "led/20", *command[1:])
+        assert (done.code, "fits 2 runs: led/2099" in done.err) == (2, True), command
+
+
+@pytest.mark.parametrize("command", ["show", "explain", "check", "resume"])
+def test_a_mistyped_name_is_exit_2_and_one_json_object_with_what_may_have_been_meant(
+    command: str, run: Path, sdl: Sdl
+) -> None:
+    done = sdl(command, "lde", "--json")
+    assert (done.code, done.told["exit_code"], done.told["outcome"]) == (2, 2, None)
+    assert "did you mean led" in done.told["reason"]
+    assert "did you mean led" in done.err
+
+
+@pytest.mark.parametrize("name", ["led", "led/latest", "runs/led", "runs", "latest", "led/2026", "./runs/led/"])
+def test_a_run_is_shown_by_whatever_a_person_calls_it(name: str, run: Path, sdl: Sdl) -> None:
+    shutil.copytree(run, run.parent / "20000101T000000Z-000000")
+    assert sdl("show", name, "--json").told["run"].endswith(run.name)
 
 
 def test_check_tells_that_a_record_is_sound(run: Path, sdl: Sdl) -> None:

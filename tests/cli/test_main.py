@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,23 @@ COMMANDS = [
 def test_these_are_the_commands() -> None:
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
     assert sorted(names) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("group", [[], *([group.name] for group in app.registered_groups)], ids=" ".join)
+def test_the_list_of_commands_cuts_no_summary_short(group: list[str], sdl: Sdl) -> None:
+    commands = sdl(*group, "--help").out.partition("Commands:")[2]
+    assert len(commands.splitlines()) > 1
+    assert "..." not in commands
+
+
+@pytest.mark.parametrize(
+    "command",
+    [f"{group.name} {found.name or found.callback.__name__}" for group in app.registered_groups
+     if group.typer_instance for found in group.typer_instance.registered_commands if found.callback],
+)  # fmt: skip
+def test_every_command_of_a_group_explains_itself_with_an_example(command: str, sdl: Sdl) -> None:
+    done = sdl(*command.split(), "--help")
+    assert f"sdl {command}" in done.out.partition("Usage:")[2].partition("\n")[2], "no example"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -79,6 +98,36 @@ def test_a_mistaken_command_line_is_exit_2_and_no_traceback(args: list[str], sdl
     assert not done.out
     assert "Usage: " in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["fly"], 2),
+        (["run"], 2),
+        (["run", "nowhere.yaml"], 2),
+        (["run", "led.yaml", "--sped"], 2),
+        (["show", "nowhere"], 2),
+        (["list", "--runs"], 2),
+        (["measure", "led.yaml", "Q=1"], 2),
+        (["solve", "nowhere", "--goal", "445nm=1"], 2),
+        (["validate", "nowhere.yaml"], 2),
+        (["explain", "damaged"], 5),
+        (["check", "damaged"], 5),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_with_json_an_error_is_one_object_too(args: list[str], code: int, sdl: Sdl, file: str) -> None:
+    damaged = Path("runs/led/20260101T000000Z-damaged")
+    damaged.mkdir(parents=True)
+    (damaged / "record.jsonl").write_text("broken\n", encoding="utf-8")
+    done = sdl(args[0], "--json", *args[1:])
+    assert done.code == code
+    if args[0] != "validate":
+        assert done.told["exit_code"] == code
+        assert done.told["reason"]
+    assert done.told
+    assert done.err
 
 
 def test_a_bug_is_told_as_one_with_exit_70(sdl: Sdl, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +191,43 @@ def test_a_reader_that_never_came_harms_nothing_either(tmp_path: Path) -> None:
     assert "Traceback" not in complaints
     (folder,) = (tmp_path / "runs").glob("*/*")
     assert record.check(folder).finished
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("args", [["list"], ["list", "--json"], ["show", "latest"], ["run", "led.yaml"]], ids=" ".join)
+def test_a_stdout_without_room_is_exit_5_in_one_sentence(args: list[str], tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    assert processes.sdl("run", "led.yaml", cwd=tmp_path).returncode == 0
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*processes.COMMAND, *args], cwd=tmp_path, env=processes.environment(), stdout=full, stderr=subprocess.PIPE,
+            text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 5
+    assert done.stderr.endswith("error: the output cannot be written: No space left on device\n")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closing a stream from outside is a thing of POSIX shells")
+@pytest.mark.parametrize("args", ["list", "show latest", "run led.yaml --json"])
+def test_a_closed_stdout_is_no_reason_to_complain(args: str, tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    assert processes.sdl("run", "led.yaml", cwd=tmp_path).returncode == 0
+    done = subprocess.run(
+        f"{' '.join(processes.COMMAND)} {args} >&-", shell=True, cwd=tmp_path, env=processes.environment(),
+        stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sdl", "--version"], cwd=tmp_path, env=processes.environment(),
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()[0].rstrip(",")) == (0, "sdl")
 
 
 def test_a_stream_that_cannot_spell_everything_is_no_reason_to_end_a_campaign(tmp_path: Path) -> None:

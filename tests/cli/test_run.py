@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import scripted
 
-from sdl import record, runner
+from sdl import record, runs
 from sdl.errors import Busy
 from sdl.events import Measured
-from sdl.types import Outcome
+from sdl.types import Outcome, Reading
 
 from .conftest import Sdl
 
@@ -21,14 +23,17 @@ KEYS = [
     "reason",
     "trials",
     "readings",
+    "failed",
     "settings",
     "applied",
     "measured",
     "error",
     "miss",
+    "worst",
     "best",
     "by",
     "run",
+    "next",
 ]
 
 
@@ -41,9 +46,10 @@ def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
     done = sdl("run", file)
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].startswith("led on twin:night-2025-10:0 (simulated): 445nm 16384 ± 327.68")
-    assert lines[1].split()[:2] == ["0", "axis"]
-    assert "error" in lines[1]
+    assert lines[0] == "led on twin:night-2025-10:0 (simulated)"
+    assert lines[1] == "goal: 445nm 16384 ± 327.68, 515nm 16384 ± 327.68, 630nm 16384 ± 327.68"
+    assert lines[2].split()[:2] == ["0", "axis"]
+    assert "x its tolerance" in lines[2]
     assert any(line.startswith("reached: every channel inside") for line in lines)
     assert "\x1b" not in done.out
     (folder,) = Path("runs").glob("led/*")
@@ -126,8 +132,9 @@ def test_retries_and_odd_readings_are_told_in_the_lines(sdl: Sdl) -> None:
     steps = [Busy("later"), lambda driver, settings: scripted.answer(moved)]
     Path("odd.yaml").write_text(json.dumps(scripted.campaign(scripted.with_script(*steps))), encoding="utf-8")
     out = sdl("run", "odd.yaml").out
-    assert "retrying after Busy: later" in out
+    assert "trial 0: retry 1 after: busy: later" in out
     assert "not-applied" in out
+    assert all(out.count(f"\n{trial:>4} ") == 1 for trial in range(4)), out  # each reading once
 
 
 # --- resume -------------------------------------------------------------------------------------------------------
@@ -144,9 +151,9 @@ def test_resume_goes_on_with_changed_rules(sdl: Sdl, file: str) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["nowhere"], 5, "is no run"),
+        (["nowhere"], 2, "is no run"),
         (["latest", "--set", "goal.445nm=3"], 2, "allowed: stop, solver"),
-        (["latest", "--set", "stop.trials=0"], 2, "greater than or equal to 1"),
+        (["latest", "--set", "stop.trials=0"], 2, "from 1 to 1000000, not 0"),
         (["latest", "--set", "stop.trials"], 2, "key=value"),
     ],
 )
@@ -157,7 +164,139 @@ def test_a_resume_that_cannot_be_is_told(args: list[str], code: int, words: str,
     assert words in done.err
 
 
+def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file: str) -> None:
+    run = sdl("run", file, "--json").told["run"]
+    before = (Path(run) / "record.jsonl").read_bytes()
+    for more in ([], ["--set", "stop.trials=99"]):
+        done = sdl("resume", "latest", *more)
+        assert (done.code, "reached: already reached, nothing was done" in done.out) == (0, True)
+        assert "best:" in done.out
+    told = sdl("resume", "latest", "--json").told
+    assert (told["outcome"], told["run"], told["reason"][:15]) == ("reached", run, "already reached")
+    assert (Path(run) / "record.jsonl").read_bytes() == before
+    assert sdl("resume", "latest", "--set", "goal.445nm=3").code == 2
+
+
+# --- what can be done next ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "advice"),
+    [
+        (["stop.trials=2"], "spent: all 2 trials used", "--set stop.trials=4"),
+        (["stop.minutes=.02"], "spent: all 0.02 minutes used", "allow as many minutes again"),
+        (["goal.445nm=60000"], "unreachable: ", "wanted 60000 ± 1200: ask for less, or see why with"),
+        (
+            ["tolerance=1", "solver=random", "stop.stagnation={trials: 3}"],
+            "stalled: no improvement",
+            "--set solver.kind=bayes --set stop.stagnation=null",
+        ),
+    ],
+)
+def test_an_end_short_of_the_goal_says_what_to_do_and_the_command_does_it(
+    changes: list[str], first: str, advice: str, sdl: Sdl, file: str
+) -> None:
+    out = sdl("run", file, "--quiet", *(part for change in changes for part in ("--set", change))).out
+    lines = out.splitlines()
+    assert lines[0].startswith(first)
+    assert advice in out
+    command = lines[-1].split()
+    assert command[0] == "sdl"
+    more = sdl(*command[1:], "--json").told
+    if command[1] == "resume":
+        assert (more["trials"] > 2, more["outcome"]) != (False, first.partition(":")[0])
+    else:
+        assert more["trials"][0]["verdict"] == "unreachable"
+
+
+def test_the_error_names_the_channel_that_is_worst_and_its_own_tolerance(sdl: Sdl, file: str) -> None:
+    sets = ["--set", "goal.515nm={target: 16384, tolerance: 9000}", "--set", "stop.trials=1"]
+    out = sdl("run", file, *sets).out
+    assert "worst 445nm: 81.0 %, 40.5x its tolerance" in out
+    assert "worst:  445nm 81.0 % off, tolerance 2 %" in out
+    told = sdl("show", "latest", "--json").told
+    assert (told["worst"], told["miss"]) == ("445nm", pytest.approx(abs(told["measured"]["445nm"] / 16384 - 1) / 0.02))
+
+
+def test_one_of_a_thing_is_not_called_several(sdl: Sdl, file: str) -> None:
+    out = sdl("run", file, "--set", "stop.trials=1").out + sdl("explain", "latest").out + sdl("validate", file).out
+    assert "1 trial, 1 reading" in out
+    for wrong in ("1 trials", "1 readings", "1 rows"):
+        assert not re.search(rf"\b{wrong}", out), wrong
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_failed_reading_is_told_without_the_names_of_our_classes(sdl: Sdl) -> None:
+    away = scripted.campaign(scripted.with_script(*[Busy("away")] * 9), stop={"failures": 2}, retry={"times": 1})
+    Path("away.yaml").write_text(json.dumps(away), encoding="utf-8")
+    out = sdl("run", "away.yaml").out
+    assert "Busy" not in out.replace("the last: Busy: away", "")
+    assert "  failed: trial 0: busy: away\n  failed: trial 1: busy: away\n" in out
+    assert "look at the instrument, then go on with" in out
+
+
 # --- collect and measure ------------------------------------------------------------------------------------------
+
+
+def collecting(*steps: object, **changes: object) -> str:
+    """A campaign file without a goal on the scripted plant, whose four points meet these steps."""
+    tree = scripted.campaign(scripted.with_script(*steps), retry={"times": 0}, **changes)  # type: ignore[arg-type]
+    del tree["goal"]
+    Path("c.yaml").write_text(json.dumps(tree), encoding="utf-8")
+    return "c.yaml"
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_point_that_failed_for_good_is_exit_3_and_the_others_are_written(sdl: Sdl) -> None:
+    done = sdl("collect", collecting(None, Busy("away")), "-o", "log.jsonl")
+    assert done.code == 3
+    assert "done: 3 of 4 points taken; the last failure: " in done.out
+    assert "  failed: trial 1: busy: away\n" in done.out
+    assert "log.jsonl: 3 readings written" in done.out
+    assert len(Path("log.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+    done = sdl("collect", collecting(None, Busy("away")), "-o", "again.jsonl", "--json")
+    assert (done.code, done.told["failed"], done.told["output"]) == (3, 1, "again.jsonl: 3 readings written")
+
+
+@pytest.mark.usefixtures("_registered")
+def test_where_no_point_could_be_taken_no_empty_log_is_written(sdl: Sdl) -> None:
+    done = sdl("collect", collecting(*[Busy("away")] * 4), "-o", "log.jsonl")
+    assert (done.code, Path("log.jsonl").exists()) == (3, False)
+    assert "log.jsonl is not written: there is no reading" in done.out
+    assert "0 of 4 points taken" in done.out
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_log_that_appeared_meanwhile_is_kept_and_the_readings_are_not_lost(sdl: Sdl) -> None:
+    def meanwhile(driver: scripted.ScriptedDriver, settings: Mapping[str, float]) -> Reading:
+        Path("log.jsonl").write_text("mine", encoding="utf-8")
+        return scripted.answer(settings)
+
+    done = sdl("collect", collecting(meanwhile), "-o", "log.jsonl")
+    assert (done.code, Path("log.jsonl").read_text(encoding="utf-8")) == (2, "mine")
+    (folder,) = Path("runs").glob("scripted/*")
+    assert f"the readings are in {folder}" in done.err
+
+
+@pytest.mark.usefixtures("_registered")
+def test_measure_says_how_many_readings_came_and_why_the_others_did_not(sdl: Sdl) -> None:
+    done = sdl("measure", collecting(None, None, Busy("away")), "R=.1", "G=.2", "B=.3", "-n", "5")
+    assert done.code == 3
+    assert "done: 2 of 5 readings taken; busy: away" in done.out
+    assert "  failed: trial 0: busy: away\n" in done.out
+    told = sdl("measure", collecting(Busy("away")), "R=.1", "G=.2", "B=.3", "--json")
+    assert (told.code, told.told["failed"], told.told["readings"]) == (3, 1, 0)
+    assert told.told["reason"].startswith("0 of 1 reading taken; ")
+
+
+def test_measure_on_the_twin_says_that_the_same_call_gives_the_same_numbers(sdl: Sdl, file: str) -> None:
+    point = ["R=.47", "G=.23", "B=.52"]
+    one, other = (sdl("measure", file, *point).out.splitlines() for _ in range(2))
+    assert one[:11] == other[:11]
+    (told,) = (line for line in one if "simulated" in line)
+    assert "the same numbers" in told
+    option = told.partition("others: ")[2].split()
+    assert sdl("measure", file, *point, *option).out.splitlines()[:11] != one[:11]
 
 
 def test_collect_takes_the_design_and_writes_a_log(sdl: Sdl, file: str) -> None:
@@ -182,14 +321,16 @@ def test_measure_takes_readings_and_tells_their_scatter(sdl: Sdl, file: str) -> 
     done = sdl("measure", file, "R=.47", "G=.23", "B=.52", "-n", "5")
     assert done.code == 0
     row = next(line for line in done.out.splitlines() if line.split()[:1] == ["515nm"]).split()
-    values = [float(text) for text in row[1:6]]
+    values = [float(text) for text in row[3:]]
+    assert len(values) == 5
     mean = sum(values) / 5
     sd = math.sqrt(sum((v - mean) ** 2 for v in values) / 4)
-    assert row[6:] == ["mean", f"{mean:.1f}", "sd", f"{sd:.1f}"]
+    assert row[1:3] == [f"{mean:.1f}", f"{sd:.1f}"]
+    assert "done: 5 of 5 readings taken" in done.out
     (folder,) = Path("runs").glob("led/*")
     taken = [e for e in record.read(folder) if isinstance(e, Measured)]
     assert [dict(e.applied) for e in taken] == [{"R": 0.47, "G": 0.23, "B": 0.52}] * 5
-    assert runner.fold(record.read(folder), folder).campaign.history.outcome is Outcome.DONE
+    assert runs.fold(record.read(folder), folder).campaign.history.outcome is Outcome.DONE
 
 
 def test_measure_json_gives_the_mean(sdl: Sdl, file: str) -> None:
@@ -201,14 +342,14 @@ def test_measure_json_gives_the_mean(sdl: Sdl, file: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["R=.1"], "every input (R, G, B)"),
-        (["R=.1", "G=.1", "B=.1", "Q=.1"], "no other"),
+        (["R=.1"], "missing G, B; give every input: R=… G=… B=…"),
+        (["R=.1", "G=.1", "B=.1", "r=.1"], "unknown input r; allowed: R, G, B"),
         (["R=.1", "G=.1", "B=2"], "outside the bounds [0, 1]"),
         (["R=.1", "G=.1", "B=-0.1"], "outside the bounds"),
-        (["R=.1", "G=.1", "B=.nan"], "finite"),
+        (["R=.1", "G=.1", "B=.nan"], "INPUT=NUMBER"),
         (["R=.1", "G=.1", "B=x"], "INPUT=NUMBER"),
         (["R=.1", "G=.1", "B=true"], "INPUT=NUMBER"),
-        (["R=.1", "G=.1", "B"], "key=value"),
+        (["R=.1", "G=.1", "B"], "B: must be INPUT=NUMBER"),
         (["R=.1", "G=.1", "B="], "INPUT=NUMBER"),
     ],
 )

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from sdl import runner
+from sdl.cli import solve
+from sdl.goal import Band, Goal
+from sdl.types import Input
 
 from .conftest import Sdl
 
@@ -79,7 +82,7 @@ def test_rows_that_lack_a_channel_or_are_saturated_are_left_out_and_counted(log:
     lines[1]["out"]["515nm"] = 65535
     Path("odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     done = sdl("solve", "odd.jsonl", *GOAL, "--solver", "linear")
-    assert done.out.startswith("23 rows of odd.jsonl; 1 left out: without 515nm, 1 left out: saturated")
+    assert done.out.startswith("23 rows of odd.jsonl; 1 left out: without 515nm; 1 left out: saturated")
 
 
 def test_a_goal_out_of_reach_is_clipped_and_says_so(log: str, sdl: Sdl) -> None:
@@ -88,22 +91,48 @@ def test_a_goal_out_of_reach_is_clipped_and_says_so(log: str, sdl: Sdl) -> None:
     assert "clipped to the bounds; it said" in done.out
 
 
+@pytest.mark.parametrize("solvers", [["--solver", "linear"], ["--solver", "all"]])
+def test_the_answers_fit_80_columns_with_every_number_named(solvers: list[str], collected: Path, sdl: Sdl) -> None:
+    out = sdl("solve", collected, *GOAL, *solvers, "--no-validate").out
+    table = out[out.index("solver  ") :].partition("\n\n")[0].splitlines()
+    assert max(map(len, table)) <= 80
+    assert table[0].split() == ["solver", "setting", "spread", "uncertainty", "error", "expected"]
+    assert table[1].split()[:2] == ["linear", "R"]
+    told = sdl("solve", collected, *GOAL, *solvers, "--no-validate", "--json").told["answers"]
+    for answer, block in zip(told, [table[i : i + 3] for i in range(1, len(table), 3)], strict=True):
+        for name, channel, line in zip("RGB", CHANNELS, block, strict=True):
+            cells = line.split()[-7:]
+            values = [answer[key][name] for key in ("settings", "spread", "uncertainty")]
+            assert cells[:5] == [name, *("?" if v is None else f"{v:.4f}" for v in values), "?"]
+            assert cells[5] == channel
+    assert "spread: standard deviation of the settings" in out
+
+
+def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
+    told = sdl("solve", "latest", *GOAL, "--runs", collected.parent.parent, "--no-validate", "--json")
+    assert (told.code, list(told.told["left_out"])) == (0, [str(collected)])
+    done = sdl("solve", "lates", *GOAL, "--runs", collected.parent.parent, "--json")
+    assert (done.code, "did you mean latest" in done.told["reason"]) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["log.jsonl", "--goal", "446nm=3"], 2, "unknown channel 446nm; allowed: 415nm"),
-        (["log.jsonl", "--goal", "445nm"], 2, "key=value"),
+        (["log.jsonl", "--goal", "446nm=3"], 2, "unknown channel 446nm; allowed: 415nm, 445nm, 480nm"),
+        (["log.jsonl", "--goal", "445nm"], 2, "--goal 445nm: must be CHANNEL=NUMBER"),
         (["log.jsonl", "--goal", "445nm=bright"], 2, "CHANNEL=NUMBER"),
         (["log.jsonl", "--goal", "445nm=.nan"], 2, "CHANNEL=NUMBER"),
         (["log.jsonl", "--goal", "445nm=1", "--goal", "445nm=2"], 2, "given twice"),
         (["log.jsonl", "--goal", "445nm=0"], 2, "is 0; give counts"),
-        (["log.jsonl", "--goal", "445nm=9", "--tolerance", "0"], 2, "--tolerance must be above 0"),
+        (["log.jsonl", "--goal", "445nm=9", "--tolerance", "0"], 2, "--tolerance 0: must be 2% (of the target)"),
         (["log.jsonl", "--goal", "445nm=9", "--tolerance", "wide"], 2, "--tolerance"),
-        (["log.jsonl", "--goal", "445nm=9", "--solver", "gnm"], 2, "did you mean 'gmm'"),
+        (["log.jsonl", "--goal", "446nm=3"], 2, "did you mean '445nm'?"),
+        (["log.jsonl", "--goal", "445nm=9", "--solver", "gnm"], 2, "--solver gnm: unknown kind 'gnm'; allowed: "),
+        (["log.jsonl", "--goal", "445nm=9", "--solver", "gnm"], 2, "did you mean 'gmm'? (`all` and `paper`"),
         (["log.jsonl", "--goal", "445nm=9", "--solver", "{kind: gmm, n: 3}"], 2, "unknown key"),
         (["log.jsonl", "--goal", "445nm=9", "--solver", "{"], 2, "not YAML"),
         (["log.jsonl", "--goal", "445nm=9", "--seed", "-1"], 2, "--seed"),
-        (["nowhere.jsonl", "--goal", "445nm=9"], 2, "cannot be read"),
+        (["nowhere.jsonl", "--goal", "445nm=9"], 2, "no such file or directory: nowhere.jsonl"),
         (["words.txt", "--goal", "445nm=9"], 2, "words.txt:1: not JSON"),
         (["other.jsonl", "--goal", "445nm=9"], 2, "other.jsonl:1: not a line of"),
         (["none.jsonl", "--goal", "445nm=9"], 2, "no usable row for this goal; 2 left out: without 445nm"),
@@ -129,7 +158,7 @@ def test_an_answer_without_enough_rows_to_check_it_is_still_an_answer(log: str, 
     Path("four.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     done = sdl("solve", "four.jsonl", *GOAL, "--solver", "linear", "--json")
     answer = done.told["answers"][0]
-    assert (done.code, "settings" in answer, "NotEnoughData" in answer["error"]) == (0, True, True)
+    assert (done.code, "settings" in answer, "not enough data: " in answer["error"]) == (0, True, True)
 
 
 def test_a_damaged_record_is_exit_5(collected: Path, tmp_path: Path, sdl: Sdl) -> None:
@@ -148,3 +177,19 @@ def test_the_real_readings_are_answered_with_what_was_left_out(real_readings: Pa
     for answer in told["answers"]:
         assert answer["settings"] == pytest.approx({"R": 0.5, "G": 0.24, "B": 0.53}, abs=0.06)
         assert answer["validated"]["by"] == "day"
+
+
+def test_long_options_of_a_solver_go_below_its_name() -> None:
+    solver = "forest (trend none, n_t 50, duplicate_K 100, n_estimators 100)"
+    none: dict[str, float | None] = {"R": None}
+    told = {
+        "solver": solver,
+        "settings": {"R": 0.5},
+        "spread": none,
+        "uncertainty": none,
+        "expected": {},
+        "verdict": "x",
+    }
+    rows = solve._block(told, [Input(name="R")], Goal({"y": Band.around(1, 0.1)}))
+    assert [row[0] for row in rows] == ["forest", "trend none, n_t", "50, duplicate_K", "100, n_estimators", "100", "x"]
+    assert rows[0][1:] == ("R", "0.5000", "?", "?", "?", "y", "?")

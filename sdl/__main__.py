@@ -1,0 +1,5 @@
+"""`python -m sdl`."""
+
+from sdl.cli import main
+
+main()

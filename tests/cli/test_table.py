@@ -1,0 +1,117 @@
+"""The table of trials fits any terminal and never cuts a number."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+from sdl.cli.table import Shown, trial_table
+from sdl.cli.words import off, percent, times
+from sdl.events import Opened
+from sdl.goal import Band, Goal
+
+NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
+
+
+def opened(channels: tuple[str, ...]) -> Opened:
+    about: dict[str, Any] = {"inputs": [{"name": name, "low": 0, "high": 1} for name in "RGB"]}
+    about["channels"] = [{"name": name} for name in channels]
+    return Opened(1, "r", "c", {}, (), about, "virtual", {}, True, "me", 0.0)
+
+
+def trials(channels: tuple[str, ...]) -> list[Shown]:
+    settings = {"R": 0.5315, "G": 0.2464, "B": 1.0}
+    values = dict.fromkeys(channels, 65535.0)
+    return [
+        Shown(0, "latin-hypercube", settings, values, 2.5111, 125.56, channels[0], 1, "not-applied; unreachable"),
+        Shown(1, "gmm", settings, values, 0.0078, 0.391, channels[1], 3, "reached"),
+        Shown(12345, "gmm", settings, note="failed: no answer: refused by the other side", failed="no answer"),
+    ]
+
+
+def lines(channels: tuple[str, ...], columns: int, *, goal: bool, colour: bool = True) -> list[str]:
+    wanted = Goal({name: Band.around(16384, 328) for name in channels}) if goal else None
+    return [text.plain for text in trial_table(trials(channels), opened(channels), wanted, columns, colour=colour)]
+
+
+@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize("goal", [True, False])
+@pytest.mark.parametrize("channels", [NAMES[:3], NAMES])
+@pytest.mark.parametrize("columns", [20, 40, 80, 100, 120, 200])
+def test_a_table_is_no_wider_than_the_terminal_and_cuts_no_number(
+    columns: int, channels: tuple[str, ...], goal: bool, colour: bool
+) -> None:
+    shown = lines(channels, columns, goal=goal, colour=colour)
+    assert max(map(len, shown)) <= columns
+    assert [line.split()[0] for line in shown] == ["trial", "0", "1", "12345"]
+    for head, text in zip(shown[0].split()[1:], shown[2].split()[1:], strict=False):
+        assert not re.fullmatch(r"\d+…", text), (head, text)
+    if columns >= 80:
+        assert "0.5315 0.2464 1.0000" in shown[1]
+        assert "65535 65535 65535" in shown[1]
+
+
+def test_at_80_columns_three_channels_keep_the_error_and_the_end() -> None:
+    head, first, second, last = lines(NAMES[:3], 80, goal=True)
+    assert head.split() == ["trial", "by", "R", "G", "B", *NAMES[:3], "error", "/tol."]
+    assert "251 %  126x not-appl" in first
+    assert second.endswith("0.78 % 0.39x reached")
+    assert "failed: " in last
+    assert "…  " in last  # no reading
+
+
+def test_what_is_left_out_is_counted() -> None:
+    assert "+" not in lines(NAMES, 200, goal=True)[0]
+    head = lines(NAMES, 80, goal=True)[0]
+    missing = [name for name in NAMES if name not in head]
+    assert missing
+    assert f"+{len(missing)}" in head.split()
+
+
+def test_what_is_left_out_first_matters_least() -> None:
+    kept = [set(lines(NAMES[:3], columns, goal=True)[0].split()) for columns in range(200, 25, -1)]
+    assert all(later <= earlier | {"+1", "+2", "+3"} for earlier, later in itertools.pairwise(kept))
+    order = ["worst", "by", "error", "480nm", "445nm", "415nm", "B"]
+    gone = [min(i for i, heads in enumerate(kept) if name not in heads) for name in order]
+    assert gone == sorted(gone)
+
+
+def test_without_colour_there_is_no_swatch() -> None:
+    assert "██" in lines(NAMES[:3], 120, goal=True)[1]
+    assert "██" not in "".join(lines(NAMES[:3], 120, goal=True, colour=False))
+
+
+@pytest.mark.parametrize(
+    ("value", "as_percent", "as_times"),
+    [
+        (0.00394, "0.39 %", "0.00x"),
+        (0.0995, "9.95 %", "0.10x"),
+        (0.09996, "10.0 %", "0.10x"),
+        (0.9996, "100 %", "1.00x"),
+        (9.96, "996 %", "9.96x"),
+        (9.996, "1000 %", "10.0x"),
+        (123.4, "12340 %", "123x"),
+    ],
+)
+def test_three_figures_are_enough(value: float, as_percent: str, as_times: str) -> None:
+    assert (percent(value), times(value)) == (as_percent, as_times)
+
+
+@pytest.mark.parametrize(
+    ("band", "value", "said"),
+    [
+        (Band.around(16384, 327.68), 16257, "0.78 % off, tolerance 2 %"),
+        (Band(1000, 900, 1400), 1100, "10.0 % off, tolerance 40 %"),
+        (Band(1000, 900, 1400), 950, "5.00 % off, tolerance 10 %"),
+        (Band.around(0, 30), -12, "12 off, tolerance 30"),
+        (Band.at_most(12000, 240), 16181, "reads 16181, 4181 above 12000"),
+        (Band.at_least(500, 10), 480, "reads 480, 20 below 500"),
+        (Band.between(100, 200), 150, "reads 150, inside 100 … 200"),
+        (Band.around(5, 1), float("nan"), "not read"),
+    ],
+)
+def test_how_far_off_is_said_with_the_tolerance_of_that_side(band: Band, value: float, said: str) -> None:
+    assert off(band, value) == said
