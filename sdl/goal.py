@@ -214,10 +214,32 @@ class Goal:
         return ", ".join(f"{name} {band}" for name, band in self.bands.items())
 
 
+def decimals(size: float, tolerance: float | None = None) -> int:
+    """How many digits behind the point a person needs of readings of this size; none of counts above 100.
+
+    Args:
+        size: the largest of them.
+        tolerance: how far they may be off, where that is known: a tenth of it is told.
+    """
+    size = abs(size)
+    if not math.isfinite(size) or (size >= 100 and (tolerance is None or tolerance >= 1)):
+        return 0
+    least = tolerance / 10 if tolerance and math.isfinite(tolerance) else size / 1000
+    return min(max(0, -math.floor(math.log10(least) + 1e-9)), 6) if least > 0 else 0
+
+
+def figure(value: float, tolerance: float | None = None) -> str:
+    """A reading for people: `16384`, `12.5`, `0.483`."""
+    if tolerance is None and value == round(value, 0):
+        return f"{value:.0f}"
+    return f"{value:.{decimals(value, tolerance)}f}"
+
+
 def outshone(goal: Goal, background: Mapping[str, float] | None) -> str:
     """Which channels the light of the room alone lifts beyond their band, in words; empty if it lifts none."""
     base = background or {}
-    over = [f"{base[n]:.6g} at {n}, above {b.high:.6g}" for n, b in goal.bands.items() if base.get(n, 0.0) > b.high]
+    bands = {name: band for name, band in goal.bands.items() if name in base}
+    over = [f"{figure(base[n])} at {n}, above {figure(b.high)}" for n, b in bands.items() if base[n] > b.high]
     return f"the light of the room alone is {'; '.join(over)}" if over else ""
 
 
@@ -226,10 +248,11 @@ def said(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
     parts = []
     for name, part in shortfall.items():
         nearest, by = part["nearest"], part["by"]
-        text = f"{name} {nearest:.6g}"
+        low, high = part["low"], part["high"]
+        width = high - low if low is not None and high is not None else None
+        text = f"{name} {figure(nearest, width)}"
         if by:
-            low, high = part["low"], part["high"]
             limits = f"at most {high:g}" if low is None else f"at least {low:g}" if high is None else ""
-            text += f", {by:.6g} outside {limits or f'{low:g}…{high:g}'}"
+            text += f", {figure(by, width)} outside {limits or f'{low:g}…{high:g}'}"
         parts.append(text)
     return "; ".join(parts)

@@ -73,6 +73,7 @@ class History:
         trials, failures, readings, attempts: closed trials, failed ones in a row, readings, tries at a reading.
         failed: failed trials, all of them.
         unreachable: measured trials in a row whose proposal had the verdict `unreachable`.
+        between_steps: measured trials in a row at settings that had the verdict `between two steps` before.
         shortfall: what the last of them said was nearest (`Goal.shortfall`).
         misses: the best miss so far after each closed trial, which is what stagnation looks at.
         active: seconds from Opened or Resumed to the last event, pauses left out.
@@ -89,6 +90,7 @@ class History:
     readings: int = 0
     attempts: int = 0
     unreachable: int = 0
+    between_steps: int = 0
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     active: float = 0.0
     best: Trial | None = None
@@ -105,6 +107,7 @@ class History:
         self._saturated = Column(len(self.channels), bool)
         self._sitting = Column(1)
         self._mean: tuple[dict[str, float], frozenset[str]] | None = None
+        self._stepped: set[tuple[float, ...]] = set()
 
     # What the solvers see ---------------------------------------------------------------------------------------
     @property
@@ -192,6 +195,10 @@ class History:
         self.failed += failed
         if not failed:
             self.unreachable = self.unreachable + 1 if verdict is Verdict.UNREACHABLE else 0
+            again = verdict is Verdict.BETWEEN_STEPS and tuple(settings.values()) in self._stepped
+            self.between_steps = self.between_steps + 1 if again else 0
+            if verdict is Verdict.BETWEEN_STEPS:
+                self._stepped.add(tuple(settings.values()))
         if self.goal is not None and not failed and (self.best is None or miss < self.best.miss or reached):
             self.best = closed
         self.misses.append(self.best.miss if self.best else math.inf)

@@ -93,14 +93,22 @@ class Stagnation(Frozen):
 
 
 class Unreachable(Frozen):
-    """The solver says `unreachable`, the nearest settings were measured, and it still says so: `times` in a row."""
+    """The solver says that no settings reach the goal, the nearest were measured, and it still says so.
+
+    `times` in a row it must say `unreachable`, or `between two steps` of settings that it proposed before.
+    """
 
     times: int = Field(ge=1)
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
-        if goal is None or history.unreachable < self.times:
+        if goal is None or max(history.unreachable, history.between_steps) < self.times:
             return None
         short = f"; the nearest readings are {said(history.shortfall)}" if history.shortfall else ""
+        if history.unreachable < self.times:
+            text = (
+                f"the goal lies between two steps of the inputs, and the nearest were measured {self.times + 1} times"
+            )
+            return Reason(Outcome.UNREACHABLE, f"{text}{short}{_nearest(history)}", "unreachable")
         text = f"no settings reach the goal, and it stood so after the nearest were measured ({self.times} in a row)"
         bright = outshone(goal, history.background)
         light = f"; {bright}" if bright else ""
@@ -119,7 +127,10 @@ class StopRules(Frozen):
         None, description="stop when the best miss has not improved: {trials: 10, by: 0.05}"
     )
     unreachable: int | None = Field(
-        2, ge=1, description="stop when the solver said `unreachable` so many times in a row; null: never"
+        2,
+        ge=1,
+        description="stop when the solver said `unreachable` (or `between two steps`, and proposed the same "
+        "settings again) so many times in a row; null: never",
     )
 
     def rules(self) -> tuple[Rule, ...]:

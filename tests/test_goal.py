@@ -10,7 +10,7 @@ from core_kit import GOAL, HIT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdl.goal import Band, Goal, Tolerance, said
+from sdl.goal import Band, Goal, Tolerance, outshone, said
 
 counts = st.floats(-1e6, 1e6)
 widths = st.floats(1e-3, 1e6)
@@ -195,3 +195,10 @@ def test_a_shortfall_names_band_nearest_and_distance_of_each_channel() -> None:
     }
     assert said(short) == "red 80, 10 outside 90…110; clear 900"
     assert said(LIMITED.shortfall({"clear": 1100.0})) == "clear 1100, 100 outside at most 1000"
+
+
+def test_the_room_outshines_a_goal_only_where_its_light_is_known() -> None:
+    goal = Goal({"445nm": Band.around(-2000, 40), "515nm": Band.around(300, 10)})
+    assert outshone(goal, None) == ""
+    assert outshone(goal, {"630nm": 900.0, "515nm": 200.0}) == ""
+    assert outshone(goal, {"515nm": 900.0}) == "the light of the room alone is 900 at 515nm, above 310"

@@ -190,6 +190,24 @@ def test_unreachable_counts_measured_trials_in_a_row_and_a_failed_one_neither_co
     assert counts == [1, 1, 2, 2, 0, 1, 0]
 
 
+def test_between_steps_counts_settings_that_were_said_to_be_so_before_and_measured_again() -> None:
+    found = history()
+    counts = []
+    for red, verdict in [
+        (0.2, Verdict.REACHABLE),
+        (0.2, Verdict.BETWEEN_STEPS),
+        (0.2, Verdict.BETWEEN_STEPS),
+        (0.3, Verdict.BETWEEN_STEPS),
+        (0.2, Verdict.BETWEEN_STEPS),
+        (0.3, Verdict.BETWEEN_STEPS),
+        (0.3, Verdict.REACHABLE),
+    ]:
+        found.add_reading(reading(MISS))
+        found.close({"R": red, "G": 0.1, "B": 0.1}, verdict)
+        counts.append(found.between_steps)
+    assert counts == [0, 0, 1, 0, 1, 2, 0]
+
+
 # Cost -------------------------------------------------------------------------------------------------------------
 class Steps:
     """Counts the bytecodes that Python executes inside the block, generators and callees included."""

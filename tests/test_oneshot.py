@@ -38,6 +38,13 @@ def test_a_target_gives_its_settings_back(solver: str) -> None:
     assert found.why
 
 
+@pytest.mark.parametrize("solver", ["linear", "pls", "gmm", "bayes", "gp"])
+@pytest.mark.parametrize("target", [[-2000.0] * 3, [-(2.0**17), 2.0**17, 2.0**17], [2.0**18, 2.0**18, -(2.0**18)]])
+def test_what_no_sensor_can_read_is_unreachable(solver: str, target: list[float]) -> None:
+    """Goals that the paper shows to get unphysical answers."""
+    assert sdl.solve(*data(), target, solver).verdict is Verdict.UNREACHABLE
+
+
 def test_a_solver_may_be_a_kind_a_mapping_or_a_model() -> None:
     ways = ["linear", {"kind": "linear"}, config.parse_kind("solver", "linear")]
     answers = [sdl.solve(*data(), TARGET, way).settings for way in ways]

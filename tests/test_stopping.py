@@ -29,6 +29,7 @@ def history(**facts: object) -> History:
         (Minutes(most=0.5), {"active": 29.999}, {"active": 30.0}, Outcome.SPENT, "minutes"),
         (Failures(most=2), {"failures": 1}, {"failures": 2}, Outcome.FAILED, "failures"),
         (Unreachable(times=2), {"unreachable": 1}, {"unreachable": 2}, Outcome.UNREACHABLE, "unreachable"),
+        (Unreachable(times=2), {"between_steps": 1}, {"between_steps": 2}, Outcome.UNREACHABLE, "unreachable"),
         (Stagnation(trials=2), {"misses": [3.0, 3.0]}, {"misses": [3.0, 3.0, 3.0]}, Outcome.STALLED, "stagnation"),
     ],
 )
