@@ -1,5 +1,16 @@
-"""`python -m sdl`."""
+"""`python -m sdl`, and the command `sdl`."""
 
-from sdl.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Runs the command line; Ctrl-C while it is still being loaded ends it as at any other time."""
+    try:
+        from sdl.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,9 @@ import numpy as np
 from sdl.goal import Goal
 from sdl.types import Outcome, Reading, Verdict
 
+SAME = 1e-6
+"""Applied settings that differ by less (as a part of themselves, or of 1) are the same: some instruments read them back."""
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -107,6 +110,7 @@ class History:
         self._saturated = Column(len(self.channels), bool)
         self._sitting = Column(1)
         self._mean: tuple[dict[str, float], frozenset[str]] | None = None
+        self._present = 0
         self._stepped: set[tuple[float, ...]] = set()
 
     # What the solvers see ---------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ class History:
     @property
     def present(self) -> int:
         """The sitting that the campaign's own rows belong to."""
-        return int(self.sitting[self.prior_rows - 1]) + 1 if self.prior_rows else 0
+        return self._present
 
     # What happened ----------------------------------------------------------------------------------------------
     def add_row(self, reading: Reading, sitting: int) -> None:
@@ -153,6 +157,7 @@ class History:
         for reading, sitting in readings:
             self.add_row(reading, sitting)
         self.prior_rows = len(readings)
+        self._present = 1 + max((sitting for _, sitting in readings), default=-1)
 
     def add_reading(self, reading: Reading) -> None:
         """A reading of the trial under way."""
@@ -175,8 +180,9 @@ class History:
 
     def applied(self) -> Mapping[str, float] | None:
         """What was applied in the trial under way; None where its readings differ in it."""
-        first = self.started[0].applied
-        return first if all(reading.applied == first for reading in self.started) else None
+        first, *more = (reading.applied for reading in self.started)
+        alike = all(abs(other[n] - v) <= SAME * max(1.0, abs(v)) for other in more for n, v in first.items())
+        return first if alike else None
 
     def close(
         self, settings: Mapping[str, float], verdict: Verdict | None, *, reached: bool = False, failed: bool = False

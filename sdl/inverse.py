@@ -113,7 +113,7 @@ def ask(
         return ask_fitted(solver.fit(data), data, goal, rng, background)
     except SolverError:
         raise
-    except Exception as error:  # a solver, perhaps somebody else's, may fail in any way
+    except (Exception, SystemExit) as error:  # a solver, perhaps somebody else's, may fail in any way
         raise SolverError(f"{solver.kind} failed on {len(data.X)} rows: {error!r}") from error
 
 
@@ -128,7 +128,7 @@ def ask_fitted(
     names, base = [item.name for item in data.inputs], background or {}
     raw = dict(zip(names, given.settings[0].tolist(), strict=True))
     settings, clipped = round_and_clip(raw, data.inputs)
-    verdict, why, nearest = given.verdict[0], given.why[0], given.nearest
+    verdict, why, nearest = Verdict(given.verdict[0]), str(given.why[0]), given.nearest
     shortfall: Mapping[str, Mapping[str, float | None]] = {}
     if verdict is Verdict.UNREACHABLE and nearest is not None:
         shortfall = goal.shortfall(_raw(nearest[0], data.channels, base))
@@ -148,7 +148,9 @@ def ask_fitted(
             shortfall = first
             why = f"{why}; no step near the answer hits: the two nearest are {said(first)}; or {said(second)}"
     if full := _saturated(goal, data, settings, base):
-        verdict, why = Verdict.SATURATED, f"{why}; {full}"
+        why = f"{why}; {full}"
+        if verdict is not Verdict.UNREACHABLE:  # which says more, and ends a campaign
+            verdict = Verdict.SATURATED
     expected: Mapping[str, float] = {}
     if given.expected is not None or predict is not None:
         readings = _expected(given, predict, settings, raw, data.inputs, data.channels)

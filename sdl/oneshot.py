@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from sdl.config import Prefer, Target, parse_kind
-from sdl.config.goals import prefer_problems
+from sdl.config.goals import MOST, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.errors import ConfigError, Problem
 from sdl.goal import Band, Goal, Tolerance
@@ -323,6 +323,8 @@ def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
     numbers = [value for value in found.values() if isinstance(value, float)]
     if not found or not np.isfinite(numbers).all():
         raise ConfigError(f"target must have at least one finite number, not {target}")
+    if max(map(abs, numbers), default=0.0) > MOST:
+        raise ConfigError(f"target must lie between -{MOST:g} and {MOST:g}, not {target}")
     return found
 
 

@@ -21,6 +21,8 @@ from sdl.events import Measured, Opened
 from sdl.record import FILE, file_sha, read, write_file
 from sdl.types import Channel, Reading
 
+MOST = 1e12
+"""No sensor counts as far; beyond it squares lose their meaning."""
 SITTING_GAP = 600.0
 """Seconds between two readings that make them two sittings."""
 
@@ -102,20 +104,26 @@ def save(path: Path, sources: Iterable[Rows]) -> str:
         Hash of the file.
     """
     lines = []
+    for source, row, sitting in numbered(sources):
+        reading = row.reading
+        line = {"in": dict(reading.applied), "out": dict(reading.readings), "sitting": sitting}
+        line |= {"day": row.day, "source": source.source}
+        if reading.background is not None:
+            line["background"] = dict(reading.background)
+        if reading.saturated:
+            line["saturated"] = list(reading.saturated)
+        lines.append(json.dumps(line, allow_nan=False) + "\n")
+    write_file(path, "".join(lines))
+    return file_sha(path)
+
+
+def numbered(sources: Iterable[Rows]) -> Iterable[tuple[Rows, Row, int]]:
+    """The rows of all sources, one after the other, each with a sitting that no other source shares."""
     offset = 0
     for source in sources:
         for row in source.rows:
-            reading = row.reading
-            line = {"in": dict(reading.applied), "out": dict(reading.readings), "sitting": row.sitting + offset}
-            line |= {"day": row.day, "source": source.source}
-            if reading.background is not None:
-                line["background"] = dict(reading.background)
-            if reading.saturated:
-                line["saturated"] = list(reading.saturated)
-            lines.append(json.dumps(line, allow_nan=False) + "\n")
+            yield source, row, row.sitting + offset
         offset += 1 + max((row.sitting for row in source.rows), default=0)
-    write_file(path, "".join(lines))
-    return file_sha(path)
 
 
 def claude_light_line(event: Measured, inputs: Sequence[str]) -> dict[str, Any]:
@@ -171,6 +179,8 @@ def _from_log(file: Path, inputs: Sequence[str], limits: Mapping[str, float | No
                 base = _numbers(line["background"], tuple(limits)) if line.get("background") else None
                 at, day = _when(line)
                 sitting = int(line.get("sitting", sitting))
+                if not 0 <= sitting < 2**53:
+                    raise ValueError("`sitting` must be a whole number from 0 on")
                 full = {str(name) for name in line.get("saturated", ())}
                 if set(settings) != set(inputs):
                     raise ValueError(f"`in` has {len(settings)} inputs; {', '.join(inputs)} are needed")
@@ -194,8 +204,8 @@ def _numbers(value: Any, names: Sequence[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, number in pairs:
         if name in names and number is not None:
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-                raise ValueError(f"{name} is {number!r}, not a number")
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= MOST:
+                raise ValueError(f"{name} is {str(number)[:40]}, not a number between -{MOST:g} and {MOST:g}")
             found[str(name)] = number
     return found
 

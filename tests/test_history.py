@@ -208,6 +208,13 @@ def test_between_steps_counts_settings_that_were_said_to_be_so_before_and_measur
     assert counts == [0, 0, 1, 0, 1, 2, 0]
 
 
+def test_the_campaigns_own_sitting_is_none_of_the_priors() -> None:
+    found = history()
+    found.add_prior([(reading(MISS), 0), (reading(MISS), 3), (reading(MISS), 2)])
+    found.add_reading(reading(MISS))
+    assert found.sitting.tolist() == [0, 3, 2, 4]
+
+
 # Cost -------------------------------------------------------------------------------------------------------------
 class Steps:
     """Counts the bytecodes that Python executes inside the block, generators and callees included."""

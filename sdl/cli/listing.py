@@ -81,7 +81,7 @@ def _row(folder: Path) -> dict[str, Any]:
         "error": done.error,
         "worst": done.worst,
         "worst_error": goal.bands[done.worst].error(done.measured[done.worst]) if goal and done.worst else None,
-        "solver": config["solver"]["kind"] if goal else config["design"]["kind"],
+        "solver": config.get("solver" if goal else "design", {}).get("kind", ""),
         "goal": _goal(goal),
         "short_goal": _short(goal),
         "instrument": run.opened.instrument["identity"],

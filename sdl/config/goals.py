@@ -51,6 +51,8 @@ ToleranceKey = Annotated[
     ),
 ]
 
+MOST = 1e12
+"""Beyond it squares of misses lose their meaning; no sensor counts as far."""
 FORMS = ("target", "between", "at most", "at least")
 EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
 POWER = "power"
@@ -175,7 +177,10 @@ def goal_problems(
     problems: list[Problem] = []
     for name, target in goal.items():
         path = f"{where}.{name}"
-        if name not in channels:
+        numbers = [target.target, target.at_most, target.at_least, *(target.between or ())]
+        if absurd := [value for value in numbers if value is not None and abs(value) > MOST]:
+            problems.append(Problem(f"{absurd[0]:g} is no reading of any sensor; allowed: -{MOST:g} to {MOST:g}", path))
+        elif name not in channels:
             near = get_close_matches(name, channels, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             problems.append(Problem(f"unknown channel; the instrument has: {', '.join(channels)}{hint}", path))

@@ -108,6 +108,13 @@ class CampaignFile(Loop):
         0, ge=0, lt=2**63, description="of everything random; the same file and seed give the same campaign"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value == "latest":
+            raise ValueError("`latest` means the newest run wherever a run is named; take another name")
+        return value
+
     @field_validator("watch")
     @classmethod
     def _known_twin(cls, value: str | None) -> str | None:

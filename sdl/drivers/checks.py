@@ -62,6 +62,8 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
     if saturated and not channels >= set(saturated):
         raise BadReply(f"saturated names {', '.join(saturated)}; the instrument has: {', '.join(sorted(channels))}")
     fault = reading.fault
+    if not isinstance(fault, str | None):
+        raise TypeError(f"the fault of a reading must be a word or None, not {str(fault)[:60]!r}")
     if fault is None and any(abs(applied[name] - v) > 1e-9 * max(1.0, abs(v)) for name, v in settings.items()):
         fault = "not-applied"
     return Reading(applied, values, base, saturated, fault)

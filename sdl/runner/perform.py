@@ -33,6 +33,10 @@ BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, Assertio
 """What no reply of an instrument causes, only a mistake in the driver: the campaign ends and says where it is."""
 
 
+PATIENCE = 2
+"""So many further signals while the instrument is made safe are waited out; the next breaks it off."""
+
+
 class Log(Protocol):
     """Where events go: a Record, or Memory."""
 
@@ -97,7 +101,7 @@ class Runner:
                     raise  # not of our making, such as a driver's or a watcher's own
                 # else the second Ctrl-C: at once, still safe
             finally:
-                with self._signals.shield(last=True):
+                with self._signals.shield(last=True, patience=PATIENCE):
                     self._make_safe()
             if self._signals.asked and self.campaign.due():
                 self.write(Interrupted(self._signals.name, self.clock.now()))
@@ -136,7 +140,7 @@ class Runner:
             log.debug("the driver %s has a bug", self.config.instrument.kind, exc_info=error)
             text = f"{type(error).__name__}: {error}{_place(error)}"
             return Failed(*place, "driver", text, False, True, self.clock.now())
-        except Exception as error:  # whatever else a driver, perhaps somebody else's, lets through
+        except (Exception, SystemExit) as error:  # whatever else a driver, perhaps somebody else's, lets through
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
             return Failed(*place, "measure", f"the driver failed: {error!r}", False, True, self.clock.now())
         at = self.clock.now()
@@ -158,11 +162,11 @@ class Runner:
                 self._driver = self.config.instrument.open(self.clock)
             if self._driver is not None:
                 self._driver.safe()
-        except Exception as error:  # whatever it is, the record must still be closed
-            log.warning("the instrument could not be made safe; look whether its light is off: %s", error)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # whatever it is, the record must still be closed
+            log.warning("the instrument could not be made safe; look whether its light is off: %r", error)
         finally:
             if self._driver is not None:
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception, SystemExit):
                     self._driver.close()
                 self._driver = None
 

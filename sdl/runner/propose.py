@@ -9,6 +9,8 @@ cannot answer.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sdl.campaign import Campaign
@@ -90,7 +92,9 @@ class Proposer:
             else:
                 point = design.point(trial, history.X, self._inputs, lambda n: self._random(DESIGN, n))
             raw = {item.name: float(value) for item, value in zip(self._inputs, point, strict=True)}
-        except Exception as error:  # a design, perhaps somebody else's, may fail in any way
+            if bad := [name for name, value in raw.items() if not math.isfinite(value)]:
+                raise ValueError(f"it gave no number for {', '.join(bad)}")
+        except (Exception, SystemExit) as error:  # a design, perhaps somebody else's, may fail in any way
             return self._failed(trial, f"the design {design.kind} failed: {error!r}")
         settings, clipped = round_and_clip(raw, self._inputs)
         return Proposed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ class Signals:
         self.asked, self.name = False, ""
         self._clock = clock
         self._shields, self._waiting = 0, False
+        self._patience: float = math.inf
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -36,13 +38,18 @@ class Signals:
             signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def shield(self, *, last: bool = False) -> Iterator[None]:
-        """Nothing is broken off inside; nor after it, where it is the `last` thing to be done anyway."""
+    def shield(self, *, last: bool = False, patience: float = math.inf) -> Iterator[None]:
+        """Nothing is broken off inside; nor after it, where it is the `last` thing to be done anyway.
+
+        With `patience` only so many signals are waited out: a driver that hangs must not hang for ever.
+        """
         self._shields += 1
+        self._patience = patience
         try:
             yield
         finally:
             self._shields -= 1
+            self._patience = math.inf
         if self._waiting and not self._shields and not last:
             self._waiting = False
             raise KeyboardInterrupt(self.name)
@@ -51,6 +58,11 @@ class Signals:
         again, self.asked = self.asked, True
         self.name = signal.Signals(number).name
         self._clock.interrupt()
+        if self._shields and self._patience != math.inf:
+            self._patience -= 1
+            if self._patience < 0:
+                raise KeyboardInterrupt(self.name)
+            again = True
         if again and self._shields:
             self._waiting = True
         elif again:

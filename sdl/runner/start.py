@@ -16,6 +16,7 @@ from sdl.errors import ConfigError, Problem, RecordError
 from sdl.events import Continued, Resumed
 from sdl.locate import RUNS
 from sdl.record import Record, write_file
+from sdl.readings import numbered
 from sdl.runner.opening import clock_for, load_priors, opening, user, versions
 from sdl.runner.perform import Memory, Runner, tell
 from sdl.runner.watching import Watch
@@ -73,8 +74,8 @@ def run(
             write_file(record.folder / "campaign.yaml", text + yamlfile.dump(chosen.plain()))
         folded = fold(iter([opened]), record.folder)
         if priors and record.folder is None:
-            rows = [row for source in priors for row in source.rows]
-            folded.campaign.history.add_prior([(row.reading, row.sitting) for row in rows])
+            rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
+            folded.campaign.history.add_prior(rows)
         watch = tell(watch, opened, folded.campaign)
         return Runner(chosen, folded.campaign, record, clock, watch).go()
 

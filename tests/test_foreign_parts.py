@@ -1,0 +1,161 @@
+"""What somebody else's driver, solver or design may do wrong: one clear end, a record that can be read, the light off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from scripted import answer, campaign, proposals, register, script_of, with_answers, with_script
+
+import sdl
+from sdl import record, registry
+from sdl.solvers.base import Proposals
+from sdl.types import Frozen, Outcome, Reading
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+
+
+def odd(**changes: Any) -> Proposals:
+    plain = proposals([0.5, 0.2, 0.5])
+    return Proposals(**{**vars(plain), **changes})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (odd(verdict=("fine",)), "'fine' is not a valid Verdict"),
+        (odd(settings=np.array([[np.nan, 0.5, 0.5]])), "no number for R"),
+        (SystemExit(3), "SystemExit"),
+    ],
+    ids=["verdict", "nan", "exit"],
+)
+def test_a_solver_that_breaks_its_contract_ends_the_campaign_and_the_record_stays_readable(
+    given: Any, words: str, tmp_path: Path
+) -> None:
+    instrument = with_script()
+    found = sdl.run(campaign(instrument, solver=with_answers(given)), runs=tmp_path)
+    assert found.outcome is Outcome.FAILED
+    assert words in found.reason
+    assert not script_of(instrument).lit
+    assert record.check(Path(found.run)).finished
+
+
+def test_a_sentence_that_is_no_text_is_written_as_text(tmp_path: Path) -> None:
+    found = sdl.run(campaign(with_script(), solver=with_answers(odd(why=(Path("x"),)))), runs=tmp_path)
+    assert record.check(Path(found.run)).finished
+
+
+@pytest.mark.parametrize("fault", [7, object(), ["word"]])
+def test_a_fault_that_is_no_word_is_a_mistake_of_the_driver(fault: Any, tmp_path: Path) -> None:
+    def measure(driver: object, settings: Mapping[str, float]) -> Reading:
+        return answer(settings, fault=fault)
+
+    found = sdl.run(campaign(with_script(measure)), runs=tmp_path)
+    assert found.outcome is Outcome.FAILED
+    assert "the fault of a reading must be a word or None" in found.reason
+    assert record.check(Path(found.run)).finished
+
+
+def test_a_driver_that_ends_the_process_ends_only_its_reading(tmp_path: Path) -> None:
+    found = sdl.run(campaign(with_script(SystemExit(9))), runs=tmp_path)
+    assert found.outcome is Outcome.REACHED
+    assert found.failed == 1
+
+
+def test_an_instrument_that_reads_its_settings_back_can_reach_its_goal(tmp_path: Path) -> None:
+    count = 0
+
+    def measure(driver: object, settings: Mapping[str, float]) -> Reading:
+        nonlocal count
+        count += 1
+        return answer(settings, applied={name: value + 1e-9 * count for name, value in settings.items()})
+
+    found = sdl.run(campaign(with_script(*[measure] * 30)), runs=tmp_path)
+    assert (found.outcome, found.trials) == (Outcome.REACHED, 5)
+
+
+class NoNumber(Frozen):
+    """A design that gives NaN."""
+
+    kind: Literal["no-number"] = "no-number"
+
+    def size(self, inputs: Any) -> int:
+        return 4
+
+    def point(self, trial: int, taken: Any, inputs: Any, random: Any) -> Any:
+        return np.array([np.nan, 0.1, 0.1])
+
+
+def test_a_design_that_gives_no_number_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(registry.OURS["designs"], "no-number", f"{__name__}:NoNumber")
+    found = sdl.run(campaign(with_script(), design={"kind": "no-number"}), runs=tmp_path)
+    assert found.outcome is Outcome.FAILED
+    assert "the design no-number failed" in found.reason
+    assert "no number for R" in found.reason
+    assert record.check(Path(found.run)).finished
+
+
+def test_unreachable_is_not_hidden_by_saturation_and_ends_the_campaign(tmp_path: Path) -> None:
+    goal = {"515nm": 50000, "clear": {"at least": 1000}, "630nm": 60000}
+    tree = {"name": "full", "instrument": {"kind": "twin"}, "goal": goal, "solver": "linear", "stop": {"trials": 15}}
+    found = sdl.run(tree, runs=tmp_path)
+    assert (found.outcome, found.trials < 12) == (Outcome.UNREACHABLE, True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of another system")
+def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(
+        textwrap.dedent(
+            """
+            import time
+            from sdl import registry
+            from sdl.drivers.twin import Twin, TwinDriver
+            import sdl
+
+            class Driver(TwinDriver):
+                def safe(self):
+                    print("hangs", flush=True)
+                    time.sleep(60)
+
+            class Hangs(Twin):
+                kind: str = "hangs"
+                def open(self, clock):
+                    return Driver(self, clock)
+
+            registry.OURS["drivers"]["hangs"] = "__main__:Hangs"
+            tree = {"name": "x", "instrument": {"kind": "hangs"}, "goal": {"515nm": 9000}, "stop": {"trials": 2}}
+            found = sdl.run(tree, runs=None)
+            print(found.outcome, flush=True)
+            """
+        )
+    )
+    process = subprocess.Popen(
+        [sys.executable, "hangs.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(sdl.__file__).parent.parent)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "hangs\n"
+    for _ in range(3):
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert "look whether its light is off" in err
+    assert out == "spent\n"
+
+
