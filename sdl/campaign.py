@@ -227,7 +227,8 @@ class Campaign:
         else:
             self._close(failed=True)
         if event.stage == "driver":
-            self._stop(Outcome.FAILED, f"a bug in the driver: {event.error}", "driver")
+            why = "a bug in the driver" if event.maybe_measured else "the instrument cannot be used"
+            self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
         self._ask_rules()
 
     def _paused(self, event: Paused) -> None:

@@ -86,7 +86,7 @@ class Failed:
     trial: int
     repeat: int
     attempt: int
-    stage: Literal["propose", "measure", "driver"]  # driver: it has a bug; nothing more is asked of it
+    stage: Literal["propose", "measure", "driver"]  # driver: it has a bug, or cannot be opened: the end
     error: str
     retryable: bool
     maybe_measured: bool

@@ -224,7 +224,7 @@ def decimals(size: float, tolerance: float | None = None) -> int:
     size = abs(size)
     if not math.isfinite(size) or (size >= 100 and (tolerance is None or tolerance >= 1)):
         return 0
-    least = tolerance / 10 if tolerance and math.isfinite(tolerance) else size / 1000
+    least = tolerance / 10 if tolerance and math.isfinite(tolerance) else size / 100
     return min(max(0, -math.floor(math.log10(least) + 1e-9)), 6) if least > 0 else 0
 
 
@@ -248,11 +248,14 @@ def said(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
     parts = []
     for name, part in shortfall.items():
         nearest, by = part["nearest"], part["by"]
+        if nearest is None:
+            continue
         low, high = part["low"], part["high"]
-        width = high - low if low is not None and high is not None else None
+        width = (high - low) / 2 if low is not None and high is not None else None
         text = f"{name} {figure(nearest, width)}"
         if by:
-            limits = f"at most {high:g}" if low is None else f"at least {low:g}" if high is None else ""
-            text += f", {figure(by, width)} outside {limits or f'{low:g}…{high:g}'}"
+            least, most = ("" if end is None else figure(end, width) for end in (low, high))
+            limits = f"{least}…{most}" if least and most else f"at least {least}" if least else f"at most {most}"
+            text += f", {figure(by)} outside {limits}"
         parts.append(text)
     return "; ".join(parts)

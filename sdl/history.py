@@ -17,7 +17,7 @@ from sdl.goal import Goal
 from sdl.types import Outcome, Reading, Verdict
 
 SAME = 1e-6
-"""Applied settings that differ by less (as a part of themselves, or of 1) are the same: some instruments read them back."""
+"""Applied settings that differ by less, as a part of themselves or of 1, are the same: some instruments read them."""
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

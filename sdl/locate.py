@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -21,13 +22,14 @@ def folders(runs: Path = RUNS) -> list[Path]:
     return sorted((file.parent for file in runs.glob(f"*/*/{FILE}")), key=lambda folder: folder.name)
 
 
-def find(name: str | Path, runs: Path = RUNS) -> Path:
+def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
     """The directory of a run.
 
     Args:
         name: a run's directory or its record.jsonl; a directory with runs in it, for the newest of them; `latest`; the
             name of a campaign or `campaign/latest`, for its newest run; or a part of `campaign/run` that only one has.
         runs: where names are looked up.
+        goal: where the newest is meant, the newest with a goal; collections and measurements only where no run has one.
 
     Raises:
         ConfigError: there is none, or there are several.
@@ -43,11 +45,20 @@ def find(name: str | Path, runs: Path = RUNS) -> Path:
     inside = _inside(given) if os.path.isdir(given) else []
     fits = inside or [f for f in every if text == "latest" or text.removesuffix("/latest") == f.parent.name]
     if fits:
-        return fits[-1]
+        return next((run for run in reversed(fits) if goal and has_goal(run)), fits[-1])
     fits = [folder for folder in every if text and text in _short(folder)]
     if len(fits) == 1:
         return fits[0]
     raise ConfigError(_several(name, fits) if fits else _none(name, text, every, runs))
+
+
+def has_goal(folder: Path) -> bool:
+    """Whether a run looks for a goal; True where its first line does not tell, so that nobody is spared its damage."""
+    try:
+        with (folder / FILE).open("rb") as stream:
+            return json.loads(stream.readline())["config"]["goal"] is not None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return True
 
 
 def source(name: str, base: Path, runs: Path = RUNS) -> Path:

@@ -126,7 +126,11 @@ def solve(
         prefer=parse_prefer(prefer, inputs),
         average=average,
     )
-    chosen = parse_kind("solver", solver)
+    try:
+        chosen = parse_kind("solver", solver)
+    except ConfigError as error:
+        problems = [Problem(p.message, "solver" if p.path == "kind" else f"solver.{p.path}") for p in error.problems]
+        raise ConfigError(*problems) from error
     answer = ask(chosen, data, goal, np.random.default_rng([seed, 1, 0]))
     others = None
     if all_solutions:

@@ -1,4 +1,4 @@
-"""What somebody else's driver, solver or design may do wrong: one clear end, a record that can be read, the light off."""
+"""What somebody else's driver, solver or design may do wrong: one clear end, a readable record, the light off."""
 
 from __future__ import annotations
 

@@ -202,3 +202,9 @@ def test_the_room_outshines_a_goal_only_where_its_light_is_known() -> None:
     assert outshone(goal, None) == ""
     assert outshone(goal, {"630nm": 900.0, "515nm": 200.0}) == ""
     assert outshone(goal, {"515nm": 900.0}) == "the light of the room alone is 900 at 515nm, above 310"
+
+
+def test_a_shortfall_is_told_in_the_digits_that_a_person_needs() -> None:
+    goal = Goal({"445nm": Band.around(40000, 800), "volts": Band.around(3.3, 0.1)})
+    short = goal.shortfall({"445nm": 37691.3, "volts": 2.51234})
+    assert said(short) == "445nm 37691, 1509 outside 39200…40800; volts 2.51, 0.688 outside 3.20…3.40"

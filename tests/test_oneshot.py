@@ -258,3 +258,14 @@ def test_the_real_readings_give_their_own_settings_back(real_readings: Path) -> 
     checked = oneshot.cross_validate(_linear(), table, [row.day for row in found.rows])
     assert checked.by == "day"
     assert max(checked.rmse.values()) < 0.1
+
+
+def test_an_unknown_solver_is_a_mistake_in_solver() -> None:
+    X, Y = data(20)
+    with pytest.raises(ConfigError, match=r"^solver: unknown kind 'nope'"):
+        oneshot.solve(X, Y, [1.0, 2.0, 3.0], solver="nope")
+
+
+def test_a_campaign_without_an_instrument_says_that_it_is_missing() -> None:
+    with pytest.raises(ConfigError, match=r"instrument: missing; must be \{kind: …\} with one of the kinds twin, "):
+        sdl.run({"name": "x"})

@@ -269,6 +269,14 @@ def test_there_are_configurations_to_run() -> None:
     assert "configs/quickstart.yaml" in names(CONFIGS)
 
 
+def test_the_demo_ends_as_the_readme_shows(tmp_path: Path) -> None:
+    shown = re.search(r"^```text\n(quickstart on .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    done = python("-m", "sdl", "run", "configs/quickstart.yaml", "--runs", str(tmp_path))
+    assert shown is not None
+    told = [[line for line in text.splitlines() if "record:" not in line] for text in (shown[1], done.stdout)]
+    assert told[0] == told[1]
+
+
 def test_what_the_code_knows_best_is_in_the_docs_as_it_is() -> None:
     sys.path.insert(0, str(ROOT / "tools"))
     try:

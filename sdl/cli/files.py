@@ -31,7 +31,7 @@ tolerance: 2%                           # of the target, or counts; two-sided; e
 confirm: 2                              # further readings at settings that hit; the mean of all must hit too
 average: 1                              # readings a trial
 
-design: {kind: axis}                    # trials before the solver: axis, latin-hypercube, points
+design: {kind: axis}                    # trials before the solver: axis, latin-hypercube, points, …
 solver: {kind: auto}                    # auto, bayes, gp, secant, linear, pls, gmm, forest, …
 stop: {trials: 40, minutes: 30}         # also: failures, stagnation: {trials: 10, by: .05}, unreachable
 prior: []                               # records or Claude-Light logs to start with
@@ -62,6 +62,10 @@ def validate(
     for file in files:
         try:
             campaign = config.load(file, changes or (), collect=True)
+            if campaign.prior:  # only then: reading rows needs numpy
+                from sdl.runner.opening import load_priors
+
+                load_priors(campaign)
         except ConfigError as error:
             wrong.append(error)
             problems = [{"file": p.file, "line": p.line, "path": p.path, "message": p.message} for p in error.problems]

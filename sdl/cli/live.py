@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from sdl.cli.table import Shown, trial_table
-from sdl.cli.words import cause, count, goal_line, headline, percent, times
+from sdl.cli.words import cause, count, goal_line, headline, percent, reading, settings, times
 from sdl.events import (
     AbortAsked,
     Continued,
@@ -119,11 +119,15 @@ class Lines:
         for note in self._trials.notes[self._noted :]:
             self._say(f"     {note}")
         self._noted = len(self._trials.notes)
-        if shown:
-            self._say(line(shown, campaign))
+        if shown and self._trials.opened:
+            self._say(line(shown, campaign, self._trials.opened))
 
     def _say(self, text: str) -> None:
         print(text, file=self._out, flush=True)
+
+
+MOST_ROWS = 200
+"""So many trials stay on the screen at the end."""
 
 
 class Table:
@@ -135,6 +139,7 @@ class Table:
         self._console, self._trials = console, Trials()
         self._campaign: Campaign | None = None
         self._lines: Lines | None = None
+        self._ended = False
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._draw)
 
     def __enter__(self) -> Table:
@@ -142,6 +147,7 @@ class Table:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended = True  # what stays on the screen may be longer than it
         self._live.stop()
 
     def __call__(self, event: Event, campaign: Campaign) -> None:
@@ -167,9 +173,16 @@ class Table:
         head = [Text(headline(opened), style="bold"), Text(goal_line(goal))]
         notes = [Text(n, style="yellow", no_wrap=True, overflow="ellipsis") for n in self._trials.notes[-2:]]
         used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes)
-        rows = max(self._console.height - used - 3, 2)
+        rows = MOST_ROWS if self._ended else max(self._console.height - used - 3, 2)
         colour = self._console.color_system is not None and not self._console.no_color
-        lines = trial_table(self._trials.shown[-rows:], opened, goal, columns, colour=colour)
+        earlier = len(self._trials.shown) - rows
+        if earlier > 0:  # its own line takes the place of one more
+            shown = self._trials.shown[earlier + 1 :]
+            where = f"{earlier + 1} earlier: sdl show {opened.run.rpartition('-')[2]}"
+            head.append(Text(where, style="dim", no_wrap=True, overflow="ellipsis"))
+        else:
+            shown = self._trials.shown
+        lines = trial_table(shown, opened, goal, columns, colour=colour)
         return Group(*head, *lines, *notes, self._bar(campaign, columns))
 
     def _bar(self, campaign: Campaign, columns: int) -> RenderableType:
@@ -203,17 +216,23 @@ def watching(*, json: bool, quiet: bool) -> Iterator[Watch | None]:
         yield Lines(stream)
 
 
-def line(shown: Shown, campaign: Campaign) -> str:
+MOST_CHANNELS = 4
+"""So many channels are in a plain line where there is no goal to choose them; the record has them all."""
+
+
+def line(shown: Shown, campaign: Campaign, opened: Opened) -> str:
     """One trial as plain text."""
     goal = campaign.plan.goal
-    settings = " ".join(f"{name} {value:.4f}" for name, value in shown.settings.items())
-    values = " ".join(f"{name} {value:.0f}" for name, value in shown.values.items())
-    values += f" (mean of {shown.readings})" if shown.readings > 1 else ""
+    asked = " ".join(f"{name} {text}" for name, text in settings(shown.settings, opened).items())
+    names = list(shown.values) if goal else list(shown.values)[:MOST_CHANNELS]
+    came = [f"{name} {reading(shown.values[name], goal.bands[name] if goal else None)}" for name in names]
+    came += [f"+{len(shown.values) - len(names)}"] if len(names) < len(shown.values) else []
+    came += [f"(mean of {shown.readings})"] if shown.readings > 1 else []
     error = ""
     if goal and shown.values and shown.miss < math.inf:
-        share = f"{percent(shown.error)}, " if shown.error is not None else ""
-        error = f"worst {shown.worst}: {share}{times(shown.miss)} its tolerance"
-    return "  ".join(filter(None, [f"{shown.trial:>4} {shown.by:<8}", settings, values, error, shown.note]))
+        share = f" {percent(shown.error)}," if shown.error is not None else ""
+        error = f"worst {shown.worst}{share} {times(shown.miss)}"
+    return "  ".join(filter(None, [f"{shown.trial:>4} {shown.by:<8}", asked, " ".join(came), error, shown.note]))
 
 
 def best_text(campaign: Campaign) -> str:

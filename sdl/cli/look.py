@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.options import RUNS, Json, RunName, Runs, emit
-from sdl.cli.words import cause, count, say, worst
+from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
+from sdl.cli.words import cause, count, reading, say, settings, worst
 from sdl.errors import ConfigError, SdlError
 
 if TYPE_CHECKING:
     from sdl.cli.live import Trials
     from sdl.events import Proposed
-    from sdl.goal import Goal
     from sdl.runs import Run
 
 
@@ -50,10 +49,9 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     from sdl.cli.listing import holder
     from sdl.cli.live import followed, line
     from sdl.cli.words import goal_line, headline, width
-    from sdl.locate import find
     from sdl.runs import open_run
 
-    run = open_run(find(name, runs))
+    run = open_run(campaign_run(name, runs))
     reason, by = run.result.reason, ""
     if run.result.outcome is None:
         by = holder(run.folder)
@@ -67,7 +65,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
             _print_table(trials, run, columns)
         else:
             for shown in trials.shown:
-                print(line(shown, run.campaign))
+                print(line(shown, run.campaign, run.opened))
         for note in trials.notes:
             say(f"     {note}", 7)
     report(run.result, json=json, reason=reason, running=bool(by))
@@ -98,21 +96,19 @@ def explain(
     \b
     sdl explain latest 4
     """
-    from sdl.locate import find
     from sdl.runs import open_run
 
-    run = open_run(find(name, runs))
+    run = open_run(campaign_run(name, runs))
     if trial is not None and trial not in run.proposals:
-        last = max(run.proposals, default=-1)
-        raise ConfigError(
-            f"trial {trial} is not in this run; it has 0 … {last}" if last >= 0 else "this run has no trial"
-        )
+        last, run_name = max(run.proposals, default=-1), f"{run.folder.parent.name}/{run.folder.name}"
+        has = "no trial" if last < 0 else "trial 0 only" if last == 0 else f"trials 0 … {last}"
+        raise ConfigError(f"trial {trial} is not in {run_name}; it has {has}")
     chosen = [run.proposals[trial]] if trial is not None else list(run.proposals.values())
     if json:
         emit({"run": str(run.folder), "trials": [_explained(run, proposed) for proposed in chosen]})
         return
     for proposed in chosen:
-        for text in _sentences(_explained(run, proposed), run.campaign.plan.goal):
+        for text in _sentences(_explained(run, proposed), run):
             say(text, 4)
 
 
@@ -242,16 +238,14 @@ def _explained(run: Run, proposed: Proposed) -> dict[str, Any]:
     }
 
 
-def _sentences(told: Mapping[str, Any], goal: Goal | None) -> Iterator[str]:
+def _sentences(told: Mapping[str, Any], run: Run) -> Iterator[str]:
+    goal, asked_for = run.campaign.plan.goal, settings(told["settings"], run.opened)
     who = f"{told['by']} from {count(told['rows'], 'row')}" if told["verdict"] else f"the design ({told['by']})"
     yield f"trial {told['trial']}: proposed by {who}: {told['why']}"
     columns = {key: told[key] for key in ("spread", "uncertainty") if any(v is not None for v in told[key].values())}
     yield from _table(
         ["input", "setting", *columns],
-        [
-            [name, f"{value:.4f}", *(_known(part.get(name), 4) for part in columns.values())]
-            for name, value in told["settings"].items()
-        ],
+        [[name, text, *(_known(part.get(name), 4) for part in columns.values())] for name, text in asked_for.items()],
     )
     if told["clipped"]:
         yield f"  clipped to the bounds: {', '.join(told['clipped'])}"
@@ -264,7 +258,9 @@ def _sentences(told: Mapping[str, Any], goal: Goal | None) -> Iterator[str]:
         rows = []
         for name, value in told["measured"].items():
             wanted = [str(bands[name])] if goal else []
-            rows.append([name, *wanted, *([_known(told["expected"].get(name), 0)] if asked else []), f"{value:.0f}"])
+            hoped, band = told["expected"].get(name), bands.get(name)
+            hope = ["?" if hoped is None else reading(hoped, band)] if asked else []
+            rows.append([name, *wanted, *hope, reading(value, band)])
         yield from _table(head, rows)
         yield f"  came: {'the mean of ' if told['readings'] > 1 else ''}{count(told['readings'], 'reading')}"
     if goal and told["miss"] is not None and told["measured"]:

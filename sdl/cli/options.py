@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -38,6 +39,17 @@ def emit(value: Mapping[str, Any]) -> None:
     """Prints one JSON object, in ASCII whatever the terminal; what is not a number becomes null."""
     Emitted.already = True
     print(json.dumps(_finite(value), allow_nan=False))
+
+
+def campaign_run(name: str, runs: Path) -> Path:
+    """The run that is meant: of several the newest with a goal; says so on stderr where a newer one has none."""
+    from sdl.locate import find
+
+    chosen, newest = find(name, runs, goal=True), find(name, runs)
+    if chosen != newest:
+        short = newest.name.rpartition("-")[2]
+        print(f"the newest run with a goal; without one, and newer: {short} (name it to use it)", file=sys.stderr)
+    return chosen
 
 
 def number(text: str, form: str) -> tuple[str, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, near, number
+from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
 from sdl.cli.words import count
 from sdl.errors import ConfigError
 
@@ -57,10 +57,9 @@ def resume(name: RunName, changes: Set = None, runs: Runs = RUNS, json: Json = F
     """
     from sdl import runner
     from sdl.cli.ending import report
-    from sdl.locate import find
     from sdl.runs import open_run
 
-    folder = find(name, runs)
+    folder = campaign_run(name, runs)
     before = open_run(folder).result
     if before.outcome is not None and before.outcome in FINAL:
         if changes:
@@ -218,6 +217,7 @@ def _drive(
 def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
     """Each channel's mean, what its readings scatter, and the first of them."""
     from sdl.cli.words import width
+    from sdl.goal import decimals
 
     if not rows:
         return
@@ -225,8 +225,10 @@ def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
     for name in rows[0]:
         values = [row[name] for row in rows if name in row]
         mean = math.fsum(values) / len(values)
-        sd = f"{math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)):.1f}" if values[1:] else ""
-        text = f"  {name:>7} {mean:9.1f} {sd:>8} "
+        digits = max(1, decimals(mean))
+        scatter = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if values[1:] else math.nan
+        sd = f"{scatter:.{digits}f}" if values[1:] else ""
+        text = f"  {name:>7} {mean:9.{digits}f} {sd:>8} "
         room = (width() or 1000) - 2
         for i, value in enumerate(values):
             if i == 10 or len(text) + len(f" {value:g}") > room:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, near, number
-from sdl.cli.words import count, say
+from sdl.cli.words import count, reading, say, setting
 from sdl.errors import ConfigError, NotEnoughData, SolverError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
         {"kind": "pls"},
         {"kind": "gmm"},
         {"kind": "forest"},
+        {"kind": "bayes"},
+        {"kind": "gp"},
     ),
     "paper": (
         {"kind": "linear", "intercept": False},
@@ -38,7 +40,8 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
         {"kind": "forest", "trend": "none", "n_t": 50, "duplicate_K": 100, "n_estimators": 100},
     ),
 }
-"""`all`: each solver as we would use it, and the paper's linear one. `paper`: all four as the paper has them."""
+"""`all`: the paper's four kinds as we would use them, its own linear one through the origin, bayes and gp.
+`paper`: all four as the paper has them."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,7 +64,9 @@ def solve(
     solvers: Annotated[
         list[str] | None,
         typer.Option(
-            "--solver", metavar="SOLVER", help="A kind, '{kind: linear, intercept: false}', `all` or `paper`. [gmm]"
+            "--solver",
+            metavar="SOLVER",
+            help="A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]",
         ),
     ] = None,
     tolerance: Annotated[str, typer.Option(help="What counts as hit, for the verdict: 2% or counts.")] = "2%",
@@ -86,6 +91,9 @@ def solve(
     \b
     sdl solve rgb.jsonl --goal 445nm=16384 --goal 515nm=16384 --goal 630nm=16384 --solver all
     sdl solve latest --goal 515nm=20000 --solver '{kind: gmm, components: bic}'
+
+    `--solver paper`: linear, pls, gmm and forest as the paper has them. `--solver all`: the four with our defaults,
+    linear through the origin, bayes and gp.
 
     The error is that of settings predicted for rows that were left out, in units of each input.
     """
@@ -212,8 +220,11 @@ def _block(told: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list
         return [(*name, *[""] * 7) for name in own]
     own += [(text,) for text in textwrap.wrap(str(told["verdict"]), NAME)]
     parts = (told["settings"], told["spread"], told["uncertainty"], told.get("validated", {}).get("rmse", {}))
-    left = [(item.name, *(_number(part.get(item.name)) for part in parts)) for item in inputs]
-    right = [(name, _number(told["expected"].get(name), 0)) for name in goal.channels]
+    left = [[item.name, *(_number(part.get(item.name)) for part in parts)] for item in inputs]
+    for row, item in zip(left, inputs, strict=True):
+        row[1] = setting(told["settings"][item.name], item.model_dump())
+    came = told["expected"]
+    right = [(n, "?" if came.get(n) is None else reading(came[n], goal.bands[n])) for n in goal.channels]
     lines = zip_longest(own, left, right)
     return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
 
@@ -246,8 +257,8 @@ def _listed(told: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _number(value: float | None, digits: int = 4) -> str:
-    return "?" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.4f}"
 
 
 def _name(solver: Solver) -> str:

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdl.cli.words import percent, times
+from sdl.cli.words import percent, readings, settings, times
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from sdl.events import Opened
     from sdl.goal import Goal
+
+
+SWATCH = "██"
+"""Where a setting's colour is shown; half of it where room is scarce."""
 
 
 @dataclass
@@ -84,11 +88,13 @@ def _columns(trials: Sequence[Shown], opened: Opened, goal: Goal | None, colour:
     found["by"] = Column("by", [t.by for t in trials], plain, right=False, least=6)
     colours = [swatch(t.settings, opened) for t in trials]
     if colour and any(colours):
-        found["swatch"] = Column("", ["██" if c else "" for c in colours], colours)
+        found["swatch"] = Column("", [SWATCH if c else "" for c in colours], colours)
+    asked = [settings(t.settings, opened) for t in trials]
     for name in inputs:
-        found[f"input {name}"] = Column(name, [f"{t.settings[name]:.4f}" for t in trials], plain)
+        found[f"input {name}"] = Column(name, [part[name] for part in asked], plain)
     for name in channels:
-        cells = [f"{t.values[name]:.0f}" if name in t.values else "…" for t in trials]
+        came = iter(readings([t.values[name] for t in trials if name in t.values], goal.bands[name] if goal else None))
+        cells = [next(came) if name in t.values else "…" for t in trials]
         found[f"channel {name}"] = Column(name, cells, plain)
     if goal:
         known = [not math.isinf(t.miss) for t in trials]
@@ -105,7 +111,8 @@ def _fitted(table: dict[str, Column], columns: int) -> list[Column]:
     """The columns that fit, the rest cut or left out, the least important first."""
     channels = [key for key in table if key.startswith("channel")]
     inputs = [key for key in table if key.startswith("input")]
-    steps: list[tuple[str, int]] = [("note", 16), ("by", 6), ("worst", 0), ("note", 7), ("by", 0), ("swatch", 0)]
+    steps: list[tuple[str, int]] = [("note", 16), ("by", 6), ("note", 7), ("swatch", 1), ("swatch", 0), ("worst", 0)]
+    steps += [("by", 0)]
     steps += [(key, 0) for key in channels[:2:-1]]
     steps += [("error", 0), ("note", 0)]
     steps += [(key, 0) for key in [*channels[2::-1], *inputs[::-1], "tol"]]
@@ -139,6 +146,8 @@ def _with(table: dict[str, Column], after: str, column: Column) -> dict[str, Col
 
 
 def _cell(column: Column, text: str) -> str:
+    if text == SWATCH:
+        text = text[: column.width]
     if len(text) > column.width:
         text = text[: column.width - 1] + "…"
     return text.rjust(column.width) if column.right else text.ljust(column.width)

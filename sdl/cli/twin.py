@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import Json, emit
+from sdl.cli.options import RUNS, Json, Runs, emit
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 twin = typer.Typer(no_args_is_help=True, help="Fit the simulated instrument to readings, and check it.")
 
-Sources = Annotated[list[Path], typer.Argument(metavar="READINGS…", help="Runs, records or Claude-Light logs.")]
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="READINGS…", help="Runs (by name or directory), records or Claude-Light logs."),
+]
 Dark = Annotated[bool, typer.Option("--dark", help="Only sittings in a dark room.")]
 Days = Annotated[
     list[str] | None, typer.Option("--day", metavar="DATE", help="Only readings of this day; may be repeated.")
@@ -44,6 +48,7 @@ def fit(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw what the fit leaves of each reading.")
     ] = None,
+    runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
     """Fit a twin to readings.
@@ -59,7 +64,7 @@ def fit(
 
     if out.suffix != ".toml":
         raise ConfigError(f"--output {out}: a state is a .toml file")
-    data, state = _read(sources, start, dark, days or ())
+    data, state = _read(sources, start, dark, days or (), runs)
     try:
         found = fitted(data, state)
     except ValueError as error:
@@ -87,18 +92,20 @@ def check(
     ] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
+    runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
     """Say how well a twin predicts readings it has not seen.
 
     \b
     sdl twin check night.jsonl --twin twin.toml
+    sdl twin check latest                  the newest run against the twin as it is
 
     Exit code 1 where the instrument has left its twin.
     """
     from sdl.twin.check import check as checked
 
-    data, chosen = _read(sources, state, dark, days or ())
+    data, chosen = _read(sources, state, dark, days or (), runs)
     try:
         found = checked(data, chosen)
     except ValueError as error:
@@ -128,13 +135,22 @@ def faults(json: Json = False) -> None:
         print(f"{name:18} {row.does}\n{'':18} -> {row.outcome}")
 
 
-def _read(sources: Sequence[Path], name: str, dark: bool, days: Sequence[str]) -> tuple[Evidence, State]:
+def _read(sources: Sequence[str], name: str, dark: bool, days: Sequence[str], runs: Path) -> tuple[Evidence, State]:
+    from sdl import locate
     from sdl.twin.evidence import collect, dark_sittings
     from sdl.twin.state import load
 
+    found = [locate.source(source, Path(), runs) for source in sources]
     try:
         state = load(name)
-        data = collect(sources, state, days)
+        inputs = [item.name for item in state.input_list()]
+        other = {path: have for path in found if sorted(have := _inputs(path) or inputs) != sorted(inputs)}
+        if len(other) == len(found):
+            path, have = next(iter(other.items()))
+            raise ValueError(f"{path} has the inputs {', '.join(have)}; the twin {name} has {', '.join(inputs)}")
+        data = collect([path for path in found if path not in other], state, days)
+        told = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
+        data = replace(data, sources=(*data.sources, *told))
         if dark:
             data = data.only(dark_sittings(data, state))
             if not len(data.X):
@@ -142,6 +158,19 @@ def _read(sources: Sequence[Path], name: str, dark: bool, days: Sequence[str]) -
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return data, state
+
+
+def _inputs(source: Path) -> list[str] | None:
+    """The inputs of a run; None where the file does not name them (a log, or a damaged record)."""
+    from sdl.events import Opened
+    from sdl.record import FILE, read
+
+    file = source / FILE if source.is_dir() else source
+    with file.open("rb") as stream:
+        if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
+            return None
+    opened = next(iter(read(file)), None)
+    return [str(item["name"]) for item in opened.instrument["inputs"]] if isinstance(opened, Opened) else None
 
 
 def _table(found: Check) -> list[str]:

@@ -7,8 +7,10 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sdl.goal import decimals, figure
 
 if TYPE_CHECKING:
     from sdl.events import Opened
@@ -46,6 +48,44 @@ def times(miss: float) -> str:
     return f"{miss:.{2 if miss < 9.995 else 1 if miss < 99.95 else 0}f}x"
 
 
+def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
+    """Readings of one channel with as many digits as they need: no more than tell, and the same of each."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    digits = decimals(largest, room(band) if band else None)
+    return [f"{value:.{0 if not band and not any(v % 1 for v in values) else digits}f}" for value in values]
+
+
+def reading(value: float, band: Band | None = None) -> str:
+    """One reading with as many digits as it needs: `16384`, `12.5`, `0.483`."""
+    return figure(value, room(band) if band else None)
+
+
+def room(band: Band) -> float:
+    """The tolerance of a band, of its narrower side; of one without a target what a miss is counted in."""
+    if band.target is None:
+        return band.unit
+    return min(side for side in (band.high - band.target, band.target - band.low) if side > 0)
+
+
+def setting(value: float, about: Mapping[str, Any]) -> str:
+    """A setting with as many digits as its input's step or range needs: `0.4706`, `34`.
+
+    Args:
+        value: in the input's unit.
+        about: low, high and step of the input, as the record has them.
+    """
+    step = about.get("step")
+    most = max(0, 4 - max(0, math.floor(math.log10(about["high"] - about["low"]))))
+    fits = (n for n in range(most) if step and math.isclose(round(step, n), step, rel_tol=1e-9))
+    return f"{value:.{next(fits, most)}f}"
+
+
+def settings(values: Mapping[str, float], opened: Opened) -> dict[str, str]:
+    """Settings of a run's instrument as text."""
+    about = {str(item["name"]): item for item in opened.instrument["inputs"]}
+    return {name: setting(value, about[name]) for name, value in values.items()}
+
+
 def headline(opened: Opened) -> str:
     """What it is and on what."""
     return f"{opened.campaign} on {opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"
@@ -70,15 +110,15 @@ def off(band: Band, value: float) -> str:
         return "not read"
     if band.target is None:
         if value > band.high:
-            return f"reads {value:.0f}, {value - band.high:.0f} above {band.high:g}"
+            return f"reads {reading(value, band)}, {figure(value - band.high)} above {band.high:g}"
         if value < band.low:
-            return f"reads {value:.0f}, {band.low - value:.0f} below {band.low:g}"
-        return f"reads {value:.0f}, inside {band}"
-    room = band.high - band.target if value > band.target else band.target - band.low
+            return f"reads {reading(value, band)}, {figure(band.low - value)} below {band.low:g}"
+        return f"reads {reading(value, band)}, inside {band}"
+    side = band.high - band.target if value > band.target else band.target - band.low
     if band.target == 0:
-        return f"{abs(value):.0f} off, tolerance {room:g}"
+        return f"{reading(abs(value), band)} off, tolerance {side:g}"
     scale = abs(band.target)
-    return f"{percent(abs(value - band.target) / scale)} off, tolerance {100 * room / scale:.3g} %"
+    return f"{percent(abs(value - band.target) / scale)} off, tolerance {100 * side / scale:.3g} %"
 
 
 def width() -> int | None:

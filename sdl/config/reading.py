@@ -126,7 +126,9 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
         return given
     if not isinstance(given, Mapping):
         allowed = ", ".join(registry.kinds(group))
-        raise ConfigError(Problem(f"must be {{kind: …}} with one of the kinds {allowed}; not {short(given)}"))
+        wrong = "missing; must be" if given is None else "must be"
+        end = "" if given is None else f"; not {short(given)}"
+        raise ConfigError(Problem(f"{wrong} {{kind: …}} with one of the kinds {allowed}{end}"))
     kind = given.get("kind")
     try:
         model = registry.find(group, kind if kind is None else str(kind)[:60])

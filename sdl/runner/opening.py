@@ -6,14 +6,15 @@ import contextlib
 import getpass
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from sdl import readings
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile
 from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError, Problem
-from sdl.events import SCHEMA, Opened
-from sdl.record import Record
+from sdl.events import SCHEMA, Failed, Opened, Proposed
+from sdl.record import FILE, Record, read
 from sdl.runner.perform import Memory
 
 
@@ -100,6 +101,17 @@ def load_priors(chosen: CampaignFile) -> list[readings.Rows]:
     found = [readings.load(source, inputs, chosen.instrument.channels, wanted) for source in chosen.prior]
     for rows in found:
         if not rows.rows:
-            why = ", ".join(f"{n} {reason}" for reason, n in rows.left_out.items()) or "it is empty"
-            raise ConfigError(Problem(f"no usable row: {why}", "prior", rows.source))
+            why = ", ".join(f"{n} {reason}" for reason, n in rows.left_out.items())
+            said = f"no usable row: {why}" if why else f"no reading in it{_trials(Path(rows.source))}"
+            raise ConfigError(Problem(said, "prior", rows.source))
     return found
+
+
+def _trials(source: Path) -> str:
+    """How many trials a record without a reading has, in words; empty of what is no record."""
+    if not (source.is_dir() or source.name == FILE):
+        return ""
+    events = list(read(source))
+    trials = len({event.trial for event in events if isinstance(event, (Proposed, Failed))})
+    failed = len({event.trial for event in events if isinstance(event, Failed)})
+    return f": {trials} trial{'' if trials == 1 else 's'}, {failed} failed"

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import traceback
 from pathlib import Path, PurePath
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sdl.campaign import Campaign
 from sdl.clock import Clock
@@ -135,7 +135,10 @@ class Runner:
             reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
         except InstrumentError as error:
             text = f"{type(error).__name__}: {error}"
-            return Failed(*place, "measure", text, error.retryable, error.maybe_measured, self.clock.now())
+            hopeless = self._driver is None and not error.retryable  # it cannot be opened, in the next trial neither
+            stage: Literal["measure", "driver"] = "driver" if hopeless else "measure"
+            maybe = error.maybe_measured and not hopeless
+            return Failed(*place, stage, text, error.retryable, maybe, self.clock.now())
         except BUGS as error:  # asking again would only repeat it
             log.debug("the driver %s has a bug", self.config.instrument.kind, exc_info=error)
             text = f"{type(error).__name__}: {error}{_place(error)}"
@@ -163,7 +166,8 @@ class Runner:
             if self._driver is not None:
                 self._driver.safe()
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # whatever it is, the record must still be closed
-            log.warning("the instrument could not be made safe; look whether its light is off: %r", error)
+            said = str(error) or type(error).__name__
+            log.warning("the instrument could not be made safe; look whether its light is off: %s", said)
         finally:
             if self._driver is not None:
                 with contextlib.suppress(Exception, SystemExit):

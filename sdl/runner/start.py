@@ -15,8 +15,8 @@ from sdl.config import CampaignFile
 from sdl.errors import ConfigError, Problem, RecordError
 from sdl.events import Continued, Resumed
 from sdl.locate import RUNS
-from sdl.record import Record, write_file
 from sdl.readings import numbered
+from sdl.record import Record, write_file
 from sdl.runner.opening import clock_for, load_priors, opening, user, versions
 from sdl.runner.perform import Memory, Runner, tell
 from sdl.runner.watching import Watch

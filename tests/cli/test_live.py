@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import processes
 import pytest
+from rich.console import Console
 
-from sdl.cli import table
+from sdl import runner
+from sdl.cli import live, table
 from sdl.events import Opened
 
 from .conftest import CAMPAIGN
@@ -72,6 +75,27 @@ def test_nothing_is_broken_at_the_edge_of_the_terminal(columns: int, tmp_path: P
         assert code in (0, 1)
         assert max(map(len, lines)) <= columns, max(lines, key=len)
         assert any("0.1000 0.1000 0.1000" in text for text in lines) or args == ["list"]
+
+
+def test_the_table_that_stays_is_whole_where_the_screen_was_too_low_for_it(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    sets = [part for key in ("stop.trials=24", "tolerance=1", "solver=random") for part in ("--set", key)]
+    code, screen = on_a_terminal(tmp_path, "run", "led.yaml", *sets, rows=14, columns=80)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", screen)
+    last = plain[plain.rindex("trial by") :]
+    assert (code, re.findall(r"(?m)^ +(\d+) (?:axis|random)", last)) == (1, [str(n) for n in range(24)])
+    assert "worst" in last.splitlines()[0]
+
+
+def test_a_long_table_says_where_the_earlier_trials_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_ROWS", 4)
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=40)
+    with live.Table(console) as table_of:
+        done = runner.run(tmp_path / "led.yaml", runs=tmp_path, changes=["stop.trials=9"], watch=table_of)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", out.getvalue())
+    assert f"{done.trials - 3} earlier: sdl show {done.run[-6:]}" in plain
 
 
 def test_without_colour_or_a_moving_cursor_there_are_plain_lines(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_explain_tells_who_proposed_why_what_was_expected_and_what_came(run: Pat
 
 def test_explain_of_a_trial_that_is_not_there_is_exit_2(run: Path, sdl: Sdl) -> None:
     done = sdl("explain", "latest", "9")
-    assert (done.code, "it has 0 … 4" in done.err) == (2, True)
+    assert (done.code, "it has trials 0 … 4" in done.err) == (2, True)
 
 
 def test_a_name_that_fits_several_runs_is_exit_2_everywhere(run: Path, sdl: Sdl) -> None:

@@ -35,7 +35,7 @@ def log(collected: Path, sdl: Sdl) -> str:
 def test_all_solvers_answer_and_the_table_shows_them(collected: Path, sdl: Sdl) -> None:
     done = sdl("solve", collected, *GOAL, "--solver", "all", "--no-validate", "--json")
     answers = {answer["solver"]: answer for answer in done.told["answers"]}
-    assert list(answers) == ["linear (intercept false)", "linear", "pls", "gmm", "forest"]
+    assert list(answers) == ["linear (intercept false)", "linear", "pls", "gmm", "forest", "bayes", "gp"]
     for answer in answers.values():
         assert answer["settings"] == pytest.approx({"R": 0.53, "G": 0.246, "B": 0.533}, abs=0.03)
         assert set(answer["spread"]) == set(answer["uncertainty"]) == {"R", "G", "B"}

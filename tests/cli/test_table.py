@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sdl.cli.table import Shown, trial_table
-from sdl.cli.words import off, percent, times
+from sdl.cli.words import off, percent, reading, readings, setting, times
 from sdl.events import Opened
 from sdl.goal import Band, Goal
 
@@ -54,12 +54,12 @@ def test_a_table_is_no_wider_than_the_terminal_and_cuts_no_number(
         assert "65535 65535 65535" in shown[1]
 
 
-def test_at_80_columns_three_channels_keep_the_error_and_the_end() -> None:
+def test_at_80_columns_three_channels_keep_the_worst_the_error_and_the_end() -> None:
     head, first, second, last = lines(NAMES[:3], 80, goal=True)
-    assert head.split() == ["trial", "by", "R", "G", "B", *NAMES[:3], "error", "/tol."]
-    assert "251 %  126x not-appl" in first
+    assert head.split() == ["trial", "by", "R", "G", "B", *NAMES[:3], "worst", "error", "/tol."]
+    assert "415nm  251 %  126x not-ap…" in first
     assert second.endswith("0.78 % 0.39x reached")
-    assert "failed: " in last
+    assert last.endswith("failed…")
     assert "…  " in last  # no reading
 
 
@@ -115,3 +115,43 @@ def test_three_figures_are_enough(value: float, as_percent: str, as_times: str) 
 )
 def test_how_far_off_is_said_with_the_tolerance_of_that_side(band: Band, value: float, said: str) -> None:
     assert off(band, value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "band", "said"),
+    [
+        (16384.4, None, "16384"),
+        (12.0, None, "12"),
+        (12.5, None, "12.5"),
+        (0.4831, None, "0.483"),
+        (0.4831, Band.around(0.5, 0.01), "0.483"),
+        (1.0, Band.around(1.2, 0.1), "1.00"),
+        (250.12, Band.around(250, 0.5), "250.12"),
+        (12.3, Band.around(16384, 328), "12"),
+        (0.0, None, "0"),
+    ],
+)
+def test_a_reading_has_the_digits_that_its_tolerance_or_size_needs(value: float, band: Band | None, said: str) -> None:
+    assert reading(value, band) == said
+
+
+def test_the_readings_of_a_column_have_the_same_digits() -> None:
+    assert readings([0.5, 3.31], None) == ["0.50", "3.31"]
+    assert readings([12.5, 16384.0], None) == ["12", "16384"]
+    assert readings([], None) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "step", "said"),
+    [
+        (0.4706, 0, 1, None, "0.4706"),
+        (0.5, 0, 1, 0.0001, "0.5000"),
+        (34.0, 0, 255, 1.0, "34"),
+        (0.25, 0, 1, 0.25, "0.25"),
+        (127.25, 0, 255, None, "127.25"),
+    ],
+)
+def test_a_setting_has_the_digits_that_its_step_or_range_needs(
+    value: float, low: float, high: float, step: float | None, said: str
+) -> None:
+    assert setting(value, {"low": low, "high": high, "step": step}) == said

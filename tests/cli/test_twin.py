@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -116,3 +117,18 @@ def test_the_table_of_faults(sdl: Sdl) -> None:
     done = sdl("twin", "faults")
     assert [line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")] == list(NAMES)
     assert sdl("twin", "faults", "--json").told["busy"]["does"] == "somebody else has the light for `seconds`"
+
+
+def test_a_run_is_checked_by_name_and_one_of_another_instrument_is_left_out(
+    night: Path, sdl: Sdl, tmp_path: Path
+) -> None:
+    shutil.copytree(night, tmp_path / "runs" / "set" / night.name)
+    for name in ("latest", "set", night.name[-6:], "runs/set/latest"):
+        assert sdl("twin", "check", name).code == 0, name
+    green = collect(tmp_path / "runs", variant="green")
+    done = sdl("twin", "check", night, green)
+    assert done.code == 0
+    assert f"{green}: left out, it has the inputs G" in done.out.splitlines()
+    assert sdl("twin", "fit", night, green, "-o", "twin.toml").code == 0
+    done = sdl("twin", "check", green)
+    assert (done.code, "has the inputs G; the twin night-2025-10 has R, G, B" in done.err) == (2, True)
