@@ -1,10 +1,14 @@
 """Readings as an affine function of the settings: the footing that all solvers of the paper share.
 
 Each channel is fitted by weighted least squares, y = a + K u, with the settings scaled to u in 0…1 by their bounds.
-An LED driven by pulse-width modulation is noisiest in the middle of its range and nearly silent at both ends: the
-variance of a reading goes as sum_j K_j² u_j (1 - u_j). That shape gives the weights, its size is estimated from the
-residuals. A small floor keeps a row at the very end of the range, where the response is a little off the line, from
-being believed without limit.
+The shape of the noise gives the weights, its size is estimated from the residuals. Of two shapes the one is taken that
+all channels together make likelier, and what the other would have said is added to the doubt:
+
+    jitter          An LED driven by pulse-width modulation is noisiest in the middle of its range and nearly silent at
+                    both ends: the variance of a reading goes as sum_j K_j² u_j (1 - u_j). A small floor keeps a row at
+                    the very end of the range, where the response is a little off the line, from being believed without
+                    limit.
+    proportional    The standard deviation goes as the reading itself.
 
 The inverse is that of the forward fit (a generalised least-squares step from the middle of the data), not a regression
 of settings on readings: it needs no more rows than there are settings, however many channels the goal has, and it
@@ -13,8 +17,8 @@ picks the settings nearest to the middle of the data where the goal leaves a cho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +28,15 @@ if TYPE_CHECKING:
     Ints = NDArray[np.intp]
     Bools = NDArray[np.bool_]
 
+Shape = Literal["jitter", "proportional", "even"]
+SHAPES: tuple[Shape, Shape] = ("jitter", "proportional")
 FLOOR = 0.05
 """Added to u (1 - u): a row at the end of the range counts at most some six times one in the middle."""
+
+RANK = 1e-13
+"""Part of its greatest eigenvalue that the least of a normal matrix must be above, for a line to be determined."""
+POOL = 2.0
+"""How many degrees of freedom all channels' noise counts for in that of one."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +51,9 @@ class Affine:
         weight: (n, m) 1 / variance up to a factor; 0 for a row that the channel does not use.
         gram: (m, p, p) inverse of the weighted normal matrix.
         noise: (m, m) covariance of the weighted residuals; NaN where no degrees of freedom are left.
-        dof: (m,) degrees of freedom of the residuals.
-        jitter: whether the variance follows u (1 - u).
+        dof: (m,) degrees of freedom that it rests on.
+        shape: of the noise, as a function of settings and reading.
+        extra: (m, p, p) doubt of the coefficients beyond the noise: of its shape, of readings moved between sittings.
     """
 
     coef: Floats
@@ -52,7 +64,8 @@ class Affine:
     gram: Floats
     noise: Floats
     dof: Floats
-    jitter: bool
+    shape: Shape
+    extra: Floats | None = None
 
     @property
     def slope(self) -> Floats:
@@ -68,11 +81,18 @@ class Affine:
         """Of the readings at one setting (d,): (m, m) noise of one reading, (m, m) doubt of the fitted mean."""
         import numpy as np
 
-        shape = np.sqrt(_variance(u[None], self.slope, self.jitter)[0])
+        size = np.sqrt(self.variance(u[None])[0])
         x = _design(u[None], self.origin, self.coef.shape[0])[0]
         # Rows share their noise between channels, so the doubts of two channels are as correlated as their residuals.
         leverage = np.sqrt(self.weight) * (self.rows @ (self.gram @ x).T)
-        return self.noise * np.outer(shape, shape), self.noise * (leverage.T @ leverage)
+        doubt = self.noise * (leverage.T @ leverage)
+        if self.extra is not None:
+            doubt = doubt + np.diag(np.maximum(np.einsum("p,mpq,q->m", x, self.extra, x), 0.0))
+        return self.noise * np.outer(size, size), doubt
+
+    def variance(self, U: Floats) -> Floats:
+        """(k, m) variance of one reading at settings (k, d), up to the factor that `noise` gives."""
+        return _variance(U, self.mean(U), self.slope, self.shape)
 
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
         """(k, m) mean and standard deviation of one reading at settings (k, d)."""
@@ -117,7 +137,9 @@ class Affine:
         return spread, uncertainty
 
 
-def fit_affine(U: Floats, Y: Floats, usable: Bools, *, origin: Floats | None = None) -> Affine:
+def fit_affine(
+    U: Floats, Y: Floats, usable: Bools, *, origin: Floats | None = None, counts: Floats | None = None
+) -> Affine:
     """Fits every channel that has enough rows.
 
     Args:
@@ -126,35 +148,91 @@ def fit_affine(U: Floats, Y: Floats, usable: Bools, *, origin: Floats | None = N
         usable: (n, m) which of them count.
         origin: (d,) fit a plane through zero at u = -origin, unweighted (the paper's section 3.2); None: weighted,
             with an intercept.
+        counts: (n,) how much each row counts beside its noise, 0 … 1: near or new ones more than others. None: all 1.
     """
     import numpy as np
 
-    (n, d), m = U.shape, Y.shape[1]
-    jitter = origin is None
-    p = d + 1 if jitter else d
-    rows = _design(U, np.zeros(d) if origin is None else origin, p)
-    coef, dof = np.full((p, m), np.nan), np.full(m, -1.0)
-    weight, gram, residual = np.zeros((n, m)), np.full((m, p, p), np.nan), np.zeros((n, m))
-    for c in range(m):
-        use = usable[:, c]
-        A, y = rows[use], Y[use, c]
-        if len(y) < p or np.linalg.matrix_rank(A) < p:
-            continue
-        w = np.ones(len(y))
-        for _ in range(2 if jitter else 1):  # the weights need the slopes, which hardly depend on the weights
-            root = np.sqrt(w)[:, None]
-            coef[:, c] = np.linalg.lstsq(A * root, y * root[:, 0], rcond=None)[0]
-            if jitter:
-                w = 1.0 / _variance(U[use], coef[-d:, c][None], jitter)[:, 0]
-        weight[use, c] = w
-        gram[c] = np.linalg.pinv(A.T @ (A * w[:, None]), hermitian=True)
-        residual[use, c] = np.sqrt(w) * (y - A @ coef[:, c])
-        dof[c] = len(y) - p
-    scale = np.sqrt(np.where(dof > 0, dof, np.nan))
-    noise = (residual.T @ residual) / np.outer(scale, scale)
-    return Affine(
-        coef, np.zeros(d) if origin is None else origin, U.mean(axis=0), rows, weight, gram, noise, dof, jitter
+    if origin is not None:
+        return _fit(_design(U, origin, U.shape[1]), U, Y, usable, origin, "even")[0]
+    zero = np.zeros(U.shape[1])
+    X = _design(U, zero, U.shape[1] + 1)
+    (fit, score), (other, less) = sorted(
+        (_fit(X, U, Y, usable, zero, shape, counts) for shape in SHAPES), key=lambda found: -found[1]
     )
+    doubted = 1.0 / (1.0 + np.exp(min(score - less, 50.0)))  # how probable it is that the other shape is right
+    apart = np.nan_to_num(other.coef - fit.coef)
+    extra = doubted * (1.0 - doubted) * np.einsum("pm,qm->mpq", apart, apart)
+    own, others = (np.nan_to_num(np.diag(one.noise)[:, None, None] * one.gram) for one in (fit, other))
+    extra += doubted * (others - own)
+    return replace(fit, coef=fit.coef + doubted * apart, extra=extra)
+
+
+def _fit(
+    X: Floats, U: Floats, Y: Floats, usable: Bools, origin: Floats, shape: Shape, counts: Floats | None = None
+) -> tuple[Affine, float]:
+    """The fit of rows X (n, p) with one shape of the noise, and the logarithm of its restricted likelihood."""
+    import numpy as np
+
+    (n, p), d = X.shape, U.shape[1]
+    k = usable * (np.ones(n) if counts is None else counts)[:, None]
+    w = usable.astype(float)
+    coef, gram, found = _least_squares(X, Y, k)
+    for _ in range(0 if shape == "even" else 1):  # the weights need the line, which hardly depends on the weights
+        w = usable / _variance(U, X @ coef, coef[-d:].T, shape)
+        coef, gram, found = _least_squares(X, Y, k * w)
+    w = np.where(found, w, 0.0)
+    residual = np.sqrt(k * w) * np.where(usable & found, Y - X @ coef, 0.0)
+    worth = k.sum(axis=0) ** 2 / np.maximum((k**2).sum(axis=0), 1e-300)  # as many rows that count alike
+    residual *= np.sqrt(worth / np.maximum(k.sum(axis=0), 1e-300))
+    dof = np.where(found, worth - p, -1.0)
+    judged = np.flatnonzero(dof > 0)
+    square = np.maximum((residual[:, judged] ** 2).sum(axis=0), 1e-300)
+    size = np.log(w[:, judged], out=np.zeros((n, len(judged))), where=usable[:, judged]).sum(axis=0)
+    volume = np.linalg.slogdet(gram[judged])[1]
+    score = 0.5 * float((size - dof[judged] * np.log(square) - volume).sum())
+    inverse = np.full(gram.shape, np.nan)
+    inverse[found] = np.linalg.inv(gram[found])
+    coef = np.where(found, coef, np.nan)
+    noise, dof = _noise(residual, dof)
+    # Rows that count less than their noise would have it: their weight in the doubt is that in the fit, squared.
+    return Affine(coef, origin, U.mean(axis=0), X, k**2 * w, inverse, noise, dof, shape), score
+
+
+def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Bools]:
+    """(p, m) coefficients of channels Y (n, m), weights w (n, m), (m, p, p) normal matrices, (m,) which could be found.
+
+    The settings are scaled, so the normal equations do; one step of refinement takes off what they round.
+    """
+    import numpy as np
+
+    n, p = X.shape
+    gram = (w.T @ (X[:, :, None] * X[:, None, :]).reshape(n, -1)).reshape(-1, p, p)
+    ends = np.linalg.eigvalsh(gram)
+    found = ends[:, 0] > RANK * ends[:, -1]
+    safe = np.where(found[:, None, None], gram, np.eye(p))
+    coef = np.zeros((p, Y.shape[1]))
+    for _ in range(2):
+        coef += np.linalg.solve(safe, ((w * (Y - X @ coef)).T @ X)[..., None])[..., 0].T
+    return coef, gram, found
+
+
+def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
+    """(m, m) covariance of the residuals (n, m), and the degrees of freedom that it rests on.
+
+    A few of everybody's are added to a channel's own: the channels of one sensor are noisy in like measure. Of those
+    the lower median counts, so that a channel that answers to nothing does not make the others noisy.
+    """
+    import numpy as np
+
+    square, some = (residual**2).sum(axis=0), dof > 0
+    if not some.any():
+        return np.full((len(dof), len(dof)), np.nan), dof
+    common = np.sort(square[some] / dof[some])[(int(some.sum()) - 1) // 2]
+    size = np.sqrt(np.where(some, (square + POOL * common) / np.where(some, dof + POOL, 1.0), np.nan))
+    alike = residual.T @ residual / np.sqrt(np.maximum(np.outer(square, square), 1e-300))
+    trust = np.minimum.outer(dof, dof)
+    alike = np.where(np.eye(len(dof)) > 0, 1.0, alike * trust / (trust + POOL))
+    return alike * np.outer(size, size), np.where(some, dof + POOL, dof)
 
 
 def widen(dof: Floats) -> Floats:
@@ -172,13 +250,16 @@ def _design(U: Floats, origin: Floats, p: int) -> Floats:
     return np.column_stack([np.ones(len(U)), U]) if p > U.shape[1] else U + origin
 
 
-def _variance(U: Floats, slope: Floats, jitter: bool) -> Floats:
-    """(k, m) shape of the variance of one reading at settings (k, d): its size is left to the residuals."""
+def _variance(U: Floats, mean: Floats, slope: Floats, shape: Shape) -> Floats:
+    """(k, m) variance of one reading, its mean (k, m), at settings (k, d); its size is left to the residuals."""
     import numpy as np
 
-    if not jitter:
-        return np.ones((len(U), len(slope)))
-    u = np.clip(U, 0.0, 1.0)
-    variance: Floats = (u * (1.0 - u) + FLOOR) @ (slope**2).T
+    if shape == "even":
+        return np.ones(mean.shape)
+    if shape == "proportional":
+        variance: Floats = mean**2 + (0.01 * np.abs(slope).sum(axis=1)) ** 2
+    else:
+        u = np.clip(U, 0.0, 1.0)
+        variance = (u * (1.0 - u) + FLOOR) @ (slope**2).T
     still = np.nanmax(variance, initial=0.0) * 1e-12 or 1.0  # a channel that answers to nothing has noise all the same
     return np.maximum(variance, still)

@@ -33,7 +33,7 @@ class Data:
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]
     present: float | None = None  # the sitting that the next reading belongs to; None: that of the newest row
-    prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range: of settings that hit, the cheapest
+    prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range: the cheapest settings that hit
     average: int = 1  # readings that are averaged before a goal is judged
 
 

@@ -53,9 +53,9 @@ class Bayes(Frozen):
         load(value)
         return value
 
-    def needs(self, inputs: tuple[Input, ...]) -> int:
-        """How many rows it needs for a first answer."""
-        return 0 if self.knows == "twin" else len(inputs) + 1
+    def needs(self, inputs: tuple[Input, ...]) -> int | None:
+        """How many design points it wants before its first answer; None: the whole design."""
+        return 0 if self.knows == "twin" else None
 
     def fit(self, data: Data) -> FittedBayes:
         import numpy as np
@@ -77,6 +77,7 @@ class Bayes(Frozen):
             usable,
             data.age[placed] + 1.0,
             data.sitting[placed],
+            past=data.present not in (None, *data.sitting[placed]) and len(np.unique(data.sitting[placed])) > 1,
         )
         known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
         part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
@@ -87,7 +88,7 @@ class Bayes(Frozen):
         n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
         about = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
         seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
-        footing = Footing(seen, rows.Y, usable, goal, low, span, moving, about, channels)
+        footing = Footing(seen, rows.Y, usable, goal, low, span, moving, about, channels, data.prefer, data.average)
         return FittedBayes(self, footing, moving)
 
     def _prior(self, data: Data, low: Floats, span: Floats) -> Prior:
@@ -133,7 +134,7 @@ class FittedBayes:
             doubts.append(self.moving.doubt(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         name = f"a Bayesian line ({self.moving.belief})"
-        return self.footing.answer(name, np.array(settings), (spread, uncertainty), targets, (low, high))
+        return self.footing.answer(name, np.array(settings), (spread, uncertainty), targets, (low, high), prefers=True)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         return self.footing.predict(X)

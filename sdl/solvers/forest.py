@@ -1,7 +1,7 @@
 """Flow matching with boosted trees, through ForestDiffusion (paper, section 3.5).
 
 Trees answer in steps: on some eighty rows of raw pairs their answers miss a goal by several percent, however large they
-are made. By default they therefore learn only what an affine fit leaves over.
+are made. By default they therefore learn only what a trend leaves over.
 
 The library reseeds numpy's global generator when it fits, and draws from it when it generates. Both happen here between
 a saved and a restored state, on one thread: many threads on so few rows cost more than they give, and one thread sums
@@ -19,6 +19,7 @@ from pydantic import Field
 
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.footing import Footing, stand_on
+from sdl.solvers.trend import Trend, find_trend
 from sdl.types import Frozen
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class Forest(Frozen):
         default=None, ge=1, description="Depth of a tree; not given: 2 beside a trend, without one 7 (as in the paper)."
     )
     trend: Literal["affine", "none"] = Field(
-        default="affine", description="What is taken off the settings first: an affine fit, or nothing (paper)."
+        default="affine",
+        description="What is taken off the settings first: an affine fit, weighted about the goal where the instrument "
+        "bends, or nothing (paper).",
     )
     samples: int = Field(
         default=200, ge=2, le=100_000, description="Settings drawn for an answer, which is their mean."
@@ -56,14 +59,15 @@ class Forest(Frozen):
     def fit(self, data: Data) -> FittedForest:
         import numpy as np
 
-        footing = stand_on(data)
-        Y, grown = footing.Y[:, footing.goal], True
-        rest: Floats = footing.U
-        if self.trend == "affine":
-            rest = footing.U - footing.affine.backward(Y, footing.goal)
-            # Nothing is left over where the affine fit takes up every row, or where rows without noise lie on it.
-            grown = bool(footing.affine.dof[footing.goal].min() > 0 and np.abs(rest).max() > 1e-9)
-        return FittedForest(self, footing, self._grow(rest, Y) if grown else None)
+        footing = stand_on(data, level=self.trend == "affine")
+        readings = footing.Y[:, footing.goal]
+        if self.trend == "none":
+            return FittedForest(self, footing, self._grow(footing.U, readings))
+        trend = find_trend(footing)
+        # Nothing is left over where the affine fit takes up every row, or where rows without noise lie on it.
+        grown = footing.affine.dof[footing.goal].min() > 0 and np.abs(trend.rest).max() > 1e-9
+        forest = self._grow(trend.rest, readings[-len(trend.rest) :]) if grown else None
+        return FittedOnTrend(self, footing, forest, trend)
 
     def _grow(self, settings: Floats, readings: Floats) -> Any:
         import numpy as np
@@ -92,6 +96,7 @@ class FittedForest:
     solver: Forest
     footing: Footing
     forest: Any
+    trend: Trend | None = None
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         import numpy as np
@@ -101,14 +106,14 @@ class FittedForest:
         U, spread = drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
         uncertainty = np.full_like(U, np.nan)  # trees know no doubt of their own
         name = "flow matching"
-        if self.solver.trend == "affine":
+        if self.trend is not None:
             name = "flow matching on the residuals of an affine fit" if self.forest else "the affine trend alone"
-            trend = [self.footing.affine.doubt(self.footing.goal, u) for u in U]
+            V = self.trend.lines(value)
             # How far the trees moved the answer is doubted too: on few rows it is noise that they have learnt.
-            moved = U - self.footing.affine.backward(value, self.footing.goal)
-            moved = np.sqrt((moved**2).mean(axis=1, keepdims=True))
-            spread, uncertainty = (np.hypot(np.array(part), moved) for part in zip(*trend, strict=True))
-        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high))
+            moved = np.sqrt(((U - self.trend.at(V)) ** 2).mean(axis=1, keepdims=True))
+            spread, uncertainty = (np.hypot(part, moved) for part in self.trend.doubt(U, V))
+        expected = None if self.trend is None else self.trend.predict(self.footing.settings(U))[0]
+        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected)
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Draws n settings (n, d) that go with the readings `target` (m,)."""
@@ -120,13 +125,23 @@ class FittedForest:
 
         k, d = len(value), self.footing.U.shape[1]
         base: Floats = np.zeros((k, 1, d))
-        if self.solver.trend == "affine":
-            base = self.footing.affine.backward(value, self.footing.goal)[:, None]
+        if self.trend is not None:
+            base = self.trend.at(self.trend.lines(value))[:, None]
         if self.forest is None:
             return np.repeat(base, n, axis=1)
         with _library(int(rng.integers(2**32))):
             drawn = self.forest.generate(batch_size=k * n, X_covs=np.repeat(value, n, axis=0))
         return base + np.asarray(drawn, dtype=np.float64)[:, :d].reshape(k, n, d)
+
+
+@dataclass(frozen=True)
+class FittedOnTrend(FittedForest):
+    """Trees on what a trend leaves over. The trend can predict; trees by themselves cannot."""
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the trend, without the trees."""
+        predicted: tuple[Floats, Floats] = (self.trend or find_trend(self.footing)).predict(X)
+        return predicted
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sdl.errors import ConfigError
 from sdl.solvers.affine import widen
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.footing import Footing, stand_on
+from sdl.solvers.trend import Trend, find_trend
 from sdl.types import Frozen
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST = 6
 """Components that `bic` tries at most."""
+LOST = 3.0
+"""A trend with so many times the joint Gaussian's spread is lost: its lines run along the goal, not to it."""
 TRIES = 5
 """Starting points of the fit of more than one component; the likeliest is kept."""
 
@@ -40,6 +43,18 @@ class Gmm(Frozen):
         strict=False,
         description="Channels to model beside those of the goal. Rows without them are left out.",
     )
+    trend: Literal["affine", "none"] | None = Field(
+        default=None,
+        description="affine: one Gaussian, whose answer is an affine fit, weighted by the noise, and where the "
+        "instrument bends by the distance from the goal. none: all rows alike, earlier sittings too, as in the paper. "
+        "Not given: affine beside one component, none beside several, which make their own bends.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Gmm:
+        if self.trend == "affine" and self.components != 1:
+            raise ValueError(f"trend affine goes with components 1, not {self.components}; several need trend none")
+        return self
 
     def fit(self, data: Data) -> FittedGmm:
         """Fits the mixture on standardised columns.
@@ -54,13 +69,14 @@ class Gmm(Frozen):
         if unknown := [name for name in self.channels if name not in names]:
             raise ConfigError(f"solver.channels: unknown channel {unknown[0]!r}; allowed: {', '.join(names)}")
         also = [names.index(name) for name in self.channels]
-        footing = stand_on(data, also)
+        beside = self.components == 1 and self.trend != "none"
+        footing = stand_on(data, also, level=self.trend != "none")
         columns = np.union1d(footing.goal, np.array(also, dtype=np.intp)).astype(np.intp)
         D = np.column_stack([footing.U, footing.Y[:, columns]])
         mean, scale = D.mean(axis=0), D.std(axis=0)
         scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
         mixture = self._mixture((D - mean) / scale)
-        return FittedGmm(footing, mixture, columns, mean, scale)
+        return FittedGmm(footing, mixture, columns, mean, scale, find_trend(footing) if beside else None)
 
     def _mixture(self, D: Floats) -> Any:
         most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
@@ -79,6 +95,7 @@ class FittedGmm:
     columns: Ints
     mean: Floats
     scale: Floats
+    trend: Trend | None = None
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         """The mean of the most probable Gaussian, given the goal.
@@ -89,18 +106,33 @@ class FittedGmm:
         import numpy as np
 
         d = self.footing.U.shape[1]
-        parts = [self._given(*self._fixed(value)) for value in targets.value]
+        aims = self.footing.aims(targets, low, high)
+        parts = [self._given(*self._fixed(value)) for value in aims]
         U = np.array([mean[:d] for mean, _, _ in parts])
-        doubt = tuple(np.array([sd[:d] for *_, pair in parts for sd in pair[i : i + 1]]) for i in (0, 1))
+        spread, uncertainty = (np.array([pair[i][:d] for *_, pair in parts]) for i in (0, 1))
+        doubt = self.footing.doubted(spread, uncertainty, U)
+        if self.trend is not None:
+            goal = aims[:, self.footing.goal]
+            V = self.trend.lines(np.where(np.isfinite(goal), goal, 0.0))
+            better = self.trend.at(V)
+            surer = self.trend.doubt(better, V)
+            # A goal that leaves a choice is the joint Gaussian's own, and so is one that no line leads to.
+            sure = np.array([not self.footing.choice(targets._replace(value=value)) for value in aims])
+            use = sure & np.isfinite(goal).all(axis=1) & ~(surer[0] > LOST * doubt[0]).any(axis=1)
+            U[use] = better[use]
+            for part, other in zip(doubt, surer, strict=True):
+                part[use] = other[use]
         expected = self.predict(self.footing.settings(U))[0]
         count = self.mixture.n_components
         name = "a joint Gaussian" if count == 1 else f"the likeliest of {count} Gaussians"
-        return self.footing.answer(name, U, (doubt[0], doubt[1]), targets, (low, high), expected)
+        return self.footing.answer(name, U, doubt, targets, (low, high), expected)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not modelled."""
         import numpy as np
 
+        if self.trend is not None:
+            return self.trend.predict(X)
         d = X.shape[1]
         mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
         for i, u in enumerate(self.footing.units(X)):

@@ -5,8 +5,8 @@
 The bend of input j is a process with the covariance (A s_cj)² exp(-(u_j - u'_j)² / 2 l²), s_cj what the input
 contributes to the channel over its range: an input that a channel hardly sees cannot bend it much. Because inputs bend
 each for itself, a point that was measured for one goal teaches all three curves. A, l and the level of the noise are
-the most probable of a small grid, all channels of the goal taken together; the noise has the shape of
-`sdl.solvers.affine`. On four points A cannot be told: its prior then says how much bend to fear.
+the most probable of a small grid, all channels of the goal taken together, and so is which of the two shapes of
+`sdl.solvers.affine` the noise has. On four points A cannot be told: its prior then says how much bend to fear.
 Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), sections 2.2 and 5.4.1.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from sdl.solvers.affine import FLOOR, widen
+from sdl.solvers.affine import FLOOR, SHAPES, Shape, widen
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.footing import Footing, stand_on
 from sdl.types import Frozen
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BENDS = ((0.0, 0.35), (0.01, 0.2), (0.05, 0.25), (0.2, 0.2))
 """A, in parts of an input's contribution, and how probable each is before anything is measured."""
 LENGTHS = (0.5, 1.0)
-NOISES = (0.0003, 0.001, 0.002, 0.004, 0.008, 0.02)
+NOISES = tuple(0.0003 * 1.4**i for i in range(14))
 """Level of the noise, as the standard deviation in the middle of the range, in parts of the channel's response."""
 STEPS = 25
 
@@ -58,18 +58,23 @@ class Gp(Frozen):
         U, goal = footing.U[-self.rows :], footing.goal
         Y = footing.Y[-self.rows :][:, goal]
         slope = footing.affine.slope[goal]
-        response = np.maximum(np.abs(slope).sum(axis=1), 1e-300)
-        share = np.abs(slope) / response[:, None]
+        # What the slopes leave of the readings' range is bent there and back: every input may have done it.
+        left = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
+        contribution = np.abs(slope) + left[:, None]
+        response = np.maximum(contribution.sum(axis=1), 1e-300)
+        share = contribution / response[:, None]
         centre = Y.mean(axis=0)
         Z = (Y - centre) / response
-        shape = ((np.clip(U, 0, 1) * (1 - np.clip(U, 0, 1)) + FLOOR) / 0.3) @ (share**2).T / (share**2).sum(axis=1)
-        bend, length, noise = _likeliest(U, Z, shape, share)
+        sizes = {shape: _variance(U, Y / response, share, shape) for shape in SHAPES}
+        shape, bend, length, noise = max(
+            (_likeliest(U, Z, sizes[shape], share, shape) for shape in SHAPES), key=lambda found: found[0]
+        )[1]
         models = []
         for c in range(len(goal)):
             kernel = _kernel(bend * share[c], length)
-            model = GaussianProcessRegressor(kernel, alpha=noise**2 * shape[:, c] + 1e-12, optimizer=None)
+            model = GaussianProcessRegressor(kernel, alpha=noise**2 * sizes[shape][:, c] + 1e-12, optimizer=None)
             models.append(model.fit(U, Z[:, c]))
-        return FittedGp(footing, tuple(models), centre, response, share, bend, noise)
+        return FittedGp(footing, tuple(models), centre, response, share, bend, noise, shape)
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class FittedGp:
     share: Floats
     bend: float
     noise: float
+    shape: Shape
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         import numpy as np
@@ -90,7 +96,7 @@ class FittedGp:
         ends = self.footing.units(low), self.footing.units(high)
         settings, doubts = [], []
         for parts in zip(*targets, strict=True):
-            target = Targets(*parts)
+            target = self.footing.aimed(Targets(*parts), *ends)
             u = self._search(target, *ends)
             settings.append(u)
             doubts.append(self._doubt(u, np.isfinite(target.value[self.footing.goal])))
@@ -98,7 +104,7 @@ class FittedGp:
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         expected = self.predict(self.footing.settings(U))[0]
         name = f"a Gaussian process (bend {self.bend:.0%})"
-        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected)
+        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected, prefers=True)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
@@ -109,14 +115,15 @@ class FittedGp:
         for c, model in enumerate(self.models):
             z, doubt = model.predict(U, return_std=True)
             mean[:, self.footing.goal[c]] = self.centre[c] + self.response[c] * z
-            std[:, self.footing.goal[c]] = self.response[c] * np.hypot(doubt, self._noise(U, c))
+            std[:, self.footing.goal[c]] = self.response[c] * np.hypot(doubt, self._noise(U, z, c))
         return mean, std
 
-    def _noise(self, U: Floats, c: int) -> Floats:
+    def _noise(self, U: Floats, z: Floats, c: int) -> Floats:
+        """(k,) standard deviation of one reading of a channel at settings U (k, d), z (k,) being its mean there."""
         import numpy as np
 
-        u, share = np.clip(U, 0, 1), self.share[c] ** 2
-        noise: Floats = self.noise * np.sqrt(((u * (1 - u) + FLOOR) / 0.3) @ share / share.sum())
+        part = (z + self.centre[c] / self.response[c])[:, None]
+        noise: Floats = self.noise * np.sqrt(_variance(U, part, self.share[c : c + 1], self.shape)[:, 0])
         return noise
 
     def _mean(self, U: Floats) -> Floats:
@@ -151,7 +158,7 @@ class FittedGp:
         gap = (wanted - at[use]) / room
         for _ in range(STEPS):
             ends = np.maximum(low - best, -reach) - 1e-12, np.minimum(high - best, reach) + 1e-12
-            step = lsq_linear(slope[use] / room[:, None], gap, ends).x
+            step = lsq_linear(slope[use] / room[:, None], gap, ends, method="bvls").x
             trial = np.clip(best + step, low, high)
             at, steeper = self._slope(trial)
             left = (wanted - at[use]) / room
@@ -165,6 +172,11 @@ class FittedGp:
                     break
         return best
 
+    def _at(self, u: Floats) -> list[tuple[Any, Any]]:
+        """Mean and doubt of each channel of the goal at settings (d,), in units of the response."""
+        found = [model.predict(u[None], return_std=True) for model in self.models]
+        return [(mean[0], doubt[0]) for mean, doubt in found]
+
     def _doubt(self, u: Floats, use: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method."""
         import numpy as np
@@ -173,8 +185,10 @@ class FittedGp:
             unknown = np.full(len(u), np.nan)
             return unknown, unknown
         slope = self._slope(u)[1][use]
-        model = np.array([m.predict(u[None], return_std=True)[1][0] for m in self.models])[use]
-        noise = np.array([self._noise(u[None], c)[0] for c in range(len(self.models))])[use]
+        mean, model = (np.array(p)[use] for p in zip(*self._at(u), strict=True))
+        noise = np.array(
+            [self._noise(u[None], z[None], c)[0] for c, z in zip(np.flatnonzero(use).tolist(), mean, strict=True)]
+        )
         scale = np.maximum(noise, 1e-9)[:, None]
         inverse = np.linalg.pinv(slope / scale, rcond=1e-4) / scale.T
         factor = widen(self.footing.affine.dof[self.footing.goal][use].min())
@@ -196,14 +210,31 @@ def _kernel(bend: Floats, length: float) -> Any:
     return kernel
 
 
-def _likeliest(U: Floats, Z: Floats, shape: Floats, share: Floats) -> tuple[float, float, float]:
-    """Bend, length and noise that are most probable given all channels, each a column of Z (n, g)."""
+def _variance(U: Floats, part: Floats, share: Floats, shape: Shape) -> Floats:
+    """(n, g) variance of one reading, about 1 in mid-range, at settings (n, d); it is `part` (n, g) of the response."""
+    import numpy as np
+
+    if shape == "proportional":
+        variance: Floats = 4.0 * (part**2 + 1e-4)
+        return variance
+    u = np.clip(U, 0.0, 1.0)
+    weighed: Floats = ((u * (1.0 - u) + FLOOR) / 0.3) @ (share**2).T / (share**2).sum(axis=1)
+    return weighed
+
+
+def _likeliest(
+    U: Floats, Z: Floats, size: Floats, share: Floats, shape: Shape
+) -> tuple[float, tuple[Shape, float, float, float]]:
+    """Bend, length and noise that are most probable given all channels, each a column of Z (n, g), and how probable.
+
+    `size` (n, g) is the variance of the readings' noise, up to a factor, that goes with its `shape`.
+    """
     import numpy as np
 
     line = 4.0 * (1.0 + U @ U.T)
     away = (U[:, None] - U[None]) ** 2  # (n, n, d)
     noises = np.array(NOISES)
-    best, found = -np.inf, (0.0, LENGTHS[0], NOISES[2])
+    best, found = -np.inf, (shape, 0.0, LENGTHS[0], 0.002)
     for length in LENGTHS:
         curves = np.exp(-0.5 * away / length**2)
         for bend, chance in BENDS:
@@ -211,14 +242,14 @@ def _likeliest(U: Floats, Z: Floats, shape: Floats, share: Floats) -> tuple[floa
                 continue
             score = np.zeros(len(noises))
             for c in range(Z.shape[1]):
-                root = 1.0 / np.sqrt(shape[:, c])
+                root = 1.0 / np.sqrt(size[:, c])
                 covariance = line + curves @ (bend * share[c]) ** 2
                 values, vectors = np.linalg.eigh(root[:, None] * covariance * root)
                 power = (vectors.T @ (root * Z[:, c])) ** 2
                 variance = np.maximum(values, 0.0)[None] + noises[:, None] ** 2
-                score -= 0.5 * (power / variance + np.log(variance)).sum(axis=1)
+                score -= 0.5 * ((power / variance + np.log(variance)).sum(axis=1) + np.log(size[:, c]).sum())
             score += np.log(chance) - (np.log(len(LENGTHS)) if bend else 0.0)
             score -= 0.5 * (np.log(noises / 0.0025) / 0.7) ** 2
             if score.max() > best:
-                best, found = float(score.max()), (bend, length, float(noises[score.argmax()]))
-    return found
+                best, found = float(score.max()), (shape, bend, length, float(noises[score.argmax()]))
+    return best, found

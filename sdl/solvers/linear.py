@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sdl.solvers.affine import Affine, fit_affine
 from sdl.solvers.base import Data, Proposals, Targets
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+ROUNDS, CLOSE = 8, 1e-5
+"""How often a neighbourhood is fitted anew at most, and by how little the answer moves when it is enough."""
+NEAR = 1.5
+"""Rows for each coefficient that a neighbourhood, or a memory, must be worth; it is widened until it is."""
 
 
 class Linear(Frozen):
@@ -32,13 +38,54 @@ class Linear(Frozen):
     starts: int = Field(
         default=4, ge=1, le=1000, description="Starting points: the middle of the data, then random ones."
     )
+    local: float | None = Field(
+        default=None,
+        gt=0,
+        description="Width, as a part of the range, of the neighbourhood that the fit is made in: rows count by their "
+        "distance from the answer, which is fitted anew a few times. Not given: all rows count alike.",
+    )
+    memory: float | None = Field(
+        default=None,
+        gt=0,
+        description="Readings after which a row counts only 1/e of a new one. Not given: they never fade.",
+    )
+
+    @model_validator(mode="after")
+    def _weighted(self) -> Linear:
+        if not self.intercept and (self.local or self.memory):
+            raise ValueError("local and memory need the intercept: without one all rows count alike, as in the paper")
+        return self
 
     def fit(self, data: Data) -> FittedLinear:
-        footing = stand_on(data)
+        import numpy as np
+
+        footing = stand_on(data, level=self.intercept)
         if self.intercept:
-            return FittedLinear(self, footing, footing.affine)
+            if self.memory is None:
+                return FittedLinear(self, footing, footing.affine, np.ones(len(footing.U)))
+            fading = wide_enough(lambda memory: np.exp(-np.asarray(footing.age) / memory), self.memory, footing)
+            return FittedLinear(self, footing, weighted(footing, fading), fading)
         origin = footing.low / footing.range  # settings of zero, not the lower bounds, give no reading
         return FittedLinear(self, footing, fit_affine(footing.U, footing.Y, footing.usable, origin=origin))
+
+
+def wide_enough(counts: Callable[[float], Floats], width: float, footing: Footing) -> Floats:
+    """(n,) how much rows count with this width, or with the next wider one that is worth enough rows."""
+    n, p = len(footing.U), footing.U.shape[1] + 1
+    for _ in range(40):
+        found = counts(width)
+        if found.sum() ** 2 >= min(NEAR * p, n - 1.0) * (found**2).sum():
+            break
+        width *= 1.5
+    return found
+
+
+def weighted(footing: Footing, counts: Floats) -> Affine:
+    """The lines of all rows, each counting as much as `counts` (n,) says."""
+    fit = fit_affine(footing.U, footing.Y, footing.usable, counts=counts)
+    if footing.apart is None or fit.extra is None:
+        return fit
+    return replace(fit, extra=fit.extra + footing.apart)
 
 
 @dataclass(frozen=True)
@@ -48,40 +95,63 @@ class FittedLinear:
     solver: Linear
     footing: Footing
     model: Affine
+    fading: Floats | None = None
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         import numpy as np
 
         ends = self.footing.units(low), self.footing.units(high)
-        settings, doubts = [], []
+        settings, doubts, expected = [], [], []
         for value, *band in zip(*targets, strict=True):
-            target = Targets(value, *band)
-            u = self._search(target, *ends, rng)
+            target = self.footing.aimed(Targets(value, *band), *ends)
+            u, model = self._search(self.model, target, *ends, rng), self.model
+            for _ in range(ROUNDS if self.solver.local else 0):
+                before, model = u, self.about(u)
+                u = self._search(model, target, *ends, rng)
+                if np.abs(u - before).max() < CLOSE:
+                    break
             settings.append(u)
             columns = self.footing.wanted(value)
-            doubts.append(self.model.doubt(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+            doubts.append(model.doubt(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+            expected.append(model.mean(u[None])[0])
         U = np.array(settings)
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         name = "least squares" if self.solver.intercept else "least squares through the origin"
-        expected = self.model.mean(U)
-        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected)
+        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), np.array(expected))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        return self.model.predict(self.footing.units(X))
+        """Mean and standard deviation (n, m) of one reading at settings (n, d)."""
+        import numpy as np
 
-    def _search(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+        U = self.footing.units(X)
+        if self.solver.local is None:
+            return self.model.predict(U)
+        found = [self.about(u).predict(u[None]) for u in U]
+        return np.vstack([mean for mean, _ in found]), np.vstack([std for _, std in found])
+
+    def about(self, u: Floats) -> Affine:
+        """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""
+        import numpy as np
+
+        away = ((self.footing.U - u) ** 2).sum(axis=1)
+        away -= away.min()
+        width = self.solver.local or np.inf
+        near = wide_enough(lambda width: self.fading * np.exp(-0.5 * away / width**2), width, self.footing)
+        return weighted(self.footing, near)
+
+    def _search(self, model: Affine, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
         """(d,) settings in units. The misses are taken in tolerances: in counts the search ends in lost precision."""
         import numpy as np
         from scipy.optimize import minimize
 
         columns = self.footing.wanted(target.value)
-        middle = np.clip(self.model.middle, low, high)
+        middle = np.clip(model.middle, low, high)
         starts = [middle, *rng.uniform(low, high, (self.solver.starts - 1, len(low)))]
         if not len(columns):
             return middle
         room = self.footing.room(target)[columns]
-        slope = self.model.slope[columns] / room[:, None]
-        gap = (target.value[columns] - self.model.mean(np.zeros((1, len(low))))[0, columns]) / room
+        slope = model.slope[columns] / room[:, None]
+        gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / room
         steep = (slope**2).sum() or 1.0
 
         def objective(u: Floats) -> tuple[float, Floats]:

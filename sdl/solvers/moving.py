@@ -6,8 +6,8 @@ drifts, so several models are held at once, each weighted by how well it explain
 
     noise   sigma² K² (u (1 - u) + floor)    the edges of pulse-width modulation
             sigma² (y² + floor)              in proportion to the reading
-    delta   none | a random walk, slow or fast | a steady trend, over the readings since; and between two sittings
-            a jump: of the ambient light by a tenth of the response, of each gain by a percent
+    delta   none | a random walk, slow or fast | a steady trend, over the readings since; and between the present
+            sitting and any other a jump: of the ambient light by a tenth of the response, of each gain by a percent
 
 Given noise and drift all is Gaussian. With V the covariance of the rows, noise and drift together, theta is a
 generalised least-squares fit with a flat prior (a given one enters as further rows), sigma² is integrated out, and the
@@ -38,7 +38,7 @@ DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("t
 STILL = 0.85
 """How sure it is that nothing drifts, before any row is seen."""
 JUMP = (0.1, 0.01)
-"""Between two sittings: the offset, as a part of the response, and each gain, as a part of itself."""
+"""By how much two sittings differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
 NOMINAL = 0.004
 """Sigma where a size in counts has to be compared with noise that no row has shown yet."""
 POOL = 2.0
@@ -57,6 +57,7 @@ class Rows(NamedTuple):
     usable: Bools  # (n, m)
     age: Floats  # (n,) readings until the next one: the newest has 1
     sitting: Floats  # (n,)
+    past: bool = False  # whether none of them is of the present sitting
 
 
 class Prior(NamedTuple):
@@ -73,13 +74,13 @@ class _White(NamedTuple):
 
     X: Floats  # (s, m, N, p)
     y: Floats  # (s, m, N) distance from the reference
-    age: Floats  # (N,)
+    age: Floats  # (N,) readings until the next one, or until the end of its own sitting
     ago: Floats  # (N,) sittings since
     rest: Floats  # (s, m) squares that are left over inside the blocks
     size: Floats  # (s, m) sum of the logarithms of the sizes of the noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Moving(Affine):
     """The lines at the next reading, as an affine fit.
 
@@ -97,9 +98,16 @@ class Moving(Affine):
         import numpy as np
 
         x = np.concatenate([[1.0], u])
-        noise = np.sqrt((self.sizes * shapes(x[None], self.coef.T)[:, 0]).sum(axis=0))
+        noise = np.sqrt(self.variance(u[None])[0])
         doubt = np.sqrt(np.maximum(np.einsum("p,mpq,q->m", x, self.root, x), 0.0))
         return self.noise * np.outer(noise, noise), self.noise * np.outer(doubt, doubt)
+
+    def variance(self, U: Floats) -> Floats:
+        import numpy as np
+
+        X = np.column_stack([np.ones(len(U)), U])
+        variance: Floats = np.einsum("sm,snm->nm", self.sizes, shapes(X, self.coef.T))
+        return variance
 
 
 def shapes(X: Floats, coef: Floats) -> Floats:
@@ -155,7 +163,7 @@ def forecast(rows: Rows, goal: Ints, prior: Prior | None = None) -> Moving:
         gram=np.empty((0, p, p)),
         noise=_alike(left[best], dof),
         dof=dof + POOL if pool >= 1 else dof,
-        jitter=True,
+        shape="jitter",
         root=np.einsum("sk,skm,skmpq->mpq", weight, noise, spread) + np.einsum("sk,skmp,skmq->mpq", weight, off, off),
         sizes=np.einsum("sk,skm->sm", weight, noise),
         belief=f"{NOISES[best[0]]}" + (f", {DRIFTS[best[1]][0]}" if best[1] else ""),
@@ -182,6 +190,8 @@ def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -
 
     (n, p), m = rows.X.shape, rows.Y.shape[1]
     ago = np.concatenate([np.cumsum((np.diff(rows.sitting) != 0)[::-1])[::-1], [0]]) if n else np.empty(0)
+    ago = ago + float(rows.past)
+    age = rows.age - np.where(ago > 0, rows.age[np.searchsorted(-ago, -ago, side="right") - 1] - 1.0, 0.0)
     blocks, single = _blocks(ago)
     first = blocks[-1].start if blocks else single
     variance = shapes(rows.X[first:], reference).swapaxes(1, 2)  # (s, m, n), as all that follows
@@ -192,7 +202,7 @@ def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -
     r = (rows.Y - rows.X @ reference.T).T
     late = np.sqrt(weight[..., single:])
     X, y = [late[..., None] * rows.X[single:]], [late * r[:, single:]]
-    ages, agos = [rows.age[single:]], [ago[single:]]
+    ages, agos = [age[single:]], [ago[single:]]
     rest = np.zeros((2, m))
     for part in blocks:
         outer = (rows.X[part, :, None] * rows.X[part, None, :]).reshape(-1, p * p)
@@ -203,14 +213,14 @@ def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -
         z = np.divide(side, root, out=np.zeros_like(side), where=root > 0)
         X.append(root[..., None] * vectors.swapaxes(-1, -2))
         y.append(z)
-        ages.append(np.full(p, rows.age[part].mean()))
+        ages.append(np.full(p, age[part].mean()))
         agos.append(np.full(p, ago[part.start]))
         rest += np.maximum((w * r[:, part] ** 2).sum(axis=-1) - (z**2).sum(axis=-1), 0.0)
     if prior is not None:
         root = sigma[:, None, None] / prior.sd
         X.append(root[..., None] * np.eye(p))
         y.append(root * (prior.mean - reference))
-        ages.append(np.full(p, rows.age[0] if n else 1.0))
+        ages.append(np.full(p, age[0] if n else 1.0))
         agos.append(np.full(p, ago[0] if n else 0.0))
     return _White(np.concatenate(X, 2), np.concatenate(y, 2), np.concatenate(ages), np.concatenate(agos), rest, size)
 
@@ -251,9 +261,11 @@ def _fit(white: _White, reference: Floats, sigma: Floats) -> tuple[Floats, Float
         "wander": np.minimum.outer(white.age, white.age),
         "trend": np.outer(white.age, white.age),
     }
-    since = np.minimum.outer(white.ago, white.ago)
+    # Every other sitting differs from the present one by as much; two of them share what the present one differs by.
+    together = white.ago[:, None] == white.ago
+    since = 0.5 * np.outer(white.ago > 0, white.ago > 0) * (1.0 + together)
     still = np.eye(len(white.age)) + _within(white.X, jump) * since
-    moved = _within(white.X, drift)
+    moved = _within(white.X, drift) * together  # what a sitting drifts says nothing of another one's drift
     V = np.stack([still + size**2 * times[kind] * moved for kind, size in DRIFTS], axis=1)  # (s, k, m, N, N)
     L = np.linalg.cholesky(V)
     sides = np.concatenate([white.X, white.y[..., None]], axis=-1)[:, None]

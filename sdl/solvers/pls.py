@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,18 +30,27 @@ class Pls(Frozen):
         description="Latent directions; at most min(inputs, channels of the goal, rows - 1), "
         "which is also what is used where none is given.",
     )
+    level: bool = Field(
+        default=True,
+        description="Move the readings of earlier sittings to the level of the present one. "
+        "false: all rows as they are, as in the paper.",
+    )
 
     def fit(self, data: Data) -> FittedPls:
         import numpy as np
         from sklearn.cross_decomposition import PLSRegression
+        from sklearn.exceptions import ConvergenceWarning
 
-        footing = stand_on(data)
+        footing = stand_on(data, level=self.level)
         Y, U = footing.Y[:, footing.goal], footing.U
         varied = np.ptp(Y, axis=0) > 0
         rank = int(np.linalg.matrix_rank((Y - Y.mean(axis=0))[:, varied] / np.ptp(Y[:, varied], axis=0)))
         most = max(1, min(U.shape[1], rank, len(U) - 1))
         components = min(self.components or most, most)
-        model = PLSRegression(n_components=components, scale=True).fit(Y, U)
+        with warnings.catch_warnings():
+            # A last direction that is noise alone is not found to ten digits, nor need it be.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = PLSRegression(n_components=components, scale=True).fit(Y, U)
         dof = len(U) - 1 - components
         sigma = np.full(U.shape[1], np.nan)
         if dof > 0:
@@ -65,6 +75,10 @@ class FittedPls:
         latent, seen = self.model.transform(value), self.model.x_scores_
         # How far a goal lies from the rows, as in any regression: 1/n + t' (T'T)^-1 t.
         far = 1 / len(seen) + np.einsum("ij,jk,ik->i", latent, np.linalg.pinv(seen.T @ seen), latent)
-        doubt = np.sqrt(1 + far)[:, None] * self.sigma, np.sqrt(far)[:, None] * self.sigma
+        doubt = self.footing.doubted(np.sqrt(1 + far)[:, None] * self.sigma, np.sqrt(far)[:, None] * self.sigma, U)
         name = f"partial least squares with {self.components} component{'s' if self.components > 1 else ''}"
         return self.footing.answer(name, U, doubt, targets, (low, high))
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the lines that all solvers share."""
+        return self.footing.predict(X)

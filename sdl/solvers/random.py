@@ -22,12 +22,15 @@ class Random(Frozen):
 
     def fit(self, data: Data) -> FittedRandom:
         """Nothing to learn, so the cost does not grow with the rows."""
-        return FittedRandom()
+        return FittedRandom(asked=data.prefer is not None)
 
 
 @dataclass(frozen=True)
 class FittedRandom:
     """Knows nothing, and says so: spread and uncertainty are NaN, no readings are expected."""
+
+    asked: bool = False
+    """Whether some settings are preferred."""
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         import numpy as np
@@ -35,10 +38,10 @@ class FittedRandom:
         k, d = len(targets.value), len(low)
         unknown = np.full((k, d), np.nan)
         return Proposals(
-            settings=rng.uniform(low, high, (k, d)),
+            settings=low + (high - low) * rng.random((k, d)),
             spread=unknown,
             uncertainty=unknown.copy(),
             expected=None,
             verdict=(Verdict.REACHABLE,) * k,
-            why=("drawn at random within the bounds",) * k,
+            why=("drawn at random within the bounds" + ", whatever is preferred" * self.asked,) * k,
         )

@@ -157,3 +157,40 @@ def test_the_bounds_that_count_are_those_of_the_question():
     fitted = Linear().fit(night(20))
     answer = fitted.propose(targets([[1.0] * 3]), LOW + 0.05, np.ones(3), np.random.default_rng(0))
     assert answer.settings.min() >= 0.05
+
+
+@pytest.mark.parametrize("n", [8, 20, 80])
+def test_the_likelier_shape_of_the_noise_is_taken(n):
+    found = {"jitter": 0, "proportional": 0}
+    for seed in range(30):
+        rows = night(n, seed)
+        found["jitter"] += fit_affine(rows.X, rows.Y, rows.Y < 65535).shape == "jitter"
+        Y = (100 + rows.X @ GAINS.T) * (1 + 0.0035 * np.random.default_rng(seed).normal(size=rows.Y.shape))
+        found["proportional"] += fit_affine(rows.X, Y, Y < 65535).shape == "proportional"
+    assert min(found.values()) >= (20 if n == 8 else 27)
+
+
+@pytest.mark.parametrize("kind", ["linear", "gmm", "gp", "bayes"])
+@pytest.mark.parametrize("n", [8, 30])
+def test_the_doubt_holds_where_the_noise_goes_with_the_reading(kind, n):
+    off, noisy, goals = [], [], np.random.default_rng(0).uniform(0.1, 0.9, (120, 3))
+    for seed, true in enumerate(goals):
+        rng = np.random.default_rng(seed)
+        X = night(n, seed).X
+        Y = X @ GAINS.T
+        rows = data(X, Y * (1 + 0.0035 * rng.normal(size=Y.shape)))
+        wanted = np.stack([GAINS @ true, GAINS @ true * (1 + 0.0035 * rng.normal(size=3))])
+        answer = ask(find("solvers", kind)(), rows, wanted)
+        off.append(np.abs(answer.settings[0] - true) / answer.uncertainty[0])
+        noisy.append(np.abs(answer.settings[1] - true) / answer.spread[1])
+    for far in (off, noisy):
+        assert 0.58 < np.mean(np.array(far) < 1) < 0.79
+        assert np.mean(np.array(far) < 2) > 0.86
+
+
+def test_a_channel_that_answers_to_nothing_does_not_make_the_others_noisy():
+    rows = night(20)
+    Y = np.column_stack([rows.Y, np.random.default_rng(0).normal(100, 5, 20)])
+    usable = np.ones(Y.shape, bool)
+    with_it, without = fit_affine(rows.X, Y, usable), fit_affine(rows.X, rows.Y, usable[:, :3])
+    assert np.diag(with_it.noise)[:3] == pytest.approx(np.diag(without.noise), rel=0.3)

@@ -1,0 +1,221 @@
+"""The solver that chooses: whom it takes, on what grounds, and that it says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import sdl
+from sdl.errors import Degenerate, NotEnoughData
+from sdl.solvers.auto import MANY, Auto, judge
+from sdl.solvers.bayes import Bayes
+from sdl.solvers.gp import Gp
+from sdl.solvers.linear import Linear
+
+from .led import CHANNELS, GAINS, HIGH, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
+
+GOAL = [16384.0, 16384.0, 16384.0]
+
+
+def bent(n, seed=0):
+    """Rows of an LED that gives .2 too much in the middle of its range."""
+    rng = np.random.default_rng(seed)
+    X = np.vstack([axis(), hypercube(n - 4, rng)])
+    return data(X, measure(X + 0.8 * X * (1 - X), rng))
+
+
+def fading(n, seed=0):
+    """Rows of an LED that loses a thousandth of its light with every reading."""
+    rng = np.random.default_rng(seed)
+    X = np.vstack([axis(), hypercube(n - 4, rng)])
+    Y = np.vstack([measure(x[None], rng, GAINS * 0.999**i) for i, x in enumerate(X)])
+    return data(X, Y)
+
+
+def foreseen(solver, rows, row):
+    """How far off the readings of one row were (3,), and with what standard deviation they had been predicted."""
+    before = replace(
+        rows,
+        X=rows.X[:row],
+        Y=rows.Y[:row],
+        saturated=rows.saturated[:row],
+        age=np.arange(row)[::-1].astype(float),
+        sitting=rows.sitting[:row],
+        present=0.0,
+    )
+    mean, std = solver.fit(before).predict(rows.X[row : row + 1])
+    return rows.Y[row] - mean[0], std[0]
+
+
+# Whom it takes -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(5))
+def test_an_instrument_that_bends_is_left_to_the_gaussian_process(seed):
+    assert Auto().fit(bent(12, seed)).why.startswith("gp, which foresaw")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_instrument_that_fades_is_left_to_the_model_that_drifts(seed):
+    assert Auto().fit(fading(24, seed)).why.startswith("bayes, which foresaw")
+
+
+def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
+    rows = bent(10)
+    given, own = ask(Auto(), rows, GOAL), ask(Gp(), rows, GOAL)
+    assert given.settings.tobytes() == own.settings.tobytes()
+    assert (given.verdict, given.spread.tobytes()) == (own.verdict, own.spread.tobytes())
+    assert given.why[0].startswith("auto took gp, which foresaw the readings at the latest 3 settings to ")
+    assert given.why[0].endswith(f"; {own.why[0]}")
+    X = np.full((2, 3), 0.4)
+    for mine, its in zip(Auto().fit(rows).predict(X), Gp().fit(rows).predict(X), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_before_any_reading_could_be_foreseen_the_first_candidate_answers():
+    assert "took gp, the first that can answer: no reading tells" in ask(Auto(), night(4), GOAL).why[0]
+    turned = ask(Auto(candidates=("bayes", "gp")), night(4), GOAL)
+    assert "took bayes, the first that can answer" in turned.why[0]
+
+
+def test_one_candidate_is_taken_without_ado():
+    rows = night(9)
+    assert Auto(candidates=("linear",)).fit(rows).why == "linear"
+    assert (
+        ask(Auto(candidates=("linear",)), rows, GOAL).settings.tobytes() == ask(Linear(), rows, GOAL).settings.tobytes()
+    )
+
+
+def test_who_knows_the_twin_answers_before_the_first_row_and_the_others_are_named():
+    solver = Auto(knows="twin")
+    assert (solver.needs(RGB), Auto().needs(RGB)) == (0, None)
+    none = night(4)
+    none = replace(none, **{name: getattr(none, name)[:0] for name in ("X", "Y", "saturated", "age", "sitting")})
+    said = ask(solver, none, GOAL).why[0]
+    assert "took bayes, the only one that can answer; gp cannot answer: 0 usable rows, 4 needed" in said
+
+
+def test_the_error_of_the_first_candidate_is_raised_where_none_can_answer():
+    with pytest.raises(NotEnoughData, match="2 usable rows, 4 needed"):
+        Auto().fit(night(2))
+    with pytest.raises(Degenerate):
+        Auto().fit(data(np.full((9, 3), 0.4), np.full((9, 3), 1000.0)))
+
+
+# On what grounds -----------------------------------------------------------------------------------------------------
+def test_errors_are_those_of_predictions_from_the_rows_before_in_the_smallest_standard_deviation():
+    rows, solvers = night(9), [Gp(), Bayes()]
+    found = np.array([[foreseen(solver, rows, row) for row in (7, 8)] for solver in solvers])  # solver, row, off/std, c
+    least = found[:, :, 1].min(axis=0)
+    expected = np.sqrt(((found[:, :, 0] / least) ** 2).mean(axis=(1, 2)))
+    errors, settings = judge(solvers, rows, 2)
+    assert settings == 2
+    np.testing.assert_allclose(errors, expected, rtol=1e-9)
+
+
+def test_only_settings_that_all_have_foreseen_are_compared():
+    rows = night(6)
+    errors, settings = judge([Gp(), Bayes(knows="twin")], rows, 6)  # gp answers from the fourth row on
+    assert settings == 2
+    off, std = foreseen(Gp(), rows, 5)
+    other, std2 = foreseen(Bayes(knows="twin"), rows, 5)
+    errors, settings = judge([Gp(), Bayes(knows="twin")], rows, 1)
+    least = np.minimum(std, std2)
+    np.testing.assert_allclose(errors, [np.sqrt(((o / least) ** 2).mean()) for o in (off, other)], rtol=1e-9)
+
+
+def test_readings_in_a_row_at_one_setting_are_one_trial():
+    rows = bent(8)
+    X, Y = np.vstack([rows.X, rows.X[-1:], rows.X[-1:]]), np.vstack([rows.Y, rows.Y[-1:], rows.Y[-1:]])
+    again, once = judge([Gp(), Bayes()], data(X, Y), 4), judge([Gp(), Bayes()], rows, 4)
+    assert again[1] == once[1] == 4
+    np.testing.assert_allclose(again[0], once[0], rtol=0.02)  # the age of the rows before is two readings more
+
+
+def test_a_saturated_reading_is_not_held_against_anybody():
+    rows = bent(9)
+    Y = rows.Y.copy()
+    Y[-1] = 65535.0
+    spoilt = data(rows.X, Y)
+    assert spoilt.saturated[-1].all()
+    before = data(rows.X[:-1], rows.Y[:-1])
+    np.testing.assert_allclose(judge([Gp(), Bayes()], spoilt, 3)[0], judge([Gp(), Bayes()], before, 3)[0])
+
+
+def test_with_many_rows_the_latest_are_foreseen_by_one_fit_each():
+    rows, fits = bent(MANY + 10), []
+
+    class Counting:
+        kind = "counting"
+
+        def fit(self, data):
+            fits.append(len(data.X))
+            return Linear().fit(data)
+
+    assert judge([Counting()], rows, 4)[1] == 4
+    assert fits == [MANY + 6]
+    fits.clear()
+    judge([Counting()], bent(20), 4)
+    assert fits == [16, 17, 18, 19]
+    fits.clear()
+    judge([Counting()], replace(rows, sitting=(np.arange(MANY + 10) > MANY + 7) * 1.0), 4)
+    assert fits == [MANY + 6, MANY + 7, MANY + 8, MANY + 9]
+
+
+def test_a_candidate_that_knows_no_noise_can_be_judged():
+    errors, settings = judge([Linear()], night(5), 4)  # from four rows a line has no residual
+    assert settings == 1
+    assert 0.01 < errors[0] < 100
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+def test_options_are_passed_on_to_those_that_have_them():
+    gp, bayes = Auto(knows="twin", state="paper-2025-03").solvers()
+    assert gp == Gp()
+    assert bayes == Bayes(knows="twin", state="paper-2025-03")
+    assert Auto().solvers() == (Gp(), Bayes())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"candidates": ("gp", "gp")}, "twice"),
+        ({"candidates": ()}, "at least 1"),
+        ({"candidates": ("auto",)}, "'gp', 'bayes', 'linear' or 'gmm'"),
+        ({"candidates": ("gp", "linear"), "knows": "twin"}, "none of the candidates .gp, linear. has the option"),
+        ({"window": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options, said):
+    with pytest.raises(ValidationError, match=said):
+        Auto(**options)
+
+
+def test_a_state_that_nobody_knows_is_refused_at_once():
+    with pytest.raises(ValidationError, match="unknown state 'nowhere'; allowed:"):
+        Auto(knows="twin", state="nowhere")
+
+
+# In a campaign -------------------------------------------------------------------------------------------------------
+def test_the_record_says_whom_it_took():
+    tree = {
+        "name": "chooses",
+        "instrument": {"kind": "twin"},
+        "goal": {c.name: g for c, g in zip(CHANNELS, GOAL, strict=True)},
+        "tolerance": "0.5%",
+        "confirm": 0,
+        "solver": {"kind": "auto"},
+        "stop": {"trials": 12},
+    }
+    why = []
+    sdl.run(tree, runs=None, watch=lambda event, _: why.append(getattr(event, "why", "")))
+    assert any("auto took gp, the first that can answer" in said for said in why)
+
+
+def test_several_goals_are_answered_at_once():
+    given = (
+        Auto().fit(bent(12)).propose(targets([GOAL, [9000.0, 20000.0, 8000.0]]), LOW, HIGH, np.random.default_rng(0))
+    )
+    assert given.settings.shape == (2, 3)
+    assert all(why.startswith("auto took") for why in given.why)
