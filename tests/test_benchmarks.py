@@ -165,6 +165,29 @@ def test_confirming_asks_for_more_than_one_lucky_reading():
     assert sum(confirmed) > sum(once)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.asked])
+def test_the_default_solver_reaches_what_is_asked_of_it(name):
+    scenario, tables = SCENARIOS[name], script("solvers.py")
+    solver = cells.solver_of("auto", dict(scenario.options))
+    ended = [campaign(scenario, solver, pair) for pair in range(10)]
+    trials = [e.trials if e.reached else None for e in ended]
+    assert None not in trials
+    assert tables.quantile(trials, 50) <= scenario.asked[0]
+    assert tables.quantile(trials, 90) <= scenario.asked[1]
+    assert not any(e.error for e in ended)
+
+
+def test_where_the_floor_is_asked_for_it_is_measured_beside():
+    tables = script("solvers.py")
+    trials = {"near": [6] * 10, "far": [7] * 10, "perfect": [5] * 10}
+    rows = {
+        ("jitter, 2 % confirmed", k): [{"trials": t, "ms": [1.0], "alarms": 0, "errors": []}] for k, t in trials.items()
+    }
+    text = tables.campaign_tables(rows, ["jitter, 2 % confirmed"], list(trials))
+    assert "| jitter, 2 % confirmed | floor + 1 | **6 / 6** | 7 / 7 | 5 / 5 |" in text
+
+
 def test_a_solver_that_breaks_is_a_failure_with_its_reason():
     class Broken:
         kind = "broken"
@@ -269,6 +292,13 @@ def command(*arguments):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("name", ["solvers.py", "real.py"])
+def test_a_benchmark_explains_itself(name):
+    text = command(name, "--help")
+    assert f"python benchmarks/{name}" in text
+    assert name != "solvers.py" or "noise 1 %, jitter" in " ".join(text.split())
 
 
 def test_a_broken_off_benchmark_goes_on_where_it_was(tmp_path):

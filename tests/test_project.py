@@ -270,7 +270,9 @@ def test_there_are_configurations_to_run() -> None:
 
 
 def test_the_demo_ends_as_the_readme_shows(tmp_path: Path) -> None:
-    shown = re.search(r"^```text\n(quickstart on .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    shown = re.search(
+        r"^```text\n(quickstart on .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M
+    )
     done = python("-m", "sdl", "run", "configs/quickstart.yaml", "--runs", str(tmp_path))
     assert shown is not None
     told = [[line for line in text.splitlines() if "record:" not in line] for text in (shown[1], done.stdout)]
