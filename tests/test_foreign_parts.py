@@ -157,5 +157,3 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
     out, err = process.communicate(timeout=20)
     assert "look whether its light is off" in err
     assert out == "spent\n"
-
-
