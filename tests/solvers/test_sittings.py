@@ -17,7 +17,7 @@ from sdl.solvers.linear import Linear
 from sdl.solvers.pls import Pls
 from sdl.types import Reading
 
-from .led import CHANNELS, GAINS, RGB, ask, data, hypercube, measure, night
+from .led import CHANNELS, GAINS, RGB, ask, axis, data, hypercube, measure, night
 
 GOAL = np.array([16384.0] * 3)
 TRUE = np.linalg.solve(GAINS, GOAL)
@@ -88,6 +88,14 @@ def test_a_sitting_of_one_row_says_nothing_of_the_slopes():
     assert np.abs(alike - GAINS).max() > 0.02 * GAINS.max()
 
 
+def test_another_lamp_is_believed_as_soon_as_it_has_shown_its_gains():
+    rng = np.random.default_rng(0)
+    X, new = hypercube(60, rng), np.vstack([axis(), hypercube(4, rng)])
+    Y = np.vstack([measure(X, rng, 0.85 * GAINS), measure(new, rng)])
+    rows = replace(data(np.vstack([X, new]), Y), sitting=np.repeat([0.0, 1.0], [60, 8]))
+    assert stand_on(rows).affine.slope == pytest.approx(GAINS, abs=0.015 * GAINS.max())
+
+
 def test_rows_before_the_present_sitting_are_judged_by_their_own_even_when_it_came_in_between():
     rows = days(present=[TRUE, TRUE])
     turned = np.r_[120:122, 0:120]
@@ -105,6 +113,8 @@ def test_before_the_first_reading_all_days_count_alike_and_the_doubt_is_theirs(k
     assert "120 rows, at the mean level of 8 sittings" in answer.why[0]
     assert (answer.uncertainty[0] > 0.01).all()
     assert (alike.uncertainty[0] < 0.02).all()
+    free = ask(solver, rows, [np.nan, 16384.0, np.nan])
+    assert free.uncertainty[0, 1] > 0.01
 
 
 @pytest.mark.parametrize("kind", ["linear", "gmm"])

@@ -132,8 +132,17 @@ def test_weights_are_not_for_the_papers_plane():
         Linear(intercept=False, memory=10)
 
 
-def test_rows_that_hardly_count_leave_the_doubt_of_the_others():
-    few, faint = night(10), night(60)
-    rows = data(np.vstack([faint.X, few.X]), np.vstack([faint.Y, few.Y]))
-    alone, fading = ask(Linear(), few, [16384.0] * 3), ask(Linear(memory=0.9), rows, [16384.0] * 3)
-    assert (fading.uncertainty[0] > 0.5 * alone.uncertainty[0]).all()
+def test_the_doubt_of_fading_rows_holds_what_it_claims():
+    true, far = np.linalg.solve(GAINS, [16384.0] * 3), []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        X = hypercube(60, rng)
+        answer = ask(Linear(memory=8), data(X, measure(X, rng)), [16384.0] * 3)
+        far.append(np.abs(answer.settings[0] - true) / answer.uncertainty[0])
+    assert 0.60 < np.mean(np.array(far) < 1) < 0.77
+
+
+def test_a_memory_of_no_row_is_lengthened_until_it_carries_a_line():
+    answer = ask(Linear(memory=0.1), night(60), [16384.0] * 3)
+    assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, [16384.0] * 3), abs=0.01)
+    assert np.isfinite(answer.uncertainty[0]).all()
