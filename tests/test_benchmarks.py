@@ -255,11 +255,8 @@ def test_one_fit_to_eighty_rows_is_exact_where_there_is_no_noise_to_speak_of(mon
 
 
 def test_a_label_may_carry_options_and_a_scenario_s_own_are_for_those_that_have_them():
-    assert cells.solver_of("linear:intercept=false,starts=2").model_dump(exclude={"kind"}) == {
-        "intercept": False,
-        "starts": 2,
-        "bounded": True,
-    }
+    linear = cells.solver_of("linear:intercept=false,starts=2")
+    assert (linear.intercept, linear.starts, linear.bounded) == (False, 2, True)
     assert cells.solver_of("linear", {"knows": "twin"}) == LINEAR
     assert cells.solver_of("linear", {"starts": 7}).starts == 7
 

@@ -150,7 +150,9 @@ def forecast(rows: Rows, goal: Ints, prior: Prior | None = None) -> Moving:
         weight = np.exp(score - score.max())
         weight /= weight.sum()
         share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
-        sigma = np.sqrt(((share * square.sum(axis=2)).sum(axis=1) + POOL * first**2) / (dof.sum() + POOL))
+        # Of the goal's channels alone: one that sees the room rather than the lamp would make all the others noisy.
+        total = (share * square[..., goal].sum(axis=2)).sum(axis=1)
+        sigma = np.sqrt((total + POOL * first**2) / (dof[goal].sum() + POOL))
     off = theta - (mean := np.einsum("sk,skmp->mp", weight, theta))
     noise = noise if pool >= 1 else np.full_like(noise, np.nan)
     best = np.unravel_index(int(weight.argmax()), weight.shape)
