@@ -70,6 +70,18 @@ def test_another_room_costs_one_reading_and_not_a_design():
     assert np.max(off, axis=0)[1] < 0.015
 
 
+def test_a_channel_that_sees_the_room_rather_than_the_lamp_does_not_spoil_the_others():
+    rng = np.random.default_rng(0)
+    X, room = hypercube(120, rng), np.repeat(rng.uniform(300, 3000, (8, 1)), 15, axis=0)
+    window = 500 * X.sum(axis=1, keepdims=True) + room + rng.normal(0, 800, (120, 1))
+    X, Y = np.vstack([X, TRUE, TRUE]), np.hstack([measure(X, rng, ambient=room), window])
+    night = np.column_stack([measure(X[-2:], rng), [500.0, 600.0]])
+    channels = (*CHANNELS, Channel(name="nir", saturation=65535.0))
+    rows = data(X, np.vstack([Y, night]), goal=(0, 1, 2), channels=channels)
+    rows = replace(rows, sitting=np.append(np.repeat(np.arange(8.0), 15), [8.0, 8.0]))
+    assert ask(Bayes(), rows, [*GOAL, np.nan]).settings[0] == pytest.approx(TRUE, abs=0.008)
+
+
 def test_a_drift_within_each_sitting_says_nothing_of_the_next_one():
     rng = np.random.default_rng(1)
     X, levels = hypercube(120, rng), np.array([2500.0, 300, 1900, 900, 2800, 600, 2200, 3000])
