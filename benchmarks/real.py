@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,7 +112,8 @@ def misses(log: Log, which: str, label: str, columns: Sequence[int]) -> Floats |
             continue
         goals = targets_of_columns(log.Y[predict][:, columns], 2.0, columns, len(SPECTRUM))
         try:
-            fitted = solver_of(label).fit(log.data(learn, columns))
+            now = float(log.session[predict[0]])
+            fitted = solver_of(label).fit(replace(log.data(learn, columns), present=now))
             given = fitted.propose(goals, np.zeros(3), np.ones(3), np.random.default_rng(0))
         except SolverError as error:
             return str(error)
