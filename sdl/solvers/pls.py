@@ -35,11 +35,14 @@ class Pls(Frozen):
         description="Move the readings of earlier sittings to the level of the present one. "
         "false: all rows as they are, as in the paper.",
     )
+    weighted: bool = Field(
+        default=True,
+        description="Rows that tell an input badly count less for it. "
+        "false: one regression for all inputs in which all rows count the same, as in the paper.",
+    )
 
     def fit(self, data: Data) -> FittedPls:
         import numpy as np
-        from sklearn.cross_decomposition import PLSRegression
-        from sklearn.exceptions import ConvergenceWarning
 
         footing = stand_on(data, level=self.level)
         Y, U = footing.Y[:, footing.goal], footing.U
@@ -47,35 +50,92 @@ class Pls(Frozen):
         rank = int(np.linalg.matrix_rank((Y - Y.mean(axis=0))[:, varied] / np.ptp(Y[:, varied], axis=0)))
         most = max(1, min(U.shape[1], rank, len(U) - 1))
         components = min(self.components or most, most)
-        with warnings.catch_warnings():
-            # A last direction that is noise alone is not found to ten digits, nor need it be.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model = PLSRegression(n_components=components, scale=True).fit(Y, U)
-        dof = len(U) - 1 - components
-        sigma = np.full(U.shape[1], np.nan)
-        if dof > 0:
-            sigma = np.sqrt(((U - model.predict(Y)) ** 2).sum(axis=0) / dof) * widen(np.array(dof))
-        return FittedPls(footing, model, components, sigma)
+        if self.weighted:
+            weight = _weight(footing)
+            maps = tuple(_fit(Y, U[:, [j]], weight[:, j], components) for j in range(U.shape[1]))
+        else:
+            maps = (_fit(Y, U, np.ones(len(U)), components),)
+        return FittedPls(footing, maps, components)
+
+
+def _weight(footing: Footing) -> Floats:
+    """(n, d) what a row counts for each input, of mean 1: 1 over the variance of the setting that its readings give."""
+    import numpy as np
+
+    inverse = footing.affine.inverse(footing.goal, footing.affine.middle)  # (d, g)
+    variance = (footing.affine.variance(footing.U) * np.diag(footing.affine.noise))[:, footing.goal] @ inverse.T**2
+    if not np.isfinite(variance).all() or not (variance.max(axis=0) > 0).all():
+        return np.ones_like(footing.U)  # too few rows to tell their noise
+    weight: Floats = 1 / np.maximum(variance, 1e-6 * variance.max(axis=0))
+    return weight / weight.mean(axis=0)
+
+
+def _fit(Y: Floats, U: Floats, weight: Floats, components: int) -> Map:
+    """Partial least squares of U (n, e) on Y (n, g), rows weighted."""
+    import numpy as np
+    from sklearn.cross_decomposition import PLSRegression
+    from sklearn.exceptions import ConvergenceWarning
+
+    middle = weight @ Y / weight.sum(), weight @ U / weight.sum()
+    root = np.sqrt(weight)[:, None]
+    V, W = root * (Y - middle[0]), root * (U - middle[1])
+    with warnings.catch_warnings():
+        # A last direction that is noise alone is not found to ten digits, nor need it be.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # It takes the plain mean off once more, which of these rows and their mirror images is 0.
+        model = PLSRegression(n_components=components, scale=True).fit(np.vstack([V, -V]), np.vstack([W, -W]))
+    dof = len(U) - 1 - components
+    sigma = np.full(U.shape[1], np.nan)
+    if dof > 0:
+        sigma = np.sqrt(((W - model.predict(V)) ** 2).sum(axis=0) / dof) * widen(np.array(dof))
+    seen = model.transform(V)
+    return Map(model, middle, sigma, np.linalg.pinv(seen.T @ seen), 1 / len(U))
+
+
+@dataclass(frozen=True)
+class Map:
+    """From readings to some of the inputs.
+
+    Attributes:
+        model: of what is left of readings and settings without their means.
+        middle: (g,) and (e,), the means.
+        sigma: (e,) the residual's standard deviation, in units of the bounds.
+        inverse: of the scores' normal matrix.
+        least: 1 / n.
+    """
+
+    model: Any
+    middle: tuple[Floats, Floats]
+    sigma: Floats
+    inverse: Floats
+    least: float
+
+    def answer(self, value: Floats) -> tuple[Floats, Floats, Floats]:
+        """For readings (k, g) the settings, their spread and their uncertainty, (k, e) each, in units of the bounds."""
+        import numpy as np
+
+        left = value - self.middle[0]
+        latent = self.model.transform(left)
+        U = self.middle[1] + np.asarray(self.model.predict(left), dtype=np.float64).reshape(len(value), -1)
+        # How far a goal lies from the rows, as in any regression: 1/n + t' (T'T)^-1 t.
+        far = self.least + np.einsum("ij,jk,ik->i", latent, self.inverse, latent)[:, None]
+        return U, np.sqrt(1 + far) * self.sigma, np.sqrt(far) * self.sigma
 
 
 @dataclass(frozen=True)
 class FittedPls:
-    """A fitted backward model; `sigma` (d,) is the residual's standard deviation, in units of the bounds."""
+    """A fitted backward model: a map for each input, or one for all."""
 
     footing: Footing
-    model: Any
+    maps: tuple[Map, ...]
     components: int
-    sigma: Floats
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         import numpy as np
 
         value = self.footing.filled(targets, low, high)
-        U = np.asarray(self.model.predict(value), dtype=np.float64).reshape(len(value), -1)
-        latent, seen = self.model.transform(value), self.model.x_scores_
-        # How far a goal lies from the rows, as in any regression: 1/n + t' (T'T)^-1 t.
-        far = 1 / len(seen) + np.einsum("ij,jk,ik->i", latent, np.linalg.pinv(seen.T @ seen), latent)
-        doubt = self.footing.doubted(np.sqrt(1 + far)[:, None] * self.sigma, np.sqrt(far)[:, None] * self.sigma, U)
+        U, spread, uncertainty = (np.hstack(part) for part in zip(*(m.answer(value) for m in self.maps), strict=True))
+        doubt = self.footing.doubted(spread, uncertainty, U)
         name = f"partial least squares with {self.components} component{'s' if self.components > 1 else ''}"
         return self.footing.answer(name, U, doubt, targets, (low, high))
 
