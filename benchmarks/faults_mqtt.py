@@ -87,7 +87,12 @@ def run(name: str, seed: int, folder: Path) -> tuple[str, int, int, list[str], f
 
         def watch(event: Event, _: object) -> None:
             events.append(event)
-            if isinstance(event, Measured) and event.trial == seed % 3 + 1 and name in ("broker", "gone") and not befell:
+            if (
+                isinstance(event, Measured)
+                and event.trial == seed % 3 + 1
+                and name in ("broker", "gone")
+                and not befell
+            ):
                 befell.append(device.experiments)
                 broker.kill()
                 if name == "broker":

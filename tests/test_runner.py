@@ -207,6 +207,21 @@ def test_a_busy_instrument_is_asked_again_after_waits_that_double() -> None:
     assert done.outcome is Outcome.REACHED
 
 
+def test_a_machine_s_clock_that_is_set_back_does_no_harm(tmp_path: Path) -> None:
+    def back(driver: scripted.ScriptedDriver, settings: Mapping[str, float]) -> Reading:
+        driver.clock._now -= 7200.0  # type: ignore[attr-defined]
+        return answer(settings)
+
+    changes = {"stop": {"trials": 12, "minutes": 1}}
+    result, events = run(campaign(with_script(None, back, None, back), **changes), runs=tmp_path)
+    assert result.outcome is Outcome.REACHED
+    assert min(event.elapsed for event in of(events, Measured)) == 0.0
+    assert events[-1].at < events[0].at
+    again = runs.open_run(result.run)
+    assert again.result == result
+    assert 0 < again.campaign.history.active < 60, "neither the leap counts nor what it took away"
+
+
 def test_when_retries_are_used_up_the_trial_has_failed_and_is_no_row() -> None:
     instrument = with_script(*[Busy("away")] * 2)
     done, events = run(campaign(instrument, retry={"times": 1}))

@@ -154,7 +154,7 @@ class Runner:
             reading.background,
             reading.saturated,
             reading.fault,
-            round(at - began, 6),
+            max(round(at - began, 6), 0.0),  # the machine's clock may be set back meanwhile
             at,
         )
 

@@ -12,6 +12,8 @@ from typing import Any
 import processes
 import pytest
 
+from tests.drivers.broker import MqttBroker
+
 CAMPAIGN = """\
 name: served
 instrument: {kind: claude-light}
@@ -94,3 +96,28 @@ def test_check_of_an_instrument_that_is_not_there_is_exit_code_3(sdl: Any, tmp_p
     done = sdl("instrument", "check", tmp_path / "c.yaml", "--set", "instrument.url=http://127.0.0.1:1/api")
     assert done.code == 3
     assert "not one reading" in done.err
+
+
+def test_a_played_device_answers_a_campaign_and_ends_when_told(tmp_path: Path) -> None:
+    pytest.importorskip("paho.mqtt")
+    with MqttBroker(tmp_path) as broker:
+        (tmp_path / "c.yaml").write_text(
+            "name: mqtt\n"
+            f"instrument: {{kind: sdl-light, host: 127.0.0.1, port: {broker.port}, tls: false, device: pico}}\n"
+            "goal: {ch440: 3000, ch510: 8000, ch620: 3000}\ntolerance: 4%\nsolver: linear\n",
+            encoding="utf-8",
+        )
+        options = ("--port", broker.port, "--device", "pico", "--latency", "0.01")
+        played = processes.start("twin", "device", *map(str, options), cwd=tmp_path)
+        try:
+            assert played.stdout
+            assert "SDL-Light pico at the broker" in played.stdout.readline()
+            done = processes.sdl("run", "c.yaml", "--json", cwd=tmp_path)
+            assert json.loads(done.stdout)["outcome"] == "reached"
+            played.send_signal(signal.SIGTERM)
+            out, err = played.communicate(timeout=20)
+        finally:
+            played.kill()
+            played.wait()
+        assert played.returncode == 0, err
+        assert "ended after" in out
