@@ -251,5 +251,16 @@ def _likeliest(
             score += np.log(chance) - (np.log(len(LENGTHS)) if bend else 0.0)
             score -= 0.5 * (np.log(noises / 0.0025) / 0.7) ** 2
             if score.max() > best:
-                best, found = float(score.max()), (shape, bend, length, float(noises[score.argmax()]))
+                best, found = float(score.max()), (shape, bend, length, _between(noises, score))
     return best, found
+
+
+def _between(noises: Floats, score: Floats) -> float:
+    """The most probable noise: where the parabola through the best level and its neighbours is highest."""
+    import numpy as np
+
+    i = int(np.clip(score.argmax(), 1, len(noises) - 2))
+    before, at, after = score[i - 1 : i + 2]
+    bent = before - 2 * at + after
+    shift = float(np.clip(0.5 * (before - after) / bent, -1.0, 1.0)) if bent < 0 else float(score.argmax() - i)
+    return float(noises[i] * (noises[i + 1] / noises[i]) ** shift)

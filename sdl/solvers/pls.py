@@ -66,8 +66,9 @@ def _weight(footing: Footing) -> Floats:
     variance = (footing.affine.variance(footing.U) * np.diag(footing.affine.noise))[:, footing.goal] @ inverse.T**2
     if not np.isfinite(variance).all() or not (variance.max(axis=0) > 0).all():
         return np.ones_like(footing.U)  # too few rows to tell their noise
-    weight: Floats = 1 / np.maximum(variance, 1e-6 * variance.max(axis=0))
-    return weight / weight.mean(axis=0)
+    weight = 1 / np.maximum(variance, 1e-6 * variance.max(axis=0))
+    scaled: Floats = weight / weight.mean(axis=0)
+    return scaled
 
 
 def _fit(Y: Floats, U: Floats, weight: Floats, components: int) -> Map:
