@@ -14,6 +14,7 @@ from sdl.config import CampaignFile
 from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError, Problem
 from sdl.events import SCHEMA, Failed, Opened, Proposed
+from sdl.lease import lease
 from sdl.record import FILE, Record, read
 from sdl.runner.perform import Memory
 
@@ -24,6 +25,17 @@ def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
         return RealClock()
     start = at if at is not None else float(getattr(instrument, "start_time", 0.0))
     return VirtualClock(start, paced=not instrument.virtual)
+
+
+def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
+    """The lease of an instrument, for a `with`; one that is simulated in virtual time needs none.
+
+    Raises:
+        InUse: another campaign on this machine drives it.
+    """
+    if instrument.virtual or not instrument.identity:
+        return contextlib.nullcontext()
+    return lease(instrument.identity, f"({purpose}, {user()})")
 
 
 def versions() -> dict[str, str]:
