@@ -98,7 +98,17 @@ def test_while_paused_the_light_is_off_and_the_connection_closed_and_it_is_opene
     run(Judge(judge), instrument)
     assert lit[0]  # asked before anything was done about it
     assert not any(lit[1:])
-    assert script_of(instrument).calls == "open measure safe close open measure measure safe close".split()
+    assert script_of(instrument).calls == [
+        "open",
+        "measure",
+        "safe",
+        "close",
+        "open",
+        "measure",
+        "measure",
+        "safe",
+        "close",
+    ]
 
 
 def test_a_campaign_held_from_the_start_touches_nothing() -> None:
@@ -187,7 +197,7 @@ def test_a_look_takes_one_reading_in_the_dark_that_is_no_row() -> None:
     assert gate.told == [{"x": 7.0, "y": 8.0, "z": 9.0}]
     assert script_of(instrument).asked[1] == {"R": 0.0, "G": 0.0, "B": 0.0}
     assert done.readings == 3
-    assert script_of(instrument).calls[:6] == "open measure safe close open measure".split()
+    assert script_of(instrument).calls[:6] == ["open", "measure", "safe", "close", "open", "measure"]
 
 
 def test_a_look_that_fails_tells_so_and_the_pause_goes_on() -> None:

@@ -20,9 +20,9 @@ ID = "claude-light:light.example:8080/api"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(lease.WHERE, str(tmp_path / "leases"))
-    yield tmp_path / "leases"
+    return tmp_path / "leases"
 
 
 _HOLD = """
@@ -49,9 +49,9 @@ def other() -> Iterator[subprocess.Popen[str]]:
 
 
 def test_an_instrument_is_held_by_one_and_the_refusal_names_the_holder(other: subprocess.Popen[str]) -> None:
-    with pytest.raises(InUse, match=rf"^{ID}: in use by process {other.pid} on .* \(run 7, ada\); wait") as refused:
-        with lease.lease(ID):
-            pytest.fail("held twice")
+    words = rf"^{ID}: in use by process {other.pid} on .* \(run 7, ada\); wait"
+    with pytest.raises(InUse, match=words) as refused, lease.lease(ID):
+        pytest.fail("held twice")
     assert refused.value.exit_code == 5
 
 
