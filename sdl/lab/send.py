@@ -176,20 +176,14 @@ def by_apprise(url: str, title: str, body: str) -> None:
         NotSent: it did not go out.
         ConfigError: no such address, or Apprise is not installed.
     """
-    from apprise import NotifyFormat
-
-    heard = _Heard(url)
-    apprise = logging.getLogger("apprise")
     service = _of(url)
-    apprise.addHandler(heard)
     try:
-        went = service.notify(title=title, body=body, body_format=NotifyFormat.TEXT)
+        result = service.notify(title=title, body=body, body_format="text")
     except Exception as error:  # a plug-in of Apprise: whatever it raises, the message waits
-        raise NotSent(f"{masked(url)}: {heard.clean(str(error)) or type(error).__name__}") from None
-    finally:
-        apprise.removeHandler(heard)
-    if not went:
-        raise NotSent(f"{masked(url)}: {heard.text() or 'no reason given'}")
+        raise NotSent(f"{masked(url)}: {_clean(str(error), url) or type(error).__name__}") from None
+    if not result:
+        said = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))
+        raise NotSent(f"{masked(url)}: {_clean(said, url) or 'no reason given'}")
 
 
 def _of(url: str) -> Any:
@@ -204,23 +198,10 @@ def _of(url: str) -> Any:
     return service
 
 
-class _Heard(logging.Handler):
-    """What Apprise said of one message, in this thread, without the parts of its address."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(logging.WARNING)
-        self._thread, self._said = threading.get_ident(), list[str]()
-        words = re.split(r"[/:@?&=]+", url.partition("://")[2])
-        self._secret = sorted({w for word in words for w in (word, unquote(word)) if len(w) > 3}, key=len, reverse=True)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if threading.get_ident() == self._thread:
-            self._said.append(self.clean(record.getMessage()))
-
-    def clean(self, text: str) -> str:
-        for part in self._secret:
-            text = text.replace(part, "…")
-        return " ".join(text.split())
-
-    def text(self) -> str:
-        return "; ".join(self._said)[:400]
+def _clean(text: str, url: str) -> str:
+    """What a library said, on one line and without the parts of the address, however they are spelled."""
+    pieces = re.split(r"[/:@?&=]+", url.partition("://")[2])
+    secret = {part for piece in pieces for part in (piece, unquote(piece)) if len(part) > 3}
+    for part in sorted(secret, key=len, reverse=True):
+        text = text.replace(part, "…")
+    return " ".join(text.split())[:400]
