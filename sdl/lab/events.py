@@ -89,12 +89,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """Its process is gone without an end: crashed, killed, hung, interrupted. Then: Started again, or GaveUp."""
+    """Its process is gone without an end: crashed, killed, hung, interrupted. Then: Started again, or GaveUp.
+
+    `own` is false where it was the lab that ended: such a death does not count against the campaign.
+    """
 
     start: int
     cause: str
     readings: int
     at: float
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,15 @@ class Asked:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The clock showed so many seconds more (or less) than passed. `cause`: the machine slept, or the clock was set."""
+
+    seconds: float
+    cause: str
+    at: float
+
+
 LabEvent = (
     LabOpened
     | LabStarted
@@ -159,4 +172,5 @@ LabEvent = (
     | Held
     | Released
     | Asked
+    | ClockJumped
 )

@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sdl.config.mistakes import NAME
+from sdl.lab.conditions import Suspend
 from sdl.lab.durations import Duration
 from sdl.lab.notify_model import Notify
 from sdl.types import Frozen, Outcome
 
-Suspend = Mapping[str, Any]  # until sdl.lab.conditions is here
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 SPAN = re.compile(rf"{_CLOCK}-{_CLOCK}")
 
@@ -81,10 +81,23 @@ class When(Frozen):
         return self
 
 
-class Grace(Frozen):
-    """How late a start may be."""
+PUNCTUAL = 60.0
+"""Seconds within which a start is in time."""
 
-    grace: Duration = Field(description="how long after its time it may still begin: 10min")
+
+class Lateness(Frozen):
+    """What a start does that cannot begin in time: `late`, `skip`, or `{grace: 10min}`."""
+
+    grace: Duration | None = Field(None, description="how long after its time it may still begin; null: however late")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in ("late", "skip"):
+                raise ValueError(f"must be late, skip or {{grace: 10min}}, not {value!r}")
+            return {"grace": PUNCTUAL if value == "skip" else None}
+        return value
 
 
 class Job(Frozen):
@@ -99,8 +112,8 @@ class Job(Frozen):
     between: str | None = Field(
         None, description='only inside these local times, "20:00-06:00"; what still runs at the end pauses'
     )
-    missed: Literal["late", "skip"] | Grace = Field(
-        "late",
+    missed: Lateness = Field(
+        default_factory=Lateness,
         description="a start that cannot begin in time: late (once, as soon as it can), skip (recorded as missed after "
         "a minute), or {grace: 10min}",
     )
@@ -163,7 +176,7 @@ class LabFile(Frozen):
     instruments: Mapping[str, Bench] = Field(min_length=1, description="each by a name of the lab's own")
     jobs: Mapping[str, Job] = Field(min_length=1, description="each by a name of its own")
     blackouts: tuple[Blackout, ...] = Field((), description="spans in which nothing begins: {from, to, why}")
-    suspend: Suspend = Field(default_factory=dict, description="when campaigns pause, unless an instrument says so")
+    suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause, unless an instrument says so")
     supervise: Supervise = Field(default_factory=Supervise, description="of campaigns whose process dies or hangs")
     notify: Notify = Field(default_factory=Notify, description="who is told of what")
 
