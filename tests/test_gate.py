@@ -99,15 +99,8 @@ def test_while_paused_the_light_is_off_and_the_connection_closed_and_it_is_opene
     assert lit[0]  # asked before anything was done about it
     assert not any(lit[1:])
     assert script_of(instrument).calls == [
-        "open",
-        "measure",
-        "safe",
-        "close",
-        "open",
-        "measure",
-        "measure",
-        "safe",
-        "close",
+        *("open", "measure", "safe", "close"),
+        *("open", "measure", "measure", "safe", "close"),
     ]
 
 
