@@ -68,7 +68,7 @@ class Client:
                 reply = client.request(method, f"{self.url}/api/v1/{path}", **how)
                 answer = reply.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise Unreachable(f"the lab at {self.url} does not answer: {error or type(error).__name__}") from error
+            raise Unreachable(f"the lab at {self.url} does not answer: {str(error) or type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise Unreachable(f"what listens at {self.url} is no lab")
         if reply.status_code >= 500:
