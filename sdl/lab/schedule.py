@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -21,8 +22,8 @@ from sdl.lab.notify_model import inside
 if TYPE_CHECKING:
     from sdl.lab.model import Blackout, Job, LabFile
 
-MARGIN = timedelta(hours=4)
-"""More than clocks are ever put forward or back at once."""
+MARGIN = 4 * 3600.0
+"""Seconds: more than clocks are ever put forward or back at once."""
 NEVER = float("inf")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """By the number that a crontab gives them; APScheduler 3 counts from Monday, so it is only ever told names."""
@@ -77,24 +78,25 @@ def _day(name: str) -> int:
     raise ValueError(f"{name!r} is no day of the week; allowed: sun … sat, or 0 … 7 with 0 and 7 for Sunday")
 
 
-def next_due(job: Job, lab: LabFile, after: float) -> float:
-    """The first time after `after` at which a job's schedule says so, inside its window; seconds since 1970 UTC.
+def times(job: Job, lab: LabFile, after: float) -> Iterator[float]:
+    """The times after `after` at which a job's schedule says so, inside its window, in order; seconds since 1970 UTC.
 
-    Never (infinity) for a job that follows another or is asked for, and after the last of its times.
+    None for a job that follows another or is asked for. Without end for cron and every.
     """
-    zone = ZoneInfo(lab.timezone)
+    zone = lab.zone
     for at in _times(job, zone, after):
         if job.between is None or inside(job.between, clock(at, zone)):
-            return at
-    return NEVER
+            yield at
+
+
+def next_due(job: Job, lab: LabFile, after: float) -> float:
+    """The first of `times`; never (infinity) where there is none."""
+    return next(times(job, lab, after), NEVER)
 
 
 def upcoming(job: Job, lab: LabFile, after: float, most: int) -> list[float]:
-    """The next due times of a job, at most so many."""
-    found: list[float] = []
-    while len(found) < most and (after := next_due(job, lab, after)) != NEVER:
-        found.append(after)
-    return found
+    """The first of `times`, at most so many."""
+    return list(islice(times(job, lab, after), most))
 
 
 def blackout(lab: LabFile, instrument: str, at: float) -> Blackout | None:
@@ -156,7 +158,7 @@ def _times(job: Job, zone: ZoneInfo, after: float) -> Iterator[float]:
 def _cron(text: str, change: str | None, zone: ZoneInfo, after: float) -> Iterator[float]:
     twice = change == "twice" or (change is None and text.split()[1] == "*")
     trigger = cron_trigger(text)
-    wall = datetime.fromtimestamp(after, zone).replace(tzinfo=UTC) - MARGIN
+    wall = datetime.fromtimestamp(after, zone).replace(tzinfo=UTC) - timedelta(seconds=_margin(after, zone))
     held: list[float] = []  # walls come in order; the real times of two may not, where the clocks go back
     last = after
     while True:
@@ -167,7 +169,7 @@ def _cron(text: str, change: str | None, zone: ZoneInfo, after: float) -> Iterat
         else:
             times = real(wall.replace(tzinfo=None), zone)
             held += times if twice else times[:1]
-            release = times[0] - MARGIN.total_seconds()  # no later wall is due before this
+            release = times[0] - _margin(times[0], zone)  # no later wall is due before this
         for at in sorted(held):
             if at > release:
                 break
@@ -178,3 +180,9 @@ def _cron(text: str, change: str | None, zone: ZoneInfo, after: float) -> Iterat
         if wall is None:
             return
         wall += timedelta(microseconds=1)
+
+
+def _margin(at: float, zone: ZoneInfo) -> float:
+    """How far real times may be out of the order of the wall clock around a time: not at all, on most days."""
+    before, behind = (datetime.fromtimestamp(at + day, zone).utcoffset() for day in (-86400.0, 86400.0))
+    return 0.0 if before == behind else MARGIN
