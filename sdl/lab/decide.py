@@ -34,9 +34,7 @@ def new_starts(lab: Lab, now: float) -> list[LabEvent]:
     for name in lab.lab.jobs:
         found += [(at, name, "schedule", "schedule") for at in _scheduled(lab, name, now)]
     found.sort(key=lambda item: item[0])
-    return [
-        Due(lab.number + n, job, at, cause, by, now) for n, (at, job, cause, by) in enumerate(found[:MOST])
-    ]
+    return [Due(lab.number + n, job, at, cause, by, now) for n, (at, job, cause, by) in enumerate(found[:MOST])]
 
 
 def _scheduled(lab: Lab, job: str, now: float) -> Iterator[float]:
@@ -176,4 +174,3 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tu
         if taken >= bench.readings_a_day:
             return f"{taken} readings in the last {words(DAY)} ({bench.readings_a_day} allowed)", "lab file"
     return None
-

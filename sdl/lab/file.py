@@ -155,9 +155,7 @@ def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
         ]
     for who, target in lab.notify.to.items():
         problems += [
-            _unknown(item, jobs, f"notify.to.{who}.jobs.{n}")
-            for n, item in enumerate(target.jobs)
-            if item not in jobs
+            _unknown(item, jobs, f"notify.to.{who}.jobs.{n}") for n, item in enumerate(target.jobs) if item not in jobs
         ]
     return problems
 
@@ -166,7 +164,7 @@ def _before(name: str, jobs: Mapping[str, Job]) -> set[str]:
     """The jobs that a job waits for, one after another."""
     found: set[str] = set()
     after = jobs[name].when.after
-    while after in jobs and after not in found:
+    while after is not None and after in jobs and after not in found:
         found.add(after)
         after = jobs[after].when.after
     return found

@@ -32,7 +32,9 @@ class When(Frozen):
     cron: str | None = Field(
         None, description='minute, hour, day, month, day of the week: `"0 * * * *"` is hourly, `"30 2 * * mon-fri"`'
     )
-    every: Duration | None = Field(None, description="an interval of at least 1min, whatever the clocks show: 1h, 90min")
+    every: Duration | None = Field(
+        None, description="an interval of at least 1min, whatever the clocks show: 1h, 90min"
+    )
     from_: str | None = Field(
         None, alias="from", description="a time that `every` counts from; midnight of 1 January 1970 by default"
     )
@@ -147,7 +149,9 @@ class Blackout(Frozen):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
-    from_: str = Field(alias="from", description='its begin, "2026-12-24 12:00": of the lab\'s zone where it names none')
+    from_: str = Field(
+        alias="from", description='its begin, "2026-12-24 12:00": of the lab\'s zone where it names none'
+    )
     to: str = Field(description="its end")
     why: str = Field("", max_length=200, description="for people")
     instruments: tuple[str, ...] = Field((), description="only these; all by default")
@@ -186,7 +190,9 @@ class LabFile(Frozen):
         try:
             ZoneInfo(value)
         except (ValueError, OSError, KeyError):
-            raise ValueError(f"unknown time zone {value!r}; write it as Europe/Berlin, America/New_York or UTC") from None
+            raise ValueError(
+                f"unknown time zone {value!r}; write it as Europe/Berlin, America/New_York or UTC"
+            ) from None
         return value
 
     @field_validator("instruments", "jobs")
@@ -220,7 +226,9 @@ def moment(value: str) -> str:
     try:
         found = datetime.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not a date and time such as 2026-12-24 20:00 or 2026-12-24T20:00+01:00") from None
+        raise ValueError(
+            f"{value!r} is not a date and time such as 2026-12-24 20:00 or 2026-12-24T20:00+01:00"
+        ) from None
     if not 1970 < found.year < 9999:
         raise ValueError(f"{value!r} is before 1971 or after 9998")
     return value

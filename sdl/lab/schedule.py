@@ -44,7 +44,7 @@ def cron_trigger(text: str) -> Any:
         raise ValueError(f"must be five fields: minute, hour, day, month, day of the week; {text!r} has {len(fields)}")
     minute, hour, day, month, week = fields
     if day != "*" and week != "*":
-        raise ValueError("gives a day of the month and one of the week; cron programs differ in what that means: use one")
+        raise ValueError("has a day of the month and one of the week, which cron programs read in two ways: give one")
     try:
         trigger = CronTrigger(
             minute=minute, hour=hour, day=day, month=month, day_of_week=_named(week), second="0", timezone=UTC
@@ -132,8 +132,10 @@ def seconds(text: str, zone: ZoneInfo) -> float:
 
 
 def real(wall: datetime, zone: ZoneInfo) -> tuple[float, ...]:
-    """When a wall clock shows this: once; twice where the clocks go back; where it never does, as much later as they
-    are put forward."""
+    """When a wall clock shows this: once, or twice where the clocks go back.
+
+    Where they are put forward over it, it is due as much later.
+    """
     first, second = (wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return (first, second) if second > first else (first,)  # in a gap fold 1 comes before fold 0
 
@@ -161,15 +163,16 @@ def _cron(text: str, change: str | None, zone: ZoneInfo, after: float) -> Iterat
     wall = datetime.fromtimestamp(after, zone).replace(tzinfo=UTC) - timedelta(seconds=_margin(after, zone))
     held: list[float] = []  # walls come in order; the real times of two may not, where the clocks go back
     last = after
-    while True:
-        wall = trigger.get_next_fire_time(None, wall)
-        if wall is None or wall.year > 9000:
-            wall = None
+    release = -NEVER
+    while release < NEVER:
+        found = trigger.get_next_fire_time(None, wall)
+        if found is None or found.year > 9000:
             release = NEVER
         else:
-            times = real(wall.replace(tzinfo=None), zone)
-            held += times if twice else times[:1]
-            release = times[0] - _margin(times[0], zone)  # no later wall is due before this
+            shown = real(found.replace(tzinfo=None), zone)
+            held += shown if twice else shown[:1]
+            release = shown[0] - _margin(shown[0], zone)  # no later wall is due before this
+            wall = found + timedelta(microseconds=1)
         for at in sorted(held):
             if at > release:
                 break
@@ -177,9 +180,6 @@ def _cron(text: str, change: str | None, zone: ZoneInfo, after: float) -> Iterat
             if at > last:
                 last = at
                 yield at
-        if wall is None:
-            return
-        wall += timedelta(microseconds=1)
 
 
 def _margin(at: float, zone: ZoneInfo) -> float:

@@ -106,7 +106,7 @@ class Lab:
         horizon: by job, the time up to which its schedule has been made due.
         owed: starts that have to be made due, in order.
         skips: by job, who wants its next start left out, and why.
-        holds: by what is held.
+        holds: by what is held; `let_go_by` is who released the last one.
         unsafe: the instruments whose light may be on with nobody driving them.
         lost: by instrument, why it could not be made safe.
         alive: whether a process has the lab, for all the journal says.
@@ -123,6 +123,7 @@ class Lab:
     holds: dict[str, Held] = field(default_factory=dict)
     unsafe: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
+    let_go_by: str = ""
     number: int = 1
     alive: bool = False
     since: float = 0.0
@@ -264,6 +265,7 @@ class Lab:
     def _released(self, event: Released) -> None:
         if self.holds.pop(event.what, None) is None:
             raise OutOfTurn(f"{event.what} is not held")
+        self.let_go_by = event.by
 
     def _asked(self, event: Asked) -> None:
         kind, _, name = event.target.partition(" ")
@@ -281,7 +283,9 @@ class Lab:
                 start.abort = (event.reason, event.by)
 
     def _jumped(self, event: ClockJumped) -> None:
-        """Nothing follows from it: it tells people why times look odd."""
+        if event.seconds < 0:  # nobody waits longer because the clock was set back
+            for start in self.starts.values():
+                start.ready += event.seconds
 
     # What follows from them --------------------------------------------------------------------------------------
     def _find(self, number: int, *, running: bool) -> Start:
