@@ -9,14 +9,14 @@ At its start a lab makes every instrument safe before anything begins on it, and
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from sdl import record
 from sdl.clock import Clock
@@ -33,15 +33,12 @@ from sdl.lab.state import Lab, Start
 
 TICK = 1.0
 """Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
-SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 3.0, 30.0, 600.0
-"""An instrument that could not be made safe is tried again after so many seconds; after ten minutes less often."""
+SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 2.0, 30.0, 600.0
+"""Whether an instrument is safe by now is asked after so many seconds; after ten minutes less often."""
 END_SECONDS = 30.0
 """How long campaigns have to end when the lab does, before their processes are closed."""
 
 log = logging.getLogger("sdl.lab")
-
-Background = Callable[[Callable[[], str]], "Future[str]"]
-"""Does something slow beside the loop."""
 
 
 class Listener(Protocol):
@@ -61,22 +58,6 @@ class Live:
     told: str = ""
 
 
-@dataclass(slots=True)
-class _Safe:
-    """An instrument that is being made safe."""
-
-    future: Future[str] | None = None
-    since: float = 0.0
-    again: float = 0.0
-
-
-def at_once(work: Callable[[], str]) -> Future[str]:
-    """A `Background` that does it now."""
-    done: Future[str] = Future()
-    done.set_result(work())
-    return done
-
-
 class Loop:
     """A lab that runs.
 
@@ -88,7 +69,6 @@ class Loop:
         runs: where the runs go.
         requests: does what was asked from outside; called once a tick.
         listeners: told of every event, news and tick.
-        background: where making instruments safe is done.
         jumps: notices a clock that was set; None: nobody looks.
     """
 
@@ -102,7 +82,6 @@ class Loop:
         runs: Path,
         requests: Callable[[], None] = lambda: None,
         listeners: Sequence[Listener] = (),
-        background: Background = at_once,
         jumps: Jumps | None = None,
     ) -> None:
         self.lab, self.clock, self.runs = lab, clock, runs
@@ -110,9 +89,9 @@ class Loop:
         self.processes = processes
         self.live: dict[int, Live] = {}
         self.trouble = ""
-        self._journal, self._background, self._jumps = journal, background, jumps
+        self._journal, self._jumps = journal, jumps
         self._news: deque[News] = deque()
-        self._safe: dict[str, _Safe] = {}
+        self._tried: dict[str, tuple[float, float]] = {}  # since when, and when again
         self._ending = False
 
     # Begin and end -----------------------------------------------------------------------------------------------
@@ -284,28 +263,23 @@ class Loop:
 
     # Instruments -------------------------------------------------------------------------------------------------
     def _make_safe(self) -> None:
-        """Tries to turn off every light that nobody drives, again and again until it worked."""
-        for name in sorted(self._safe.keys() - self.lab.unsafe):
-            del self._safe[name]
+        """Has every light put out that nobody drives, and asks again and again until it is."""
+        self._tried = {name: tried for name, tried in self._tried.items() if name in self.lab.unsafe}
         for name in sorted(self.lab.unsafe):
-            now, state = self.clock.now(), self._safe.setdefault(name, _Safe())
-            if state.future is None:
-                if state.again - SAFE_LATER <= now < state.again:  # below: the clock was set back
-                    continue
-                state.since = state.since or now
-                instrument: Mapping[str, Any] = self.lab.lab.instruments[name].instrument
-                state.future = self._background(_call(self.processes.make_safe, instrument))
-            if state.future.done():
-                try:
-                    error = state.future.result()
-                except Exception as raised:  # whatever it is, the next one may work
-                    error = f"{type(raised).__name__}: {raised}"
-                state.future = None
-                state.again = now + (SAFE_AGAIN if now - state.since < SAFE_SOON else SAFE_LATER)
-                if error and name not in self.lab.lost:
-                    log.warning("%s could not be made safe: %s", name, error)
-                if not error or name not in self.lab.lost:
-                    self.write(MadeSafe(name, error, now))
+            now = self.clock.now()
+            since, again = self._tried.get(name, (now, now))
+            if again - SAFE_LATER <= now < again:  # earlier still: the clock was set back
+                continue
+            try:
+                error = self.processes.make_safe(self.lab.lab.instruments[name].instrument)
+            except (OSError, SdlError) as raised:
+                error = f"{type(raised).__name__}: {raised}"
+            now = self.clock.now()
+            self._tried[name] = (since, now + (SAFE_AGAIN if now - since < SAFE_SOON else SAFE_LATER))
+            if error and name not in self.lab.lost:
+                log.warning("%s could not be made safe: %s", name, error)
+            if not error or name not in self.lab.lost:
+                self.write(MadeSafe(name, error, now))
 
     def looked_at(self) -> bool:
         """Whether every instrument was tried to be made safe at least once since the lab began."""
@@ -325,15 +299,9 @@ class Loop:
                 live.told = ""
 
 
-def _call(work: Callable[[Mapping[str, Any]], str], instrument: Mapping[str, Any]) -> Callable[[], str]:
-    return lambda: work(instrument)
-
-
 def _versions() -> dict[str, str]:
     found = {}
     for package in ("sdl", "apscheduler", "pydantic", "tzdata"):
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            pass
     return found
