@@ -50,6 +50,7 @@ def create_app(
     door: Door,
     port: int,
     *,
+    runs: Path,
     alive: Callable[[], float],
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
@@ -61,6 +62,7 @@ def create_app(
         control: what may be asked of the lab.
         door: knows the token.
         port: where it is served: part of every Host and Origin that is let in.
+        runs: where the runs of the starts are, whose names are relative to it.
         alive: seconds since the loop last went round.
         unready: why the lab would not run a campaign now; empty where it would.
         metrics: the text of `/metrics`.
@@ -71,7 +73,7 @@ def create_app(
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    reading = _Reading(control)
+    reading = _Reading(control, runs)
     asking = _Asking(control)
 
     async def health(request: Request) -> Response:
@@ -115,8 +117,8 @@ def create_app(
 class _Reading:
     """GET."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, control: Control, runs: Path) -> None:
+        self._control, self._runs = control, runs
 
     def status(self, request: Request) -> Response:
         return _json(_asked(self._control.status))
@@ -141,7 +143,7 @@ class _Reading:
         row = next((row for row in rows if Path(str(row.get("run") or "")).name == name), None)
         if row is None:
             raise Refused(404, f"no run {name} among the lab's last {MOST_ROWS}")
-        return _json({"start": row, "events": _lines(Path(str(row["run"])), after, most)})
+        return _json({"start": row, "events": _lines(self._runs / str(row["run"]), after, most)})
 
 
 class _Asking:

@@ -68,18 +68,15 @@ class Guard:
             self._say(scope, error.status, error.message)
             await _refuse(send, error)
             return
-        status = 500
 
         async def seen(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+                if 400 <= message["status"] < 500:
+                    self._say(scope, message["status"], str(scope.get("refused", "")))
             await send(message)
 
         await self._app(scope, _once(body, receive), seen)
-        if 400 <= status < 500:
-            self._say(scope, status, str(scope.get("refused", "")))
 
     def _look(self, scope: Scope) -> None:
         """Host, Origin, path, token: in this order, so that a stranger learns as little as possible."""

@@ -157,7 +157,7 @@ class Metrics:
     def _read(self, run: str, instrument: str, *, fresh: bool) -> None:
         """Counts what was added to a record; of one that an earlier process began, what is added from now on."""
         followed = self._open.get(run)
-        file = Path(run) / "record.jsonl"
+        file = self._runs / run / "record.jsonl"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             if followed is None:
                 followed = self._open[run] = _Followed(instrument)

@@ -36,7 +36,8 @@ from sdl.lab.notify_model import Kind, Notify
 DAY = 86400.0
 NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): ")
 """How a campaign's reason says that it failed because its instrument was gone."""
-KNOWN_TO_WHO_ASKED = ("skip",)
+KNOWN = ("skipped", "aborted before", "black-out")
+"""Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ class Notices:
     def _missed(self, event: Missed) -> list[Notice]:
         start = self._gone(event.start)
         self._count(event.at, "missed")
-        if event.cause.startswith(KNOWN_TO_WHO_ASKED):
+        if event.cause.startswith(KNOWN):
             return []
         body = f"Due at {self._time(start.due)}: {event.cause}."
         title = f"{start.job}: a start was missed"

@@ -78,6 +78,7 @@ class Surface:
                 control,
                 self.door,
                 number,
+                runs=runs,
                 alive=watchdog.age,
                 unready=Readiness(control, record, runs),
                 metrics=Metrics(control, runs, waiting=waiting).text,
@@ -131,7 +132,8 @@ class Surface:
 
 
 def _listen(port: int) -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With its protocol named: asyncio sends small answers at once (TCP_NODELAY) only where it is.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # a port just left can be taken again; on Windows it would let two have one
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

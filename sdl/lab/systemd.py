@@ -20,9 +20,7 @@ UNIT = """\
 # Written by `sdl lab install`; docs/lab.md says what each line is for.
 [Unit]
 Description=sdl lab {name}
-Wants=network-online.target
-After=network-online.target time-sync.target
-StartLimitIntervalSec=0
+{after}StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -48,6 +46,11 @@ NoNewPrivileges=yes
 [Install]
 WantedBy={target}
 """
+AFTER = """\
+Wants=network-online.target
+After=network-online.target time-sync.target
+"""
+"""For the machine's manager; a user's knows neither."""
 WATCHDOG_SECONDS = 60.0
 
 
@@ -129,6 +132,7 @@ def unit(name: str, file: Path, *, system: bool = False, user: str = "") -> str:
         user=f"User={user}\n" if user else "",
         secrets=_path(file.with_suffix(".env")),
         watchdog=WATCHDOG_SECONDS,
+        after=AFTER if system else "",
         target="multi-user.target" if system else "default.target",
     )
 

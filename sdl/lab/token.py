@@ -169,8 +169,8 @@ class Door:
             held = read(self.folder / TOKEN)
         except ConfigError as error:
             self.renew()
-            raise ConfigError(f"{error}; the lab has made a new token") from error
-        return right and hmac.compare_digest(held, self._token)
+            raise ConfigError("others could read the token, or it was changed; ask with the new one") from error
+        return right and hmac.compare_digest(held.encode(), self._token.encode())
 
     def close(self) -> None:
         """Takes the door away."""
@@ -190,5 +190,4 @@ def _check(path: Path, about: os.stat_result) -> None:
     _own(path, about)
     mode = stat.S_IMODE(about.st_mode)
     if os.name == "posix" and mode & 0o077:
-        right = "700" if stat.S_ISDIR(about.st_mode) else "600"
-        raise ConfigError(f"{path}: others can read it (mode {mode:o}); chmod {right} it and start the lab again")
+        raise ConfigError(f"{path}: others can read it (mode {mode:o}); start the lab again for a new one")

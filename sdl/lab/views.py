@@ -1,6 +1,7 @@
 """What `Control` shows of a lab: the keys of its status, queue and history.
 
-The loop makes them; the API, the commands, the metrics and the page read them. Times are seconds since 1970 UTC.
+The loop makes them; the API, the commands, the metrics and the page read them. Times are seconds since 1970 UTC;
+`run` is the directory of a run below the lab's runs, empty before it has one.
 Further keys may be added; a reader leaves alone what it does not know.
 """
 
