@@ -48,6 +48,8 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         return
     now = shown["at"]
     say(f"lab {shown['lab']}, up for {words(now - shown['since'])} (process {shown['process']}), {shown['timezone']}")
+    if shown.get("trouble"):
+        say(f"trouble: {shown['trouble']}")
     for hold in shown["held"]:
         say(f"held: {hold['what']}: {hold['cause']}{_by(hold)}, since {_time(hold['at'], now)}")
     held = {hold["what"] for hold in shown["held"]}
@@ -65,7 +67,7 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         since = _time(run["since"], now) if run else ""
         readings = str(run["readings"]) if run else ""
         rows.append((bench["name"], doing, since, readings, str(bench["readings_today"]), state))
-    _table(("instrument", "does", "since", "readings", "today", ""), rows, right=(3, 4))
+    _table(("instrument", "does", "since", "readings", "last day", ""), rows, right=(3, 4))
     if shown["next"]:
         first = shown["next"][0]
         say(f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now)}{_why(first)}")

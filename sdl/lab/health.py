@@ -68,6 +68,8 @@ class Readiness:
             status = self._control.status()
         except (SdlError, TimeoutError) as error:
             return [f"the lab does not answer: {error}"]
+        if trouble := status.get("trouble"):
+            return [str(trouble)]
         held = {hold["what"]: hold["cause"] for hold in status.get("held", ())}
         if "lab" in held:
             return [f"the lab is held: {held['lab']}"]
