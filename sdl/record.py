@@ -214,10 +214,18 @@ def check(path: Path, form: Form = CAMPAIGN) -> Checked:
         have = last.number if last else 0
         raise Damaged(str(file), have + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
     if last is None:
-        raise RecordError(f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew")
-    finished, sealed = form.last is not None and isinstance(last.event, form.last), seal is not None and seal[0] == last.number
+        raise RecordError(
+            f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew"
+        )
+    finished, sealed = (
+        form.last is not None and isinstance(last.event, form.last),
+        seal is not None and seal[0] == last.number,
+    )
     if not finished:
-        notes.append(("unfinished; " if form.last else "") + "whether whole lines are missing at its end cannot be told from a crash")
+        notes.append(
+            ("unfinished; " if form.last else "")
+            + "whether whole lines are missing at its end cannot be told from a crash"
+        )
     elif not sealed:
         notes.append(f"finished, but without its {form.seal}, as a crash at the very end leaves it")
     return Checked(last.number, finished, sealed, last.sha, tuple(notes))
@@ -327,6 +335,25 @@ class Record:
             os.close(self._fd)
             self._fd = -1
         self._lock.release()
+
+
+def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> None:
+    """A record at once, for a campaign that ran in memory: nobody could have resumed it, so nothing is fsynced.
+
+    Raises:
+        RecordError: the directory is there already, or cannot be written.
+    """
+    lines, sha = [], _START
+    for event in events:
+        line, sha = encode(event, sha, form)
+        lines.append(line)
+    try:
+        folder.mkdir(parents=True)
+        (folder / form.file).write_bytes(b"".join(lines))
+        if events and form.last is not None and isinstance(events[-1], form.last):
+            (folder / form.seal).write_text(json.dumps({"lines": len(lines), "sha": sha}) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def write_file(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def load(file: str | Path) -> Loaded:
     jobs = {name: job.model_copy(update={"campaign": campaigns[name].plain()}) for name, job in lab.jobs.items()}
     # Through text, so that what the lab's record gives back compares as the same.
     resolved = parse(lab.model_copy(update={"jobs": jobs}).plain())
-    return Loaded(resolved, path, path.parent / lab.runs, campaigns)
+    return Loaded(resolved, path, Path(os.path.normpath(path.parent / lab.runs)), campaigns)
 
 
 def parse(plain: Mapping[str, Any]) -> LabFile:
@@ -76,15 +77,6 @@ def parse(plain: Mapping[str, Any]) -> LabFile:
         return LabFile.model_validate_json(json.dumps(plain))
     except ValidationError as error:
         raise ConfigError(*problems_of(error, LabFile, plain)) from error
-
-
-def looks_like_lab(file: Path) -> bool:
-    """Whether a file that can be read has `jobs`, as no campaign has."""
-    try:
-        value = yamlfile.read(file).value
-    except ConfigError:
-        return False
-    return isinstance(value, Mapping) and "jobs" in value
 
 
 def _model(value: Mapping[str, Any]) -> tuple[LabFile | None, list[Problem]]:

@@ -257,7 +257,7 @@ class Loop:
                     self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
                     self.live.pop(start.number, None)
                 case "died":
-                    log.warning("died: %s", item.text)
+                    log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
                     self.write(Died(start.number, item.text, live.readings, at, own=not self._ending))
                     self.live.pop(start.number, None)
 
