@@ -11,7 +11,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 
+# It ends when the lab and all campaigns have: a SIGTERM to the whole group (systemd, a terminal) is for them.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
