@@ -28,9 +28,8 @@ NotifyAccess=main
 ExecStart={command}
 WorkingDirectory={folder}
 {user}EnvironmentFile=-{secrets}
-# A mistake in the lab file (2) or a lab that runs already (5) is not mended by starting again.
+# Whatever ended it: a full disk, a folder that is not mounted yet and a mistake in the lab file all pass.
 Restart=always
-RestartPreventExitStatus=2 5
 RestartSec=5
 # The loop says that it is alive; where it is stuck, systemd ends it and starts it anew.
 WatchdogSec={watchdog:g}
