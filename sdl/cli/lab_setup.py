@@ -60,6 +60,9 @@ def install(
     except OSError as error:
         hint = "; ask with sudo, or take --stdout" if system else ""
         raise ConfigError(f"{folder / name}: cannot be written: {error.strerror}{hint}") from error
+    secrets = path.with_suffix(".env")
+    if os.name == "posix" and secrets.exists() and secrets.stat().st_mode & 0o077:
+        say(f"warning: others can read the secrets in {secrets}; chmod 600 {secrets}")
     scope = "sudo systemctl" if system else "systemctl --user"
     print(f"{folder / name} written. Start it now and at every boot:\n")
     print(f"  {scope} daemon-reload")

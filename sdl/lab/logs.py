@@ -19,6 +19,7 @@ from typing import Any
 
 FILE = "lab.log"
 MOST_BYTES, KEPT = 5_000_000, 5
+SPEAKERS = ("sdl", "uvicorn")
 KEYS = ("start", "job", "instrument", "run", "trial")
 _about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
 
@@ -77,7 +78,7 @@ class File(logging.handlers.RotatingFileHandler):
 
 
 def open_log(folder: Path, *, level: int = logging.INFO) -> File:
-    """Has everything that `sdl` says written to `lab.log` in a folder as well.
+    """Has everything that `sdl` and its HTTP server say written to `lab.log` in a folder as well.
 
     Args:
         folder: the lab's; made where it is not there.
@@ -90,8 +91,9 @@ def open_log(folder: Path, *, level: int = logging.INFO) -> File:
     handler = File(folder / FILE, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
     handler.setFormatter(Lines())
     handler.setLevel(level)
+    for name in SPEAKERS:
+        logging.getLogger(name).addHandler(handler)
     logger = logging.getLogger("sdl")
-    logger.addHandler(handler)
     if logger.getEffectiveLevel() > level:
         logger.setLevel(level)
     return handler
@@ -99,5 +101,6 @@ def open_log(folder: Path, *, level: int = logging.INFO) -> File:
 
 def close_log(handler: File) -> None:
     """Takes the file out again and closes it."""
-    logging.getLogger("sdl").removeHandler(handler)
+    for name in SPEAKERS:
+        logging.getLogger(name).removeHandler(handler)
     handler.close()

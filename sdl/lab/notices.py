@@ -38,6 +38,8 @@ NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): ")
 """How a campaign's reason says that it failed because its instrument was gone."""
 KNOWN = ("skipped", "aborted before", "black-out")
 """Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
+HELD = "held"
+"""How a campaign's pause begins that only follows from a hold, which is told itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Notices:
     def news(self, item: News) -> list[Notice]:
         """What word of a running campaign is worth telling: only its pauses, once they last."""
         key, start = f"start {item.start}", self._starts.get(item.start)
-        if item.what == "paused" and start is not None:
+        if item.what == "paused" and start is not None and not item.text.startswith(HELD):
             if key not in self._pauses:
                 self._count(item.at, "paused")
             self._pauses.setdefault(key, _Pause(item.at, item.text, start.job))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -181,8 +183,24 @@ def test_install_writes_a_unit_and_says_the_two_commands(sdl: Sdl, tmp_path: Pat
     assert f'"lab" "run" "{tmp_path / "lab.yaml"}"' in text
     assert "WatchdogSec=60" in text
     assert sdl("install", "lab.yaml", "--stdout")[1] == text
+    (tmp_path / "lab.env").touch(mode=0o644)
+    assert "others can read the secrets" in sdl("install", "lab.yaml")[1]
+    (tmp_path / "lab.env").chmod(0o600)
+    assert "others can read" not in sdl("install", "lab.yaml")[1]
     (tmp_path / "lab.yaml").write_text("name: bench\n", encoding="utf-8")
     assert sdl("install", "lab.yaml")[0] == 2
+
+
+def test_the_lab_files_of_the_page_are_valid(tmp_path: Path) -> None:
+    from sdl.lab.file import load
+
+    page = (processes.ROOT / "docs" / "lab-control.md").read_text(encoding="utf-8")
+    whole, notify = (textwrap.dedent(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    (tmp_path / "one.yaml").write_text(whole, encoding="utf-8")
+    (tmp_path / "two.yaml").write_text(whole[: whole.index("notify:")] + notify, encoding="utf-8")
+    assert load(tmp_path / "one.yaml").lab.name == "bench-3"
+    assert set(load(tmp_path / "two.yaml").lab.notify.to) == {"me", "chat"}
 
 
 def test_tell_reaches_everyone_or_says_whom_it_did_not(

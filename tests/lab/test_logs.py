@@ -83,3 +83,8 @@ def test_people_get_one_line_of_text() -> None:
     with logs.about(start=12, job="night"):
         text = logs.People().format(record)
     assert text.endswith("WARNING start 12 job night: not sent")
+
+
+def test_what_the_http_server_says_is_in_it_too(tmp_path: Path, handler: logs.File) -> None:
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    assert [line["where"] for line in lines(tmp_path)] == ["uvicorn.error"]

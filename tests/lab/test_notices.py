@@ -144,6 +144,14 @@ def test_a_campaign_that_pauses_for_long_is_told_with_its_cause() -> None:
     assert "ambient light above 500" in notice.body
 
 
+def test_a_pause_that_follows_from_a_hold_is_told_with_the_hold_alone() -> None:
+    notices = Notices("bench", Notify())
+    for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("lab", "fire drill", "anna", BEGIN)):
+        notices.handle(event)
+    notices.news(News(4, "paused", "held: fire drill", at=BEGIN))
+    assert [notice.about for notice in notices.tick(BEGIN + DAY)] == ["lab"]
+
+
 def test_a_disk_that_fills_is_told_once_until_there_is_clearly_room_again() -> None:
     notices = Notices("bench", Notify())
     assert notices.tick(BEGIN, 600e6) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,18 @@ def test_a_line_that_a_crash_tore_is_left_out_and_nothing_else(tmp_path: Path) -
     assert len(Outbox(tmp_path, NOW).waiting("a")) == 2
 
 
-def test_a_message_is_on_the_disk_before_put_returns(tmp_path: Path) -> None:
-    box = Outbox(tmp_path, NOW)
+def test_a_message_is_on_the_disk_before_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, synced, sync = Outbox(tmp_path, NOW), list[str](), os.fsync
+
+    def watched(fd: int) -> None:
+        sync(fd)
+        synced.append((tmp_path / FILE).read_text().splitlines()[-1])
+
+    monkeypatch.setattr(os, "fsync", watched)
     box.put(notice(1), ["a"], NOW)
-    assert json.loads((tmp_path / FILE).read_text())["put"]["id"] == "failed-job-1"
+    assert json.loads(synced[-1])["put"]["id"] == "failed-job-1"
+    box.sent("a", ["failed-job-1"], NOW)
+    assert json.loads(synced[-1])["sent"] == ["failed-job-1"]
 
 
 def test_a_full_disk_loses_nothing_and_is_caught_up_with(tmp_path: Path) -> None:
