@@ -35,6 +35,8 @@ TICK = 1.0
 """Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
 SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 2.0, 30.0, 600.0
 """Whether an instrument is safe by now is asked after so many seconds; after ten minutes less often."""
+AT_ONCE = 500
+"""Events that one tick writes, more or less."""
 END_SECONDS = 30.0
 """How long campaigns have to end when the lab does, before their processes are closed."""
 
@@ -92,7 +94,7 @@ class Loop:
         self._journal, self._jumps = journal, jumps
         self._news: deque[News] = deque()
         self._tried: dict[str, tuple[float, float]] = {}  # since when, and when again
-        self._ending = False
+        self._ending = self._more = False
 
     # Begin and end -----------------------------------------------------------------------------------------------
     def open(self, loaded: Loaded, process: int, user: str) -> None:
@@ -171,7 +173,8 @@ class Loop:
 
     def until_next(self) -> float:
         """Seconds until the next tick has something to do, at most `TICK`."""
-        return min(max(decide.next_time(self.lab) - self.clock.now(), 0.001), TICK)
+        soon = 0.0 if self._more and not self.trouble else decide.next_time(self.lab) - self.clock.now()
+        return min(max(soon, 0.001), TICK)
 
     def write(self, event: LabEvent) -> None:
         """Writes one event, folds it, tells who listens.
@@ -201,11 +204,17 @@ class Loop:
             self.write(event)
 
     def _do_due(self) -> None:
-        while found := decide.due(self.lab, self.clock.now()):
+        """Until nothing is due, or for as long as a tick may take: after a month away there is much to account for."""
+        written, self._more = 0, True
+        while written < AT_ONCE:
+            if not (found := decide.due(self.lab, self.clock.now())):
+                self._more = False
+                return
             for event in found:
                 self.write(event)
                 if isinstance(event, Started):
                     self._begin(event)
+            written += len(found)
 
     def _begin(self, event: Started) -> None:
         start, lab = self.lab.starts[event.start], self.lab.lab
