@@ -173,7 +173,7 @@ class Supervise(Frozen):
 class LabFile(Frozen):
     """A lab: instruments, jobs, and what happens when nobody looks. One YAML file."""
 
-    name: str = Field(pattern=NAME, description="what its record is filed under: runs/<name>.lab")
+    name: str = Field(pattern=NAME, description="what its record is filed under: runs/NAME.lab")
     description: str = Field("", max_length=2000, description="a sentence for people")
     runs: str = Field("runs", min_length=1, description="where the runs go; relative to this file")
     timezone: str = Field("UTC", description="of every time without one: Europe/Berlin, America/New_York, …")
