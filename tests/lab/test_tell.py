@@ -146,7 +146,9 @@ def test_a_slow_server_does_not_hold_whoever_tells(tmp_path: Path, monkeypatch: 
     lab.close()
 
 
-def test_secrets_that_are_not_there_are_all_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_are_not_there_are_all_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv("A", raising=False)
     monkeypatch.setenv("B", "nonsense")
     (tmp_path / "open").write_text("json://user:hunter2@h")
@@ -164,6 +166,9 @@ def test_secrets_that_are_not_there_are_all_named_at_once(tmp_path: Path, monkey
     assert "notify.to.d.url" in text
     assert "notify.to.e" not in text
     assert "nonsense" not in text
+    ours = [record.getMessage() for record in caplog.records if record.name != "apprise"]  # which only pytest hears
+    assert "nonsense" not in " ".join(ours)
+    assert not logging.getLogger("apprise").propagate
     assert "hunter2" not in text
     only = Notify.model_validate({"to": {"e": {"url": urls["e"]}}})
     assert addresses(only, tmp_path) == {"e": "json://user:hunter2@h"}
