@@ -56,7 +56,7 @@ def main(end: socket.socket) -> NoReturn:
         os.setsid()  # Ctrl-C in the lab's terminal is the lab's to pass on
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
-    _die_with_parent()
+    _wake_when_the_lab_dies()
     logging.getLogger("sdl").handlers = [_Forward(link)]
     logging.getLogger("sdl").propagate = False
     code = 0
@@ -210,13 +210,19 @@ def _interrupted(number: int, _: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
-def _die_with_parent() -> None:
-    """Where the system can (Linux): a signal when the process that copied us is gone, whatever became of the link."""
+def _wake_when_the_lab_dies() -> None:
+    """A stopped process cannot read that its link is broken; where the system can (Linux), it is woken to do so.
+
+    The signal comes when the warm process dies, and that lives as long as somebody holds the other end of its pipe: the
+    lab, and, if we did not close it, we.
+    """
     if sys.platform == "linux":
         import ctypes
+        from multiprocessing import forkserver
 
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+            ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGCONT)  # PR_SET_PDEATHSIG
 
 
 class _Forward(logging.Handler):

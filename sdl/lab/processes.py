@@ -13,108 +13,30 @@ is never kept waiting for a campaign: only for the first start of all (the warm 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import multiprocessing
-import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from multiprocessing.process import BaseProcess
+from dataclasses import asdict
 from typing import Any, Literal
 
 from sdl import config
 from sdl.lab.base import News, Order
 from sdl.lab.link import Link
+from sdl.lab.process import LOST, Child, in_words
 
 log = logging.getLogger("sdl.lab")
 
-FINISH, SAFE = 5.0, 30.0
-"""Seconds that an interrupted process has to finish its reading; then to make safe and close its record."""
 FIRST = 60.0
 """Least seconds until the first sign of life: a busy machine may be slow to begin."""
 SAFE_WAIT = 5.0
 """Seconds that `make_safe` waits for a first answer."""
-SAFE_HUNG = 180.0
-"""Seconds after which a process that makes safe and says nothing is ended: longer than any driver's time-outs."""
-WORDS = {
-    signal.SIGKILL: "killed (SIGKILL): by somebody's `kill -9`, or by the system for want of memory",
-    signal.SIGSEGV: "crashed (SIGSEGV): a fault in a compiled library",
-    signal.SIGBUS: "crashed (SIGBUS): a fault in a compiled library, or a disk that is gone",
-    signal.SIGABRT: "crashed (SIGABRT): a compiled library gave up",
-    signal.SIGFPE: "crashed (SIGFPE): a fault in a compiled library",
-    signal.SIGILL: "crashed (SIGILL): a library for another processor",
-    signal.SIGTERM: "ended by SIGTERM",
-}
-LOST = 255
-"""What the exit code reads as when the warm process, which would have told it, is gone as well."""
-
-
-@dataclass
-class _Child:
-    """A process, and what is known of it."""
-
-    process: BaseProcess
-    link: Link
-    hung: float
-    begun: float
-    sign: float
-    signs: int = 0
-    readings: int = 0
-    end: dict[str, Any] | None = None
-    why: str = ""  # it was asked to end, and why
-    asked: float = 0.0
-    signals: int = 0
-    safe: str | None = None  # the last word of one that makes safe
-    again: bool = True
-    told: list[dict[str, Any]] = field(default_factory=list)
-
-    def drain(self) -> list[dict[str, Any]]:
-        """What it said since the last look; signs of life are noted, its log lines logged."""
-        found = []
-        while messages := self.link.receive():
-            self.sign, self.signs = time.monotonic(), self.signs + 1
-            for message in messages:
-                if "log" in message:
-                    log.log(int(message["log"]), "%s", message["text"])
-                elif "end" in message:
-                    self.end = message
-                elif "safe" in message:
-                    self.safe, self.again = message["safe"], message["again"]
-                else:
-                    found.append(message)
-        return found
-
-    def signal(self, number: int) -> None:
-        """Sends a signal, unless it is gone."""
-        if self.process.exitcode is None and self.process.pid:
-            os.kill(self.process.pid, number)
-
-    def press(self) -> None:
-        """Ends it step by step, once it was asked to."""
-        since = time.monotonic() - self.asked
-        due = 1 + (since >= FINISH) + (since >= FINISH + SAFE)
-        if self.signals < due:
-            self.signals = due
-            self.signal(signal.SIGKILL if due == 3 else signal.SIGTERM)
-            self.signal(signal.SIGCONT)  # one that was stopped gets its chance
-
-    def ask_to_end(self, why: str) -> None:
-        """Interrupts it; the first reason is the one that is told."""
-        if not self.why:
-            self.why, self.asked = why, time.monotonic()
-        self.press()
-
-    def dispose(self) -> None:
-        """Gives everything back; it must be gone, or it is killed."""
-        self.signal(signal.SIGKILL)
-        self.process.join(FINISH)
-        self.link.close()
-        if self.process.exitcode is not None:
-            self.process.close()
+TIMEOUT, SPARE = 120.0, 30.0
+"""Seconds after which a process that makes safe and says nothing is ended: the driver's time-outs, and some more."""
 
 
 class Processes:
@@ -123,8 +45,8 @@ class Processes:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["sdl.lab.warm"])
-        self._children: dict[int, _Child] = {}
-        self._makers: dict[str, _Child] = {}
+        self._children: dict[int, Child] = {}
+        self._makers: dict[str, Child] = {}
         self._news: list[News] = []
         # multiprocessing waits for its processes when this one ends, so they must be told before.
         atexit.register(self._let_go)
@@ -151,10 +73,10 @@ class Processes:
     def news(self) -> Sequence[News]:
         """What happened since the last look; never blocks."""
         for start, child in list(self._children.items()):
-            gone = child.process.exitcode is not None  # asked before the last of its words is read
+            gone = child.process.exitcode not in (None, LOST)  # asked before the last of its words is read
             for message in child.drain():
                 self._heard(start, child, message)
-            if gone:
+            if gone or child.gone:
                 self._gone(start, child)
             else:
                 self._watch(child)
@@ -184,10 +106,10 @@ class Processes:
         Returns:
             Empty: the instrument said that its light is off. Else why it did not, or not yet.
         """
-        key = _key(instrument)
+        key, hung = _key(instrument), _timeout(instrument) + SPARE
         maker = self._makers.get(key)
         if maker is None:
-            maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", SAFE_HUNG)
+            maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
             ends = time.monotonic() + SAFE_WAIT
             while maker.safe is None and maker.link.open and (left := ends - time.monotonic()) > 0:
                 select.select([maker.link], [], [], left)
@@ -213,24 +135,31 @@ class Processes:
         child = self._children.get(start)
         return child.process.pid if child else None
 
-    def _start(self, message: dict[str, Any], name: str, hung: float) -> _Child:
+    def _start(self, message: dict[str, Any], name: str, hung: float) -> Child:
         from sdl.lab.child import main
 
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = self._context.Process(target=main, args=(theirs,), name=name)
-            process.start()
+        for left in (1, 0):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = self._context.Process(target=main, args=(theirs,), name=name)
+                try:
+                    process.start()
+                    break
+                except (EOFError, OSError) as error:  # the warm process died this moment; the next try makes another
+                    ours.close()
+                    if not left:
+                        raise OSError(f"no process could be started: {error}") from error
         link = Link(ours)
         link.send(message)
         now = time.monotonic()
-        return _Child(process, link, hung, now, now)
+        return Child(process, link, hung, now, now)
 
     def _tell(self, start: int, **message: Any) -> None:
         child = self._children.get(start)
         if child is None or not child.link.send(message, must=False):
             log.warning("start %d could not be told to %s: its process does not listen", start, message["do"])
 
-    def _heard(self, start: int, child: _Child, message: Mapping[str, Any]) -> None:
+    def _heard(self, start: int, child: Child, message: Mapping[str, Any]) -> None:
         sign = message.get("sign")
         if sign == "waiting":
             return
@@ -242,7 +171,7 @@ class Processes:
             News(start, what, str(message.get("text", "")), readings=child.readings, at=float(message["at"]))
         )
 
-    def _watch(self, child: _Child) -> None:
+    def _watch(self, child: Child) -> None:
         """Ends one that hangs, or goes on ending one that was asked to end."""
         silent = time.monotonic() - child.sign
         if child.why:
@@ -250,7 +179,7 @@ class Processes:
         elif silent > (child.hung if child.signs else max(child.hung, FIRST)):
             child.ask_to_end(f"hung: no sign of life for {silent:.0f} s")
 
-    def _gone(self, start: int, child: _Child) -> None:
+    def _gone(self, start: int, child: Child) -> None:
         del self._children[start]
         code = child.process.exitcode
         child.dispose()
@@ -259,23 +188,24 @@ class Processes:
             readings = int(end["readings"])
             self._news.append(News(start, "ended", str(end["text"]), str(end["outcome"]), readings, at))
             return
-        cause = str(end.get("text") or _in_words(code))
+        cause = str(end.get("text") or in_words(code))
         text = f"{child.why}; {cause}" if child.why else cause
         self._news.append(News(start, "died", text, readings=child.readings, at=at))
 
-    def _look(self, key: str, maker: _Child) -> str:
+    def _look(self, key: str, maker: Child) -> str:
         """How far one that makes safe has come; put away where it is done."""
-        gone = maker.process.exitcode is not None
+        maker.drain()
+        gone = maker.gone
         maker.drain()
         if gone or (maker.safe is not None and not maker.again):
             del self._makers[key]
             code = maker.process.exitcode
             maker.dispose()
-            return maker.safe if maker.safe is not None and not maker.again else _in_words(code)
-        if time.monotonic() - maker.sign > SAFE_HUNG:
+            return maker.safe if maker.safe is not None and not maker.again else in_words(code)
+        if time.monotonic() - maker.sign > maker.hung:
             del self._makers[key]
             maker.dispose()
-            return f"no answer in {SAFE_HUNG:g} s"
+            return f"no answer in {maker.hung:g} s"
         return maker.safe or "no answer yet"
 
     def _let_go(self) -> None:
@@ -291,15 +221,8 @@ def _key(instrument: Any) -> str:
         return json.dumps(instrument, sort_keys=True, default=str)
 
 
-def _in_words(code: int | None) -> str:
-    """How a process ended that said nothing of it."""
-    if code is None:
-        return "its process does not end"
-    if code == LOST:
-        return "its process and the warm one it came from are gone"
-    if code >= 0:
-        return f"its process ended with code {code} and without a word"
-    try:
-        return WORDS.get(signal.Signals(-code), f"ended by {signal.Signals(-code).name}")
-    except ValueError:
-        return f"ended by signal {-code}"
+def _timeout(instrument: Any) -> float:
+    """Seconds that a reading may take."""
+    with contextlib.suppress(Exception):
+        return float(getattr(config.parse_kind("instrument", instrument), "timeout_seconds", TIMEOUT))
+    return TIMEOUT

@@ -17,7 +17,7 @@ import pytest
 
 from sdl import config, lease, record
 from sdl.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Stopped
-from sdl.lab import processes
+from sdl.lab import process
 from sdl.lab.base import News, Order
 from sdl.lab.processes import Processes
 from sdl.twin.faults import Fault
@@ -291,7 +291,7 @@ def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Proc
 def test_a_process_that_gives_no_sign_is_hung_and_ended(
     lab: Processes, light: TwinServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "FINISH", 0.3)
+    monkeypatch.setattr(process, "FINISH", 0.3)
     lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "hang"}), hung=1.0))
     news = last(lab)
     assert news.what == "died"
@@ -302,8 +302,8 @@ def test_a_process_that_gives_no_sign_is_hung_and_ended(
 def test_one_that_does_not_listen_is_killed(
     lab: Processes, light: TwinServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "FINISH", 0.1)
-    monkeypatch.setattr(processes, "SAFE", 0.2)
+    monkeypatch.setattr(process, "FINISH", 0.1)
+    monkeypatch.setattr(process, "SAFE", 0.2)
     lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "deaf"}), hung=1.0))
     news = last(lab)
     assert news.text.startswith("hung: no sign of life for 1 s; killed (SIGKILL)")
@@ -345,6 +345,26 @@ def test_closing_interrupts_what_runs_and_tells_of_it(lab: Processes, light: Twi
     assert kinds(tmp_path / "a")[-1] is Interrupted
 
 
+@pytest.mark.slow
+def test_the_death_of_the_warm_process_harms_no_campaign_and_the_next_one_begins_all_the_same(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    lab.begin(order(tmp_path / "a", endless(light)))
+    pid = measuring(lab)
+    warm = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert warm != os.getpid()
+    os.kill(warm, signal.SIGKILL)
+    taken = light.world.taken
+    until(lab, lambda _: light.world.taken > taken + 5)
+    with TwinServer(latency=0.001) as other:
+        lab.begin(order(tmp_path / "b", tree(other, stop={"trials": 2}), start=2))
+        until(lab, lambda news: any((item.start, item.what) == (2, "ended") for item in news))
+    lab.interrupt(1, "ada")
+    news = last(lab)
+    assert news.text == "interrupted by ada; interrupted (SIGTERM)"
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+
+
 _LAB = """
 import sys, time
 from pathlib import Path
@@ -362,7 +382,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp_path: Path, stopped: bool) -> None:
     campaign = json.dumps(endless(light))
     lab = subprocess.Popen(
         [sys.executable, "-c", _LAB, str(tmp_path / "a"), campaign],
@@ -373,6 +394,8 @@ def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp
     ends = time.monotonic() + 30
     while light.world.taken < 3 and time.monotonic() < ends:
         time.sleep(0.01)
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
     lab.kill()
     lab.communicate()
     killed = time.monotonic()
