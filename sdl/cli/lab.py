@@ -74,12 +74,19 @@ def run(
     sdl lab status                         from any terminal of this machine
     """
     from sdl.lab.file import load
+    from sdl.lab.journal import folder
+    from sdl.lab.logs import FILE as LOG
+    from sdl.lab.logs import People
     from sdl.lab.serve import serve
     from sdl.runner import INTERRUPTED
 
-    if verbose:
-        logging.getLogger("sdl").setLevel(logging.INFO)
     loaded = load(file)
+    for handler in logging.getLogger().handlers:  # the log file has everything, whoever looks on has what matters
+        handler.setFormatter(People())
+        handler.setLevel(logging.INFO if verbose else logging.WARNING)
+    log = folder(loaded.runs, loaded.lab.name) / LOG
+    say(f"lab {loaded.lab.name} runs until Ctrl-C; `sdl lab status` tells of it, and its log {log}")
+    sys.stdout.flush()
     raise typer.Exit(INTERRUPTED[serve(loaded, port=port)])
 
 

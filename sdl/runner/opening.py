@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextMana
 
 def versions() -> dict[str, str]:
     """Versions of what decides a proposal, as kept in every record."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Looked up once: a campaign in memory takes no longer than this does."""
     found = {}
     for package in (
         "sdl",
