@@ -27,7 +27,7 @@ Type=notify
 NotifyAccess=main
 ExecStart={command}
 WorkingDirectory={folder}
-{user}EnvironmentFile=-{secrets}
+{user}{environment}EnvironmentFile=-{secrets}
 # Whatever ended it: a full disk, a folder that is not mounted yet and a mistake in the lab file all pass.
 Restart=always
 RestartSec=5
@@ -50,6 +50,8 @@ Wants=network-online.target
 After=network-online.target time-sync.target
 """
 """For the machine's manager; a user's knows neither."""
+KEPT = ("XDG_STATE_HOME", "SDL_LEASES")
+"""Variables that decide where a lab is found and where leases lie: in its service as in its user's terminals."""
 WATCHDOG_SECONDS = 60.0
 
 
@@ -108,7 +110,9 @@ class Watchdog:
             pass  # nobody listens: then nobody waits for it either
 
 
-def unit(name: str, file: Path, *, system: bool = False, user: str = "") -> str:
+def unit(
+    name: str, file: Path, *, system: bool = False, user: str = "", environ: Mapping[str, str] | None = None
+) -> str:
     """The text of a unit that runs a lab file with this Python.
 
     Args:
@@ -116,19 +120,23 @@ def unit(name: str, file: Path, *, system: bool = False, user: str = "") -> str:
         file: the lab file, absolute.
         system: for the machine's manager instead of the user's.
         user: who it runs as; for the machine's manager.
+        environ: the environment of who asks, some of which the lab must share.
 
     Raises:
         ConfigError: a path that a unit cannot hold.
     """
-    for path in (str(file), sys.executable):
+    environ = os.environ if environ is None else environ
+    shared = {key: environ[key] for key in KEPT if environ.get(key) and not (system and key == "XDG_STATE_HOME")}
+    for path in (str(file), sys.executable, *shared.values()):
         if re.search(r"[\x00-\x1f\x7f]", path):
             raise ConfigError(f"{path!r}: a unit cannot hold a path with control characters")
-    command = " ".join(_quoted(part) for part in (sys.executable, "-m", "sdl", "lab", "run", str(file)))
+    command = " ".join(_quoted(part) for part in (sys.executable, "-P", "-m", "sdl", "lab", "run", str(file)))
     return UNIT.format(
         name=name.replace("%", "%%"),
         command=command,
         folder=_path(file.parent),
         user=f"User={user}\n" if user else "",
+        environment="".join(f"Environment={_quoted(f'{key}={value}', dollar='$')}\n" for key, value in shared.items()),
         secrets=_path(file.with_suffix(".env")),
         watchdog=WATCHDOG_SECONDS,
         after=AFTER if system else "",
@@ -148,9 +156,9 @@ def unit_folder(*, system: bool) -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
-def _quoted(text: str) -> str:
-    """One word of ExecStart: `%` and `$` stand for themselves."""
-    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+def _quoted(text: str, dollar: str = "$$") -> str:
+    """One word of ExecStart, or of Environment with its own way to write `$`: every sign stands for itself."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", dollar)
     return f'"{text}"'
 
 

@@ -93,6 +93,16 @@ def test_a_path_with_every_sign_that_systemd_reads_stands_for_itself() -> None:
         unit("bench", Path("/tmp/a\nExecStartPre=/bin/false/lab.yaml"))
 
 
+def test_the_lab_is_found_and_takes_its_leases_where_its_user_looks_for_them() -> None:
+    environ = {"XDG_STATE_HOME": "/tmp/my state", "SDL_LEASES": "/tmp/50%", "SECRET": "x"}
+    text = unit("bench", Path("/tmp/lab.yaml"), environ=environ)
+    assert 'Environment="XDG_STATE_HOME=/tmp/my state"\nEnvironment="SDL_LEASES=/tmp/50%%"\n' in text
+    assert "SECRET" not in text
+    text = unit("bench", Path("/tmp/lab.yaml"), system=True, user="lab", environ=environ)
+    assert "XDG_STATE_HOME" not in text
+    assert "SDL_LEASES" in text
+
+
 def test_the_name_of_a_unit_is_one() -> None:
     assert unit_name("bench-3.a") == "sdl-lab-bench-3.a.service"
 
@@ -104,7 +114,9 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, system: bool)
     folder.mkdir()
     (folder / "lab.yaml").touch()
     file = tmp_path / unit_name("bench")
-    file.write_text(unit("bench", folder / "lab.yaml", system=system, user="root" if system else ""), encoding="utf-8")
+    leases = {"SDL_LEASES": "/tmp/a b"}
+    text = unit("bench", folder / "lab.yaml", system=system, user="root" if system else "", environ=leases)
+    file.write_text(text, encoding="utf-8")
     command = ["systemd-analyze", "verify", *([] if system else ["--user"]), str(file)]
     environ = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
