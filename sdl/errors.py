@@ -14,7 +14,7 @@
     │  └─ Degenerate         rows that do not determine it
     ├─ RecordError           the disk                                                       exit 5
     │  ├─ Damaged            a line that was changed, lost or swapped (path, line)
-    │  ├─ InUse              another process holds it (holder)
+    │  ├─ InUse              another process holds it: a record, an instrument (holder)
     │  └─ Full              no room for another line
     └─ OutOfTurn             a bug in sdl: please report                                    exit 70
 
@@ -139,7 +139,7 @@ class Damaged(RecordError):
 
 
 class InUse(RecordError):
-    """Another process writes to this record."""
+    """Another process holds it: writes to this record, drives this instrument."""
 
     def __init__(self, path: str, holder: str) -> None:
         self.path, self.holder = path, holder

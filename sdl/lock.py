@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sdl.errors import InUse, RecordError
@@ -19,25 +20,33 @@ from sdl.errors import InUse, RecordError
 class Lock:
     """Holds `path` until `release` or the end of the process. Not inherited by programs started from it.
 
+    Args:
+        path: the file of the lock.
+        purpose: what it is held for; others are shown it.
+        opener: opens the file for reading and writing, making it where there is none.
+        what: what is held, for the message; the file's directory by default.
+
     Raises:
         InUse: somebody else holds it; the message names the holder.
         RecordError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, purpose: str = "") -> None:
+    def __init__(
+        self, path: Path, purpose: str = "", *, opener: Callable[[Path], int] | None = None, what: str = ""
+    ) -> None:
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._fd = opener(path) if opener else os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise RecordError(f"{path}: cannot be locked: {error.strerror}") from error
         try:
-            _acquire(self._fd)
+            acquire(self._fd)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
                 os.close(self._fd)
                 raise RecordError(f"{path}: this file system cannot lock: {error.strerror}") from error
             holder = os.read(self._fd, 400).decode(errors="replace").strip()
             os.close(self._fd)
-            raise InUse(str(path.parent), holder) from error
+            raise InUse(what or str(path.parent), holder) from error
         try:
             os.ftruncate(self._fd, 0)
             os.write(self._fd, f"process {os.getpid()} on {socket.gethostname()} {purpose}".rstrip().encode())
@@ -53,7 +62,8 @@ class Lock:
 
 if sys.platform == "win32":  # pragma: no cover - tried on Linux only
 
-    def _acquire(fd: int) -> None:
+    def acquire(fd: int) -> None:
+        """Locks an open file, or raises OSError at once; closing it unlocks."""
         import msvcrt
 
         os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the name, which others may read
@@ -61,7 +71,8 @@ if sys.platform == "win32":  # pragma: no cover - tried on Linux only
 
 else:
 
-    def _acquire(fd: int) -> None:
+    def acquire(fd: int) -> None:
+        """Locks an open file, or raises OSError at once; closing it unlocks."""
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

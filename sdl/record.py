@@ -1,4 +1,4 @@
-"""The record: the append-only JSONL file of a campaign's events. The only module that knows its form.
+"""The record: the append-only JSONL file of a campaign's events, or of a lab's. The only module that knows its form.
 
 One event a line: `{"event": "Measured", …, "sha": "…"}`. `sha` is the hash of the previous line's `sha` and of this
 line's own text before it, so that an edit, a loss or a swap is found at its line. Appending is one `os.write` to an
@@ -20,7 +20,7 @@ import json
 import operator
 import os
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,49 @@ from sdl.lock import Lock
 from sdl.types import Outcome, Verdict
 
 FILE, SEAL, LOCK = locate.FILE, "record.seal", "record.lock"
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(Event)}
-_FIELDS = {name: typing.get_type_hints(kind) for name, kind in _KINDS.items()}
-_VALUES = {kind: operator.attrgetter(*_FIELDS[name]) for name, kind in _KINDS.items()}
-_SINCE = {"Proposed": ("shortfall",)}
-"""Mappings that a later schema added; empty in the records of an earlier one."""
+
+
+class Form:
+    """Which events a file holds and what it is called: a campaign's (`CAMPAIGN`), a lab's (`sdl.lab.journal`).
+
+    Args:
+        kinds: the classes of the events: flat dataclasses.
+        schema: version of their form, for messages.
+        first: the class of the first line.
+        once: whether it is the only one of its class.
+        last: the class after which the file is finished; None: it never is.
+        file: its name; the lock, the seal and torn pieces lie beside it under the same stem.
+        since: mappings that a later schema added, by kind; empty in the files of an earlier one.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[type[Any]],
+        *,
+        schema: int,
+        first: type[Any],
+        once: bool,
+        last: type[Any] | None,
+        file: str,
+        since: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.kinds = {kind.__name__: kind for kind in kinds}
+        self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
+        self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
+        self.schema, self.first, self.once, self.last, self.since = schema, first, once, last, since or {}
+        self.file, self.stem = file, file.partition(".")[0]
+        self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
+
+
+CAMPAIGN = Form(
+    typing.get_args(Event),
+    schema=SCHEMA,
+    first=Opened,
+    once=True,
+    last=Stopped,
+    file=FILE,
+    since={"Proposed": ("shortfall",)},
+)
 _START = "0" * 32
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
@@ -46,7 +84,7 @@ class Line:
     """A verified line: its number (from 1), its event, its sha, and the offset of its end in the file."""
 
     number: int
-    event: Event
+    event: Any
     sha: str
     end: int
 
@@ -59,21 +97,21 @@ class Tail:
     newline_missing: bool = False
 
 
-def encode(event: Event, previous: str) -> tuple[bytes, str]:
+def encode(event: Any, previous: str, form: Form = CAMPAIGN) -> tuple[bytes, str]:
     """The line of `event` after a line whose sha is `previous`, and its own sha.
 
     Raises:
         ValueError: a value that JSON cannot hold, such as NaN.
     """
     kind = type(event)
-    body = {"event": kind.__name__, **dict(zip(_FIELDS[kind.__name__], _VALUES[kind](event), strict=True))}
+    body = {"event": kind.__name__, **dict(zip(form.fields[kind.__name__], form.values[kind](event), strict=True))}
     # A lone surrogate, as in a file name that is no UTF-8, comes out as its JSON escape.
     text = _json(body)[:-1].encode(errors="backslashreplace")
     sha = _sha(previous, text)
     return text + f', "sha": "{sha}"}}\n'.encode(), sha
 
 
-def decode(line: bytes, previous: str) -> tuple[Event, str]:
+def decode(line: bytes, previous: str, form: Form = CAMPAIGN) -> tuple[Any, str]:
     """The event of one line without its newline, and its sha.
 
     Raises:
@@ -87,34 +125,35 @@ def decode(line: bytes, previous: str) -> tuple[Event, str]:
         raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
     try:
         body = json.loads(text + b"}")
-        kind = _KINDS[body.pop("event")]
-        return _build(kind, body), sha
+        kind = form.kinds[body.pop("event")]
+        return _build(kind, body, form), sha
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not an event of this version ({SCHEMA}): {error!r}") from error
+        raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
 
 
-def scan(path: Path) -> Iterator[Line | Tail]:
+def scan(path: Path, form: Form = CAMPAIGN) -> Iterator[Line | Tail]:
     """Every verified line of the file, then exactly one Tail. Writes nothing.
 
     Raises:
         Damaged: at the first line that is not as it was written.
         RecordError: the file cannot be read.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path / form.file if path.is_dir() else path
     sha, end, number = _START, 0, 0
     try:
         with file.open("rb") as stream:
             for number, raw in enumerate(stream, 1):
                 whole = raw.endswith(b"\n")
                 try:
-                    event, sha = decode(raw[:-1] if whole else raw, sha)
+                    event, sha = decode(raw[:-1] if whole else raw, sha, form)
                 except ValueError as error:
-                    if whole or _one_byte_off(raw, sha):
+                    if whole or _one_byte_off(raw, sha, form):
                         raise Damaged(str(file), number, str(error)) from error
                     yield Tail(torn=raw)
                     return
-                if (number == 1) != isinstance(event, Opened):
-                    raise Damaged(str(file), number, "Opened is not the first line, or not the only one")
+                if (number == 1) != isinstance(event, form.first) and (number == 1 or form.once):
+                    only = ", or not the only one" if form.once else ""
+                    raise Damaged(str(file), number, f"{form.first.__name__} is not the first line{only}")
                 end += len(raw)
                 yield Line(number, event, sha, end)
                 if not whole:
@@ -125,16 +164,17 @@ def scan(path: Path) -> Iterator[Line | Tail]:
     yield Tail()
 
 
-def read(path: Path) -> Iterator[Event]:
+def read(path: Path, form: Form = CAMPAIGN) -> Iterator[Any]:
     """The events of a record, verified; a torn tail is left out.
 
     Args:
         path: the run's directory, or the file.
+        form: which events it holds.
 
     Raises:
         Damaged, RecordError: as `scan`.
     """
-    return (item.event for item in scan(path) if isinstance(item, Line))
+    return (item.event for item in scan(path, form) if isinstance(item, Line))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +188,22 @@ class Checked:
     notes: tuple[str, ...]
 
 
-def check(path: Path) -> Checked:
+def check(path: Path, form: Form = CAMPAIGN) -> Checked:
     """Reads a whole record against its hashes, its seal and the hashes of its prior.
 
     Raises:
         Damaged: with file and line.
     """
     folder = path if path.is_dir() else path.parent
-    file = folder / FILE if path.is_dir() else path
-    seal = _read_seal(folder / SEAL)
+    file = folder / form.file if path.is_dir() else path
+    seal = _read_seal(folder / form.seal)
     last: Line | None = None
     notes: list[str] = []
-    for item in scan(path):
+    for item in scan(path, form):
         if isinstance(item, Line):
             last = item
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
-                raise Damaged(str(folder / SEAL), 1, f"does not fit line {item.number} of {file.name}")
+                raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
                 _check_prior(folder, item.event)
         elif item.torn:
@@ -172,14 +212,22 @@ def check(path: Path) -> Checked:
             notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
     if seal and (last is None or last.number < seal[0]):
         have = last.number if last else 0
-        raise Damaged(str(file), have + 1, f"lost: the record ends here, {SEAL} says it has {seal[0]} lines")
+        raise Damaged(str(file), have + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
     if last is None:
-        raise RecordError(f"{file}: empty: the campaign was ended before it began; run it anew")
-    finished, sealed = isinstance(last.event, Stopped), seal is not None and seal[0] == last.number
+        raise RecordError(
+            f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew"
+        )
+    finished, sealed = (
+        form.last is not None and isinstance(last.event, form.last),
+        seal is not None and seal[0] == last.number,
+    )
     if not finished:
-        notes.append("unfinished; whether whole lines are missing at its end cannot be told from a crash")
+        notes.append(
+            ("unfinished; " if form.last else "")
+            + "whether whole lines are missing at its end cannot be told from a crash"
+        )
     elif not sealed:
-        notes.append(f"finished, but without its {SEAL}, as a crash at the very end leaves it")
+        notes.append(f"finished, but without its {form.seal}, as a crash at the very end leaves it")
     return Checked(last.number, finished, sealed, last.sha, tuple(notes))
 
 
@@ -189,16 +237,18 @@ class Record:
     Use `create` or `open`; `events` is what was already there.
     """
 
-    def __init__(self, folder: Path, lock: Lock, fd: int, lines: list[Line], notes: tuple[str, ...]) -> None:
-        self.folder, self.notes = folder, notes
-        self.events: tuple[Event, ...] = tuple(line.event for line in lines)
+    def __init__(
+        self, folder: Path, lock: Lock, fd: int, lines: list[Line], notes: tuple[str, ...], form: Form = CAMPAIGN
+    ) -> None:
+        self.folder, self.notes, self._form = folder, notes, form
+        self.events: tuple[Any, ...] = tuple(line.event for line in lines)
         self._lock, self._fd = lock, fd
         self._number = len(lines)
         self._sha = lines[-1].sha if lines else _START
         self._length = os.fstat(fd).st_size
 
     @classmethod
-    def create(cls, folder: Path) -> Record:
+    def create(cls, folder: Path, form: Form = CAMPAIGN) -> Record:
         """A new, empty record in a new directory.
 
         Raises:
@@ -207,54 +257,55 @@ class Record:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
-            lock = Lock(folder / LOCK)
-            fd = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            lock = Lock(folder / form.lock)
+            fd = os.open(folder / form.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
             sync_folder(folder)
             sync_folder(folder.parent)
         except OSError as error:
             raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
-        return cls(folder, lock, fd, [], ())
+        return cls(folder, lock, fd, [], (), form)
 
     @classmethod
-    def open(cls, folder: Path) -> Record:
+    def open(cls, folder: Path, form: Form = CAMPAIGN) -> Record:
         """An existing record, verified and mended where a crash tore its last line.
 
         Raises:
             InUse: another process writes to it.
             Damaged: a line is not as it was written; nothing is changed.
         """
-        if not (folder / FILE).is_file():
-            raise RecordError(f"{folder}: no {FILE} here; name the directory of a run")
-        lock = Lock(folder / LOCK)
+        if not (folder / form.file).is_file():
+            what = "run" if form.once else "lab"
+            raise RecordError(f"{folder}: no {form.file} here; name the directory of a {what}")
+        lock = Lock(folder / form.lock)
         try:
             check_error = None
             try:
-                check(folder)
+                check(folder, form)
             except Damaged:
                 raise
             except RecordError as error:
                 check_error = error  # empty, or torn in its first line: told by the caller
-            found = list(scan(folder))
+            found = list(scan(folder, form))
             lines = [item for item in found if isinstance(item, Line)]
-            if not lines and check_error:
+            if not lines and check_error and form.once:  # a lab's journal may be empty: it begins now
                 raise check_error
-            notes = _mend(folder, lines, found[-1]) if isinstance(found[-1], Tail) else ()
-            fd = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND)
+            notes = _mend(folder, lines, found[-1], form) if isinstance(found[-1], Tail) else ()
+            fd = os.open(folder / form.file, os.O_WRONLY | os.O_APPEND)
         except OSError as error:
             lock.release()
             raise RecordError(f"{folder}: cannot be opened: {error.strerror}") from error
         except BaseException:
             lock.release()
             raise
-        return cls(folder, lock, fd, lines, notes)
+        return cls(folder, lock, fd, lines, notes, form)
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Any) -> None:
         """Writes one event; when this returns it is on the disk.
 
         Raises:
             Full: no room. RecordError: the disk failed. The file is as it was before.
         """
-        line, sha = encode(event, self._sha)
+        line, sha = encode(event, self._sha, self._form)
         try:
             written = os.write(self._fd, line)
             if written != len(line):
@@ -268,15 +319,15 @@ class Record:
                 self.close()  # nothing may follow the piece; the next `open` finds it torn and cuts it off
             kind = Full if error.errno in (27, 28, 122) else RecordError
             raise kind(
-                f"{self.folder / FILE}: {type(event).__name__} not written: {error.strerror}; "
+                f"{self.folder / self._form.file}: {type(event).__name__} not written: {error.strerror}; "
                 f"make room and resume; the line was: {line.decode().strip()}"
             ) from error
         self._length += len(line)
         self._number += 1
         self._sha = sha
-        if isinstance(event, Stopped):
+        if self._form.last is not None and isinstance(event, self._form.last):
             with contextlib.suppress(RecordError):  # a full disk; `check` says that the seal is missing
-                write_file(self.folder / SEAL, json.dumps({"lines": self._number, "sha": sha}) + "\n")
+                write_file(self.folder / self._form.seal, json.dumps({"lines": self._number, "sha": sha}) + "\n")
 
     def close(self) -> None:
         """Gives the file and the lock back; may be called twice."""
@@ -284,6 +335,25 @@ class Record:
             os.close(self._fd)
             self._fd = -1
         self._lock.release()
+
+
+def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> None:
+    """A record at once, for a campaign that ran in memory: nobody could have resumed it, so nothing is fsynced.
+
+    Raises:
+        RecordError: the directory is there already, or cannot be written.
+    """
+    lines, sha = [], _START
+    for event in events:
+        line, sha = encode(event, sha, form)
+        lines.append(line)
+    try:
+        folder.mkdir(parents=True)
+        (folder / form.file).write_bytes(b"".join(lines))
+        if events and form.last is not None and isinstance(events[-1], form.last):
+            (folder / form.seal).write_text(json.dumps({"lines": len(lines), "sha": sha}) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def write_file(path: Path, text: str) -> None:
@@ -326,26 +396,26 @@ def _sha(previous: str, text: bytes) -> str:
     return hashlib.sha256(previous.encode() + text).hexdigest()[:32]
 
 
-def _one_byte_off(raw: bytes, previous: str) -> bool:
+def _one_byte_off(raw: bytes, previous: str, form: Form) -> bool:
     """Whether the text is a whole line whose newline became another byte: no crash does that."""
     try:
-        decode(raw[:-1], previous)
+        decode(raw[:-1], previous, form)
     except ValueError:
         return False
     return True
 
 
-def _mend(folder: Path, lines: list[Line], tail: Tail) -> tuple[str, ...]:
+def _mend(folder: Path, lines: list[Line], tail: Tail, form: Form) -> tuple[str, ...]:
     if tail.newline_missing:
-        with (folder / FILE).open("ab") as stream:
+        with (folder / form.file).open("ab") as stream:
             stream.write(b"\n")
             os.fsync(stream.fileno())
         return ("the last line lacked its newline; added",)
     if not tail.torn:
         return ()
-    kept = next(file for n in itertools.count(1) if not (file := folder / f"record.torn-{n}").exists())
+    kept = next(file for n in itertools.count(1) if not (file := folder / f"{form.stem}.torn-{n}").exists())
     kept.write_bytes(tail.torn)
-    with (folder / FILE).open("r+b") as stream:
+    with (folder / form.file).open("r+b") as stream:
         stream.truncate(lines[-1].end if lines else 0)
         os.fsync(stream.fileno())
     return (f"line {len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
@@ -370,14 +440,14 @@ def _check_prior(folder: Path, opened: Opened) -> None:
             raise Damaged(str(file), 1, "not as it was when the campaign started")
 
 
-def _build(kind: type[Any], body: dict[str, Any]) -> Event:
+def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
     """The event from its JSON form; unknown and missing fields are errors."""
-    for name in _SINCE.get(kind.__name__, ()):
+    for name in form.since.get(kind.__name__, ()):
         body.setdefault(name, {})
-    wrong = set(body) ^ set(_FIELDS[kind.__name__])
+    wrong = set(body) ^ set(form.fields[kind.__name__])
     if wrong:
         raise ValueError(f"{kind.__name__} has other fields: {', '.join(sorted(wrong))}")
-    for name, hint in _FIELDS[kind.__name__].items():
+    for name, hint in form.fields[kind.__name__].items():
         value = body[name]
         if isinstance(value, list):
             body[name] = tuple(value)
@@ -385,5 +455,4 @@ def _build(kind: type[Any], body: dict[str, Any]) -> Event:
             body[name] = Outcome(value)
         elif value is not None and hint == Verdict | None:
             body[name] = Verdict(value)
-    event: Event = kind(**body)
-    return event
+    return kind(**body)

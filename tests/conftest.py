@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # A shared machine stalls for seconds: hypothesis' deadline would fail tests at random. pytest-timeout ends real hangs.
 settings.register_profile("sdl", deadline=None)
 settings.load_profile("sdl")
+
+# Leases of this worker's own: two workers may well drive twins of the same name at one time.
+os.environ["SDL_LEASES"] = tempfile.mkdtemp(prefix="sdl-leases-")
 
 ROOT = Path(__file__).resolve().parent.parent
 

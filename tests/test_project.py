@@ -20,7 +20,7 @@ MODULES = sorted(
     for path in (ROOT / "sdl").rglob("*.py")
     if path.name != "__main__.py"
 )
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = [file for file in sorted((ROOT / "configs").glob("*.yaml")) if not file.name.startswith("lab-")]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -22,6 +22,7 @@ def pages() -> dict[Path, str]:
     schema = config.schema()
     made = {DOCS / "campaign.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"}
     made[DOCS / "campaign.md"] = _replace(DOCS / "campaign.md", "keys", _keys(schema))
+    made[DOCS / "lab.md"] = _replace(DOCS / "lab.md", "keys", _lab_keys())
     made[DOCS / "cli.md"] = _replace(DOCS / "cli.md", "commands", _commands())
     return made
 
@@ -56,6 +57,25 @@ def _keys(schema: dict[str, Any]) -> str:
             rows = [row for row in _rows(model) if row[0] != "kind"]
             parts += ["", f"### `{key}: {{kind: {kind}}}`", "", text]
             parts += ["", _table(rows)] if rows else []
+    return "\n".join(parts)
+
+
+def _lab_keys() -> str:
+    from sdl.lab.model import LabFile
+
+    schema = LabFile.model_json_schema(by_alias=True)
+    titles = {
+        "Bench": "instruments.<name>", "Job": "jobs.<name>", "When": "jobs.<name>.when", "Blackout": "blackouts[]",
+        "Suspend": "suspend", "Ambient": "suspend.ambient", "Supervise": "supervise", "Notify": "notify",
+        "Target": "notify.to.<name>", "Secret": "notify.to.<name>.url",
+    }  # fmt: skip
+    schema["$defs"]["Job"]["properties"]["missed"]["default"] = "late"
+    for model in (schema, *schema["$defs"].values()):
+        for value in model.get("properties", {}).values():
+            value.setdefault("default", {})  # made anew each time; every part of it has defaults of its own
+    parts = ["### Top level", "", _table(_rows(schema))]
+    for name, title in titles.items():
+        parts += ["", f"### `{title}`", "", _table(_rows(schema["$defs"][name]))]
     return "\n".join(parts)
 
 

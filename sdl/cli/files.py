@@ -50,7 +50,7 @@ def validate(
     changes: Set = None,
     json: Json = False,
 ) -> None:
-    """Check campaign files and say what each would ask for.
+    """Check campaign files and say what each would ask for; lab files (with `jobs`), and what they would do.
 
     \b
     sdl validate configs/*.yaml
@@ -61,6 +61,15 @@ def validate(
     wrong: list[ConfigError] = []
     for file in files:
         try:
+            if _is_lab(file):
+                from sdl.cli.lab import described
+                from sdl.lab.file import load
+
+                plan, sentences = described(load(file), file)
+                found.append({"file": str(file), "valid": True, "problems": [], "lab": plan})
+                for sentence in [] if json else sentences:
+                    say(sentence, 4)
+                continue
             campaign = config.load(file, changes or (), collect=True)
             if campaign.prior:  # only then: reading rows needs numpy
                 from sdl.runner.opening import load_priors
@@ -98,6 +107,17 @@ def validate(
         emit({"valid": not wrong, "files": found})
     if wrong:
         raise ConfigError(*(problem for error in wrong for problem in error.problems))
+
+
+def _is_lab(file: Path) -> bool:
+    """Whether a file has `jobs`, as no campaign has; what cannot be read is a campaign, which says what is wrong."""
+    from sdl import yamlfile
+
+    try:
+        value = yamlfile.read(file).value
+    except ConfigError:
+        return False
+    return isinstance(value, dict) and "jobs" in value
 
 
 def schema() -> None:

@@ -31,7 +31,8 @@ def check(
     """Talk to the instrument of a campaign file, and say what it is like.
 
     Takes some twelve readings: how long they take, how light the room is, how much they scatter, whether what is asked
-    is applied, and whether the goal lies inside what the channels read. Nothing is recorded.
+    is applied, and whether the goal lies inside what the channels read. Nothing is recorded. Refused while a
+    campaign of this machine drives it.
 
     \b
     sdl instrument check led.yaml
@@ -45,10 +46,11 @@ def check(
     campaign = config.load(file, changes or (), collect=True)
     clock = runner.clock_for(campaign.instrument)
     found = []
-    for finding in Examination(campaign.instrument, clock, campaign.goals(), repeats).findings():
-        found.append(finding)
-        if not json:
-            print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)
+    with runner.held(campaign.instrument, "instrument check"):
+        for finding in Examination(campaign.instrument, clock, campaign.goals(), repeats).findings():
+            found.append(finding)
+            if not json:
+                print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)
     bad = [finding.what for finding in found if finding.good is False]
     if json:
         plain = [{"what": f.what, "good": f.good, "says": f.says, "figures": f.figures} for f in found]

@@ -21,6 +21,7 @@ from sdl.errors import ConfigError, SdlError
 if TYPE_CHECKING:
     from sdl.cli.live import Trials
     from sdl.events import Proposed
+    from sdl.record import Checked
     from sdl.runs import Run
 
 
@@ -115,19 +116,24 @@ def explain(
 def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     """Check a record: was anything changed, lost or swapped?
 
-    Exit code 0: sound; 5: damaged, with file and line. Nothing is changed.
+    Exit code 0: sound; 5: damaged, with file and line. Nothing is changed. Also the journal of a lab.
 
     \b
     sdl check latest
+    sdl check runs/lab-week.lab
     """
     from sdl import record
     from sdl.locate import find
     from sdl.runs import open_run
 
-    folder = find(name, runs)
+    lab = _lab(name, runs)
+    folder = lab or find(name, runs)
     try:
-        found = record.check(folder)
-        open_run(folder)  # sound lines may still not follow from one another
+        if lab is not None:
+            found = _check_lab(lab)
+        else:
+            found = record.check(folder)
+            open_run(folder)  # sound lines may still not follow from one another
     except SdlError as error:
         if json:
             emit({"run": str(folder), "sound": False, "reason": str(error), "exit_code": error.exit_code})
@@ -135,9 +141,32 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     if json:
         emit({"run": str(folder), "sound": True, **dataclasses.asdict(found)})
         return
-    print(f"{folder}: sound; {found.lines} events, {'finished' if found.finished else 'unfinished'}, sha {found.sha}")
+    state = "a lab's journal" if lab is not None else "finished" if found.finished else "unfinished"
+    print(f"{folder}: sound; {found.lines} events, {state}, sha {found.sha}")
     for note in found.notes:
         print(f"  {note}")
+
+
+def _lab(name: str, runs: Path) -> Path | None:
+    """The directory of a lab that is meant; None where it is a run."""
+    from sdl.lab.journal import is_journal
+
+    return next((path for path in (Path(name), runs / name) if is_journal(path)), None)
+
+
+def _check_lab(folder: Path) -> Checked:
+    """A lab's journal against its hashes, and each event against those before it."""
+    from sdl.errors import Damaged, OutOfTurn
+    from sdl.lab import journal
+    from sdl.lab.state import Lab
+
+    found, lab = journal.check(folder), Lab()
+    for number, event in enumerate(journal.read(folder), 1):
+        try:
+            lab.handle(event)
+        except OutOfTurn as error:
+            raise Damaged(str(folder), number, f"cannot follow what is before it: {error}") from error
+    return found
 
 
 def export(

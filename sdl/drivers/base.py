@@ -50,3 +50,4 @@ class Instrument(Protocol):
     def open(self, clock: Clock) -> Driver: ...
 
     # It may also say `timeout_seconds`: the longest one reading may take before it fails; for estimates only.
+    # And `tells_background`, where it has no option `background`: whether its readings carry one all the same.

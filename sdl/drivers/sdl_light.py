@@ -96,6 +96,11 @@ class SdlLight(Frozen):
         return False
 
     @property
+    def tells_background(self) -> bool:
+        """Always: every experiment begins with a reading in the dark."""
+        return True
+
+    @property
     def reading_seconds(self) -> float:
         """What an evaluation took in the project's own notebook 4.2."""
         return 3.0

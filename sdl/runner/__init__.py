@@ -4,13 +4,15 @@ start    run and resume: the two doors; one code path behind them
 opening  what is known before anything is done: priors, versions, the first event
 perform  does what is due, one event an action, written before anything follows from it
 propose  settings for a trial, by the design or by the solver
+gate     whether it may go on: pauses and aborts from outside
 signals  Ctrl-C and SIGTERM
 watching who is told of events, and the watch that holds an instrument against its twin
 ends     outcomes, exit codes, and the interruption that can be resumed
 """
 
 from sdl.runner.ends import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_code
-from sdl.runner.opening import clock_for, user, versions
+from sdl.runner.gate import Abort, Gate, GoOn, Hold
+from sdl.runner.opening import clock_for, held, user, versions
 from sdl.runner.perform import Log, Memory, Runner
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
@@ -19,7 +21,11 @@ from sdl.runner.watching import Watch
 __all__ = [
     "EXIT_CODES",
     "INTERRUPTED",
+    "Abort",
     "CampaignInterrupted",
+    "Gate",
+    "GoOn",
+    "Hold",
     "Log",
     "Memory",
     "Runner",
@@ -27,6 +33,7 @@ __all__ = [
     "Watch",
     "clock_for",
     "exit_code",
+    "held",
     "resume",
     "run",
     "user",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sdl.config import CampaignFile
 from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError, Problem
 from sdl.events import SCHEMA, Failed, Opened, Proposed
+from sdl.lease import lease
 from sdl.record import FILE, Record, read
 from sdl.runner.perform import Memory
 
@@ -26,8 +28,25 @@ def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
     return VirtualClock(start, paced=not instrument.virtual)
 
 
+def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
+    """The lease of an instrument, for a `with`; one that is simulated in virtual time needs none.
+
+    Raises:
+        InUse: another campaign on this machine drives it.
+    """
+    if instrument.virtual or not instrument.identity:
+        return contextlib.nullcontext()
+    return lease(instrument.identity, f"({purpose}, {user()})")
+
+
 def versions() -> dict[str, str]:
     """Versions of what decides a proposal, as kept in every record."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Looked up once: a campaign in memory takes no longer than this does."""
     found = {}
     for package in (
         "sdl",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
@@ -19,8 +20,22 @@ from sdl.config import CampaignFile
 from sdl.drivers.base import Driver
 from sdl.drivers.checks import checked_reading
 from sdl.errors import InstrumentError
-from sdl.events import Action, Event, Failed, Interrupted, Measure, Measured, Propose, Stop, Stopped
+from sdl.events import (
+    AbortAsked,
+    Action,
+    Continued,
+    Event,
+    Failed,
+    Interrupted,
+    Measure,
+    Measured,
+    Paused,
+    Propose,
+    Stop,
+    Stopped,
+)
 from sdl.runner.ends import CampaignInterrupted
+from sdl.runner.gate import STEP, Abort, Gate, GoOn, Hold, Said
 from sdl.runner.propose import Proposer
 from sdl.runner.signals import Signals
 from sdl.runner.watching import Watch, held_against_twin
@@ -73,9 +88,11 @@ class Runner:
         watch: Watch | None = None,
         *,
         unfinished: bool = False,
+        gate: Gate | None = None,
     ) -> None:
         self.config, self.campaign, self.record, self.clock = chosen, campaign, record, clock
         self._watch = held_against_twin(chosen, watch)
+        self._gate = gate
         self._driver: Driver | None = None
         self._unfinished = unfinished  # a process died on it, perhaps with the light on
         self._proposer = Proposer(chosen, campaign, clock)
@@ -90,12 +107,12 @@ class Runner:
         """
         with self._signals:
             try:
-                actions = self.campaign.due()
+                actions = self._while_held() if self.campaign.paused else self.campaign.due()
                 while actions and not self._signals.asked:
-                    if isinstance(actions[0], Measure):
-                        self.clock.sleep(actions[0].wait)
+                    wait = actions[0].wait if isinstance(actions[0], Measure) else 0.0
+                    said = GoOn() if isinstance(actions[0], Stop) else self._wait(wait)
                     if not self._signals.asked:  # a back-off may last minutes
-                        actions = self.write(self._perform(actions[0]))
+                        actions = self._obey(said, actions[0])
             except KeyboardInterrupt:
                 if not self._signals.asked:
                     raise  # not of our making, such as a driver's or a watcher's own
@@ -103,7 +120,7 @@ class Runner:
             finally:
                 with self._signals.shield(last=True, patience=PATIENCE):
                     self._make_safe()
-            if self._signals.asked and self.campaign.due():
+            if self._signals.asked and (self.campaign.due() or self.campaign.paused):
                 self.write(Interrupted(self._signals.name, self.clock.now()))
                 raise CampaignInterrupted(self._signals.name, result_of(self.campaign, self.record.folder))
         return result_of(self.campaign, self.record.folder)
@@ -115,6 +132,63 @@ class Runner:
             actions = self.campaign.handle(event)
         self._watch = tell(self._watch, event, self.campaign)
         return actions
+
+    def _wait(self, seconds: float) -> Said:
+        """Waits, asking the gate on the way; what it said last."""
+        if self._gate is None:
+            self.clock.sleep(seconds)
+            return GoOn()
+        said = self._gate.ask(self.campaign, self.clock.now())
+        while seconds > 0 and isinstance(said, GoOn) and not self._signals.asked:
+            self.clock.sleep(min(seconds, STEP))
+            seconds -= STEP  # counted, not looked up: the machine's time may be set meanwhile
+            said = self._gate.ask(self.campaign, self.clock.now())
+        return said
+
+    def _obey(self, said: Said, action: Action) -> list[Action]:
+        """Does what is due, or pauses until the gate lets go, or ends the campaign; what is due then."""
+        match said:
+            case Hold(cause, by):
+                self.write(Paused(cause, by, self.clock.now()))
+                return self._while_held()
+            case Abort(reason, by):
+                return self.write(AbortAsked(by, reason, self.clock.now()))
+        return self.write(self._perform(action))
+
+    def _while_held(self) -> list[Action]:
+        """Waits with the instrument safe and given back; what is due when the pause is over, nothing after a signal."""
+        self._make_safe()
+        self._unfinished = False
+        while self._gate is not None and not self._signals.asked:
+            match self._gate.ask(self.campaign, self.clock.now()):
+                case GoOn(by):
+                    return self.write(Continued(by or "sdl", self.clock.now()))
+                case Abort(reason, by):
+                    return self.write(AbortAsked(by, reason, self.clock.now()))
+                case Hold(look=look, again=again):
+                    if look:
+                        self._gate.dark(self._look(), self.clock.now())
+                    self.clock.sleep(again)
+        return []
+
+    def _look(self) -> Mapping[str, float] | None:
+        """One reading with the light off, by a connection of its own; None where there is none."""
+        instrument = self.config.instrument
+        if getattr(instrument, "background", None) is not None:
+            instrument = instrument.model_copy(update={"background": "none"})  # one request, not two
+        dark = {item.name: item.low for item in instrument.inputs}
+        try:
+            self._driver = instrument.open(self.clock)
+            reading = checked_reading(self._driver.measure(dark), dark, self._channels)
+            if reading.applied == dark:  # the light is off: nothing more to be asked
+                self._driver.close()
+                self._driver = None
+            return reading.background if reading.background is not None else reading.readings
+        except (Exception, SystemExit) as error:  # whatever a driver lets through; it is asked again later
+            log.warning("no reading with the light off while paused: %s", error)
+            return None
+        finally:
+            self._make_safe()
 
     def _perform(self, action: Action) -> Event:
         match action:

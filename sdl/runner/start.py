@@ -17,7 +17,8 @@ from sdl.events import Continued, Resumed
 from sdl.locate import RUNS
 from sdl.readings import numbered
 from sdl.record import Record, write_file
-from sdl.runner.opening import clock_for, load_priors, opening, user, versions
+from sdl.runner.gate import Gate
+from sdl.runner.opening import clock_for, held, load_priors, opening, user, versions
 from sdl.runner.perform import Memory, Runner, tell
 from sdl.runner.watching import Watch
 from sdl.runs import Folded, Result, fold, loop_of, steps
@@ -34,6 +35,8 @@ def run(
     changes: Sequence[str] = (),
     watch: Watch | None = None,
     collect: bool = False,
+    gate: Gate | None = None,
+    folder: str | Path | None = None,
 ) -> Result:
     """Runs a campaign to its end.
 
@@ -43,12 +46,15 @@ def run(
         changes: `a.b=value` each, as `--set` takes them.
         watch: told of every event.
         collect: only the design is measured, the goal is left out.
+        gate: asked whether to go on (`sdl.runner.gate`).
+        folder: the run's directory, which must not exist yet; below `runs`, under a name of its own, by default.
 
     Returns:
         What came of it.
 
     Raises:
         CampaignInterrupted: Ctrl-C or SIGTERM; the instrument is safe and the run can be resumed.
+        InUse: another campaign on this machine drives the instrument; nothing was started.
         ConfigError: a mistake in the campaign; nothing was started.
         RecordError: the disk; the instrument is safe and the run can be resumed.
     """
@@ -64,8 +70,9 @@ def run(
         chosen = config.parse(config.put(chosen.plain(), "goal", None), collect=True)
     priors = load_priors(chosen)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
-    record: Record | Memory = Record.create(Path(runs) / chosen.name / name) if runs is not None else Memory()
-    with contextlib.closing(record):
+    place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None
+    name = place.name if place is not None else name
+    with held(chosen.instrument, name), contextlib.closing(Record.create(place) if place else Memory()) as record:
         clock = clock_for(chosen.instrument)
         opened = opening(chosen, name, record, priors, clock)
         record.append(opened)
@@ -77,22 +84,26 @@ def run(
             rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
             folded.campaign.history.add_prior(rows)
         watch = tell(watch, opened, folded.campaign)
-        return Runner(chosen, folded.campaign, record, clock, watch).go()
+        return Runner(chosen, folded.campaign, record, clock, watch, gate=gate).go()
 
 
-def resume(folder: str | Path, *, changes: Sequence[str] = (), watch: Watch | None = None) -> Result:
+def resume(
+    folder: str | Path, *, changes: Sequence[str] = (), watch: Watch | None = None, gate: Gate | None = None
+) -> Result:
     """Goes on with a run where it was left: after Ctrl-C, `kill -9`, a power cut, or with changed rules.
 
     Args:
         folder: the run's directory.
         changes: `stop.trials=80` and the like; only the keys in `sdl.config.CHANGEABLE`.
         watch: told of every event, those already written first.
+        gate: asked whether to go on; one that paused when it was left then stays so until the gate lets go.
 
     Raises:
-        ConfigError: a change that a resume cannot make. InUse: it is running. Damaged: its record was changed.
+        ConfigError: a change that a resume cannot make. Damaged: its record was changed.
+        InUse: it is running, or another campaign drives its instrument.
     """
     record = Record.open(Path(folder))
-    with contextlib.closing(record):
+    with contextlib.closing(record), contextlib.ExitStack() as stack:
         for note in record.notes:
             log.warning("%s: %s", record.folder, note)
         folded = None
@@ -108,11 +119,13 @@ def resume(folder: str | Path, *, changes: Sequence[str] = (), watch: Watch | No
         chosen = config.parse({**tree, "prior": ()}, collect=True)
         if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
             return result_of(folded.campaign, record.folder)
+        stack.enter_context(held(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
-        runner = Runner(chosen, folded.campaign, record, clock, watch, unfinished=not folded.campaign.history.outcome)
+        unfinished = not folded.campaign.history.outcome
+        runner = Runner(chosen, folded.campaign, record, clock, watch, unfinished=unfinished, gate=gate)
         folded.campaign.plan = loop_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
-        if folded.campaign.paused:
+        if folded.campaign.paused and gate is None:
             runner.write(Continued(user(), clock.now()))
         return runner.go()
 

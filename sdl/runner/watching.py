@@ -9,7 +9,7 @@ from sdl.campaign import Campaign
 from sdl.config import CampaignFile
 from sdl.events import Event, Measured
 from sdl.readings import SITTING_GAP
-from sdl.twin.state import load
+from sdl.twin.state import State, load
 from sdl.types import Reading
 
 log = logging.getLogger("sdl")
@@ -35,19 +35,12 @@ def held_against_twin(chosen: CampaignFile, watch: Watch | None) -> Watch | None
             ", ".join(sorted(have)),
         )
         return watch
-    taken: list[tuple[Reading, int]] = []
-    last, said = -float("inf"), False
+    against, said = Against(state), False
 
     def both(event: Event, campaign: Campaign) -> None:
-        nonlocal last, said
+        nonlocal said
         if isinstance(event, Measured):
-            from sdl.twin.watch import departure
-
-            sitting = taken[-1][1] if taken else 0
-            reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
-            taken.append((reading, sitting + (event.at - last > SITTING_GAP)))
-            last = event.at
-            gone = departure(state, taken)
+            gone = against.saw(event)
             if gone and not said:
                 log.warning("trial %d: %s (watch: %s)", event.trial, gone, chosen.watch)
             elif said and not gone:
@@ -57,3 +50,30 @@ def held_against_twin(chosen: CampaignFile, watch: Watch | None) -> Watch | None
             watch(event, campaign)
 
     return both
+
+
+class Against:
+    """A campaign's readings, held against a twin as they come.
+
+    Args:
+        state: of the twin.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._taken: list[tuple[Reading, int]] = []
+        self._last = -float("inf")
+
+    def saw(self, event: Measured) -> str | None:
+        """A sentence where the instrument has left its twin by this reading; else None."""
+        from sdl.twin.watch import departure
+
+        sitting = self._taken[-1][1] if self._taken else 0
+        reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
+        self._taken.append((reading, sitting + (event.at - self._last > SITTING_GAP)))
+        self._last = event.at
+        return departure(self._state, self._taken)
+
+    def forget(self) -> None:
+        """Begins anew, as after somebody has seen to the instrument."""
+        self._taken.clear()

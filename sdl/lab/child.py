@@ -1,0 +1,240 @@
+"""The process of one campaign: told what to do over its link, it runs or resumes it, and says what happens.
+
+    ← {"order": {...}}                     or  {"safe": {...}}: make an instrument safe, nothing else
+    → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
+    ← {"do": "pause" | "proceed" | "abort" | "interrupt", …}
+
+A sign is one of life: an event that was written, or, from the thread that waits in a back-off or a pause, that it does.
+When the link breaks the lab is gone; the campaign is interrupted then, as by Ctrl-C: light off, record resumable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from sdl import config, runner
+from sdl.campaign import Campaign, State
+from sdl.clock import RealClock
+from sdl.errors import InstrumentError, InUse, RecordError, SdlError
+from sdl.events import Continued, Event, Paused
+from sdl.lab.conditions import Suspend
+from sdl.lab.gate import LabGate
+from sdl.lab.link import Link
+from sdl.record import FILE, Line, scan
+from sdl.runner.gate import Said
+from sdl.runs import open_run
+
+log = logging.getLogger("sdl")
+
+BEAT = 1.0
+"""Least seconds between two signs that it waits."""
+FINISH, SAFE = 5.0, 30.0
+"""Seconds that an orphan has to finish its reading; then to make safe and close its record."""
+AGAIN, HANDOVER = 1.0, 15.0
+"""Seconds between two tries to make an instrument safe; how long another's lease is waited for."""
+ORPHANED = 75
+"""Exit code of an orphan that did not come to an end of its own."""
+
+
+def main(end: socket.socket) -> NoReturn:
+    """What the new process does, from its first line to its end."""
+    link = Link(end)
+    faulthandler.enable()
+    with contextlib.suppress(OSError):
+        os.setsid()  # Ctrl-C in the lab's terminal is the lab's to pass on
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
+    _wake_when_the_lab_dies()
+    logging.getLogger("sdl").handlers = [_Forward(link)]
+    logging.getLogger("sdl").propagate = False
+    code = 0
+    try:
+        for first in link.receive(None)[:1]:
+            _make_safe(link, first["safe"]) if "safe" in first else _carry_out(link, first["order"])
+    except KeyboardInterrupt as interrupted:
+        link.send({"end": "died", "text": f"interrupted ({interrupted.args[0]})"})
+        code = 143
+    except (SdlError, MemoryError) as error:
+        link.send({"end": "died", "text": f"{type(error).__name__}: {error}"})
+        code = getattr(error, "exit_code", 70)
+    except BaseException as error:
+        log.error("a campaign's process failed", exc_info=error)
+        link.send({"end": "died", "text": f"a bug: {type(error).__name__}: {error}"})
+        code = 70
+    link.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # at once: a library's thread must not keep it
+
+
+# A campaign ----------------------------------------------------------------------------------------------------------
+def _carry_out(link: Link, order: Mapping[str, Any]) -> None:
+    folder = Path(order["folder"])
+    gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
+    threading.Thread(target=_listen, args=(link, gate.inner), daemon=True, name="sdl lab link").start()
+    readings = 0
+
+    def watch(event: Event, campaign: Campaign) -> None:
+        nonlocal readings
+        gate.inner.saw(event, campaign)
+        readings = campaign.history.readings
+        told: dict[str, Any] = {"sign": type(event).__name__, "readings": readings, "at": event.at}
+        if isinstance(event, Paused):
+            told["text"] = f"{event.cause} ({event.by})"
+        elif isinstance(event, Continued):
+            told["text"] = event.by
+        link.send(told, must="text" in told)
+
+    if _has_begun(folder):
+        run = open_run(folder)
+        if run.campaign.state is State.STOPPED:  # killed between its last line and its last word
+            done = run.result
+        else:
+            done = runner.resume(folder, watch=watch, gate=gate)
+    else:
+        collect = order["campaign"].get("goal") is None
+        done = runner.run(
+            order["campaign"], runs=folder.parent.parent, folder=folder, watch=watch, gate=gate, collect=collect
+        )
+    link.send({"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings})
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether there is a record to go on with; one without a single whole line is put aside, to begin anew."""
+    if not folder.exists():
+        return False
+    if (folder / FILE).exists() and isinstance(next(scan(folder)), Line):
+        return True
+    aside = next(path for n in range(1, 1000) if not (path := folder.with_name(f"{folder.name}.empty-{n}")).exists())
+    folder.rename(aside)
+    return False
+
+
+class _Gate:
+    """The campaign's gate; being asked is a sign of life."""
+
+    def __init__(self, link: Link, inner: LabGate) -> None:
+        self.inner, self._link, self._last = inner, link, -BEAT
+
+    def ask(self, campaign: Campaign, now: float) -> Said:
+        if time.monotonic() - self._last >= BEAT:
+            self._last = time.monotonic()
+            self._link.send({"sign": "waiting"}, must=False)
+        return self.inner.ask(campaign, now)
+
+    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
+        self.inner.dark(readings, now)
+
+
+def _listen(link: Link, gate: LabGate) -> None:
+    """Obeys what comes over the link until it breaks; then this process is an orphan and ends itself."""
+    while link.open:
+        for message in link.receive(None):
+            by = str(message.get("by", ""))
+            match message.get("do"):
+                case "pause":
+                    gate.pause(str(message["cause"]), by)
+                case "proceed":
+                    gate.proceed(by)
+                case "abort":
+                    gate.abort(str(message["reason"]), by)
+                case "interrupt":
+                    os.kill(os.getpid(), signal.SIGTERM)
+    for patience in (FINISH, SAFE):  # the first lets the reading finish, the second breaks it off
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience)
+    os._exit(ORPHANED)
+
+
+# Making safe ---------------------------------------------------------------------------------------------------------
+def _make_safe(link: Link, tree: Mapping[str, Any]) -> None:
+    """Has the instrument say that its light is off; tries as long as that may still help."""
+    threading.Thread(target=_leave_with, args=(link,), daemon=True).start()
+    waited = time.monotonic()
+    while True:
+        error, again = _darken(tree)
+        if isinstance(error, InUse):
+            again = time.monotonic() - waited < HANDOVER
+        else:
+            waited = time.monotonic()
+        link.send({"safe": f"{type(error).__name__}: {error}" if error else "", "again": again})
+        if not again:
+            return
+        time.sleep(AGAIN)
+
+
+def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
+    """One reading with the light off: what went wrong, and whether to try again."""
+    instrument = config.parse_kind("instrument", tree)
+    if instrument.virtual:
+        return None, False
+    if getattr(instrument, "background", None) is not None:
+        instrument = instrument.model_copy(update={"background": "none"})  # one request is enough
+    dark = {item.name: item.low for item in instrument.inputs}
+    try:
+        with runner.held(instrument, "making it safe"):
+            driver = instrument.open(RealClock())
+            try:
+                applied = dict(driver.measure(dark).applied)
+                if applied != dark:
+                    return InstrumentError(f"asked for no light it applied {applied}"), True
+            finally:
+                driver.close()
+    except InUse as error:
+        return error, True
+    except (InstrumentError, RecordError) as error:
+        return error, getattr(error, "retryable", False)
+    return None, False
+
+
+def _leave_with(link: Link) -> None:
+    while link.open:
+        link.receive(None)
+    os._exit(ORPHANED)
+
+
+# The process ---------------------------------------------------------------------------------------------------------
+def _interrupted(number: int, _: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _wake_when_the_lab_dies() -> None:
+    """A stopped process cannot read that its link is broken; where the system can (Linux), it is woken to do so.
+
+    The signal comes when the warm process dies, and that lives as long as somebody holds the other end of its pipe: the
+    lab, and, if we did not close it, we.
+    """
+    if sys.platform == "linux":
+        import ctypes
+        from multiprocessing import forkserver
+
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+            ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGCONT)  # PR_SET_PDEATHSIG
+
+
+class _Forward(logging.Handler):
+    """What is logged here is logged by the lab."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises, never waits."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        self._link.send({"log": record.levelno, "text": text[:20_000]}, must=False)

@@ -1,0 +1,96 @@
+"""Asks a running lab, from any process of its user on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdl.errors import ConfigError, Unreachable
+from sdl.lab import token
+from sdl.lab.token import Address
+
+SECONDS = 30.0
+LOCAL = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
+
+
+class Client:
+    """A lab, as its API shows it.
+
+    Args:
+        lab: a lab file, or a lab's name; the only running lab where it is empty.
+        url: its address, in place of looking for it.
+        environ: where XDG_STATE_HOME is looked up.
+
+    Raises:
+        ConfigError: several run and none was named, or the address is not one of this machine.
+        Unreachable: none runs.
+    """
+
+    def __init__(self, lab: str = "", url: str = "", *, environ: Mapping[str, str] | None = None) -> None:
+        found = token.labs(environ)
+        if url:
+            self.url = url.rstrip("/")
+            if not LOCAL.fullmatch(self.url):
+                raise ConfigError(f"--url {url}: must be of this machine, such as http://127.0.0.1:8080")
+            self._address = next((one for one in found if one.url == self.url), None)
+        else:
+            self._address = _chosen(found, lab)
+            self.url = self._address.url
+
+    def get(self, path: str, **query: str | int) -> dict[str, Any]:
+        """What `/api/v1/PATH` shows.
+
+        Raises:
+            Unreachable: it does not answer. ConfigError: it refuses.
+        """
+        return self._ask("GET", path, params=query)
+
+    def post(self, verb: str, **body: str) -> str:
+        """Has something done; what was done, as a sentence.
+
+        Raises:
+            Unreachable: it does not answer; whether it was done is not known, its status tells.
+            ConfigError: it refuses, or no token can be read. Nothing was changed.
+        """
+        if self._address is None:
+            raise ConfigError(f"no lab of yours listens at {self.url}, so that there is no token to show it")
+        held = token.read(self._address.folder / token.TOKEN)
+        return str(self._ask("POST", verb, json=body, headers={"Authorization": f"Bearer {held}"})["done"])
+
+    def _ask(self, method: str, path: str, **how: Any) -> dict[str, Any]:
+        import httpx
+
+        try:
+            # No proxy is shown the token; there is no TLS on this machine, and reading certificates takes a while.
+            with httpx.Client(trust_env=False, verify=False, timeout=SECONDS) as client:
+                reply = client.request(method, f"{self.url}/api/v1/{path}", **how)
+                answer = reply.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise Unreachable(f"the lab at {self.url} does not answer: {str(error) or type(error).__name__}") from error
+        if not isinstance(answer, dict):
+            raise Unreachable(f"what listens at {self.url} is no lab")
+        if reply.status_code >= 500:
+            raise Unreachable(f"the lab at {self.url}: {answer.get('error', reply.status_code)}")
+        if reply.status_code >= 400:
+            raise ConfigError(str(answer.get("error", reply.status_code)))
+        return answer
+
+
+def _chosen(found: list[Address], lab: str) -> Address:
+    """The lab that is meant."""
+    if lab:
+        file = os.path.abspath(lab)
+        meant = [one for one in found if lab == one.lab or os.path.realpath(file) == os.path.realpath(one.file)]
+    else:
+        meant = found
+    if len(meant) == 1:
+        return meant[0]
+    names = ", ".join(f"{one.lab} ({Path(one.file).name}, {one.url})" for one in meant or found)
+    if meant:
+        raise ConfigError(f"several labs run here: {names}; name one with --lab")
+    if lab:
+        raise Unreachable(f"no lab {lab} runs here" + (f"; there is {names}" if found else "") + "; sdl lab run FILE")
+    raise Unreachable("no lab of yours runs here; start one: sdl lab run FILE")

@@ -1,0 +1,282 @@
+"""What may be asked of a running lab: from any thread, done by the loop between two events.
+
+Whatever is asked is written before it is done. A question waits for its answer, the loop never for a question.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from sdl import config
+from sdl.errors import ConfigError
+from sdl.lab import decide
+from sdl.lab.events import Asked, Held, Released
+from sdl.lab.loop import Live, Loop
+from sdl.lab.schedule import NEVER, outside, upcoming
+from sdl.lab.state import Lab, Start
+from sdl.lab.views import Bench, Hold, Running, Status, Waiting
+
+ANSWER_SECONDS = 20.0
+COMING = 5
+"""So many due times to come are shown of each job."""
+
+T = TypeVar("T")
+
+
+class Desk:
+    """`sdl.lab.base.Control` of a loop. `requests` is what the loop calls once a tick."""
+
+    def __init__(self, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._patience = answer_seconds
+        self._loop: Loop | None = None
+
+    # The loop's side ---------------------------------------------------------------------------------------------
+    def serve(self, loop: Loop) -> None:
+        """From now on this loop answers."""
+        self._loop = loop
+
+    def requests(self) -> None:
+        """Does what was asked; called by the loop, in its thread."""
+        while True:
+            try:
+                work = self._asked.get_nowait()
+            except queue.Empty:
+                return
+            if work is not None:
+                work()
+
+    def wait(self, seconds: float) -> None:
+        """Waits until so many seconds have passed or something is asked."""
+        try:
+            work = self._asked.get(timeout=seconds)
+        except queue.Empty:
+            return
+        if work is not None:
+            work()
+
+    def wake(self) -> None:
+        """Ends the present wait; may be called in a signal handler."""
+        self._asked.put(None)
+
+    # Anybody's side ----------------------------------------------------------------------------------------------
+    def status(self) -> Mapping[str, Any]:
+        return self._ask(_status)
+
+    def queue(self) -> Sequence[Mapping[str, Any]]:
+        return self._ask(lambda loop: [*_waits(loop), *_coming(loop)])
+
+    def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
+        def newest(loop: Loop) -> list[Mapping[str, Any]]:
+            found = [row for row in reversed(loop.lab.past) if job in ("", row["job"])]
+            return list(found[: max(most, 0)])
+
+        return self._ask(newest)
+
+    def pause(self, target: str, reason: str, by: str) -> str:
+        def hold(loop: Loop) -> str:
+            _known(loop.lab, target)
+            if (held := loop.lab.holds.get(target)) is not None:
+                raise ConfigError(f"{target} is held already, by {held.by}: {held.cause or 'no reason given'}")
+            loop.write(Held(target, reason, by, loop.clock.now()))
+            return f"{target} is held: nothing begins, and what runs pauses"
+
+        return self._ask(hold)
+
+    def resume(self, target: str, by: str) -> str:
+        def release(loop: Loop) -> str:
+            _known(loop.lab, target)
+            if target in loop.lab.holds:
+                loop.write(Released(target, by, loop.clock.now()))
+                return f"{target} is released"
+            paused = [s for s in _running(loop.lab, target) if loop.live.get(s.number, Live()).paused]
+            if not paused:
+                raise ConfigError(f"{target} is not held, and nothing of it pauses")
+            for start in paused:  # for a condition: somebody says that all is well
+                loop.write(Asked("resume", f"start {start.number}", "", by, loop.clock.now()))
+                loop.processes.proceed(start.number, by)
+                loop.live[start.number].told = ""
+            return f"{_list(paused)}: goes on, unless its condition still stands"
+
+        return self._ask(release)
+
+    def abort(self, target: str, reason: str, by: str) -> str:
+        def end(loop: Loop) -> str:
+            _known(loop.lab, target)
+            every = _of(loop.lab, target)
+            starts = [s for s in every if s.abort is None]
+            if not starts:
+                raise ConfigError(f"{target}: " + ("is being aborted already" if every else "nothing runs or waits"))
+            for start in starts:
+                loop.write(Asked("abort", f"start {start.number}", reason, by, loop.clock.now()))
+                if start.running:
+                    loop.processes.abort(start.number, reason, by)
+            return f"{_list(starts)}: aborted"
+
+        return self._ask(end)
+
+    def run_now(self, job: str, by: str) -> str:
+        def begin(loop: Loop) -> str:
+            _known(loop.lab, f"job {job}")
+            now = loop.clock.now()
+            spec = loop.lab.lab.jobs[job].model_copy(update={"between": None})
+            if why := outside(spec, loop.lab.lab, now):
+                raise ConfigError(f"job {job}: {why}")
+            loop.write(Asked("run-now", f"job {job}", "", by, now))
+            number = loop.lab.number
+            return f"job {job}: start {number} is due now"
+
+        return self._ask(begin)
+
+    def skip(self, target: str, reason: str, by: str) -> str:
+        def leave_out(loop: Loop) -> str:
+            _known(loop.lab, target)
+            kind, _, name = target.partition(" ")
+            waiting = [s for s in _of(loop.lab, target) if not s.attempts and s.skip is None]
+            if kind not in ("start", "job"):
+                raise ConfigError(f"{target}: only `start N` or `job NAME` can be skipped")
+            if waiting:
+                loop.write(Asked("skip", f"start {waiting[0].number}", reason, by, loop.clock.now()))
+                return f"start {waiting[0].number} is skipped"
+            if kind == "start":
+                raise ConfigError(f"{target} has begun; abort it instead")
+            if name in loop.lab.skips:
+                raise ConfigError(f"the next start of {target} is skipped already, by {loop.lab.skips[name][1]}")
+            if loop.lab.next_due(name) == NEVER:
+                raise ConfigError(f"{target} has no next start")
+            loop.write(Asked("skip", target, reason, by, loop.clock.now()))
+            return f"the next start of {target} is skipped"
+
+        return self._ask(leave_out)
+
+    def _ask(self, work: Callable[[Loop], T]) -> T:
+        answer: Future[T] = Future()
+
+        def perform() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # nobody waits any more: it must not be done behind their back
+            try:
+                if self._loop is None:
+                    raise ConfigError("the lab is not running yet")
+                answer.set_result(work(self._loop))
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._asked.put(perform)
+        try:
+            return answer.result(self._patience)
+        except TimeoutError:
+            answer.cancel()
+            raise TimeoutError(f"no answer within {self._patience:g} s") from None
+
+
+def _known(lab: Lab, target: str) -> None:
+    """Refuses a target that is not there."""
+    kind, _, name = target.partition(" ")
+    names: Sequence[Any] = {
+        "instrument": list(lab.lab.instruments), "job": list(lab.lab.jobs), "start": [str(n) for n in lab.starts]
+    }.get(kind, [])  # fmt: skip
+    if target != "lab" and name not in names:
+        if kind == "start":
+            raise ConfigError(f"{target} does not run or wait; it may have ended: see the history")
+        allowed = f"; allowed: {', '.join(names)}" if names else "; allowed: lab, instrument NAME, job NAME, start N"
+        raise ConfigError(f"unknown {target!r}{allowed}")
+
+
+def _of(lab: Lab, target: str) -> list[Start]:
+    """The starts of a target that have not ended."""
+    kind, _, name = target.partition(" ")
+    fits: dict[str, Callable[[Start], bool]] = {
+        "lab": lambda s: True,
+        "instrument": lambda s: s.instrument == name,
+        "job": lambda s: s.job == name,
+        "start": lambda s: str(s.number) == name,
+    }
+    return [start for start in lab.starts.values() if fits[kind](start)]
+
+
+def _running(lab: Lab, target: str) -> list[Start]:
+    return [start for start in _of(lab, target) if start.running]
+
+
+def _list(starts: Sequence[Start]) -> str:
+    return ", ".join(f"start {start.number}" for start in starts)
+
+
+def _status(loop: Loop) -> dict[str, Any]:
+    lab, now = loop.lab, loop.clock.now()
+    benches = []
+    for name, bench in lab.lab.instruments.items():
+        on = lab.on(name)
+        live = loop.live.get(on.number, Live()).readings - on.readings if on is not None else 0
+        benches.append(
+            Bench(
+                name=name,
+                identity=_identity(json.dumps(bench.instrument)),
+                lost=lab.lost.get(name, ""),
+                busy=on.number if on is not None else None,
+                readings_today=lab.taken(name, now) + max(live, 0),
+            )
+        )
+    running = []
+    for start in lab.running():
+        live_start = loop.live.get(start.number, Live())
+        running.append(
+            Running(
+                start=start.number,
+                job=start.job,
+                instrument=start.instrument,
+                run=start.run,
+                since=start.begun or 0.0,
+                attempt=start.attempts - 1,
+                readings=live_start.readings,
+                paused=live_start.paused,
+            )
+        )
+    held = [Hold(what=h.what, cause=h.cause, by=h.by, at=h.at) for h in lab.holds.values()]
+    status = Status(
+        lab=lab.lab.name,
+        at=now,
+        timezone=lab.lab.timezone,
+        process=os.getpid(),
+        since=lab.since,
+        instruments=benches,
+        running=running,
+        held=held,
+        next=_coming(loop, 1),
+    )
+    return {**status, "trouble": loop.trouble}
+
+
+@lru_cache(maxsize=256)
+def _identity(instrument: str) -> str:
+    """What is driven, in its own words."""
+    return str(config.parse_kind("instrument", json.loads(instrument)).identity)
+
+
+def _waits(loop: Loop) -> list[Waiting]:
+    """The starts that wait, the one that comes first in front."""
+    lab, now = loop.lab, loop.clock.now()
+    waiting = [start for start in lab.starts.values() if not start.running]
+    waiting.sort(key=lambda s: (-s.spec.priority, not s.attempts, s.due, s.number))
+    return [
+        Waiting(start=s.number, job=s.job, instrument=s.instrument, due=s.due, why=decide.blocked(lab, s, now))
+        for s in waiting
+    ]
+
+
+def _coming(loop: Loop, most: int = COMING) -> list[Waiting]:
+    """The next due times of every job, in order."""
+    lab = loop.lab
+    found = []
+    for name, job in lab.lab.jobs.items():
+        for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), most)):
+            why = f"skipped: {lab.skips[name][0]}" if name in lab.skips and i == 0 else ""
+            found.append(Waiting(start=None, job=name, instrument=job.instrument, due=at, why=why))
+    return sorted(found, key=lambda row: row["due"])

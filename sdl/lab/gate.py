@@ -1,0 +1,133 @@
+"""The gate of a lab's campaign: judges the conditions of `sdl.lab.conditions`, and hears what is asked from outside.
+
+`ask` and `dark` are called by the runner, `saw` by it with every event; `pause`, `proceed` and `abort` come from any
+other thread and are obeyed at the next question, half a second later at most, unless a reading is under way.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sdl.campaign import Campaign
+from sdl.events import Event, Measured
+from sdl.lab.conditions import Suspend
+from sdl.lab.durations import words
+from sdl.runner.gate import STEP, Abort, GoOn, Hold, Said
+from sdl.runner.watching import Against
+
+BY = "suspend"
+"""Who pauses for a condition."""
+
+
+class LabGate:
+    """Whether a campaign of a lab may go on.
+
+    Args:
+        suspend: the conditions.
+        folder: the run's directory, or a directory above it that exists, for the free space.
+        free: bytes free at a path.
+        again: seconds between two questions while it is held.
+    """
+
+    def __init__(
+        self,
+        suspend: Suspend,
+        folder: Path,
+        *,
+        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        again: float = STEP,
+    ) -> None:
+        self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
+        self._against = Against(state) if (state := suspend.state) is not None else None
+        self._lock = threading.Lock()
+        self._asked: Hold | None = None  # from outside
+        self._abort: Abort | None = None
+        self._by = ""  # who let go last
+        self._bright = ""  # why the room is too bright, if it is
+        self._gone = ""  # how the instrument has left its twin, if it has
+        self._looked = 0.0
+        self._cause = ""  # of the present pause for a condition
+        self._by_light = False  # whether it is, or was in the same pause, the room
+        self._good_since: float | None = None
+
+    # from any thread -------------------------------------------------------------------------------------------------
+    def pause(self, cause: str, by: str) -> None:
+        """Pauses until `proceed`."""
+        with self._lock:
+            self._asked = Hold(cause, by, again=self._again)
+
+    def proceed(self, by: str) -> None:
+        """Ends a pause that was asked for, and one whose condition is over or because the instrument left its twin."""
+        with self._lock:
+            self._asked, self._by = None, by
+            self._gone = self._cause = ""  # a condition that still holds gives its cause anew
+            if self._against is not None:
+                self._against.forget()
+
+    def abort(self, reason: str, by: str) -> None:
+        """Ends the campaign for good; the first to ask is kept."""
+        with self._lock:
+            self._abort = self._abort or Abort(reason, by)
+
+    # from the runner -------------------------------------------------------------------------------------------------
+    def saw(self, event: Event, campaign: Campaign) -> None:
+        """Told of every event."""
+        if not isinstance(event, Measured):
+            return
+        if event.background is not None:
+            self._judge(event.background, event.at)
+        if self._against is not None:
+            with self._lock:
+                self._gone = self._against.saw(event) or ""
+
+    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
+        """A reading that was taken in the dark while paused; None where none came, which changes nothing."""
+        with self._lock:
+            self._looked = now
+        if readings is not None:
+            self._judge(readings, now)
+
+    def ask(self, campaign: Campaign, now: float) -> Said:
+        """Whether to go on at `now`."""
+        with self._lock:
+            return self._abort or self._held(now) or GoOn(self._by)
+
+    def _held(self, now: float) -> Hold | None:
+        bad = self._bright or self._gone or self._disk()
+        if bad:
+            self._cause, self._good_since = bad, None
+            self._by_light = self._by_light or bool(self._bright)
+        elif self._cause:
+            since = now if self._good_since is None else self._good_since
+            self._good_since = min(since, now)  # the machine's time may have been set back
+            if now - self._good_since >= self._suspend.good_for:
+                self._cause, self._by = "", f"{BY}: well for {words(self._suspend.good_for)}"
+        if not self._cause:
+            self._by_light = False
+            return self._asked
+        if self._asked is not None:
+            return self._asked
+        ambient = self._suspend.ambient
+        look = ambient is not None and self._by_light and not 0 <= now - self._looked < ambient.look
+        return Hold(self._cause, BY, look=look, again=self._again)
+
+    def _judge(self, dark: Mapping[str, float], at: float) -> None:
+        if self._suspend.ambient is None:
+            return
+        over = {name: limit for name, limit in self._suspend.ambient.above.items() if dark.get(name, 0.0) > limit}
+        told = ", ".join(f"{name} reads {dark[name]:g}, above {limit:g}" for name, limit in over.items())
+        with self._lock:
+            self._looked, self._bright = at, f"the room is too bright: with the light off {told}" if over else ""
+
+    def _disk(self) -> str:
+        least = self._suspend.disk
+        if least is None:
+            return ""
+        place = next((folder for folder in (self._folder, *self._folder.parents) if folder.exists()), Path())
+        have = self._free(place)
+        return (
+            f"the disk is nearly full: {have / 1e6:.0f} MB free, less than {least / 1e6:.0f} MB" if have < least else ""
+        )

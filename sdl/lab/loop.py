@@ -1,0 +1,316 @@
+"""The performer: writes what is due into the lab's journal, and acts on it. The same in real and in virtual time.
+
+One tick: the clock is looked at, what was asked is done, news of the campaigns is written, then whatever is due until
+nothing is. Each event is written and folded before anything follows from it. A disk that is full stops that and
+nothing else: news is kept, and everything is tried again at the next tick.
+
+At its start a lab makes every instrument safe before anything begins on it, and then goes on with what was running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from sdl import record
+from sdl.clock import Clock
+from sdl.errors import RecordError, SdlError
+from sdl.events import Measured, Stopped
+from sdl.lab import decide
+from sdl.lab.base import News, Order, Processes
+from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
+from sdl.lab.file import Loaded
+from sdl.lab.journal import Journal
+from sdl.lab.jumps import Jumps
+from sdl.lab.logs import about
+from sdl.lab.state import Lab, Start
+
+TICK = 1.0
+"""Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
+SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 2.0, 30.0, 600.0
+"""Whether an instrument is safe by now is asked after so many seconds; after ten minutes less often."""
+AT_ONCE = 500
+"""Events that one tick writes, more or less."""
+END_SECONDS = 30.0
+"""How long campaigns have to end when the lab does, before their processes are closed."""
+
+log = logging.getLogger("sdl.lab")
+
+
+class Listener(Protocol):
+    """Who is told what happens in a lab."""
+
+    def handle(self, event: LabEvent) -> None: ...
+    def news(self, item: News) -> None: ...
+    def tick(self, now: float) -> None: ...
+
+
+@dataclass(slots=True)
+class Live:
+    """What is known of a running start beyond the journal: readings so far, why it pauses, and what it was told."""
+
+    readings: int = 0
+    paused: str = ""
+    told: str = ""
+
+
+class Loop:
+    """A lab that runs.
+
+    Args:
+        lab: the fold of the journal.
+        journal: where its events go.
+        processes: carries campaigns out.
+        clock: what time it is.
+        runs: where the runs go.
+        requests: does what was asked from outside; called once a tick.
+        listeners: told of every event, news and tick.
+        jumps: notices a clock that was set; None: nobody looks.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        journal: Journal,
+        processes: Processes,
+        clock: Clock,
+        *,
+        runs: Path,
+        requests: Callable[[], None] = lambda: None,
+        listeners: Sequence[Listener] = (),
+        jumps: Jumps | None = None,
+    ) -> None:
+        self.lab, self.clock, self.runs = lab, clock, runs
+        self.requests, self.listeners = requests, list(listeners)
+        self.processes = processes
+        self.live: dict[int, Live] = {}
+        self.trouble = ""
+        self._journal, self._jumps = journal, jumps
+        self._news: deque[News] = deque()
+        self._tried: dict[str, tuple[float, float]] = {}  # since when, and when again
+        self._ending = self._more = False
+
+    # Begin and end -----------------------------------------------------------------------------------------------
+    def open(self, loaded: Loaded, process: int, user: str) -> None:
+        """Takes the lab over: its file where that has changed, and what an earlier process left behind.
+
+        Raises:
+            RecordError: the journal cannot be written.
+        """
+        now = self.clock.now()
+        config = loaded.lab.plain()
+        if self.lab.config != config:
+            if self.lab.file is not None:  # what was due by the old file is due, whatever the new one says
+                while found := decide.new_starts(self.lab, now):
+                    self._write_all(found)
+            self.write(LabOpened(SCHEMA, loaded.lab.name, config, _versions(), now))
+        crashed = self.lab.alive
+        self.write(LabStarted(process, user, now))
+        for start in self.lab.running():
+            self.write(self._left_behind(start, crashed, now))
+
+    def _left_behind(self, start: Start, crashed: bool, now: float) -> LabEvent:
+        """What became of a start whose lab ended: its own end, where its record has one."""
+        readings, last = start.readings, None
+        try:
+            events = list(record.read(self.runs / start.run))
+            readings = sum(isinstance(event, Measured) for event in events)
+            last = events[-1] if events else None
+        except SdlError as error:  # never begun, or damaged: whoever goes on with it will say so
+            log.info("start %d: %s", start.number, error)
+        if isinstance(last, Stopped):
+            return Ended(start.number, str(last.outcome), last.reason, readings, now)
+        cause = "the lab's process ended without a word" if crashed else "the lab was stopped"
+        return Died(start.number, cause, readings, now, own=False)
+
+    def close(self, by: str) -> None:
+        """Interrupts what runs, leaves it resumable and the instruments safe, and says so in the journal."""
+        self._ending = True
+        running = self.lab.running()
+        for start in running:
+            self.processes.interrupt(start.number, by)
+        until = self.clock.now() + END_SECONDS
+        while self.lab.running() and self.clock.now() < until:
+            self._take_news()
+            if self.lab.running():
+                self.clock.sleep(0.1)
+        while self.lab.unsafe and not self.looked_at() and self.clock.now() < until:
+            self._make_safe()  # a campaign that was killed may have left its light on
+            self.clock.sleep(0.1)
+        self.processes.close()
+        self._take_news()
+        now = self.clock.now()
+        for start in self.lab.running():
+            readings = self.live.get(start.number, Live()).readings
+            self.write(Died(start.number, f"did not end when the lab did ({by})", readings, now, own=False))
+        self.write(LabStopped(by, now))
+
+    # One tick ----------------------------------------------------------------------------------------------------
+    def tick(self) -> None:
+        """Does whatever is due."""
+        try:
+            if self._jumps is not None and (jump := self._jumps.look(self.clock.now())) is not None:
+                log.warning("%s: %+.0f s", jump.cause, jump.seconds)
+                self.write(jump)
+            self.requests()
+            self._take_news()
+            self._make_safe()
+            self._do_due()
+            self._make_safe()
+            self._pauses()
+            self._well()
+        except RecordError as error:
+            if str(error) != self.trouble:
+                log.error("nothing begins: %s", error)
+            self.trouble = str(error)
+        self._tell(lambda listener: listener.tick(self.clock.now()))
+
+    def until_next(self) -> float:
+        """Seconds until the next tick has something to do, at most `TICK`."""
+        soon = 0.0 if self._more and not self.trouble else decide.next_time(self.lab) - self.clock.now()
+        return min(max(soon, 0.001), TICK)
+
+    def write(self, event: LabEvent) -> None:
+        """Writes one event, folds it, tells who listens.
+
+        Raises:
+            RecordError: it is not written, and nothing follows from it.
+        """
+        self._journal.append(event)
+        self.lab.handle(event)
+        self._tell(lambda listener: listener.handle(event))
+
+    def _tell(self, what: Callable[[Listener], None]) -> None:
+        """Tells everybody; who cannot hear it (a full disk, a bug) must not keep the lab from acting on it."""
+        for listener in self.listeners:
+            try:
+                what(listener)
+            except Exception:
+                log.exception("%s could not be told", type(listener).__name__)
+
+    def _well(self) -> None:
+        if self.trouble:
+            log.warning("the journal can be written again")
+        self.trouble = ""
+
+    def _write_all(self, events: Sequence[LabEvent]) -> None:
+        for event in events:
+            self.write(event)
+
+    def _do_due(self) -> None:
+        """Until nothing is due, or for as long as a tick may take: after a month away there is much to account for."""
+        written, self._more = 0, True
+        while written < AT_ONCE:
+            if not (found := decide.due(self.lab, self.clock.now())):
+                self._more = False
+                return
+            for event in found:
+                self.write(event)
+                if isinstance(event, Started):
+                    self._begin(event)
+            written += len(found)
+
+    def _begin(self, event: Started) -> None:
+        start, lab = self.lab.starts[event.start], self.lab.lab
+        campaign = start.spec.campaign
+        order = Order(
+            start.number,
+            {} if isinstance(campaign, str) else campaign,
+            self.runs / event.run,
+            event.instrument,
+            lab.supervise.hung,
+            lab.suspend_of(event.instrument).model_dump(mode="json"),
+            after_death=event.attempt > 0,
+        )
+        self.live[start.number] = Live(start.readings)
+        with about(start=start.number, job=start.job, instrument=event.instrument, run=event.run):
+            log.info("%s: %s", "goes on" if event.attempt else "begins", event.run)
+            try:
+                self.processes.begin(order)
+            except (OSError, SdlError) as error:
+                self._news.append(News(start.number, "died", f"it could not be begun: {error}", at=event.at))
+                return
+        if start.abort is not None:  # asked before a crash
+            self.processes.abort(start.number, *start.abort)
+
+    # What comes back ---------------------------------------------------------------------------------------------
+    def _take_news(self) -> None:
+        self._news.extend(self.processes.news())
+        while self._news:
+            item = self._news[0]
+            start = self.lab.starts.get(item.start)
+            if start is not None and start.running:
+                self._hear(start, item)  # where the disk is full it stays in line
+                self._tell(lambda listener, item=item: listener.news(item))  # type: ignore[misc]
+            self._news.popleft()
+
+    def _hear(self, start: Start, item: News) -> None:
+        live = self.live.setdefault(start.number, Live())
+        live.readings = max(live.readings, item.readings)
+        at = item.at or self.clock.now()
+        with about(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
+            match item.what:
+                case "paused":
+                    live.paused = item.text
+                    log.info("paused: %s", item.text)
+                case "running" | "continued":
+                    live.paused = ""
+                case "ended":
+                    log.info("%s: %s", item.outcome, item.text)
+                    self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
+                    self.live.pop(start.number, None)
+                case "died":
+                    log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
+                    self.write(Died(start.number, item.text, live.readings, at, own=not self._ending))
+                    self.live.pop(start.number, None)
+
+    # Instruments -------------------------------------------------------------------------------------------------
+    def _make_safe(self) -> None:
+        """Has every light put out that nobody drives, and asks again and again until it is."""
+        self._tried = {name: tried for name, tried in self._tried.items() if name in self.lab.unsafe}
+        for name in sorted(self.lab.unsafe):
+            now = self.clock.now()
+            since, again = self._tried.get(name, (now, now))
+            if again - SAFE_LATER <= now < again:  # earlier still: the clock was set back
+                continue
+            try:
+                error = self.processes.make_safe(self.lab.lab.instruments[name].instrument)
+            except (OSError, SdlError) as raised:
+                error = f"{type(raised).__name__}: {raised}"
+            now = self.clock.now()
+            self._tried[name] = (since, now + (SAFE_AGAIN if now - since < SAFE_SOON else SAFE_LATER))
+            if error and name not in self.lab.lost:
+                log.warning("%s could not be made safe: %s", name, error)
+            if not error or name not in self.lab.lost:
+                self.write(MadeSafe(name, error, now))
+
+    def looked_at(self) -> bool:
+        """Whether every instrument was tried to be made safe at least once since the lab began."""
+        return all(name in self.lab.lost for name in self.lab.unsafe)
+
+    def _pauses(self) -> None:
+        """Tells what runs to pause and to go on: holds, black-outs, windows, the day's readings."""
+        now = self.clock.now()
+        for start in self.lab.running():
+            live = self.live.setdefault(start.number, Live())
+            reason = decide.reason_to_pause(self.lab, start, now, live.readings)
+            if reason is not None and reason[0] != live.told:
+                self.processes.pause(start.number, *reason)
+                live.told = reason[0]
+            elif reason is None and live.told:
+                self.processes.proceed(start.number, self.lab.let_go_by or "lab")
+                live.told = ""
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("sdl", "apscheduler", "pydantic", "tzdata"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

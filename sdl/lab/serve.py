@@ -1,0 +1,148 @@
+"""A lab from its file to its end: journal, processes, loop, and whoever is told of it, put together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from sdl.clock import Clock, RealClock
+from sdl.errors import SdlError
+from sdl.lab import journal
+from sdl.lab.base import News, Processes
+from sdl.lab.control import Desk
+from sdl.lab.events import LabEvent
+from sdl.lab.file import Loaded
+from sdl.lab.health import disk_free
+from sdl.lab.jumps import Jumps
+from sdl.lab.logs import close_log, open_log
+from sdl.lab.loop import Loop
+from sdl.lab.state import fold
+from sdl.lab.systemd import Watchdog
+from sdl.lab.tell import Teller
+from sdl.runner import user
+
+DISK_SECONDS = 60.0
+"""How often the free space is looked at, to be told of."""
+
+log = logging.getLogger("sdl.lab")
+
+
+class Ears:
+    """Passes on to the notices what the loop says, and how much room the disk has."""
+
+    def __init__(self, teller: Teller, runs: Path) -> None:
+        self._teller, self._runs, self._looked = teller, runs, -float("inf")
+
+    def handle(self, event: LabEvent) -> None:
+        self._teller.handle(event)
+
+    def news(self, item: News) -> None:
+        self._teller.news(item)
+
+    def tick(self, now: float) -> None:
+        """Looks at the disk once a minute."""
+        free = None
+        if not 0 <= now - self._looked < DISK_SECONDS:
+            self._looked, free = now, disk_free(self._runs)
+        self._teller.tick(now, free)
+
+
+def serve(loaded: Loaded, *, port: int = 0, clock: Clock | None = None, processes: Processes | None = None) -> str:
+    """Runs a lab until it is asked to end.
+
+    Args:
+        loaded: the lab file.
+        port: of the API; 0 for any that is free.
+        clock: the machine's by default.
+        processes: one for each campaign by default.
+
+    Returns:
+        The signal that ended it.
+
+    Raises:
+        InUse: another process runs this lab.
+        Damaged: its journal was changed; nothing was begun.
+        ConfigError: notifications whose secrets are not there, a port that is taken, a package that is missing.
+    """
+    from sdl.lab.surface import Surface
+
+    if processes is None:
+        from sdl.lab.processes import Processes as Own
+
+        own = Own()
+        own.warm_up()
+        processes = own
+    clock = RealClock() if clock is None else clock
+    place = journal.folder(loaded.runs, loaded.lab.name)
+    book = journal.open_journal(place)
+    with contextlib.ExitStack() as stack:
+        stack.callback(book.close)
+        stack.callback(close_log, open_log(place))
+        for note in book.notes:
+            log.warning("%s: %s", place, note)
+        lab, before = fold(book.events), book.events
+        book.events = ()  # weeks of events, which nobody needs twice
+        desk, watchdog = Desk(), Watchdog()
+        loop = Loop(lab, book, processes, clock, runs=loaded.runs, requests=desk.requests, jumps=Jumps())
+        teller = Teller(loaded.lab.name, loaded.lab.notify, folder=place, base=loaded.path.parent, zone=loaded.lab.zone)
+        stack.callback(teller.close)
+        surface = Surface(
+            desk, lab=loaded.lab.name, record=place, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
+            waiting=lambda: teller.outbox.count(),
+        )  # fmt: skip
+        stack.callback(surface.close)
+        teller.start(before)
+        del before
+        loop.listeners.append(Ears(teller, loaded.runs))
+        loop.open(loaded, os.getpid(), user())
+        desk.serve(loop)
+        surface.start()
+        log.info("lab %s: %s", loaded.lab.name, surface.url)
+        with _asked_to_end(desk) as asked:
+            try:
+                _go(loop, desk, watchdog, asked)
+            finally:
+                watchdog.stopping()
+                try:
+                    loop.close(asked[0] if asked else "an error")
+                except SdlError as error:  # such as a full disk; the next start finds out what was running
+                    log.error("the end could not be written: %s", error)
+        return asked[0]
+
+
+def _go(loop: Loop, desk: Desk, watchdog: Watchdog, asked: list[str]) -> None:
+    """Ticks until somebody asks for the end."""
+    ready = False
+    while not asked:
+        loop.tick()
+        if not ready and loop.looked_at():
+            watchdog.ready("every instrument was looked at")
+            ready = True
+        running = len(loop.lab.running())
+        watchdog.tick(loop.trouble or f"{running} running, {len(loop.lab.starts) - running} waiting")
+        desk.wait(loop.until_next())
+
+
+@contextlib.contextmanager
+def _asked_to_end(desk: Desk) -> Iterator[list[str]]:
+    """The names of the signals that asked for the end so far; outside the main thread nobody can ask."""
+    asked: list[str] = []
+    before = {}
+
+    def handle(number: int, _: FrameType | None) -> None:
+        asked.append(signal.Signals(number).name)
+        desk.wake()
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,145 @@
+"""A running lab's HTTP server, in a thread of its process: opened before the loop begins, closed after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdl.errors import ConfigError
+from sdl.lab.base import Control
+from sdl.lab.systemd import Watchdog
+from sdl.lab.token import Door
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+HOST = "127.0.0.1"
+START_SECONDS = 10.0
+MOST_AT_ONCE = 64
+
+
+class Surface:
+    """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
+
+    Args:
+        control: what may be asked of the lab.
+        lab: its name.
+        record: the folder of its record.
+        file: the lab file.
+        runs: where the runs go.
+        watchdog: knows when the loop last went round.
+        port: 0 for any that is free.
+        waiting: how many messages wait to be sent.
+        routes: further ones, such as those of the page.
+
+    Attributes:
+        url: where it is served.
+        door: its token.
+
+    Raises:
+        ConfigError: the port is taken, or starlette, uvicorn or prometheus-client is not installed.
+        RecordError: the token cannot be written.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        *,
+        lab: str,
+        record: Path,
+        file: Path,
+        runs: Path,
+        watchdog: Watchdog,
+        port: int = 0,
+        waiting: Callable[[], int] = lambda: 0,
+        routes: Sequence[BaseRoute] = (),
+    ) -> None:
+        try:
+            import prometheus_client  # noqa: F401 - told now, and not with the first question
+            import uvicorn
+
+            from sdl.lab.api import create_app
+            from sdl.lab.health import Readiness
+            from sdl.lab.metrics import Metrics
+        except ImportError as error:
+            raise ConfigError(f"a lab's server needs {error.name}: pip install 'sdl[lab]'") from error
+        self._socket = _listen(port)
+        number = self._socket.getsockname()[1]
+        self.url = f"http://{HOST}:{number}"
+        try:
+            self.door = Door(lab, record, file)
+            app = create_app(
+                control,
+                self.door,
+                number,
+                runs=runs,
+                alive=watchdog.age,
+                unready=Readiness(control, record, runs),
+                metrics=Metrics(control, runs, waiting=waiting).text,
+                routes=routes,
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=MOST_AT_ONCE,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=3,
+            )
+        )
+        self._thread = threading.Thread(target=self._serve, name="sdl lab server", daemon=True)
+
+    def start(self) -> None:
+        """Begins to serve, and tells the command line where.
+
+        Raises:
+            ConfigError: it did not come up.
+        """
+        self._thread.start()
+        until = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > until:
+                raise ConfigError(f"{self.url}: the lab's server did not come up")
+            time.sleep(0.01)
+        self.door.listens(self.url)
+
+    def close(self) -> None:
+        """Takes the door away, answers what was asked, and ends. May be called twice."""
+        self.door.close()
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(START_SECONDS)
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+
+def _listen(port: int) -> socket.socket:
+    # With its protocol named: asyncio sends small answers at once (TCP_NODELAY) only where it is.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # a port just left can be taken again; on Windows it would let two have one
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((HOST, port))
+        found.listen(64)
+    except OSError as error:
+        found.close()
+        raise ConfigError(f"cannot listen at {HOST}:{port}: {error.strerror}; another lab may have the port") from error
+    return found

@@ -1,0 +1,179 @@
+"""A lab without instruments: a file of small campaigns, and processes that do what a script says, in virtual time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sdl import yamlfile
+from sdl.clock import VirtualClock
+from sdl.lab.base import News, Order
+from sdl.lab.events import Due, Ended, GaveUp, LabEvent, Missed, Started
+from sdl.lab.file import Loaded, load
+from sdl.lab.journal import Memory
+from sdl.lab.loop import Loop
+from sdl.lab.state import Lab, fold
+
+CAMPAIGN = {"name": "small", "goal": {"445nm": 16384}, "solver": "linear"}
+
+
+def at(text: str) -> float:
+    """Seconds since 1970 of `2026-03-08T01:30-05:00`."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+BEGIN = at("2026-11-24T00:00+00:00")
+
+
+def job(instrument: str = "a", **keys: Any) -> dict[str, Any]:
+    return {"campaign": CAMPAIGN, "instrument": instrument, **keys}
+
+
+def lab_file(folder: Path, jobs: Mapping[str, Any], **keys: Any) -> Loaded:
+    """A lab file with the instruments a, b, c (twins), written and loaded."""
+    instruments = {name: {"instrument": {"kind": "twin", "seed": n}} for n, name in enumerate("abc")}
+    tree = {"name": "test", "instruments": instruments, "jobs": jobs, **keys}
+    path = folder / "lab.yaml"
+    path.write_text(yamlfile.dump(tree), encoding="utf-8")
+    return load(path)
+
+
+@dataclass
+class Fate:
+    """What becomes of an attempt: after so many seconds it ended, or died, with so many readings in its record."""
+
+    seconds: float = 30.0
+    outcome: str = "reached"
+    died: str = ""
+    readings: int = 5
+
+
+class Scripted:
+    """Carries orders out by a script: (start, attempt) → Fate. Notes every word it is told."""
+
+    def __init__(self, clock: VirtualClock, script: Callable[[int, int], Fate] = lambda start, attempt: Fate()) -> None:
+        self.clock, self.script = clock, script
+        self.orders: list[Order] = []
+        self.told: list[tuple[Any, ...]] = []
+        self.unsafe: dict[str, str] = {}
+        self._attempts: dict[int, int] = {}
+        self._news: list[tuple[float, int, News]] = []
+        self._count = itertools.count()
+
+    def say(self, item: News) -> None:
+        heapq.heappush(self._news, (item.at, next(self._count), item))
+
+    def begin(self, order: Order) -> None:
+        self.orders.append(order)
+        attempt = self._attempts[order.start] = self._attempts.get(order.start, -1) + 1
+        fate = self.script(order.start, attempt)
+        when = self.clock.now() + fate.seconds
+        if fate.died:
+            self.say(News(order.start, "died", fate.died, "", fate.readings, when))
+        else:
+            self.say(News(order.start, "ended", "so it was", fate.outcome, fate.readings, when))
+
+    def news(self) -> Sequence[News]:
+        found = []
+        while self._news and self._news[0][0] <= self.clock.now():
+            found.append(heapq.heappop(self._news)[2])
+        return found
+
+    def pause(self, start: int, cause: str, by: str) -> None:
+        self.told.append(("pause", start, cause, by))
+
+    def proceed(self, start: int, by: str) -> None:
+        self.told.append(("proceed", start, by))
+
+    def abort(self, start: int, reason: str, by: str) -> None:
+        self.told.append(("abort", start, reason, by))
+        self._news = [item for item in self._news if item[2].start != start]
+        heapq.heapify(self._news)
+        self.say(News(start, "ended", reason, "aborted", 1, self.clock.now()))
+
+    def interrupt(self, start: int, by: str) -> None:
+        self._news = [item for item in self._news if item[2].start != start]
+        heapq.heapify(self._news)
+        self.say(News(start, "died", f"interrupted by {by}", at=self.clock.now()))
+
+    def make_safe(self, instrument: Mapping[str, Any]) -> str:
+        self.told.append(("make_safe", instrument["seed"]))
+        return self.unsafe.get(str(instrument["seed"]), "")
+
+    def close(self) -> None:
+        self.told.append(("close",))
+
+
+class Bench:
+    """A lab that is opened and driven by hand. `events` is its journal."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        now: float = BEGIN,
+        before: Sequence[LabEvent] = (),
+        script: Callable[[int, int], Fate] = lambda start, attempt: Fate(),
+        **keys: Any,
+    ) -> None:
+        self.loaded, self.clock = loaded, VirtualClock(now)
+        self.processes = Scripted(self.clock, script)
+        self.journal = Memory(keep=True)
+        self.journal.events += before
+        self.loop = Loop(fold(before), self.journal, self.processes, self.clock, runs=loaded.runs, **keys)
+
+    @property
+    def lab(self) -> Lab:
+        return self.loop.lab
+
+    @property
+    def events(self) -> list[LabEvent]:
+        return self.journal.events
+
+    def open(self) -> Bench:
+        self.loop.open(self.loaded, 1, "ada")
+        return self
+
+    def tick(self, seconds: float = 0.0) -> Bench:
+        """Lets time pass, then ticks once."""
+        self.clock.sleep(seconds)
+        self.loop.tick()
+        return self
+
+    def go(self, seconds: float, step: float = 10.0) -> Bench:
+        """Ticks every so many seconds until so many have passed."""
+        end = self.clock.now() + seconds
+        self.loop.tick()
+        while self.clock.now() < end:
+            self.tick(min(step, end - self.clock.now()))
+        return self
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def fates(events: Sequence[LabEvent]) -> dict[int, list[str]]:
+    """What became of each start that was due: the names of its ends, of which there must be one at most."""
+    found: dict[int, list[str]] = {event.start: [] for event in events if isinstance(event, Due)}
+    for event in events:
+        if isinstance(event, (Ended, Missed, GaveUp)):
+            found[event.start].append(type(event).__name__)
+    return found
+
+
+def overlaps(events: Sequence[LabEvent]) -> list[LabEvent]:
+    """Starts that began on an instrument while another was on it, by the journal's own account."""
+    on: dict[str, int] = {}
+    wrong: list[LabEvent] = []
+    for event in events:
+        if isinstance(event, Started):
+            wrong += [event] if event.instrument in on else []
+            on[event.instrument] = event.start
+        elif type(event).__name__ in ("Ended", "Died"):
+            on = {name: start for name, start in on.items() if start != event.start}  # type: ignore[union-attr]
+    return wrong

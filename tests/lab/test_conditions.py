@@ -1,0 +1,276 @@
+"""Conditions under which a lab's campaigns pause: what may be asked for, and what the gate makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scripted
+from pydantic import ValidationError
+from scripted import ScriptedDriver, answer, campaign, script_of, with_script
+
+from sdl import config, runner
+from sdl.campaign import Campaign
+from sdl.events import Continued, Event, Measured, Paused
+from sdl.lab.conditions import Suspend, refusals, size
+from sdl.lab.gate import LabGate
+from sdl.runner import GoOn, Hold
+from sdl.types import Outcome, Reading
+
+HERE = Path(__file__).parent
+POINTS: dict[str, Any] = {
+    "goal": None,
+    "design": {"kind": "points", "points": [{"R": 0.5, "G": 0.5, "B": 0.5}] * 4},
+}
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.register(monkeypatch)
+
+
+def suspend(**keys: Any) -> Suspend:
+    return Suspend.model_validate(keys)
+
+
+def lit_by(*levels: float | None) -> Any:
+    """An instrument whose background of x is each of these in turn, then 0; None: no background with that reading."""
+
+    def step(level: float | None) -> Any:
+        def play(driver: ScriptedDriver, asked: Mapping[str, float]) -> Reading:
+            dark = None if level is None else {"x": level, "y": 0.0, "z": 0.0}
+            return replace(answer(asked), background=dark)
+
+        return play
+
+    return with_script(*(step(level) for level in levels))
+
+
+def run(gate: LabGate, instrument: Mapping[str, Any]) -> tuple[list[Event], Any]:
+    events: list[Event] = []
+
+    def watch(event: Event, state: Campaign) -> None:
+        events.append(event)
+        gate.saw(event, state)
+
+    done = runner.run(campaign(instrument, **POINTS), runs=None, collect=True, gate=gate, watch=watch)
+    assert done.outcome is Outcome.DONE
+    return events, done
+
+
+def pauses(events: list[Event]) -> list[tuple[str, str, float, float, str]]:
+    """Cause, by whom, from, to, and who ended it, of each pause."""
+    begun = [event for event in events if isinstance(event, Paused)]
+    ended = [event for event in events if isinstance(event, Continued)]
+    return [(a.cause, a.by, a.at, b.at, b.by) for a, b in zip(begun, ended, strict=True)]
+
+
+def test_nothing_is_asked_for_by_default() -> None:
+    events, _ = run(LabGate(suspend(), HERE, free=lambda _: 0), lit_by(1e9))
+    assert pauses(events) == []
+
+
+# --- ambient light ------------------------------------------------------------------------------------------------
+
+BRIGHT = {"ambient": {"above": {"x": 100.0}, "look": "1min"}, "good_for": "5min"}
+
+
+def test_light_of_the_room_above_its_limit_pauses_until_it_was_dark_for_the_stated_time() -> None:
+    instrument = lit_by(50, 101, 400, 300, 99)
+    events, done = run(LabGate(suspend(**BRIGHT), HERE), instrument)
+    [(cause, by, begun, ended, who)] = pauses(events)
+    assert cause == "the room is too bright: with the light off x reads 101, above 100"
+    assert (by, who) == ("suspend", "suspend: well for 5 min")
+    assert begun == 2.0
+    # Looked at after one, two and three minutes; dark from the third on, and so it was at the four after.
+    assert 480.0 <= ended - begun <= 490.0
+    looks = [asked for asked in script_of(instrument).asked if not any(asked.values())]
+    assert len(looks) == 7
+    assert done.readings == 4
+    assert not script_of(instrument).lit
+
+
+def test_a_light_that_comes_back_starts_the_stated_time_anew() -> None:
+    events, _ = run(LabGate(suspend(**BRIGHT), HERE), lit_by(101, 0, 0, 0, 101, 0))
+    [(*_, begun, ended, _)] = pauses(events)
+    assert 600.0 <= ended - begun <= 615.0
+
+
+def test_light_at_its_limit_is_no_reason() -> None:
+    events, _ = run(LabGate(suspend(**BRIGHT), HERE), lit_by(100, 100, 100, None))
+    assert pauses(events) == []
+
+
+def test_only_the_light_of_the_room_makes_it_look() -> None:
+    space = iter([10**9, *[1] * 20])
+    instrument = lit_by(50)
+    gate = LabGate(suspend(**BRIGHT, disk="1MB"), HERE, free=lambda _: next(space, 10**9))
+    events, _ = run(gate, instrument)
+    assert len(pauses(events)) == 1
+    assert len(script_of(instrument).asked) == 4
+
+
+# --- disk, twin, and what is asked from outside -------------------------------------------------------------------
+
+
+def test_a_disk_that_is_nearly_full_pauses_until_there_is_room() -> None:
+    space = iter([10**9, 10**9, *[499_999_999] * 10])
+    gate = LabGate(suspend(disk="500MB", good_for=10.0), HERE, free=lambda _: next(space, 500_000_000))
+    [(cause, by, begun, ended, _)] = pauses(run(gate, lit_by())[0])
+    assert (cause, by) == ("the disk is nearly full: 500 MB free, less than 500 MB", "suspend")
+    assert ended - begun == pytest.approx(9 * 0.5 + 10.0, abs=1.0)
+
+
+def test_the_free_space_is_that_of_the_folder_or_of_what_there_is_of_it(tmp_path: Path) -> None:
+    asked: list[Path] = []
+    gate = LabGate(suspend(disk="1MB"), tmp_path / "not" / "yet", free=lambda path: asked.append(path) or 10**9)
+    run(gate, lit_by())
+    assert set(asked) == {tmp_path}
+    real = LabGate(suspend(disk="1000000TB"), tmp_path)
+    assert isinstance(real.ask(None, 0.0), Hold)  # type: ignore[arg-type]
+
+
+def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -> None:
+    twin = {"kind": "twin", "ambient": "none", "seed": 4}
+    points = [{"R": i / 12, "G": (i * 5 % 12) / 12, "B": (i * 7 % 12) / 12} for i in range(1, 11)]
+    events: list[Event] = []
+    asked = 0
+
+    class Watched(LabGate):
+        def ask(self, campaign: Campaign, now: float) -> Any:
+            nonlocal asked
+            said = super().ask(campaign, now)
+            asked += isinstance(said, Hold)
+            if asked == 200:
+                self.proceed("ada")
+            return said
+
+    gate = Watched(suspend(twin="twin", good_for=1.0), HERE)
+
+    def watch(event: Event, state: Campaign) -> None:
+        events.append(event)
+        if isinstance(event, Measured):  # as if the lamp had only half its light
+            event = replace(event, readings={name: value / 2 for name, value in event.readings.items()})
+        gate.saw(event, state)
+
+    tree = {"name": "t", "instrument": twin, "design": {"kind": "points", "points": points * 2}}
+    runner.run(tree, runs=None, collect=True, gate=gate, watch=watch)
+    (cause, by, begun, ended, who), *_ = pauses(events)
+    assert (by, who) == ("suspend", "ada")
+    assert "twin" in cause or "than" in cause, cause
+    assert ended - begun >= 90.0
+    assert [event.trial for event in events if isinstance(event, Measured) and event.at <= begun] == [*range(8)]
+
+
+def test_a_pause_from_outside_ends_when_it_is_ended_and_the_record_says_by_whom() -> None:
+    gate = LabGate(suspend(), HERE)
+    gate.pause("cleaning", "ada")
+    assert gate.ask(None, 0.0) == Hold("cleaning", "ada")  # type: ignore[arg-type]
+    gate.proceed("bob")
+    assert gate.ask(None, 1.0) == GoOn("bob")  # type: ignore[arg-type]
+
+
+def test_who_says_go_on_does_not_outvote_a_condition_that_still_holds() -> None:
+    gate = LabGate(suspend(disk="1MB"), HERE, free=lambda _: 0)
+    gate.pause("cleaning", "ada")
+    gate.proceed("ada")
+    said = gate.ask(None, 0.0)  # type: ignore[arg-type]
+    assert isinstance(said, Hold)
+    assert said.by == "suspend"
+
+
+def test_who_says_go_on_need_not_wait_for_the_stated_time_once_all_is_well() -> None:
+    space = [0]
+    gate = LabGate(suspend(disk="1MB", good_for="1h"), HERE, free=lambda _: space[0])
+    assert isinstance(gate.ask(None, 0.0), Hold)  # type: ignore[arg-type]
+    space[0] = 10**9
+    assert isinstance(gate.ask(None, 1.0), Hold)  # type: ignore[arg-type]
+    gate.proceed("ada")
+    assert gate.ask(None, 2.0) == GoOn("ada")  # type: ignore[arg-type]
+
+
+def test_the_first_of_two_aborts_is_the_one_that_is_kept() -> None:
+    gate = LabGate(suspend(), HERE)
+    gate.pause("cleaning", "ada")
+    gate.abort("broken", "ada")
+    gate.abort("me too", "bob")
+    assert gate.ask(None, 0.0) == runner.Abort("broken", "ada")  # type: ignore[arg-type]
+
+
+def test_a_clock_set_back_does_not_hold_a_campaign_for_longer_than_the_stated_time() -> None:
+    space = [0]
+    gate = LabGate(suspend(disk="1MB", good_for="5min"), HERE, free=lambda _: space[0])
+    gate.ask(None, 100_000.0)  # type: ignore[arg-type]
+    space[0] = 10**9
+    gate.ask(None, 100_001.0)  # type: ignore[arg-type]
+    assert isinstance(gate.ask(None, 1_000.0), Hold)  # type: ignore[arg-type]
+    assert isinstance(gate.ask(None, 1_301.0), GoOn)  # type: ignore[arg-type]
+
+
+# --- what may be asked for ----------------------------------------------------------------------------------------
+
+
+def light(**keys: Any) -> Any:
+    return config.parse_kind("instrument", keys)
+
+
+def test_ambient_light_is_refused_where_the_instrument_cannot_tell_it() -> None:
+    wanted = suspend(ambient={"above": {"clear": 2000.0, "infrared": 1.0}}, twin="twin")
+    problems = refusals(wanted, light(kind="claude-light", background="none"))
+    assert [problem.path for problem in problems] == ["ambient.above.infrared", "ambient"]
+    assert "background: each" in problems[1].message
+    assert "415nm, 445nm" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("kind", "channel"),
+    [
+        ({"kind": "claude-light"}, "clear"),
+        ({"kind": "twin", "background": {"every": 10}}, "clear"),
+        ({"kind": "sdl-light", "host": "broker.example", "device": "x"}, "445nm"),
+    ],
+)
+def test_an_instrument_that_measures_its_background_is_good_enough(kind: dict[str, Any], channel: str) -> None:
+    wanted = suspend(ambient={"above": {channel: 2000.0}})
+    instrument = light(**kind)
+    named = [c.name for c in instrument.channels]
+    problems = refusals(wanted, instrument)
+    assert problems == [] or channel not in named, problems
+
+
+def test_a_twin_with_other_inputs_is_refused() -> None:
+    problems = refusals(suspend(twin="twin"), light(kind="twin", variant="rgbw"))
+    assert [problem.path for problem in problems] == ["twin"]
+    assert refusals(suspend(twin="twin"), light(kind="twin")) == []
+
+
+def test_the_model_reads_back_what_it_writes() -> None:
+    wanted = suspend(**BRIGHT, disk="500MB", twin="night-2024-09")
+    assert Suspend.model_validate(wanted.model_dump(mode="json")) == wanted
+    assert (wanted.disk, wanted.good_for) == (500_000_000, 300.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"disk": "500"},
+        {"disk": "-1MB"},
+        {"disk": 0},
+        {"disk": True},
+        {"good_for": "0s"},
+        {"ambient": {"above": {}}},
+        {"ambient": {"above": {"clear": -1.0}}},
+        {"twin": "nobody"},
+        {"light": 3},
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Suspend.model_validate(wrong)
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    assert [size(text) for text in ("500MB", "1.5 GB", "2kB", 7)] == [500_000_000, 1_500_000_000, 2000, 7]

@@ -1,0 +1,302 @@
+"""The commands that ask a running lab, in this process; and a whole lab in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import processes
+import pytest
+
+from sdl.cli import main
+from sdl.lab.surface import Surface
+from sdl.lab.systemd import Watchdog
+from sdl.lab.token import folder, labs, read
+from sdl.twin.serve import TwinServer
+
+from .receivers import Hook
+from .surface_kit import ListLab
+
+Sdl = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def sdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sdl:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sdl", "lab", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert isinstance(left.value.code, int)
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def lab(tmp_path: Path, sdl: Sdl) -> Iterator[ListLab]:
+    found = ListLab(tmp_path / "runs")
+    found.begin(7)
+    surface = Surface(
+        found, lab="bench", record=tmp_path / "bench.lab", file=tmp_path / "lab.yaml", runs=found.runs,
+        watchdog=Watchdog({}),
+    )  # fmt: skip
+    surface.start()
+    yield found
+    surface.close()
+
+
+def test_status_tells_what_runs_what_is_held_and_what_comes(sdl: Sdl, lab: ListLab) -> None:
+    lab.pause("instrument led-1", "cleaning", "anna")
+    code, out, _ = sdl("status")
+    assert code == 0
+    assert "lab bench, up for 1 min 30 s" in out
+    assert "held: instrument led-1: cleaning (anna)" in out
+    assert "start 7 of night" in out
+    assert "next: night on led-1" in out
+
+
+def test_every_view_is_one_json_object_where_it_is_asked_for(sdl: Sdl, lab: ListLab) -> None:
+    lab.end(7)
+    assert json.loads(sdl("status", "--json")[1])["lab"] == "bench"
+    assert json.loads(sdl("queue", "--json")[1])["queue"][0]["job"] == "night"
+    assert json.loads(sdl("history", "--json")[1])["history"][0]["outcome"] == "reached"
+    assert json.loads(sdl("run-now", "night", "--json")[1]) == {"done": "run-now night: done"}
+
+
+def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
+    assert sdl("history")[1] == "nothing has ended yet\n"
+    lab.end(7)
+    head, row = sdl("history")[1].splitlines()
+    assert head.split()[:4] == ["start", "due", "job", "instrument"]
+    assert row.split()[0] == "7"
+    assert "reached" in row
+    assert "night" in sdl("queue")[1]
+
+
+@pytest.mark.parametrize(
+    ("args", "done"),
+    [
+        (["pause"], ("pause", "lab", "")),
+        (["pause", "instrument", "led-1", "--reason", "cleaning"], ("pause", "instrument led-1", "cleaning")),
+        (["abort", "start", "7", "-r", "wrong filter"], ("abort", "start 7", "wrong filter")),
+        (["abort", "7"], ("abort", "start 7", "")),
+        (["skip", "job night"], ("skip", "job night", "")),
+        (["run-now", "night"], ("run-now", "night")),
+    ],
+)
+def test_each_verb_is_done_in_the_name_of_who_asked(
+    sdl: Sdl, lab: ListLab, monkeypatch: pytest.MonkeyPatch, args: list[str], done: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("LOGNAME", "anna")
+    code, out, _ = sdl(*args)
+    assert code == 0
+    assert out.endswith("done\n")
+    assert lab.done == [(*done, "anna")]
+
+
+def test_what_cannot_be_done_says_why(sdl: Sdl, lab: ListLab) -> None:
+    assert sdl("resume")[::2] == (2, "error: lab is not held\n")
+    assert sdl("abort", "job", "a/b")[0] == 2
+    assert lab.done == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_token_that_others_can_read_is_not_shown_to_anybody(sdl: Sdl, lab: ListLab) -> None:
+    (address,) = labs()
+    (address.folder / "token").chmod(0o644)
+    code, _, err = sdl("abort", "7")
+    assert code == 2
+    assert "others can read it (mode 644)" in err
+    assert lab.done == []
+
+
+def test_where_no_lab_runs_the_exit_code_says_so(sdl: Sdl) -> None:
+    code, _, err = sdl("status")
+    assert code == 3
+    assert err == "error: no lab of yours runs here; start one: sdl lab run FILE\n"
+    assert json.loads(sdl("status", "--json")[1])["exit_code"] == 3
+
+
+def test_a_lab_that_does_not_answer_is_exit_3(sdl: Sdl, lab: ListLab) -> None:
+    lab.stuck = True
+    code, _, err = sdl("status")
+    assert code == 3
+    assert "no tick for 30 s" in err
+
+
+def test_an_address_can_be_given(sdl: Sdl, lab: ListLab) -> None:
+    (address,) = labs()
+    assert sdl("pause", "--url", address.url)[0] == 0
+    assert sdl("pause", "--url", "http://example.org:80")[0] == 2
+
+
+LAB = """\
+name: bench
+instruments:
+  led: {{instrument: {{kind: claude-light, url: "{url}"}}}}
+jobs:
+  asked: {{campaign: led.yaml, instrument: led, when: {{asked: true}}}}
+supervise: {{backoff: 1s}}
+notify:
+  to: {{hook: {{url: {{env: SDL_HOOK}}}}}}
+"""
+CAMPAIGN = """\
+name: led
+instrument: {kind: twin}
+goal: {445nm: {target: 16384, tolerance: 1}}
+average: 3
+solver: linear
+stop: {trials: 400}
+"""
+
+
+def write_lab(tmp_path: Path, url: str = "http://127.0.0.1:9/api") -> None:
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    (tmp_path / "lab.yaml").write_text(LAB.format(url=url), encoding="utf-8")
+
+
+def test_install_writes_a_unit_and_says_the_two_commands(sdl: Sdl, tmp_path: Path) -> None:
+    write_lab(tmp_path)
+    code, out, _ = sdl("install", "lab.yaml")
+    unit = tmp_path / "config" / "systemd" / "user" / "sdl-lab-bench.service"
+    assert code == 0
+    assert "systemctl --user daemon-reload" in out
+    assert "systemctl --user enable --now sdl-lab-bench.service" in out
+    text = unit.read_text(encoding="utf-8")
+    assert f'"lab" "run" "{tmp_path / "lab.yaml"}"' in text
+    assert "WatchdogSec=60" in text
+    assert sdl("install", "lab.yaml", "--stdout")[1] == text
+    (tmp_path / "lab.env").touch(mode=0o644)
+    assert "others can read the secrets" in sdl("install", "lab.yaml")[1]
+    (tmp_path / "lab.env").chmod(0o600)
+    assert "others can read" not in sdl("install", "lab.yaml")[1]
+    (tmp_path / "lab.yaml").write_text("name: bench\n", encoding="utf-8")
+    assert sdl("install", "lab.yaml")[0] == 2
+
+
+def test_the_lab_files_of_the_page_are_valid(tmp_path: Path) -> None:
+    from sdl.lab.file import load
+
+    page = (processes.ROOT / "docs" / "lab-control.md").read_text(encoding="utf-8")
+    whole, notify = (textwrap.dedent(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    (tmp_path / "one.yaml").write_text(whole, encoding="utf-8")
+    (tmp_path / "two.yaml").write_text(whole[: whole.index("notify:")] + notify, encoding="utf-8")
+    assert load(tmp_path / "one.yaml").lab.name == "bench-3"
+    assert set(load(tmp_path / "two.yaml").lab.notify.to) == {"me", "chat"}
+
+
+def test_tell_reaches_everyone_or_says_whom_it_did_not(
+    sdl: Sdl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("apprise")
+    write_lab(tmp_path)
+    hook = Hook()
+    monkeypatch.setenv("SDL_HOOK", hook.url)
+    with hook:
+        assert sdl("tell", "lab.yaml")[:2] == (0, "hook: sent\n")
+    assert hook.got == ["The lab can reach you. Nothing has happened."]
+    code, out, _ = sdl("tell", "lab.yaml")
+    assert code == 1
+    assert out.startswith("hook: json://…: ")
+    assert "hunter2" not in out
+
+
+def _until(what: Callable[[], Any], seconds: float = 40.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="datagrams to a service manager, kill -9")
+def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    hook = Hook()
+    monkeypatch.setenv("SDL_HOOK", hook.url)
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(40)
+    environ = processes.environment(
+        NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000", PYTHONWARNINGS="ignore"
+    )
+
+    def begin() -> subprocess.Popen[bytes]:
+        output = (tmp_path / "output").open("ab")
+        command = [*processes.COMMAND, "lab", "run", "lab.yaml"]
+        started = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=output, stderr=output)
+        output.close()
+        while not manager.recv(4096).startswith(b"READY=1"):
+            pass
+        return started
+
+    def ask(path: str, **body: str) -> httpx.Response:
+        (address,) = labs()
+        head = {"Authorization": f"Bearer {read(address.folder / 'token')}"}
+        with httpx.Client(base_url=address.url, trust_env=False, verify=False) as http:
+            return http.post(f"/api/v1/{path}", headers=head, json=body) if body else http.get(f"/api/v1/{path}")
+
+    def readings() -> int:
+        return sum(row["readings"] for row in ask("status").json()["running"])
+
+    with TwinServer(speed=20) as twin, hook, manager:
+        write_lab(tmp_path, twin.url)
+        lab = begin()
+        try:
+            assert manager.recv(4096).startswith(b"WATCHDOG=1")
+            assert ask("run-now", job="asked", by="anna").status_code == 200
+            _until(lambda: readings() >= 3)
+            lab.kill()
+            lab.wait()
+            stale = next(folder().glob("*/token")).read_text()
+            lab = begin()
+            assert read(labs()[0].folder / "token") != stale.strip()
+            before = _until(readings)
+            _until(lambda: readings() > before)
+            replies: list[int] = []
+            body = {"target": "start 1", "reason": "wrong filter", "by": "anna"}
+            both = [threading.Thread(target=lambda: replies.append(ask("abort", **body).status_code)) for _ in range(2)]
+            for thread in both:
+                thread.start()
+            for thread in both:
+                thread.join()
+            assert sorted(replies) == [200, 409]
+            row = _until(lambda: ask("history").json()["history"])[0]
+            assert (row["fate"], row["outcome"]) == ("ended", "aborted")
+            events = ask(f"runs/{Path(row['run']).name}?most=1000").json()["events"]
+            asked = [event for event in events if event["event"] == "AbortAsked"]
+            assert [(event["reason"], event["by"]) for event in asked] == [("wrong filter", "anna")]
+            assert events[-1]["event"] == "Stopped"
+            _until(lambda: hook.got)
+            lab.send_signal(signal.SIGTERM)
+            assert lab.wait(30) == 143
+        finally:
+            lab.kill()
+            lab.wait()
+    assert "Its process was gone" in hook.got[0]
+    assert labs() == []
+    assert "Traceback" not in (tmp_path / "output").read_text(encoding="utf-8")
+    checked = processes.sdl("check", str(tmp_path / "runs" / row["run"]), cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr

@@ -1,0 +1,165 @@
+"""The lab file: what it may say, and every mistake in it at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sdl import yamlfile
+from sdl.cli import app
+from sdl.errors import ConfigError
+from sdl.lab.file import load, parse
+from tests.lab.lab_kit import CAMPAIGN, job, lab_file
+from tests.processes import ROOT, sdl
+
+GOOD = """\
+name: two
+timezone: Europe/Berlin
+instruments:
+  north: {instrument: {kind: twin, background: each}, readings_a_day: 500}
+  south: {instrument: {kind: twin, seed: 2}}
+jobs:
+  hourly:
+    campaign: c.yaml
+    instrument: north
+    set: {stop.trials: 7}
+    when: {cron: "0 * * * *"}
+    missed: {grace: 10min}
+  then:
+    campaign: {name: inline, goal: {445nm: 12000}, solver: linear}
+    instrument: south
+    when: {after: hourly, outcome: [spent]}
+    between: "20:00-06:00"
+    missed: skip
+blackouts:
+  - {from: "2026-12-24 12:00", to: "2026-12-27", instruments: [south]}
+suspend: {disk: 500MB}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "c.yaml").write_text("name: mine\ninstrument: {kind: claude-light}\ngoal: {445nm: 16384}\n")
+    (folder / "lab.yaml").write_text(text)
+    return folder / "lab.yaml"
+
+
+def mistakes(folder: Path, *changes: tuple[str, str]) -> list[str]:
+    text = GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    with pytest.raises(ConfigError) as caught:
+        load(written(folder, text))
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+def test_a_lab_file_is_resolved_with_its_campaigns_and_instruments_in_it(tmp_path: Path) -> None:
+    loaded = load(written(tmp_path, GOOD))
+    assert loaded.runs == tmp_path / "runs"
+    hourly = loaded.lab.jobs["hourly"].campaign
+    assert not isinstance(hourly, str)
+    assert (hourly["name"], hourly["stop"]["trials"], hourly["instrument"]["kind"]) == ("mine", 7, "twin")
+    assert [hourly["instrument"]["seed"], loaded.lab.instruments["south"].instrument["seed"]] == [0, 2]
+    assert loaded.lab.jobs["then"].missed.grace == 60
+    assert loaded.lab.jobs["hourly"].missed.grace == 600
+
+
+def test_the_resolved_form_is_read_back_to_the_same(tmp_path: Path) -> None:
+    lab = load(written(tmp_path, GOOD)).lab
+    assert parse(json.loads(json.dumps(lab.plain()))) == lab
+    assert parse(lab.plain()).plain() == lab.plain()
+
+
+def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        ("Europe/Berlin", "Berlin"),
+        ("kind: twin, seed: 2", "kind: twinn"),
+        ("stop.trials: 7", "stop.trial: 7"),
+        ('cron: "0 * * * *"', 'cron: "0 * * *"'),
+        ("grace: 10min", "grace: 10"),
+        ("after: hourly", "after: hurly"),
+        ('"2026-12-27"', '"2026-12-23"'),
+        ("disk: 500MB", "disk: lots"),
+    )
+    places = [text.split(": ")[0:2] for text in found]
+    assert places == [
+        ["lab.yaml:2", "timezone"],
+        ["lab.yaml:5", "instruments.south.instrument.kind"],
+        ["lab.yaml:11", "jobs.hourly.when.cron"],
+        ["lab.yaml:16", "jobs.then.when.after"],
+        ["lab.yaml:20", "blackouts.0"],
+        ["lab.yaml:21", "suspend.disk"],
+    ]
+    assert "did you mean 'twin'" in found[1]
+    assert "allowed: hourly, then" in found[3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("445nm: 12000", "44nm: 12000", "lab.yaml:14: jobs.then.campaign.goal.44nm: unknown channel"),
+        ("stop.trials: 7", "stop.trial: 7", "lab.yaml:10: jobs.hourly.set.stop.trial: unknown key"),
+        ("c.yaml", "d.yaml", "d.yaml: cannot be read"),
+        ("instrument: north", "instrument: nort", "lab.yaml:9: jobs.hourly.instrument: unknown 'nort'; allowed: north"),
+        ("after: hourly", "after: then", "lab.yaml:16: jobs.then.when.after: the job would wait for itself"),
+        ("after: hourly,", "asked: true, after: hourly,", "must be exactly one of cron, every, at, after, asked"),
+        ("missed: skip", "missed: never", "must be late, skip or {grace: 10min}, not 'never'"),
+        ('"20:00-06:00"', "20:00", "two different times of the day"),
+        ("kind: twin, seed: 2", "kind: twin", "the same instrument as north"),
+        ("kind: twin, seed: 2", "kind: manual", "asks somebody at a terminal; a lab runs alone"),
+        ("instruments: [south]", "instruments: [west]", "lab.yaml:20: blackouts.0.instruments.0: unknown 'west'"),
+        ("disk: 500MB", "ambient: {above: {clear: 9}}", "takes no readings with the light off"),
+        ("readings_a_day: 500", "readings_a_day: 0", "instruments.north.readings_a_day"),
+        ("name: two", "name: two\nlease: 3", "lab.yaml:2: lease: unknown key; allowed: name, description"),
+    ],
+)
+def test_a_mistake_says_where_it_is_and_what_is_allowed(tmp_path: Path, old: str, new: str, said: str) -> None:
+    found = mistakes(tmp_path, (old, new))
+    assert any(said in text for text in found), found
+
+
+def test_a_mistake_in_a_campaign_file_is_told_by_that_file(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    (tmp_path / "c.yaml").write_text("name: mine\ninstrument: {kind: twin}\ngoal: {445nm: 16384}\nstop: {trial: 3}\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml:4: stop\.trial: unknown key"):
+        load(path)
+
+
+def test_a_campaign_without_a_goal_collects(tmp_path: Path) -> None:
+    campaign = {key: value for key, value in CAMPAIGN.items() if key != "goal"}
+    assert lab_file(tmp_path, {"j": job(when={"asked": True}) | {"campaign": campaign}}).campaigns["j"].goal is None
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("lab-*.yaml")), ids=lambda file: file.name)
+def test_a_shipped_lab_file_is_valid_and_its_resolved_form_means_the_same(file: Path) -> None:
+    lab = load(file).lab
+    assert parse(lab.plain()) == lab
+
+
+def test_check_and_validate_say_what_a_lab_would_do(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    for command in (["lab", "check"], ["validate"]):
+        done = CliRunner().invoke(app, [*command, str(path)])
+        assert done.exit_code == 0, done.stderr
+        assert "2 jobs on 2 instruments" in done.stdout
+        assert "hourly: mine on north (twin:night-2025-10:0), cron 0 * * * *; at most 10 min late" in done.stdout
+        assert done.stdout.count("CET") == 5 or done.stdout.count("CEST") == 5
+    told = json.loads(CliRunner().invoke(app, ["lab", "check", str(path), "--json"]).stdout)
+    assert len(told["jobs"]["hourly"]["next"]) == 5
+    path.write_text(GOOD.replace("kind: twin, seed: 2", "kind: twinn"))
+    wrong = sdl("lab", "check", path, cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "lab.yaml:5: instruments.south.instrument.kind" in wrong.stderr
+
+
+def test_a_lab_file_and_a_campaign_are_told_apart_by_validate(tmp_path: Path) -> None:
+    campaign = tmp_path / "one.yaml"
+    campaign.write_text(yamlfile.dump(CAMPAIGN | {"instrument": "twin"}))
+    done = CliRunner().invoke(app, ["validate", str(campaign), str(written(tmp_path, GOOD)), "--json"])
+    first, second = json.loads(done.stdout)["files"]
+    assert "at_most" in first
+    assert second["lab"]["lab"] == "two"

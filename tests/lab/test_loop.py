@@ -1,0 +1,395 @@
+"""The loop: begin and end of a lab, what is asked of it, a full disk, a clock that is set."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdl import record, runner
+from sdl.clock import VirtualClock
+from sdl.errors import ConfigError, Full, InUse
+from sdl.lab import journal
+from sdl.lab.control import Desk
+from sdl.lab.events import (
+    Asked,
+    ClockJumped,
+    Died,
+    Due,
+    Ended,
+    GaveUp,
+    LabEvent,
+    LabStopped,
+    MadeSafe,
+    Missed,
+    Released,
+    Started,
+)
+from sdl.lab.jumps import Jumps
+from sdl.lab.loop import Loop
+from sdl.lab.state import fold
+from tests.lab.lab_kit import BEGIN, CAMPAIGN, Bench, Fate, Scripted, fates, job, lab_file
+
+
+def minutely(**keys: object) -> dict[str, object]:
+    return job(when={"cron": "* * * * *"}, **keys)
+
+
+def long(start: int, attempt: int) -> Fate:
+    return Fate(600)
+
+
+# Begin and end --------------------------------------------------------------------------------------------------------
+def test_a_lab_makes_every_instrument_safe_before_it_goes_on_with_what_was_running(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": minutely()})
+    first = Bench(loaded, script=long).open().go(70)
+    assert first.lab.running()
+    again = Bench(loaded, now=first.clock.now() + 5, before=first.events).open().tick()
+    new = again.events[len(first.events) :]
+    assert [type(event).__name__ for event in new] == [
+        "LabStarted",
+        "Died",
+        "MadeSafe",
+        "MadeSafe",
+        "MadeSafe",
+        "Started",
+    ]
+    assert again.of(Died)[0].cause == "the lab's process ended without a word"
+    assert not again.of(Died)[0].own
+    assert [event.attempt for event in again.of(Started)] == [0, 1]
+    assert again.processes.orders[0].folder == first.processes.orders[0].folder
+    assert again.processes.orders[0].after_death
+
+
+def test_a_lab_that_is_asked_to_end_interrupts_what_runs_and_the_next_goes_on_with_it(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": minutely()})
+    first = Bench(loaded, script=long).open().go(70)
+    first.loop.close("SIGTERM")
+    assert isinstance(first.events[-1], LabStopped)
+    assert first.of(Died)[0].cause == "interrupted by SIGTERM"
+    again = Bench(loaded, now=first.clock.now() + 5, before=first.events).open().tick()
+    assert [event.attempt for event in again.of(Started)] == [0, 1]
+    assert len(again.of(Died)) == 1
+
+
+def test_ends_of_the_lab_itself_never_make_it_give_a_campaign_up(tmp_path: Path) -> None:
+    loaded, events, now = lab_file(tmp_path, {"j": minutely()}, supervise={"restarts": 0}), list[LabEvent](), BEGIN
+    for _ in range(5):
+        bench = Bench(loaded, now=now, before=events, script=long).open().go(70)
+        events, now = bench.events, bench.clock.now() + 1
+    assert fates(events)[1] == []
+    assert [event.attempt for event in events if isinstance(event, Started)] == [0, 1, 2, 3, 4]
+
+
+def test_a_campaign_that_ended_while_the_lab_was_down_has_ended(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": job(when={"at": ["2026-11-24 00:01"]})})
+    first = Bench(loaded, script=long).open().go(70)
+    done = runner.run(CAMPAIGN | {"instrument": "twin"}, folder=first.processes.orders[0].folder)
+    again = Bench(loaded, now=first.clock.now() + 5, before=first.events).open().tick()
+    (end,) = again.of(Ended)
+    assert (end.outcome, end.reason, end.readings) == (str(done.outcome), done.reason, done.readings)
+    assert again.processes.orders == []
+
+
+def test_the_readings_of_a_campaign_whose_lab_was_killed_count_towards_the_day(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": job(when={"at": ["2026-11-24 00:01"]})})
+    first = Bench(loaded, script=long).open().go(70)
+    folder = first.processes.orders[0].folder
+    runner.run(CAMPAIGN | {"instrument": "twin"}, folder=folder)
+    lines = (folder / "record.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "record.jsonl").write_bytes(b"".join(lines[:-1]))  # as before its end
+    (folder / "record.seal").unlink()
+    again = Bench(loaded, now=first.clock.now() + 5, before=first.events).open()
+    taken = sum(b'"event": "Measured"' in line for line in lines)
+    assert taken > 0
+    assert again.of(Died)[0].readings == taken == again.lab.taken("a", again.clock.now())
+
+
+def test_what_cannot_be_begun_has_died_and_is_tried_again(tmp_path: Path) -> None:
+    class Refusing(Scripted):
+        def begin(self, order: Any) -> None:
+            if not self.orders:
+                self.orders.append(order)
+                raise OSError(11, "no more processes")
+            super().begin(order)
+
+    bench = Bench(lab_file(tmp_path, {"j": job(when={"at": ["2026-11-24 00:01"]})}))
+    bench.loop.processes = Refusing(bench.clock)
+    bench.open().go(200)
+    assert "no more processes" in bench.of(Died)[0].cause
+    assert fates(bench.events) == {1: ["Ended"]}
+
+
+# The journal ----------------------------------------------------------------------------------------------------------
+def kept(folder: Path, loaded: Any, clock: VirtualClock) -> tuple[Loop, record.Record]:
+    book = journal.open_journal(folder)
+    return Loop(fold(book.events), book, Scripted(clock, long), clock, runs=loaded.runs), book
+
+
+def test_a_journal_is_checked_mended_and_for_one_process_alone(tmp_path: Path) -> None:
+    loaded, clock, place = lab_file(tmp_path, {"j": minutely()}), VirtualClock(BEGIN), tmp_path / "runs" / "test.lab"
+    loop, book = kept(place, loaded, clock)
+    loop.open(loaded, 1, "ada")
+    clock.sleep(65)
+    loop.tick()
+    with pytest.raises(InUse, match="process"):
+        journal.open_journal(place)
+    book.close()
+    events = list(journal.read(place))
+    assert journal.check(place).lines == len(events) == 7
+    file = place / "journal.jsonl"
+    with file.open("ab") as stream:
+        stream.write(b'{"event": "Ended", "sta')
+    again, book = kept(place, loaded, clock)
+    assert book.notes == ("line 8 was torn (23 bytes); kept as journal.torn-1 and cut off",)
+    assert again.lab == fold(events) == loop.lab
+    book.close()
+
+
+def test_a_changed_line_of_a_journal_is_found(tmp_path: Path) -> None:
+    loaded, place = lab_file(tmp_path, {"j": minutely()}), tmp_path / "runs" / "test.lab"
+    loop, book = kept(place, loaded, VirtualClock(BEGIN))
+    loop.open(loaded, 1, "ada")
+    book.close()
+    file = place / "journal.jsonl"
+    file.write_text(file.read_text().replace('"user": "ada"', '"user": "eve"'))
+    with pytest.raises(record.Damaged, match=r"journal\.jsonl:2"):
+        journal.open_journal(place)
+
+
+class Jammed(journal.Memory):
+    """A journal on a disk that is full for a while."""
+
+    full = False
+
+    def append(self, event: LabEvent) -> None:
+        if self.full:
+            raise Full("no room")
+        super().append(event)
+
+
+def test_a_full_disk_stops_what_begins_and_loses_nothing_of_what_ends(tmp_path: Path) -> None:
+    bench = Bench(lab_file(tmp_path, {"j": minutely(), "k": minutely(instrument="b")}))
+    book = Jammed(keep=True)
+    bench.journal = bench.loop._journal = book
+    bench.open().go(65, step=1)
+    book.full = True
+    bench.go(175)
+    assert "no room" in bench.loop.trouble
+    assert [event.start for event in bench.of(Due)] == [1, 2]
+    book.full = False
+    bench.go(120)
+    assert bench.loop.trouble == ""
+    ends = fates(bench.events)
+    assert ends[1] == ends[2] == ["Ended"]
+    assert [event.due for event in bench.of(Due) if event.job == "j"] == [BEGIN + 60 * n for n in range(1, 7)]
+    assert all(len(end) == 1 for start, end in ends.items() if start < 9)
+
+
+def test_a_listener_that_fails_keeps_nothing_from_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Deaf:
+        def handle(self, event: LabEvent) -> None:
+            raise OSError("the outbox is full")
+
+        news = tick = handle
+
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}), listeners=[Deaf()]).open().go(100)
+    assert fates(bench.events) == {1: ["Ended"]}
+    assert "Deaf could not be told" in caplog.text
+
+
+def test_a_month_away_is_accounted_for_a_piece_at_a_time(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": minutely()})
+    first = Bench(loaded).open().tick()
+    first.loop.close("SIGTERM")
+    again = Bench(loaded, now=BEGIN + 2 * 86400, before=first.events).open().tick()
+    assert again.loop.until_next() < 0.01
+    assert len(again.of(Started)) == 0
+    for _ in range(20):
+        again.tick(0.01)
+    assert len(again.of(Due)) == 2880
+    assert [event.start for event in again.of(Started)] == [2880]
+    assert sum(end == ["Missed"] for end in fates(again.events).values()) == 2879
+
+
+# The clock ------------------------------------------------------------------------------------------------------------
+def watched(folder: Path, awake: Callable[[], float], slept: Callable[[], float] = lambda: 0.0) -> Bench:
+    return Bench(lab_file(folder, {"j": minutely()}), jumps=Jumps(awake, slept)).open()
+
+
+def test_a_clock_that_is_set_back_runs_nothing_twice(tmp_path: Path) -> None:
+    awake = 0.0
+    bench = watched(tmp_path, lambda: awake)
+    for _ in range(30):
+        awake += 10
+        bench.tick(10)
+    bench.clock._now -= 3600
+    for _ in range(400):
+        awake += 10
+        bench.tick(10)
+    (jump,) = bench.of(ClockJumped)
+    assert (round(jump.seconds), jump.cause) == (-3600, "the clock was set back")
+    due = [event.due for event in bench.of(Due)]
+    assert due == sorted(set(due))
+    assert all(end == ["Ended"] for end in list(fates(bench.events).values())[:-1])
+
+
+def test_a_laptop_that_slept_wakes_to_one_late_start_and_the_others_accounted_for(tmp_path: Path) -> None:
+    awake = slept = 0.0
+    bench = watched(tmp_path, lambda: awake, lambda: slept)
+    awake += 10
+    bench.tick(10)
+    slept += 600
+    awake += 1
+    bench.tick(601)
+    (jump,) = bench.of(ClockJumped)
+    assert (round(jump.seconds), jump.cause) == (600, "the machine slept")
+    assert len(bench.of(Due)) == 10
+    assert len(bench.of(Missed)) == 9
+    assert [event.start for event in bench.of(Started)] == [10]
+    assert "the machine slept" in bench.of(Missed)[0].cause
+
+
+def test_nobody_waits_an_hour_longer_because_the_clock_was_set_back_an_hour(tmp_path: Path) -> None:
+    awake = 0.0
+    bench = watched(tmp_path, lambda: awake)
+    bench.processes.script = lambda start, attempt: Fate(5, died="" if attempt else "killed")
+    for n in range(30):
+        awake += 10
+        bench.tick(10)
+        if n == 7:
+            assert bench.of(Died)
+            bench.clock._now -= 3600
+    assert fates(bench.events)[1] == ["Ended"]
+
+
+# What is asked --------------------------------------------------------------------------------------------------------
+class Asking:
+    """A bench and somebody who asks: each question is answered by the next tick."""
+
+    def __init__(self, folder: Path, jobs: dict[str, Any], **keys: Any) -> None:
+        self.desk = Desk(answer_seconds=30)
+        self.bench = Bench(lab_file(folder, jobs, **keys), requests=self.desk.requests, script=long).open()
+        self.desk.serve(self.bench.loop)
+
+    def __call__(self, verb: str, *given: Any) -> Any:
+        found: list[Any] = []
+
+        def ask() -> None:
+            try:
+                found.append(getattr(self.desk, verb)(*given))
+            except Exception as error:
+                found.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not found:
+            self.desk.wait(0.01)
+        thread.join()
+        self.bench.tick()
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Asking:
+    made = Asking(tmp_path, {"j": minutely(), "k": job("b", when={"asked": True}), "l": job("b", when={"every": "1h"})})
+    made.bench.go(70)
+    return made
+
+
+def test_a_hold_lets_nothing_begin_and_pauses_what_runs_until_it_is_released(asking: Asking) -> None:
+    assert asking("pause", "instrument a", "cleaning", "ada") == (
+        "instrument a is held: nothing begins, and what runs pauses"
+    )
+    assert ("pause", 1, "held: cleaning", "ada") in asking.bench.processes.told
+    with pytest.raises(ConfigError, match="held already, by ada: cleaning"):
+        asking("pause", "instrument a", "", "bob")
+    asking.bench.go(600)
+    assert len(asking.bench.of(Started)) == 1
+    assert asking("queue")[0]["why"] == "held: cleaning"
+    asking("resume", "instrument a", "bob")
+    assert [event.start for event in asking.bench.of(Started)] == [1, 11]
+    with pytest.raises(ConfigError, match="not held"):
+        asking("resume", "instrument a", "bob")
+    assert isinstance(asking.bench.of(Released)[0], Released)
+
+
+def test_a_hold_survives_a_crash(asking: Asking) -> None:
+    asking("pause", "lab", "holidays", "ada")
+    again = Bench(asking.bench.loaded, now=asking.bench.clock.now() + 200, before=asking.bench.events).open().go(300)
+    assert len(again.of(Started)) == 1
+    assert again.lab.holds["lab"].cause == "holidays"
+
+
+def test_an_abort_ends_what_runs_and_two_at_once_are_one(asking: Asking) -> None:
+    assert asking("abort", "start 1", "smoke", "ada") == "start 1: aborted"
+    assert ("abort", 1, "smoke", "ada") in asking.bench.processes.told
+    assert asking.bench.of(Ended)[0].outcome == "aborted"
+    with pytest.raises(ConfigError, match="start 1 does not run or wait"):
+        asking("abort", "start 1", "smoke", "bob")
+    assert len(asking.bench.of(Asked)) == 1
+
+
+def test_an_abort_that_a_crash_overtook_is_carried_out_afterwards(asking: Asking) -> None:
+    events = [*asking.bench.events, Asked("abort", "start 1", "smoke", "ada", asking.bench.clock.now())]
+    again = Bench(asking.bench.loaded, now=asking.bench.clock.now() + 5, before=events, script=long).open().go(60)
+    assert again.of(GaveUp)[0].reason == "aborted by ada: smoke"
+    assert fates(again.events)[1] == ["GaveUp"]
+    assert isinstance(again.of(MadeSafe)[0], MadeSafe)
+
+
+def test_a_job_that_is_asked_for_runs_once_also_where_a_crash_comes_between(asking: Asking) -> None:
+    assert asking("run_now", "k", "ada") == "job k: start 2 is due now"
+    assert [(e.job, e.cause, e.by) for e in asking.bench.of(Due)][1] == ("k", "asked", "ada")
+    cut = asking.bench.events.index(asking.bench.of(Asked)[0]) + 1
+    again = Bench(asking.bench.loaded, now=asking.bench.clock.now(), before=asking.bench.events[:cut]).open().go(30)
+    assert [event.job for event in again.of(Due) if event.cause == "asked"] == ["k"]
+
+
+def test_the_next_start_of_a_job_is_skipped_once_and_by_name(asking: Asking) -> None:
+    asking("skip", "job j", "visitors", "ada")
+    with pytest.raises(ConfigError, match="skipped already, by ada"):
+        asking("skip", "job j", "visitors", "bob")
+    asking.bench.go(130)
+    (missed,) = [event for event in asking.bench.of(Missed) if event.by == "ada"]
+    assert (missed.start, missed.cause) == (2, "skipped: visitors")
+    with pytest.raises(ConfigError, match="has begun; abort it"):
+        asking("skip", "start 1", "", "ada")
+    with pytest.raises(ConfigError, match="no next start"):
+        asking("skip", "job k", "", "ada")
+
+
+@pytest.mark.parametrize("target", ["job nobody", "instrument d", "start 77", "nonsense", "start x"])
+def test_a_target_that_is_not_there_is_refused_and_changes_nothing(asking: Asking, target: str) -> None:
+    before = len(asking.bench.events)
+    for verb, given in (("pause", (target, "", "a")), ("abort", (target, "", "a")), ("resume", (target, "a"))):
+        with pytest.raises(ConfigError):
+            asking(verb, *given)
+    assert len(asking.bench.events) == before
+
+
+def test_the_status_says_what_runs_waits_and_comes(asking: Asking) -> None:
+    status = asking("status")
+    assert [row["start"] for row in status["running"]] == [1]
+    assert {row["name"]: row["busy"] for row in status["instruments"]} == {"a": 1, "b": None, "c": None}
+    assert [row["job"] for row in status["next"]] == ["j", "l"]
+    asking.bench.go(60)
+    queue = asking("queue")
+    assert (queue[0]["start"], queue[0]["why"]) == (2, "start 1 (j) is on a")
+    asking.bench.go(600)
+    assert [row["fate"] for row in asking("history", 2)] == ["missed", "ended"]
+    assert asking("history", 9, "k") == []
+
+
+def test_a_question_that_nobody_answers_is_given_up_and_never_done_later(tmp_path: Path) -> None:
+    made = Asking(tmp_path, {"j": minutely()})
+    made.desk._patience = 0.01
+    with pytest.raises(TimeoutError):
+        made.desk.pause("lab", "", "ada")
+    made.bench.tick()
+    assert made.bench.lab.holds == {}

@@ -1,0 +1,204 @@
+"""The outbox and its senders: once each, through restarts, torn files, a full disk, quiet hours and limits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdl.lab.notices import Notice
+from sdl.lab.notify_model import Target
+from sdl.lab.outbox import FILE, REMEMBERED, Outbox
+from sdl.lab.send import FIRST_WAIT, LONGEST_WAIT, NotSent, Sender, compose, masked
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC).timestamp()
+SECRET = "json://user:hunter2@127.0.0.1:9/hook"
+
+
+def notice(n: int, at: float = NOW) -> Notice:
+    return Notice(f"failed-job-{n}", "failed", f"job {n}", f"title {n}", f"body {n}", at)
+
+
+class Post:
+    """A way out that can be closed; keeps what went through."""
+
+    def __init__(self) -> None:
+        self.open, self.went, self.tries = True, list[str](), 0
+
+    def __call__(self, url: str, title: str, body: str) -> None:
+        self.tries += 1
+        if not self.open:
+            raise NotSent(f"{masked(url)}: refused")
+        self.went.append(body)
+
+
+def sender(outbox: Outbox, post: Post, **how: Any) -> Sender:
+    target = Target.model_validate({"url": {"env": "A"}, "an_hour": 1000} | how)
+    return Sender("staff", target, SECRET, outbox, deliver=post)
+
+
+def test_a_message_is_taken_once_for_each_target(tmp_path: Path) -> None:
+    box = Outbox(tmp_path, NOW)
+    assert box.put(notice(1), ["a", "b"], NOW) == ["a", "b"]
+    assert box.put(notice(1), ["a", "b", "c"], NOW) == ["c"]
+    assert [m.id for m in box.waiting("a")] == ["failed-job-1"]
+    assert box.count() == 3
+
+
+def test_what_waits_waits_after_a_restart_and_what_was_sent_is_not_taken_again(tmp_path: Path) -> None:
+    box = Outbox(tmp_path, NOW)
+    for n in range(3):
+        box.put(notice(n), ["a"], NOW)
+    box.sent("a", ["failed-job-1"], NOW)
+    # Not closed: a killed process closes nothing.
+    for _ in range(3):
+        again = Outbox(tmp_path, NOW + 1)
+        assert [m.id for m in again.waiting("a")] == ["failed-job-0", "failed-job-2"]
+        assert again.put(notice(1), ["a"], NOW + 1) == []
+
+
+def test_a_line_that_a_crash_tore_is_left_out_and_nothing_else(tmp_path: Path) -> None:
+    box = Outbox(tmp_path, NOW)
+    box.put(notice(1), ["a"], NOW)
+    box.put(notice(2), ["a"], NOW)
+    box.close()
+    file = tmp_path / FILE
+    file.write_bytes(file.read_bytes()[:-20])
+    again = Outbox(tmp_path, NOW)
+    assert [m.id for m in again.waiting("a")] == ["failed-job-1"]
+    assert again.put(notice(2), ["a"], NOW) == ["a"]
+    again.close()
+    assert len(Outbox(tmp_path, NOW).waiting("a")) == 2
+
+
+def test_a_message_is_on_the_disk_before_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, synced, sync = Outbox(tmp_path, NOW), list[str](), os.fsync
+
+    def watched(fd: int) -> None:
+        sync(fd)
+        synced.append((tmp_path / FILE).read_text().splitlines()[-1])
+
+    monkeypatch.setattr(os, "fsync", watched)
+    box.put(notice(1), ["a"], NOW)
+    assert json.loads(synced[-1])["put"]["id"] == "failed-job-1"
+    box.sent("a", ["failed-job-1"], NOW)
+    assert json.loads(synced[-1])["sent"] == ["failed-job-1"]
+
+
+def test_a_full_disk_loses_nothing_and_is_caught_up_with(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    box = Outbox(tmp_path, NOW)
+    box.put(notice(1), ["a"], NOW)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (tmp_path / FILE).stat().st_size
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, hard))  # a piece of the line fits
+        box.put(notice(2), ["a"], NOW)
+        box.sent("a", ["failed-job-1"], NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [m.id for m in box.waiting("a")] == ["failed-job-2"]
+    assert (tmp_path / FILE).stat().st_size == size
+    box.put(notice(3), ["a"], NOW)
+    assert [m.id for m in Outbox(tmp_path, NOW).waiting("a")] == ["failed-job-2", "failed-job-3"]
+
+
+def test_ids_are_forgotten_long_after_they_could_come_again(tmp_path: Path) -> None:
+    box = Outbox(tmp_path, NOW)
+    for n in range(20):
+        box.put(notice(n), ["a"], NOW)
+        box.sent("a", [f"failed-job-{n}"], NOW)
+    box.put(notice(100), ["a"], NOW)
+    box.close()
+    Outbox(tmp_path, NOW + REMEMBERED + 1).close()
+    later = Outbox(tmp_path, NOW + REMEMBERED + 2)
+    assert [m.id for m in later.waiting("a")] == ["failed-job-100"]
+    assert len((tmp_path / FILE).read_text().splitlines()) == 2
+
+
+def test_a_failure_is_tried_again_with_doubled_waits_and_each_is_logged_without_the_address(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    box, post = Outbox(tmp_path, NOW), Post()
+    post.open = False
+    box.put(notice(1), ["staff"], NOW)
+    one, now, waits = sender(box, post), NOW, []
+    for _ in range(12):
+        waits.append(one.step(now))
+        assert one.step(now + waits[-1] / 2) > 0  # asked too early, it does not try
+        now += waits[-1]
+    assert post.tries == 12
+    assert waits == [min(FIRST_WAIT * 2**n, LONGEST_WAIT) for n in range(12)]
+    assert len([r for r in caplog.records if "not sent to staff" in r.getMessage()]) == 12
+    post.open = True
+    one.step(now)
+    assert len(post.went) == 1
+    assert box.count() == 0
+    assert "hunter2" not in caplog.text
+
+
+def test_messages_go_out_in_order_and_once(tmp_path: Path) -> None:
+    box, post = Outbox(tmp_path, NOW), Post()
+    for n in range(5):
+        box.put(notice(n), ["staff"], NOW)
+    one = sender(box, post)
+    one.step(NOW)
+    one.step(NOW + 1)
+    assert [text.split("\n")[0] for text in post.went] == [f"body {n}" for n in range(5)]
+
+
+def test_more_than_may_be_sent_in_an_hour_comes_together_in_one_message(tmp_path: Path) -> None:
+    box, post = Outbox(tmp_path, NOW), Post()
+    one = sender(box, post, an_hour=3)
+    for n in range(2):
+        box.put(notice(n), ["staff"], NOW)
+    one.step(NOW)
+    for n in range(2, 12):
+        box.put(notice(n), ["staff"], NOW)
+    one.step(NOW + 1)
+    assert len(post.went) == 3
+    assert all(f"[failed-job-{n}]" in post.went[2] for n in range(2, 12))
+    box.put(notice(99), ["staff"], NOW)
+    assert 0 < one.step(NOW + 2) <= 60
+    assert len(post.went) == 3
+    one.step(NOW + 3602)
+    assert len(post.went) == 4
+
+
+def test_nobody_is_woken_in_the_quiet_hours_and_everything_comes_after_them(tmp_path: Path) -> None:
+    box, post = Outbox(tmp_path, NOW), Post()
+    one = sender(box, post, quiet="11:00-13:00")
+    box.put(notice(1), ["staff"], NOW)
+    one.step(NOW)
+    assert post.tries == 0
+    one.step(NOW + 3600)
+    assert len(post.went) == 1
+
+
+def test_a_message_is_given_up_after_a_week_and_that_is_an_error_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    box, post = Outbox(tmp_path, NOW), Post()
+    post.open = False
+    box.put(notice(1), ["staff"], NOW)
+    one = sender(box, post)
+    one.step(NOW)
+    one.step(NOW + 7 * 86400 + 1)
+    assert box.count() == 0
+    assert "given up after 7 d: title 1" in caplog.text
+    assert Outbox(tmp_path, NOW + 8 * 86400).count() == 0
+
+
+def test_many_messages_in_one_hold_each_id_once(tmp_path: Path) -> None:
+    box = Outbox(tmp_path, NOW)
+    for n in range(3):
+        box.put(notice(n), ["a"], NOW)
+    title, body = compose(box.waiting("a"))
+    assert title.startswith("3 messages")
+    assert [body.count(f"[failed-job-{n}]") for n in range(3)] == [1, 1, 1]

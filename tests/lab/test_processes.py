@@ -1,0 +1,481 @@
+"""A process a campaign: how it begins, is told things, dies, hangs, and what is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import processes as commands
+import pytest
+
+from sdl import config, lease, record
+from sdl.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Stopped
+from sdl.lab import process
+from sdl.lab.base import News, Order
+from sdl.lab.processes import Processes
+from sdl.twin.faults import Fault
+from sdl.twin.serve import TwinServer
+
+PARTS = """
+import ctypes, os, signal, time
+from typing import Literal
+from sdl.types import Frozen
+
+class Part(Frozen):
+    kind: Literal["part"] = "part"
+    how: str = "exit"
+
+    def fit(self, data):
+        match self.how:
+            case "exit":
+                os._exit(7)
+            case "crash":
+                ctypes.string_at(0)
+            case "hang":
+                time.sleep(3600)
+            case "deaf":
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+                time.sleep(3600)
+"""
+"""A solver of somebody else's that brings its process down."""
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("parts")
+    (folder / "bad_part.py").write_text(PARTS)
+    about = folder / "bad_part-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-part\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[sdl.solvers]\npart = bad_part:Part\n")
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture
+def lab(parts: None) -> Iterator[Processes]:
+    """Processes; the warm one is the same for all tests."""
+    found = Processes()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def light() -> Iterator[TwinServer]:
+    with TwinServer(latency=0.02) as server:
+        yield server
+
+
+def tree(light: TwinServer | str, **changes: Any) -> dict[str, Any]:
+    url = light if isinstance(light, str) else light.url
+    plain: dict[str, Any] = {
+        "name": "led",
+        "instrument": {"kind": "claude-light", "url": url, "background": "none"},
+        "goal": {"445nm": 16384, "515nm": 16384, "630nm": 16384},
+        "solver": "linear",
+    }
+    return config.parse({**plain, **changes}).plain()
+
+
+def endless(light: TwinServer | str, **changes: Any) -> dict[str, Any]:
+    goal = {"445nm": {"target": 16384, "tolerance": 0.001}}
+    rules = {"stop": {"trials": 100_000, "unreachable": None}}
+    return tree(light, **{"goal": goal, "solver": "random", **rules, **changes})
+
+
+def order(folder: Path, campaign: Mapping[str, Any], start: int = 1, hung: float = 30.0, **suspend: Any) -> Order:
+    return Order(start, campaign, folder, "led", hung, suspend)
+
+
+def until(lab: Processes, done: Callable[[list[News]], Any], seconds: float = 30.0) -> list[News]:
+    """The news until something is among them."""
+    found: list[News] = []
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        found += lab.news()
+        if done(found):
+            return found
+        time.sleep(0.005)
+    raise TimeoutError(f"only {found[-5:]}")
+
+
+def last(lab: Processes, seconds: float = 30.0) -> News:
+    """How the only start comes to its end; nothing may follow it."""
+    found = until(lab, lambda news: news and news[-1].what in ("ended", "died"), seconds)
+    assert [news.what in ("ended", "died") for news in found].count(True) == 1
+    assert lab.news() == []
+    return found[-1]
+
+
+def measuring(lab: Processes, readings: int = 2) -> int:
+    """Waits until some readings are taken; the process."""
+    until(lab, lambda news: news and news[-1].readings >= readings)
+    pid = lab.pid(1)
+    assert pid is not None
+    return pid
+
+
+def kinds(folder: Path) -> list[type]:
+    return [type(event) for event in record.read(folder)]
+
+
+def of(folder: Path, kind: type[Event]) -> list[Any]:
+    return [event for event in record.read(folder) if isinstance(event, kind)]
+
+
+# --- from begin to end --------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_carried_out_in_the_folder_that_it_names(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    lab.begin(order(tmp_path / "led" / "mine", tree(light)))
+    news = last(lab)
+    assert (news.what, news.outcome) == ("ended", "reached")
+    assert news.text.startswith("every channel inside")
+    assert news.readings == len(of(tmp_path / "led" / "mine", Measured)) == light.world.taken - 1  # the last put it out
+    assert record.check(tmp_path / "led" / "mine").sealed
+    assert lab.pid(1) is None
+
+
+def test_a_start_has_one_process_only(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    lab.begin(order(tmp_path / "a", endless(light)))
+    with pytest.raises(ValueError, match="start 1 has a process already"):
+        lab.begin(order(tmp_path / "b", endless(light)))
+
+
+def test_an_interrupted_start_dies_resumable_and_goes_on_where_it_was(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    campaign = endless(light, stop={"trials": 40, "unreachable": None})
+    lab.begin(order(tmp_path / "a", campaign))
+    measuring(lab)
+    lab.interrupt(1, "ada")
+    news = last(lab)
+    assert (news.what, news.text) == ("died", "interrupted by ada; interrupted (SIGTERM)")
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert not light.world.lit
+    lab.begin(order(tmp_path / "a", campaign))
+    assert last(lab).outcome == "spent"
+    assert kinds(tmp_path / "a").count(Opened) == kinds(tmp_path / "a").count(Resumed) == 1
+    assert len(of(tmp_path / "a", Measured)) == 40
+
+
+def test_a_record_that_is_closed_is_not_opened_again(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    """As where the process was killed between the last line and its last word."""
+    lab.begin(order(tmp_path / "a", tree(light, stop={"trials": 2})))
+    first = last(lab)
+    before = (tmp_path / "a" / "record.jsonl").read_bytes()
+    lab.begin(order(tmp_path / "a", tree(light, stop={"trials": 2})))
+    again = last(lab)
+    assert (again.what, again.outcome, again.text, again.readings) == ("ended", "spent", first.text, first.readings)
+    assert (tmp_path / "a" / "record.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("left", [b"", b'{"event": "Ope'])
+def test_a_record_without_a_whole_line_is_put_aside(
+    lab: Processes, light: TwinServer, tmp_path: Path, left: bytes
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "record.jsonl").write_bytes(left)
+    lab.begin(order(tmp_path / "a", tree(light, stop={"trials": 2})))
+    assert last(lab).outcome == "spent"
+    assert (tmp_path / "a.empty-1" / "record.jsonl").read_bytes() == left
+
+
+def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    lab.begin(order(tmp_path / "a", {**tree(light), "goal": {"infrared": 3}}))
+    news = last(lab)
+    assert news.what == "died"
+    assert "ConfigError" in news.text
+    assert "infrared" in news.text
+
+
+def test_an_instrument_in_use_is_refused_with_its_holder(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    campaign = tree(light)
+    with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
+        lab.begin(order(tmp_path / "a", campaign))
+        news = last(lab)
+    assert news.what == "died"
+    assert "InUse: claude-light:127.0.0.1" in news.text
+    assert f"in use by process {os.getpid()}" in news.text
+    assert "(by hand, bob)" in news.text
+    assert light.world.taken == 0
+
+
+# --- told from outside --------------------------------------------------------------------------------------------
+
+
+def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    lab.begin(order(tmp_path / "a", endless(light)))
+    measuring(lab)
+    lab.pause(1, "cleaning", "ada")
+    [*_, news] = until(lab, lambda news: any(item.what == "paused" for item in news))
+    assert (news.what, news.text) == ("paused", "cleaning (ada)")
+    taken = light.world.taken
+    assert not light.world.lit
+    lab.proceed(1, "bob")
+    found = until(lab, lambda news: any(item.what == "continued" for item in news))
+    assert taken <= light.world.taken <= taken + 2
+    assert next(item for item in found if item.what == "continued").text == "bob"
+    lab.abort(1, "broken lamp", "eve")
+    news = last(lab)
+    assert (news.what, news.outcome, news.text) == ("ended", "aborted", "broken lamp")
+    [paused], [continued], [asked] = (of(tmp_path / "a", kind) for kind in (Paused, Continued, AbortAsked))
+    assert (paused.cause, paused.by, continued.by) == ("cleaning", "ada", "bob")
+    assert (asked.reason, asked.by) == ("broken lamp", "eve")
+    assert kinds(tmp_path / "a")[-1] is Stopped
+    assert not light.world.lit
+
+
+def test_the_conditions_of_an_order_are_judged_in_its_process(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    lab.begin(order(tmp_path / "a", endless(light), disk=10**18))
+    [*_, news] = until(lab, lambda news: any(item.what == "paused" for item in news))
+    assert news.text.startswith("the disk is nearly full")
+    assert light.world.taken == 0
+
+
+def test_what_is_told_to_nobody_harms_nobody(lab: Processes) -> None:
+    lab.interrupt(9, "ada")
+    lab.abort(9, "too late", "ada")
+    assert lab.news() == []
+
+
+# --- deaths -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("exit", "its process ended with code 7 and without a word"),
+        ("crash", "crashed (SIGSEGV): a fault in a compiled library"),
+    ],
+)
+def test_a_part_that_brings_its_process_down_is_a_death_with_its_cause_in_words(
+    lab: Processes, light: TwinServer, tmp_path: Path, how: str, words: str
+) -> None:
+    lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": how})))
+    news = last(lab)
+    assert news.what == "died"
+    assert words in news.text
+    assert len(of(tmp_path / "a", Measured)) == 4  # none lost
+
+
+def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Processes, tmp_path: Path) -> None:
+    # An error of the sensor's bus leaves the LED on; nobody but the next request puts it out.
+    with TwinServer(latency=0.02, faults=[Fault(name="html-500", at=(3,))]) as light:
+        campaign = endless(light, retry={"times": 3, "wait": 3600.0, "longest": 3600.0})
+        lab.begin(order(tmp_path / "a", campaign))
+        measuring(lab, 3)
+        until(lab, lambda _: light.world.lit and light.world.taken >= 4)
+        os.kill(lab.pid(1) or 0, signal.SIGKILL)
+        news = last(lab)
+        assert news.what == "died"
+        assert news.text.startswith("killed (SIGKILL)")
+        assert light.world.lit
+        assert lab.make_safe(campaign["instrument"]) == ""
+        assert not light.world.lit
+        assert light.world.taken == 5
+
+
+def test_a_process_that_gives_no_sign_is_hung_and_ended(
+    lab: Processes, light: TwinServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "FINISH", 0.3)
+    lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "hang"}), hung=1.0))
+    news = last(lab)
+    assert news.what == "died"
+    assert news.text.startswith("hung: no sign of life for 1 s; interrupted")
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+
+
+def test_one_that_does_not_listen_is_killed(
+    lab: Processes, light: TwinServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "FINISH", 0.1)
+    monkeypatch.setattr(process, "SAFE", 0.2)
+    lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "deaf"}), hung=1.0))
+    news = last(lab)
+    assert news.text.startswith("hung: no sign of life for 1 s; killed (SIGKILL)")
+
+
+def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    lab.begin(order(tmp_path / "a", endless(light), hung=0.8))
+    os.kill(measuring(lab), signal.SIGSTOP)
+    news = last(lab)
+    assert news.text.startswith("hung: no sign of life for 1 s; interrupted")
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+
+
+def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Processes, tmp_path: Path) -> None:
+    nowhere = endless("http://127.0.0.1:9/api", retry={"times": 9, "wait": 60.0, "longest": 60.0})
+    lab.begin(order(tmp_path / "a", nowhere, start=1, hung=1.4))
+    paused = endless("http://127.0.0.1:9/api/2")
+    lab.begin(order(tmp_path / "b", paused, start=2, hung=1.4, disk=10**18))
+    until(lab, lambda news: any(item.what == "paused" for item in news))
+    ends = time.monotonic() + 2.5
+    news = until(lab, lambda _: time.monotonic() > ends)
+    assert not [item for item in news if item.what == "died"]
+    lab.abort(1, "enough", "ada")
+    lab.abort(2, "enough", "ada")
+    found = until(lab, lambda news: sum(item.what == "ended" for item in news) == 2)
+    assert {item.outcome for item in found if item.what == "ended"} == {"aborted"}
+
+
+def test_closing_interrupts_what_runs_and_tells_of_it(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    lab.begin(order(tmp_path / "a", endless(light)))
+    pid = measuring(lab)
+    lab.close()
+    [*_, news] = lab.news()
+    assert (news.what, news.text) == ("died", "interrupted: the lab ends; interrupted (SIGTERM)")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+
+
+@pytest.mark.slow
+def test_the_death_of_the_warm_process_harms_no_campaign_and_the_next_one_begins_all_the_same(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    lab.begin(order(tmp_path / "a", endless(light)))
+    pid = measuring(lab)
+    warm = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert warm != os.getpid()
+    os.kill(warm, signal.SIGKILL)
+    taken = light.world.taken
+    until(lab, lambda _: light.world.taken > taken + 5)
+    with TwinServer(latency=0.001) as other:
+        lab.begin(order(tmp_path / "b", tree(other, stop={"trials": 2}), start=2))
+        until(lab, lambda news: any((item.start, item.what) == (2, "ended") for item in news))
+    lab.interrupt(1, "ada")
+    news = last(lab)
+    assert news.text == "interrupted by ada; interrupted (SIGTERM)"
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+
+
+_LAB = """
+import sys, time
+from pathlib import Path
+from sdl.lab.base import Order
+from sdl.lab.processes import Processes
+import json
+if __name__ == "__main__":
+    lab = Processes()
+    lab.begin(Order(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
+    print(lab.pid(1), flush=True)
+    while True:
+        lab.news()
+        time.sleep(.01)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp_path: Path, stopped: bool) -> None:
+    campaign = json.dumps(endless(light))
+    lab = subprocess.Popen(
+        [sys.executable, "-c", _LAB, str(tmp_path / "a"), campaign],
+        env=commands.environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert lab.stdout is not None
+    pid = int(lab.stdout.readline())
+    ends = time.monotonic() + 30
+    while light.world.taken < 3 and time.monotonic() < ends:
+        time.sleep(0.01)
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    lab.kill()
+    lab.communicate()
+    killed = time.monotonic()
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < killed + 10:
+        time.sleep(0.01)
+    assert time.monotonic() - killed < 5.0
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert not light.world.lit
+
+
+# --- made safe ----------------------------------------------------------------------------------------------------
+
+
+def test_making_safe_is_tried_until_the_instrument_answers(lab: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TwinServer(latency=0.001) as light:
+        port = int(light.url.split(":")[2].split("/")[0])
+    instrument = tree(f"http://127.0.0.1:{port}/api")["instrument"]
+    assert "nothing listens there" in lab.make_safe(instrument)
+    with TwinServer(latency=0.001, port=port) as light:
+        ends = time.monotonic() + 10
+        while lab.make_safe(instrument) and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert light.world.taken == 1
+    assert lab.news() == []
+
+
+def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    campaign = tree(light, stop={"trials": 2})
+    with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
+        said = lab.make_safe(campaign["instrument"])
+        assert "InUse" in said
+        assert "(by hand, bob)" in said
+    lab.begin(order(tmp_path / "a", campaign))
+    assert last(lab).outcome == "spent"
+
+
+def test_a_twin_in_virtual_time_is_always_safe(lab: Processes) -> None:
+    assert lab.make_safe({"kind": "twin"}) == ""
+
+
+def test_what_can_never_be_made_safe_says_so_at_once(lab: Processes) -> None:
+    said = lab.make_safe({"kind": "manual"})
+    assert "InstrumentError" in said
+    assert "terminal" in said
+
+
+# --- nothing is left ----------------------------------------------------------------------------------------------
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _zombies() -> list[str]:
+    """Children of this process that nobody has buried."""
+    mine = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state == "Z" and int(parent) == os.getpid():
+            mine.append(stat.parent.name)
+    return mine
+
+
+@pytest.mark.parametrize("campaigns", [8, pytest.param(300, marks=pytest.mark.slow)])
+def test_no_descriptor_and_no_zombie_is_left_by_many_campaigns(lab: Processes, tmp_path: Path, campaigns: int) -> None:
+    virtual = config.parse({"name": "t", "instrument": "twin", "goal": {"445nm": 16384}, "stop": {"trials": 2}}).plain()
+
+    def some(n: int, begin: int) -> None:
+        for start in range(begin, begin + n):
+            lab.begin(order(tmp_path / str(start), virtual, start=start))
+        until(lab, lambda news: sum(item.what == "ended" for item in news) == n, 60)
+
+    some(2, 0)
+    before = _descriptors()
+    for begin in range(2, 2 + campaigns, 4):
+        some(4, begin)
+    assert _descriptors() == before
+    assert _zombies() == []

@@ -1,0 +1,218 @@
+"""A lab in virtual time on twins."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from typer.testing import CliRunner
+
+from sdl import record
+from sdl.cli import app
+from sdl.errors import ConfigError
+from sdl.lab import journal
+from sdl.lab.account import Account, cause
+from sdl.lab.events import Due, Ended, LabEvent, Missed, Started
+from sdl.lab.file import Loaded, load
+from sdl.lab.simulate import Standing, simulate
+from sdl.lab.state import fold
+from tests.lab.lab_kit import BEGIN, Bench, at, fates, job, lab_file, overlaps
+from tests.processes import ROOT
+
+POINT = {"name": "point", "design": {"kind": "points", "points": [{"R": 0.1, "G": 0.2, "B": 0.3}]}}
+
+
+def played(loaded: Loaded, start: float, days: float) -> list[LabEvent]:
+    book = journal.Memory(keep=True)
+    simulate(loaded, start, days, journal=book)
+    return book.events
+
+
+def point(instrument: str = "a", **keys: object) -> dict[str, object]:
+    return job(instrument, **keys) | {"campaign": POINT}
+
+
+def test_a_day_of_an_hourly_job_is_24_campaigns_and_the_same_every_time(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
+    first, again = played(loaded, BEGIN, 1), played(loaded, BEGIN, 1)
+    assert first == again
+    assert Counter(type(event).__name__ for event in first)["Ended"] == 24
+    assert {event.outcome for event in first if isinstance(event, Ended)} == {"done"}
+    assert all(len(end) == 1 for end in fates(first).values())
+
+
+@pytest.mark.parametrize(
+    ("zone", "spring", "autumn"),
+    [
+        ("Europe/Berlin", "2026-03-29", "2026-10-25"),
+        ("America/New_York", "2026-03-08", "2026-11-01"),
+        ("Australia/Lord_Howe", "2026-10-04", "2026-04-05"),
+        ("UTC", "2026-03-29", "2026-10-25"),
+    ],
+)
+def test_on_the_days_when_the_clocks_change_each_job_runs_as_often_as_documented(
+    tmp_path: Path, zone: str, spring: str, autumn: str
+) -> None:
+    jobs = {
+        "daily": point(when={"cron": "30 2 * * *"}),
+        "early": point("b", when={"cron": "30 1 * * *"}),
+        "both": point("c", when={"cron": "45 1,2 * * *"}, clock_change="twice"),
+        "hourly": point(when={"cron": "10 * * * *"}),
+        "interval": point("b", when={"every": "1h", "from": "2026-01-01 00:20"}),
+    }
+    loaded = lab_file(tmp_path, jobs, timezone=zone)
+    hours = {"UTC": (24, 24), "Australia/Lord_Howe": (23.5, 24.5)}.get(zone, (23, 25))
+    expected = {
+        # zone: (daily, early, both, hourly, interval) in spring, in autumn
+        "Europe/Berlin": ((1, 1, 2, 23, 23), (1, 1, 3, 25, 25)),
+        "America/New_York": ((1, 1, 2, 23, 23), (1, 1, 3, 25, 25)),
+        # its half hour: 02:10 is due at 02:40; 01:30 … 02:00 come twice, 01:10 does not
+        "Australia/Lord_Howe": ((1, 1, 2, 24, 23), (1, 1, 3, 24, 25)),
+        "UTC": ((1, 1, 2, 24, 24), (1, 1, 2, 24, 24)),
+    }[zone]
+    for day, long, counts in zip((spring, autumn), hours, expected, strict=True):
+        midnight = at(f"{day}T00:00+00:00") - _offset(day, zone)
+        bench = Bench(loaded, now=midnight - 1).open().go(long * 3600, step=300)
+        found = Counter(event.job for event in bench.of(Due))
+        assert tuple(found[name] for name in jobs) == counts, day
+        assert all(end in (["Ended"], []) for end in fates(bench.events).values())
+
+
+def _offset(day: str, zone: str) -> float:
+    from datetime import datetime
+
+    moment = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).utcoffset()
+    assert moment is not None
+    return moment.total_seconds()
+
+
+def test_a_lab_that_moves_to_another_zone_runs_its_jobs_at_that_zones_times(tmp_path: Path) -> None:
+    for zone, hour in (("Europe/Berlin", 7), ("America/New_York", 13)):
+        loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 8 * * *"})}, timezone=zone)
+        (start,) = [event for event in played(loaded, BEGIN, 1) if isinstance(event, Started)]
+        assert start.at == BEGIN + hour * 3600
+
+
+def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(tmp_path: Path) -> None:
+    window = {"instrument": {"kind": "twin", "ambient": "day", "background": "each"}}
+    window["suspend"] = {"ambient": {"above": {"clear": 3000}}, "good_for": "10min"}
+    jobs = {"j": job(when={"cron": "0 * * * *"})}
+    loaded = lab_file(tmp_path, jobs, instruments={"a": window}, timezone="America/New_York")
+    account, book = Account(), journal.Memory(keep=True)
+    simulate(loaded, at("2026-06-15T05:00-04:00"), 1, listeners=[account], journal=book)
+    assert any("too bright" in text for text in account.pauses)
+    missed = [event for event in book.events if isinstance(event, Missed)]
+    assert missed
+    assert {cause(event.cause) for event in missed} == {"replaced by a later one: another start (j) is on a"}
+    assert overlaps(book.events) == []
+
+
+def test_the_windows_end_pauses_a_campaign_until_the_window_opens_again(tmp_path: Path) -> None:
+    slow = {"a": {"instrument": {"kind": "twin", "latency": 120.0}}}
+    jobs = {"j": job(when={"cron": "55 5 * * *"}, between="20:00-06:00")}
+    account, book = Account(), journal.Memory(keep=True)
+    loaded = lab_file(tmp_path, jobs, instruments=slow)
+    simulate(loaded, BEGIN, 1, listeners=[account], journal=book)
+    (end,) = [event for event in book.events if isinstance(event, Ended)]
+    assert BEGIN + 20 * 3600 <= end.at < BEGIN + 20.5 * 3600
+    assert account.pauses == {"outside 20:00-06:00 (lab file)": 1}
+
+
+def test_faults_of_a_twin_go_on_from_campaign_to_campaign(tmp_path: Path) -> None:
+    faulty = {"a": {"instrument": {"kind": "twin", "faults": [{"name": "refused", "at": [2]}]}}}
+    loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})}, instruments=faulty)
+    keep = tmp_path / "kept"
+    simulate(loaded, BEGIN, 5 / 24, keep=keep)
+    failed = [b'"event": "Failed"' in (folder / "record.jsonl").read_bytes() for folder in sorted(keep.glob("*/*"))]
+    assert failed == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "instrument",
+    [
+        {"kind": "claude-light", "url": "http://127.0.0.1:9/api"},
+        {"kind": "sdl-light", "host": "127.0.0.1", "port": 9, "tls": False},
+    ],
+    ids=lambda instrument: instrument["kind"],
+)
+def test_a_real_instrument_is_replaced_by_its_twin_and_never_asked(
+    tmp_path: Path, instrument: dict[str, object]
+) -> None:
+    whole = instrument["kind"] == "sdl-light"
+    design = {"kind": "points", "points": [{"R": 30 if whole else 0.3, "G": 0, "B": 10 if whole else 0.1}]}
+    jobs = {"j": job(when={"cron": "0 * * * *"}) | {"campaign": {"name": "real", "design": design}}}
+    loaded = lab_file(tmp_path, jobs, instruments={"a": {"instrument": instrument}})
+    account = Account()
+    simulate(loaded, BEGIN, 2 / 24, listeners=[account], keep=tmp_path / "kept")
+    assert account.jobs["j"].outcomes == {"done": 2}
+    run = next((tmp_path / "kept").glob("*/*"))
+    measured = next(event for event in record.read(run) if hasattr(event, "applied"))
+    assert measured.applied == design["points"][0]
+    assert measured.background is not None
+    standing = Standing(loaded.campaigns["j"].instrument, BEGIN, 1)
+    assert set(measured.readings) == {channel.name for channel in standing.channels}
+    assert standing.virtual
+
+
+def test_what_is_kept_is_sound_and_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = lab_file(tmp_path, {"j": job(when={"cron": "0 * * * *"})})
+    arguments = ["lab", "simulate", str(loaded.path), "--days", "0.1", "--from", "2026-11-24", "--keep", "kept"]
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    for name in ("kept/test.lab", "test.lab", "latest"):
+        assert "sound" in CliRunner().invoke(app, ["check", name, "--runs", "kept"]).stdout
+    assert len(fold(journal.read(tmp_path / "kept" / "test.lab")).past) == 3
+    assert isinstance(CliRunner().invoke(app, arguments).exception, ConfigError)
+
+
+def test_the_command_tells_what_ran_what_was_missed_and_what_would_be_sent(tmp_path: Path) -> None:
+    mail = {"to": {"ada": {"url": {"env": "NOT_SET"}, "tell": ["missed", "digest"]}}, "digest": "07:30"}
+    jobs = {"j": job(when={"cron": "0 * * * *"}), "gone": job("b", when={"at": ["2026-11-24 02:00"]})}
+    dark = [{"from": "2026-11-24 01:30", "to": "2026-11-24 02:30", "why": "paint", "instruments": ["b"]}]
+    loaded = lab_file(tmp_path, jobs, notify=mail, blackouts=dark)
+    arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    assert "1 × black-out: paint" in done.stdout
+    assert "Tue 24 Nov #.#.#.#.#.#.#.#.#.#.#.#........................." in done.stdout
+    assert "Tue 24 Nov ....x..........................................." in done.stdout
+    assert "1 message would have been sent" in done.stdout
+    told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert told["jobs"]["j"]["outcomes"] == {"reached": 12}
+    assert [message["kind"] for message in told["messages"]] == ["digest"]  # a black-out is no news
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_thousand_campaigns_leave_the_memory_as_it_was(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": point(when={"cron": "*/10 * * * *"})})
+    sizes: list[int] = []
+
+    def progress(now: float) -> None:
+        if (now - BEGIN) % (100 * 600) < 61:
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE"))
+
+    lab = simulate(loaded, BEGIN, 1200 * 600 / 86400, progress=progress)
+    assert lab.past[-1]["start"] == 1200
+    assert (sizes[-1] - sizes[len(sizes) // 6]) / 1e6 < 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_week_that_is_shipped_is_504_campaigns_within_two_minutes() -> None:
+    """Two of its days, within two sevenths of two minutes of one core."""
+    loaded, account = load(ROOT / "configs" / "lab-week.yaml"), Account()
+    begun = time.process_time()
+    simulate(loaded, at("2026-11-24T00:00-05:00"), 2, listeners=[account])
+    assert time.process_time() - begun < 120 * 2 / 7
+    assert sum(tally.due for tally in account.jobs.values()) == 504 * 2 / 7
+    assert account.open <= 2
+    assert account.jobs["north-hourly"].outcomes == {"reached": 48}

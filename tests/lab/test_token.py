@@ -1,0 +1,134 @@
+"""The token of a lab, and how its commands find it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sdl.errors import ConfigError, Unreachable
+from sdl.lab import token
+from sdl.lab.client import Client
+from sdl.lab.token import Door
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="file modes")
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+def door(tmp_path: Path, environ: dict[str, str], name: str = "bench") -> Door:
+    return Door(name, tmp_path / f"{name}.lab", tmp_path / f"{name}.yaml", environ=environ)
+
+
+def test_a_token_is_for_its_user_alone_and_new_every_time(tmp_path: Path, environ: dict[str, str]) -> None:
+    first = token.read(door(tmp_path, environ).folder / "token")
+    made = door(tmp_path, environ)
+    second = token.read(made.folder / "token")
+    assert first != second
+    assert len(second) >= 43
+    assert (made.folder / "token").stat().st_mode & 0o777 == 0o600
+    assert made.folder.stat().st_mode & 0o777 == 0o700
+    assert made.opens(second)
+    assert not made.opens(first)
+    assert not made.opens("")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_token_that_others_can_read_is_refused(tmp_path: Path, environ: dict[str, str], mode: int) -> None:
+    path = door(tmp_path, environ).folder / "token"
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=rf"token: others can read it \(mode {mode:o}\)"):
+        token.read(path)
+
+
+def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
+    made = door(tmp_path, environ)
+    made.folder.chmod(0o755)
+    with pytest.raises(ConfigError, match="others can read it"):
+        token.read(made.folder / "token")
+
+
+def test_a_link_is_no_token_and_no_folder_for_one(tmp_path: Path, environ: dict[str, str]) -> None:
+    made = door(tmp_path, environ)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("secret")
+    elsewhere.chmod(0o600)
+    (made.folder / "token").unlink()
+    (made.folder / "token").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="a link"):
+        token.read(made.folder / "token")
+    (made.folder / "token").unlink()
+    made.folder.rmdir()
+    (tmp_path / "trap").mkdir()
+    made.folder.symlink_to(tmp_path / "trap")
+    with pytest.raises(ConfigError, match="not a link"):
+        made.renew()
+    assert not list((tmp_path / "trap").iterdir())
+
+
+def test_a_pipe_in_place_of_the_token_is_refused_and_does_not_hang(tmp_path: Path, environ: dict[str, str]) -> None:
+    path = door(tmp_path, environ).folder / "token"
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    with pytest.raises(ConfigError, match="plain file"):
+        token.read(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+def test_another_users_token_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
+    path = door(tmp_path, environ).folder / "token"
+    os.chown(path, 65534, 65534)
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        token.read(path)
+
+
+def test_a_token_that_was_changed_is_replaced(tmp_path: Path, environ: dict[str, str]) -> None:
+    made = door(tmp_path, environ)
+    old = token.read(made.folder / "token")
+    (made.folder / "token").unlink()
+    with pytest.raises(ConfigError, match="ask with the new one"):
+        made.opens(old)
+    assert made.opens(token.read(made.folder / "token"))
+
+
+def test_a_lab_is_found_by_itself_by_its_name_and_by_its_file(tmp_path: Path, environ: dict[str, str]) -> None:
+    with pytest.raises(Unreachable, match="no lab of yours runs here"):
+        Client(environ=environ)
+    one = door(tmp_path, environ, "one")
+    one.listens("http://127.0.0.1:4001")
+    assert Client(environ=environ).url == "http://127.0.0.1:4001"
+    door(tmp_path, environ, "two").listens("http://127.0.0.1:4002")
+    assert Client("two", environ=environ).url == "http://127.0.0.1:4002"
+    assert Client(str(tmp_path / "one.yaml"), environ=environ).url == "http://127.0.0.1:4001"
+    with pytest.raises(ConfigError, match=r"several labs run here: one \(one.yaml, .*4001\), two"):
+        Client(environ=environ)
+    with pytest.raises(Unreachable, match="no lab three runs here; there is one"):
+        Client("three", environ=environ)
+    one.close()
+    assert Client(environ=environ).url == "http://127.0.0.1:4002"
+
+
+def test_the_door_of_a_killed_lab_is_not_a_lab(tmp_path: Path, environ: dict[str, str]) -> None:
+    made = door(tmp_path, environ)
+    made.listens("http://127.0.0.1:4001")
+    told = json.loads((made.folder / "door.json").read_text())
+    (made.folder / "door.json").write_text(json.dumps(told | {"process": 2**22 + 7}))
+    assert token.labs(environ) == []
+
+
+@pytest.mark.parametrize("url", ["http://example.org:80", "https://127.0.0.1:1", "http://127.0.0.1:1@example.org:80"])
+def test_no_token_is_shown_to_another_machine(url: str, environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="must be of this machine"):
+        Client(url=url, environ=environ)
+
+
+def test_a_server_that_is_gone_is_told(tmp_path: Path, environ: dict[str, str]) -> None:
+    made = door(tmp_path, environ)
+    made.listens("http://127.0.0.1:1")
+    with pytest.raises(Unreachable, match="does not answer"):
+        Client(environ=environ).get("status")
