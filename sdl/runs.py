@@ -21,7 +21,7 @@ from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.goal import Goal
 from sdl.history import History
 from sdl.locate import RUNS, find
-from sdl.record import FILE, read
+from sdl.record import FILE, Line, scan
 from sdl.types import Channel, Input, Outcome
 
 
@@ -175,11 +175,14 @@ class Run:
     Attributes:
         folder: its directory.
         events: everything that happened, in order.
+        sha: hash of the last line, and so of the whole record.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder if folder.is_dir() else folder.parent
-        self.events: tuple[Event, ...] = tuple(read(folder))
+        lines = [item for item in scan(folder) if isinstance(item, Line)]
+        self.events: tuple[Event, ...] = tuple(line.event for line in lines)
+        self.sha = lines[-1].sha if lines else ""
         self._folded = fold(iter(self.events), self.folder)
 
     @property
