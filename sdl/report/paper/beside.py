@@ -128,9 +128,7 @@ def transform(rng: np.random.Generator) -> Transformed:
 
     before = rng.uniform(size=GAUSSIAN_DRAWS)
     after = np.sqrt(2.0) * erfinv(2.0 * before - 1.0)
-    return Transformed(
-        before, after, float(after.mean()), float(after.std()), float(kstest(after, "norm").statistic)
-    )
+    return Transformed(before, after, float(after.mean()), float(after.std()), float(kstest(after, "norm").statistic))
 
 
 def parabola(rng: np.random.Generator, quick: bool = False) -> Parabola:

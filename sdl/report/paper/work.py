@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sdl.goal import Goal
     from sdl.inverse import Answer
+    from sdl.report.figures.parity import Score
     from sdl.report.paper.pairs import Pairs
     from sdl.solvers.base import Targets
 
@@ -50,15 +51,6 @@ def steps(quick: bool = False) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Score:
-    """How near to each other known and found values are; `mae` and `rmse` in the unit of the values."""
-
-    r2: float
-    mae: float
-    rmse: float
-
-
-@dataclass(frozen=True)
 class Parity:
     """Known values beside those that a model finds.
 
@@ -77,15 +69,10 @@ class Parity:
 
     def score(self, column: str, train: bool) -> Score:
         """Of one column, for the rows learnt from or for the others."""
-        from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+        from sdl.report.figures.parity import score
 
         i, rows = self.columns.index(column), self.train == train
-        known, found = self.known[rows, i], self.found[rows, i]
-        return Score(
-            float(r2_score(known, found)),
-            float(mean_absolute_error(known, found)),
-            float(root_mean_squared_error(known, found)),
-        )
+        return score(self.found[rows, i], self.known[rows, i])
 
 
 @dataclass(frozen=True)
