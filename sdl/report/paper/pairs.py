@@ -39,6 +39,7 @@ class Pairs:
         test: (n_test,) the others.
         source: what they are, in a few words.
         notes: what is worth knowing of them, a sentence each.
+        state: the twin's; None for a log.
         plant: knows the noise-free readings; None for a log, of which nobody knows them.
         seconds: what measuring them took, on the clock of the instrument; None where it is not known.
     """
@@ -48,6 +49,7 @@ class Pairs:
     test: Ints
     source: str
     notes: tuple[str, ...] = ()
+    state: str | None = None
     plant: Plant | None = None
     seconds: float | None = None
 
@@ -109,7 +111,7 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
     notes = (f"{full} of the {len(rows)} saturated one of the four channels and are left out",) if full else ()
     took = (times[-1] - times[0]) * len(times) / (len(times) - 1)
     source = f"{len(rows)} readings of the twin {state}, Latin hypercube, seed {seed}"
-    return _split(usable, source, notes, Plant(condition, seed), took)
+    return replace(_split(usable, source, notes), state=state, plant=Plant(condition, seed), seconds=took)
 
 
 def from_log(path: Path, last: int = ROWS) -> Pairs:
@@ -147,13 +149,7 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
     return _split(rows, f"{len(rows)} readings of {found.source}", said)
 
 
-def _split(
-    rows: Sequence[Row],
-    source: str,
-    notes: Sequence[str],
-    plant: Plant | None = None,
-    seconds: float | None = None,
-) -> Pairs:
+def _split(rows: Sequence[Row], source: str, notes: Sequence[str]) -> Pairs:
     """The paper's choice of test rows: by scikit-learn, with its seed."""
     import numpy as np
     from sklearn.model_selection import train_test_split
@@ -164,4 +160,4 @@ def _split(
     channels = tuple(Channel(name=name, saturation=FULL) for name in CHANNELS)
     data = data_from(rows, inputs, channels, GOAL)
     train, test = train_test_split(np.arange(len(rows)), test_size=TEST, random_state=SPLIT)
-    return Pairs(data, np.sort(train), np.sort(test), source, tuple(notes), plant, seconds)
+    return Pairs(data, np.sort(train), np.sort(test), source, tuple(notes))
