@@ -88,11 +88,16 @@ def paper(
 
 
 def _writable(output: Path) -> None:
-    """A place that cannot be written to is told before the work."""
+    """A place that cannot be written to, or has something else in it, is told before the work."""
+    from sdl.report.page import OURS
+
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}")
     if output.is_dir():
         raise ConfigError(f"--output {output}: is a folder")
+    with contextlib.suppress(OSError), output.open("rb") as stream:
+        if stream.read(len(OURS)) != OURS.encode():
+            raise ConfigError(f"{output} exists and is no page of ours; name another file with -o")
 
 
 def _command(data: str | None, state: str, rows: int, small: bool, seed: int) -> str:

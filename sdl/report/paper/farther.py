@@ -22,14 +22,18 @@ def outside(found: Findings) -> Section:
         for one in (*found.paper, auto):
             if n >= len(one.beyond):
                 continue
-            answer = one.beyond[n].answer
+            answer, drawn = one.beyond[n].answer, one.beyond[n].drawn
             asked = one.key == goal.by and one is not auto
-            printed = three(goal.answer, 4 if goal.by == "gmm" else 2) if asked else "–"
+            digits = 4 if goal.by == "gmm" else 2
+            printed = three(goal.answer, digits) if asked else "–"
+            theirs = three(goal.spread, digits) if asked and goal.spread else "–"
+            spread = three(drawn[1].tolist() if drawn else answer.spread.values(), 4)
             name = "our auto" if one is auto else one.name
             raw = three(answer.raw.values(), 2)
-            rows.append((name, str(answer.verdict), printed, raw, three(answer.settings.values(), 2)))
+            inside = three(answer.settings.values(), 2)
+            rows.append((name, str(answer.verdict), printed, theirs, raw, spread, inside))
         target = ", ".join(power(value) for value in goal.target)
-        head = ("method", "our verdict", "paper: R, G, B", "here: R, G, B", "inside 0 … 1")
+        head = ("method", "our verdict", "paper: R, G, B", "its spread", "here: R, G, B", "spread", "inside 0 … 1")
         tables.append(Table(f"Asked for {target} counts at 445, 515, 630 nm: {goal.what}", head, tuple(rows), 2))
     return Section(
         "outside",
@@ -44,6 +48,8 @@ def outside(found: Findings) -> Section:
         tuple(tables),
         (
             why.far_away(found),
+            "The spread of draws from a fitted model does not grow with the distance from the rows, here as in the "
+            "paper: far from them a narrow one says nothing.",
             "Only our linear, bayes, gp, auto, secant, path and bsi look for answers between 0 and 1; the others "
             "answer as their model has it, and the answer is clipped before anything is set.",
         ),
@@ -72,13 +78,13 @@ def ours(found: Findings) -> Section:
     ]
     if found.pairs.plant:
         text.append("Miss: how far the worst channel would be off at these settings without noise; only a twin knows.")
+    text.append(why.better(found))
     return Section(
         "ours",
         "What our own solvers make of the same rows",
         tuple(text),
         (),
         (Table("Our solvers, and the paper's four once more", head, tuple(rows)),),
-        (why.better(found),),
     )
 
 
@@ -171,6 +177,10 @@ def parabola(beside: Beside, quick: bool) -> Section:
             "For a single output the library needs a second column: the paper repeats y, our solver adds a column "
             "of zeros.",
             f"Outside its data our gp is off by up to {sure:.0f} of its own standard deviations"
-            + (": nearer, but far too sure of itself. In a campaign the verdict says so instead." if sure > 3 else "."),
+            + (
+                ": nearer, but far too sure of itself. What tells is the verdict: outside the data."
+                if sure > 3
+                else "."
+            ),
         ),
     )

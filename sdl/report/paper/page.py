@@ -13,6 +13,7 @@ from sdl.report.page import environment, picture, render, save
 from sdl.report.paper import beside, figures, sections, work
 from sdl.report.paper.published import GOAL, INPUTS, METHODS
 from sdl.report.paper.work import Tell
+from sdl.runner.opening import versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,8 +77,8 @@ def reproduce(
         warnings=_warnings(found),
         sections=told,
         pictures=pictures,
-        about=[("command", command), ("seed", str(seed)), *_versions().items()],
-        version=_versions()["sdl"],
+        about=[("command", command), ("seed", str(seed)), *versions().items()],
+        version=versions().get("sdl", ""),
     )
     return Paper(found, appendix, drawn, html)
 
@@ -148,15 +149,3 @@ def _warnings(found: Findings) -> list[str]:
         "Made with --quick: ForestDiffusion is far smaller than the paper's, so its numbers are not to be held against "
         "the paper's. Everything else is as without it."
     ]
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in ("sdl", "numpy", "scipy", "scikit-learn", "gmr", "ForestDiffusion", "xgboost"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # xgboost may be there under another name, and sdl uninstalled
-            found[name] = "not installed"
-    return found

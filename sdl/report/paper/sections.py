@@ -115,6 +115,7 @@ def readings(found: Findings) -> Section:
             ),
         ),
         tuple(differences),
+        narrow=True,
     )
 
 
@@ -144,6 +145,7 @@ def linear(found: Findings) -> Section:
             "The paper shows its R² in the picture only and calls them close to 1; ours are those of other readings.",
             why.no_intercept(found),
         ),
+        narrow=True,
     )
 
 
@@ -166,6 +168,7 @@ def pls(found: Findings) -> Section:
             f"The answers differ by at most {number(largest(raw, METHODS[1].answer))}; the paper's are rounded to "
             f".01, and the noise of the rows alone moves ours by some {number(doubt_of(found.paper[1].goal), 4)}.",
         ),
+        narrow=True,
     )
 
 
@@ -227,6 +230,7 @@ def forest(found: Findings) -> Section:
             "The library is its present version, on one thread and with its rows in memory, so that the same seed "
             "gives the same draws; the paper's were not seeded.",
         ),
+        narrow=True,
     )
 
 

@@ -39,6 +39,7 @@ class Section:
     figures: tuple[tuple[str, str], ...] = ()
     tables: tuple[Table, ...] = ()
     differences: tuple[str, ...] = ()
+    narrow: bool = False  # its tables stand beside its one figure, not below it
 
 
 def number(value: float | None, digits: int = 3) -> str:

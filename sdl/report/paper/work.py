@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,13 +135,21 @@ class Findings:
     quick: bool
 
 
-def find(pairs: Pairs, *, seed: int = 0, quick: bool = False, tell: Tell = lambda _: None) -> Findings:
+def find(
+    pairs: Pairs,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    ours: Sequence[str] = OURS,
+    tell: Tell = lambda _: None,
+) -> Findings:
     """Everything on the pairs: sections 3.1 to 3.6.
 
     Args:
         pairs: to learn from.
         seed: of all draws.
         quick: a smaller forest.
+        ours: kinds of our solvers to ask.
         tell: told what begins.
 
     Raises:
@@ -166,10 +174,10 @@ def find(pairs: Pairs, *, seed: int = 0, quick: bool = False, tell: Tell = lambd
         if method.key == "gmm":
             mixture = np.hstack(fitted.pairs(MIXTURE, rng))
     tell("our own solvers")
-    ours = tuple(_ours(kind, pairs, rng) for kind in OURS)
+    own = tuple(_ours(kind, pairs, rng) for kind in ours)
     line = _fit({"kind": "linear"}, pairs)
     printed = line.predict(np.array([[PAIR[0][name] for name in INPUTS]]))[0][0]
-    return Findings(pairs, tuple(asked), ours, parity, mixture, printed, quick)
+    return Findings(pairs, tuple(asked), own, parity, mixture, printed, quick)
 
 
 def _ours(kind: str, pairs: Pairs, rng: np.random.Generator) -> Asked:
