@@ -37,7 +37,8 @@ _FIELDS = {name: typing.get_type_hints(kind) for name, kind in _KINDS.items()}
 _VALUES = {kind: operator.attrgetter(*_FIELDS[name]) for name, kind in _KINDS.items()}
 _SINCE = {"Proposed": ("shortfall",)}
 """Mappings that a later schema added; empty in the records of an earlier one."""
-_START = "0" * 32
+START = "0" * 32
+"""What stands for the sha of the line before the first."""
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -101,7 +102,7 @@ def scan(path: Path) -> Iterator[Line | Tail]:
         RecordError: the file cannot be read.
     """
     file = path / FILE if path.is_dir() else path
-    sha, end, number = _START, 0, 0
+    sha, end, number = START, 0, 0
     try:
         with file.open("rb") as stream:
             for number, raw in enumerate(stream, 1):
@@ -194,7 +195,7 @@ class Record:
         self.events: tuple[Event, ...] = tuple(line.event for line in lines)
         self._lock, self._fd = lock, fd
         self._number = len(lines)
-        self._sha = lines[-1].sha if lines else _START
+        self._sha = lines[-1].sha if lines else START
         self._length = os.fstat(fd).st_size
 
     @classmethod

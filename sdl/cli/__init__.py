@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from sdl.cli import files, instrument, listing, look, paper, run, serve, solve, twin
+from sdl.cli import compare, files, instrument, listing, look, paper, report, run, serve, solve, twin, watch
 from sdl.cli.options import Emitted, emit
 from sdl.errors import RecordError, SdlError
 
@@ -61,7 +61,7 @@ def _common(
     pass
 
 
-for part in (run, files, listing, look, solve, paper, twin, serve, instrument):
+for part in (run, files, listing, look, watch, report, compare, solve, paper, twin, serve, instrument):
     part.add_to(app)
 
 

@@ -28,6 +28,7 @@ from sdl.runs import steps, worst_channel
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from sdl.campaign import Campaign
     from sdl.runner import Watch
@@ -171,10 +172,11 @@ class Table:
             return Group()  # nothing yet, and nothing to stay where a mistake is told
         goal = campaign.plan.goal
         head = [Text(headline(opened), style="bold"), Text(goal_line(goal))]
-        notes = [Text(n, style="yellow", no_wrap=True, overflow="ellipsis") for n in self._trials.notes[-2:]]
-        used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes)
-        rows = MOST_ROWS if self._ended else max(self._console.height - used - 3, 2)
         colour = self._console.color_system is not None and not self._console.no_color
+        more = [] if self._ended else self._above(campaign, columns, colour=colour)
+        notes = [Text(n, style="yellow", no_wrap=True, overflow="ellipsis") for n in self._trials.notes[-2:]]
+        used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes) + len(more)
+        rows = MOST_ROWS if self._ended else max(self._console.height - used - 3, 2)
         earlier = len(self._trials.shown) - rows
         if earlier > 0:  # its own line takes the place of one more
             shown = self._trials.shown[earlier + 1 :]
@@ -183,7 +185,11 @@ class Table:
         else:
             shown = self._trials.shown
         lines = trial_table(shown, opened, goal, columns, colour=colour)
-        return Group(*head, *lines, *notes, self._bar(campaign, columns))
+        return Group(*head, *more, *lines, *notes, self._bar(campaign, columns))
+
+    def _above(self, campaign: Campaign, columns: int, *, colour: bool) -> list[Text]:
+        """More lines above the trials, none longer than `columns`."""
+        return []
 
     def _bar(self, campaign: Campaign, columns: int) -> RenderableType:
         from rich.progress_bar import ProgressBar

@@ -134,7 +134,7 @@ def svg(figure: Figure) -> bytes:
     """The figure as an SVG, the same bytes for the same figure."""
     with styled():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=150)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=120)
     return buffer.getvalue()
 
 
@@ -147,7 +147,9 @@ def themed(drawn: bytes) -> bytes:
     text = drawn.decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    text = re.sub(
+        r"(scale\([^)]*\))|(\d\.\d{2})\d+", lambda found: found[1] or found[2], text
+    )  # glyphs keep their size
     names = {colour: f"--c{n}" for n, colour in enumerate(DARK)}
     for colour, name in names.items():
         text = text.replace(colour, f"var({name})")

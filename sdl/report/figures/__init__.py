@@ -49,14 +49,15 @@ KINDS = {
     "spectrum": Kind(
         "spectrum:spectrum",
         "The reading beside the goal",
-        "Above: every channel's reading in the best trial, and the goal's targets or limits. Below: how far the channels "
-        "of the goal are off, in tolerances.",
+        "Above: every channel's reading in the best trial, and the goal's targets or limits. Below: how far the "
+        "channels of the goal are off, in tolerances.",
     ),
     "parity": Kind(
         "parity:parity",
         "Expected against measured",
-        "Test: what the solver expected of its trials, before they were measured. Train: a plane fitted by least squares "
-        "to the readings taken before the solver was asked first, at those same settings. On the line both agree.",
+        "Test: what the solver expected of its trials before they were measured. Train: a plane fitted by least "
+        "squares to the readings from before the solver was asked first, at those same settings. On the line both "
+        "agree. R² says little where all readings are alike, as those of a solver that aims at one goal are.",
     ),
     "pairs": Kind(
         "pairs:pairs",
@@ -66,8 +67,8 @@ KINDS = {
     "spread": Kind(
         "spread:spread",
         "What the solver said it did not know",
-        "For each proposal the spread (for one reading at the goal) and the uncertainty (for the noise-free goal) of its "
-        "settings, beside how far it was from the settings of the best trial.",
+        "For each proposal the spread (for one reading at the goal) and the uncertainty (for the noise-free goal) "
+        "of its settings, beside how far it was from the settings of the best trial.",
     ),
     "conditions": Kind(
         "timeline:conditions",

@@ -86,20 +86,20 @@ def parity(told: Digest) -> Figure | None:
     names = told.wanted[:MOST]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = style.canvas(rows, columns, height=0.5 + 2.55 * rows)
+    figure = style.canvas(rows, columns, height=0.35 + 2.5 * rows)
     for extra in figure.axes[len(names) :]:
         extra.set_visible(False)
     import numpy as np
 
     for k, (axes, name) in enumerate(zip(figure.axes, names, strict=False)):
         lines = []
-        for n, side in enumerate(found):
+        for side in found:
             colour, marker = style.series(1 if side.name == "train" else 0)
             e, m = side.expected[:, k], side.measured[:, k]
             many = len(m) > RASTER
             axes.plot(
                 m, e, marker, color=colour, ms=2 if many else 4, mec="none", alpha=0.4 if many else 0.75,
-                rasterized=many, label=side.name if n >= 0 else None,
+                rasterized=many, label=side.name,
             )  # fmt: skip
             lines.append(_said(side.name, score(e, m)))
         values = np.concatenate([v[np.isfinite(v)] for s in found for v in (s.expected[:, k], s.measured[:, k])])
@@ -110,7 +110,7 @@ def parity(told: Digest) -> Figure | None:
         axes.set_box_aspect(1)
         axes.set_title(style.plain(name))
         axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=7.5)
-        axes.locator_params(nbins=4)
+        axes.locator_params(nbins=3)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
             axes.set_ylabel(style.labelled("expected", told.units[name]))

@@ -49,8 +49,9 @@ def _bars(axes: Axes, told: Digest, row: Row, names: list[str]) -> None:
     axes.bar(range(len(names)), [row.mean[name] for name in names], color=[tints[n] for n in names], width=0.72)
     for at, name in enumerate(names):
         band = told.goal.bands.get(name) if told.goal else None
-        for end in [] if band is None else [band.target] if band.target is not None else [band.low, band.high]:
-            if end is not None and math.isfinite(end):
+        ends = [] if band is None else [band.low, band.high] if band.target is None else [band.target]
+        for end in ends:
+            if math.isfinite(end):
                 axes.hlines(end, at - 0.47, at + 0.47, color=INK, lw=1.8)
     full = [float(told.about[name]["saturation"]) for name in names if told.about[name].get("saturation")]
     top = max([row.mean[name] for name in names], default=0.0)

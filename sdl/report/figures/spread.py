@@ -19,6 +19,7 @@ MOST = 4
 def spread(told: Digest) -> Figure | None:
     """A panel an input; None where no solver said anything of it, or there is no best trial to hold it against."""
     import numpy as np
+    from matplotlib.ticker import LogLocator, NullLocator
 
     rows = [row for row in told.rows if row.by_solver]
     best = told.best
@@ -48,13 +49,19 @@ def spread(told: Digest) -> Figure | None:
                 x, every[kind, name], marker + ("" if many else "-"), color=colour, ms=1.5 if many else 4, lw=0.8,
                 label=kind, rasterized=many,
             )  # fmt: skip
-        axes.plot(
-            x, off, "x", color=INK, ms=2 if many else 5, label="from the best settings", rasterized=many,
-            alpha=0.4 if many else 1,
-        )  # fmt: skip
         axes.set_ylabel(style.labelled(name, told.units[name] or "setting"))
+        said = np.concatenate([every["spread", name], every["uncertainty", name]])
+        # Settings that fall on the best ones by chance would stretch the axis to nothing: they are drawn at its foot.
+        foot = np.nanmin(said) / 20 if np.isfinite(said).any() else 1e-6
+        axes.plot(
+            x, np.maximum(off, foot), "x", color=INK, ms=2 if many else 5, label="from the best settings",
+            rasterized=many, alpha=0.4 if many else 1,
+        )  # fmt: skip
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.margins(y=0.15)
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 60 * low else (1, 2, 5), numticks=5))
     figure.axes[-1].set_xlabel("trial")
     figure.axes[-1].set_xlim(x.min() - 0.5, x.max() + 0.5)
     style.whole_numbers(figure.axes[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,12 @@ if TYPE_CHECKING:
 
     from sdl.report.digest import Digest
 
+GREY = "#8d8d90"
+"""Behind settings in their own colours: dark and light ones can both be seen on it."""
+
+MOST_POINTS = 2500
+"""Evenly chosen among more, where every point is only one of a cloud."""
+
 LEAST = 1e-3
 """Tolerances: nearer is drawn here, since a logarithm has no 0."""
 
@@ -22,6 +27,7 @@ LEAST = 1e-3
 def error(told: Digest) -> Figure | None:
     """The worst channel's distance in tolerances, and the best so far; None without a goal or a judged trial."""
     import numpy as np
+    from matplotlib.ticker import NullLocator
 
     known = np.isfinite(told.misses)
     if told.goal is None or not known.any():
@@ -30,6 +36,7 @@ def error(told: Digest) -> Figure | None:
     figure = style.canvas()
     (axes,) = figure.axes
     axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.axhspan(LEAST / 10, 1, color=BAND, lw=0, zorder=0)
     many = len(x) > RASTER
     for n, (name, chosen) in enumerate([("design", ~told.by_solver[known]), ("solver", told.by_solver[known])]):
@@ -53,8 +60,18 @@ def error(told: Digest) -> Figure | None:
             lost, np.full(len(lost), 0.97), "x", color=FAINT, ms=4, transform=axes.get_xaxis_transform(),
             label="no reading", rasterized=len(lost) > RASTER,
         )  # fmt: skip
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, borderpad=0.1)
-    axes.text(0.995, 1, "inside ", transform=axes.get_yaxis_transform(), ha="right", va="top", fontsize=8, color=FAINT)
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=4,
+        borderpad=0.1,
+        markerscale=3 if many else 1,
+    )
+    low = axes.get_ylim()[0]
+    axes.text(
+        0.005, low * 1.05, "inside the tolerance", transform=axes.get_yaxis_transform(), va="bottom", fontsize=8,
+        color=FAINT,
+    )  # fmt: skip
     return figure
 
 
@@ -81,9 +98,11 @@ def settings(told: Digest) -> Figure | None:
         strip.spines[:].set_visible(False)
         strip.tick_params(length=0)
     tints = style.input_colours(told.inputs)
+    shown = np.zeros(len(x), bool)
+    shown[style.thinned(len(x), MOST_POINTS)] = True
     for one, name in zip(axes, names, strict=True):
         column, about = told.X[:, told.inputs.index(name)], told.about[name]
-        for chosen, filled in ((~told.by_solver, False), (told.by_solver, True)):
+        for chosen, filled in ((shown & ~told.by_solver, False), (shown & told.by_solver, True)):
             if chosen.any():
                 one.plot(
                     x[chosen], column[chosen], "o", color=tints[name], ms=1.5 if many else 4.5,
@@ -109,14 +128,15 @@ def space(told: Digest) -> Figure | None:
     if len(names) < 2 or not told.rows:
         return None
     pairs = list(combinations(range(len(names)), 2))
-    figure = style.canvas(1, len(pairs), height=0.75 + style.WIDTH / len(pairs) * (0.95 if len(pairs) > 1 else 0.7))
+    figure = style.canvas(1, len(pairs), height=0.6 + style.WIDTH / len(pairs) * (0.85 if len(pairs) > 1 else 0.7))
     seen, many = colours(told), len(told.rows) > RASTER
-    # Readings are drawn in the settings' own colours on middle grey, where dark and light ones can both be seen.
     tints: Any = seen if seen is not None else style.OKABE_ITO[0]
+    shown = np.zeros(len(told.rows), bool)
+    shown[style.thinned(len(shown), MOST_POINTS)] = True
     for axes, (a, b) in zip(figure.axes, pairs, strict=True):
-        axes.set_facecolor("#8d8d90" if seen is not None else PAPER)
+        axes.set_facecolor(GREY if seen is not None else PAPER)
         axes.grid(seen is None)
-        for chosen, marker, size in ((~told.by_solver, "s", 22), (told.by_solver, "o", 26)):
+        for chosen, marker, size in ((shown & ~told.by_solver, "s", 22), (shown & told.by_solver, "o", 26)):
             if chosen.any():
                 tint = tints[chosen] if seen is not None else tints
                 axes.scatter(
@@ -134,7 +154,7 @@ def space(told: Digest) -> Figure | None:
         from matplotlib.lines import Line2D
 
         handles = [
-            Line2D([], [], ls="", marker=m, mfc="#8d8d90", mec=INK, label=f"by the {n}")
+            Line2D([], [], ls="", marker=m, mfc=GREY, mec=INK, label=f"by the {n}")
             for m, n in (("s", "design"), ("o", "solver"))
         ]
         if told.best is not None:
@@ -162,8 +182,3 @@ def colours(told: Digest) -> Any:
     if not seen or any(one is None for one in seen):
         return None
     return np.array(seen, float) / 255
-
-
-def nice(value: float) -> str:
-    """A figure for a legend: three digits."""
-    return "–" if not math.isfinite(value) else f"{value:.3g}"
