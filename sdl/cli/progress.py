@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,26 +40,35 @@ def tracked(things: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
 
 
 @contextlib.contextmanager
-def working(what: str, *, quiet: bool) -> Iterator[None]:
-    """Says after two seconds that it is at it, and since when; for one step whose length nobody knows.
+def working(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Says, once it has lasted two seconds, what is done and since when, and how long it will take where that is known.
 
     Args:
-        what: it does, such as `fitting forest`.
+        what: is done, such as `2/5 forest`.
         quiet: nothing is said.
+
+    Yields:
+        To be told how many of how many parts are done.
     """
     if not shown(quiet=quiet):
-        yield
+        yield lambda done, parts: None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), TextColumn(what), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=True) as progress:
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None, visible=False)
         timer = threading.Timer(PATIENCE, lambda: progress.update(task, visible=True))
         timer.daemon = True
         timer.start()
         try:
-            yield
+            yield lambda done, parts: progress.update(task, completed=done, total=parts)
         finally:
             timer.cancel()

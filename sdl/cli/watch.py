@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 POLL = 0.25
 """Seconds between two looks at the record."""
 
+ENDING = 9
+"""Lines that the end of a run takes below the picture, so that both stay on one screen."""
+
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::--=#"
 """A bar's eighths, and for terminals that cannot spell them."""
 
@@ -89,6 +92,10 @@ class Trend(Table):
             return
         super().__call__(event, campaign)
 
+    def _rows(self, room: int) -> int:
+        stopped = self._campaign is not None and self._campaign.history.outcome is not None
+        return max(room - ENDING, 3) if self._ended and stopped else max(room, 2)
+
     def _above(self, campaign: Campaign, columns: int, *, colour: bool) -> list[Text]:
         from rich.text import Text
 
@@ -124,11 +131,12 @@ def chart(misses: Sequence[float], columns: int, rows: int, spelled: bool = True
     logs = [math.log10(max(min(misses[i : i + per]), 0.01)) for i in range(0, len(misses), per)]
     low, high = min([*logs, -0.5]) - 0.1, max([*logs, 0.5])
     blocks = BLOCKS if spelled else PLAIN
+    wide = min(max(room // len(logs), 1), 3)
     heights = [max(1, round((value - low) / (high - low) * rows * 8)) for value in logs]
     inside = min(int((0 - low) / (high - low) * rows), rows - 1)
     lines = []
     for level in reversed(range(rows)):
         label = "1x" if level == inside else times(10**high) if level == rows - 1 else ""
-        bars = "".join(blocks[min(max(height - 8 * level, 0), 8)] for height in heights)
+        bars = "".join(blocks[min(max(height - 8 * level, 0), 8)] * wide for height in heights)
         lines.append(f"{label:>6} |"[:8] + bars if label else " " * 7 + "|" + bars)
     return lines

@@ -150,9 +150,10 @@ def figure(groups: Sequence[Group]) -> Figure:
             x = [0.0, *(float(t) for t in sorted(run.trials for run in group.reached)), float(longest)]
             y = [0.0, *((i + 1) / len(group.runs) for i in range(len(group.reached)))]
             y.append(y[-1])
+            # Lines that lie on each other can all be seen, since each is thinner than those below it.
             upper.step(
                 x, [100 * share for share in y], where="post", color=colour, marker=marker, markevery=slice(1, -1),
-                ms=4, label=style.plain(group.name),
+                ms=4, lw=1.2 + 0.9 * (min(len(shown), 5) - 1 - min(n, 4)), label=style.plain(group.name),
             )  # fmt: skip
             misses = [max(run.miss, 1e-3) for run in group.runs if math.isfinite(run.miss)]
             lower.plot(misses, [n] * len(misses), marker, color=colour, ms=5, alpha=0.6, mec="none")
@@ -166,13 +167,15 @@ def figure(groups: Sequence[Group]) -> Figure:
 
 
 def _nearness(axes: Any, shown: Sequence[Group]) -> None:
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.3), max(high, 3))
-    axes.axvspan(axes.get_xlim()[0], 1, color=style.BAND, lw=0, zorder=0)
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
+    axes.axvspan(low, 1, color=style.BAND, lw=0, zorder=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(range(len(shown)), [style.plain(group.name)[:24] for group in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
