@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.progress import shown
 from sdl.cli.words import say
 from sdl.errors import ConfigError
 
@@ -73,7 +73,7 @@ def paper(
 
         return pairs.from_twin(state, seed) if data is None else pairs.from_log(source(data, Path(), runs), rows)
 
-    with _progress(steps(small), quiet=quiet) as tell:
+    with _progress(steps(small), quiet=quiet or json) as tell:
         tell("the readings")
         told = reproduce(take(), seed=seed, quick=small, tell=tell, command=_command(data, state, rows, small, seed))
     write(output, told.html)
@@ -140,7 +140,7 @@ def _answer(one: Any) -> tuple[str, str]:
 @contextlib.contextmanager
 def _progress(plan: Mapping[str, float], *, quiet: bool) -> Iterator[Callable[[str], None]]:
     """Tells what is under way and about how long the rest takes, on a terminal; silent elsewhere."""
-    if quiet or not sys.stderr.isatty():
+    if not shown(quiet=quiet):
         yield lambda _: None
         return
     from rich.console import Console

@@ -48,17 +48,17 @@ def summary(found: Findings) -> Section:
     for one, method in zip(found.paper, METHODS, strict=True):
         raw = raw_of(one)
         miss = (number(one.goal.miss if one.goal else None, 2),) if found.pairs.plant else ()
-        name = f"{method.name} (section {method.section})"
-        rows.append(
-            (name, three(method.answer, 2), three(raw, 2), three(raw), number(largest(raw, method.answer)), *miss)
-        )
-    unseen = ("miss without noise, %",) if found.pairs.plant else ()
-    head = ("method", "paper: R, G, B", "here, rounded as there", "here", "largest difference", *unseen)
+        rows.append((method.name, three(method.answer, 2), three(raw), number(largest(raw, method.answer)), *miss))
+    unseen = ("miss, %",) if found.pairs.plant else ()
+    head = ("method", "paper: R, G, B", "here: R, G, B", "apart", *unseen)
     said = "All four answers are" if all(alike) else f"{sum(alike)} of the four answers are"
     text = (
         "Which settings of a red, a green and a blue light-emitting diode read 2¹⁴ counts at 445, 515 and 630 nm? "
         f"The paper asks four methods; here they are asked again. {said} the paper's to within one of the last "
         "digits that it prints.",
+        "Apart: by how much at most. Miss: how far the worst channel would be off at our settings without noise."
+        if found.pairs.plant
+        else "Apart: by how much at most.",
     )
     return Section(
         "table-1",
@@ -67,6 +67,7 @@ def summary(found: Findings) -> Section:
         (("table-1", "Answers of the paper's methods and of our own solvers, with the spread for one noisy reading."),),
         (Table("Table 1, theirs and ours", head, tuple(rows)),),
         (why.other_readings(found), why.through_origin(found), why.trees(found)),
+        narrow=True,
     )
 
 
@@ -99,7 +100,7 @@ def readings(found: Findings) -> Section:
         f"{2 / len(data.X) ** 0.5:.1f} either way between variables of {len(data.X)} rows that have nothing to do "
         "with each other.",
         "The printed pair was taken at 7:53 in the morning (its time stamp, in New York), when the room gave other "
-        "light than in the readings here: that is most of the last column.",
+        "light than in the readings here; the rest of the last column is gains and noise.",
     ]
     return Section(
         "figure-2",
