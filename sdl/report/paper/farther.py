@@ -40,8 +40,8 @@ def outside(found: Findings) -> Section:
         "Goals that no settings reach",
         (
             "The paper asks for less than no light and for more than the sensor can tell, and each method answers "
-            "all the same. So do ours in the paper's form; but each answer comes with a verdict, which is made from "
-            "the rows and the same whoever answers, and a campaign ends on it instead of measuring on.",
+            "all the same. So do ours in the paper's form; but each answer comes with a verdict, which is made "
+            "from the rows, and a campaign ends on it instead of measuring on.",
             why.verdicts(found),
         ),
         (),
@@ -73,11 +73,16 @@ def ours(found: Findings) -> Section:
     head = ("solver", "R, G, B", "spread", *unseen, "error on test rows: R, G, B", "CPU s")
     text = [
         "The same rows and the same goal for every solver of this project, with its defaults. Spread: standard "
-        "deviation of the settings for one noisy reading at the goal. Error: root mean square, over the test rows, of "
-        "the settings found less those set.",
+        "deviation of the settings for one noisy reading at the goal. Error: root mean square, over the test rows, "
+        "of the settings found less those set.",
     ]
     if found.pairs.plant:
         text.append("Miss: how far the worst channel would be off at these settings without noise; only a twin knows.")
+    if len(set(found.pairs.data.sitting.tolist())) > 1:
+        text.append(
+            "The rows are of several sittings. Our solvers add to their spread how far sittings lie apart, because "
+            "the next reading would be of none of them; the paper's methods take all rows as they are."
+        )
     text.append(why.better(found))
     return Section(
         "ours",
@@ -172,8 +177,8 @@ def parabola(beside: Beside, quick: bool) -> Section:
         ),
         (
             "The paper prints no number here. The lines of the mixture depend on where its four Gaussians start: "
-            "ours are the likeliest of five starts. Drawn is the mean of all four, as in the paper; our solver answers "
-            f"with the likeliest alone, which differs by at most {number(apart, 2)}.",
+            "ours are the likeliest of five starts. Drawn is the mean of all four, as in the paper; our solver "
+            f"answers with the likeliest alone, which differs by at most {number(apart, 2)}.",
             "For a single output the library needs a second column: the paper repeats y, our solver adds a column "
             "of zeros.",
             f"Outside its data our gp is off by up to {sure:.0f} of its own standard deviations"

@@ -146,6 +146,6 @@ def _warnings(found: Findings) -> list[str]:
     if not found.quick:
         return []
     return [
-        "Made with --quick: ForestDiffusion is far smaller than the paper's, so its numbers are not to be held against "
-        "the paper's. Everything else is as without it."
+        "Made with --quick: ForestDiffusion is far smaller than the paper's, so its numbers are not to be held "
+        "against the paper's. Everything else is as without it."
     ]

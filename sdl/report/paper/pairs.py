@@ -38,7 +38,7 @@ class Pairs:
         train: (n_train,) rows that are learnt from, in the order in which they were measured.
         test: (n_test,) the others.
         source: what they are, in a few words.
-        notes: what is worth knowing of them, a sentence each.
+        notes: what is worth knowing of them, a few words each.
         state: the twin's; None for a log.
         plant: knows the noise-free readings; None for a log, of which nobody knows them.
         seconds: what measuring them took, on the clock of the instrument; None where it is not known.
@@ -108,7 +108,7 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
     run(campaign, runs=None, collect=True, watch=watch)
     usable = [row for row in rows if not set(CHANNELS) & set(row.reading.saturated)]
     full = len(rows) - len(usable)
-    notes = (f"{full} of the {len(rows)} saturated one of the four channels and are left out",) if full else ()
+    notes = (f"{full} left out: saturated in one of the four channels",) if full else ()
     took = (times[-1] - times[0]) * len(times) / (len(times) - 1)
     source = f"{len(rows)} readings of the twin {state}, Latin hypercube, seed {seed}"
     return replace(_split(usable, source, notes), state=state, plant=Plant(condition, seed), seconds=took)
@@ -128,7 +128,7 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
     from sdl.readings import load
 
     found = load(path, INPUTS, [Channel(name=name, saturation=FULL) for name in CHANNELS], CHANNELS)
-    said = [f"{n} lines left out: {reason}" for reason, n in found.left_out.items()]
+    said = [f"{n} left out: {reason}" for reason, n in found.left_out.items()]
     if len(found.rows) < LEAST:
         why = "".join(f"; {text}" for text in said)
         channels = ", ".join(CHANNELS)
@@ -146,7 +146,8 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
     places = len({tuple(row.reading.applied.values()) for row in rows})
     if places < len(rows):
         said.append(f"they are at {places} different settings, so test rows may repeat settings that were learnt")
-    return _split(rows, f"{len(rows)} readings of {found.source}", said)
+    name = f"{path.parent.name}/{path.name}" if path.is_dir() else path.name  # the page is for others to see
+    return _split(rows, f"{len(rows)} readings of {name}", said)
 
 
 def _split(rows: Sequence[Row], source: str, notes: Sequence[str]) -> Pairs:

@@ -51,7 +51,9 @@ def summary(found: Findings) -> Section:
         rows.append((method.name, three(method.answer, 2), three(raw), number(largest(raw, method.answer)), *miss))
     unseen = ("miss, %",) if found.pairs.plant else ()
     head = ("method", "paper: R, G, B", "here: R, G, B", "apart", *unseen)
-    said = "All four answers are" if all(alike) else f"{sum(alike)} of the four answers are"
+    said = {0: "None of the four answers is", 1: "One of the four answers is", 4: "All four answers are"}.get(
+        sum(alike), f"{sum(alike)} of the four answers are"
+    )
     text = (
         "Which settings of a red, a green and a blue light-emitting diode read 2¹⁴ counts at 445, 515 and 630 nm? "
         f"The paper asks four methods; here they are asked again. {said} the paper's to within one of the last "
@@ -89,7 +91,8 @@ def readings(found: Findings) -> Section:
         for name, value in zip(CHANNELS, found.printed.tolist(), strict=True)
     ]
     where = ", ".join(f"{name} {number(PAIR[0][name], 4)}" for name in INPUTS)
-    text = [f"{pairs.source}; {len(pairs.train)} are learnt from, {len(pairs.test)} kept for testing.", *pairs.notes]
+    text = [f"{pairs.source}; {len(pairs.train)} are learnt from, {len(pairs.test)} kept for testing."]
+    text += [f"Of them: {'; '.join(pairs.notes)}."] if pairs.notes else []
     if pairs.seconds is not None:
         text.append(
             f"Measuring {ROWS} readings took the paper {SECONDS:.0f} s; the twin's own clock counts "
@@ -200,8 +203,8 @@ def mixture(found: Findings) -> Section:
         ),
         (_scores(found, "gmm"), Table("In the paper and here", ("", "paper", "here"), rows)),
         (
-            f"The means differ by at most {number(largest(mean, GMM_SAMPLED[0]), 4)} and the standard deviations "
-            f"by {ratio:.0%}: a standard deviation of 100 draws is itself known to 7 % only, and the rows are others.",
+            f"The means differ by at most {number(largest(mean, GMM_SAMPLED[0]), 4)} and the standard deviations by "
+            f"{ratio:.0%}: a standard deviation of 100 draws is itself known to 7 % only, and the rows are others.",
             "The library divides by the number of rows; our solver divides by the degrees of freedom that are left "
             "and adds the doubt of the fit, which makes its spread a little wider than that of the draws.",
         ),
@@ -226,8 +229,8 @@ def forest(found: Findings) -> Section:
         (_scores(found, "forest"), Table("In the paper and here", ("", "paper", "here"), rows)),
         (
             why.trees(found),
-            "The draws for the goal are narrow but not as near to the truth as they are to each other: their standard "
-            "deviation is not an error, which the last line of the table is.",
+            "The standard deviation of the draws says how alike they are, not how near to the truth: that is the "
+            "last line of the table.",
             "The library is its present version, on one thread and with its rows in memory, so that the same seed "
             "gives the same draws; the paper's were not seeded.",
         ),
