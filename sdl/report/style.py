@@ -10,6 +10,7 @@ import contextlib
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -124,17 +125,21 @@ def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float
 
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as a PNG."""
-    with styled():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
+    return _saved(figure, format="png", dpi=dpi)
 
 
 def svg(figure: Figure) -> bytes:
     """The figure as an SVG, the same bytes for the same figure."""
-    with styled():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=120)
+    return _saved(figure, format="svg", metadata={"Date": None, "Creator": None}, dpi=120)
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with styled(), warnings.catch_warnings():
+        # Names are other people's: a sign that our font lacks is a box, and one that is too long is cut.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        figure.savefig(buffer, **options)
     return buffer.getvalue()
 
 
@@ -211,7 +216,7 @@ def labelled(name: str, unit: str) -> str:
 
 def plain(text: str) -> str:
     """Text from a record, so that matplotlib draws it as it is: `$` begins no formula, nothing is endless."""
-    text = re.sub(r"[\x00-\x1f\x7f]", " ", text)  # no glyph, and a new line would break a label
+    text = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)  # no glyph, and a new line would break a label
     return (text if len(text) <= 40 else text[:39] + "…").replace("$", r"\$")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError
 from sdl.report.digest import Digest
-from sdl.report.style import styled
+from sdl.report.style import png, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +94,7 @@ def draw(run: Run | Digest, name: str) -> Figure | None:
         None where the run has nothing to show in it: `spread` of a run without a solver, say.
 
     Raises:
-        ConfigError: there is no such figure, or matplotlib, seaborn or pandas is not installed.
+        ConfigError: there is no such figure, or matplotlib is not installed.
     """
     if name not in KINDS:
         raise ConfigError(f"no figure {name!r}; allowed: {', '.join(KINDS)}")
@@ -102,4 +102,7 @@ def draw(run: Run | Digest, name: str) -> Figure | None:
     digest = run if isinstance(run, Digest) else Digest(run)
     with styled():
         made: Callable[[Digest], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)
-        return made(digest)
+        figure = made(digest)
+    if figure is not None:  # so that a notebook shows it, whether matplotlib's own magic is on or not
+        figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]
+    return figure
