@@ -1,7 +1,8 @@
 """Closed-loop experiments on a small instrument, or on its twin.
 
-The public door: `run` a campaign, `resume` it, `open_run` what it wrote, `solve` a data set in one shot. Everything
-else is reached by its module. Names are loaded when they are first used, so that `import sdl` costs nothing.
+The public door: `run` a campaign, `resume` it, `open_run` what it wrote, `runs()` for all there are, `solve` a data set
+in one shot. Everything else is reached by its module. Names are loaded when they are
+first used, so that `import sdl` costs nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdl.errors import SdlError
+    from sdl.listing import listing as runs
     from sdl.oneshot import Solution, solve
     from sdl.runner import resume, run
     from sdl.runs import Result, Run, open_run
@@ -23,16 +25,18 @@ _HOMES = {
     "open_run": "sdl.runs",
     "resume": "sdl.runner",
     "run": "sdl.runner",
+    "runs": "sdl.runs",
     "solve": "sdl.oneshot",
 }
 
-__all__ = ["Result", "Run", "SdlError", "Solution", "open_run", "resume", "run", "solve"]
+__all__ = ["Result", "Run", "SdlError", "Solution", "open_run", "resume", "run", "runs", "solve"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sdl' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    value = home if name == "runs" else getattr(home, name)  # that module can itself be called
     globals()[name] = value
     return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -224,10 +224,17 @@ class Validated:
     by: str
 
 
-def cross_validate(solver: Solver, data: Data, days: Sequence[str], seed: int = 0) -> Validated:
+def cross_validate(
+    solver: Solver,
+    data: Data,
+    days: Sequence[str],
+    seed: int = 0,
+    tell: Callable[[int, int], None] = lambda done, parts: None,
+) -> Validated:
     """Error of the predicted settings on rows left out: whole days where there are several, else five parts.
 
-    Rows that are saturated or lack a channel of the goal are neither learnt from nor predicted.
+    Rows that are saturated or lack a channel of the goal are neither learnt from nor predicted. `tell` is told how many
+    of how many parts are done.
 
     Raises:
         NotEnoughData, Degenerate, SolverError: the rest of the rows cannot carry the solver.
@@ -252,6 +259,7 @@ def cross_validate(solver: Solver, data: Data, days: Sequence[str], seed: int = 
         )
         given = fitted.propose(band, low, high, np.random.default_rng([seed, 1, n]))
         errors.append(np.asarray(given.settings) - data.X[test])
+        tell(n + 1, len(parts))
     all_errors = np.concatenate(errors)
     rmse = np.sqrt((all_errors**2).mean(axis=0))
     return Validated(

@@ -75,7 +75,8 @@ CAMPAIGN = Form(
     file=FILE,
     since={"Proposed": ("shortfall",)},
 )
-_START = "0" * 32
+START = "0" * 32
+"""What stands for the sha of the line before the first."""
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -139,7 +140,7 @@ def scan(path: Path, form: Form = CAMPAIGN) -> Iterator[Line | Tail]:
         RecordError: the file cannot be read.
     """
     file = path / form.file if path.is_dir() else path
-    sha, end, number = _START, 0, 0
+    sha, end, number = START, 0, 0
     try:
         with file.open("rb") as stream:
             for number, raw in enumerate(stream, 1):
@@ -244,7 +245,7 @@ class Record:
         self.events: tuple[Any, ...] = tuple(line.event for line in lines)
         self._lock, self._fd = lock, fd
         self._number = len(lines)
-        self._sha = lines[-1].sha if lines else _START
+        self._sha = lines[-1].sha if lines else START
         self._length = os.fstat(fd).st_size
 
     @classmethod
@@ -343,7 +344,7 @@ def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> N
     Raises:
         RecordError: the directory is there already, or cannot be written.
     """
-    lines, sha = [], _START
+    lines, sha = [], START
     for event in events:
         line, sha = encode(event, sha, form)
         lines.append(line)

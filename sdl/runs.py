@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sdl import config, readings
 from sdl.campaign import Campaign, State
-from sdl.errors import Damaged, OutOfTurn, RecordError
+from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.goal import Goal
 from sdl.history import History
 from sdl.locate import RUNS, find
-from sdl.record import FILE, read
+from sdl.record import FILE, Line, scan
 from sdl.types import Channel, Input, Outcome
 
 
@@ -175,11 +178,14 @@ class Run:
     Attributes:
         folder: its directory.
         events: everything that happened, in order.
+        sha: hash of the last line, and so of the whole record.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder if folder.is_dir() else folder.parent
-        self.events: tuple[Event, ...] = tuple(read(folder))
+        lines = [item for item in scan(folder) if isinstance(item, Line)]
+        self.events: tuple[Event, ...] = tuple(line.event for line in lines)
+        self.sha = lines[-1].sha if lines else ""
         self._folded = fold(iter(self.events), self.folder)
 
     @property
@@ -236,9 +242,48 @@ class Run:
             found.append(row)
         return found
 
+    def to_pandas(self) -> Any:
+        """The same as a pandas DataFrame, a row a reading.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError("a DataFrame needs pandas: pip install 'sdl[report]'") from error
+        return pandas.DataFrame(self.rows())
+
+    def figure(self, name: str = "error") -> Any:
+        """A matplotlib Figure of it; a notebook shows it.
+
+        Args:
+            name: error, settings, space, spectrum, parity, pairs, spread, conditions or timeline (docs/reports.md).
+
+        Raises:
+            ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
+        """
+        drawn = _view("figure")(self, name)
+        if drawn is None:
+            raise ConfigError(f"{self!r} has nothing to show in the figure {name!r}")
+        return drawn
+
+    def _repr_html_(self) -> str:
+        return str(_view("html")(self))
+
     def __repr__(self) -> str:
         done = self.result
         return f"<Run {self.folder}: {done.outcome or 'unfinished'} after {done.trials} trials>"
+
+
+_VIEWS = {"figure": "sdl.report.figures:draw", "html": "sdl.report.notebook:summary"}
+"""How a run looks, by name as in the registry: reports are above runs, and reading one must not need them."""
+
+
+def _view(name: str) -> Callable[..., Any]:
+    module, _, function = _VIEWS[name].partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
@@ -252,3 +297,13 @@ def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
         ConfigError: there is none, or several. Damaged: a line is not as it was written.
     """
     return Run(find(path, Path(runs)))
+
+
+class _Module(ModuleType):
+    """`sdl.runs` is this module; called, it lists what is there. One name for both, as people expect it."""
+
+    def __call__(self, runs: str | Path = RUNS) -> Any:
+        return import_module("sdl.listing").listing(Path(runs))
+
+
+sys.modules[__name__].__class__ = _Module

@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from sdl.cli import files, instrument, lab, listing, look, run, serve, solve, twin
+from sdl.cli import compare, files, instrument, lab, listing, look, paper, report, run, serve, solve, twin, watch
 from sdl.cli.options import Emitted, emit
 from sdl.errors import RecordError, SdlError
 
@@ -61,7 +61,7 @@ def _common(
     pass
 
 
-for part in (run, files, listing, look, solve, twin, serve, instrument, lab):
+for part in (run, files, listing, look, watch, report, compare, solve, paper, twin, serve, instrument, lab):
     part.add_to(app)
 
 

@@ -6,9 +6,11 @@ import contextlib
 import math
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
+from sdl.cli.progress import PATIENCE
 from sdl.cli.table import Shown, trial_table
 from sdl.cli.words import cause, count, goal_line, headline, percent, reading, settings, times
 from sdl.events import (
@@ -28,6 +30,7 @@ from sdl.runs import steps, worst_channel
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from sdl.campaign import Campaign
     from sdl.runner import Watch
@@ -140,6 +143,7 @@ class Table:
         self._campaign: Campaign | None = None
         self._lines: Lines | None = None
         self._ended = False
+        self._began: tuple[float, int] | None = None
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._draw)
 
     def __enter__(self) -> Table:
@@ -171,10 +175,11 @@ class Table:
             return Group()  # nothing yet, and nothing to stay where a mistake is told
         goal = campaign.plan.goal
         head = [Text(headline(opened), style="bold"), Text(goal_line(goal))]
-        notes = [Text(n, style="yellow", no_wrap=True, overflow="ellipsis") for n in self._trials.notes[-2:]]
-        used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes)
-        rows = MOST_ROWS if self._ended else max(self._console.height - used - 3, 2)
         colour = self._console.color_system is not None and not self._console.no_color
+        more = self._above(campaign, columns, colour=colour)
+        notes = [Text(n, style="yellow", no_wrap=True, overflow="ellipsis") for n in self._trials.notes[-2:]]
+        used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes) + len(more)
+        rows = self._rows(self._console.height - used - 3)
         earlier = len(self._trials.shown) - rows
         if earlier > 0:  # its own line takes the place of one more
             shown = self._trials.shown[earlier + 1 :]
@@ -183,7 +188,31 @@ class Table:
         else:
             shown = self._trials.shown
         lines = trial_table(shown, opened, goal, columns, colour=colour)
-        return Group(*head, *lines, *notes, self._bar(campaign, columns))
+        return Group(*head, *more, *lines, *notes, self._bar(campaign, columns))
+
+    def _rows(self, room: int) -> int:
+        """How many trials are shown where there is room for so many."""
+        return MOST_ROWS if self._ended else max(room, 2)
+
+    def _above(self, campaign: Campaign, columns: int, *, colour: bool) -> list[Text]:
+        """More lines above the trials, none longer than `columns`."""
+        return []
+
+    def _left(self, campaign: Campaign) -> str:
+        """`; 1:05 left` of a collection, whose trials are known; what was there before a resume does not count."""
+        used, now = campaign.history.trials, time.monotonic()
+        if self._began is None or campaign.plan.goal is not None or campaign.history.outcome is not None:
+            self._began = self._began or (now, used)
+            return ""
+        seconds, taken = now - self._began[0], used - self._began[1]
+        if seconds < PATIENCE or taken < 2:
+            return ""
+        left = round(seconds / taken * (campaign.plan.collect - used))
+        return (
+            f"; {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+            if left >= 3600
+            else f"; {left // 60}:{left % 60:02} left"
+        )
 
     def _bar(self, campaign: Campaign, columns: int) -> RenderableType:
         from rich.progress_bar import ProgressBar
@@ -193,6 +222,7 @@ class Table:
         most = campaign.plan.collect  # stop.trials, also where a resume has changed it
         used, taken = campaign.history.trials, campaign.history.readings
         text = f"{used} of at most {count(most, 'trial')}, {count(taken, 'reading')}{best_text(campaign)}"
+        text += self._left(campaign)
         room = min(columns - len(text) - 1, 30)
         if room < 8:
             return Text(text, no_wrap=True, overflow="ellipsis")

@@ -47,9 +47,9 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     sdl show led-16384                     the newest run of that campaign
     """
     from sdl.cli.ending import report
-    from sdl.cli.listing import holder
     from sdl.cli.live import followed, line
     from sdl.cli.words import goal_line, headline, width
+    from sdl.listing import holder
     from sdl.runs import open_run
 
     run = open_run(campaign_run(name, runs))

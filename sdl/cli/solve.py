@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
@@ -126,8 +125,6 @@ def solve(
     if all_solutions:
         for solver, told in zip(chosen, answers, strict=True):
             told |= _others(solver, data, wanted, seed)
-    if not quiet and sys.stderr.isatty():
-        print(end="\x1b[2K", file=sys.stderr, flush=True)  # the line that said what was under way
     if json:
         counts = {str(f.source): dict(f.left_out) for f in found}
         bands = {name: band.plain() for name, band in wanted.bands.items()}
@@ -143,30 +140,35 @@ def _one(
 ) -> dict[str, Any]:
     import numpy as np
 
+    from sdl.cli.progress import working
     from sdl.inverse import ask
     from sdl.oneshot import cross_validate
 
     name, began = _name(solver), time.perf_counter()
-    if not quiet:
-        print(f"  {i + 1}/{n} {name} …", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
     told: dict[str, Any] = {"solver": name, "options": solver.model_dump(mode="json")}  # type: ignore[attr-defined]
     try:
-        answer = ask(solver, data, goal, np.random.default_rng([seed, 1, 0]))
-        told |= {
-            "settings": answer.settings,
-            "raw": answer.raw,
-            "clipped": answer.clipped,
-            "spread": answer.spread,
-            "uncertainty": answer.uncertainty,
-            "expected": {c: answer.expected.get(c) for c in goal.channels},
-            "verdict": answer.verdict,
-            "why": answer.why,
-            "shortfall": answer.shortfall,
-            "seconds": round(time.perf_counter() - began, 3),
-        }
-        if validate:
-            checked = cross_validate(solver, data, days, seed)
-            told["validated"] = {"rmse": checked.rmse, "rows": checked.rows, "folds": checked.folds, "by": checked.by}
+        with working(f"{i + 1}/{n} {name}", quiet=quiet) as tell:
+            answer = ask(solver, data, goal, np.random.default_rng([seed, 1, 0]))
+            told |= {
+                "settings": answer.settings,
+                "raw": answer.raw,
+                "clipped": answer.clipped,
+                "spread": answer.spread,
+                "uncertainty": answer.uncertainty,
+                "expected": {c: answer.expected.get(c) for c in goal.channels},
+                "verdict": answer.verdict,
+                "why": answer.why,
+                "shortfall": answer.shortfall,
+                "seconds": round(time.perf_counter() - began, 3),
+            }
+            if validate:
+                checked = cross_validate(solver, data, days, seed, lambda k, parts: tell(1 + k, 1 + parts))
+                told["validated"] = {
+                    "rmse": checked.rmse,
+                    "rows": checked.rows,
+                    "folds": checked.folds,
+                    "by": checked.by,
+                }
     except SolverError as error:
         told["error"] = f"not enough data: {error}" if isinstance(error, NotEnoughData) else str(error)
     return told

@@ -142,20 +142,31 @@ class FittedGmm:
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Draws n settings (n, d) that go with the readings `target` (m,), NaN where free, from the whole mixture."""
+        return self.footing.settings(self._draw(*self._fixed(target), n, rng)[:, : self.footing.U.shape[1]])
+
+    def pairs(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Draws n settings (n, d) with their readings (n, m), NaN for channels not modelled, from the whole mixture."""
         import numpy as np
 
-        index, value = self._fixed(target)
+        drawn, d = self._draw(np.array([], dtype=np.intp), np.array([]), n, rng), self.footing.U.shape[1]
+        readings = np.full((n, len(self.footing.channels)), np.nan)
+        readings[:, self.columns] = drawn[:, d:]
+        return self.footing.settings(drawn[:, :d]), readings
+
+    def _draw(self, index: Ints, value: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """(n, columns but `index`) draws of the mixture, with the columns `index` fixed at `value`."""
+        import numpy as np
+
         given = self._condition(index, value)
-        d = self.footing.U.shape[1]
         which = rng.choice(len(given.priors), size=n, p=given.priors / given.priors.sum())
         rest = np.setdiff1d(np.arange(len(self.mean)), index)
-        drawn = np.empty((n, d))
+        drawn = np.empty((n, len(rest)))
         for k in np.unique(which):
             values, vectors = np.linalg.eigh(given.covariances[k])  # rounding may leave a variance just below zero
             root = vectors * np.sqrt(np.maximum(values, 0.0))
             z = rng.standard_normal((int((which == k).sum()), len(rest)))
-            drawn[which == k] = ((given.means[k] + z @ root.T) * self.scale[rest] + self.mean[rest])[:, :d]
-        return self.footing.settings(drawn)
+            drawn[which == k] = (given.means[k] + z @ root.T) * self.scale[rest] + self.mean[rest]
+        return drawn
 
     def _fixed(self, target: Floats) -> tuple[Ints, Floats]:
         """Which columns of the mixture a target (m,) fixes, and at what."""

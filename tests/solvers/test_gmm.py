@@ -76,6 +76,16 @@ def test_few_rows_get_fewer_gaussians_than_asked():
     assert "of 2 Gaussians on 20 rows" in why
 
 
+def test_pairs_are_drawn_as_the_rows_lie_and_channels_that_are_not_modelled_stay_unknown():
+    rows = night(60)
+    settings, readings = Gmm(channels=()).fit(rows).pairs(4000, np.random.default_rng(0))
+    modelled = np.isfinite(readings).all(axis=0)
+    assert modelled.tolist() == rows.goal.tolist()
+    drawn, seen = np.hstack([settings, readings[:, modelled]]), np.hstack([rows.X, rows.Y[:, modelled]])
+    assert np.corrcoef(drawn.T) == pytest.approx(np.corrcoef(seen.T), abs=0.06)
+    assert drawn.mean(axis=0) == pytest.approx(seen.mean(axis=0), rel=0.05)
+
+
 def test_samples_go_with_the_goal():
     drawn = Gmm().fit(night(60)).sample(np.array(GOAL), 3000, np.random.default_rng(0))
     assert (drawn @ GAINS.T).mean(axis=0) == pytest.approx(GOAL, rel=0.01)

@@ -1,0 +1,139 @@
+"""The command that sets runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.words import count, width
+from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sdl.report.comparison import Group
+
+SUFFIXES = (".html", ".png", ".svg")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(compare)
+
+
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…|DIR", help="Runs by any name, campaigns, or directories with runs in them."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Also as a page (.html) or the figure alone (.png, .svg)."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="KEY", help="Group by this key, such as solver.kind. May be repeated."),
+    ] = None,
+    runs: Runs = RUNS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Set runs side by side: trials to reach the goal, final error, cost.
+
+    \b
+    sdl compare runs
+    sdl compare led-16384 gmm-16384 -o solvers.html
+    sdl compare runs --by solver.kind --by average
+
+    A campaign's name or a directory stands for all of its runs. They are grouped by the keys in which they differ.
+    """
+    from sdl.cli.progress import tracked
+    from sdl.report.comparison import came, grouped
+    from sdl.runs import Run
+
+    if output is not None and output.suffix not in SUFFIXES:
+        raise ConfigError(f"-o {output}: must end in {', '.join(SUFFIXES)}")
+    folders = _folders(names, runs)
+    found = [came(Run(folder)) for folder in tracked(folders, "runs", quiet=quiet or json)]
+    known = {key for run in found for key in run.config}
+    for key in by or ():
+        if key not in known:
+            from sdl.cli.options import near
+
+            raise ConfigError(f"--by {key}: no run has it; {near(key, sorted(known))}")
+    groups = grouped(found, by or ())
+    if json:
+        emit({"groups": [_plain(group) for group in groups]})
+    else:
+        _print(groups)
+    if output is not None:
+        _write(output, groups)
+        if not json:
+            print(f"{output}: written")
+
+
+def _folders(names: list[str], runs: Path) -> list[Path]:
+    """The runs that are meant; a directory or a campaign stands for all of its runs."""
+    from sdl.locate import FILE, find, folders
+
+    found: list[Path] = []
+    for name in names:
+        given = Path(name)
+        if not (given / FILE).is_file() and given.is_dir():
+            inside = sorted({file.parent for form in (f"*/{FILE}", f"*/*/{FILE}") for file in given.glob(form)})
+            if not inside:
+                raise ConfigError(f"{name}: no run is in it")
+            found += inside
+        else:
+            campaign = [folder for folder in folders(runs) if folder.parent.name == name]
+            found += campaign or [find(name, runs)]
+    return list(dict.fromkeys(found))
+
+
+def _plain(group: Group) -> dict[str, object]:
+    kept = ("trials", "readings", "seconds", "reached", "outcome", "miss", "error")
+    rows = [{"run": str(run.folder), **{key: getattr(run, key) for key in kept}} for run in group.runs]
+    return {"group": group.name, "runs": rows}
+
+
+def _print(groups: list[Group]) -> None:
+    from sdl.report.comparison import HEAD, table
+
+    rows = table(groups)
+    columns = width() or 0
+    room = columns - 1 if columns else 200
+    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
+    widths[0] = min(widths[0], 60)
+    last = len(HEAD)
+    while last > 4 and min(widths[0], 24) + sum(widths[1:last]) + 2 * (last - 1) > room:
+        last -= 1  # cost is left out first
+    widths[0] = max(min(widths[0], room - sum(widths[1:last]) - 2 * (last - 1)), 8)
+    for row in (HEAD, *rows):
+        first = row[0] if len(row[0]) <= widths[0] else row[0][: widths[0] - 1] + "…"
+        print("  ".join([first.ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, last))]).rstrip())
+    print(f"medians, with the least and the most of {count(sum(len(g.runs) for g in groups), 'run')} in brackets")
+
+
+def _write(output: Path, groups: list[Group]) -> None:
+    from sdl.report import page, style
+    from sdl.report.comparison import HEAD, figure, table
+
+    drawn = figure(groups)
+    try:
+        if output.suffix == ".html":
+            shown = page.picture(drawn, "Runs side by side", CAPTION)
+            text = page.render(
+                "compare.html.j2", title="Runs side by side", head=HEAD, rows=table(groups), figure=shown
+            )
+            page.write(output, text)
+        else:
+            page.save(output, style.png(drawn) if output.suffix == ".png" else style.svg(drawn))
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+
+
+CAPTION = (
+    "Above: the share of a group's runs that had reached their goal within so many trials; a run that never did counts "
+    "below the line to the end. Below: how near each run's best trial came, in tolerances."
+)

@@ -1,0 +1,82 @@
+"""The command that makes pages and figures of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdl.cli.options import RUNS, Json, Quiet, Runs, campaign_run, emit
+from sdl.cli.words import count
+from sdl.errors import ConfigError
+
+RunNames = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN…", help="`latest`, a campaign's name, a part of a run's name, or its directory."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(report)
+
+
+def report(
+    names: RunNames,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The page; a directory for several. Default: here."),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure there as PNG.")
+    ] = None,
+    svg: Annotated[bool, typer.Option("--svg", help="With --png: as SVG too.")] = False,
+    runs: Runs = RUNS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a page of a run: one HTML file that needs no network, with every figure in it.
+
+    \b
+    sdl report latest
+    sdl report led-16384 -o night.html --png figures
+
+    A page of ours is written anew; any other file is left alone.
+    """
+    from sdl.cli.progress import tracked
+    from sdl.report import page
+    from sdl.report.digest import Digest
+    from sdl.runs import open_run
+
+    if svg and png is None:
+        raise ConfigError("--svg needs --png DIR: that is where figures go")
+    page.environment()  # says what is missing before anything is read
+    folders = list(dict.fromkeys(campaign_run(name, runs) for name in names))
+    several = len(folders) > 1
+    targets = [_target(folder, output, several=several) for folder in folders]
+    written = []
+    for folder, target in tracked(list(zip(folders, targets, strict=True)), "reports", quiet=quiet or json):
+        told = Digest(open_run(folder))
+        page.write(target, page.run_page(told))
+        files = []
+        if png is not None:
+            below = png / folder.name.rpartition("-")[2] if several else png
+            files = page.figure_files(told, below, ["png", "svg"] if svg else ["png"])
+        written.append({"run": str(folder), "page": str(target), "figures": [str(path) for path in files]})
+        if not json:
+            more = f", {count(len(files), 'figure')} in {files[0].parent}" if files else ""
+            print(f"{target}: {target.stat().st_size / 1e6:.1f} MB{more}")
+    if json:
+        emit({"reports": written})
+
+
+def _target(folder: Path, output: Path | None, *, several: bool) -> Path:
+    name = f"{folder.parent.name}-{folder.name.rpartition('-')[2]}.html"
+    if output is None:
+        return Path(name)
+    if output.is_dir():
+        return output / name
+    if several:
+        raise ConfigError(f"-o {output}: for several runs it must be a directory that exists")
+    return output

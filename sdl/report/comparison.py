@@ -1,0 +1,223 @@
+"""Runs side by side: how many trials each group took to its goal, how near it came, and what it cost.
+
+Runs are grouped by the keys in which their configurations differ, the seed and what only names a run left out; runs
+that differ in nothing are one group, those of several solvers a group each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sdl import words
+from sdl.listing import short
+from sdl.report import style
+from sdl.types import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from sdl.runs import Run
+
+IGNORED = ("name", "description", "seed", "instrument.seed")
+"""Keys in which runs of one group differ."""
+
+MOST_GROUPS = 8
+"""So many have a line of their own in the figure; the table has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of one run.
+
+    Attributes:
+        trials, readings, seconds: what it cost; seconds by the campaign's own clock.
+        reached: whether its goal was.
+        miss: of the best trial, in tolerances; inf where nothing could be judged.
+        error: the worst channel's error of the best trial, a fraction; NaN where unknown.
+    """
+
+    folder: Path
+    trials: int
+    readings: int
+    seconds: float
+    reached: bool
+    outcome: str
+    miss: float
+    error: float
+    config: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Group:
+    """Runs that differ in nothing but their seed."""
+
+    name: str
+    runs: list[Came] = field(default_factory=list)
+
+    @property
+    def reached(self) -> list[Came]:
+        """Those that reached their goal."""
+        return [run for run in self.runs if run.reached]
+
+
+def came(run: Run) -> Came:
+    """What a comparison keeps of a run; the run itself can be forgotten."""
+    done = run.result
+    return Came(
+        run.folder,
+        done.trials,
+        done.readings,
+        run.events[-1].at - run.opened.at,
+        done.outcome is Outcome.REACHED,
+        str(done.outcome or "unfinished"),
+        math.inf if done.miss is None else done.miss,
+        math.nan if done.error is None else done.error,
+        {**dict(_flat(run.config)), "goal": short(run.campaign.plan.goal) or "none"},
+    )
+
+
+def grouped(runs: Sequence[Came], by: Sequence[str] = ()) -> list[Group]:
+    """The runs in groups, the quickest first.
+
+    Args:
+        runs: what came of each.
+        by: dotted keys to group by, such as solver.kind; without any, those in which the configurations differ.
+    """
+    keys = list(by) or differing(runs)
+    found: dict[tuple[str, ...], Group] = {}
+    for run in runs:
+        values = tuple(_said(run.config, key) for key in keys)
+        found.setdefault(values, Group(_name(keys, values))).runs.append(run)
+    return sorted(found.values(), key=_rank)
+
+
+def differing(runs: Sequence[Came]) -> list[str]:
+    """The dotted keys in which configurations differ, `solver.kind` first; only it, where solvers differ in more."""
+    every = {key for run in runs for key in run.config}
+    keys = sorted(key for key in every if key not in IGNORED and len({_said(run.config, key) for run in runs}) > 1)
+    kinds = sorted((key for key in keys if key.endswith(".kind")), reverse=True)  # the solver before the design
+    # The options of two kinds always differ; the kind alone says it.
+    return kinds + [key for key in keys if key not in kinds and f"{key.partition('.')[0]}.kind" not in kinds]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one; NaN of none."""
+    ordered = sorted(values)
+    if not ordered:
+        return math.nan
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+HEAD = ("group", "runs", "reached", "trials to reach", "error", "tolerances", "readings", "seconds")
+
+
+def table(groups: Sequence[Group]) -> list[list[str]]:
+    """Rows of text below `HEAD`: medians, and in brackets the smallest and the largest where they differ."""
+    rows = []
+    for group in groups:
+        misses = [run.miss for run in group.runs if math.isfinite(run.miss)]
+        errors = [run.error for run in group.runs if math.isfinite(run.error)]
+        rows.append(
+            [
+                group.name,
+                str(len(group.runs)),
+                f"{len(group.reached)}/{len(group.runs)}",
+                _middle([run.trials for run in group.reached], lambda v: f"{v:g}"),
+                _middle(errors, words.percent),
+                _middle(misses, words.times),
+                _middle([run.readings for run in group.runs], lambda v: f"{v:g}"),
+                _middle([run.seconds for run in group.runs], lambda v: f"{v:.3g}" if v < 999.5 else f"{v:.0f}"),
+            ]
+        )
+    return rows
+
+
+def figure(groups: Sequence[Group]) -> Figure:
+    """Share of a group's runs that reached the goal within so many trials; below, how near each run came."""
+    with style.styled():
+        shown = groups[:MOST_GROUPS]
+        drawn = style.canvas(2, height=3.6 + 0.24 * len(shown), height_ratios=[2.6, 0.5 + 0.26 * len(shown)])
+        upper, lower = drawn.axes
+        longest = max((run.trials for group in shown for run in group.runs), default=1)
+        for n, group in enumerate(shown):
+            colour, marker = style.series(n)
+            x = [0.0, *(float(t) for t in sorted(run.trials for run in group.reached)), float(longest)]
+            y = [0.0, *((i + 1) / len(group.runs) for i in range(len(group.reached)))]
+            y.append(y[-1])
+            # Lines that lie on each other can all be seen, since each is thinner than those below it.
+            upper.step(
+                x, [100 * share for share in y], where="post", color=colour, marker=marker, markevery=slice(1, -1),
+                ms=4, lw=1.2 + 0.9 * (min(len(shown), 5) - 1 - min(n, 4)), label=style.plain(group.name),
+            )  # fmt: skip
+            misses = [max(run.miss, 1e-3) for run in group.runs if math.isfinite(run.miss)]
+            lower.plot(misses, [n] * len(misses), marker, color=colour, ms=5, alpha=0.6, mec="none")
+            if misses:
+                lower.plot([median(misses)] * 2, [n - 0.33, n + 0.33], color=style.INK, lw=1.5)
+        upper.set(xlabel="trials", ylabel="goal reached (% of runs)", ylim=(-3, 103), xlim=(0, longest * 1.02))
+        style.whole_numbers(upper)
+        _nearness(lower, shown)
+        drawn.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=2 if len(shown) > 3 else 3)
+    return drawn
+
+
+def _nearness(axes: Any, shown: Sequence[Group]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.3), max(high, 3))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
+    axes.axvspan(low, 1, color=style.BAND, lw=0, zorder=0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_yticks(range(len(shown)), [style.plain(group.name)[:24] for group in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.set_xlabel("best trial of each run, tolerances (1: inside; bar: median)")
+
+
+def _middle(values: Sequence[float], form: Any) -> str:
+    if not values:
+        return "–"
+    low, high = min(values), max(values)
+    if low == high:
+        return str(form(low))
+    return f"{form(median(values))} ({form(low)} … {form(high)})"
+
+
+def _rank(group: Group) -> tuple[float, float, float, str]:
+    misses = [run.miss for run in group.runs]
+    quick = median([run.trials for run in group.reached])
+    return (
+        -len(group.reached) / len(group.runs),
+        quick if math.isfinite(quick) else math.inf,
+        median(misses),
+        group.name,
+    )
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if above + key == "goal":
+            continue  # one short text stands for it
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _said(config: Mapping[str, Any], key: str) -> str:
+    return "–" if key not in config else f"{config[key]:g}" if isinstance(config[key], float) else str(config[key])
+
+
+def _name(keys: Sequence[str], values: Sequence[str]) -> str:
+    """`gmm`, or `gmm, average 3`: kinds speak for themselves."""
+    parts = [text if key.endswith(".kind") else f"{key} {text}" for key, text in zip(keys, values, strict=True)]
+    return ", ".join(parts) or "all"

@@ -1,0 +1,108 @@
+"""The figures of a run, each by its name: `draw(run, "error")`.
+
+Every one is a function from a `Digest` to a matplotlib Figure, or to None where the run has nothing to show in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sdl.errors import ConfigError
+from sdl.report.digest import Digest
+from sdl.report.style import png, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sdl.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A figure: where it is drawn, its title and what it shows, for a page and for who cannot see it."""
+
+    home: str
+    title: str
+    text: str
+
+
+KINDS = {
+    "error": Kind(
+        "trials:error",
+        "Error per trial",
+        "How far the worst channel was from its goal, in tolerances, trial by trial; up to 1, the shaded band, every "
+        "channel is inside. The line is the best so far.",
+    ),
+    "settings": Kind(
+        "trials:settings",
+        "Settings per trial",
+        "What was applied in every trial, each input over its whole range; above it the colour.",
+    ),
+    "space": Kind(
+        "trials:space",
+        "Settings in their space",
+        "Every trial's settings, two inputs at a time, in their own colour; the ring is the best trial.",
+    ),
+    "spectrum": Kind(
+        "spectrum:spectrum",
+        "The reading beside the goal",
+        "Above: every channel's reading in the best trial, and the goal's targets or limits. Below: how far the "
+        "channels of the goal are off, in tolerances.",
+    ),
+    "parity": Kind(
+        "parity:parity",
+        "Expected against measured",
+        "Test: what the solver expected of its trials before they were measured. Train: a plane fitted by least "
+        "squares to the readings from before the solver was asked first, at those same settings. On the line both "
+        "agree. R² says little where all readings are alike, as those of a solver that aims at one goal are.",
+    ),
+    "pairs": Kind(
+        "pairs:pairs",
+        "Inputs and channels in pairs",
+        "Every input and channel of the goal against every other; on the diagonal how often each value occurs.",
+    ),
+    "spread": Kind(
+        "spread:spread",
+        "What the solver said it did not know",
+        "For each proposal the spread (for one reading at the goal) and the uncertainty (for the noise-free goal) "
+        "of its settings, beside how far it was from the settings of the best trial.",
+    ),
+    "conditions": Kind(
+        "timeline:conditions",
+        "Background and latency",
+        "Over time: the light of the room, where it was measured, and how long every reading took.",
+    ),
+    "timeline": Kind(
+        "timeline:timeline",
+        "What happened when",
+        "Over time: trials of the design and of the solver, failures, pauses, and who stepped in.",
+    ),
+}
+
+
+def draw(run: Run | Digest, name: str) -> Figure | None:
+    """One figure of a run.
+
+    Args:
+        run: opened, or its digest where several figures are drawn.
+        name: one of `KINDS`.
+
+    Returns:
+        None where the run has nothing to show in it: `spread` of a run without a solver, say.
+
+    Raises:
+        ConfigError: there is no such figure, or matplotlib is not installed.
+    """
+    if name not in KINDS:
+        raise ConfigError(f"no figure {name!r}; allowed: {', '.join(KINDS)}")
+    module, _, function = KINDS[name].home.partition(":")
+    digest = run if isinstance(run, Digest) else Digest(run)
+    with styled():
+        made: Callable[[Digest], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)
+        figure = made(digest)
+    if figure is not None:  # so that a notebook shows it, whether matplotlib's own magic is on or not
+        figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]
+    return figure

@@ -1,0 +1,116 @@
+"""Inputs and channels, every one against every other.
+
+Drawn without seaborn, whose import alone takes more than a second of CPU (docs/decisions/0020-reports.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sdl.report import style
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from sdl.report.digest import Digest
+
+MOST_TRIALS = 600
+"""Evenly chosen among more: what a pair plot shows is seen long before."""
+
+MOST = 6
+"""Variables: 21 panels. Inputs come first, then channels of the goal in their order."""
+
+
+class Column(NamedTuple):
+    """One variable: (n,) its values; `about` an input, its bounds; None of a channel."""
+
+    name: str
+    values: NDArray[np.float64]
+    about: Mapping[str, Any] | None = None
+
+
+def pairs(told: Digest) -> Figure | None:
+    """The lower half of a pair plot; None with fewer than three trials that have readings."""
+    import numpy as np
+
+    with_readings = np.flatnonzero(told.came)
+    if len(with_readings) < 3:
+        return None
+    picked = with_readings[style.thinned(len(with_readings), MOST_TRIALS)]
+    columns = [Column(name, told.X[picked, n], told.about[name]) for n, name in enumerate(told.inputs[:3])]
+    for name in told.wanted:
+        values = told.Y[picked, told.channels.index(name)]
+        if len(columns) < MOST and np.isfinite(values).any():
+            columns.append(Column(name, values))
+    of_solver = told.by_solver[picked]
+    sides = [("design", ~of_solver, 1), ("solver", of_solver, 0)]
+    sides = [(who, chosen, n) for who, chosen, n in sides if chosen.any()]
+    many, count = len(picked) > 150, len(columns)
+    heavy = len(picked) * count > 200  # many panels: one image each, and small
+    figure = _empty()
+    for i, row in enumerate(columns):
+        for j, column in enumerate(columns[: i + 1]):
+            axes = figure.add_subplot(count, count, 1 + i * count + j)
+            axes.grid(False)
+            axes.tick_params(labelsize=6.5, length=2, pad=1.5)
+            _scale(told, axes, "x", column, labels=i == count - 1)
+            if i == j:
+                parts = [column.values[chosen & np.isfinite(column.values)] for _, chosen, _ in sides]
+                tints = [style.series(n)[0] for _, _, n in sides]
+                axes.hist(parts, bins=12, stacked=True, color=tints, histtype="stepfilled", alpha=0.8)
+                axes.set_yticks([])
+                axes.spines["left"].set_visible(False)
+                continue
+            for _, chosen, n in sides:
+                colour, marker = style.series(n)
+                axes.plot(
+                    column.values[chosen], row.values[chosen], marker, color=colour, ms=1.7 if many else 3.6,
+                    mec="none", alpha=0.5 if many else 0.85, rasterized=heavy,
+                )  # fmt: skip
+            _scale(told, axes, "y", row, labels=j == 0)
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], ls="", marker=style.series(n)[1], color=style.series(n)[0], label=f"by the {who}")
+        for who, _, n in sides
+    ]
+    figure.legend(handles=handles, loc="upper right")
+    return figure
+
+
+def _empty() -> Figure:
+    """With room for labels at the left and below; constrained layout takes seconds over so many axes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        figure = Figure(figsize=(style.WIDTH, style.WIDTH))
+    figure.subplots_adjust(left=0.125, right=0.99, bottom=0.095, top=0.99, hspace=0.14, wspace=0.14)
+    return figure
+
+
+def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool) -> None:
+    """The same limits and few ticks in every panel of a variable; names where there is room, at the edges."""
+    import numpy as np
+    from matplotlib.ticker import FixedLocator, MaxNLocator
+
+    low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
+    if column.about is not None:  # an input is shown over its whole range
+        low, high = float(column.about["low"]), float(column.about["high"])
+    room = 0.08 * (high - low) or 1.0
+    getattr(axes, f"set_{which}lim")(low - room, high + room)
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(MaxNLocator(nbins=2, min_n_ticks=2) if column.about is None else FixedLocator([low, high]))
+    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}")
+    if labels:
+        unit = told.units[column.name]
+        text = style.plain(column.name) + (f"\n({style.plain(unit)})" if unit else "")
+        getattr(axes, f"set_{which}label")(text, fontsize=7.5)
+    elif which == "x":
+        axes.tick_params(axis="x", labelbottom=False)
+    else:
+        axes.tick_params(axis="y", labelleft=False)

@@ -1,0 +1,123 @@
+"""Expected against measured, train and test apart."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from sdl.report import style
+from sdl.report.style import INK, RASTER
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from sdl.report.digest import Digest
+
+MOST = 6
+"""So many channels have a panel; of a goal with more, the first."""
+
+
+class Score(NamedTuple):
+    """How well expected and measured agree.
+
+    Attributes:
+        n: how many.
+        r2: 1 − residual / total sum of squares; NaN below three, or where the measured are all alike.
+        mae, rmse: mean absolute and root mean square difference, in the channel's unit.
+    """
+
+    n: int
+    r2: float
+    mae: float
+    rmse: float
+
+
+class Side(NamedTuple):
+    """One of train and test: (n, channels) expected and measured of the panels' channels."""
+
+    name: str
+    expected: NDArray[np.float64]
+    measured: NDArray[np.float64]
+
+
+def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score:
+    """Agreement of (n,) expected and measured; rows where either is NaN are left out."""
+    import numpy as np
+
+    both = np.isfinite(expected) & np.isfinite(measured)
+    e, m = expected[both], measured[both]
+    if not len(m):
+        return Score(0, math.nan, math.nan, math.nan)
+    off, total = e - m, float(np.sum((m - m.mean()) ** 2))
+    r2 = 1 - float(np.sum(off**2)) / total if len(m) > 2 and total > 0 else math.nan
+    return Score(len(m), r2, float(np.mean(np.abs(off))), float(np.sqrt(np.mean(off**2))))
+
+
+def sides(told: Digest) -> list[Side]:
+    """Train, where there are readings enough to say something; test, where a solver expected anything."""
+    import numpy as np
+
+    index = [told.channels.index(name) for name in told.wanted]
+    found = []
+    history = told.run.campaign.history
+    first = next((row.proposed.rows for row in told.rows if row.by_solver), history.rows)
+    X, Y = history.X[:first], np.where(history.saturated, np.nan, history.Y)[:first][:, index]
+    if len(X) > len(told.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
+        made = np.full_like(Y, np.nan)
+        ones = np.c_[np.ones(len(X)), X]
+        for k in range(Y.shape[1]):
+            use = np.isfinite(Y[:, k])
+            if use.sum() > len(told.inputs) + 2:
+                made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
+        found.append(Side("train", made, Y))
+    if np.isfinite(told.expected[:, index]).any():
+        chosen = told.by_solver
+        found.append(Side("test", told.expected[chosen][:, index], told.Y[chosen][:, index]))
+    return [side for side in found if np.isfinite(side.expected * side.measured).any()]
+
+
+def parity(told: Digest) -> Figure | None:
+    """A panel a channel; None where nobody expected anything and there is too little to fit."""
+    found = sides(told)
+    if not found:
+        return None
+    names = told.wanted[:MOST]
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = style.canvas(rows, columns, height=0.35 + 2.5 * rows)
+    for extra in figure.axes[len(names) :]:
+        extra.set_visible(False)
+    import numpy as np
+
+    for k, (axes, name) in enumerate(zip(figure.axes, names, strict=False)):
+        lines = []
+        for side in found:
+            colour, marker = style.series(1 if side.name == "train" else 0)
+            e, m = side.expected[:, k], side.measured[:, k]
+            many = len(m) > RASTER
+            axes.plot(
+                m, e, marker, color=colour, ms=2 if many else 4, mec="none", alpha=0.4 if many else 0.75,
+                rasterized=many, label=side.name,
+            )  # fmt: skip
+            lines.append(_said(side.name, score(e, m)))
+        values = np.concatenate([v[np.isfinite(v)] for s in found for v in (s.expected[:, k], s.measured[:, k])])
+        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+        room = 0.06 * (high - low) or 1.0
+        axes.plot([low - room, high + room], [low - room, high + room], color=INK, lw=0.7, zorder=1)
+        axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
+        axes.set_box_aspect(1)
+        axes.set_title(style.plain(name))
+        axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=7.5)
+        axes.locator_params(nbins=3)
+        axes.tick_params(axis="y", labelrotation=90)
+        if k % columns == 0:
+            axes.set_ylabel(style.labelled("expected", told.units[name]))
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return figure
+
+
+def _said(name: str, it: Score) -> str:
+    r2 = f"R² {it.r2:.4f}" if math.isfinite(it.r2) and it.r2 > -10 else "R² –"
+    return f"{name} {it.n}: {r2}\nMAE {it.mae:.3g}, RMSE {it.rmse:.3g}"

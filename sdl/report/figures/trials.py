@@ -1,0 +1,184 @@
+"""Trial by trial: the error with its tolerance band, the settings, and the settings in their space."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from sdl.report import style
+from sdl.report.style import BAND, FAINT, INK, PAPER, RASTER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from sdl.report.digest import Digest
+
+GREY = "#8d8d90"
+"""Behind settings in their own colours: dark and light ones can both be seen on it."""
+
+MOST_POINTS = 2500
+"""Evenly chosen among more, where every point is only one of a cloud."""
+
+LEAST = 1e-3
+"""Tolerances: nearer is drawn here, since a logarithm has no 0."""
+
+
+def error(told: Digest) -> Figure | None:
+    """The worst channel's distance in tolerances, and the best so far; None without a goal or a judged trial."""
+    import numpy as np
+    from matplotlib.ticker import NullLocator
+
+    known = np.isfinite(told.misses)
+    if told.goal is None or not known.any():
+        return None
+    x, miss = told.trials[known], np.maximum(told.misses[known], LEAST)
+    figure = style.canvas()
+    (axes,) = figure.axes
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.axhspan(LEAST / 10, 1, color=BAND, lw=0, zorder=0)
+    many = len(x) > RASTER
+    for n, (name, chosen) in enumerate([("design", ~told.by_solver[known]), ("solver", told.by_solver[known])]):
+        if chosen.any():
+            colour, marker = style.series(1 - n)
+            axes.plot(
+                x[chosen], miss[chosen], marker, color=colour, ms=2 if many else 5, mec="none", label=f"by the {name}",
+                rasterized=many, alpha=0.5 if many else 1.0,
+            )  # fmt: skip
+    best = np.minimum.accumulate(miss)
+    steps = np.r_[True, best[1:] < best[:-1]]
+    steps[-1] = True  # only where it changes, however many trials there are
+    axes.step(x[steps], best[steps], where="post", color=INK, lw=1, label="best so far", zorder=1.5)
+    axes.set_ylim(max(LEAST / 1.5, min(miss.min() / 2, 0.3)), max(miss.max() * 2, 3))
+    axes.set(xlabel="trial", ylabel="worst channel, tolerances")
+    style.whole_numbers(axes)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    lost = told.trials[~known & ~told.came]
+    if len(lost):
+        axes.plot(
+            lost, np.full(len(lost), 0.97), "x", color=FAINT, ms=4, transform=axes.get_xaxis_transform(),
+            label="no reading", rasterized=len(lost) > RASTER,
+        )  # fmt: skip
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=4,
+        borderpad=0.1,
+        markerscale=3 if many else 1,
+    )
+    low = axes.get_ylim()[0]
+    axes.text(
+        0.005, low * 1.05, "inside the tolerance", transform=axes.get_yaxis_transform(), va="bottom", fontsize=8,
+        color=FAINT,
+    )  # fmt: skip
+    return figure
+
+
+def settings(told: Digest) -> Figure | None:
+    """Every input per trial, over its bounds, below the colour of the trials; None where there is no trial."""
+    import numpy as np
+
+    if not told.rows:
+        return None
+    names = told.inputs[:6]  # more would not fit a page; the table has them all
+    seen = colours(told)
+    rows = len(names) + (seen is not None)
+    ratios = ([0.28] if seen is not None else []) + [1.0] * len(names)
+    figure = style.canvas(rows, height=0.7 + 0.85 * len(names), sharex=True, height_ratios=ratios)
+    x, many = told.trials, len(told.rows) > RASTER
+    low, high = float(x[0]) - 0.5, float(x[-1]) + 0.5
+    axes = list(figure.axes)
+    if seen is not None:
+        strip = axes.pop(0)
+        picked = style.thinned(len(seen), 1000)
+        strip.imshow(seen[picked][None], aspect="auto", extent=(low, high, 0, 1), interpolation="nearest")
+        strip.set(yticks=[])
+        strip.grid(False)
+        strip.spines[:].set_visible(False)
+        strip.tick_params(length=0)
+    tints = style.input_colours(told.inputs)
+    shown = np.zeros(len(x), bool)
+    shown[style.thinned(len(x), MOST_POINTS)] = True
+    for one, name in zip(axes, names, strict=True):
+        column, about = told.X[:, told.inputs.index(name)], told.about[name]
+        for chosen, filled in ((shown & ~told.by_solver, False), (shown & told.by_solver, True)):
+            if chosen.any():
+                one.plot(
+                    x[chosen], column[chosen], "o", color=tints[name], ms=1.5 if many else 4.5,
+                    mfc=tints[name] if filled or many else PAPER, rasterized=many, alpha=0.4 if many else 1,
+                    label="solver" if filled else "design",
+                )  # fmt: skip
+        room = 0.07 * (about["high"] - about["low"])
+        one.set_ylim(about["low"] - room, about["high"] + room)
+        one.set_ylabel(style.labelled(name, told.units[name]))
+    axes[-1].set(xlabel="trial", xlim=(low, high))
+    style.whole_numbers(axes[-1])
+    if not many:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, [f"by the {label}" for label in labels], loc="outside upper right", ncols=2)
+    return figure
+
+
+def space(told: Digest) -> Figure | None:
+    """Settings, two inputs at a time; None for one input or no trial."""
+    import numpy as np
+
+    names = told.inputs[:3]
+    if len(names) < 2 or not told.rows:
+        return None
+    pairs = list(combinations(range(len(names)), 2))
+    figure = style.canvas(1, len(pairs), height=0.6 + style.WIDTH / len(pairs) * (0.85 if len(pairs) > 1 else 0.7))
+    seen, many = colours(told), len(told.rows) > RASTER
+    tints: Any = seen if seen is not None else style.OKABE_ITO[0]
+    shown = np.zeros(len(told.rows), bool)
+    shown[style.thinned(len(shown), MOST_POINTS)] = True
+    for axes, (a, b) in zip(figure.axes, pairs, strict=True):
+        axes.set_facecolor(GREY if seen is not None else PAPER)
+        axes.grid(seen is None)
+        for chosen, marker, size in ((shown & ~told.by_solver, "s", 22), (shown & told.by_solver, "o", 26)):
+            if chosen.any():
+                tint = tints[chosen] if seen is not None else tints
+                axes.scatter(
+                    told.X[chosen, a], told.X[chosen, b], s=3 if many else size, c=tint, marker=marker,
+                    edgecolors="#2b2b2b", linewidths=0 if many else 0.4, rasterized=many,
+                )  # fmt: skip
+        best = told.best
+        if best is not None:
+            point = best.applied or best.proposed.settings
+            axes.plot(point[names[a]], point[names[b]], "o", ms=11, mfc="none", mec="#ffffff", mew=2.6)
+            axes.plot(point[names[a]], point[names[b]], "o", ms=11, mfc="none", mec="#111111", mew=1.2)
+        _bounds(axes, told, names[a], names[b])
+    handles: list[Any] = []
+    if not many and np.any(told.by_solver) and not np.all(told.by_solver):
+        from matplotlib.lines import Line2D
+
+        handles = [
+            Line2D([], [], ls="", marker=m, mfc=GREY, mec=INK, label=f"by the {n}")
+            for m, n in (("s", "design"), ("o", "solver"))
+        ]
+        if told.best is not None:
+            handles.append(Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=INK, label="best"))
+        figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    return figure
+
+
+def _bounds(axes: Axes, told: Digest, a: str, b: str) -> None:
+    for which, name in (("x", a), ("y", b)):
+        low, high = told.about[name]["low"], told.about[name]["high"]
+        room = 0.06 * (high - low)
+        getattr(axes, f"set_{which}lim")(low - room, high + room)
+        getattr(axes, f"set_{which}label")(style.labelled(name, told.units[name]))
+        getattr(axes, f"set_{which}ticks")([low, (low + high) / 2, high])
+    axes.set_box_aspect(1)
+
+
+def colours(told: Digest) -> Any:
+    """(n, 3) colour of each trial, 0 … 1; None where the inputs are no colour."""
+    import numpy as np
+
+    inputs = told.run.opened.instrument["inputs"]
+    seen = [style.swatch(dict(zip(told.inputs, map(float, row), strict=True)), inputs) for row in told.X]
+    if not seen or any(one is None for one in seen):
+        return None
+    return np.array(seen, float) / 255

@@ -1,0 +1,22 @@
+"""A run in a notebook: its outcome, settings and channels as HTML, with the figures a call away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sdl.report.page import piece
+
+if TYPE_CHECKING:
+    from sdl.runs import Run
+
+STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padding:.6rem 1rem"
+
+
+def summary(run: Run) -> str:
+    """What a notebook shows of a run; everything from the record is escaped."""
+    from sdl.report.digest import Digest
+
+    told = Digest(run)
+    parts = [piece(told, name) for name in ("outcome", "settings", "channels")]
+    text = "".join(parts).replace('class="swatch"', 'style="width:6rem;height:2rem"')
+    return f'<div style="{STYLE}">{text}<p>run.figure("error"), run.to_pandas()</p></div>'
