@@ -12,6 +12,7 @@ ends     outcomes, exit codes, and the interruption that can be resumed
 from sdl.runner.ends import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_code
 from sdl.runner.opening import clock_for, user, versions
 from sdl.runner.perform import Log, Memory, Runner
+from sdl.runner.propose import Proposer
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
 from sdl.runner.watching import Watch
@@ -22,6 +23,7 @@ __all__ = [
     "CampaignInterrupted",
     "Log",
     "Memory",
+    "Proposer",
     "Runner",
     "Signals",
     "Watch",

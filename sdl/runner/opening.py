@@ -36,6 +36,8 @@ def versions() -> dict[str, str]:
         "scikit-learn",
         "gmr",
         "ForestDiffusion",
+        "emcee",
+        "pydoe",
         "xgboost",
         "xgboost-cpu",
         "pydantic",

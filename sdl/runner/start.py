@@ -105,7 +105,7 @@ def resume(folder: str | Path, *, changes: Sequence[str] = (), watch: Watch | No
         for path, value in changed.items():
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
-        chosen = config.parse({**tree, "prior": ()}, collect=True)
+        chosen = config.parse({**tree, "prior": (), "expect": None}, collect=True)
         if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
             return result_of(folded.campaign, record.folder)
         clock = clock_for(chosen.instrument, folded.at)

@@ -1,0 +1,408 @@
+"""Campaigns as tests: runs a campaign file over seeds and holds what came of it to its `expect:` block.
+
+Two kinds of claims. *Every seed* must end as expected and stay below `most`: one counterexample is enough. The *median*
+and the *p95* are claims about all seeds, of which a few were tried: the judgement says whether those few are enough.
+Where k of n seeds stay within the limit of a claim that a part p of all seeds must keep, the claim is
+
+    not met            k < p n: the seeds that were tried break it
+    met                P(at least k of n | p) <= 5 %: so many would hardly keep it if fewer than p of all seeds did
+    too few to tell    otherwise; with how many seeds the same part would be enough
+
+(the exact binomial test; 5 of 5 seeds are enough for a median, 59 of 59 for a p95). Judging is pure; only `run` drives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdl import config
+from sdl.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from sdl.campaign import Campaign
+    from sdl.config import CampaignFile, Expect
+    from sdl.events import Event
+    from sdl.goal import Goal
+    from sdl.runs import Result
+
+RISK = 0.05
+"""How often a claim that does not hold may be called met."""
+SHARES = {"median": 0.5, "p95": 0.95}
+"""The part of all seeds that must keep a limit."""
+MOST_NEEDED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One campaign to run.
+
+    Attributes:
+        file: the campaign file.
+        changes: what is changed in it, the seed among that.
+        seed: that seed.
+        verb: the command that would do the same: run, or collect where there is no goal.
+        runs: where its record goes; None keeps none.
+    """
+
+    file: str
+    changes: tuple[str, ...]
+    seed: int
+    verb: str = "run"
+    runs: str | None = None
+
+    @property
+    def command(self) -> str:
+        """What a person types to run just this."""
+        return " ".join(
+            [f"sdl {self.verb}", shlex.quote(self.file), *(f"--set {shlex.quote(c)}" for c in self.changes)]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of one seed.
+
+    Attributes:
+        outcome, reason, trials, readings: as the campaign ended.
+        error: worst channel's error at the best settings, a fraction, without noise where `noise_free`; None = unknown.
+        noise_free: whether the instrument could tell what it reads without noise.
+        verdict: the last that a solver gave; None where none did.
+        run: the record's directory; empty where none was kept.
+    """
+
+    seed: int
+    outcome: str
+    reason: str
+    trials: int
+    readings: int
+    error: float | None
+    noise_free: bool
+    verdict: str | None
+    run: str = ""
+
+
+class Level(StrEnum):
+    """How a claim stands."""
+
+    MET = "met"
+    UNSURE = "too few to tell"
+    NOT = "not met"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One claim, judged.
+
+    Attributes:
+        claim: `outcome`, `verdict`, or such as `trials, median`.
+        expected, seen: in words.
+        within, of: so many of the seeds keep it.
+        level: how it stands.
+        share: the part of all seeds that must keep it.
+        at_least: the part of all seeds that keep it at least, at 95 % certainty, judged by these.
+        needed: seeds that would be enough if the same part of them kept it; None where enough were tried or none are.
+        seed: the worst of those that break it; None where none does.
+    """
+
+    claim: str
+    expected: str
+    seen: str
+    within: int
+    of: int
+    level: Level
+    share: float
+    at_least: float
+    needed: int | None
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A file's expectation and the campaigns that it takes to check it."""
+
+    file: str
+    campaign: CampaignFile
+    expect: Expect
+    tasks: tuple[Task, ...]
+
+    @property
+    def goal(self) -> str:
+        """The goal in words."""
+        goal = self.campaign.goals()
+        return str(goal) if goal else "none, every point of the design measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A plan with what was seen and what that means."""
+
+    plan: Plan
+    seen: tuple[Seen, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """The worst of all its findings."""
+        levels = [finding.level for finding in self.findings]
+        return next((level for level in (Level.NOT, Level.UNSURE) if level in levels), Level.MET)
+
+    def task(self, seed: int) -> Task:
+        """The task of one seed."""
+        return next(task for task in self.plan.tasks if task.seed == seed)
+
+
+# --- from a file to campaigns -----------------------------------------------------------------------------------------
+
+
+def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> Plan | None:
+    """What a file's expectation takes to be checked; None where it has none.
+
+    Args:
+        file: a campaign file.
+        changes: `a.b=value` each, as `--set` takes them.
+        seeds: so many, from the campaign's own on, instead of those in the file.
+
+    Raises:
+        ConfigError: a mistake in the file, or it would drive a real instrument.
+    """
+    campaign = config.load(file, changes, collect=True)
+    expect = campaign.expect
+    if expect is None:
+        return None
+    if why := config.untestable(campaign):
+        raise ConfigError(Problem(why, "expect", str(file)))
+    other = config.tested_on(campaign)
+    if other is not None:
+        if isinstance(other, dict):
+            other = json.dumps(other) if set(other) > {"kind"} else other["kind"]
+        changes = [*changes, f"instrument={other}"]
+        campaign = config.load(file, changes, collect=True)
+        if not (campaign.instrument.simulated and campaign.instrument.virtual):
+            said = "must be simulated, and not wait for its readings"
+            raise ConfigError(Problem(said, "expect.instrument", str(file)))
+    verb = "run" if campaign.goal else "collect"
+    every = config.seeds_of(campaign, seeds)
+    tasks = tuple(Task(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
+    return Plan(str(file), campaign, expect, tasks)
+
+
+def run(task: Task) -> Seen:
+    """Runs one campaign; in memory, unless the task says where its record goes.
+
+    Raises:
+        ConfigError: a mistake in the file. CampaignInterrupted: Ctrl-C.
+    """
+    from sdl import runner
+
+    chosen = config.load(task.file, task.changes, collect=True)
+    verdict: str | None = None
+    at = 0.0
+
+    def watch(event: Event, campaign: Campaign) -> None:
+        nonlocal verdict, at
+        verdict = getattr(event, "verdict", None) or verdict
+        at = event.at
+
+    done = runner.run(chosen, runs=task.runs, watch=watch, collect=chosen.goal is None)
+    goal = chosen.goals()
+    exact = _noise_free(chosen, done, at) if goal else None
+    error = goal.error(exact) if goal and exact else done.error
+    return Seen(
+        task.seed,
+        str(done.outcome),
+        done.reason,
+        done.trials,
+        done.readings,
+        error,
+        exact is not None,
+        str(verdict) if verdict else None,
+        done.run,
+    )
+
+
+def _noise_free(chosen: CampaignFile, done: Result, at: float) -> Mapping[str, float] | None:
+    """What the instrument reads at the best settings at the end, without noise; None where it cannot tell."""
+    from sdl.clock import VirtualClock
+
+    if done.best is None or not done.applied:
+        return None
+    with contextlib.closing(chosen.instrument.open(VirtualClock(at))) as driver:
+        tell = getattr(getattr(driver, "plant", None), "noise_free", None)
+        found: Mapping[str, float] | None = tell(done.applied, at) if tell is not None else None
+    return found
+
+
+def verify(
+    plans: Sequence[Plan], jobs: int = 1, told: Callable[[int, int], None] = lambda done, of: None
+) -> Iterator[Verified]:
+    """Runs every campaign of every plan and judges each plan as soon as it is through.
+
+    Args:
+        plans: from `plan`.
+        jobs: processes on this machine; 1 runs all in this one.
+        told: after every campaign, of how many are done, of how many.
+    """
+    from sdl.pool import each
+
+    tasks = [task for plan in plans for task in plan.tasks]
+    with contextlib.closing(each(run, tasks, jobs)) as results:
+        done = 0
+        for plan in plans:
+            seen = []
+            for _ in plan.tasks:
+                seen.append(next(results)[1])
+                done += 1
+                told(done, len(tasks))
+            yield Verified(plan, tuple(seen), judge(plan.expect, seen, plan.campaign.goals()))
+
+
+# --- judging: pure ----------------------------------------------------------------------------------------------------
+
+
+def broken(expect: Expect, seen: Seen, goal: Goal | None = None) -> list[tuple[str, str, str]]:
+    """The claims about every seed that one seed breaks: (claim, expected, seen) each."""
+    return [(c.claim, c.expected, c.said(seen)) for c in _claims(expect, goal) if c.share == 1 and not c.keeps(seen)]
+
+
+def judge(expect: Expect, seen: Sequence[Seen], goal: Goal | None = None) -> tuple[Finding, ...]:
+    """Every claim of an expectation, judged by the seeds that were tried (at least one)."""
+    return tuple(_judged(claim, seen) for claim in _claims(expect, goal))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A claim about a part of all seeds: which keep it, how far each is, and how it is told."""
+
+    claim: str
+    expected: str
+    share: float
+    size: Callable[[Seen], float]
+    limit: float
+    told: Callable[[Seen], str]
+
+    def keeps(self, seen: Seen) -> bool:
+        return self.size(seen) <= self.limit
+
+    def said(self, seen: Seen) -> str:
+        return self.told(seen)
+
+
+def _claims(expect: Expect, goal: Goal | None) -> Iterator[_Claim]:
+    def ended(seen: Seen) -> str:
+        return f"{seen.outcome} after {seen.trials} trial{'' if seen.trials == 1 else 's'}: {seen.reason}"
+
+    yield _Claim("outcome", expect.outcome, 1, lambda s: float(s.outcome != expect.outcome), 0, ended)
+    if expect.verdict is not None:
+        verdict = expect.verdict
+        yield _Claim("verdict", verdict, 1, lambda s: float(s.verdict != verdict), 0, lambda s: s.verdict or "none")
+
+    def trials(seen: Seen) -> float:
+        return seen.trials if seen.outcome == expect.outcome else math.inf
+
+    def off(seen: Seen) -> float:
+        return math.inf if seen.error is None else seen.error
+
+    for name, limits, size, words in (
+        ("trials", expect.trials, trials, _number),
+        ("error", expect.error, off, _percent),
+    ):
+        for key in limits.KEYS if limits is not None else ():
+            if limits is not None and (limit := limits.limit(key)) is not None:
+                told = _telling(size, words, key)
+                yield _Claim(f"{name}, {key}", f"at most {words(limit)}", SHARES.get(key, 1), size, limit, told)
+
+
+def _telling(size: Callable[[Seen], float], words: Callable[[float], str], key: str) -> Callable[[Seen], str]:
+    return lambda seen: words(size(seen))
+
+
+def _judged(claim: _Claim, seen: Sequence[Seen]) -> Finding:
+    ranked = sorted(seen, key=claim.size)
+    kept, n = sum(map(claim.keeps, seen)), len(seen)
+    at_least = least_share(kept, n)
+    needed = None
+    if kept < claim.share * n - 1e-9:
+        level = Level.NOT
+    elif claim.share == 1 or chance(kept, n, claim.share) <= RISK:
+        level = Level.MET
+    else:
+        level, needed = Level.UNSURE, seeds_needed(kept, n, claim.share)
+    if claim.share == 1:
+        shown = f"{kept} of {n}" if claim.claim in ("outcome", "verdict") else claim.said(ranked[-1])
+    else:
+        shown = claim.said(ranked[math.ceil(claim.share * n - 1e-9) - 1])
+    worst = ranked[-1].seed if not claim.keeps(ranked[-1]) else None
+    return Finding(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
+
+
+def chance(kept: int, n: int, share: float) -> float:
+    """How likely at least `kept` of `n` seeds keep a claim that a part `share` (0 … 1, exclusive) of all keeps."""
+    if kept <= 0:
+        return 1.0
+    yes, no = math.log(share), math.log1p(-share)
+    whole = math.lgamma(n + 1)
+    parts = (
+        math.exp(whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * yes + (n - k) * no)
+        for k in range(kept, n + 1)
+    )
+    return min(1.0, math.fsum(parts))
+
+
+def least_share(kept: int, n: int) -> float:
+    """The smallest part of all seeds that could keep a claim which `kept` of `n` keep, at 95 % certainty.
+
+    The lower end of Clopper and Pearson's one-sided interval (Biometrika 26, 1934).
+    """
+    low, high = 0.0, 1.0
+    if kept == 0:
+        return 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chance(kept, n, middle) <= RISK else (low, middle)
+    return low
+
+
+def seeds_needed(kept: int, n: int, share: float) -> int | None:
+    """With how many seeds a claim would be met if the same part of them kept it; None: more than anybody tries."""
+    many = n
+    while many < MOST_NEEDED:
+        many += max(1, many // 50)
+        so_many = kept * many // n
+        if so_many >= share * many and chance(so_many, many, share) <= RISK:
+            return many
+    return None
+
+
+def _number(value: float) -> str:
+    return "no end as expected" if math.isinf(value) else f"{value:g}"
+
+
+def _percent(value: float) -> str:
+    return "unknown" if math.isinf(value) else f"{100 * value:.3g} %"
+
+
+def plain(found: Verified) -> dict[str, Any]:
+    """For JSON: what was expected, seen and found."""
+    import dataclasses
+
+    return {
+        "file": found.plan.file,
+        "campaign": found.plan.campaign.name,
+        "goal": found.plan.goal,
+        "level": str(found.level),
+        "findings": [dataclasses.asdict(f) | {"again": again(found, f)} for f in found.findings],
+        "seeds": [dataclasses.asdict(seen) for seen in found.seen],
+    }
+
+
+def again(found: Verified, finding: Finding) -> str:
+    """The command that runs the worst seed of a finding again; empty where no seed breaks it."""
+    return found.task(finding.seed).command if finding.seed is not None else ""
