@@ -106,7 +106,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # the same everywhere, and no threads of ours are copied
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, function), daemon=True)
-        with _one_thread():
+        with one_thread():
             self.process.start()
         there.close()
         self.at: tuple[int, Any] = (-1, None)
@@ -179,8 +179,8 @@ def _end(workers: list[_Worker]) -> None:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """The variables that numerical libraries read when a process loads them; put back afterwards."""
+def one_thread() -> Iterator[None]:
+    """One thread for linear algebra in the processes that are started inside; put back afterwards."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
