@@ -167,7 +167,8 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
         points.append(Point(values, _resolved(chosen, raw), _identity(raw), resource))
     if problems:
         raise ConfigError(*(_placed(*one, said, total, sweep, source, where, inside) for one, said in problems.items()))
-    return Plan(sweep, tuple(points), tuple(inputs), tuple(channels), source.file or sweep.name, tuple(sweep.seed_list))
+    shown = os.path.normpath(source.file) if source.file else sweep.name
+    return Plan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, tuple(sweep.seed_list))
 
 
 def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
