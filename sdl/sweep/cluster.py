@@ -29,7 +29,7 @@ MOST = 50
 AHEAD = 2
 """Tasks under way for each thread of a worker."""
 PATIENCE = 30.0
-"""Seconds to wait for the scheduler, and for its first worker."""
+"""Seconds to wait for the scheduler, for its first worker, and for those that have an instrument."""
 
 
 def each(
@@ -128,12 +128,17 @@ def _look_at(client: Client, address: str, resources: Sequence[str]) -> int:
     except TimeoutError as error:
         said = f"the scheduler has no worker; start some: dask worker {address} --nthreads 1"
         raise ConfigError(f"--cluster {address}: {said}") from error
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    for name in resources:
-        if not any(name in worker["resources"] for worker in workers.values()):
-            said = f"no worker has the resource {name}; start one beside the instrument: "
-            said += f"dask worker {address} --nthreads 1 --resources {name}=1"
+    until = time.monotonic() + PATIENCE
+    while True:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        missing = [name for name in resources if not any(name in w["resources"] for w in workers.values())]
+        if not missing:
+            break
+        if time.monotonic() > until:
+            said = f"no worker has the resource {missing[0]}; start one beside the instrument: "
+            said += f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
             raise ConfigError(f"--cluster {address}: {said}")
+        time.sleep(0.2)
     from sdl.runner import versions
 
     here = versions()
