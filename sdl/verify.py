@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from sdl.campaign import Campaign
     from sdl.config import CampaignFile, Expect
     from sdl.events import Event
-    from sdl.goal import Goal
     from sdl.runs import Result
 
 RISK = 0.05
@@ -261,20 +260,20 @@ def verify(
                 seen.append(next(results)[1])
                 done += 1
                 told(done, len(tasks))
-            yield Verified(plan, tuple(seen), judge(plan.expect, seen, plan.campaign.goals()))
+            yield Verified(plan, tuple(seen), judge(plan.expect, seen))
 
 
 # --- judging: pure ----------------------------------------------------------------------------------------------------
 
 
-def broken(expect: Expect, seen: Seen, goal: Goal | None = None) -> list[tuple[str, str, str]]:
+def broken(expect: Expect, seen: Seen) -> list[tuple[str, str, str]]:
     """The claims about every seed that one seed breaks: (claim, expected, seen) each."""
-    return [(c.claim, c.expected, c.said(seen)) for c in _claims(expect, goal) if c.share == 1 and not c.keeps(seen)]
+    return [(c.claim, c.expected, c.told(seen)) for c in _claims(expect) if c.share == 1 and not c.keeps(seen)]
 
 
-def judge(expect: Expect, seen: Sequence[Seen], goal: Goal | None = None) -> tuple[Finding, ...]:
+def judge(expect: Expect, seen: Sequence[Seen]) -> tuple[Finding, ...]:
     """Every claim of an expectation, judged by the seeds that were tried (at least one)."""
-    return tuple(_judged(claim, seen) for claim in _claims(expect, goal))
+    return tuple(_judged(claim, seen) for claim in _claims(expect))
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,15 +290,9 @@ class _Claim:
     def keeps(self, seen: Seen) -> bool:
         return self.size(seen) <= self.limit
 
-    def said(self, seen: Seen) -> str:
-        return self.told(seen)
 
-
-def _claims(expect: Expect, goal: Goal | None) -> Iterator[_Claim]:
-    def ended(seen: Seen) -> str:
-        return f"{seen.outcome} after {seen.trials} trial{'' if seen.trials == 1 else 's'}: {seen.reason}"
-
-    yield _Claim("outcome", expect.outcome, 1, lambda s: float(s.outcome != expect.outcome), 0, ended)
+def _claims(expect: Expect) -> Iterator[_Claim]:
+    yield _Claim("outcome", expect.outcome, 1, lambda s: float(s.outcome != expect.outcome), 0, lambda s: s.outcome)
     if expect.verdict is not None:
         verdict = expect.verdict
         yield _Claim("verdict", verdict, 1, lambda s: float(s.verdict != verdict), 0, lambda s: s.verdict or "none")
@@ -336,9 +329,9 @@ def _judged(claim: _Claim, seen: Sequence[Seen]) -> Finding:
     else:
         level, needed = Level.UNSURE, seeds_needed(kept, n, claim.share)
     if claim.share == 1:
-        shown = f"{kept} of {n}" if claim.claim in ("outcome", "verdict") else claim.said(ranked[-1])
+        shown = f"{kept} of {n}" if claim.claim in ("outcome", "verdict") else claim.told(ranked[-1])
     else:
-        shown = claim.said(ranked[math.ceil(claim.share * n - 1e-9) - 1])
+        shown = claim.told(ranked[math.ceil(claim.share * n - 1e-9) - 1])
     worst = ranked[-1].seed if not claim.keeps(ranked[-1]) else None
     return Finding(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
 
@@ -379,6 +372,35 @@ def seeds_needed(kept: int, n: int, share: float) -> int | None:
         if so_many >= share * many and chance(so_many, many, share) <= RISK:
             return many
     return None
+
+
+def together(expect: Expect) -> bool:
+    """Whether an expectation says something of all seeds together: a median or a p95."""
+    return any(claim.share < 1 for claim in _claims(expect))
+
+
+def ended(seen: Seen) -> str:
+    """How one campaign ended, in words."""
+    kind = "noise-free" if seen.noise_free else "measured"
+    off = "" if seen.error is None else f", {kind} error {_percent(seen.error)}"
+    trials = f"{seen.trials} trial{'' if seen.trials == 1 else 's'}"
+    return f"{seen.outcome} after {trials}{off}, verdict {seen.verdict or 'none'}: {seen.reason}"
+
+
+def kept(finding: Finding) -> str:
+    """How many of the seeds keep a claim, in words."""
+    must = f"{finding.share:.0%} must" if finding.share < 1 else "all must"
+    return f"{finding.within} of {finding.of} seed{'' if finding.of == 1 else 's'} keep it, {must}"
+
+
+def sureness(finding: Finding) -> str:
+    """What the seeds that were tried tell of all others, in words."""
+    if finding.level is Level.UNSURE:
+        more = f"{finding.needed} seeds would do" if finding.needed else "no number of seeds would do if it goes on so"
+        return f"{kept(finding)}; to be sure, {more}"
+    if finding.level is Level.NOT:
+        return ""
+    return "at 95% certainty" if finding.share < 1 else f"of all seeds, at least {finding.at_least:.0%}"
 
 
 def _number(value: float) -> str:

@@ -128,32 +128,20 @@ def _short(finding: Finding) -> str:
 
 def _sureness(finding: Finding) -> str:
     """What the seeds tell of those that were not tried."""
-    from sdl.verify import Level
+    from sdl.verify import Level, sureness
 
-    share, tried = f"{finding.at_least:.0%}", count(finding.of, "seed")
-    if finding.level is Level.UNSURE:
-        more = f"{finding.needed} seeds would do" if finding.needed else "no number of seeds would do if it goes on so"
-        return f": {finding.within} of {tried} keep it; to be sure of {finding.share:.0%}, {more}"
-    if finding.level is Level.NOT:
-        return ""
-    return f" (sure of {share} of all seeds)"
+    said = sureness(finding)
+    return f": {said}" if finding.level is Level.UNSURE else f" ({said})" if said else ""
 
 
 def _why(found: Verified, finding: Finding) -> dict[str, str]:
     """What a person needs to look into a claim that is not met."""
-    from sdl.verify import again
+    from sdl.verify import again, ended, kept
 
-    must = f", {finding.share:.0%} must" if finding.share < 1 else ", all must"
-    told = {
-        "expected": finding.expected,
-        "seen": f"{finding.seen}; {finding.within} of {count(finding.of, 'seed')} keep it{must}",
-    }
+    told = {"expected": finding.expected, "seen": f"{finding.seen}; {kept(finding)}"}
     if finding.seed is not None:
         seen = next(seen for seen in found.seen if seen.seed == finding.seed)
-        kind = "noise-free" if seen.noise_free else "measured"
-        off = "" if seen.error is None else f", {kind} error {seen.error:.2%}"
-        ended = f"{seen.outcome} after {count(seen.trials, 'trial')}{off}, verdict {seen.verdict or 'none'}"
-        told["worst"] = f"seed {finding.seed}: {ended}: {seen.reason}"
+        told["worst"] = f"seed {finding.seed}: {ended(seen)}"
     return told | {"goal": found.plan.goal} | ({"again": command} if (command := again(found, finding)) else {})
 
 
