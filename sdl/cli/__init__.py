@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from sdl.cli import files, instrument, listing, look, replay, run, serve, solve, sweep, twin, verify
+from sdl.cli import bench, files, instrument, listing, look, replay, run, serve, solve, sweep, twin, verify
 from sdl.cli.options import Emitted, emit
 from sdl.errors import RecordError, SdlError
 
@@ -61,7 +61,7 @@ def _common(
     pass
 
 
-for part in (run, files, listing, look, verify, replay, solve, twin, serve, instrument, sweep):
+for part in (run, files, listing, look, verify, replay, solve, twin, serve, instrument, sweep, bench):
     part.add_to(app)
 
 
