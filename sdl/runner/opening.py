@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
 
 def versions() -> dict[str, str]:
     """Versions of what decides a proposal, as kept in every record."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """Read once: what is loaded stays, and a sweep's campaigns are shorter than the look-up."""
     found = {}
     for package in (
         "sdl",
