@@ -127,9 +127,8 @@ def replay(folder: Path) -> Replayed:
         raise RecordError(f"{folder}: empty: there is nothing to replay")
     if opened.schema > SCHEMA:
         raise RecordError(f"{folder}: schema {opened.schema}, of a later sdl; this one knows 1 … {SCHEMA}")
-    replayer = _Replayer(folder, opened)
     try:
-        with contextlib.closing(replayer):
+        with contextlib.closing(_Replayer(folder, opened)) as replayer:
             for number, event in enumerate(events, 2):
                 if not replayer.step(number, event):
                     break

@@ -43,7 +43,13 @@ def _keys(schema: dict[str, Any]) -> str:
     definitions = schema["$defs"]
     top = [(key, schema["properties"][key], key in schema["required"]) for key in KEYS]
     parts = ["### Top level", "", _table(top)]
-    tables = {"prefer": "Prefer", "stop": "StopRules", "stop.stagnation": "Stagnation", "retry": "Retry", "expect": "Expect"}
+    tables = {
+        "prefer": "Prefer",
+        "stop": "StopRules",
+        "stop.stagnation": "Stagnation",
+        "retry": "Retry",
+        "expect": "Expect",
+    }
     for title, name in tables.items():
         parts += ["", f"### `{title}`", "", _table(_rows(definitions[name]))]
     for title, name in {"expect.trials": "TrialLimits", "expect.error": "ErrorLimits"}.items():

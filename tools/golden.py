@@ -1,8 +1,8 @@
 """Writes the golden runs: tests/golden/runs/NAME, a short campaign of every solver and of some designs.
 
 `make golden` runs it, after a change that is meant to change what solvers, designs or the twin decide; a test replays
-them all and fails until then. Look at `sdl replay` of each first: it says what differs, and by how much. The commit says
-why. With names (`python tools/golden.py gp bayes`) only those are written.
+them all and fails until then. Look at `sdl replay` of each first: it says what differs, and by how much. The commit
+says why. With names (`python tools/golden.py gp bayes`) only those are written.
 """
 
 from __future__ import annotations

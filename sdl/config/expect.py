@@ -41,6 +41,7 @@ class _Limits(Frozen):
     """Upper limits of something that differs from seed to seed; a value by itself is `most`."""
 
     KEYS: ClassVar[tuple[str, ...]] = ("median", "p95", "most")
+    LEAST: ClassVar[float] = 0.0
 
     @model_validator(mode="before")
     @classmethod
@@ -52,6 +53,8 @@ class _Limits(Frozen):
     @model_validator(mode="after")
     def _rising(self) -> _Limits:
         given = {key: size for key in self.KEYS if (size := self.limit(key)) is not None}
+        if any(size < self.LEAST for size in given.values()):
+            raise ValueError(f"must be {self.LEAST:g} or more")
         if not given:
             raise ValueError(f"empty; give one or more of {', '.join(self.KEYS)}")
         if list(given.values()) != sorted(given.values()):
@@ -67,9 +70,11 @@ class _Limits(Frozen):
 class TrialLimits(_Limits):
     """How many trials a campaign may take until it ends as expected; one that ends otherwise counts as endless."""
 
-    median: float | None = Field(None, ge=1, description="at most so many in half of all campaigns")
-    p95: float | None = Field(None, ge=1, description="at most so many in 95 of 100 campaigns")
-    most: float | None = Field(None, ge=1, description="at most so many for every seed; `trials: 9` is short for it")
+    LEAST: ClassVar[float] = 1.0
+
+    median: float | None = Field(None, description="at most so many in half of all campaigns")
+    p95: float | None = Field(None, description="at most so many in 95 of 100 campaigns")
+    most: float | None = Field(None, description="at most so many for every seed; `trials: 9` is short for it")
 
 
 class ErrorLimits(_Limits):
