@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
 CHUNK = 10_000
 """Rows that are in memory at a time as Python values."""
-PLACE = ("number", "id", "seed", "repeat")
 OUTCOME = {
     "outcome": "string",
     "reason": "string",
@@ -127,10 +126,9 @@ class Results:
         if (data := self.folder / DATA).exists():
             old = pq.read_table(data)
             # Values added to the plan move the numbers of the others, and may widen a column.
-            kept = [number[name] for name in old["id"].to_pylist()]
-            tables.append(pa.table(self._columns(kept, old, schema), schema=schema))
+            tables.append(self._moved(old, number, schema))
         for rows in _chunks(_lines(journal)):
-            tables.append(self._table(rows, [number[row["id"]] for row in rows], schema))
+            tables.append(self._table(rows, number, schema))
         whole = pa.concat_tables(tables).sort_by("number")
         part = data.with_suffix(".part")
         try:
@@ -178,34 +176,36 @@ class Results:
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
-    def _table(self, rows: Sequence[Row], numbers: Sequence[int], schema: pa.Schema) -> pa.Table:
+    def _table(self, rows: Sequence[Row], number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
+        """Rows of the journal."""
         import pyarrow as pa
 
-        columns: dict[str, Any] = self._places(numbers, schema)
+        columns = self._places([row["id"] for row in rows], number, schema)
         for name in schema.names:
             if name not in columns:
                 columns[name] = pa.array([row.get(name) for row in rows], schema.field(name).type)
         return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
-    def _columns(self, numbers: Sequence[int], old: pa.Table, schema: pa.Schema) -> dict[str, Any]:
+    def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
+        """The data set so far, as the plan has it now."""
         import pyarrow as pa
 
-        columns = self._places(numbers, schema)
+        columns = self._places(old["id"].to_pylist(), number, schema)
         for name in schema.names:
             if name not in columns:
                 known = name in old.column_names
                 columns[name] = old[name] if known else pa.nulls(len(old), schema.field(name).type)
-        return {name: columns[name] for name in schema.names}
+        return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
-    def _places(self, numbers: Sequence[int], schema: pa.Schema) -> dict[str, Any]:
+    def _places(self, ids: Sequence[str], number: Mapping[str, int], schema: pa.Schema) -> dict[str, Any]:
         """What the plan says of campaigns: their place in it, and what was varied."""
         import pyarrow as pa
 
-        places = [self._plan.place(number) for number in numbers]
-        ids = {number: self._plan.task(number, None).id for number in numbers}
+        numbers = [number[name] for name in ids]
+        places = [self._plan.place(at) for at in numbers]
         found: dict[str, Any] = {
             "number": numbers,
-            "id": [ids[number] for number in numbers],
+            "id": ids,
             "seed": [seed for _, seed, _ in places],
             "repeat": [repeat for *_, repeat in places],
         }
