@@ -60,7 +60,9 @@ class Draw(Frozen):
         if self.whole:
             low, high = low - 0.5, high + 0.5
         found = low * (high / low) ** part if self.log else low + (high - low) * part
-        return min(max(round(found), int(self.low or 0)), int(self.high or 0)) if self.whole else float(f"{found:.6g}")
+        found = round(found) if self.whole else float(f"{found:.6g}")
+        least, most = self.low or 0.0, self.high or 0.0
+        return min(max(found, int(least)), int(most)) if self.whole else min(max(found, least), most)
 
 
 class RandomDraws(Frozen):

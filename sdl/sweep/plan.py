@@ -90,7 +90,7 @@ class Plan:
         point, seed, repeat = self.place(number)
         name = _digest(f"{point.digest} {seed} {repeat}")
         keep = records is not None and (self.sweep.keep == "records" or point.resource != "")
-        folder = str(records / name) if keep and records is not None else None
+        folder = str((records / name).absolute()) if keep and records is not None else None
         return Task(name, {**point.tree, "seed": seed}, folder, point.resource)
 
 

@@ -94,10 +94,12 @@ def test_a_cluster_that_is_not_there_ends_with_2(sdl, many, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_it_says_how_to_go_on_and_leaves_nothing_behind(sdl, many, tmp_path, how, code):
+@pytest.mark.parametrize(
+    ("how", "code", "jobs"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 2), (signal.SIGTERM, 143, 1)]
+)
+def test_interrupted_it_says_how_to_go_on_and_leaves_nothing_behind(sdl, many, tmp_path, how, code, jobs):
     Path(many).write_text(SWEEP.replace("seeds: 3", "seeds: 300"))
-    command = [sys.executable, "-m", "sdl", "sweep", many, "--jobs", "2"]
+    command = [sys.executable, "-m", "sdl", "sweep", many, "--jobs", str(jobs)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = subprocess.Popen(
         command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -26,7 +26,7 @@ campaign:
   instrument: {kind: twin}
   goal: {445nm: 16384, 515nm: 16384, 630nm: 16384}
   stop: {trials: 12}
-grid: {solver.kind: [linear, pls]}
+grid: {solver.kind: [linear, secant]}
 random: {draws: 2, keys: {goal.515nm: {low: 8000, high: 24000}}}
 seeds: SEEDS
 """
