@@ -29,7 +29,9 @@ class Optuna(Frozen):
 
     kind: Literal["optuna"] = "optuna"
     multivariate: bool = Field(True, description="inputs are looked at together, not one by one")
-    candidates: int = Field(24, ge=1, le=10_000, description="points that are drawn, of which the most promising is taken")
+    candidates: int = Field(
+        24, ge=1, le=10_000, description="points that are drawn, of which the most promising is taken"
+    )
 
     def fit(self, data: Data) -> FittedOptuna:
         """Keeps the usable rows.
@@ -84,7 +86,10 @@ class FittedOptuna:
             for name, a, b in zip(names, low, high, strict=True)
         }
         sampler = optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=0, multivariate=self.options.multivariate, n_ei_candidates=self.options.candidates
+            seed=seed,
+            n_startup_trials=0,
+            multivariate=self.options.multivariate,
+            n_ei_candidates=self.options.candidates,
         )
         study = optuna.create_study(sampler=sampler)
         inside = np.clip(self.rows.U, low, high)

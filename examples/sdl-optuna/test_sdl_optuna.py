@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from sdl_optuna import Optuna
 
 import sdl
 from sdl.solvers.base import Targets
 from sdl.testing import SolverContract
 from sdl.testing.solver_contract import Plant
-from sdl_optuna import Optuna
 
 
 class TestOptuna(SolverContract):
