@@ -400,7 +400,7 @@ def sureness(finding: Finding) -> str:
         return f"{kept(finding)}; to be sure, {more}"
     if finding.level is Level.NOT:
         return ""
-    return "at 95% certainty" if finding.share < 1 else f"of all seeds, at least {finding.at_least:.0%}"
+    return "at 95% certainty" if finding.share < 1 else f"by at least {finding.at_least:.0%} of all seeds"
 
 
 def _number(value: float) -> str:

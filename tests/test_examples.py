@@ -26,5 +26,6 @@ def test_the_optuna_package_keeps_the_contract_and_its_campaign_its_expectation(
     verified = python("-m", "sdl", "verify", "campaign.yaml", cwd=folder, PYTHONPATH=path)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "all as expected: 1 file, 10 campaigns" in verified.stdout
-    listed = python("-m", "sdl", "validate", "campaign.yaml", "--set", "solver.kind=optima", cwd=folder, PYTHONPATH=path)
+    mistyped = ("--set", "solver.kind=optima")
+    listed = python("-m", "sdl", "validate", "campaign.yaml", *mistyped, cwd=folder, PYTHONPATH=path)
     assert "optuna; did you mean 'optuna'?" in listed.stderr

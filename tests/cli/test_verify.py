@@ -24,7 +24,7 @@ def test_verify_prints_a_table_and_ends_with_0_where_all_is_as_expected(sdl: Sdl
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0] == f"{file}: 3 seeds (0 … 2)"
-    assert " ".join(lines[1].split()) == "outcome reached 3 of 3 met (of all seeds, at least 37%)"
+    assert " ".join(lines[1].split()) == "outcome reached 3 of 3 met (by at least 37% of all seeds)"
     assert "too few to tell: 3 of 3 seeds keep it, 50% must; to be sure, 5 seeds would do" in done.out
     assert lines[-1] == "all as expected: 1 file, 3 campaigns"
     assert sdl("verify", file, "--sure").code == 1
