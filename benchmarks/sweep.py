@@ -3,7 +3,7 @@
     python benchmarks/sweep.py [--campaigns 1000] [--parts local cluster rows]
 
 `local`    the same campaigns bare (one after the other by `runner.run`, in one process), by a sweep in one process and
-           in two; campaigns a second, CPU beyond the bare loop, memory at a quarter and at the end.
+           in two; campaigns a second, CPU beyond the bare loop, memory at 70 % and at the end.
 `cluster`  the same by a Dask scheduler and two workers, each a process of its own; then once more with a worker and
            then the client killed with -9: is the data set the same, bit for bit?
 `rows`     a data set of 100,000 rows: settling the journal, the summary, and the most memory.
@@ -77,6 +77,12 @@ def cpu() -> float:
     )
 
 
+def spent_by(pid: str) -> float:
+    """CPU seconds of a process so far."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def megabytes(pid: int | str, what: str = "VmRSS") -> float:
     """Memory of a process now; VmHWM: the most so far (ru_maxrss would count the process that started it)."""
     found = re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
@@ -100,7 +106,7 @@ def bare(folder: Path, campaigns: int) -> dict[str, Any]:
 
 
 def swept(folder: Path, campaigns: int, jobs: int) -> dict[str, Any]:
-    """A sweep by processes; steady: from the moment that every worker has given a result, or the warm process began."""
+    """A sweep by processes, warm before it is timed where there is but one."""
     from sdl.sweep import run
 
     began, spent = time.perf_counter(), cpu()
@@ -109,21 +115,21 @@ def swept(folder: Path, campaigns: int, jobs: int) -> dict[str, Any]:
     if jobs == 1:
         warm()
         began, spent = time.perf_counter(), cpu()
-    marks: dict[int, tuple[float, list[float]]] = {}
-    watched = {len(plan) // 10, len(plan) // 4, len(plan)}
+    marks: dict[int, tuple[float, float, list[float]]] = {}
+    n = len(plan)
+    first, late = n // 10, n * 7 // 10  # by then every worker has begun; by then it has met every solver
 
     def progress(done: int, of: int) -> None:
-        if done in watched:
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            marks[done] = time.perf_counter(), [megabytes("self"), *map(megabytes, children)]
+        if done in (first, late, n):
+            every = ["self", *Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+            marks[done] = time.perf_counter(), sum(map(spent_by, every)), [round(megabytes(pid)) for pid in every]
 
     told = run(plan, folder / f"jobs{jobs}", jobs=jobs, progress=progress)
     ended = time.perf_counter()
-    first, last = marks[len(plan) // 10][0], marks[len(plan)][0]
     return {
-        "n": len(plan), "wall": ended - began, "cpu": cpu() - spent, "parsed": parsed,
-        "steady": (len(plan) - len(plan) // 10) / (last - first),
-        "mb": [[round(m) for m in marks[at][1]] for at in (len(plan) // 4, len(plan))],
+        "n": n, "wall": ended - began, "cpu": cpu() - spent, "parsed": parsed,
+        "rate": (n - first) / (marks[n][0] - marks[first][0]), "each": (marks[n][1] - marks[first][1]) / (n - first),
+        "mb": [marks[late][2], marks[n][2]],
         "sha": hashlib.sha256(told.data.read_bytes()).hexdigest()[:16],
     }  # fmt: skip
 
@@ -281,14 +287,18 @@ def tell_local(folder: Path, n: int) -> str:
     n = plain["n"]
     each = 1000 / n
     print(f"{n} campaigns of {plain['trials']:.1f} trials; linear, pls, gmm; tolerance 1 %")
-    print("| | wall s | campaigns/s | CPU ms/campaign |\n|---|--:|--:|--:|")
-    print(f"| bare loop, 1 process | {plain['wall']:.1f} | {n / plain['wall']:.1f} | {plain['cpu'] * each:.2f} |")
-    print(f"| sweep, 1 process | {one['wall']:.1f} | {one['steady']:.1f} | {one['cpu'] * each:.2f} |")
-    print(f"| sweep, 2 processes | {two['wall']:.1f} | {two['steady']:.1f} | {two['cpu'] * each:.2f} |")
-    print(f"efficiency of two processes: {two['steady'] / one['steady'] / 2:.2f} of 2 × (steady, wall)")
-    print(f"overhead beyond the bare loop, 1 process: {one['cpu'] / plain['cpu'] - 1:+.1%} CPU", end="; ")
-    print(f"planning {one['parsed']:.2f} s CPU before the first")
-    print(f"memory MB (the sweep, then its workers) at a quarter, at the end: {one['mb']} and {two['mb']}")
+    print("| | wall s | campaigns/s | CPU ms/campaign | of it steady |\n|---|--:|--:|--:|--:|")
+    bare_ms = plain["cpu"] * each
+    print(f"| bare loop, 1 process | {plain['wall']:.1f} | {n / plain['wall']:.1f} | {bare_ms:.2f} | {bare_ms:.2f} |")
+    for words, found in (("1 process", one), ("2 processes", two)):
+        ms = f"{found['cpu'] * each:.2f} | {found['each'] * 1000:.2f}"
+        print(f"| sweep, {words} | {found['wall']:.1f} | {found['rate']:.1f} | {ms} |")
+    print("steady: from a tenth of the campaigns on, when every worker has begun; campaigns/s is of these")
+    print(f"efficiency of two processes: {two['rate'] / one['rate'] / 2:.2f} of 2 × by the clock,", end=" ")
+    print(f"{one['each'] / two['each']:.2f} by CPU (what it would be if nobody else used the cores)")
+    print(f"overhead beyond the bare loop: {one['each'] * 1000 / bare_ms - 1:+.1%} CPU in one process,", end=" ")
+    print(f"{two['each'] * 1000 / bare_ms - 1:+.1%} in two; planning {one['parsed']:.2f} s CPU before the first")
+    print(f"memory MB of the sweep and its workers at 70 % and at the end: {one['mb']}, {two['mb']}")
     print(f"the same bits: {one['sha'] == two['sha']} ({one['sha']})")
     print(load())
     return str(one["sha"])
