@@ -226,5 +226,5 @@ def test_loading_it_loads_nothing_of_ours_but_itself(pytester: pytest.Pytester) 
     done = pytester.run(sys.executable, "-c", LOADED.format(plugin=PLUGIN))
     loaded = json.loads(done.outlines[-1])
     ours = [name for name in loaded if name == "sdl" or name.startswith("sdl.")]
-    assert ours == ["sdl", "sdl.testing", "sdl.testing.plugin"]
+    assert ours == ["sdl", "sdl.testing", "sdl.testing.fixtures", "sdl.testing.plugin"]
     assert not {"numpy", "scipy", "pydantic", "yaml"} & set(loaded)

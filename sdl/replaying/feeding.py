@@ -1,20 +1,11 @@
-"""Does today's code, with today's libraries, decide what it decided then?
-
-Feeds a record's events back, in order, and at each asks anew what the campaign once asked: the solver (or the design)
-for the settings, with the same random numbers; the campaign itself for what is due; and, where the instrument is a
-twin in virtual time, the twin for its readings. What was recorded goes on either way, so that after the first
-difference every later proposal is still compared on the readings that were really there.
-
-Nothing is measured on a real instrument and nothing is written.
-"""
+"""Feeds a record's events back, in order, and asks anew at each."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +13,7 @@ from sdl import config, record
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Stopped
+from sdl.replaying.found import Difference, Replayed, Shift
 from sdl.runs import loop_of, opened_campaign
 
 if TYPE_CHECKING:
@@ -34,77 +26,6 @@ STEERS = ("by", "settings", "verdict", "clipped")
 """The fields of a proposal that decide how a campaign goes on; the others only say something about it."""
 TOLD = ("targets", "spread", "uncertainty", "expected", "shortfall")
 """Figures that a proposal comes with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """One input, then and now.
-
-    Attributes:
-        by: now − then, in the input's unit.
-        part: the same as a part of the input's range.
-        spreads: the same in standard deviations of one reading, as the proposal told them then; None = unknown.
-    """
-
-    then: float
-    now: float
-    by: float
-    part: float
-    spreads: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One trial that is decided otherwise today.
-
-    Attributes:
-        trial: its number.
-        what: in words.
-        shifts: the inputs whose settings differ.
-    """
-
-    trial: int
-    what: str
-    shifts: Mapping[str, Shift] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What a replay found.
-
-    Attributes:
-        run: the run's directory.
-        finished: whether the campaign had stopped.
-        proposals, readings: how many were compared.
-        decided: trials for which other settings, another proposer or another verdict come out.
-        told: proposals whose figures (spread, uncertainty, expected readings) differ although the decision is the same;
-            with the largest difference as a part of the figure.
-        measured: readings that the twin gives otherwise, in words; always empty for a real instrument.
-        loop: where the campaign itself goes on otherwise, in words; empty where it does not.
-        unasked: why the twin was not asked again, where it could not; empty otherwise.
-        versions: packages whose version is another one now: (then, now), "" where there is none.
-    """
-
-    run: str
-    finished: bool
-    proposals: int
-    readings: int
-    decided: tuple[Difference, ...]
-    told: Mapping[int, float]
-    measured: tuple[str, ...]
-    loop: str
-    unasked: str
-    versions: Mapping[str, tuple[str, str]]
-
-    @property
-    def same(self) -> bool:
-        """Whether today's code would have done the same: the same decisions and, on a twin, the same readings."""
-        return not (self.decided or self.measured or self.loop)
-
-    @property
-    def identical(self) -> bool:
-        """Whether every figure is the same to the last digit."""
-        return self.same and not self.told
 
 
 def replay(folder: Path) -> Replayed:
@@ -343,8 +264,3 @@ def _word(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def plain(found: Replayed) -> dict[str, Any]:
-    """For JSON."""
-    return dataclasses.asdict(found) | {"same": found.same, "identical": found.identical}
