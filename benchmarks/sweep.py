@@ -331,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"a worker, then the client killed -9: {cut['kept']} kept, {cut['ran']} run by the next call", end="; "
             )
             same = cut["sha"] == whole["sha"] and expected in ("", whole["sha"])
-            print(f"the same bits as without, and as here: {same}")
+            print(f"the same bits as without, and as here: {same} ({cut['sha']})")
         if "rows" in given.parts:
             found = alone("rows", folder, given.rows)
             print(f"{found['n']} rows ({found['file']:.1f} MB): journal settled in {found['settled']:.1f} s", end="; ")
