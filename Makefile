@@ -17,7 +17,7 @@ done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1
 endef
 
-.PHONY: help demo test check format docs install clean
+.PHONY: help demo test check format docs golden install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -46,6 +46,10 @@ format:  ## sorts imports and lays the code out
 docs:  ## writes the schema and the tables of keys and commands into docs/
 	$(call ready,--dev)
 	@$(BIN)/python tools/docs.py $(ARGS)
+
+golden:  ## writes the golden runs anew, after a change that is meant to change decisions
+	$(call ready,--dev)
+	@$(BIN)/python tools/golden.py $(ARGS)
 
 install:  ## .venv with the project and everything for its development
 	$(call ready,--dev)

@@ -22,14 +22,12 @@ import hashlib
 import inspect
 import io
 import json
-import multiprocessing
-import os
 import random
 import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +36,9 @@ from cells import FEASIBLE, MEASURES, UPSTREAM
 from plants import CAP, PLANTS, SCENARIOS, Scenario
 
 import sdl
+from sdl.bench import markdown as table
+from sdl.bench import quantile
+from sdl.pool import each
 from sdl.registry import find, kinds
 
 ROOT = Path(__file__).resolve().parent
@@ -111,24 +112,16 @@ def collect(wanted: Sequence[Job], file: Path, processes: int) -> dict[Job, dict
     todo = [job for job in wanted if job not in known]
     file.parent.mkdir(parents=True, exist_ok=True)
     if todo:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[name] = "1"  # read by the new processes when they load numpy
         began = time.monotonic()
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=context) as pool, file.open("a") as out:
+        with closing(each(measured, todo, processes, ordered=False)) as results, file.open("a") as out:
             if out.tell() and not file.read_bytes().endswith(b"\n"):
                 out.write("\n")
-            running = {pool.submit(measured, job): job for job in todo}
-            try:
-                for done, future in enumerate(as_completed(running), 1):
-                    known[running[future]] = future.result()
-                    line = {"job": running[future], "code": code[running[future].solver], **future.result()}
-                    out.write(json.dumps(line) + "\n")
-                    out.flush()
-                    progress(done, len(todo), time.monotonic() - began)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            for done, (index, row) in enumerate(results, 1):
+                job = todo[index]
+                known[job] = row
+                out.write(json.dumps({"job": job, "code": code[job.solver], **row}) + "\n")
+                out.flush()
+                progress(done, len(todo), time.monotonic() - began)
     return {job: known[job] for job in wanted}
 
 
@@ -156,19 +149,6 @@ def cells(results: dict[Job, dict[str, Any]]) -> Cells:
 def joined(rows: Sequence[dict[str, Any]], key: str) -> list[Any]:
     """The lists under `key` of all rows as one."""
     return [value for row in rows for value in row[key]]
-
-
-def table(head: str, cases: Sequence[str], solvers: Sequence[str], cell: Callable[[str, str], str]) -> str:
-    """A Markdown table, one row a case and one column a solver."""
-    lines = [f"| {head} | {' | '.join(solvers)} |", f"|---|{'--:|' * len(solvers)}"]
-    lines += [f"| {case} | {' | '.join(cell(case, solver) for solver in solvers)} |" for case in cases]
-    return "\n".join(lines) + "\n"
-
-
-def quantile(trials: Sequence[int | None], percent: float) -> float:
-    """Of trials until the goal was hit; None, a failure, is more than any number."""
-    ordered = np.sort([np.inf if t is None else float(t) for t in trials])
-    return float(ordered[max(int(np.ceil(len(ordered) * percent / 100)) - 1, 0)])
 
 
 def middle(values: Sequence[float]) -> str:

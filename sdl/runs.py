@@ -68,7 +68,7 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
     if not isinstance(opened, Opened):
         return
     tree: Mapping[str, Any] = opened.config
-    campaign = _opened(opened, folder)
+    campaign = opened_campaign(opened, folder)
     for number, event in enumerate(itertools.chain([opened], events), 1):
         if isinstance(event, Resumed) and event.changes:
             for path, value in event.changes.items():
@@ -83,7 +83,7 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
         yield event, Folded(opened, campaign, tree, event.at)
 
 
-def _opened(opened: Opened, folder: Path | None) -> Campaign:
+def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
     """The campaign as it was before its first event, its prior rows in it."""
     inputs = tuple(Input.model_validate(item) for item in opened.instrument["inputs"])
     channels = tuple(Channel.model_validate(item) for item in opened.instrument["channels"])

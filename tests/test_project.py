@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ MODULES = sorted(
     if path.name != "__main__.py"
 )
 CONFIGS = [file for file in sorted((ROOT / "configs").glob("*.yaml")) if not file.name.startswith("lab-")]
+PLUGIN = "sdl" if any(e.name == "sdl" for e in entry_points(group="pytest11")) else "sdl.testing.plugin"
+"""Our pytest plugin: its entry point where this Python has the package installed, else its module."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -177,7 +180,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path)
         done = python("page.py", cwd=tmp_path)
         assert done.returncode == 0, f"{page}:\n{done.stderr}"
     if tests := [file.name for file in files if file.name.startswith("test_")]:
-        done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=tmp_path)
+        done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", PLUGIN, *tests, cwd=tmp_path)
         assert done.returncode == 0, f"{page}:\n{done.stdout[-3000:]}"
 
 

@@ -44,9 +44,18 @@ def _keys(schema: dict[str, Any]) -> str:
     definitions = schema["$defs"]
     top = [(key, schema["properties"][key], key in schema["required"]) for key in KEYS]
     parts = ["### Top level", "", _table(top)]
-    tables = {"prefer": "Prefer", "stop": "StopRules", "stop.stagnation": "Stagnation", "retry": "Retry"}
+    tables = {
+        "prefer": "Prefer",
+        "stop": "StopRules",
+        "stop.stagnation": "Stagnation",
+        "retry": "Retry",
+        "expect": "Expect",
+    }
     for title, name in tables.items():
         parts += ["", f"### `{title}`", "", _table(_rows(definitions[name]))]
+    for title, name in {"expect.trials": "TrialLimits", "expect.error": "ErrorLimits"}.items():
+        limits = next(option for option in definitions[name]["anyOf"] if "properties" in option)
+        parts += ["", f"### `{title}`", "", limits["description"], "", _table(_rows(limits))]
     target = next(option for option in definitions["Target"]["anyOf"] if "properties" in option)
     parts += ["", "### `goal.<channel>`", "", "A number of counts, or one of these ([goals.md](goals.md)):", ""]
     parts.append(_table(_rows(target)))

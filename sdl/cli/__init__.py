@@ -17,7 +17,25 @@ from typing import Any
 
 import typer
 
-from sdl.cli import compare, files, instrument, lab, listing, look, paper, report, run, serve, solve, twin, watch
+from sdl.cli import (
+    bench,
+    compare,
+    files,
+    instrument,
+    lab,
+    listing,
+    look,
+    paper,
+    replay,
+    report,
+    run,
+    serve,
+    solve,
+    sweep,
+    twin,
+    verify,
+    watch,
+)
 from sdl.cli.options import Emitted, emit
 from sdl.errors import RecordError, SdlError
 
@@ -61,7 +79,12 @@ def _common(
     pass
 
 
-for part in (run, files, listing, look, watch, report, compare, solve, paper, twin, serve, instrument, lab):
+PARTS = (
+    *(run, files, listing, look, watch, report, compare, verify, replay, solve, paper),
+    *(twin, serve, instrument, lab, sweep, bench),
+)
+"""In the order of the help."""
+for part in PARTS:
     part.add_to(app)
 
 

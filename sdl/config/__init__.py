@@ -2,6 +2,7 @@
 
     model     what a campaign file may say: a tree of frozen models
     reading   load and parse: a file, or a mapping, becomes that model
+    expect    what a campaign should come to, for tests
     goals     what is to be reached: a target or limits for each of some channels
     changes   `--set a.b=value`
     mistakes  what pydantic finds, in words that help
@@ -15,6 +16,7 @@ mistyped kind lists the allowed ones. Nothing here touches the instrument.
 
 from sdl.config.changes import override, put, split
 from sdl.config.cost import Cost, cost, design_points, oddities
+from sdl.config.expect import Expect, seeds_of, tested_on, untestable
 from sdl.config.goals import Prefer, Target
 from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, Loop, Retry
 from sdl.config.reading import load, parse, parse_kind
@@ -26,6 +28,7 @@ __all__ = [
     "KEYS",
     "CampaignFile",
     "Cost",
+    "Expect",
     "Loop",
     "Prefer",
     "Retry",
@@ -39,5 +42,8 @@ __all__ = [
     "parse_kind",
     "put",
     "schema",
+    "seeds_of",
     "split",
+    "tested_on",
+    "untestable",
 ]

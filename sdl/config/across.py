@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sdl.config.cost import design_points
+from sdl.config.expect import expect_problems
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
 from sdl.config.model import CampaignFile
@@ -20,6 +21,7 @@ def across(campaign: CampaignFile) -> list[Problem]:
         problems += _design_problems(campaign)
         problems += _needs_problems(campaign)
         problems += _channel_problems(campaign)
+    problems += expect_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
     return problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sdl.config.expect import untestable
 from sdl.config.model import CampaignFile
 
 OFTEN = 0.95
@@ -64,9 +65,9 @@ def design_points(campaign: CampaignFile) -> int:
 
 def oddities(campaign: CampaignFile) -> list[str]:
     """What is valid but hardly meant, a sentence each."""
+    found = [f"expect: {why}"] if (why := untestable(campaign)) else []
     if not campaign.goal:
-        return []
-    found = []
+        return found
     first, trials, solver = design_points(campaign), campaign.stop.trials, campaign.solver.kind
     if trials <= first and not campaign.prior:
         found.append(

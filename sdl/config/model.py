@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from sdl.campaign import Plan
+from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
 from sdl.config.mistakes import NAME
 from sdl.designs.base import Design
@@ -79,7 +80,7 @@ class CampaignFile(Loop):
 
     ORDER: ClassVar[tuple[str, ...]] = (
         *("name", "description", "instrument", "goal", "tolerance", "prefer", "confirm", "average"),
-        *("design", "solver", "stop", "retry", "prior", "watch", "seed"),
+        *("design", "solver", "stop", "retry", "prior", "watch", "seed", "expect"),
     )
 
     name: str = Field(
@@ -106,6 +107,10 @@ class CampaignFile(Loop):
     )
     seed: int = Field(
         0, ge=0, lt=2**63, description="of everything random; the same file and seed give the same campaign"
+    )
+    expect: Expect | None = Field(
+        None,
+        description="what it should come to, for `sdl verify` and pytest ([testing.md](testing.md)); not for a run",
     )
 
     @field_validator("name")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sdl import locate, registry, yamlfile
 from sdl.config.across import across
 from sdl.config.changes import override
+from sdl.config.expect import tested_on
 from sdl.config.mistakes import problems_of, short
 from sdl.config.model import GROUPS, KEYS, CampaignFile
 from sdl.errors import ConfigError, Problem
@@ -90,12 +91,29 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
     problems += across(campaign)
     priors, missing = _priors(campaign.prior, base, runs)
     problems += missing
+    if not problems and (other := tested_on(campaign)) is not None:
+        problems += _elsewhere(tree, other, collect)
     if problems:
         raise ConfigError(*problems)
     if campaign.goal is None:
         size = campaign.design.size(campaign.instrument.inputs)
         campaign = campaign.model_copy(update={"stop": campaign.stop.model_copy(update={"trials": size})})
     return campaign.model_copy(update={"prior": priors})
+
+
+def _elsewhere(tree: Mapping[str, Any], instrument: Any, collect: bool) -> list[Problem]:
+    """What is wrong with a campaign on the instrument that its expectation names."""
+    expect = {key: value for key, value in tree["expect"].items() if key != "instrument"}
+    try:
+        parse({**tree, "instrument": instrument, "expect": expect, "prior": ()}, collect=collect)
+    except ConfigError as error:
+        return [
+            Problem(p.message, f"expect.{p.path}")
+            if p.path.startswith("instrument")
+            else Problem(f"on the instrument given here: {p.path}: {p.message}", "expect.instrument")
+            for p in error.problems
+        ]
+    return []
 
 
 def _priors(given: Sequence[str], base: Path, runs: Path) -> tuple[tuple[str, ...], list[Problem]]:

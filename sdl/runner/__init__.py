@@ -14,6 +14,7 @@ from sdl.runner.ends import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_c
 from sdl.runner.gate import Abort, Gate, GoOn, Hold
 from sdl.runner.opening import clock_for, held, user, versions
 from sdl.runner.perform import Log, Memory, Runner
+from sdl.runner.propose import Proposer
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
 from sdl.runner.watching import Watch
@@ -28,6 +29,7 @@ __all__ = [
     "Hold",
     "Log",
     "Memory",
+    "Proposer",
     "Runner",
     "Signals",
     "Watch",

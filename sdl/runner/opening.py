@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -44,9 +44,9 @@ def versions() -> dict[str, str]:
     return dict(_versions())
 
 
-@cache
-def _versions() -> dict[str, str]:
-    """Looked up once: a campaign in memory takes no longer than this does."""
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """Read once: what is loaded stays, and a sweep's campaigns are shorter than the look-up."""
     found = {}
     for package in (
         "sdl",
@@ -55,6 +55,8 @@ def _versions() -> dict[str, str]:
         "scikit-learn",
         "gmr",
         "ForestDiffusion",
+        "emcee",
+        "pydoe",
         "xgboost",
         "xgboost-cpu",
         "pydantic",

@@ -116,7 +116,7 @@ def resume(
         for path, value in changed.items():
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
-        chosen = config.parse({**tree, "prior": ()}, collect=True)
+        chosen = config.parse({**tree, "prior": (), "expect": None}, collect=True)
         if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
             return result_of(folded.campaign, record.folder)
         stack.enter_context(held(chosen.instrument, record.folder.name))

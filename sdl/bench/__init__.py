@@ -1,0 +1,25 @@
+"""Which solver for my instrument: the same goals and noise for every solver, on a twin; and settings of days left out.
+
+campaigns   each solver to each goal on the twin, as `sdl run` would
+days        settings of readings that a solver has not seen, whole days of a log left out
+tell        tables, the recommendation with its evidence, the figure and the page
+"""
+
+from sdl.bench.campaigns import Asked, Ended, campaigns, solver_of
+from sdl.bench.days import Miss, days_left_out
+from sdl.bench.tell import Line, Recommendation, lines, markdown, quantile, recommend
+
+__all__ = [
+    "Asked",
+    "Ended",
+    "Line",
+    "Miss",
+    "Recommendation",
+    "campaigns",
+    "days_left_out",
+    "lines",
+    "markdown",
+    "quantile",
+    "recommend",
+    "solver_of",
+]

@@ -1,0 +1,181 @@
+"""Every solver to the same goals, with the same noise, in campaigns as `sdl run` runs them.
+
+A goal is what the twin reads without noise at settings drawn from .1 to .9 of the inputs' ranges, so that every goal
+can be reached. The noise is a function of the seed and the time, so that solvers that do the same measure the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sdl import config, pool
+from sdl.errors import ConfigError, Problem, SdlError
+from sdl.twin.state import State
+
+FIRST, LAST = 0.1, 0.9
+"""Goals are drawn from settings between these parts of the inputs' ranges: both ends bend."""
+DRAWS = 1000
+"""Goals that saturate a channel are drawn anew, so often at most."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every solver is asked for.
+
+    Attributes:
+        instrument: of the campaigns, as a campaign file has it.
+        goals: readings wanted, by channel.
+        seeds: of the noise; each goal is asked for with each.
+        tolerance: as a campaign file has it.
+        trials: most of a campaign.
+    """
+
+    instrument: Mapping[str, Any]
+    goals: tuple[Mapping[str, float], ...]
+    seeds: tuple[int, ...]
+    tolerance: str = "2%"
+    trials: int = 40
+
+
+class Ended(NamedTuple):
+    """A campaign of one solver.
+
+    Attributes:
+        trials: until the goal was reached; None where it was not.
+        outcome: how it ended. why: the reason where it could not be run.
+        ms: CPU milliseconds of all of it, for each proposal of the solver.
+    """
+
+    solver: str
+    goal: int
+    seed: int
+    trials: int | None
+    outcome: str
+    ms: float
+    why: str = ""
+
+
+def solver_of(label: str) -> dict[str, Any]:
+    """The solver that is meant by `kind` or `kind:option=value,option=value`, checked.
+
+    Raises:
+        ConfigError: there is no such kind or option, or a value that it does not take.
+    """
+    kind, _, rest = label.partition(":")
+    tree: dict[str, Any] = {"kind": kind}
+    try:
+        for part in filter(None, rest.split(",")):
+            path, value = config.split(part)
+            tree = config.put(tree, path, value)
+        config.parse_kind("solver", tree)
+    except ConfigError as error:
+        raise ConfigError(
+            *(Problem(p.message, f"--solvers {label}: {p.path}".rstrip(": ")) for p in error.problems)
+        ) from error
+    return tree
+
+
+def channels_of(state: State) -> tuple[str, ...]:
+    """The channels that a goal is set for unless told otherwise: for each input the one that sees most of it."""
+    found: dict[str, None] = {}
+    for name in state.inputs:
+        free = [channel for channel in state.channels if channel not in found]
+        if free:
+            found[max(free, key=lambda channel: state.channels[channel].gain[name])] = None
+    return tuple(channel for channel in state.channels if channel in found)
+
+
+def goals_of(state: State, channels: Sequence[str], n: int, seed: int) -> tuple[dict[str, float], ...]:
+    """So many goals that a twin can reach.
+
+    Raises:
+        ConfigError: an unknown channel, or one that is saturated nearly everywhere.
+    """
+    import numpy as np
+
+    from sdl.twin.model import Plant
+
+    if unknown := [name for name in channels if name not in state.channels]:
+        raise ConfigError(f"unknown channel {unknown[0]}; allowed: {', '.join(state.channels)}")
+    plant, rng = Plant(state), np.random.default_rng([seed, len(state.inputs)])
+    found: list[dict[str, float]] = []
+    for _ in range(DRAWS + n):
+        drawn = rng.uniform(FIRST, LAST, len(state.inputs)).round(4).tolist()
+        seen = plant.noise_free(dict(zip(state.inputs, drawn, strict=True)))
+        if all(0 < seen[name] < state.full_scale for name in channels):
+            found.append({name: round(seen[name], 1) for name in channels})
+        if len(found) == n:
+            return tuple(found)
+    raise ConfigError(f"hardly any settings give readings of {', '.join(channels)} below saturation; name others")
+
+
+def campaigns(
+    asked: Asked, solvers: Sequence[str], jobs: int = 1, progress: Callable[[int, int], None] = lambda done, of: None
+) -> list[Ended]:
+    """Runs a campaign for every solver, goal and seed; in the order of these.
+
+    Args:
+        asked: goals and noise.
+        solvers: labels as `solver_of` takes them.
+        jobs: processes of this machine.
+        progress: told how many are done, and of how many.
+
+    Raises:
+        ConfigError: a mistake in what is asked, before anything runs.
+    """
+    trees = {label: solver_of(label) for label in solvers}
+    for tree in trees.values():
+        config.parse(_campaign(asked, tree, 0, asked.seeds[0]))
+    places = [(goal, seed, label) for goal in range(len(asked.goals)) for seed in asked.seeds for label in solvers]
+    items = ((label, goal, seed, _campaign(asked, trees[label], goal, seed)) for goal, seed, label in places)
+    found: list[Ended] = []
+    progress(0, len(places))
+    for _, ended in _each(items, places, jobs):
+        found.append(ended)
+        progress(len(found), len(places))
+    return sorted(found, key=lambda e: (solvers.index(e.solver), e.goal, e.seed))
+
+
+def _each(items: Any, places: Any, jobs: int) -> Generator[tuple[int, Ended], None, None]:
+    def crashed(error: pool.Crashed) -> Ended:
+        goal, seed, label = places[error.index]
+        return Ended(label, goal, seed, None, "crashed", float("nan"), str(error).partition(": ")[2])
+
+    return pool.each(_ended, items, jobs, ordered=False, crashed=crashed)
+
+
+def _campaign(asked: Asked, solver: Mapping[str, Any], goal: int, seed: int) -> dict[str, Any]:
+    return {
+        "name": "bench",
+        "instrument": dict(asked.instrument),
+        "goal": dict(asked.goals[goal]),
+        "tolerance": asked.tolerance,
+        "solver": dict(solver),
+        "stop": {"trials": asked.trials},
+        "seed": seed,
+    }
+
+
+def _ended(item: tuple[str, int, int, dict[str, Any]]) -> Ended:
+    from sdl import runner
+    from sdl.events import Proposed
+
+    label, goal, seed, tree = item
+    kind = tree["solver"]["kind"]
+    asked = 0
+
+    def count(event: object, _: object) -> None:
+        nonlocal asked
+        asked += isinstance(event, Proposed) and event.by == kind
+
+    began = time.process_time()
+    try:
+        done = runner.run(tree, runs=None, watch=count)
+    except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
+        return Ended(label, goal, seed, None, "failed", float("nan"), f"{type(error).__name__}: {error}"[:300])
+    ms = 1000 * (time.process_time() - began) / asked if asked else float("nan")
+    why = done.reason if done.outcome == "failed" else ""
+    return Ended(label, goal, seed, done.trials if done.reached else None, str(done.outcome), ms, why)

@@ -1,0 +1,110 @@
+"""Settings of readings that a solver has not seen: it learns from all other days, and each reading is a goal.
+
+What campaigns on a twin cannot tell: the real noise, the real drift from day to day, the real room. The settings that
+were applied are the truth; a reading's own noise is part of what is missed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sdl import config, pool
+from sdl.bench.campaigns import solver_of
+from sdl.errors import SdlError
+from sdl.twin.evidence import Evidence
+from sdl.twin.state import State
+
+TOLERANCE = 0.02
+"""Of the goals, which some solvers look at; the settings of most do not depend on it."""
+
+
+class Miss(NamedTuple):
+    """How far the settings that a solver gives are from those that were applied.
+
+    Attributes:
+        rms: root mean square over all readings of all days and all inputs, as a part of an input's range; NaN: none.
+        days, readings: how many were predicted.
+        why: what the solver said where it gave none.
+    """
+
+    solver: str
+    rms: float
+    days: int
+    readings: int
+    why: str = ""
+
+
+def days_left_out(
+    data: Evidence,
+    state: State,
+    channels: Sequence[str],
+    solvers: Sequence[str],
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> list[Miss]:
+    """Predicts the settings of every day from all others.
+
+    Args:
+        data: readings, with the day of each.
+        state: names of the inputs and channels.
+        channels: of the goal; readings without one of them, or saturated there, are left out.
+        solvers: labels.
+        jobs: processes.
+        progress: told of every day of every solver.
+
+    Returns:
+        one for each solver; none where there are fewer than two days.
+    """
+    import numpy as np
+
+    columns = [list(state.channels).index(name) for name in channels]
+    whole = np.isfinite(data.Y[:, columns]).all(axis=1).astype(bool)
+    days = [str(day) for day in np.unique(data.day[whole]) if day]
+    if len(days) < 2:
+        return []
+    data = data.only(whole)
+    items = [(solver_of(label), data, state, tuple(columns), day) for label in solvers for day in days]
+    off: dict[str, list[Any]] = {label: [] for label in solvers}
+    why: dict[str, str] = {}
+    progress(0, len(items))
+    for index, (found, said) in pool.each(_day, items, jobs, crashed=lambda error: (None, str(error))):
+        label = solvers[index // len(days)]
+        if found is None:
+            why[label] = said
+        else:
+            off[label].append(found)
+        progress(index + 1, len(items))
+    missed = []
+    for label in solvers:
+        rows = np.vstack(off[label]) if off[label] else np.zeros((0, len(state.inputs)))
+        rms = float(np.sqrt((rows**2).mean())) if len(rows) else math.nan
+        missed.append(Miss(label, rms, len(off[label]), len(rows), why.get(label, "")))
+    return missed
+
+
+def _day(item: tuple[dict[str, Any], Evidence, State, tuple[int, ...], str]) -> tuple[Any, str]:
+    """Settings found less settings applied, (readings of the day, d); or None and why."""
+    import numpy as np
+
+    from sdl.solvers.base import Data, Targets
+
+    tree, data, state, columns, day = item
+    learn, ask = np.flatnonzero(data.day != day), np.flatnonzero(data.day == day)
+    inputs, channels = state.input_list(), state.channel_list()
+    goal = np.isin(np.arange(len(channels)), columns)
+    value = np.where(goal, data.Y[ask], np.nan)
+    width = TOLERANCE * np.abs(value)
+    low, high = (np.where(goal, value + side * width, side * np.inf) for side in (-1, 1))
+    age = np.arange(len(learn) - 1, -1, -1, dtype=float)
+    full = data.Y[learn] >= state.full_scale
+    sitting = data.sitting[learn].astype(float)
+    rows = Data(data.X[learn], data.Y[learn], full, goal, age, sitting, inputs, channels, float(data.sitting[ask[0]]))
+    ends = [np.array([getattr(item, end) for item in inputs]) for end in ("low", "high")]
+    try:
+        fitted = config.parse_kind("solver", tree).fit(rows)
+        given = fitted.propose(Targets(value, low, high), *ends, np.random.default_rng(0))
+    except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
+        return None, f"{type(error).__name__}: {error}"[:300]
+    return (np.clip(given.settings, *ends) - data.X[ask]) / (ends[1] - ends[0]), ""

@@ -1,0 +1,263 @@
+"""What a comparison of solvers says: a table, a recommendation with its evidence, a figure, a page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sdl.bench.campaigns import Ended
+from sdl.bench.days import Miss
+from sdl.errors import ConfigError, RecordError
+
+SURE = 2.0
+"""Standard errors between two solvers that make one of them better."""
+DEAR = 10.0
+"""A solver that computes so many times as long as another, which is as good, is not recommended."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one solver did.
+
+    Attributes:
+        campaigns, reached: how many.
+        median, p95: trials until the goal was reached; inf where that many did not reach it.
+        mean: of the trials, a goal that was not reached counted as the most that a campaign may take, and one more.
+        more, error: mean beyond that of the best solver, over the same goals and noise, with its standard error (over
+            the goals); 0 and 0 for the best.
+        ms: CPU milliseconds of a campaign for each proposal, median; NaN where it proposed nothing.
+        why: the first thing that went wrong in it; empty.
+    """
+
+    solver: str
+    campaigns: int
+    reached: int
+    median: float
+    p95: float
+    mean: float
+    more: float
+    error: float
+    ms: float
+    why: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Which solver to take, in a sentence."""
+
+    solver: str
+    as_good: tuple[str, ...]
+    sentence: str
+
+
+def quantile(trials: Sequence[int | None], percent: float) -> float:
+    """Of trials until the goal was hit; None, a failure, is more than any number."""
+    ordered = sorted(math.inf if t is None else float(t) for t in trials)
+    return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
+
+
+def markdown(head: str, rows: Sequence[str], columns: Sequence[str], cell: Callable[[str, str], str]) -> str:
+    """A Markdown table."""
+    lines = [f"| {head} | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
+    lines += [f"| {row} | {' | '.join(cell(row, column) for column in columns)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def lines(ended: Sequence[Ended], most: int) -> list[Line]:
+    """A line for each solver, the best first.
+
+    Args:
+        ended: every solver with the same goals and seeds.
+        most: trials of a campaign.
+    """
+    import numpy as np
+
+    solvers = list(dict.fromkeys(e.solver for e in ended))
+    goals = max(e.goal for e in ended) + 1
+    taken = {
+        label: np.array([most + 1 if e.trials is None else e.trials for e in ended if e.solver == label], float)
+        for label in solvers
+    }
+    best = min(solvers, key=lambda label: float(taken[label].mean()))
+    found = []
+    for label in solvers:
+        mine = [e for e in ended if e.solver == label]
+        trials, ms = [e.trials for e in mine], [e.ms for e in mine if not math.isnan(e.ms)]
+        by_goal = (taken[label] - taken[best]).reshape(goals, -1).mean(axis=1)  # seeds of one goal are no further goals
+        error = float(by_goal.std(ddof=1) / math.sqrt(goals)) if goals > 1 else math.nan
+        why = next((e.why for e in mine if e.why), "")
+        found.append(
+            Line(
+                label,
+                len(mine),
+                sum(t is not None for t in trials),
+                quantile(trials, 50),
+                quantile(trials, 95),
+                float(taken[label].mean()),
+                float(by_goal.mean()),
+                0.0 if label == best else error,
+                float(np.median(ms)) if ms else math.nan,
+                why,
+            )
+        )
+    return sorted(found, key=lambda line: (line.mean, line.ms))
+
+
+def recommend(found: Sequence[Line], goals: int, missed: Sequence[Miss] = ()) -> Recommendation:
+    """The solver to take among those that nothing tells apart from the best on the twin.
+
+    That is, where there are days left out, the one that found their settings best; else the one with the fewest trials,
+    unless another of them computes less than a `DEAR` part of it.
+
+    Args:
+        found: as `lines` gives them, the best first.
+        goals: how many different ones were asked for.
+        missed: days left out, where there is a log of several.
+    """
+    best = found[0]
+    if not best.reached:
+        said = f"None of {count(len(found), 'solver')} reached a goal: are goals, tolerance and trials what you want?"
+        return Recommendation("", (), said)
+    alike = [line for line in found if line is best or not line.more > SURE * line.error]
+    off = {miss.solver: miss.rms for miss in missed if not math.isnan(miss.rms)}
+    cheap = min((line.ms for line in alike if not math.isnan(line.ms)), default=math.nan)
+    chosen = next((line for line in alike if not line.ms > DEAR * cheap), best)
+    if known := [line for line in alike if line.solver in off]:
+        chosen = min(known, key=lambda line: off[line.solver])
+    said = f"Take `{chosen.solver}`: it reached {chosen.reached} of {chosen.campaigns} goals"
+    said += f", half of them within {shown(chosen.median)} trials, 95 % within {shown(chosen.p95)}."
+    if others := [line for line in alike if line is not chosen]:
+        names = ", ".join(f"`{line.solver}`" for line in others)
+        said += f" On the twin {count(goals, 'goal')} {'does' if goals == 1 else 'do'} not tell it from {names}"
+        if chosen.solver in off:
+            said += (
+                f"; of these it found the settings of days that it had not seen best (off by {off[chosen.solver]:.4f})."
+            )
+        else:
+            said += "; a smaller --tolerance or more --goals might." if chosen is best else "; it computes much less."
+    if worse := [line for line in found if line not in alike]:
+        more = f"{worse[0].more:.1f} ± {worse[0].error:.1f} trials a goal beyond the best"
+        below = " and those below it in the table take" if worse[1:] else " takes"
+        said += f" `{worse[0].solver}`{below} longer ({more})."
+    return Recommendation(chosen.solver, tuple(line.solver for line in others), said)
+
+
+def count(n: int, noun: str) -> str:
+    """`1 goal`, `2 goals`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def table(found: Sequence[Line]) -> list[str]:
+    """The lines of a plain table, its head first."""
+    rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU"]]
+    for line in found:
+        more = "" if line is found[0] else f"{line.more:+.2f} ± {line.error:.2f}"
+        ms = "" if math.isnan(line.ms) else f"{line.ms:.0f} ms"
+        reached = f"{line.reached} of {line.campaigns}"
+        rows.append([line.solver, reached, shown(line.median), shown(line.p95), f"{line.mean:.2f}", more, ms])
+    return _aligned(rows)
+
+
+def days_table(missed: Sequence[Miss]) -> list[str]:
+    """The lines of a plain table of days left out, its head first."""
+    rows = [["solver", "settings off by", "readings", "days"]]
+    for miss in sorted(missed, key=lambda m: (math.isnan(m.rms), m.rms)):
+        off = miss.why[:60] if math.isnan(miss.rms) else f"{miss.rms:.4f}"
+        rows.append([miss.solver, off, str(miss.readings), str(miss.days)])
+    return _aligned(rows)
+
+
+def shown(value: float) -> str:
+    """A number of trials; `never` for one that was not reached."""
+    return "never" if math.isinf(value) else f"{value:g}"
+
+
+def draw(ended: Sequence[Ended], found: Sequence[Line], most: int, title: str) -> bytes:
+    """How many goals each solver has reached after so many trials, as a PNG; needs the extra `report`.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError as error:
+        raise ConfigError(f"--report needs matplotlib: pip install 'sdl[report]' ({error})") from error
+    import numpy as np
+
+    figure = Figure(figsize=(7.5, 1.2 + 0.34 * len(found)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    last = max((e.trials for e in ended if e.trials is not None), default=1)
+    share = np.zeros((len(found), last))
+    for row, line in enumerate(found):
+        trials = [e.trials for e in ended if e.solver == line.solver]
+        for column in range(last):
+            share[row, column] = sum(t is not None and t <= column + 1 for t in trials) / len(trials)
+    image = axes.imshow(
+        share, aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=(0.5, last + 0.5, len(found) - 0.5, -0.5)
+    )
+    axes.hlines(np.arange(len(found) - 1) + 0.5, 0.5, last + 0.5, color="white", lw=3)
+    for row, line in enumerate(found):
+        if not math.isinf(line.median):
+            axes.plot([line.median], [row], "o", color="#d55e00", ms=5)
+        text = f"{line.reached} of {line.campaigns}"
+        axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), va="center", size=8, color="0.35")
+    axes.set_yticks(range(len(found)), [line.solver for line in found], fontsize=9)
+    axes.set_xlabel(f"trials, the point is the median; right: goals reached in {most} trials", fontsize=8.5)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(left=False, labelsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bar = figure.colorbar(image, ax=axes, pad=0.13, aspect=18, ticks=[0, 0.5, 1])
+    bar.ax.set_yticklabels(["0", "50 %", "all"], fontsize=8)
+    bar.set_label("goals reached so far", fontsize=8)
+    bar.outline.set_visible(False)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=130)
+    return drawn.getvalue()
+
+
+def write(file: Path, picture: bytes, title: str, told: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Writes the figure as .png, or a page with everything as .html.
+
+    Raises:
+        ConfigError: another ending. RecordError: the file cannot be written.
+    """
+    if file.suffix not in (".png", ".html"):
+        raise ConfigError(f"--report {file}: must end in .png or .html")
+    shown_picture = base64.b64encode(picture).decode()
+    parts = [
+        f"<h2>{html.escape(head)}</h2><pre>{html.escape(chr(10).join(rows))}</pre>" for head, rows in tables.items()
+    ]
+    page = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+        "img{max-width:100%}pre{overflow:auto;background:#f4f6f8;padding:1rem;font-size:14px}h2{font-size:1.1rem}</style>"
+        f"<h1>{html.escape(title)}</h1><p>{html.escape(told)}</p>"
+        f'<img alt="goals reached by trial, a row each solver" src="data:image/png;base64,{shown_picture}">'
+        f"{''.join(parts)}</html>\n"
+    )
+    try:
+        file.write_bytes(picture if file.suffix == ".png" else page.encode())
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    cells = [
+        [c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True))] for row in rows
+    ]
+    return ["  ".join(row).rstrip() for row in cells]

@@ -1,0 +1,155 @@
+"""The command `sdl bench`: which solver for my instrument."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.words import count, say
+from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sdl.twin.evidence import Evidence
+    from sdl.twin.state import State
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(bench)
+
+
+def bench(
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="READINGS", help="Runs or logs of your instrument; may be repeated."),
+    ] = None,
+    twin: Annotated[
+        str, typer.Option("--twin", metavar="STATE", help="A twin: a state's name, or a .toml file.")
+    ] = "night-2025-10",
+    solvers: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Kinds, with options: 'linear gmm:trend=none'; all by default."),
+    ] = None,
+    goals: Annotated[int, typer.Option(min=1, max=10_000, help="How many goals, drawn at random.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="How many kinds of noise for each goal.")] = 2,
+    channels: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Channels of the goals; by default one for each input.")
+    ] = None,
+    tolerance: Annotated[str, typer.Option(help="Of every channel: 2% of the goal, or counts.")] = "2%",
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Most trials of a campaign.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Other goals.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes of this machine; its cores by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="A page (.html) or the figure (.png).")
+    ] = None,
+    runs: Runs = RUNS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare solvers on your instrument: its twin, or a log of it.
+
+    \b
+    sdl bench --solvers 'linear pls gmm'
+    sdl bench --data night.jsonl --goals 40 --report bench.html
+    sdl bench --twin my-lamp.toml --channels '445nm 515nm'
+
+    With --data a twin is fitted to the readings first, starting from --twin; and where they are of several days, every
+    solver also finds the settings of each day from all the others.
+    """
+    from sdl.bench import Asked, campaigns, days_left_out, lines, recommend, solver_of
+    from sdl.bench.campaigns import channels_of, goals_of
+    from sdl.bench.tell import days_table, draw, table, write
+    from sdl.cli.progress import Bar
+    from sdl.pool import cores
+
+    if out is not None and out.suffix not in (".png", ".html"):
+        raise ConfigError(f"--report {out}: must end in .png or .html")
+    labels = _labels(solvers)
+    for label in labels:
+        solver_of(label)
+    processes, quiet = jobs or cores(), quiet or json
+    state, evidence, told = _instrument(data or (), twin, runs)
+    wanted = _words(channels) or channels_of(state)
+    drawn = goals_of(state, wanted, goals, seed)
+    with contextlib.ExitStack() as stack:
+        name = twin if evidence is None else _written(state, stack)
+        asked = Asked({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
+        with Bar("campaigns", quiet=quiet) as bar:
+            ended = campaigns(asked, labels, processes, bar)
+    missed = []
+    if evidence is not None:
+        with Bar("days", quiet=quiet) as bar:
+            missed = days_left_out(evidence, state, wanted, labels, processes, bar)
+    found = lines(ended, trials)
+    advice = recommend(found, goals, missed)
+    about = f"{count(goals, 'goal')} of {', '.join(wanted)} within {tolerance}, {count(seeds, 'kind')} of noise each"
+    if json:
+        days = [miss._asdict() for miss in missed]
+        emit(
+            {"solver": advice.solver, "sentence": advice.sentence, "solvers": [f.plain() for f in found], "days": days}
+        )
+    else:
+        print("\n".join([*told, f"on the twin: {about}", "", *table(found), ""]))
+        for line in found:
+            if line.why:
+                say(f"{line.solver}: {line.why}")
+        if missed:
+            print("\n".join(["settings of each day from all the others, as a part of an input's range:", ""]))
+            print("\n".join([*days_table(missed), ""]))
+        say(advice.sentence)
+    if out is not None:
+        title = "Which solver for this instrument?"
+        tables = {f"On the twin: {about}": table(found)} | ({"Days left out": days_table(missed)} if missed else {})
+        write(out, draw(ended, found, trials, about), title, advice.sentence, tables)
+        if not json:
+            print(f"written: {out}")
+
+
+def _labels(solvers: str | None) -> list[str]:
+    from sdl.registry import kinds
+
+    found = list(dict.fromkeys(_words(solvers, commas=False))) if solvers else list(kinds("solvers"))
+    if not found:
+        raise ConfigError(f"--solvers: name some of {', '.join(kinds('solvers'))}")
+    return found
+
+
+def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
+    return tuple((text or "").replace("," if commas else " ", " ").split())
+
+
+def _instrument(sources: Sequence[str], start: str, runs: Path) -> tuple[State, Evidence | None, list[str]]:
+    """The twin that is asked; the readings it was fitted to, if any, and what is told of them."""
+    from sdl import locate
+    from sdl.twin.state import load
+
+    try:
+        state = load(start)
+        if not sources:
+            return state, None, []
+        from sdl.twin.evidence import collect
+        from sdl.twin.fit import fit
+
+        found = collect([locate.source(source, Path(), runs) for source in sources], state)
+        fitted = fit(found, state)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return fitted.state, found, [*found.sources, f"a twin was fitted to them, from {start}: {fitted.check.verdict}"]
+
+
+def _written(state: State, stack: contextlib.ExitStack) -> str:
+    """The path of a state's file, which lasts as long as the stack."""
+    from sdl.twin.write import toml
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-")))
+    file = folder / "fitted.toml"
+    file.write_text(toml(state), encoding="utf-8")
+    return str(file)

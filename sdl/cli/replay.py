@@ -1,0 +1,91 @@
+"""The command that asks whether today's code decides what it decided then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
+from sdl.cli.words import count, say
+
+if TYPE_CHECKING:
+    from sdl.replaying import Difference, Replayed, Shift
+
+MOST = 10
+"""So many differences are printed; `--json` has them all."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(replay)
+
+
+def replay(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
+    """Check that today's code and libraries decide what they decided in a run.
+
+    \b
+    sdl replay latest
+
+    The recorded readings are fed back and every proposal is asked for again, with the same random numbers; a twin is
+    asked for its readings again too. Nothing is measured on a real instrument and nothing is written; a run that is
+    not finished will do. Exit code 1 where something is decided otherwise.
+    """
+    from sdl import replaying
+
+    found = replaying.replay(campaign_run(name, runs))
+    if json:
+        emit(replaying.plain(found))
+    else:
+        _tell(found)
+    if not found.same:
+        raise typer.Exit(1)
+
+
+def _tell(found: Replayed) -> None:
+    say(f"{found.run}: {_compared(found)}")
+    if found.identical:
+        say("identical: every decision and every figure as then")
+    elif found.same:
+        far = max(found.told.values())
+        first = min(found.told)
+        size = f"by up to {far:.2g} of themselves" if far < 1 else "some of them wholly"
+        say(f"the same decisions; figures beside them (spread, expected readings) differ from trial {first} on, {size}")
+    _tell_decided(found)
+    if found.loop:
+        say(f"the campaign goes on otherwise: {found.loop}", 2)
+    if found.measured:
+        say(f"the twin reads otherwise in {len(found.measured)} of {count(found.readings, 'reading')}:")
+        for text in found.measured[:MOST]:
+            say(f"  {text}", 4)
+    if found.unasked:
+        say(f"readings were not asked for again: {found.unasked}")
+    changed = [f"{p} {then or 'none'} → {now or 'none'}" for p, (then, now) in found.versions.items()]
+    say(f"versions since: {', '.join(changed)}" if changed else "versions: as then")
+
+
+def _compared(found: Replayed) -> str:
+    parts = [count(found.proposals, "proposal")]
+    parts += [f"{count(found.readings, 'reading')} of the twin"] if found.readings else []
+    return f"{' and '.join(parts)} asked for again" + ("" if found.finished else "; it is not finished")
+
+
+def _tell_decided(found: Replayed) -> None:
+    if not found.decided:
+        return
+    first = found.decided[0].trial
+    say(f"different from trial {first} on: {len(found.decided)} of {count(found.proposals, 'proposal')}")
+    for difference in found.decided[:MOST]:
+        say(f"  trial {difference.trial}: {_said(difference)}", 4)
+    if found.decided[MOST:]:
+        say(f"  and {count(len(found.decided) - MOST, 'trial')} more: --json has them all")
+
+
+def _said(difference: Difference) -> str:
+    parts = [f"{name} {_shift(shift)}" for name, shift in difference.shifts.items()]
+    return "; ".join(filter(None, [", ".join(parts), difference.what]))
+
+
+def _shift(shift: Shift) -> str:
+    spreads = "" if shift.spreads is None else f", {shift.spreads:.2g} spreads"
+    return f"{shift.then:.6g} → {shift.now:.6g} ({100 * shift.part:+.2g} % of its range{spreads})"

@@ -1,0 +1,184 @@
+"""The command that holds campaigns to what they are expected to come to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdl.cli.options import Json, Set, emit
+from sdl.cli.words import count, say
+from sdl.errors import ConfigError, RecordError
+
+if TYPE_CHECKING:
+    from sdl.verify import Finding, Plan, Verified
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(verify)
+
+
+def verify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files with an `expect:` block.")],
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="So many seeds, instead of those in the file.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")] = 1,
+    sure: Annotated[bool, typer.Option("--sure", help="Exit 1 also where the seeds are too few to tell.")] = False,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit XML file.")] = None,
+    changes: Set = None,
+    json: Json = False,
+) -> None:
+    """Check that campaigns come to what their `expect:` block says, over many seeds, on the twin.
+
+    \b
+    sdl verify configs/*.yaml
+    sdl verify fast.yaml --seeds 60 --jobs 2 --junit verify.xml
+
+    Files without `expect:` are named and passed over. Exit code 1 where an expectation is not met, 2 for a mistake in a
+    file. A median or p95 that the seeds tried keep, but too few of them to be sure, is told and counts as kept.
+    """
+    from sdl import verify as verifying
+
+    plans, without = _plans(files, changes or [], seeds)
+    if not json:
+        for file in without:
+            say(f"{file}: no `expect:` block, passed over")
+    found = []
+    for verified in verifying.verify(plans, jobs, _progress):
+        found.append(verified)
+        if not json:
+            _tell(verified)
+    if junit is not None:
+        _write_junit(junit, found)
+    failed = [v for v in found if v.level is verifying.Level.NOT or (sure and v.level is not verifying.Level.MET)]
+    if json:
+        emit({"met": not failed, "without": [str(f) for f in without], "files": [verifying.plain(v) for v in found]})
+    elif failed:
+        print(
+            f"{len(failed)} of {count(len(found), 'file')} not as expected: " + ", ".join(v.plan.file for v in failed)
+        )
+    else:
+        print(f"all as expected: {count(len(found), 'file')}, {count(sum(len(v.seen) for v in found), 'campaign')}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[list[Plan], list[Path]]:
+    """What there is to check, and the files that expect nothing; every mistake in any file at once."""
+    from sdl import verify as verifying
+
+    plans: list[Plan] = []
+    without: list[Path] = []
+    wrong: list[ConfigError] = []
+    for file in files:
+        try:
+            plan = verifying.plan(file, changes, seeds)
+        except ConfigError as error:
+            wrong.append(error)
+            continue
+        if plan is None:
+            without.append(file)
+        else:
+            plans.append(plan)
+    if wrong:
+        raise ConfigError(*(problem for error in wrong for problem in error.problems))
+    if not plans:
+        raise ConfigError("no file has an `expect:` block; write one, such as: expect: {outcome: reached, trials: 9}")
+    return plans, without
+
+
+def _progress(done: int, of: int) -> None:
+    """One line that is written over, where somebody watches."""
+    if sys.stderr.isatty():
+        print(
+            f"\r{done} of {of} campaigns" if done < of else "\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True
+        )
+
+
+def _tell(found: Verified) -> None:
+    """The table of one file and, where something is not met, what a person needs to look into it."""
+    from sdl.verify import Level
+
+    seeds = [seen.seed for seen in found.seen]
+    run = f"{seeds[0]} … {seeds[-1]}" if seeds == list(range(seeds[0], seeds[0] + len(seeds))) else str(seeds)[1:-1]
+    say(
+        f"{found.plan.file}: {count(len(seeds), 'seed')} ({run})"
+        if len(seeds) > 1
+        else f"{found.plan.file}: seed {run}"
+    )
+    rows = [(f.claim, f.expected, _short(f), f.level) for f in found.findings]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    for finding, row in zip(found.findings, rows, strict=True):
+        cells = "  ".join(text.ljust(size) for text, size in zip(row, widths, strict=False))
+        say(f"  {cells}  {finding.level}{_sureness(finding)}", 4)
+    for finding in found.findings:
+        if finding.level is Level.NOT:
+            print(f"  {finding.claim} is not met:")
+            for name, text in _why(found, finding).items():
+                print(f"    {name:<9} {text}") if name == "again" else say(f"    {name:<9} {text}", 14)
+
+
+def _short(finding: Finding) -> str:
+    return finding.seen if len(finding.seen) <= 40 else finding.seen[:39] + "…"
+
+
+def _sureness(finding: Finding) -> str:
+    """What the seeds tell of those that were not tried."""
+    from sdl.verify import Level, sureness
+
+    said = sureness(finding)
+    return f": {said}" if finding.level is Level.UNSURE else f" ({said})" if said else ""
+
+
+def _why(found: Verified, finding: Finding) -> dict[str, str]:
+    """What a person needs to look into a claim that is not met."""
+    from sdl.verify import again, ended, kept
+
+    told = {"expected": finding.expected, "seen": f"{finding.seen}; {kept(finding)}"}
+    if finding.seed is not None:
+        seen = next(seen for seen in found.seen if seen.seed == finding.seed)
+        told["worst"] = f"seed {finding.seed}: {ended(seen)}"
+    return told | {"goal": found.plan.goal} | ({"again": command} if (command := again(found, finding)) else {})
+
+
+def _write_junit(file: Path, found: list[Verified]) -> None:
+    """The same as JUnit XML: a suite a file, a case a claim.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    from xml.etree import ElementTree
+
+    from sdl.verify import Level
+
+    top = ElementTree.Element("testsuites", name="sdl verify")
+    for verified in found:
+        failures = sum(f.level is Level.NOT for f in verified.findings)
+        about: dict[str, Any] = {"name": verified.plan.file, "tests": len(verified.findings), "failures": failures}
+        suite = ElementTree.SubElement(
+            top, "testsuite", {key: str(value) for key, value in about.items()} | {"errors": "0"}
+        )
+        for finding in verified.findings:
+            case = ElementTree.SubElement(suite, "testcase", classname=verified.plan.file, name=finding.claim)
+            if finding.level is Level.NOT:
+                said = _why(verified, finding)
+                short = f"expected {said['expected']}, seen {said['seen']}"
+                failure = ElementTree.SubElement(case, "failure", message=_printable(short))
+                failure.text = _printable("".join(f"{name}: {text}\n" for name, text in said.items()))
+            ElementTree.SubElement(case, "system-out").text = _printable(
+                f"{finding.seen}: {finding.level}{_sureness(finding)}"
+            )
+    ElementTree.indent(top)
+    try:
+        ElementTree.ElementTree(top).write(file, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _printable(text: str) -> str:
+    """Text without the control characters that XML cannot hold."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)

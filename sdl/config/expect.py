@@ -1,0 +1,160 @@
+"""What a campaign is expected to come to: the `expect:` block, which `sdl verify` and the pytest plugin hold it to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
+
+from sdl.config.mistakes import short
+from sdl.errors import Problem
+from sdl.goal import Tolerance
+from sdl.types import Frozen
+
+if TYPE_CHECKING:
+    from sdl.config.model import CampaignFile
+
+Ends = Literal["reached", "done", "unreachable", "spent", "stalled", "failed"]
+Verdicts = Literal["reachable", "unreachable", "outside the data", "below the noise", "between two steps", "saturated"]
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+MOST_SEEDS = 100_000
+
+
+def _percentage(value: Any) -> Tolerance:
+    if isinstance(value, Tolerance) and value.percent:
+        return value
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return Tolerance.parse(value)
+    raise ValueError(f"must be a part of the target such as 2%, not {short(value)}")
+
+
+Percentage = Annotated[
+    Tolerance,
+    BeforeValidator(_percentage),
+    PlainSerializer(lambda t: f"{t.amount!r}%"),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"}),
+]
+
+
+class _Limits(Frozen):
+    """Upper limits of something that differs from seed to seed; a value by itself is `most`."""
+
+    KEYS: ClassVar[tuple[str, ...]] = ("median", "p95", "most")
+    LEAST: ClassVar[float] = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return {"most": value}
+        return value
+
+    @model_validator(mode="after")
+    def _rising(self) -> _Limits:
+        given = {key: size for key in self.KEYS if (size := self.limit(key)) is not None}
+        if any(size < self.LEAST for size in given.values()):
+            raise ValueError(f"must be {self.LEAST:g} or more")
+        if not given:
+            raise ValueError(f"empty; give one or more of {', '.join(self.KEYS)}")
+        if list(given.values()) != sorted(given.values()):
+            raise ValueError(f"must not fall from {' to '.join(given)}")
+        return self
+
+    def limit(self, key: str) -> float | None:
+        """The limit of `median`, `p95` or `most` as a number (a percentage as a fraction); None without one."""
+        value = getattr(self, key)
+        return value.amount / 100 if isinstance(value, Tolerance) else value
+
+
+class TrialLimits(_Limits):
+    """How many trials a campaign may take until it ends as expected; one that ends otherwise counts as endless."""
+
+    LEAST: ClassVar[float] = 1.0
+
+    median: float | None = Field(None, description="at most so many in half of all campaigns")
+    p95: float | None = Field(None, description="at most so many in 95 of 100 campaigns")
+    most: float | None = Field(None, description="at most so many for every seed; `trials: 9` is short for it")
+
+
+class ErrorLimits(_Limits):
+    """How far the best settings may be off: the worst channel's distance from its target, as a part of it."""
+
+    median: Percentage | None = Field(None, description="at most so far in half of all campaigns: `1%`")
+    p95: Percentage | None = Field(None, description="at most so far in 95 of 100 campaigns")
+    most: Percentage | None = Field(None, description="at most so far for every seed; `error: 2%` is short for it")
+
+
+class Expect(Frozen):
+    """What the campaign should come to, whatever the seed. `sdl run` ignores it, `sdl verify` and pytest check it."""
+
+    outcome: Ends = Field("reached", description="how every seed must end; `done` where there is no goal")
+    trials: TrialLimits | None = Field(
+        None, description="upper limits of the trials until then: `{median: 6, p95: 9, most: 12}`"
+    )
+    error: ErrorLimits | None = Field(
+        None,
+        description="upper limits of the worst channel's error at the best settings, `2%` or `{median: 1%, most: 2%}`: "
+        "without noise where the instrument can tell (a twin), else as measured",
+    )
+    verdict: Verdicts | None = Field(None, description="what the solver must say of the goal in its last proposal")
+    instrument: Any = Field(
+        None,
+        description="what it is tested on, where the campaign drives a real instrument: `{kind: twin}`",
+    )
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] | Annotated[tuple[Whole, ...], Field(min_length=1)] = Field(
+        20, description="how many seeds, from the campaign's own on; or a list of them"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(value, tuple) and len(set(value)) < len(value):
+            twice = next(seed for seed in value if value.count(seed) > 1)
+            raise ValueError(f"seed {twice} stands there twice")
+        return value
+
+
+def seeds_of(campaign: CampaignFile, many: int | None = None) -> tuple[int, ...]:
+    """The seeds that a campaign's expectation is checked with.
+
+    Args:
+        campaign: with an `expect`.
+        many: how many instead, from the campaign's own seed on.
+    """
+    seeds = many or (campaign.expect.seeds if campaign.expect is not None else 1)
+    return tuple(range(campaign.seed, campaign.seed + seeds)) if isinstance(seeds, int) else seeds
+
+
+def expect_problems(campaign: CampaignFile) -> list[Problem]:
+    """What an expectation asks that this campaign cannot give."""
+    expect = campaign.expect
+    if expect is None:
+        return []
+    found = []
+    if not campaign.goal and expect.outcome not in ("done", "failed"):
+        found.append(Problem(f"{expect.outcome}: there is no goal, so that it ends as done", "expect.outcome"))
+    if campaign.goal and expect.outcome == "done":
+        found.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
+    for key in ("error", "verdict"):
+        if not campaign.goal and getattr(expect, key) is not None:
+            found.append(Problem("there is no goal to judge by; take it out", f"expect.{key}"))
+    return found
+
+
+def tested_on(campaign: CampaignFile) -> Any:
+    """The plain `instrument:` that an expectation is checked on; None: the campaign's own."""
+    given = campaign.expect.instrument if campaign.expect is not None else None
+    return dict(given) if isinstance(given, Mapping) else given
+
+
+def untestable(campaign: CampaignFile) -> str:
+    """Why the expectation of a campaign cannot be checked, in words; empty where it can."""
+    if campaign.expect is None or campaign.instrument is None or campaign.expect.instrument is not None:
+        return ""
+    name = campaign.instrument.kind
+    if not campaign.instrument.simulated:
+        return f"{name} is a real instrument, which no test drives; say what to test on: instrument: {{kind: twin}}"
+    if not campaign.instrument.virtual:
+        return f"this {name} really waits for its readings; say what to test on: instrument: {{kind: {name}}}"
+    return ""

@@ -1,0 +1,231 @@
+"""One function over many items in processes of this machine.
+
+Each worker has a pipe of its own, so that a worker that dies (a crash in a library, the system out of memory) takes one
+known item with it: that item, and no other, is run again in a new process. `concurrent.futures` cannot say which item
+broke its pool, and its workers outlive a parent that was killed; these end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+GRACE = 10.0
+"""Seconds that a worker has to end by itself when it is told to; a campaign in it makes its instrument safe."""
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Told to the workers: several processes of several threads each only get in each other's way."""
+
+
+class Crashed(RuntimeError):
+    """A process died on the same item every time.
+
+    Attributes:
+        index: of the item.
+        code: the exit code of the last process; below 0 the signal that ended it.
+    """
+
+    def __init__(self, index: int, times: int, code: int | None) -> None:
+        self.index, self.code = index, code
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        super().__init__(f"item {index}: its process died {times} times, the last time by {how}")
+
+
+def cores() -> int:
+    """How many processes can run at the same time on this machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def each(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    jobs: int = 1,
+    *,
+    ordered: bool = True,
+    again: int = 2,
+    crashed: Callable[[Crashed], R] | None = None,
+) -> Generator[tuple[int, R], None, None]:
+    """Runs a function on every item.
+
+    Workers are started once, with one thread for linear algebra, and see no Ctrl-C of the terminal; when the iterator
+    is closed, or an exception leaves it, they get SIGTERM and have `GRACE` seconds. Use it in `contextlib.closing`.
+
+    Args:
+        function: of one item; at the top of a module, so that a new process finds it.
+        items: drawn as workers get free, so there may be very many.
+        jobs: processes; 1 runs everything in this one.
+        ordered: give the results in the order of the items; otherwise as they come.
+        again: how many times an item is run again whose process died.
+        crashed: gives the result of an item that died every time; without it `Crashed` is raised.
+
+    Yields:
+        (index of the item, result).
+
+    Raises:
+        Crashed: see there. Exception: what the function raised, with the worker's traceback as a note.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be 1 or more, not {jobs}")
+    if jobs == 1:
+        for index, item in enumerate(items):
+            yield index, function(item)
+        return
+    done = _run(function, iter(enumerate(items)), jobs, again, crashed)
+    with contextlib.closing(done):
+        if not ordered:
+            yield from done
+            return
+        held: dict[int, R] = {}
+        following = 0
+        for index, result in done:
+            held[index] = result
+            while following in held:
+                yield following, held.pop(following)
+                following += 1
+
+
+class _Worker:
+    """A process with the item that it is at."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        context = multiprocessing.get_context("spawn")  # the same everywhere, and no threads of ours are copied
+        self.pipe, there = context.Pipe()
+        self.process = context.Process(target=_work, args=(there, function), daemon=True)
+        with one_thread():
+            self.process.start()
+        there.close()
+        self.at: tuple[int, Any] = (-1, None)
+
+    def give(self, at: tuple[int, Any]) -> None:
+        self.at = at
+        with contextlib.suppress(OSError):  # it died: noticed when its answer is waited for
+            self.pipe.send(at[1])
+
+
+def _run(
+    function: Callable[[T], R],
+    items: Iterator[tuple[int, T]],
+    jobs: int,
+    again: int,
+    crashed: Callable[[Crashed], R] | None,
+) -> Generator[tuple[int, R], None, None]:
+    busy: dict[Any, _Worker] = {}  # by their pipes
+    idle: list[_Worker] = []
+    lost: list[tuple[int, T]] = []
+    died: dict[int, int] = {}
+    try:
+        while True:
+            while len(busy) < jobs and (at := lost.pop() if lost else next(items, None)) is not None:
+                worker = idle.pop() if idle else _Worker(function)
+                busy[worker.pipe] = worker
+                worker.give(at)
+            if not busy:
+                break
+            for pipe in wait(list(busy)):
+                worker = busy.pop(pipe)
+                index = worker.at[0]
+                try:
+                    good, answer = worker.pipe.recv()
+                except (EOFError, OSError):
+                    worker.process.join(GRACE)
+                    worker.pipe.close()
+                    died[index] = died.get(index, 0) + 1
+                    if died[index] <= again:
+                        lost.append(worker.at)
+                        continue
+                    error = Crashed(index, died[index], worker.process.exitcode)
+                    if crashed is None:
+                        raise error from None
+                    yield index, crashed(error)
+                    continue
+                idle.append(worker)
+                if not good:
+                    raise answer
+                yield index, answer
+    except BaseException:
+        for worker in busy.values():
+            worker.process.terminate()
+        raise
+    finally:
+        _end([*busy.values(), *idle])
+
+
+def _end(workers: list[_Worker]) -> None:
+    """Idle workers end when their pipe does; whoever has not ended in time is killed."""
+    for worker in workers:
+        worker.pipe.close()
+    until = time.monotonic() + GRACE
+    for worker in workers:
+        worker.process.join(max(0.0, until - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.process.close()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for linear algebra in the processes that are started inside; put back afterwards."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
+    """What a worker does: answers items until its pipe ends."""
+    if hasattr(signal, "pthread_sigmask"):  # a terminal sends Ctrl-C to everybody; only the parent decides
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    while True:
+        try:
+            item = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer: tuple[bool, Any] = True, function(item)
+        except KeyboardInterrupt:  # SIGTERM, where something such as a campaign ends cleanly on it
+            return
+        except Exception as error:
+            error.add_note("".join(traceback.format_exception(error)))
+            answer = False, error
+        try:
+            pipe.send(answer)
+        except OSError:
+            return  # nobody is there any more
+        except Exception as error:  # it cannot be pickled
+            said = f"{answer[1]!r} cannot be sent to the process that asked: {error!r}"
+            pipe.send((False, RuntimeError(said[:2000])))
+
+
+def _follow_parent() -> None:
+    """Ends this process when its parent has ended, however that was."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)

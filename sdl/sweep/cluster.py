@@ -1,0 +1,152 @@
+"""The campaigns of a sweep by the workers of a Dask cluster: the only importer of distributed.
+
+Campaigns of milliseconds are sent several at a time, so that a task lasts about `LASTS` seconds; a few tasks per worker
+are under way, so that memory does not grow with the sweep. A worker that is lost gives its tasks back to the scheduler,
+which gives them to another; where a worker is lost to the same task too often, its campaigns are tried singly, and the
+one that does it is told. A campaign on a real instrument needs a worker that says it has it (a resource of Dask, one
+each), so that one worker near the instrument drives it, one campaign at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sdl import pool
+from sdl.errors import ConfigError, RecordError
+from sdl.sweep.work import Row, Task, do_all
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LASTS = 0.5
+"""Seconds that a task is to last: long beside what a task costs Dask (milliseconds), short for who waits for it."""
+MOST = 50
+"""Campaigns a task at most; so many are run again when a worker is lost."""
+AHEAD = 2
+"""Tasks under way for each thread of a worker."""
+PATIENCE = 30.0
+"""Seconds to wait for the scheduler, for its first worker, and for those that have an instrument."""
+
+
+def each(
+    tasks: Iterator[Task], address: str, jobs: int | None, resources: Sequence[str]
+) -> Generator[list[Row], None, None]:
+    """Runs campaigns on a cluster; rows come as they are ready.
+
+    Args:
+        tasks: drawn as workers get free.
+        address: of the scheduler, or `local` for a cluster of processes on this machine, bound to it alone.
+        jobs: workers of a local cluster; default its cores.
+        resources: what workers must have to drive the real instruments of the sweep.
+
+    Raises:
+        ConfigError: distributed is missing, there is no scheduler or worker, none with a resource that is needed, or
+            workers have other versions of what decides a proposal.
+        RecordError: the connection to the scheduler was lost.
+    """
+    try:
+        import distributed
+        from distributed.comm import CommClosedError
+    except ImportError as error:
+        raise ConfigError(f"--cluster needs distributed: pip install 'sdl[sweep]' ({error})") from error
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pool.one_thread())
+        if address == "local":
+            has = dict.fromkeys(resources, 1) if resources else None
+            cluster = distributed.LocalCluster(
+                n_workers=1 if resources else jobs or pool.cores(), threads_per_worker=1, processes=True,
+                host="127.0.0.1", dashboard_address=None, resources=has, silence_logs=40,
+            )  # fmt: skip
+            target: Any = stack.enter_context(cluster)
+        else:
+            target = address
+        try:
+            client = stack.enter_context(distributed.Client(target, timeout=PATIENCE, set_as_default=False))
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ConfigError(f"--cluster {address}: no Dask scheduler answers there: {error}") from error
+        threads = _look_at(client, address, resources)
+        try:
+            yield from _done(client, tasks, threads)
+        except (CommClosedError, TimeoutError) as error:
+            raise RecordError(f"--cluster {address}: the scheduler was lost: {error}; start again to go on") from error
+
+
+def _done(client: Client, tasks: Iterator[Task], threads: int) -> Generator[list[Row], None, None]:
+    from distributed import KilledWorker, as_completed
+
+    numbers = itertools.count()
+    size, mean = 1.0, 0.0
+    begun: dict[str, tuple[list[Task], float]] = {}
+    under_way = as_completed(loop=client.loop, raise_errors=False)
+
+    def give(some: list[Task]) -> None:
+        needs = {"resources": {some[0].resource: 1}} if some[0].resource else {}
+        future = client.submit(do_all, some, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs)
+        begun[future.key] = some, time.monotonic()
+        under_way.add(future)
+
+    def batch() -> list[Task]:
+        some = list(itertools.islice(tasks, 1))
+        while some and not some[0].resource and len(some) < int(size) and (more := next(tasks, None)) is not None:
+            if more.resource:
+                give([more])
+                continue
+            some.append(more)
+        return some
+
+    while len(begun) < AHEAD * threads and (some := batch()):
+        give(some)
+    for future in under_way:
+        some, since = begun.pop(future.key)
+        error = future.exception() if future.status == "error" else None
+        if future.status == "finished":
+            took = (time.monotonic() - since) / AHEAD / len(some)  # it waited for the task before it
+            mean = took if not mean else 0.8 * mean + 0.2 * took
+            size = min(MOST, max(1.0, LASTS / max(mean, 1e-4)))
+            yield future.result()
+        elif isinstance(error, KilledWorker) and len(some) > 1:
+            for task in some:
+                give([task])
+        elif isinstance(error, KilledWorker):
+            yield [{"id": some[0].id, "cannot": f"its worker died every time: {error}"[:500]}]
+        else:
+            said = f"{type(error).__name__}: {error}" if error else f"the task was {future.status}"
+            yield [{"id": task.id, "cannot": said[:500]} for task in some]
+        del future
+        while len(begun) < AHEAD * threads and (some := batch()):
+            give(some)
+
+
+def _look_at(client: Client, address: str, resources: Sequence[str]) -> int:
+    """Threads of all workers, once they are what the sweep needs."""
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        said = f"the scheduler has no worker; start some: dask worker {address} --nthreads 1"
+        raise ConfigError(f"--cluster {address}: {said}") from error
+    until = time.monotonic() + PATIENCE
+    while True:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        missing = [name for name in resources if not any(name in w["resources"] for w in workers.values())]
+        if not missing:
+            break
+        if time.monotonic() > until:
+            said = f"no worker has the resource {missing[0]}; start one beside the instrument: "
+            said += f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
+            raise ConfigError(f"--cluster {address}: {said}")
+        time.sleep(0.2)
+    from sdl.runner import versions
+
+    here = versions()
+    for worker, there in client.run(versions).items():
+        other = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
+        if other:
+            said = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
+            raise ConfigError(
+                f"--cluster {address}: the worker {worker} has {said}; results would depend on who did them"
+            )
+    return sum(int(worker["nthreads"]) for worker in workers.values())

@@ -1,0 +1,234 @@
+"""From a sweep file to its campaigns: a deterministic list, every one of them parsed before anything runs.
+
+The order is the grid's first key slowest, then the random draws, the seeds and the repeats. A campaign's id is the hash
+of what it says (its name and description left out), its seed and its repeat, so that a longer list of values or seeds
+leaves the ids of the others, and with them their results, as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sdl import config, yamlfile
+from sdl.config.mistakes import problems_of, short
+from sdl.errors import ConfigError, Problem
+from sdl.locate import RUNS
+from sdl.sweep.model import Sweep
+from sdl.sweep.work import Task
+
+MOST_PROBLEMS = 20
+NOT_IDENTITY = ("name", "description", "expect", "seed")
+"""Keys of a campaign that do not decide what comes of it, or that stand beside it in its id."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One set of values of what is varied.
+
+    Attributes:
+        values: by dotted key.
+        tree: the whole campaign, resolved, without its seed; whatever has a seed of its own takes the campaign's.
+        digest: hash of what it says.
+        resource: what a worker must have to drive the instrument; empty for a simulated one.
+    """
+
+    values: Mapping[str, Any]
+    tree: Mapping[str, Any]
+    digest: str
+    resource: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The campaigns of a sweep.
+
+    Attributes:
+        points: each for every seed and repeat.
+        inputs, channels: of all instruments, in the order of their first appearance.
+        base: the base campaign as it is shown to people.
+    """
+
+    sweep: Sweep
+    points: tuple[Point, ...]
+    inputs: tuple[str, ...]
+    channels: tuple[str, ...]
+    base: str = ""
+    _seeds: tuple[int, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.points) * len(self._seeds) * self.sweep.repeats
+
+    @property
+    def real(self) -> bool:
+        """Whether an instrument that is not simulated takes part."""
+        return any(point.resource for point in self.points)
+
+    def place(self, number: int) -> tuple[Point, int, int]:
+        """Point, seed and repeat of campaign `number`."""
+        rest, repeat = divmod(number, self.sweep.repeats)
+        index, seed = divmod(rest, len(self._seeds))
+        return self.points[index], self._seeds[seed], repeat
+
+    def ids(self) -> Iterator[str]:
+        """The id of every campaign, in order."""
+        for point in self.points:
+            for seed in self._seeds:
+                for repeat in range(self.sweep.repeats):
+                    yield _digest(f"{point.digest} {seed} {repeat}")
+
+    def task(self, number: int, records: Path | None) -> Task:
+        """What a worker needs to do campaign `number`; a record is written where `records` is given."""
+        point, seed, repeat = self.place(number)
+        name = _digest(f"{point.digest} {seed} {repeat}")
+        keep = records is not None and (self.sweep.keep == "records" or point.resource != "")
+        folder = str((records / name).absolute()) if keep and records is not None else None
+        return Task(name, {**point.tree, "seed": seed}, folder, point.resource)
+
+
+def load(file: Path, *, runs: Path = RUNS) -> Plan:
+    """Reads a sweep file and plans its campaigns.
+
+    Raises:
+        ConfigError: with every mistake of the file and of the campaigns that follow from it, each with its place.
+    """
+    tree = yamlfile.read(file)
+    problems = list(tree.problems)
+    if not isinstance(tree.value, Mapping):
+        raise ConfigError(Problem(f"must be a mapping with the keys {', '.join(Sweep.ORDER)}", "", str(file), 1))
+    try:
+        sweep = Sweep.model_validate(tree.value)
+    except ValidationError as error:
+        found = problems_of(error, Sweep, tree.value)
+        problems += [Problem(p.message, p.path, str(file), _line(tree, p.path)) for p in found]
+        raise ConfigError(*sorted(problems, key=lambda p: p.line or 0)) from error
+    if problems:
+        raise ConfigError(*problems)
+    return plan(sweep, file.parent, tree, runs=runs)
+
+
+def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None, *, runs: Path = RUNS) -> Plan:
+    """The campaigns of a sweep, each set of values parsed as a campaign file is.
+
+    Args:
+        sweep: what is varied.
+        folder: where a path of the base starts from.
+        where: the sweep's file, to say in which line a mistake is.
+        runs: where a prior that is the name of a run is looked up.
+
+    Raises:
+        ConfigError: the mistakes of all the campaigns, each told once.
+    """
+    where = where or yamlfile.Tree({}, {}, "")
+    base = sweep.campaign
+    source, home = where, folder
+    if isinstance(base, str):
+        source, home = yamlfile.read(folder / base), (folder / base).parent
+        if source.problems:
+            raise ConfigError(*source.problems)
+        base = source.value
+    if not isinstance(base, Mapping):
+        raise ConfigError(Problem(f"must be a campaign, a mapping; not {short(base)}", "campaign", source.file, 1))
+    inside = "campaign." if source is where else ""
+    problems: dict[tuple[str, str], list[str]] = {}
+    points: list[Point] = []
+    inputs: dict[str, None] = {}
+    channels: dict[str, None] = {}
+    total = 0
+    for values in _combinations(sweep):
+        total += 1
+        raw: Mapping[str, Any] = base
+        for key in sorted(values, key=_kind_first):
+            raw = config.put(raw, key, values[key])
+        try:
+            chosen = config.parse(raw, base=home, runs=runs)
+        except ConfigError as error:
+            said = ", ".join(f"{key}={short(value)}" for key, value in values.items())
+            for problem in error.problems:
+                problems.setdefault((problem.path, problem.message), []).append(said)
+            if len(problems) >= MOST_PROBLEMS:
+                break
+            continue
+        instrument = chosen.instrument
+        inputs |= dict.fromkeys(item.name for item in instrument.inputs)
+        channels |= dict.fromkeys(item.name for item in instrument.channels)
+        resource = "" if instrument.simulated else sweep.resource or str(instrument.kind)
+        if sweep.repeats > 1 and instrument.simulated and instrument.virtual:
+            said = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
+            problems.setdefault(("", said), []).append("")
+        points.append(Point(values, _resolved(chosen, raw), _identity(raw), resource))
+    if problems:
+        raise ConfigError(*(_placed(*one, said, total, sweep, source, where, inside) for one, said in problems.items()))
+    shown = os.path.normpath(source.file) if source.file else sweep.name
+    return Plan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, tuple(sweep.seed_list))
+
+
+def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    drawn = sweep.random
+    for cell in itertools.product(*sweep.grid.values()):
+        grid = dict(zip(sweep.grid, cell, strict=True))
+        if drawn is None:
+            yield grid
+            continue
+        for draw in range(drawn.draws):
+            yield grid | {key: one.value(drawn.seed, draw, key) for key, one in drawn.keys.items()}
+
+
+def _kind_first(key: str) -> list[str]:
+    """Whole keys before parts of them, and a kind before its options, which a change of the kind would drop."""
+    return ["" if part == "kind" else part for part in key.split(".")]
+
+
+def _resolved(chosen: config.CampaignFile, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole campaign, paths from the root, so that it can be run anywhere; seeds only where they were given."""
+    tree = chosen.plain()
+    del tree["seed"]
+    tree["prior"] = [str(Path(prior).resolve()) for prior in tree["prior"]]
+    for key in config.GROUPS:
+        given = raw.get(key)
+        if "seed" in tree[key] and not (isinstance(given, Mapping) and given.get("seed") is not None):
+            tree[key]["seed"] = None
+    return tree
+
+
+def _identity(raw: Mapping[str, Any]) -> str:
+    kept = {key: value for key, value in raw.items() if key not in NOT_IDENTITY}
+    return _digest(json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _placed(
+    path: str, message: str, said: list[str], total: int, sweep: Sweep, source: yamlfile.Tree, where: yamlfile.Tree,
+    inside: str,
+) -> Problem:  # fmt: skip
+    """A mistake of some campaigns: in the sweep's file where it lies in what is varied, else in the base."""
+    if not path and not said[0]:
+        return Problem(message, "repeats", where.file, where.line("repeats"))
+    few = f" (with {said[0]}" + (f", and {len(said) - 1} more" if said[1:] else "") + ")"
+    note = few if said[0] and len(said) < total else ""
+    for key in sweep.keys:
+        if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
+            group = ("grid",) if key in sweep.grid else ("random", "keys")
+            return Problem(message + note, f"{'.'.join(group)}.{key}", where.file, where.lines.get((*group, key)))
+    return Problem(message + note, inside + path, source.file, source.line(inside + path))
+
+
+def _line(tree: yamlfile.Tree, path: str) -> int | None:
+    """As `tree.line`, also where a key of the grid has dots in it."""
+    fits = [
+        (len(parts), line)
+        for parts, line in tree.lines.items()
+        if f"{path}.".startswith(".".join(map(str, parts)) + ".")
+    ]
+    return max(fits, default=(0, tree.line(path)))[1]

@@ -1,0 +1,264 @@
+"""The rows of a sweep on the disk.
+
+    results.parquet   the data set: one row a campaign, in the order of the plan
+    journal.jsonl     rows that are not in it yet, appended as campaigns end
+    sweep.json        the sweep and the versions that made it
+    records/<id>/     a campaign's record, where records are kept
+    sweep.lock        who writes
+
+A Parquet file cannot be appended to and a kill would lose what is in memory, so each row goes to the journal at once,
+in one write; the journal becomes the data set when the sweep ends, also by Ctrl-C. No row holds a time or the name of a
+machine: the same sweep gives the same file, whoever did the work and however often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdl.errors import ConfigError, Damaged, Full, RecordError
+from sdl.lock import Lock
+from sdl.sweep.plan import Plan
+from sdl.sweep.work import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
+CHUNK = 10_000
+"""Rows that are in memory at a time as Python values."""
+OUTCOME = {
+    "outcome": "string",
+    "reason": "string",
+    "by": "string",
+    "trials": "int32",
+    "readings": "int32",
+    "failed": "int32",
+    "best": "int32",
+    "error": "float64",
+    "miss": "float64",
+    "worst": "string",
+}
+"""Columns of every campaign, as `sdl.sweep.work.row` names them; their meaning is that of `sdl.runs.Result`."""
+
+
+def needs_pyarrow() -> None:
+    """Says early what is missing.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"a sweep's results need pyarrow: pip install 'sdl[sweep]' ({error})") from error
+
+
+class Results:
+    """The rows of one sweep in a directory, held by this process until `close`.
+
+    Attributes:
+        known: ids of the campaigns that are done.
+        changed: versions that differ from those that the results so far were made with: name, then, now.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, versions: dict[str, str]) -> None:
+        """Opens it, or makes it.
+
+        Raises:
+            ConfigError: it holds results of campaigns that are not in the plan.
+            InUse: another process writes to it. Damaged: the journal was changed. RecordError: the disk.
+        """
+        needs_pyarrow()
+        self.folder, self._plan = folder, plan
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be made: {error.strerror}") from error
+        self._lock = Lock(folder / LOCK, f"sweep {plan.sweep.name}")
+        self._journal = -1
+        try:
+            self.known = self._done()
+            if strangers := self.known.difference(plan.ids()):
+                raise ConfigError(
+                    f"{folder} holds results of {len(strangers)} campaigns that are not in {plan.sweep.name}: values "
+                    "or seeds may be added to a sweep, not taken away or changed; name another directory with -o"
+                )
+            self.changed = self._about(versions)
+            self._journal = os.open(folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            self.close()
+            raise RecordError(f"{folder}: {error.strerror or error}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Writes rows at once; each is safe from a kill of this process when this returns.
+
+        Raises:
+            Full: they could not be written; the file is as it was.
+        """
+        before = os.fstat(self._journal).st_size
+        text = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+        try:
+            written = os.write(self._journal, text)
+        except OSError as error:
+            raise Full(f"{self.folder / JOURNAL}: cannot be written: {error.strerror}") from error
+        if written < len(text):
+            os.ftruncate(self._journal, before)
+            raise Full(f"{self.folder / JOURNAL}: no room for another row")
+
+    def settle(self) -> None:
+        """Moves the rows of the journal into the data set, in the order of the plan."""
+        journal = self.folder / JOURNAL
+        if self.folder.joinpath(DATA).exists() and not journal.stat().st_size:
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = schema_of(self._plan)
+        number = {name: i for i, name in enumerate(self._plan.ids())}
+        tables = [pa.table({n: pa.array([], t) for n, t in zip(schema.names, schema.types, strict=True)})]
+        if (data := self.folder / DATA).exists():
+            old = pq.read_table(data)
+            # Values added to the plan move the numbers of the others, and may widen a column.
+            tables.append(self._moved(old, number, schema))
+        for rows in _chunks(_lines(journal)):
+            tables.append(self._table(rows, number, schema))
+        whole = pa.concat_tables(tables).sort_by("number")
+        part = data.with_suffix(".part")
+        try:
+            pq.write_table(whole, part, compression="zstd", row_group_size=64 * 1024)
+            with part.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            os.replace(part, data)
+            os.ftruncate(self._journal, 0)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise Full(f"{data}: cannot be written: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Gives the directory back; may be called twice."""
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+            if not (journal := self.folder / JOURNAL).stat().st_size:
+                journal.unlink()
+        self._lock.release()
+
+    def _done(self) -> set[str]:
+        known: set[str] = set()
+        if (data := self.folder / DATA).exists():
+            import pyarrow.parquet as pq
+
+            known.update(pq.read_table(data, columns=["id"])["id"].to_pylist())
+        journal = self.folder / JOURNAL
+        if journal.exists():
+            known.update(row["id"] for row in _lines(journal, mend=True))
+        return known
+
+    def _about(self, versions: dict[str, str]) -> dict[str, tuple[str, str]]:
+        file = self.folder / ABOUT
+        then: dict[str, str] = {}
+        if file.exists():
+            try:
+                then = dict(json.loads(file.read_text(encoding="utf-8"))["versions"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise RecordError(f"{file}: cannot be read: {error}") from error
+        if not self.known:
+            then = versions
+        about = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
+        file.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        names = sorted({*then, *versions})
+        return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
+
+    def _table(self, rows: Sequence[Row], number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
+        """Rows of the journal."""
+        import pyarrow as pa
+
+        columns = self._places([row["id"] for row in rows], number, schema)
+        for name in schema.names:
+            if name not in columns:
+                columns[name] = pa.array([row.get(name) for row in rows], schema.field(name).type)
+        return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+    def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
+        """The data set so far, as the plan has it now."""
+        import pyarrow as pa
+
+        columns = self._places(old["id"].to_pylist(), number, schema)
+        for name in schema.names:
+            if name not in columns:
+                known = name in old.column_names
+                columns[name] = old[name] if known else pa.nulls(len(old), schema.field(name).type)
+        return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+    def _places(self, ids: Sequence[str], number: Mapping[str, int], schema: pa.Schema) -> dict[str, Any]:
+        """What the plan says of campaigns: their place in it, and what was varied."""
+        import pyarrow as pa
+
+        numbers = [number[name] for name in ids]
+        places = [self._plan.place(at) for at in numbers]
+        found: dict[str, Any] = {
+            "number": numbers,
+            "id": ids,
+            "seed": [seed for _, seed, _ in places],
+            "repeat": [repeat for *_, repeat in places],
+        }
+        for key in self._plan.sweep.keys:
+            text = pa.types.is_string(schema.field(key).type)
+            values = [point.values[key] for point, *_ in places]
+            found[key] = [v if isinstance(v, str) or not text else json.dumps(v) for v in values]
+        return {name: pa.array(values, schema.field(name).type) for name, values in found.items()}
+
+
+def schema_of(plan: Plan) -> pa.Schema:
+    """The columns of a sweep's data set: its place, what was varied, what came of it."""
+    import pyarrow as pa
+
+    columns = {"number": "int64", "id": "string"}
+    for key in plan.sweep.keys:
+        kinds = {type(point.values[key]) for point in plan.points}
+        numbers = {frozenset({bool}): "bool", frozenset({int}): "int64"}
+        columns[key] = numbers.get(frozenset(kinds)) or ("float64" if kinds <= {int, float} else "string")
+    columns |= {"seed": "int64", "repeat": "int32"} | OUTCOME
+    columns |= {f"{part}.{name}": "float64" for part in ("settings", "applied") for name in plan.inputs}
+    columns |= {f"measured.{name}": "float64" for name in plan.channels}
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+
+
+def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
+    """The rows of a journal; what a kill left of a last line is cut off where it is to be mended."""
+    whole = 0
+    with journal.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            try:
+                row = json.loads(line)
+                row["id"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise Damaged(str(journal), number, "not a row of a sweep") from error
+            yield row
+    if mend and whole < journal.stat().st_size:
+        os.truncate(journal, whole)
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    seen: set[str] = set()
+    for row in rows:
+        if row["id"] in seen:  # never written twice by us; a copy of a journal might
+            continue
+        seen.add(row["id"])
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

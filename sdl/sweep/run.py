@@ -1,0 +1,108 @@
+"""A sweep from its plan to its data set: what is done already is left alone, the rest goes to workers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdl import pool
+from sdl.sweep.plan import Plan
+from sdl.sweep.results import DATA, RECORDS, Results
+from sdl.sweep.work import Row, Task, do
+
+Progress = Callable[[int, int], None]
+"""Told how many campaigns are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a sweep ended.
+
+    Attributes:
+        data: the Parquet file.
+        campaigns: of the whole sweep. before: done by earlier calls. ran: done by this one.
+        cannot: campaigns that gave no result, and why; the next call tries them again.
+        changed: versions that differ from those of the results so far: then and now.
+    """
+
+    data: Path
+    campaigns: int
+    before: int
+    ran: int
+    cannot: tuple[str, ...]
+    changed: dict[str, tuple[str, str]]
+
+
+def run(
+    plan: Plan,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    progress: Progress = lambda done, of: None,
+) -> Told:
+    """Runs the campaigns of a sweep that have no result yet.
+
+    Args:
+        plan: what is to be done.
+        folder: where the results are; a sweep that was interrupted there goes on.
+        jobs: processes of this machine (default: its cores); with `cluster="local"`, workers.
+        cluster: a Dask scheduler's address, or `local` for one on this machine; None takes processes without Dask.
+        progress: told of every step.
+
+    Raises:
+        ConfigError: a missing package, or a directory of another sweep. RecordError: the disk.
+        KeyboardInterrupt: Ctrl-C; what was finished is in the data set, and the next call goes on.
+    """
+    from sdl.runner import versions
+
+    results = Results(folder, plan, versions())
+    with contextlib.closing(results):
+        before, total, ran = len(results.known), len(plan), 0
+        cannot: list[str] = []
+        progress(before, total)
+        todo = (i for i, name in enumerate(plan.ids()) if name not in results.known)
+        tasks = (plan.task(number, folder / RECORDS) for number in todo)
+        if total > before:
+            done = _by_cluster(tasks, plan, cluster, jobs) if cluster else _here(tasks, plan, jobs)
+            try:
+                with contextlib.closing(done):
+                    for rows in done:
+                        cannot += [f"{row['id']}: {row['cannot']}" for row in rows if "cannot" in row]
+                        good = [row for row in rows if "cannot" not in row]
+                        results.append(good)
+                        ran += len(good)
+                        progress(before + ran + len(cannot), total)
+            finally:
+                results.settle()
+        else:
+            results.settle()
+        return Told(folder / DATA, total, before, ran, tuple(cannot), results.changed)
+
+
+def _here(tasks: Iterator[Task], plan: Plan, jobs: int | None) -> Generator[list[Row], None, None]:
+    jobs = 1 if plan.real else min(jobs or pool.cores(), len(plan))  # a real instrument does one thing at a time
+    given: dict[int, str] = {}
+
+    def named() -> Iterator[Task]:
+        for index, task in enumerate(tasks):
+            given[index] = task.id
+            yield task
+
+    def crashed(error: pool.Crashed) -> Row:
+        return {"id": given[error.index], "cannot": str(error).partition(": ")[2]}
+
+    done = pool.each(do, named(), jobs, ordered=False, crashed=crashed)
+    with contextlib.closing(done):
+        for index, row in done:
+            given.pop(index)
+            yield [row]
+
+
+def _by_cluster(tasks: Iterator[Task], plan: Plan, address: str, jobs: int | None) -> Generator[list[Row], None, None]:
+    from sdl.sweep.cluster import each
+
+    needed = sorted({point.resource for point in plan.points if point.resource})
+    return each(tasks, address, jobs, needed)

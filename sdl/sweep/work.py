@@ -1,0 +1,93 @@
+"""One campaign of a sweep, in whatever process: its row of the results."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from sdl.runs import Result
+
+Row = dict[str, Any]
+
+_ONE = threading.Lock()
+"""A worker of several threads does one campaign at a time: some libraries draw from numbers that all threads share."""
+
+
+class Task(NamedTuple):
+    """What a worker is given.
+
+    Attributes:
+        id: of the campaign.
+        tree: the campaign, resolved.
+        folder: where its record goes; None keeps none.
+        resource: what a worker must have to do it; empty for a simulated instrument.
+    """
+
+    id: str
+    tree: Mapping[str, Any]
+    folder: str | None
+    resource: str
+
+
+def do(task: Task) -> Row:
+    """Runs one campaign.
+
+    Returns:
+        its row; or `id` and `cannot`, why there is none.
+    """
+    from sdl.errors import SdlError
+
+    with _ONE:
+        try:
+            done = _run(task)
+        except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
+            return {"id": task.id, "cannot": f"{type(error).__name__}: {error}"[:500]}
+    return row(task.id, done)
+
+
+def do_all(tasks: Sequence[Task]) -> list[Row]:
+    """Runs some campaigns one after the other."""
+    return [do(task) for task in tasks]
+
+
+def row(name: str, done: Result) -> Row:
+    """A result as flat values: the columns of the data set but for what was varied."""
+    found: Row = {
+        "id": name,
+        "outcome": str(done.outcome),
+        "reason": done.reason,
+        "by": done.by,
+        "trials": done.trials,
+        "readings": done.readings,
+        "failed": done.failed,
+        "best": done.best,
+        "error": done.error,
+        "miss": done.miss,
+        "worst": done.worst,
+    }
+    for title, values in (("settings", done.settings), ("applied", done.applied), ("measured", done.measured)):
+        found |= {f"{title}.{key}": value for key, value in values.items()}
+    return found
+
+
+def _run(task: Task) -> Result:
+    from sdl import runner
+    from sdl.errors import RecordError
+    from sdl.locate import folders
+    from sdl.runs import open_run
+
+    if task.folder is None:
+        return runner.run(task.tree, runs=None)
+    for old in reversed(folders(Path(task.folder))):  # of a worker that was lost
+        try:
+            so_far = open_run(old).result
+            return so_far if so_far.outcome is not None else runner.resume(old)
+        except RecordError as error:
+            if not str(error).startswith(f"{old}: empty"):
+                raise
+            shutil.rmtree(old)  # it was ended before anything was done
+    return runner.run(task.tree, runs=task.folder)

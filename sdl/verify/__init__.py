@@ -1,0 +1,46 @@
+"""Campaigns as tests: campaign files run over seeds and held to their `expect:` block.
+
+judging   met, not met, or too few to tell; pure
+running   a file's campaigns, on this machine, in one or more processes
+"""
+
+from sdl.verify.judging import (
+    RISK,
+    Finding,
+    Level,
+    Seen,
+    broken,
+    chance,
+    ended,
+    judge,
+    kept,
+    least_share,
+    seeds_needed,
+    sureness,
+    together,
+)
+from sdl.verify.running import Plan, Task, Verified, again, plain, plan, run, verify
+
+__all__ = [
+    "RISK",
+    "Finding",
+    "Level",
+    "Plan",
+    "Seen",
+    "Task",
+    "Verified",
+    "again",
+    "broken",
+    "chance",
+    "ended",
+    "judge",
+    "kept",
+    "least_share",
+    "plain",
+    "plan",
+    "run",
+    "seeds_needed",
+    "sureness",
+    "together",
+    "verify",
+]

@@ -1,0 +1,232 @@
+"""Judging: an expectation and what was seen give met, not met, or too few to tell. Pure.
+
+Two kinds of claims. *Every seed* must end as expected and stay below `most`: one counterexample is enough. The *median*
+and the *p95* are claims about all seeds, of which a few were tried: the judgement says whether those few are enough.
+Where k of n seeds stay within the limit of a claim that a part p of all seeds must keep, the claim is
+
+    not met            k < p n: the seeds that were tried break it
+    met                P(at least k of n | p) <= 5 %: so many would hardly keep it if fewer than p of all seeds did
+    too few to tell    otherwise; with how many seeds the same part would be enough
+
+(the exact binomial test; 5 of 5 seeds are enough for a median, 59 of 59 for a p95).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdl.config import Expect
+
+RISK = 0.05
+"""How often a claim that does not hold may be called met."""
+SHARES = {"median": 0.5, "p95": 0.95}
+"""The part of all seeds that must keep a limit."""
+MOST_NEEDED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of one seed.
+
+    Attributes:
+        outcome, reason, trials, readings: as the campaign ended.
+        error: worst channel's error at the best settings, a fraction, without noise where `noise_free`; None = unknown.
+        noise_free: whether the instrument could tell what it reads without noise.
+        verdict: the last that a solver gave; None where none did.
+        run: the record's directory; empty where none was kept.
+    """
+
+    seed: int
+    outcome: str
+    reason: str
+    trials: int
+    readings: int
+    error: float | None
+    noise_free: bool
+    verdict: str | None
+    run: str = ""
+
+
+class Level(StrEnum):
+    """How a claim stands."""
+
+    MET = "met"
+    UNSURE = "too few to tell"
+    NOT = "not met"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One claim, judged.
+
+    Attributes:
+        claim: `outcome`, `verdict`, or such as `trials, median`.
+        expected, seen: in words.
+        within, of: so many of the seeds keep it.
+        level: how it stands.
+        share: the part of all seeds that must keep it.
+        at_least: the part of all seeds that keep it at least, at 95 % certainty, judged by these.
+        needed: seeds that would be enough if the same part of them kept it; None where enough were tried or none are.
+        seed: the worst of those that break it; None where none does.
+    """
+
+    claim: str
+    expected: str
+    seen: str
+    within: int
+    of: int
+    level: Level
+    share: float
+    at_least: float
+    needed: int | None
+    seed: int | None
+
+
+def broken(expect: Expect, seen: Seen) -> list[tuple[str, str, str]]:
+    """The claims about every seed that one seed breaks: (claim, expected, seen) each."""
+    return [(c.claim, c.expected, c.told(seen)) for c in _claims(expect) if c.share == 1 and not c.keeps(seen)]
+
+
+def judge(expect: Expect, seen: Sequence[Seen]) -> tuple[Finding, ...]:
+    """Every claim of an expectation, judged by the seeds that were tried (at least one)."""
+    return tuple(_judged(claim, seen) for claim in _claims(expect))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A claim about a part of all seeds: which keep it, how far each is, and how it is told."""
+
+    claim: str
+    expected: str
+    share: float
+    size: Callable[[Seen], float]
+    limit: float
+    told: Callable[[Seen], str]
+
+    def keeps(self, seen: Seen) -> bool:
+        return self.size(seen) <= self.limit
+
+
+def _claims(expect: Expect) -> Iterator[_Claim]:
+    yield _Claim("outcome", expect.outcome, 1, lambda s: float(s.outcome != expect.outcome), 0, lambda s: s.outcome)
+    if expect.verdict is not None:
+        verdict = expect.verdict
+        yield _Claim("verdict", verdict, 1, lambda s: float(s.verdict != verdict), 0, lambda s: s.verdict or "none")
+
+    def trials(seen: Seen) -> float:
+        return seen.trials if seen.outcome == expect.outcome else math.inf
+
+    def off(seen: Seen) -> float:
+        return math.inf if seen.error is None else seen.error
+
+    for name, limits, size, words in (
+        ("trials", expect.trials, trials, _number),
+        ("error", expect.error, off, _percent),
+    ):
+        for key in limits.KEYS if limits is not None else ():
+            if limits is not None and (limit := limits.limit(key)) is not None:
+                told = _telling(size, words, key)
+                yield _Claim(f"{name}, {key}", f"at most {words(limit)}", SHARES.get(key, 1), size, limit, told)
+
+
+def _telling(size: Callable[[Seen], float], words: Callable[[float], str], key: str) -> Callable[[Seen], str]:
+    return lambda seen: words(size(seen))
+
+
+def _judged(claim: _Claim, seen: Sequence[Seen]) -> Finding:
+    ranked = sorted(seen, key=claim.size)
+    kept, n = sum(map(claim.keeps, seen)), len(seen)
+    at_least = least_share(kept, n)
+    needed = None
+    if kept < claim.share * n - 1e-9:
+        level = Level.NOT
+    elif claim.share == 1 or chance(kept, n, claim.share) <= RISK:
+        level = Level.MET
+    else:
+        level, needed = Level.UNSURE, seeds_needed(kept, n, claim.share)
+    if claim.share == 1:
+        shown = f"{kept} of {n}" if claim.claim in ("outcome", "verdict") else claim.told(ranked[-1])
+    else:
+        shown = claim.told(ranked[math.ceil(claim.share * n - 1e-9) - 1])
+    worst = ranked[-1].seed if not claim.keeps(ranked[-1]) else None
+    return Finding(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
+
+
+def chance(kept: int, n: int, share: float) -> float:
+    """How likely at least `kept` of `n` seeds keep a claim that a part `share` (0 … 1, exclusive) of all keeps."""
+    if kept <= 0:
+        return 1.0
+    yes, no = math.log(share), math.log1p(-share)
+    whole = math.lgamma(n + 1)
+    parts = (
+        math.exp(whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * yes + (n - k) * no)
+        for k in range(kept, n + 1)
+    )
+    return min(1.0, math.fsum(parts))
+
+
+def least_share(kept: int, n: int) -> float:
+    """The smallest part of all seeds that could keep a claim which `kept` of `n` keep, at 95 % certainty.
+
+    The lower end of Clopper and Pearson's one-sided interval (Biometrika 26, 1934).
+    """
+    low, high = 0.0, 1.0
+    if kept == 0:
+        return 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chance(kept, n, middle) <= RISK else (low, middle)
+    return low
+
+
+def seeds_needed(kept: int, n: int, share: float) -> int | None:
+    """With how many seeds a claim would be met if the same part of them kept it; None: more than anybody tries."""
+    many = n
+    while many < MOST_NEEDED:
+        many += max(1, many // 50)
+        so_many = kept * many // n
+        if so_many >= share * many and chance(so_many, many, share) <= RISK:
+            return many
+    return None
+
+
+def together(expect: Expect) -> bool:
+    """Whether an expectation says something of all seeds together: a median or a p95."""
+    return any(claim.share < 1 for claim in _claims(expect))
+
+
+def ended(seen: Seen) -> str:
+    """How one campaign ended, in words."""
+    kind = "noise-free" if seen.noise_free else "measured"
+    off = "" if seen.error is None else f", {kind} error {_percent(seen.error)}"
+    trials = f"{seen.trials} trial{'' if seen.trials == 1 else 's'}"
+    return f"{seen.outcome} after {trials}{off}, verdict {seen.verdict or 'none'}: {seen.reason}"
+
+
+def kept(finding: Finding) -> str:
+    """How many of the seeds keep a claim, in words."""
+    must = f"{finding.share:.0%} must" if finding.share < 1 else "all must"
+    return f"{finding.within} of {finding.of} seed{'' if finding.of == 1 else 's'} keep it, {must}"
+
+
+def sureness(finding: Finding) -> str:
+    """What the seeds that were tried tell of all others, in words."""
+    if finding.level is Level.UNSURE:
+        more = f"{finding.needed} seeds would do" if finding.needed else "no number of seeds would do if it goes on so"
+        return f"{kept(finding)}; to be sure, {more}"
+    if finding.level is Level.NOT:
+        return ""
+    return "at 95% certainty" if finding.share < 1 else f"by at least {finding.at_least:.0%} of all seeds"
+
+
+def _number(value: float) -> str:
+    return "no end as expected" if math.isinf(value) else f"{value:g}"
+
+
+def _percent(value: float) -> str:
+    return "unknown" if math.isinf(value) else f"{100 * value:.3g} %"

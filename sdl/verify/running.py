@@ -1,0 +1,202 @@
+"""From a file with an `expect:` block to campaigns over seeds, to what came of them, judged."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdl import config
+from sdl.errors import ConfigError, Problem
+from sdl.verify.judging import Finding, Level, Seen, judge
+
+if TYPE_CHECKING:
+    from sdl.campaign import Campaign
+    from sdl.config import CampaignFile, Expect
+    from sdl.events import Event
+    from sdl.runs import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One campaign to run.
+
+    Attributes:
+        file: the campaign file.
+        changes: what is changed in it, the seed among that.
+        seed: that seed.
+        verb: the command that would do the same: run, or collect where there is no goal.
+        runs: where its record goes; None keeps none.
+    """
+
+    file: str
+    changes: tuple[str, ...]
+    seed: int
+    verb: str = "run"
+    runs: str | None = None
+
+    @property
+    def command(self) -> str:
+        """What a person types to run just this."""
+        return " ".join(
+            [f"sdl {self.verb}", shlex.quote(self.file), *(f"--set {shlex.quote(c)}" for c in self.changes)]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A file's expectation and the campaigns that it takes to check it."""
+
+    file: str
+    campaign: CampaignFile
+    expect: Expect
+    tasks: tuple[Task, ...]
+
+    @property
+    def goal(self) -> str:
+        """The goal in words."""
+        goal = self.campaign.goals()
+        return str(goal) if goal else "none, every point of the design measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A plan with what was seen and what that means."""
+
+    plan: Plan
+    seen: tuple[Seen, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """The worst of all its findings."""
+        levels = [finding.level for finding in self.findings]
+        return next((level for level in (Level.NOT, Level.UNSURE) if level in levels), Level.MET)
+
+    def task(self, seed: int) -> Task:
+        """The task of one seed."""
+        return next(task for task in self.plan.tasks if task.seed == seed)
+
+
+def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> Plan | None:
+    """What a file's expectation takes to be checked; None where it has none.
+
+    Args:
+        file: a campaign file.
+        changes: `a.b=value` each, as `--set` takes them.
+        seeds: so many, from the campaign's own on, instead of those in the file.
+
+    Raises:
+        ConfigError: a mistake in the file, or it would drive a real instrument.
+    """
+    campaign = config.load(file, changes, collect=True)
+    expect = campaign.expect
+    if expect is None:
+        return None
+    if why := config.untestable(campaign):
+        raise ConfigError(Problem(why, "expect", str(file)))
+    other = config.tested_on(campaign)
+    if other is not None:
+        if isinstance(other, dict):
+            other = json.dumps(other) if set(other) > {"kind"} else other["kind"]
+        changes = [*changes, f"instrument={other}"]
+        campaign = config.load(file, changes, collect=True)
+        if not (campaign.instrument.simulated and campaign.instrument.virtual):
+            said = "must be simulated, and not wait for its readings"
+            raise ConfigError(Problem(said, "expect.instrument", str(file)))
+    verb = "run" if campaign.goal else "collect"
+    every = config.seeds_of(campaign, seeds)
+    tasks = tuple(Task(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
+    return Plan(str(file), campaign, expect, tasks)
+
+
+def run(task: Task) -> Seen:
+    """Runs one campaign; in memory, unless the task says where its record goes.
+
+    Raises:
+        ConfigError: a mistake in the file. CampaignInterrupted: Ctrl-C.
+    """
+    from sdl import runner
+
+    chosen = config.load(task.file, task.changes, collect=True)
+    verdict: str | None = None
+    at = 0.0
+
+    def watch(event: Event, campaign: Campaign) -> None:
+        nonlocal verdict, at
+        verdict = getattr(event, "verdict", None) or verdict
+        at = event.at
+
+    done = runner.run(chosen, runs=task.runs, watch=watch, collect=chosen.goal is None)
+    goal = chosen.goals()
+    exact = _noise_free(chosen, done, at) if goal else None
+    error = goal.error(exact) if goal and exact else done.error
+    return Seen(
+        task.seed,
+        str(done.outcome),
+        done.reason,
+        done.trials,
+        done.readings,
+        error,
+        exact is not None,
+        str(verdict) if verdict else None,
+        done.run,
+    )
+
+
+def _noise_free(chosen: CampaignFile, done: Result, at: float) -> Mapping[str, float] | None:
+    """What the instrument reads at the best settings at the end, without noise; None where it cannot tell."""
+    from sdl.clock import VirtualClock
+
+    if done.best is None or not done.applied:
+        return None
+    with contextlib.closing(chosen.instrument.open(VirtualClock(at))) as driver:
+        tell = getattr(getattr(driver, "plant", None), "noise_free", None)
+        found: Mapping[str, float] | None = tell(done.applied, at) if tell is not None else None
+    return found
+
+
+def verify(
+    plans: Sequence[Plan], jobs: int = 1, told: Callable[[int, int], None] = lambda done, of: None
+) -> Iterator[Verified]:
+    """Runs every campaign of every plan and judges each plan as soon as it is through.
+
+    Args:
+        plans: from `plan`.
+        jobs: processes on this machine; 1 runs all in this one.
+        told: after every campaign, of how many are done, of how many.
+    """
+    from sdl.pool import each
+
+    tasks = [task for plan in plans for task in plan.tasks]
+    with contextlib.closing(each(run, tasks, jobs)) as results:
+        done = 0
+        for plan in plans:
+            seen = []
+            for _ in plan.tasks:
+                seen.append(next(results)[1])
+                done += 1
+                told(done, len(tasks))
+            yield Verified(plan, tuple(seen), judge(plan.expect, seen))
+
+
+def plain(found: Verified) -> dict[str, Any]:
+    """For JSON: what was expected, seen and found."""
+    return {
+        "file": found.plan.file,
+        "campaign": found.plan.campaign.name,
+        "goal": found.plan.goal,
+        "level": str(found.level),
+        "findings": [dataclasses.asdict(f) | {"again": again(found, f)} for f in found.findings],
+        "seeds": [dataclasses.asdict(seen) for seen in found.seen],
+    }
+
+
+def again(found: Verified, finding: Finding) -> str:
+    """The command that runs the worst seed of a finding again; empty where no seed breaks it."""
+    return found.task(finding.seed).command if finding.seed is not None else ""

@@ -1,0 +1,64 @@
+"""`sdl replay`: what it prints and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdl.record import Record, read
+from sdl.solvers import linear
+
+from .conftest import Sdl
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "runs"
+
+
+def test_a_run_that_would_be_the_same_today_ends_with_0(sdl: Sdl) -> None:
+    done = sdl("replay", GOLDEN / "linear")
+    assert done.code == 0
+    assert done.out.splitlines()[0].endswith("linear: 7 proposals and 7 readings of the twin asked for again")
+    assert "every decision and every figure as then" in done.out or "the same decisions" in done.out
+    assert sdl("replay", GOLDEN / "linear", "--json").told["same"] is True
+
+
+def test_a_run_that_would_be_another_ends_with_1_and_says_from_which_trial_and_by_how_much(
+    sdl: Sdl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = linear.FittedLinear.propose
+
+    def off(*args: Any) -> Any:
+        answer = right(*args)
+        return replace(answer, settings=answer.settings * 1.01)
+
+    monkeypatch.setattr(linear.FittedLinear, "propose", off)
+    done = sdl("replay", GOLDEN / "linear")
+    assert done.code == 1
+    lines = done.out.splitlines()
+    assert lines[1] == "different from trial 4 on: 3 of 7 proposals"
+    assert lines[2].startswith("  trial 4: R 0.")
+    assert " % of its range), G 0." in lines[2]  # four rows tell no spread yet
+    assert " spreads)" in lines[3]
+    told = sdl("replay", GOLDEN / "linear", "--json")
+    assert told.code == 1
+    assert told.told["decided"][0]["shifts"]["R"]["by"] == pytest.approx(
+        0.01 * told.told["decided"][0]["shifts"]["R"]["then"], rel=1e-3
+    )
+
+
+def test_versions_that_changed_are_told(sdl: Sdl, tmp_path: Path) -> None:
+    record = Record.create(tmp_path / "run")
+    for event in read(GOLDEN / "random"):
+        record.append(replace(event, versions={**event.versions, "numpy": "1.0"}) if hasattr(event, "clock") else event)
+    record.close()
+    assert "versions since: numpy 1.0 → " in sdl("replay", tmp_path / "run").out
+
+
+def test_what_is_no_run_is_a_mistake_and_a_changed_record_is_damage(sdl: Sdl, tmp_path: Path) -> None:
+    assert sdl("replay", "nothing").code == 2
+    (tmp_path / "run").mkdir()
+    text = (GOLDEN / "linear" / "record.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "run" / "record.jsonl").write_text(text.replace('"R": 0.9', '"R": 0.8', 1), encoding="utf-8")
+    assert sdl("replay", tmp_path / "run").code == 5

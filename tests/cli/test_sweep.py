@@ -1,0 +1,133 @@
+"""`sdl sweep`: what it prints, how it ends, and how it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SWEEP = """\
+name: many
+campaign: led.yaml
+grid: {tolerance: [2%, 0.5%]}
+seeds: 3
+"""
+
+
+@pytest.fixture
+def many(file, tmp_path):
+    """A sweep of six campaigns in the current directory."""
+    (tmp_path / "many.yaml").write_text(SWEEP)
+    return "many.yaml"
+
+
+def test_a_sweep_ends_in_a_table_with_a_line_for_each_value(sdl, many):
+    done = sdl("sweep", many, "--jobs", "1")
+    assert done.code == 0
+    head, *rows = done.out.splitlines()
+    assert head.split() == ["tolerance", "campaigns", "reached", "trials:", "median", "p95", "error"]
+    assert [row.split()[:4] for row in rows[:2]] == [["2%", "3", "100", "%"], ["0.5%", "3", "100", "%"]]
+    assert rows[-1] == "runs/sweeps/many/results.parquet: 6 campaigns, one row each"
+    assert "6 of 6 campaigns" in done.err
+
+
+def test_done_already_it_only_shows_the_table(sdl, many):
+    first = sdl("sweep", many, "--jobs", "1", "--json").told
+    again = sdl("sweep", many, "--json").told
+    assert (first["before"], first["ran"]) == (0, 6)
+    assert (again["before"], again["ran"]) == (6, 0)
+    assert first["groups"] == again["groups"]
+    assert [group["tolerance"] for group in again["groups"]] == ["2%", "0.5%"]
+    assert all(group["reached"] == 3 for group in again["groups"])
+
+
+def test_a_dry_run_says_how_many_and_does_nothing(sdl, many):
+    done = sdl("sweep", many, "--dry-run")
+    assert done.code == 0
+    assert done.out.splitlines()[0] == "many: 6 campaigns on led.yaml, all valid"
+    assert not Path("runs").exists()
+    assert sdl("sweep", many, "--dry-run", "--json").told["campaigns"] == 6
+
+
+def test_a_mistake_ends_with_2_and_nothing_was_started(sdl, many):
+    Path(many).write_text(SWEEP.replace("2%,", "-2%,").replace("seeds: 3", "seeds: none"))
+    done = sdl("sweep", many)
+    assert done.code == 2
+    assert "many.yaml:4: seeds: must be" in done.err
+    Path(many).write_text(SWEEP.replace("2%,", "-2%,"))
+    done = sdl("sweep", many)
+    assert done.code == 2
+    assert "many.yaml:3: grid.tolerance:" in done.err
+    assert not Path("runs").exists()
+
+
+def test_goals_that_were_never_reached_are_told(sdl, many):
+    Path(many).write_text(SWEEP + "\n")
+    Path("led.yaml").write_text(Path("led.yaml").read_text() + "stop: {trials: 4}\n")
+    done = sdl("sweep", many, "--jobs", "1")
+    assert done.code == 0
+    assert done.out.splitlines()[1].split() == ["2%", "3", "0", "%", "never", "never"]
+
+
+def test_a_picture_is_drawn(sdl, many):
+    done = sdl("sweep", many, "--jobs", "1", "--plot", "many.png", "-o", "out")
+    assert done.code == 0
+    assert Path("many.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("out/results.parquet").exists()
+
+
+def test_a_cluster_that_is_not_there_ends_with_2(sdl, many, monkeypatch):
+    import sdl.sweep.cluster as cluster
+
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    done = sdl("sweep", many, "--cluster", "tcp://127.0.0.1:9", "-q")
+    assert done.code == 2
+    assert "--cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("how", "code", "jobs"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 2), (signal.SIGTERM, 143, 1)]
+)
+def test_interrupted_it_says_how_to_go_on_and_leaves_nothing_behind(sdl, many, tmp_path, how, code, jobs):
+    Path(many).write_text(SWEEP.replace("seeds: 3", "seeds: 300"))
+    command = [sys.executable, "-m", "sdl", "sweep", many, "--jobs", str(jobs)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    journal = tmp_path / "runs/sweeps/many/journal.jsonl"
+    try:
+        end = time.monotonic() + 60
+        while not (journal.exists() and journal.stat().st_size) and time.monotonic() < end:
+            time.sleep(0.01)
+        os.killpg(running.pid, how)  # as a terminal does: to the workers too
+        _, said = running.communicate(timeout=30)
+    finally:
+        running.kill()
+    assert running.returncode == code
+    assert "of 600 campaigns done, in runs/sweeps/many; the same command goes on" in said
+    assert "Traceback" not in said
+    assert not journal.exists()
+    while left := alive(running.pid):
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def alive(group):
+    """The commands of the processes in a group that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its) == group and state != "Z":
+                found.append(stat.with_name("cmdline").read_bytes())
+    return found

@@ -1,0 +1,57 @@
+"""What the tests of the pool have done in other processes; imports little, because every process imports it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from sdl.pool import ONE_THREAD
+
+
+def double(item):
+    return 2 * item
+
+
+def slow_first(item):
+    time.sleep(0.2 if item == 0 else 0)
+    return item
+
+
+def threads(_):
+    return os.getpid(), [os.environ.get(name) for name in ONE_THREAD]
+
+
+def bad_third(item):
+    if item == 3:
+        raise ValueError("three is not for me")
+    return item
+
+
+def dies_until(item):
+    """Dies by SIGKILL on item 2 as long as the file is short."""
+    number, path = item
+    if number == 2:
+        with open(path, "a+") as file:
+            file.write("x")
+            file.seek(0)
+            times = len(file.read())
+        if times <= 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def always_dies(item):
+    if item == 1:
+        os._exit(7)
+    return item
+
+
+def lambda_made(_):
+    return lambda: None
+
+
+def hangs(item):
+    if item > 1:
+        time.sleep(60)
+    return os.getpid()

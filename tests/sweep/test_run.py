@@ -1,0 +1,223 @@
+"""A sweep runs each campaign once, goes on after any interruption, and gives the same file whoever does the work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+
+from sdl import runner
+from sdl.errors import ConfigError, Damaged, InUse
+from sdl.sweep import load, run
+from sdl.sweep.work import Task, do
+
+SWEEP = """\
+name: many
+campaign:
+  name: led
+  instrument: {kind: twin}
+  goal: {445nm: 16384, 515nm: 16384, 630nm: 16384}
+  stop: {trials: 12}
+grid: {solver.kind: [linear, secant]}
+random: {draws: 2, keys: {goal.515nm: {low: 8000, high: 24000}}}
+seeds: SEEDS
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """A plan of four campaigns for each seed."""
+
+    def of(seeds=2, more=""):
+        file = tmp_path / "many.yaml"
+        file.write_text(SWEEP.replace("SEEDS", str(seeds)) + more)
+        return load(file)
+
+    return of
+
+
+def rows(told):
+    return pq.read_table(told.data).to_pylist()
+
+
+def test_a_row_is_what_the_campaign_gives_by_itself(plan, tmp_path):
+    planned = plan()
+    told = run(planned, tmp_path / "out", jobs=1)
+    assert (told.campaigns, told.before, told.ran, told.cannot) == (8, 0, 8, ())
+    for number, row in enumerate(rows(told)):
+        point, seed, _ = planned.place(number)
+        tree = {"name": "led", "instrument": {"kind": "twin"}, "stop": {"trials": 12}, "seed": seed}
+        tree["goal"] = {"445nm": 16384, "515nm": point.values["goal.515nm"], "630nm": 16384}
+        alone = runner.run({**tree, "solver": {"kind": point.values["solver.kind"]}}, runs=None)
+        assert (row["number"], row["seed"]) == (number, seed)
+        assert (row["solver.kind"], row["goal.515nm"]) == tuple(point.values.values())
+        assert (row["outcome"], row["trials"], row["error"]) == (alone.outcome, alone.trials, alone.error)
+        assert {n.removeprefix("applied."): v for n, v in row.items() if n.startswith("applied.")} == alone.applied
+        assert {n.removeprefix("measured."): v for n, v in row.items() if n.startswith("measured.")} == alone.measured
+
+
+def test_two_processes_and_one_give_the_same_file(plan, tmp_path):
+    one, two = (run(plan(), tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    assert one.data.read_bytes() == two.data.read_bytes()
+
+
+def test_what_is_done_is_not_run_again(plan, tmp_path):
+    first = run(plan(), tmp_path / "out", jobs=1)
+    before = first.data.stat().st_mtime_ns
+    told = run(plan(), tmp_path / "out", jobs=1)
+    assert (told.before, told.ran) == (8, 0)
+    assert told.data.stat().st_mtime_ns == before
+
+
+def test_ctrl_c_keeps_what_was_done_and_the_next_call_goes_on(plan, tmp_path):
+    def stop(done, of):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan(), tmp_path / "out", jobs=1, progress=stop)
+    assert pq.read_metadata(tmp_path / "out" / "results.parquet").num_rows == 3
+    told = run(plan(), tmp_path / "out", jobs=1)
+    assert (told.before, told.ran) == (3, 5)
+    assert told.data.read_bytes() == run(plan(), tmp_path / "whole", jobs=1).data.read_bytes()
+
+
+def test_more_seeds_add_rows_and_leave_the_others_as_they_were(plan, tmp_path):
+    old = {row["id"]: row for row in rows(run(plan(1), tmp_path / "out", jobs=1))}
+    told = run(plan(3), tmp_path / "out", jobs=1)
+    assert (told.before, told.ran) == (4, 8)
+    for row in rows(told):
+        if row["id"] in old:
+            assert {**row, "number": 0} == {**old[row["id"]], "number": 0}
+    assert told.data.read_bytes() == run(plan(3), tmp_path / "whole", jobs=1).data.read_bytes()
+
+
+def test_results_of_other_campaigns_are_not_mixed_in(plan, tmp_path):
+    run(plan(2), tmp_path / "out", jobs=1)
+    with pytest.raises(ConfigError, match="results of 4 campaigns that are not in many"):
+        run(plan(1), tmp_path / "out", jobs=1)
+
+
+def test_two_cannot_write_to_the_same_results(plan, tmp_path):
+    def second(done, of):
+        if done == 1:
+            run(plan(), tmp_path / "out", jobs=1)
+
+    with pytest.raises(InUse, match="sweep many"):
+        run(plan(), tmp_path / "out", jobs=1, progress=second)
+
+
+def test_a_line_that_a_kill_cut_off_is_run_again_and_a_changed_one_is_refused(plan, tmp_path):
+    whole = run(plan(), tmp_path / "whole", jobs=1).data.read_bytes()
+    out = tmp_path / "out"
+    out.mkdir()
+    task = plan().task(0, None)
+    line = json.dumps(do(task)).encode() + b"\n"
+    (out / "journal.jsonl").write_bytes(line + line[:40])
+    told = run(plan(), out, jobs=1)
+    assert (told.before, told.ran) == (1, 7)
+    assert told.data.read_bytes() == whole
+    (out / "journal.jsonl").write_bytes(b"nothing\n" + line)
+    with pytest.raises(Damaged, match="not a row of a sweep"):
+        run(plan(), out, jobs=1)
+
+
+def test_a_campaign_that_cannot_be_run_is_told_and_tried_again(plan, tmp_path):
+    log = tmp_path / "night.jsonl"
+    line = '{"in": [0.4, 0.3, 0.5], "out": {"445nm": 15000, "515nm": 19000, "630nm": 12000}, "time": 1.0}\n'
+    log.write_text(line)
+    text = SWEEP.replace("  stop:", "  prior: [night.jsonl]\n  stop:").replace("SEEDS", "1")
+    (tmp_path / "many.yaml").write_text(text)
+    planned = load(tmp_path / "many.yaml")
+    log.unlink()
+    told = run(planned, tmp_path / "out", jobs=1)
+    assert (told.ran, len(told.cannot)) == (0, 4)
+    assert "night.jsonl" in told.cannot[0]
+    log.write_text(line)
+    assert run(planned, tmp_path / "out", jobs=1).ran == 4
+
+
+def test_results_of_other_versions_are_told(plan, tmp_path):
+    run(plan(1), tmp_path / "out", jobs=1)
+    about = tmp_path / "out" / "sweep.json"
+    about.write_text(about.read_text().replace('"numpy": "', '"numpy": "0.'))
+    then, now = run(plan(2), tmp_path / "out", jobs=1).changed["numpy"]
+    assert then == f"0.{now}"
+
+
+def test_records_are_kept_on_demand_and_are_sound(plan, tmp_path):
+    told = run(plan(1, "keep: records\n"), tmp_path / "out", jobs=1)
+    files = sorted((tmp_path / "out" / "records").glob("*/led/*/record.jsonl"))
+    assert sorted(file.parts[-4] for file in files) == sorted(row["id"] for row in rows(told))
+    assert not list((tmp_path / "out").glob("**/journal.jsonl"))
+    plain = run(plan(1), tmp_path / "plain", jobs=1)
+    assert plain.data.read_bytes() == told.data.read_bytes()
+
+
+def test_a_campaign_that_a_lost_worker_left_half_way_goes_on_from_its_record(plan, tmp_path):
+    task = plan(1, "keep: records\n").task(0, tmp_path)
+    whole = do(Task(task.id, task.tree, None, ""))
+    halfway = 0
+
+    def dies(event, campaign):
+        nonlocal halfway
+        halfway += 1
+        if halfway == 6:
+            raise RuntimeError("as if the process had died")
+
+    with pytest.raises(RuntimeError):
+        runner.run(task.tree, runs=task.folder, watch=dies)
+    assert do(task) == whole
+    assert len(list(Path(task.folder).glob("led/*/record.jsonl"))) == 1
+    assert do(task) == whole  # read, not run again
+    assert len(list(Path(task.folder).glob("led/*/record.jsonl"))) == 1
+
+
+def command(tmp_path, out):
+    return [sys.executable, "-m", "sdl", "sweep", str(tmp_path / "many.yaml"), "-o", str(out), "--jobs", "2", "--json"]
+
+
+def lines(file):
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def until(true, within=60.0):
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+def test_with_a_worker_and_then_everything_killed_the_file_is_the_same(plan, tmp_path):
+    planned = plan(15)
+    out = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen(command(tmp_path, out), env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: lines(out / "journal.jsonl") >= 3)
+        children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+        workers = [pid for pid, line in commands.items() if b"spawn_main" in line]
+        os.kill(workers[0], signal.SIGKILL)
+        until(lambda: lines(out / "journal.jsonl") >= 15)
+    finally:
+        first.kill()
+        first.wait()
+    done = lines(out / "journal.jsonl")
+    assert 15 <= done < len(planned)
+    again = subprocess.run(command(tmp_path, out), env=environment, cwd=tmp_path, capture_output=True, check=True)
+    told = json.loads(again.stdout)
+    assert told["before"] == done
+    assert told["ran"] == len(planned) - done
+    clean = run(planned, tmp_path / "clean", jobs=1)
+    assert (out / "results.parquet").read_bytes() == clean.data.read_bytes()

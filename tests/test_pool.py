@@ -1,0 +1,116 @@
+"""Items over processes: order, crashes, errors, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+from pool_work import always_dies, bad_third, dies_until, double, lambda_made, slow_first, threads
+
+from sdl.pool import ONE_THREAD, Crashed, each
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_order_with_their_index(jobs):
+    assert list(each(double, range(5), jobs)) == [(i, 2 * i) for i in range(5)]
+
+
+def test_results_can_come_as_they_are_ready():
+    assert [index for index, _ in each(slow_first, range(4), 2, ordered=False)][-1] == 0
+    assert [index for index, _ in each(slow_first, range(4), 2)] == [0, 1, 2, 3]
+
+
+def test_workers_are_kept_and_have_one_thread_and_the_environment_is_put_back(monkeypatch):
+    monkeypatch.setenv(ONE_THREAD[0], "3")
+    monkeypatch.delenv(ONE_THREAD[1], raising=False)
+    found = [result for _, result in each(threads, range(20), 2)]
+    assert {values[0] for _, values in found} == {"1"}
+    assert len({pid for pid, _ in found} | {os.getpid()}) == 3
+    assert os.environ[ONE_THREAD[0]] == "3"
+    assert ONE_THREAD[1] not in os.environ
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_the_function_raises_reaches_the_caller(jobs):
+    with pytest.raises(ValueError, match="three is not for me"):
+        list(each(bad_third, range(9), jobs))
+
+
+def test_the_worker_s_traceback_comes_along():
+    with pytest.raises(ValueError) as caught:
+        list(each(bad_third, range(9), 2))
+    assert "in bad_third" in caught.value.__notes__[0]
+
+
+def test_a_result_that_cannot_be_sent_is_said_to_be_one():
+    with pytest.raises(RuntimeError, match="cannot be sent"):
+        list(each(lambda_made, range(2), 2))
+
+
+def test_an_item_whose_process_was_killed_is_run_again(tmp_path):
+    items = [(number, str(tmp_path / "times")) for number in range(6)]
+    assert [result for _, result in each(dies_until, items, 2)] == list(range(6))
+    assert (tmp_path / "times").read_text() == "xxx"
+
+
+def test_an_item_that_kills_every_process_is_told_by_its_index():
+    with pytest.raises(Crashed, match=r"item 1: its process died 2 times, the last time by exit code 7"):
+        list(each(always_dies, range(4), 2, again=1))
+
+
+def test_the_others_go_on_where_the_caller_takes_a_crash_for_a_result():
+    found = dict(each(always_dies, range(6), 2, again=0, crashed=lambda error: error.code))
+    assert found == {0: 0, 1: 7, 2: 2, 3: 3, 4: 4, 5: 5}
+
+
+def test_no_jobs_at_all_are_refused():
+    with pytest.raises(ValueError, match="jobs must be 1 or more, not 0"):
+        list(each(double, [1], 0))
+
+
+PARENT = """
+import os, sys, time
+sys.path.insert(0, {tests!r})
+from sdl.pool import each
+import pool_work
+if __name__ == "__main__":
+    for _, pid in each(pool_work.hangs, range(9), 2, ordered=False):
+        print(pid, flush=True)
+"""
+
+
+def gone(pid, within=20.0):
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as stat:
+            if stat.read().rpartition(")")[2].split()[0] != "Z":
+                time.sleep(0.05)
+                continue
+        return True
+    return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_outlives_its_parent(tmp_path, how):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(tests=str(ROOT / "tests")))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        workers = {int(parent.stdout.readline()) for _ in range(2)}
+        parent.send_signal(how)
+        _, said = parent.communicate(timeout=30)
+        assert all(gone(pid) for pid in workers)
+        assert "leaked" not in said
+    finally:
+        parent.kill()
+        parent.wait()

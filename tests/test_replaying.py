@@ -1,0 +1,255 @@
+"""Does today's code decide what it decided then? The golden runs say yes; how to renew them: golden/README.md."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scripted
+
+import sdl
+from sdl import registry, replaying
+from sdl.campaign import Campaign
+from sdl.errors import ConfigError, RecordError, SolverError
+from sdl.events import Event, Failed, Measured, Opened, Proposed
+from sdl.record import FILE, SEAL, Record, read
+from sdl.solvers import linear
+from sdl.solvers.base import Proposals
+
+GOLDEN = sorted((Path(__file__).parent / "golden" / "runs").iterdir())
+
+STEP, TOLD = 2e-6, 1e-4
+"""What may differ on the versions of the record: settings as a part of their range, figures. Why: golden/README.md."""
+OTHERS = 1e-3
+"""The same of settings on other versions of the numerical libraries."""
+
+
+@pytest.mark.parametrize("folder", GOLDEN, ids=lambda folder: folder.name)
+def test_today_decides_as_in_the_golden_run(folder: Path) -> None:
+    found = replaying.replay(folder)
+    assert found.loop == ""
+    assert found.measured == ()
+    assert found.readings
+    pinned = not set(found.versions) - {"sdl"}
+    for difference in found.decided:
+        assert difference.what == "", f"trial {difference.trial}"
+        for name, shift in difference.shifts.items():
+            assert abs(shift.part) <= (STEP if pinned else OTHERS), f"trial {difference.trial}, {name}: {shift}"
+    if pinned:
+        assert max(found.told.values(), default=0.0) <= TOLD
+
+
+def test_every_solver_has_a_golden_run() -> None:
+    assert set(registry.OURS["solvers"]) <= {folder.name for folder in GOLDEN}, "make golden ARGS=kind"
+
+
+def golden(name: str) -> Path:
+    return next(folder for folder in GOLDEN if folder.name == name)
+
+
+def rewritten(folder: Path, events: Iterable[Event]) -> Path:
+    """A sound record of these events."""
+    record = Record.create(folder)
+    for event in events:
+        record.append(event)
+    record.close()
+    return folder
+
+
+# --- what is noticed ----------------------------------------------------------------------------------------------
+
+
+def test_a_proposal_that_is_one_per_cent_off_is_found_with_its_trial_and_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = linear.FittedLinear.propose
+
+    def off(*args: Any) -> Proposals:
+        answer = right(*args)
+        return replace(answer, settings=answer.settings * 1.01)
+
+    monkeypatch.setattr(linear.FittedLinear, "propose", off)
+    found = replaying.replay(golden("linear"))
+    assert not found.same
+    assert [difference.trial for difference in found.decided] == [4, 5, 6]
+    first, _, last = found.decided
+    for shift in first.shifts.values():
+        assert shift.by == pytest.approx(0.01 * shift.then, rel=1e-3)
+        assert shift.part == pytest.approx(shift.by)  # the inputs go from 0 to 1
+        assert shift.spreads is None  # four rows leave nothing to tell it from
+        assert abs(shift.part) > 2 * OTHERS  # so the golden test sees it whatever the versions
+    told = next(e for e in read(golden("linear")) if isinstance(e, Proposed) and e.trial == 6).spread
+    for name, shift in last.shifts.items():
+        spread = told[name]
+        assert spread is not None
+        assert shift.spreads == pytest.approx(abs(shift.by) / spread)
+        assert abs(shift.part) > 2 * OTHERS
+
+
+def test_a_campaign_that_would_not_confirm_any_more_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Campaign, "_measured", _unconfirmed(Campaign._measured))
+    found = replaying.replay(golden("gp"))
+    assert not found.same
+    assert "then came Measured of trial 6, today's campaign would stop instead" in found.loop
+
+
+def _unconfirmed(measured: Any) -> Any:
+    def one(campaign: Campaign, event: Measured) -> None:
+        campaign.plan = replace(campaign.plan, confirm=0)
+        measured(campaign, event)
+
+    return one
+
+
+def test_a_twin_that_reads_otherwise_is_found(tmp_path: Path) -> None:
+    events = list(read(golden("pls")))
+    at = next(i for i, event in enumerate(events) if isinstance(event, Measured) and event.trial == 2)
+    old = events[at]
+    assert isinstance(old, Measured)
+    events[at] = replace(old, readings={**old.readings, "clear": old.readings["clear"] + 1})
+    found = replaying.replay(rewritten(tmp_path / "run", events))
+    assert found.measured == (
+        f"trial 2, reading 1: clear then {old.readings['clear'] + 1:g}, now {old.readings['clear']:g}",
+    )
+    assert not found.same
+    assert found.decided == ()  # the solver looks at the goal's channels alone
+
+
+def test_later_proposals_are_compared_on_the_recorded_readings_whatever_came_before(tmp_path: Path) -> None:
+    events = list(read(golden("linear")))
+    at = next(i for i, event in enumerate(events) if isinstance(event, Proposed) and event.trial == 5)
+    old = events[at]
+    assert isinstance(old, Proposed)
+    events[at] = replace(old, settings={**old.settings, "R": old.settings["R"] + 0.01})
+    found = replaying.replay(rewritten(tmp_path / "run", events))
+    assert [difference.trial for difference in found.decided] == [5]
+    shift = found.decided[0].shifts["R"]
+    assert (list(found.decided[0].shifts), shift.by) == (["R"], pytest.approx(-0.01))
+
+
+def test_figures_that_differ_beside_the_same_decision_are_told_apart(tmp_path: Path) -> None:
+    events = [
+        replace(e, spread={n: s and s * (1 + 1e-9) for n, s in e.spread.items()}) if isinstance(e, Proposed) else e
+        for e in read(golden("linear"))
+    ]
+    found = replaying.replay(rewritten(tmp_path / "run", events))
+    assert found.same
+    assert not found.identical
+    assert list(found.told) == [5, 6]  # at trial 4 the spread is not known
+    assert max(found.told.values()) == pytest.approx(1e-9, rel=0.01)
+
+
+def test_versions_that_changed_are_named(tmp_path: Path) -> None:
+    events = list(read(golden("linear")))
+    opened = events[0]
+    assert isinstance(opened, Opened)
+    numpy = opened.versions["numpy"]
+    events[0] = replace(opened, versions={**opened.versions, "numpy": "1.0", "gone": "2"})
+    versions = replaying.replay(rewritten(tmp_path / "run", events)).versions
+    assert versions["gone"] == ("2", "")
+    assert versions["numpy"][0] == "1.0"
+    assert versions["numpy"][1] == np.__version__
+    assert numpy
+
+
+def test_a_solver_that_fails_today_is_a_difference_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise SolverError("the library is gone")
+
+    monkeypatch.setattr(linear.Linear, "fit", fail)
+    found = replaying.replay(golden("linear"))
+    assert found.decided[0].what == "then a proposal by linear, now no proposal (the library is gone)"
+
+
+# --- which runs it takes ------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_replayed_that_was_interrupted_and_resumed_with_another_solver(tmp_path: Path) -> None:
+    tree = {
+        "name": "led", "instrument": {"kind": "twin", "faults": [{"name": "busy", "at": [0, 2], "seconds": 60}]},
+        "goal": {"445nm": 16384, "515nm": 16384, "630nm": 16384}, "tolerance": "0.5%", "solver": "linear",
+        "stop": {"trials": 6},
+    }  # fmt: skip
+    done = sdl.run(tree, runs=tmp_path)
+    sdl.resume(done.run, changes=["solver.kind=gp", "stop.trials=8"])
+    found = replaying.replay(Path(done.run))
+    assert found.identical
+    assert (found.proposals, found.finished) == (8, True)
+
+
+def test_a_run_that_is_not_finished_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
+    found = replaying.replay(rewritten(tmp_path / "run", list(read(golden("gmm")))[:12]))
+    assert (found.identical, found.finished, found.proposals) == (True, False, 6)
+
+
+def test_a_run_with_a_prior_is_replayed_from_its_own_copy(tmp_path: Path) -> None:
+    first = sdl.run(
+        {"name": "a", "instrument": "twin", "design": {"kind": "sobol", "trials": 8}}, runs=tmp_path, collect=True
+    )
+    tree = {"name": "b", "instrument": "twin", "goal": {"445nm": 9000}, "solver": "linear", "prior": [first.run]}
+    done = sdl.run(tree, runs=tmp_path)
+    shutil.rmtree(first.run)
+    assert replaying.replay(Path(done.run)).identical
+
+
+def test_a_real_instrument_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    scripted.register(monkeypatch)
+    instrument = scripted.with_script()
+    done = sdl.run(scripted.campaign(instrument), runs=tmp_path)
+    assert replaying.replay(Path(done.run)).readings
+    monkeypatch.setattr(scripted.Scripted, "simulated", property(lambda self: False))
+    script = scripted.script_of(instrument)
+    calls = list(script.calls)
+    found = replaying.replay(Path(done.run))
+    assert (found.identical, found.readings) == (True, 0)
+    assert script.calls == calls
+
+
+def test_a_solver_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    events = list(read(golden("linear")))
+    opened = events[0]
+    assert isinstance(opened, Opened)
+    events[0] = replace(opened, config={**opened.config, "solver": {"kind": "theirs"}})
+    with pytest.raises(ConfigError, match=r"cannot be replayed: solver\.kind: unknown kind 'theirs'"):
+        replaying.replay(rewritten(tmp_path / "run", events))
+
+
+def test_a_schema_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    opened = next(read(golden("linear")))
+    assert isinstance(opened, Opened)
+    with pytest.raises(RecordError, match=r"schema 99, of a later sdl; this one knows 1 … \d"):
+        replaying.replay(rewritten(tmp_path / "run", [replace(opened, schema=99)]))
+
+
+def test_an_instrument_with_other_channels_than_it_had_is_named(tmp_path: Path) -> None:
+    events = list(read(golden("linear")))
+    opened = events[0]
+    assert isinstance(opened, Opened)
+    about = {**opened.instrument, "channels": opened.instrument["channels"][:4]}
+    events[0] = replace(opened, instrument=about)
+    with pytest.raises(ConfigError, match="its instrument had the channels 415nm, 445nm, 480nm, 515nm; today"):
+        replaying.replay(rewritten(tmp_path / "run", events))
+
+
+def test_a_proposal_that_failed_then_and_would_not_now_is_told(tmp_path: Path) -> None:
+    events = list(read(golden("linear")))
+    at = next(i for i, event in enumerate(events) if isinstance(event, Proposed) and event.trial == 4)
+    failed = Failed(4, 0, 0, "propose", "the solver failed", False, False, events[at].at)
+    found = replaying.replay(rewritten(tmp_path / "run", [*events[:at], failed]))
+    assert found.decided[0].what == "then no proposal (the solver failed), now a proposal by linear"
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(golden("linear"), folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    replaying.replay(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert set(before) == {FILE, SEAL}
+    assert json.loads(before[SEAL])
