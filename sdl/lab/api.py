@@ -3,6 +3,7 @@
     GET   /api/v1/status, queue, history?most=100&job=NAME, runs/RUN?after=LINE
     POST  /api/v1/pause, resume, abort, skip    {"target": "job NAME", "reason": "…", "by": "…"}
           /api/v1/run-now                       {"job": "NAME", "by": "…"}
+          /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME", "by": "…"}
     GET   /healthz, /readyz, /metrics
 
 Whoever changes something shows the token (`Authorization: Bearer …`). Reading needs none: nothing in it is secret,
@@ -24,7 +25,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.base import Control
@@ -149,7 +150,14 @@ class _Reading:
 class _Asking:
     """POST."""
 
-    VERBS = ("pause", "resume", "abort", "skip", "run-now")
+    VERBS = ("pause", "resume", "abort", "skip", "run-now", "start", "check")
+    KEYS: ClassVar[Mapping[str, frozenset[str]]] = {
+        "run-now": frozenset({"by", "job"}),
+        "resume": frozenset({"by", "target"}),
+        "start": frozenset({"by", "campaign", "instrument"}),
+        "check": frozenset({"by", "campaign", "instrument"}),
+    }
+    """What may be in a body, where it is not by, target and reason."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -161,7 +169,7 @@ class _Asking:
             given = json.loads(await request.body() or b"{}")
         except (ValueError, RecursionError):
             raise Refused(400, "the body must be a JSON object") from None
-        wants = {"run-now": {"by", "job"}, "resume": {"by", "target"}}.get(verb, {"by", "target", "reason"})
+        wants = self.KEYS.get(verb, frozenset({"by", "target", "reason"}))
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
             raise Refused(400, "the body must be a JSON object of texts")
         if unknown := sorted(set(given) - wants):
@@ -172,6 +180,15 @@ class _Asking:
             if not re.fullmatch(_NAME, job):
                 raise Refused(400, "job: must be the name of a job")
             done = await run_in_threadpool(_asked, self._control.run_now, job, by)
+        elif verb in ("start", "check"):
+            instrument = given.get("instrument", "")
+            if not re.fullmatch(_NAME, instrument):
+                raise Refused(400, "instrument: must be the name of an instrument")
+            of = (given.get("campaign", ""), instrument)
+            if verb == "check":
+                done = await run_in_threadpool(_asked, self._control.check, *of)
+            else:
+                done = await run_in_threadpool(_asked, self._control.start, *of, by)
         else:
             target = given.get("target", "lab" if verb in ("pause", "resume") else "")
             if not TARGET.fullmatch(target):

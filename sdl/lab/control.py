@@ -11,16 +11,19 @@ import queue
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sdl import config
 from sdl.errors import ConfigError
 from sdl.lab import decide
 from sdl.lab.events import Asked, Held, Released
+from sdl.lab.file import parse_text
 from sdl.lab.loop import Live, Loop
 from sdl.lab.schedule import NEVER, outside, upcoming
-from sdl.lab.state import Lab, Start
+from sdl.lab.state import Lab, Start, single
 from sdl.lab.views import Bench, Hold, Running, Status, Waiting
+from sdl.words import count
 
 ANSWER_SECONDS = 20.0
 COMING = 5
@@ -32,7 +35,8 @@ T = TypeVar("T")
 class Desk:
     """`sdl.lab.base.Control` of a loop. `requests` is what the loop calls once a tick."""
 
-    def __init__(self, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, answer_seconds: float = ANSWER_SECONDS, base: Path = Path()) -> None:
+        self._base = base
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._patience = answer_seconds
         self._loop: Loop | None = None
@@ -154,6 +158,32 @@ class Desk:
             return f"the next start of {target} is skipped"
 
         return self._ask(leave_out)
+
+    def check(self, campaign: str, instrument: str) -> str:
+        found = self._campaign(campaign, instrument)
+        most = count(found.plan().collect, "trial")
+        return f"{found.name} on {instrument} ({found.instrument.identity}): at most {most}"
+
+    def start(self, campaign: str, instrument: str, by: str) -> str:
+        # Through text, so that what the lab's record gives back compares as the same.
+        plain = json.loads(json.dumps(self._campaign(campaign, instrument).plain()))
+
+        def begin(loop: Loop) -> str:
+            _known(loop.lab, f"instrument {instrument}")
+            loop.write(Asked("start", f"instrument {instrument}", "", by, loop.clock.now(), plain))
+            return f"{single(plain)} is due now on {instrument}"
+
+        return self._ask(begin)
+
+    def _campaign(self, text: str, instrument: str) -> config.CampaignFile:
+        """Read and validated here, in the thread of whoever asks: the loop has other things to do."""
+
+        def about(loop: Loop) -> tuple[Any, Path]:
+            _known(loop.lab, f"instrument {instrument}")
+            return loop.lab.lab.instruments[instrument].instrument, loop.runs
+
+        found, runs = self._ask(about)
+        return parse_text(text, found, base=self._base, runs=runs)
 
     def _ask(self, work: Callable[[Loop], T]) -> T:
         answer: Future[T] = Future()

@@ -67,8 +67,10 @@ def _never(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
         return f"aborted before it began: {start.abort[0]}", start.abort[1]
     if start.skip is not None:
         return f"skipped: {start.skip[0]}", start.skip[1]
-    if start.job not in lab.lab.jobs:
+    if start.job not in lab.lab.jobs and not start.single:
         return "its job is no longer in the lab file", "lab file"
+    if start.single and start.instrument not in lab.lab.instruments:
+        return f"{start.instrument} is no longer in the lab file", "lab file"
     if start.cause == "asked":
         return None
     span = blackout(lab.lab, start.instrument, start.due)

@@ -8,10 +8,10 @@ since 1970 UTC; nothing here knows a time zone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of these events' form."""
 
 
@@ -140,13 +140,17 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody asked for something from outside: abort, run-now, skip, …; written before it is done."""
+    """Somebody asked for something from outside: abort, run-now, skip, start, …; written before it is done.
+
+    `campaign` is the resolved one that is to be started, since schema 2; empty for all other verbs.
+    """
 
     verb: str
     target: str
     reason: str
     by: str
     at: float
+    campaign: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

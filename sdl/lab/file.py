@@ -79,6 +79,32 @@ def parse(plain: Mapping[str, Any]) -> LabFile:
         raise ConfigError(*problems_of(error, LabFile, plain)) from error
 
 
+def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.CampaignFile:
+    """One campaign that somebody hands in, with an instrument of the lab in place of its own.
+
+    Args:
+        text: its YAML.
+        instrument: the lab's, as plain values.
+        base: directory that its priors start from.
+        runs: where priors that are runs are looked up.
+
+    Raises:
+        ConfigError: with every mistake found, and its line.
+    """
+    tree = yamlfile.parse(text)
+    problems = list(tree.problems)
+    value = tree.value
+    if isinstance(value, Mapping):
+        value = {**value, "instrument": instrument}
+    try:
+        found = config.parse(value, base=base, collect=True, runs=runs)
+    except ConfigError as error:
+        problems += [_located(problem, tree) for problem in error.problems]
+    if problems:
+        raise ConfigError(*sorted(problems, key=lambda problem: problem.line or 0))
+    return found
+
+
 def _model(value: Mapping[str, Any]) -> tuple[LabFile | None, list[Problem]]:
     """The lab, and its mistakes; without what is wrong in it, so that the rest can still be looked at."""
     try:

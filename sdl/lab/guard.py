@@ -1,7 +1,7 @@
 """What stands before a lab's API and page, and refuses what must not come in.
 
     421  a Host that is not this server: a name of somebody else's that was made to point here (DNS rebinding)
-    403  an Origin that is not this server; a token that others could read
+    403  an Origin that is not this server, or a browser that says so of its page; a token that others could read
     401  no token, a wrong one: for all but GET and HEAD
     413  a body over 16 kB          408  one that does not come
     400  a path that cannot be meant
@@ -89,6 +89,9 @@ class Guard:
         origins = [value.decode("latin-1").lower() for value in heads.get(b"origin", [])]
         if any(origin.removeprefix("http://") not in self._hosts or "://" not in origin for origin in origins):
             raise Refused(403, "a page of another site may ask nothing here")
+        sites = [value.decode("latin-1").lower() for value in heads.get(b"sec-fetch-site", [])]
+        if scope["method"] not in ("GET", "HEAD") and any(site not in ("same-origin", "none") for site in sites):
+            raise Refused(403, "a page of another site may change nothing here")
         path = scope["path"]
         if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
             raise Refused(400, "a path that cannot be meant")

@@ -17,7 +17,13 @@ from sdl.errors import RecordError
 from sdl.lab.events import SCHEMA, LabEvent, LabOpened
 
 FORM = record.Form(
-    typing.get_args(LabEvent), schema=SCHEMA, first=LabOpened, once=False, last=None, file="journal.jsonl"
+    typing.get_args(LabEvent),
+    schema=SCHEMA,
+    first=LabOpened,
+    once=False,
+    last=None,
+    file="journal.jsonl",
+    since={"Asked": ("campaign",)},
 )
 SUFFIX = ".lab"
 

@@ -7,14 +7,15 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from sdl.clock import Clock, RealClock
 from sdl.errors import SdlError
 from sdl.lab import journal
-from sdl.lab.base import News, Processes
+from sdl.lab.base import Control, News, Processes
 from sdl.lab.control import Desk
 from sdl.lab.events import LabEvent
 from sdl.lab.file import Loaded
@@ -25,7 +26,11 @@ from sdl.lab.loop import Loop
 from sdl.lab.state import fold
 from sdl.lab.systemd import Watchdog
 from sdl.lab.tell import Teller
+from sdl.lab.token import Door
 from sdl.runner import user
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 DISK_SECONDS = 60.0
 """How often the free space is looked at, to be told of."""
@@ -53,7 +58,15 @@ class Ears:
         self._teller.tick(now, free)
 
 
-def serve(loaded: Loaded, *, port: int = 0, clock: Clock | None = None, processes: Processes | None = None) -> str:
+def serve(
+    loaded: Loaded,
+    *,
+    port: int = 0,
+    clock: Clock | None = None,
+    processes: Processes | None = None,
+    page: Callable[[Control, Path, Door], Sequence[BaseRoute]] | None = None,
+    told: Callable[[str], None] = lambda url: None,
+) -> str:
     """Runs a lab until it is asked to end.
 
     Args:
@@ -61,6 +74,8 @@ def serve(loaded: Loaded, *, port: int = 0, clock: Clock | None = None, processe
         port: of the API; 0 for any that is free.
         clock: the machine's by default.
         processes: one for each campaign by default.
+        page: makes the routes of a page over the lab, its runs and its door, beside those of the API.
+        told: called with the address once it listens.
 
     Returns:
         The signal that ended it.
@@ -88,13 +103,14 @@ def serve(loaded: Loaded, *, port: int = 0, clock: Clock | None = None, processe
             log.warning("%s: %s", place, note)
         lab, before = fold(book.events), book.events
         book.events = ()  # weeks of events, which nobody needs twice
-        desk, watchdog = Desk(), Watchdog()
+        desk, watchdog = Desk(base=loaded.path.parent), Watchdog()
         loop = Loop(lab, book, processes, clock, runs=loaded.runs, requests=desk.requests, jumps=Jumps())
         teller = Teller(loaded.lab.name, loaded.lab.notify, folder=place, base=loaded.path.parent, zone=loaded.lab.zone)
         stack.callback(teller.close)
         surface = Surface(
             desk, lab=loaded.lab.name, record=place, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
             waiting=lambda: teller.outbox.count(),
+            page=lambda door: page(desk, loaded.runs, door) if page is not None else (),
         )  # fmt: skip
         stack.callback(surface.close)
         teller.start(before)
@@ -104,6 +120,7 @@ def serve(loaded: Loaded, *, port: int = 0, clock: Clock | None = None, processe
         desk.serve(loop)
         surface.start()
         log.info("lab %s: %s", loaded.lab.name, surface.url)
+        told(surface.url)
         with _asked_to_end(desk) as asked:
             try:
                 _go(loop, desk, watchdog, asked)

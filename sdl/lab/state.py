@@ -36,7 +36,7 @@ from sdl.lab.events import (
     Started,
 )
 from sdl.lab.file import parse
-from sdl.lab.model import Job, LabFile
+from sdl.lab.model import Job, LabFile, When
 from sdl.lab.schedule import next_due
 from sdl.lab.views import Past
 from sdl.types import Outcome
@@ -48,12 +48,13 @@ LONGEST_BACKOFF = 3600.0
 
 
 class Owed(NamedTuple):
-    """A start that has to be made due: it follows from an end, or was asked for."""
+    """A start that has to be made due: it follows from an end, or was asked for; `spec` where no job has it."""
 
     job: str
     due: float
     cause: str
     by: str
+    spec: Job | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class Start:
     Attributes:
         number, job, due, cause, by: as in Due.
         spec: the job as it was meant when the start was due, or began.
+        single: its campaign was handed in with the request; no job of the lab file has it.
         running: whether its process is there, for all the lab knows.
         attempts: how often it was begun.
         deaths: of its process, those left out that were the lab's own end.
@@ -77,6 +79,7 @@ class Start:
     cause: str
     by: str
     spec: Job
+    single: bool = False
     running: bool = False
     attempts: int = 0
     deaths: int = 0
@@ -187,7 +190,7 @@ class Lab:
         for start in self.starts.values():
             if start.attempts == 0 and start.job in new.jobs:
                 start.spec = new.jobs[start.job]
-        self.owed = [owed for owed in self.owed if owed.job in new.jobs]
+        self.owed = [owed for owed in self.owed if owed.job in new.jobs or owed.spec is not None]
         self.unsafe &= new.instruments.keys()
         self.lost = {name: why for name, why in self.lost.items() if name in new.instruments}
 
@@ -199,14 +202,16 @@ class Lab:
         self.alive = False
 
     def _due(self, event: Due) -> None:
-        if event.start != self.number or event.job not in self.lab.jobs:
-            raise OutOfTurn(f"start {event.start} of {event.job}: {self.number} is the next number")
         owed = next((o for o in self.owed if (o.job, o.due, o.cause) == (event.job, event.due, event.cause)), None)
+        spec = owed.spec if owed is not None and owed.spec is not None else self.lab.jobs.get(event.job)
+        if event.start != self.number or spec is None:
+            raise OutOfTurn(f"start {event.start} of {event.job}: {self.number} is the next number")
         if event.cause != "schedule" and owed is None:
             raise OutOfTurn(f"start {event.start} of {event.job}: nobody asked for it")
         if event.cause == "schedule" and event.due <= self.horizon[event.job]:
             raise OutOfTurn(f"start {event.start} of {event.job}: was due before")
-        start = Start(event.start, event.job, event.due, event.cause, event.by, self.lab.jobs[event.job])
+        handed_in = owed is not None and owed.spec is not None
+        start = Start(event.start, event.job, event.due, event.cause, event.by, spec, single=handed_in)
         if owed is not None:
             self.owed.remove(owed)
         if event.cause == "schedule":
@@ -271,6 +276,8 @@ class Lab:
         kind, _, name = event.target.partition(" ")
         if event.verb == "run-now":
             self.owed.append(Owed(name, event.at, "asked", event.by))
+        elif event.verb == "start":
+            self.owed.append(Owed(single(event.campaign), event.at, "asked", event.by, _alone(event.campaign, name)))
         elif event.verb == "skip" and kind == "job":
             self.skips[name] = (event.reason, event.by)
         elif event.verb in ("skip", "abort"):
@@ -339,6 +346,15 @@ _HANDLERS: dict[type, Callable[[Lab, Any], None]] = {
     Asked: Lab._asked,
     ClockJumped: Lab._jumped,
 }
+
+
+def single(campaign: Mapping[str, Any]) -> str:
+    """What stands for a job where a campaign was handed in; no job can be called so, for its space."""
+    return f"campaign {campaign['name']}"
+
+
+def _alone(campaign: Mapping[str, Any], instrument: str) -> Job:
+    return Job(campaign=campaign, instrument=instrument, when=When(asked=True))
 
 
 def fold(events: Iterable[LabEvent]) -> Lab:

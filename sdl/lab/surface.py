@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 START_SECONDS = 10.0
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 128
+"""Connections; the page's streams of events, at most 64, are among them."""
 
 
 class Surface:
@@ -36,7 +37,7 @@ class Surface:
         watchdog: knows when the loop last went round.
         port: 0 for any that is free.
         waiting: how many messages wait to be sent.
-        routes: further ones, such as those of the page.
+        page: makes further routes, once the door is there.
 
     Attributes:
         url: where it is served.
@@ -58,7 +59,7 @@ class Surface:
         watchdog: Watchdog,
         port: int = 0,
         waiting: Callable[[], int] = lambda: 0,
-        routes: Sequence[BaseRoute] = (),
+        page: Callable[[Door], Sequence[BaseRoute]] = lambda door: (),
     ) -> None:
         try:
             import prometheus_client  # noqa: F401 - told now, and not with the first question
@@ -82,7 +83,7 @@ class Surface:
                 alive=watchdog.age,
                 unready=Readiness(control, record, runs),
                 metrics=Metrics(control, runs, waiting=waiting).text,
-                routes=routes,
+                routes=page(self.door),
             )
         except BaseException:
             self._socket.close()
