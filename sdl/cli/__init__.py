@@ -35,6 +35,7 @@ from sdl.cli import (
     twin,
     verify,
     watch,
+    web,
 )
 from sdl.cli.options import Emitted, emit
 from sdl.errors import RecordError, SdlError
@@ -81,7 +82,7 @@ def _common(
 
 PARTS = (
     *(run, files, listing, look, watch, report, compare, verify, replay, solve, paper),
-    *(twin, serve, instrument, lab, sweep, bench),
+    *(twin, serve, instrument, lab, web, sweep, bench),
 )
 """In the order of the help."""
 for part in PARTS:

@@ -17,6 +17,7 @@ import typer
 
 from sdl.cli import lab_control, lab_setup
 from sdl.cli.options import Json, Quiet, emit
+from sdl.cli.web import LabPage
 from sdl.cli.words import count, say
 from sdl.errors import ConfigError
 
@@ -87,7 +88,8 @@ def run(
     log = folder(loaded.runs, loaded.lab.name) / LOG
     say(f"lab {loaded.lab.name} runs until Ctrl-C; `sdl lab status` tells of it, and its log {log}")
     sys.stdout.flush()
-    raise typer.Exit(INTERRUPTED[serve(loaded, port=port)])
+    page = LabPage(loaded)
+    raise typer.Exit(INTERRUPTED[serve(loaded, port=port, page=page.routes, told=page.told)])
 
 
 @lab.command()

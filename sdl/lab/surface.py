@@ -70,7 +70,7 @@ class Surface:
             from sdl.lab.metrics import Metrics
         except ImportError as error:
             raise ConfigError(f"a lab's server needs {error.name}: pip install 'sdl[lab]'") from error
-        self._socket = _listen(port)
+        self._socket = listen(port)
         number = self._socket.getsockname()[1]
         self.url = f"http://{HOST}:{number}"
         try:
@@ -132,7 +132,15 @@ class Surface:
         self._server.run(sockets=[self._socket])
 
 
-def _listen(port: int) -> socket.socket:
+def listen(port: int) -> socket.socket:
+    """A socket that listens on this machine alone.
+
+    Args:
+        port: 0 for any that is free.
+
+    Raises:
+        ConfigError: it is taken.
+    """
     # With its protocol named: asyncio sends small answers at once (TCP_NODELAY) only where it is.
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

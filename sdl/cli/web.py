@@ -1,0 +1,76 @@
+"""The command that serves the page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdl.cli.options import RUNS, Runs
+from sdl.cli.words import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.routing import BaseRoute
+
+    from sdl.lab.base import Control
+    from sdl.lab.file import Loaded
+    from sdl.lab.token import Door
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(web)
+
+
+def web(
+    runs: Runs = RUNS,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Of the page on 127.0.0.1; 0: any that is free.")
+    ] = 0,
+) -> None:
+    """Serve a page over the runs on this machine: what is under way, all runs, notes, reports.
+
+    \b
+    sdl web --port 8080
+    sdl lab run lab.yaml                   the same page, with the lab's instruments, schedule and buttons
+
+    It changes nothing but notes and tags, which need the token. Ctrl-C or SIGTERM ends it, with exit code 0.
+    """
+    from sdl.web.server import serve
+
+    def told(url: str, token: Path) -> None:
+        say(f"{url} shows the runs in {runs} until Ctrl-C; the token for notes is in {token}")
+        sys.stdout.flush()
+
+    serve(runs, port=port, told=told)
+
+
+class LabPage:
+    """The page of a lab, for `sdl.lab.serve`; without Jinja the lab runs without it and says so."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._served = False
+
+    def routes(self, control: Control, runs: Path, door: Door) -> Sequence[BaseRoute]:
+        """The routes of the page."""
+        from sdl.errors import ConfigError
+        from sdl.web.pages import routes
+
+        try:
+            found = routes(control, runs, door, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
+        except ConfigError as error:
+            print(f"no page: {error}", file=sys.stderr)
+            return ()
+        self._served = True
+        return found
+
+    def told(self, url: str) -> None:
+        """Says where it is."""
+        if self._served:
+            say(f"its page: {url}")
+            sys.stdout.flush()

@@ -1,0 +1,119 @@
+"""The two drawings of a live run, as numbers in a small coordinate system; the templates write them as SVG.
+
+Reports are drawn by matplotlib; a page that is drawn anew four times a second is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sdl import words
+from sdl.report.style import channel_colours, thinned
+
+if TYPE_CHECKING:
+    from sdl.goal import Goal
+
+WIDE, HIGH = 360.0, 190.0
+LEFT, RIGHT, TOP, BOTTOM = 42.0, 352.0, 10.0, 156.0
+MOST_POINTS = 240
+
+
+def error(misses: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
+    """Error per trial on a logarithmic scale, with the band in which every channel is inside.
+
+    Args:
+        misses: (trial, miss in tolerances) of each trial that can be judged, in order.
+
+    Returns:
+        Points, the line of the best so far, the band, ticks; None without a trial.
+    """
+    found = [(trial, miss) for trial, miss in misses if math.isfinite(miss)]
+    if not found:
+        return None
+    logs = [math.log10(max(miss, 0.01)) for _, miss in found]
+    low, high = min(-0.5, *logs) - 0.1, max(0.5, *logs) + 0.1
+    first, last = found[0][0], max(found[-1][0], found[0][0] + 1)
+
+    def x(trial: float) -> float:
+        return round(LEFT + 6 + (trial - first) / (last - first) * (RIGHT - LEFT - 12), 1)
+
+    def y(log: float) -> float:
+        return round(BOTTOM - (log - low) / (high - low) * (BOTTOM - TOP), 1)
+
+    best, line = math.inf, []
+    for (trial, _), log in zip(found, logs, strict=True):
+        if log < best:
+            line += [(x(trial), y(best))] if math.isfinite(best) else []
+            best = log
+            line.append((x(trial), y(best)))
+    line.append((x(last if len(found) > 1 else first), y(best)))
+    decades = range(math.ceil(low), math.floor(high) + 1)
+    return {
+        "points": [(x(found[i][0]), y(logs[i]), found[i][1] <= 1) for i in thinned(len(found), MOST_POINTS)],
+        "line": " ".join(f"{a},{b}" for a, b in line),
+        "band": (y(0.0), round(BOTTOM - y(0.0), 1)),
+        "rows": [(y(n), f"{10.0**n:g}") for n in decades],
+        "columns": [(x(trial), str(trial)) for trial in _whole(first, found[-1][0])],
+        "said": f"{words.count(len(found), 'trial')}, the best {words.times(min(m for _, m in found))} the tolerance",
+    }
+
+
+def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, float]) -> dict[str, Any] | None:
+    """Each channel's reading as a bar, and the goal's band at it.
+
+    Args:
+        names: channels, in order.
+        goal: what is wanted.
+        readings: mean raw readings; channels may be missing.
+    """
+    bands = goal.bands if goal else {}
+    values = {name: readings[name] for name in names if math.isfinite(readings.get(name, math.nan))}
+    limits = [v for band in bands.values() for v in (band.low, band.high) if math.isfinite(v)]
+    most = max([*values.values(), *limits, 1.0]) * 1.06
+    step = (RIGHT - LEFT) / max(len(names), 1)
+    colours = channel_colours(list(names))
+
+    def y(value: float) -> float:
+        return round(BOTTOM - min(max(value, 0.0), most) / most * (BOTTOM - TOP), 1)
+
+    bars = []
+    every = -(-len(names) // 11)
+    for n, name in enumerate(names):
+        at = LEFT + n * step
+        band, value = bands.get(name), values.get(name)
+        bar: dict[str, Any] = {
+            "x": round(at + step * 0.18, 1), "wide": round(step * 0.64, 1), "middle": round(at + step / 2, 1),
+            "colour": colours[name], "name": name if n % every == 0 else "", "top": None, "band": None,
+        }  # fmt: skip
+        if value is not None:
+            bar |= {"top": y(value), "high": round(BOTTOM - y(value), 1)}
+        if band is not None:
+            upper = y(band.high)
+            bar["band"] = {
+                "x": round(at + step * 0.04, 1), "wide": round(step * 0.92, 1), "top": upper,
+                "high": max(round(y(band.low) - upper, 1), 2.0),
+            }  # fmt: skip
+        bars.append(bar)
+    if not values and not bands:
+        return None
+    said = ", ".join(f"{name} {words.reading(value, bands.get(name))}" for name, value in values.items())
+    ticks = _nice(most)
+    return {"bars": bars, "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks], "said": said or "none"}
+
+
+def _whole(first: int, last: int) -> list[int]:
+    """At most six whole numbers, evenly, from the first to the last."""
+    step = 1
+    for step in (m * 10**n for n in range(9) for m in (1, 2, 5)):
+        if (last - first) / step <= 5:
+            break
+    return list(range(first, last + 1, step))
+
+
+def _nice(most: float) -> list[float]:
+    """Round numbers from 0 up to `most`."""
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if most / (power * part) <= 5)
+    return [n * step for n in range(int(most / step) + 1)]

@@ -1,0 +1,335 @@
+"""The pages: `routes` gives them all, for a lab's own server or for `sdl web`. `sdl.lab.guard` stands before them."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from sdl import words
+from sdl.errors import ConfigError, SdlError
+from sdl.lab.base import Control
+from sdl.lab.guard import Refused
+from sdl.lab.token import TOKEN, Door
+from sdl.locate import FILE
+from sdl.web import notes, render
+from sdl.web.hub import Hub
+from sdl.web.index import Index, Query
+from sdl.web.reports import Reports
+from sdl.web.sources import Asked, HomeSource, RunSource
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+    from starlette.types import Receive, Scope, Send
+
+CACHE = ".sdl-web"
+"""What pages keep, in the directory of the runs; may be deleted at any time."""
+ROWS = 50
+KEPT = 16
+"""Runs that are kept folded, so that nobody reads the same 5,000 trials twice."""
+EXAMPLE = """\
+name: by-hand
+goal: {515nm: 20000}      # raw reading of a channel; `sdl instrument` tells which there are
+tolerance: 2%
+solver: auto
+stop: {trials: 30}
+"""
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What every page says of itself."""
+
+    name: str
+    lab: bool
+    runs: str
+    token: str
+    zone: str
+    version: str
+
+
+def routes(control: Control | None, runs: Path, door: Door, *, name: str = "", zone: str = "UTC") -> list[BaseRoute]:
+    """Every page.
+
+    Args:
+        control: of the lab; None where none runs here, and nothing but notes can be changed.
+        runs: where the runs are.
+        door: whose token is asked for; only its place is shown.
+        name: of the lab.
+        zone: its time zone.
+
+    Raises:
+        ConfigError: Jinja is not installed.
+    """
+    render.environment()
+    return Pages(control, runs, door, name=name, zone=zone).routes()
+
+
+def _page(view: Callable[[Pages, Request], Response]) -> Callable[[Pages, Request], Response]:
+    """A refusal as a page of ours."""
+
+    @wraps(view)
+    def shown(self: Pages, request: Request) -> Response:
+        try:
+            return view(self, request)
+        except Refused as error:
+            request.scope["refused"] = error.message  # for the guard's log
+            titles = {404: "Not found", 400: "Not understood"}
+            told = {"title": titles.get(error.status, "Not now"), "status": error.status, "message": error.message}
+            return self.page("error.html.j2", error.status, **told)
+
+    return shown
+
+
+class Pages:
+    """All pages of one server; arguments as in `routes`."""
+
+    def __init__(self, control: Control | None, runs: Path, door: Door, *, name: str, zone: str) -> None:
+        self._runs, self._control = runs, control
+        self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, _version())
+        cache = _cache(runs)
+        self._index, self._reports = Index(runs, cache), Reports(cache)
+        self._asked, self._hub = Asked(control), Hub()
+        self._folded: dict[Path, RunSource] = {}
+        self._folding, self._saving = threading.Lock(), threading.Lock()
+
+    def routes(self) -> list[BaseRoute]:
+        from starlette.routing import Route
+
+        run = "/runs/{campaign}/{run}"
+        return [
+            Route("/", self.home),
+            Route("/runs", self.runs),
+            Route("/start", self.start),
+            Route("/events", _Stream(self._home_events), methods=["GET"]),
+            Route(run, self.run),
+            Route(f"{run}/events", _Stream(self._run_events), methods=["GET"]),
+            Route(f"{run}/report", self.report),
+            Route(f"{run}/notes", self.notes, methods=["POST"]),
+            Route("/static/{mark}/{name}", self.static),
+        ]
+
+    def page(self, template: str, code: int = 200, **values: Any) -> Response:
+        """A page in its frame."""
+        return render.page(template, code, **{"site": self._site, "here": "", "events": "", **values})
+
+    # Pages -------------------------------------------------------------------------------------------------------
+    @_page
+    def home(self, request: Request) -> Response:
+        shown = HomeSource(self._asked, self._index).look() or {}
+        latest = [] if self._control is not None else self._index.page(Query(), 1, 10)[0]
+        title = f"Lab {self._site.name}" if self._site.lab else "Runs on this machine"
+        return self.page("home.html.j2", here="/", events="/events", title=title, parts=shown["parts"], latest=latest)
+
+    @_page
+    def runs(self, request: Request) -> Response:
+        query, number = _query(request.query_params)
+        complete = self._index.poke()
+        rows, count = self._index.page(query, number, ROWS)
+        for row in rows:
+            row["error_text"] = words.percent(row["error"]) if row["error"] is not None else ""
+        asked = {key: value for key, value in request.query_params.items() if key != "page" and value}
+        values: dict[str, Any] = {name: self._index.choices(name[:-1]) for name in ("outcomes", "solvers", "tags")}
+        return self.page(
+            "runs.html.j2",
+            here="/runs",
+            title="Runs",
+            query=query,
+            rows=rows,
+            count=count,
+            number=number,
+            pages=-(-count // ROWS),
+            first=(number - 1) * ROWS + 1,
+            last=(number - 1) * ROWS + len(rows),
+            link=urlencode(asked) + "&" if asked else "",
+            this=f"/runs?{urlencode(asked)}",
+            asked=asked,
+            reading=None if complete else (self._index.known, self._index.total),
+            trouble=self._index.trouble,
+            **values,
+        )
+
+    @_page
+    def run(self, request: Request) -> Response:
+        folder = self._folder(request.path_params)
+        trouble = notes_trouble = ""
+        said = notes.Notes()
+        try:
+            said = notes.read(folder)
+        except ConfigError as error:
+            notes_trouble = str(error)
+        source = self._source(folder)
+        try:
+            shown = source.whole()
+        except SdlError as error:
+            with self._folding:
+                self._folded.pop(folder, None)
+            trouble = str(error).replace(str(self._runs), "runs", 1)
+            shown = source.parts(None)  # as far as it could be read
+        path = f"/runs/{render.part(folder.parent.name)}/{render.part(folder.name)}"
+        return self.page(
+            "run.html.j2",
+            title=folder.parent.name,
+            events="" if source.ended or trouble else f"{path}/events",
+            campaign=folder.parent.name,
+            run=folder.name,
+            path=path,
+            live=source.picture.shown(""),
+            parts=shown["parts"],
+            notes=said,
+            trouble=trouble,
+            notes_trouble=notes_trouble,
+        )
+
+    @_page
+    def start(self, request: Request) -> Response:
+        instruments = self._asked.status().get("instruments", ())
+        return self.page("start.html.j2", here="/start", title="Start", instruments=instruments, example=EXAMPLE)
+
+    @_page
+    def report(self, request: Request) -> Response:
+        body = self._reports.page(self._folder(request.path_params))
+        # It brings its own policy, which knows the hash of the style sheet inside it; ours adds what a page cannot say.
+        policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+        return render.answer(body, "text/html; charset=utf-8", content_security_policy=policy)
+
+    def static(self, request: Request) -> Response:
+        found = render.static(str(request.path_params["name"]), str(request.path_params["mark"]))
+        if found is None:
+            raise Refused(404, "no such file")
+        return found
+
+    async def notes(self, request: Request) -> Response:
+        """Replaces note and tags; the guard has seen the token."""
+        from starlette.concurrency import run_in_threadpool
+
+        folder = self._folder(request.path_params)
+        try:
+            given = json.loads(await request.body())
+            note, tags, seen = given.pop("note"), given.pop("tags"), given.pop("version")
+            by = given.pop("by", "") or "somebody"
+            good = all(isinstance(text, str) for text in (note, by, *tags)) and type(seen) is int and not given
+            if not good or not isinstance(tags, list) or len(by) > 80 or not by.isprintable():
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise Refused(400, "the body must be {note, tags, version, by}") from None
+
+        def save() -> notes.Notes:
+            with self._saving:
+                return notes.write(folder, note, tags, seen, by, time.time())
+
+        try:
+            after = await run_in_threadpool(save)
+        except ConfigError as error:
+            raise Refused(409, str(error)) from error
+        except SdlError as error:
+            raise Refused(503, str(error)) from error
+        self._index.forget()
+        told = {"done": "the notes are saved", "version": after.version}
+        return render.answer(json.dumps(told).encode(), "application/json")
+
+    # Streams -----------------------------------------------------------------------------------------------------
+    async def _home_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        await self._hub.stream("/", lambda: HomeSource(self._asked, self._index), receive, send)
+
+    async def _run_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        folder = self._folder(params)
+        await self._hub.stream(_short(folder), lambda: RunSource(folder, self._asked), receive, send)
+
+    # Runs --------------------------------------------------------------------------------------------------------
+    def _folder(self, params: Mapping[str, Any]) -> Path:
+        """The directory of a run.
+
+        Raises:
+            Refused: there is none of that name directly below its campaign below the runs.
+        """
+        campaign, run = str(params["campaign"]), str(params["run"])
+        names = (campaign, run)
+        missing = Refused(404, f"no run {words_of(campaign)}/{words_of(run)}")
+        if any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names):
+            raise missing
+        folder = self._runs / campaign / run
+        try:
+            inside = (folder / FILE).resolve(strict=True) == self._runs.resolve() / campaign / run / FILE
+        except (OSError, ValueError, RuntimeError):
+            raise missing from None
+        if not inside:  # a link to somewhere else
+            raise missing
+        return folder
+
+    def _source(self, folder: Path) -> RunSource:
+        with self._folding:
+            source = self._folded.pop(folder, None) or RunSource(folder, self._asked)
+            self._folded[folder] = source  # the newest last
+            if len(self._folded) > KEPT:
+                del self._folded[next(iter(self._folded))]
+            return source
+
+
+class _Stream:
+    """A stream of events as an application of its own: it sends for as long as somebody listens."""
+
+    def __init__(self, serve: Callable[[Mapping[str, Any], Receive, Send], Any]) -> None:
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": render.HEADERS})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await self._serve(scope["path_params"], receive, send)
+
+
+def words_of(name: str) -> str:
+    """A name in a message: not long."""
+    return name if len(name) <= 60 else name[:60] + "…"
+
+
+def _short(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def _query(given: Mapping[str, str]) -> tuple[Query, int]:
+    """What is asked for, and the number of the page."""
+    texts = {name: given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag")}
+    dates = {name: given.get(name, "").strip() for name in ("from", "to")}
+    for name, text in dates.items():
+        if text and not _DATE.fullmatch(text):
+            raise Refused(400, f"{name}: a date such as 2026-11-23")
+    number = given.get("page", "1")
+    if not re.fullmatch(r"[1-9]\d{0,6}", number):
+        raise Refused(400, "page: a whole number from 1")
+    if not all(text.isprintable() for text in texts.values()):
+        raise Refused(400, "a filter must be one line of text")
+    query = Query(texts["q"], texts["outcome"], texts["solver"], texts["tag"], dates["from"], dates["to"])
+    return query, int(number)
+
+
+def _cache(runs: Path) -> Path:
+    """Where pages keep things: beside the runs, or in a temporary directory where that cannot be written."""
+    place = runs / CACHE
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="sdl-web-"))
+
+
+def _version() -> str:
+    try:
+        return version("sdl")
+    except PackageNotFoundError:
+        return ""

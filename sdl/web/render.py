@@ -1,0 +1,108 @@
+"""Pages from templates: everything escaped, and headers that let a browser do nothing but show them.
+
+No script or style stands in a page itself, and none comes from elsewhere, so that a name with markup in it, should one
+ever get through, would find nothing that runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from starlette.responses import Response
+
+HERE = Path(__file__).parent
+STATIC = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+]
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Jinja over our templates: everything escaped, every name that is missing an error.
+
+    Raises:
+        ConfigError: Jinja is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise ConfigError("the page needs jinja2: pip install 'sdl[web]'") from error
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"when": when, "part": part, "clock": clock}
+    made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
+    return made
+
+
+def text(template: str, **values: Any) -> str:
+    """A template's text; what UTF-8 cannot say is written out."""
+    return environment().get_template(template).render(**values).encode("utf-8", "backslashreplace").decode()
+
+
+def page(template: str, code: int = 200, **values: Any) -> Response:
+    """A page with our headers."""
+    return answer(text(template, **values).encode(), "text/html; charset=utf-8", code)
+
+
+def answer(body: bytes, kind: str, status: int = 200, **heads: str) -> Response:
+    """A response with our headers; `heads` take the place of those of their names (`_` for `-`)."""
+    from starlette.responses import Response
+
+    given: Mapping[str, str] = {name.decode(): value.decode() for name, value in HEADERS}
+    given = {**given, **{name.replace("_", "-"): value for name, value in heads.items()}, "content-type": kind}
+    return Response(body, status, headers=given)
+
+
+def static(name: str, mark: str) -> Response | None:
+    """One of our files, kept by the browser for as long as it is the same; None where there is none."""
+    if name not in STATIC or mark != _mark(name):
+        return None
+    body = (HERE / "static" / name).read_bytes()
+    return answer(body, f"{STATIC[name]}; charset=utf-8", cache_control="max-age=31536000, immutable")
+
+
+@lru_cache(maxsize=len(STATIC))
+def _mark(name: str) -> str:
+    return hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+
+
+def part(name: str) -> str:
+    """A name as one part of a path."""
+    return quote(name, safe="")
+
+
+def when(at: float, zone: str = "UTC") -> str:
+    """`Mon 23 Nov 15:40` in a time zone."""
+    return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%a %d %b %H:%M")
+
+
+def clock(at: float, zone: str = "UTC") -> str:
+    """`15:40:07` in a time zone."""
+    return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%H:%M:%S")
