@@ -133,8 +133,9 @@ def ask_fitted(
     if verdict is Verdict.UNREACHABLE and nearest is not None:
         shortfall = goal.shortfall(_raw(nearest[0], data.channels, base))
         why = f"{why}: the nearest are {said(shortfall)}"
-    if bright := outshone(goal, background):
-        verdict, why = Verdict.UNREACHABLE, f"{why}; {bright}"
+    for never in (outshone(goal, background), _below_zero(goal, data.channels)):
+        if never:
+            verdict, why = Verdict.UNREACHABLE, f"{why}; {never}"
     predict = getattr(fitted, "predict", None)
     stepped = None
     if predict is not None:
@@ -189,6 +190,15 @@ def _raw(readings: Floats, channels: Sequence[Channel], base: Mapping[str, float
     """By name, the background added again; what is unknown is left out."""
     pairs = ((channel.name, float(value)) for channel, value in zip(channels, readings, strict=True))
     return {name: value + base.get(name, 0.0) for name, value in pairs if math.isfinite(value)}
+
+
+def _below_zero(goal: Goal, channels: Sequence[Channel]) -> str:
+    """Which channel of the goal is asked for less than nothing; one that saturates counts, and counts have a zero."""
+    for channel in channels:
+        band = goal.bands.get(channel.name)
+        if band is not None and channel.saturation is not None and band.high < 0:
+            return f"{channel.name} counts from 0 to {channel.saturation:g}, never {band.high:g}"
+    return ""
 
 
 def _saturated(goal: Goal, data: Data, settings: Mapping[str, float], base: Mapping[str, float]) -> str:

@@ -161,6 +161,20 @@ def test_the_background_is_taken_off_the_goal_and_added_back_to_what_is_expected
     assert answer.expected == {"red": 120.0, "green": 180.0}
 
 
+@pytest.mark.parametrize(
+    ("saturation", "high", "verdict"),
+    [(1000.0, -1.0, "unreachable"), (1000.0, 1.0, "reachable"), (None, -1.0, "reachable")],
+)
+def test_a_channel_that_counts_never_reads_below_zero(saturation: float | None, high: float, verdict: str) -> None:
+    channels = (Channel(name="red", saturation=saturation), *CHANNELS[1:])
+    goal = Goal({"red": Band(-10.0, -20.0, high)})
+    answer = ask(
+        Scripted(), data_of(history(reading()), INPUTS, channels, goal.channels), goal, np.random.default_rng(0)
+    )
+    assert answer.verdict == verdict
+    assert ("counts from 0 to 1000" in answer.why) == (verdict == "unreachable")
+
+
 def test_an_answer_is_by_name_and_what_is_unknown_is_none() -> None:
     answer = asked(Scripted(settings=(1.5, 1.26)))
     assert answer == Answer(
