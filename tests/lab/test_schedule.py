@@ -175,6 +175,13 @@ def test_a_window_that_passes_midnight_leaves_out_the_day() -> None:
     assert [datetime.fromtimestamp(t, UTC).hour for t in due] == [5, 20, 21]
 
 
+def test_a_window_that_no_time_meets_is_never_due_and_one_that_a_long_interval_meets_is() -> None:
+    assert next_due(job({"cron": "* 8-19 * * *"}, between="20:00-06:00"), lab(), 0.0) == NEVER
+    assert next_due(job({"every": "24h"}, between="20:00-22:00"), lab(), 0.0) == NEVER
+    drifts = next_due(job({"every": "23h59min"}, between="12:00-12:01"), lab(), 0.0)
+    assert datetime.fromtimestamp(drifts, UTC).strftime("%H:%M") == "12:00"
+
+
 def test_days_of_the_week_count_from_sunday_as_every_crontab_does() -> None:
     sunday = at("2026-06-14T00:00+00:00")
     for days in ("0", "7", "sun", "SUN"):
