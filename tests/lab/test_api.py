@@ -282,8 +282,8 @@ def test_nobody_is_kept_out_by_connections_that_say_nothing(own: Served) -> None
         assert own.http.post("/api/v1/pause", headers=own.head, json={}).status_code == 200
         assert own.http.get("/healthz").status_code == 200
         silent[0].settimeout(10)
-        with pytest.raises(ConnectionResetError):
-            silent[0].recv(10)
+        with contextlib.suppress(ConnectionResetError):  # or an end, whichever comes first
+            assert silent[0].recv(10) == b""
 
 
 def test_a_port_that_is_taken_is_told(served: Served, tmp_path: Path) -> None:
