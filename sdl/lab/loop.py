@@ -35,6 +35,8 @@ TICK = 1.0
 """Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
 SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 2.0, 30.0, 600.0
 """Whether an instrument is safe by now is asked after so many seconds; after ten minutes less often."""
+SAFE_PATIENCE = 10.0
+"""An instrument that could not be made safe for so many seconds is lost, and people are told."""
 AT_ONCE = 500
 """Events that one tick writes, more or less."""
 END_SECONDS = 30.0
@@ -285,10 +287,11 @@ class Loop:
                 error = f"{type(raised).__name__}: {raised}"
             now = self.clock.now()
             self._tried[name] = (since, now + (SAFE_AGAIN if now - since < SAFE_SOON else SAFE_LATER))
-            if error and name not in self.lab.lost:
+            if error and (name in self.lab.lost or now - since < SAFE_PATIENCE):
+                continue
+            if error:
                 log.warning("%s could not be made safe: %s", name, error)
-            if not error or name not in self.lab.lost:
-                self.write(MadeSafe(name, error, now))
+            self.write(MadeSafe(name, error, now))
 
     def looked_at(self) -> bool:
         """Whether every instrument was tried to be made safe at least once since the lab began."""

@@ -151,6 +151,15 @@ def test_asked_at_any_moment_the_next_is_the_first_of_all_that_follow(offset: fl
         assert next_due(made, lab(zone), begin + offset) == every[0]
 
 
+def test_times_that_the_change_puts_out_of_order_are_still_due_in_order() -> None:
+    """02:20 does not exist on Lord Howe and is due at 02:50, after the 02:45 that does."""
+    due = shown("20,45 2 * * *", "Australia/Lord_Howe", "2026-10-03", 2)
+    assert due == ["03 02:20+1030", "03 02:45+1030", "04 02:45+1100", "04 02:50+1100"]
+    made, zone = job({"cron": "30 1 * * *"}, clock_change="twice"), lab("America/New_York")
+    between = at("2026-11-01T01:40-04:00")
+    assert next_due(made, zone, between) == at("2026-11-01T01:30-05:00")
+
+
 def test_an_interval_counts_real_time_whatever_the_clocks_show() -> None:
     made = job({"every": "90min", "from": "2026-03-28 22:00"})
     due = upcoming(made, lab("Europe/Berlin"), at("2026-03-28T20:00+01:00"), 4)
