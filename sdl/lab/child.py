@@ -2,7 +2,7 @@
 
     ← {"order": {...}}                     or  {"safe": {...}}: make an instrument safe, nothing else
     → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
-    ← {"do": "pause" | "proceed" | "abort" | "interrupt", …}
+    ← {"do": "pause" | "proceed" | "abort", …}; an interruption is a signal
 
 A sign is one of life: an event that was written, or, from the thread that waits in a back-off or a pause, that it does.
 When the link breaks the lab is gone; the campaign is interrupted then, as by Ctrl-C: light off, record resumable.
@@ -63,8 +63,11 @@ def main(end: socket.socket) -> NoReturn:
     code = 0
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # as the warm process had it
-        for first in link.receive(None)[:1]:
-            _make_safe(link, first["safe"]) if "safe" in first else _carry_out(link, first["order"], forward)
+        match link.receive(None):
+            case [{"safe": tree}, *_]:
+                _make_safe(link, tree)
+            case [{"order": order}, *more]:
+                _carry_out(link, order, more, forward)
     except KeyboardInterrupt as interrupted:
         link.send({"end": "died", "text": f"interrupted ({interrupted.args[0]})"})
         code = 143
@@ -82,9 +85,10 @@ def main(end: socket.socket) -> NoReturn:
 
 
 # A campaign ----------------------------------------------------------------------------------------------------------
-def _carry_out(link: Link, order: Mapping[str, Any], forward: _Forward) -> None:
+def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
     folder = Path(order["folder"])
     gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
+    _obey(gate.inner, more)
     threading.Thread(target=_listen, args=(link, gate.inner), daemon=True, name="sdl lab link").start()
     readings = 0
 
@@ -169,20 +173,22 @@ class _Gate:
         self.inner.dark(readings, now)
 
 
+def _obey(gate: LabGate, messages: list[dict[str, Any]]) -> None:
+    for message in messages:
+        by = str(message.get("by", ""))
+        match message.get("do"):
+            case "pause":
+                gate.pause(str(message["cause"]), by)
+            case "proceed":
+                gate.proceed(by)
+            case "abort":
+                gate.abort(str(message["reason"]), by)
+
+
 def _listen(link: Link, gate: LabGate) -> None:
     """Obeys what comes over the link until it breaks; then this process is an orphan and ends itself."""
     while link.open:
-        for message in link.receive(None):
-            by = str(message.get("by", ""))
-            match message.get("do"):
-                case "pause":
-                    gate.pause(str(message["cause"]), by)
-                case "proceed":
-                    gate.proceed(by)
-                case "abort":
-                    gate.abort(str(message["reason"]), by)
-                case "interrupt":
-                    os.kill(os.getpid(), signal.SIGTERM)
+        _obey(gate, link.receive(None))
     for patience in (FINISH, SAFE):  # the first lets the reading finish, the second breaks it off
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(patience)

@@ -260,6 +260,14 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
     assert not light.world.lit
 
 
+def test_what_is_told_right_after_the_order_is_heard(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    lab.begin(order(tmp_path / "a", endless(light)))
+    lab.abort(1, "asked for before a crash", "ada")
+    news = last(lab)
+    assert (news.outcome, news.text) == ("aborted", "asked for before a crash")
+    assert light.world.taken == 0
+
+
 def test_the_conditions_of_an_order_are_judged_in_its_process(
     lab: Processes, light: TwinServer, tmp_path: Path
 ) -> None:
