@@ -5,6 +5,8 @@ come again with the same ids, and the outbox takes each id once: nothing is lost
 
 The same about the same job or instrument is told once and then not again for a stated time (`again`); what was left
 out is counted in the next one, and the digest counts everything.
+
+Just over 300 lines: a short method for each thing that is told, and they share one state.
 """
 
 from __future__ import annotations
