@@ -19,7 +19,8 @@ from sdl.lab import decide
 from sdl.lab.events import Asked, Held, Released
 from sdl.lab.loop import Live, Loop
 from sdl.lab.schedule import NEVER, outside, upcoming
-from sdl.lab.state import Lab, Start
+from sdl.lab.starts import Start
+from sdl.lab.state import Lab
 from sdl.lab.views import Bench, Hold, Running, Status, Waiting
 
 ANSWER_SECONDS = 20.0

@@ -14,7 +14,8 @@ from itertools import takewhile
 from sdl.lab.durations import words
 from sdl.lab.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.schedule import NEVER, blackout, outside, times
-from sdl.lab.state import DAY, Lab, Start
+from sdl.lab.starts import Start
+from sdl.lab.state import DAY, Lab
 
 MOST = 500
 """Due starts that are made out at one go."""
