@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sdl.lab.base import News
 from sdl.lab.events import Died, Due, Ended, GaveUp, LabEvent, Missed, Started
 
-CELLS = 48
-"""Parts of a day in the picture: half hours."""
+CELLS, HALF_HOUR = 48, 1800.0
+"""Parts of a day in the picture, and how long one is in seconds."""
 SIGNS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
 """What a cell shows, the most telling first; a dot where nothing happened."""
 LEGEND = "# reached   o ended otherwise   - running or paused   x missed   + given up   . nothing"
@@ -104,23 +104,26 @@ class Account:
         tally.marks.append((at, what))
 
     def picture(self, job: str, zone: ZoneInfo, begin: float, end: float) -> Iterator[tuple[str, str]]:
-        """A line a day: its date, and a sign for each half hour of its local time."""
+        """A line a day: its date, and a sign for each half hour that the wall clock shows."""
         tally = self.jobs.get(job, Tally())
-        day = datetime.fromtimestamp(begin, zone).replace(hour=0, minute=0, second=0, microsecond=0)
-        while day.timestamp() < end:
-            following = day + timedelta(days=1)  # local midnight, however long the day is
-            yield day.strftime("%a %d %b"), "".join(_cells(tally, day.timestamp(), following.timestamp()))
-            day = following
+        seen: dict[tuple[date, int], set[str]] = {}
+        for at, what in tally.marks:
+            seen.setdefault(_cell(at, zone), set()).add(what)
+        for low, high in tally.spans:
+            for n in range(int((high - low) // HALF_HOUR) + 1):
+                seen.setdefault(_cell(low + n * HALF_HOUR, zone), set()).add("running")
+            seen.setdefault(_cell(high, zone), set()).add("running")
+        day, last = _cell(begin, zone)[0], _cell(end - 1e-6, zone)[0]
+        while day <= last:
+            cells = (seen.get((day, n), set()) for n in range(CELLS))
+            signs = (next((sign for what, sign in SIGNS.items() if what in here), ".") for here in cells)
+            yield day.strftime("%a %d %b"), "".join(signs)
+            day += timedelta(days=1)
 
 
-def _cells(tally: Tally, begin: float, end: float) -> Iterator[str]:
-    width = (end - begin) / CELLS
-    for n in range(CELLS):
-        low, high = begin + n * width, begin + (n + 1) * width
-        here = {what for at, what in tally.marks if low <= at < high}
-        if any(a < high and b > low for a, b in tally.spans):
-            here.add("running")
-        yield next((sign for what, sign in SIGNS.items() if what in here), ".")
+def _cell(at: float, zone: ZoneInfo) -> tuple[date, int]:
+    wall = datetime.fromtimestamp(at, zone)
+    return wall.date(), (wall.hour * 60 + wall.minute) // 30
 
 
 def cause(text: str) -> str:

@@ -2,7 +2,7 @@
 
     ← {"order": {...}}                     or  {"safe": {...}}: make an instrument safe, nothing else
     → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
-    ← {"do": "pause" | "proceed" | "abort" | "interrupt", …}
+    ← {"do": "pause" | "proceed" | "abort", …}; an interruption is a signal
 
 A sign is one of life: an event that was written, or, from the thread that waits in a back-off or a pause, that it does.
 When the link breaks the lab is gone; the campaign is interrupted then, as by Ctrl-C: light off, record resumable.
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from sdl import config, runner
+from sdl import config, lease, runner
 from sdl.campaign import Campaign, State
 from sdl.clock import RealClock
 from sdl.errors import InstrumentError, InUse, RecordError, SdlError
@@ -57,12 +57,17 @@ def main(end: socket.socket) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
     _wake_when_the_lab_dies()
-    logging.getLogger("sdl").handlers = [_Forward(link)]
+    forward = _Forward(link)
+    logging.getLogger("sdl").handlers = [forward]
     logging.getLogger("sdl").propagate = False
     code = 0
     try:
-        for first in link.receive(None)[:1]:
-            _make_safe(link, first["safe"]) if "safe" in first else _carry_out(link, first["order"])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # as the warm process had it
+        match link.receive(None):
+            case [{"safe": tree}, *_]:
+                _make_safe(link, tree)
+            case [{"order": order}, *more]:
+                _carry_out(link, order, more, forward)
     except KeyboardInterrupt as interrupted:
         link.send({"end": "died", "text": f"interrupted ({interrupted.args[0]})"})
         code = 143
@@ -80,16 +85,17 @@ def main(end: socket.socket) -> NoReturn:
 
 
 # A campaign ----------------------------------------------------------------------------------------------------------
-def _carry_out(link: Link, order: Mapping[str, Any]) -> None:
+def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
     folder = Path(order["folder"])
     gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
+    _obey(gate.inner, more)
     threading.Thread(target=_listen, args=(link, gate.inner), daemon=True, name="sdl lab link").start()
     readings = 0
 
     def watch(event: Event, campaign: Campaign) -> None:
         nonlocal readings
         gate.inner.saw(event, campaign)
-        readings = campaign.history.readings
+        readings, forward.trial = campaign.history.readings, campaign.history.trials
         told: dict[str, Any] = {"sign": type(event).__name__, "readings": readings, "at": event.at}
         if isinstance(event, Paused):
             told["text"] = f"{event.cause} ({event.by})"
@@ -97,6 +103,7 @@ def _carry_out(link: Link, order: Mapping[str, Any]) -> None:
             told["text"] = event.by
         link.send(told, must="text" in told)
 
+    _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
     if _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed between its last line and its last word
@@ -109,6 +116,30 @@ def _carry_out(link: Link, order: Mapping[str, Any]) -> None:
             order["campaign"], runs=folder.parent.parent, folder=folder, watch=watch, gate=gate, collect=collect
         )
     link.send({"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings})
+
+
+def _wait_for_instrument(tree: Any, gate: _Gate, link: Link) -> None:
+    """Waits while somebody else on this machine drives the instrument: no reason to give a start up.
+
+    Raises:
+        InUse: the start was aborted meanwhile.
+    """
+    try:
+        instrument = config.parse_kind("instrument", tree)
+    except SdlError:
+        return  # said below, with every other mistake
+    waited = False
+    while not instrument.virtual and (other := lease.holder(instrument.identity)) is not None:
+        if not waited:
+            text = f"{instrument.identity} is in use by {other.name}"
+            link.send({"sign": "Paused", "readings": 0, "at": time.time(), "text": text})
+            waited = True
+        gate.beat()
+        if gate.inner.aborted:
+            raise InUse(instrument.identity, other.name)
+        time.sleep(BEAT / 2)
+    if waited:
+        link.send({"sign": "Continued", "readings": 0, "at": time.time(), "text": "its holder"})
 
 
 def _has_begun(folder: Path) -> bool:
@@ -129,29 +160,35 @@ class _Gate:
         self.inner, self._link, self._last = inner, link, -BEAT
 
     def ask(self, campaign: Campaign, now: float) -> Said:
+        self.beat()
+        return self.inner.ask(campaign, now)
+
+    def beat(self) -> None:
+        """Says, now and then, that this thread waits."""
         if time.monotonic() - self._last >= BEAT:
             self._last = time.monotonic()
             self._link.send({"sign": "waiting"}, must=False)
-        return self.inner.ask(campaign, now)
 
     def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
         self.inner.dark(readings, now)
 
 
+def _obey(gate: LabGate, messages: list[dict[str, Any]]) -> None:
+    for message in messages:
+        by = str(message.get("by", ""))
+        match message.get("do"):
+            case "pause":
+                gate.pause(str(message["cause"]), by)
+            case "proceed":
+                gate.proceed(by)
+            case "abort":
+                gate.abort(str(message["reason"]), by)
+
+
 def _listen(link: Link, gate: LabGate) -> None:
     """Obeys what comes over the link until it breaks; then this process is an orphan and ends itself."""
     while link.open:
-        for message in link.receive(None):
-            by = str(message.get("by", ""))
-            match message.get("do"):
-                case "pause":
-                    gate.pause(str(message["cause"]), by)
-                case "proceed":
-                    gate.proceed(by)
-                case "abort":
-                    gate.abort(str(message["reason"]), by)
-                case "interrupt":
-                    os.kill(os.getpid(), signal.SIGTERM)
+        _obey(gate, link.receive(None))
     for patience in (FINISH, SAFE):  # the first lets the reading finish, the second breaks it off
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(patience)
@@ -231,10 +268,11 @@ class _Forward(logging.Handler):
     def __init__(self, link: Link) -> None:
         super().__init__()
         self._link = link
+        self.trial: int | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises, never waits."""
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
-        self._link.send({"log": record.levelno, "text": text[:20_000]}, must=False)
+        self._link.send({"log": record.levelno, "text": text[:20_000], "trial": self.trial}, must=False)

@@ -21,7 +21,8 @@ from sdl.lab.events import Asked, Held, Released
 from sdl.lab.file import parse_text
 from sdl.lab.loop import Live, Loop
 from sdl.lab.schedule import NEVER, outside, upcoming
-from sdl.lab.state import Lab, Start, single
+from sdl.lab.starts import Start
+from sdl.lab.state import Lab, single
 from sdl.lab.views import Bench, Hold, Running, Status, Waiting
 from sdl.words import count
 

@@ -14,7 +14,8 @@ from itertools import takewhile
 from sdl.lab.durations import words
 from sdl.lab.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.schedule import NEVER, blackout, outside, times
-from sdl.lab.state import DAY, Lab, Start
+from sdl.lab.starts import Start
+from sdl.lab.state import DAY, Lab
 
 MOST = 500
 """Due starts that are made out at one go."""
@@ -124,8 +125,6 @@ def _begin(lab: Lab, now: float) -> list[LabEvent]:
     """On each free instrument the start that comes first: by priority, what had begun before, then by its time."""
     found: list[LabEvent] = []
     for name in lab.lab.instruments:
-        if lab.on(name) is not None:
-            continue
         ready = [s for s in lab.starts.values() if s.instrument == name and not blocked(lab, s, now)]
         if ready:
             first = min(ready, key=lambda s: (-s.spec.priority, not s.attempts, s.due, s.number))

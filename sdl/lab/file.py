@@ -16,7 +16,7 @@ from sdl.config.mistakes import problems_of, short
 from sdl.errors import ConfigError, Problem
 from sdl.lab.conditions import refusals
 from sdl.lab.model import Bench, Job, LabFile
-from sdl.lab.schedule import seconds
+from sdl.lab.schedule import NEVER, next_due, seconds
 
 ATTENDED = {"manual": "asks somebody at a terminal", "replay": "has no instrument behind it"}
 """Kinds that a lab cannot leave alone."""
@@ -160,6 +160,8 @@ def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
             problems.append(_unknown(job.when.after, jobs, f"jobs.{name}.when.after"))
         elif job.when.after is not None and name in _before(name, lab.jobs):
             problems.append(Problem("the job would wait for itself", f"jobs.{name}.when.after"))
+        if job.between and not job.when.at and (job.when.cron or job.when.every) and next_due(job, lab, 0.0) == NEVER:
+            problems.append(Problem(f"none of the job's times lies inside {job.between}", f"jobs.{name}.between"))
     for i, span in enumerate(lab.blackouts):
         try:
             if seconds(span.from_, lab.zone) >= seconds(span.to, lab.zone):

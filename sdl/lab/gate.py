@@ -72,6 +72,11 @@ class LabGate:
         with self._lock:
             self._abort = self._abort or Abort(reason, by)
 
+    @property
+    def aborted(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self._abort is not None
+
     # from the runner -------------------------------------------------------------------------------------------------
     def saw(self, event: Event, campaign: Campaign) -> None:
         """Told of every event."""

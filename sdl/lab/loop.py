@@ -24,17 +24,17 @@ from sdl.errors import RecordError, SdlError
 from sdl.events import Measured, Stopped
 from sdl.lab import decide
 from sdl.lab.base import News, Order, Processes
-from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
+from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, Started
 from sdl.lab.file import Loaded
 from sdl.lab.journal import Journal
 from sdl.lab.jumps import Jumps
+from sdl.lab.lights import Lights
 from sdl.lab.logs import about
-from sdl.lab.state import Lab, Start
+from sdl.lab.starts import Start
+from sdl.lab.state import Lab
 
 TICK = 1.0
 """Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
-SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 2.0, 30.0, 600.0
-"""Whether an instrument is safe by now is asked after so many seconds; after ten minutes less often."""
 AT_ONCE = 500
 """Events that one tick writes, more or less."""
 END_SECONDS = 30.0
@@ -93,7 +93,7 @@ class Loop:
         self.trouble = ""
         self._journal, self._jumps = journal, jumps
         self._news: deque[News] = deque()
-        self._tried: dict[str, tuple[float, float]] = {}  # since when, and when again
+        self._lights = Lights()
         self._ending = self._more = False
 
     # Begin and end -----------------------------------------------------------------------------------------------
@@ -273,22 +273,8 @@ class Loop:
     # Instruments -------------------------------------------------------------------------------------------------
     def _make_safe(self) -> None:
         """Has every light put out that nobody drives, and asks again and again until it is."""
-        self._tried = {name: tried for name, tried in self._tried.items() if name in self.lab.unsafe}
-        for name in sorted(self.lab.unsafe):
-            now = self.clock.now()
-            since, again = self._tried.get(name, (now, now))
-            if again - SAFE_LATER <= now < again:  # earlier still: the clock was set back
-                continue
-            try:
-                error = self.processes.make_safe(self.lab.lab.instruments[name].instrument)
-            except (OSError, SdlError) as raised:
-                error = f"{type(raised).__name__}: {raised}"
-            now = self.clock.now()
-            self._tried[name] = (since, now + (SAFE_AGAIN if now - since < SAFE_SOON else SAFE_LATER))
-            if error and name not in self.lab.lost:
-                log.warning("%s could not be made safe: %s", name, error)
-            if not error or name not in self.lab.lost:
-                self.write(MadeSafe(name, error, now))
+        for event in self._lights.tick(self.lab, self.processes, self.clock):
+            self.write(event)
 
     def looked_at(self) -> bool:
         """Whether every instrument was tried to be made safe at least once since the lab began."""

@@ -27,7 +27,7 @@ SPAN = re.compile(rf"{_CLOCK}-{_CLOCK}")
 class When(Frozen):
     """When a job is due: exactly one of cron, every, at, after, asked."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     cron: str | None = Field(
         None, description='minute, hour, day, month, day of the week: `"0 * * * *"` is hourly, `"30 2 * * mon-fri"`'
@@ -147,7 +147,7 @@ class Bench(Frozen):
 class Blackout(Frozen):
     """A span in which no start begins and what runs pauses."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     from_: str = Field(
         alias="from", description='its begin, "2026-12-24 12:00": of the lab\'s zone where it names none'

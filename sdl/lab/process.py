@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -42,6 +42,7 @@ class Child:
     hung: float
     begun: float
     sign: float
+    about: dict[str, Any] = field(default_factory=dict)  # for its log lines
     signs: int = 0
     readings: int = 0
     end: dict[str, Any] | None = None
@@ -58,7 +59,8 @@ class Child:
             self.sign, self.signs = time.monotonic(), self.signs + 1
             for message in messages:
                 if "log" in message:
-                    log.log(int(message["log"]), "%s", message["text"])
+                    about = {**self.about, "trial": message.get("trial")}
+                    log.log(int(message["log"]), "%s", message["text"], extra=about)
                 elif "end" in message:
                     self.end = message
                 elif "safe" in message:

@@ -25,6 +25,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from sdl import config
+from sdl.errors import ConfigError
 from sdl.lab.base import News, Order
 from sdl.lab.link import Link
 from sdl.lab.process import LOST, Child, in_words
@@ -43,6 +44,8 @@ class Processes:
     """Carries orders out with a process each; see `sdl.lab.base.Processes`. Not for several threads."""
 
     def __init__(self) -> None:
+        if "forkserver" not in multiprocessing.get_all_start_methods():
+            raise ConfigError("a lab needs a system that can copy processes, such as Linux or macOS")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["sdl.lab.warm"])
         self._children: dict[int, Child] = {}
@@ -68,7 +71,8 @@ class Processes:
         if maker := self._makers.pop(_key(order.campaign["instrument"]), None):
             maker.dispose()  # the campaign makes the instrument safe itself
         plain = {**asdict(order), "folder": str(order.folder)}
-        self._children[order.start] = self._start({"order": plain}, f"sdl start {order.start}", order.hung)
+        child = self._children[order.start] = self._start({"order": plain}, f"sdl start {order.start}", order.hung)
+        child.about = {"start": order.start, "instrument": order.instrument, "run": str(order.folder)}
 
     def news(self) -> Sequence[News]:
         """What happened since the last look; never blocks."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MARGIN = 4 * 3600.0
 """Seconds: more than clocks are ever put forward or back at once."""
 NEVER = float("inf")
+MOST_LEFT_OUT = 3000
+"""So many times in a row outside a window, and none is inside: more than two days of minutes."""
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """By the number that a crontab gives them; APScheduler 3 counts from Monday, so it is only ever told names."""
 
@@ -83,10 +85,13 @@ def times(job: Job, lab: LabFile, after: float) -> Iterator[float]:
 
     None for a job that follows another or is asked for. Without end for cron and every.
     """
-    zone = lab.zone
+    zone, left_out = lab.zone, 0
     for at in _times(job, zone, after):
         if job.between is None or inside(job.between, clock(at, zone)):
+            left_out = 0
             yield at
+        elif (left_out := left_out + 1) > MOST_LEFT_OUT:
+            return  # its window and its times do not meet
 
 
 def next_due(job: Job, lab: LabFile, after: float) -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from sdl.errors import OutOfTurn
 from sdl.lab.events import (
@@ -38,6 +38,7 @@ from sdl.lab.events import (
 from sdl.lab.file import parse
 from sdl.lab.model import Job, LabFile, When
 from sdl.lab.schedule import next_due
+from sdl.lab.starts import Owed, Start
 from sdl.lab.views import Past
 from sdl.types import Outcome
 
@@ -45,56 +46,6 @@ DAY = 86400.0
 HISTORY = 1000
 """Ended starts that are remembered; the journal has all."""
 LONGEST_BACKOFF = 3600.0
-
-
-class Owed(NamedTuple):
-    """A start that has to be made due: it follows from an end, or was asked for; `spec` where no job has it."""
-
-    job: str
-    due: float
-    cause: str
-    by: str
-    spec: Job | None = None
-
-
-@dataclass(slots=True)
-class Start:
-    """A start that has not come to its end.
-
-    Attributes:
-        number, job, due, cause, by: as in Due.
-        spec: the job as it was meant when the start was due, or began.
-        single: its campaign was handed in with the request; no job of the lab file has it.
-        running: whether its process is there, for all the lab knows.
-        attempts: how often it was begun.
-        deaths: of its process, those left out that were the lab's own end.
-        ready: seconds since 1970 UTC before which it is not begun again.
-        readings: in its record, as far as is known.
-        skip, abort: cause and person, where somebody asked for it.
-    """
-
-    number: int
-    job: str
-    due: float
-    cause: str
-    by: str
-    spec: Job
-    single: bool = False
-    running: bool = False
-    attempts: int = 0
-    deaths: int = 0
-    ready: float = 0.0
-    begun: float | None = None
-    run: str = ""
-    readings: int = 0
-    last: str = ""
-    skip: tuple[str, str] | None = None
-    abort: tuple[str, str] | None = None
-
-    @property
-    def instrument(self) -> str:
-        """The name of its instrument in the lab file."""
-        return self.spec.instrument
 
 
 @dataclass
@@ -313,21 +264,7 @@ class Lab:
     def _gone(self, start: Start, at: float, fate: str, outcome: str, reason: str) -> None:
         del self.starts[start.number]
         self.holds.pop(f"start {start.number}", None)
-        self.past.append(
-            Past(
-                start=start.number,
-                job=start.job,
-                instrument=start.instrument,
-                run=start.run,
-                due=start.due,
-                begun=start.begun,
-                ended=at,
-                fate=fate,
-                outcome=outcome,
-                reason=reason,
-                readings=start.readings,
-            )
-        )
+        self.past.append(start.ended(at, fate, outcome, reason))
 
 
 _HANDLERS: dict[type, Callable[[Lab, Any], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 START_SECONDS = 10.0
 MOST_AT_ONCE = 128
-"""Connections; the page's streams of events, at most 64, are among them."""
+"""Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
 
 
 class Surface:
@@ -91,14 +92,13 @@ class Surface:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=_protocol(MOST_AT_ONCE),
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=MOST_AT_ONCE,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=3,
             )
@@ -130,6 +130,32 @@ class Surface:
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
+
+
+def _protocol(most: int) -> type[asyncio.Protocol]:
+    """HTTP as uvicorn speaks it, where of too many connections the one that has been silent longest is cut off.
+
+    So nobody keeps others, and an abort, out by opening connections and saying nothing.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    there: dict[H11Protocol, None] = {}  # the oldest first
+
+    class Polite(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            there[self] = None
+            if len(there) > most:
+                silent = (one for one in there if getattr(one.cycle, "response_complete", True))
+                oldest = next(silent, self)
+                del there[oldest]
+                oldest.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            there.pop(self, None)
+            super().connection_lost(exc)
+
+    return Polite
 
 
 def listen(port: int) -> socket.socket:

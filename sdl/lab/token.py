@@ -34,18 +34,21 @@ LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A lab that listens, or did until it was killed."""
+    """A lab that listens, or did until it was killed. `began` tells its process from a later one of the number."""
 
     lab: str
     url: str
     file: str
     record: str
     process: int
+    began: str
     folder: Path
 
     @property
     def alive(self) -> bool:
-        """Whether there is a process of its number."""
+        """Whether its process is there."""
+        if self.began and _began(self.process) not in ("", self.began):
+            return False
         if os.name == "nt":  # there, asking for a process would end it
             return True
         try:
@@ -154,7 +157,9 @@ class Door:
         Raises:
             RecordError: it cannot be written.
         """
-        told = asdict(Address(self._lab, url, str(self._file), str(self._record), os.getpid(), self.folder))
+        told = asdict(
+            Address(self._lab, url, str(self._file), str(self._record), os.getpid(), _began(os.getpid()), self.folder)
+        )
         del told["folder"]
         write_file(self.folder / DOOR, json.dumps(told) + "\n")
 
@@ -179,6 +184,16 @@ class Door:
                 (self.folder / name).unlink()
         with contextlib.suppress(OSError):
             self.folder.rmdir()
+
+
+def _began(process: int) -> str:
+    """When a process began, in ticks since the machine did; empty where the system does not say, or it is gone."""
+    try:
+        return (
+            Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        )
+    except (OSError, IndexError):
+        return ""
 
 
 def _own(path: Path, about: os.stat_result) -> None:

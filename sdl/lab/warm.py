@@ -13,8 +13,9 @@ import gc
 import os
 import signal
 
-# It ends when the lab and all campaigns have: a SIGTERM to the whole group (systemd, a terminal) is for them.
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+# It ends when the lab does: a SIGTERM to the whole group (systemd) is not for it. Blocked and not ignored, so that one
+# that reaches a process before it is ready (`sdl.lab.child`) waits there.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 

@@ -190,8 +190,8 @@ CAMPAIGN = {
 }
 
 
-def run(device: SdlLightDevice, folder: Path, name: str, watch: object = None) -> sdl.Result:
-    instrument = light(device, reply_timeout=3.0, connect_timeout=2.0).model_dump()
+def run(device: SdlLightDevice, folder: Path, name: str, watch: object = None, host: str = "127.0.0.1") -> sdl.Result:
+    instrument = light(device, reply_timeout=3.0, connect_timeout=2.0, host=host).model_dump()
     return sdl.run({**CAMPAIGN, "name": name, "instrument": instrument}, runs=folder, watch=watch)
 
 
@@ -215,7 +215,9 @@ def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(
                     own.kill()
                     threading.Timer(1.0, own.start).start()
 
-            results[name] = run(device, tmp_path, name, watch)
+            # By two names of the broker, as from two machines: on one the lease would refuse the second.
+            host = "127.0.0.1" if name == "first" else "localhost"
+            results[name] = run(device, tmp_path, name, watch, host)
 
         threads = [threading.Thread(target=campaign, args=(name,)) for name in ("first", "second")]
         for thread in threads:

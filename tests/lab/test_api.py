@@ -273,6 +273,19 @@ def test_a_server_that_is_closed_leaves_no_door_and_no_token(own: Served) -> Non
         own.http.get("/healthz")
 
 
+def test_nobody_is_kept_out_by_connections_that_say_nothing(own: Served) -> None:
+    address = ("127.0.0.1", int(own.surface.url.rpartition(":")[2]))
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(150)]
+        for stream in silent[::2]:
+            stream.sendall(b"POST /api/v1/abort HTTP/1.1\r\nHost: ")
+        assert own.http.post("/api/v1/pause", headers=own.head, json={}).status_code == 200
+        assert own.http.get("/healthz").status_code == 200
+        silent[0].settimeout(10)
+        with contextlib.suppress(ConnectionResetError):  # or an end, whichever comes first
+            assert silent[0].recv(10) == b""
+
+
 def test_a_port_that_is_taken_is_told(served: Served, tmp_path: Path) -> None:
     port = int(served.surface.url.rpartition(":")[2])
     with pytest.raises(ConfigError, match=f"cannot listen at 127.0.0.1:{port}"):

@@ -108,6 +108,11 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
         ("after: hourly", "after: then", "lab.yaml:16: jobs.then.when.after: the job would wait for itself"),
         ("after: hourly,", "asked: true, after: hourly,", "must be exactly one of cron, every, at, after, asked"),
         ("missed: skip", "missed: never", "must be late, skip or {grace: 10min}, not 'never'"),
+        (
+            "missed: {grace: 10min}",
+            'between: "12:10-12:50"',
+            "lab.yaml:12: jobs.hourly.between: none of the job's times",
+        ),
         ('"20:00-06:00"', "20:00", "two different times of the day"),
         ("kind: twin, seed: 2", "kind: twin", "the same instrument as north"),
         ("kind: twin, seed: 2", "kind: manual", "asks somebody at a terminal; a lab runs alone"),

@@ -146,7 +146,10 @@ def test_a_journal_is_checked_mended_and_for_one_process_alone(tmp_path: Path) -
     again, book = kept(place, loaded, clock)
     assert book.notes == ("line 8 was torn (23 bytes); kept as journal.torn-1 and cut off",)
     assert again.lab == fold(events) == loop.lab
+    changed = lab_file(tmp_path, {"k": minutely()})
+    again.open(changed, 2, "ada")
     book.close()
+    assert fold(journal.read(place)).lab == changed.lab
 
 
 def test_a_changed_line_of_a_journal_is_found(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_each_end_has_its_kind_and_names_its_job_instrument_and_record() -> None
     for n, (outcome, kind) in enumerate(ends):
         (notice,) = fold(run(n, outcome, BEGIN))
         assert notice.kind == kind
-        assert notice.title == f"night: {outcome}"
+        assert notice.title == f"bench: night: {outcome}"
         assert f"Start {n} on led-1" in notice.body
         assert f"Record: led/run-{n}" in notice.body
 
@@ -108,7 +108,7 @@ def test_a_start_that_was_given_up_is_failed_and_its_deaths_before_are_not_told(
     start: list[LabEvent] = [Due(1, "n", BEGIN, "schedule", "", BEGIN), Started(1, "led-1", "r", 0, BEGIN)]
     assert fold([*start, Died(1, "killed", 3, BEGIN + 1)]) == []
     (notice,) = fold([*start, Died(1, "killed", 3, BEGIN + 1), GaveUp(1, "died 4 times", BEGIN + 2)])
-    assert (notice.kind, notice.title) == ("failed", "n: given up")
+    assert (notice.kind, notice.title) == ("failed", "bench: n: given up")
 
 
 def test_a_lab_that_crashed_says_so_and_one_that_was_stopped_does_not() -> None:

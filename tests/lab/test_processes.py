@@ -197,16 +197,40 @@ def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Processes, light: 
     assert "infrared" in news.text
 
 
-def test_an_instrument_in_use_is_refused_with_its_holder(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
-    campaign = tree(light)
+def test_an_instrument_in_use_is_waited_for(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    campaign = tree(light, stop={"trials": 2})
     with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
+        lab.begin(order(tmp_path / "a", campaign, hung=1.4))
+        [news] = until(lab, lambda news: news)
+        assert news.what == "paused"
+        assert f"is in use by process {os.getpid()}" in news.text
+        assert "(by hand, bob)" in news.text
+        assert not (tmp_path / "a").exists()
+    assert last(lab).outcome == "spent"
+
+
+def test_a_start_that_waits_for_its_instrument_can_be_aborted(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    campaign = tree(light)
+    with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity):
         lab.begin(order(tmp_path / "a", campaign))
+        until(lab, lambda news: news)
+        lab.abort(1, "enough", "ada")
         news = last(lab)
-    assert news.what == "died"
-    assert "InUse: claude-light:127.0.0.1" in news.text
-    assert f"in use by process {os.getpid()}" in news.text
-    assert "(by hand, bob)" in news.text
-    assert light.world.taken == 0
+    assert (news.what, light.world.taken) == ("died", 0)
+    assert "InUse" in news.text
+
+
+def test_what_a_campaign_logs_is_logged_with_its_start_and_trial(
+    lab: Processes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    four = {"kind": "twin", "variant": "rgbw"}  # the twin that it is watched against has three inputs
+    watched = {"name": "w", "instrument": four, "goal": {"445nm": 16384}, "watch": "twin", "stop": {"trials": 1}}
+    lab.begin(order(tmp_path / "a", config.parse(watched).plain()))
+    assert last(lab).what == "ended"
+    [line] = [record for record in caplog.records if "nothing is watched" in record.getMessage()]
+    assert (line.start, line.run) == (1, str(tmp_path / "a"))  # type: ignore[attr-defined]
 
 
 # --- told from outside --------------------------------------------------------------------------------------------
@@ -234,6 +258,14 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
     assert (asked.reason, asked.by) == ("broken lamp", "eve")
     assert kinds(tmp_path / "a")[-1] is Stopped
     assert not light.world.lit
+
+
+def test_what_is_told_right_after_the_order_is_heard(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    lab.begin(order(tmp_path / "a", endless(light)))
+    lab.abort(1, "asked for before a crash", "ada")
+    news = last(lab)
+    assert (news.outcome, news.text) == ("aborted", "asked for before a crash")
+    assert light.world.taken == 0
 
 
 def test_the_conditions_of_an_order_are_judged_in_its_process(

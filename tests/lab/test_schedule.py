@@ -151,6 +151,15 @@ def test_asked_at_any_moment_the_next_is_the_first_of_all_that_follow(offset: fl
         assert next_due(made, lab(zone), begin + offset) == every[0]
 
 
+def test_times_that_the_change_puts_out_of_order_are_still_due_in_order() -> None:
+    """02:20 does not exist on Lord Howe and is due at 02:50, after the 02:45 that does."""
+    due = shown("20,45 2 * * *", "Australia/Lord_Howe", "2026-10-03", 2)
+    assert due == ["03 02:20+1030", "03 02:45+1030", "04 02:45+1100", "04 02:50+1100"]
+    made, zone = job({"cron": "30 1 * * *"}, clock_change="twice"), lab("America/New_York")
+    between = at("2026-11-01T01:40-04:00")
+    assert next_due(made, zone, between) == at("2026-11-01T01:30-05:00")
+
+
 def test_an_interval_counts_real_time_whatever_the_clocks_show() -> None:
     made = job({"every": "90min", "from": "2026-03-28 22:00"})
     due = upcoming(made, lab("Europe/Berlin"), at("2026-03-28T20:00+01:00"), 4)
@@ -173,6 +182,13 @@ def test_another_zone_in_the_lab_file_is_another_time() -> None:
 def test_a_window_that_passes_midnight_leaves_out_the_day() -> None:
     due = upcoming(job({"cron": "0 * * * *"}, between="20:00-06:00"), lab(), at("2026-06-15T04:30+00:00"), 3)
     assert [datetime.fromtimestamp(t, UTC).hour for t in due] == [5, 20, 21]
+
+
+def test_a_window_that_no_time_meets_is_never_due_and_one_that_a_long_interval_meets_is() -> None:
+    assert next_due(job({"cron": "* 8-19 * * *"}, between="20:00-06:00"), lab(), 0.0) == NEVER
+    assert next_due(job({"every": "24h"}, between="20:00-22:00"), lab(), 0.0) == NEVER
+    drifts = next_due(job({"every": "23h59min"}, between="12:00-12:01"), lab(), 0.0)
+    assert datetime.fromtimestamp(drifts, UTC).strftime("%H:%M") == "12:00"
 
 
 def test_days_of_the_week_count_from_sunday_as_every_crontab_does() -> None:

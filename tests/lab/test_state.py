@@ -192,6 +192,20 @@ def test_a_changed_file_accounts_for_what_was_due_by_the_old_one(tmp_path: Path)
     assert len(unchanged.of(LabOpened)) == 2
 
 
+def test_a_lab_that_moves_accounts_by_the_old_zone_until_then_and_is_due_by_the_new_one_afterwards(
+    tmp_path: Path,
+) -> None:
+    jobs = {"j": job(when={"cron": "0 8 * * *"})}
+    berlin = Bench(lab_file(tmp_path, jobs, timezone="Europe/Berlin"), now=at("2026-11-24T06:00+00:00")).open().tick()
+    berlin.loop.close("SIGTERM")
+    moved = lab_file(tmp_path, jobs, timezone="America/New_York")
+    bench = Bench(moved, now=at("2026-11-24T09:00+00:00"), before=berlin.events).open().go(30 * HOUR, step=300)
+    assert [event.due for event in bench.of(Due)] == [
+        at("2026-11-24T08:00+01:00"), at("2026-11-24T08:00-05:00"), at("2026-11-25T08:00-05:00")
+    ]  # fmt: skip
+    assert list(fates(bench.events).values()) == [["Ended"]] * 3
+
+
 # Refusals -------------------------------------------------------------------------------------------------------------
 def opened(folder: Path) -> Lab:
     loaded = lab_file(folder, {"j": minutely()})

@@ -119,6 +119,11 @@ def test_the_door_of_a_killed_lab_is_not_a_lab(tmp_path: Path, environ: dict[str
     told = json.loads((made.folder / "door.json").read_text())
     (made.folder / "door.json").write_text(json.dumps(told | {"process": 2**22 + 7}))
     assert token.labs(environ) == []
+    (made.folder / "door.json").write_text(json.dumps(told))
+    assert len(token.labs(environ)) == 1
+    if told["began"]:  # another process has its number by now
+        (made.folder / "door.json").write_text(json.dumps(told | {"began": "1"}))
+        assert token.labs(environ) == []
 
 
 @pytest.mark.parametrize("url", ["http://example.org:80", "https://127.0.0.1:1", "http://127.0.0.1:1@example.org:80"])
