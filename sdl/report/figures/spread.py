@@ -61,6 +61,8 @@ def spread(told: Digest) -> Figure | None:
         axes.yaxis.set_minor_locator(NullLocator())
         axes.margins(y=0.15)
         low, high = axes.get_ylim()
+        low, high = low / 2, high * 2  # room for at least two round numbers
+        axes.set_ylim(low, high)
         axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 60 * low else (1, 2, 5), numticks=5))
     figure.axes[-1].set_xlabel("trial")
     figure.axes[-1].set_xlim(x.min() - 0.5, x.max() + 0.5)
