@@ -55,6 +55,8 @@ def report(
     folders = list(dict.fromkeys(campaign_run(name, runs) for name in names))
     several = len(folders) > 1
     targets = [_target(folder, output, several=several) for folder in folders]
+    for target in targets:
+        page.check(target)  # before the work, not after it
     written = []
     for folder, target in tracked(list(zip(folders, targets, strict=True)), "reports", quiet=quiet or json):
         told = Digest(open_run(folder))
