@@ -129,7 +129,7 @@ def test_many_points_are_an_image_and_the_file_stays_small(runs: dict[str, Diges
 
 
 def test_the_same_figure_is_the_same_file(runs: dict[str, Digest]) -> None:
-    one, two = (draw(runs["reached"], "error") for _ in range(2))
+    one, two = (draw(runs["reached"].run, "error") for _ in range(2))
     assert one is not None
     assert two is not None
     assert style.svg(one) == style.svg(two)

@@ -18,6 +18,7 @@ from sdl.events import Proposed
 from sdl.report import page
 from sdl.report.digest import Digest
 from sdl.report.facts import facts
+from sdl.report.figures import draw
 from sdl.runs import Run
 
 
@@ -81,7 +82,9 @@ HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(1)>'
 def test_hostile_names_are_text(folder: Path, tmp_path: Path) -> None:
     changes = {"515nm": HOSTILE, "night": "<b>night</b>&amp;", "point 1 of 4": "</svg><script>x()</script>"}
     run = Run(kit.renamed(folder, tmp_path / "<i>c" / "20260101T000000Z-abc123", changes))
-    made = page.run_page(run)
+    told = Digest(run)
+    figures = [page.picture(draw(told, name), name, HOSTILE) for name in ("spectrum", "parity")]
+    made = page.render("run.html.j2", title=run.opened.campaign, f=facts(told), figures=figures, left_out=[HOSTILE])
     seen = kit.Page(made)
     assert HOSTILE in seen.text
     assert "<b>night</b>&amp;" in seen.text
