@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from cli.conftest import Sdl
-from sdl.cli.watch import Trend, chart
+from sdl.cli.trend import Trend, chart
 from sdl.lock import Lock
 from sdl.runs import Run, steps
 
