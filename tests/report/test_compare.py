@@ -48,6 +48,7 @@ def test_the_table_has_medians_and_the_quickest_group_first() -> None:
     assert rows[1]["tolerances"] == "0.50x (0.50x … 3.00x)"
     nothing = table(grouped([one("gmm", 0, 5, reached=False, miss=math.inf)]))
     assert nothing[0][3:6] == ["–", "–", "–"]
+    assert style.png(figure(grouped([one("gmm", 0, 5, reached=False, miss=math.inf)])), dpi=20)
 
 
 def test_the_figure_is_the_empirical_distribution_of_trials_to_reach() -> None:

@@ -117,6 +117,12 @@ def test_pauses_and_aborts_are_on_the_time_line(runs: dict[str, Digest]) -> None
     assert bar.width == pytest.approx(19)  # seconds
 
 
+@pytest.mark.parametrize("schema", ["schema-1", "schema-2"])
+def test_the_records_of_every_schema_have_figures(schema: str) -> None:
+    told = Digest(Run(Path(__file__).parent.parent / "golden" / schema))
+    assert len([name for name in KINDS if draw(told, name) is not None]) > 6
+
+
 def test_many_points_are_an_image_and_the_file_stays_small(runs: dict[str, Digest]) -> None:
     told = Digest(runs["spent"].run)
     told.rows = told.rows * 400
