@@ -36,13 +36,13 @@ def report(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a page of a run: one HTML file that needs no network, with every figure in it.
+    """Make one HTML page of a run, with its figures.
 
     \b
     sdl report latest
     sdl report led-16384 -o night.html --png figures
 
-    A page of ours is written anew; any other file is left alone.
+    The page holds everything and needs no network. A page of ours is written anew; any other file is left alone.
     """
     from sdl.cli.progress import tracked
     from sdl.report import page

@@ -30,7 +30,7 @@ def watch(
     ] = "latest",
     runs: Runs = RUNS,
 ) -> None:
-    """Follow a run, also from another terminal: its error, its colour, its last trials.
+    """Follow a run from another terminal: error, colour, trials.
 
     \b
     sdl watch
