@@ -39,7 +39,7 @@ def compare(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Set runs side by side: trials to reach the goal, final error, cost.
+    """Set runs side by side: trials to the goal, error, cost.
 
     \b
     sdl compare runs

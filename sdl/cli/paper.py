@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -89,24 +90,22 @@ def paper(
 
 def _writable(output: Path) -> None:
     """A place that cannot be written to, or has something else in it, is told before the work."""
-    from sdl.report.page import OURS
+    from sdl.report.page import check
 
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}")
     if output.is_dir():
         raise ConfigError(f"--output {output}: is a folder")
-    with contextlib.suppress(OSError), output.open("rb") as stream:
-        if stream.read(len(OURS)) != OURS.encode():
-            raise ConfigError(f"{output} exists and is no page of ours; name another file with -o")
+    check(output)
 
 
 def _command(data: str | None, state: str, rows: int, small: bool, seed: int) -> str:
     """What the page was made with, so that it can be made again; without folders, which are nobody's business."""
     parts = ["sdl paper"]
     if data is not None:
-        parts += [f"--data {Path(data).name}", f"--rows {rows}"]
+        parts += [f"--data {shlex.quote(Path(data).name)}", f"--rows {rows}"]
     elif state != "paper-2025-03":
-        parts.append(f"--state {Path(state).name}")
+        parts.append(f"--state {shlex.quote(Path(state).name)}")
     return " ".join([*parts, *(["--quick"] if small else []), f"--seed {seed}"])
 
 

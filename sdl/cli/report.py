@@ -36,13 +36,13 @@ def report(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a page of a run: one HTML file that needs no network, with every figure in it.
+    """Make one HTML page of a run, with its figures.
 
     \b
     sdl report latest
     sdl report led-16384 -o night.html --png figures
 
-    A page of ours is written anew; any other file is left alone.
+    The page holds everything and needs no network. A page of ours is written anew; any other file is left alone.
     """
     from sdl.cli.progress import tracked
     from sdl.report import page
@@ -55,6 +55,8 @@ def report(
     folders = list(dict.fromkeys(campaign_run(name, runs) for name in names))
     several = len(folders) > 1
     targets = [_target(folder, output, several=several) for folder in folders]
+    for target in targets:
+        page.check(target)  # before the work, not after it
     written = []
     for folder, target in tracked(list(zip(folders, targets, strict=True)), "reports", quiet=quiet or json):
         told = Digest(open_run(folder))

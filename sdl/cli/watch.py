@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.live import Lines, Table
 from sdl.cli.options import RUNS, Runs, campaign_run
-from sdl.cli.words import settings, times
-from sdl.events import Event, Interrupted, Opened, Stopped
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
-    from sdl.campaign import Campaign
+    from sdl.events import Event
 
 POLL = 0.25
 """Seconds between two looks at the record."""
-
-ENDING = 9
-"""Lines that the end of a run takes below the picture, so that both stay on one screen."""
-
-BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::--=#"
-"""A bar's eighths, and for terminals that cannot spell them."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +30,7 @@ def watch(
     ] = "latest",
     runs: Runs = RUNS,
 ) -> None:
-    """Follow a run, also from another terminal: its error, its colour, its last trials.
+    """Follow a run from another terminal: error, colour, trials.
 
     \b
     sdl watch
@@ -52,6 +39,9 @@ def watch(
     It only reads. It ends with the run; Ctrl-C leaves the run alone. Through a pipe it prints a line a trial.
     """
     from sdl.cli.ending import report
+    from sdl.cli.live import Lines
+    from sdl.cli.trend import Trend
+    from sdl.events import Interrupted, Stopped
     from sdl.follow import follow
     from sdl.listing import left
     from sdl.runs import open_run, steps
@@ -80,63 +70,3 @@ def watch(
     run = open_run(folder)
     gone = run.result.outcome is None and not run.campaign.interrupted
     report(run.result, json=False, reason="its process was ended without a word" if gone else None)
-
-
-class Trend(Table):
-    """The live table with the error's trend and the latest settings' colour above it."""
-
-    def __call__(self, event: Event, campaign: Campaign) -> None:
-        if isinstance(event, Opened):  # also for `manual`: nobody types here
-            self._campaign = campaign
-            self._trials.take(event, campaign)
-            return
-        super().__call__(event, campaign)
-
-    def _rows(self, room: int) -> int:
-        stopped = self._campaign is not None and self._campaign.history.outcome is not None
-        return max(room - ENDING, 3) if self._ended and stopped else max(room, 2)
-
-    def _above(self, campaign: Campaign, columns: int, *, colour: bool) -> list[Text]:
-        from rich.text import Text
-
-        from sdl.cli.table import swatch
-
-        opened, shown = self._trials.opened, self._trials.shown
-        if opened is None or not shown:
-            return []
-        asked = " ".join(f"{name} {text}" for name, text in settings(shown[-1].settings, opened).items())
-        line = Text(f"now at {asked} ", no_wrap=True, overflow="crop")
-        tint = swatch(shown[-1].settings, opened)
-        if colour and tint:
-            line.append("█" * max(min(columns - len(line.plain), 24), 0), style=tint)
-        misses = [trial.miss for trial in shown if math.isfinite(trial.miss)]
-        rows = 1 if self._console.height < 20 else 3 if self._console.height < 36 else 8
-        spelled = (getattr(self._console.file, "encoding", None) or "").lower().replace("-", "").startswith("utf")
-        return [*(Text(text, no_wrap=True, overflow="crop") for text in chart(misses, columns, rows, spelled)), line]
-
-
-def chart(misses: Sequence[float], columns: int, rows: int, spelled: bool = True) -> list[str]:
-    """The errors in tolerances as bars on a logarithmic scale, the last at the right; `1x |` marks the tolerance.
-
-    Args:
-        misses: finite, of each trial.
-        columns: of the terminal.
-        rows: lines of the chart.
-        spelled: whether the terminal knows block characters.
-    """
-    if not misses or columns < 20:
-        return []
-    room = columns - 8
-    per = -(-len(misses) // room)  # trials a bar; the best of them is drawn
-    logs = [math.log10(max(min(misses[i : i + per]), 0.01)) for i in range(0, len(misses), per)]
-    low, high = min([*logs, -0.5]) - 0.1, max([*logs, 0.5])
-    blocks = BLOCKS if spelled else PLAIN
-    wide = min(max(room // len(logs), 1), 3)
-    heights = [max(1, round((value - low) / (high - low) * rows * 8)) for value in logs]
-    inside = min(int((0 - low) / (high - low) * rows), rows - 1)
-    lines = []
-    for level in reversed(range(rows)):
-        label = "1x" if level == inside else times(10**high) if level == rows - 1 else ""
-        bars = "".join(blocks[min(max(height - 8 * level, 0), 8)] * wide for height in heights)
-        lines.append(f"{label:>6} |"[:8] + bars if label else " " * 7 + "|" + bars)
-    return lines

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 IGNORED = ("name", "description", "seed", "instrument.seed")
 """Keys in which runs of one group differ."""
 
+LEAST = 1e-3
+"""Tolerances: nearer is drawn here, since a logarithm has no 0."""
+
 MOST_GROUPS = 8
 """So many have a line of their own in the figure; the table has them all."""
 
@@ -155,7 +158,7 @@ def figure(groups: Sequence[Group]) -> Figure:
                 x, [100 * share for share in y], where="post", color=colour, marker=marker, markevery=slice(1, -1),
                 ms=4, lw=1.2 + 0.9 * (min(len(shown), 5) - 1 - min(n, 4)), label=style.plain(group.name),
             )  # fmt: skip
-            misses = [max(run.miss, 1e-3) for run in group.runs if math.isfinite(run.miss)]
+            misses = [max(run.miss, LEAST) for run in group.runs if math.isfinite(run.miss)]
             lower.plot(misses, [n] * len(misses), marker, color=colour, ms=5, alpha=0.6, mec="none")
             if misses:
                 lower.plot([median(misses)] * 2, [n - 0.33, n + 0.33], color=style.INK, lw=1.5)
@@ -169,11 +172,11 @@ def figure(groups: Sequence[Group]) -> Figure:
 def _nearness(axes: Any, shown: Sequence[Group]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
+    seen = [max(run.miss, LEAST) for group in shown for run in group.runs if math.isfinite(run.miss)]
+    low, high = min([0.3, *(miss / 1.3 for miss in seen)]), max([3.0, *(miss * 1.3 for miss in seen)])
     axes.set_xscale("log")
+    axes.set_xlim(low, high)
     axes.xaxis.set_minor_locator(NullLocator())
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.3), max(high, 3))
-    low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
     axes.axvspan(low, 1, color=style.BAND, lw=0, zorder=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

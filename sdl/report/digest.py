@@ -13,6 +13,7 @@ from sdl.history import SAME
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from sdl.goal import Goal
@@ -57,6 +58,7 @@ class Digest:
         goal: what is wanted; None where readings are only collected.
         wanted: the channels that matter: the goal's, or all.
         rows: the trials.
+        drawn: the figures made of it so far, by name.
     """
 
     def __init__(self, run: Run) -> None:
@@ -70,6 +72,7 @@ class Digest:
         self.goal: Goal | None = run.campaign.plan.goal
         self.wanted = tuple(name for name in self.channels if self.goal is None or name in self.goal.bands)
         self.rows: list[Row] = []
+        self.drawn: dict[str, Figure | None] = {}
         for event in run.events:
             match event:
                 case Proposed():

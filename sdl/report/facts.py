@@ -30,6 +30,7 @@ def facts(told: Digest) -> dict[str, Any]:
     running = "" if done.outcome else holder(run.folder)
     rows = [_row(told, row) for row in told.rows]
     rgb = style.swatch(_settings(final), run.opened.instrument["inputs"]) if final else None
+    coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
         "instrument": f"{run.opened.instrument['identity']}{' (simulated)' if run.opened.simulated else ''}",
@@ -46,8 +47,8 @@ def facts(told: Digest) -> dict[str, Any]:
         "settings": _inputs(told, final) if final else [],
         "channels": _channels(told, final) if final and final.mean else [],
         "inputs": told.inputs,
-        "coloured": rgb is not None,
-        "width": 3 + (rgb is not None) + len(told.inputs) + 2 * (told.goal is not None),
+        "coloured": coloured,
+        "width": 3 + coloured + len(told.inputs) + 2 * (told.goal is not None),
         **_thinned(rows, run.folder.name.rpartition("-")[2]),
         "about": _about(told),
         "config": _config(told),
@@ -190,6 +191,7 @@ def _about(told: Digest) -> list[tuple[str, str]]:
         ("prior", "; ".join(prior)),
         ("clock", opened.clock),
         ("by", opened.user),
+        ("ended by", run.result.by),
     ]
     return [(name, text) for name, text in found if text]
 

@@ -98,14 +98,26 @@ def write(path: Path, text: str) -> None:
     Raises:
         ConfigError: something else is there, or it cannot be written.
     """
+    check(path)
+    try:
+        save(path, text.encode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check(path: Path) -> None:
+    """Whether a page may be written there.
+
+    Raises:
+        ConfigError: something else is there, or it cannot be read.
+    """
     try:
         if path.exists():
             with path.open("rb") as stream:
                 if stream.read(len(OURS)) != OURS.encode():
                     raise ConfigError(f"{path} exists and is no page of ours; name another file with -o")
-        save(path, text.encode("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def save(path: Path, content: bytes) -> None:

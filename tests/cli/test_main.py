@@ -31,6 +31,10 @@ COMMANDS = [
     "check",
     "export",
     "solve",
+    "watch",
+    "report",
+    "compare",
+    "paper",
 ]
 
 

@@ -33,7 +33,7 @@ def test_mistakes_are_told_before_the_work(sdl: Sdl, args: list[str], said: str)
 
 def test_a_file_that_is_no_page_of_ours_is_left_alone(sdl: Sdl, tmp_path: Path):
     (tmp_path / "rgb.jsonl").write_text("precious", encoding="utf-8")
-    done = sdl("paper", "--quick", "-o", "rgb.jsonl")
+    done = sdl("paper", "--quick", "-o", "rgb.jsonl", "--data", "none.jsonl")  # told first: it costs no work
     assert done.code == 2
     assert "no page of ours" in done.err
     assert (tmp_path / "rgb.jsonl").read_text(encoding="utf-8") == "precious"
@@ -58,6 +58,7 @@ def test_the_time_left_follows_how_fast_the_work_really_goes():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # 25 s of work, and a busy machine
 def test_one_command_leaves_a_page_that_needs_nothing_else_and_every_figure(sdl: Sdl, tmp_path: Path):
     done = sdl("paper", "--quick", "--png", "figures", "--json")
     assert (done.code, done.err) == (0, "")

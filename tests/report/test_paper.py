@@ -134,7 +134,7 @@ def test_sentences_and_tables_hold_for_a_log_of_another_day(found: Findings, app
     )
     page = sections.all_of(told, appendix)
     text = " ".join(part for one in page for part in (*one.text, *one.differences))
-    assert "another day than the paper's" in text
+    assert "These readings are of another day than the paper's" in text
     assert "rebuilt from the numbers" not in text
     assert "no miss can be told" in text
     for table in (table for one in page for table in one.tables):

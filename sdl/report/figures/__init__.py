@@ -102,7 +102,8 @@ def draw(run: Run | Digest, name: str) -> Figure | None:
     digest = run if isinstance(run, Digest) else Digest(run)
     with styled():
         made: Callable[[Digest], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)
-        figure = made(digest)
+        figure = digest.drawn[name] if name in digest.drawn else made(digest)
+    digest.drawn[name] = figure
     if figure is not None:  # so that a notebook shows it, whether matplotlib's own magic is on or not
         figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]
     return figure

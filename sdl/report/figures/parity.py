@@ -64,14 +64,12 @@ def sides(told: Digest) -> list[Side]:
     history = told.run.campaign.history
     first = next((row.proposed.rows for row in told.rows if row.by_solver), history.rows)
     X, Y = history.X[:first], np.where(history.saturated, np.nan, history.Y)[:first][:, index]
-    if len(X) > len(told.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
-        made = np.full_like(Y, np.nan)
-        ones = np.c_[np.ones(len(X)), X]
-        for k in range(Y.shape[1]):
-            use = np.isfinite(Y[:, k])
-            if use.sum() > len(told.inputs) + 2:
-                made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
-        found.append(Side("train", made, Y))
+    made, ones = np.full_like(Y, np.nan), np.c_[np.ones(len(X)), X]
+    for k in range(Y.shape[1]):
+        use = np.isfinite(Y[:, k])
+        if use.sum() > len(told.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
+            made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
+    found.append(Side("train", made, Y))
     if np.isfinite(told.expected[:, index]).any():
         chosen = told.by_solver
         found.append(Side("test", told.expected[chosen][:, index], told.Y[chosen][:, index]))

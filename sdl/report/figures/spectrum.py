@@ -61,11 +61,11 @@ def _bars(axes: Axes, told: Digest, row: Row, names: list[str]) -> None:
     units = {told.units[name] for name in names}
     axes.set_ylabel(style.labelled("reading", units.pop() if len(units) == 1 else ""))
     axes.grid(False, axis="x")
+    which = "best" if told.best is row else "last"
+    axes.bar([], [], color=FAINT, label=f"trial {row.proposed.trial}, the {which}")
     if told.goal:
         axes.plot([], [], color=INK, lw=1.8, label="goal")
-        axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
-    which = "best" if told.best is row else "last"
-    axes.set_title(f"trial {row.proposed.trial}, the {which}", fontsize=8, color=FAINT)
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 
 
 def _off(axes: Axes, goal: Goal, row: Row, names: list[str]) -> None:

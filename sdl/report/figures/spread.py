@@ -59,8 +59,10 @@ def spread(told: Digest) -> Figure | None:
         )  # fmt: skip
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.margins(y=0.15)
-        low, high = axes.get_ylim()
+        seen = np.concatenate([said, np.maximum(off, foot)])
+        seen = seen[np.isfinite(seen)]
+        low, high = (seen.min() / 2.2, seen.max() * 2.2) if len(seen) else (1e-3, 1.0)  # two round numbers at least
+        axes.set_ylim(low, high)
         axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 60 * low else (1, 2, 5), numticks=5))
     figure.axes[-1].set_xlabel("trial")
     figure.axes[-1].set_xlim(x.min() - 0.5, x.max() + 0.5)

@@ -1,0 +1,215 @@
+"""report, compare and watch, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import processes
+import pytest
+from rich.console import Console
+
+from cli.conftest import Sdl
+from sdl.cli.trend import Trend, chart
+from sdl.lock import Lock
+from sdl.runs import Run, steps
+
+# --- report -------------------------------------------------------------------------------------------------------
+
+
+def test_report_writes_a_page_with_the_run_s_name_and_the_figures_beside_it(
+    sdl: Sdl, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdl.report.figures import KINDS
+
+    for name in set(KINDS) - {"error", "timeline"}:  # all of them would take seconds
+        monkeypatch.delitem(KINDS, name)
+    done = sdl("report", finished, "--png", "figures")
+    assert done.code == 0
+    name = f"led-{finished.name.rpartition('-')[2]}.html"
+    assert done.out.startswith(f"{name}: 0.")
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == {"error.png", "timeline.png"}
+    assert done.err == ""
+
+
+def test_report_of_several_runs_goes_into_a_directory(
+    sdl: Sdl, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdl.report import page
+
+    monkeypatch.setattr(page, "run_page", lambda told: page.OURS + told.run.folder.name)
+    other = tmp_path / "runs" / "led" / "20260101T000000Z-abc123"
+    shutil.copytree(finished, other)
+    told = sdl("report", finished, other, "-o", tmp_path / "one.html")
+    assert told.code == 2
+    assert "must be a directory that exists" in told.err
+    (tmp_path / "pages").mkdir()
+    done = sdl("report", finished, other, other, "-o", tmp_path / "pages", "--json")
+    assert [Path(part["page"]).parent.name for part in done.told["reports"]] == ["pages", "pages"]
+    assert len(list((tmp_path / "pages").iterdir())) == 2
+
+
+def test_report_leaves_other_people_s_files_alone(sdl: Sdl, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.html").write_text("mine")
+    done = sdl("report", finished, "-o", "notes.html")
+    assert done.code == 2
+    assert "notes.html exists and is no page of ours" in done.err
+    assert (tmp_path / "notes.html").read_text() == "mine"
+    assert sdl("report", finished, "--svg").code == 2
+    assert sdl("report", "nothing").code == 2
+
+
+def test_report_of_a_damaged_record_says_where_and_writes_nothing(sdl: Sdl, finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "runs" / "led" / finished.name
+    shutil.copytree(finished, copy)
+    raw = (copy / "record.jsonl").read_bytes().replace(b'"trial": 2', b'"trial": 3', 1)
+    (copy / "record.jsonl").write_bytes(raw)
+    done = sdl("report", copy)
+    assert done.code == 5
+    assert "record.jsonl:" in done.err
+    assert list(tmp_path.glob("*.html")) == []
+
+
+# --- compare ------------------------------------------------------------------------------------------------------
+
+
+def test_compare_takes_a_directory_a_campaign_or_a_run(sdl: Sdl, finished: Path, tmp_path: Path) -> None:
+    done = sdl("compare", finished.parent.parent, "-o", "both.html")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].split()[:3] == ["group", "runs", "reached"]
+    assert lines[1].split()[:3] == ["all", "1", "1/1"]
+    assert (tmp_path / "both.html").exists()
+    for name in ("led", "latest", finished):
+        (group,) = sdl("compare", name, "--runs", finished.parent.parent, "--json").told["groups"]
+        assert [run["run"] for run in group["runs"]] == [str(finished)]
+        assert group["runs"][0]["reached"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["led", "--by", "solver.kin"], "did you mean 'solver.kind'?"),
+        (["nothing"], "nothing is no run"),
+        (["led", "-o", "x.pdf"], "must end in .html, .png, .svg"),
+    ],
+)
+def test_what_compare_cannot_do_it_says(words: list[str], said: str, sdl: Sdl, finished: Path) -> None:
+    done = sdl("compare", *words, "--runs", finished.parent.parent)
+    assert done.code == 2
+    assert said in done.err
+
+
+# --- watch --------------------------------------------------------------------------------------------------------
+
+
+def test_watch_through_a_pipe_prints_what_show_prints_and_what_came_between(sdl: Sdl, finished: Path) -> None:
+    watched, shown = (sdl(verb, finished).out.splitlines() for verb in ("watch", "show"))
+    assert [line for line in watched if line in shown] == shown
+    (more,) = [line for line in watched if line not in shown]
+    assert more.endswith("confirming 0/2")
+
+
+def test_watch_follows_a_run_that_another_process_writes(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "led" / finished.name
+    copy.mkdir(parents=True)
+    lines = (finished / "record.jsonl").read_bytes().splitlines(keepends=True)
+    lock = Lock(copy / "record.lock")
+    with (copy / "record.jsonl").open("wb", buffering=0) as stream:
+        stream.write(b"".join(lines[:5]) + lines[5][:30])
+        process = processes.start("watch", copy, cwd=tmp_path)
+        assert process.stdout is not None
+        head = [process.stdout.readline() for _ in range(4)]
+        assert head[0].startswith("led on twin")
+        assert head[3].split()[:2] == ["1", "axis"]
+        stream.write(lines[5][30:] + b"".join(lines[6:]))
+        rest, _ = process.communicate(timeout=60)
+    lock.release()
+    assert "reached:" in rest
+    assert process.returncode == 0
+
+
+def test_watch_of_a_run_whose_process_is_gone_says_so(sdl: Sdl, finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "led" / finished.name
+    copy.mkdir(parents=True)
+    lines = (finished / "record.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "record.jsonl").write_bytes(b"".join(lines[:6]))
+    assert "its process was ended without a word" in sdl("watch", copy).out
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 50), (40, 12)])
+@pytest.mark.parametrize("colour", [True, False])
+def test_the_picture_fits_the_terminal(columns: int, rows: int, colour: bool, finished: Path) -> None:
+    out = StringIO()
+    console = Console(
+        file=out, width=columns, height=rows, force_terminal=True, no_color=not colour, highlight=False,
+        color_system="truecolor" if colour else None, legacy_windows=False, _environ={"TERM": "xterm"},
+    )  # fmt: skip
+    view, run = Trend(console), Run(finished)
+    for event, folded in steps(iter(run.events), run.folder):
+        view(event, folded.campaign)
+    out.truncate(0)
+    console.print(view._draw())
+    text = out.getvalue()
+    assert len(text.splitlines()) <= rows
+    assert "1x |" in text
+    assert "now at R" in text
+    assert ("\x1b[38;2;" in text) == colour
+    if not colour:
+        assert max(map(len, text.splitlines())) <= columns
+
+
+def test_the_trend_s_bars_fall_with_the_error() -> None:
+    lines = chart([100.0, 10.0, 1.0, 0.1], 30, 4)
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 30
+    heights = [sum(line[8 + 3 * n] != " " for line in lines) for n in range(4)]
+    assert heights == sorted(heights, reverse=True)
+    assert heights[0] == 4
+    assert lines[0].startswith("  100x |")
+    assert [line[:8].strip() for line in lines if "1x |" in line and "10" not in line] == ["1x |"]
+
+
+def test_the_trend_of_thousands_keeps_the_best_and_of_a_poor_terminal_is_ascii() -> None:
+    misses = [50.0] * 5000
+    misses[2500] = 0.05
+    lines = chart(misses, 80, 3, spelled=False)
+    assert max(map(len, lines)) <= 80
+    assert "".join(lines).isascii()
+    assert " " in lines[0][9:-1].strip("|")
+    assert chart([], 80, 3) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
+def test_ctrl_c_leaves_a_run_that_goes_on(finished: Path, tmp_path: Path) -> None:
+    import pty
+
+    copy = tmp_path / "led" / finished.name
+    copy.mkdir(parents=True)
+    lines = (finished / "record.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "record.jsonl").write_bytes(b"".join(lines[:6]))
+    lock = Lock(copy / "record.lock")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*processes.COMMAND, "watch", str(copy)],
+        env=processes.environment(TERM="xterm", COLUMNS="80", LINES="24"), stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while b"now at" not in seen:
+        seen += os.read(ours, 65536)
+    process.send_signal(2)
+    while b"is not touched" not in seen:
+        seen += os.read(ours, 65536)
+    os.close(ours)
+    assert process.wait(timeout=30) == 0
+    lock.release()
+    assert (copy / "record.jsonl").read_bytes() == b"".join(lines[:6])
+    assert json.loads(lines[5])["event"]

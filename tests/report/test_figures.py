@@ -1,0 +1,224 @@
+"""The figures of a run: drawn for every end that a campaign can have, and right where a number can be checked."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from report import kit
+from sdl.errors import ConfigError
+from sdl.report import style
+from sdl.report.digest import Digest
+from sdl.report.figures import KINDS, draw
+from sdl.report.figures.parity import score
+from sdl.runs import Run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Digest]:
+    below = tmp_path_factory.mktemp("runs")
+    refused = {"kind": "twin", "faults": [{"name": "refused", "after": 0}]}
+    spent = kit.campaign(below, "spent", tolerance="0.01%", average=2, stop={"trials": 8})
+    folders = {
+        "reached": kit.campaign(below, "reached"),
+        "failed": kit.campaign(below, "failed", instrument=refused),
+        "unreachable": kit.campaign(below, "unreachable", goal=kit.GOAL | {"445nm": 60000}),
+        "spent": spent,
+        "aborted": kit.aborted(spent, below / "aborted" / "20260101T000000Z-abc123"),
+        "collected": kit.campaign(
+            below, "collected", collect=True, goal=None, design={"kind": "latin-hypercube", "trials": 12}
+        ),
+    }
+    return {name: Digest(Run(folder)) for name, folder in folders.items()}
+
+
+EMPTY = {
+    "reached": {"spread"},  # four rows leave a plane no doubt to speak of
+    "failed": {"error", "spectrum", "parity", "pairs", "spread", "conditions"},
+    "unreachable": set(),
+    "spent": set(),
+    "aborted": set(),
+    "collected": {"error", "spread"},
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_every_end_has_its_figures_and_every_axis_says_what_it_shows(name: str, runs: dict[str, Digest]) -> None:
+    empty = set()
+    for kind in KINDS:
+        figure = draw(runs[name], kind)
+        if figure is None:
+            empty.add(kind)
+            continue
+        texts = " ".join(text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()))
+        unit = {"error": "tolerances", "spectrum": "(counts)", "parity": "(counts)", "pairs": "(counts)"}
+        unit |= {"conditions": "(s)", "timeline": "(s)"}
+        assert unit.get(kind, "") in texts
+        assert texts.strip()
+    assert empty == EMPTY[name]
+
+
+def test_the_error_is_that_which_the_campaign_ranked_by(runs: dict[str, Digest]) -> None:
+    told = runs["spent"]
+    history = told.run.campaign.history
+    assert told.best is not None
+    assert history.best is not None
+    assert told.best.proposed.trial == history.best.trial
+    assert np.nanmin(told.misses) == pytest.approx(history.best.miss)
+    assert np.minimum.accumulate(told.misses) == pytest.approx(history.misses)
+    figure = draw(told, "error")
+    assert figure is not None
+    (axes,) = figure.axes
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert sorted([*drawn["by the design"], *drawn["by the solver"]]) == pytest.approx(sorted(told.misses))
+    assert min(drawn["best so far"]) == pytest.approx(history.best.miss)
+
+
+def test_parity_knows_train_from_test(runs: dict[str, Digest]) -> None:
+    from sdl.report.figures.parity import sides
+
+    train, test = sides(runs["spent"])
+    assert (train.name, len(train.measured)) == ("train", 4 * 2)  # the design's readings, each on its own
+    assert (test.name, len(test.measured)) == ("test", 4)  # the solver's trials, their means
+    assert [side.name for side in sides(runs["reached"])] == ["test"]  # a plane through four points is no test of it
+    assert [side.name for side in sides(runs["collected"])] == ["train"]
+
+
+def test_the_scores_are_the_textbook_s() -> None:
+    e, m = np.array([1.0, 2.0, 4.0, np.nan]), np.array([1.0, 3.0, 3.0, 9.0])
+    n, r2, mae, rmse = score(e, m)
+    assert n == 3
+    assert mae == pytest.approx(2 / 3)
+    assert rmse == pytest.approx(math.sqrt(2 / 3))
+    assert r2 == pytest.approx(1 - 2 / (8 / 3))
+    assert math.isnan(score(e[:2], m[:2]).r2)
+    assert score(e[3:], m[3:]).n == 0
+
+
+def test_the_spectrum_s_goal_and_reading_stand_beside_each_other(runs: dict[str, Digest]) -> None:
+    told = runs["reached"]
+    figure = draw(told, "spectrum")
+    assert figure is not None
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert told.final is not None
+    assert heights == [told.final.mean[name] for name in told.channels]  # the twin's are in the order of wavelength
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()][:3] == ["415", "445", "480"]
+
+
+def test_pauses_and_aborts_are_on_the_time_line(runs: dict[str, Digest]) -> None:
+    figure = draw(runs["aborted"], "timeline")
+    assert figure is not None
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["design", "solver", "abort", "paused"]
+    (bar,) = [path.get_extents() for path in figure.axes[0].collections[0].get_paths()]
+    assert bar.width == pytest.approx(19)  # seconds
+
+
+@pytest.mark.parametrize("schema", ["schema-1", "schema-2"])
+def test_the_records_of_every_schema_have_figures(schema: str) -> None:
+    told = Digest(Run(Path(__file__).parent.parent / "golden" / schema))
+    assert len([name for name in KINDS if draw(told, name) is not None]) > 6
+
+
+def test_many_points_are_an_image_and_the_file_stays_small(runs: dict[str, Digest]) -> None:
+    told = Digest(runs["spent"].run)
+    told.rows = told.rows * 400
+    for kind in ("error", "settings", "space"):
+        figure = draw(told, kind)
+        assert figure is not None
+        drawn = style.svg(figure)
+        assert drawn.count(b"<image") >= 1
+        assert len(drawn) < 400_000
+
+
+def test_the_same_figure_is_the_same_file(runs: dict[str, Digest]) -> None:
+    one, two = (draw(runs["reached"].run, "error") for _ in range(2))
+    assert one is not None
+    assert two is not None
+    assert style.svg(one) == style.svg(two)
+
+
+def test_a_figure_that_does_not_exist_lists_those_that_do(runs: dict[str, Digest]) -> None:
+    with pytest.raises(ConfigError, match="no figure 'err'; allowed: error, settings"):
+        draw(runs["reached"], "err")
+
+
+def test_without_matplotlib_one_line_says_what_to_install(
+    runs: dict[str, Digest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(ConfigError, match=r"pip install 'sdl\[report\]'"):
+        draw(runs["reached"], "error")
+
+
+# --- the style ----------------------------------------------------------------------------------------------------
+
+
+def test_the_caller_s_own_look_is_put_back(runs: dict[str, Digest]) -> None:
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 31}):
+        draw(runs["reached"], "error")
+        assert matplotlib.rcParams["font.size"] == 31
+
+
+def test_a_page_s_svg_follows_light_and_dark_and_keeps_its_letters(runs: dict[str, Digest]) -> None:
+    figure = draw(runs["reached"], "error")
+    assert figure is not None
+    plain = style.svg(figure)
+    themed = style.themed(plain)
+    assert b"prefers-color-scheme:dark" in themed
+    assert themed.count(style.INK.encode()) == 1  # in the style sheet alone
+    assert themed.count(b"scale(0.015625)") == plain.count(b"scale(0.015625)") > 0
+    assert len(themed) < len(plain)
+
+
+def test_channels_with_a_wavelength_have_its_colour_and_no_two_others_are_alike() -> None:
+    found = style.channel_colours(["445nm", "515nm", "630nm", "clear"])
+    assert found == {"445nm": "#0072b2", "515nm": "#009e73", "630nm": "#d55e00", "clear": style.FAINT}
+    others = style.channel_colours(["x", "y", "z"])
+    assert len(set(others.values())) == 3
+    assert style.wavelength("clear") is None
+    assert style.wavelength("515nm") == 515
+
+
+def test_a_swatch_is_for_colours_alone() -> None:
+    inputs = [{"name": name, "low": 0, "high": 2} for name in "RGB"]
+    assert style.swatch({"R": 2.0, "G": 0.5, "B": -1.0}, inputs) == (255, 128, 0)
+    assert style.swatch({"R": 2.0, "G": 0.5}, inputs) is None
+    assert style.swatch({"x": 1.0}, [{"name": "x", "low": 0, "high": 1}]) is None
+
+
+def test_thinning_keeps_both_ends() -> None:
+    assert style.thinned(5, 9) == [0, 1, 2, 3, 4]
+    picked = style.thinned(5000, 100)
+    assert (picked[0], picked[-1], len(picked)) == (0, 4999, 100)
+
+
+def test_names_from_a_record_are_no_formula_and_break_no_label() -> None:
+    assert style.plain("$\\frac{1}$\n\x00x") == "\\$\\frac{1}\\$  x"
+    assert len(style.plain("x" * 900)) == 40
+    figure = style.canvas()
+    figure.axes[0].set_xlabel(style.plain("$^ \ud800 漢字"))
+    assert style.png(figure)
+
+
+def test_every_figure_can_be_drawn_without_a_word(runs: dict[str, Digest]) -> None:
+    for kind in KINDS:  # warnings are errors
+        figure = draw(runs["spent"], kind)
+        assert figure is not None
+        assert style.png(figure, dpi=30).startswith(b"\x89PNG")
+
+
+def test_a_run_s_figures_can_be_files(runs: dict[str, Digest], tmp_path: Path) -> None:
+    from sdl.report.page import figure_files
+
+    (tmp_path / "error.png").write_text("old")
+    files = figure_files(runs["failed"], tmp_path, ["png"])
+    assert sorted(file.name for file in files) == sorted(f"{name}.png" for name in ("settings", "space", "timeline"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        figure_files(runs["failed"], tmp_path / "file", ["png"])

@@ -1,0 +1,197 @@
+"""The page of a run: what it says, that it is safe to open, and that hostile names are text in it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+import sdl
+from report import kit
+from sdl import record
+from sdl.errors import ConfigError
+from sdl.events import Proposed
+from sdl.report import page
+from sdl.report.digest import Digest
+from sdl.report.facts import facts
+from sdl.report.figures import draw
+from sdl.runs import Run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return kit.campaign(tmp_path_factory.mktemp("runs"), "night")
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path) -> str:
+    return page.run_page(Run(folder))
+
+
+def test_a_page_says_what_was_wanted_what_came_and_why_it_ended(folder: Path, text: str) -> None:
+    run, seen = Run(folder), kit.Page(text).text
+    assert f"reached : {run.result.reason}" in seen
+    assert "goal: 445nm 16384 ± 327.68" in seen
+    for name in kit.GOAL:
+        assert f"{run.result.measured[name]:.0f}" in seen
+    for value in run.result.settings.values():
+        assert f"{value:.4f}" in seen
+    assert run.sha in seen
+    assert run.sha == record.check(folder).sha
+    assert "solver: kind: linear" in seen  # the configuration
+    for proposed in run.proposals.values():
+        assert proposed.why in seen
+
+
+def test_a_page_loads_nothing_and_runs_nothing(text: str) -> None:
+    seen = kit.Page(text)
+    assert set(seen.tags) & {"script", "link", "iframe", "object", "embed", "form", "base"} == set()
+    assert [source for source in seen.all("img", "src") if not source.startswith("data:image/svg+xml;base64,")] == []
+    assert [name for _, name, _ in seen.attributes if name.startswith("on") or name in ("style", "href")] == []
+    pictures = [base64.b64decode(source.partition(",")[2]) for source in seen.all("img", "src")]
+    assert len(pictures) == 8
+    for picture in pictures:
+        assert b"<script" not in picture
+        assert re.findall(rb'(?:href|src)="(?!#|data:image/png;base64,)[^"]*"', picture) == []
+
+
+def test_the_policy_allows_our_style_sheet_and_nothing_else(text: str) -> None:
+    (policy,) = [value for value in kit.Page(text).all("meta", "content") if "default-src" in value]
+    (css,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    wanted = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert policy == wanted
+    assert "http" not in css
+    assert "url(" not in css
+
+
+def test_every_picture_says_what_it_is_to_who_cannot_see_it(text: str) -> None:
+    seen = kit.Page(text)
+    assert all(len(alt) > 20 for alt in seen.all("img", "alt"))
+    assert len(seen.all("img", "alt")) == len(seen.all("img", "src"))
+    assert ("html", "lang", "en") in seen.attributes
+
+
+HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(1)>'
+
+
+def test_hostile_names_are_text(folder: Path, tmp_path: Path) -> None:
+    changes = {"515nm": HOSTILE, "night": "<b>night</b>&amp;", "point 1 of 4": "</svg><script>x()</script>"}
+    run = Run(kit.renamed(folder, tmp_path / "<i>c" / "20260101T000000Z-abc123", changes))
+    told = Digest(run)
+    figures = [page.picture(draw(told, name), name, HOSTILE) for name in ("spectrum", "parity")]
+    made = page.render("run.html.j2", title=run.opened.campaign, f=facts(told), figures=figures, left_out=[HOSTILE])
+    seen = kit.Page(made)
+    assert HOSTILE in seen.text
+    assert "<b>night</b>&amp;" in seen.text
+    assert "</svg><script>x()</script>" in seen.text
+    assert "script" not in seen.tags
+    assert "b" not in seen.tags
+    assert "i" not in seen.tags
+    assert [name for _, name, _ in seen.attributes if name.startswith("on")] == []
+    shown = kit.Page(run._repr_html_())
+    assert HOSTILE in shown.text
+    assert {"script", "b"} & set(shown.tags) == set()
+
+
+def test_half_a_character_in_a_name_breaks_no_page(folder: Path, tmp_path: Path) -> None:
+    events = list(record.read(folder))
+    events = [dataclasses.replace(e, why="caf\udce9") if isinstance(e, Proposed) else e for e in events]
+    told = Digest(Run(kit.written(tmp_path / "c" / "20260101T000000Z-abc123", events)))
+    assert "caf\\udce9" in page.render("run.html.j2", title="x", f=facts(told), figures=[], left_out=[])
+
+
+def test_a_long_campaign_is_thinned_in_the_middle_and_keeps_its_best(tmp_path: Path) -> None:
+    never = {"tolerance": "0.01%", "solver": {"kind": "random"}}
+    told = Digest(Run(kit.campaign(tmp_path, "long", **never, stop={"trials": 200, "stagnation": None})))
+    said = facts(told)
+    shown = [row["trial"] for row in said["some"] if "trial" in row]
+    assert shown[:12] == list(range(12))
+    assert shown[-12:] == list(range(188, 200))
+    assert told.run.result.best in shown
+    hidden = sum(int(row["gap"].split()[0]) for row in said["some"] if "gap" in row)
+    assert len(shown) + hidden == 200
+    assert [row["trial"] for row in said["all"]] == list(range(200))
+    assert said["all_said"] == "All 200 trials"
+
+
+def test_an_aborted_run_s_page_says_who_and_why(folder: Path, tmp_path: Path) -> None:
+    never = kit.campaign(tmp_path, "never", tolerance="0.01%", solver={"kind": "random"}, stop={"trials": 10})
+    run = Run(kit.aborted(never, tmp_path / "aborted" / "20260101T000000Z-abc123", "it <smells>"))
+    seen = kit.Page(page.piece(run, "outcome") + page.piece(run, "about")).text
+    assert "aborted : it <smells>" in seen
+    assert "ended by ada" in seen
+
+
+def test_a_goal_with_a_range_and_one_at_zero_have_their_error_in_counts(tmp_path: Path) -> None:
+    goal = {"515nm": {"between": [15000, 17000]}, "445nm": {"at most": 100}, "630nm": {"target": 0, "tolerance": 50}}
+    said = facts(Digest(Run(kit.campaign(tmp_path, "ranges", goal=goal, stop={"trials": 6}))))
+    rows = {row["name"]: row for row in said["channels"]}
+    assert rows["515nm"]["goal"] == "15000 … 17000"
+    assert rows["445nm"]["off"].startswith(("+", "−", "0"))
+    assert "%" not in rows["630nm"]["off"]
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_of_ours_is_written_anew_and_nothing_else_is(text: str, tmp_path: Path) -> None:
+    page.write(tmp_path / "a.html", text)
+    page.write(tmp_path / "a.html", text + "<!-- again -->")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").endswith("<!-- again -->")
+    (tmp_path / "b.html").write_text("mine")
+    with pytest.raises(ConfigError, match=r"b.html exists and is no page of ours"):
+        page.write(tmp_path / "b.html", text)
+    assert (tmp_path / "b.html").read_text() == "mine"
+    with pytest.raises(ConfigError, match="cannot be written"):
+        page.write(tmp_path / "nowhere" / "c.html", text)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.html", "b.html"]
+
+
+def test_without_jinja_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
+    with pytest.raises(ConfigError, match=r"need jinja2: pip install 'sdl\[report\]'"):
+        page.environment()
+
+
+# --- notebooks ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_in_a_notebook_is_a_table_a_figure_and_a_data_frame(folder: Path) -> None:
+    run = sdl.open_run(folder)
+    shown = kit.Page(run._repr_html_())
+    assert "reached" in shown.text
+    assert "445nm" in shown.text
+    frame = run.to_pandas()
+    assert len(frame) == run.result.readings
+    assert list(frame["trial"]) == [row["trial"] for row in run.rows()]
+    assert run.figure()._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match="no figure 'nothing'"):
+        run.figure("nothing")
+
+
+def test_a_figure_that_a_run_cannot_have_says_so(tmp_path: Path) -> None:
+    run = Run(kit.campaign(tmp_path, "data", collect=True, goal=None, design={"kind": "axis"}))
+    with pytest.raises(ConfigError, match="has nothing to show in the figure 'spread'"):
+        run.figure("spread")
+
+
+def test_all_runs_are_listed_the_newest_first(folder: Path, tmp_path: Path) -> None:
+    below = folder.parent.parent
+    later = kit.campaign(below, "later", stop={"trials": 5})
+    found = sdl.runs(below)
+    assert [row["run"] for row in found][:2] == [str(later), str(folder)]
+    assert found[1]["outcome"] == "reached"
+    assert list(found.to_pandas()["campaign"])[:2] == ["later", "night"]
+    assert "<td>night</td>" in found._repr_html_()
+    assert sdl.runs(tmp_path / "none") == []
+    assert sdl.open_run(found[0]["run"]).folder == later
+
+
+def test_a_hostile_name_in_the_list_of_runs_is_text(folder: Path, tmp_path: Path) -> None:
+    kit.renamed(folder, tmp_path / "<b>x" / "20260101T000000Z-abc123", {})
+    assert "b" not in kit.Page(sdl.runs(tmp_path)._repr_html_()).tags
