@@ -92,6 +92,20 @@ def test_a_cluster_that_is_not_there_ends_with_2(sdl, many, monkeypatch):
     assert "--cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in done.err
 
 
+@pytest.mark.parametrize(
+    ("module", "options", "said"),
+    [
+        ("pyarrow.parquet", [], "a sweep's results need pyarrow: pip install 'sdl[sweep]'"),
+        ("distributed", ["--cluster", "local"], "--cluster needs distributed: pip install 'sdl[sweep]'"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(sdl, many, monkeypatch, module, options, said):
+    monkeypatch.setitem(sys.modules, module, None)
+    done = sdl("sweep", many, "-q", *options)
+    assert done.code == 2
+    assert said in done.err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 @pytest.mark.parametrize(
