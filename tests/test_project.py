@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("numpy", "scipy", "sklearn", "pandas", "matplotlib", "gmr", "ForestDiffusion", "xgboost", "httpx")
+HEAVY = (
+    "numpy", "scipy", "sklearn", "pandas", "matplotlib", "gmr", "ForestDiffusion", "xgboost", "httpx", "pyarrow", "distributed",
+)  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "sdl").rglob("*.py")
