@@ -32,7 +32,7 @@ def verify(
     changes: Set = None,
     json: Json = False,
 ) -> None:
-    """Check that campaigns come to what their `expect:` block says, over many seeds, on the twin.
+    """Hold campaigns to their `expect:` block, over many seeds.
 
     \b
     sdl verify configs/*.yaml

@@ -30,7 +30,11 @@ COMMANDS = [
     "explain",
     "check",
     "export",
+    "replay",
+    "verify",
     "solve",
+    "sweep",
+    "bench",
 ]
 
 
