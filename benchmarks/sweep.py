@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import json
 import os
+import pickle
 import re
 import resource
 import signal
@@ -140,6 +141,35 @@ def swept(folder: Path, campaigns: int, jobs: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def paired(folder: Path, campaigns: int) -> dict[str, Any]:
+    """Each campaign bare and as a worker and the sweep do it, in turns, so that a busy machine slows both alike."""
+    from sdl import runner
+    from sdl.sweep.results import Results
+    from sdl.sweep.work import do
+
+    began = time.process_time()
+    plan = planned(folder, campaigns)
+    planning = time.process_time() - began
+    warm()
+    results = Results(folder / "paired", plan, {})
+    alone_, whole = 0.0, 0.0
+    for number in range(len(plan)):
+        for path in (0, 1) if number % 2 else (1, 0):
+            began = time.process_time()
+            if path:
+                task = pickle.loads(pickle.dumps(plan.task(number, None)))
+                results.append([pickle.loads(pickle.dumps(do(task)))])
+                whole += time.process_time() - began
+            else:
+                runner.run({**plan.place(number)[0].tree, "seed": plan.place(number)[1]}, runs=None)
+                alone_ += time.process_time() - began
+    began = time.process_time()
+    results.settle()
+    results.close()
+    ends = planning + time.process_time() - began
+    return {"n": len(plan), "bare": alone_, "more": whole - alone_, "ends": ends}
+
+
 def rows(folder: Path, n: int) -> dict[str, Any]:
     """A data set of n rows, settled and summed up."""
     from sdl.sweep.results import DATA, Results
@@ -179,7 +209,7 @@ def summed(data: Path) -> dict[str, Any]:
     return {"summary": seconds, "summary_mb": most}
 
 
-ALONE = {"bare": bare, "swept": swept, "rows": rows}
+ALONE = {"bare": bare, "paired": paired, "swept": swept, "rows": rows}
 
 
 def alone(name: str, *given: object) -> dict[str, Any]:
@@ -294,15 +324,18 @@ def tell_local(folder: Path, n: int) -> str:
     each = 1000 / n
     print(f"{n} campaigns of {plain['trials']:.1f} trials; linear, pls, gmm; tolerance 1 %")
     print("| | wall s | campaigns/s | CPU ms/campaign | of it steady |\n|---|--:|--:|--:|--:|")
-    bare_ms = plain["each"] * 1000
     for words, found in (("bare loop, 1 process", plain), ("sweep, 1 process", one), ("sweep, 2 processes", two)):
         ms = f"{found['cpu'] * each:.2f} | {found['each'] * 1000:.2f}"
         print(f"| {words} | {found['wall']:.1f} | {found['rate']:.1f} | {ms} |")
     print(f"steady: the last {100 - LATE} %, when every worker has all it loads; campaigns/s is of these")
     print(f"efficiency of two processes: {two['rate'] / one['rate'] / 2:.2f} of 2 × by the clock,", end=" ")
     print(f"{one['each'] / two['each']:.2f} by CPU (what it would be if nobody else used the cores)")
-    print(f"overhead beyond the bare loop: {one['each'] * 1000 / bare_ms - 1:+.1%} CPU in one process,", end=" ")
-    print(f"{two['each'] * 1000 / bare_ms - 1:+.1%} in two; planning {one['parsed']:.2f} s CPU before the first")
+    pair = alone("paired", folder, max(n // 2, 30))
+    print(
+        f"overhead beyond the bare loop, {pair['n']} campaigns in turns: {pair['more'] / pair['bare']:+.1%} CPU each,",
+        end=" ",
+    )
+    print(f"{(pair['more'] + pair['ends']) / pair['bare']:+.1%} with planning and the Parquet file")
     print(f"memory MB of the sweep and its workers at {LATE} % and at the end: {one['mb']}, {two['mb']}")
     print(f"the same bits: {one['sha'] == two['sha']} ({one['sha']})")
     print(load())
