@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import json
 import os
+import pickle
 import re
 import resource
 import signal
@@ -31,6 +32,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+LATE = 70
+"""Per cent of the campaigns after which every worker has loaded what every solver needs: steady from here on."""
 SWEEP = """\
 name: benchmark
 campaign:
@@ -95,14 +98,18 @@ def bare(folder: Path, campaigns: int) -> dict[str, Any]:
     plan = planned(folder, campaigns)
     warm()
     trees = [plan.task(number, None).tree for number in range(len(plan))]
-    began, spent = time.perf_counter(), cpu()
-    trials = [runner.run(tree, runs=None).trials for tree in trees]
+    late = len(trees) * LATE // 100
+    marks = [(time.perf_counter(), cpu())]
+    trials = [runner.run(tree, runs=None).trials for tree in trees[:late]]
+    marks.append((time.perf_counter(), cpu()))
+    trials += [runner.run(tree, runs=None).trials for tree in trees[late:]]
+    marks.append((time.perf_counter(), cpu()))
+    (began, spent), (then, by_then), (ended, all_of_it) = marks
+    n = len(trees)
     return {
-        "wall": time.perf_counter() - began,
-        "cpu": cpu() - spent,
-        "n": len(plan),
-        "trials": sum(trials) / len(plan),
-    }
+        "n": n, "wall": ended - began, "cpu": all_of_it - spent, "trials": sum(trials) / n,
+        "rate": (n - late) / (ended - then), "each": (all_of_it - by_then) / (n - late),
+    }  # fmt: skip
 
 
 def swept(folder: Path, campaigns: int, jobs: int) -> dict[str, Any]:
@@ -117,10 +124,10 @@ def swept(folder: Path, campaigns: int, jobs: int) -> dict[str, Any]:
         began, spent = time.perf_counter(), cpu()
     marks: dict[int, tuple[float, float, list[float]]] = {}
     n = len(plan)
-    first, late = n // 10, n * 7 // 10  # by then every worker has begun; by then it has met every solver
+    late = n * LATE // 100
 
     def progress(done: int, of: int) -> None:
-        if done in (first, late, n):
+        if done in (late, n):
             every = ["self", *Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
             marks[done] = time.perf_counter(), sum(map(spent_by, every)), [round(megabytes(pid)) for pid in every]
 
@@ -128,10 +135,39 @@ def swept(folder: Path, campaigns: int, jobs: int) -> dict[str, Any]:
     ended = time.perf_counter()
     return {
         "n": n, "wall": ended - began, "cpu": cpu() - spent, "parsed": parsed,
-        "rate": (n - first) / (marks[n][0] - marks[first][0]), "each": (marks[n][1] - marks[first][1]) / (n - first),
+        "rate": (n - late) / (marks[n][0] - marks[late][0]), "each": (marks[n][1] - marks[late][1]) / (n - late),
         "mb": [marks[late][2], marks[n][2]],
         "sha": hashlib.sha256(told.data.read_bytes()).hexdigest()[:16],
     }  # fmt: skip
+
+
+def paired(folder: Path, campaigns: int) -> dict[str, Any]:
+    """Each campaign bare and as a worker and the sweep do it, in turns, so that a busy machine slows both alike."""
+    from sdl import runner
+    from sdl.sweep.results import Results
+    from sdl.sweep.work import do
+
+    began = time.process_time()
+    plan = planned(folder, campaigns)
+    planning = time.process_time() - began
+    warm()
+    results = Results(folder / "paired", plan, {})
+    alone_, whole = 0.0, 0.0
+    for number in range(len(plan)):
+        for path in (0, 1) if number % 2 else (1, 0):
+            began = time.process_time()
+            if path:
+                task = pickle.loads(pickle.dumps(plan.task(number, None)))
+                results.append([pickle.loads(pickle.dumps(do(task)))])
+                whole += time.process_time() - began
+            else:
+                runner.run({**plan.place(number)[0].tree, "seed": plan.place(number)[1]}, runs=None)
+                alone_ += time.process_time() - began
+    began = time.process_time()
+    results.settle()
+    results.close()
+    ends = planning + time.process_time() - began
+    return {"n": len(plan), "bare": alone_, "more": whole - alone_, "ends": ends}
 
 
 def rows(folder: Path, n: int) -> dict[str, Any]:
@@ -149,9 +185,9 @@ def rows(folder: Path, n: int) -> dict[str, Any]:
             results.append(chunk)
             chunk = []
     results.append(chunk)
-    began = time.perf_counter()
+    began = time.process_time()
     results.settle()
-    settled = time.perf_counter() - began
+    settled = time.process_time() - began
     results.close()
     return {"n": len(plan), "settled": settled, **summed(folder / "rows" / DATA)} | {
         "most": megabytes("self", "VmHWM"),
@@ -166,14 +202,14 @@ def summed(data: Path) -> dict[str, Any]:
         "from pathlib import Path\nfrom sdl.sweep.summary import groups, table\n"
         "table(groups(Path(sys.argv[1]), ['solver.kind']), ['solver.kind'])\n"
         "most = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())\n"
-        "print(time.perf_counter() - began, int(most[1]) / 1024)"
+        "print(time.perf_counter() - began, time.process_time(), int(most[1]) / 1024)"
     )
     said = subprocess.run([sys.executable, "-c", code, str(data)], env=ENVIRONMENT, capture_output=True, check=True)
-    seconds, most = map(float, said.stdout.split())
-    return {"summary": seconds, "summary_mb": most}
+    seconds, spent, most = map(float, said.stdout.split())
+    return {"summary": seconds, "summary_cpu": spent, "summary_mb": most}
 
 
-ALONE = {"bare": bare, "swept": swept, "rows": rows}
+ALONE = {"bare": bare, "paired": paired, "swept": swept, "rows": rows}
 
 
 def alone(name: str, *given: object) -> dict[str, Any]:
@@ -288,17 +324,19 @@ def tell_local(folder: Path, n: int) -> str:
     each = 1000 / n
     print(f"{n} campaigns of {plain['trials']:.1f} trials; linear, pls, gmm; tolerance 1 %")
     print("| | wall s | campaigns/s | CPU ms/campaign | of it steady |\n|---|--:|--:|--:|--:|")
-    bare_ms = plain["cpu"] * each
-    print(f"| bare loop, 1 process | {plain['wall']:.1f} | {n / plain['wall']:.1f} | {bare_ms:.2f} | {bare_ms:.2f} |")
-    for words, found in (("1 process", one), ("2 processes", two)):
+    for words, found in (("bare loop, 1 process", plain), ("sweep, 1 process", one), ("sweep, 2 processes", two)):
         ms = f"{found['cpu'] * each:.2f} | {found['each'] * 1000:.2f}"
-        print(f"| sweep, {words} | {found['wall']:.1f} | {found['rate']:.1f} | {ms} |")
-    print("steady: from a tenth of the campaigns on, when every worker has begun; campaigns/s is of these")
+        print(f"| {words} | {found['wall']:.1f} | {found['rate']:.1f} | {ms} |")
+    print(f"steady: the last {100 - LATE} %, when every worker has all it loads; campaigns/s is of these")
     print(f"efficiency of two processes: {two['rate'] / one['rate'] / 2:.2f} of 2 × by the clock,", end=" ")
     print(f"{one['each'] / two['each']:.2f} by CPU (what it would be if nobody else used the cores)")
-    print(f"overhead beyond the bare loop: {one['each'] * 1000 / bare_ms - 1:+.1%} CPU in one process,", end=" ")
-    print(f"{two['each'] * 1000 / bare_ms - 1:+.1%} in two; planning {one['parsed']:.2f} s CPU before the first")
-    print(f"memory MB of the sweep and its workers at 70 % and at the end: {one['mb']}, {two['mb']}")
+    pair = alone("paired", folder, max(n // 2, 30))
+    print(
+        f"overhead beyond the bare loop, {pair['n']} campaigns in turns: {pair['more'] / pair['bare']:+.1%} CPU each,",
+        end=" ",
+    )
+    print(f"{(pair['more'] + pair['ends']) / pair['bare']:+.1%} with planning and the Parquet file")
+    print(f"memory MB of the sweep and its workers at {LATE} % and at the end: {one['mb']}, {two['mb']}")
     print(f"the same bits: {one['sha'] == two['sha']} ({one['sha']})")
     print(load())
     return str(one["sha"])
@@ -334,9 +372,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"the same bits as without, and as here: {same} ({cut['sha']})")
         if "rows" in given.parts:
             found = alone("rows", folder, given.rows)
-            print(f"{found['n']} rows ({found['file']:.1f} MB): journal settled in {found['settled']:.1f} s", end="; ")
-            print(f"summary {found['summary']:.2f} s and {found['summary_mb']:.0f} MB, imports included", end="; ")
-            print(f"most memory of writing it: {found['most']:.0f} MB")
+            print(
+                f"{found['n']} rows ({found['file']:.1f} MB): journal settled in {found['settled']:.1f} s CPU", end="; "
+            )
+            print(f"summary {found['summary']:.2f} s ({found['summary_cpu']:.2f} s CPU), imports included,", end=" ")
+            print(f"and {found['summary_mb']:.0f} MB; most memory of writing it: {found['most']:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sdl
-from sdl import config
+from sdl import config, twin
 from sdl.errors import ConfigError
 from sdl.runner import start
 from sdl.types import Outcome
@@ -84,9 +85,13 @@ def test_an_expectation_on_a_real_instrument_is_odd_but_no_mistake_because_a_run
 
 
 def test_a_run_ignores_it_and_is_resumed_where_its_instrument_is_gone(tmp_path: Path) -> None:
-    expect = {"outcome": "unreachable", "trials": 1, "error": "0.001%"}
+    state = tmp_path / "mine.toml"
+    shutil.copy(Path(twin.__file__).parent / "states" / "night-2025-10.toml", state)
+    there = {"kind": "twin", "state": str(state)}
+    expect = {"outcome": "unreachable", "trials": 1, "error": "0.001%", "instrument": there}
     done = sdl.run({**BASE, "stop": {"trials": 4}, "expect": expect}, runs=tmp_path)
     assert done.outcome is Outcome.SPENT
     record = Path(done.run) / "record.jsonl"
     assert '"expect": {"outcome": "unreachable"' in record.read_text()
+    state.unlink()
     assert start.resume(done.run, changes=["stop.trials=40"]).outcome is Outcome.REACHED

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from pool_work import always_dies, bad_third, dies_until, double, lambda_made, slow_first, threads
 
-from sdl.pool import ONE_THREAD, Crashed, each
+from sdl.pool import GRACE, ONE_THREAD, Crashed, each
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -108,7 +108,9 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
     try:
         workers = {int(parent.stdout.readline()) for _ in range(2)}
         parent.send_signal(how)
+        began = time.monotonic()
         _, said = parent.communicate(timeout=30)
+        assert time.monotonic() - began < GRACE - 1  # they were told to end, not killed when patience was
         assert all(gone(pid) for pid in workers)
         assert "leaked" not in said
     finally:

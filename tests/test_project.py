@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("numpy", "scipy", "sklearn", "pandas", "matplotlib", "gmr", "ForestDiffusion", "xgboost", "httpx")
+HEAVY += ("pyarrow", "distributed")
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "sdl").rglob("*.py")

@@ -152,3 +152,11 @@ def test_a_real_instrument_is_never_driven(tmp_path: Path) -> None:
 def test_a_twin_that_really_waits_is_not_tested_so(file: Path) -> None:
     with pytest.raises(ConfigError, match="really waits"):
         verify.plan(file, ["instrument.realtime=true"])
+
+
+def test_an_instrument_whose_seed_is_fixed_is_noted(file: Path) -> None:
+    for changes, words in (["instrument.seed=7"], "the same noise"), ([], ""):
+        plan = verify.plan(file, changes)
+        assert plan is not None
+        assert words in plan.note
+        assert bool(plan.note) is bool(words)

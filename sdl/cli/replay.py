@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def replay(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
-    """Check that today's code and libraries decide what they decided in a run.
+    """Ask whether today's code decides what it decided in a run.
 
     \b
     sdl replay latest

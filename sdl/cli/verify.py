@@ -32,7 +32,7 @@ def verify(
     changes: Set = None,
     json: Json = False,
 ) -> None:
-    """Check that campaigns come to what their `expect:` block says, over many seeds, on the twin.
+    """Hold campaigns to their `expect:` block, over many seeds.
 
     \b
     sdl verify configs/*.yaml
@@ -110,6 +110,8 @@ def _tell(found: Verified) -> None:
         if len(seeds) > 1
         else f"{found.plan.file}: seed {run}"
     )
+    if found.plan.note:
+        say(f"  note: {found.plan.note}", 4)
     rows = [(f.claim, f.expected, _short(f), f.level) for f in found.findings]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for finding, row in zip(found.findings, rows, strict=True):

@@ -26,6 +26,8 @@ STEERS = ("by", "settings", "verdict", "clipped")
 """The fields of a proposal that decide how a campaign goes on; the others only say something about it."""
 TOLD = ("targets", "spread", "uncertainty", "expected", "shortfall")
 """Figures that a proposal comes with."""
+MOST_SAID = 200
+"""So much of a foreign error is told."""
 
 
 def replay(folder: Path) -> Replayed:
@@ -252,7 +254,10 @@ def _off(then: Any, now: Any) -> float:
 
 
 def _proposal(event: Proposed | Failed) -> str:
-    return f"no proposal ({event.error})" if isinstance(event, Failed) else f"a proposal by {event.by}"
+    if isinstance(event, Proposed):
+        return f"a proposal by {event.by}"
+    said = " ".join(event.error.split())  # some libraries put their whole stack into a message
+    return f"no proposal ({said if len(said) <= MOST_SAID else said[:MOST_SAID] + '…'})"
 
 
 def _named(event: Event) -> str:

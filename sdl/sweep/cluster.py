@@ -59,7 +59,7 @@ def each(
             has = dict.fromkeys(resources, 1) if resources else None
             cluster = distributed.LocalCluster(
                 n_workers=1 if resources else jobs or pool.cores(), threads_per_worker=1, processes=True,
-                host="127.0.0.1", dashboard_address=None, resources=has, silence_logs=40,
+                host="127.0.0.1", dashboard_address=None, resources=has, silence_logs=50,
             )  # fmt: skip
             target: Any = stack.enter_context(cluster)
         else:

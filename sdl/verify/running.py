@@ -50,12 +50,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A file's expectation and the campaigns that it takes to check it."""
+    """A file's expectation and the campaigns that it takes to check it; `note` is what is odd about them."""
 
     file: str
     campaign: CampaignFile
     expect: Expect
     tasks: tuple[Task, ...]
+    note: str = ""
 
     @property
     def goal(self) -> str:
@@ -112,7 +113,18 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
     verb = "run" if campaign.goal else "collect"
     every = config.seeds_of(campaign, seeds)
     tasks = tuple(Task(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
-    return Plan(str(file), campaign, expect, tasks)
+    return Plan(str(file), campaign, expect, tasks, _same_noise(tasks))
+
+
+def _same_noise(tasks: Sequence[Task]) -> str:
+    """A sentence where the seeds of a campaign change nothing of its instrument; empty where they do."""
+    first, *others = tasks
+    if not others:
+        return ""
+    one, two = (config.load(task.file, task.changes, collect=True).instrument for task in (first, others[0]))
+    if getattr(one, "seed", None) is None or one != two:
+        return ""
+    return "instrument.seed is fixed, so that every seed meets the same noise; take it out"
 
 
 def run(task: Task) -> Seen:
@@ -191,6 +203,7 @@ def plain(found: Verified) -> dict[str, Any]:
         "file": found.plan.file,
         "campaign": found.plan.campaign.name,
         "goal": found.plan.goal,
+        "note": found.plan.note,
         "level": str(found.level),
         "findings": [dataclasses.asdict(f) | {"again": again(found, f)} for f in found.findings],
         "seeds": [dataclasses.asdict(seen) for seen in found.seen],

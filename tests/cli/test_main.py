@@ -30,11 +30,15 @@ COMMANDS = [
     "explain",
     "check",
     "export",
+    "replay",
+    "verify",
     "solve",
     "watch",
     "report",
     "compare",
     "paper",
+    "sweep",
+    "bench",
 ]
 
 

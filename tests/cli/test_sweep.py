@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from sdl.cli.progress import Bar, clock
+
 SWEEP = """\
 name: many
 campaign: led.yaml
@@ -90,6 +92,38 @@ def test_a_cluster_that_is_not_there_ends_with_2(sdl, many, monkeypatch):
     done = sdl("sweep", many, "--cluster", "tcp://127.0.0.1:9", "-q")
     assert done.code == 2
     assert "--cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in done.err
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (9000, "2.5 h")])
+def test_the_time_left_is_told_as_people_do(seconds, said):
+    assert clock(seconds) == said
+
+
+def test_work_taken_up_again_is_not_thought_quick(capsys, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Bar("campaigns") as bar:
+        bar(900, 1000)
+        now = 10.0
+        bar(910, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "900 of 1000 campaigns are done already",
+        "910 of 1000 campaigns, 90 s left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "said"),
+    [
+        ("pyarrow.parquet", [], "a sweep's results need pyarrow: pip install 'sdl[sweep]'"),
+        ("distributed", ["--cluster", "local"], "--cluster needs distributed: pip install 'sdl[sweep]'"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(sdl, many, monkeypatch, module, options, said):
+    monkeypatch.setitem(sys.modules, module, None)
+    done = sdl("sweep", many, "-q", *options)
+    assert done.code == 2
+    assert said in done.err
 
 
 @pytest.mark.slow

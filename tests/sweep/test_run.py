@@ -221,3 +221,22 @@ def test_with_a_worker_and_then_everything_killed_the_file_is_the_same(plan, tmp
     assert told["ran"] == len(planned) - done
     clean = run(planned, tmp_path / "clean", jobs=1)
     assert (out / "results.parquet").read_bytes() == clean.data.read_bytes()
+
+
+def test_a_real_instrument_is_driven_by_one_process_and_every_record_is_kept(tmp_path):
+    from sdl.twin.serve import TwinServer
+
+    with TwinServer(speed=1000, latency=0.1) as server:
+        instrument = f"{{kind: claude-light, url: '{server.url}', background: none}}"
+        text = SWEEP.replace("{kind: twin}", instrument).replace("SEEDS", "1").replace("random:", "repeats: 2\n#")
+        (tmp_path / "many.yaml").write_text(text)
+        planned = load(tmp_path / "many.yaml")
+        assert planned.real
+        assert {point.resource for point in planned.points} == {"claude-light"}
+        told = run(planned, tmp_path / "out", jobs=2)
+    assert (told.campaigns, told.ran, told.cannot) == (4, 4, ())
+    kept = sorted(file.parts[-4] for file in (tmp_path / "out" / "records").glob("*/led/*/record.jsonl"))
+    assert kept == sorted(row["id"] for row in rows(told))
+    assert [row["repeat"] for row in rows(told)] == [0, 1, 0, 1]
+    holders = {file.read_text().split()[1] for file in (tmp_path / "out" / "records").glob("*/led/*/record.lock")}
+    assert holders == {str(os.getpid())}
