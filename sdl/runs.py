@@ -9,7 +9,7 @@ import itertools
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -243,11 +243,7 @@ class Run:
         return found
 
     def to_pandas(self) -> Any:
-        """The same as a pandas DataFrame, a row a reading.
-
-        Raises:
-            ConfigError: pandas is not installed.
-        """
+        """The rows as a pandas DataFrame, a row a reading; ConfigError without pandas."""
         try:
             import pandas
         except ImportError as error:
@@ -255,10 +251,7 @@ class Run:
         return pandas.DataFrame(self.rows())
 
     def figure(self, name: str = "error") -> Any:
-        """A matplotlib Figure of it; a notebook shows it.
-
-        Args:
-            name: error, settings, space, spectrum, parity, pairs, spread, conditions or timeline (docs/reports.md).
+        """A matplotlib Figure, which a notebook shows: one of those in docs/reports.md.
 
         Raises:
             ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
@@ -280,10 +273,9 @@ _VIEWS = {"figure": "sdl.report.figures:draw", "html": "sdl.report.notebook:summ
 """How a run looks, by name as in the registry: reports are above runs, and reading one must not need them."""
 
 
-def _view(name: str) -> Callable[..., Any]:
+def _view(name: str) -> Any:
     module, _, function = _VIEWS[name].partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+    return getattr(import_module(module), function)
 
 
 def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
