@@ -14,6 +14,7 @@ from typing import Any
 
 import processes as commands
 import pytest
+from drivers.server import OUT, Server, says
 
 from sdl import config, lease, record
 from sdl.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Stopped
@@ -468,6 +469,18 @@ def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
 
 def test_a_twin_in_virtual_time_is_always_safe(lab: Processes) -> None:
     assert lab.make_safe({"kind": "twin"}) == ""
+
+
+def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Processes) -> None:
+    stubborn = Server()
+    stubborn.then(*[says({"in": [0.5, 0.0, 0.0], "out": OUT})] * 2)  # then it does as it is told
+    instrument = tree(stubborn.url)["instrument"]
+    assert "asked for no light it applied {'R': 0.5" in lab.make_safe(instrument)
+    ends = time.monotonic() + 10
+    while lab.make_safe(instrument) and time.monotonic() < ends:
+        time.sleep(0.05)
+    stubborn.close()
+    assert stubborn.asked == [[0.0, 0.0, 0.0]] * 3
 
 
 def test_what_can_never_be_made_safe_says_so_at_once(lab: Processes) -> None:
