@@ -167,7 +167,8 @@ class Index:
                 campaign, run, stamp = found.campaign, found.run, (found.size, found.changed, found.noted)
                 before = known.pop((campaign, run), None)
                 if before is None or stamp != before[:3]:
-                    if before is None or self._again.get((campaign, run), 0.0) <= time.monotonic():
+                    said = before is None or stamp[2] != before[2]  # new, or somebody's notes: at once
+                    if said or self._again.get((campaign, run), 0.0) <= time.monotonic():
                         changed.append((campaign, run, stamp))
                 elif before[3] not in FINAL:
                     self._still(db, campaign, run, before[3])

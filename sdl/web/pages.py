@@ -40,7 +40,7 @@ KEPT = 16
 """Runs that are kept folded, so that nobody reads the same 5,000 trials twice."""
 EXAMPLE = """\
 name: by-hand
-goal: {515nm: 20000}      # raw reading of a channel; `sdl instrument` tells which there are
+goal: {515nm: 20000}      # raw reading of a channel
 tolerance: 2%
 solver: auto
 stop: {trials: 30}
