@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sdl.lab.api import create_app
 from sdl.lab.token import Door, read
 from sdl.web import notes, server
 from sdl.web.pages import EXAMPLE, routes
-from tests.web.web_kit import Http, PageLab, copy, real
+from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
 PORT = 8000
 STAMP = "20261101T120000.000000Z-a1"
@@ -270,25 +269,12 @@ def test_the_example_on_the_page_is_a_campaign() -> None:
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'
 
 
-def poisoned(value: Any) -> Any:
-    """The same with markup in every text and every name of a channel."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.replace(
-            value, **{f.name: poisoned(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        )
-    if isinstance(value, Mapping):
-        return {poisoned(key): poisoned(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(poisoned(item) for item in value)
-    return re.sub("445nm|every|twin:", lambda found: EVIL + found[0], value) if type(value) is str else value
-
-
 def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
     tmp_path: Path, events: Sequence[Event], door: Door
 ) -> None:
     runs = tmp_path / "evil"
     name = EVIL.replace("/", "")
-    record.write_whole(runs / name / "run<b>1", [poisoned(event) for event in events])
+    record.write_whole(runs / name / "run<b>1", [poisoned(event, EVIL) for event in events])
     notes.write(runs / name / "run<b>1", EVIL, [EVIL[:38]], 0, EVIL, 5.0)
     http = client(server.create_app(runs, door, PORT))
     while "being read" in http.get("/runs").text:

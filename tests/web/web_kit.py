@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ def copy(events: Sequence[Event], runs: Path, name: str, stamp: str, config: dic
     folder = runs / name / stamp
     record.write_whole(folder, [first, *events[1:]])
     return folder
+
+
+def poisoned(value: Any, evil: str) -> Any:
+    """The same with markup in every text and every name of a channel."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(
+            value, **{f.name: poisoned(getattr(value, f.name), evil) for f in dataclasses.fields(value)}
+        )
+    if isinstance(value, Mapping):
+        return {poisoned(key, evil): poisoned(item, evil) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(poisoned(item, evil) for item in value)
+    return re.sub("445nm|every|twin:", lambda found: evil + found[0], value) if type(value) is str else value
 
 
 class Append:
