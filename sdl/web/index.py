@@ -13,10 +13,10 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,10 @@ from sdl.listing import holder, row
 from sdl.locate import FILE
 from sdl.types import Outcome
 from sdl.web import notes
+from sdl.web.query import Query
 
+CACHE = ".sdl-web"
+"""What pages keep, in the directory of the runs; may be deleted at any time."""
 VERSION = 1
 STALE = 1.0
 """Seconds after which a look at the directories is made again, when somebody asks."""
@@ -53,43 +56,6 @@ CREATE INDEX by_outcome ON runs (outcome);
 CREATE INDEX by_solver ON runs (solver);
 PRAGMA user_version = {VERSION};
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which runs are wanted; what is empty wants nothing.
-
-    Attributes:
-        text: words that must all be found in campaign, run, goal, solver, instrument, reason, note or tags.
-        outcome, solver, tag: exactly.
-        since, until: local dates, 2026-11-23, both included.
-    """
-
-    text: str = ""
-    outcome: str = ""
-    solver: str = ""
-    tag: str = ""
-    since: str = ""
-    until: str = ""
-
-    def where(self) -> tuple[str, list[str]]:
-        """The condition in SQL, and its values."""
-        parts, values = ["1"], []
-        for word in self.text.casefold().split()[:10]:
-            parts.append("words LIKE ? ESCAPE '\\'")
-            values.append("%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%")
-        for column, value in (("outcome", self.outcome), ("solver", self.solver)):
-            if value:
-                parts.append(f"{column} = ?")
-                values.append(value)
-        if self.tag:
-            parts.append("(campaign, run) IN (SELECT campaign, run FROM tags WHERE tag = ?)")
-            values.append(self.tag)
-        for sign, value in ((">=", self.since), ("<=", self.until)):
-            if value:
-                parts.append(f"substr(started, 1, 10) {sign} ?")
-                values.append(value)
-        return " AND ".join(parts), values
 
 
 class Index:
@@ -272,6 +238,17 @@ class Index:
     def _remove(self) -> None:
         for tail in ("", "-journal", "-wal", "-shm"):
             self._file.with_name(self._file.name + tail).unlink(missing_ok=True)
+
+
+def cache(runs: Path) -> Path:
+    """Where pages keep things: beside the runs, or in a temporary directory where that cannot be written."""
+    place = runs / CACHE
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="sdl-web-"))
 
 
 class There(NamedTuple):

@@ -127,7 +127,7 @@ def page(chromium: Any) -> Iterator[Any]:
     context.set_default_timeout(12_000)
     found = context.new_page()
     errors: list[str] = []
-    found.expected = "ERR_CONNECTION|status of 40[19]"
+    found.expected = "ERR_CONNECTION|ERR_INCOMPLETE|status of 40[19]"
     found.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     found.on("pageerror", lambda error: errors.append(str(error)))
     found.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))

@@ -11,7 +11,8 @@ import pytest
 from sdl.events import Event, Stopped
 from sdl.listing import row
 from sdl.web import notes
-from sdl.web.index import Index, Query
+from sdl.web.index import Index
+from sdl.web.query import Query
 from tests.web.web_kit import Append, copy, real
 
 
