@@ -30,8 +30,9 @@ from sdl.web.query import Query
 CACHE = ".sdl-web"
 """What pages keep, in the directory of the runs; may be deleted at any time."""
 VERSION = 1
-STALE = 1.0
-"""Seconds after which a look at the directories is made again, when somebody asks."""
+STALE, REST, LONGEST = 1.0, 30.0, 15.0
+"""Seconds after which a look at the directories is made again, when somebody asks: so many, or so many times what the
+last one took, up to the longest."""
 PATIENCE = 20.0
 """A run that grows is read again only after so many times what reading it took."""
 BATCH = 0.5
@@ -74,7 +75,7 @@ class Index:
         self._runs, self._file = runs, cache / "index.sqlite"
         self._looking = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._looked = -float("inf")
+        self._next = -float("inf")
         self._again: dict[tuple[str, str], float] = {}
         self.known = self.total = 0
         self.trouble = ""
@@ -88,7 +89,7 @@ class Index:
         """
         with self._looking:
             thread = self._thread
-            if thread is None and time.monotonic() - self._looked > STALE:
+            if thread is None and time.monotonic() > self._next:
                 thread = self._thread = threading.Thread(target=self._look, name="sdl web index", daemon=True)
                 thread.start()
         if thread is not None:
@@ -97,9 +98,10 @@ class Index:
 
     def forget(self) -> None:
         """The next poke looks at once: something was changed here."""
-        self._looked = -float("inf")
+        self._next = -float("inf")
 
     def _look(self) -> None:
+        begun = time.monotonic()
         try:
             try:
                 self.refresh()
@@ -114,7 +116,8 @@ class Index:
             self.trouble = f"the runs cannot be listed: {error}"
             _log.warning("%s", self.trouble)
         finally:
-            self._looked = time.monotonic()
+            now = time.monotonic()
+            self._next = now + min(max(STALE, REST * (now - begun)), LONGEST)
             self._thread = None
 
     def refresh(self) -> None:

@@ -187,7 +187,7 @@ def test_a_reading_is_on_the_page_within_a_second(lab: Lab, page: Any) -> None:
     page.goto(lab.url + at(run))
     page.evaluate(WATCH)
     written: dict[int, float] = {}
-    until = time.monotonic() + 8
+    until = time.monotonic() + 5
     while time.monotonic() < until:
         count = (run / "record.jsonl").read_bytes().count(b'{"event": "Measured"')
         written.setdefault(count, time.time())
@@ -385,31 +385,22 @@ NAMELESS = """() => [...document.querySelectorAll(
     && !e.textContent.trim()).map(e => e.outerHTML.slice(0, 100))"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read_every_control_has_a_name_and_a_phone_shows_all_of_it(
-    lab: Lab, chromium: Any, scheme: str
-) -> None:
-    copy(real(lab.folder / f"real-{scheme}"), lab.runs, f"finished-{scheme}", "20261101T120000.000000Z-f1")
+def test_every_text_can_be_read_every_control_has_a_name_and_a_phone_shows_all_of_it(lab: Lab, chromium: Any) -> None:
+    ended = copy(real(lab.folder / "real-look"), lab.runs, "finished", "20261101T120000.000000Z-f1")
     run = begin(lab)
     notes.write(run, "a note", ["a tag"], 0, "ada", 5.0)
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
     least = {}
-    for path in (
-        "/",
-        "/runs",
-        at(run),
-        f"/runs/finished-{scheme}/20261101T120000.000000Z-f1",
-        "/start",
-        "/runs/no/run",
-    ):
+    for path in ("/", "/runs", at(run), at(ended), "/start", "/runs/no/run"):
         page.goto(lab.url + path)
-        for opened in (False, True):
-            if opened:
+        for scheme, opened in (("light", False), ("dark", False), ("dark", True), ("light", True)):
+            page.emulate_media(color_scheme=scheme)
+            if opened and not page.locator("#ask").is_visible():
                 page.locator("#token-button").click()
             rated = page.evaluate(CONTRAST)
-            least[path] = round(rated[0][0], 2)
-            assert rated[0][0] >= 4.5, rated[:5]
+            least[path] = min(least.get(path, 21.0), round(rated[0][0], 2))
+            assert rated[0][0] >= 4.5, (scheme, rated[:5])
             assert page.evaluate(NAMELESS) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
     print("least contrast:", least)
@@ -505,7 +496,7 @@ def test_fifty_idle_streams_leave_nothing_behind_and_the_lab_keeps_its_pace(lab:
     assert lab.process is not None
     files = Path(f"/proc/{lab.process.pid}/fd")
 
-    def pace(run: Path, seconds: float = 5.0) -> int:
+    def pace(run: Path, seconds: float = 4.0) -> int:
         before = kinds(run).count("Measured")
         time.sleep(seconds)
         return kinds(run).count("Measured") - before
@@ -521,7 +512,7 @@ def test_fifty_idle_streams_leave_nothing_behind_and_the_lab_keeps_its_pace(lab:
     for stream in streams:
         stream.close()
     wait(lambda: len(list(files.iterdir())) <= opened + 3, 30)
-    print(f"readings in 5 s: {alone} alone, {watched} with 50 streams")
+    print(f"readings in 4 s: {alone} alone, {watched} with 50 streams")
     assert watched >= 0.8 * alone
     finish(lab)
 
