@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from sdl.events import Event
 from sdl.lab.guard import Refused
+from sdl.lab.surface import STALLED_SECONDS, listen
 from sdl.web.hub import Hub
 from sdl.web.sources import Asked, HomeSource, RunSource
 from tests.web.web_kit import Append, PageLab, real
@@ -152,6 +154,15 @@ def test_a_stream_beats_where_nothing_happens_says_what_fails_and_ends_with_its_
         await asyncio.gather(*tasks)
 
     asyncio.run(play())
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such time limit")
+def test_a_connection_whose_other_side_takes_nothing_is_ended_by_the_system() -> None:
+    with listen(0) as door, socket.create_connection(door.getsockname()) as other:
+        found, _ = door.accept()
+        with found:
+            assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == STALLED_SECONDS * 1000
+        assert other
 
 
 # What is watched ---------------------------------------------------------------------------------------------------
