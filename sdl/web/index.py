@@ -30,7 +30,7 @@ from sdl.web.query import Query
 CACHE = ".sdl-web"
 """What pages keep, in the directory of the runs; may be deleted at any time."""
 VERSION = 1
-STALE, REST, LONGEST = 1.0, 30.0, 15.0
+STALE, REST, LONGEST = 1.0, 30.0, 5.0
 """Seconds after which a look at the directories is made again, when somebody asks: so many, or so many times what the
 last one took, up to the longest."""
 PATIENCE = 20.0
