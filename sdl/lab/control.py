@@ -282,7 +282,14 @@ def _status(loop: Loop) -> dict[str, Any]:
         held=held,
         next=_coming(loop, 1),
     )
-    return {**status, "trouble": loop.trouble}
+    jobs = [{"name": name, "instrument": job.instrument, "due": _due(loop, name)} for name, job in lab.lab.jobs.items()]
+    return {**status, "trouble": loop.trouble, "jobs": jobs}
+
+
+def _due(loop: Loop, job: str) -> float | None:
+    """When it is due next by its schedule; None where nobody knows."""
+    at = loop.lab.next_due(job)
+    return at if at < NEVER else None
 
 
 @lru_cache(maxsize=256)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 START_SECONDS = 10.0
+STALLED_SECONDS = 30.0
+"""After so long a connection whose other side takes nothing is ended by the system."""
 MOST_AT_ONCE = 128
 """Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
 
@@ -172,6 +174,8 @@ def listen(port: int) -> socket.socket:
     try:
         if os.name == "posix":  # a port just left can be taken again; on Windows it would let two have one
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; each connection has it from here
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_SECONDS * 1000))
         found.bind((HOST, port))
         found.listen(64)
     except OSError as error:

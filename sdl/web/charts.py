@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdl import words
-from sdl.report.style import channel_colours, thinned
+from sdl.report.style import channel_colours, thinned, wavelength
 
 if TYPE_CHECKING:
     from sdl.goal import Goal
@@ -85,7 +85,7 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
         band, value = bands.get(name), values.get(name)
         bar: dict[str, Any] = {
             "x": round(at + step * 0.18, 1), "wide": round(step * 0.64, 1), "middle": round(at + step / 2, 1),
-            "colour": colours[name], "name": name if n % every == 0 else "", "top": None, "band": None,
+            "colour": colours[name], "name": _label(name) if n % every == 0 else "", "top": None, "band": None,
         }  # fmt: skip
         if value is not None:
             bar |= {"top": y(value), "high": round(BOTTOM - y(value), 1)}
@@ -101,6 +101,12 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
     said = ", ".join(f"{name} {words.reading(value, bands.get(name))}" for name, value in values.items())
     ticks = _nice(most)
     return {"bars": bars, "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks], "said": said or "none"}
+
+
+def _label(name: str) -> str:
+    """What fits below a bar: `515nm` is 515."""
+    wave = wavelength(name)
+    return f"{wave:g}" if wave is not None else name if len(name) <= 7 else name[:6] + "…"
 
 
 def _whole(first: int, last: int) -> list[int]:

@@ -13,10 +13,10 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +25,14 @@ from sdl.listing import holder, row
 from sdl.locate import FILE
 from sdl.types import Outcome
 from sdl.web import notes
+from sdl.web.query import Query
 
+CACHE = ".sdl-web"
+"""What pages keep, in the directory of the runs; may be deleted at any time."""
 VERSION = 1
-STALE = 1.0
-"""Seconds after which a look at the directories is made again, when somebody asks."""
+STALE, REST, LONGEST = 1.0, 30.0, 5.0
+"""Seconds after which a look at the directories is made again, when somebody asks: so many, or so many times what the
+last one took, up to the longest."""
 PATIENCE = 20.0
 """A run that grows is read again only after so many times what reading it took."""
 BATCH = 0.5
@@ -55,43 +59,6 @@ PRAGMA user_version = {VERSION};
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which runs are wanted; what is empty wants nothing.
-
-    Attributes:
-        text: words that must all be found in campaign, run, goal, solver, instrument, reason, note or tags.
-        outcome, solver, tag: exactly.
-        since, until: local dates, 2026-11-23, both included.
-    """
-
-    text: str = ""
-    outcome: str = ""
-    solver: str = ""
-    tag: str = ""
-    since: str = ""
-    until: str = ""
-
-    def where(self) -> tuple[str, list[str]]:
-        """The condition in SQL, and its values."""
-        parts, values = ["1"], []
-        for word in self.text.casefold().split()[:10]:
-            parts.append("words LIKE ? ESCAPE '\\'")
-            values.append("%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%")
-        for column, value in (("outcome", self.outcome), ("solver", self.solver)):
-            if value:
-                parts.append(f"{column} = ?")
-                values.append(value)
-        if self.tag:
-            parts.append("(campaign, run) IN (SELECT campaign, run FROM tags WHERE tag = ?)")
-            values.append(self.tag)
-        for sign, value in ((">=", self.since), ("<=", self.until)):
-            if value:
-                parts.append(f"substr(started, 1, 10) {sign} ?")
-                values.append(value)
-        return " AND ".join(parts), values
-
-
 class Index:
     """The index of one directory of runs; may be asked from any thread.
 
@@ -108,7 +75,7 @@ class Index:
         self._runs, self._file = runs, cache / "index.sqlite"
         self._looking = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._looked = -float("inf")
+        self._next = -float("inf")
         self._again: dict[tuple[str, str], float] = {}
         self.known = self.total = 0
         self.trouble = ""
@@ -122,7 +89,7 @@ class Index:
         """
         with self._looking:
             thread = self._thread
-            if thread is None and time.monotonic() - self._looked > STALE:
+            if thread is None and time.monotonic() > self._next:
                 thread = self._thread = threading.Thread(target=self._look, name="sdl web index", daemon=True)
                 thread.start()
         if thread is not None:
@@ -131,9 +98,10 @@ class Index:
 
     def forget(self) -> None:
         """The next poke looks at once: something was changed here."""
-        self._looked = -float("inf")
+        self._next = -float("inf")
 
     def _look(self) -> None:
+        begun = time.monotonic()
         try:
             try:
                 self.refresh()
@@ -148,7 +116,8 @@ class Index:
             self.trouble = f"the runs cannot be listed: {error}"
             _log.warning("%s", self.trouble)
         finally:
-            self._looked = time.monotonic()
+            now = time.monotonic()
+            self._next = now + min(max(STALE, REST * (now - begun)), LONGEST)
             self._thread = None
 
     def refresh(self) -> None:
@@ -167,7 +136,8 @@ class Index:
                 campaign, run, stamp = found.campaign, found.run, (found.size, found.changed, found.noted)
                 before = known.pop((campaign, run), None)
                 if before is None or stamp != before[:3]:
-                    if before is None or self._again.get((campaign, run), 0.0) <= time.monotonic():
+                    said = before is None or stamp[2] != before[2]  # new, or somebody's notes: at once
+                    if said or self._again.get((campaign, run), 0.0) <= time.monotonic():
                         changed.append((campaign, run, stamp))
                 elif before[3] not in FINAL:
                     self._still(db, campaign, run, before[3])
@@ -271,6 +241,17 @@ class Index:
     def _remove(self) -> None:
         for tail in ("", "-journal", "-wal", "-shm"):
             self._file.with_name(self._file.name + tail).unlink(missing_ok=True)
+
+
+def cache(runs: Path) -> Path:
+    """Where pages keep things: beside the runs, or in a temporary directory where that cannot be written."""
+    place = runs / CACHE
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="sdl-web-"))
 
 
 class There(NamedTuple):

@@ -136,6 +136,8 @@ class Picture:
         if not self.rows:
             return "nothing is proposed yet"
         row = self.rows[-1]
+        if not row.readings:
+            return f"trial {row.proposed.trial} is being measured"
         done = f"trial {row.proposed.trial}, {words.count(row.readings, 'reading')}"
         goal = self.campaign.plan.goal if self.campaign else None
         if goal is not None and row.mean and math.isfinite(row.miss):

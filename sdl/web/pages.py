@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,12 +16,13 @@ from urllib.parse import urlencode
 from sdl import words
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.base import Control
-from sdl.lab.guard import Refused
+from sdl.lab.guard import Refused, cut
 from sdl.lab.token import TOKEN, Door
 from sdl.locate import FILE
 from sdl.web import notes, render
 from sdl.web.hub import Hub
-from sdl.web.index import Index, Query
+from sdl.web.index import Index, cache
+from sdl.web.query import Query, asked_for
 from sdl.web.reports import Reports
 from sdl.web.sources import Asked, HomeSource, RunSource
 
@@ -33,19 +32,16 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import Receive, Scope, Send
 
-CACHE = ".sdl-web"
-"""What pages keep, in the directory of the runs; may be deleted at any time."""
 ROWS = 50
 KEPT = 16
 """Runs that are kept folded, so that nobody reads the same 5,000 trials twice."""
 EXAMPLE = """\
 name: by-hand
-goal: {515nm: 20000}      # raw reading of a channel; `sdl instrument` tells which there are
+goal: {515nm: 20000}      # raw reading of a channel
 tolerance: 2%
 solver: auto
 stop: {trials: 30}
 """
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +95,8 @@ class Pages:
     def __init__(self, control: Control | None, runs: Path, door: Door, *, name: str, zone: str) -> None:
         self._runs, self._control = runs, control
         self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, _version())
-        cache = _cache(runs)
-        self._index, self._reports = Index(runs, cache), Reports(cache)
+        place = cache(runs)
+        self._index, self._reports = Index(runs, place), Reports(place)
         self._asked, self._hub = Asked(control), Hub()
         self._folded: dict[Path, RunSource] = {}
         self._folding, self._saving = threading.Lock(), threading.Lock()
@@ -135,7 +131,7 @@ class Pages:
 
     @_page
     def runs(self, request: Request) -> Response:
-        query, number = _query(request.query_params)
+        query, number = asked_for(request.query_params)
         complete = self._index.poke()
         rows, count = self._index.page(query, number, ROWS)
         for row in rows:
@@ -257,7 +253,7 @@ class Pages:
         """
         campaign, run = str(params["campaign"]), str(params["run"])
         names = (campaign, run)
-        missing = Refused(404, f"no run {words_of(campaign)}/{words_of(run)}")
+        missing = Refused(404, f"no run {cut(f'{campaign}/{run}')}")
         if any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names):
             raise missing
         folder = self._runs / campaign / run
@@ -292,40 +288,8 @@ class _Stream:
         await self._serve(scope["path_params"], receive, send)
 
 
-def words_of(name: str) -> str:
-    """A name in a message: not long."""
-    return name if len(name) <= 60 else name[:60] + "…"
-
-
 def _short(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
-
-
-def _query(given: Mapping[str, str]) -> tuple[Query, int]:
-    """What is asked for, and the number of the page."""
-    texts = {name: given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag")}
-    dates = {name: given.get(name, "").strip() for name in ("from", "to")}
-    for name, text in dates.items():
-        if text and not _DATE.fullmatch(text):
-            raise Refused(400, f"{name}: a date such as 2026-11-23")
-    number = given.get("page", "1")
-    if not re.fullmatch(r"[1-9]\d{0,6}", number):
-        raise Refused(400, "page: a whole number from 1")
-    if not all(text.isprintable() for text in texts.values()):
-        raise Refused(400, "a filter must be one line of text")
-    query = Query(texts["q"], texts["outcome"], texts["solver"], texts["tag"], dates["from"], dates["to"])
-    return query, int(number)
-
-
-def _cache(runs: Path) -> Path:
-    """Where pages keep things: beside the runs, or in a temporary directory where that cannot be written."""
-    place = runs / CACHE
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
-            return place
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="sdl-web-"))
 
 
 def _version() -> str:

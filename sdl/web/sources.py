@@ -59,7 +59,7 @@ class Asked:
         try:
             return {**control.status(), "queue": list(control.queue()), "past": list(control.history(PAST))}
         except (SdlError, TimeoutError) as error:
-            known = self._known or {key: [] for key in ("instruments", "running", "held", "queue", "past")}
+            known = self._known or {key: [] for key in ("instruments", "running", "held", "queue", "past", "jobs")}
             return {"lab": "", "timezone": "UTC", "at": time.time(), **known, "trouble": f"the lab: {error}"}
 
 

@@ -1,0 +1,537 @@
+"""The page in a real Chromium, against a lab that runs on twins in processes of its own."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import COMMAND, environment, lines_of
+
+from sdl import yamlfile
+from sdl.web import notes
+from tests.web.web_kit import copy, poisoned, real
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'sdl[dev]'")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+
+LATENCY = 0.4
+ENDLESS: dict[str, Any] = {
+    "name": "endless", "goal": {"515nm": {"target": 20000, "tolerance": 1}}, "solver": "random",
+    "stop": {"trials": 2000, "minutes": None, "stagnation": None},
+}  # fmt: skip
+LAB = {
+    "name": "bench",
+    "instruments": {
+        "led-1": {"instrument": {"kind": "twin", "seed": 1, "latency": LATENCY, "realtime": True}},
+        "led-2": {"instrument": {"kind": "twin", "seed": 2}},
+    },
+    "jobs": {"endless": {"campaign": ENDLESS, "instrument": "led-1", "when": {"asked": True}}},
+    "supervise": {"backoff": "1s"},
+}
+
+
+class Lab:
+    """`sdl lab run`, on a port that it keeps when it comes back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs = folder, folder / "runs"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        (folder / "lab.yaml").write_text(yamlfile.dump(LAB), encoding="utf-8")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        command = [*COMMAND, "lab", "run", "lab.yaml", "--port", str(self.port)]
+        variables = environment(XDG_STATE_HOME=str(self.folder / "state"))
+        out = (self.folder / "lab.out").open("ab")
+        self.process = subprocess.Popen(command, cwd=self.folder, env=variables, stdout=out, stderr=out)
+        out.close()
+        wait(lambda: (self.folder / "lab.out").read_text().count("its page: ") >= self.begun, 90, self.process)
+
+    begun = 1
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
+        self.begun += 1
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+
+    @property
+    def token(self) -> str:
+        return next((self.folder / "state").glob("sdl/labs/*/token")).read_text().strip()
+
+    def journal(self) -> list[dict[str, Any]]:
+        return lines_of(self.runs / "bench.lab" / "journal.jsonl")
+
+    def asked(self) -> list[dict[str, Any]]:
+        return [line for line in self.journal() if line["event"] in ("Asked", "Held", "Released")]
+
+    def newest(self, campaign: str) -> Path:
+        wait(lambda: any(self.runs.glob(f"{campaign}/*/record.jsonl")), 60)
+        return max(self.runs.glob(f"{campaign}/*/record.jsonl")).parent
+
+
+def wait(true: Callable[[], Any], seconds: float = 25.0, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Waits for something that a process of its own does."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come about"
+        assert process is None or process.poll() is None, "the process has ended"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    found = Lab(tmp_path_factory.mktemp("browser"))
+    found.begin()
+    yield found
+    found.end()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    """A page of a new context; errors of its console fail the test, except those that it expects in `page.expected`."""
+    context = chromium.new_context(viewport={"width": 1100, "height": 800})
+    context.set_default_timeout(12_000)
+    found = context.new_page()
+    errors: list[str] = []
+    found.expected = "ERR_CONNECTION|ERR_INCOMPLETE|status of 40[19]"
+    found.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    found.on("pageerror", lambda error: errors.append(str(error)))
+    found.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
+    yield found
+    wrong = [error for error in errors if not re.search(found.expected, error)]
+    context.close()
+    assert wrong == []
+
+
+def tell(lab: Lab, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """`sdl lab …`, from a terminal of the same user."""
+    variables = environment(XDG_STATE_HOME=str(lab.folder / "state"))
+    return subprocess.run([*COMMAND, "lab", *words], cwd=lab.folder, env=variables, capture_output=True, check=False)
+
+
+def begin(lab: Lab) -> Path:
+    """An endless campaign is running on led-1, and nothing else; its directory."""
+    finish(lab)
+    before = set(lab.runs.glob("endless/*"))
+    done = tell(lab, "run-now", "endless")
+    assert done.returncode == 0, done.stderr
+    wait(lambda: any((folder / "record.jsonl").exists() for folder in set(lab.runs.glob("endless/*")) - before))
+    return next(iter(set(lab.runs.glob("endless/*")) - before))
+
+
+def finish(lab: Lab) -> None:
+    """Nothing runs any more."""
+    if running(lab):
+        for words in (("resume", "lab"), ("abort", "lab")):
+            tell(lab, *words)
+        wait(lambda: not running(lab))
+
+
+def running(lab: Lab) -> bool:
+    begun = {line["start"] for line in lab.journal() if line["event"] == "Started"}
+    over = {line["start"] for line in lab.journal() if line["event"] in ("Ended", "GaveUp")}
+    return bool(begun - over)
+
+
+def kinds(run: Path) -> list[str]:
+    return [line["event"] for line in lines_of(run / "record.jsonl")]
+
+
+def at(run: Path) -> str:
+    return f"/runs/{run.parent.name}/{run.name}"
+
+
+# Live ---------------------------------------------------------------------------------------------------------------
+WATCH = """() => { window.seen = []; new MutationObserver(() => {
+  const found = /, (\\d+) readings?/.exec(document.querySelector('#live-state .used').textContent);
+  if (found) window.seen.push([Number(found[1]), Date.now() / 1000]);
+}).observe(document.getElementById('live-state'), {childList: true, subtree: true}); }"""
+
+
+def test_a_reading_is_on_the_page_within_a_second(lab: Lab, page: Any) -> None:
+    run = begin(lab)
+    page.goto(lab.url + at(run))
+    page.evaluate(WATCH)
+    written: dict[int, float] = {}
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        count = (run / "record.jsonl").read_bytes().count(b'{"event": "Measured"')
+        written.setdefault(count, time.time())
+        time.sleep(0.01)
+    page.wait_for_timeout(1200)
+    seen = page.evaluate("window.seen")
+    delays = sorted(
+        min(when for n, when in seen if n >= count) - moment
+        for count, moment in list(written.items())[1:]
+        if any(n >= count for n, _ in seen)
+    )
+    print("seconds from the reading to the page:", [round(delay, 2) for delay in delays])
+    assert len(delays) >= 5
+    assert delays[int(0.9 * (len(delays) - 1))] <= 1.0
+    finish(lab)
+    page.locator("#live-state strong", has_text="aborted").wait_for()
+    assert page.locator("#live-state button").count() == 0
+
+
+# Steering -----------------------------------------------------------------------------------------------------------
+def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
+    page.goto(lab.url + "/start")
+    page.get_by_label("Campaign, in YAML").fill("name: by-hand\ngoal: {999nm: 5}\nsolver: linnear\n")
+    page.get_by_role("button", name="Check").click()
+    page.get_by_label("Your name").fill("ada")
+    page.locator("#ask-token").fill(lab.token)
+    page.locator("#ask-yes").click()
+    mistakes = page.locator("#check li")
+    mistakes.first.wait_for()
+    assert any("999nm" in text for text in mistakes.all_inner_texts())
+    page.get_by_label("Campaign, in YAML").fill(yamlfile.dump({**ENDLESS, "name": "by-hand"}))
+    page.locator("#check", has_text="Valid: by-hand on led-1").wait_for()  # by itself, while it is written
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url(lab.url + "/")
+    page.get_by_role("link", name="by-hand").first.click()
+    run = lab.newest("by-hand")
+    page.get_by_role("button", name="Pause this campaign").click()
+    page.get_by_label("Why").fill("a <b>lamp</b> is on")
+    page.locator("#ask-yes").click()
+    page.locator("#live-state strong", has_text="paused").wait_for()
+    assert "a <b>lamp</b> is on" in page.locator("#live-state").inner_text()
+    assert "Paused" in kinds(run)
+    page.get_by_role("button", name="Resume this campaign").click()
+    page.locator("#live-state strong", has_text="running").wait_for()
+    assert "Continued" in kinds(run)
+    page.get_by_role("button", name="Abort this campaign").click()
+    page.get_by_label("Why").fill("seen enough")
+    page.locator("#ask-yes").click()
+    page.locator("#live-state strong", has_text="aborted").wait_for()
+    assert kinds(run)[-1] == "Stopped"
+    who = [(line.get("verb") or line["event"], line["by"]) for line in lab.asked()[-4:]]
+    assert who == [("start", "ada"), ("Held", "ada"), ("Released", "ada"), ("abort", "ada")]
+    for place in ("document.cookie", "location.href", "JSON.stringify(localStorage)"):
+        assert lab.token not in page.evaluate(place)
+
+
+def tab_to(page: Any, name: str) -> None:
+    """Presses Tab until the element of this name has the focus, as a person without a mouse would."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        here = page.evaluate(
+            "(e => (e.getAttribute('aria-label') || e.textContent.trim() || '') + '|' + "
+            "[...(e.labels || [])].map(l => l.textContent).join(' '))(document.activeElement)"
+        )
+        if name in here.split("|"):
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", "focus is visible"
+            return
+    raise AssertionError(f"no way to {name}")
+
+
+def test_start_pause_resume_and_abort_by_keyboard_alone(lab: Lab, page: Any) -> None:
+    page.goto(lab.url + "/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    tab_to(page, "Start")
+    page.keyboard.press("Enter")
+    page.wait_for_url(lab.url + "/start")
+    tab_to(page, "Campaign, in YAML")
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(yamlfile.dump({**ENDLESS, "name": "by-key"}))
+    tab_to(page, "Start")
+    page.keyboard.press("Enter")
+    page.keyboard.type(lab.token)
+    page.keyboard.press("Enter")
+    page.wait_for_url(lab.url + "/")
+    page.locator("#home-now a", has_text="by-key").wait_for()
+    tab_to(page, "by-key")
+    page.keyboard.press("Enter")
+    run = lab.newest("by-key")
+    page.locator("#live-state button").first.wait_for()
+    tab_to(page, "Pause this campaign")
+    page.keyboard.press("Enter")
+    page.keyboard.type("a look")
+    page.keyboard.press("Enter")
+    page.locator("#live-state strong", has_text="paused").wait_for()
+    page.locator("#live-state button", has_text="Resume").wait_for()
+    assert page.evaluate("document.activeElement !== document.body"), "the focus is not lost where a button changed"
+    tab_to(page, "Resume this campaign") if page.evaluate("document.activeElement.textContent") != "Resume" else None
+    page.keyboard.press("Space")
+    page.locator("#live-state strong", has_text="running").wait_for()
+    page.locator("#live-state button", has_text="Pause").wait_for()
+    tab_to(page, "Abort this campaign")
+    page.keyboard.press("Enter")
+    page.keyboard.type("enough")
+    page.keyboard.press("Enter")
+    page.locator("#live-state strong", has_text="aborted").wait_for()
+    steps = ("Paused", "Continued", "Stopped")
+    assert tuple(kind for kind in kinds(run) if kind in steps) == steps
+
+
+def test_a_wrong_token_changes_nothing_and_is_told_where_it_was_typed(lab: Lab, page: Any) -> None:
+    before = lab.asked()
+    page.goto(lab.url + "/")
+    page.get_by_role("button", name="Hold the whole lab").click()
+    page.locator("#ask-token").fill("not-the-token")
+    page.locator("#ask-yes").click()
+    page.locator("#ask-error", has_text="not the token of this lab").wait_for()
+    assert lab.asked() == before
+    assert page.evaluate("document.activeElement.id") == "ask-token"
+    page.keyboard.type(lab.token)
+    page.keyboard.press("Enter")
+    page.locator(".held", has_text="lab").wait_for()
+    page.get_by_role("button", name="Resume lab").click()
+    page.locator(".held").wait_for(state="detached")
+    assert [line["event"] for line in lab.asked()[len(before) :]] == ["Held", "Released"]
+
+
+def test_a_page_of_another_site_changes_nothing(lab: Lab, page: Any) -> None:
+    class Evil(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            text = f'<form method="post" action="{lab.url}/api/v1/pause" enctype="text/plain"><input name=a></form>'
+            self.wfile.write(text.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    before = lab.asked()
+    page.expected = "ERR_|CORS|Failed to load|status of 4|Content Security|frame"
+    try:
+        page.goto(f"http://127.0.0.1:{other.server_port}/")
+        tries = page.evaluate(
+            """async ([url, token]) => { const found = [];
+            const heads = {Authorization: 'Bearer ' + token};
+            for (const how of [{mode: 'no-cors'}, {headers: heads}, {credentials: 'include'}])
+              found.push(await fetch(url + '/api/v1/pause', {method: 'POST', body: '{"target":"lab"}', ...how})
+                .then(a => a.type === 'opaque' ? 'sent' : a.status, e => 'refused'));
+            found.push(await fetch(url + '/api/v1/status').then(a => 'read', e => 'refused'));
+            return found; }""",
+            [lab.url, lab.token],
+        )
+        assert tries == ["sent", "refused", "refused", "refused"]
+        page.evaluate("document.forms[0].submit()")
+        page.wait_for_url(lab.url + "/api/v1/pause")
+        assert json.loads(page.locator("pre, body").first.inner_text())["status"] in (401, 403)
+        page.goto(f"http://127.0.0.1:{other.server_port}/")
+        page.evaluate(
+            "url => { const f = document.createElement('iframe'); f.src = url; document.body.append(f); }", lab.url
+        )
+        page.wait_for_timeout(500)
+        framed = page.frames[-1]
+        assert "Instruments" not in framed.content(), "it cannot be put into a frame"
+    finally:
+        other.shutdown()
+        other.server_close()
+    assert lab.asked() == before
+
+
+# For everybody ------------------------------------------------------------------------------------------------------
+CONTRAST = """() => {
+  const rgb = (text) => { const c = text.match(/[\\d.]+/g).map(Number); return c.length > 3 ? c : [...c, 1]; };
+  const part = (v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };
+  const light = ([r, g, b]) => .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
+  const ground = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c[3] === 1) return c; } return [255, 255, 255, 1]; };
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = walk.nextNode();) {
+    const e = node.parentElement;
+    if (!node.textContent.trim() || !e.checkVisibility() || e.closest('.unseen')) continue;
+    const style = getComputedStyle(e);
+    const ink = e.closest('svg') ? style.fill : style.color;
+    const [a, b] = [light(rgb(ink)), light(ground(e))];
+    found.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), node.textContent.trim().slice(0, 40)]);
+  }
+  return found.sort((x, y) => x[0] - y[0]);
+}"""
+NAMELESS = """() => [...document.querySelectorAll(
+    'a, button, input, select, textarea, [tabindex="0"], svg[role], progress')]
+  .filter(e => e.checkVisibility() && !(e.getAttribute('aria-label') || '').trim() && !(e.labels || []).length
+    && !e.textContent.trim()).map(e => e.outerHTML.slice(0, 100))"""
+
+
+def test_every_text_can_be_read_every_control_has_a_name_and_a_phone_shows_all_of_it(lab: Lab, chromium: Any) -> None:
+    ended = copy(real(lab.folder / "real-look"), lab.runs, "finished", "20261101T120000.000000Z-f1")
+    run = begin(lab)
+    notes.write(run, "a note", ["a tag"], 0, "ada", 5.0)
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    least = {}
+    for path in ("/", "/runs", at(run), at(ended), "/start", "/runs/no/run"):
+        page.goto(lab.url + path)
+        for scheme, opened in (("light", False), ("dark", False), ("dark", True), ("light", True)):
+            page.emulate_media(color_scheme=scheme)
+            if opened and not page.locator("#ask").is_visible():
+                page.locator("#token-button").click()
+            rated = page.evaluate(CONTRAST)
+            least[path] = min(least.get(path, 21.0), round(rated[0][0], 2))
+            assert rated[0][0] >= 4.5, (scheme, rated[:5])
+            assert page.evaluate(NAMELESS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    print("least contrast:", least)
+    context.close()
+    finish(lab)
+
+
+def test_without_a_script_everything_can_be_read(lab: Lab, chromium: Any) -> None:
+    run = begin(lab)
+    wait(lambda: kinds(run).count("Measured") > 2)
+    context = chromium.new_context(java_script_enabled=False, viewport={"width": 800, "height": 800})
+    page = context.new_page()
+    page.goto(lab.url + at(run))
+    assert "trial" in page.locator("#live-state").inner_text()
+    assert page.locator("#live-trials tbody tr").count() >= 2
+    assert not page.locator("#live-state button").first.is_visible(), "what would do nothing is not shown"
+    first = page.locator("#live-state").inner_text()
+    wait(lambda: kinds(run).count("Measured") > 6)
+    page.get_by_role("link", name="Show it as it is now").click()
+    assert page.locator("#live-state").inner_text() != first
+    page.goto(lab.url + "/runs")
+    page.get_by_label("Words").fill("endless")
+    page.get_by_role("button", name="Filter").click()
+    assert "q=endless" in page.url
+    context.close()
+    finish(lab)
+
+
+def test_names_with_markup_are_text_in_a_browser(lab: Lab, page: Any) -> None:
+    from sdl import record
+
+    evil = "<img src=x onerror=alert(1)><script>alert(2)<svg onload=alert(3)>"
+    events = real(lab.folder / "real-evil")
+    folder = lab.runs / evil / "20261102T120000.000000Z-e1"
+    record.write_whole(folder, [poisoned(event, evil) for event in events])
+    notes.write(folder, evil, [evil[:38]], 0, evil, 5.0)
+    page.goto(lab.url + "/runs")
+    while page.get_by_text("are being read").count():
+        page.reload()
+    page.get_by_role("link", name=evil).click()
+    assert page.locator("h1").inner_text() == evil
+    assert evil in page.locator("#live-channels").inner_text()
+    page.goto(lab.url + "/runs?tag=" + "<img src=x onerror=alert(4)>")
+    assert page.locator("img").count() == 0
+
+
+def test_notes_are_saved_from_the_page(lab: Lab, page: Any) -> None:
+    run = copy(real(lab.folder / "real-notes"), lab.runs, "noted", "20261103T120000.000000Z-n1")
+    page.goto(lab.url + at(run))
+    page.get_by_label("Note", exact=True).fill("the <i>blue</i> filter")
+    page.get_by_label("Tags").fill("blue, first")
+    page.get_by_role("button", name="Save the notes").click()
+    page.get_by_label("Your name").fill("ada")
+    page.locator("#ask-token").fill(lab.token)
+    page.locator("#ask-yes").click()
+    page.locator("#done", has_text="the notes are saved").wait_for()
+    assert notes.read(run).tags == ("blue", "first")
+    page.goto(lab.url + "/runs?tag=blue")
+    while page.get_by_text("are being read").count():
+        page.reload()
+    assert page.get_by_role("link", name="noted").count() == 1
+    page.goto(lab.url + at(run))
+    assert page.get_by_label("Note", exact=True).input_value() == "the <i>blue</i> filter"
+
+
+def test_the_report_of_a_run_opens_from_its_page(lab: Lab, page: Any) -> None:
+    pytest.importorskip("matplotlib")
+    run = copy(real(lab.folder / "real-report"), lab.runs, "reported", "20261104T120000.000000Z-r1")
+    page.context.set_default_timeout(120_000)
+    page.goto(lab.url + at(run))
+    page.get_by_role("link", name="Report").click()
+    page.wait_for_url("**/report")
+    assert page.locator("figure img").count() >= 5
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") != "0px", (
+        "its style is let in"
+    )
+
+
+# The server away ------------------------------------------------------------------------------------------------------
+def idle(lab: Lab, n: int) -> list[socket.socket]:
+    """Streams that are open and say nothing."""
+    found = []
+    for _ in range(n):
+        one = socket.create_connection(("127.0.0.1", lab.port))
+        one.sendall(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{lab.port}\r\n\r\n".encode())
+        found.append(one)
+    return found
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
+def test_fifty_idle_streams_leave_nothing_behind_and_the_lab_keeps_its_pace(lab: Lab) -> None:
+    assert lab.process is not None
+    files = Path(f"/proc/{lab.process.pid}/fd")
+
+    def pace(run: Path, seconds: float = 4.0) -> int:
+        before = kinds(run).count("Measured")
+        time.sleep(seconds)
+        return kinds(run).count("Measured") - before
+
+    run = begin(lab)
+    wait(lambda: kinds(run).count("Measured") > 2)
+    alone, opened = pace(run), len(list(files.iterdir()))
+    streams = idle(lab, 50)
+    for stream in streams:
+        stream.settimeout(20)
+        assert stream.recv(15) == b"HTTP/1.1 200 OK", "all of them are let in"
+    watched = pace(run)
+    for stream in streams:
+        stream.close()
+    wait(lambda: len(list(files.iterdir())) <= opened + 3, 30)
+    print(f"readings in 4 s: {alone} alone, {watched} with 50 streams")
+    assert watched >= 0.8 * alone
+    finish(lab)
+
+
+def test_a_server_that_is_killed_is_said_and_found_again_when_it_is_back(lab: Lab, page: Any) -> None:
+    run = begin(lab)
+    page.goto(lab.url + at(run))
+    page.locator("#live-state strong", has_text="running").wait_for()
+    lab.kill()
+    page.locator("#lost", has_text="The server does not answer").wait_for()
+    page.get_by_role("button", name="Abort this campaign").click()
+    page.locator("#ask-token").fill("x")
+    page.locator("#ask-yes").click()
+    page.locator("#ask-error", has_text="the server does not answer").wait_for()
+    page.locator("#ask-no").click()
+    lab.begin()
+    page.locator("#lost").wait_for(state="hidden", timeout=60_000)
+    before = kinds(run).count("Measured")
+    wait(lambda: kinds(run).count("Measured") > before + 2, 90)  # the lab goes on with it
+    count = "Number(/, (\\d+) readings?/.exec(document.querySelector('#live-state .used').textContent)[1])"
+    page.wait_for_function(f"n => {count} > n", arg=before)
+    finish(lab)

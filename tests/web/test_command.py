@@ -1,0 +1,77 @@
+"""`sdl web` and the page inside `sdl lab run`, as commands."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from processes import sdl, start
+
+from sdl.cli.web import LabPage
+from sdl.lab.token import Door
+from tests.lab.lab_kit import job, lab_file
+from tests.web.web_kit import PageLab
+
+
+def test_it_says_where_it_is_and_where_the_token_is_and_ends_when_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "runs").mkdir()
+    server = start("web", cwd=tmp_path)
+    try:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        url = line.split()[0]
+        token = Path(next((tmp_path / "state").glob("sdl/labs/web-*/token")))
+        while str(token) not in line:
+            line = line.rstrip("\n") + " " + server.stdout.readline().strip()
+        with httpx.Client(base_url=url, trust_env=False) as http:
+            assert "There is no run yet." in http.get("/runs").text
+            assert http.get("/runs", headers={"Host": "evil.example"}).status_code == 421
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+        assert not token.exists()
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_what_cannot_be_served_is_said_with_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    missing = sdl("web", "--runs", "nowhere", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr) == (2, "error: --runs nowhere: no such directory\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        (tmp_path / "runs").mkdir()
+        found = sdl("web", "--port", taken.getsockname()[1], cwd=tmp_path)
+    assert found.returncode == 2
+    assert "cannot listen at 127.0.0.1" in found.stderr
+
+
+def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sdl.web import render
+
+    loaded: Any = lab_file(tmp_path, {"j": job(when={"asked": True})})
+    door = Door("test", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path)})
+    page = LabPage(loaded)
+    render.environment.cache_clear()
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "jinja2", None)
+        assert page.routes(PageLab(tmp_path), tmp_path / "runs", door) == ()
+        page.told("http://127.0.0.1:1")
+    told = capsys.readouterr()
+    assert "pip install 'sdl[web]'" in told.err
+    assert "its page" not in told.out
+    assert len(page.routes(PageLab(tmp_path), tmp_path / "runs", door)) > 5
+    page.told("http://127.0.0.1:1")
+    assert "its page: http://127.0.0.1:1" in capsys.readouterr().out
+    door.close()

@@ -1,0 +1,159 @@
+"""The index of runs: made from records alone, kept up to date, and made anew whatever becomes of its file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sdl.events import Event, Stopped
+from sdl.listing import row
+from sdl.web import notes
+from sdl.web.index import Index
+from sdl.web.query import Query
+from tests.web.web_kit import Append, copy, real
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
+    return real(tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
+def runs(tmp_path: Path, events: Sequence[Event]) -> Path:
+    place = tmp_path / "runs"
+    for day in range(1, 6):
+        copy(events, place, "evening" if day % 2 else "day_2", f"202611{day:02}T120000.000000Z-a{day}")
+    return place
+
+
+def index(runs: Path) -> Index:
+    found = Index(runs, runs / ".sdl-web")
+    found.refresh()
+    return found
+
+
+def names(found: Index, **query: str) -> list[str]:
+    return [row["run"].partition("Z-")[2] for row in found.page(Query(**query), 1, 50)[0]]
+
+
+def test_it_says_of_a_run_what_the_list_says(runs: Path) -> None:
+    (newest, *_), count = index(runs).page(Query(), 1, 2)
+    told = row(runs / newest["campaign"] / newest["run"])
+    assert count == 5
+    assert newest["run"].endswith("a5")
+    for mine, theirs in (("outcome", "outcome"), ("trials", "trials"), ("error", "worst_error"), ("goal", "goal")):
+        assert newest[mine] == told[theirs]
+
+
+def test_pages_go_on_where_the_one_before_ended(runs: Path) -> None:
+    found = index(runs)
+    pages = [found.page(Query(), number, 2)[0] for number in (1, 2, 3)]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert len({row["run"] for page in pages for row in page}) == 5
+
+
+def test_words_outcome_solver_dates_and_tags_filter(runs: Path) -> None:
+    notes.write(
+        runs / "evening" / "20261103T120000.000000Z-a3", "the Blue filter was in", ["good%", "x"], 0, "ada", 5.0
+    )
+    found = index(runs)
+    assert names(found, text="EVENING") == ["a5", "a3", "a1"]
+    assert names(found, text="evening blue") == ["a3"]
+    assert names(found, text="%") == ["a3"], "a sign of SQL's is a sign"
+    assert names(found, text="day_2") == ["a4", "a2"]
+    assert names(found, text="evenin_") == []
+    assert names(found, tag="good%") == ["a3"]
+    assert names(found, outcome="reached", solver="linear", since="2026-11-02", until="2026-11-04") == [
+        "a4",
+        "a3",
+        "a2",
+    ]
+    assert names(found, outcome="failed") == []
+    assert found.choices("tag") == ["good%", "x"]
+
+
+def test_only_what_has_changed_is_read_again(runs: Path) -> None:
+    found = index(runs)
+    found.refresh()
+    assert found.total == 0
+    notes.write(runs / "evening" / "20261101T120000.000000Z-a1", "", ["new"], 0, "ada", 5.0)
+    found.refresh()
+    assert found.total == 1
+    assert names(found, tag="new") == ["a1"]
+
+
+def test_a_run_that_is_gone_is_gone(runs: Path) -> None:
+    found = index(runs)
+    for path in sorted((runs / "evening" / "20261105T120000.000000Z-a5").iterdir()):
+        path.unlink()
+    found.refresh()
+    assert names(found) == ["a4", "a3", "a2", "a1"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "text", "cut", "another version", "a page of zeros"])
+def test_whatever_becomes_of_its_file_it_is_made_anew(runs: Path, how: str) -> None:
+    found = index(runs)
+    file = runs / ".sdl-web" / "index.sqlite"
+    whole = file.read_bytes()
+    if how == "deleted":
+        file.unlink()
+    elif how == "text":
+        file.write_text("no index\n" * 5000)
+    elif how == "cut":
+        file.write_bytes(whole[:5000])
+    elif how == "another version":
+        db = sqlite3.connect(file)
+        db.execute("PRAGMA user_version = 99")
+        db.close()
+    else:
+        file.write_bytes(whole[:4096] + b"\0" * (len(whole) - 4096))
+    assert isinstance(names(found), list), "asking never fails"
+    while not found.poke(5.0):
+        pass
+    assert names(found) == ["a5", "a4", "a3", "a2", "a1"]
+
+
+def test_a_damaged_record_is_listed_with_its_reason_and_hides_no_other(runs: Path) -> None:
+    file = runs / "evening" / "20261103T120000.000000Z-a3" / "record.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"16384", b"16385", 1))
+    (row, *_) = [r for r in index(runs).page(Query(), 1, 9)[0] if r["outcome"] == "unreadable"]
+    assert "record.jsonl:1: damaged" in row["reason"]
+    assert len(names(index(runs))) == 5
+
+
+def test_a_run_is_running_for_as_long_as_its_process_is_there(tmp_path: Path, events: Sequence[Event]) -> None:
+    growing = Append(events, tmp_path, "live", "20261123T120000.000000Z-b1")
+    growing.write(3)
+    found = index(tmp_path)
+    assert [row["run"][-2:] for row in found.live()] == ["b1"]
+    growing.close()
+    (growing.folder / "record.lock").write_text("process 999999999 on nowhere-at-all since now")
+    found.refresh()
+    assert found.live() == []
+    assert names(found, outcome="unfinished") == ["b1"]
+
+
+def test_a_directory_of_a_hostile_name_is_listed_as_it_is(tmp_path: Path, events: Sequence[Event]) -> None:
+    stopped = events[-1]
+    assert isinstance(stopped, Stopped)
+    for name in ("<img src=x onerror=alert(1)>", "a'; DROP TABLE runs; --", "half \udce4 sign"):
+        try:
+            copy(events, tmp_path, "plain", f"20261123T120000.000000Z-{abs(hash(name)) % 1000}")
+            (tmp_path / "plain").rename(tmp_path / name)
+        except OSError:
+            pytest.skip("this file system does not take such names")
+    found = index(tmp_path)
+    listed = {row["campaign"] for row in found.page(Query(), 1, 9)[0]}
+    assert {"<img src=x onerror=alert(1)>", "a'; DROP TABLE runs; --"} < listed
+    assert len(listed) == 3
+
+
+def test_where_the_runs_cannot_be_written_there_is_an_index_all_the_same(runs: Path, tmp_path: Path) -> None:
+    elsewhere = Index(runs, tmp_path / "elsewhere" / "deep")
+    while not elsewhere.poke(5.0):
+        pass
+    assert len(names(elsewhere)) == 5
+    assert not (runs / ".sdl-web").exists()

@@ -1,0 +1,348 @@
+"""The pages over HTTP, without a browser: what they show, what they refuse, and what hostile names become."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdl import record
+from sdl.errors import ConfigError
+from sdl.events import Event
+from sdl.lab.api import create_app
+from sdl.lab.token import Door, read
+from sdl.web import notes, server
+from sdl.web.pages import EXAMPLE, routes
+from tests.web.web_kit import Http, PageLab, copy, poisoned, real
+
+PORT = 8000
+STAMP = "20261101T120000.000000Z-a1"
+RUN = f"/runs/evening/{STAMP}"
+PAGES = ["/", "/runs", "/start", RUN, "/runs/no/such"]
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
+    return real(tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
+def runs(tmp_path: Path, events: Sequence[Event]) -> Path:
+    copy(events, tmp_path / "runs", "evening", STAMP)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    made = Door("bench", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path / "state")})
+    yield made
+    made.close()
+
+
+def client(app: Any) -> Http:
+    return Http(app, f"http://127.0.0.1:{PORT}")
+
+
+@pytest.fixture
+def alone(runs: Path, door: Door) -> Http:
+    """`sdl web`."""
+    return client(server.create_app(runs, door, PORT))
+
+
+@pytest.fixture
+def lab(runs: Path) -> PageLab:
+    found = PageLab(runs)
+    found.begin(7, run=f"evening/{STAMP}")
+    return found
+
+
+@pytest.fixture
+def inside(runs: Path, door: Door, lab: PageLab) -> Http:
+    """The page of a lab."""
+    pages = routes(lab, runs, door, name="bench")
+    app = create_app(lab, door, PORT, runs=runs, alive=lambda: 0.0, unready=lambda: (), metrics=bytes, routes=pages)
+    return client(app)
+
+
+def bearer(door: Door) -> dict[str, str]:
+    return {"Authorization": f"Bearer {read(door.folder / 'token')}"}
+
+
+# What every page is -----------------------------------------------------------------------------------------------
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("where", ["alone", "inside"])
+def test_no_page_has_a_script_or_style_in_it_or_takes_anything_from_elsewhere(
+    request: pytest.FixtureRequest, where: str, path: str
+) -> None:
+    answer = request.getfixturevalue(where).get(path)
+    policy = answer.headers["content-security-policy"]
+    for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
+        assert part in policy
+    assert "unsafe" not in policy
+    for tag, given in Elements(answer.text).found:
+        assert tag != "style"
+        assert tag != "script" or (given.get("src") or "").startswith("/static/")
+        assert not [name for name in given if name.startswith("on") or name == "style"]
+        for name in ("src", "href", "action"):
+            assert re.match(r"[/#]", given.get(name) or "/"), given
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_control_of_a_page_has_a_name(inside: Http, path: str) -> None:
+    text = inside.get(path).text
+    labelled = set(re.findall(r'<label for="([^"]+)"', text))
+    for tag, given in Elements(text).found:
+        if tag in ("input", "select", "textarea"):
+            assert given["id"] in labelled or given.get("aria-label")
+        if tag == "svg":
+            assert given.get("aria-label")
+
+
+def test_what_a_page_brings_is_ours_and_kept_until_it_changes(alone: Http) -> None:
+    found = [given.get("src") or given.get("href") or "" for tag, given in Elements(alone.get("/").text).found]
+    files = [path for path in found if path.startswith("/static/")]
+    assert len(files) == 3
+    for path in files:
+        assert "immutable" in alone.get(path).headers["cache-control"]
+    assert alone.get(re.sub("[0-9a-f]{12}", "0" * 12, files[0])).status_code == 404
+
+
+# What they show ---------------------------------------------------------------------------------------------------
+def test_a_run_shows_its_outcome_its_colour_its_readings_and_its_trials_without_a_script(alone: Http) -> None:
+    text = alone.get(RUN).text
+    for piece in (
+        "reached",
+        "Settings of trial",
+        "best settings",
+        "16384 ± 327.68",
+        'class="swatch"',
+        "Error per trial",
+    ):
+        if piece != "Settings of trial":
+            assert piece in text
+    assert text.count("<tr>") >= 5
+    assert "data-events" not in text, "it has ended: nothing is followed"
+
+
+def test_the_runs_can_be_filtered_and_say_how_many_there_are(alone: Http, runs: Path, events: Any) -> None:
+    for n in range(60):
+        copy(events, runs, "many", f"20261102T1200{n:02}.000000Z-m{n}")
+    while "being read" in alone.get("/runs").text:
+        pass
+    text = alone.get("/runs").text
+    assert "61 runs, 1 to 50" in text
+    assert "page 1 of 2" in text
+    assert "61 runs, 51 to 61" in alone.get("/runs?page=2").text
+    assert (
+        "1 run<" in alone.get("/runs?q=evening+16384&outcome=reached&solver=linear&from=2026-10-31&to=2026-11-02").text
+    )
+    assert "No run is like that." in alone.get("/runs?q=nothing-like-it").text
+    link = re.search(r'href="(/runs\?[^"]*page=2)"', alone.get("/runs?q=many&outcome=reached").text)
+    assert link is not None
+    assert "60 runs, 51 to 60" in alone.get(html.unescape(link[1])).text
+
+
+def test_the_page_of_a_lab_shows_instruments_what_runs_what_is_held_and_what_comes(inside: Http, lab: PageLab) -> None:
+    lab.pause("job night", "the filter is out", "ada")
+    text = inside.get("/").text
+    for piece in ("led-1", "start 7 of night", "the filter is out", "Thu 01 Jan 01:00", f'href="{RUN}"'):
+        assert piece in text
+    verbs = {(given.get("data-verb"), given.get("data-target")) for _, given in Elements(text).found}
+    assert {("resume", "job night"), ("abort", "start 7"), ("pause", "lab")} < verbs
+
+
+def test_a_lab_that_does_not_answer_is_said_and_its_runs_are_still_shown(inside: Http, lab: PageLab) -> None:
+    lab.stuck = True
+    assert "no tick for 30 s" in inside.get("/").text
+    assert "reached" in inside.get(RUN).text
+
+
+def test_without_a_lab_there_is_nothing_to_press_but_notes(alone: Http) -> None:
+    for path in PAGES:
+        assert not [given for _, given in Elements(alone.get(path).text).found if "data-verb" in given]
+    assert "No lab runs behind this page" in alone.get("/start").text
+    assert alone.post("/api/v1/abort", headers={}).status_code == 401
+
+
+# What they do -----------------------------------------------------------------------------------------------------
+def test_notes_are_kept_beside_the_record_and_found_by_their_tags(alone: Http, runs: Path, door: Door) -> None:
+    before = (runs / "evening" / STAMP / "record.jsonl").read_bytes()
+    body = {"note": "a new\nfilter", "tags": ["blue", "x"], "version": 0, "by": "ada"}
+    assert alone.post(f"{RUN}/notes", json=body, headers=bearer(door)).json()["version"] == 1
+    assert alone.post(f"{RUN}/notes", json=body, headers=bearer(door)).status_code == 409
+    assert (runs / "evening" / STAMP / "record.jsonl").read_bytes() == before
+    assert notes.read(runs / "evening" / STAMP).tags == ("blue", "x")
+    assert "a new\nfilter" in alone.get(RUN).text
+    while "being read" in (text := alone.get("/runs?tag=blue").text):
+        pass
+    assert "1 run<" in text
+
+
+def test_nothing_is_changed_without_the_token_or_from_another_page(
+    alone: Http, inside: Http, runs: Path, door: Door, lab: PageLab
+) -> None:
+    body = {"note": "no", "tags": [], "version": 0, "by": "eve"}
+    good = bearer(door)
+    tries: list[tuple[dict[str, str], int]] = [
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({**good, "Origin": "http://evil.example"}, 403),
+        ({**good, "Origin": "null"}, 403),
+        ({**good, "Sec-Fetch-Site": "cross-site"}, 403),
+        ({**good, "Sec-Fetch-Site": "same-site"}, 403),
+        ({**good, "Host": "evil.example"}, 421),
+    ]
+    for heads, status in tries:
+        for which in (alone, inside):
+            assert which.post(f"{RUN}/notes", json=body, headers=heads).status_code == status
+        for verb in ("start", "check", "abort"):
+            asked = {"campaign": "goal", "instrument": "led-1"} if verb != "abort" else {"target": "start 7"}
+            assert inside.post(f"/api/v1/{verb}", json=asked, headers=heads).status_code == status
+    assert notes.read(runs / "evening" / STAMP) == notes.Notes()
+    assert lab.done == []
+    same = {**good, "Origin": f"http://127.0.0.1:{PORT}", "Sec-Fetch-Site": "same-origin"}
+    assert alone.post(f"{RUN}/notes", json=body, headers=same).status_code == 200
+
+
+def test_a_page_of_another_site_may_not_even_read(alone: Http) -> None:
+    assert alone.get(RUN, headers={"Host": "evil.example"}).status_code == 421
+    assert alone.get(RUN, headers={"Origin": "http://evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"{}", b'{"note": 1, "tags": [], "version": 0}', b'{"note": "", "tags": "ab", "version": 0}',
+        b'{"note": "", "tags": [1], "version": 0}', b'{"note": "", "tags": [], "version": true}',
+        b'{"note": "", "tags": [], "version": 0, "more": 1}', b'{"note": "", "tags": [], "version": 0, "by": "a\\nb"}',
+        b"[" * 9000,
+    ],
+)  # fmt: skip
+def test_a_body_that_cannot_be_meant_changes_nothing(alone: Http, runs: Path, door: Door, body: bytes) -> None:
+    assert alone.post(f"{RUN}/notes", content=body, headers=bearer(door)).status_code == 400
+    assert notes.read(runs / "evening" / STAMP) == notes.Notes()
+
+
+def test_a_body_that_is_too_large_is_refused(alone: Http, door: Door) -> None:
+    body = {"note": "x" * 20_000, "tags": [], "version": 0, "by": "eve"}
+    assert alone.post(f"{RUN}/notes", json=body, headers=bearer(door)).status_code == 413
+
+
+def test_a_campaign_is_checked_and_started_through_the_lab(inside: Http, door: Door, lab: PageLab) -> None:
+    good = {"campaign": EXAMPLE, "instrument": "led-1"}
+    assert "at most 30" in inside.post("/api/v1/check", json=good, headers=bearer(door)).json()["done"]
+    assert lab.done == []
+    wrong = inside.post("/api/v1/start", json={**good, "campaign": "name: x"}, headers=bearer(door))
+    assert (wrong.status_code, wrong.json()["error"].count("\n")) == (409, 1)
+    assert inside.post("/api/v1/start", json={**good, "by": "ada"}, headers=bearer(door)).status_code == 200
+    assert lab.done == [("start", "led-1", "ada")]
+
+
+def test_the_example_on_the_page_is_a_campaign() -> None:
+    from sdl import config, yamlfile
+
+    tree = {**yamlfile.parse(EXAMPLE).value, "instrument": {"kind": "twin"}}
+    assert config.parse(tree).name == "by-hand"
+
+
+# Attacks ----------------------------------------------------------------------------------------------------------
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'
+
+
+def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
+    tmp_path: Path, events: Sequence[Event], door: Door
+) -> None:
+    runs = tmp_path / "evil"
+    name = EVIL.replace("/", "")
+    record.write_whole(runs / name / "run<b>1", [poisoned(event, EVIL) for event in events])
+    notes.write(runs / name / "run<b>1", EVIL, [EVIL[:38]], 0, EVIL, 5.0)
+    http = client(server.create_app(runs, door, PORT))
+    while "being read" in http.get("/runs").text:
+        pass
+    listed = http.get("/runs").text
+    link = next(
+        given["href"] for tag, given in Elements(listed).found if tag == "a" and "run%3Cb" in (given["href"] or "")
+    )
+    shown = http.get(str(link))
+    assert shown.status_code == 200
+    asked = http.get("/runs", params={"q": EVIL, "tag": EVIL, "outcome": EVIL}).text
+    lost = http.get(f"/runs/{EVIL.replace('/', '')}/x").text
+    for text in (listed, shown.text, asked, lost, http.get("/").text):
+        assert "&lt;script&gt;alert(1)" in text
+        tags = [tag for tag, _ in Elements(text).found]
+        assert tags.count("script") == 1
+        assert "img" not in tags
+        assert "{{7*7}" in text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/../../etc/passwd", "/runs/%2e%2e/%2e%2e", "/runs/..%2f..%2fsecret/x", "/runs/evening/..%5c..%5cx",
+        "/runs/evening/%00", "/runs/.sdl-web/index.sqlite", "/runs//etc", "/static/x/../../pages.py",
+        "/static/x/%2e%2e%2fpages.py", f"{RUN}/../../../secret/report", "/runs/evening/" + "x" * 3000,
+    ],
+)  # fmt: skip
+def test_no_path_leads_out_of_the_runs(alone: Http, tmp_path: Path, events: Sequence[Event], path: str) -> None:
+    copy(events, tmp_path, "secret", "x")
+    answer = alone.get(path)
+    assert answer.status_code in (400, 404)
+    assert "root:" not in answer.text
+
+
+def test_a_link_to_a_run_elsewhere_is_no_run(alone: Http, runs: Path, tmp_path: Path, events: Sequence[Event]) -> None:
+    elsewhere = copy(events, tmp_path / "elsewhere", "c", "r")
+    try:
+        (runs / "evening" / "linked").symlink_to(elsewhere)
+    except OSError:
+        pytest.skip("no links here")
+    assert alone.get("/runs/evening/linked").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=x", "page=99999999999", "from=yesterday", "q=a%0Ab"])
+def test_a_filter_that_cannot_be_meant_is_told_as_a_page(alone: Http, query: str) -> None:
+    answer = alone.get(f"/runs?{query}")
+    assert answer.status_code == 400
+    assert "Not understood" in answer.text
+
+
+def test_a_damaged_record_has_a_page_that_says_so(alone: Http, runs: Path) -> None:
+    file = runs / "evening" / STAMP / "record.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:4], lines[4].replace(b"0.", b"1.", 1), *lines[5:]]))
+    text = alone.get(RUN).text
+    assert "damaged" in text
+    assert str(runs) not in text
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, runs: Path, door: Door) -> None:
+    import sys
+
+    from sdl.web import render
+
+    render.environment.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ConfigError, match=r"pip install 'sdl\[web\]'"):
+        routes(None, runs, door)
+    monkeypatch.undo()
+    render.environment.cache_clear()

@@ -1,0 +1,241 @@
+"""Streams of events: one look for all who watch, the newest to each, and nothing kept for anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdl.events import Event
+from sdl.lab.guard import Refused
+from sdl.lab.surface import STALLED_SECONDS, listen
+from sdl.web.hub import Hub
+from sdl.web.sources import Asked, HomeSource, RunSource
+from tests.web.web_kit import Append, PageLab, real
+
+STAMP = "20261123T120000.000000Z-b1"
+
+
+class Counter:
+    """Shows a new number at every look, until it has shown the last."""
+
+    every = 0.001
+
+    def __init__(self, last: int = 10**9, fail: bool = False) -> None:
+        self.looks, self._last, self._fail = 0, last, fail
+
+    @property
+    def ended(self) -> bool:
+        return self.looks >= self._last
+
+    def look(self) -> Mapping[str, Any] | None:
+        self.looks += 1
+        if self._fail:
+            raise ValueError("no such thing")
+        return {"n": self.looks}
+
+
+class Browser:
+    """One who listens; `takes` is how many messages it takes before it stops taking, without a word."""
+
+    def __init__(self, takes: int = 10**9) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.status = 0
+        self.closed = False
+        self._takes, self._gone = takes, asyncio.Event()
+
+    def leave(self) -> None:
+        self._gone.set()
+
+    async def receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            return
+        if self._takes <= 0:
+            await asyncio.sleep(3600)
+        self._takes -= 1
+        for block in message["body"].decode().split("\n\n"):
+            lines = dict(line.partition(": ")[::2] for line in block.splitlines())
+            if "event" in lines:
+                self.heard.append((lines["event"], json.loads(lines["data"])))
+        self.closed = not message["more_body"]
+        await asyncio.sleep(0)
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+def test_all_who_watch_share_one_look_and_nothing_is_left_when_they_go() -> None:
+    async def play() -> None:
+        hub, source = Hub(beat=0.05), Counter()
+        browsers = [Browser() for _ in range(50)]
+        tasks = [asyncio.create_task(hub.stream("k", lambda: source, b.receive, b.send)) for b in browsers]
+        await until(lambda: all(len(b.heard) > 3 for b in browsers))
+        assert (hub.open, len(hub.channels), hub.channels["k"].readers) == (50, 1, 50)
+        for browser in browsers:
+            browser.leave()
+        await asyncio.gather(*tasks)
+        assert (hub.open, hub.channels) == (0, {})
+        looks = source.looks
+        await asyncio.sleep(0.05)
+        assert source.looks <= looks + 1, "nobody watches: nobody looks"
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(play())
+
+
+def test_a_slow_reader_skips_to_the_newest_and_one_that_takes_nothing_is_dropped() -> None:
+    async def play() -> None:
+        hub, source = Hub(slow=0.1), Counter()
+        stuck, quick = Browser(takes=2), Browser()
+        tasks = [asyncio.create_task(hub.stream("k", lambda: source, b.receive, b.send)) for b in (stuck, quick)]
+        await asyncio.wait_for(asyncio.shield(tasks[0]), 10)
+        assert hub.open == 1
+        numbers = [told["n"] for name, told in quick.heard if name == "parts"]
+        assert numbers == sorted(set(numbers))
+        quick.leave()
+        await tasks[1]
+
+    asyncio.run(play())
+
+
+def test_there_are_so_many_streams_and_no_more() -> None:
+    async def play() -> None:
+        hub = Hub(most=2)
+        browsers = [Browser() for _ in range(2)]
+        tasks = [asyncio.create_task(hub.stream("k", Counter, b.receive, b.send)) for b in browsers]
+        await until(lambda: hub.open == 2)
+        with pytest.raises(Refused, match="2 pages are being followed already"):
+            await hub.stream("k", Counter, Browser().receive, Browser().send)
+        browsers[0].leave()
+        await tasks[0]
+        last = Browser()
+        tasks.append(asyncio.create_task(hub.stream("k", Counter, last.receive, last.send)))
+        await until(lambda: last.heard)
+        last.leave()
+        browsers[1].leave()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(play())
+
+
+def test_a_stream_beats_where_nothing_happens_says_what_fails_and_ends_with_its_source() -> None:
+    class Quiet(Counter):
+        def look(self) -> None:
+            return None
+
+    async def play() -> None:
+        hub = Hub(beat=0.01)
+        idle, failing, ending = Browser(), Browser(), Browser()
+        sources = {"i": Quiet(), "f": Counter(fail=True), "e": Counter(last=3)}
+        tasks = [
+            asyncio.create_task(hub.stream(key, lambda key=key: sources[key], b.receive, b.send))  # type: ignore[misc]
+            for key, b in zip(sources, (idle, failing, ending), strict=True)
+        ]
+        await until(lambda: len(idle.heard) > 2 and failing.heard and ending.closed)
+        assert {name for name, _ in idle.heard} == {"beat"}
+        assert failing.heard[0] == ("parts", {"trouble": "no such thing"})
+        assert ending.heard[-1][0] == "end"
+        assert ("parts", {"n": 3}) in ending.heard, "the last frame is not lost"
+        for browser in (idle, failing):
+            browser.leave()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(play())
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such time limit")
+def test_a_connection_whose_other_side_takes_nothing_is_ended_by_the_system() -> None:
+    with listen(0) as door, socket.create_connection(door.getsockname()) as other:
+        found, _ = door.accept()
+        with found:
+            assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == STALLED_SECONDS * 1000
+        assert other
+
+
+# What is watched ---------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
+    return real(tmp_path_factory.mktemp("real"))
+
+
+def test_a_run_is_drawn_anew_with_each_reading_and_only_then(tmp_path: Path, events: Sequence[Event]) -> None:
+    growing = Append(events, tmp_path, "night", STAMP)
+    growing.write(1)
+    source = RunSource(growing.folder, Asked(None))
+    assert "Nothing is proposed yet" in (source.look() or {})["parts"]["live-now"]
+    assert source.look() is None
+    growing.write(2)
+    first = source.look() or {}
+    assert first["said"].startswith("running: trial 0, 1 reading")
+    assert "rgb(" in first["parts"]["live-now"]
+    while not source.ended:
+        growing.write(1)
+        last = source.look() or {}
+    growing.close()
+    assert last["said"].startswith("reached: ")
+    assert last["parts"]["live-trials"].count("<tr>") == source.picture.campaign.history.trials + 1  # type: ignore[union-attr]
+    whole = RunSource(growing.folder, Asked(None)).whole()
+    assert whole["parts"] == last["parts"], "read at once and read as it grew: the same"
+
+
+def test_a_run_whose_process_is_gone_is_said_to_be_unfinished(tmp_path: Path, events: Sequence[Event]) -> None:
+    growing = Append(events, tmp_path, "night", STAMP)
+    growing.write(3)
+    growing.close()
+    (growing.folder / "record.lock").write_text("process 999999999 on nowhere since now")
+    assert (RunSource(growing.folder, Asked(None)).look() or {})["said"].startswith("unfinished: ")
+
+
+def test_a_run_of_the_lab_has_buttons_that_follow_its_holds(tmp_path: Path, events: Sequence[Event]) -> None:
+    growing = Append(events, tmp_path, "night", STAMP)
+    growing.write(3)
+    lab = PageLab(tmp_path)
+    lab.begin(7, run=f"night/{STAMP}")
+    asked = Asked(lab)
+    source = RunSource(growing.folder, asked)
+    assert 'data-verb="pause" data-target="start 7"' in source.whole()["parts"]["live-state"]
+    lab.pause("lab", "", "ada")
+    asked.forget()
+    assert 'data-verb="resume" data-target="lab"' in source.whole()["parts"]["live-state"]
+    lab.end(7)
+    asked.forget()
+    assert "data-verb" not in source.whole()["parts"]["live-state"]
+    growing.close()
+
+
+def test_many_pages_ask_the_lab_once_and_it_may_be_stuck(tmp_path: Path) -> None:
+    lab = PageLab(tmp_path)
+    asked = Asked(lab)
+    lab.begin(7, run="night/x")
+    assert asked.status()["running"][0]["start"] == 7
+    lab.end(7)
+    assert asked.status()["running"], "half a second ago is now"
+    asked.forget()
+    lab.stuck = True
+    told = asked.status()
+    assert told["running"], "what was known before is still shown"
+    assert "no tick" in told["trouble"]
+
+
+def test_the_home_page_says_in_words_what_runs(tmp_path: Path) -> None:
+    from sdl.web.index import Index
+
+    lab = PageLab(tmp_path)
+    lab.begin(7)
+    lab.running[7]["paused"] = "too bright"
+    shown = HomeSource(Asked(lab), Index(tmp_path, tmp_path / "cache")).look() or {}
+    assert shown["said"] == "1 running, 1 of them paused"
+    assert "too bright" in shown["parts"]["home-now"]
