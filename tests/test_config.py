@@ -143,6 +143,23 @@ def test_the_cost_with_every_retry_counts_the_time_outs_and_the_waits() -> None:
     assert config.cost(config.parse(config.override(tree, "stop.minutes=2"))).longest == 120
 
 
+@pytest.mark.parametrize("solver", ["{kind: bayes, knows: twin}", "{kind: auto, knows: twin}"])
+def test_a_solver_that_knows_another_instrument_is_refused_before_anything_is_measured(solver: str) -> None:
+    tree = config.override(yamlfile.parse(SHORT).value, f"solver={solver}")
+    config.parse(tree)
+    with pytest.raises(ConfigError, match=r"solver: .*knows the twin night-2025-10, .* here are R, G, B, W and"):
+        config.parse(config.override(tree, "instrument.variant=rgbw"))
+
+
+def test_a_design_that_an_instrument_does_not_allow_is_one_mistake_whatever_the_solver_needs() -> None:
+    tree = yamlfile.parse(SHORT).value
+    for change in ("solver.kind=auto", "design.kind=box-behnken", "instrument.variant=green", "goal={515nm: 20000}"):
+        tree = config.override(tree, change)
+    with pytest.raises(ConfigError) as caught:
+        config.parse(tree)
+    assert [problem.path for problem in caught.value.problems] == ["design.kind"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -48,8 +48,11 @@ def report(
     say(f"{done.outcome or 'unfinished'}: {reason}")
     goal = run.campaign.plan.goal
     if done.best is not None and goal is not None:
-        best = ", ".join(f"{name} {text}" for name, text in settings(done.settings, run.opened).items())
-        say(f"  best:   trial {done.best} at {best}", 10)
+        asked = settings(done.settings, run.opened)
+        came = settings(done.applied, run.opened) if done.applied else asked
+        best = ", ".join(f"{name} {text}" for name, text in came.items())
+        other = ", ".join(f"{name} {text}" for name, text in asked.items() if came.get(name) != text)
+        say(f"  best:   trial {done.best} at {best}" + (f" (asked for {other})" if other else ""), 10)
         if done.miss is not None:
             say(f"  worst:  {worst(goal, done.measured)}", 10)
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")

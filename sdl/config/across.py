@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sdl.config.cost import design_points
 from sdl.config.expect import expect_problems
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
@@ -19,7 +18,7 @@ def across(campaign: CampaignFile) -> list[Problem]:
         if campaign.prefer is not None:
             problems += prefer_problems(campaign.prefer, campaign.instrument.inputs)
         problems += _design_problems(campaign)
-        problems += _needs_problems(campaign)
+        problems += _needs_problems(campaign) or _unsuited(campaign)
         problems += _channel_problems(campaign)
     problems += expect_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
@@ -43,11 +42,25 @@ def _needs_problems(campaign: CampaignFile) -> list[Problem]:
     if not hasattr(campaign.solver, "needs"):
         return []
     try:
-        wanted: object = design_points(campaign)
+        wanted: object = campaign.solver.needs(campaign.instrument.inputs)
     except Exception as error:  # a solver, perhaps somebody else's, may fail in any way
         return [Problem(f"its `needs` cannot say how many design points it wants: {error!r}", "solver")]
     message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
-    return [] if isinstance(wanted, int) and wanted >= 0 else [Problem(message, "solver")]
+    return [] if wanted is None or (isinstance(wanted, int) and wanted >= 0) else [Problem(message, "solver")]
+
+
+def _unsuited(campaign: CampaignFile) -> list[Problem]:
+    """An instrument that the solver, as it is set, cannot work for."""
+    suits = getattr(campaign.solver, "suits", None)
+    if suits is None or not campaign.goal:
+        return []
+    try:
+        suits(campaign.instrument.inputs, campaign.instrument.channels)
+    except ConfigError as error:
+        return [Problem(problem.message, "solver") for problem in error.problems]
+    except Exception as error:  # as above
+        return [Problem(f"its `suits` failed: {error!r}", "solver")]
+    return []
 
 
 def _design_problems(campaign: CampaignFile) -> list[Problem]:

@@ -67,7 +67,8 @@ def run(
             tree = config.override(tree, change)
         chosen = config.parse(tree, collect=collect, runs=below)
     if collect and chosen.goal is not None:
-        chosen = config.parse(config.put(chosen.plain(), "goal", None), collect=True)
+        # What the campaign should come to is said of its goal, and goes with it.
+        chosen = config.parse({**chosen.plain(), "goal": None, "expect": None}, collect=True)
     priors = load_priors(chosen)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
     place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from sdl.errors import SolverError
 from sdl.registry import find
 from sdl.solvers.base import Data, Proposals, Solver, Targets
-from sdl.types import Frozen, Input
+from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +81,12 @@ class Auto(Frozen):
             return None
         wanted = [solver.needs(inputs) if hasattr(solver, "needs") else None for solver in self.solvers()]
         return min((n for n in wanted if n is not None), default=None)
+
+    def suits(self, inputs: tuple[Input, ...], channels: tuple[Channel, ...]) -> None:
+        """Raises ConfigError where an option that is passed on does not suit the instrument."""
+        for solver in self.solvers() if self._passed() else ():
+            if hasattr(solver, "suits"):
+                solver.suits(inputs, channels)
 
     def fit(self, data: Data) -> FittedAuto:
         """Fits every candidate to all rows, and to the rows before each of the latest settings.

@@ -74,3 +74,4 @@ class Solver(Protocol):
 
     # It may also say `needs(inputs) -> int | None`: how many design points it wants before it is asked first.
     # 0 where it knows its instrument beforehand; None, or without it: the whole design.
+    # And `suits(inputs, channels)`, which raises ConfigError for an instrument that it cannot work for.

@@ -15,8 +15,8 @@ from sdl.errors import ConfigError, Degenerate, NotEnoughData
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.footing import DISTINCT, Footing
 from sdl.solvers.moving import NOMINAL, Moving, Prior, Rows, among, bounded, forecast
-from sdl.twin.state import load
-from sdl.types import Frozen, Input
+from sdl.twin.state import State, load
+from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +57,21 @@ class Bayes(Frozen):
         """How many design points it wants before its first answer; None: the whole design."""
         return 0 if self.knows == "twin" else None
 
+    def suits(self, inputs: tuple[Input, ...], channels: tuple[Channel, ...]) -> None:
+        """Raises ConfigError where the twin that it knows is another instrument."""
+        if self.knows == "twin":
+            self._known_state([item.name for item in inputs], [channel.name for channel in channels])
+
+    def _known_state(self, inputs: list[str], channels: list[str]) -> State:
+        state = load(self.state)
+        if set(inputs) != set(state.inputs) or not set(channels) <= set(state.channels):
+            raise ConfigError(
+                f"solver bayes knows the twin {self.state}, which is another instrument: its inputs are "
+                f"{', '.join(state.inputs)} and its channels {', '.join(state.channels)}, "
+                f"here are {', '.join(inputs)} and {', '.join(channels)}"
+            )
+        return state
+
     def fit(self, data: Data) -> FittedBayes:
         import numpy as np
 
@@ -94,14 +109,8 @@ class Bayes(Frozen):
     def _prior(self, data: Data, low: Floats, span: Floats) -> Prior:
         import numpy as np
 
-        state = load(self.state)
         names, wanted = [item.name for item in data.inputs], [channel.name for channel in data.channels]
-        if set(names) != set(state.inputs) or not set(wanted) <= set(state.channels):
-            raise ConfigError(
-                f"solver bayes knows the twin {self.state}, which is another instrument: its inputs are "
-                f"{', '.join(state.inputs)} and its channels {', '.join(state.channels)}, "
-                f"here are {', '.join(names)} and {', '.join(wanted)}"
-            )
+        state = self._known_state(names, wanted)
         gain = np.array([[state.channels[c].gain[name] for name in names] for c in wanted])
         above = np.array([state.inputs[name].above_zero for name in names])
         below = np.array([state.inputs[name].below_one for name in names])

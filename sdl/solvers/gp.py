@@ -60,8 +60,8 @@ class Gp(Frozen):
         slope = footing.affine.slope[goal]
         # What the slopes leave of the readings' range is bent there and back: every input may have done it.
         left = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
-        contribution = np.abs(slope) + left[:, None]
-        response = np.maximum(contribution.sum(axis=1), 1e-300)
+        contribution = np.maximum(np.abs(slope) + left[:, None], 1e-12)  # a dark LED moves no channel at all
+        response = contribution.sum(axis=1)
         share = contribution / response[:, None]
         centre = Y.mean(axis=0)
         Z = (Y - centre) / response

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MARGIN = 0.1
 """How far from the settings seen, as a part of the range, an answer still counts as among them."""
 PERHAPS = 0.1
-"""A goal that is missed by less than this part of a tolerance is not worth a word."""
+"""A goal that is missed by less than this part of `Footing.room` is not worth a word."""
 PASS = 0.95
 """How often readings at perfect settings must hit."""
 MOST = 1_000_000
@@ -46,7 +46,7 @@ def judge(
     beyond = np.maximum(footing.U.min(axis=0) - inside, inside - footing.U.max(axis=0))
     if (beyond > MARGIN + 1e-9).any():
         return Verdict.OUTSIDE, f"{beyond.max():.0%} of the range away from the settings seen so far", None
-    if missed > PERHAPS:
+    if missed > 0:
         said = f"perhaps out of reach, by {missed:.2g} tolerances; the rows cannot tell yet"
         return Verdict.REACHABLE, said, None
     said = _below_noise(footing, target, inside)
@@ -65,7 +65,10 @@ def _nearest_readings(footing: Footing, target: Targets, low: Floats, high: Floa
     readings[c] = footing.reach.mean(best[None])[0]
     miss = np.maximum(target.low - readings, readings - target.high)[c]
     sure = (miss > 0).any() and not footing.reach.possible(target.low[c], target.high[c], ends, best)
-    return readings, float((miss / footing.room(target)[c]).max()), bool(sure)
+    room, half = footing.room(target)[c], ((target.high - target.low) / 2)[c]
+    told = (miss > PERHAPS * room).any()
+    tolerance = np.where(np.isfinite(target.value[c]) & np.isfinite(half) & (half > 0), half, room)
+    return readings, float((miss / tolerance).max()) if told else 0.0, bool(sure)
 
 
 def _below_noise(footing: Footing, target: Targets, u: Floats) -> str:

@@ -76,14 +76,7 @@ class FittedPath:
         ends = self.footing.units(low), self.footing.units(high)
         settings, doubts, notes = [], [], []
         for parts in zip(*targets, strict=True):
-            target = self.footing.aimed(Targets(*parts), *ends)
-            columns = self.footing.wanted(target.value)
-            if len(columns):
-                u, doubt, said = self._follow(target, columns, *ends)
-            else:
-                unknown = np.full(len(low), np.nan)
-                u, doubt = self.footing.nearest(target, *ends), (unknown, unknown)
-                said = "nothing to aim at"
+            u, doubt, said = self._answer(self.footing.aimed(Targets(*parts), *ends), *ends)
             settings.append(u)
             doubts.append(doubt)
             notes.append(said)
@@ -95,6 +88,31 @@ class FittedPath:
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         return self.model.predict(X)
+
+    def _answer(self, target: Targets, low: Floats, high: Floats) -> tuple[Floats, tuple[Floats, Floats], str]:
+        """Settings (d,) for one goal, their spread and uncertainty, and how they came about.
+
+        A path that ends outside a band without a target is walked again with the band's nearer limit as one: it ends
+        elsewhere than at the settings that `Footing.aimed` thought of.
+        """
+        import numpy as np
+
+        columns = self.footing.wanted(target.value)
+        if not len(columns):
+            unknown = np.full(len(low), np.nan)
+            return self.footing.nearest(target, low, high), (unknown, unknown), "nothing to aim at"
+        (least, most), room = self.footing.inner(target), self.footing.room(target)
+        value, goal = target.value.copy(), self.footing.goal
+        for _ in goal:
+            walked = self._follow(target._replace(value=value), self.footing.wanted(value), low, high)
+            y = self.model.predict(self.footing.settings(walked[0][None]))[0][0]
+            off = np.fmax(np.fmax(least - y, y - most), 0.0) / room
+            left = [c for c in goal if np.isnan(value[c]) and off[c] > 1e-6]
+            if not left:
+                break
+            worst = max(left, key=lambda c: float(off[c]))
+            value[worst] = least[worst] if y[worst] < least[worst] else most[worst]
+        return walked
 
     def _start(self, target: Targets, columns: Ints) -> tuple[Floats, Floats, int]:
         """Settings (d,) whose readings (len(columns),) lie nearest to the goal, in tolerances; and of how many rows."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from sdl.errors import Degenerate
 from sdl.solvers.affine import widen
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.footing import Footing, stand_on
@@ -47,6 +48,8 @@ class Pls(Frozen):
         footing = stand_on(data, level=self.level)
         Y, U = footing.Y[:, footing.goal], footing.U
         varied = np.ptp(Y, axis=0) > 0
+        if not varied.any():
+            raise Degenerate("no channel of the goal changed with the settings: there is nothing to regress on")
         rank = int(np.linalg.matrix_rank((Y - Y.mean(axis=0))[:, varied] / np.ptp(Y[:, varied], axis=0)))
         most = max(1, min(U.shape[1], rank, len(U) - 1))
         components = min(self.components or most, most)

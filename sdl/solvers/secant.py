@@ -64,7 +64,7 @@ class Secant(Frozen):
         first = max(_first(U), len(U) - LAST)
         design = np.column_stack([np.ones(first), U[:first]])
         slope = np.asarray(np.linalg.lstsq(design, Y[:first], rcond=None)[0][1:].T, dtype=np.float64)
-        sigma = self.noise * np.maximum(np.abs(Y), DIM * np.abs(slope).sum(axis=1))
+        sigma = self.noise * np.maximum(np.abs(Y), np.maximum(DIM * np.abs(slope).sum(axis=1), 1e-12))
         for i in range(first, len(U)):
             step = U[i] - U[i - 1]
             length = float(step @ step)

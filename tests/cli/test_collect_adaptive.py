@@ -52,3 +52,10 @@ def test_a_solver_that_is_none_is_refused_before_anything_is_measured(sdl: Sdl, 
     assert done.code == 2
     assert "unknown kind 'oracle'; allowed:" in done.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_says_what_its_campaign_should_come_to_can_be_collected_with(sdl: Sdl) -> None:
+    quickstart = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+    assert "expect:" in quickstart.read_text(encoding="utf-8")
+    done = sdl("collect", quickstart, "--adaptive", "--trials", 5, "--set", "design.solver=linear", "--json")
+    assert (done.code, done.told["outcome"], done.told["trials"]) == (0, "done", 5)

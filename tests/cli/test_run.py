@@ -447,3 +447,13 @@ def test_explain_of_a_trial_beyond_the_only_one_names_the_run(sdl: Sdl, file: st
 def test_help_fits_80_columns(sdl: Sdl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, sdl("--help").out.splitlines())) <= 80
+
+
+def test_the_best_settings_of_a_clamped_trial_are_those_that_were_applied(sdl: Sdl) -> None:
+    Path("clamped.yaml").write_text(
+        "name: clamped\ninstrument: {kind: twin, faults: [{name: clamp, after: 0, size: 0.4}]}\ngoal: {445nm: 12257}\n"
+        "design: {kind: points, points: [{R: 0.1, G: 0.1, B: 0.9}]}\n",
+        encoding="utf-8",
+    )
+    out = sdl("run", "clamped.yaml").out
+    assert "best:   trial 0 at R 0.1000, G 0.1000, B 0.4000 (asked for B 0.9000)" in out

@@ -9,11 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from sdl.errors import NotEnoughData
+from sdl.solvers.base import Targets
 from sdl.solvers.path import Path
 from sdl.testing.solver_contract import Plant
 from sdl.types import Channel, Input, Verdict
 
-from .led import GAINS, LOW, ask, axis, data, measure, night, targets
+from .led import GAINS, HIGH, LOW, ask, axis, data, measure, night, targets
 
 GOAL = [16384.0] * 3
 ONE = (Input(name="x", low=-1.0, high=1.0, step=None),)
@@ -127,6 +128,17 @@ def test_more_inputs_than_goals_take_the_shortest_way() -> None:
     J = plant.gain / room[:, None]
     way = np.linalg.pinv(J) @ ((goal.value[0] - rows.Y[nearest]) / room)
     assert answer.settings[0] - rows.X[nearest] == pytest.approx(way, abs=0.02)
+
+
+def test_a_band_that_the_path_would_break_is_kept_though_the_lines_nearest_settings_keep_it() -> None:
+    """515 nm between two limits alone is reached by more green alone, from a row too bright in blue."""
+    rows = night(4)
+    nan = np.full((1, 3), np.nan)
+    low, high = np.array([[8000.0, 20000.0, -np.inf]]), np.array([[12000.0, 21000.0, np.inf]])
+    answer = Path().fit(rows).propose(Targets(nan, low, high), LOW, HIGH, rng())
+    reads = GAINS @ answer.settings[0]
+    assert (reads >= low[0]).all()
+    assert (reads <= high[0]).all()
 
 
 def test_more_goals_than_inputs_take_the_least_squares() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from sdl.registry import find
+import sdl
+from sdl.registry import find, kinds
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.linear import Linear
 from sdl.types import Verdict
@@ -112,3 +115,22 @@ def test_the_sentence_says_how_many_rows_were_left_out_and_why():
     Y[4, 1], Y[5, 0], Y[6, 2] = 65535, 65535, np.nan
     why = ask(Gmm(), data(X, Y), [16384.0] * 3).why[0]
     assert why == "a joint Gaussian on 6 rows (2 saturated, 1 incomplete left out)"
+
+
+def test_how_far_a_goal_is_out_of_reach_is_said_in_its_own_tolerances() -> None:
+    """Not in the percent of the response that a miss is weighed in, which is sixty times as much here."""
+    answer = ask(Linear(), night(4), [30457.0, 16384.0, 16384.0], tolerance=5 / 30457)
+    assert answer.verdict == (Verdict.REACHABLE,)
+    said = re.search(r"perhaps out of reach, by (\S+) tolerances", answer.why[0])
+    assert said is not None
+    reads = answer.expected[0, 0]
+    assert float(said[1]) == pytest.approx((30452 - reads) / 5, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", sorted(set(kinds("solvers")) - {"random"}))
+def test_a_light_that_never_goes_on_is_a_goal_out_of_reach_and_no_failure(kind: str) -> None:
+    """Every reading of a dark night is the same then."""
+    dark = {"kind": "twin", "faults": [{"name": "dead-led", "after": 0}]}
+    goal = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
+    result = sdl.run({"name": "dark", "instrument": dark, "goal": goal, "solver": {"kind": kind}}, runs=None)
+    assert str(result.outcome) == "unreachable"
