@@ -233,11 +233,9 @@ def test_four_inputs_keep_their_colours_and_their_labels_and_are_all_drawn(tmp_p
     told = Digest(Run(kit.campaign(tmp_path, "white", **changes, tolerance="0.01%", stop={"trials": 8})))
     drawn = draw(told, "settings")
     assert drawn is not None
-    with style.styled():
-        drawn.draw_without_rendering()
-    labels = [axes.yaxis.label for axes in drawn.axes[1:]]
-    assert [label.get_text() for label in labels] == list("RGBW")
-    assert all(label.get_window_extent().x0 >= 0 for label in labels)  # none is cut off
+    assert [axes.get_ylabel() for axes in drawn.axes[1:]] == list("RGBW")
+    # Ticks that matplotlib chooses anew after its layout cut the labels off in an SVG.
+    assert [list(axes.get_yticks()) for axes in drawn.axes[1:]] == [[0.0, 1.0]] * 4
     assert style.input_colours(list("RGBW"))["R"] == style.input_colours(list("RGB"))["R"]
     space, pairs = draw(told, "space"), draw(told, "pairs")
     assert space is not None

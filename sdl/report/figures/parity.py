@@ -109,6 +109,7 @@ def parity(told: Digest) -> Figure | None:
         axes.set_title(style.plain(name, 20))
         axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=7.5)
         axes.locator_params(nbins=2, min_n_ticks=2)
+        axes.tick_params(labelsize=7)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
             axes.set_ylabel(style.labelled("expected", told.units[name]))
