@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, SdlError
 from sdl.locate import RUNS, folders
 from sdl.runs import Run
+from sdl.words import percent, visible
 
 if TYPE_CHECKING:
     from sdl.goal import Goal
@@ -36,7 +37,7 @@ class Listing(list[dict[str, Any]]):
         return pandas.DataFrame(list(self))
 
     def _repr_html_(self) -> str:
-        cells = [[html.escape(_cell(part.get(key))) for key in self.COLUMNS] for part in self]
+        cells = [[html.escape(_cell(key, part.get(key))) for key in self.COLUMNS] for part in self]
         head = "".join(f"<th>{key.replace('_', ' ')}</th>" for key in self.COLUMNS)
         body = "".join("<tr>" + "".join(f"<td>{text}</td>" for text in line) + "</tr>" for line in cells)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -53,10 +54,11 @@ def listing(runs: str | Path = RUNS) -> Listing:
     return Listing(row(folder) for folder in reversed(folders(Path(runs))))
 
 
-def _cell(value: Any) -> str:
+def _cell(key: str, value: Any) -> str:
     if isinstance(value, float):
-        return f"{100 * value:.3g} %"
-    return "" if value is None else str(value)
+        return percent(value)
+    text = "" if value is None else str(value)
+    return text[:16].replace("T", "\u00a0") if key == "when" else visible(text)  # the id tells the seconds
 
 
 def holder(folder: Path) -> str:

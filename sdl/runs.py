@@ -211,13 +211,24 @@ class Run:
         """Who proposed what and why, by trial."""
         return {event.trial: event for event in self.events if isinstance(event, Proposed)}
 
+    @cached_property
+    def _of_trial(self) -> dict[int, list[Measured | Failed]]:
+        """So that going through every trial of a long run takes no more than its length."""
+        found: dict[int, list[Measured | Failed]] = {}
+        for event in self.events:
+            if isinstance(event, (Measured, Failed)):
+                found.setdefault(event.trial, []).append(event)
+        return found
+
     def measured(self, trial: int | None = None) -> list[Measured]:
         """The readings, of one trial or all."""
-        return [e for e in self.events if isinstance(e, Measured) and trial in (None, e.trial)]
+        chosen = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in chosen if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
         """What did not come, of one trial or all."""
-        return [e for e in self.events if isinstance(e, Failed) and trial in (None, e.trial)]
+        chosen = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in chosen if isinstance(e, Failed)]
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time."""
@@ -248,7 +259,17 @@ class Run:
             import pandas
         except ImportError as error:
             raise ConfigError("a DataFrame needs pandas: pip install 'sdl[report]'") from error
-        return pandas.DataFrame(self.rows())
+        rows = self.rows()
+        return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=self._columns())
+
+    def _columns(self) -> list[str]:
+        """The keys of `rows` where there is none to tell."""
+        inputs, channels = (
+            [str(item["name"]) for item in self.opened.instrument[kind]] for kind in ("inputs", "channels")
+        )
+        asked = [f"{name}_asked" for name in inputs]
+        last = ["saturated", "fault", "elapsed", "at"]
+        return ["trial", "repeat", "attempt", "by", *asked, *inputs, *channels, *last]
 
     def figure(self, name: str = "error") -> Any:
         """A matplotlib Figure, which a notebook shows: one of those in docs/reports.md.

@@ -24,6 +24,17 @@ CAUSES = {
 """What the record calls the instrument's failures, and what people are told."""
 
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """Text from a record or an instrument, safe to show: what would steer a terminal or turn lines around is spelled.
+
+    Line ends and tabs stay.
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def count(n: int, noun: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -139,7 +139,9 @@ def _guarded() -> tuple[int, str]:
         print("interrupted", file=sys.stderr)
         return 130, "interrupted"
     except SdlError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from sdl.cli.words import visible
+
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         if error.exit_code == SdlError.exit_code:
             print("This is a bug in sdl: please report it with the command and the record.", file=sys.stderr)
         return error.exit_code, str(error)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
-from sdl.cli.words import count, width
-from sdl.errors import ConfigError
+from sdl.cli.words import count, visible, width
+from sdl.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
     from sdl.report.comparison import Group
@@ -54,8 +55,16 @@ def compare(
 
     if output is not None and output.suffix not in SUFFIXES:
         raise ConfigError(f"-o {output}: must end in {', '.join(SUFFIXES)}")
-    folders = _folders(names, runs)
-    found = [came(Run(folder)) for folder in tracked(folders, "runs", quiet=quiet or json)]
+    folders, found = _folders(names, runs), []
+    for folder, named in tracked(list(folders.items()), "runs", quiet=quiet or json):
+        try:
+            found.append(came(Run(folder)))
+        except RecordError as error:
+            if named:
+                raise
+            print(f"left out: {visible(str(error))}", file=sys.stderr)
+    if not found:
+        raise ConfigError("none of these runs can be read")
     known = {key for run in found for key in run.config}
     for key in by or ():
         if key not in known:
@@ -73,22 +82,22 @@ def compare(
             print(f"{output}: written")
 
 
-def _folders(names: list[str], runs: Path) -> list[Path]:
-    """The runs that are meant; a directory or a campaign stands for all of its runs."""
+def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
+    """The runs that are meant, and whether each was named itself; a directory or a campaign stands for all of its."""
     from sdl.locate import FILE, find, folders
 
-    found: list[Path] = []
+    found: dict[Path, bool] = {}
     for name in names:
         given = Path(name)
         if not (given / FILE).is_file() and given.is_dir():
             inside = sorted({file.parent for form in (f"*/{FILE}", f"*/*/{FILE}") for file in given.glob(form)})
             if not inside:
                 raise ConfigError(f"{name}: no run is in it")
-            found += inside
+            found = dict.fromkeys(inside, False) | found
         else:
             campaign = [folder for folder in folders(runs) if folder.parent.name == name]
-            found += campaign or [find(name, runs)]
-    return list(dict.fromkeys(found))
+            found = dict.fromkeys(campaign, False) | found if campaign else found | {find(name, runs): True}
+    return found
 
 
 def _plain(group: Group) -> dict[str, object]:
@@ -110,7 +119,8 @@ def _print(groups: list[Group]) -> None:
         last -= 1  # cost is left out first
     widths[0] = max(min(widths[0], room - sum(widths[1:last]) - 2 * (last - 1)), 8)
     for row in (HEAD, *rows):
-        first = row[0] if len(row[0]) <= widths[0] else row[0][: widths[0] - 1] + "…"
+        named = visible(row[0])
+        first = named if len(named) <= widths[0] else named[: widths[0] - 1] + "…"
         print("  ".join([first.ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, last))]).rstrip())
     print(f"medians, with the least and the most of {count(sum(len(g.runs) for g in groups), 'run')} in brackets")
 

@@ -39,7 +39,7 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    from sdl.cli.words import percent, width
+    from sdl.cli.words import percent, visible, width
 
     columns = width()
     table = [list(COLUMNS)]
@@ -61,7 +61,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
             text.rjust(most) if name in ("trials", "error") else text.ljust(most)
             for name, text, most in zip(COLUMNS, line, widths, strict=False)
         ]
-        text = "  ".join(parts).rstrip()
+        text = visible("  ".join(parts).rstrip())
         print(_cut(text, columns) if columns else text)
 
 

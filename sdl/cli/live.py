@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from sdl.cli.progress import PATIENCE
 from sdl.cli.table import Shown, trial_table
-from sdl.cli.words import cause, count, goal_line, headline, percent, reading, settings, times
+from sdl.cli.words import cause, count, goal_line, headline, percent, reading, settings, times, visible
 from sdl.events import (
     AbortAsked,
     Continued,
@@ -126,7 +126,7 @@ class Lines:
             self._say(line(shown, campaign, self._trials.opened))
 
     def _say(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        print(visible(text), file=self._out, flush=True)
 
 
 MOST_ROWS = 200
@@ -174,10 +174,10 @@ class Table:
         if opened is None or campaign is None:
             return Group()  # nothing yet, and nothing to stay where a mistake is told
         goal = campaign.plan.goal
-        head = [Text(headline(opened), style="bold"), Text(goal_line(goal))]
+        head = [Text(visible(headline(opened)), style="bold"), Text(visible(goal_line(goal)))]
         colour = self._console.color_system is not None and not self._console.no_color
         more = self._above(campaign, columns, colour=colour)
-        notes = [Text(n, style="yellow", no_wrap=True, overflow="ellipsis") for n in self._trials.notes[-2:]]
+        notes = [Text(visible(n), style="yellow", no_wrap=True, overflow="ellipsis") for n in self._trials.notes[-2:]]
         used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes) + len(more)
         rows = self._rows(self._console.height - used - 3)
         earlier = len(self._trials.shown) - rows

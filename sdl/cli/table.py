@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdl.cli.words import percent, readings, settings, times
+from sdl.cli.words import percent, readings, settings, times, visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -58,6 +58,7 @@ class Column:
     width: int = 0
 
     def __post_init__(self) -> None:
+        self.title, self.cells = visible(self.title), [visible(text) for text in self.cells]
         self.width = max(map(len, [self.title, *self.cells]))
 
 
@@ -154,12 +155,8 @@ def _cell(column: Column, text: str) -> str:
 
 
 def swatch(settings: Mapping[str, float], opened: Opened) -> str:
-    """The colour of an R, G, B setting; empty for other inputs. The square root is roughly how eyes see light."""
-    bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in opened.instrument["inputs"]}
-    if not {"R", "G", "B"} <= set(bounds):
-        return ""
-    parts = []
-    for name in "RGB":
-        low, high = bounds[name]
-        parts.append(round(255 * math.sqrt(min(max((settings[name] - low) / (high - low), 0.0), 1.0))))
-    return f"rgb({parts[0]},{parts[1]},{parts[2]})"
+    """The colour of an R, G, B setting, the same as on a page; empty for other inputs."""
+    from sdl.report import style
+
+    seen = style.swatch(settings, opened.instrument["inputs"])
+    return f"rgb({seen[0]},{seen[1]},{seen[2]})" if seen else ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sdl.cli.live import Table
-from sdl.cli.words import settings, times
+from sdl.cli.words import settings, times, visible
 from sdl.events import Event, Opened
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Trend(Table):
         if opened is None or not shown:
             return []
         asked = " ".join(f"{name} {text}" for name, text in settings(shown[-1].settings, opened).items())
-        line = Text(f"now at {asked} ", no_wrap=True, overflow="crop")
+        word = "now" if campaign.history.outcome is None else "last"
+        line = Text(visible(f"{word} at {asked} "), no_wrap=True, overflow="crop")
         tint = swatch(shown[-1].settings, opened)
         if colour and tint:
             line.append("█" * max(min(columns - len(line.plain), 24), 0), style=tint)

@@ -20,6 +20,7 @@ from sdl.words import (
     setting,
     settings,
     times,
+    visible,
     worst,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "setting",
     "settings",
     "times",
+    "visible",
     "width",
     "worst",
 ]
@@ -50,7 +52,7 @@ def width() -> int | None:
 
 def say(text: str, indent: int = 2) -> None:
     """Prints one line, on a terminal broken between words, what follows moved in."""
-    columns = width()
+    columns, text = width(), visible(text)
     if columns is None or len(text) <= columns:
         print(text)
         return

@@ -7,6 +7,7 @@ that differ in nothing are one group, those of several solvers a group each.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ IGNORED = ("name", "description", "seed", "instrument.seed")
 
 LEAST = 1e-3
 """Tolerances: nearer is drawn here, since a logarithm has no 0."""
+
+MOST_KEYS = 3
+"""A name of a group says so many keys, whatever their values are."""
 
 MOST_GROUPS = 8
 """So many have a line of their own in the figure; the table has them all."""
@@ -92,10 +96,14 @@ def grouped(runs: Sequence[Came], by: Sequence[str] = ()) -> list[Group]:
         by: dotted keys to group by, such as solver.kind; without any, those in which the configurations differ.
     """
     keys = list(by) or differing(runs)
+    every = [tuple(_said(run.config, key) for key in keys) for run in runs]
+    # Runs that differ in much have names that nobody can read: there, what most of them have is not said.
+    usual = (
+        [Counter(column).most_common(1)[0][0] for column in zip(*every, strict=True)] if len(keys) > MOST_KEYS else []
+    )
     found: dict[tuple[str, ...], Group] = {}
-    for run in runs:
-        values = tuple(_said(run.config, key) for key in keys)
-        found.setdefault(values, Group(_name(keys, values))).runs.append(run)
+    for run, values in zip(runs, every, strict=True):
+        found.setdefault(values, Group(_name(keys, values, usual))).runs.append(run)
     return sorted(found.values(), key=_rank)
 
 
@@ -220,7 +228,10 @@ def _said(config: Mapping[str, Any], key: str) -> str:
     return "–" if key not in config else f"{config[key]:g}" if isinstance(config[key], float) else str(config[key])
 
 
-def _name(keys: Sequence[str], values: Sequence[str]) -> str:
-    """`gmm`, or `gmm, average 3`: kinds speak for themselves."""
-    parts = [text if key.endswith(".kind") else f"{key} {text}" for key, text in zip(keys, values, strict=True)]
-    return ", ".join(parts) or "all"
+def _name(keys: Sequence[str], values: Sequence[str], usual: Sequence[str] = ()) -> str:
+    """`gmm`, or `gmm, average 3`: kinds speak for themselves. What is usual is left out, where that leaves a name."""
+    named = [text if key.endswith(".kind") else f"{key} {text}" for key, text in zip(keys, values, strict=True)]
+    odd = [
+        text for n, text in enumerate(named) if not usual or keys[n] in ("solver.kind", "goal") or values[n] != usual[n]
+    ]
+    return ", ".join(odd or named) or "all"

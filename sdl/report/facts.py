@@ -23,6 +23,9 @@ ENDS = 12
 MOST_ALL = 1200
 """So many more can be unfolded: a page of 5,000 would weigh more than its figures."""
 
+MOST_WORDS = 600
+"""Characters of what is said of a trial; `sdl explain` has it whole."""
+
 
 def facts(told: Digest) -> dict[str, Any]:
     """Everything that `templates/pieces.html.j2` asks for."""
@@ -39,7 +42,7 @@ def facts(told: Digest) -> dict[str, Any]:
         "description": str(run.config.get("description") or ""),
         "outcome": str(done.outcome or ("running" if running else "unfinished")),
         "good": done.outcome in (Outcome.REACHED, Outcome.DONE),
-        "reason": f"it is running now ({running})" if running else words.cause(done.reason),
+        "reason": f"it is running now ({running})" if running else _cut(words.cause(done.reason), 3 * MOST_WORDS),
         "goal": words.goal_line(told.goal),
         "has_goal": told.goal is not None,
         "which": _which(told),
@@ -104,7 +107,7 @@ def _channels(told: Digest, row: Row) -> list[dict[str, str]]:
         if band is not None:
             miss = math.inf if name in full else band.miss(value)
             judged = {"off": _off(band, value), "miss": "?" if math.isinf(miss) else words.times(miss)}
-            cells |= {"goal": str(band), **judged, "mark": "good" if miss <= 1 else "bad"}
+            cells |= {"goal": str(band).replace("± ", "±\u00a0"), **judged, "mark": "good" if miss <= 1 else "bad"}
         found.append(cells)
     return found
 
@@ -142,9 +145,13 @@ def _row(told: Digest, row: Row) -> dict[str, Any]:
         "worst": _worst(told, row) if judged else "",
         "miss": words.times(row.miss) if judged else "",
         "mark": "" if not judged else "good" if row.miss <= 1 else "bad",
-        "why": "; ".join(filter(None, said)),
+        "why": _cut("; ".join(filter(None, said)), MOST_WORDS),
         "best": told.goal is not None and proposed.trial == told.run.result.best,
     }
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _worst(told: Digest, row: Row) -> str:
@@ -183,7 +190,7 @@ def _about(told: Digest) -> list[tuple[str, str]]:
     prior = [f"{part['rows']} rows of {part['source']}, sha256 {part['sha256']}" for part in opened.prior]
     found = [
         ("run", f"{run.folder.parent.name}/{run.folder.name}"),
-        ("record", f"{len(run.events)} events, sha {run.sha}"),
+        ("record", f"{words.count(len(run.events), 'event')}, sha {run.sha}"),
         ("instrument", f"{opened.instrument['kind']}, {opened.instrument['identity']}"),
         ("solver", solver),
         ("design", str(run.config.get("design", {}).get("kind", ""))),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from sdl.report.page import piece
+from sdl.words import visible
 
 if TYPE_CHECKING:
     from sdl.runs import Run
@@ -19,4 +21,6 @@ def summary(run: Run) -> str:
     told = Digest(run)
     parts = [piece(told, name) for name in ("outcome", "settings", "channels")]
     text = "".join(parts).replace('class="swatch"', 'style="width:6rem;height:2rem"')
-    return f'<div style="{STYLE}">{text}<p>run.figure("error"), run.to_pandas()</p></div>'
+    name = escape(visible(f"{run.opened.campaign}, {run.folder.name}"))
+    more = "<p>run.figure(&quot;settings&quot;), run.to_pandas()</p>" if run.measured() else ""
+    return f'<div style="{STYLE}"><strong>{name}</strong>{text}{more}</div>'

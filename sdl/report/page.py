@@ -20,6 +20,7 @@ from sdl.report import style
 from sdl.report.digest import Digest
 from sdl.report.facts import facts
 from sdl.report.figures import KINDS, draw
+from sdl.words import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,10 +40,11 @@ def run_page(run: Run | Digest) -> str:
     figures, left_out = [], []
     for name, kind in KINDS.items():
         drawn = draw(told, name)
+        title, text = kind.said(told)
         if drawn is None:
-            left_out.append(kind.title.lower())
+            left_out.append(title.lower())
         else:
-            figures.append(picture(drawn, kind.title, kind.text))
+            figures.append(picture(drawn, title, text))
     return render("run.html.j2", title=told.run.opened.campaign, f=facts(told), figures=figures, left_out=left_out)
 
 
@@ -88,8 +90,13 @@ def environment() -> Environment:
     except ImportError as error:
         raise style.missing("jinja2") from error
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )
+
+
+def _shown(value: Any) -> Any:
+    """Text of a record without signs that turn what stands beside them around; what is markup of ours as it is."""
+    return visible(value) if type(value) is str else value
 
 
 def write(path: Path, text: str) -> None:

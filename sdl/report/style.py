@@ -32,7 +32,7 @@ black left to the text and its yellow darkened for white paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """Series, in the same order: colour is never the only difference."""
 
-INPUTS = {"R": "#d55e00", "G": "#009e73", "B": "#0072b2"}
+INPUTS = {"R": "#d55e00", "G": "#009e73", "B": "#0072b2", "W": "#7f7f7f"}
 
 SPECTRUM = (
     (430, "#7b3fa0"), (460, "#0072b2"), (500, "#3aa6dd"), (535, "#009e73"), (575, "#8a9a00"), (610, "#d99000"),
@@ -134,8 +134,10 @@ def svg(figure: Figure) -> bytes:
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:
+    import numpy as np
+
     buffer = io.BytesIO()
-    with styled(), warnings.catch_warnings():
+    with styled(), warnings.catch_warnings(), np.errstate(all="ignore"):
         # Names are other people's: a sign that our font lacks is a box, and one that is too long is cut.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         warnings.filterwarnings("ignore", "constrained_layout not applied")
@@ -171,8 +173,8 @@ def series(n: int) -> tuple[str, str]:
 
 
 def wavelength(name: str) -> float | None:
-    """Nanometres in a channel's name: `515nm` is 515; None where it names none."""
-    found = re.fullmatch(r"\D*?(\d{3,4}(?:\.\d+)?)\s*nm\D*", name)
+    """Nanometres in a channel's name: `515nm` is 515, and so is SDL-Light's `ch515`; None where it names none."""
+    found = re.fullmatch(r"\D*?(\d{3,4}(?:\.\d+)?)\s*nm\D*", name) or re.fullmatch(r"ch(\d{3,4})", name)
     return float(found[1]) if found else None
 
 
@@ -188,36 +190,51 @@ def channel_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def input_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour an input: R, G, B are what they are called."""
-    if set(names) <= INPUTS.keys():
-        return {name: INPUTS[name] for name in names}
-    return {name: series(n)[0] for n, name in enumerate(names)}
+    """A colour an input: R, G, B and W are what they are called, the others what is left."""
+    rest = [colour for colour in OKABE_ITO if colour not in [INPUTS.get(name) for name in names]]
+    others = [name for name in names if name not in INPUTS]
+    found = INPUTS | {name: rest[n % len(rest)] for n, name in enumerate(others)}
+    return {name: found[name] for name in names}
 
 
 def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
-    """The colour of an R, G, B setting, 0 … 255 each; None for other inputs.
+    """The colour of an R, G, B setting, 0 … 255 each; None for other inputs. A fourth input W adds to all three.
 
     The square root of the part of each range is roughly how eyes see light.
     """
     bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in inputs}
     if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= settings.keys():
         return None
-    parts = []
-    for name in "RGB":
+
+    def part(name: str) -> float:
         low, high = bounds[name]
-        parts.append(round(255 * math.sqrt(min(max((settings[name] - low) / (high - low), 0.0), 1.0))))
-    return parts[0], parts[1], parts[2]
+        return min(max((settings[name] - low) / (high - low), 0.0), 1.0)
+
+    white = part("W") if "W" in bounds and "W" in settings else 0.0
+    red, green, blue = (round(255 * math.sqrt(min(part(name) + white, 1.0))) for name in "RGB")
+    return red, green, blue
 
 
-def labelled(name: str, unit: str) -> str:
-    """An axis' label with its unit: `515nm (counts)`; dollar signs are no formula."""
-    return plain(f"{name} ({unit})" if unit else name)
+def labelled(name: str, unit: str, most: int = 30) -> str:
+    """An axis' label with its unit: `515nm (counts)`; dollar signs are no formula.
+
+    Args:
+        name: of an input or a channel.
+        unit: empty where it has none; left out where it is longer than the label may be.
+        most: characters.
+    """
+    room = most - len(unit) - 3
+    return f"{plain(name, room)} ({plain(unit)})" if unit and room >= min(len(name), 6) else plain(name, most)
 
 
-def plain(text: str) -> str:
-    """Text from a record, so that matplotlib draws it as it is: `$` begins no formula, nothing is endless."""
+def plain(text: str, most: int = 40) -> str:
+    """Text from a record, so that matplotlib draws it as it is: `$` begins no formula, nothing is endless.
+
+    What is too long loses its middle: names that begin alike differ at their end.
+    """
     text = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)  # no glyph, and a new line would break a label
-    return (text if len(text) <= 40 else text[:39] + "…").replace("$", r"\$")
+    half = (most - 1) // 2
+    return (text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}").replace("$", r"\$")
 
 
 def thinned(count: int, most: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 from rich.console import Console
 
 from cli.conftest import Sdl
+from sdl import record
 from sdl.cli.trend import Trend, chart
+from sdl.events import Proposed
 from sdl.lock import Lock
 from sdl.runs import Run, steps
 
@@ -108,6 +111,42 @@ def test_what_compare_cannot_do_it_says(words: list[str], said: str, sdl: Sdl, f
 # --- watch --------------------------------------------------------------------------------------------------------
 
 
+def test_compare_of_a_directory_leaves_out_what_cannot_be_read_and_of_a_name_says_why(
+    sdl: Sdl, finished: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "both"
+    shutil.copytree(finished.parent, runs / "good")
+    (runs / "begun" / "20260101T000000Z-abc123").mkdir(parents=True)
+    (runs / "begun" / "20260101T000000Z-abc123" / "record.jsonl").touch()
+    code, out, err = sdl("compare", str(runs))
+    assert code == 0
+    assert "1 run in brackets" in out
+    assert "left out: " in err
+    assert "empty" in err
+    code, _, err = sdl("compare", "abc123", "--runs", str(runs))
+    assert code == 5
+    assert "empty" in err
+    code, _, err = sdl("compare", str(runs / "begun"))
+    assert code == 2
+    assert "none of these runs can be read" in err
+
+
+def test_what_a_record_says_steers_no_terminal(sdl: Sdl, finished: Path, tmp_path: Path) -> None:
+    events = [
+        dataclasses.replace(e, why="a\x1b[31mb", by="c\x1b[2Jd") if isinstance(e, Proposed) else e
+        for e in record.read(finished)
+    ]
+    made = record.Record.create(tmp_path / "c" / "20260101T000000Z-abc123")
+    for event in events:
+        made.append(event)
+    made.close()
+    for words in (["explain", "abc123"], ["show", "abc123"], ["watch", "abc123"]):
+        code, out, err = sdl(*words, "--runs", str(tmp_path))
+        assert code == 0, err
+        assert "\x1b" not in out
+        assert "\\x1b[" in out
+
+
 def test_watch_through_a_pipe_prints_what_show_prints_and_what_came_between(sdl: Sdl, finished: Path) -> None:
     watched, shown = (sdl(verb, finished).out.splitlines() for verb in ("watch", "show"))
     assert [line for line in watched if line in shown] == shown
@@ -158,7 +197,7 @@ def test_the_picture_fits_the_terminal(columns: int, rows: int, colour: bool, fi
     text = out.getvalue()
     assert len(text.splitlines()) <= rows
     assert "1x |" in text
-    assert "now at R" in text
+    assert "last at R" in text
     assert ("\x1b[38;2;" in text) == colour
     if not colour:
         assert max(map(len, text.splitlines())) <= columns

@@ -81,3 +81,11 @@ def test_what_is_kept_of_a_run_is_its_result(below: Path) -> None:
     assert (kept.trials, kept.readings, kept.miss, kept.error) == (done.trials, done.readings, done.miss, done.error)
     assert kept.reached
     assert kept.seconds == pytest.approx(run.events[-1].at - run.opened.at)
+
+
+def test_of_runs_that_differ_in_much_a_name_says_what_is_unusual() -> None:
+    odd: list[dict[str, object]] = [{}, {}, {"average": 3}, {"confirm": 2}, {"tolerance": "1%"}]
+    usual = {"confirm": 1, "tolerance": "2%"}
+    runs = [one("gmm" if n else "linear", 0, 5, **(usual | more)) for n, more in enumerate(odd)]
+    names = [group.name for group in grouped(runs)]
+    assert sorted(names) == ["gmm", "gmm, average 3", "gmm, confirm 2", "gmm, tolerance 1%", "linear"]

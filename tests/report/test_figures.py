@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from report import kit
+from sdl import record
 from sdl.errors import ConfigError
+from sdl.events import Measured
 from sdl.report import style
 from sdl.report.digest import Digest
 from sdl.report.figures import KINDS, draw
@@ -222,3 +226,60 @@ def test_a_run_s_figures_can_be_files(runs: dict[str, Digest], tmp_path: Path) -
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written"):
         figure_files(runs["failed"], tmp_path / "file", ["png"])
+
+
+def test_four_inputs_keep_their_colours_and_their_labels_and_are_all_drawn(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"instrument": {"kind": "twin", "variant": "rgbw"}, "solver": {"kind": "random"}}
+    told = Digest(Run(kit.campaign(tmp_path, "white", **changes, tolerance="0.01%", stop={"trials": 8})))
+    drawn = draw(told, "settings")
+    assert drawn is not None
+    assert [axes.get_ylabel() for axes in drawn.axes[1:]] == list("RGBW")
+    # Ticks that matplotlib chooses anew after its layout cut the labels off in an SVG.
+    assert [list(axes.get_yticks()) for axes in drawn.axes[1:]] == [[0.0, 1.0]] * 4
+    assert style.input_colours(list("RGBW"))["R"] == style.input_colours(list("RGB"))["R"]
+    space, pairs = draw(told, "space"), draw(told, "pairs")
+    assert space is not None
+    assert pairs is not None
+    assert len(space.axes) == 6
+    assert len(pairs.axes) == 28  # four inputs and three channels
+
+
+def test_white_light_is_in_the_colour_of_a_setting() -> None:
+    inputs = [{"name": name, "low": 0.0, "high": 1.0} for name in "RGBW"]
+    assert style.swatch({"R": 0.0, "G": 0.25, "B": 0.0, "W": 0.0}, inputs) == (0, 128, 0)
+    assert style.swatch({"R": 0.0, "G": 0.25, "B": 0.0, "W": 1.0}, inputs) == (255, 255, 255)
+
+
+def test_channels_named_as_sdl_light_names_them_have_their_wavelength() -> None:
+    assert style.wavelength("ch510") == 510
+    assert style.channel_colours(["ch510"])["ch510"] == style.channel_colours(["515nm"])["515nm"]
+    assert style.wavelength("channel7") is None
+
+
+def test_a_name_that_is_too_long_loses_its_middle() -> None:
+    assert style.labelled("temperature of heater 1", "K", 20) == "temperat…eater 1 (K)"
+    assert style.labelled("R", "", 20) == "R"
+    assert len(style.labelled("x" * 90, "u" * 90, 20)) == 20
+
+
+def test_readings_and_settings_beyond_all_bounds_break_no_figure(tmp_path: Path) -> None:
+    source = kit.campaign(tmp_path, "c", tolerance="0.01%", solver={"kind": "random"}, stop={"trials": 8})
+    events = list(record.read(source))
+    for n, key in enumerate(("readings", "applied")):
+        huge = [
+            dataclasses.replace(e, **{key: dict.fromkeys(getattr(e, key), 1e300)}) if isinstance(e, Measured) else e
+            for e in events
+        ]
+        told = Digest(Run(kit.written(tmp_path / "huge" / f"20260101T000000Z-abc12{n}", huge)))
+        for kind in KINDS:  # warnings are errors
+            drawn = draw(told, kind)
+            assert drawn is None or style.svg(drawn)
+
+
+def test_without_a_goal_no_figure_speaks_of_one(tmp_path: Path) -> None:
+    told = Digest(Run(kit.campaign(tmp_path, "data", collect=True, goal=None, design={"kind": "axis"})))
+    for kind in KINDS.values():
+        title, text = kind.said(told)
+        if kind.home not in ("trials:error", "spread:spread"):  # those are not drawn
+            assert "goal" not in title + text
+            assert "best" not in title + text

@@ -195,3 +195,39 @@ def test_all_runs_are_listed_the_newest_first(folder: Path, tmp_path: Path) -> N
 def test_a_hostile_name_in_the_list_of_runs_is_text(folder: Path, tmp_path: Path) -> None:
     kit.renamed(folder, tmp_path / "<b>x" / "20260101T000000Z-abc123", {})
     assert "b" not in kit.Page(sdl.runs(tmp_path)._repr_html_()).tags
+
+
+def test_signs_that_turn_a_line_around_are_spelled(folder: Path, tmp_path: Path) -> None:
+    run = Run(kit.renamed(folder, tmp_path / "c" / "20260101T000000Z-abc123", {"515nm": "a\u202eb"}))
+    shown = page.piece(run, "channels") + run._repr_html_()
+    assert "\u202e" not in shown
+    assert "a\\u202eb" in shown
+
+
+def test_a_run_without_a_trial_has_a_page_that_says_so(folder: Path, tmp_path: Path) -> None:
+    events = list(record.read(folder))[:1]
+    seen = kit.Page(page.run_page(Run(kit.written(tmp_path / "c" / "20260101T000000Z-abc123", events))))
+    assert "No trial was proposed." in seen.text
+    assert "Figures" not in seen.text
+    assert "1 event," in seen.text
+
+
+def test_endless_words_are_cut(folder: Path, tmp_path: Path) -> None:
+    events = [dataclasses.replace(e, why="word " * 9000) if isinstance(e, Proposed) else e for e in record.read(folder)]
+    run = Run(kit.written(tmp_path / "c" / "20260101T000000Z-abc123", events))
+    assert len(page.piece(run, "trials")) < 12_000
+
+
+def test_a_print_is_light_and_cuts_no_table(text: str) -> None:
+    (css,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    printed = css.partition("@media print{")[2]
+    assert ":root{color-scheme:light}" in printed  # or the pictures of a reader in the dark come out black
+    assert ".scroll{overflow:visible}" in printed
+
+
+def test_a_notebook_names_the_run_and_one_without_readings_has_the_same_columns(folder: Path, tmp_path: Path) -> None:
+    run = Run(folder)
+    assert f"night, {folder.name}" in kit.Page(run._repr_html_()).text
+    empty = Run(kit.written(tmp_path / "c" / "20260101T000000Z-abc123", list(record.read(folder))[:1]))
+    assert list(empty.to_pandas().columns) == list(run.to_pandas().columns)
+    assert "run.figure" not in empty._repr_html_()

@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A figure: where it is drawn, its title and what it shows, for a page and for who cannot see it."""
+    """A figure: where it is drawn, its title and what it shows, for a page and for who cannot see it.
+
+    Attributes:
+        bare: title and text where readings are only collected; empty where they are the same.
+    """
 
     home: str
     title: str
     text: str
+    bare: tuple[str, str] | tuple[()] = ()
+
+    def said(self, told: Digest) -> tuple[str, str]:
+        """Title and text for this run."""
+        return (self.bare if told.goal is None else ()) or (self.title, self.text)
 
 
 KINDS = {
@@ -45,12 +54,14 @@ KINDS = {
         "trials:space",
         "Settings in their space",
         "Every trial's settings, two inputs at a time, in their own colour; the ring is the best trial.",
+        ("Settings in their space", "Every trial's settings, two inputs at a time, in their own colour."),
     ),
     "spectrum": Kind(
         "spectrum:spectrum",
         "The reading beside the goal",
         "Above: every channel's reading in the best trial, and the goal's targets or limits. Below: how far the "
         "channels of the goal are off, in tolerances.",
+        ("The last reading", "Every channel's reading in the last trial."),
     ),
     "parity": Kind(
         "parity:parity",
@@ -58,11 +69,19 @@ KINDS = {
         "Test: what the solver expected of its trials before they were measured. Train: a plane fitted by least "
         "squares to the readings from before the solver was asked first, at those same settings. On the line both "
         "agree. R² says little where all readings are alike, as those of a solver that aims at one goal are.",
+        (
+            "A plane against measured",
+            "A plane fitted by least squares to all readings, at those same settings. On the line both agree.",
+        ),
     ),
     "pairs": Kind(
         "pairs:pairs",
         "Inputs and channels in pairs",
         "Every input and channel of the goal against every other; on the diagonal how often each value occurs.",
+        (
+            "Inputs and channels in pairs",
+            "Every input and the first channels against every other; on the diagonal how often each value occurs.",
+        ),
     ),
     "spread": Kind(
         "spread:spread",
@@ -100,7 +119,9 @@ def draw(run: Run | Digest, name: str) -> Figure | None:
         raise ConfigError(f"no figure {name!r}; allowed: {', '.join(KINDS)}")
     module, _, function = KINDS[name].home.partition(":")
     digest = run if isinstance(run, Digest) else Digest(run)
-    with styled():
+    import numpy as np
+
+    with styled(), np.errstate(all="ignore"):  # a record may hold any number; what is endless is not drawn
         made: Callable[[Digest], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)
         figure = digest.drawn[name] if name in digest.drawn else made(digest)
     digest.drawn[name] = figure

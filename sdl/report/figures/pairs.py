@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 MOST_TRIALS = 600
 """Evenly chosen among more: what a pair plot shows is seen long before."""
 
-MOST = 6
-"""Variables: 21 panels. Inputs come first, then channels of the goal in their order."""
+MOST_INPUTS, MOST = 4, 6
+"""Variables, 21 panels, and one more where there are four inputs: these come first, then channels of the goal."""
 
 
 class Column(NamedTuple):
@@ -41,10 +41,11 @@ def pairs(told: Digest) -> Figure | None:
     if len(with_readings) < 3:
         return None
     picked = with_readings[style.thinned(len(with_readings), MOST_TRIALS)]
-    columns = [Column(name, told.X[picked, n], told.about[name]) for n, name in enumerate(told.inputs[:3])]
+    columns = [Column(name, told.X[picked, n], told.about[name]) for n, name in enumerate(told.inputs[:MOST_INPUTS])]
+    variables = max(MOST, len(columns) + 3)
     for name in told.wanted:
         values = told.Y[picked, told.channels.index(name)]
-        if len(columns) < MOST and np.isfinite(values).any():
+        if len(columns) < variables and np.isfinite(values).any():
             columns.append(Column(name, values))
     of_solver = told.by_solver[picked]
     sides = [("design", ~of_solver, 1), ("solver", of_solver, 0)]
@@ -61,7 +62,10 @@ def pairs(told: Digest) -> Figure | None:
             if i == j:
                 parts = [column.values[chosen & np.isfinite(column.values)] for _, chosen, _ in sides]
                 tints = [style.series(n)[0] for _, _, n in sides]
-                axes.hist(parts, bins=12, stacked=True, color=tints, histtype="stepfilled", alpha=0.8)
+                seen = np.concatenate(parts)
+                most = np.abs(seen).max()
+                if most < 1e6 or np.ptp(seen) > 1e-9 * most:  # else there are no twelve bins between them
+                    axes.hist(parts, bins=12, stacked=True, color=tints, histtype="stepfilled", alpha=0.8)
                 axes.set_yticks([])
                 axes.spines["left"].set_visible(False)
                 continue
@@ -101,14 +105,14 @@ def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
     if column.about is not None:  # an input is shown over its whole range
         low, high = float(column.about["low"]), float(column.about["high"])
-    room = 0.08 * (high - low) or 1.0
+    room = 0.08 * (high - low) or max(1.0, 1e-3 * abs(high))
     getattr(axes, f"set_{which}lim")(low - room, high + room)
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(MaxNLocator(nbins=2, min_n_ticks=2) if column.about is None else FixedLocator([low, high]))
     axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}")
     if labels:
         unit = told.units[column.name]
-        text = style.plain(column.name) + (f"\n({style.plain(unit)})" if unit else "")
+        text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")
         getattr(axes, f"set_{which}label")(text, fontsize=7.5)
     elif which == "x":
         axes.tick_params(axis="x", labelbottom=False)

@@ -102,13 +102,14 @@ def parity(told: Digest) -> Figure | None:
             lines.append(_said(side.name, score(e, m)))
         values = np.concatenate([v[np.isfinite(v)] for s in found for v in (s.expected[:, k], s.measured[:, k])])
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-        room = 0.06 * (high - low) or 1.0
+        room = 0.06 * (high - low) or max(1.0, 1e-3 * abs(high))
         axes.plot([low - room, high + room], [low - room, high + room], color=INK, lw=0.7, zorder=1)
         axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
         axes.set_box_aspect(1)
-        axes.set_title(style.plain(name))
+        axes.set_title(style.plain(name, 20))
         axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=7.5)
-        axes.locator_params(nbins=3)
+        axes.locator_params(nbins=2, min_n_ticks=2)
+        axes.tick_params(labelsize=7)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
             axes.set_ylabel(style.labelled("expected", told.units[name]))
@@ -117,5 +118,5 @@ def parity(told: Digest) -> Figure | None:
 
 
 def _said(name: str, it: Score) -> str:
-    r2 = f"R² {it.r2:.4f}" if math.isfinite(it.r2) and it.r2 > -10 else "R² –"
+    r2 = f"R² {it.r2:.4f}".replace("-", "−") if math.isfinite(it.r2) and it.r2 > -10 else "R² –"
     return f"{name} {it.n}: {r2}\nMAE {it.mae:.3g}, RMSE {it.rmse:.3g}"

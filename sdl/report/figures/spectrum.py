@@ -37,11 +37,16 @@ def spectrum(told: Digest) -> Figure | None:
     if goal is not None:
         _off(figure.axes[1], goal, row, names)
     last = figure.axes[-1]
-    labels = [style.plain(name.removesuffix("nm") if style.wavelength(name) else name) for name in names]
-    last.set_xticks(range(len(names)), labels, rotation=90 if len(names) > 14 else 0)
+    labels = [style.plain(_short(name), 16) for name in names]
+    crowded = len(names) > 14 or max(map(len, labels)) > 60 / len(labels)
+    last.set_xticks(range(len(names)), labels, rotation=90 if crowded else 0)
     last.set_xlabel("channel" + (" (nm, where it is a number)" if any(map(style.wavelength, names)) else ""))
     last.set_xlim(-0.6, len(names) - 0.4)
     return figure
+
+
+def _short(name: str) -> str:
+    return name.removesuffix("nm").removeprefix("ch") if style.wavelength(name) else name
 
 
 def _bars(axes: Axes, told: Digest, row: Row, names: list[str]) -> None:
@@ -62,7 +67,7 @@ def _bars(axes: Axes, told: Digest, row: Row, names: list[str]) -> None:
     axes.set_ylabel(style.labelled("reading", units.pop() if len(units) == 1 else ""))
     axes.grid(False, axis="x")
     which = "best" if told.best is row else "last"
-    axes.bar([], [], color=FAINT, label=f"trial {row.proposed.trial}, the {which}")
+    axes.plot([], [], "s", color=FAINT, ms=7, label=f"trial {row.proposed.trial}, the {which}")
     if told.goal:
         axes.plot([], [], color=INK, lw=1.8, label="goal")
     axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)

@@ -49,7 +49,7 @@ def spread(told: Digest) -> Figure | None:
                 x, every[kind, name], marker + ("" if many else "-"), color=colour, ms=1.5 if many else 4, lw=0.8,
                 label=kind, rasterized=many,
             )  # fmt: skip
-        axes.set_ylabel(style.labelled(name, told.units[name] or "setting"))
+        axes.set_ylabel(style.labelled(name, told.units[name] or "setting", 18))
         said = np.concatenate([every["spread", name], every["uncertainty", name]])
         # Settings that fall on the best ones by chance would stretch the axis to nothing: they are drawn at its foot.
         foot = np.nanmin(said) / 20 if np.isfinite(said).any() else 1e-6
@@ -63,9 +63,14 @@ def spread(told: Digest) -> Figure | None:
         seen = seen[np.isfinite(seen)]
         low, high = (seen.min() / 2.2, seen.max() * 2.2) if len(seen) else (1e-3, 1.0)  # two round numbers at least
         axes.set_ylim(low, high)
-        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 60 * low else (1, 2, 5), numticks=5))
+        axes.yaxis.set_major_locator(LogLocator(subs=_subs(high / low), numticks=5))
     figure.axes[-1].set_xlabel("trial")
     figure.axes[-1].set_xlim(x.min() - 0.5, x.max() + 0.5)
     style.whole_numbers(figure.axes[-1])
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
+
+
+def _subs(ratio: float) -> tuple[int, ...]:
+    """Which parts of a decade have a tick, so that there are two at least and not too many."""
+    return (1,) if ratio > 600 else (1, 3) if ratio > 60 else (1, 2, 5)

@@ -50,6 +50,8 @@ def conditions(told: Digest) -> Figure | None:
     last.plot(at, took, "o", color=FAINT, ms=1.5 if many else 3.5, rasterized=many, mec="none")
     last.set_ylim(0, max(float(took.max()) * 1.15, 1e-3))
     last.set(ylabel="a reading took (s)", xlabel=f"since it was opened ({unit})")
+    end = float(at.max())
+    last.set_xlim(min(0.0, float(at.min())), 1.03 * end if end > 0 else 1.0)
     if not has:
         last.set_title("no background was taken with these readings", fontsize=8, color=FAINT)
     return figure

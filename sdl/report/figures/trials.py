@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from sdl.report import style
-from sdl.report.style import BAND, FAINT, INK, PAPER, RASTER
+from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def settings(told: Digest) -> Figure | None:
         strip.imshow(seen[picked][None], aspect="auto", extent=(low, high, 0, 1), interpolation="nearest")
         strip.set(yticks=[])
         strip.grid(False)
-        strip.spines[:].set_visible(False)
+        strip.spines[:].set(visible=True, color=LINE)  # white is a colour, too
         strip.tick_params(length=0)
     tints = style.input_colours(told.inputs)
     shown = np.zeros(len(x), bool)
@@ -111,7 +111,8 @@ def settings(told: Digest) -> Figure | None:
                 )  # fmt: skip
         room = 0.07 * (about["high"] - about["low"])
         one.set_ylim(about["low"] - room, about["high"] + room)
-        one.set_ylabel(style.labelled(name, told.units[name]))
+        one.set_yticks([about["low"], about["high"]], [f"{about['low']:g}", f"{about['high']:g}"])
+        one.set_ylabel(style.labelled(name, told.units[name], 11))
     axes[-1].set(xlabel="trial", xlim=(low, high))
     style.whole_numbers(axes[-1])
     if not many:
@@ -124,11 +125,13 @@ def space(told: Digest) -> Figure | None:
     """Settings, two inputs at a time; None for one input or no trial."""
     import numpy as np
 
-    names = told.inputs[:3]
+    names = told.inputs[:4]
     if len(names) < 2 or not told.rows:
         return None
-    pairs = list(combinations(range(len(names)), 2))
-    figure = style.canvas(1, len(pairs), height=0.6 + style.WIDTH / len(pairs) * (0.85 if len(pairs) > 1 else 0.7))
+    pairs = list(combinations(range(len(names)), 2))  # 1, 3 or 6
+    columns = min(len(pairs), 3)
+    high, below = style.WIDTH / columns * (0.85 if len(pairs) > 1 else 0.7), -(-len(pairs) // columns)
+    figure = style.canvas(below, columns, height=0.6 + high * below)
     seen, many = colours(told), len(told.rows) > RASTER
     tints: Any = seen if seen is not None else style.OKABE_ITO[0]
     shown = np.zeros(len(told.rows), bool)
@@ -168,8 +171,9 @@ def _bounds(axes: Axes, told: Digest, a: str, b: str) -> None:
         low, high = told.about[name]["low"], told.about[name]["high"]
         room = 0.06 * (high - low)
         getattr(axes, f"set_{which}lim")(low - room, high + room)
-        getattr(axes, f"set_{which}label")(style.labelled(name, told.units[name]))
-        getattr(axes, f"set_{which}ticks")([low, (low + high) / 2, high])
+        getattr(axes, f"set_{which}label")(style.labelled(name, told.units[name], 20))
+        ticks = [low, (low + high) / 2, high]
+        getattr(axes, f"set_{which}ticks")(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_box_aspect(1)
 
 
