@@ -59,7 +59,7 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         run = running.get(bench["busy"])
         doing = "idle" if run is None else f"start {run['start']} of {run['job']}"
         state = (
-            f"no answer: {bench['lost']}" if bench["lost"]
+            f"{'not ours' if bench['lost'].startswith('InUse: ') else 'no answer'}: {bench['lost']}" if bench["lost"]
             else "held" if {"lab", f"instrument {bench['name']}"} & held
             else f"paused: {run['paused']}" if run and run["paused"]
             else ""

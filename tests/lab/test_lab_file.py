@@ -103,7 +103,7 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
     [
         ("445nm: 12000", "44nm: 12000", "lab.yaml:14: jobs.then.campaign.goal.44nm: unknown channel"),
         ("stop.trials: 7", "stop.trial: 7", "lab.yaml:10: jobs.hourly.set.stop.trial: unknown key"),
-        ("c.yaml", "d.yaml", "d.yaml: cannot be read"),
+        ("c.yaml", "d.yaml", "lab.yaml:8: jobs.hourly.campaign: d.yaml: cannot be read"),
         ("instrument: north", "instrument: nort", "lab.yaml:9: jobs.hourly.instrument: unknown 'nort'; allowed: north"),
         ("after: hourly", "after: then", "lab.yaml:16: jobs.then.when.after: the job would wait for itself"),
         ("after: hourly,", "asked: true, after: hourly,", "must be exactly one of cron, every, at, after, asked"),
