@@ -86,8 +86,7 @@ def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         return
     now, zone = _here(client)
     rows = [
-        (_time(row["due"], now, zone), row["job"], row["instrument"], _start(row), row["why"])
-        for row in shown["queue"]
+        (_time(row["due"], now, zone), row["job"], row["instrument"], _start(row), row["why"]) for row in shown["queue"]
     ]
     _table((f"due, {zone}", "job", "instrument", "start", ""), rows, empty="nothing waits, and nothing is due")
 
