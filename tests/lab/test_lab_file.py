@@ -168,3 +168,18 @@ def test_a_lab_file_and_a_campaign_are_told_apart_by_validate(tmp_path: Path) ->
     first, second = json.loads(done.stdout)["files"]
     assert "at_most" in first
     assert second["lab"]["lab"] == "two"
+
+
+def test_check_says_which_secrets_are_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        "name: n\ninstruments: {a: {instrument: {kind: twin}}}\n"
+        "jobs: {j: {campaign: {name: c, goal: {445nm: 9000}, solver: linear}, instrument: a, when: {asked: true}}}\n"
+        "notify: {to: {ada: {url: {env: NO_SUCH_MAIL}}}}\n"
+    )
+    monkeypatch.delenv("NO_SUCH_MAIL", raising=False)
+    done = CliRunner().invoke(app, ["lab", "check", str(path)])
+    assert done.exit_code == 0
+    assert "notify.to.ada: environment variable NO_SUCH_MAIL: not set" in done.stdout
+    monkeypatch.setenv("NO_SUCH_MAIL", "json://127.0.0.1")
+    assert "NO_SUCH_MAIL" not in CliRunner().invoke(app, ["lab", "check", str(path)]).stdout
