@@ -183,7 +183,13 @@ def described(loaded: Loaded, file: Path) -> tuple[dict[str, Any], list[str]]:
             found.append(f"  next: {', '.join(job['next'])}")
         elif lab.jobs[name].when.at:
             found.append("  next: never, all of its times are over")
-    return plan, found + [f"{name}: no job uses it" for name in lab.instruments if name not in plan["instruments"]]
+    found += [f"{name}: no job uses it" for name in lab.instruments if name not in plan["instruments"]]
+    for name, target in lab.notify.to.items():
+        try:
+            target.url.read(file.parent)
+        except ConfigError as error:  # no mistake in the file: the lab may have what this terminal has not
+            found.append(f"notify.to.{name}: {error}; `sdl lab run` does not begin without it")
+    return plan, found
 
 
 def _when(job: Job) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -46,12 +46,12 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     if json:
         emit(shown)
         return
-    now = shown["at"]
+    now, zone = shown["at"], ZoneInfo(shown["timezone"])
     say(f"lab {shown['lab']}, up for {words(now - shown['since'])} (process {shown['process']}), {shown['timezone']}")
     if shown.get("trouble"):
         say(f"trouble: {shown['trouble']}")
     for hold in shown["held"]:
-        say(f"held: {hold['what']}: {hold['cause']}{_by(hold)}, since {_time(hold['at'], now)}")
+        say(f"held: {hold['what']}: {hold['cause']}{_by(hold)}, since {_time(hold['at'], now, zone)}")
     held = {hold["what"] for hold in shown["held"]}
     running = {row["start"]: row for row in shown["running"]}
     rows = []
@@ -59,18 +59,18 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         run = running.get(bench["busy"])
         doing = "idle" if run is None else f"start {run['start']} of {run['job']}"
         state = (
-            f"no answer: {bench['lost']}" if bench["lost"]
+            f"{'not ours' if bench['lost'].startswith('InUse: ') else 'no answer'}: {bench['lost']}" if bench["lost"]
             else "held" if {"lab", f"instrument {bench['name']}"} & held
             else f"paused: {run['paused']}" if run and run["paused"]
             else ""
         )  # fmt: skip
-        since = _time(run["since"], now) if run else ""
+        since = _time(run["since"], now, zone) if run else ""
         readings = str(run["readings"]) if run else ""
         rows.append((bench["name"], doing, since, readings, str(bench["readings_today"]), state))
     _table(("instrument", "does", "since", "readings", "last day", ""), rows, right=(3, 4))
     if shown["next"]:
         first = shown["next"][0]
-        say(f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now)}{_why(first)}")
+        say(f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now, zone)}{_why(first)}")
 
 
 def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
@@ -79,13 +79,16 @@ def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     \b
     sdl lab queue
     """
-    shown = _client(lab, url).get("queue")
+    client = _client(lab, url)
+    shown = client.get("queue")
     if json:
         emit(shown)
         return
-    now = time.time()
-    rows = [(_time(row["due"], now), row["job"], row["instrument"], _start(row), row["why"]) for row in shown["queue"]]
-    _table(("due", "job", "instrument", "start", ""), rows, empty="nothing waits, and nothing is due")
+    now, zone = _here(client)
+    rows = [
+        (_time(row["due"], now, zone), row["job"], row["instrument"], _start(row), row["why"]) for row in shown["queue"]
+    ]
+    _table((f"due, {zone}", "job", "instrument", "start", ""), rows, empty="nothing waits, and nothing is due")
 
 
 def history(
@@ -100,15 +103,16 @@ def history(
     \b
     sdl lab history --job hourly -n 50
     """
-    shown = _client(lab, url).get("history", most=most, job=job)
+    client = _client(lab, url)
+    shown = client.get("history", most=most, job=job)
     if json:
         emit(shown)
         return
-    now = time.time()
+    now, zone = _here(client)
     rows = [
         (
             str(row["start"]),
-            _time(row["due"], now),
+            _time(row["due"], now, zone),
             row["job"],
             row["instrument"],
             row["outcome"] or row["fate"],
@@ -118,7 +122,7 @@ def history(
         )
         for row in shown["history"]
     ]
-    titles = ("start", "due", "job", "instrument", "fate", "readings", "took", "run, or why not")
+    titles = ("start", f"due, {zone}", "job", "instrument", "fate", "readings", "took", "run, or why not")
     _table(titles, rows, right=(0, 5), empty="nothing has ended yet")
 
 
@@ -223,10 +227,16 @@ def _start(row: Mapping[str, Any]) -> str:
     return "" if row["start"] is None else str(row["start"])
 
 
-def _time(at: float, now: float) -> str:
-    """Local time, with its date where that is not today's."""
-    moment, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
-    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%m-%d %H:%M")
+def _here(client: Client) -> tuple[float, ZoneInfo]:
+    """What time it is for a lab, and where: its own clock and zone, which need not be those of this terminal."""
+    shown = client.get("status")
+    return shown["at"], ZoneInfo(shown["timezone"])
+
+
+def _time(at: float, now: float, zone: ZoneInfo) -> str:
+    """The lab's local time, with its date where that is not today's."""
+    moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M")
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), empty: str = "") -> None:

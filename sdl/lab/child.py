@@ -28,7 +28,7 @@ from sdl import config, lease, runner
 from sdl.campaign import Campaign, State
 from sdl.clock import RealClock
 from sdl.errors import InstrumentError, InUse, RecordError, SdlError
-from sdl.events import Continued, Event, Paused
+from sdl.events import Continued, Event, Paused, Resumed
 from sdl.lab.conditions import Suspend
 from sdl.lab.gate import LabGate
 from sdl.lab.link import Link
@@ -90,12 +90,19 @@ def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]],
     gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
     _obey(gate.inner, more)
     threading.Thread(target=_listen, args=(link, gate.inner), daemon=True, name="sdl lab link").start()
-    readings = 0
+    readings = written = 0
+    paused: Paused | None = None
 
     def watch(event: Event, campaign: Campaign) -> None:
-        nonlocal readings
+        nonlocal readings, written, paused
         gate.inner.saw(event, campaign)
         readings, forward.trial = campaign.history.readings, campaign.history.trials
+        paused = event if isinstance(event, Paused) else paused
+        if written:  # what an earlier process wrote and told; its pauses are no news
+            written -= 1
+            return
+        if isinstance(event, Resumed) and campaign.paused and paused is not None:
+            event = paused  # it was left in a pause, and stays there until the gate lets go
         told: dict[str, Any] = {"sign": type(event).__name__, "readings": readings, "at": event.at}
         if isinstance(event, Paused):
             told["text"] = f"{event.cause} ({event.by})"
@@ -109,6 +116,7 @@ def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]],
         if run.campaign.state is State.STOPPED:  # killed between its last line and its last word
             done = run.result
         else:
+            written = len(run.events)
             done = runner.resume(folder, watch=watch, gate=gate)
     else:
         collect = order["campaign"].get("goal") is None

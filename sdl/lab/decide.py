@@ -88,7 +88,20 @@ def _held_up(lab: Lab, start: Start, now: float) -> str:
     """Why a start did not begin in time."""
     if lab.since > start.due:
         return "the lab was not running"
-    return blocked(lab, start, now) or "the machine slept, or was too busy"
+    return blocked(lab, start, now) or _was_taken(lab, start) or "the machine slept, or was too busy"
+
+
+def _was_taken(lab: Lab, start: Start) -> str:
+    """Which start was on its instrument when it was due, where that has left it this moment; or empty."""
+    for other in lab.starts.values():  # it died, and is not gone on with yet
+        if other.instrument == start.instrument and other.begun is not None and other.begun <= start.due:
+            return f"start {other.number} ({other.job}) was on {start.instrument}"
+    for past in reversed(lab.past):
+        if past["ended"] <= start.due:
+            break
+        if past["instrument"] == start.instrument and past["begun"] is not None and past["begun"] <= start.due:
+            return f"start {past['start']} ({past['job']}) was on {start.instrument}"
+    return ""
 
 
 def _replaced(lab: Lab, now: float) -> list[LabEvent]:

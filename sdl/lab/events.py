@@ -91,7 +91,8 @@ class Ended:
 class Died:
     """Its process is gone without an end: crashed, killed, hung, interrupted. Then: Started again, or GaveUp.
 
-    `own` is false where it was the lab that ended: such a death does not count against the campaign.
+    `own` is false where it was the lab that ended, or the disk that was full (`full`): such a death does not count
+    against the campaign. From a full disk it is gone on with after the first back-off, again and again.
     """
 
     start: int
@@ -99,6 +100,11 @@ class Died:
     readings: int
     at: float
     own: bool = True
+
+    @property
+    def full(self) -> bool:
+        """Whether its process died because the disk was full: the class of the error, as the process says it."""
+        return self.cause.startswith("Full: ")
 
 
 @dataclass(frozen=True, slots=True)

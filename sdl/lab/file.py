@@ -209,7 +209,7 @@ def _campaigns(
         try:
             found[name] = _campaign(job, path.parent, changes, path.parent / lab.runs)
         except ConfigError as error:
-            problems += [_of_job(p, name, job, tree) for p in error.problems]
+            problems += [_of_job(p, name, job, tree, path.parent) for p in error.problems]
             continue
     return found, problems
 
@@ -236,7 +236,7 @@ def _campaign(job: Job, base: Path, changes: list[str], runs: Path) -> config.Ca
     return config.parse(value, base=base, collect=True, runs=runs)
 
 
-def _of_job(problem: Problem, name: str, job: Job, tree: yamlfile.Tree) -> Problem:
+def _of_job(problem: Problem, name: str, job: Job, tree: yamlfile.Tree, base: Path) -> Problem:
     """Where a campaign's mistake stands: in its own file, or in the lab's."""
     key = problem.path.removeprefix("--set ")
     if any(key == given or key.startswith(f"{given}.") for given in job.set):
@@ -244,7 +244,9 @@ def _of_job(problem: Problem, name: str, job: Job, tree: yamlfile.Tree) -> Probl
         line = tree.lines.get(("jobs", name, "set", next(g for g in job.set if key == g or key.startswith(f"{g}."))))
         return Problem(problem.message, path, tree.file, line or tree.line(f"jobs.{name}.set"))
     if isinstance(job.campaign, str) and problem.file and not problem.path.startswith("--set"):
-        return problem
+        if problem.line or (base / job.campaign).is_file():
+            return problem
+        return _located(Problem(f"{problem.file}: {problem.message}", f"jobs.{name}.campaign"), tree)
     return _located(Problem(problem.message, f"jobs.{name}.campaign.{key}".rstrip(".")), tree)
 
 

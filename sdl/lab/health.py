@@ -72,13 +72,13 @@ class Readiness:
             return [str(trouble)]
         held = {hold["what"]: hold["cause"] for hold in status.get("held", ())}
         if "lab" in held:
-            return [f"the lab is held: {held['lab']}"]
+            return ["the lab is held" + (f": {held['lab']}" if held["lab"] else "")]
         out: dict[str, str] = {}
         benches = status.get("instruments", ())
         for bench in benches:
             name = bench["name"]
-            if why := held.get(f"instrument {name}"):
-                out[name] = f"instrument {name} is held: {why}"
+            if (why := held.get(f"instrument {name}")) is not None:
+                out[name] = f"instrument {name} is held" + (f": {why}" if why else "")
             elif bench.get("lost"):
                 out[name] = f"instrument {name} does not answer: {bench['lost']}"
         return list(out.values()) if benches and len(out) == len(benches) else []

@@ -13,14 +13,14 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
 from sdl import record
 from sdl.clock import Clock
-from sdl.errors import RecordError, SdlError
+from sdl.errors import Full, RecordError, SdlError
 from sdl.events import Measured, Stopped
 from sdl.lab import decide
 from sdl.lab.base import News, Order, Processes
@@ -166,7 +166,7 @@ class Loop:
             self._pauses()
             self._well()
         except RecordError as error:
-            if str(error) != self.trouble:
+            if not self.trouble:  # once, however many lines do not fit
                 log.error("nothing begins: %s", error)
             self.trouble = str(error)
         self._tell(lambda listener: listener.tick(self.clock.now()))
@@ -182,7 +182,10 @@ class Loop:
         Raises:
             RecordError: it is not written, and nothing follows from it.
         """
-        self._journal.append(event)
+        try:
+            self._journal.append(event)
+        except RecordError as error:
+            raise (Full if isinstance(error, Full) else RecordError)(_brief(str(error))) from error
         self.lab.handle(event)
         self._tell(lambda listener: listener.handle(event))
 
@@ -267,7 +270,8 @@ class Loop:
                     self.live.pop(start.number, None)
                 case "died":
                     log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
-                    self.write(Died(start.number, item.text, live.readings, at, own=not self._ending))
+                    death = Died(start.number, _brief(item.text), live.readings, at)
+                    self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)
 
     # Instruments -------------------------------------------------------------------------------------------------
@@ -292,6 +296,11 @@ class Loop:
             elif reason is None and live.told:
                 self.processes.proceed(start.number, self.lab.let_go_by or "lab")
                 live.told = ""
+
+
+def _brief(said: str) -> str:
+    """What went wrong with a record, without the line that was to be written; the log has that of a campaign."""
+    return said.partition("; the line was: ")[0]
 
 
 def _versions() -> dict[str, str]:

@@ -36,8 +36,8 @@ from sdl.lab.events import (
 from sdl.lab.notify_model import Kind, Notify
 
 DAY = 86400.0
-NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): ")
-"""How a campaign's reason says that it failed because its instrument was gone."""
+NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
+"""How a campaign's reason says that it failed because its instrument was gone; the last is a driver's that rests."""
 KNOWN = ("skipped", "aborted before", "black-out")
 """Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
 HELD = "held"
@@ -226,7 +226,8 @@ class Notices:
         if name in self._lost:
             return []
         self._lost[name] = at
-        return self._tell("lost", f"instrument {name}", f"{at:.0f}", f"{name}: no answer", error, at)
+        title = f"{name}: somebody else drives it" if error.startswith("InUse: ") else f"{name}: no answer"
+        return self._tell("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
 
     def _instrument_back(self, name: str, at: float) -> list[Notice]:
         since = self._lost.pop(name, None)

@@ -93,6 +93,9 @@ class Sender:
             Seconds after which to come back, unless something new comes.
         """
         self._give_up_old(now)
+        # The machine's clock may have been set back: nobody waits for times that lie further ahead than any can.
+        self._retry_at = min(self._retry_at, now + LONGEST_WAIT)
+        self._recent = deque(min(at, now) for at in self._recent)
         while waiting := self._outbox.waiting(self.name):
             if now < self._retry_at:
                 return min(self._retry_at - now, LONGEST_WAIT)

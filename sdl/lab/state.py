@@ -202,6 +202,8 @@ class Lab:
             start.deaths += 1
             wait = self.lab.supervise.backoff * 2.0 ** (start.deaths - 1)
             start.ready = event.at + min(wait, LONGEST_BACKOFF)
+        elif event.full:
+            start.ready = event.at + min(self.lab.supervise.backoff, LONGEST_BACKOFF)
         if start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from sdl.errors import ConfigError
 
 UNIT = """\
-# Written by `sdl lab install`; docs/lab.md says what each line is for.
+# Written by `sdl lab install`; docs/lab-control.md says what each line is for.
 [Unit]
 Description=sdl lab {name}
 {after}StartLimitIntervalSec=0

@@ -21,6 +21,7 @@ class ListLab:
         self.past: list[dict[str, Any]] = []
         self.lost = ""
         self.stuck = False
+        self.zone = "UTC"
         self._lock = threading.Lock()
 
     def begin(self, start: int, job: str = "night", run: str = "") -> None:
@@ -42,7 +43,7 @@ class ListLab:
         busy = next(iter(self.running), None)
         bench = {"name": "led-1", "identity": "twin", "lost": self.lost, "busy": busy, "readings_today": 7}
         return {
-            "lab": "bench", "at": 100.0, "timezone": "UTC", "process": 1, "since": 10.0, "instruments": [bench],
+            "lab": "bench", "at": 100.0, "timezone": self.zone, "process": 1, "since": 10.0, "instruments": [bench],
             "running": list(self.running.values()), "held": list(self.held.values()), "next": self.queue(),
         }  # fmt: skip
 

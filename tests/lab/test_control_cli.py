@@ -72,6 +72,16 @@ def test_status_tells_what_runs_what_is_held_and_what_comes(sdl: Sdl, lab: ListL
     assert "next: night on led-1" in out
 
 
+def test_times_are_of_the_labs_zone_whatever_the_terminals_is(sdl: Sdl, lab: ListLab) -> None:
+    lab.zone = "Asia/Kathmandu"
+    assert re.search(r"start 7 of night +05:31:30", sdl("status")[1])
+    lab.end(7)
+    head, row = sdl("history")[1].splitlines()
+    assert "due, Asia/Kathmandu" in head
+    assert "05:31:" in row
+    assert "due, Asia/Kathmandu" in sdl("queue")[1]
+
+
 def test_every_view_is_one_json_object_where_it_is_asked_for(sdl: Sdl, lab: ListLab) -> None:
     lab.end(7)
     assert json.loads(sdl("status", "--json")[1])["lab"] == "bench"
@@ -84,7 +94,7 @@ def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
     assert sdl("history")[1] == "nothing has ended yet\n"
     lab.end(7)
     head, row = sdl("history")[1].splitlines()
-    assert head.split()[:4] == ["start", "due", "job", "instrument"]
+    assert head.split()[:5] == ["start", "due,", "UTC", "job", "instrument"]
     assert row.split()[0] == "7"
     assert "reached" in row
     assert "night" in sdl("queue")[1]

@@ -52,6 +52,9 @@ def test_each_reason_against_it_is_named(lab: ListLab) -> None:
     lab.lost = ""
     lab.pause("instrument led-1", "cleaning", "anna")
     assert readiness(lab, Clock())() == ["instrument led-1 is held: cleaning"]
+    lab.held.clear()
+    lab.pause("instrument led-1", "", "anna")  # for no stated reason
+    assert readiness(lab, Clock())() == ["instrument led-1 is held"]
     lab.pause("lab", "holiday", "anna")
     assert readiness(lab, Clock())() == ["the lab is held: holiday"]
     assert "MB free" in readiness(lab, Clock(), least=1e30)()[0]

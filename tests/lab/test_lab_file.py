@@ -103,7 +103,7 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
     [
         ("445nm: 12000", "44nm: 12000", "lab.yaml:14: jobs.then.campaign.goal.44nm: unknown channel"),
         ("stop.trials: 7", "stop.trial: 7", "lab.yaml:10: jobs.hourly.set.stop.trial: unknown key"),
-        ("c.yaml", "d.yaml", "d.yaml: cannot be read"),
+        ("c.yaml", "d.yaml", "lab.yaml:8: jobs.hourly.campaign: d.yaml: cannot be read"),
         ("instrument: north", "instrument: nort", "lab.yaml:9: jobs.hourly.instrument: unknown 'nort'; allowed: north"),
         ("after: hourly", "after: then", "lab.yaml:16: jobs.then.when.after: the job would wait for itself"),
         ("after: hourly,", "asked: true, after: hourly,", "must be exactly one of cron, every, at, after, asked"),
@@ -168,3 +168,18 @@ def test_a_lab_file_and_a_campaign_are_told_apart_by_validate(tmp_path: Path) ->
     first, second = json.loads(done.stdout)["files"]
     assert "at_most" in first
     assert second["lab"]["lab"] == "two"
+
+
+def test_check_says_which_secrets_are_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        "name: n\ninstruments: {a: {instrument: {kind: twin}}}\n"
+        "jobs: {j: {campaign: {name: c, goal: {445nm: 9000}, solver: linear}, instrument: a, when: {asked: true}}}\n"
+        "notify: {to: {ada: {url: {env: NO_SUCH_MAIL}}}}\n"
+    )
+    monkeypatch.delenv("NO_SUCH_MAIL", raising=False)
+    done = CliRunner().invoke(app, ["lab", "check", str(path)])
+    assert done.exit_code == 0
+    assert "notify.to.ada: environment variable NO_SUCH_MAIL: not set" in done.stdout
+    monkeypatch.setenv("NO_SUCH_MAIL", "json://127.0.0.1")
+    assert "NO_SUCH_MAIL" not in CliRunner().invoke(app, ["lab", "check", str(path)]).stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ class Jammed(journal.Memory):
 
     def append(self, event: LabEvent) -> None:
         if self.full:
-            raise Full("no room")
+            raise Full("no room; the line was: {}")
         super().append(event)
 
 
@@ -190,6 +191,36 @@ def test_a_full_disk_stops_what_begins_and_loses_nothing_of_what_ends(tmp_path: 
     assert ends[1] == ends[2] == ["Ended"]
     assert [event.due for event in bench.of(Due) if event.job == "j"] == [BEGIN + 60 * n for n in range(1, 7)]
     assert all(len(end) == 1 for start, end in ends.items() if start < 9)
+
+
+def test_a_full_disk_is_said_once_and_without_the_lines_that_did_not_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(lab_file(tmp_path, {"j": minutely(), "k": minutely(instrument="b")}))
+    book = Jammed(keep=True)
+    bench.journal = bench.loop._journal = book
+    bench.open().go(65, step=1)
+    book.full = True
+    bench.go(200, step=1)
+    assert bench.loop.trouble == "no room"
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == ["nothing begins: no room"]
+
+
+def test_a_campaign_that_dies_of_a_full_disk_is_gone_on_with_however_long_that_lasts(tmp_path: Path) -> None:
+    def script(start: int, attempt: int) -> Fate:
+        return Fate(1, died="Full: record.jsonl: no room; the line was: {}") if attempt < 20 else Fate(30)
+
+    loaded = lab_file(tmp_path, {"j": job(when={"asked": True})}, supervise={"restarts": 2, "backoff": "30s"})
+    desk = Desk()
+    bench = Bench(loaded, script=script, requests=desk.requests).open()
+    desk.serve(bench.loop)
+    bench.loop.write(Asked("run-now", "job j", "", "ada", bench.clock.now()))
+    bench.go(1200)
+    assert fates(bench.events)[1] == ["Ended"]
+    deaths = bench.of(Died)
+    assert len(deaths) == 20
+    assert {death.cause for death in deaths} == {"Full: record.jsonl: no room"}
+    assert min(b.at - a.at for a, b in pairwise(deaths)) >= 30
 
 
 def test_a_listener_that_fails_keeps_nothing_from_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

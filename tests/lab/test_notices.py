@@ -73,8 +73,15 @@ def test_another_job_is_told_all_the_same() -> None:
     assert len(fold(run(1, "failed", BEGIN) + run(2, "failed", BEGIN, job="day"))) == 2
 
 
-def test_an_instrument_is_lost_once_and_back_once() -> None:
-    gone = "5 failed trials in a row; the last: Unreachable: no answer"
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "5 failed trials in a row; the last: Unreachable: no answer",
+        "5 failed trials in a row; the last: InstrumentError: not asked: 12 requests in a row failed, so it is left "
+        "alone for another 300 s (breaker, rest); the last failure: the connection was refused",
+    ],
+)
+def test_an_instrument_is_lost_once_and_back_once(gone: str) -> None:
     events = run(1, "failed", BEGIN, reason=gone) + run(2, "failed", BEGIN + HOUR, reason=gone)
     events += run(3, "reached", BEGIN + 2 * HOUR)
     told = [notice for notice in fold(events) if notice.about == "instrument led-1"]
@@ -86,6 +93,11 @@ def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None
     events: list[LabEvent] = [MadeSafe("led-1", "no answer", BEGIN), MadeSafe("led-1", "no answer", BEGIN + 9)]
     events += [MadeSafe("led-1", "", BEGIN + 90), MadeSafe("led-1", "", BEGIN + 99)]
     assert [notice.kind for notice in fold(events)] == ["lost", "back"]
+
+
+def test_an_instrument_that_somebody_else_drives_is_not_said_to_be_silent() -> None:
+    [told] = fold([MadeSafe("led-1", "InUse: led-1: in use by process 7 (ada)", BEGIN)])
+    assert (told.kind, told.title) == ("lost", "bench: led-1: somebody else drives it")
 
 
 def test_a_campaign_that_fails_by_its_solver_does_not_make_its_instrument_lost() -> None:

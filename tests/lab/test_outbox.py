@@ -171,6 +171,20 @@ def test_more_than_may_be_sent_in_an_hour_comes_together_in_one_message(tmp_path
     assert len(post.went) == 4
 
 
+def test_a_clock_that_was_hours_ahead_and_is_set_back_keeps_no_message_for_hours(tmp_path: Path) -> None:
+    box, post = Outbox(tmp_path, NOW), Post()
+    one = sender(box, post, an_hour=1)
+    box.put(notice(1), ["staff"], NOW)
+    one.step(NOW + 7200)
+    post.open = False
+    box.put(notice(2), ["staff"], NOW)
+    one.step(NOW + 10900)
+    post.open, now = True, NOW
+    while len(post.went) < 2 and now < NOW + 7200:
+        now += one.step(now)
+    assert now - NOW <= 3600 + LONGEST_WAIT
+
+
 def test_nobody_is_woken_in_the_quiet_hours_and_everything_comes_after_them(tmp_path: Path) -> None:
     box, post = Outbox(tmp_path, NOW), Post()
     one = sender(box, post, quiet="11:00-13:00")

@@ -278,6 +278,29 @@ def test_the_conditions_of_an_order_are_judged_in_its_process(
     assert light.world.taken == 0
 
 
+def test_one_that_died_in_a_pause_says_that_it_still_pauses_and_tells_no_pause_of_old(
+    lab: Processes, light: TwinServer, tmp_path: Path
+) -> None:
+    campaign = endless(light)
+    lab.begin(order(tmp_path / "a", campaign))
+    measuring(lab)
+    for cause in ("cleaning", "lunch"):
+        lab.pause(1, cause, "ada")
+        until(lab, lambda news: any(item.what == "paused" for item in news))
+        if cause == "cleaning":
+            lab.proceed(1, "bob")
+            until(lab, lambda news: any(item.what == "continued" for item in news))
+    os.kill(lab.pid(1) or 0, signal.SIGKILL)
+    last(lab)
+    lab.begin(order(tmp_path / "a", campaign))
+    lab.pause(1, "lunch", "ada")
+    news = until(lab, lambda news: news)
+    assert [(item.what, item.text) for item in news] == [("paused", "lunch (ada)")]
+    assert news[0].at == of(tmp_path / "a", Paused)[-1].at  # since when, and not since the resume
+    lab.proceed(1, "bob")
+    until(lab, lambda news: any(item.what == "continued" for item in news))
+
+
 def test_what_is_told_to_nobody_harms_nobody(lab: Processes) -> None:
     lab.interrupt(9, "ada")
     lab.abort(9, "too late", "ada")

@@ -146,6 +146,17 @@ def test_a_blackout_leaves_out_what_is_due_in_it_and_pauses_what_runs(tmp_path: 
     assert words == [("pause", 1, "black-out until 2026-11-24 00:04: paint")]
 
 
+@pytest.mark.parametrize("died", ["", "killed"])
+def test_a_start_that_is_too_late_the_moment_its_instrument_comes_free_says_who_was_on_it(
+    tmp_path: Path, died: str
+) -> None:
+    jobs = {"long": job(when={"at": ["2026-11-24 00:01"]}), "j": job(when={"at": ["2026-11-24 00:02"]}, missed="skip")}
+    bench = Bench(lab_file(tmp_path, jobs), script=lambda s, a: Fate(118, died=died)).open()
+    bench.go(125, step=1)
+    bench.tick(58)  # nobody looked for a minute, and now the other has just come to its end
+    assert [event.cause for event in bench.of(Missed)] == ["too late by 3 s (1 min allowed): start 1 (long) was on a"]
+
+
 # Deaths ---------------------------------------------------------------------------------------------------------------
 def test_a_start_whose_process_dies_is_gone_on_with_later_and_later_and_then_given_up(tmp_path: Path) -> None:
     loaded = lab_file(
