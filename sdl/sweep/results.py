@@ -174,7 +174,9 @@ class Results:
         if not self.known:
             then = versions
         about = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
-        file.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part = file.with_suffix(".part")  # a kill, or a full disk, leaves the old one whole
+        part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(part, file)
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 

@@ -131,6 +131,15 @@ def test_a_line_that_a_kill_cut_off_is_run_again_and_a_changed_one_is_refused(pl
         run(plan(), out, jobs=1)
 
 
+def test_what_the_sweep_is_gets_replaced_and_is_never_half_written(plan, tmp_path):
+    run(plan(1), tmp_path / "out", jobs=1)
+    about = tmp_path / "out" / "sweep.json"
+    about.with_name("before").hardlink_to(about)
+    run(plan(2), tmp_path / "out", jobs=1)
+    assert json.loads(about.with_name("before").read_text())["sweep"]["seeds"] == 1
+    assert json.loads(about.read_text())["sweep"]["seeds"] == 2
+
+
 def broken(data):
     table = pq.read_table(data)
     whole = data.read_bytes()
