@@ -104,6 +104,14 @@ def test_other_yaml_files_are_left_alone(pytester: pytest.Pytester, run: Pytest)
     assert done.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
+def test_a_file_in_the_style_of_json_is_found_too(pytester: pytest.Pytester, run: Pytest) -> None:
+    parts = ['"name": "led"', '"instrument": "twin"', '"goal": {"445nm": 16384}', '"expect": {"seeds": 1}']
+    (pytester.path / "line.yaml").write_text("{" + ", ".join(parts) + "}\n", encoding="utf-8")
+    (pytester.path / "quoted.yaml").write_text("\n".join(parts) + "\n", encoding="utf-8")
+    done = run("--collect-only", "-q")
+    done.stdout.fnmatch_lines(["line.yaml::seed-0", "quoted.yaml::seed-0"])
+
+
 def test_too_few_seeds_are_told_at_the_end_and_do_not_fail(pytester: pytest.Pytester, run: Pytest) -> None:
     write(pytester, "led.yaml", "{trials: {p95: 9}, seeds: 2}")
     done = run("--junitxml", "out.xml")

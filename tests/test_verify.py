@@ -135,6 +135,36 @@ def test_two_processes_see_what_one_sees(file: Path) -> None:
     assert one.level is Level.MET or one.level is Level.UNSURE
 
 
+SUDDEN = """
+import os
+from typing import Literal
+from sdl.types import Frozen
+
+class Sudden(Frozen):
+    kind: Literal["sudden"] = "sudden"
+
+    def fit(self, data):
+        os._exit(7)
+"""
+
+
+def test_a_solver_that_ends_its_process_is_a_campaign_not_as_expected_and_the_others_go_on(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sudden.py").write_text(SUDDEN, encoding="utf-8")
+    package = tmp_path / "sudden-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: sudden\nVersion: 1\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text("[sdl.solvers]\nsudden = sudden:Sudden\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    plans = [verify.plan(file, ["solver=sudden"], 1), verify.plan(file, (), 1)]
+    bad, good = verify.verify([plan for plan in plans if plan is not None], 2)
+    assert (bad.level, bad.seen[0].outcome) == (Level.NOT, "crashed")
+    assert bad.seen[0].reason == "its process died 3 times, the last time by exit code 7"
+    assert "sdl run" in verify.again(bad, bad.findings[0])
+    assert good.seen[0].outcome == "reached"
+
+
 def test_a_real_instrument_is_never_driven(tmp_path: Path) -> None:
     path = tmp_path / "real.yaml"
     path.write_text(CAMPAIGN.replace("twin", "claude-light") + "expect: {trials: 9}\n", encoding="utf-8")

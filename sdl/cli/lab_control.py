@@ -13,7 +13,6 @@ import typer
 
 from sdl.cli.options import Json, emit
 from sdl.cli.words import say, width
-from sdl.lab.durations import words
 
 if TYPE_CHECKING:
     from sdl.lab.client import Client
@@ -42,6 +41,8 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     sdl lab status
     sdl lab status --lab lab.yaml --json
     """
+    from sdl.lab.durations import words
+
     shown = _client(lab, url).get("status")
     if json:
         emit(shown)
@@ -103,6 +104,8 @@ def history(
     \b
     sdl lab history --job hourly -n 50
     """
+    from sdl.lab.durations import words
+
     client = _client(lab, url)
     shown = client.get("history", most=most, job=job)
     if json:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def each(
         raise ConfigError(f"--cluster needs distributed: pip install 'sdl[sweep]' ({error})") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(pool.one_thread())
+        stack.enter_context(_quiet())
         if address == "local":
             has = dict.fromkeys(resources, 1) if resources else None
             cluster = distributed.LocalCluster(
@@ -73,6 +75,18 @@ def each(
             yield from _done(client, tasks, threads)
         except (CommClosedError, TimeoutError) as error:
             raise RecordError(f"--cluster {address}: the scheduler was lost: {error}; start again to go on") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what Dask tells of its inner life (30 lines for a small sweep, among the progress) out of our log."""
+    log = logging.getLogger("distributed")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _done(client: Client, tasks: Iterator[Task], threads: int) -> Generator[list[Row], None, None]:

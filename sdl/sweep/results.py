@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
+MOVE = "move it away, and its campaigns are run again"
 CHUNK = 10_000
 """Rows that are in memory at a time as Python values."""
 OUTCOME = {
@@ -70,7 +71,8 @@ class Results:
 
         Raises:
             ConfigError: it holds results of campaigns that are not in the plan.
-            InUse: another process writes to it. Damaged: the journal was changed. RecordError: the disk.
+            InUse: another process writes to it. Damaged: the journal was changed. RecordError: the disk, or a data set
+                that is damaged.
         """
         needs_pyarrow()
         self.folder, self._plan = folder, plan
@@ -124,7 +126,7 @@ class Results:
         number = {name: i for i, name in enumerate(self._plan.ids())}
         tables = [pa.table({n: pa.array([], t) for n, t in zip(schema.names, schema.types, strict=True)})]
         if (data := self.folder / DATA).exists():
-            old = pq.read_table(data)
+            old = _read(data)
             # Values added to the plan move the numbers of the others, and may widen a column.
             tables.append(self._moved(old, number, schema))
         for rows in _chunks(_lines(journal)):
@@ -153,9 +155,9 @@ class Results:
     def _done(self) -> set[str]:
         known: set[str] = set()
         if (data := self.folder / DATA).exists():
-            import pyarrow.parquet as pq
-
-            known.update(pq.read_table(data, columns=["id"])["id"].to_pylist())
+            known.update(ids := _read(data, ["id"])["id"].to_pylist())
+            if len(known) < len(ids):
+                raise RecordError(f"{data}: damaged: {len(ids) - len(known)} campaigns stand there twice; {MOVE}")
         journal = self.folder / JOURNAL
         if journal.exists():
             known.update(row["id"] for row in _lines(journal, mend=True))
@@ -172,7 +174,9 @@ class Results:
         if not self.known:
             then = versions
         about = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
-        file.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part = file.with_suffix(".part")  # a kill, or a full disk, leaves the old one whole
+        part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(part, file)
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
@@ -183,7 +187,11 @@ class Results:
         columns = self._places([row["id"] for row in rows], number, schema)
         for name in schema.names:
             if name not in columns:
-                columns[name] = pa.array([row.get(name) for row in rows], schema.field(name).type)
+                try:
+                    columns[name] = pa.array([row.get(name) for row in rows], schema.field(name).type)
+                except (pa.ArrowException, OverflowError) as error:
+                    said = f"a row's {name} is no {schema.field(name).type}"
+                    raise RecordError(f"{self.folder / JOURNAL}: damaged: {said}: {error}; {MOVE}") from error
         return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
     def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
@@ -216,6 +224,25 @@ class Results:
         return {name: pa.array(values, schema.field(name).type) for name, values in found.items()}
 
 
+def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
+    """The data set, or some of its columns.
+
+    Raises:
+        RecordError: it cannot be read, or has not the columns of one.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with data.open("rb") as stream:  # a file alone: pyarrow would take a directory for a data set of many
+            found = pq.read_table(stream, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise RecordError(f"{data}: cannot be read: {str(error).splitlines()[0]}; {MOVE}") from error
+    if missing := [name for name in columns or ("id", *OUTCOME) if name not in found.column_names]:
+        raise RecordError(f"{data}: damaged: it has no column {missing[0]}; {MOVE}")
+    return found
+
+
 def schema_of(plan: Plan) -> pa.Schema:
     """The columns of a sweep's data set: its place, what was varied, what came of it."""
     import pyarrow as pa
@@ -241,7 +268,7 @@ def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
             whole += len(line)
             try:
                 row = json.loads(line)
-                row["id"]
+                row["id"], [row[name] for name in OUTCOME]
             except (ValueError, TypeError, KeyError) as error:
                 raise Damaged(str(journal), number, "not a row of a sweep") from error
             yield row

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("sdl.testing.fixtures",)
 
-EXPECTS = re.compile(rb"^expect[ \t]*:", re.MULTILINE)
-CAMPAIGN = re.compile(rb"^(?:instrument|goal)[ \t]*:", re.MULTILINE)
+EXPECTS = re.compile(rb"^(?:\{.*)?[\"']?expect[\"']?[ \t]*:", re.MULTILINE)
+CAMPAIGN = re.compile(rb"^(?:\{.*)?[\"']?(?:instrument|goal)[\"']?[ \t]*:", re.MULTILINE)
 LARGEST = 256 * 1024
 """Bytes; no campaign file is larger."""
 UNSURE = "sdl: too few to tell"

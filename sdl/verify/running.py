@@ -178,15 +178,23 @@ def verify(
 ) -> Iterator[Verified]:
     """Runs every campaign of every plan and judges each plan as soon as it is through.
 
+    With several processes, a campaign whose process dies every time (a crash in a library, in somebody's solver) ended
+    as `crashed`, which nobody expects, and the others go on.
+
     Args:
         plans: from `plan`.
         jobs: processes on this machine; 1 runs all in this one.
         told: after every campaign, of how many are done, of how many.
     """
-    from sdl.pool import each
+    from sdl.pool import Crashed, each
 
     tasks = [task for plan in plans for task in plan.tasks]
-    with contextlib.closing(each(run, tasks, jobs)) as results:
+
+    def crashed(error: Crashed) -> Seen:
+        why = str(error).partition(": ")[2]
+        return Seen(tasks[error.index].seed, "crashed", why, 0, 0, None, False, None)
+
+    with contextlib.closing(each(run, tasks, jobs, crashed=crashed)) as results:
         done = 0
         for plan in plans:
             seen = []

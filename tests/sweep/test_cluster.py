@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -89,7 +90,9 @@ def test_a_real_instrument_is_driven_by_the_worker_that_has_it(cluster, tmp_path
         list(module.each(iter(tasks), address, None, ["oven"]))
 
 
-def test_a_cluster_can_be_made_here(tmp_path):
+def test_a_cluster_can_be_made_here_and_keeps_its_inner_life_to_itself(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     plan = planned(tmp_path, SWEEP.replace("seeds: 20", "seeds: 2"))
     here = run(plan, tmp_path / "here", jobs=1)
     assert run(plan, tmp_path / "local", jobs=1, cluster="local").data.read_bytes() == here.data.read_bytes()
+    assert [r.getMessage() for r in caplog.records if r.name.startswith("distributed")] == []

@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
 
 from sdl import runner
-from sdl.errors import ConfigError, Damaged, InUse
+from sdl.errors import ConfigError, Damaged, InUse, RecordError
 from sdl.sweep import load, run
 from sdl.sweep.work import Task, do
 
@@ -127,6 +128,48 @@ def test_a_line_that_a_kill_cut_off_is_run_again_and_a_changed_one_is_refused(pl
     assert told.data.read_bytes() == whole
     (out / "journal.jsonl").write_bytes(b"nothing\n" + line)
     with pytest.raises(Damaged, match="not a row of a sweep"):
+        run(plan(), out, jobs=1)
+
+
+def test_what_the_sweep_is_gets_replaced_and_is_never_half_written(plan, tmp_path):
+    run(plan(1), tmp_path / "out", jobs=1)
+    about = tmp_path / "out" / "sweep.json"
+    about.with_name("before").hardlink_to(about)
+    run(plan(2), tmp_path / "out", jobs=1)
+    assert json.loads(about.with_name("before").read_text())["sweep"]["seeds"] == 1
+    assert json.loads(about.read_text())["sweep"]["seeds"] == 2
+
+
+def broken(data):
+    table = pq.read_table(data)
+    whole = data.read_bytes()
+    yield "cannot be read", lambda: data.write_bytes(whole[: len(whole) // 2])
+    yield "cannot be read", lambda: data.write_bytes(b"")
+    yield "cannot be read|no column id", lambda: pq.write_table(pa.table({"x": [1]}), data)
+    yield "no column trials", lambda: pq.write_table(table.drop_columns(["trials"]), data)
+    yield "8 campaigns stand there twice", lambda: pq.write_table(pa.concat_tables([table, table]), data)
+    yield "cannot be read", lambda: (data.unlink(), data.mkdir())
+
+
+def test_a_damaged_data_set_is_told_with_what_to_do_and_left_as_it_is(plan, tmp_path):
+    data = run(plan(), tmp_path / "out", jobs=1).data
+    more = plan(3)
+    for said, damage in broken(data):
+        damage()
+        before = data.read_bytes() if data.is_file() else None
+        with pytest.raises(RecordError, match=rf"results\.parquet: .*({said}).*move it away"):
+            run(more, tmp_path / "out", jobs=1)
+        assert (data.read_bytes() if data.is_file() else None) == before
+
+
+@pytest.mark.parametrize("changes", [{"outcome": 5}, {"trials": "many"}, {"trials": None}])
+def test_a_row_of_the_journal_that_is_none_is_told(plan, tmp_path, changes):
+    out = tmp_path / "out"
+    out.mkdir()
+    row = do(plan().task(0, None)) | changes
+    lines = json.dumps({key: value for key, value in row.items() if value is not None}) + "\n"
+    (out / "journal.jsonl").write_text(lines)
+    with pytest.raises(RecordError, match=r"journal\.jsonl.*damaged"):
         run(plan(), out, jobs=1)
 
 
