@@ -1,7 +1,7 @@
 """CPU time of the commands that should feel instant, beside an empty Python in the same run.
 
-Byte code is kept in a folder of its own, as an installed package has it: with `PYTHONDONTWRITEBYTECODE` set, every start
-would compile the project anew (0.1 CPU s).
+Byte code is kept in a folder of its own, as an installed package has it: with `PYTHONDONTWRITEBYTECODE` set, every
+start would compile the project anew (0.1 CPU s).
 """
 
 from __future__ import annotations
