@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -26,6 +27,8 @@ R = TypeVar("R")
 
 GRACE = 10.0
 """Seconds that a worker has to end by itself when it is told to; a campaign in it makes its instrument safe."""
+WARM = "sdl.lab.warm"
+"""What the process that workers are copied from loads; a name, because nothing of it belongs into this process."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Told to the workers: several processes of several threads each only get in each other's way."""
 
@@ -103,10 +106,10 @@ class _Worker:
     """A process with the item that it is at."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        context = multiprocessing.get_context("spawn")  # the same everywhere, and no threads of ours are copied
+        context = _context()
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, function), daemon=True)
-        with one_thread():
+        with one_thread(), _no_ctrl_c():
             self.process.start()
         there.close()
         self.at: tuple[int, Any] = (-1, None)
@@ -178,6 +181,31 @@ def _end(workers: list[_Worker]) -> None:
         worker.process.close()
 
 
+def _context() -> Any:
+    """How processes start: on Linux as copies of one that has loaded everything, elsewhere each from its beginning.
+
+    Neither copies threads or state of this process. Loading costs some 3 CPU seconds, once instead of in every worker.
+    """
+    if sys.platform != "linux":  # copying is not safe with the system libraries of macOS, and unknown to Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([WARM])
+    return context
+
+
+@contextlib.contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Ctrl-C waits until the processes that are started inside, which inherit that, are there: it is not for them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One thread for linear algebra in the processes that are started inside; put back afterwards."""
@@ -197,6 +225,7 @@ def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
     """What a worker does: answers items until its pipe ends."""
     if hasattr(signal, "pthread_sigmask"):  # a terminal sends Ctrl-C to everybody; only the parent decides
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the warm process has it blocked
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()

@@ -239,6 +239,10 @@ def until(true, within=60.0):
         time.sleep(0.01)
 
 
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_with_a_worker_and_then_everything_killed_the_file_is_the_same(plan, tmp_path):
@@ -248,10 +252,8 @@ def test_with_a_worker_and_then_everything_killed_the_file_is_the_same(plan, tmp
     first = subprocess.Popen(command(tmp_path, out), env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
         until(lambda: lines(out / "journal.jsonl") >= 3)
-        children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
-        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
-        workers = [pid for pid, line in commands.items() if b"spawn_main" in line]
-        os.kill(workers[0], signal.SIGKILL)
+        warm = [pid for pid in children(first.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(children(warm[0])[0], signal.SIGKILL)
         until(lambda: lines(out / "journal.jsonl") >= 15)
     finally:
         first.kill()
