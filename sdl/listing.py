@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, SdlError
 from sdl.locate import RUNS, folders
 from sdl.runs import Run
-from sdl.words import percent, visible
 
 if TYPE_CHECKING:
     from sdl.goal import Goal
@@ -56,9 +55,9 @@ def listing(runs: str | Path = RUNS) -> Listing:
 
 def _cell(key: str, value: Any) -> str:
     if isinstance(value, float):
-        return percent(value)
+        return f"{100 * value:.3g} %"
     text = "" if value is None else str(value)
-    return text[:16].replace("T", "\u00a0") if key == "when" else visible(text)  # the id tells the seconds
+    return text[:16].replace("T", "\u00a0") if key == "when" else text  # the id tells the seconds
 
 
 def holder(folder: Path) -> str:
