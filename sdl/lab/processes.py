@@ -18,7 +18,6 @@ import json
 import logging
 import multiprocessing
 import select
-import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -59,12 +58,7 @@ class Processes:
         """Starts the warm process, without waiting for it; else the first `begin` does."""
         from multiprocessing import forkserver
 
-        # Ctrl-C reaches the whole group; `sdl.lab.warm` lets the signal through once nothing can come of it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        forkserver.ensure_running()
 
     def begin(self, order: Order) -> None:
         """Starts a process for an order.
@@ -153,7 +147,6 @@ class Processes:
             with theirs:
                 process = self._context.Process(target=main, args=(theirs,), name=name)
                 try:
-                    self.warm_up()
                     process.start()
                     break
                 except (EOFError, OSError) as error:  # the warm process died this moment; the next try makes another
