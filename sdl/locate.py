@@ -100,7 +100,7 @@ def _several(name: str | Path, fits: Sequence[Path]) -> str:
 
 def _none(name: str | Path, text: str, every: Sequence[Path], runs: Path) -> str:
     if not every:
-        return f"{str(name)[:80]} is no run, and there is no run below {runs}"
+        return f"{str(name)[-200:]} is no run, and there is no run below {runs}"
     campaigns = list(dict.fromkeys(folder.parent.name for folder in reversed(every)))
     known = ["latest", *campaigns, *(_short(f) for f in reversed(every)), *(f.name for f in reversed(every))]
     near = get_close_matches(text[:100], known, n=3, cutoff=0.6)

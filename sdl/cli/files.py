@@ -50,7 +50,7 @@ def validate(
     changes: Set = None,
     json: Json = False,
 ) -> None:
-    """Check campaign files and say what each would ask for; lab files (with `jobs`), and what they would do.
+    """Check campaign and lab files and say what they would do.
 
     \b
     sdl validate configs/*.yaml

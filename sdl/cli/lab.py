@@ -43,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 @lab.command()
 def check(file: File, json: Json = False) -> None:
-    """Check a lab file and the campaigns it names, and say what it would do.
+    """Check a lab file with its campaigns; say what it would do.
 
     \b
     sdl lab check lab.yaml
@@ -105,7 +105,7 @@ def simulate(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Run a lab in virtual time on twins: what would run when, what would be missed, what would be sent.
+    """Run a lab in virtual time on twins, a week in a minute.
 
     Nothing is asked of any instrument; each is replaced by its twin, faults included where the file gives them.
 

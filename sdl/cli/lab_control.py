@@ -99,7 +99,7 @@ def history(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """List the starts that ended, the newest first: ran, missed and why, given up.
+    """List the starts that ended, the newest first.
 
     \b
     sdl lab history --job hourly -n 50
@@ -136,7 +136,7 @@ def pause(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """Hold the lab, an instrument, a job or a start: nothing begins, what runs pauses with its light off.
+    """Hold the lab or a part of it: what runs pauses, light off.
 
     \b
     sdl lab pause                                          the whole lab
@@ -160,7 +160,7 @@ def resume(
 
 
 def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """End what runs, for good: light off, record closed, the reason and who asked kept in it.
+    """End what runs, for good: light off, record closed.
 
     \b
     sdl lab abort start 12 --reason "wrong filter"
@@ -169,7 +169,7 @@ def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", jso
 
 
 def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """Leave out a start that waits, or the next one of a job; it is recorded as missed.
+    """Leave out a start: one that waits, or a job's next.
 
     \b
     sdl lab skip job hourly --reason "visitors"
@@ -183,7 +183,7 @@ def run_now(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """Have a job start as soon as its instrument is free, whatever its schedule says.
+    """Have a job start now, or when its instrument is free.
 
     \b
     sdl lab run-now calibration

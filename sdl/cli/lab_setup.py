@@ -33,7 +33,7 @@ def install(
     ] = "",
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the unit, write nothing.")] = False,
 ) -> None:
-    """Write a systemd unit that keeps a lab running, and say which two commands start it.
+    """Write a systemd unit that keeps a lab running.
 
     The lab file is checked first. Secrets for notifications go into FILE with the ending .env, which its owner alone
     can read.

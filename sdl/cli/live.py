@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
@@ -144,6 +145,7 @@ class Table:
         self._lines: Lines | None = None
         self._ended = False
         self._began: tuple[float, int] | None = None
+        self._lock = threading.RLock()  # the terminal is drawn by a thread of its own
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._draw)
 
     def __enter__(self) -> Table:
@@ -161,12 +163,17 @@ class Table:
             self._lines = Lines(self._console.file)
         if self._lines is not None:
             return self._lines(event, campaign)
-        self._campaign = campaign
-        self._trials.take(event, campaign)
+        with self._lock:
+            self._campaign = campaign
+            self._trials.take(event, campaign)
         if isinstance(event, Stopped):
             self._live.refresh()
 
     def _draw(self) -> RenderableType:
+        with self._lock:
+            return self._drawn()
+
+    def _drawn(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 

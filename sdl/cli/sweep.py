@@ -92,6 +92,8 @@ def _run(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, *, qui
             def progress(now: int, of: int) -> None:
                 done[0] = now
                 bar(now, of)
+                if stopped:  # and something on the way took the exception for its own
+                    raise KeyboardInterrupt
 
             return run(plan, folder, jobs=jobs, cluster=cluster, progress=progress)
     except KeyboardInterrupt as error:

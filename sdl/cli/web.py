@@ -32,7 +32,7 @@ def web(
         int, typer.Option("--port", min=0, max=65535, help="Of the page on 127.0.0.1; 0: any that is free.")
     ] = 0,
 ) -> None:
-    """Serve a page over the runs on this machine: what is under way, all runs, notes, reports.
+    """Serve a page over the runs: live ones, all of them, reports.
 
     \b
     sdl web --port 8080

@@ -39,6 +39,7 @@ COMMANDS = [
     "paper",
     "sweep",
     "bench",
+    "web",
 ]
 
 

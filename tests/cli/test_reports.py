@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -198,7 +199,8 @@ def test_the_picture_fits_the_terminal(columns: int, rows: int, colour: bool, fi
     assert len(text.splitlines()) <= rows
     assert "1x |" in text
     assert "last at R" in text
-    assert ("\x1b[38;2;" in text) == colour
+    # Which codes stand for a colour may be those of an earlier terminal: rich keeps them with a style.
+    assert bool(re.search(r"\x1b\[(?:\d+;)*(?:[39][0-7]|38;[25];[\d;]+)m", text)) == colour
     if not colour:
         assert max(map(len, text.splitlines())) <= columns
 
