@@ -702,7 +702,7 @@ def test_the_real_command_refuses_bad_files_with_exit_2_and_starts_nothing(tmp_p
         )
         return "" if as_it_should else f"{name}: {done.returncode} {done.stdout}{done.stderr}"
 
-    some = list(enumerate(BAD.items()))[::7]  # each takes most of a second; all of them are refused in this process above
+    some = list(enumerate(BAD.items()))[::7]  # each takes most of a second; above all are refused in this process
     with ThreadPoolExecutor(2) as pool:
         assert not [trouble for trouble in pool.map(attempt, some) if trouble]
 
