@@ -95,8 +95,8 @@ def _kill_again_and_again(tmp_path: Path, trials: int, times: int, seed: int) ->
 
 
 @pytest.mark.timeout(200)
-def test_four_times_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path: Path) -> None:
-    _kill_again_and_again(tmp_path, trials=12, times=4, seed=1)
+def test_twelve_times_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path: Path) -> None:
+    _kill_again_and_again(tmp_path, trials=30, times=12, seed=1)
 
 
 @pytest.mark.slow
