@@ -137,7 +137,10 @@ def test_a_folder_of_one_machine_would_be_found(line: str) -> None:
     assert MACHINE.search(line)
 
 
-@pytest.mark.parametrize("line", ["https://example.org/home/x", "a/work/b", "~/work/x", "**/root/x"])
+NO_FOLDERS = (("https://example.org", "home/x"), ("a", "work/b"), ("~", "work/x"), ("**", "root/x"))
+
+
+@pytest.mark.parametrize("line", [f"{start}/{rest}" for start, rest in NO_FOLDERS])
 def test_an_address_is_not_taken_for_a_folder(line: str) -> None:
     assert not MACHINE.search(line)
 
