@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
+import tracemalloc
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -439,13 +439,11 @@ ABSURD = {
 }
 
 
+@pytest.mark.timeout(60)  # each takes about half a second; work that grows with the square of the size takes minutes
 @pytest.mark.parametrize("text", ABSURD.values(), ids=list(ABSURD))
-def test_an_absurd_file_is_refused_within_a_second(text: str, tmp_path: Path) -> None:
+def test_an_absurd_file_is_refused_at_once(text: str, tmp_path: Path) -> None:
     assert len(text) < yamlfile.MOST_BYTES
-    began = time.process_time()
-    found = refused(text, tmp_path)
-    assert time.process_time() - began < 1.0
-    assert len(found) == 1
+    assert len(refused(text, tmp_path)) == 1
 
 
 @pytest.mark.parametrize("points", [1, 1400])
@@ -707,15 +705,18 @@ def test_the_real_command_refuses_bad_files_with_exit_2_and_starts_nothing(tmp_p
         assert not [trouble for trouble in pool.map(attempt, some) if trouble]
 
 
-def test_fifty_megabytes_are_refused_at_once(tmp_path: Path) -> None:
+def test_fifty_megabytes_are_refused_without_being_read(tmp_path: Path) -> None:
     file = tmp_path / "huge.yaml"
     with file.open("wb") as stream:
         stream.write(b"name: a\n")
         stream.truncate(50_000_000)
-    began = time.process_time()
-    with pytest.raises(ConfigError, match="larger than 256 kB"):
-        config.load(file)
-    assert time.process_time() - began < 0.5
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError, match="larger than 256 kB"):
+            config.load(file)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("what", ["", ".", "nowhere/at/all.yaml", "a" * 400, "a\0b"])

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from pool_work import always_dies, bad_third, dies_until, double, lambda_made, slow_first, threads
 
-from sdl.pool import GRACE, ONE_THREAD, Crashed, each
+from sdl.pool import ONE_THREAD, Crashed, each
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -77,9 +77,11 @@ def test_no_jobs_at_all_are_refused():
 PARENT = """
 import os, sys, time
 sys.path.insert(0, {tests!r})
+import sdl.pool
 from sdl.pool import each
 import pool_work
 if __name__ == "__main__":
+    sdl.pool.GRACE = 90.0
     for _, pid in each(pool_work.hangs, range(9), 2, ordered=False):
         print(pid, flush=True)
 """
@@ -108,9 +110,7 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
     try:
         workers = {int(parent.stdout.readline()) for _ in range(2)}
         parent.send_signal(how)
-        began = time.monotonic()
-        _, said = parent.communicate(timeout=30)
-        assert time.monotonic() - began < GRACE - 1  # they were told to end, not killed when patience was
+        _, said = parent.communicate(timeout=40)  # they were told to end, not killed when patience was
         assert all(gone(pid) for pid in workers)
         assert "leaked" not in said
     finally:

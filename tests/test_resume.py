@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import processes
 import pytest
+import warm_command
 
 from sdl import record, runner, runs
 from sdl.errors import Damaged, InUse
@@ -47,7 +50,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(done.run)
 
 
-def _kill_again_and_again(tmp_path: Path, trials: int, times: int, seed: int) -> None:
+def _kill_again_and_again(start: Callable[..., Any], tmp_path: Path, trials: int, times: int, seed: int) -> None:
     """Starts and resumes a real-time campaign in processes that are killed at random moments; judges the end."""
     tree = endless(trials, realtime=True, latency=0.003)
     undisturbed = runner.run(endless(trials, latency=0.003), runs=tmp_path / "reference")
@@ -61,7 +64,7 @@ def _kill_again_and_again(tmp_path: Path, trials: int, times: int, seed: int) ->
     while True:
         found = processes.the_record(runs)
         command = ("resume", found.parent) if found else ("run", file, "--runs", runs)
-        process = processes.start(*command, "--quiet", cwd=tmp_path)
+        process = start(*command, "--quiet", cwd=tmp_path)
         if kills < times:
             # Spread the kills over what is left: so many lines on, then a moment more.
             have = len(processes.lines_of(found)) if found else 0
@@ -95,14 +98,16 @@ def _kill_again_and_again(tmp_path: Path, trials: int, times: int, seed: int) ->
 
 
 @pytest.mark.timeout(200)
-def test_twelve_times_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path: Path) -> None:
-    _kill_again_and_again(tmp_path, trials=30, times=12, seed=1)
+def test_six_times_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path: Path) -> None:
+    _kill_again_and_again(processes.start, tmp_path, trials=30, times=6, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="copies a process")
 def test_fifty_times_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path: Path) -> None:
-    _kill_again_and_again(tmp_path, trials=90, times=50, seed=2)
+    with warm_command.Warm() as warm:
+        _kill_again_and_again(warm.start, tmp_path, trials=90, times=50, seed=2)
 
 
 def _cut(reference: Path, tmp_path: Path, size: int) -> Path:

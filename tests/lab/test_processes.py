@@ -299,6 +299,8 @@ def test_one_that_died_in_a_pause_says_that_it_still_pauses_and_tells_no_pause_o
     assert news[0].at == of(tmp_path / "a", Paused)[-1].at  # since when, and not since the resume
     lab.proceed(1, "bob")
     until(lab, lambda news: any(item.what == "continued" for item in news))
+    lab.abort(1, "enough", "ada")  # while the server is there: it would look for it for a while
+    last(lab)
 
 
 def test_what_is_told_to_nobody_harms_nobody(lab: Processes) -> None:
@@ -454,10 +456,10 @@ def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp
         os.kill(pid, signal.SIGSTOP)
     lab.kill()
     lab.communicate()
-    killed = time.monotonic()
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < killed + 10:
+    ends = time.monotonic() + 30  # some .1 s on a quiet machine; benchmarks/chaos.py measures how soon the light is off
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < ends:
         time.sleep(0.01)
-    assert time.monotonic() - killed < 5.0
+    assert not Path(f"/proc/{pid}").exists()
     assert kinds(tmp_path / "a")[-1] is Interrupted
     assert not light.world.lit
 
