@@ -1,7 +1,7 @@
 """The real command in processes that are copies of one that has loaded everything: for tests that start it often.
 
-Run as a script it is that one: a line of JSON on its stdin starts a copy; two lines on its stdout say the pid of the copy
-and, once that has ended, its exit code as `subprocess` has it.
+Run as a script it is that one: a line of JSON on its stdin starts a copy; two lines on its stdout say the pid of the
+copy and, once that has ended, its exit code as `subprocess` has it.
 """
 
 from __future__ import annotations
