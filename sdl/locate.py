@@ -99,10 +99,11 @@ def _several(name: str | Path, fits: Sequence[Path]) -> str:
 
 
 def _none(name: str | Path, text: str, every: Sequence[Path], runs: Path) -> str:
+    told = str(name) if len(str(name)) <= 300 else "…" + str(name)[-300:]
     if not every:
-        return f"{str(name)[-200:]} is no run, and there is no run below {runs}"
+        return f"{told} is no run, and there is no run below {runs}"
     campaigns = list(dict.fromkeys(folder.parent.name for folder in reversed(every)))
     known = ["latest", *campaigns, *(_short(f) for f in reversed(every)), *(f.name for f in reversed(every))]
     near = get_close_matches(text[:100], known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"campaigns with runs: {', '.join(campaigns[:8])};"
-    return f"{str(name)[:80]} is no run, and no run below {runs} has it in its name; {hint} `sdl list` shows all"
+    return f"{told} is no run, and no run below {runs} has it in its name; {hint} `sdl list` shows all"
