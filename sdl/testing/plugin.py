@@ -4,6 +4,7 @@
     pytest fast.yaml::seed-7        one of them
     pytest --sdl-seeds 60           so many seeds instead of those in the files
     pytest --sdl-report out         the record (and the report) of every seed that fails, in out/
+    pytest --sdl-limit 60           seconds that a campaign may take; 0: no limit, and in this process, for a debugger
 
     sdl_clock     a virtual clock                    sdl_runs    an empty directory for runs
     sdl_twin      opens a twin that lives by it      sdl_run     runs a campaign there, gives the Run
@@ -15,6 +16,7 @@ a YAML file that does not say `expect:` is not looked into. `-p no:sdl` switches
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from sdl.testing.work import Work
     from sdl.verify import Plan, Seen, Task
 
 pytest_plugins = ("sdl.testing.fixtures",)
@@ -40,6 +43,8 @@ LARGEST = 256 * 1024
 UNSURE = "sdl: too few to tell"
 """Property of a passed item whose seeds are too few; shown at the end."""
 REPORT_SECONDS = 60
+LIMIT = 600.0
+"""Real seconds that one campaign may take, as with `sdl verify`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +54,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--sdl-report", metavar="DIR", help="keep the record, and write the report, of each seed that fails"
     )
+    group.addoption(
+        "--sdl-limit",
+        type=_seconds,
+        default=LIMIT,
+        metavar="SECONDS",
+        help=f"real time that one campaign may take, then it is killed and fails ({LIMIT:g}); 0: as long as it likes, "
+        "and in pytest's own process, where a debugger reaches it",
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(text)
+    return seconds
 
 
 def _positive(text: str) -> int:
@@ -81,6 +101,7 @@ class CampaignTests(pytest.File):
 
     plan: Plan
     _seen: dict[int, Seen]
+    _work: Work | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
         """Items, or the mistakes in the file."""
@@ -101,11 +122,31 @@ class CampaignTests(pytest.File):
 
     def seen(self, task: Task) -> Seen:
         """What came of a seed; run once in a process."""
-        from sdl import verify
-
         if task.seed not in self._seen:
-            self._seen[task.seed] = verify.run(task)
+            self._seen[task.seed] = self.ran(task)
         return self._seen[task.seed]
+
+    def ran(self, task: Task) -> Seen:
+        """Runs a campaign in a process of its own, killed when its time is over; in this one without a limit."""
+        from sdl import verify
+        from sdl.testing.work import Work
+
+        limit = self.config.getoption("--sdl-limit")
+        if not limit:
+            return verify.run(task)
+        if self._work is None:
+            self._work = Work(self.plan, limit)
+        try:
+            return self._work.on(task)
+        except BaseException:  # also pytest-timeout's, whose patience may be shorter: what hangs is killed
+            self.teardown()
+            raise
+
+    def teardown(self) -> None:
+        """Ends the process that ran its campaigns."""
+        if self._work is not None:
+            self._work.close()
+            self._work = None
 
     def shown(self, task: Task) -> Task:
         """The same task with the file named as a person would type it here."""
@@ -172,7 +213,9 @@ class _Item(pytest.Item):
         from sdl import verify
 
         below = Path(self.config.invocation_params.dir) / str(folder)
-        run = verify.run(replace(task, runs=str(below / "runs"))).run
+        if self.file.seen(task).outcome in (verify.CRASHED, verify.OUT_OF_TIME):
+            return ["  record    none of a campaign without an end; the command above leaves one"]
+        run = self.file.ran(replace(task, runs=str(below / "runs"))).run
         if find_spec("sdl.cli.report") is None:
             return [f"  record    {run}"]
         page = below / f"{self.file.plan.campaign.name}-seed-{task.seed}.html"
