@@ -206,6 +206,8 @@ class Campaign:
         self._stop(Outcome.FAILED, f"no proposal: {event.error}", "solver")
 
     def _measured(self, event: Measured) -> None:
+        if missing := [name for name in self.history.inputs if name not in event.applied]:
+            raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(missing)}")
         self.history.attempts += 1
         self.attempt, self.wait = 0, 0.0
         self.history.add_reading(Reading(event.applied, event.readings, event.background, event.saturated, event.fault))

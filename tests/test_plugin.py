@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,9 +13,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import stuck
 
 import sdl
-from sdl import runner
+from sdl import pool, runner
 
 pytest_plugins = ["pytester"]
 
@@ -37,13 +40,21 @@ def _loaded() -> None:
     tree = {"name": "warm", "instrument": {"kind": "twin"}, "goal": {"445nm": 9000}}
     for solver in ("linear", "pls"):
         runner.run({**tree, "solver": solver}, runs=None)
+    list(pool.each(str, [1], limit=60))  # the process that workers are copied from: one, not one for each inner pytest
 
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, _loaded: None) -> Pytest:
     """Runs pytest here, with the plugin."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    surroundings(monkeypatch)
     return lambda *args: pytester.runpytest_inprocess("-p", PLUGIN, "-p", "no:cacheprovider", *args)
+
+
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inner pytest finds what this one has found, from another directory, and prints the same wherever it runs."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(os.path.abspath(path) for path in sys.path if path))
+    for name in ("PYTEST_ADDOPTS", "CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def write(pytester: pytest.Pytester, name: str, expect: str, campaign: str = CAMPAIGN) -> Path:
@@ -207,10 +218,42 @@ def test_a_served_twin_has_its_faults_and_is_gone_afterwards(pytester: pytest.Py
     run().assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize(
+    ("what", "limit", "said"),
+    [
+        ("hang", "1", "out of time after 0 trials, verdict none: ran for more than 1 s"),
+        ("end", "60", "crashed"),
+    ],
+)
+def test_a_solver_that_hangs_or_ends_its_process_fails_its_items_and_no_other(
+    pytester: pytest.Pytester, run: Pytest, monkeypatch: pytest.MonkeyPatch, what: str, limit: str, said: str
+) -> None:
+    solver = stuck.install(pytester.path, monkeypatch, what)
+    write(pytester, "bad.yaml", "{seeds: 1}", CAMPAIGN.replace("linear", solver))
+    write(pytester, "good.yaml", "{seeds: 1}")
+    done = run("--sdl-report", "out", "--sdl-limit", limit, "bad.yaml")
+    done.assert_outcomes(failed=1)
+    assert f"ended     {said}" in done.stdout.str()
+    assert "record    none of a campaign without an end" in done.stdout.str()
+    run("--sdl-limit", "60", "good.yaml").assert_outcomes(passed=1)
+
+
+def test_where_pytest_timeout_has_less_patience_the_campaign_ends_with_its_item(
+    pytester: pytest.Pytester, run: Pytest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pytest_timeout")
+    solver = stuck.install(pytester.path, monkeypatch, "hang")
+    write(pytester, "bad.yaml", "{seeds: 1}", CAMPAIGN.replace("linear", solver))
+    done = run("--timeout", "1")
+    done.assert_outcomes(failed=1)
+    assert "from pytest-timeout" in done.stdout.str()
+    assert [child for child in multiprocessing.active_children() if child.is_alive()] == []
+
+
 @pytest.mark.slow
 def test_with_xdist_every_item_is_judged_as_without(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("xdist")
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    surroundings(monkeypatch)
     write(pytester, "led.yaml", "{trials: {median: 4}, error: 0.5%, seeds: [0, 1]}")
     done = pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:cacheprovider", "--strict-markers", "-n", "2")
     done.assert_outcomes(passed=1, failed=2)
@@ -228,7 +271,10 @@ print(json.dumps(sorted({{name for name in sys.modules}} - before)))
 """
 
 
-def test_loading_it_loads_nothing_of_ours_but_itself(pytester: pytest.Pytester) -> None:
+def test_loading_it_loads_nothing_of_ours_but_itself(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surroundings(monkeypatch)
     pytester.makepyfile("def test_it(): pass")
     (pytester.path / "data.yaml").write_text("a: 1\n", encoding="utf-8")
     done = pytester.run(sys.executable, "-c", LOADED.format(plugin=PLUGIN))
