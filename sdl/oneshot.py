@@ -180,7 +180,8 @@ def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
     except ValidationError as error:
         raise ConfigError(*_placed(problems_of(error, Target), name)) from error
     except ValueError as error:
-        raise ConfigError(Problem(f"a tolerance of {tolerance} of {value} is 0; give it in counts", name)) from error
+        said = f"{value:g}" if isinstance(value, (int, float)) else value
+        raise ConfigError(Problem(f"a tolerance of {tolerance} of {said} is 0; give it in counts", name)) from error
 
 
 def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:

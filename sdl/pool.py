@@ -29,6 +29,8 @@ R = TypeVar("R")
 
 GRACE = 10.0
 """Seconds that a worker has to end by itself when it is told to; a campaign in it makes its instrument safe."""
+BRIEF = 1.0
+"""The same where an item has a limit: it may be killed at any time anyway."""
 LOOK = 3600.0
 """Most seconds of one wait: the system counts milliseconds in 32 bits."""
 WARM = "sdl.warm"
@@ -203,14 +205,14 @@ def _run(
             worker.process.terminate()
         raise
     finally:
-        _end([*busy.values(), *idle])
+        _end([*busy.values(), *idle], GRACE if limit == math.inf else BRIEF)
 
 
-def _end(workers: list[_Worker]) -> None:
+def _end(workers: list[_Worker], grace: float) -> None:
     """Idle workers end when their pipe does; whoever has not ended in time is killed."""
     for worker in workers:
         worker.pipe.close()
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + grace
     for worker in workers:
         worker.process.join(max(0.0, until - time.monotonic()))
         worker.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -37,6 +38,12 @@ Pytest = Callable[..., pytest.RunResult]
 @pytest.fixture(scope="module")
 def _loaded() -> None:
     """An inner pytest forgets what it imported, and numpy cannot be imported twice in a process: it is here before."""
+    for module in (
+        "sdl.verify",
+        "sdl.testing.items",
+        "sdl.testing.work",
+    ):  # what is sent to a worker must be the same object as before
+        importlib.import_module(module)
     tree = {"name": "warm", "instrument": {"kind": "twin"}, "goal": {"445nm": 9000}}
     for solver in ("linear", "pls"):
         runner.run({**tree, "solver": solver}, runs=None)
@@ -96,8 +103,10 @@ def test_a_failure_says_the_goal_what_was_expected_and_seen_the_seed_and_the_com
 def test_a_mistake_in_a_file_is_told_with_its_place(pytester: pytest.Pytester, run: Pytest) -> None:
     write(pytester, "led.yaml", "{trails: 6}")
     write(pytester, "real.yaml", "{trials: 6}", CAMPAIGN.replace("twin", "claude-light"))
+    write(pytester, "right.yaml", "{trials: 9, seeds: 1}")
     done = run()
-    done.assert_outcomes(errors=2)
+    done.assert_outcomes(failed=2, passed=1)
+    assert "(if this is no campaign: pytest --ignore led.yaml)" in done.stdout.str()
     assert re.search(r"led\.yaml:6: expect\.trails: unknown key; allowed: outcome, trials", done.stdout.str())
     assert "claude-light is a real instrument, which no test drives" in done.stdout.str()
     assert "Traceback" not in done.stdout.str()
@@ -109,6 +118,11 @@ def test_other_yaml_files_are_left_alone(pytester: pytest.Pytester, run: Pytest)
     (pytester.path / "api.yaml").write_text("expect: {status: 200}\nrequest: {url: x}\n", encoding="utf-8")
     (pytester.path / "binary.yaml").write_bytes(b"\xff\xfe\x00expect:")
     (pytester.path / "large.yaml").write_text("expect: 1\ngoal: 2\n" + "# \n" * 100_000, encoding="utf-8")
+    story = "name: a story\ngoal: a happy end\nexpect: {tears: 2}\nchapters: [1, 2]\n"
+    (pytester.path / "story.yaml").write_text(story, encoding="utf-8")
+    (pytester.path / "case.yml").write_text("expect: 1\ngoal: {a: 1}\n", encoding="utf-8")
+    (pytester.path / "deep.json").write_text('{"a": {"expect": {}, "goal": {}}}', encoding="utf-8")
+    (pytester.path / "list.json").write_text('[{"expect": {}, "goal": {}}]', encoding="utf-8")
     (pytester.path / "nowhere.yaml").symlink_to("nothing-there")
     done = run()
     done.assert_outcomes()
@@ -119,8 +133,13 @@ def test_a_file_in_the_style_of_json_is_found_too(pytester: pytest.Pytester, run
     parts = ['"name": "led"', '"instrument": "twin"', '"goal": {"445nm": 16384}', '"expect": {"seeds": 1}']
     (pytester.path / "line.yaml").write_text("{" + ", ".join(parts) + "}\n", encoding="utf-8")
     (pytester.path / "quoted.yaml").write_text("\n".join(parts) + "\n", encoding="utf-8")
+    pretty = json.dumps(json.loads("{" + ", ".join(parts) + "}"), indent=2)
+    (pytester.path / "pretty.json").write_text(pretty, encoding="utf-8")
+    (pytester.path / "pretty.yaml").write_text(pretty.replace('"seeds": 1', "seeds: 1"), encoding="utf-8")
+    (pytester.path / "torn.json").write_text(pretty[:-3], encoding="utf-8")
     done = run("--collect-only", "-q")
-    done.stdout.fnmatch_lines(["line.yaml::seed-0", "quoted.yaml::seed-0"])
+    names = ("line.yaml", "pretty.json", "pretty.yaml", "quoted.yaml")
+    assert [line for line in done.outlines if "::" in line] == [*(f"{n}::seed-0" for n in names), "torn.json::mistakes"]
 
 
 def test_too_few_seeds_are_told_at_the_end_and_do_not_fail(pytester: pytest.Pytester, run: Pytest) -> None:

@@ -66,9 +66,7 @@ def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
 def _wanted(item: Mapping[str, Any], field: Any) -> str:
     """What would be right where pydantic found something else."""
     kind, context = item["type"], item.get("ctx", {})
-    limits = _limits(field) or next(
-        (f" {words} {context[name]}" for name, words in LIMITS.items() if name in context), ""
-    )
+    limits = _limits(field) or "".join(f" {LIMITS[name]} {context[name]}" for name in LIMITS if name in context)
     if kind.startswith("int_") or (kind in ("greater_than_equal", "less_than_equal") and _has(field, int)):
         return f"a whole number{limits}"
     if kind.startswith("float_") or kind.startswith(("greater_than", "less_than")):

@@ -147,7 +147,7 @@ class FittedOnTrend(FittedForest):
 
 @contextmanager
 def _library(seed: int) -> Iterator[None]:
-    """Numpy's global generator at `seed` and xgboost, where it knows how (from 3.0 on), on one thread; then as before."""
+    """Numpy's global generator at `seed` and xgboost (from 3.0 on) on one thread; both as they were afterwards."""
     import numpy as np
     import xgboost
 
