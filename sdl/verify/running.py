@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl import config
+from sdl import config, yamlfile
 from sdl.errors import ConfigError, Problem
 from sdl.verify.judging import Finding, Level, Seen, judge
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sdl.pool import Crashed
     from sdl.runs import Result
 
+CAMPAIGN = {"instrument", "goal", "solver", "expect"}
+"""A file with none of these keys is no campaign, not even one with mistakes."""
 CRASHED, OUT_OF_TIME = "crashed", "out of time"
 """Outcomes of campaigns that had no end of their own."""
 
@@ -89,7 +91,7 @@ class Verified:
 
 
 def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> Plan | None:
-    """What a file's expectation takes to be checked; None where it has none.
+    """What a file's expectation takes to be checked; None where it has none, or is another file: a lab's, a sweep's.
 
     Args:
         file: a campaign file.
@@ -99,6 +101,9 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
     Raises:
         ConfigError: a mistake in the file, or it would drive a real instrument.
     """
+    tree = yamlfile.read(Path(file)).value
+    if isinstance(tree, Mapping) and not CAMPAIGN & tree.keys():
+        return None
     campaign = config.load(file, changes, collect=True)
     expect = campaign.expect
     if expect is None:

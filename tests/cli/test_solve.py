@@ -123,6 +123,8 @@ def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
         (["log.jsonl", "--goal", "445nm=bright"], 2, "CHANNEL=NUMBER"),
         (["log.jsonl", "--goal", "445nm=.nan"], 2, "CHANNEL=NUMBER"),
         (["log.jsonl", "--goal", "445nm=1", "--goal", "445nm=2"], 2, "given twice"),
+        (["log.jsonl", "--goal", "445nm=1e300"], 2, "1e+300 is no reading of any sensor"),
+        (["log.jsonl", "--goal", "445nm={at most: 1e300}"], 2, "1e+300 is no reading of any sensor"),
         (["log.jsonl", "--goal", "445nm=0"], 2, "is 0; give it in counts"),
         (["log.jsonl", "--goal", "445nm=9", "--tolerance", "0"], 2, "--tolerance 0: must be 2% (of the target)"),
         (["log.jsonl", "--goal", "445nm=9", "--tolerance", "wide"], 2, "--tolerance"),

@@ -32,6 +32,12 @@ def test_verify_prints_a_table_and_ends_with_0_where_all_is_as_expected(sdl: Sdl
     assert sdl("verify", file, "--sure", "--seeds", "5").code == 0
 
 
+def test_other_files_beside_the_campaigns_are_passed_over(sdl: Sdl, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("name: lab\njobs: {a: {campaign: led.yaml}}\n", encoding="utf-8")
+    done = sdl("verify", file, "lab.yaml", "--seeds", "1")
+    assert (done.code, done.out.splitlines()[0]) == (0, "lab.yaml: no `expect:` block, passed over")
+
+
 def test_a_solver_that_ends_its_process_does_not_end_the_command(
     sdl: Sdl, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
