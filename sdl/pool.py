@@ -29,10 +29,7 @@ R = TypeVar("R")
 
 GRACE = 10.0
 """Seconds that a worker has to end by itself when it is told to; a campaign in it makes its instrument safe."""
-BRIEF = 1.0
-"""The same where an item has a limit: it may be killed at any time anyway."""
-LOOK = 3600.0
-"""Most seconds of one wait: the system counts milliseconds in 32 bits."""
+BRIEF = 1.0  # where items have a limit: they may be killed at any time
 WARM = "sdl.warm"
 """What the process that workers are copied from loads; a name, because nothing of it belongs into this process."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -50,8 +47,9 @@ class Crashed(RuntimeError):
     def __init__(self, index: int, times: int, code: int | None) -> None:
         self.index, self.code = index, code
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        often = f" {times} times, the last time" if times > 1 else ""
-        super().__init__(f"item {index}: its process died{often} by {how}")
+        super().__init__(
+            f"item {index}: its process died{f' {times} times, the last time' if times > 1 else ''} by {how}"
+        )
 
 
 class TooLong(Crashed):
@@ -171,7 +169,7 @@ def _run(
             if not busy:
                 break
             left = min(worker.until for worker in busy.values()) - time.monotonic()
-            ready = wait(list(busy), min(max(left, 0.0), LOOK))
+            ready = wait(list(busy), min(max(left, 0.0), 3600.0))  # the system counts milliseconds in 32 bits
             for worker in [worker for worker in busy.values() if worker.late]:
                 busy.pop(worker.pipe).kill()
                 slow = TooLong(worker.at[0], limit)
