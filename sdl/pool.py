@@ -47,16 +47,15 @@ class Crashed(RuntimeError):
     def __init__(self, index: int, times: int, code: int | None) -> None:
         self.index, self.code = index, code
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        super().__init__(
-            f"item {index}: its process died{f' {times} times, the last time' if times > 1 else ''} by {how}"
-        )
+        often = f" {times} times, the last time" if times > 1 else ""
+        super().__init__(f"item {index}: its process died{often} by {how}")
 
 
 class TooLong(Crashed):
     """An item took longer than it may, and its process was killed."""
 
     def __init__(self, index: int, limit: float) -> None:
-        self.index, self.code = index, -signal.SIGTERM
+        self.index, self.code = index, None
         RuntimeError.__init__(self, f"item {index}: ran for more than {limit:g} s")
 
 
