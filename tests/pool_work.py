@@ -70,7 +70,7 @@ def own(error):
 
 
 def warm(_):
-    return "sdl.warm" in sys.modules, "sdl.lab" in sys.modules
+    return "sdl.warm" in sys.modules
 
 
 def lambda_made(_):
