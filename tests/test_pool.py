@@ -9,24 +9,12 @@ import subprocess
 import sys
 import time
 
+import pool_work
 import pytest
 from conftest import ROOT
-from pool_work import (
-    always_dies,
-    bad_third,
-    dies_until,
-    double,
-    foreign,
-    hangs_once,
-    lambda_made,
-    own,
-    slow_first,
-    threads,
-    warm,
-)
+from pool_work import always_dies, bad_third, dies_until, double, lambda_made, slow_first, threads
 
-from sdl.errors import ConfigError, Damaged, NotEnoughData, Problem
-from sdl.pool import GRACE, ONE_THREAD, Crashed, TooLong, each
+from sdl.pool import GRACE, ONE_THREAD, Crashed, each
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -86,7 +74,7 @@ def test_the_others_go_on_where_the_caller_takes_a_crash_for_a_result():
 def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_the_others_go_on(tmp_path):
     list(each(double, [1], 1, limit=60))  # the process that others are copied from is there
     items = ["", str(tmp_path / "pid"), "", ""]
-    found = dict(each(hangs_once, items, 1, crashed=str, limit=4))
+    found = dict(each(pool_work.hangs_once, items, 1, crashed=str, limit=4))
     assert found[1] == "item 1: ran for more than 4 s"
     first, killed, then, last = found[0], int((tmp_path / "pid").read_text()), found[2], found[3]
     assert first == killed != then == last != os.getpid()
@@ -94,8 +82,10 @@ def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_th
 
 
 def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
+    from sdl.pool import TooLong
+
     with pytest.raises(TooLong, match=r"item 0: ran for more than 0\.2 s"):
-        list(each(hangs_once, [str(tmp_path / "pid")], 1, limit=0.2))
+        list(each(pool_work.hangs_once, [str(tmp_path / "pid")], 1, limit=0.2))
 
 
 def test_with_a_limit_one_job_has_a_process_of_its_own_which_may_end_as_it_likes():
@@ -104,18 +94,20 @@ def test_with_a_limit_one_job_has_a_process_of_its_own_which_may_end_as_it_likes
 
 
 def test_an_error_reaches_the_caller_whatever_it_is_made_from():
+    from sdl.errors import ConfigError, Damaged, NotEnoughData, Problem
+
     with pytest.raises(RuntimeError, match="Strange: one and two"):
-        list(each(foreign, [1], 1, limit=60))
+        list(each(pool_work.foreign, [1], 1, limit=60))
     for error in (Damaged("a", 3, "why"), NotEnoughData(1, 4), ConfigError(Problem("no", "a.b", "f.yaml", 3), "so")):
         with pytest.raises(type(error)) as caught:
-            list(each(own, [error], 1, limit=60))
+            list(each(pool_work.own, [error], 1, limit=60))
         caught.value.__dict__.pop("__notes__")
         assert (str(caught.value), caught.value.__dict__) == (str(error), error.__dict__)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process starts from its beginning")
 def test_workers_are_copied_from_a_process_that_has_loaded_everything():
-    assert list(each(warm, [1], 1, limit=60)) == [(0, True)]
+    assert list(each(pool_work.warm, [1], 1, limit=60)) == [(0, True)]
 
 
 def test_no_jobs_at_all_are_refused():
