@@ -133,12 +133,14 @@ class Campaign:
             What is due now, as `due` would say.
 
         Raises:
-            OutOfTurn: the event is not awaited; the state is as before.
+            OutOfTurn: the event is not awaited, or a reading without its settings; the state is as before.
         """
         handler = self._table[self.state].get(type(event))
         if handler is None or not self._awaited(event):
             where = "paused " if self.paused else "interrupted " if self.interrupted else ""
             raise OutOfTurn(f"{type(event).__name__} in {where}state {self.state}, due {self.due()}: {event}")
+        if isinstance(event, Measured) and (lost := [n for n in self.history.inputs if n not in event.applied]):
+            raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(lost)}")
         if not self.paused and not self.interrupted and not isinstance(event, (Opened, Resumed)):
             self.history.active += max(event.at - self._at, 0.0)
         self._at = event.at

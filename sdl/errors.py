@@ -24,6 +24,7 @@ that imports it. Exit codes of finished campaigns are in `sdl.runner.EXIT_CODES`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -31,6 +32,16 @@ class SdlError(Exception):
     """Root of all errors raised on purpose; `exit_code` is what the command line ends with."""
 
     exit_code = 70
+
+    def __reduce__(self) -> tuple[Callable[..., SdlError], tuple[object, ...]]:
+        """Lets it reach another process, also where it is made from other arguments than its message."""
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[SdlError], args: tuple[object, ...], rest: Mapping[str, object]) -> SdlError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(rest)
+    return error
 
 
 @dataclass(frozen=True, slots=True)

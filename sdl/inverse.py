@@ -135,7 +135,8 @@ def ask_fitted(
         why = f"{why}: the nearest are {said(shortfall)}"
     for never in (outshone(goal, background), _below_zero(goal, data.channels)):
         if never:
-            verdict, why = Verdict.UNREACHABLE, f"{why}; {never}"
+            why = f"{why}; {never}" if verdict is Verdict.UNREACHABLE else never  # what was doubtful is sure now
+            verdict = Verdict.UNREACHABLE
     predict = getattr(fitted, "predict", None)
     stepped = None
     if predict is not None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from sdl.config import Prefer, Target, parse_kind
-from sdl.config.goals import MOST, prefer_problems
+from sdl.config.goals import MOST, absurd, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.errors import ConfigError, Problem
 from sdl.goal import Band, Goal, Tolerance
@@ -170,14 +170,18 @@ def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
     """What one channel is to read, from a number or `{"between": [low, high]}` and the like.
 
     Raises:
-        ConfigError: it is neither, or leaves no width.
+        ConfigError: it is neither, is beyond any sensor, or leaves no width.
     """
     try:
-        return Target.model_validate(value).band(tolerance)
+        target = Target.model_validate(value)
+        if said := absurd(target):
+            raise ConfigError(Problem(said, name))
+        return target.band(tolerance)
     except ValidationError as error:
         raise ConfigError(*_placed(problems_of(error, Target), name)) from error
     except ValueError as error:
-        raise ConfigError(Problem(f"a tolerance of {tolerance} of {value} is 0; give it in counts", name)) from error
+        said = f"{value:g}" if isinstance(value, (int, float)) else value
+        raise ConfigError(Problem(f"a tolerance of {tolerance} of {said} is 0; give it in counts", name)) from error
 
 
 def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:

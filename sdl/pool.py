@@ -1,13 +1,15 @@
 """One function over many items in processes of this machine.
 
 Each worker has a pipe of its own, so that a worker that dies (a crash in a library, the system out of memory) takes one
-known item with it: that item, and no other, is run again in a new process. `concurrent.futures` cannot say which item
-broke its pool, and its workers outlive a parent that was killed; these end with it.
+known item with it: that item, and no other, is run again in a new process. One that hangs is killed when its time is
+over. `concurrent.futures` cannot say which item broke its pool, and its workers outlive a parent that was killed; these
+end with it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -27,7 +29,8 @@ R = TypeVar("R")
 
 GRACE = 10.0
 """Seconds that a worker has to end by itself when it is told to; a campaign in it makes its instrument safe."""
-WARM = "sdl.lab.warm"
+BRIEF = 1.0  # where items have a limit: they may be killed at any time
+WARM = "sdl.warm"
 """What the process that workers are copied from loads; a name, because nothing of it belongs into this process."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Told to the workers: several processes of several threads each only get in each other's way."""
@@ -44,7 +47,16 @@ class Crashed(RuntimeError):
     def __init__(self, index: int, times: int, code: int | None) -> None:
         self.index, self.code = index, code
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        super().__init__(f"item {index}: its process died {times} times, the last time by {how}")
+        often = f" {times} times, the last time" if times > 1 else ""
+        super().__init__(f"item {index}: its process died{often} by {how}")
+
+
+class TooLong(Crashed):
+    """An item took longer than it may, and its process was killed."""
+
+    def __init__(self, index: int, limit: float) -> None:
+        self.index, self.code = index, None
+        RuntimeError.__init__(self, f"item {index}: ran for more than {limit:g} s")
 
 
 def cores() -> int:
@@ -62,6 +74,7 @@ def each(
     ordered: bool = True,
     again: int = 2,
     crashed: Callable[[Crashed], R] | None = None,
+    limit: float | None = None,
 ) -> Generator[tuple[int, R], None, None]:
     """Runs a function on every item.
 
@@ -71,24 +84,25 @@ def each(
     Args:
         function: of one item; at the top of a module, so that a new process finds it.
         items: drawn as workers get free, so there may be very many.
-        jobs: processes; 1 runs everything in this one.
+        jobs: processes; 1 without a limit runs everything in this one.
         ordered: give the results in the order of the items; otherwise as they come.
         again: how many times an item is run again whose process died.
-        crashed: gives the result of an item that died every time; without it `Crashed` is raised.
+        crashed: gives the result of an item that died every time or took too long; without it the error is raised.
+        limit: seconds after which an item's process is killed; it is not run again. The clock starts when it is given.
 
     Yields:
         (index of the item, result).
 
     Raises:
-        Crashed: see there. Exception: what the function raised, with the worker's traceback as a note.
+        Crashed, TooLong: see there. Exception: what the function raised, with the worker's traceback as a note.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be 1 or more, not {jobs}")
-    if jobs == 1:
+    if jobs == 1 and limit is None:
         for index, item in enumerate(items):
             yield index, function(item)
         return
-    done = _run(function, iter(enumerate(items)), jobs, again, crashed)
+    done = _run(function, iter(enumerate(items)), jobs, again, crashed, limit or math.inf)
     with contextlib.closing(done):
         if not ordered:
             yield from done
@@ -113,11 +127,24 @@ class _Worker:
             self.process.start()
         there.close()
         self.at: tuple[int, Any] = (-1, None)
+        self.until = math.inf
 
-    def give(self, at: tuple[int, Any]) -> None:
-        self.at = at
+    def give(self, at: tuple[int, Any], limit: float) -> None:
+        self.at, self.until = at, time.monotonic() + limit
         with contextlib.suppress(OSError):  # it died: noticed when its answer is waited for
             self.pipe.send(at[1])
+
+    @property
+    def late(self) -> bool:
+        """Whether its time is over, and it has neither answered nor ended."""
+        return time.monotonic() >= self.until and not self.pipe.poll()
+
+    def kill(self) -> None:
+        """Ends it, if it has not ended yet."""
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+        self.process.close()
 
 
 def _run(
@@ -126,6 +153,7 @@ def _run(
     jobs: int,
     again: int,
     crashed: Callable[[Crashed], R] | None,
+    limit: float,
 ) -> Generator[tuple[int, R], None, None]:
     busy: dict[Any, _Worker] = {}  # by their pipes
     idle: list[_Worker] = []
@@ -136,22 +164,31 @@ def _run(
             while len(busy) < jobs and (at := lost.pop() if lost else next(items, None)) is not None:
                 worker = idle.pop() if idle else _Worker(function)
                 busy[worker.pipe] = worker
-                worker.give(at)
+                worker.give(at, limit)
             if not busy:
                 break
-            for pipe in wait(list(busy)):
+            left = min(worker.until for worker in busy.values()) - time.monotonic()
+            ready = wait(list(busy), min(max(left, 0.0), 3600.0))  # the system counts milliseconds in 32 bits
+            for worker in [worker for worker in busy.values() if worker.late]:
+                busy.pop(worker.pipe).kill()
+                slow = TooLong(worker.at[0], limit)
+                if crashed is None:
+                    raise slow
+                yield worker.at[0], crashed(slow)
+            for pipe in ready:
                 worker = busy.pop(pipe)
                 index = worker.at[0]
                 try:
                     good, answer = worker.pipe.recv()
                 except (EOFError, OSError):
                     worker.process.join(GRACE)
-                    worker.pipe.close()
+                    code = worker.process.exitcode
+                    worker.kill()
                     died[index] = died.get(index, 0) + 1
                     if died[index] <= again:
                         lost.append(worker.at)
                         continue
-                    error = Crashed(index, died[index], worker.process.exitcode)
+                    error = Crashed(index, died[index], code)
                     if crashed is None:
                         raise error from None
                     yield index, crashed(error)
@@ -165,20 +202,17 @@ def _run(
             worker.process.terminate()
         raise
     finally:
-        _end([*busy.values(), *idle])
+        _end([*busy.values(), *idle], GRACE if limit == math.inf else BRIEF)
 
 
-def _end(workers: list[_Worker]) -> None:
+def _end(workers: list[_Worker], grace: float) -> None:
     """Idle workers end when their pipe does; whoever has not ended in time is killed."""
     for worker in workers:
         worker.pipe.close()
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + grace
     for worker in workers:
         worker.process.join(max(0.0, until - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.process.close()
+        worker.kill()
 
 
 def _context() -> Any:
@@ -239,8 +273,7 @@ def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
         except KeyboardInterrupt:  # SIGTERM, where something such as a campaign ends cleanly on it
             return
         except Exception as error:
-            error.add_note("".join(traceback.format_exception(error)))
-            answer = False, error
+            answer = False, _sendable(error)
         try:
             pipe.send(answer)
         except OSError:
@@ -248,6 +281,15 @@ def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
         except Exception as error:  # it cannot be pickled
             said = f"{answer[1]!r} cannot be sent to the process that asked: {error!r}"
             pipe.send((False, RuntimeError(said[:2000])))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error with its traceback as a note; a foreign one, which may not arrive as itself, in other words."""
+    told = "".join(traceback.format_exception(error))
+    if type(error).__module__.partition(".")[0] not in ("builtins", "sdl"):
+        error = RuntimeError(f"{type(error).__name__}: {error}"[:2000])
+    error.add_note(told)
+    return error
 
 
 def _follow_parent() -> None:

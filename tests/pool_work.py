@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 from sdl.pool import ONE_THREAD
@@ -45,6 +46,31 @@ def always_dies(item):
     if item == 1:
         os._exit(7)
     return item
+
+
+def hangs_once(path):
+    """Hangs where nobody has been before; leaves its process's number there."""
+    if not path:
+        return os.getpid()
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()} ")
+    time.sleep(60)
+
+
+def foreign(_):
+    class Strange(Exception):
+        def __init__(self, one, two):
+            super().__init__(f"{one} and {two}")
+
+    raise Strange("one", "two")
+
+
+def own(error):
+    raise error
+
+
+def warm(_):
+    return "sdl.warm" in sys.modules
 
 
 def lambda_made(_):

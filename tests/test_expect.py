@@ -46,6 +46,8 @@ def test_without_one_nothing_is_expected() -> None:
         ({"trials": {"median": 9, "p95": 6}}, "expect.trials", "must not fall from median to p95"),
         ({"trials": 0}, "expect.trials", "must be 1 or more"),
         ({"error": 2}, "expect.error", "a part of the target such as 2%, not 2"),
+        ({"error": "-2%"}, "expect.error", "must be a part of the target such as 2%, not '-2%'"),
+        ({"error": "300%"}, "expect.error", "at most 100%"),
         ({"error": "300"}, "expect.error", "a part of the target such as 2%"),
         ({"verdict": "good"}, "expect.verdict", "'below the noise'"),
         ({"seeds": 0}, "expect.seeds", "from 1 to 100000"),
@@ -61,6 +63,14 @@ def test_a_mistake_is_named_with_its_place(expect: Any, path: str, words: str) -
         expecting(expect)
     places = {problem.path: problem.message for problem in caught.value.problems}
     assert any(place.startswith(path) and words in message for place, message in places.items()), places
+
+
+def test_a_wrong_seed_in_a_list_is_told_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        expecting({"seeds": (3, -1)})
+    assert [(p.path, p.message) for p in caught.value.problems] == [
+        ("expect.seeds.1", "must be a number of at least 0, not -1")
+    ]
 
 
 def test_without_a_goal_a_campaign_can_only_be_expected_to_be_done() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import multiprocessing
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,9 +14,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import stuck
 
 import sdl
-from sdl import runner
+from sdl import pool, runner
 
 pytest_plugins = ["pytester"]
 
@@ -34,16 +38,30 @@ Pytest = Callable[..., pytest.RunResult]
 @pytest.fixture(scope="module")
 def _loaded() -> None:
     """An inner pytest forgets what it imported, and numpy cannot be imported twice in a process: it is here before."""
+    for module in (
+        "sdl.verify",
+        "sdl.testing.items",
+        "sdl.testing.work",
+    ):  # what is sent to a worker must be the same object as before
+        importlib.import_module(module)
     tree = {"name": "warm", "instrument": {"kind": "twin"}, "goal": {"445nm": 9000}}
     for solver in ("linear", "pls"):
         runner.run({**tree, "solver": solver}, runs=None)
+    list(pool.each(str, [1], limit=60))  # the process that workers are copied from: one, not one for each inner pytest
 
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, _loaded: None) -> Pytest:
     """Runs pytest here, with the plugin."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    surroundings(monkeypatch)
     return lambda *args: pytester.runpytest_inprocess("-p", PLUGIN, "-p", "no:cacheprovider", *args)
+
+
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inner pytest finds what this one has found, from another directory, and prints the same wherever it runs."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(os.path.abspath(path) for path in sys.path if path))
+    for name in ("PYTEST_ADDOPTS", "CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def write(pytester: pytest.Pytester, name: str, expect: str, campaign: str = CAMPAIGN) -> Path:
@@ -85,8 +103,10 @@ def test_a_failure_says_the_goal_what_was_expected_and_seen_the_seed_and_the_com
 def test_a_mistake_in_a_file_is_told_with_its_place(pytester: pytest.Pytester, run: Pytest) -> None:
     write(pytester, "led.yaml", "{trails: 6}")
     write(pytester, "real.yaml", "{trials: 6}", CAMPAIGN.replace("twin", "claude-light"))
+    write(pytester, "right.yaml", "{trials: 9, seeds: 1}")
     done = run()
-    done.assert_outcomes(errors=2)
+    done.assert_outcomes(failed=2, passed=1)
+    assert "(if this is no campaign: pytest --ignore led.yaml)" in done.stdout.str()
     assert re.search(r"led\.yaml:6: expect\.trails: unknown key; allowed: outcome, trials", done.stdout.str())
     assert "claude-light is a real instrument, which no test drives" in done.stdout.str()
     assert "Traceback" not in done.stdout.str()
@@ -98,6 +118,11 @@ def test_other_yaml_files_are_left_alone(pytester: pytest.Pytester, run: Pytest)
     (pytester.path / "api.yaml").write_text("expect: {status: 200}\nrequest: {url: x}\n", encoding="utf-8")
     (pytester.path / "binary.yaml").write_bytes(b"\xff\xfe\x00expect:")
     (pytester.path / "large.yaml").write_text("expect: 1\ngoal: 2\n" + "# \n" * 100_000, encoding="utf-8")
+    story = "name: a story\ngoal: a happy end\nexpect: {tears: 2}\nchapters: [1, 2]\n"
+    (pytester.path / "story.yaml").write_text(story, encoding="utf-8")
+    (pytester.path / "case.yml").write_text("expect: 1\ngoal: {a: 1}\n", encoding="utf-8")
+    (pytester.path / "deep.json").write_text('{"a": {"expect": {}, "goal": {}}}', encoding="utf-8")
+    (pytester.path / "list.json").write_text('[{"expect": {}, "goal": {}}]', encoding="utf-8")
     (pytester.path / "nowhere.yaml").symlink_to("nothing-there")
     done = run()
     done.assert_outcomes()
@@ -108,8 +133,13 @@ def test_a_file_in_the_style_of_json_is_found_too(pytester: pytest.Pytester, run
     parts = ['"name": "led"', '"instrument": "twin"', '"goal": {"445nm": 16384}', '"expect": {"seeds": 1}']
     (pytester.path / "line.yaml").write_text("{" + ", ".join(parts) + "}\n", encoding="utf-8")
     (pytester.path / "quoted.yaml").write_text("\n".join(parts) + "\n", encoding="utf-8")
+    pretty = json.dumps(json.loads("{" + ", ".join(parts) + "}"), indent=2)
+    (pytester.path / "pretty.json").write_text(pretty, encoding="utf-8")
+    (pytester.path / "pretty.yaml").write_text(pretty.replace('"seeds": 1', "seeds: 1"), encoding="utf-8")
+    (pytester.path / "torn.json").write_text(pretty[:-3], encoding="utf-8")
     done = run("--collect-only", "-q")
-    done.stdout.fnmatch_lines(["line.yaml::seed-0", "quoted.yaml::seed-0"])
+    names = ("line.yaml", "pretty.json", "pretty.yaml", "quoted.yaml")
+    assert [line for line in done.outlines if "::" in line] == [*(f"{n}::seed-0" for n in names), "torn.json::mistakes"]
 
 
 def test_too_few_seeds_are_told_at_the_end_and_do_not_fail(pytester: pytest.Pytester, run: Pytest) -> None:
@@ -207,10 +237,42 @@ def test_a_served_twin_has_its_faults_and_is_gone_afterwards(pytester: pytest.Py
     run().assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize(
+    ("what", "limit", "said"),
+    [
+        ("hang", "1", "out of time after 0 trials, verdict none: ran for more than 1 s"),
+        ("end", "60", "crashed"),
+    ],
+)
+def test_a_solver_that_hangs_or_ends_its_process_fails_its_items_and_no_other(
+    pytester: pytest.Pytester, run: Pytest, monkeypatch: pytest.MonkeyPatch, what: str, limit: str, said: str
+) -> None:
+    solver = stuck.install(pytester.path, monkeypatch, what)
+    write(pytester, "bad.yaml", "{seeds: 1}", CAMPAIGN.replace("linear", solver))
+    write(pytester, "good.yaml", "{seeds: 1}")
+    done = run("--sdl-report", "out", "--sdl-limit", limit, "bad.yaml")
+    done.assert_outcomes(failed=1)
+    assert f"ended     {said}" in done.stdout.str()
+    assert "record    none of a campaign without an end" in done.stdout.str()
+    run("--sdl-limit", "60", "good.yaml").assert_outcomes(passed=1)
+
+
+def test_where_pytest_timeout_has_less_patience_the_campaign_ends_with_its_item(
+    pytester: pytest.Pytester, run: Pytest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pytest_timeout")
+    solver = stuck.install(pytester.path, monkeypatch, "hang")
+    write(pytester, "bad.yaml", "{seeds: 1}", CAMPAIGN.replace("linear", solver))
+    done = run("--timeout", "1")
+    done.assert_outcomes(failed=1)
+    assert "from pytest-timeout" in done.stdout.str()
+    assert [child for child in multiprocessing.active_children() if child.is_alive()] == []
+
+
 @pytest.mark.slow
 def test_with_xdist_every_item_is_judged_as_without(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("xdist")
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    surroundings(monkeypatch)
     write(pytester, "led.yaml", "{trials: {median: 4}, error: 0.5%, seeds: [0, 1]}")
     done = pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:cacheprovider", "--strict-markers", "-n", "2")
     done.assert_outcomes(passed=1, failed=2)
@@ -228,7 +290,10 @@ print(json.dumps(sorted({{name for name in sys.modules}} - before)))
 """
 
 
-def test_loading_it_loads_nothing_of_ours_but_itself(pytester: pytest.Pytester) -> None:
+def test_loading_it_loads_nothing_of_ours_but_itself(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surroundings(monkeypatch)
     pytester.makepyfile("def test_it(): pass")
     (pytester.path / "data.yaml").write_text("a: 1\n", encoding="utf-8")
     done = pytester.run(sys.executable, "-c", LOADED.format(plugin=PLUGIN))

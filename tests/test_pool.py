@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import pool_work
 import pytest
 from conftest import ROOT
 from pool_work import always_dies, bad_third, dies_until, double, lambda_made, slow_first, threads
@@ -67,6 +68,46 @@ def test_an_item_that_kills_every_process_is_told_by_its_index():
 def test_the_others_go_on_where_the_caller_takes_a_crash_for_a_result():
     found = dict(each(always_dies, range(6), 2, again=0, crashed=lambda error: error.code))
     assert found == {0: 0, 1: 7, 2: 2, 3: 3, 4: 4, 5: 5}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_the_others_go_on(tmp_path):
+    list(each(double, [1], 1, limit=60))  # the process that others are copied from is there
+    items = ["", str(tmp_path / "pid"), "", ""]
+    found = dict(each(pool_work.hangs_once, items, 1, crashed=str, limit=4))
+    assert found[1] == "item 1: ran for more than 4 s"
+    first, killed, then, last = found[0], int((tmp_path / "pid").read_text()), found[2], found[3]
+    assert first == killed != then == last != os.getpid()
+    assert gone(killed)
+
+
+def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
+    from sdl.pool import TooLong
+
+    with pytest.raises(TooLong, match=r"item 0: ran for more than 0\.2 s"):
+        list(each(pool_work.hangs_once, [str(tmp_path / "pid")], 1, limit=0.2))
+
+
+def test_with_a_limit_one_job_has_a_process_of_its_own_which_may_end_as_it_likes():
+    found = dict(each(always_dies, range(3), 1, again=0, crashed=str, limit=60))
+    assert found == {0: 0, 1: "item 1: its process died by exit code 7", 2: 2}
+
+
+def test_an_error_reaches_the_caller_whatever_it_is_made_from():
+    from sdl.errors import ConfigError, Damaged, NotEnoughData, Problem
+
+    with pytest.raises(RuntimeError, match="Strange: one and two"):
+        list(each(pool_work.foreign, [1], 1, limit=60))
+    for error in (Damaged("a", 3, "why"), NotEnoughData(1, 4), ConfigError(Problem("no", "a.b", "f.yaml", 3), "so")):
+        with pytest.raises(type(error)) as caught:
+            list(each(pool_work.own, [error], 1, limit=60))
+        caught.value.__dict__.pop("__notes__")
+        assert (str(caught.value), caught.value.__dict__) == (str(error), error.__dict__)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process starts from its beginning")
+def test_workers_are_copied_from_a_process_that_has_loaded_everything():
+    assert list(each(pool_work.warm, [1], 1, limit=60)) == [(0, True)]
 
 
 def test_no_jobs_at_all_are_refused():

@@ -16,7 +16,7 @@ import scripted
 import sdl
 from sdl import registry, replaying
 from sdl.campaign import Campaign
-from sdl.errors import ConfigError, RecordError, SolverError
+from sdl.errors import ConfigError, Damaged, RecordError, SolverError
 from sdl.events import Event, Failed, Measured, Opened, Proposed
 from sdl.record import FILE, SEAL, Record, read
 from sdl.solvers import linear
@@ -243,6 +243,17 @@ def test_a_proposal_that_failed_then_and_would_not_now_is_told(tmp_path: Path) -
     failed = Failed(4, 0, 0, "propose", "the solver failed", False, False, events[at].at)
     found = replaying.replay(rewritten(tmp_path / "run", [*events[:at], failed]))
     assert found.decided[0].what == "then no proposal (the solver failed), now a proposal by linear"
+
+
+def test_a_reading_of_nothing_is_a_difference_and_one_without_its_settings_is_damage(tmp_path: Path) -> None:
+    events = list(read(golden("linear")))
+    at = next(i for i, event in enumerate(events) if isinstance(event, Measured) and event.trial == 2)
+    for field, name in (("readings", "one"), ("applied", "two")):
+        forged = replace(events[at], **{field: {}})
+        rewritten(tmp_path / name, [*events[:at], forged, *events[at + 1 :]])
+    assert replaying.replay(tmp_path / "one").measured[0].startswith("trial 2, reading 1: ")
+    with pytest.raises(Damaged, match="a reading that does not say what was applied of R, G, B"):
+        _ = sdl.open_run(tmp_path / "two").result
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:

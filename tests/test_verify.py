@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stuck
 from scipy.stats import binom, binomtest
 
 from sdl import config, verify
@@ -135,34 +136,29 @@ def test_two_processes_see_what_one_sees(file: Path) -> None:
     assert one.level is Level.MET or one.level is Level.UNSURE
 
 
-SUDDEN = """
-import os
-from typing import Literal
-from sdl.types import Frozen
-
-class Sudden(Frozen):
-    kind: Literal["sudden"] = "sudden"
-
-    def fit(self, data):
-        os._exit(7)
-"""
-
-
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_solver_that_ends_its_process_is_a_campaign_not_as_expected_and_the_others_go_on(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    (tmp_path / "sudden.py").write_text(SUDDEN, encoding="utf-8")
-    package = tmp_path / "sudden-1.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: sudden\nVersion: 1\n", encoding="utf-8")
-    (package / "entry_points.txt").write_text("[sdl.solvers]\nsudden = sudden:Sudden\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    plans = [verify.plan(file, ["solver=sudden"], 1), verify.plan(file, (), 1)]
-    bad, good = verify.verify([plan for plan in plans if plan is not None], 2)
+    solver = stuck.install(tmp_path, monkeypatch, "end")
+    plans = [verify.plan(file, [f"solver={solver}"], 1), verify.plan(file, (), 1)]
+    bad, good = verify.verify([plan for plan in plans if plan is not None], jobs, limit=60)
     assert (bad.level, bad.seen[0].outcome) == (Level.NOT, "crashed")
-    assert bad.seen[0].reason == "its process died 3 times, the last time by exit code 7"
+    assert bad.seen[0].reason == "its process died 3 times, the last time by exit code 0"
     assert "sdl run" in verify.again(bad, bad.findings[0])
     assert good.seen[0].outcome == "reached"
+
+
+def test_a_solver_that_hangs_is_killed_and_its_campaign_not_as_expected(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = verify.plan(file, [f"solver={stuck.install(tmp_path, monkeypatch, 'hang')}"], 1)
+    assert plan is not None
+    (found,) = verify.verify([plan], limit=1)
+    assert found.level is Level.NOT
+    assert verify.ended(found.seen[0]) == (
+        "out of time after 0 trials, verdict none: ran for more than 1 s: solver stuck"
+    )
 
 
 def test_a_real_instrument_is_never_driven(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-RUNS = Path(__file__).resolve().parent.parent / "tests" / "golden" / "runs"
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "tests" / "golden" / "runs"
 
 GOAL = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
 BASE: dict[str, Any] = {
@@ -44,6 +45,8 @@ def campaigns() -> dict[str, dict[str, Any]]:
         "tolerance": "2%",
     }
     found["unreachable"] = {**BASE, "name": "unreachable", "goal": {**GOAL, "445nm": 60000}, "solver": "linear"}
+    before = {**BASE, "name": "prior", "solver": "bayes", "prior": ["tests/golden/runs/linear"]}
+    found["prior"] = before | {"stop": {"trials": 4}}
     adaptive = {"kind": "adaptive", "trials": 6, "channels": ["515nm"]}
     found["adaptive"] = {"name": "adaptive", "instrument": {"kind": "twin"}, "design": adaptive, "seed": 3}
     return found
@@ -58,8 +61,9 @@ def write(name: str, tree: dict[str, Any]) -> None:
         kept = RUNS / name
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
-        for file in ("record.jsonl", "record.seal"):
-            shutil.copy(Path(done.run) / file, kept / file)
+        for file in Path(done.run).iterdir():
+            if file.name in ("record.jsonl", "record.seal", "prior.jsonl"):
+                shutil.copy(file, kept / file.name)
     size = (kept / "record.jsonl").stat().st_size / 1000
     print(f"{name}: {done.outcome} after {done.trials} trials, {size:.0f} kB")
 
@@ -69,6 +73,7 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["LOGNAME"] = "golden"  # nobody's name in the record
+    os.chdir(ROOT)  # and no folder of a machine
     known = campaigns()
     if unknown := [name for name in sys.argv[1:] if name not in known]:
         raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")

@@ -113,7 +113,11 @@ def goals_of(state: State, channels: Sequence[str], n: int, seed: int) -> tuple[
 
 
 def campaigns(
-    asked: Asked, solvers: Sequence[str], jobs: int = 1, progress: Callable[[int, int], None] = lambda done, of: None
+    asked: Asked,
+    solvers: Sequence[str],
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    limit: float | None = None,
 ) -> list[Ended]:
     """Runs a campaign for every solver, goal and seed; in the order of these.
 
@@ -122,6 +126,7 @@ def campaigns(
         solvers: labels as `solver_of` takes them.
         jobs: processes of this machine.
         progress: told how many are done, and of how many.
+        limit: real seconds that a campaign may take.
 
     Raises:
         ConfigError: a mistake in what is asked, before anything runs.
@@ -133,18 +138,18 @@ def campaigns(
     items = ((label, goal, seed, _campaign(asked, trees[label], goal, seed)) for goal, seed, label in places)
     found: list[Ended] = []
     progress(0, len(places))
-    for _, ended in _each(items, places, jobs):
+    for _, ended in _each(items, places, jobs, limit):
         found.append(ended)
         progress(len(found), len(places))
     return sorted(found, key=lambda e: (solvers.index(e.solver), e.goal, e.seed))
 
 
-def _each(items: Any, places: Any, jobs: int) -> Generator[tuple[int, Ended], None, None]:
+def _each(items: Any, places: Any, jobs: int, limit: float | None) -> Generator[tuple[int, Ended], None, None]:
     def crashed(error: pool.Crashed) -> Ended:
         goal, seed, label = places[error.index]
         return Ended(label, goal, seed, None, "crashed", float("nan"), str(error).partition(": ")[2])
 
-    return pool.each(_ended, items, jobs, ordered=False, crashed=crashed)
+    return pool.each(_ended, items, jobs, ordered=False, crashed=crashed, limit=limit)
 
 
 def _campaign(asked: Asked, solver: Mapping[str, Any], goal: int, seed: int) -> dict[str, Any]:

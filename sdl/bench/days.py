@@ -43,6 +43,7 @@ def days_left_out(
     solvers: Sequence[str],
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    limit: float | None = None,
 ) -> list[Miss]:
     """Predicts the settings of every day from all others.
 
@@ -53,6 +54,7 @@ def days_left_out(
         solvers: labels.
         jobs: processes.
         progress: told of every day of every solver.
+        limit: real seconds that a day may take.
 
     Returns:
         one for each solver; none where there are fewer than two days.
@@ -69,7 +71,7 @@ def days_left_out(
     off: dict[str, list[Any]] = {label: [] for label in solvers}
     why: dict[str, str] = {}
     progress(0, len(items))
-    for index, (found, said) in pool.each(_day, items, jobs, crashed=lambda error: (None, str(error))):
+    for index, (found, said) in pool.each(_day, items, jobs, crashed=_crashed, limit=limit):
         label = solvers[index // len(days)]
         if found is None:
             why[label] = said
@@ -82,6 +84,10 @@ def days_left_out(
         rms = float(np.sqrt((rows**2).mean())) if len(rows) else math.nan
         missed.append(Miss(label, rms, len(off[label]), len(rows), why.get(label, "")))
     return missed
+
+
+def _crashed(error: pool.Crashed) -> tuple[Any, str]:
+    return None, str(error).partition(": ")[2]
 
 
 def _day(item: tuple[dict[str, Any], Evidence, State, tuple[int, ...], str]) -> tuple[Any, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.options import LIMIT, RUNS, Json, Limit, Quiet, Runs, emit, limit_of
 from sdl.cli.words import count, say
 from sdl.errors import ConfigError
 
@@ -50,6 +50,7 @@ def bench(
     out: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="A page (.html) or the figure (.png).")
     ] = None,
+    limit: Limit = LIMIT,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -83,11 +84,11 @@ def bench(
         name = twin if evidence is None else _written(state, stack)
         asked = Asked({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
         with Bar("campaigns", quiet=quiet) as bar:
-            ended = campaigns(asked, labels, processes, bar)
+            ended = campaigns(asked, labels, processes, bar, limit_of(limit))
     missed = []
     if evidence is not None:
         with Bar("days", quiet=quiet) as bar:
-            missed = days_left_out(evidence, state, wanted, labels, processes, bar)
+            missed = days_left_out(evidence, state, wanted, labels, processes, bar, limit_of(limit))
     found = lines(ended, trials)
     advice = recommend(found, goals, missed)
     about = f"{count(goals, 'goal')} of {', '.join(wanted)} within {tolerance}, {count(seeds, 'kind')} of noise each"

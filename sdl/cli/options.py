@@ -26,7 +26,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only th
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="`latest`, a campaign's name, a part of a run's name, or its directory.")
 ]
+Limit = Annotated[
+    float,
+    typer.Option(
+        "--limit",
+        metavar="SECONDS",
+        min=0,
+        help="Real time that one campaign may take, then it is killed and counts as failed; 0: as long as it likes.",
+    ),
+]
 RUNS = Path("runs")
+LIMIT = 600.0
+"""Seconds; the slowest campaigns of our own solvers take some ten."""
 
 
 class Emitted:
@@ -39,6 +50,11 @@ def emit(value: Mapping[str, Any]) -> None:
     """Prints one JSON object, in ASCII whatever the terminal; what is not a number becomes null."""
     Emitted.already = True
     print(json.dumps(_finite(value), allow_nan=False))
+
+
+def limit_of(seconds: float) -> float | None:
+    """What `--limit` says; None where there is none."""
+    return seconds if seconds > 0 else None
 
 
 def campaign_run(name: str, runs: Path) -> Path:

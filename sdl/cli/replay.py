@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
+from sdl.cli.options import LIMIT, RUNS, Json, Limit, RunName, Runs, campaign_run, emit, limit_of
 from sdl.cli.words import count, say
+from sdl.errors import SolverError
 
 if TYPE_CHECKING:
     from sdl.replaying import Difference, Replayed, Shift
@@ -21,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(replay)
 
 
-def replay(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
+def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False) -> None:
     """Ask whether today's code decides what it decided in a run.
 
     \b
@@ -29,17 +32,36 @@ def replay(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 
     The recorded readings are fed back and every proposal is asked for again, with the same random numbers; a twin is
     asked for its readings again too. Nothing is measured on a real instrument and nothing is written; a run that is
-    not finished will do. Exit code 1 where something is decided otherwise.
+    not finished will do. Exit code 1 where something is decided otherwise, 4 where a solver hangs or ends its process.
     """
-    from sdl import replaying
-
-    found = replaying.replay(campaign_run(name, runs))
+    found = _replayed(campaign_run(name, runs), limit_of(limit))
     if json:
-        emit(replaying.plain(found))
+        from sdl.replaying import plain
+
+        emit(plain(found))
     else:
         _tell(found)
     if not found.same:
         raise typer.Exit(1)
+
+
+def _replayed(folder: Path, limit: float | None) -> Replayed:
+    """The replay, in a process of its own where there is a limit.
+
+    Raises:
+        SolverError: it took longer, or ended its process.
+    """
+    from sdl import pool, replaying
+    from sdl.runs import open_run
+
+    def crashed(error: pool.Crashed) -> Replayed:
+        solver = (open_run(folder).config.get("solver") or {}).get("kind", "none")
+        said = f"the replay has no end: {str(error).partition(': ')[2]}: solver {solver}"
+        raise SolverError(f"{folder}: {said}") from None
+
+    done = pool.each(replaying.replay, [folder], again=0, crashed=crashed, limit=limit)
+    with contextlib.closing(done):
+        return next(done)[1]
 
 
 def _tell(found: Replayed) -> None:

@@ -305,12 +305,9 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
         if name in bands:
             raise ConfigError(f"--goal {text}: {name} is given twice")
         try:
-            simple = isinstance(value, float)
-            bands[name] = Band.around(value, width.of(value)) if simple else parse_band(name, value, width)
+            bands[name] = parse_band(name, value, width)
         except ConfigError as error:
             raise ConfigError(*(f"--goal {text}: {p.message}" for p in error.problems)) from error
-        except ValueError as error:
-            raise ConfigError(f"--goal {text}: a tolerance of {width} of it is 0; give counts") from error
     return Goal(bands)
 
 

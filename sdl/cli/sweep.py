@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import Json, Quiet, emit
+from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
 from sdl.cli.words import count
 from sdl.errors import SolverError
 
@@ -42,6 +42,7 @@ def sweep(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the summary; needs the extra report.")
     ] = None,
+    limit: Limit = LIMIT,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,7 +65,7 @@ def sweep(
 
     needs_pyarrow()
     folder = out or HOME / plan.sweep.name
-    told = _run(plan, folder, jobs, cluster, quiet=quiet or json)
+    told = _run(plan, folder, jobs, cluster, limit_of(limit), quiet=quiet or json)
     _tell(plan, told, json=json)
     if plot is not None:
         from sdl.sweep.summary import draw, groups
@@ -74,7 +75,7 @@ def sweep(
         raise typer.Exit(SolverError.exit_code)
 
 
-def _run(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, *, quiet: bool) -> Told:
+def _run(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool) -> Told:
     from sdl.cli.progress import Bar
     from sdl.sweep import run
 
@@ -95,7 +96,7 @@ def _run(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, *, qui
                 if stopped:  # and something on the way took the exception for its own
                     raise KeyboardInterrupt
 
-            return run(plan, folder, jobs=jobs, cluster=cluster, progress=progress)
+            return run(plan, folder, jobs=jobs, cluster=cluster, limit=limit, progress=progress)
     except KeyboardInterrupt as error:
         terminated = stopped or getattr(error, "signal", "") == "SIGTERM"  # a campaign in this process may take it
         said = f"interrupted: {done[0]} of {count(done[1], 'campaign')} done, in {folder}; the same command goes on"

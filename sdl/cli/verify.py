@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.options import Json, Set, emit
+from sdl.cli.options import LIMIT, Json, Limit, Set, emit, limit_of
 from sdl.cli.words import count, say
 from sdl.errors import ConfigError, RecordError
 
@@ -29,6 +29,7 @@ def verify(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")] = 1,
     sure: Annotated[bool, typer.Option("--sure", help="Exit 1 also where the seeds are too few to tell.")] = False,
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit XML file.")] = None,
+    limit: Limit = LIMIT,
     changes: Set = None,
     json: Json = False,
 ) -> None:
@@ -40,6 +41,7 @@ def verify(
 
     Files without `expect:` are named and passed over. Exit code 1 where an expectation is not met, 2 for a mistake in a
     file. A median or p95 that the seeds tried keep, but too few of them to be sure, is told and counts as kept.
+    A campaign whose solver hangs or ends its process is not as expected either; the others go on.
     """
     from sdl import verify as verifying
 
@@ -48,7 +50,7 @@ def verify(
         for file in without:
             say(f"{file}: no `expect:` block, passed over")
     found = []
-    for verified in verifying.verify(plans, jobs, _progress):
+    for verified in verifying.verify(plans, jobs, _progress, limit_of(limit)):
         found.append(verified)
         if not json:
             _tell(verified)

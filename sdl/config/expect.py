@@ -25,7 +25,11 @@ def _percentage(value: Any) -> Tolerance:
     if isinstance(value, Tolerance) and value.percent:
         return value
     if isinstance(value, str) and value.strip().endswith("%"):
-        return Tolerance.parse(value)
+        try:
+            return Tolerance.parse(value)
+        except ValueError as error:
+            if "at most" in str(error):
+                raise
     raise ValueError(f"must be a part of the target such as 2%, not {short(value)}")
 
 

@@ -170,6 +170,13 @@ class Prefer(Frozen):
         return tuple(sign if name in (POWER, item.name) else 0.0 for item in inputs)
 
 
+def absurd(target: Target) -> str:
+    """Says which number of a target no sensor reads; empty where there is none."""
+    numbers = [target.target, target.at_most, target.at_least, *(target.between or ())]
+    wrong = [value for value in numbers if value is not None and abs(value) > MOST]
+    return f"{wrong[0]:g} is no reading of any sensor; allowed: -{MOST:g} to {MOST:g}" if wrong else ""
+
+
 def goal_problems(
     goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel], where: str = "goal"
 ) -> list[Problem]:
@@ -177,9 +184,8 @@ def goal_problems(
     problems: list[Problem] = []
     for name, target in goal.items():
         path = f"{where}.{name}"
-        numbers = [target.target, target.at_most, target.at_least, *(target.between or ())]
-        if absurd := [value for value in numbers if value is not None and abs(value) > MOST]:
-            problems.append(Problem(f"{absurd[0]:g} is no reading of any sensor; allowed: -{MOST:g} to {MOST:g}", path))
+        if said := absurd(target):
+            problems.append(Problem(said, path))
         elif name not in channels:
             near = get_close_matches(name, channels, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -46,7 +46,9 @@ def problems_of(
         elif not (kind == "too_short" and any(other[: len(path)] == path for other in found)):  # else only its echo
             wants.setdefault(path, []).append(_wanted(item, field))
             found[path] = f"must be {' or '.join(dict.fromkeys(wants[path]))}, not {short(item['input'])}"
-    return [Problem(message, ".".join(path)) for path, message in found.items()]
+    # Where a list was given and one of its items is wrong, that no list was needed is no help.
+    inside = [path for path in wants if any(len(other) > len(path) and other[: len(path)] == path for other in found)]
+    return [Problem(message, ".".join(path)) for path, message in found.items() if path not in inside]
 
 
 def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
@@ -63,7 +65,8 @@ def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
 
 def _wanted(item: Mapping[str, Any], field: Any) -> str:
     """What would be right where pydantic found something else."""
-    kind, limits, context = item["type"], _limits(field), item.get("ctx", {})
+    kind, context = item["type"], item.get("ctx", {})
+    limits = _limits(field) or "".join(f" {LIMITS[name]} {context[name]}" for name in LIMITS if name in context)
     if kind.startswith("int_") or (kind in ("greater_than_equal", "less_than_equal") and _has(field, int)):
         return f"a whole number{limits}"
     if kind.startswith("float_") or kind.startswith(("greater_than", "less_than")):

@@ -1,6 +1,6 @@
 """One operating-system process a campaign, copied from a warm one, so that it starts at once and takes nothing with it.
 
-`multiprocessing`'s fork server is the warm process (`sdl.lab.warm`). What a process is told and says goes as JSON lines
+`multiprocessing`'s fork server is the warm process (`sdl.warm`). What a process is told and says goes as JSON lines
 over a pair of sockets (`sdl.lab.link`); nothing that comes from outside this program is ever unpickled. Whoever calls
 is never kept waiting for a campaign: only for the first start of all (the warm process must be ready) and, in
 `make_safe`, for a stated time.
@@ -47,7 +47,7 @@ class Processes:
         if "forkserver" not in multiprocessing.get_all_start_methods():
             raise ConfigError("a lab needs a system that can copy processes, such as Linux or macOS")
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["sdl.lab.warm"])
+        self._context.set_forkserver_preload(["sdl.warm", "sdl.lab.child"])
         self._children: dict[int, Child] = {}
         self._makers: dict[str, Child] = {}
         self._news: list[News] = []

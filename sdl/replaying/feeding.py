@@ -204,10 +204,11 @@ class _Replayer:
             self.measured.append(f"{place}: then {event.error}, now a reading")
             return
         if dict(reading.readings) != dict(event.readings):
-            by = {c: reading.readings.get(c, math.nan) - value for c, value in event.readings.items()}
+            then, now = dict(event.readings), dict(reading.readings)
+            by = {c: now.get(c, math.nan) - then.get(c, math.nan) for c in then | now}
             worst = max(by, key=lambda c: abs(by[c]) if math.isfinite(by[c]) else math.inf)
-            then_, now_ = event.readings[worst], reading.readings.get(worst)
-            self.measured.append(f"{place}: {worst} then {then_:g}, now {'nothing' if now_ is None else f'{now_:g}'}")
+            said = ("nothing" if value is None else f"{value:g}" for value in (then.get(worst), now.get(worst)))
+            self.measured.append(f"{place}: {worst} then {next(said)}, now {next(said)}")
         elif reading.background != event.background or tuple(reading.saturated) != tuple(event.saturated):
             self.measured.append(f"{place}: another background, or other saturated channels")
 

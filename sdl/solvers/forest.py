@@ -84,7 +84,8 @@ class Forest(Frozen):
                 n_estimators=self.n_estimators,
                 max_depth=self.max_depth or (2 if self.trend == "affine" else 7),
                 n_batch=0,  # in memory; through its iterator it computes the same noise twice and ignores `model`
-                n_jobs=1,
+                n_jobs=1,  # of its own
+                nthread=1,  # of xgboost's, in every version
                 seed=SEED,
             )
 
@@ -146,14 +147,14 @@ class FittedOnTrend(FittedForest):
 
 @contextmanager
 def _library(seed: int) -> Iterator[None]:
-    """Numpy's global generator at `seed` and xgboost on one thread; both as they were afterwards."""
+    """Numpy's global generator at `seed` and xgboost (from 3.0 on) on one thread; both as they were afterwards."""
     import numpy as np
     import xgboost
 
     state = np.random.get_state()
     try:
         np.random.seed(seed)
-        with xgboost.config_context(nthread=1):
+        with xgboost.config_context(**({"nthread": 1} if "nthread" in xgboost.get_config() else {})):
             yield
     finally:
         np.random.set_state(state)

@@ -34,7 +34,7 @@ PATIENCE = 30.0
 
 
 def each(
-    tasks: Iterator[Task], address: str, jobs: int | None, resources: Sequence[str]
+    tasks: Iterator[Task], address: str, jobs: int | None, resources: Sequence[str], limit: float | None = None
 ) -> Generator[list[Row], None, None]:
     """Runs campaigns on a cluster; rows come as they are ready.
 
@@ -43,6 +43,7 @@ def each(
         address: of the scheduler, or `local` for a cluster of processes on this machine, bound to it alone.
         jobs: workers of a local cluster; default its cores.
         resources: what workers must have to drive the real instruments of the sweep.
+        limit: real seconds that a campaign may take.
 
     Raises:
         ConfigError: distributed is missing, there is no scheduler or worker, none with a resource that is needed, or
@@ -72,7 +73,7 @@ def each(
             raise ConfigError(f"--cluster {address}: no Dask scheduler answers there: {error}") from error
         threads = _look_at(client, address, resources)
         try:
-            yield from _done(client, tasks, threads)
+            yield from _done(client, tasks, threads, limit)
         except (CommClosedError, TimeoutError) as error:
             raise RecordError(f"--cluster {address}: the scheduler was lost: {error}; start again to go on") from error
 
@@ -89,7 +90,7 @@ def _quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _done(client: Client, tasks: Iterator[Task], threads: int) -> Generator[list[Row], None, None]:
+def _done(client: Client, tasks: Iterator[Task], threads: int, limit: float | None) -> Generator[list[Row], None, None]:
     from distributed import KilledWorker, as_completed
 
     numbers = itertools.count()
@@ -99,7 +100,7 @@ def _done(client: Client, tasks: Iterator[Task], threads: int) -> Generator[list
 
     def give(some: list[Task]) -> None:
         needs = {"resources": {some[0].resource: 1}} if some[0].resource else {}
-        future = client.submit(do_all, some, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs)
+        future = client.submit(do_all, some, limit, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs)
         begun[future.key] = some, time.monotonic()
         under_way.add(future)
 
@@ -118,10 +119,15 @@ def _done(client: Client, tasks: Iterator[Task], threads: int) -> Generator[list
         some, since = begun.pop(future.key)
         error = future.exception() if future.status == "error" else None
         if future.status == "finished":
-            took = (time.monotonic() - since) / AHEAD / len(some)  # it waited for the task before it
-            mean = took if not mean else 0.8 * mean + 0.2 * took
-            size = min(MOST, max(1.0, LASTS / max(mean, 1e-4)))
-            yield future.result()
+            rows = future.result()
+            have = {row["id"] for row in rows}
+            if left := [task for task in some if task.id not in have]:  # they stood behind one that hung
+                give(left)
+            else:
+                took = (time.monotonic() - since) / AHEAD / len(some)  # it waited for the task before it
+                mean = took if not mean else 0.8 * mean + 0.2 * took
+                size = min(MOST, max(1.0, LASTS / max(mean, 1e-4)))
+            yield rows
         elif isinstance(error, KilledWorker) and len(some) > 1:
             for task in some:
                 give([task])

@@ -55,6 +55,7 @@ class Plan:
         points: each for every seed and repeat.
         inputs, channels: of all instruments, in the order of their first appearance.
         base: the base campaign as it is shown to people.
+        virtual: whether all campaigns are in virtual time; one that waits for its readings may take hours.
     """
 
     sweep: Sweep
@@ -62,6 +63,7 @@ class Plan:
     inputs: tuple[str, ...]
     channels: tuple[str, ...]
     base: str = ""
+    virtual: bool = True
     _seeds: tuple[int, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
@@ -142,7 +144,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
     points: list[Point] = []
     inputs: dict[str, None] = {}
     channels: dict[str, None] = {}
-    total = 0
+    total, virtual = 0, True
     for values in _combinations(sweep):
         total += 1
         raw: Mapping[str, Any] = base
@@ -160,6 +162,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
         instrument = chosen.instrument
         inputs |= dict.fromkeys(item.name for item in instrument.inputs)
         channels |= dict.fromkeys(item.name for item in instrument.channels)
+        virtual = virtual and instrument.virtual
         resource = "" if instrument.simulated else sweep.resource or str(instrument.kind)
         if sweep.repeats > 1 and instrument.simulated and instrument.virtual:
             said = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
@@ -168,7 +171,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
     if problems:
         raise ConfigError(*(_placed(*one, said, total, sweep, source, where, inside) for one, said in problems.items()))
     shown = os.path.normpath(source.file) if source.file else sweep.name
-    return Plan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, tuple(sweep.seed_list))
+    return Plan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, virtual, tuple(sweep.seed_list))
 
 
 def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:

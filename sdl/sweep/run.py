@@ -10,7 +10,7 @@ from pathlib import Path
 from sdl import pool
 from sdl.sweep.plan import Plan
 from sdl.sweep.results import DATA, RECORDS, Results
-from sdl.sweep.work import Row, Task, do
+from sdl.sweep.work import Row, Task, do, too_long
 
 Progress = Callable[[int, int], None]
 """Told how many campaigns are done, and of how many."""
@@ -41,6 +41,7 @@ def run(
     *,
     jobs: int | None = None,
     cluster: str | None = None,
+    limit: float | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Told:
     """Runs the campaigns of a sweep that have no result yet.
@@ -50,6 +51,7 @@ def run(
         folder: where the results are; a sweep that was interrupted there goes on.
         jobs: processes of this machine (default: its cores); with `cluster="local"`, workers.
         cluster: a Dask scheduler's address, or `local` for one on this machine; None takes processes without Dask.
+        limit: real seconds that a campaign in virtual time may take; one that takes longer has no result.
         progress: told of every step.
 
     Raises:
@@ -66,7 +68,8 @@ def run(
         todo = (i for i, name in enumerate(plan.ids()) if name not in results.known)
         tasks = (plan.task(number, folder / RECORDS) for number in todo)
         if total > before:
-            done = _by_cluster(tasks, plan, cluster, jobs) if cluster else _here(tasks, plan, jobs)
+            limit = limit if plan.virtual else None  # it would kill what only waits for an instrument
+            done = _by_cluster(tasks, plan, cluster, jobs, limit) if cluster else _here(tasks, plan, jobs, limit)
             try:
                 with contextlib.closing(done):
                     for rows in done:
@@ -82,27 +85,30 @@ def run(
         return Told(folder / DATA, total, before, ran, tuple(cannot), results.changed)
 
 
-def _here(tasks: Iterator[Task], plan: Plan, jobs: int | None) -> Generator[list[Row], None, None]:
+def _here(tasks: Iterator[Task], plan: Plan, jobs: int | None, limit: float | None) -> Generator[list[Row], None, None]:
     jobs = 1 if plan.real else min(jobs or pool.cores(), len(plan))  # a real instrument does one thing at a time
-    given: dict[int, str] = {}
+    given: dict[int, Task] = {}
 
     def named() -> Iterator[Task]:
         for index, task in enumerate(tasks):
-            given[index] = task.id
+            given[index] = task
             yield task
 
     def crashed(error: pool.Crashed) -> Row:
-        return {"id": given[error.index], "cannot": str(error).partition(": ")[2]}
+        task, why = given[error.index], str(error).partition(": ")[2]
+        return too_long(task, why) if isinstance(error, pool.TooLong) else {"id": task.id, "cannot": why}
 
-    done = pool.each(do, named(), jobs, ordered=False, crashed=crashed)
+    done = pool.each(do, named(), jobs, ordered=False, crashed=crashed, limit=limit)
     with contextlib.closing(done):
         for index, row in done:
             given.pop(index)
             yield [row]
 
 
-def _by_cluster(tasks: Iterator[Task], plan: Plan, address: str, jobs: int | None) -> Generator[list[Row], None, None]:
+def _by_cluster(
+    tasks: Iterator[Task], plan: Plan, address: str, jobs: int | None, limit: float | None
+) -> Generator[list[Row], None, None]:
     from sdl.sweep.cluster import each
 
     needed = sorted({point.resource for point in plan.points if point.resource})
-    return each(tasks, address, jobs, needed)
+    return each(tasks, address, jobs, needed, limit)

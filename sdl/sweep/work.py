@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ Row = dict[str, Any]
 
 _ONE = threading.Lock()
 """A worker of several threads does one campaign at a time: some libraries draw from numbers that all threads share."""
+
+LINGER = 10.0
+"""Seconds that a worker of a cluster with a campaign that hangs lives on, for its other results to be fetched."""
 
 
 class Task(NamedTuple):
@@ -39,19 +43,53 @@ def do(task: Task) -> Row:
     Returns:
         its row; or `id` and `cannot`, why there is none.
     """
+    with _ONE:
+        return _row_of(task)
+
+
+def do_all(tasks: Sequence[Task], limit: float | None = None) -> list[Row]:
+    """Runs some campaigns one after the other, in the worker of a cluster.
+
+    Args:
+        tasks: the campaigns.
+        limit: real seconds that one may take. When one takes longer this process ends soon after, because nothing else
+            ends what it does; Dask's nanny starts another.
+
+    Returns:
+        their rows; without those after the first that took too long.
+    """
+    if limit is None:
+        return [do(task) for task in tasks]
+    rows: list[Row] = []
+    for task in tasks:
+        _ONE.acquire()  # released only when it ends: what hangs may still draw numbers
+        worker = threading.Thread(target=lambda task=task: rows.append(_row_of(task)), daemon=True)
+        worker.start()
+        worker.join(limit)
+        if worker.is_alive():
+            end = threading.Timer(LINGER, os._exit, [1])
+            end.daemon = True
+            end.start()
+            return [*rows, too_long(task, f"ran for more than {limit:g} s")]
+        _ONE.release()
+        if not rows or rows[-1]["id"] != task.id:
+            rows.append({"id": task.id, "cannot": "it ended without a result"})
+    return rows
+
+
+def too_long(task: Task, why: str) -> Row:
+    """What is told of a campaign that was ended because it hung."""
+    solver = (task.tree.get("solver") or {}).get("kind", "none")
+    return {"id": task.id, "cannot": f"{why}: solver {solver}"}
+
+
+def _row_of(task: Task) -> Row:
     from sdl.errors import SdlError
 
-    with _ONE:
-        try:
-            done = _run(task)
-        except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
-            return {"id": task.id, "cannot": f"{type(error).__name__}: {error}"[:500]}
-    return row(task.id, done)
-
-
-def do_all(tasks: Sequence[Task]) -> list[Row]:
-    """Runs some campaigns one after the other."""
-    return [do(task) for task in tasks]
+    try:
+        return row(task.id, _run(task))
+    except (SdlError, Exception, SystemExit) as error:  # a plug-in, perhaps somebody else's, may fail in any way
+        return {"id": task.id, "cannot": f"{type(error).__name__}: {error}"[:500]}
 
 
 def row(name: str, done: Result) -> Row:

@@ -19,9 +19,11 @@ from sdl.verify.judging import (
     sureness,
     together,
 )
-from sdl.verify.running import Plan, Task, Verified, again, plain, plan, run, verify
+from sdl.verify.running import CRASHED, OUT_OF_TIME, Plan, Task, Verified, again, plain, plan, run, verify, without
 
 __all__ = [
+    "CRASHED",
+    "OUT_OF_TIME",
     "RISK",
     "Finding",
     "Level",
@@ -43,4 +45,5 @@ __all__ = [
     "sureness",
     "together",
     "verify",
+    "without",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl import config
+from sdl import config, yamlfile
 from sdl.errors import ConfigError, Problem
 from sdl.verify.judging import Finding, Level, Seen, judge
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from sdl.campaign import Campaign
     from sdl.config import CampaignFile, Expect
     from sdl.events import Event
+    from sdl.pool import Crashed
     from sdl.runs import Result
+
+CAMPAIGN = {"instrument", "goal", "solver", "expect"}
+"""A file with none of these keys is no campaign, not even one with mistakes."""
+CRASHED, OUT_OF_TIME = "crashed", "out of time"
+"""Outcomes of campaigns that had no end of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class Verified:
 
 
 def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> Plan | None:
-    """What a file's expectation takes to be checked; None where it has none.
+    """What a file's expectation takes to be checked; None where it has none, or is another file: a lab's, a sweep's.
 
     Args:
         file: a campaign file.
@@ -95,6 +101,9 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
     Raises:
         ConfigError: a mistake in the file, or it would drive a real instrument.
     """
+    tree = yamlfile.read(Path(file)).value
+    if isinstance(tree, Mapping) and not CAMPAIGN & tree.keys():
+        return None
     campaign = config.load(file, changes, collect=True)
     expect = campaign.expect
     if expect is None:
@@ -174,27 +183,30 @@ def _noise_free(chosen: CampaignFile, done: Result, at: float) -> Mapping[str, f
 
 
 def verify(
-    plans: Sequence[Plan], jobs: int = 1, told: Callable[[int, int], None] = lambda done, of: None
+    plans: Sequence[Plan],
+    jobs: int = 1,
+    told: Callable[[int, int], None] = lambda done, of: None,
+    limit: float | None = None,
 ) -> Iterator[Verified]:
     """Runs every campaign of every plan and judges each plan as soon as it is through.
 
-    With several processes, a campaign whose process dies every time (a crash in a library, in somebody's solver) ended
-    as `crashed`, which nobody expects, and the others go on.
+    In processes of their own, a campaign whose process dies every time (a crash in a library, in somebody's solver)
+    ended as `crashed` and one that was killed as `out of time`, which nobody expects, and the others go on.
 
     Args:
         plans: from `plan`.
-        jobs: processes on this machine; 1 runs all in this one.
+        jobs: processes on this machine; 1 without a limit runs all in this one.
         told: after every campaign, of how many are done, of how many.
+        limit: real seconds that a campaign may take.
     """
-    from sdl.pool import Crashed, each
+    from sdl.pool import each
 
-    tasks = [task for plan in plans for task in plan.tasks]
+    tasks = [(task, plan) for plan in plans for task in plan.tasks]
 
     def crashed(error: Crashed) -> Seen:
-        why = str(error).partition(": ")[2]
-        return Seen(tasks[error.index].seed, "crashed", why, 0, 0, None, False, None)
+        return without(*tasks[error.index], error)
 
-    with contextlib.closing(each(run, tasks, jobs, crashed=crashed)) as results:
+    with contextlib.closing(each(run, (task for task, _ in tasks), jobs, crashed=crashed, limit=limit)) as results:
         done = 0
         for plan in plans:
             seen = []
@@ -203,6 +215,18 @@ def verify(
                 done += 1
                 told(done, len(tasks))
             yield Verified(plan, tuple(seen), judge(plan.expect, seen))
+
+
+def without(task: Task, plan: Plan, error: Crashed) -> Seen:
+    """What came of a campaign whose process died, or was killed."""
+    from sdl.pool import TooLong
+
+    why = str(error).partition(": ")[2]
+    if isinstance(error, TooLong):
+        solver = plan.campaign.solver
+        why += f": solver {solver.kind}" if solver is not None else ""
+        return Seen(task.seed, OUT_OF_TIME, why, 0, 0, None, False, None)
+    return Seen(task.seed, CRASHED, why, 0, 0, None, False, None)
 
 
 def plain(found: Verified) -> dict[str, Any]:

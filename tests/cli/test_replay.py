@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stuck
 
+from sdl import runner, yamlfile
 from sdl.record import Record, read
 from sdl.solvers import linear
 
@@ -34,18 +36,34 @@ def test_a_run_that_would_be_another_ends_with_1_and_says_from_which_trial_and_b
         return replace(answer, settings=answer.settings * 1.01)
 
     monkeypatch.setattr(linear.FittedLinear, "propose", off)
-    done = sdl("replay", GOLDEN / "linear")
+    done = sdl("replay", GOLDEN / "linear", "--limit", "0")  # in this process, where it was changed
     assert done.code == 1
     lines = done.out.splitlines()
     assert lines[1] == "different from trial 4 on: 3 of 7 proposals"
     assert lines[2].startswith("  trial 4: R 0.")
     assert " % of its range), G 0." in lines[2]  # four rows tell no spread yet
     assert " spreads)" in lines[3]
-    told = sdl("replay", GOLDEN / "linear", "--json")
+    told = sdl("replay", GOLDEN / "linear", "--json", "--limit", "0")
     assert told.code == 1
     assert told.told["decided"][0]["shifts"]["R"]["by"] == pytest.approx(
         0.01 * told.told["decided"][0]["shifts"]["R"]["then"], rel=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "limit", "said"),
+    [("hang", "1", "ran for more than 1 s"), ("end", "60", "its process died by exit code 0")],
+)
+def test_a_replay_without_an_end_is_the_solvers_failure(
+    sdl: Sdl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, limit: str, said: str
+) -> None:
+    solver = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "no"))
+    tree = {"name": "led", "instrument": {"kind": "twin"}, "goal": {"445nm": 16384}, "solver": solver}
+    run = runner.run(tree, runs=tmp_path / "runs").run
+    (tmp_path / "told").write_text(what, encoding="utf-8")
+    done = sdl("replay", run, "--limit", limit)
+    assert (done.code, done.out) == (4, "")
+    assert f"the replay has no end: {said}: solver stuck" in " ".join(done.err.split())
 
 
 def test_versions_that_changed_are_told(sdl: Sdl, tmp_path: Path) -> None:

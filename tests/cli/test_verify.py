@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import stuck
 
 from .conftest import CAMPAIGN, Sdl
 
@@ -29,6 +30,22 @@ def test_verify_prints_a_table_and_ends_with_0_where_all_is_as_expected(sdl: Sdl
     assert lines[-1] == "all as expected: 1 file, 3 campaigns"
     assert sdl("verify", file, "--sure").code == 1
     assert sdl("verify", file, "--sure", "--seeds", "5").code == 0
+
+
+def test_other_files_beside_the_campaigns_are_passed_over(sdl: Sdl, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("name: lab\njobs: {a: {campaign: led.yaml}}\n", encoding="utf-8")
+    done = sdl("verify", file, "lab.yaml", "--seeds", "1")
+    assert (done.code, done.out.splitlines()[0]) == (0, "lab.yaml: no `expect:` block, passed over")
+
+
+def test_a_solver_that_ends_its_process_does_not_end_the_command(
+    sdl: Sdl, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solver = stuck.install(tmp_path, monkeypatch, "end")
+    done = sdl("verify", file, "--set", f"solver={solver}", "--seeds", "1")
+    assert done.code == 1
+    assert "crashed after 0 trials, verdict none: its process died 3 times, the last time by exit code 0" in done.out
+    assert done.out.splitlines()[-1] == f"1 of 1 file not as expected: {file}"
 
 
 def test_what_is_not_met_is_told_with_goal_seed_and_command(sdl: Sdl, file: Path, tmp_path: Path) -> None:

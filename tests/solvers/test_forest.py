@@ -50,6 +50,21 @@ def test_two_processes_give_the_same_bits_on_one_thread_each():
     assert first["threads"] == second["threads"] == 0
 
 
+def test_an_xgboost_before_3_that_takes_no_number_of_threads_for_all_gives_the_same(monkeypatch):
+    import xgboost
+
+    now = ask(Forest(), night(30), GOAL, seed=5).settings
+    known, context = xgboost.get_config(), xgboost.config_context
+
+    def older(**given):
+        assert "nthread" not in given
+        return context(**given)
+
+    monkeypatch.setattr(xgboost, "get_config", lambda: {k: v for k, v in known.items() if k != "nthread"})
+    monkeypatch.setattr(xgboost, "config_context", older)
+    assert ask(Forest(), night(30), GOAL, seed=5).settings.tobytes() == now.tobytes()
+
+
 def test_eighty_rows_hit_within_half_a_percent():
     missed = []
     for seed in range(12):

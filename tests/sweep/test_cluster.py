@@ -75,7 +75,7 @@ def test_a_real_instrument_is_driven_by_the_worker_that_has_it(cluster, tmp_path
     seen = []
     real = module.do_all
 
-    def where(some):
+    def where(some, limit):
         from distributed import get_worker
 
         return [{"id": task.id, "by": str(get_worker().name)} for task in some]
@@ -88,6 +88,26 @@ def test_a_real_instrument_is_driven_by_the_worker_that_has_it(cluster, tmp_path
     monkeypatch.setattr(module, "PATIENCE", 1.0)
     with pytest.raises(ConfigError, match="no worker has the resource oven; start one beside the instrument"):
         list(module.each(iter(tasks), address, None, ["oven"]))
+
+
+def test_what_stood_behind_a_campaign_that_hung_is_given_to_somebody_again(tmp_path, monkeypatch):
+    from distributed import Client
+
+    from sdl.sweep import cluster as module
+
+    monkeypatch.setattr(module, "LASTS", 1e6)  # after the first, all that are left are sent at once
+    monkeypatch.setattr(module, "do_all", only_the_first)
+    plan = planned(tmp_path, SWEEP.replace("seeds: 20", "seeds: 3"))
+    tasks = [plan.task(i, None) for i in range(len(plan))]
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+        rows = [row for some in module._done(client, iter(tasks), 1, 60.0) for row in some]
+    assert sorted(row["id"] for row in rows) == sorted(plan.ids())
+    assert {row["limit"] for row in rows} == {60.0}
+
+
+def only_the_first(some, limit):
+    """As a worker does it where the first hangs."""
+    return [{"id": some[0].id, "limit": limit}]
 
 
 def test_a_cluster_can_be_made_here_and_keeps_its_inner_life_to_itself(tmp_path, caplog):

@@ -7,17 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import stuck
 from conftest import ROOT
 
-from sdl import runner
+from sdl import pool, runner, yamlfile
 from sdl.errors import ConfigError, Damaged, InUse, RecordError
-from sdl.sweep import load, run
+from sdl.sweep import load, run, work
 from sdl.sweep.work import Task, do
 
 SWEEP = """\
@@ -63,6 +65,40 @@ def test_a_row_is_what_the_campaign_gives_by_itself(plan, tmp_path):
         assert (row["outcome"], row["trials"], row["error"]) == (alone.outcome, alone.trials, alone.error)
         assert {n.removeprefix("applied."): v for n, v in row.items() if n.startswith("applied.")} == alone.applied
         assert {n.removeprefix("measured."): v for n, v in row.items() if n.startswith("measured.")} == alone.measured
+
+
+@pytest.mark.parametrize(
+    ("what", "limit", "why"), [("hang", 2, "ran for more than 2 s: solver stuck"), ("end", 60, "exit code 0")]
+)
+def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tries_it_again(
+    plan, tmp_path, monkeypatch, what, limit, why
+):
+    list(pool.each(str, [1], limit=60))  # what workers are copied from is there
+    solver = stuck.install(tmp_path, monkeypatch, what)
+    file = tmp_path / "two.yaml"
+    file.write_text(SWEEP.replace("[linear, secant]", "[linear]").replace("SEEDS", "1").replace("draws: 2", "draws: 1"))
+    file.write_text(file.read_text().replace("solver.kind: [linear]", f"solver: [{solver}, linear]"))
+    told = run(load(file), tmp_path / "out", jobs=1, limit=limit)
+    (one,) = told.cannot
+    assert why in one
+    assert [(row["solver"], row["outcome"]) for row in rows(told)] == [("linear", "reached")]
+    (tmp_path / "told").write_text("no")
+    again = run(load(file), tmp_path / "out", jobs=1, limit=60)
+    assert (again.before, again.ran, again.cannot) == (1, 1, ())
+
+
+def test_what_hangs_in_a_clusters_worker_ends_what_the_worker_was_given_and_soon_the_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "_ONE", threading.Lock())
+    ends = threading.Event()
+    monkeypatch.setattr(work, "LINGER", 0.0)
+    monkeypatch.setattr(work.os, "_exit", lambda code: ends.set())
+    tree = {"name": "led", "instrument": "twin", "goal": {"445nm": 9000}}
+    stuck_ = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "hang"))
+    tasks = [Task(name, {**tree, "solver": solver}, None, "") for name, solver in (("a", stuck_), ("b", "linear"))]
+    assert work.do_all(tasks, 0.3) == [{"id": "a", "cannot": "ran for more than 0.3 s: solver stuck"}]
+    assert ends.wait(30)
+    (tmp_path / "told").unlink()  # it goes on, and says that it cannot
+    assert work._ONE.locked()
 
 
 def test_two_processes_and_one_give_the_same_file(plan, tmp_path):

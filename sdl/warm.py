@@ -1,4 +1,4 @@
-"""What the warm process loads before it is copied for each campaign (`multiprocessing`'s fork server preloads this).
+"""What the warm process loads before it is copied for campaigns (`multiprocessing`'s fork server preloads this).
 
 Importing this module loads everything that a campaign needs, which costs some 3 CPU seconds, and rehearses one on a
 twin, because much is imported only where it is used. Nothing else imports it.
@@ -14,15 +14,14 @@ import os
 import signal
 
 # It ends when the lab does: a SIGTERM to the whole group (systemd) is not for it. Blocked and not ignored, so that one
-# that reaches a process before it is ready (`sdl.lab.child`) waits there.
+# that reaches a process before it is ready (`sdl.pool`, `sdl.lab.child`) waits there.
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import httpx  # noqa: F401, E402  # after the number of threads is known
 
-import sdl.drivers.claude_light  # noqa: E402
-import sdl.lab.child  # noqa: F401, E402
+import sdl.drivers.claude_light  # noqa: F401, E402
 from sdl import runner  # noqa: E402
 
 with contextlib.suppress(Exception):  # a rehearsal that fails costs each campaign its imports, nothing else

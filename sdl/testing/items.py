@@ -1,0 +1,236 @@
+"""A campaign file with an `expect:` block as pytest sees it: an item a seed, one for all; loaded where one is found."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sdl.testing.plugin import UNSURE
+
+if TYPE_CHECKING:
+    from sdl.testing.work import Work
+    from sdl.verify import Plan, Seen, Task
+
+REPORT_SECONDS = 60
+
+
+class CampaignTests(pytest.File):
+    """One campaign file: an item a seed and, where something is expected of them together, one for all."""
+
+    plan: Plan
+    _seen: dict[int, Seen]
+    _work: Work | None = None
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Items; one that fails for a file with mistakes, so that everything else is still collected."""
+        from sdl import verify, yamlfile
+        from sdl.errors import SdlError
+
+        try:
+            tree = yamlfile.read(self.path).value
+            plan = (
+                verify.plan(self.path, (), self.config.getoption("--sdl-seeds"))
+                if isinstance(tree, Mapping) and _ours(tree)
+                else None
+            )
+        except SdlError as error:
+            yield MistakeItem.from_parent(self, name="mistakes", said=str(error))
+            return
+        if plan is None:  # `expect: null`, or somebody else's file
+            return
+        self.plan, self._seen = plan, {}
+        for task in plan.tasks:
+            yield self._grouped(SeedItem.from_parent(self, name=f"seed-{task.seed}", task=task))
+        if verify.together(plan.expect):
+            yield self._grouped(AllSeedsItem.from_parent(self, name="all-seeds"))
+
+    def seen(self, task: Task) -> Seen:
+        """What came of a seed; run once in a process."""
+        if task.seed not in self._seen:
+            self._seen[task.seed] = self.ran(task)
+        return self._seen[task.seed]
+
+    def ran(self, task: Task) -> Seen:
+        """Runs a campaign in a process of its own, killed when its time is over; in this one without a limit."""
+        from sdl import verify
+        from sdl.testing.work import Work
+
+        limit = self.config.getoption("--sdl-limit")
+        if not limit:
+            return verify.run(task)
+        if self._work is None:
+            self._work = Work(self.plan, limit)
+        try:
+            return self._work.on(task)
+        except BaseException:  # also pytest-timeout's, whose patience may be shorter: what hangs is killed
+            self.teardown()
+            raise
+
+    def teardown(self) -> None:
+        """Ends the process that ran its campaigns."""
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    @property
+    def typed(self) -> str:
+        """The file as a person would type it here."""
+        try:
+            return os.path.relpath(self.path, self.config.invocation_params.dir)
+        except ValueError:  # another drive
+            return str(self.path)
+
+    def shown(self, task: Task) -> Task:
+        """The same task with the file named as a person would type it here."""
+        return replace(task, file=self.typed)
+
+    def _grouped(self, item: pytest.Item) -> pytest.Item:
+        if self.config.pluginmanager.hasplugin("xdist"):  # --dist loadgroup keeps a file in one process
+            item.add_marker(pytest.mark.xdist_group(self.nodeid))
+        return item
+
+
+def _ours(tree: Mapping[str, Any]) -> bool:
+    """Whether a file that expects something is a campaign, perhaps one with mistakes."""
+    return "instrument" in tree or all(isinstance(tree.get(key), Mapping) for key in ("expect", "goal"))
+
+
+class NotAsExpected(Exception):
+    """A campaign came to something else."""
+
+
+class _Item(pytest.Item):
+    """What the two kinds have in common."""
+
+    @property
+    def file(self) -> CampaignTests:
+        parent = self.parent
+        if not isinstance(parent, CampaignTests):
+            raise TypeError(f"{self.nodeid} does not stand in a campaign file")
+        return parent
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What was expected and seen; a traceback only of what is no failed expectation."""
+        if isinstance(excinfo.value, NotAsExpected):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where it is, for pytest."""
+        return self.path, None, self.name
+
+    def text(self, wrong: Sequence[tuple[str, str, str]], ended: str, seed: int | None, again: str) -> str:
+        """What is not met, (claim, expected, seen) each, how it ended, and the commands that do it again."""
+        plan = self.file.plan
+        claims = [f"{claim}: expected {expected}, seen {seen}" for claim, expected, seen in wrong]
+        lines = [f"{plan.campaign.name}, {claims[0]}", *(f"  also      {claim}" for claim in claims[1:])]
+        lines += [f"  goal      {plan.goal}"]
+        lines += [f"  ended     {ended}"] if ended else []
+        lines += [f"  again     {again}", f"            pytest {shlex.quote(self.typed)}"]
+        if seed is not None:
+            task = next(task for task in plan.tasks if task.seed == seed)
+            command = self.file.shown(task).command
+            lines += [f"            {command}"] if command != again else []
+            lines += self._kept(task)
+        return "\n".join(lines)
+
+    @property
+    def typed(self) -> str:
+        """What a person types here for this item alone."""
+        return f"{self.file.typed}::{self.name}"
+
+    def _kept(self, task: Task) -> list[str]:
+        """Runs the seed once more with its record kept where `--sdl-report` says; lines about that."""
+        folder = self.config.getoption("--sdl-report")
+        if folder is None:
+            return []
+        from sdl import verify
+
+        below = Path(self.config.invocation_params.dir) / str(folder)
+        if self.file.seen(task).outcome in (verify.CRASHED, verify.OUT_OF_TIME):
+            return ["  record    none of a campaign without an end; the command above leaves one"]
+        run = self.file.ran(replace(task, runs=str(below / "runs"))).run
+        if find_spec("sdl.cli.report") is None:
+            return [f"  record    {run}"]
+        page = below / f"{self.file.plan.campaign.name}-seed-{task.seed}.html"
+        command = [sys.executable, "-m", "sdl", "report", run, "-o", str(page)]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=REPORT_SECONDS)
+        lines = [f"  record    {run}"]
+        if done.returncode == 0 and page.exists():
+            lines.append(f"  report    {page}")
+        return lines
+
+
+class MistakeItem(_Item):
+    """A file that cannot be run."""
+
+    def __init__(self, said: str, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.said = said
+
+    def runtest(self) -> None:
+        """Fails.
+
+        Raises:
+            NotAsExpected: always, with the mistakes.
+        """
+        leave_out = f"(if this is no campaign: pytest --ignore {shlex.quote(self.file.typed)})"
+        raise NotAsExpected(f"{self.said}\n{leave_out}")
+
+
+class SeedItem(_Item):
+    """What every seed must keep, of one seed."""
+
+    def __init__(self, task: Task, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.task = task
+
+    def runtest(self) -> None:
+        """Runs the campaign.
+
+        Raises:
+            NotAsExpected: it came to something else.
+        """
+        from sdl import verify
+
+        seen = self.file.seen(self.task)
+        wrong = verify.broken(self.file.plan.expect, seen)
+        if wrong:
+            again = self.file.shown(self.task).command
+            raise NotAsExpected(self.text(wrong, verify.ended(seen), seen.seed, again))
+
+
+class AllSeedsItem(_Item):
+    """What the seeds must keep together: a median, a p95."""
+
+    def runtest(self) -> None:
+        """Judges all seeds; those that this process has not run yet are run.
+
+        Raises:
+            NotAsExpected: a median or p95 lies above its limit.
+        """
+        from sdl import verify
+
+        plan = self.file.plan
+        findings = verify.judge(plan.expect, [self.file.seen(task) for task in plan.tasks])
+        findings = tuple(finding for finding in findings if finding.share < 1)
+        for finding in findings:
+            if finding.level is verify.Level.UNSURE:
+                said = f"{finding.claim} {finding.expected}, seen {finding.seen}: {verify.sureness(finding)}"
+                self.user_properties.append((UNSURE, f"{self.nodeid}: {said}"))
+        wrong = [finding for finding in findings if finding.level is verify.Level.NOT]
+        if wrong:
+            claims = [(f.claim, f.expected, f"{f.seen}, {verify.kept(f)}") for f in wrong]
+            worst, again = wrong[0].seed, f"sdl verify {shlex.quote(self.file.typed)}"
+            seen = next((seen for seen in map(self.file.seen, plan.tasks) if seen.seed == worst), None)
+            ended = "" if seen is None else f"seed {worst}, the worst: {verify.ended(seen)}"
+            raise NotAsExpected(self.text(claims, ended, worst, again))

@@ -1,0 +1,37 @@
+"""A process of its own for the campaigns that pytest runs, so that one that hangs or dies is one failed test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator
+
+from sdl import pool, verify
+from sdl.verify import Plan, Seen, Task
+
+
+class Work:
+    """A process for the campaigns of a file, one after the other."""
+
+    def __init__(self, plan: Plan, limit: float) -> None:
+        self._given: list[Task] = []
+
+        def crashed(error: pool.Crashed) -> Seen:
+            return verify.without(self._given[error.index], plan, error)
+
+        self._results: Generator[tuple[int, Seen], None, None] = pool.each(
+            verify.run, self._tasks(), ordered=False, crashed=crashed, limit=limit
+        )
+
+    def on(self, task: Task) -> Seen:
+        """What comes of a campaign."""
+        self._given.append(task)
+        return next(self._results)[1]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._results.close()
+
+    def _tasks(self) -> Iterator[Task]:
+        """Drawn one by one, each when `on` has brought it."""
+        for index in itertools.count():
+            yield self._given[index]
