@@ -221,7 +221,7 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     page.get_by_label("Campaign, in YAML").fill(yamlfile.dump({**ENDLESS, "name": "by-hand"}))
     page.locator("#check", has_text="Valid: by-hand on led-1").wait_for()  # by itself, while it is written
     page.get_by_role("button", name="Start", exact=True).click()
-    page.wait_for_url(lab.url + "/")
+    page.wait_for_url(lab.url + "/#main")
     page.get_by_role("link", name="by-hand").first.click()
     run = lab.newest("by-hand")
     page.get_by_role("button", name="Pause this campaign").click()
@@ -272,7 +272,7 @@ def test_start_pause_resume_and_abort_by_keyboard_alone(lab: Lab, page: Any) -> 
     page.keyboard.press("Enter")
     page.keyboard.type(lab.token)
     page.keyboard.press("Enter")
-    page.wait_for_url(lab.url + "/")
+    page.wait_for_url(lab.url + "/#main")
     page.locator("#home-now a", has_text="by-key").wait_for()
     tab_to(page, "by-key")
     page.keyboard.press("Enter")
