@@ -91,6 +91,17 @@ def test_parity_knows_train_from_test(runs: dict[str, Digest]) -> None:
     assert [side.name for side in sides(runs["collected"])] == ["train"]
 
 
+def test_the_ticks_of_parity_stay_away_from_the_corners_where_two_labels_would_overlap(runs: dict[str, Digest]) -> None:
+    for name in ("reached", "unreachable", "collected"):
+        figure = draw(runs[name], "parity")
+        assert figure is not None
+        for axes in (one for one in figure.axes if one.get_visible()):
+            low, high = axes.get_xlim()
+            places = [(float(tick) - low) / (high - low) for tick in axes.get_xticks()]
+            assert all(0.15 < place < 0.9 for place in places)
+            assert list(axes.get_xticks()) == list(axes.get_yticks())
+
+
 def test_the_scores_are_the_textbook_s() -> None:
     e, m = np.array([1.0, 2.0, 4.0, np.nan]), np.array([1.0, 3.0, 3.0, 9.0])
     n, r2, mae, rmse = score(e, m)

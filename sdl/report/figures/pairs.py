@@ -57,7 +57,7 @@ def pairs(told: Digest) -> Figure | None:
         for j, column in enumerate(columns[: i + 1]):
             axes = figure.add_subplot(count, count, 1 + i * count + j)
             axes.grid(False)
-            axes.tick_params(labelsize=6.5, length=2, pad=1.5)
+            axes.tick_params(labelsize=7, length=2, pad=1.5)
             _scale(told, axes, "x", column, labels=i == count - 1)
             if i == j:
                 parts = [column.values[chosen & np.isfinite(column.values)] for _, chosen, _ in sides]
@@ -113,7 +113,7 @@ def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool
     if labels:
         unit = told.units[column.name]
         text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")
-        getattr(axes, f"set_{which}label")(text, fontsize=7.5)
+        getattr(axes, f"set_{which}label")(text, fontsize=8)
     elif which == "x":
         axes.tick_params(axis="x", labelbottom=False)
     else:

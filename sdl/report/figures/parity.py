@@ -84,7 +84,7 @@ def parity(told: Digest) -> Figure | None:
     names = told.wanted[:MOST]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = style.canvas(rows, columns, height=0.35 + 2.5 * rows)
+    figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(found)) * rows)
     for extra in figure.axes[len(names) :]:
         extra.set_visible(False)
     import numpy as np
@@ -107,14 +107,25 @@ def parity(told: Digest) -> Figure | None:
         axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
         axes.set_box_aspect(1)
         axes.set_title(style.plain(name, 20))
-        axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=7.5)
-        axes.locator_params(nbins=2, min_n_ticks=2)
-        axes.tick_params(labelsize=7)
+        axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=8)
+        ticks = _ticks(low, high)
+        axes.set_xticks(ticks, [f"{tick:.10g}" for tick in ticks])
+        axes.set_yticks(ticks, [f"{tick:.10g}" for tick in ticks])
+        axes.tick_params(labelsize=7.5)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
             axes.set_ylabel(style.labelled("expected", told.units[name]))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Two round values, away from the corners, where labels of two axes would overlap."""
+    span = high - low
+    if not 1e-9 * max(abs(low), abs(high)) < span < math.inf:
+        return [low]
+    digits = 1 - math.floor(math.log10(span))
+    return [round(low + part * span, digits) for part in (0.25, 0.75)]
 
 
 def _said(name: str, it: Score) -> str:
