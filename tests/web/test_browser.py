@@ -218,6 +218,7 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     mistakes = page.locator("#check li")
     mistakes.first.wait_for()
     assert any("999nm" in text for text in mistakes.all_inner_texts())
+    assert all(text.startswith("line ") for text in mistakes.all_inner_texts())
     page.get_by_label("Campaign, in YAML").fill(yamlfile.dump({**ENDLESS, "name": "by-hand"}))
     page.locator("#check", has_text="Valid: by-hand on led-1").wait_for()  # by itself, while it is written
     page.get_by_role("button", name="Start", exact=True).click()
