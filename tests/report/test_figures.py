@@ -207,6 +207,18 @@ def test_a_swatch_is_for_colours_alone() -> None:
     assert style.swatch({"x": 1.0}, [{"name": "x", "low": 0, "high": 1}]) is None
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (16250, 16384), (-3e5, -2.9e5), (1e-300, 9e-300), (3118, 32000)])
+def test_two_ticks_are_away_from_the_ends_of_a_small_axis(low: float, high: float) -> None:
+    places = [(tick - low) / (high - low) for tick in style.two_ticks(low, high)]
+    assert 0.1 < places[0] < 0.4
+    assert 0.6 < places[1] < 0.9
+
+
+@pytest.mark.parametrize(("low", "high"), [(5.0, 5.0), (-1e308, 1e308), (0.0, 0.0)])
+def test_where_there_is_no_room_between_them_there_is_one_tick(low: float, high: float) -> None:
+    assert style.two_ticks(low, high) == [low]
+
+
 def test_thinning_keeps_both_ends() -> None:
     assert style.thinned(5, 9) == [0, 1, 2, 3, 4]
     picked = style.thinned(5000, 100)

@@ -100,7 +100,7 @@ def _empty() -> Figure:
 def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool) -> None:
     """The same limits and few ticks in every panel of a variable; names where there is room, at the edges."""
     import numpy as np
-    from matplotlib.ticker import FixedLocator, MaxNLocator
+    from matplotlib.ticker import FixedLocator
 
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
     if column.about is not None:  # an input is shown over its whole range
@@ -108,8 +108,8 @@ def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool
     room = 0.08 * (high - low) or max(1.0, 1e-3 * abs(high))
     getattr(axes, f"set_{which}lim")(low - room, high + room)
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(MaxNLocator(nbins=2, min_n_ticks=2) if column.about is None else FixedLocator([low, high]))
-    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}")
+    axis.set_major_locator(FixedLocator([low, high] if column.about is not None else style.two_ticks(low, high)))
+    axis.set_major_formatter(lambda value, _: f"{value / 1000:.6g}k" if abs(value) >= 1000 else f"{value:g}")
     if labels:
         unit = told.units[column.name]
         text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")

@@ -108,7 +108,7 @@ def parity(told: Digest) -> Figure | None:
         axes.set_box_aspect(1)
         axes.set_title(style.plain(name, 20))
         axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=8)
-        ticks = _ticks(low, high)
+        ticks = style.two_ticks(low, high)
         axes.set_xticks(ticks, [f"{tick:.10g}" for tick in ticks])
         axes.set_yticks(ticks, [f"{tick:.10g}" for tick in ticks])
         axes.tick_params(labelsize=7.5)
@@ -117,15 +117,6 @@ def parity(told: Digest) -> Figure | None:
             axes.set_ylabel(style.labelled("expected", told.units[name]))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Two round values, away from the corners, where labels of two axes would overlap."""
-    span = high - low
-    if not 1e-9 * max(abs(low), abs(high)) < span < math.inf:
-        return [low]
-    digits = 1 - math.floor(math.log10(span))
-    return [round(low + part * span, digits) for part in (0.25, 0.75)]
 
 
 def _said(name: str, it: Score) -> str:
