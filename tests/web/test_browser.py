@@ -476,6 +476,10 @@ def test_the_report_of_a_run_opens_from_its_page(lab: Lab, page: Any) -> None:
     page.wait_for_url("**/report")
     assert page.locator("figure img").count() >= 5
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(CONTRAST)[0][0] >= 4.5, scheme
+    assert page.evaluate(NAMELESS) == []
     assert page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") != "0px", (
         "its style is let in"
     )
