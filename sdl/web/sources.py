@@ -23,8 +23,8 @@ FRESH = 0.5
 PROCESS = 2.0
 """Seconds between two looks whether the process of a run is still there."""
 PAST, NEXT = 8, 12
-KEPT = 16
-"""Runs that are kept folded."""
+KEPT, FEW = 24, 12
+"""Runs that are kept folded, and of those on the home page that no lab started."""
 
 
 class Asked:
@@ -181,9 +181,13 @@ class HomeSource:
         status = self._asked.status()
         live = self._index.live()
         running = status.get("running", ())
+        others = [row for row in live if not _own(row, running)]
+        doings = [
+            self._kept.briefly(f"{row['campaign']}/{row['run']}") if n < FEW else {} for n, row in enumerate(others)
+        ]
         values = {
             "status": status,
-            "live": [row for row in live if not _own(row, running)],
+            "live": [row | {"doing": doing} for row, doing in zip(others, doings, strict=True)],
             "doing": {start["start"]: self._kept.briefly(start["run"]) for start in running},
         }
         drawn = {f"home-{name}": render.text(f"home/{name}.html.j2", **values) for name in ("now", "next", "past")}

@@ -263,6 +263,20 @@ def test_the_home_page_shows_colour_and_error_of_what_runs_as_they_change(tmp_pa
     assert "the tolerance" in after
 
 
+def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: Path) -> None:
+    from sdl.web.index import Index
+
+    growing = Append(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
+    growing.write(3)
+    found = Index(tmp_path / "runs", tmp_path / "cache")
+    found.refresh()
+    asked = Asked(None)
+    shown = (HomeSource(asked, found, Kept(tmp_path / "runs", asked)).look() or {})["parts"]["home-now"]
+    growing.close()
+    assert "trial 0, 1 reading" in shown
+    assert "rgb(" in shown
+
+
 def test_of_many_trials_the_drawing_leaves_out_none_that_hit() -> None:
     from sdl.web import charts
 
