@@ -23,7 +23,7 @@ from sdl.locate import FILE
 from sdl.web import notes, render
 from sdl.web.hub import Hub
 from sdl.web.index import Index, cache
-from sdl.web.query import Query, asked_for
+from sdl.web.query import asked_for
 from sdl.web.reports import Reports
 from sdl.web.sources import Asked, HomeSource, Kept, RunSource
 
@@ -92,7 +92,7 @@ class Pages:
     """All pages of one server; arguments as in `routes`."""
 
     def __init__(self, control: Control | None, runs: Path, door: Door, *, name: str, zone: str) -> None:
-        self._runs, self._control = runs, control
+        self._runs = runs
         self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, _version())
         place = cache(runs)
         self._index, self._reports = Index(runs, place), Reports(place)
@@ -122,10 +122,9 @@ class Pages:
     # Pages -------------------------------------------------------------------------------------------------------
     @_page
     def home(self, request: Request) -> Response:
-        shown = HomeSource(self._asked, self._index, self._kept).look() or {}
-        latest = [] if self._control is not None else self._index.page(Query(), 1, 10)[0]
+        shown = self._home().look() or {}
         title = f"Lab {self._site.name}" if self._site.lab else "Runs on this machine"
-        return self.page("home.html.j2", here="/", events="/events", title=title, parts=shown["parts"], latest=latest)
+        return self.page("home.html.j2", here="/", events="/events", title=title, parts=shown["parts"])
 
     @_page
     def runs(self, request: Request) -> Response:
@@ -236,11 +235,14 @@ class Pages:
 
     # Streams -----------------------------------------------------------------------------------------------------
     async def _home_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        await self._hub.stream("/", lambda: HomeSource(self._asked, self._index, self._kept), receive, send)
+        await self._hub.stream("/", self._home, receive, send)
 
     async def _run_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
         folder = self._folder(params)
         await self._hub.stream(_short(folder), lambda: RunSource(folder, self._asked), receive, send)
+
+    def _home(self) -> HomeSource:
+        return HomeSource(self._asked, self._index, self._kept, self._site.zone)
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:

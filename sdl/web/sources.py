@@ -17,12 +17,13 @@ from sdl.locate import FILE
 from sdl.web import hub, render
 from sdl.web.index import Index
 from sdl.web.live import Picture
+from sdl.web.query import Query
 
 FRESH = 0.5
 """Seconds for which the lab is not asked again, however many pages want to know."""
 PROCESS = 2.0
 """Seconds between two looks whether the process of a run is still there."""
-PAST, NEXT = 8, 12
+PAST, NEXT, LATEST = 8, 12, 10
 KEPT, FEW = 24, 12
 """Runs that are kept folded, and of those on the home page that no lab started."""
 
@@ -167,19 +168,20 @@ class Kept:
 
 
 class HomeSource:
-    """The lab, or without one the runs that are under way."""
+    """The lab, or without one the runs that are under way and the newest; `zone` as of the site."""
 
     every = 1.0
     ended = False
 
-    def __init__(self, asked: Asked, index: Index, kept: Kept) -> None:
-        self._asked, self._index, self._kept = asked, index, kept
+    def __init__(self, asked: Asked, index: Index, kept: Kept, zone: str = "") -> None:
+        self._asked, self._index, self._kept, self._zone = asked, index, kept, zone
 
     def look(self) -> Mapping[str, Any] | None:
         """All parts; the hub sends them where they have changed."""
-        self._index.poke(0.05)
+        complete, known, total = self._index.poke(0.05), self._index.known, self._index.total
         status = self._asked.status()
         live = self._index.live()
+        latest = self._index.page(Query(), 1, LATEST)[0] if self._asked.control is None else []
         running = status.get("running", ())
         others = [row for row in live if not _own(row, running)]
         doings = [
@@ -187,6 +189,9 @@ class HomeSource:
         ]
         values = {
             "status": status,
+            "zone": self._zone,
+            "latest": latest,
+            "reading": (known, total) if not complete and (known < total or not latest) else None,
             "live": [row | {"doing": doing} for row, doing in zip(others, doings, strict=True)],
             "doing": {start["start"]: self._kept.briefly(start["run"]) for start in running},
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sdl.lab.guard import Refused
 from sdl.lab.surface import STALLED_SECONDS, listen
 from sdl.web.hub import Hub
 from sdl.web.sources import Asked, HomeSource, Kept, RunSource
-from tests.web.web_kit import Append, PageLab, real
+from tests.web.web_kit import Append, PageLab, copy, real
 
 STAMP = "20261123T120000.000000Z-b1"
 
@@ -275,6 +276,27 @@ def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: 
     growing.close()
     assert "trial 0, 1 reading" in shown
     assert "rgb(" in shown
+
+
+def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdl.listing import row
+    from sdl.web.index import Index
+
+    copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
+    go = threading.Event()
+    monkeypatch.setattr("sdl.web.index.row", lambda folder: row(folder) if go.wait(30) else {})
+    asked, found = Asked(None), Index(tmp_path / "runs", tmp_path / "cache")
+    source = HomeSource(asked, found, Kept(tmp_path / "runs", asked))
+    before = (source.look() or {})["parts"]
+    go.set()
+    found.poke(30)
+    after = (source.look() or {})["parts"]
+    assert "The records are being read" in before["home-now"]
+    assert "No run is being written to" not in before["home-now"]
+    assert "No run is being written to" in after["home-now"]
+    assert "night</a>" in after["home-past"]
 
 
 def test_of_many_trials_the_drawing_leaves_out_none_that_hit() -> None:
