@@ -54,7 +54,8 @@ class Problem:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = self.file + (f":{self.line}" if self.line is not None else "")
+        line = "" if self.line is None else f":{self.line}" if self.file else f"line {self.line}"
+        place = self.file + line
         return ": ".join(part for part in (place, self.path, self.message) if part)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -18,14 +17,16 @@ from types import ModuleType
 from typing import Any
 
 from sdl import config, readings
-from sdl.campaign import Campaign, State
+from sdl.campaign import Campaign
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
-from sdl.goal import Goal
 from sdl.history import History
 from sdl.locate import RUNS, find
 from sdl.record import FILE, Line, scan
-from sdl.types import Channel, Input, Outcome
+from sdl.results import Result as Result
+from sdl.results import result as result
+from sdl.results import worst_channel as worst_channel
+from sdl.types import Channel, Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,78 +99,6 @@ def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
 def loop_of(tree: Mapping[str, Any]) -> config.Loop:
     """The keys of a resolved configuration that a replay needs."""
     return config.Loop.model_validate({key: tree[key] for key in config.Loop.model_fields if key in tree})
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a campaign.
-
-    Attributes:
-        outcome: None while it is unfinished.
-        reason: one sentence.
-        trials, readings: how many, the prior's not among them.
-        failed: trials without their readings, whatever was tried.
-        settings, applied, measured: of the best trial: asked for, done, mean raw readings. Empty without one.
-        error: worst channel's |measured − target| / target, a fraction; None where unknown.
-        miss: worst channel's distance from its target in tolerances; None where unknown.
-        worst: that channel's name; None where unknown.
-        best: number of that trial.
-        by: the rule, solver or person that ended it.
-        run: the run's directory; empty for a campaign in memory.
-    """
-
-    outcome: Outcome | None
-    reason: str
-    trials: int
-    readings: int
-    failed: int
-    settings: Mapping[str, float]
-    applied: Mapping[str, float]
-    measured: Mapping[str, float]
-    error: float | None
-    miss: float | None
-    worst: str | None
-    best: int | None
-    by: str
-    run: str
-
-    @property
-    def reached(self) -> bool:
-        """Whether the goal was hit and confirmed."""
-        return self.outcome is Outcome.REACHED
-
-
-def result(campaign: Campaign, folder: Path | None) -> Result:
-    """The result of a campaign in its present state."""
-    history, best = campaign.history, campaign.history.best
-    goal = campaign.plan.goal
-    if campaign.stop:
-        reason = campaign.stop.reason
-    else:
-        reason = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
-    shown = best if best is not None else history.last
-    judged = best is not None and goal is not None and best.miss != float("inf")
-    return Result(
-        history.outcome if campaign.state is State.STOPPED else None,
-        reason,
-        history.trials,
-        history.readings,
-        history.failed,
-        shown.settings if shown else {},
-        (shown.applied or {}) if shown else {},
-        shown.mean if shown else {},
-        goal.error(best.mean) if best and goal and judged else None,
-        best.miss if best and judged else None,
-        worst_channel(goal, best.mean) if best and goal and judged else None,
-        best.trial if best else None,
-        campaign.stop.by if campaign.stop else "",
-        str(folder) if folder else "",
-    )
-
-
-def worst_channel(goal: Goal, readings: Mapping[str, float]) -> str:
-    """The channel of a goal that is farthest from its target in tolerances, which is what `Goal.miss` is."""
-    return max(goal.bands, key=lambda name: goal.bands[name].miss(readings.get(name, math.nan)))
 
 
 class Run:

@@ -63,8 +63,8 @@ def facts(told: Digest) -> dict[str, Any]:
 
 
 def _when(told: Digest) -> str:
-    stamp = started(told.run.folder.name)
-    return stamp.replace("T", " ") if stamp else datetime.fromtimestamp(told.start, UTC).isoformat(" ", "seconds")
+    stamp = started(told.run.folder.name) or datetime.fromtimestamp(told.start, UTC).isoformat(timespec="seconds")
+    return f"{stamp[:10]} {stamp[11:19]} UTC{stamp[19:].replace('+00:00', '')}"
 
 
 def _taken(told: Digest) -> str:

@@ -251,6 +251,16 @@ def whole_numbers(axes: Axes, which: str = "x") -> None:
     getattr(axes, f"{which}axis").set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
 
 
+def two_ticks(low: float, high: float) -> list[float]:
+    """Two round values of a small axis, away from its ends, where they would run into the labels beside them."""
+    span = high - low
+    if not 1e-9 * max(abs(low), abs(high)) < span < math.inf:
+        return [low]
+    digits = 1 - math.floor(math.log10(span))
+    unit = 10.0**-digits * (5 if span >= 25 * 10.0**-digits else 2)
+    return [round(round((low + part * span) / unit) * unit, digits) for part in (0.25, 0.75)]
+
+
 def _cycle() -> Any:
     from cycler import cycler
 

@@ -5,12 +5,13 @@ Reports are drawn by matplotlib; a page that is drawn anew four times a second i
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdl import words
-from sdl.report.style import channel_colours, thinned, wavelength
+from sdl.report.style import channel_colours, wavelength
 
 if TYPE_CHECKING:
     from sdl.goal import Goal
@@ -51,7 +52,7 @@ def error(misses: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
     line.append((x(last if len(found) > 1 else first), y(best)))
     decades = range(math.ceil(low), math.floor(high) + 1)
     return {
-        "points": [(x(found[i][0]), y(logs[i]), found[i][1] <= 1) for i in thinned(len(found), MOST_POINTS)],
+        "points": [(x(found[i][0]), y(logs[i]), found[i][1] <= 1) for i in _telling(logs)],
         "line": " ".join(f"{a},{b}" for a, b in line),
         "band": (y(0.0), round(BOTTOM - y(0.0), 1)),
         "rows": [(y(n), f"{10.0**n:g}") for n in decades],
@@ -101,6 +102,15 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
     said = ", ".join(f"{name} {words.reading(value, bands.get(name))}" for name, value in values.items())
     ticks = _nice(most)
     return {"bars": bars, "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks], "said": said or "none"}
+
+
+def _telling(values: Sequence[float]) -> list[int]:
+    """Indices of what is drawn: all, or of many the least and the most of each stretch, the best among them."""
+    if len(values) <= MOST_POINTS:
+        return list(range(len(values)))
+    ends = [len(values) * n // (MOST_POINTS // 2) for n in range(MOST_POINTS // 2 + 1)]
+    stretches = (range(a, b) for a, b in itertools.pairwise(ends))
+    return sorted({choose(part, key=values.__getitem__) for part in stretches for choose in (min, max)})
 
 
 def _label(name: str) -> str:

@@ -144,6 +144,18 @@ class Picture:
             done += f"; {words.worst(goal, row.mean)}"
         return done
 
+    def brief(self) -> dict[str, Any]:
+        """Colour and sentence of the trial under way, and how near the best one came."""
+        if self.opened is None or not self.rows:
+            return {}
+        row, best = self.rows[-1], self.campaign.history.best if self.campaign else None
+        near = best is not None and math.isfinite(best.miss)
+        return {
+            "rgb": swatch(row.applied or row.proposed.settings, self.opened.instrument["inputs"]),
+            "text": self._doing(),
+            "best": f"best: trial {best.trial}, {words.times(best.miss)} the tolerance" if best and near else "",
+        }
+
     def shown(self, process: str) -> dict[str, Any]:
         """Everything that the template asks for: plain values, nothing escaped yet."""
         opened, campaign = self.opened, self.campaign
@@ -199,7 +211,10 @@ class Picture:
             cells = {"name": name, "unit": str(about[name].get("unit") or ""), "reading": text}
             if band is not None:
                 miss = math.inf if full else band.miss(value)
-                cells |= {"goal": str(band), "miss": "?" if not math.isfinite(miss) else words.times(miss)}
+                cells |= {
+                    "goal": str(band).replace("± ", "±\u00a0"),
+                    "miss": "?" if not math.isfinite(miss) else words.times(miss),
+                }
                 cells["mark"] = "good" if miss <= 1 else "bad"
             found.append(cells)
         return found

@@ -18,13 +18,14 @@ from sdl.errors import ConfigError, SdlError
 from sdl.lab.base import Control
 from sdl.lab.guard import Refused, cut
 from sdl.lab.token import TOKEN, Door
+from sdl.listing import started
 from sdl.locate import FILE
 from sdl.web import notes, render
 from sdl.web.hub import Hub
 from sdl.web.index import Index, cache
-from sdl.web.query import Query, asked_for
+from sdl.web.query import asked_for
 from sdl.web.reports import Reports
-from sdl.web.sources import Asked, HomeSource, RunSource
+from sdl.web.sources import Asked, HomeSource, Kept, RunSource
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 ROWS = 50
-KEPT = 16
-"""Runs that are kept folded, so that nobody reads the same 5,000 trials twice."""
 EXAMPLE = """\
 name: by-hand
 goal: {515nm: 20000}      # raw reading of a channel
@@ -56,7 +55,7 @@ class Site:
     version: str
 
 
-def routes(control: Control | None, runs: Path, door: Door, *, name: str = "", zone: str = "UTC") -> list[BaseRoute]:
+def routes(control: Control | None, runs: Path, door: Door, *, name: str = "", zone: str = "") -> list[BaseRoute]:
     """Every page.
 
     Args:
@@ -64,7 +63,7 @@ def routes(control: Control | None, runs: Path, door: Door, *, name: str = "", z
         runs: where the runs are.
         door: whose token is asked for; only its place is shown.
         name: of the lab.
-        zone: its time zone.
+        zone: its time zone; where it is empty, that of this machine.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -93,13 +92,12 @@ class Pages:
     """All pages of one server; arguments as in `routes`."""
 
     def __init__(self, control: Control | None, runs: Path, door: Door, *, name: str, zone: str) -> None:
-        self._runs, self._control = runs, control
+        self._runs = runs
         self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, _version())
         place = cache(runs)
         self._index, self._reports = Index(runs, place), Reports(place)
         self._asked, self._hub = Asked(control), Hub()
-        self._folded: dict[Path, RunSource] = {}
-        self._folding, self._saving = threading.Lock(), threading.Lock()
+        self._kept, self._saving = Kept(runs, self._asked), threading.Lock()
 
     def routes(self) -> list[BaseRoute]:
         from starlette.routing import Route
@@ -124,14 +122,13 @@ class Pages:
     # Pages -------------------------------------------------------------------------------------------------------
     @_page
     def home(self, request: Request) -> Response:
-        shown = HomeSource(self._asked, self._index).look() or {}
-        latest = [] if self._control is not None else self._index.page(Query(), 1, 10)[0]
+        shown = self._home().look() or {}
         title = f"Lab {self._site.name}" if self._site.lab else "Runs on this machine"
-        return self.page("home.html.j2", here="/", events="/events", title=title, parts=shown["parts"], latest=latest)
+        return self.page("home.html.j2", here="/", events="/events", title=title, parts=shown["parts"])
 
     @_page
     def runs(self, request: Request) -> Response:
-        query, number = asked_for(request.query_params)
+        query, number = asked_for(request.query_params, self._site.zone)
         complete = self._index.poke()
         rows, count = self._index.page(query, number, ROWS)
         for row in rows:
@@ -166,12 +163,11 @@ class Pages:
             said = notes.read(folder)
         except ConfigError as error:
             notes_trouble = str(error)
-        source = self._source(folder)
+        source = self._kept.of(folder)
         try:
             shown = source.whole()
         except SdlError as error:
-            with self._folding:
-                self._folded.pop(folder, None)
+            self._kept.forget(folder)
             trouble = str(error).replace(str(self._runs), "runs", 1)
             shown = source.parts(None)  # as far as it could be read
         path = f"/runs/{render.part(folder.parent.name)}/{render.part(folder.name)}"
@@ -180,6 +176,7 @@ class Pages:
             title=folder.parent.name,
             events="" if source.ended or trouble else f"{path}/events",
             campaign=folder.parent.name,
+            started=started(folder.name),
             run=folder.name,
             path=path,
             live=source.picture.shown(""),
@@ -238,11 +235,14 @@ class Pages:
 
     # Streams -----------------------------------------------------------------------------------------------------
     async def _home_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        await self._hub.stream("/", lambda: HomeSource(self._asked, self._index), receive, send)
+        await self._hub.stream("/", self._home, receive, send)
 
     async def _run_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
         folder = self._folder(params)
         await self._hub.stream(_short(folder), lambda: RunSource(folder, self._asked), receive, send)
+
+    def _home(self) -> HomeSource:
+        return HomeSource(self._asked, self._index, self._kept, self._site.zone)
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:
@@ -264,14 +264,6 @@ class Pages:
         if not inside:  # a link to somewhere else
             raise missing
         return folder
-
-    def _source(self, folder: Path) -> RunSource:
-        with self._folding:
-            source = self._folded.pop(folder, None) or RunSource(folder, self._asked)
-            self._folded[folder] = source  # the newest last
-            if len(self._folded) > KEPT:
-                del self._folded[next(iter(self._folded))]
-            return source
 
 
 class _Stream:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
+from zoneinfo import ZoneInfo
 
 from sdl.lab.guard import Refused
 
@@ -18,7 +21,8 @@ class Query:
     Attributes:
         text: words that must all be found in campaign, run, goal, solver, instrument, reason, note or tags.
         outcome, solver, tag: exactly.
-        since, until: local dates, 2026-11-23, both included.
+        since, until: dates, 2026-11-23, both included.
+        zone: in which a day begins at midnight; where it is empty, that of this machine.
     """
 
     text: str = ""
@@ -27,6 +31,7 @@ class Query:
     tag: str = ""
     since: str = ""
     until: str = ""
+    zone: str = ""
 
     def where(self) -> tuple[str, list[str]]:
         """The condition in SQL, and its values."""
@@ -41,15 +46,27 @@ class Query:
         if self.tag:
             parts.append("(campaign, run) IN (SELECT campaign, run FROM tags WHERE tag = ?)")
             values.append(self.tag)
-        for sign, value in ((">=", self.since), ("<=", self.until)):
+        for sign, value, days in ((">=", self.since, 0), ("<", self.until, 1)):
             if value:
-                parts.append(f"substr(started, 1, 10) {sign} ?")
-                values.append(value)
+                parts.append(f"started <> '' AND run {sign} ?")
+                values.append(_midnight(value, self.zone, days))
         return " AND ".join(parts), values
 
 
-def asked_for(given: Mapping[str, str]) -> tuple[Query, int]:
+def _midnight(day: str, zone: str, days: int) -> str:
+    """The beginning of a date, so many days on, as runs are named: in UTC, `20261122T230000`."""
+    begins = datetime.combine(
+        date.fromisoformat(day) + timedelta(days=days), clock.min, ZoneInfo(zone) if zone else None
+    )
+    return f"{begins.astimezone(UTC):%Y%m%dT%H%M%S}"
+
+
+def asked_for(given: Mapping[str, str], zone: str = "") -> tuple[Query, int]:
     """What an address asks for, and the number of the page.
+
+    Args:
+        given: its parameters.
+        zone: of its dates.
 
     Raises:
         Refused: something in it cannot be meant.
@@ -57,12 +74,15 @@ def asked_for(given: Mapping[str, str]) -> tuple[Query, int]:
     texts = {name: given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag")}
     dates = {name: given.get(name, "").strip() for name in ("from", "to")}
     for name, text in dates.items():
-        if text and not _DATE.fullmatch(text):
-            raise Refused(400, f"{name}: a date such as 2026-11-23")
+        try:
+            if text and (not _DATE.fullmatch(text) or not _midnight(text, zone, 1)):
+                raise ValueError
+        except (ValueError, OverflowError):
+            raise Refused(400, f"{name}: a date such as 2026-11-23") from None
     number = given.get("page", "1")
     if not re.fullmatch(r"[1-9]\d{0,6}", number):
         raise Refused(400, "page: a whole number from 1")
     if not all(text.isprintable() for text in texts.values()):
         raise Refused(400, "a filter must be one line of text")
-    query = Query(texts["q"], texts["outcome"], texts["solver"], texts["tag"], dates["from"], dates["to"])
+    query = Query(texts["q"], texts["outcome"], texts["solver"], texts["tag"], dates["from"], dates["to"], zone)
     return query, int(number)

@@ -56,7 +56,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"when": when, "part": part, "clock": clock}
+    made.filters |= {"when": when, "part": part, "stamp": stamp}
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made
 
@@ -98,11 +98,14 @@ def part(name: str) -> str:
     return quote(name, safe="")
 
 
-def when(at: float, zone: str = "UTC") -> str:
-    """`Mon 23 Nov 15:40` in a time zone."""
-    return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%a %d %b %H:%M")
+def when(at: float, zone: str) -> str:
+    """`Mon 23 Nov 15:40` in a time zone; where it is empty, that of this machine."""
+    return datetime.fromtimestamp(at, ZoneInfo(zone) if zone else None).strftime("%a %d %b %H:%M")
 
 
-def clock(at: float, zone: str = "UTC") -> str:
-    """`15:40:07` in a time zone."""
-    return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%H:%M:%S")
+def stamp(started: str | None, zone: str) -> str:
+    """`2026-11-23 15:40` of an ISO 8601 time with its offset, in a time zone as `when` has it; empty without one."""
+    if not started:
+        return ""
+    at = datetime.fromisoformat(started).astimezone(ZoneInfo(zone) if zone else None)
+    return at.strftime("%Y-%m-%d %H:%M")

@@ -17,12 +17,15 @@ from sdl.locate import FILE
 from sdl.web import hub, render
 from sdl.web.index import Index
 from sdl.web.live import Picture
+from sdl.web.query import Query
 
 FRESH = 0.5
 """Seconds for which the lab is not asked again, however many pages want to know."""
 PROCESS = 2.0
 """Seconds between two looks whether the process of a run is still there."""
-PAST, NEXT = 8, 12
+PAST, NEXT, LATEST = 8, 12, 10
+KEPT, FEW = 24, 12
+"""Runs that are kept folded, and of those on the home page that no lab started."""
 
 
 class Asked:
@@ -84,16 +87,10 @@ class RunSource:
 
     def look(self) -> Mapping[str, Any] | None:
         """The parts of the page that have to be drawn anew; None where nothing has changed."""
-        try:
-            size = os.stat(self.folder / FILE).st_size
-        except OSError as error:
-            raise RecordError(f"{self.folder.name}: its record is gone: {error.strerror}") from error
-        grown = size != self._size
+        grown = self._read()
         if not grown and time.monotonic() - self._looked < PROCESS:
             return None
-        self._size, self._looked = size, time.monotonic()
-        for event in self._tail.new() if grown else ():
-            self.picture.take(event)
+        self._looked = time.monotonic()
         process = holder(self.folder)
         start = self._asked.start_of(f"{self.folder.parent.name}/{self.folder.name}")
         holds = [hold["what"] for hold in self._asked.status().get("held", ())] if start else []
@@ -102,6 +99,25 @@ class RunSource:
             return None
         self._told, self._process = told, process
         return self.parts(start)
+
+    def _read(self) -> bool:
+        """Folds what is new in the record, and says whether there was anything."""
+        try:
+            size = os.stat(self.folder / FILE).st_size
+        except OSError as error:
+            raise RecordError(f"{self.folder.name}: its record is gone: {error.strerror}") from error
+        if size == self._size:
+            return False
+        self._size = size
+        for event in self._tail.new():
+            self.picture.take(event)
+        return True
+
+    def brief(self) -> Mapping[str, Any]:
+        """What it does now, in a colour and a sentence; several threads may ask."""
+        with self._one:
+            self._read()
+            return self.picture.brief()
 
     def whole(self) -> Mapping[str, Any]:
         """Every part as it is now; several threads may ask."""
@@ -119,21 +135,66 @@ class RunSource:
         return {"parts": drawn, "said": f"{live['state']['word']}: {live['state']['text']}"}
 
 
+class Kept:
+    """Runs that are kept folded, so that nobody reads the same 5,000 trials twice; may be asked from any thread."""
+
+    def __init__(self, runs: Path, asked: Asked) -> None:
+        self._runs, self._asked = runs, asked
+        self._lock = threading.Lock()
+        self._folded: dict[Path, RunSource] = {}
+
+    def of(self, folder: Path) -> RunSource:
+        """A run by its directory."""
+        with self._lock:
+            source = self._folded.pop(folder, None) or RunSource(folder, self._asked)
+            self._folded[folder] = source  # the newest last
+            if len(self._folded) > KEPT:
+                del self._folded[next(iter(self._folded))]
+            return source
+
+    def forget(self, folder: Path) -> None:
+        """What could not be read is read from the beginning the next time."""
+        with self._lock:
+            self._folded.pop(folder, None)
+
+    def briefly(self, run: str) -> Mapping[str, Any]:
+        """What the run `campaign/run` of a start does now; empty where that cannot be told."""
+        folder = self._runs / run
+        try:
+            return self.of(folder).brief() if run else {}
+        except SdlError:  # its own page tells
+            self.forget(folder)
+            return {}
+
+
 class HomeSource:
-    """The lab, or without one the runs that are under way."""
+    """The lab, or without one the runs that are under way and the newest; `zone` as of the site."""
 
     every = 1.0
     ended = False
 
-    def __init__(self, asked: Asked, index: Index) -> None:
-        self._asked, self._index = asked, index
+    def __init__(self, asked: Asked, index: Index, kept: Kept, zone: str = "") -> None:
+        self._asked, self._index, self._kept, self._zone = asked, index, kept, zone
 
     def look(self) -> Mapping[str, Any] | None:
         """All parts; the hub sends them where they have changed."""
-        self._index.poke(0.05)
+        complete, known, total = self._index.poke(0.05), self._index.known, self._index.total
         status = self._asked.status()
         live = self._index.live()
-        values = {"status": status, "live": [row for row in live if not _own(row, status.get("running", ()))]}
+        latest = self._index.page(Query(), 1, LATEST)[0] if self._asked.control is None else []
+        running = status.get("running", ())
+        others = [row for row in live if not _own(row, running)]
+        doings = [
+            self._kept.briefly(f"{row['campaign']}/{row['run']}") if n < FEW else {} for n, row in enumerate(others)
+        ]
+        values = {
+            "status": status,
+            "zone": self._zone,
+            "latest": latest,
+            "reading": (known, total) if not complete and (known < total or not latest) else None,
+            "live": [row | {"doing": doing} for row, doing in zip(others, doings, strict=True)],
+            "doing": {start["start"]: self._kept.briefly(start["run"]) for start in running},
+        }
         drawn = {f"home-{name}": render.text(f"home/{name}.html.j2", **values) for name in ("now", "next", "past")}
         return {"parts": drawn, "said": self._said(status, live)}
 

@@ -91,6 +91,17 @@ def test_parity_knows_train_from_test(runs: dict[str, Digest]) -> None:
     assert [side.name for side in sides(runs["collected"])] == ["train"]
 
 
+def test_the_ticks_of_parity_stay_away_from_the_corners_where_two_labels_would_overlap(runs: dict[str, Digest]) -> None:
+    for name in ("reached", "unreachable", "collected"):
+        figure = draw(runs[name], "parity")
+        assert figure is not None
+        for axes in (one for one in figure.axes if one.get_visible()):
+            low, high = axes.get_xlim()
+            places = [(float(tick) - low) / (high - low) for tick in axes.get_xticks()]
+            assert all(0.15 < place < 0.9 for place in places)
+            assert list(axes.get_xticks()) == list(axes.get_yticks())
+
+
 def test_the_scores_are_the_textbook_s() -> None:
     e, m = np.array([1.0, 2.0, 4.0, np.nan]), np.array([1.0, 3.0, 3.0, 9.0])
     n, r2, mae, rmse = score(e, m)
@@ -194,6 +205,18 @@ def test_a_swatch_is_for_colours_alone() -> None:
     assert style.swatch({"R": 2.0, "G": 0.5, "B": -1.0}, inputs) == (255, 128, 0)
     assert style.swatch({"R": 2.0, "G": 0.5}, inputs) is None
     assert style.swatch({"x": 1.0}, [{"name": "x", "low": 0, "high": 1}]) is None
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (16250, 16384), (-3e5, -2.9e5), (1e-300, 9e-300), (3118, 32000)])
+def test_two_ticks_are_away_from_the_ends_of_a_small_axis(low: float, high: float) -> None:
+    places = [(tick - low) / (high - low) for tick in style.two_ticks(low, high)]
+    assert 0.1 < places[0] < 0.4
+    assert 0.6 < places[1] < 0.9
+
+
+@pytest.mark.parametrize(("low", "high"), [(5.0, 5.0), (-1e308, 1e308), (0.0, 0.0)])
+def test_where_there_is_no_room_between_them_there_is_one_tick(low: float, high: float) -> None:
+    assert style.two_ticks(low, high) == [low]
 
 
 def test_thinning_keeps_both_ends() -> None:

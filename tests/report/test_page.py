@@ -47,6 +47,12 @@ def test_a_page_says_what_was_wanted_what_came_and_why_it_ended(folder: Path, te
         assert proposed.why in seen
 
 
+def test_a_trial_s_error_comes_before_its_settings_and_times_name_their_zone(text: str) -> None:
+    heads = re.findall(r"<th[^>]*>([^<]*)", text.partition('id="who"')[2])
+    assert heads.index("tolerances") < heads.index("R")
+    assert re.search(r" · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC([+-]\d\d:\d\d)? · ", text)
+
+
 def test_a_page_loads_nothing_and_runs_nothing(text: str) -> None:
     seen = kit.Page(text)
     assert set(seen.tags) & {"script", "link", "iframe", "object", "embed", "form", "base"} == set()

@@ -218,10 +218,11 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     mistakes = page.locator("#check li")
     mistakes.first.wait_for()
     assert any("999nm" in text for text in mistakes.all_inner_texts())
+    assert all(text.startswith("line ") for text in mistakes.all_inner_texts())
     page.get_by_label("Campaign, in YAML").fill(yamlfile.dump({**ENDLESS, "name": "by-hand"}))
     page.locator("#check", has_text="Valid: by-hand on led-1").wait_for()  # by itself, while it is written
     page.get_by_role("button", name="Start", exact=True).click()
-    page.wait_for_url(lab.url + "/")
+    page.wait_for_url(lab.url + "/#main")
     page.get_by_role("link", name="by-hand").first.click()
     run = lab.newest("by-hand")
     page.get_by_role("button", name="Pause this campaign").click()
@@ -272,7 +273,7 @@ def test_start_pause_resume_and_abort_by_keyboard_alone(lab: Lab, page: Any) -> 
     page.keyboard.press("Enter")
     page.keyboard.type(lab.token)
     page.keyboard.press("Enter")
-    page.wait_for_url(lab.url + "/")
+    page.wait_for_url(lab.url + "/#main")
     page.locator("#home-now a", has_text="by-key").wait_for()
     tab_to(page, "by-key")
     page.keyboard.press("Enter")
@@ -475,6 +476,10 @@ def test_the_report_of_a_run_opens_from_its_page(lab: Lab, page: Any) -> None:
     page.wait_for_url("**/report")
     assert page.locator("figure img").count() >= 5
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(CONTRAST)[0][0] >= 4.5, scheme
+    assert page.evaluate(NAMELESS) == []
     assert page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") != "0px", (
         "its style is let in"
     )

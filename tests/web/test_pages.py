@@ -319,7 +319,24 @@ def test_a_link_to_a_run_elsewhere_is_no_run(alone: Http, runs: Path, tmp_path: 
     assert alone.get("/runs/evening/linked").status_code == 404
 
 
-@pytest.mark.parametrize("query", ["page=0", "page=x", "page=99999999999", "from=yesterday", "q=a%0Ab"])
+def test_times_and_dates_of_runs_are_those_of_the_lab(runs: Path, door: Door, lab: PageLab) -> None:
+    pages = routes(lab, runs, door, name="bench", zone="Asia/Tokyo")  # nine hours ahead: 12:00 UTC is 21:00
+    app = create_app(lab, door, PORT, runs=runs, alive=lambda: 0.0, unready=lambda: (), metrics=bytes, routes=pages)
+    late = runs / "evening" / "20261101T160000.000000Z-a2"
+    (runs / "evening" / STAMP).rename(late)
+    page = client(app)
+    text = page.get("/runs").text
+    assert "2026-11-02 01:00" in text
+    assert "started (Asia/Tokyo)" in text
+    assert "1 run<" in page.get("/runs?from=2026-11-02&to=2026-11-02").text
+    assert "0 runs" in page.get("/runs?to=2026-11-01").text
+    assert "0 runs" in page.get("/runs?from=2026-11-03").text
+    assert "2026-11-02 01:00" in page.get(f"/runs/evening/{late.name}").text
+
+
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=x", "page=99999999999", "from=yesterday", "from=2026-02-30", "to=9999-12-31", "q=a%0Ab"]
+)
 def test_a_filter_that_cannot_be_meant_is_told_as_a_page(alone: Http, query: str) -> None:
     answer = alone.get(f"/runs?{query}")
     assert answer.status_code == 400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from sdl.events import Event
 from sdl.lab.guard import Refused
 from sdl.lab.surface import STALLED_SECONDS, listen
 from sdl.web.hub import Hub
-from sdl.web.sources import Asked, HomeSource, RunSource
-from tests.web.web_kit import Append, PageLab, real
+from sdl.web.sources import Asked, HomeSource, Kept, RunSource
+from tests.web.web_kit import Append, PageLab, copy, real
 
 STAMP = "20261123T120000.000000Z-b1"
 
@@ -144,9 +145,10 @@ def test_a_stream_beats_where_nothing_happens_says_what_fails_and_ends_with_its_
             asyncio.create_task(hub.stream(key, lambda key=key: sources[key], b.receive, b.send))  # type: ignore[misc]
             for key, b in zip(sources, (idle, failing, ending), strict=True)
         ]
-        await until(lambda: len(idle.heard) > 2 and failing.heard and ending.closed)
+        told = lambda: [event for event in failing.heard if event[0] != "beat"]  # noqa: E731
+        await until(lambda: len(idle.heard) > 2 and told() and ending.closed)
         assert {name for name, _ in idle.heard} == {"beat"}
-        assert failing.heard[0] == ("parts", {"trouble": "no such thing"})
+        assert told()[0] == ("parts", {"trouble": "no such thing"})
         assert ending.heard[-1][0] == "end"
         assert ("parts", {"n": 3}) in ending.heard, "the last frame is not lost"
         for browser in (idle, failing):
@@ -236,6 +238,75 @@ def test_the_home_page_says_in_words_what_runs(tmp_path: Path) -> None:
     lab = PageLab(tmp_path)
     lab.begin(7)
     lab.running[7]["paused"] = "too bright"
-    shown = HomeSource(Asked(lab), Index(tmp_path, tmp_path / "cache")).look() or {}
+    asked = Asked(lab)
+    shown = HomeSource(asked, Index(tmp_path, tmp_path / "cache"), Kept(tmp_path, asked)).look() or {}
     assert shown["said"] == "1 running, 1 of them paused"
     assert "too bright" in shown["parts"]["home-now"]
+
+
+def test_the_home_page_shows_colour_and_error_of_what_runs_as_they_change(tmp_path: Path) -> None:
+    from sdl.web.index import Index
+
+    growing = Append(real(tmp_path / "real"), tmp_path, "night", "20261101T120000.000000Z-g1")
+    growing.write(3)
+    lab = PageLab(tmp_path)
+    lab.begin(7, run=f"night/{growing.folder.name}")
+    lab.begin(8, run="night/not-there")  # nothing is written yet
+    asked = Asked(lab)
+    source = HomeSource(asked, Index(tmp_path, tmp_path / "cache"), Kept(tmp_path, asked))
+    before = (source.look() or {})["parts"]["home-now"]
+    assert "its colour, rgb(" in before
+    assert "trial 0, 1 reading" in before
+    growing.write(2)
+    after = (source.look() or {})["parts"]["home-now"]
+    growing.close()
+    assert "trial 1, 1 reading" in after
+    assert "the tolerance" in after
+
+
+def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: Path) -> None:
+    from sdl.web.index import Index
+
+    growing = Append(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
+    growing.write(3)
+    found = Index(tmp_path / "runs", tmp_path / "cache")
+    found.refresh()
+    asked = Asked(None)
+    shown = (HomeSource(asked, found, Kept(tmp_path / "runs", asked)).look() or {})["parts"]["home-now"]
+    growing.close()
+    assert "trial 0, 1 reading" in shown
+    assert "rgb(" in shown
+
+
+def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdl.listing import row
+    from sdl.web.index import Index
+
+    copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
+    go = threading.Event()
+    monkeypatch.setattr("sdl.web.index.row", lambda folder: row(folder) if go.wait(30) else {})
+    asked, found = Asked(None), Index(tmp_path / "runs", tmp_path / "cache")
+    source = HomeSource(asked, found, Kept(tmp_path / "runs", asked))
+    before = (source.look() or {})["parts"]
+    go.set()
+    found.poke(30)
+    after = (source.look() or {})["parts"]
+    assert "The records are being read" in before["home-now"]
+    assert "No run is being written to" not in before["home-now"]
+    assert "No run is being written to" in after["home-now"]
+    assert "night</a>" in after["home-past"]
+
+
+def test_of_many_trials_the_drawing_leaves_out_none_that_hit() -> None:
+    from sdl.web import charts
+
+    misses = [(n, 0.5 if n in (1234, 3001) else 50.0 + n % 7) for n in range(5000)]
+    drawn = charts.error(misses)
+    assert drawn is not None
+    assert sum(inside for _, _, inside in drawn["points"]) == 2
+    assert len(drawn["points"]) <= charts.MOST_POINTS
+    few = charts.error(misses[:100])
+    assert few is not None
+    assert len(few["points"]) == 100

@@ -57,7 +57,7 @@ def pairs(told: Digest) -> Figure | None:
         for j, column in enumerate(columns[: i + 1]):
             axes = figure.add_subplot(count, count, 1 + i * count + j)
             axes.grid(False)
-            axes.tick_params(labelsize=6.5, length=2, pad=1.5)
+            axes.tick_params(labelsize=7, length=2, pad=1.5)
             _scale(told, axes, "x", column, labels=i == count - 1)
             if i == j:
                 parts = [column.values[chosen & np.isfinite(column.values)] for _, chosen, _ in sides]
@@ -100,7 +100,7 @@ def _empty() -> Figure:
 def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool) -> None:
     """The same limits and few ticks in every panel of a variable; names where there is room, at the edges."""
     import numpy as np
-    from matplotlib.ticker import FixedLocator, MaxNLocator
+    from matplotlib.ticker import FixedLocator
 
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
     if column.about is not None:  # an input is shown over its whole range
@@ -108,12 +108,12 @@ def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool
     room = 0.08 * (high - low) or max(1.0, 1e-3 * abs(high))
     getattr(axes, f"set_{which}lim")(low - room, high + room)
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(MaxNLocator(nbins=2, min_n_ticks=2) if column.about is None else FixedLocator([low, high]))
-    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}")
+    axis.set_major_locator(FixedLocator([low, high] if column.about is not None else style.two_ticks(low, high)))
+    axis.set_major_formatter(lambda value, _: f"{value / 1000:.6g}k" if abs(value) >= 1000 else f"{value:g}")
     if labels:
         unit = told.units[column.name]
         text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")
-        getattr(axes, f"set_{which}label")(text, fontsize=7.5)
+        getattr(axes, f"set_{which}label")(text, fontsize=8)
     elif which == "x":
         axes.tick_params(axis="x", labelbottom=False)
     else:

@@ -84,7 +84,7 @@ def parity(told: Digest) -> Figure | None:
     names = told.wanted[:MOST]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = style.canvas(rows, columns, height=0.35 + 2.5 * rows)
+    figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(found)) * rows)
     for extra in figure.axes[len(names) :]:
         extra.set_visible(False)
     import numpy as np
@@ -107,9 +107,11 @@ def parity(told: Digest) -> Figure | None:
         axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
         axes.set_box_aspect(1)
         axes.set_title(style.plain(name, 20))
-        axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=7.5)
-        axes.locator_params(nbins=2, min_n_ticks=2)
-        axes.tick_params(labelsize=7)
+        axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=8)
+        ticks = style.two_ticks(low, high)
+        axes.set_xticks(ticks, [f"{tick:.10g}" for tick in ticks])
+        axes.set_yticks(ticks, [f"{tick:.10g}" for tick in ticks])
+        axes.tick_params(labelsize=7.5)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
             axes.set_ylabel(style.labelled("expected", told.units[name]))

@@ -163,6 +163,8 @@ def space(told: Digest) -> Figure | None:
         if told.best is not None:
             handles.append(Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=INK, label="best"))
         figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    else:
+        figure.set_figheight(0.35 + high * below)  # no room for a legend that is not there
     return figure
 
 

@@ -260,7 +260,7 @@
         try {
           const told = await post("/api/v1/start", { ...given(), by });
           say([told.done], "good");
-          setTimeout(() => { location.href = "/"; }, 1200);
+          setTimeout(() => { location.href = "/#main"; }, 1200);
           return told.done;
         } catch (error) {
           if (error.status !== 409) throw error;
