@@ -116,7 +116,8 @@ def test_no_jobs_at_all_are_refused():
 
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 sys.path.insert(0, {tests!r})
 import sdl.pool
 from sdl.pool import each
