@@ -4,8 +4,8 @@ The twin is served by a process of its own. Memory is the resident size after a 
 counted in /proc; both after a warm-up and at the end. Throughput is over the measurements without a fault, against a
 bare httpx loop (one client, its connection kept alive, the answer's JSON read and nothing checked); the two take turns,
 a hundred requests each, so that both meet the same machine in the same mood: the median of the ratios of their medians.
-The driver makes a connection for every request (why: sdl/drivers/http.py), which costs half a millisecond; a reading of
-the real instrument takes 780 ms, here 8 ms unless `--speed` says otherwise.
+A reading of the real instrument takes 780 ms, here 8 ms unless `--speed` says otherwise: 1000000 for a server that
+answers at once. The driver uses a connection again where the server keeps it (when: sdl/drivers/http.py).
 """
 
 from __future__ import annotations

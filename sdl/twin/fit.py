@@ -177,18 +177,17 @@ def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats, 
     found = left_over(data, plant)
     gain, light, left, due = plant.arrays.gain, found.light, found.counts, found.due
     group = np.where(found.room.fitted, data.sitting, -1)  # -1: the readings themselves tell the room
-    n, d = data.X.shape
-    m = len(gain)
+    d, m = data.X.shape[1], len(gain)
+    ends = m * d + 2 * np.arange(d)
     theta, prior = _vector(state), _prior(state)
     between = (data.X > 0) & (data.X < 1)
     bow = plant.duty(data.X) * (1 - plant.duty(data.X))
     normal, right, parts = np.diag(1 / prior**2), (first - theta) / prior**2, []
     for c in range(m):
-        J = np.zeros((n, len(theta)))
-        J[:, c * d : (c + 1) * d] = light
-        J[:, m * d : m * d + 2 * d : 2] = between * (1 - data.X) * gain[c]
-        J[:, m * d + 1 : m * d + 2 * d : 2] = between * -data.X * gain[c]
-        J[:, (m + c) * d + 2 * d : (m + c) * d + 3 * d] = bow * gain[c]
+        above, below = between * (1 - data.X) * gain[c], between * -data.X * gain[c]
+        J = np.hstack([light, above, below, bow * gain[c]])
+        gains = c * d + np.arange(d)
+        place = np.concatenate([gains, ends, ends + 1, (m + 2) * d + gains])  # of its columns among all parameters
         used = ~np.isnan(left[:, c])
         z = left[used, c] / due[used, c]
         weight = np.minimum(1.0, 3.0 / np.maximum(np.abs(z), 1e-9)) / due[used, c] ** 2
@@ -200,11 +199,12 @@ def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats, 
             share = weight[here] / weight[here].sum()
             A[here] -= share @ A[here]
             r[here] -= share @ r[here]
-        parts.append(A.T @ (weight[:, None] * A))
-        normal += parts[-1]
-        right += A.T @ (weight * r)
+        told = A.T @ (weight[:, None] * A)
+        parts.append((np.ix_(place, place), told))
+        normal[np.ix_(place, place)] += told
+        right[place] += A.T @ (weight * r)
     covariance = np.linalg.inv(normal)
-    spent = np.array([(covariance * part).sum() for part in parts])  # traces: what each channel's readings were bent to
+    spent = np.array([(covariance[square] * told).sum() for square, told in parts])  # a trace for each channel
     return theta + covariance @ right, np.sqrt(np.diag(covariance)), spent
 
 

@@ -76,7 +76,9 @@ def test_settings_arrive_to_the_last_digit(server: Server, driver: ClaudeLightDr
     assert reading.fault is None
 
 
-def test_every_reading_has_a_connection_of_its_own(server: Server, driver: ClaudeLightDriver) -> None:
+def test_every_reading_has_a_connection_of_its_own_where_none_is_kept(
+    server: Server, driver: ClaudeLightDriver
+) -> None:
     for step in range(3):
         server.then(says({"in": ECHO, "out": {**OUT, "nir": step}}))
         driver.measure(ASKED)
