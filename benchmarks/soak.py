@@ -32,6 +32,7 @@ FAULTS = (  # without those that only make the client wait
     *("nan-channel", "negative-channel", "text-channel", "huge-channel", "clamp", "swapped-channels", "refused"),
 )
 CHUNK = 100
+FEW = 5
 
 
 def memory() -> float:
@@ -67,6 +68,7 @@ def soak(asked: argparse.Namespace) -> int:
     ours: list[float] = []
     bare: list[float] = []
     ratios: list[float] = []
+    each: list[float] = []
     try:
         driver = ClaudeLight(
             url=url, background="none", connect_timeout=2, read_timeout=5, breaker=1000, requests_a_day=10**9
@@ -93,6 +95,10 @@ def soak(asked: argparse.Namespace) -> int:
                     began = time.perf_counter()
                     client.get(other, params=settings(k)).json()
                     bare.append(time.perf_counter() - began)
+                for k in range(FEW):
+                    began = time.perf_counter()
+                    httpx.get(other, params=settings(k), trust_env=False).json()
+                    each.append(time.perf_counter() - began)
                 ratios.append(statistics.median(bare[-CHUNK:]) / statistics.median(ours[-CHUNK:]))
         grown = memory() - before[0], descriptors() - before[1]
         driver.safe()
@@ -107,7 +113,8 @@ def soak(asked: argparse.Namespace) -> int:
     print(f"memory {before[0]:.1f} MB, grown by {grown[0]:+.2f} MB (less than 10)")
     print(f"descriptors {before[1]}, grown by {grown[1]:+d} (0)")
     print(f"a reading {1e3 * statistics.median(ours):.2f} ms, bare httpx {1e3 * statistics.median(bare):.2f} ms")
-    print(f"throughput {ratio:.2f} of bare httpx (0.7 or more)")
+    print(f"throughput {ratio:.2f} of bare httpx (0.7 or more)", end="; ")
+    print(f"{statistics.median(each) / statistics.median(ours):.1f} of httpx.get, which makes a client for each request")
     return int(grown[0] >= 10 or grown[1] > 0 or ratio < 0.7)
 
 

@@ -194,7 +194,7 @@ CAMPAIGN = {
 
 
 def run(device: SdlLightDevice, folder: Path, name: str, watch: object = None, host: str = "127.0.0.1") -> sdl.Result:
-    instrument = light(device, reply_timeout=10.0, connect_timeout=10.0, host=host).model_dump()
+    instrument = light(device, reply_timeout=5.0, connect_timeout=10.0, host=host).model_dump()
     return sdl.run({**CAMPAIGN, "name": name, "instrument": instrument}, runs=folder, watch=watch)
 
 
