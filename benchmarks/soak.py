@@ -114,7 +114,7 @@ def soak(asked: argparse.Namespace) -> int:
     print(f"descriptors {before[1]}, grown by {grown[1]:+d} (0)")
     print(f"a reading {1e3 * statistics.median(ours):.2f} ms, bare httpx {1e3 * statistics.median(bare):.2f} ms")
     print(f"throughput {ratio:.2f} of bare httpx (0.7 or more)", end="; ")
-    print(f"{statistics.median(each) / statistics.median(ours):.1f} of httpx.get, which makes a client for each request")
+    print(f"{statistics.median(each) / statistics.median(ours):.1f} of httpx.get, which makes a client each time")
     return int(grown[0] >= 10 or grown[1] > 0 or ratio < 0.7)
 
 
