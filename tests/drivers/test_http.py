@@ -163,10 +163,11 @@ def test_a_connection_that_was_closed_against_the_promise_is_seen_before_it_is_u
 def test_a_request_on_a_kept_connection_is_cut_in_time_and_never_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
     with keeping(answers=1) as (server, link):
-        kept = port(link)
+        kept, began = port(link), time.monotonic()
         with pytest.raises(Unreachable, match=r"no whole answer within 0\.2 s") as caught:
             link.get({}, within=0.2)
         assert caught.value.maybe_measured
+        assert time.monotonic() - began < 15, "not only after the 30 s for each piece"
         assert server.asked == [kept, kept]
 
 
