@@ -19,6 +19,10 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 import faults
 
+PATIENCE = 25.0
+"""Seconds: more than the driver tries for, so that only what was given up is beyond it. That the light is off within
+five is measured by benchmarks/faults.py; a slow machine that tests may not be held to it."""
+
 
 def test_something_is_promised_of_every_fault() -> None:
     assert set(faults.OUTCOMES) == set(MEANING)
@@ -26,15 +30,15 @@ def test_something_is_promised_of_every_fault() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(MEANING))
-def test_a_fault_ends_as_promised_loses_no_reading_and_leaves_no_light_on(name: str, tmp_path: Path) -> None:
+def test_a_fault_ends_as_promised_loses_no_reading_and_leaves_no_light_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = name in ("time-out", "slow-drip")  # a driver that gave up early on a slow machine would do it for another
+    for limit, seconds in {"READ": 3.0 if waits else 30.0, "SAFE": PATIENCE, "SLACK": PATIENCE}.items():
+        monkeypatch.setattr(faults, limit, seconds)
     done = faults.run(name, 3, tmp_path)
     assert done.wrong == ()
     assert done.befell
-
-
-PATIENCE = 25.0
-"""Seconds: more than the driver tries for, so that only what was given up is beyond it. That the light is off within
-five is measured by benchmarks/faults.py; a slow machine that tests may not be held to it."""
 
 
 def after_an_error_in_the_middle(server: TwinServer) -> float:
