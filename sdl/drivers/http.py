@@ -1,23 +1,31 @@
 """One GET over HTTP, bounded in time and size: the only place that touches httpx and translates its exceptions.
 
 httpx limits the wait for each piece of an answer, not the whole of it; an answer that drips in would take for ever.
-So a timer cuts the connection when the whole is overdue. The same hook on the connection notes whether the request was
-on its way when something broke: from then on the instrument may have measured. Every request has a connection of its
-own: an idle one that the server just closed could not be told from one that broke while measuring.
+So a watchdog cuts the connection when the whole is overdue. The hook that tells it of the connection also notes whether
+the request was on its way when something broke: from then on the instrument may have measured. Nothing is sent twice.
+
+A connection is used again only if the server promised to keep it, within a second, and if nothing was heard of it
+since: one that the server closes meanwhile could not be told from one that broke while measuring.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from sdl.errors import BadReply, ConfigError, InstrumentError, Unreachable
 
+IDLE = 1.0
+"""Seconds that a connection may wait for the next request. Servers wait for a minute before they close one, so there is
+no moment in which both do something; and a shared instrument is asked less often than that, on a new one each time."""
 BODY_LIMIT = 64 * 1024
 """Bytes; a reading has some 200."""
 
@@ -61,43 +69,85 @@ class Answer:
 
 
 class _Watch:
-    """Sees one request through: notes when it leaves, cuts the connection when the whole takes too long."""
+    """Sees one request through: notes when it leaves, and can cut its connection.
 
-    def __init__(self) -> None:
+    Args:
+        held: the connection of the request before, which may be used again.
+    """
+
+    def __init__(self, held: socket.socket | None) -> None:
         self.sent = False
         self.overdue = False
-        self._socket: socket.socket | None = None
+        self.socket = held
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Called by httpcore at every step of a request (its `trace` extension)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
+            self.socket = info["return_value"].get_extra_info("socket")
             if self.overdue:
-                self._cut()
+                self.cut()
         elif event.endswith(".send_request_headers.started"):
             # A proxy is first asked to connect; that is not our request yet.
             self.sent = self.sent or info["request"].method != b"CONNECT"
 
+    def expire(self) -> None:
+        """It took too long."""
+        self.overdue = True
+        self.cut()
+
+    def cut(self) -> None:
+        """Ends the connection under whoever uses it; a new one is made for the next request."""
+        if self.socket is not None:
+            with suppress(OSError):
+                # The plain socket's own method: that of ssl would pull the object from under the reading thread.
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+
+
+class _Watchdog:
+    """A thread that cuts a request which takes too long.
+
+    One for all requests, only woken where it would look too late: on a busy machine starting a timer for each costs as
+    much as all the rest of a request.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._watch: _Watch | None = None
+        self._due = self._looks = math.inf
+        self._over = False
+        self._thread: threading.Thread | None = None
+
     @contextmanager
-    def limit(self, seconds: float) -> Iterator[None]:
+    def limit(self, watch: _Watch, seconds: float) -> Iterator[None]:
         """Cuts the connection if the block is not left within `seconds`."""
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        timer.start()
+        with self._changed:
+            self._watch, self._due = watch, monotonic() + seconds
+            if self._thread is None or not self._thread.is_alive():  # after a fork it is not
+                self._thread = threading.Thread(target=self._run, name="sdl http watchdog", daemon=True)
+                self._thread.start()
+            elif self._due < self._looks:
+                self._changed.notify()
         try:
             yield
         finally:
-            timer.cancel()
+            with self._changed:
+                self._watch, self._due = None, math.inf
 
-    def _expire(self) -> None:
-        self.overdue = True
-        self._cut()
+    def end(self) -> None:
+        """Ends the thread soon; may be called twice."""
+        with self._changed:
+            self._over = True
+            self._changed.notify()
 
-    def _cut(self) -> None:
-        if self._socket is not None:
-            with suppress(OSError):
-                # The plain socket's own method: that of ssl would pull the object from under the reading thread.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+    def _run(self) -> None:
+        with self._changed:
+            while not self._over:
+                left = self._due - monotonic()
+                if self._watch is not None and left <= 0:
+                    self._watch.expire()
+                    self._watch, self._due, left = None, math.inf, math.inf
+                self._looks = self._due
+                self._changed.wait(None if left == math.inf else left)
 
 
 class Link:
@@ -119,12 +169,15 @@ class Link:
 
         self.url = url
         self.ever_sent = False
+        self._socket: socket.socket | None = None
+        self._watchdog = _Watchdog()
+        weakref.finalize(self, self._watchdog.end)  # where nobody closes it
         # Compressed answers are not asked for: they could be small on the way and huge when unpacked.
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         try:
             self._client = httpx.Client(
                 timeout=httpx.Timeout(connect, read=read),
-                limits=httpx.Limits(max_keepalive_connections=0),
+                limits=httpx.Limits(max_keepalive_connections=1, keepalive_expiry=IDLE),
                 follow_redirects=False,
                 trust_env=environment,
                 headers=headers,
@@ -144,11 +197,11 @@ class Link:
         """
         import httpx
 
-        watch = _Watch()
+        watch = _Watch(self._socket)
         body = bytearray()
         try:
             with (
-                watch.limit(within),
+                self._watchdog.limit(watch, within),
                 self._client.stream("GET", self.url, params=params, extensions={"trace": watch.trace}) as reply,
             ):
                 for piece in reply.iter_raw():
@@ -159,12 +212,15 @@ class Link:
             if not watch.overdue:
                 raise translate(error, self.url, sent=watch.sent) from error
         finally:
-            self.ever_sent = self.ever_sent or watch.sent
+            self.ever_sent, self._socket = self.ever_sent or watch.sent, watch.socket
         if watch.overdue:
             raise Unreachable(f"{self.url}: no whole answer within {within:g} s", maybe_measured=watch.sent)
+        if "keep-alive" not in reply.headers.get("connection", "").lower():
+            watch.cut()  # it may close without a word, just when the next request is on its way
         return Answer(reply.status_code, reply.headers.get("location", ""), bytes(body))
 
     def close(self) -> None:
+        self._watchdog.end()
         self._client.close()
 
 

@@ -214,7 +214,7 @@ def left_over(data: Evidence, plant: Plant) -> Left:
     import numpy as np
 
     light = light_of(plant, data.X)
-    lit = light @ plant.arrays.gain.T
+    lit = light @ plant.arrays.gain.T + plant.bent(plant.duty(data.X)).sum(axis=-1)
     daily = plant.state.drift.daily if plant.state.drift else 0.0
     around, moves = np.zeros_like(lit), np.full((len(lit), 1), MOVES)
     for _ in range(3):  # a bright or restless room weakens its readings, and so the weights that it is found with

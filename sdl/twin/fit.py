@@ -1,8 +1,8 @@
-"""Fits a twin to readings: gains, ends, noise, ambient light and drift, starting from a state that is known.
+"""Fits a twin to readings: gains, ends, curves, noise, ambient light and drift, starting from a state that is known.
 
-Gains and ends by Gauss-Newton on the readings weighted by their noise, the room's light of every sitting taken off, and
-readings that miss by more than three deviations counted less (Huber). What the readings say little of stays near the
-state they start from: it enters as one more reading of each parameter, with the deviations below.
+Gains, ends and curves by Gauss-Newton on the readings weighted by their noise, the room's light of every sitting taken
+off, and readings that miss by more than three deviations counted less (Huber). What the readings say little of stays
+near the state they start from: it enters as one more reading of each parameter, with the deviations below.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ GAIN = 0.3
 """How far a gain may be from the known state's: part of it, plus a hundredth of full scale."""
 END = 0.003
 """How far an end may be from the known state's, part of full light."""
+CURVE = 0.008
+"""How far the curve of a channel may be from the known state's: .2 % of full light in the middle of the range. A sweep
+of red (Claude-Light-Collab, 2025-07-29) is bent .5 % more at 590 than at 630 nm, which share window and jitter."""
+SHARED = 0.8
+"""Correlation of the curves of one input: what bends its light bends it in every channel. In autumn 2025 those of green
+are -.008 to -.013 in six channels, those of red -.003 to -.029."""
 ALIKE = 0.15
 """How far the jitter of a window may be from the known state's, part of it: units of one make are dimmed alike."""
 ROUNDS = 12
@@ -104,12 +110,13 @@ def fit(data: Evidence, start: State) -> Fit:
     state, first = start, _vector(start)
     # Other jitter or prior gains only shift weights, so that a handful of rounds settles all of it.
     for _ in range(ROUNDS):
-        step, error = _step(data, state, first)
+        step, error, spent = _step(data, state, first)
         state = _with_vector(state, step)
-        state, noises = _with_noise(data, state, start)
+        state, noises = _with_noise(data, state, start, spent)
     prior = _prior(start)
     told = error < KNOWN * prior
-    value = np.where(told, _vector(state), first)
+    curves = np.array([".curve." in name for name in _names(start)])  # kept near none by their own small deviation
+    value = np.where(told | curves, _vector(state), first)
     state = _with_vector(state, value)
     days, drift, drift_error = _days(data, state)
     state = _with_room(data, state, drift)
@@ -117,6 +124,7 @@ def fit(data: Evidence, start: State) -> Fit:
     parameters = [
         Parameter(name, float(v), float(e), float(w), bool(t))
         for name, v, e, w, t in zip(names, _vector(state), error, first, told, strict=True)
+        if t or ".curve." not in name  # thirty more lines that say nothing
     ]
     was = start.drift.daily if start.drift else 0.0
     daily = state.drift.daily if state.drift else 0.0
@@ -124,17 +132,19 @@ def fit(data: Evidence, start: State) -> Fit:
     return Fit(state, tuple(parameters), days, check(data, state))
 
 
-# Parameters as a vector: gains channel by channel, then above_zero and below_one of each input ----------------------
+# Parameters as a vector: gains channel by channel, both ends of each input, curves channel by channel -----------------
 def _names(state: State) -> list[str]:
     gains = [f"channels.{channel}.gain.{name}" for channel in state.channels for name in state.inputs]
-    return gains + [f"inputs.{name}.{end}" for name in state.inputs for end in ("above_zero", "below_one")]
+    ends = [f"inputs.{name}.{end}" for name in state.inputs for end in ("above_zero", "below_one")]
+    return gains + ends + [f"channels.{channel}.curve.{name}" for channel in state.channels for name in state.inputs]
 
 
 def _vector(state: State) -> Floats:
     import numpy as np
 
     gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
-    return np.array(gains + [end for d in state.inputs.values() for end in (d.above_zero, d.below_one)])
+    ends = [end for d in state.inputs.values() for end in (d.above_zero, d.below_one)]
+    return np.array(gains + ends + [c.curve.get(name, 0.0) for c in state.channels.values() for name in state.inputs])
 
 
 def _prior(state: State) -> Floats:
@@ -142,7 +152,8 @@ def _prior(state: State) -> Floats:
     import numpy as np
 
     gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
-    return np.array([GAIN * gain + 0.01 * state.full_scale for gain in gains] + [END] * 2 * len(state.inputs))
+    ends, curves = [END] * 2 * len(state.inputs), [CURVE] * len(gains)
+    return np.array([GAIN * gain + 0.01 * state.full_scale for gain in gains] + ends + curves)
 
 
 def _with_vector(state: State, vector: Floats) -> State:
@@ -155,30 +166,37 @@ def _with_vector(state: State, vector: Floats) -> State:
         name: Dimming(above_zero=min(max(next(values), 0.0), 0.4), below_one=min(max(next(values), 0.0), 0.4))
         for name in state.inputs
     }
+    for name, channel in channels.items():
+        curve = {i: value for i in state.inputs if (value := next(values))}
+        channels[name] = channel.model_copy(update={"curve": curve})
     return state.model_copy(update={"channels": channels, "inputs": ends})
 
 
-def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats]:
-    """One Gauss-Newton step: the parameters (p,), and their standard errors (p,)."""
+def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats, Floats]:
+    """One Gauss-Newton step: the parameters (p,), their standard errors (p,), how many each channel took up (m,)."""
     import numpy as np
 
     plant = Plant(state)
     found = left_over(data, plant)
     gain, light, left, due = plant.arrays.gain, found.light, found.counts, found.due
     group = np.where(found.room.fitted, data.sitting, -1)  # -1: the readings themselves tell the room
-    n, d = data.X.shape
-    m = len(gain)
-    theta, prior = _vector(state), _prior(state)
+    d, m = data.X.shape[1], len(gain)
+    ends = m * d + 2 * np.arange(d)
+    theta = _vector(state)
     between = (data.X > 0) & (data.X < 1)
-    normal, right = np.diag(1 / prior**2), (first - theta) / prior**2
+    bow = plant.duty(data.X) * (1 - plant.duty(data.X))
+    known = np.diag(_prior(state) ** 2)
+    for i in range(d):
+        curves = (m + 2) * d + i + d * np.arange(m)
+        known[np.ix_(curves, curves)] += SHARED * CURVE**2 * (1 - np.eye(m))
+    normal = np.linalg.inv(known)
+    right, parts = normal @ (first - theta), []
     for c in range(m):
-        J = np.zeros((n, len(theta)))
-        J[:, c * d : (c + 1) * d] = light
-        J[:, m * d :: 2] = between * (1 - data.X) * gain[c]
-        J[:, m * d + 1 :: 2] = between * -data.X * gain[c]
+        above, below = between * (1 - data.X) * gain[c], between * -data.X * gain[c]
+        J = np.hstack([light, above, below, bow * gain[c]])
+        gains = c * d + np.arange(d)
+        place = np.concatenate([gains, ends, ends + 1, (m + 2) * d + gains])  # of its columns among all parameters
         used = ~np.isnan(left[:, c])
-        if not used.any():
-            continue
         z = left[used, c] / due[used, c]
         weight = np.minimum(1.0, 3.0 / np.maximum(np.abs(z), 1e-9)) / due[used, c] ** 2
         A, r = J[used], left[used, c]
@@ -189,15 +207,18 @@ def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats]:
             share = weight[here] / weight[here].sum()
             A[here] -= share @ A[here]
             r[here] -= share @ r[here]
-        normal += A.T @ (weight[:, None] * A)
-        right += A.T @ (weight * r)
+        told = A.T @ (weight[:, None] * A)
+        parts.append((np.ix_(place, place), told))
+        normal[np.ix_(place, place)] += told
+        right[place] += A.T @ (weight * r)
     covariance = np.linalg.inv(normal)
-    return theta + covariance @ right, np.sqrt(np.diag(covariance))
+    spent = np.array([(covariance[square] * told).sum() for square, told in parts])  # a trace for each channel
+    return theta + covariance @ right, np.sqrt(np.diag(covariance)), spent
 
 
 # Noise --------------------------------------------------------------------------------------------------------------
-def _with_noise(data: Evidence, state: State, start: State) -> tuple[State, list[Parameter]]:
-    """Jitter of each window by the greatest likelihood of what is left, from channels that the jitter rules."""
+def _with_noise(data: Evidence, state: State, start: State, spent: Floats) -> tuple[State, list[Parameter]]:
+    """Jitter of each window by the greatest likelihood of what is left when `spent` (m,) parameters were fitted."""
     import numpy as np
     from scipy.optimize import minimize_scalar
 
@@ -207,7 +228,8 @@ def _with_noise(data: Evidence, state: State, start: State) -> tuple[State, list
     share = jitter_of(plant, data.X)  # (n, m) variance for a jitter of 1
     a = plant.arrays
     other = due**2 - a.jitter[a.window, 0] ** 2 * share
-    unknowns = len(state.inputs) + len(np.unique(data.sitting[found.room.fitted]))  # of each channel
+    unknowns = spent + len(np.unique(data.sitting[found.room.fitted]))  # (m,)
+    whole = left**2 / (1 - np.minimum(unknowns / np.maximum((~np.isnan(left)).sum(axis=0), 1), 0.5))
     jitter, told = dict(state.jitter), []
     for row, (window, was) in enumerate((w, max(s, 1e-4)) for w, s in start.jitter.items()):
         inside = (a.window == row)[None, :] & ~np.isnan(left) & (share * was**2 > other)
@@ -215,8 +237,7 @@ def _with_noise(data: Evidence, state: State, start: State) -> tuple[State, list
         if used < FEW:
             told.append(Parameter(f"jitter.{window}", start.jitter[window], math.inf, start.jitter[window], False))
             continue
-        spent = 1 - min(unknowns / used, 0.5)
-        r2, q, rest = np.minimum(left[inside] ** 2, 9 * due[inside] ** 2) / spent, share[inside], other[inside]
+        r2, q, rest = np.minimum(whole[inside], 9 * due[inside] ** 2), share[inside], other[inside]
 
         shared = len(r2) / used  # channels that see one draw between them
 

@@ -2,7 +2,7 @@
 
     light of input i      e_i(d) = 0 at d = 0, 1 at d = 1, d + above_zero - (above_zero + below_one) d between
     jitter in window w    e_i + s_w sqrt(d_i (1 - d_i)) z_wi,   z standard normal, one draw a window and input
-    channel c in w        y = ambient_c + sum_i gain_ci drift_i (jittered e_i) + noise
+    channel c in w        y = ambient_c + sum_i gain_ci drift_i (jittered e_i + curve_ci d_i (1 - d_i)) + noise
     noise                 normal, standard deviation hypot(dark, proportional * y)
     reading               floor(y), kept inside 0 ... full scale
 
@@ -44,6 +44,7 @@ class Arrays(NamedTuple):
     bend: Floats  # (d,) above_zero + below_one
     ambient: Floats  # (m,)
     gain: Floats  # (m, d)
+    curve: Floats | None  # (m, d) counts; None where no channel is bent by itself
     window: NDArray[np.intp]  # (m,) which row of the jitter a channel sees
     jitter: Floats  # (w, 1)
     mix: Floats  # (1 + d, d) makes correlated draws from independent ones
@@ -78,7 +79,10 @@ class Plant:
 
         a, now = self.arrays, self._start if time is None else time
         light = self.light(self._asked(settings)) * self.drift(now)
-        counts = np.minimum(self._ambient(now) + a.gain @ light, self.state.full_scale)
+        around = self._ambient(now)
+        if a.curve is not None:
+            around = around + self.bent(self._asked(settings)) @ self.drift(now)
+        counts = np.minimum(around + a.gain @ light, self.state.full_scale)
         return dict(zip(self.state.channels, counts.tolist(), strict=True))
 
     def drift(self, time: float) -> Floats:
@@ -116,6 +120,8 @@ class Plant:
         ambient = self._ambient(time)
         if brighter:
             ambient = ambient + brighter * self._daylight
+        if a.curve is not None:
+            ambient = ambient + self.bent(duty) @ self.drift(time)
         if self.noise:
             rng = np.random.default_rng([self.seed, STREAM, round(time * 1e6)])
             shake = rng.standard_normal((len(a.jitter), len(a.mix))) @ a.mix  # (w, d)
@@ -144,6 +150,16 @@ class Plant:
         light = duty + ((duty > 0.0) & (duty < 1.0)) * (a.above_zero - a.bend * duty)
         droop = self.state.droop
         return light * (1.0 - droop * light.mean(axis=-1, keepdims=True)) if droop else light
+
+    def bent(self, duty: Floats) -> Floats:
+        """Counts (..., m, d) that each channel sees besides its gain times the light of each input."""
+        import numpy as np
+
+        curve = self.arrays.curve
+        if curve is None:
+            return np.zeros((*duty.shape[:-1], *self.arrays.gain.shape))
+        counts: Floats = curve * (duty * (1.0 - duty))[..., None, :]
+        return counts
 
     def _asked(self, settings: Mapping[str, float]) -> Floats:
         import numpy as np
@@ -184,11 +200,14 @@ class Plant:
         # Inputs that jitter together take sqrt(r) of a common draw (the first row) and sqrt(1 - r) of their own.
         shared = state.shared_jitter
         common = np.array([shared.correlation if shared and name in shared.inputs else 0.0 for name in names])
+        gain = np.array([[channel.gain[name] for name in names] for channel in state.channels.values()], dtype=float)
+        curve = gain * [[channel.curve.get(name, 0.0) for name in names] for channel in state.channels.values()]
         return Arrays(
             above_zero=above,
             bend=above + below,
             ambient=np.array([channel.ambient for channel in state.channels.values()], dtype=float),
-            gain=np.array([[channel.gain[name] for name in names] for channel in state.channels.values()], dtype=float),
+            gain=gain,
+            curve=curve if curve.any() else None,
             window=np.array([windows.index(channel.window) for channel in state.channels.values()]),
             jitter=np.array([[state.jitter[window]] for window in windows], dtype=float),
             mix=np.vstack([np.sqrt(common), np.diag(np.sqrt(1.0 - common))]),

@@ -235,6 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         taken = self.server.world.measure(settings, faults, origin, self.headers.get("X-Real-Ip", self._peer))
         if self.server.world.refuses():
+            self.close_connection = True
             self.server.shut()
         if "reset-after" in names:
             self._break()
@@ -302,6 +303,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"Content-Type": kind, **headers}.items():
             self.send_header(name, value)
+        # Said by nginx, which stands before the real one.
+        self.send_header("Connection", "close" if self.close_connection else "keep-alive")
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         if self.command != "HEAD":

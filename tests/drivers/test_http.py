@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import select
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -83,19 +89,109 @@ def test_a_cut_off_answer_is_told_from_none() -> None:
     assert (type(none), type(cut)) == (Unreachable, BadReply)
 
 
-def test_no_timer_is_left_behind(server: Server) -> None:
-    import threading
+class Keeping(BaseHTTPRequestHandler):
+    """Answers with what its connection is: the port of the client. Says `Connection: keep-alive` where told to."""
 
-    before = threading.active_count()
-    link = Link(server.url, connect=1.0, read=1.0, user_agent="test", environment=False)
-    link.get({"R": "0", "G": "0", "B": "0"}, within=60.0)
-    link.close()
-    assert link.closed
-    assert (
-        sum(isinstance(thread, threading.Timer) and not thread.finished.is_set() for thread in threading.enumerate())
-        == 0
-    )
-    assert threading.active_count() <= before + 1
+    protocol_version = "HTTP/1.1"
+    promises, closes, answers = True, False, 1000
+    asked: list[int]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.client_address[1])
+        if len(self.asked) > self.answers:
+            self.rfile.read(1)  # until the client hangs up
+            return
+        body = str(self.client_address[1]).encode()
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(body))
+        self.wfile.write((b"Connection: keep-alive\r\n" if self.promises else b"") + b"\r\n" + body)
+        self.close_connection = self.closes
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def keeping(**how: object) -> Iterator[tuple[type[Keeping], Link]]:
+    """A server that keeps its connections, and a link to it."""
+    handler = type("Handler", (Keeping,), {"asked": [], **how})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/api"
+        link = Link(url, connect=30.0, read=30.0, user_agent="test", environment=False)
+        try:
+            yield handler, link
+        finally:
+            link.close()
+            server.shutdown()
+            thread.join(30)
+
+
+def port(link: Link) -> int:
+    return int(link.get({}, within=30.0).body)
+
+
+def test_a_connection_that_is_promised_to_last_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+    with keeping() as (_, link):
+        assert len({port(link) for _ in range(3)}) == 1
+
+
+def test_a_connection_that_nobody_promised_to_keep_is_not_used_again() -> None:
+    with keeping(promises=False) as (_, link):
+        assert len({port(link) for _ in range(3)}) == 3
+
+
+def test_a_connection_that_waited_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 0.0)
+    with keeping() as (_, link):
+        assert len({port(link) for _ in range(3)}) == 3
+
+
+def test_a_connection_that_was_closed_against_the_promise_is_seen_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+    with keeping(closes=True) as (_, link):
+        first = port(link)
+        held = link._socket
+        if held is not None and held.fileno() >= 0:  # else it was seen at once
+            assert select.select([held], [], [], 30)[0], "the server hung up"
+        assert port(link) != first
+
+
+def test_a_request_on_a_kept_connection_is_cut_in_time_and_never_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+    with keeping(answers=1) as (server, link):
+        kept, began = port(link), time.monotonic()
+        with pytest.raises(Unreachable, match=r"no whole answer within 0\.2 s") as caught:
+            link.get({}, within=0.2)
+        assert caught.value.maybe_measured
+        assert time.monotonic() - began < 15, "not only after the 30 s for each piece"
+        assert server.asked == [kept, kept]
+
+
+def test_no_thread_is_left_behind(server: Server) -> None:
+    def watchdogs() -> int:
+        return sum(thread.name == "sdl http watchdog" for thread in threading.enumerate())
+
+    before = watchdogs()
+    for close in (True, False):
+        link = Link(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
+        for _ in range(2):
+            link.get({"R": "0", "G": "0", "B": "0"}, within=60.0)
+        assert watchdogs() <= before + 1, "one for all requests"
+        if close:
+            link.close()
+            assert link.closed
+        else:
+            link._client.close()
+        del link
+        gc.collect()
+        ends = time.monotonic() + 30
+        while watchdogs() > before and time.monotonic() < ends:
+            time.sleep(0.002)
+        assert watchdogs() <= before
 
 
 def test_errors_are_of_our_tree() -> None:

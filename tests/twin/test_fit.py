@@ -77,6 +77,20 @@ def test_what_the_readings_do_not_tell_is_kept_and_said_so() -> None:
     assert found["channels.515nm.gain.G"].value != found["channels.515nm.gain.G"].was
 
 
+def test_a_channel_that_is_bent_by_itself_is_found_and_written(tmp_path: Path) -> None:
+    red = NIGHT.channels["590nm"].model_copy(update={"curve": {"R": 0.02}})
+    odd = NIGHT.model_copy(update={"channels": {**NIGHT.channels, "590nm": red}})
+    found = fit(sittings(odd, days=4, readings=80, seed=3), NIGHT)
+    curves = {p.name: p for p in found.parameters if ".curve." in p.name}
+    assert 0.01 < curves["channels.590nm.curve.R"].value < 0.025  # between what is so and what is usual
+    assert abs(curves["channels.630nm.curve.R"].value) < 0.008
+    assert check(sittings(odd, days=3, readings=60, seed=9), found.state).channels[5].ratio < 1.15
+    file = tmp_path / "twin.toml"
+    file.write_text(toml(found.state))
+    assert load(str(file)).channels["590nm"].curve["R"] == pytest.approx(found.state.channels["590nm"].curve["R"], 1e-4)
+    assert "curve" not in toml(NIGHT).partition("[channels]")[2]
+
+
 def test_drift_from_day_to_day_is_found() -> None:
     restless = NIGHT.model_copy(update={"drift": NIGHT.drift.model_copy(update={"daily": 0.01, "slow": 0.0})})  # type: ignore[union-attr]
     found = fit(sittings(restless, days=10, readings=30, seed=4, drifts=True), NIGHT)
@@ -155,9 +169,11 @@ def test_a_fit_to_half_of_the_real_days_predicts_the_other_half(
     found = check(dark.only(~half), fit(dark.only(half), NIGHT).state)
     assert len(days) == 4
     assert not found.divergent
-    for channel in found.channels:
-        if channel.channel in MAIN:
-            assert channel.ratio <= 1.2 * 1.25, channel
+    main = [channel for channel in found.channels if channel.channel in MAIN]
+    for channel in main:
+        assert channel.ratio <= 1.2 * 1.25, channel
+        assert channel.coverage >= 0.5, channel
+    assert np.mean([channel.coverage for channel in main]) > 0.58
 
 
 def test_the_benchmark_s_nights_have_a_twin_of_their_own(real_readings: Path, tmp_path: Path) -> None:

@@ -44,6 +44,20 @@ def test_the_order_in_which_readings_are_taken_does_not_matter(plant: Plant) -> 
     assert forward == backward[::-1]
 
 
+def test_a_channel_with_a_curve_sees_so_much_more_in_the_middle_and_nothing_at_the_ends(plant: Plant) -> None:
+    channel = plant.state.channels["590nm"]
+    bent = {**plant.state.channels, "590nm": channel.model_copy(update={"curve": {"R": 0.02}})}
+    odd = Plant(plant.state.model_copy(update={"channels": bent}), seed=1)
+    more = 0.02 * 0.25 * channel.gain["R"]
+    red = {**DARK, "R": 0.5}
+    assert odd.noise_free(red)["590nm"] == pytest.approx(plant.noise_free(red)["590nm"] + more)
+    assert abs(odd.read(red, 5.0).readings["590nm"] - plant.read(red, 5.0).readings["590nm"] - more) <= 1.0
+    assert odd.read(red, 5.0).readings["630nm"] == plant.read(red, 5.0).readings["630nm"]
+    assert odd.read({**DARK, "R": 1.0}, 5.0) == plant.read({**DARK, "R": 1.0}, 5.0)
+    with pytest.raises(ValueError, match="curve"):
+        changed(channels={"590nm": {"window": "B", "gain": channel.gain, "curve": {"W": 0.1}}})
+
+
 def test_the_global_random_state_is_left_alone(plant: Plant) -> None:
     before = np.random.get_state()[1].copy()
     plant.read(MIDDLE, 5.0)
