@@ -18,7 +18,9 @@ import json
 import logging
 import multiprocessing
 import select
+import signal
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -55,10 +57,21 @@ class Processes:
         atexit.register(self._let_go)
 
     def warm_up(self) -> None:
-        """Starts the warm process, without waiting for it; else the first `begin` does."""
+        """Starts the warm process where it does not run, without waiting for it; else the first `begin` does.
+
+        Ctrl-C reaches everybody in the terminal's group and is the lab's alone. Ignored here for the moment in which
+        the process is made, it is ignored there from the first line; `multiprocessing` does so once all is loaded.
+        """
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        if threading.current_thread() is not threading.main_thread():  # nobody else may
+            forkserver.ensure_running()
+            return
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def begin(self, order: Order) -> None:
         """Starts a process for an order.
@@ -147,6 +160,7 @@ class Processes:
             with theirs:
                 process = self._context.Process(target=main, args=(theirs,), name=name)
                 try:
+                    self.warm_up()
                     process.start()
                     break
                 except (EOFError, OSError) as error:  # the warm process died this moment; the next try makes another

@@ -401,6 +401,36 @@ def test_closing_interrupts_what_runs_and_tells_of_it(lab: Processes, light: Twi
     assert kinds(tmp_path / "a")[-1] is Interrupted
 
 
+CTRL_C = """
+import os, signal, sys, time
+from sdl.lab.processes import Processes
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda *_: None)
+    lab = Processes()
+    lab.warm_up()
+    assert signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL)
+    for _ in range(12):
+        os.killpg(0, signal.SIGINT)
+        time.sleep(0.1)
+    said = "no answer yet"
+    while said == "no answer yet":
+        said = lab.make_safe({"kind": "twin"})
+        time.sleep(0.02)
+    print(repr(said))
+    lab.close()
+"""
+
+
+def test_ctrl_c_while_the_warm_process_loads_is_not_for_it(tmp_path: Path) -> None:
+    (tmp_path / "group.py").write_text(CTRL_C)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "group.py"], cwd=commands.ROOT, env=commands.environment(),
+        capture_output=True, text=True, timeout=60, start_new_session=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("''\n", "")
+
+
 @pytest.mark.slow
 def test_the_death_of_the_warm_process_harms_no_campaign_and_the_next_one_begins_all_the_same(
     lab: Processes, light: TwinServer, tmp_path: Path
