@@ -2,8 +2,7 @@
 
 `multiprocessing`'s fork server is the warm process (`sdl.lab.warm`). What a process is told and says goes as JSON lines
 over a pair of sockets (`sdl.lab.link`); nothing that comes from outside this program is ever unpickled. Whoever calls
-is never kept waiting for a campaign: only for the first start of all (the warm process must be ready) and, in
-`make_safe`, for a stated time.
+is never kept waiting for a campaign or an instrument: only for the first start of all (the warm process must be ready).
 
     no sign of life for `Order.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died
     interrupted, closed                  the same
@@ -28,16 +27,15 @@ from typing import Any, Literal
 
 from sdl import config
 from sdl.errors import ConfigError
-from sdl.lab.base import News, Order
+from sdl.lab.base import NOT_YET, News, Order
 from sdl.lab.link import Link
+from sdl.lab.orphans import Orphans
 from sdl.lab.process import LOST, Child, in_words
 
 log = logging.getLogger("sdl.lab")
 
 FIRST = 60.0
 """Least seconds until the first sign of life: a busy machine may be slow to begin."""
-SAFE_WAIT = 5.0
-"""Seconds that `make_safe` waits for a first answer."""
 TIMEOUT, SPARE = 120.0, 30.0
 """Seconds after which a process that makes safe and says nothing is ended: the driver's time-outs, and some more."""
 
@@ -53,6 +51,7 @@ class Processes:
         self._children: dict[int, Child] = {}
         self._makers: dict[str, Child] = {}
         self._news: list[News] = []
+        self._orphans = Orphans()
         # multiprocessing waits for its processes when this one ends, so they must be told before.
         atexit.register(self._let_go)
 
@@ -118,20 +117,19 @@ class Processes:
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
         """Has an instrument's light put out by a process of its own, which tries until it is, or a campaign begins.
 
-        Waits `SAFE_WAIT` seconds for its first word. Ask again for what became of it since; that does not wait.
+        Never waits: ask again for what became of it since.
 
         Returns:
-            Empty: the instrument said that its light is off. Else why it did not, or not yet.
+            Empty: the instrument said that its light is off. Else why it did not, or `NOT_YET`.
         """
         key, hung = _key(instrument), _timeout(instrument) + SPARE
         maker = self._makers.get(key)
         if maker is None:
             maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
-            ends = time.monotonic() + SAFE_WAIT
-            while maker.safe is None and maker.link.open and (left := ends - time.monotonic()) > 0:
-                select.select([maker.link], [], [], left)
-                maker.drain()
-        return self._look(key, maker)
+        said = self._look(key, maker)
+        if said.startswith("InUse: "):
+            self._orphans.end(key)
+        return said
 
     def close(self) -> None:
         """Interrupts what runs, waits `FINISH` + `SAFE` seconds, kills what is left; `news` tells of it after."""
@@ -224,7 +222,7 @@ class Processes:
             del self._makers[key]
             maker.dispose()
             return f"no answer in {maker.hung:g} s"
-        return maker.safe or "no answer yet"
+        return maker.safe or NOT_YET
 
     def _let_go(self) -> None:
         for child in [*self._children.values(), *self._makers.values()]:
