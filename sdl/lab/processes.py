@@ -96,8 +96,8 @@ class Processes:
                 self._gone(start, child)
             else:
                 self._watch(child)
-        for key, maker in list(self._makers.items()):
-            self._look(key, maker)
+        for maker in self._makers.values():
+            maker.drain()  # what came of it is `make_safe`'s to tell
         found, self._news = self._news, []
         return found
 
