@@ -146,6 +146,15 @@ def test_an_instrument_away_for_ten_minutes_costs_no_campaign_and_one_away_for_g
         assert sum(account.pauses.values()) == 1
 
 
+def test_looks_at_an_instrument_that_is_away_meet_the_faults_that_its_campaign_meets(tmp_path: Path) -> None:
+    faulty = {"a": {"instrument": {"kind": "twin", "faults": [{"name": "refused", "at": [*range(2, 40)]}]}}}
+    loaded = lab_file(tmp_path, {"j": job(when={"cron": "0 * * * *"})}, instruments=faulty)
+    account = Account()
+    simulate(loaded, BEGIN, 1 / 24, listeners=[account])
+    assert account.jobs["j"].outcomes == {"reached": 1}
+    assert sum(account.pauses.values()) == 1
+
+
 @pytest.mark.parametrize(
     "instrument",
     [
