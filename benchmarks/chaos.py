@@ -307,7 +307,7 @@ def _lab_file(ports: list[int], times: list[float], runs: Path) -> str:
         "instruments": {},
         "jobs": {},
         "supervise": {"hung": "12s", "restarts": 20, "backoff": "1s"},
-        "suspend": {"disk": "200kB", "good_for": "2s"},
+        "suspend": {"away": "2s", "disk": "200kB", "good_for": "2s"},
     }
     for port, (name, missed) in zip(ports, MISSED.items(), strict=True):
         url = f"http://127.0.0.1:{port}/api"

@@ -71,7 +71,7 @@ def holder(identity: str) -> Holder | None:
     if not folder.exists():
         return None
     try:
-        fd = _open(folder / _file(identity), create=False)
+        fd = _open(file(identity), create=False)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -85,6 +85,11 @@ def holder(identity: str) -> Holder | None:
         return None
     finally:
         os.close(fd)
+
+
+def file(identity: str) -> Path:
+    """Where the lease of an instrument is."""
+    return directory() / _file(identity)
 
 
 def directory() -> Path:

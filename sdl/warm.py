@@ -13,9 +13,10 @@ import gc
 import os
 import signal
 
-# It ends when the lab does: a SIGTERM to the whole group (systemd) is not for it. Blocked and not ignored, so that one
-# that reaches a process before it is ready (`sdl.pool`, `sdl.lab.child`) waits there.
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+# It ends when its parent does: a SIGTERM to the whole group (systemd) is not for it, nor is Ctrl-C. Blocked and not only
+# ignored: a SIGTERM that reaches a process before it is ready (`sdl.pool`, `sdl.lab.child`) waits there, and the
+# rehearsal listens to both.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
@@ -29,3 +30,5 @@ with contextlib.suppress(Exception):  # a rehearsal that fails costs each campai
         runner.run({"name": "rehearsal", "instrument": "twin", "goal": {"445nm": 16384}, "solver": _solver}, runs=None)
 gc.collect()
 gc.freeze()  # what is here now stays; looking it over again would copy its memory in every child
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C that came meanwhile is forgotten
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

@@ -74,6 +74,18 @@ def run(
     sdl lab run lab.yaml
     sdl lab status                         from any terminal of this machine
     """
+    try:
+        code = _run(file, port, verbose)
+    except Exception as error:
+        if not sys.stderr.isatty():  # who starts it at a terminal reads it there
+            from sdl.lab.unable import tell
+
+            tell(file, error)
+        raise
+    raise typer.Exit(code)
+
+
+def _run(file: Path, port: int, verbose: bool) -> int:
     from sdl.lab.file import load
     from sdl.lab.journal import folder
     from sdl.lab.logs import FILE as LOG
@@ -89,7 +101,7 @@ def run(
     say(f"lab {loaded.lab.name} runs until Ctrl-C; `sdl lab status` tells of it, and its log {log}")
     sys.stdout.flush()
     page = LabPage(loaded)
-    raise typer.Exit(INTERRUPTED[serve(loaded, port=port, page=page.routes, told=page.told)])
+    return INTERRUPTED[serve(loaded, port=port, page=page.routes, told=page.told)]
 
 
 @lab.command()

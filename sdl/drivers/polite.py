@@ -68,7 +68,8 @@ class Manners:
             if left > 0:
                 raise InstrumentError(
                     f"not asked: {self._failed} requests in a row failed, so it is left alone for another {left:.0f} s "
-                    f"(breaker, rest); the last failure: {self._last}"
+                    f"(breaker, rest); the last failure: {self._last}",
+                    retryable=True,  # how long that goes on is the campaign's to say: `retry`
                 )
         while self._asked and now - self._asked[0] >= DAY:
             self._asked.popleft()

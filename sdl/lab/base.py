@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+NOT_YET = "no answer yet"
+"""What `Processes.make_safe` says as long as it knows neither."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -65,7 +68,7 @@ class Processes(Protocol):
     def proceed(self, start: int, by: str) -> None: ...
     def abort(self, start: int, reason: str, by: str) -> None: ...  # light off, record closed, then news: ended
     def interrupt(self, start: int, by: str) -> None: ...  # resumable; then news: died
-    def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # in a process of its own; the error, or empty
+    def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; the error, NOT_YET, or empty
     def close(self) -> None: ...  # interrupts what runs, waits a stated time, ends what does not listen
 
 

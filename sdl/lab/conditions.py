@@ -22,6 +22,8 @@ from sdl.types import Frozen
 
 USUAL = "night-2025-10"
 """The state that `twin: twin` means, as in `watch`."""
+AWAY = "no reading"
+"""How the cause of a pause begins that waits for an instrument."""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
@@ -62,8 +64,13 @@ class Ambient(Frozen):
 
 
 class Suspend(Frozen):
-    """When a campaign pauses by itself; it goes on when all is well again for a while. Nothing by default."""
+    """When a campaign pauses by itself; it goes on when all is well again for a while. Only `away` by default."""
 
+    away: Duration | None = Field(
+        60.0,
+        description="while the instrument gives no readings; how often it is asked at most whether it does again. "
+        "null: no pause, so that `retry` and `stop.failures` end the campaign",
+    )
     ambient: Ambient | None = Field(None, description="while the room is too bright: {above: {clear: 2000}}")
     twin: str | None = Field(
         None,

@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sdl.campaign import Campaign
-from sdl.events import Event, Measured
-from sdl.lab.conditions import Suspend
+from sdl.events import Continued, Event, Failed, Measured
+from sdl.lab.conditions import AWAY, Suspend
 from sdl.lab.durations import words
 from sdl.runner.gate import STEP, Abort, GoOn, Hold, Said
 from sdl.runner.watching import Against
 
 BY = "suspend"
 """Who pauses for a condition."""
+TRIES = 3
+"""After so many failed tries at a reading in a row the instrument counts as away."""
 
 
 class LabGate:
@@ -48,6 +50,9 @@ class LabGate:
         self._by = ""  # who let go last
         self._bright = ""  # why the room is too bright, if it is
         self._gone = ""  # how the instrument has left its twin, if it has
+        self._failed = 0  # tries at a reading, in a row
+        self._away = ""  # why the instrument counts as away, if it does
+        self._away_since: float | None = None
         self._looked = 0.0
         self._cause = ""  # of the present pause for a condition
         self._by_light = False  # whether it is, or was in the same pause, the room
@@ -60,9 +65,10 @@ class LabGate:
             self._asked = Hold(cause, by, again=self._again)
 
     def proceed(self, by: str) -> None:
-        """Ends a pause that was asked for, and one whose condition is over or because the instrument left its twin."""
+        """Ends a pause that was asked for, or whose condition is over, or that waits for the instrument or its twin."""
         with self._lock:
             self._asked, self._by = None, by
+            self._answers()
             self._gone = self._cause = ""  # a condition that still holds gives its cause anew
             if self._against is not None:
                 self._against.forget()
@@ -80,6 +86,11 @@ class LabGate:
     # from the runner -------------------------------------------------------------------------------------------------
     def saw(self, event: Event, campaign: Campaign) -> None:
         """Told of every event."""
+        if isinstance(event, Failed):
+            self._went_wrong(event, campaign)
+        elif isinstance(event, (Measured, Continued)):
+            with self._lock:
+                self._answers()
         if not isinstance(event, Measured):
             return
         if event.background is not None:
@@ -92,6 +103,9 @@ class LabGate:
         """A reading that was taken in the dark while paused; None where none came, which changes nothing."""
         with self._lock:
             self._looked = now
+            if readings is not None and self._away:
+                self._answers()
+                self._by = f"{BY}: it gives readings again"
         if readings is not None:
             self._judge(readings, now)
 
@@ -112,12 +126,33 @@ class LabGate:
                 self._cause, self._by = "", f"{BY}: well for {words(self._suspend.good_for)}"
         if not self._cause:
             self._by_light = False
-            return self._asked
+            return self._asked or self._while_away(now)
         if self._asked is not None:
             return self._asked
         ambient = self._suspend.ambient
         look = ambient is not None and self._by_light and not 0 <= now - self._looked < ambient.look
         return Hold(self._cause, BY, look=look, again=self._again)
+
+    def _went_wrong(self, event: Failed, campaign: Campaign) -> None:
+        """Counts what a pause may help against; before the last try at a reading, so that it costs no trial."""
+        if event.stage != "measure" or not event.retryable or self._suspend.away is None:
+            return
+        with self._lock:
+            self._failed += 1
+            if self._failed >= min(TRIES, max(campaign.plan.retries, 1)):
+                tries = f"{self._failed} tries" if self._failed > 1 else "a try"
+                self._away = f"{AWAY} in {tries}; the last: {event.error}"
+
+    def _while_away(self, now: float) -> Hold | None:
+        """Asks at once, then after as long again as it has been away, and at last every `away` seconds."""
+        if not self._away or self._suspend.away is None:
+            return None
+        self._away_since = now if self._away_since is None else min(self._away_since, now)
+        patience = min(max(self._looked - self._away_since, 1.0), self._suspend.away)
+        return Hold(self._away, BY, look=not 0 <= now - self._looked < patience, again=self._again)
+
+    def _answers(self) -> None:
+        self._failed, self._away, self._away_since = 0, "", None
 
     def _judge(self, dark: Mapping[str, float], at: float) -> None:
         if self._suspend.ambient is None:

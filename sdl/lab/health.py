@@ -85,10 +85,9 @@ class Readiness:
 
 
 def _unwritable(folder: Path) -> str:
-    """Why nothing can be written to a folder, tried; empty where it can."""
+    """Why nothing can be written to a folder, tried; empty where it can. One that is not there is not made."""
     probe = folder / f".ready-{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             with probe.open("wb") as stream:
                 stream.write(b"0" * 4096)

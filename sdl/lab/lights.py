@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from sdl.clock import Clock
 from sdl.errors import SdlError
-from sdl.lab.base import Processes
+from sdl.lab.base import NOT_YET, Processes
 from sdl.lab.events import MadeSafe
 from sdl.lab.state import Lab
 
-SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 2.0, 30.0, 600.0
-"""Whether an instrument is safe by now is asked after so many seconds; after ten minutes less often."""
+SAFE_FIRST, SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 0.1, 2.0, 30.0, 600.0
+"""Whether an instrument is safe by now is asked after so many seconds: where nothing is known yet, most answer at once;
+then; after ten minutes."""
 SAFE_PATIENCE = 10.0
 """An instrument that could not be made safe for so many seconds is lost, and people are told."""
 
@@ -24,6 +25,10 @@ class Lights:
 
     def __init__(self) -> None:
         self._tried: dict[str, tuple[float, float]] = {}
+
+    def until_next(self, now: float) -> float:
+        """Seconds until one is to be asked after again; inf where none is."""
+        return min((again - now for _, again in self._tried.values()), default=float("inf"))
 
     def tick(self, lab: Lab, processes: Processes, clock: Clock) -> Iterator[MadeSafe]:
         """What there is to be written: an instrument that is safe now, or one that counts as lost from now on."""
@@ -38,7 +43,10 @@ class Lights:
             except (OSError, SdlError) as raised:
                 error = f"{type(raised).__name__}: {raised}"
             now = clock.now()
-            self._tried[name] = (since, now + (SAFE_AGAIN if now - since < SAFE_SOON else SAFE_LATER))
+            pause = SAFE_AGAIN if now - since < SAFE_SOON else SAFE_LATER
+            if error == NOT_YET and now - since < SAFE_PATIENCE / 2:
+                pause = SAFE_FIRST
+            self._tried[name] = (since, now + pause)
             if error and (name in lab.lost or now - since < SAFE_PATIENCE):
                 continue
             if error:

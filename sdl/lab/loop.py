@@ -174,6 +174,7 @@ class Loop:
     def until_next(self) -> float:
         """Seconds until the next tick has something to do, at most `TICK`."""
         soon = 0.0 if self._more and not self.trouble else decide.next_time(self.lab) - self.clock.now()
+        soon = min(soon, self._lights.until_next(self.clock.now()))
         return min(max(soon, 0.001), TICK)
 
     def write(self, event: LabEvent) -> None:

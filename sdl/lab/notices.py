@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.lab.base import News
+from sdl.lab.conditions import AWAY
 from sdl.lab.durations import words
 from sdl.lab.events import (
     Died,
@@ -42,6 +43,8 @@ KNOWN = ("skipped", "aborted before", "black-out")
 """Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
 HELD = "held"
 """How a campaign's pause begins that only follows from a hold, which is told itself."""
+LOST_AFTER = 300.0
+"""Seconds that an instrument may be away from a campaign that waits for it, before people are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class _Pause:
     cause: str
     job: str = ""
     told: bool = False
+    away: str = ""  # the instrument that it waits for
 
 
 @dataclass(slots=True)
@@ -149,14 +153,16 @@ class Notices:
         return []
 
     def news(self, item: News) -> list[Notice]:
-        """What word of a running campaign is worth telling: only its pauses, once they last."""
+        """What word of a running campaign is worth telling: only its pauses, once they last, and an instrument back."""
         key, start = f"start {item.start}", self._starts.get(item.start)
         if item.what == "paused" and start is not None and not item.text.startswith(HELD):
             if key not in self._pauses:
                 self._count(item.at, "paused")
-            self._pauses.setdefault(key, _Pause(item.at, item.text, start.job))
-        elif item.what != "paused":
-            self._pauses.pop(key, None)
+            away = start.instrument if item.text.startswith(AWAY) else ""
+            self._pauses.setdefault(key, _Pause(item.at, item.text, start.job, away=away))
+        elif item.what in ("running", "continued"):
+            over = self._pauses.pop(key, None)
+            return self._instrument_back(over.away, item.at) if over is not None and over.away else []
         return []
 
     def tick(self, now: float, disk_free: float | None = None) -> list[Notice]:
@@ -168,6 +174,8 @@ class Notices:
         """
         found: list[Notice] = []
         for what, pause in self._pauses.items():
+            if pause.away and now - pause.since >= LOST_AFTER:
+                found += self._instrument_lost(pause.away, pause.cause, pause.since)
             if not pause.told and now - pause.since >= self.notify.paused:
                 pause.told = True
                 about = f"job {pause.job}" if pause.job else what
@@ -186,13 +194,14 @@ class Notices:
         return self._tell("failed", "lab", f"{event.at:.0f}", "the lab came back after a crash", body, event.at)
 
     def _ended(self, event: Ended) -> list[Notice]:
+        waited = (pause := self._pauses.get(f"start {event.start}")) is not None and pause.away
         start = self._gone(event.start)
         self._count(event.at, event.outcome, event.readings)
         lost = event.outcome == "failed" and bool(NO_ANSWER.search(event.reason))
         found: list[Notice] = []
         if lost:
             found = self._instrument_lost(start.instrument, event.reason, event.at)
-        elif event.readings:
+        elif event.readings and not waited:
             found = self._instrument_back(start.instrument, event.at)
         kinds: dict[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
         kind = kinds.get(event.outcome, "finished")

@@ -74,7 +74,13 @@ class Target(Frozen):
     )
     jobs: tuple[str, ...] = Field((), description="only what concerns these jobs; all where empty")
     quiet: str | None = Field(None, description='local times when it is left alone, "22:00-07:00"; told afterwards')
-    an_hour: int = Field(12, ge=1, le=1000, description="most messages an hour; what is more comes together in one")
+    an_hour: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="most messages an hour, a quarter of them kept for failed, lost and disk; what is more comes "
+        "together in one",
+    )
 
     @field_validator("quiet")
     @classmethod

@@ -2,8 +2,7 @@
 
 `multiprocessing`'s fork server is the warm process (`sdl.warm`). What a process is told and says goes as JSON lines
 over a pair of sockets (`sdl.lab.link`); nothing that comes from outside this program is ever unpickled. Whoever calls
-is never kept waiting for a campaign: only for the first start of all (the warm process must be ready) and, in
-`make_safe`, for a stated time.
+is never kept waiting for a campaign or an instrument: only for the first start of all (the warm process must be ready).
 
     no sign of life for `Order.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died
     interrupted, closed                  the same
@@ -18,7 +17,9 @@ import json
 import logging
 import multiprocessing
 import select
+import signal
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,16 +27,15 @@ from typing import Any, Literal
 
 from sdl import config
 from sdl.errors import ConfigError
-from sdl.lab.base import News, Order
+from sdl.lab.base import NOT_YET, News, Order
 from sdl.lab.link import Link
+from sdl.lab.orphans import Orphans
 from sdl.lab.process import LOST, Child, in_words
 
 log = logging.getLogger("sdl.lab")
 
 FIRST = 60.0
 """Least seconds until the first sign of life: a busy machine may be slow to begin."""
-SAFE_WAIT = 5.0
-"""Seconds that `make_safe` waits for a first answer."""
 TIMEOUT, SPARE = 120.0, 30.0
 """Seconds after which a process that makes safe and says nothing is ended: the driver's time-outs, and some more."""
 
@@ -51,14 +51,26 @@ class Processes:
         self._children: dict[int, Child] = {}
         self._makers: dict[str, Child] = {}
         self._news: list[News] = []
+        self._orphans = Orphans()
         # multiprocessing waits for its processes when this one ends, so they must be told before.
         atexit.register(self._let_go)
 
     def warm_up(self) -> None:
-        """Starts the warm process, without waiting for it; else the first `begin` does."""
+        """Starts the warm process where it does not run, without waiting for it; else the first `begin` does.
+
+        Ctrl-C reaches everybody in the terminal's group and is the lab's alone. Ignored here for the moment in which
+        the process is made, it is ignored there from the first line; `multiprocessing` does so once all is loaded.
+        """
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        if threading.current_thread() is not threading.main_thread():  # nobody else may
+            forkserver.ensure_running()
+            return
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def begin(self, order: Order) -> None:
         """Starts a process for an order.
@@ -84,8 +96,8 @@ class Processes:
                 self._gone(start, child)
             else:
                 self._watch(child)
-        for key, maker in list(self._makers.items()):
-            self._look(key, maker)
+        for maker in self._makers.values():
+            maker.drain()  # what came of it is `make_safe`'s to tell
         found, self._news = self._news, []
         return found
 
@@ -105,20 +117,19 @@ class Processes:
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
         """Has an instrument's light put out by a process of its own, which tries until it is, or a campaign begins.
 
-        Waits `SAFE_WAIT` seconds for its first word. Ask again for what became of it since; that does not wait.
+        Never waits: ask again for what became of it since.
 
         Returns:
-            Empty: the instrument said that its light is off. Else why it did not, or not yet.
+            Empty: the instrument said that its light is off. Else why it did not, or `NOT_YET`.
         """
         key, hung = _key(instrument), _timeout(instrument) + SPARE
         maker = self._makers.get(key)
         if maker is None:
             maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
-            ends = time.monotonic() + SAFE_WAIT
-            while maker.safe is None and maker.link.open and (left := ends - time.monotonic()) > 0:
-                select.select([maker.link], [], [], left)
-                maker.drain()
-        return self._look(key, maker)
+        said = self._look(key, maker)
+        if said.startswith("InUse: "):
+            self._orphans.end(key)
+        return said
 
     def close(self) -> None:
         """Interrupts what runs, waits `FINISH` + `SAFE` seconds, kills what is left; `news` tells of it after."""
@@ -147,6 +158,7 @@ class Processes:
             with theirs:
                 process = self._context.Process(target=main, args=(theirs,), name=name)
                 try:
+                    self.warm_up()
                     process.start()
                     break
                 except (EOFError, OSError) as error:  # the warm process died this moment; the next try makes another
@@ -210,7 +222,7 @@ class Processes:
             del self._makers[key]
             maker.dispose()
             return f"no answer in {maker.hung:g} s"
-        return maker.safe or "no answer yet"
+        return maker.safe or NOT_YET
 
     def _let_go(self) -> None:
         for child in [*self._children.values(), *self._makers.values()]:

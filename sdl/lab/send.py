@@ -18,13 +18,16 @@ from urllib.parse import unquote
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.durations import words
-from sdl.lab.notify_model import Target, inside
+from sdl.lab.notify_model import Kind, Target, inside
 from sdl.lab.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
 """Seconds after the first failure, doubled with each, up to the longest."""
 LOOK = 60.0
 """Seconds after which a sender looks again although nobody woke it: quiet hours end by the clock on the wall."""
+
+URGENT: frozenset[Kind] = frozenset({"failed", "lost", "disk"})
+"""Kinds that somebody may have to act on: they go first, and a part of each hour's messages is kept for them."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,10 +106,13 @@ class Sender:
                 return LOOK
             while self._recent and self._recent[0] <= now - 3600:
                 self._recent.popleft()
-            room = self._target.an_hour - len(self._recent)
+            urgent = [item for item in waiting if item.kind in URGENT]
+            kept = 0 if urgent else self._target.an_hour // 4
+            room = self._target.an_hour - kept - len(self._recent)
             if room <= 0:
-                return min(self._recent[0] + 3600 - now, LOOK)
-            if not self._send(waiting if len(waiting) > room else waiting[:1], now):
+                return min(self._recent[-room] + 3600 - now, LOOK)
+            first = urgent or waiting
+            if not self._send(first if len(first) > room else first[:1], now):
                 return self._retry_at - now
         return LOOK
 

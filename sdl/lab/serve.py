@@ -116,12 +116,12 @@ def serve(
         teller.start(before)
         del before
         loop.listeners.append(Ears(teller, loaded.runs))
-        loop.open(loaded, os.getpid(), user())
-        desk.serve(loop)
-        surface.start()
-        log.info("lab %s: %s", loaded.lab.name, surface.url)
-        told(surface.url)
         with _asked_to_end(desk) as asked:
+            loop.open(loaded, os.getpid(), user())
+            desk.serve(loop)
+            surface.start()
+            log.info("lab %s: %s", loaded.lab.name, surface.url)
+            told(surface.url)
             try:
                 _go(loop, desk, watchdog, asked)
             finally:

@@ -30,7 +30,7 @@ from sdl.lab.journal import Journal, Memory
 from sdl.lab.loop import Listener, Loop
 from sdl.lab.schedule import NEVER
 from sdl.lab.state import DAY, Lab
-from sdl.runner.gate import Hold, Said
+from sdl.runner.gate import Abort, Hold, Said
 from sdl.runner.opening import load_priors, opening
 from sdl.runs import Result, fold
 from sdl.types import Input, Reading
@@ -100,6 +100,10 @@ class Standing:
         self._relay.clock = clock
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any]) -> Standing:
+        """Itself, for a look in the dark: what was to be changed costs nothing here, and its faults go on."""
+        return self
+
     def measure(self, settings: Mapping[str, float]) -> Reading:
         """One reading."""
         if self._full == 1.0:
@@ -124,10 +128,11 @@ class Simulated:
         lab: the state of the lab, which says when a campaign has to pause.
         clock: the lab's.
         keep: whether records are written, each at once when its campaign has ended.
+        end: of the simulation; no pause lasts longer.
     """
 
-    def __init__(self, loaded: Loaded, lab: Lab, clock: VirtualClock, keep: bool = False) -> None:
-        self._lab, self._clock, self._keep = lab, clock, keep
+    def __init__(self, loaded: Loaded, lab: Lab, clock: VirtualClock, keep: bool = False, end: float = NEVER) -> None:
+        self._lab, self._clock, self._keep, self._end = lab, clock, keep, end
         self._benches = {
             name: Standing(config.parse_kind("instrument", bench.instrument), clock.now(), seed)
             for seed, (name, bench) in enumerate(loaded.lab.instruments.items(), 1)
@@ -140,7 +145,7 @@ class Simulated:
         start = self._lab.starts[order.start]
         bench = self._benches[order.instrument]
         chosen = self._campaigns[start.job].model_copy(update={"instrument": bench})
-        gate = _Gate(self._lab, order)
+        gate = _Gate(self._lab, order, self._end)
 
         def watch(event: Event, campaign: Campaign) -> None:
             gate.inner.saw(event, campaign)
@@ -205,14 +210,16 @@ class Simulated:
 class _Gate:
     """A simulated campaign's gate: the lab's reasons to pause first, then the conditions of the lab file."""
 
-    def __init__(self, lab: Lab, order: Order) -> None:
+    def __init__(self, lab: Lab, order: Order, end: float) -> None:
         # The disk of this machine tells nothing of the lab's.
         self.inner = LabGate(Suspend.model_validate(order.suspend), order.folder, free=lambda _: 1 << 60, again=AGAIN)
         self.readings = 0
-        self._lab, self._start = lab, lab.starts[order.start]
+        self._lab, self._start, self._end = lab, lab.starts[order.start], end
 
     def ask(self, campaign: Campaign, now: float) -> Said:
         self.readings = campaign.history.readings
+        if now > self._end:  # of an instrument that never comes back, or one that left its twin
+            return Abort("the simulation is over", "simulation")
         reason = decide.reason_to_pause(self._lab, self._start, now, self.readings)
         return self.inner.ask(campaign, now) if reason is None else Hold(*reason, again=AGAIN)
 
@@ -249,7 +256,7 @@ def simulate(
     """
     begin, end = start - LAB_STARTED, start + days * DAY
     clock, lab = VirtualClock(begin), Lab()
-    processes = Simulated(loaded, lab, clock, keep is not None)
+    processes = Simulated(loaded, lab, clock, keep is not None, end)
     loop = Loop(lab, journal or Memory(), processes, clock, runs=keep or loaded.runs, listeners=listeners)
     loop.open(loaded, 0, "simulation")
     while clock.now() < end:

@@ -31,6 +31,8 @@ WorkingDirectory={folder}
 # Whatever ended it: a full disk, a folder that is not mounted yet and a mistake in the lab file all pass.
 Restart=always
 RestartSec=5
+# Asked to end, it ends with these codes: no failure.
+SuccessExitStatus=130 143
 # The loop says that it is alive; where it is stuck, systemd ends it and starts it anew.
 WatchdogSec={watchdog:g}
 # Instruments are made safe before the lab is ready, and when it ends.

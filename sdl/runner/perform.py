@@ -94,6 +94,7 @@ class Runner:
         self._watch = held_against_twin(chosen, watch)
         self._gate = gate
         self._driver: Driver | None = None
+        self._look_failed = ""
         self._unfinished = unfinished  # a process died on it, perhaps with the light on
         self._proposer = Proposer(chosen, campaign, clock)
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
@@ -185,7 +186,9 @@ class Runner:
                 self._driver = None
             return reading.background if reading.background is not None else reading.readings
         except (Exception, SystemExit) as error:  # whatever a driver lets through; it is asked again later
-            log.warning("no reading with the light off while paused: %s", error)
+            if str(error) != self._look_failed:  # through a night it may be the same every minute
+                log.warning("no reading with the light off while paused: %s", error)
+            self._look_failed = str(error)
             return None
         finally:
             self._make_safe()

@@ -65,7 +65,8 @@ def test_after_so_many_failures_in_a_row_nothing_is_asked_for_a_while() -> None:
         fail(manners, clock, Unreachable("nobody there"))
     with pytest.raises(InstrumentError, match="3 requests in a row failed") as caught:
         ask(manners, clock)
-    assert not caught.value.retryable
+    assert caught.value.retryable, "the campaign's `retry` says for how long it is asked again"
+    assert not caught.value.maybe_measured
     assert "nobody there" in str(caught.value)
     clock.sleep(60)
     fail(manners, clock, Unreachable("still nobody"))

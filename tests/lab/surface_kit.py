@@ -15,6 +15,7 @@ class ListLab:
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
+        (runs / "bench.lab").mkdir(parents=True, exist_ok=True)
         self.done: list[tuple[str, ...]] = []
         self.running: dict[int, dict[str, Any]] = {}
         self.held: dict[str, dict[str, Any]] = {}

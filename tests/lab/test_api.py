@@ -55,7 +55,7 @@ def serving(folder: Path) -> Iterator[tuple[ListLab, Surface, httpx.Client, Watc
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
         surface = Surface(
-            lab, lab="bench", record=folder / "bench.lab", file=folder / "lab.yaml", runs=lab.runs, watchdog=watchdog
+            lab, lab="bench", record=lab.runs / "bench.lab", file=folder / "lab.yaml", runs=lab.runs, watchdog=watchdog
         )
     surface.start()
     with httpx.Client(base_url=surface.url, trust_env=False, verify=False) as http:

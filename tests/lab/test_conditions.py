@@ -14,6 +14,7 @@ from scripted import ScriptedDriver, answer, campaign, script_of, with_script
 
 from sdl import config, runner
 from sdl.campaign import Campaign
+from sdl.errors import Rejected, Unreachable
 from sdl.events import Continued, Event, Measured, Paused
 from sdl.lab.conditions import Suspend, refusals, size
 from sdl.lab.gate import LabGate
@@ -68,7 +69,7 @@ def pauses(events: list[Event]) -> list[tuple[str, str, float, float, str]]:
     return [(a.cause, a.by, a.at, b.at, b.by) for a, b in zip(begun, ended, strict=True)]
 
 
-def test_nothing_is_asked_for_by_default() -> None:
+def test_light_disk_and_twin_are_not_asked_for_by_default() -> None:
     events, _ = run(LabGate(suspend(), HERE, free=lambda _: 0), lit_by(1e9))
     assert pauses(events) == []
 
@@ -111,6 +112,103 @@ def test_only_the_light_of_the_room_makes_it_look() -> None:
     events, _ = run(gate, instrument)
     assert len(pauses(events)) == 1
     assert len(script_of(instrument).asked) == 4
+
+
+# --- an instrument that is away -----------------------------------------------------------------------------------
+
+
+def away(seconds: float, **retry: Any) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
+    """A campaign whose instrument gives no readings for so long after its first; when it was asked meanwhile."""
+    asked: list[float] = []
+
+    def play(driver: ScriptedDriver, settings: Mapping[str, float]) -> Reading:
+        asked.append(driver.clock.now())
+        if asked[0] < driver.clock.now() <= asked[0] + seconds:
+            raise Unreachable("nobody there")
+        return answer(settings)
+
+    instrument = with_script(*[play] * 10_000)
+    points = {"kind": "points", "points": [{"R": n / 10, "G": 0.5, "B": 0.5} for n in range(1, 5)]}
+    return instrument, {"goal": None, "design": points, "retry": retry}, asked
+
+
+@pytest.mark.parametrize("retry", [{}, {"times": 0}, {"times": 1}, {"times": 12, "wait": 0.5}])
+@pytest.mark.parametrize("seconds", [35.0, 600.0, 8 * 3600.0])
+def test_an_instrument_away_for_however_long_costs_a_campaign_of_a_lab_nothing_but_time(
+    seconds: float, retry: dict[str, Any]
+) -> None:
+    instrument, tree, asked = away(seconds, **retry)
+    gate, events = LabGate(suspend(), HERE), list[Event]()
+
+    def watch(event: Event, state: Campaign) -> None:
+        events.append(event)
+        gate.saw(event, state)
+
+    done = runner.run(campaign(instrument, **tree), runs=None, collect=True, gate=gate, watch=watch)
+    assert done.outcome is Outcome.DONE
+    assert done.failed == (1 if retry == {"times": 0} else 0), "a trial without further tries has failed by then"
+    [(cause, by, _, ended, who)] = pauses(events)
+    assert cause.startswith("no reading in ")
+    assert cause.endswith("the last: Unreachable: nobody there")
+    assert (by, who) == ("suspend", "suspend: it gives readings again")
+    assert ended <= asked[0] + seconds + 62.0, "it is asked once a minute at least"
+    assert len(asked) <= 20 + seconds / 60, "and hardly more often"
+    assert not script_of(instrument).lit
+
+
+def test_the_tries_before_a_pause_are_within_seconds_so_that_a_short_absence_costs_seconds() -> None:
+    instrument, tree, asked = away(10.0)
+    gate = LabGate(suspend(), HERE)
+    runner.run(campaign(instrument, **tree), runs=None, collect=True, gate=gate, watch=gate.saw)
+    assert asked[-1] - asked[0] <= 10.0 + 12.0
+
+
+def test_without_a_lab_or_where_its_file_says_so_the_campaign_fails_by_its_own_rules() -> None:
+    for gate in (None, LabGate(suspend(away=None), HERE)):
+        instrument, tree, asked = away(600.0)
+        watch = gate.saw if gate is not None else None
+        done = runner.run(
+            campaign(instrument, **tree, stop={"failures": 2}), runs=None, collect=True, gate=gate, watch=watch
+        )
+        assert (done.outcome, done.by) == (Outcome.FAILED, "failures")
+        assert asked[-1] - asked[0] < 60.0
+
+
+def test_what_no_waiting_helps_against_is_not_waited_for() -> None:
+    refused = with_script(*[Rejected("too bright")] * 99)
+    gate = LabGate(suspend(), HERE)
+    done = runner.run(campaign(refused, **POINTS), runs=None, collect=True, gate=gate, watch=gate.saw)
+    assert done.failed == 4
+
+
+def test_an_instrument_that_answers_in_the_dark_only_ends_the_campaign_after_all() -> None:
+    def play(driver: ScriptedDriver, settings: Mapping[str, float]) -> Reading:
+        if any(settings.values()):
+            raise Unreachable("no light")
+        return answer(settings)
+
+    gate = LabGate(suspend(), HERE)
+    tree = campaign(with_script(*[play] * 999), **POINTS, stop={"failures": 2})
+    assert runner.run(tree, runs=None, collect=True, gate=gate, watch=gate.saw).outcome is Outcome.FAILED
+
+
+def test_who_says_go_on_has_an_instrument_that_is_away_tried_again() -> None:
+    gate = LabGate(suspend(), HERE)
+    instrument, tree, asked = away(1e9)
+    said: list[Any] = []
+
+    class Impatient:
+        dark = gate.dark
+
+        def ask(self, state: Campaign, now: float) -> Any:
+            said.append(gate.ask(state, now))
+            if isinstance(said[-1], Hold) and asked[-1] - asked[0] > 100.0:
+                gate.proceed("ada")
+            return said[-1]
+
+    tree = campaign(instrument, **tree, stop={"failures": 2})
+    done = runner.run(tree, runs=None, collect=True, gate=Impatient(), watch=gate.saw)
+    assert done.outcome is Outcome.FAILED, "and by its own rules it fails at last"
 
 
 # --- disk, twin, and what is asked from outside -------------------------------------------------------------------

@@ -63,8 +63,16 @@ def test_each_reason_against_it_is_named(lab: ListLab) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named(lab: ListLab, tmp_path: Path) -> None:
+    lab.runs = tmp_path / "file"
     lab.runs.write_text("a file where the runs should go")
     assert "cannot be written" in readiness(lab, Clock())()[0]
+
+
+def test_a_folder_that_was_moved_is_named_and_not_made_anew(lab: ListLab) -> None:
+    lab.runs.rename(lab.runs.with_name("moved"))
+    found = readiness(lab, Clock())()
+    assert [line.partition(": ")[2] for line in found] == ["cannot be written: No such file or directory"] * 2
+    assert not lab.runs.exists()
 
 
 def test_whoever_asks_every_second_does_not_write_to_the_disk_every_second(lab: ListLab) -> None:

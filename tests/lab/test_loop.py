@@ -14,6 +14,7 @@ from sdl import record, runner
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, Full, InUse
 from sdl.lab import journal
+from sdl.lab.base import NOT_YET
 from sdl.lab.control import Desk
 from sdl.lab.events import (
     Asked,
@@ -63,6 +64,28 @@ def test_a_lab_makes_every_instrument_safe_before_it_goes_on_with_what_was_runni
     assert [event.attempt for event in again.of(Started)] == [0, 1]
     assert again.processes.orders[0].folder == first.processes.orders[0].folder
     assert again.processes.orders[0].after_death
+
+
+def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_waiting(tmp_path: Path) -> None:
+    loaded = lab_file(tmp_path, {"j": minutely()})
+    first = Bench(loaded, script=long).open().go(70)
+    again = Bench(loaded, now=first.clock.now() + 5, before=first.events)
+    again.processes.unsafe = {"1": NOT_YET, "2": NOT_YET}
+    again.open().tick()
+    assert {told for told in again.processes.told if told[0] == "make_safe"} == {("make_safe", n) for n in range(3)}
+    made = [event.instrument for event in again.events[len(first.events) :] if isinstance(event, MadeSafe)]
+    assert made == ["a"]
+    assert again.of(Started)[-1].attempt == 1, "what ran on the one that answered goes on"
+    assert again.loop.until_next() <= 0.1, "most answer at once"
+    assert not again.loop.looked_at()
+    again.processes.unsafe = {"2": NOT_YET}
+    again.tick(0.1)
+    assert again.of(MadeSafe)[-1].instrument == "b"
+    again.go(60)
+    assert again.lab.lost == {"c": NOT_YET}
+    assert again.loop.looked_at()
+    asked = again.processes.told.count(("make_safe", 2))
+    assert asked <= 5 / 0.1 + 60 / 2 + 3
 
 
 def test_a_lab_that_is_asked_to_end_interrupts_what_runs_and_the_next_goes_on_with_it(tmp_path: Path) -> None:

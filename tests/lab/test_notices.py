@@ -95,6 +95,33 @@ def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None
     assert [notice.kind for notice in fold(events)] == ["lost", "back"]
 
 
+def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_back_with_its_first_reading() -> None:
+    notices, now = Notices("bench", Notify()), BEGIN
+    for event in run(1, "reached", BEGIN)[:2]:
+        notices.handle(event)
+    waits = News(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    told = notices.news(waits)
+    for now in range(int(BEGIN), int(BEGIN) + 1800, 60):
+        told += notices.tick(now)
+    assert [(notice.kind, notice.about) for notice in told] == [("lost", "instrument led-1")]
+    assert "refused" in told[0].body
+    assert told[0].at == BEGIN + 10
+    [back] = notices.news(News(1, "continued", "suspend: it gives readings again", at=BEGIN + 1810))
+    assert (back.kind, back.body.startswith("It was gone for 30 min")) == ("back", True)
+
+
+def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_is_back() -> None:
+    waits = News(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    for seconds, ends in ((200, []), (400, ["lost"])):
+        notices = Notices("bench", Notify())
+        begun, started, _ = run(1, "aborted", BEGIN)
+        notices.handle(begun)
+        notices.handle(started)
+        notices.news(waits)
+        told = notices.tick(BEGIN + seconds) + notices.handle(Ended(1, "aborted", "by ada", 9, BEGIN + seconds))
+        assert [notice.kind for notice in told] == [*ends, "finished"]
+
+
 def test_an_instrument_that_somebody_else_drives_is_not_said_to_be_silent() -> None:
     [told] = fold([MadeSafe("led-1", "InUse: led-1: in use by process 7 (ada)", BEGIN)])
     assert (told.kind, told.title) == ("lost", "bench: led-1: somebody else drives it")

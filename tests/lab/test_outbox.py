@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,50 @@ def test_a_clock_that_was_hours_ahead_and_is_set_back_keeps_no_message_for_hours
     while len(post.went) < 2 and now < NOW + 7200:
         now += one.step(now)
     assert now - NOW <= 3600 + LONGEST_WAIT
+
+
+def ids(texts: list[str]) -> list[str]:
+    return [one for text in texts for one in re.findall(r"\[(.+?)\]", text)]
+
+
+def of_kind(box: Outbox, kind: Any, *numbers: int) -> None:
+    for n in numbers:
+        box.put(Notice(f"{kind}-{n}", kind, f"job {n}", f"{kind} {n}", "so", NOW), ["staff"], NOW)
+
+
+def test_what_is_urgent_goes_first_and_a_quarter_of_the_hour_is_kept_for_it(tmp_path: Path) -> None:
+    box, post = Outbox(tmp_path, NOW), Post()
+    one = sender(box, post, an_hour=4)
+    of_kind(box, "missed", 1, 2, 3)
+    of_kind(box, "lost", 1)
+    one.step(NOW)
+    assert [ids([went]) for went in post.went] == [["lost-1"], ["missed-1", "missed-2", "missed-3"]]
+    of_kind(box, "missed", 4, 5)
+    one.step(NOW + 1)
+    of_kind(box, "missed", 6)
+    assert 0 < one.step(NOW + 2) <= 60
+    assert ids(post.went[2:]) == ["missed-4", "missed-5"], "the fourth of this hour is kept"
+    of_kind(box, "failed", 1)
+    one.step(NOW + 3)
+    assert ids(post.went[3:]) == ["failed-1"]
+    of_kind(box, "disk", 1)
+    assert 0 < one.step(NOW + 4) <= 60
+    assert len(post.went) == 4, "never more than four an hour"
+    one.step(NOW + 3601)
+    assert ids(post.went[4:]) == ["disk-1", "missed-6"]
+
+
+def test_where_one_message_an_hour_is_allowed_the_urgent_one_is_the_next(tmp_path: Path) -> None:
+    box, post = Outbox(tmp_path, NOW), Post()
+    one = sender(box, post, an_hour=1)
+    of_kind(box, "missed", 1)
+    one.step(NOW)
+    of_kind(box, "missed", 2, 3)
+    of_kind(box, "disk", 1)
+    for hour in range(1, 3):
+        assert one.step(NOW + 3600 * hour - 1) <= 1
+        one.step(NOW + 3600 * hour)
+    assert [ids([went]) for went in post.went] == [["missed-1"], ["disk-1"], ["missed-2", "missed-3"]]
 
 
 def test_nobody_is_woken_in_the_quiet_hours_and_everything_comes_after_them(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from drivers.server import OUT, Server, says
 from sdl import config, lease, record
 from sdl.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Stopped
 from sdl.lab import process
-from sdl.lab.base import News, Order
+from sdl.lab.base import NOT_YET, News, Order
 from sdl.lab.processes import Processes
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
@@ -114,6 +116,15 @@ def last(lab: Processes, seconds: float = 30.0) -> News:
     assert [news.what in ("ended", "died") for news in found].count(True) == 1
     assert lab.news() == []
     return found[-1]
+
+
+def made_safe(lab: Processes, instrument: Mapping[str, Any]) -> str:
+    """The first word of who makes an instrument safe."""
+    ends = time.monotonic() + 30
+    while (said := lab.make_safe(instrument)) == NOT_YET and time.monotonic() < ends:
+        time.sleep(0.01)
+        assert lab.news() == []  # as the loop does; no word is lost by it
+    return said
 
 
 def measuring(lab: Processes, readings: int = 2) -> int:
@@ -341,7 +352,7 @@ def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Proc
         assert news.what == "died"
         assert news.text.startswith("killed (SIGKILL)")
         assert light.world.lit
-        assert lab.make_safe(campaign["instrument"]) == ""
+        assert made_safe(lab, campaign["instrument"]) == ""
         assert not light.world.lit
         assert light.world.taken == 5
 
@@ -401,6 +412,37 @@ def test_closing_interrupts_what_runs_and_tells_of_it(lab: Processes, light: Twi
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert kinds(tmp_path / "a")[-1] is Interrupted
+
+
+CTRL_C = """
+import os, signal, sys, time
+from multiprocessing import forkserver
+from sdl.lab.processes import Processes
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda *_: None)
+    lab = Processes()
+    lab.warm_up()
+    assert signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL)
+    warm = forkserver._forkserver._forkserver_pid
+    for _ in range(200):
+        os.killpg(0, signal.SIGINT)
+        time.sleep(0.005)
+    while (said := lab.make_safe({"kind": "twin"})) == "no answer yet":
+        time.sleep(0.02)
+    print(repr(said), forkserver._forkserver._forkserver_pid == warm)
+    lab.close()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_warm_process_loads_is_not_for_it(tmp_path: Path) -> None:
+    (tmp_path / "group.py").write_text(CTRL_C)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "group.py"], cwd=commands.ROOT, env=commands.environment(),
+        capture_output=True, text=True, timeout=60, start_new_session=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("'' True\n", "")
 
 
 @pytest.mark.slow
@@ -464,6 +506,41 @@ def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp
     assert not light.world.lit
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc, as the code does")
+def test_an_orphan_that_is_stopped_while_it_ends_is_woken_by_the_next_lab(lab: Processes, tmp_path: Path) -> None:
+    with TwinServer(latency=3.0) as light:
+        campaign = endless(light)
+        other = subprocess.Popen(
+            [sys.executable, "-c", _LAB, str(tmp_path / "a"), json.dumps(campaign)],
+            env=commands.environment(), stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert other.stdout is not None
+        pid = int(other.stdout.readline())
+        ends = time.monotonic() + 30
+        while light.world.taken < 1 and time.monotonic() < ends:
+            time.sleep(0.01)
+        made_safe(lab, {"kind": "twin"})  # this lab is warm
+        warm = parent(pid)
+        other.kill()
+        other.wait()
+        while parent(pid) == warm and time.monotonic() < ends:
+            time.sleep(0.001)
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGSTOP)  # after Linux has woken it for that
+        ends = time.monotonic() + 30
+        while (said := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:
+            time.sleep(0.1)
+        assert said == ""
+        assert not light.world.lit
+    other.stdout.close()
+    assert kinds(tmp_path / "a")[-1] is Interrupted
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 # --- made safe ----------------------------------------------------------------------------------------------------
 
 
@@ -471,7 +548,7 @@ def test_making_safe_is_tried_until_the_instrument_answers(lab: Processes, monke
     with TwinServer(latency=0.001) as light:
         port = int(light.url.split(":")[2].split("/")[0])
     instrument = tree(f"http://127.0.0.1:{port}/api")["instrument"]
-    assert "nothing listens there" in lab.make_safe(instrument)
+    assert "nothing listens there" in made_safe(lab, instrument)
     with TwinServer(latency=0.001, port=port) as light:
         ends = time.monotonic() + 10
         while lab.make_safe(instrument) and time.monotonic() < ends:
@@ -480,12 +557,43 @@ def test_making_safe_is_tried_until_the_instrument_answers(lab: Processes, monke
     assert lab.news() == []
 
 
+def test_nobody_waits_for_instruments_that_say_nothing_and_they_are_asked_side_by_side(
+    lab: Processes, light: TwinServer
+) -> None:
+    made_safe(lab, {"kind": "twin"})  # the warm process is there
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        urls = [f"http://127.0.0.1:{server.getsockname()[1]}/api" for server in silent]
+        trees = [tree(url)["instrument"] for url in urls]
+        said = [lab.make_safe(instrument) for instrument in trees]
+        assert said == [NOT_YET] * 3
+        for server in silent:  # each of them has been asked, though none has answered
+            server.settimeout(30)
+            stack.enter_context(server.accept()[0])
+        assert made_safe(lab, tree(light)["instrument"]) == ""
+        assert [lab.make_safe(instrument) for instrument in trees] == [NOT_YET] * 3
+
+
+def test_no_word_of_who_makes_safe_is_lost_where_nobody_asks_for_it_at_once(lab: Processes, light: TwinServer) -> None:
+    instrument = tree(light)["instrument"]
+    assert lab.make_safe(instrument) == NOT_YET
+    ends = time.monotonic() + 30
+    while light.world.taken < 1 and time.monotonic() < ends:
+        assert lab.news() == []
+        time.sleep(0.01)
+    for _ in range(20):
+        assert lab.news() == []
+        time.sleep(0.01)
+    assert made_safe(lab, instrument) == ""
+    assert light.world.taken == 1
+
+
 def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
     lab: Processes, light: TwinServer, tmp_path: Path
 ) -> None:
     campaign = tree(light, stop={"trials": 2})
     with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
-        said = lab.make_safe(campaign["instrument"])
+        said = made_safe(lab, campaign["instrument"])
         assert "InUse" in said
         assert "(by hand, bob)" in said
     lab.begin(order(tmp_path / "a", campaign))
@@ -493,14 +601,14 @@ def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
 
 
 def test_a_twin_in_virtual_time_is_always_safe(lab: Processes) -> None:
-    assert lab.make_safe({"kind": "twin"}) == ""
+    assert made_safe(lab, {"kind": "twin"}) == ""
 
 
 def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Processes) -> None:
     stubborn = Server()
     stubborn.then(*[says({"in": [0.5, 0.0, 0.0], "out": OUT})] * 2)  # then it does as it is told
     instrument = tree(stubborn.url)["instrument"]
-    assert "asked for no light it applied {'R': 0.5" in lab.make_safe(instrument)
+    assert "asked for no light it applied {'R': 0.5" in made_safe(lab, instrument)
     ends = time.monotonic() + 10
     while lab.make_safe(instrument) and time.monotonic() < ends:
         time.sleep(0.05)
@@ -509,7 +617,7 @@ def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Processes) 
 
 
 def test_what_can_never_be_made_safe_says_so_at_once(lab: Processes) -> None:
-    said = lab.make_safe({"kind": "manual"})
+    said = made_safe(lab, {"kind": "manual"})
     assert "InstrumentError" in said
     assert "terminal" in said
 

@@ -133,6 +133,28 @@ def test_faults_of_a_twin_go_on_from_campaign_to_campaign(tmp_path: Path) -> Non
     assert failed == [False, False, True, False, False]
 
 
+def test_an_instrument_away_for_ten_minutes_costs_no_campaign_and_one_away_for_good_is_waited_for_to_the_end(
+    tmp_path: Path,
+) -> None:
+    fault = {"name": "refused", "after": 3601.0}
+    for more, ended in (({"lasts": 600.0}, 3), ({}, 1)):
+        faulty = {"a": {"instrument": {"kind": "twin", "faults": [fault | more]}}}
+        loaded = lab_file(tmp_path, {"j": job(when={"cron": "0 * * * *"})}, instruments=faulty)
+        account = Account()
+        simulate(loaded, BEGIN, 3 / 24, listeners=[account])
+        assert account.jobs["j"].outcomes == {"reached": ended}
+        assert sum(account.pauses.values()) == 1
+
+
+def test_looks_at_an_instrument_that_is_away_meet_the_faults_that_its_campaign_meets(tmp_path: Path) -> None:
+    faulty = {"a": {"instrument": {"kind": "twin", "faults": [{"name": "refused", "at": [*range(2, 40)]}]}}}
+    loaded = lab_file(tmp_path, {"j": job(when={"cron": "0 * * * *"})}, instruments=faulty)
+    account = Account()
+    simulate(loaded, BEGIN, 1 / 24, listeners=[account])
+    assert account.jobs["j"].outcomes == {"reached": 1}
+    assert sum(account.pauses.values()) == 1
+
+
 @pytest.mark.parametrize(
     "instrument",
     [

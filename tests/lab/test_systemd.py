@@ -13,6 +13,7 @@ import pytest
 
 from sdl.errors import ConfigError
 from sdl.lab.systemd import Watchdog, unit, unit_name
+from sdl.runner import INTERRUPTED
 
 
 class Clock:
@@ -101,6 +102,13 @@ def test_the_lab_is_found_and_takes_its_leases_where_its_user_looks_for_them() -
     text = unit("bench", Path("/tmp/lab.yaml"), system=True, user="lab", environ=environ)
     assert "XDG_STATE_HOME" not in text
     assert "SDL_LEASES" in text
+
+
+def test_a_lab_that_was_asked_to_end_has_not_failed() -> None:
+    [line] = [
+        line for line in unit("bench", Path("/tmp/lab.yaml")).splitlines() if line.startswith("SuccessExitStatus")
+    ]
+    assert {int(code) for code in line.partition("=")[2].split()} == set(INTERRUPTED.values())
 
 
 def test_the_name_of_a_unit_is_one() -> None:
