@@ -36,7 +36,8 @@ NOISES = ("jitter", "proportional noise")
 DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
 """Kind, and size per reading: 1 is the noise of one reading in the middle of the range."""
 STILL = 0.89
-"""How sure it is that nothing drifts, before any row is seen."""
+"""How sure it is that nothing drifts, before any row is seen. Surer, its doubt on eight rows would hold less of what
+drifts (already too little) and more rightly what does not, and campaigns under drift or on bent plants take longer."""
 JUMP = (0.1, 0.01)
 """By how much two sittings differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
 NOMINAL = 0.004
