@@ -307,13 +307,16 @@ def draw(found: Cells, cases: Sequence[str], solvers: Sequence[str], file: Path)
                 text += f"\n✗ {failed}"
             ink = "white" if extra[i, j] > 9 else "black"
             axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=ink)
-    axes.set_xticks(range(len(solvers)), [s.replace(":", "\n") for s in solvers], fontsize=8)
+    pairs = {s: len(trials[cases[0], s]) for s in solvers}
+    shared = len(set(pairs.values())) == 1
+    heads = [s.replace(":", "\n") + ("" if shared else f"\n{pairs[s]} pairs") for s in solvers]
+    axes.set_xticks(range(len(solvers)), heads, fontsize=8)
     axes.set_yticks(range(len(cases)), cases, fontsize=8)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
     for side in axes.spines.values():
         side.set_visible(False)
-    figure.suptitle(f"Trials until the goal is hit: median / p95, ✗ failures in {CAP} trials", fontsize=10)
+    figure.suptitle(f"Trials until the goal is hit: median / p95, ✗ campaigns that failed in {CAP} trials", fontsize=10)
     axes.set_xticks(np.arange(len(solvers) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(cases) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)

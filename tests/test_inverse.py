@@ -18,6 +18,7 @@ from sdl.goal import Band, Goal
 from sdl.history import History
 from sdl.inverse import Answer, ask, ask_fitted, data_of, round_and_clip, targets_of
 from sdl.solvers.base import Data, Proposals, Solver, Targets
+from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input, Reading, Verdict
 
 INPUTS = (Input(name="R"), Input(name="G", low=-10, high=10, step=0.5))
@@ -173,6 +174,20 @@ def test_a_channel_that_counts_never_reads_below_zero(saturation: float | None, 
     )
     assert answer.verdict == verdict
     assert answer.why.startswith("red counts from 0 to 1000") == (verdict == "unreachable")  # and no doubt before it
+
+
+def test_what_a_fit_cannot_settle_is_not_said_to_be_open_where_a_count_below_zero_settles_it() -> None:
+    corners = [(0.05, -2.0), (0.8, -2.0), (0.05, 6.0), (0.8, 6.0)]
+    rows = history(*[Reading({"R": R, "G": G}, {"red": 10 + 1e3 * R, "green": 500 + 50 * G}) for R, G in corners])
+    goal = Goal({"red": Band(-10.0, -11.0, -9.0), "green": Band(500.0, 450.0, 550.0)})
+    counts = tuple(Channel(name=channel.name, saturation=65535.0) for channel in CHANNELS)
+    answers = [
+        ask(Linear(), data_of(rows, INPUTS, channels, goal.channels), goal, np.random.default_rng(0))
+        for channels in (CHANNELS, counts)
+    ]
+    assert answers[1].verdict == "unreachable"
+    assert "the fit misses it by 19 tolerances, no more than it may be wrong by" in answers[0].why
+    assert answers[1].why == f"{answers[0].why}; red counts from 0 to 65535, never -9"
 
 
 def test_an_answer_is_by_name_and_what_is_unknown_is_none() -> None:

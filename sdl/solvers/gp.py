@@ -6,7 +6,8 @@ The bend of input j is a process with the covariance (A s_cj)² exp(-(u_j - u'_j
 contributes to the channel over its range: an input that a channel hardly sees cannot bend it much. Because inputs bend
 each for itself, a point that was measured for one goal teaches all three curves. A, l and the level of the noise are
 the most probable of a small grid, all channels of the goal taken together, and so is which of the two shapes of
-`sdl.solvers.affine` the noise has. On four points A cannot be told: its prior then says how much bend to fear.
+`sdl.solvers.affine` the noise has. Each channel's own level is then sought near the common one. On four points A cannot
+be told: its prior then says how much bend to fear.
 Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), sections 2.2 and 5.4.1.
 """
 
@@ -29,11 +30,20 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.intp]
 
-BENDS = ((0.0, 0.35), (0.01, 0.2), (0.05, 0.25), (0.2, 0.2))
-"""A, in parts of an input's contribution, and how probable each is before anything is measured."""
-LENGTHS = (0.5, 1.0)
+BENDS = (
+    (0.0, 1.0, 0.35),
+    (0.01, 1.0, 0.1),
+    (0.05, 0.5, 0.125),
+    (0.05, 1.0, 0.125),
+    (0.2, 0.5, 0.1),
+    (0.2, 1.0, 0.1),
+    (0.8, 2.0, 0.1),
+)
+"""A, in parts of an input's contribution, l, and how probable they are before anything is measured."""
 NOISES = tuple(0.0003 * 1.4**i for i in range(14))
 """Level of the noise, as the standard deviation in the middle of the range, in parts of the channel's response."""
+ALIKE = 0.25
+"""How far the noise of one channel is from that of them all: standard deviation of its logarithm."""
 STEPS = 25
 
 
@@ -72,7 +82,7 @@ class Gp(Frozen):
         models = []
         for c in range(len(goal)):
             kernel = _kernel(bend * share[c], length)
-            model = GaussianProcessRegressor(kernel, alpha=noise**2 * sizes[shape][:, c] + 1e-12, optimizer=None)
+            model = GaussianProcessRegressor(kernel, alpha=noise[c] ** 2 * sizes[shape][:, c] + 1e-12, optimizer=None)
             models.append(model.fit(U, Z[:, c]))
         return FittedGp(footing, tuple(models), centre, response, share, bend, noise, shape)
 
@@ -87,7 +97,7 @@ class FittedGp:
     response: Floats
     share: Floats
     bend: float
-    noise: float
+    noise: Floats
     shape: Shape
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
@@ -123,7 +133,7 @@ class FittedGp:
         import numpy as np
 
         part = (z + self.centre[c] / self.response[c])[:, None]
-        noise: Floats = self.noise * np.sqrt(_variance(U, part, self.share[c : c + 1], self.shape)[:, 0])
+        noise: Floats = self.noise[c] * np.sqrt(_variance(U, part, self.share[c : c + 1], self.shape)[:, 0])
         return noise
 
     def _mean(self, U: Floats) -> Floats:
@@ -224,8 +234,8 @@ def _variance(U: Floats, part: Floats, share: Floats, shape: Shape) -> Floats:
 
 def _likeliest(
     U: Floats, Z: Floats, size: Floats, share: Floats, shape: Shape
-) -> tuple[float, tuple[Shape, float, float, float]]:
-    """Bend, length and noise that are most probable given all channels, each a column of Z (n, g), and how probable.
+) -> tuple[float, tuple[Shape, float, float, Floats]]:
+    """Bend, length and noise (g,) that are most probable given all channels, the columns of Z (n, g), and how probable.
 
     `size` (n, g) is the variance of the readings' noise, up to a factor, that goes with its `shape`.
     """
@@ -234,24 +244,22 @@ def _likeliest(
     line = 4.0 * (1.0 + U @ U.T)
     away = (U[:, None] - U[None]) ** 2  # (n, n, d)
     noises = np.array(NOISES)
-    best, found = -np.inf, (shape, 0.0, LENGTHS[0], 0.002)
-    for length in LENGTHS:
+    best, found = -np.inf, (shape, 0.0, 1.0, np.full(Z.shape[1], 0.002))
+    for bend, length, chance in BENDS:
         curves = np.exp(-0.5 * away / length**2)
-        for bend, chance in BENDS:
-            if bend == 0 and length != LENGTHS[0]:
-                continue
-            score = np.zeros(len(noises))
-            for c in range(Z.shape[1]):
-                root = 1.0 / np.sqrt(size[:, c])
-                covariance = line + curves @ (bend * share[c]) ** 2
-                values, vectors = np.linalg.eigh(root[:, None] * covariance * root)
-                power = (vectors.T @ (root * Z[:, c])) ** 2
-                variance = np.maximum(values, 0.0)[None] + noises[:, None] ** 2
-                score -= 0.5 * ((power / variance + np.log(variance)).sum(axis=1) + np.log(size[:, c]).sum())
-            score += np.log(chance) - (np.log(len(LENGTHS)) if bend else 0.0)
-            score -= 0.5 * (np.log(noises / 0.0025) / 0.7) ** 2
-            if score.max() > best:
-                best, found = float(score.max()), (shape, bend, length, _between(noises, score))
+        each = np.zeros((Z.shape[1], len(noises)))
+        for c in range(Z.shape[1]):
+            root = 1.0 / np.sqrt(size[:, c])
+            covariance = line + curves @ (bend * share[c]) ** 2
+            values, vectors = np.linalg.eigh(root[:, None] * covariance * root)
+            power = (vectors.T @ (root * Z[:, c])) ** 2
+            variance = np.maximum(values, 0.0)[None] + noises[:, None] ** 2
+            each[c] = -0.5 * ((power / variance + np.log(variance)).sum(axis=1) + np.log(size[:, c]).sum())
+        score = each.sum(axis=0) + np.log(chance) - 0.5 * (np.log(noises / 0.0025) / 0.7) ** 2
+        if score.max() > best:
+            common = _between(noises, score)
+            own = each - 0.5 * (np.log(noises / common) / ALIKE) ** 2
+            best, found = float(score.max()), (shape, bend, length, np.array([_between(noises, one) for one in own]))
     return best, found
 
 

@@ -47,7 +47,8 @@ def judge(
     if (beyond > MARGIN + 1e-9).any():
         return Verdict.OUTSIDE, f"{beyond.max():.0%} of the range away from the settings seen so far", None
     if missed > 0:
-        said = f"perhaps out of reach, by {missed:.2g} tolerances; the rows cannot tell yet"
+        # Of the fit alone: what else is known of the instrument (`sdl.inverse`) may settle it.
+        said = f"the fit misses it by {missed:.2g} tolerances, no more than it may be wrong by"
         return Verdict.REACHABLE, said, None
     said = _below_noise(footing, target, inside)
     return (Verdict.BELOW_NOISE, said, None) if said else (Verdict.REACHABLE, "", None)

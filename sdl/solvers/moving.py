@@ -36,7 +36,8 @@ NOISES = ("jitter", "proportional noise")
 DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
 """Kind, and size per reading: 1 is the noise of one reading in the middle of the range."""
 STILL = 0.89
-"""How sure it is that nothing drifts, before any row is seen."""
+"""How sure it is that nothing drifts, before any row is seen. Surer, its doubt on eight rows would hold less of what
+drifts (already too little) and more rightly what does not, and campaigns under drift or on bent plants take longer."""
 JUMP = (0.1, 0.01)
 """By how much two sittings differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
 NOMINAL = 0.004
@@ -258,27 +259,36 @@ def _fit(white: _White, reference: Floats, sigma: Floats) -> tuple[Floats, Float
     drift = 0.5 * middle[..., None] * np.column_stack([np.ones(len(part)), part])
     width = np.abs(reference[:, 1:]).sum(axis=1, keepdims=True)
     jump = np.column_stack([(JUMP[0] * width) ** 2, JUMP[1] ** 2 * slope2]) / sigma[:, None, None] ** 2
+    N = len(white.age)
     times: dict[str, Floats] = {
-        "none": np.zeros((len(white.age), len(white.age))),
+        "none": np.zeros((N, N)),
         "wander": np.minimum.outer(white.age, white.age),
         "trend": np.outer(white.age, white.age),
     }
     # Every other sitting differs from the present one by as much; two of them share what the present one differs by.
     together = white.ago[:, None] == white.ago
-    since = 0.5 * np.outer(white.ago > 0, white.ago > 0) * (1.0 + together)
-    still = np.eye(len(white.age)) + _within(white.X, jump) * since
+    still = np.eye(N)
+    if white.ago.any():
+        still = still + _within(white.X, jump) * 0.5 * np.outer(white.ago > 0, white.ago > 0) * (1.0 + together)
     moved = _within(white.X, drift) * together  # what a sitting drifts says nothing of another one's drift
-    V = np.stack([still + size**2 * times[kind] * moved for kind, size in DRIFTS], axis=1)  # (s, k, m, N, N)
-    L = np.linalg.cholesky(V)
-    sides = np.concatenate([white.X, white.y[..., None]], axis=-1)[:, None]
-    W = np.linalg.solve(L, np.broadcast_to(sides, (*L.shape[:-1], p + 1)))
+    sides = np.concatenate([white.X, white.y[..., None]], axis=-1)  # (s, m, N, p + 1)
+    # The rows below L of this matrix's Cholesky factor are (L^-1 sides)'; its last corner only has to be large enough.
+    whole = np.zeros((*sides.shape[:2], N + p + 1, N + p + 1))  # its upper triangle is not read
+    whole[..., N:, :N] = sides.swapaxes(-1, -2)
+    whole[..., N:, N:] = (2.0 * (sides**2).sum(axis=(-1, -2)) + 1.0)[..., None, None] * np.eye(p + 1)
+    W = np.empty((len(NOISES), len(DRIFTS), *sides.shape[1:]))
+    volume = np.empty(W.shape[:3])
+    for k, (kind, size) in enumerate(DRIFTS):
+        whole[..., :N, :N] = still + size**2 * times[kind] * moved if size else still
+        factor = np.linalg.cholesky(whole)
+        W[:, k] = factor[..., N:, :N].swapaxes(-1, -2)
+        volume[:, k] = np.log(np.diagonal(factor, axis1=-2, axis2=-1)[..., :N]).sum(axis=-1)
     A, z = W[..., :p], W[..., p]
     gram = A.swapaxes(-1, -2) @ A
     spread = np.linalg.inv(gram)
     theta = (spread @ (A.swapaxes(-1, -2) @ z[..., None]))[..., 0]
     left = z - (A @ theta[..., None])[..., 0]
     square = (left**2).sum(axis=-1) + white.rest[:, None]
-    volume = np.log(np.diagonal(L, axis1=-2, axis2=-1)).sum(axis=-1)
     evidence = -volume - 0.5 * np.linalg.slogdet(gram)[1] - white.size[:, None]
     return theta, spread, square, evidence, left
 

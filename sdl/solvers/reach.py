@@ -204,7 +204,8 @@ def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints) -> R
         if n < quadratic.shape[1] + 2 + SPARE:
             quadratic = quadratic[:, : 2 * p - 1]  # no products of two inputs
         extra, spare = quadratic.shape[1] + 2 - p, n - quadratic.shape[1] - 2
-        if spare < SPARE or np.linalg.matrix_rank(quadratic, tol=1e-3 * np.sqrt(n)) < quadratic.shape[1]:
+        # By the least singular value, squared: do the rows tell all of the surface?
+        if spare < SPARE or np.linalg.eigvalsh(quadratic.T @ quadratic)[0] < 1e-6 * n:
             continue
         y = (Y[use, c] - mean) / scale[:, 0]
         left = [_left(part / scale, y) for part in (quadratic[:, :p], np.column_stack([quadratic, drift]))]
@@ -212,11 +213,11 @@ def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints) -> R
         ratio = (left[0] - left[1]) / extra / size
         sizes[i], freedom[i] = size, spare
         off[i] = 2.0 * max(ratio - fdtri(extra, spare, CHANCE), 0.0) * extra / n * size * middle[c]
-        bends.append(_bend(quadratic, Y[use, c], scale))
+        bends.append((quadratic, Y[use, c], scale))
         sure |= bool(ratio > fdtri(extra, spare, BENT) and off[i] > (SLIGHT * np.abs(affine.slope[c]).sum()) ** 2)
-    sure &= len(bends) == len(goal) and len({len(coef) for coef, *_ in bends}) == 1
+    sure &= len(bends) == len(goal) and len({part.shape[1] for part, *_ in bends}) == 1
     seen = np.where(usable, Y, np.nan)[:, goal]
-    return Reach(affine, goal, off, _joined(bends) if sure else None, sizes, freedom, U, seen)
+    return Reach(affine, goal, off, _joined([_bend(*one) for one in bends]) if sure else None, sizes, freedom, U, seen)
 
 
 def _bend(Q: Floats, y: Floats, scale: Floats) -> _Surface:

@@ -129,3 +129,24 @@ def test_the_same_rows_give_the_same_bits_whatever_the_draw():
     assert (first.settings == again.settings).all()
     assert (first.uncertainty == again.uncertainty).all()
     assert len(CHANNELS) == first.expected.shape[1]
+
+
+def test_each_channel_is_as_noisy_as_its_own_rows_say():
+    claimed = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = np.vstack([axis(), hypercube(36, rng)])
+        shaken = X + rng.normal(size=X.shape) * 0.0045 * np.array([3.0, 1.0, 1.0]) * np.sqrt(X * (1 - X))
+        claimed.append(Gp().fit(data(X, np.floor(shaken @ GAINS.T))).predict(np.full((1, 3), 0.5))[1][0])
+    share = np.mean(claimed, axis=0) / (GAINS.sum(axis=1) * 0.0045 / 2)
+    assert share == pytest.approx([1.0, 1.0, 3.0], rel=0.25)
+
+
+def test_a_gentle_bend_is_not_flattened_where_twenty_rows_show_it():
+    off = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        X = np.vstack([axis(), hypercube(16, rng)])
+        rows = data(X, bent(X, 0.3) @ GAINS.T * (1 + 0.0035 * rng.normal(size=X.shape)))
+        off.append(ask(Gp(), rows, bent(np.full(3, 0.75), 0.3) @ GAINS.T).settings[0] - 0.75)
+    assert abs(np.mean(off)) < 0.0006

@@ -133,15 +133,20 @@ def test_the_papers_variants_take_all_rows_as_they_are(solver):
     assert (ask(solver, rows, GOAL).settings == ask(solver, alike, GOAL).settings).all()
 
 
-def test_thousands_of_sittings_of_one_row_take_a_moment_only():
-    import time
+def test_of_thousands_of_sittings_only_some_tell_how_far_they_lie_apart(monkeypatch):
+    """Each size on the grid is tried on them alone: on all it would cost minutes."""
+    solved, solve = [], np.linalg.solve
 
+    def spied(matrices, sides):
+        solved.append(int(np.prod(matrices.shape[:-2])))
+        return solve(matrices, sides)
+
+    monkeypatch.setattr(np.linalg, "solve", spied)
     rng = np.random.default_rng(0)
     X = hypercube(4000, rng)
     rows = replace(data(X, measure(X, rng) + rng.normal(0, 200, (4000, 1))), sitting=np.arange(4000.0))
-    began = time.process_time()
     assert ask(Linear(), rows, GOAL).settings[0] == pytest.approx(TRUE, abs=0.02)
-    assert time.process_time() - began < 5
+    assert max(solved) == 4000 * len(CHANNELS)
 
 
 def test_a_campaign_with_a_prior_tells_its_solver_which_sitting_is_its_own():
