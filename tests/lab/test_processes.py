@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -212,7 +213,7 @@ def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Processes, light: 
 def test_an_instrument_in_use_is_waited_for(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
     campaign = tree(light, stop={"trials": 2})
     with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
-        lab.begin(order(tmp_path / "a", campaign, hung=1.4))
+        lab.begin(order(tmp_path / "a", campaign, hung=3.0))
         [news] = until(lab, lambda news: news)
         assert news.what == "paused"
         assert f"is in use by process {os.getpid()}" in news.text
@@ -357,14 +358,11 @@ def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Proc
         assert light.world.taken == 5
 
 
-def test_a_process_that_gives_no_sign_is_hung_and_ended(
-    lab: Processes, light: TwinServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "FINISH", 0.3)
-    lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "hang"}), hung=1.0))
+def test_a_process_that_gives_no_sign_is_hung_and_ended(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+    lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "hang"}), hung=2.0))
     news = last(lab)
     assert news.what == "died"
-    assert news.text.startswith("hung: no sign of life for 1 s; interrupted")
+    assert re.match(r"hung: no sign of life for \d+ s; interrupted", news.text)
     assert kinds(tmp_path / "a")[-1] is Interrupted
 
 
@@ -373,28 +371,28 @@ def test_one_that_does_not_listen_is_killed(
 ) -> None:
     monkeypatch.setattr(process, "FINISH", 0.1)
     monkeypatch.setattr(process, "SAFE", 0.2)
-    lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "deaf"}), hung=1.0))
+    lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "deaf"}), hung=2.0))
     news = last(lab)
-    assert news.text.startswith("hung: no sign of life for 1 s; killed (SIGKILL)")
+    assert re.match(r"hung: no sign of life for \d+ s; killed \(SIGKILL\)", news.text)
 
 
 def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
     lab: Processes, light: TwinServer, tmp_path: Path
 ) -> None:
-    lab.begin(order(tmp_path / "a", endless(light), hung=0.8))
+    lab.begin(order(tmp_path / "a", endless(light), hung=2.0))
     os.kill(measuring(lab), signal.SIGSTOP)
     news = last(lab)
-    assert news.text.startswith("hung: no sign of life for 1 s; interrupted")
+    assert re.match(r"hung: no sign of life for \d+ s; interrupted", news.text)
     assert kinds(tmp_path / "a")[-1] is Interrupted
 
 
 def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Processes, tmp_path: Path) -> None:
     nowhere = endless("http://127.0.0.1:9/api", retry={"times": 9, "wait": 60.0, "longest": 60.0})
-    lab.begin(order(tmp_path / "a", nowhere, start=1, hung=1.4))
+    lab.begin(order(tmp_path / "a", nowhere, start=1, hung=3.0))
     paused = endless("http://127.0.0.1:9/api/2")
-    lab.begin(order(tmp_path / "b", paused, start=2, hung=1.4, disk=10**18))
+    lab.begin(order(tmp_path / "b", paused, start=2, hung=3.0, disk=10**18))
     until(lab, lambda news: any(item.what == "paused" for item in news))
-    ends = time.monotonic() + 2.5
+    ends = time.monotonic() + 4.5
     news = until(lab, lambda _: time.monotonic() > ends)
     assert not [item for item in news if item.what == "died"]
     lab.abort(1, "enough", "ada")
