@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from sdl import config, readings
-from sdl.campaign import Campaign
+from sdl.campaign import Campaign, Plan
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.history import History
@@ -72,10 +72,7 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
     campaign = opened_campaign(opened, folder)
     for number, event in enumerate(itertools.chain([opened], events), 1):
         if isinstance(event, Resumed) and event.changes:
-            with _as_written(folder, number):
-                for path, value in event.changes.items():
-                    tree = config.put(tree, path, value)
-                campaign.plan = loop_of(tree).plan()
+            tree, campaign.plan = changed(tree, event, folder, number)
         try:
             campaign.handle(event)
         except OutOfTurn as error:
@@ -95,6 +92,19 @@ def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
         rows = readings.load(folder / "prior.jsonl", history.inputs, channels, ()).rows
         history.add_prior([(row.reading, row.sitting) for row in rows])
     return Campaign(plan, history)
+
+
+def changed(tree: Mapping[str, Any], event: Resumed, folder: Path | None, number: int) -> tuple[dict[str, Any], Plan]:
+    """The configuration and the rules from line `number` on.
+
+    Raises:
+        Damaged: none that a campaign can have.
+    """
+    found = dict(tree)
+    with _as_written(folder, number):
+        for path, value in event.changes.items():
+            found = config.put(found, path, value)
+        return found, loop_of(found).plan()
 
 
 @contextlib.contextmanager
