@@ -60,7 +60,7 @@ def hangs_once(path):
 
 def waits_for_another(path):
     """Hangs in a process that it started; leaves that one's number."""
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other, open(path, "w") as file:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"]) as other, open(path, "w") as file:
         file.write(f"{other.pid}\n")
     return other.returncode
 

@@ -86,11 +86,7 @@ def test_what_an_item_that_takes_too_long_has_started_is_killed_with_it(tmp_path
     list(each(double, [1], 1, limit=60))  # the process that others are copied from is there
     left = tmp_path / "pid"
     assert dict(each(pool_work.waits_for_another, [str(left)], 1, crashed=str, limit=8))[0].endswith("more than 8 s")
-    other = int(left.read_text())
-    until = time.monotonic() + 30
-    while not gone(other) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert gone(other)
+    assert gone(int(left.read_text()), within=30)
 
 
 def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
