@@ -133,7 +133,7 @@ class Campaign:
             What is due now, as `due` would say.
 
         Raises:
-            OutOfTurn: the event is not awaited, or a reading without its settings; the state is as before.
+            OutOfTurn: the event is not awaited, or not of this instrument's inputs; the state is as before.
         """
         handler = self._table[self.state].get(type(event))
         if handler is None or not self._awaited(event):
@@ -141,6 +141,8 @@ class Campaign:
             raise OutOfTurn(f"{type(event).__name__} in {where}state {self.state}, due {self.due()}: {event}")
         if isinstance(event, Measured) and (lost := [n for n in self.history.inputs if n not in event.applied]):
             raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(lost)}")
+        if isinstance(event, Proposed) and event.settings.keys() != set(self.history.inputs):
+            raise OutOfTurn(f"a proposal of {', '.join(event.settings)}, not of {', '.join(self.history.inputs)}")
         if not self.paused and not self.interrupted and not isinstance(event, (Opened, Resumed)):
             self.history.active += max(event.at - self._at, 0.0)
         self._at = event.at

@@ -140,8 +140,11 @@ class _Worker:
         return time.monotonic() >= self.until and not self.pipe.poll()
 
     def kill(self) -> None:
-        """Ends it, if it has not ended yet."""
+        """Ends it, if it has not ended yet, and what it started."""
         self.pipe.close()
+        if hasattr(os, "killpg") and self.process.pid:
+            with contextlib.suppress(OSError):  # it has ended, and started nothing that goes on
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.process.close()
@@ -262,6 +265,8 @@ def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the warm process has it blocked
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # a simulator that a solver calls is killed with it
     threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
         try:
@@ -299,4 +304,6 @@ def _follow_parent() -> None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE)
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sdl.errors import ConfigError, Problem
+from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.events import Measured, Opened
 from sdl.record import FILE, file_sha, read, write_file
-from sdl.types import Channel, Reading
+from sdl.types import Channel, Input, Reading
 
 MOST = 1e12
 """No sensor counts as far; beyond it squares lose their meaning."""
@@ -131,6 +131,24 @@ def claude_light_line(event: Measured, inputs: Sequence[str]) -> dict[str, Any]:
     return {"in": [event.applied[name] for name in inputs], "out": dict(event.readings), "time": event.at}
 
 
+def instrument_of(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
+    """The inputs and channels that the instrument of a record had.
+
+    Raises:
+        Damaged: none that an instrument can have; its hash fits, but no campaign wrote it.
+    """
+    try:
+        inputs, channels = opened.instrument["inputs"], opened.instrument["channels"]
+        return tuple(map(Input.model_validate, inputs)), tuple(map(Channel.model_validate, channels))
+    except (ValueError, TypeError, KeyError) as error:
+        raise Damaged(str(file), 1, f"no instrument has these inputs and channels: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in a line that is not too long."""
+    return " ".join(str(error).split())[:300]
+
+
 def _unusable(reading: Reading, wanted: Sequence[str]) -> str:
     missing = [name for name in wanted if name not in reading.readings]
     if missing:
@@ -144,7 +162,7 @@ def _from_record(file: Path, inputs: Sequence[str]) -> Iterable[Row]:
     sitting, last = -1, -math.inf
     for event in read(file):
         if isinstance(event, Opened):
-            have = [str(item["name"]) for item in event.instrument["inputs"]]
+            have = [item.name for item in instrument_of(event, file)[0]]
             if sorted(have) != sorted(inputs):
                 raise ConfigError(
                     Problem(f"has the inputs {', '.join(have)}; {', '.join(inputs)} are needed", file=str(file), line=1)
@@ -153,7 +171,10 @@ def _from_record(file: Path, inputs: Sequence[str]) -> Iterable[Row]:
             if event.at - last > SITTING_GAP:
                 sitting += 1
             last = event.at
-            day = datetime.fromtimestamp(event.at, UTC).date().isoformat()
+            try:
+                day = datetime.fromtimestamp(event.at, UTC).date().isoformat()
+            except (ValueError, OverflowError, OSError) as error:
+                raise RecordError(f"{file}: a reading {event.at:g} s after 1970, which is no day") from error
             reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
             yield Row(reading, sitting, day)
 

@@ -28,6 +28,7 @@ from typing import Any
 from sdl import locate
 from sdl.errors import Damaged, Full, RecordError
 from sdl.events import SCHEMA, Event, Opened, Stopped
+from sdl.hints import check_of
 from sdl.lock import Lock
 from sdl.types import Outcome, Verdict
 
@@ -60,6 +61,7 @@ class Form:
     ) -> None:
         self.kinds = {kind.__name__: kind for kind in kinds}
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
+        self.checks = {name: {field: check_of(hint) for field, hint in of.items()} for name, of in self.fields.items()}
         self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
         self.schema, self.first, self.once, self.last, self.since = schema, first, once, last, since or {}
         self.file, self.stem = file, file.partition(".")[0]
@@ -442,7 +444,7 @@ def _check_prior(folder: Path, opened: Opened) -> None:
 
 
 def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
-    """The event from its JSON form; unknown and missing fields are errors."""
+    """The event from its JSON form; unknown and missing fields, and values of other types, are errors."""
     for name in form.since.get(kind.__name__, ()):
         body.setdefault(name, {})
     wrong = set(body) ^ set(form.fields[kind.__name__])
@@ -456,4 +458,7 @@ def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
             body[name] = Outcome(value)
         elif value is not None and hint == Verdict | None:
             body[name] = Verdict(value)
+    for name, good in form.checks[kind.__name__].items():
+        if not good(body[name]):
+            raise ValueError(f"{kind.__name__}.{name} is {str(body[name])[:80]!r}")
     return kind(**body)

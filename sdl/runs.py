@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections import deque
@@ -17,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from sdl import config, readings
-from sdl.campaign import Campaign
+from sdl.campaign import Campaign, Plan
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.history import History
@@ -26,7 +27,6 @@ from sdl.record import FILE, Line, scan
 from sdl.results import Result as Result
 from sdl.results import result as result
 from sdl.results import worst_channel as worst_channel
-from sdl.types import Channel, Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,7 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
     campaign = opened_campaign(opened, folder)
     for number, event in enumerate(itertools.chain([opened], events), 1):
         if isinstance(event, Resumed) and event.changes:
-            for path, value in event.changes.items():
-                tree = config.put(tree, path, value)
-            campaign.plan = loop_of(tree).plan()
+            tree, campaign.plan = changed(tree, event, folder, number)
         try:
             campaign.handle(event)
         except OutOfTurn as error:
@@ -86,14 +84,37 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
 
 def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
     """The campaign as it was before its first event, its prior rows in it."""
-    inputs = tuple(Input.model_validate(item) for item in opened.instrument["inputs"])
-    channels = tuple(Channel.model_validate(item) for item in opened.instrument["channels"])
-    plan = loop_of(opened.config).plan()
+    inputs, channels = readings.instrument_of(opened, (folder or Path()) / FILE)
+    with _as_written(folder, 1):
+        plan = loop_of(opened.config).plan()
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
         rows = readings.load(folder / "prior.jsonl", history.inputs, channels, ()).rows
         history.add_prior([(row.reading, row.sitting) for row in rows])
     return Campaign(plan, history)
+
+
+def changed(tree: Mapping[str, Any], event: Resumed, folder: Path | None, number: int) -> tuple[dict[str, Any], Plan]:
+    """The configuration and the rules from line `number` on.
+
+    Raises:
+        Damaged: none that a campaign can have.
+    """
+    found = dict(tree)
+    with _as_written(folder, number):
+        for path, value in event.changes.items():
+            found = config.put(found, path, value)
+        return found, loop_of(found).plan()
+
+
+@contextlib.contextmanager
+def _as_written(folder: Path | None, number: int) -> Iterator[None]:
+    """A line whose hash fits may still say what no campaign of ours wrote: that is damage, not a mistake in a file."""
+    try:
+        yield
+    except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        said = f"no campaign is configured so: {readings.one_line(error)}"
+        raise Damaged(str((folder or Path()) / FILE), number, said) from error
 
 
 def loop_of(tree: Mapping[str, Any]) -> config.Loop:

@@ -83,7 +83,7 @@ def setting(value: float, about: Mapping[str, Any]) -> str:
         about: low, high and step of the input, as the record has them.
     """
     step = about.get("step")
-    most = max(0, 4 - max(0, math.floor(math.log10(about["high"] - about["low"]))))
+    most = max(0, 4 - max(0, math.floor(math.log10(about.get("high", 1.0) - about.get("low", 0.0)))))
     fits = (n for n in range(most) if step and math.isclose(round(step, n), step, rel_tol=1e-9))
     return f"{value:.{next(fits, most)}f}"
 

@@ -165,6 +165,7 @@ _plain: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 _tree = st.dictionaries(_text, _plain, max_size=3)
+_versions = st.dictionaries(_text, _text, max_size=3)
 _verdict = st.none() | st.sampled_from(Verdict)
 _stage = st.sampled_from(["propose", "measure"])
 _yes = st.booleans()
@@ -183,12 +184,12 @@ any_opened = _any(
     st.lists(_tree, max_size=2).map(tuple),
     _tree,
     _text,
-    _tree,
+    _versions,
     _yes,
     _text,
 )
 any_later_event = st.one_of(
-    _any(Resumed, _tree, _tree),
+    _any(Resumed, _versions, _tree),
     _any(Proposed, _count, _values, _values, _text, _count, _text, _unsure, _unsure, _unsure, _verdict, _names),
     _any(Measured, _count, _count, _count, _values, _values, st.none() | _values, _names, st.none() | _text, _float),
     _any(Failed, _count, _count, _count, _stage, _text, _yes, _yes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -55,6 +56,13 @@ def hangs_once(path):
     with open(path, "a") as file:
         file.write(f"{os.getpid()} ")
     time.sleep(60)
+
+
+def waits_for_another(path):
+    """Hangs in a process that it started; leaves that one's number."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"]) as other, open(path, "w") as file:
+        file.write(f"{other.pid}\n")
+    return other.returncode
 
 
 def foreign(_):

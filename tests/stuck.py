@@ -26,6 +26,9 @@ class Stuck(Frozen):
             time.sleep(0.02)
         if what == "end":
             os._exit(0)
+        if what == "talk":
+            print("a library says hello")
+            os.system("echo and so does a program")
         raise ValueError(f"nothing to be had: {what}")
 """
 
@@ -34,7 +37,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> str:
     """Installs it for this process and those that it starts; gives the campaign's `solver:`.
 
     What it does stands in the file `told` and can be changed there: `hang` (until that file is gone), `end` its
-    process with exit code 0; all else is an error.
+    process with exit code 0; `talk` on stdout; all else, and that too, is an error.
     """
     (folder / "stuck_solver.py").write_text(SOLVER, encoding="utf-8")
     package = folder / "stuck-1.dist-info"

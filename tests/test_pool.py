@@ -81,6 +81,14 @@ def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_th
     assert gone(killed)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+def test_what_an_item_that_takes_too_long_has_started_is_killed_with_it(tmp_path):
+    list(each(double, [1], 1, limit=60))  # the process that others are copied from is there
+    left = tmp_path / "pid"
+    assert dict(each(pool_work.waits_for_another, [str(left)], 1, crashed=str, limit=8))[0].endswith("more than 8 s")
+    assert gone(int(left.read_text()), within=30)
+
+
 def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
     from sdl.pool import TooLong
 

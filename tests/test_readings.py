@@ -18,7 +18,7 @@ from sdl.types import Channel, Reading
 INPUTS = ("R", "G")
 CHANNELS = (Channel(name="red", saturation=1000), Channel(name="green", saturation=1000), Channel(name="clear"))
 NOON = 1_760_000_000.0
-ABOUT = {"inputs": [{"name": "R"}, {"name": "G"}]}
+ABOUT = {"inputs": [{"name": "R"}, {"name": "G"}], "channels": []}
 
 
 def log_of(folder: Path, *lines: object) -> Path:
@@ -235,7 +235,7 @@ def test_a_damaged_record_is_no_prior(tmp_path: Path) -> None:
 
 
 def test_a_record_of_other_inputs_is_no_prior(tmp_path: Path) -> None:
-    folder = record_of(tmp_path / "run", opened(instrument={"inputs": [{"name": "R"}, {"name": "W"}]}))
+    folder = record_of(tmp_path / "run", opened(instrument={"inputs": [{"name": "R"}, {"name": "W"}], "channels": []}))
     with pytest.raises(ConfigError, match=r"record\.jsonl:1: has the inputs R, W; R, G are needed"):
         rows_of(folder)
 

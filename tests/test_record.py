@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -195,6 +196,14 @@ def test_an_empty_record_says_that_there_was_no_campaign_yet(tmp_path: Path) -> 
         Record.open(tmp_path / "run")
 
 
+READ = {"event": "Measured", **dataclasses.asdict(measured())}
+
+
+def test_a_whole_number_may_stand_for_a_measured_one(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", [opened(), measured(readings={"red": 100}, background={"red": -1}, at=1)])
+    assert check(folder).lines == 2
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -205,6 +214,15 @@ def test_an_empty_record_says_that_there_was_no_campaign_yet(tmp_path: Path) -> 
         ({"event": ["Continued"], "by": "ada", "at": 0}, "not an event of this version"),
         ({"event": "Stopped", "outcome": "won", "reason": "", "best": None, "by": "", "at": 0}, "'won' is not a valid"),
         ([1, 2], "not an event of this version"),
+        ({"event": "Continued", "by": "ada", "at": "noon"}, "Continued.at is 'noon'"),
+        ({"event": "Continued", "by": None, "at": 0}, "Continued.by is 'None'"),
+        ({"event": "Continued", "by": "ada", "at": True}, "Continued.at is 'True'"),
+        ({"event": "Continued", "by": "ada", "at": 10**400}, "Continued.at is '1000"),
+        ({"event": "Resumed", "versions": [], "changes": {}, "at": 0}, "Resumed.versions is"),
+        (READ | {"readings": {"red": "much"}}, "Measured.readings is"),
+        (READ | {"readings": {"red": None}}, "Measured.readings is"),
+        (READ | {"background": 3.5}, "Measured.background is '3.5'"),
+        (READ | {"saturated": ["red", 1]}, "Measured.saturated is"),
     ],
 )
 def test_a_line_with_a_true_sha_that_is_no_event_is_damage_too(tmp_path: Path, wrong: object, why: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import scripted
 import sdl
 from sdl import runner
 from sdl.errors import Busy, Damaged, RecordError
-from sdl.events import Opened, Stopped
+from sdl.events import Event, Opened, Proposed, Stopped
 from sdl.types import Outcome
 
 
@@ -74,6 +77,54 @@ def test_a_sound_line_that_cannot_follow_is_damage_with_its_number(folder: Path,
     fresh.close()
     with pytest.raises(Damaged, match=r"record.jsonl:4: damaged: cannot follow"):
         sdl.open_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"instrument": {}}, "1: damaged: no instrument has these inputs and channels: 'inputs'"),
+        ({"instrument": {"inputs": [{"name": "R", "low": "x"}], "channels": []}}, "1: damaged: no instrument .* low"),
+        ({"config": {"stop": {"trials": "many"}}}, r"1: damaged: no campaign is configured so: .* stop\.trials"),
+        ({"config": {"goal": 3}}, "1: damaged: no campaign is configured so: .* goal"),
+    ],
+)
+def test_a_sound_line_that_no_campaign_wrote_is_damage(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Damaged, match=why):
+        sdl.open_run(_again(folder, tmp_path / "run", lambda event: event, **changes))
+
+
+def test_a_changed_rule_that_no_campaign_has_is_damage(folder: Path, tmp_path: Path) -> None:
+    from sdl import record
+    from sdl.events import Resumed
+
+    copy = _again(folder, tmp_path / "run", lambda event: None if isinstance(event, Stopped) else event)
+    lines = len(list(record.read(copy)))
+    with contextlib.closing(record.Record.open(copy)) as fresh:
+        fresh.append(Resumed({}, {"stop.trials": "many"}, 1e9))
+    with pytest.raises(Damaged, match=f":{lines + 1}: damaged: no campaign is configured so"):
+        sdl.open_run(copy)
+
+
+def test_a_proposal_of_other_inputs_is_damage(folder: Path, tmp_path: Path) -> None:
+    def other(event: Event) -> Event:
+        return dataclasses.replace(event, settings={"R": 0.5}) if isinstance(event, Proposed) else event
+
+    with pytest.raises(Damaged, match=r"2: damaged: .* a proposal of R, not of R, G, B"):
+        sdl.open_run(_again(folder, tmp_path / "run", other))
+
+
+def _again(folder: Path, copy: Path, of: Callable[[Event], Event | None], **first: Any) -> Path:
+    """The record of a run written anew, its hashes sound, with other events; None leaves one out."""
+    from sdl import record
+
+    events = [dataclasses.replace(e, **first) if isinstance(e, Opened) else e for e in record.read(folder)]
+    fresh = record.Record.create(copy)
+    for event in filter(None, map(of, events)):
+        fresh.append(event)
+    fresh.close()
+    return copy
 
 
 def test_a_run_that_never_began_is_told_so(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -104,15 +104,28 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:  # `>&-`: nobody wants to read
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    out = sys.stdout
+    if "--json" in sys.argv[1:]:
+        with contextlib.suppress(OSError, ValueError):  # no stdout or stderr: nothing to keep apart
+            out = Emitted.to = _apart()
     code = _run(sys.argv[1:])
     try:
-        sys.stdout.flush()
+        out.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             code = _unwritable(error)
         with contextlib.suppress(OSError):  # Python would complain once more at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
     sys.exit(code)
+
+
+def _apart() -> TextIO:
+    """Stdout for one JSON object; what plug-ins, libraries and their processes print there goes to stderr from now."""
+    sys.stdout.flush()
+    here = sys.stdout.fileno()
+    kept = os.dup(here)
+    os.dup2(sys.stderr.fileno(), here)
+    return open(kept, "w", encoding="ascii")
 
 
 def _run(args: Sequence[str]) -> int:

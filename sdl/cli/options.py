@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -41,15 +41,17 @@ LIMIT = 600.0
 
 
 class Emitted:
-    """Whether this process has printed its one JSON object; an error then only goes to stderr."""
+    """Whether this process has printed its one JSON object; an error then only goes to stderr. And where to it goes."""
 
     already = False
+    to: TextIO | None = None
+    """None: stdout."""
 
 
 def emit(value: Mapping[str, Any]) -> None:
     """Prints one JSON object, in ASCII whatever the terminal; what is not a number becomes null."""
     Emitted.already = True
-    print(json.dumps(_finite(value), allow_nan=False))
+    print(json.dumps(_finite(value), allow_nan=False), file=Emitted.to)
 
 
 def limit_of(seconds: float) -> float | None:

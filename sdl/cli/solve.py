@@ -324,8 +324,8 @@ def _instrument(source: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
     """Inputs and channels: the record's own, else those of the reference instrument."""
     from sdl import config
     from sdl.events import Opened
+    from sdl.readings import instrument_of
     from sdl.record import FILE, read
-    from sdl.types import Channel, Input
 
     file = source / FILE if source.is_dir() else source
     try:
@@ -336,9 +336,7 @@ def _instrument(source: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
     if record:
         opened = next(iter(read(file)))
         if isinstance(opened, Opened):
-            about = opened.instrument
-            inputs = tuple(Input.model_validate(item) for item in about["inputs"])
-            return inputs, tuple(Channel.model_validate(item) for item in about["channels"])
+            return instrument_of(opened, file)
     instrument = config.parse_kind("instrument", "claude-light")
     return instrument.inputs, instrument.channels
 

@@ -163,6 +163,7 @@ def _read(sources: Sequence[str], name: str, dark: bool, days: Sequence[str], ru
 def _inputs(source: Path) -> list[str] | None:
     """The inputs of a run; None where the file does not name them (a log, or a damaged record)."""
     from sdl.events import Opened
+    from sdl.readings import instrument_of
     from sdl.record import FILE, read
 
     file = source / FILE if source.is_dir() else source
@@ -170,7 +171,7 @@ def _inputs(source: Path) -> list[str] | None:
         if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
             return None
     opened = next(iter(read(file)), None)
-    return [str(item["name"]) for item in opened.instrument["inputs"]] if isinstance(opened, Opened) else None
+    return [item.name for item in instrument_of(opened, file)[0]] if isinstance(opened, Opened) else None
 
 
 def _table(found: Check) -> list[str]:

@@ -175,8 +175,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     file = Path(source) / FILE if os.path.isdir(source) else Path(source)
     opened = _opened(file)
     if opened is not None:
-        inputs = tuple(Input.model_validate(item) for item in opened.instrument["inputs"])
-        channels = tuple(Channel.model_validate(item) for item in opened.instrument["channels"])
+        inputs, channels = readings.instrument_of(opened, file)
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
         channels = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)

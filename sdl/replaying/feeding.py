@@ -14,7 +14,7 @@ from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Stopped
 from sdl.replaying.found import Difference, Replayed, Shift
-from sdl.runs import loop_of, opened_campaign
+from sdl.runs import changed, opened_campaign
 
 if TYPE_CHECKING:
     from sdl.campaign import Campaign
@@ -59,7 +59,7 @@ def replay(folder: Path) -> Replayed:
         raise ConfigError(f"{folder}: cannot be replayed: {error}") from error
     now = versions()
     then = replayer.versions
-    changed = {p: (then.get(p, ""), now.get(p, "")) for p in sorted(then | now) if then.get(p, "") != now.get(p, "")}
+    since = {p: (then.get(p, ""), now.get(p, "")) for p in sorted(then | now) if then.get(p, "") != now.get(p, "")}
     return Replayed(
         str(folder),
         replayer.finished,
@@ -70,7 +70,7 @@ def replay(folder: Path) -> Replayed:
         tuple(replayer.measured),
         replayer.loop,
         replayer.unasked,
-        changed,
+        since,
     )
 
 
@@ -84,7 +84,7 @@ class _Replayer:
         self.measured: list[str] = []
         self.loop, self.unasked, self.finished = "", "", False
         self.versions = dict(opened.versions)
-        self._opened, self._tree = opened, opened.config
+        self._folder, self._opened, self._tree = folder, opened, opened.config
         self._campaign: Campaign = opened_campaign(opened, folder)
         self._world: _World | None = None
         self._chosen: CampaignFile = self._parsed()
@@ -98,10 +98,8 @@ class _Replayer:
         if isinstance(event, Resumed):
             self.versions |= event.versions
             if event.changes:
-                for path, value in event.changes.items():
-                    self._tree = config.put(self._tree, path, value)
+                self._tree, self._campaign.plan = changed(self._tree, event, self._folder, number)
                 self._chosen = self._parsed()
-                self._campaign.plan = loop_of(self._tree).plan()
                 self._proposer = self._asker()
         due = self._campaign.due()
         if isinstance(event, Proposed) or (isinstance(event, Failed) and event.stage == "propose"):

@@ -65,7 +65,7 @@ def do_all(tasks: Sequence[Task], limit: float | None = None) -> list[Row]:
         _ONE.acquire()  # released only when it ends: what hangs may still draw numbers
         worker = threading.Thread(target=lambda task=task: rows.append(_row_of(task)), daemon=True)
         worker.start()
-        worker.join(limit)
+        worker.join(min(limit, threading.TIMEOUT_MAX))  # which inf would exceed
         if worker.is_alive():
             end = threading.Timer(LINGER, os._exit, [1])
             end.daemon = True

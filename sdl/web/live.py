@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl import config, words
+from sdl import words
 from sdl.errors import Damaged, OutOfTurn
 from sdl.events import AbortAsked, Event, Failed, Measured, Opened, Paused, Proposed, Resumed, Stopped
 from sdl.locate import FILE
 from sdl.report.style import swatch
-from sdl.runs import loop_of, opened_campaign, worst_channel
+from sdl.runs import changed, opened_campaign, worst_channel
 from sdl.types import Outcome
 from sdl.web import charts
 
@@ -69,15 +69,13 @@ class Picture:
         """
         self._events += 1
         if isinstance(event, Opened):
+            self.campaign = opened_campaign(event, self.folder)  # first: where it is damaged nothing is opened
             self.opened, self._tree = event, event.config
-            self.campaign = opened_campaign(event, self.folder)
         campaign = self.campaign
         if campaign is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
         if isinstance(event, Resumed) and event.changes:
-            for path, value in event.changes.items():
-                self._tree = config.put(self._tree, path, value)
-            campaign.plan = loop_of(self._tree).plan()
+            self._tree, campaign.plan = changed(self._tree, event, self.folder, self._events)
         try:
             campaign.handle(event)
         except OutOfTurn as error:

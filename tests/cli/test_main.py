@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import processes
 import pytest
+import stuck
 
 from sdl import record
 from sdl.cli import app
@@ -229,6 +231,19 @@ def test_a_closed_stdout_is_no_reason_to_complain(args: str, tmp_path: Path) -> 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("args", ["run f.yaml", "verify f.yaml"])
+def test_with_json_what_a_plug_in_prints_is_kept_apart(
+    args: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solver = stuck.install(tmp_path, monkeypatch, "talk")
+    expect = "expect: {outcome: reached}\n"
+    (tmp_path / "f.yaml").write_text(CAMPAIGN.replace("kind: linear", solver[1:-1]) + expect, encoding="utf-8")
+    done = processes.sdl(*args.split(), "--json", cwd=tmp_path)
+    assert "nothing to be had" in str(json.loads(done.stdout))
+    assert "a library says hello\n" in done.stderr
+    assert "and so does a program\n" in done.stderr
 
 
 def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:

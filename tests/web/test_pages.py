@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from collections.abc import Iterator, Sequence
@@ -350,6 +351,20 @@ def test_a_damaged_record_has_a_page_that_says_so(alone: Http, runs: Path) -> No
     text = alone.get(RUN).text
     assert "damaged" in text
     assert str(runs) not in text
+
+
+def test_a_record_that_no_campaign_wrote_has_a_page_that_says_so(alone: Http, runs: Path) -> None:
+    folder = runs / "evening" / STAMP
+    events = list(record.read(folder))
+    for file in folder.glob("record.*"):
+        file.unlink()
+    folder.rmdir()
+    fresh = record.Record.create(folder)
+    fresh.append(dataclasses.replace(events[0], config={**events[0].config, "stop": {"trials": "many"}}))
+    fresh.close()
+    answer = alone.get(RUN)
+    assert answer.status_code == 200
+    assert "damaged" in answer.text
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, runs: Path, door: Door) -> None:
