@@ -27,6 +27,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+LONGEST = 2000
+"""Characters of what somebody else's code says that go into a record."""
+
+
+def cut(text: str) -> str:
+    """What somebody else's code says, no longer than a record should hold in one line."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
 
 class SdlError(Exception):
     """Root of all errors raised on purpose; `exit_code` is what the command line ends with."""

@@ -57,6 +57,15 @@ def test_a_sentence_that_is_no_text_is_written_as_text(tmp_path: Path) -> None:
     assert record.check(Path(found.run)).finished
 
 
+@pytest.mark.parametrize("given", [odd(why=("x" * 10**6,)), ValueError("x" * 10**6)], ids=["sentence", "error"])
+def test_a_megabyte_of_words_is_cut_before_it_is_written(given: Any, tmp_path: Path) -> None:
+    found = sdl.run(campaign(with_script(), solver=with_answers(given)), runs=tmp_path)
+    folder = Path(found.run)
+    assert "x" * 1000 in (folder / record.FILE).read_text()
+    assert max(map(len, (folder / record.FILE).read_text().splitlines())) < 20_000
+    assert record.check(folder).finished
+
+
 @pytest.mark.parametrize("fault", [7, object(), ["word"]])
 def test_a_fault_that_is_no_word_is_a_mistake_of_the_driver(fault: Any, tmp_path: Path) -> None:
     def measure(driver: object, settings: Mapping[str, float]) -> Reading:

@@ -19,7 +19,7 @@ from sdl.clock import Clock
 from sdl.config import CampaignFile
 from sdl.drivers.base import Driver
 from sdl.drivers.checks import checked_reading
-from sdl.errors import InstrumentError
+from sdl.errors import InstrumentError, cut
 from sdl.events import (
     AbortAsked,
     Action,
@@ -215,14 +215,14 @@ class Runner:
             hopeless = self._driver is None and not error.retryable  # it cannot be opened, in the next trial neither
             stage: Literal["measure", "driver"] = "driver" if hopeless else "measure"
             maybe = error.maybe_measured and not hopeless
-            return Failed(*place, stage, text, error.retryable, maybe, self.clock.now())
+            return Failed(*place, stage, cut(text), error.retryable, maybe, self.clock.now())
         except BUGS as error:  # asking again would only repeat it
             log.debug("the driver %s has a bug", self.config.instrument.kind, exc_info=error)
             text = f"{type(error).__name__}: {error}{_place(error)}"
-            return Failed(*place, "driver", text, False, True, self.clock.now())
+            return Failed(*place, "driver", cut(text), False, True, self.clock.now())
         except (Exception, SystemExit) as error:  # whatever else a driver, perhaps somebody else's, lets through
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
-            return Failed(*place, "measure", f"the driver failed: {error!r}", False, True, self.clock.now())
+            return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
         at = self.clock.now()
         return Measured(
             *place,

@@ -17,7 +17,7 @@ from sdl.campaign import Campaign
 from sdl.clock import Clock
 from sdl.config import CampaignFile, design_points
 from sdl.designs.base import Learning
-from sdl.errors import Degenerate, NotEnoughData, SolverError
+from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
 from sdl.events import Failed, Proposed
 from sdl.goal import Goal
 from sdl.inverse import ask, data_of, round_and_clip
@@ -71,7 +71,7 @@ class Proposer:
             self._targets(),
             self._config.solver.kind,
             history.rows,
-            answer.why,
+            cut(answer.why),
             answer.spread,
             answer.uncertainty,
             answer.expected,
@@ -103,7 +103,7 @@ class Proposer:
             self._targets(),
             design.kind if planned else FARTHEST,
             history.rows,
-            why,
+            cut(why),
             self._unknown,
             self._unknown,
             {},
@@ -119,7 +119,7 @@ class Proposer:
         return data_of(self._campaign.history, self._inputs, self._channels, wanted)
 
     def _failed(self, trial: int, error: str) -> Failed:
-        return Failed(trial, 0, 0, "propose", error, False, False, self._clock.now())
+        return Failed(trial, 0, 0, "propose", cut(error), False, False, self._clock.now())
 
     def _targets(self) -> dict[str, float]:
         """What the solver is asked for: the goal, its background taken off."""
