@@ -93,7 +93,7 @@ class Keeping(BaseHTTPRequestHandler):
     """Answers with what its connection is: the port of the client. Says `Connection: keep-alive` where told to."""
 
     protocol_version = "HTTP/1.1"
-    promises, closes, answers = True, False, 1000
+    promises, closes, answers, surplus = True, False, 1000, b""
     asked: list[int]
 
     def do_GET(self) -> None:
@@ -103,7 +103,7 @@ class Keeping(BaseHTTPRequestHandler):
             return
         body = str(self.client_address[1]).encode()
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(body))
-        self.wfile.write((b"Connection: keep-alive\r\n" if self.promises else b"") + b"\r\n" + body)
+        self.wfile.write((b"Connection: keep-alive\r\n" if self.promises else b"") + b"\r\n" + body + self.surplus)
         self.close_connection = self.closes
 
     def log_message(self, format: str, *args: object) -> None:
@@ -129,6 +129,16 @@ def keeping(**how: object) -> Iterator[tuple[type[Keeping], Link]]:
 
 def port(link: Link) -> int:
     return int(link.get({}, within=30.0).body)
+
+
+@pytest.mark.parametrize(
+    "surplus", [b"\r\n", b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n1"]
+)
+def test_what_comes_in_one_piece_with_an_answer_is_not_taken_for_the_next_one(surplus: bytes) -> None:
+    with keeping(surplus=surplus) as (server, link):
+        got = [port(link) for _ in range(3)]
+    assert got == server.asked
+    assert len(set(got)) == 3, "each on a connection of its own"
 
 
 def test_a_connection_that_is_promised_to_last_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
