@@ -6,7 +6,7 @@ the request was on its way when something broke: from then on the instrument may
 
 A connection is used again only if the server promised to keep it, within a second, and if nothing was heard of it
 since: one that the server closes meanwhile could not be told from one that broke while measuring, and what it says
-beyond its answer would be taken for the next one.
+beyond its answer would be taken for the next one. Where that was too late once, no connection is used again.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ class _Watch:
     """
 
     def __init__(self, held: socket.socket | None) -> None:
-        self.sent = False
+        self.sent = self.fresh = False
         self.overdue = False
         self.socket = held
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Called by httpcore at every step of a request (its `trace` extension)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self.socket = info["return_value"].get_extra_info("socket")
+            self.socket, self.fresh = info["return_value"].get_extra_info("socket"), True
             if self.overdue:
                 self.cut()
         elif event.endswith(".send_request_headers.started"):
@@ -176,6 +176,7 @@ class Link:
         self.url = url
         self.ever_sent = False
         self._socket: socket.socket | None = None
+        self._keeps = True
         self._watchdog = _Watchdog()
         weakref.finalize(self, self._watchdog.end)  # where nobody closes it
         # Compressed answers are not asked for: they could be small on the way and huge when unpacked.
@@ -214,9 +215,12 @@ class Link:
                     body += piece
                     if len(body) > BODY_LIMIT:
                         raise BadReply(f"{self.url}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
-                kept = "keep-alive" in reply.headers.get("connection", "").lower() and not _more(reply)
+                promised = "keep-alive" in reply.headers.get("connection", "").lower()
+                kept = self._keeps and promised and not _more(reply)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             if not watch.overdue:
+                # Hung up just when it was used again: one reading is lost by it, but not one in thirty.
+                self._keeps = self._keeps and (watch.fresh or not watch.sent)
                 raise translate(error, self.url, sent=watch.sent) from error
         finally:
             self.ever_sent, self._socket = self.ever_sent or watch.sent, watch.socket

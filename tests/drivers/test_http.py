@@ -94,10 +94,14 @@ class Keeping(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     promises, closes, answers, surplus = True, False, 1000, b""
+    breaks = 0  # the request that gets no answer, because it hangs up
     asked: list[int]
 
     def do_GET(self) -> None:
         self.asked.append(self.client_address[1])
+        if len(self.asked) == self.breaks:
+            self.close_connection = True
+            return
         if len(self.asked) > self.answers:
             self.rfile.read(1)  # until the client hangs up
             return
@@ -168,6 +172,26 @@ def test_a_connection_that_was_closed_against_the_promise_is_seen_before_it_is_u
         if held is not None and held.fileno() >= 0:  # else it was seen at once
             assert select.select([held], [], [], 30)[0], "the server hung up"
         assert port(link) != first
+
+
+def test_a_server_that_hung_up_on_a_kept_connection_is_not_trusted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+    with keeping(breaks=2) as (server, link):
+        kept = port(link)
+        with pytest.raises(Unreachable, match="without an answer") as caught:
+            link.get({}, within=30.0)
+        assert caught.value.maybe_measured
+        after = [port(link) for _ in range(3)]
+        assert server.asked == [kept, kept, *after], "nothing is sent twice"
+        assert len(set(after)) == 3
+
+
+def test_a_server_that_hung_up_on_a_new_connection_may_keep_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+    with keeping(breaks=1) as (_, link):
+        with pytest.raises(Unreachable):
+            link.get({}, within=30.0)
+        assert len({port(link) for _ in range(3)}) == 1
 
 
 def test_a_request_on_a_kept_connection_is_cut_in_time_and_never_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
