@@ -159,7 +159,7 @@ def test_a_third_one_while_the_light_goes_off_changes_nothing(tmp_path: Path, mo
 
     monkeypatch.setattr(scripted.ScriptedDriver, "safe", slow)
     instrument = scripted.with_script(_signal(2))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(runner.CampaignInterrupted):  # as after the second: who hears of it says how to go on
         runner.run(scripted.campaign(instrument), runs=tmp_path)
     assert not scripted.script_of(instrument).lit
     (folder,) = tmp_path.glob("*/*")

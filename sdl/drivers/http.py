@@ -5,7 +5,8 @@ So a watchdog cuts the connection when the whole is overdue. The hook that tells
 the request was on its way when something broke: from then on the instrument may have measured. Nothing is sent twice.
 
 A connection is used again only if the server promised to keep it, within a second, and if nothing was heard of it
-since: one that the server closes meanwhile could not be told from one that broke while measuring.
+since: one that the server closes meanwhile could not be told from one that broke while measuring, and what it says
+beyond its answer would be taken for the next one. Where that was too late once, no connection is used again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from time import monotonic
 from typing import Any
 
@@ -28,6 +30,10 @@ IDLE = 1.0
 no moment in which both do something; and a shared instrument is asked less often than that, on a new one each time."""
 BODY_LIMIT = 64 * 1024
 """Bytes; a reading has some 200."""
+
+SURPLUS = attrgetter("stream._stream._httpcore_stream._stream._connection._h11_state.trailing_data")
+"""What came after an answer in one piece with it, and whether the other end closed. Nothing public of httpx tells;
+where another version has it elsewhere, no connection is used again, which costs time only."""
 
 CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "ConnectTimeout": (Unreachable, "no connection in time"),
@@ -76,14 +82,14 @@ class _Watch:
     """
 
     def __init__(self, held: socket.socket | None) -> None:
-        self.sent = False
+        self.sent = self.fresh = False
         self.overdue = False
         self.socket = held
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Called by httpcore at every step of a request (its `trace` extension)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self.socket = info["return_value"].get_extra_info("socket")
+            self.socket, self.fresh = info["return_value"].get_extra_info("socket"), True
             if self.overdue:
                 self.cut()
         elif event.endswith(".send_request_headers.started"):
@@ -170,6 +176,7 @@ class Link:
         self.url = url
         self.ever_sent = False
         self._socket: socket.socket | None = None
+        self._keeps = True
         self._watchdog = _Watchdog()
         weakref.finalize(self, self._watchdog.end)  # where nobody closes it
         # Compressed answers are not asked for: they could be small on the way and huge when unpacked.
@@ -208,20 +215,32 @@ class Link:
                     body += piece
                     if len(body) > BODY_LIMIT:
                         raise BadReply(f"{self.url}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
+                promised = "keep-alive" in reply.headers.get("connection", "").lower()
+                kept = self._keeps and promised and not _more(reply)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             if not watch.overdue:
+                # Hung up just when it was used again: one reading is lost by it, but not one in thirty.
+                self._keeps = self._keeps and (watch.fresh or not watch.sent)
                 raise translate(error, self.url, sent=watch.sent) from error
         finally:
             self.ever_sent, self._socket = self.ever_sent or watch.sent, watch.socket
         if watch.overdue:
             raise Unreachable(f"{self.url}: no whole answer within {within:g} s", maybe_measured=watch.sent)
-        if "keep-alive" not in reply.headers.get("connection", "").lower():
+        if not kept:
             watch.cut()  # it may close without a word, just when the next request is on its way
         return Answer(reply.status_code, reply.headers.get("location", ""), bytes(body))
 
     def close(self) -> None:
         self._watchdog.end()
         self._client.close()
+
+
+def _more(reply: Any) -> bool:
+    """Whether anything came after the answer, or nobody can tell."""
+    try:
+        return bool(SURPLUS(reply) != (b"", False))
+    except AttributeError:
+        return True
 
 
 def translate(error: Exception, url: str, *, sent: bool) -> InstrumentError:

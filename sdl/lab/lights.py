@@ -35,6 +35,7 @@ class Lights:
         self._tried = {name: tried for name, tried in self._tried.items() if name in lab.unsafe}
         for name in sorted(lab.unsafe):
             now = clock.now()
+            first = name not in self._tried
             since, again = self._tried.get(name, (now, now))
             if again - SAFE_LATER <= now < again:  # earlier still: the clock was set back
                 continue
@@ -43,6 +44,8 @@ class Lights:
             except (OSError, SdlError) as raised:
                 error = f"{type(raised).__name__}: {raised}"
             now = clock.now()
+            if first:
+                since = now  # the warm process may have had to load, which is not the instrument's fault
             pause = SAFE_AGAIN if now - since < SAFE_SOON else SAFE_LATER
             if error == NOT_YET and now - since < SAFE_PATIENCE / 2:
                 pause = SAFE_FIRST

@@ -46,6 +46,8 @@ DAY = 86400.0
 HISTORY = 1000
 """Ended starts that are remembered; the journal has all."""
 LONGEST_BACKOFF = 3600.0
+ANSWERED = (Outcome.REACHED, Outcome.UNREACHABLE)
+"""Ends that follow from a reading that just came."""
 
 
 @dataclass
@@ -190,6 +192,8 @@ class Lab:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
         self._gone(start, event.at, "ended", event.outcome, event.reason)
+        if event.outcome not in ANSWERED and start.instrument in self.lab.instruments:
+            self.unsafe.add(start.instrument)  # perhaps it was away, and did not hear that its light is to go out
         for name, job in self.lab.jobs.items():
             if job.when.after == start.job and Outcome(event.outcome) in job.when.outcome:
                 self.owed.append(Owed(name, event.at, "after", f"start {start.number}"))

@@ -50,7 +50,9 @@ class Signals:
         finally:
             self._shields -= 1
             self._patience = math.inf
-        if self._waiting and not self._shields and not last:
+        if last:
+            self._waiting = False  # nor by the next line of the record
+        elif self._waiting and not self._shields:
             self._waiting = False
             raise KeyboardInterrupt(self.name)
 

@@ -93,17 +93,21 @@ class Keeping(BaseHTTPRequestHandler):
     """Answers with what its connection is: the port of the client. Says `Connection: keep-alive` where told to."""
 
     protocol_version = "HTTP/1.1"
-    promises, closes, answers = True, False, 1000
+    promises, closes, answers, surplus = True, False, 1000, b""
+    breaks = 0  # the request that gets no answer, because it hangs up
     asked: list[int]
 
     def do_GET(self) -> None:
         self.asked.append(self.client_address[1])
+        if len(self.asked) == self.breaks:
+            self.close_connection = True
+            return
         if len(self.asked) > self.answers:
             self.rfile.read(1)  # until the client hangs up
             return
         body = str(self.client_address[1]).encode()
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(body))
-        self.wfile.write((b"Connection: keep-alive\r\n" if self.promises else b"") + b"\r\n" + body)
+        self.wfile.write((b"Connection: keep-alive\r\n" if self.promises else b"") + b"\r\n" + body + self.surplus)
         self.close_connection = self.closes
 
     def log_message(self, format: str, *args: object) -> None:
@@ -129,6 +133,16 @@ def keeping(**how: object) -> Iterator[tuple[type[Keeping], Link]]:
 
 def port(link: Link) -> int:
     return int(link.get({}, within=30.0).body)
+
+
+@pytest.mark.parametrize(
+    "surplus", [b"\r\n", b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n1"]
+)
+def test_what_comes_in_one_piece_with_an_answer_is_not_taken_for_the_next_one(surplus: bytes) -> None:
+    with keeping(surplus=surplus) as (server, link):
+        got = [port(link) for _ in range(3)]
+    assert got == server.asked
+    assert len(set(got)) == 3, "each on a connection of its own"
 
 
 def test_a_connection_that_is_promised_to_last_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +172,26 @@ def test_a_connection_that_was_closed_against_the_promise_is_seen_before_it_is_u
         if held is not None and held.fileno() >= 0:  # else it was seen at once
             assert select.select([held], [], [], 30)[0], "the server hung up"
         assert port(link) != first
+
+
+def test_a_server_that_hung_up_on_a_kept_connection_is_not_trusted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+    with keeping(breaks=2) as (server, link):
+        kept = port(link)
+        with pytest.raises(Unreachable, match="without an answer") as caught:
+            link.get({}, within=30.0)
+        assert caught.value.maybe_measured
+        after = [port(link) for _ in range(3)]
+        assert server.asked == [kept, kept, *after], "nothing is sent twice"
+        assert len(set(after)) == 3
+
+
+def test_a_server_that_hung_up_on_a_new_connection_may_keep_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+    with keeping(breaks=1) as (_, link):
+        with pytest.raises(Unreachable):
+            link.get({}, within=30.0)
+        assert len({port(link) for _ in range(3)}) == 1
 
 
 def test_a_request_on_a_kept_connection_is_cut_in_time_and_never_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,26 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
     assert again.loop.looked_at()
     asked = again.processes.told.count(("make_safe", 2))
     assert asked <= 5 / 0.1 + 60 / 2 + 3
+
+
+def test_a_warm_process_that_loads_for_long_is_no_silence_of_an_instrument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}))
+    bench.processes.unsafe = {"0": NOT_YET}
+    make_safe = bench.processes.make_safe
+
+    def loading(instrument: Mapping[str, Any]) -> str:
+        monkeypatch.setattr(bench.processes, "make_safe", make_safe)
+        bench.clock.sleep(25.0)
+        return make_safe(instrument)
+
+    monkeypatch.setattr(bench.processes, "make_safe", loading)
+    bench.open().go(5)
+    assert not bench.lab.lost
+    bench.processes.unsafe = {}
+    bench.go(5)
+    assert [event.error for event in bench.of(MadeSafe)] == [""] * 3
 
 
 def test_a_lab_that_is_asked_to_end_interrupts_what_runs_and_the_next_goes_on_with_it(tmp_path: Path) -> None:

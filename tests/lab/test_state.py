@@ -185,6 +185,22 @@ def test_an_instrument_is_made_safe_after_a_death_and_nothing_begins_on_it_befor
     assert bench.of(Started)[1].attempt == 1
 
 
+@pytest.mark.parametrize(("outcome", "asked"), [("reached", 0), ("aborted", 1), ("failed", 1), ("spent", 1)])
+def test_an_instrument_that_may_be_away_at_the_end_is_made_safe_before_the_next_start(
+    tmp_path: Path, outcome: str, asked: int
+) -> None:
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda s, a: Fate(10, outcome=outcome)).open()
+    bench.go(60)
+    bench.processes.unsafe["0"] = "Unreachable: no answer"
+    bench.go(300)
+    said = [event.error for event in bench.of(MadeSafe) if event.instrument == "a"]
+    assert said == ["", "Unreachable: no answer"][: 1 + asked]
+    assert (len(bench.of(Started)) == 1) == bool(asked)
+    bench.processes.unsafe.clear()
+    bench.go(60)
+    assert len(bench.of(Started)) > 1
+
+
 # A lab file that changes ----------------------------------------------------------------------------------------------
 def test_a_changed_file_accounts_for_what_was_due_by_the_old_one(tmp_path: Path) -> None:
     old = lab_file(tmp_path, {"stays": minutely(), "goes": minutely(instrument="b")})
