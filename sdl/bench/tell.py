@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -241,11 +242,12 @@ def write(file: Path, picture: bytes, title: str, told: str, tables: Mapping[str
     parts = [
         f"<h2>{html.escape(head)}</h2><pre>{html.escape(chr(10).join(rows))}</pre>" for head, rows in tables.items()
     ]
+    marked = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(told))
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "img{max-width:100%}pre{overflow:auto;background:#f4f6f8;padding:1rem;font-size:14px}h2{font-size:1.1rem}</style>"
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(told)}</p>"
+        f"<h1>{html.escape(title)}</h1><p>{marked}</p>"
         f'<img alt="goals reached by trial, a row each solver" src="data:image/png;base64,{shown_picture}">'
         f"{''.join(parts)}</html>\n"
     )

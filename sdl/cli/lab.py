@@ -17,6 +17,7 @@ import typer
 
 from sdl.cli import lab_control, lab_setup
 from sdl.cli.options import Json, Quiet, emit
+from sdl.cli.progress import EVERY, clock, shown
 from sdl.cli.web import LabPage
 from sdl.cli.words import count, say
 from sdl.errors import ConfigError
@@ -91,9 +92,11 @@ def _run(file: Path, port: int, verbose: bool) -> int:
     from sdl.lab.logs import FILE as LOG
     from sdl.lab.logs import People
     from sdl.lab.serve import serve
+    from sdl.lab.surface import needed
     from sdl.runner import INTERRUPTED
 
     loaded = load(file)
+    needed()  # before it is said that the lab runs
     for handler in logging.getLogger().handlers:  # the log file has everything, whoever looks on has what matters
         handler.setFormatter(People())
         handler.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -136,9 +139,21 @@ def simulate(
     if keep is not None and keep.exists():
         raise ConfigError(f"--keep {keep}: is there already; name a new directory")
     book = journal.open_journal(journal.folder(keep, loaded.lab.name)) if keep is not None else None
+    now = start
     try:
         with _progress(quiet or json, start, days) as progress:
-            end = simulated(loaded, start, days, listeners=(account, told), keep=keep, journal=book, progress=progress)
+
+            def came(at: float) -> None:
+                nonlocal now
+                now = max(start, at)
+                progress(at)
+
+            end = simulated(loaded, start, days, listeners=(account, told), keep=keep, journal=book, progress=came)
+    except KeyboardInterrupt:
+        if not json and now > start:
+            say(f"interrupted after {(now - start) / 86400:.2g} of {days:g} days; what came of these:")
+            _print_account(loaded, account, start, (now - start) / 86400)
+        raise
     finally:
         if book is not None:
             book.close()
@@ -279,9 +294,12 @@ def _moment(text: str, seconds: Callable[[str, ZoneInfo], float], loaded: Loaded
 
 @contextlib.contextmanager
 def _progress(quiet: bool, start: float, days: float) -> Iterator[Callable[[float], None]]:
-    """Told of the lab's time; shows it on a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """Told of the lab's time; shows it on a terminal, and elsewhere says it every few seconds."""
+    if quiet:
         yield lambda at: None
+        return
+    if not shown(quiet=quiet):
+        yield _Lines(start, days).tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -290,6 +308,24 @@ def _progress(quiet: bool, start: float, days: float) -> Iterator[Callable[[floa
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=days)
         yield lambda at: bar.update(task, completed=(at - start) / 86400.0)
+
+
+class _Lines:
+    """Where nobody watches: a line every few seconds with the day, and the time left."""
+
+    def __init__(self, start: float, days: float) -> None:
+        self._start, self._days = start, days
+        self._began = self._told = time.monotonic()
+
+    def day(self, at: float) -> float:
+        return (at - self._start) / 86400.0
+
+    def tell(self, at: float) -> None:
+        now, day = time.monotonic(), self.day(at)
+        if day > 0 and now > self._told + EVERY:
+            self._told = now
+            left = clock((now - self._began) / day * (self._days - day))
+            print(f"day {day:.2g} of {self._days:g}, {left} left", file=sys.stderr, flush=True)
 
 
 def _accounted(loaded: Loaded, account: Account, told: _Told, start: float, days: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sdl.cli.options import Set, near
+from sdl.cli.options import near
 from sdl.cli.twin import twin
 from sdl.errors import ConfigError, Unreachable
 
@@ -51,7 +51,14 @@ def serve(
     log: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Write every reading there, as the real server does.")
     ] = None,
-    changes: Set = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A further key of `instrument: {kind: twin}`: --set variant=curved. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the twin over HTTP, as the real server would.
 

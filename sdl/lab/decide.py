@@ -79,7 +79,7 @@ def _never(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
         return "black-out" + (f": {span.why}" if span.why else ""), "lab file"
     grace = start.spec.missed.grace
     if grace is not None and now - start.due > grace:
-        late = f"too late by {words(now - start.due - grace)} ({words(grace)} allowed)"
+        late = f"too late by {words(max(now - start.due - grace, 1.0))} ({words(grace)} allowed)"
         return f"{late}: {_held_up(lab, start, now)}", "schedule"
     return None
 

@@ -28,6 +28,20 @@ MOST_AT_ONCE = 128
 """Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
 
 
+def needed() -> None:
+    """Looks whether what a lab's server is made of is installed.
+
+    Raises:
+        ConfigError: starlette, uvicorn or prometheus-client is not.
+    """
+    try:
+        import prometheus_client  # noqa: F401 - told now, and not with the first question
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"a lab's server needs {error.name}: pip install 'sdl[lab]'") from error
+
+
 class Surface:
     """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
 
@@ -64,15 +78,13 @@ class Surface:
         waiting: Callable[[], int] = lambda: 0,
         page: Callable[[Door], Sequence[BaseRoute]] = lambda door: (),
     ) -> None:
-        try:
-            import prometheus_client  # noqa: F401 - told now, and not with the first question
-            import uvicorn
+        needed()
+        import uvicorn
 
-            from sdl.lab.api import create_app
-            from sdl.lab.health import Readiness
-            from sdl.lab.metrics import Metrics
-        except ImportError as error:
-            raise ConfigError(f"a lab's server needs {error.name}: pip install 'sdl[lab]'") from error
+        from sdl.lab.api import create_app
+        from sdl.lab.health import Readiness
+        from sdl.lab.metrics import Metrics
+
         self._socket = listen(port)
         number = self._socket.getsockname()[1]
         self.url = f"http://{HOST}:{number}"

@@ -45,7 +45,7 @@ class Came:
         trials, readings, seconds: what it cost; seconds by the campaign's own clock.
         reached: whether its goal was.
         miss: of the best trial, in tolerances; inf where nothing could be judged.
-        error: the worst channel's error of the best trial, a fraction; NaN where unknown.
+        error: of the best trial's worst channel, the one that `miss` is of, a fraction; NaN where unknown.
     """
 
     folder: Path
@@ -74,7 +74,9 @@ class Group:
 
 def came(run: Run) -> Came:
     """What a comparison keeps of a run; the run itself can be forgotten."""
-    done = run.result
+    done, goal = run.result, run.campaign.plan.goal
+    # Of the channel that is worst in tolerances, as everywhere else: the largest per cent may be another one's.
+    error = goal.bands[done.worst].error(done.measured[done.worst]) if goal and done.worst else None
     return Came(
         run.folder,
         done.trials,
@@ -83,8 +85,8 @@ def came(run: Run) -> Came:
         done.outcome is Outcome.REACHED,
         str(done.outcome or "unfinished"),
         math.inf if done.miss is None else done.miss,
-        math.nan if done.error is None else done.error,
-        {**dict(_flat(run.config)), "goal": short(run.campaign.plan.goal) or "none"},
+        math.nan if error is None else error,
+        {**dict(_flat(run.config)), "goal": short(goal) or "none"},
     )
 
 

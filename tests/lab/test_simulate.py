@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from sdl import record
 from sdl.cli import app
+from sdl.cli.lab import _Lines
 from sdl.errors import ConfigError
 from sdl.lab import journal
 from sdl.lab.account import Account, cause
@@ -209,6 +211,34 @@ def test_the_command_tells_what_ran_what_was_missed_and_what_would_be_sent(tmp_p
     assert told["jobs"]["j"]["outcomes"] == {"reached": 12}
     assert [message["kind"] for message in told["messages"]] == ["digest"]  # a black-out is no news
     assert not (tmp_path / "runs").exists()
+
+
+def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
+    monkeypatch.setattr("sdl.cli.lab.EVERY", 0.0)
+    arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
+    told = CliRunner().invoke(app, arguments).stderr
+    assert re.search(r"^day 0\.2\d? of 0\.5, \d+ s left$", told, re.MULTILINE), told
+    assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
+
+
+def test_a_simulation_that_is_interrupted_tells_what_came_of_it_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
+
+    def ctrl_c(lines: _Lines, at: float) -> None:
+        if lines.day(at) >= 0.25:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Lines, "tell", ctrl_c)
+    arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code != 0
+    assert "interrupted after 0.25 of 0.5 days" in done.stdout
+    assert "Tue 24 Nov #.#.#.#.#.#." in done.stdout
 
 
 @pytest.mark.slow

@@ -103,6 +103,15 @@ def test_a_start_that_must_be_punctual_is_missed_because_the_instrument_was_take
     assert [event.cause for event in bench.of(Missed)] == ["too late by 10 s (1 min allowed): start 1 (long) is on a"]
 
 
+def test_a_start_that_has_just_become_too_late_is_not_late_by_nothing(tmp_path: Path) -> None:
+    jobs = {
+        "long": job(when={"at": ["2026-11-24 00:01"]}),
+        "short": job(when={"at": ["2026-11-24 00:02"]}, missed="skip"),
+    }
+    bench = Bench(lab_file(tmp_path, jobs), script=lambda start, attempt: Fate(600)).open().go(200, step=0.2)
+    assert [event.cause for event in bench.of(Missed)] == ["too late by 1 s (1 min allowed): start 1 (long) is on a"]
+
+
 def test_the_days_readings_are_shared_by_all_jobs_and_come_back_after_24_hours(tmp_path: Path) -> None:
     jobs = {"x": job(when={"every": "1h", "from": "2026-11-24 00:10"}), "y": job(when={"every": "5h"})}
     few = {"a": {"instrument": {"kind": "twin"}, "readings_a_day": 12}}

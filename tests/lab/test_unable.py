@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sdl.cli import app
 from sdl.errors import Full
 from sdl.lab import unable
 from sdl.lab.send import NotSent
@@ -100,3 +103,16 @@ def test_the_command_tells_and_ends_with_its_documented_code(tmp_path: Path) -> 
     [one] = ids(hook.got)
     assert one.startswith("failed-lab-")
     assert len(list((tmp_path / "state" / "sdl" / "labs").iterdir())) == 1
+
+
+def test_without_the_extra_it_is_not_said_first_that_the_lab_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = "{campaign: {name: c, goal: {515nm: 9000}}, instrument: led, when: {asked: true}}"
+    sound = LAB[: LAB.index("jobs")] + f"jobs: {{j: {job}}}"
+    (tmp_path / "lab.yaml").write_text(sound)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # as where it is not installed
+    done = CliRunner().invoke(app, ["lab", "run", str(tmp_path / "lab.yaml")])
+    assert "needs prometheus_client: pip install 'sdl[lab]'" in str(done.exception)
+    assert done.stdout == ""
+    assert not (tmp_path / "runs").exists()

@@ -83,6 +83,18 @@ def test_what_is_kept_of_a_run_is_its_result(below: Path) -> None:
     assert kept.seconds == pytest.approx(run.events[-1].at - run.opened.at)
 
 
+def test_error_and_tolerances_are_of_the_same_channel(tmp_path: Path) -> None:
+    goal = kit.GOAL | {"630nm": {"target": 16384, "tolerance": 8000}}
+    points = {"kind": "points", "points": [{"R": 0.4, "G": 0.25, "B": 0.52}]}  # red is 20 % off, which is inside
+    run = Run(kit.campaign(tmp_path, "wide", goal=goal, design=points, stop={"trials": 1}))
+    done, kept = run.result, came(run)
+    assert done.worst is not None
+    assert done.worst != "630nm"
+    assert kept.error == abs(done.measured[done.worst] - 16384) / 16384
+    assert done.error is not None
+    assert kept.error < done.error  # red's, the most in per cent
+
+
 def test_of_runs_that_differ_in_much_a_name_says_what_is_unusual() -> None:
     odd: list[dict[str, object]] = [{}, {}, {"average": 3}, {"confirm": 2}, {"tolerance": "1%"}]
     usual = {"confirm": 1, "tolerance": "2%"}
