@@ -103,7 +103,8 @@ class Bayes(Frozen):
         n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
         about = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
         seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
-        footing = Footing(seen, rows.Y, usable, goal, low, span, moving, about, channels, data.prefer, data.average)
+        rest = (data.prefer, data.average, None, None, rows.sitting)
+        footing = Footing(seen, rows.Y, usable, goal, low, span, moving, about, channels, *rest)
         return FittedBayes(self, footing, moving)
 
     def _prior(self, data: Data, low: Floats, span: Floats) -> Prior:

@@ -45,6 +45,7 @@ class Footing:
         average: how many readings are averaged before a goal is judged.
         apart: (m, p, p) doubt of the lines' coefficients that comes of several sittings; None: there was one.
         age: (n,) readings since each row.
+        sitting: (n,) number of the sitting of each row; None: there was one.
     """
 
     U: Floats
@@ -60,11 +61,12 @@ class Footing:
     average: int = 1
     apart: Floats | None = None
     age: Floats | None = None
+    sitting: Floats | None = None
 
     @cached_property
     def reach(self) -> Reach:
         """What can be read at which settings, for the verdict."""
-        return survey(self.U[: len(self.Y)], self.Y, self.usable, self.affine, self.goal)
+        return survey(self.U[: len(self.Y)], self.Y, self.usable, self.affine, self.goal, self.sitting)
 
     def settings(self, U: Floats) -> Floats:
         """From units of the bounds to units of the inputs."""
@@ -324,7 +326,8 @@ def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> Foo
     else:
         fit, apart = fit_affine(U, Y, usable), None
     names = tuple(channel.name for channel in data.channels)
-    return Footing(U, Y, usable, goal, low, span, fit, about, names, data.prefer, data.average, apart, data.age[keep])
+    rest = (data.prefer, data.average, apart, data.age[keep], sitting)
+    return Footing(U, Y, usable, goal, low, span, fit, about, names, *rest)
 
 
 def _require_variety(U: Floats, names: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ A row that was measured inside every band is evidence that no model outweighs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,8 @@ class Reach:
         bend: the surface that is judged instead, where the plant surely bends.
         size: (g,) variance of the noise over its shape, bends and drift taken off; NaN: nobody could look.
         freedom: (g,) degrees of freedom of that.
+        still: (2, g) the same two of the sitting whose readings scatter least about its own lines; NaN: there was one,
+            or none has rows enough. What others scatter by more (a day's light) is not the noise of one reading.
         U: (n, d) settings of the rows.
         seen: (n, g) their readings; NaN where not usable.
     """
@@ -89,6 +92,7 @@ class Reach:
     bend: Bend | None
     size: Floats
     freedom: Floats
+    still: Floats
     U: Floats
     seen: Floats
 
@@ -144,9 +148,11 @@ class Reach:
         import numpy as np
 
         lines = np.diag(self.affine.covariance(u)[0])[self.goal]
-        looked = np.isfinite(self.size)
-        variance = np.where(looked, self.size * self.affine.variance(u[None])[0, self.goal], lines)
-        return np.sqrt(variance), np.where(looked, self.freedom, self.affine.dof[self.goal])
+        stiller = ~(self.still[0] >= self.size) & np.isfinite(self.still[0])
+        size, freedom = np.where(stiller, self.still, (self.size, self.freedom))
+        looked = np.isfinite(size)
+        variance = np.where(looked, size * self.affine.variance(u[None])[0, self.goal], lines)
+        return np.sqrt(variance), np.where(looked, freedom, self.affine.dof[self.goal])
 
     def _outside(self, low: Floats, high: Floats, unit: Floats, u: Floats) -> float:
         import numpy as np
@@ -176,7 +182,7 @@ class Reach:
         return doubt
 
 
-def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints) -> Reach:
+def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints, sitting: Floats | None = None) -> Reach:
     """Looks for bends and drift in what the lines leave over.
 
     Args:
@@ -185,12 +191,14 @@ def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints) -> R
         usable: (n, m) which of them count.
         affine: the lines.
         goal: (g,) columns.
+        sitting: (n,) number of the sitting of each row; None: there was one.
     """
     import numpy as np
     from scipy.special import fdtri
 
     U, Y, usable = U[-MOST:], Y[-MOST:], usable[-MOST:]
-    (off, sizes, freedom), bends, sure = np.full((3, len(goal)), np.nan), [], False
+    (off, sizes, freedom, *still), bends, sure = np.full((5, len(goal)), np.nan), [], False
+    together = _sittings(sitting, len(U), U.shape[1] + 1 + SPARE)
     shape = np.sqrt(affine.variance(U)) if len(U) else np.empty((0, Y.shape[1]))
     middle = affine.variance(np.full((1, U.shape[1]), 0.5))[0]
     order = np.linspace(-0.5, 0.5, len(U))
@@ -208,6 +216,7 @@ def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints) -> R
         if spare < SPARE or np.linalg.eigvalsh(quadratic.T @ quadratic)[0] < 1e-6 * n:
             continue
         y = (Y[use, c] - mean) / scale[:, 0]
+        still[0][i], still[1][i] = _still(u, y, scale, [part[use] for part in together])
         left = [_left(part / scale, y) for part in (quadratic[:, :p], np.column_stack([quadratic, drift]))]
         size = max(left[1] / spare, 1e-300)
         ratio = (left[0] - left[1]) / extra / size
@@ -217,7 +226,31 @@ def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints) -> R
         sure |= bool(ratio > fdtri(extra, spare, BENT) and off[i] > (SLIGHT * np.abs(affine.slope[c]).sum()) ** 2)
     sure &= len(bends) == len(goal) and len({part.shape[1] for part, *_ in bends}) == 1
     seen = np.where(usable, Y, np.nan)[:, goal]
-    return Reach(affine, goal, off, _joined([_bend(*one) for one in bends]) if sure else None, sizes, freedom, U, seen)
+    bend = _joined([_bend(*one) for one in bends]) if sure else None
+    return Reach(affine, goal, off, bend, sizes, freedom, np.array(still), U, seen)
+
+
+def _sittings(sitting: Floats | None, n: int, least: int) -> list[Bools]:
+    """Which of the newest n rows each sitting has, of those with at least so many; none where all are of one."""
+    import numpy as np
+
+    numbers, counts = np.unique([] if sitting is None else sitting[len(sitting) - n :], return_counts=True)
+    if sitting is None or len(numbers) < 2:
+        return []
+    return [sitting[len(sitting) - n :] == number for number in numbers[counts >= least]]
+
+
+def _still(u: Floats, y: Floats, scale: Floats, together: list[Bools]) -> tuple[float, float]:
+    """Least variance of residuals y (n,) about a sitting's own lines, over the noise's shape, and its freedom."""
+    import numpy as np
+
+    found = []
+    for rows in together:
+        spare = int(rows.sum()) - u.shape[1] - 1
+        if spare >= SPARE:
+            lines = np.column_stack([np.ones(spare + u.shape[1] + 1), u[rows]]) / scale[rows]
+            found.append((max(_left(lines, y[rows]) / spare, 1e-300), float(spare)))
+    return min(found, default=(math.nan, math.nan))
 
 
 def _bend(Q: Floats, y: Floats, scale: Floats) -> _Surface:

@@ -96,6 +96,22 @@ def test_a_tolerance_below_the_noise_says_how_many_readings_to_average():
     assert ask(Linear(), enough, GAINS @ u, tolerance=0.005).verdict == (Verdict.REACHABLE,)
 
 
+@pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "gp", "bayes"])
+def test_a_restless_day_says_nothing_of_the_noise_of_a_still_night(kind):
+    rng, parts = np.random.default_rng(3), []
+    for restless in (900.0, 700.0, 0.0):
+        X = hypercube(30, rng)
+        parts.append((X, measure(X, rng) + rng.normal(0, restless, (30, 1))))
+    X, Y = (np.concatenate(part) for part in zip(*parts, strict=True))
+    sitting = np.repeat([0.0, 1.0, 2.0], 30)
+    solver, goal = find("solvers", kind)(), GAINS @ [0.5, 0.3, 0.5]
+    together = ask(solver, data(X, Y), goal)
+    apart = ask(solver, replace(data(X, Y), sitting=sitting), goal)
+    alike = ask(solver, replace(data(X[:60], Y[:60]), sitting=sitting[:60]), goal)
+    assert (together.verdict, alike.verdict) == ((Verdict.BELOW_NOISE,), (Verdict.BELOW_NOISE,))
+    assert apart.verdict == (Verdict.REACHABLE,)
+
+
 def test_a_tolerance_that_readings_can_hold_is_reachable():
     assert ask(Linear(), night(60), GAINS @ [0.5, 0.3, 0.5], tolerance=0.03).verdict == (Verdict.REACHABLE,)
 
