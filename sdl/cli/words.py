@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sdl.words import (
     CAUSES,
@@ -30,6 +32,7 @@ __all__ = [
     "count",
     "goal_line",
     "headline",
+    "local",
     "off",
     "percent",
     "reading",
@@ -60,3 +63,8 @@ def say(text: str, indent: int = 2) -> None:
         text, max(columns, 20), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     ):
         print(part)
+
+
+def local(at: float, zone: ZoneInfo) -> str:
+    """A moment (s since 1970) in a lab's time."""
+    return datetime.fromtimestamp(at, zone).strftime("%a %d %b %H:%M %Z")
