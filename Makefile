@@ -4,6 +4,9 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Many tests wait for a process or a server: half as many workers again as there are cores, at most 8.
+WORKERS := $(shell w=$$(($(CORES) * 3 / 2)); test $$w -le 8 || w=8; echo $$w)
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3 python)
 
@@ -29,7 +32,7 @@ demo:  ## installs what is needed and runs a campaign on the simulated instrumen
 
 test:  ## installs what is needed and runs the tests
 	$(call ready,--dev)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check:  ## lint, layout, types and layers
 	$(call ready,--dev)
