@@ -42,7 +42,8 @@ METHODS = {"/": "GET", "/api": "GET", "/about": "GET", "/csv": "GET POST"}
 PAGES = {
     302: (
         "Redirecting...",
-        f'You should be redirected automatically to the target URL: <a href="{HOME}">{HOME}</a>. If not, click the link.',
+        f'You should be redirected automatically to the target URL: <a href="{HOME}">{HOME}</a>. If not, click the '
+        "link.",
     ),
     404: (
         "Not Found",
