@@ -212,7 +212,8 @@ def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Processes, light: 
 
 def test_an_instrument_in_use_is_waited_for(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
     campaign = tree(light, stop={"trials": 2})
-    with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
+    by_name = {**campaign["instrument"], "url": light.url.replace("127.0.0.1", "localhost")}
+    with lease.lease(config.parse_kind("instrument", by_name).identity, "(by hand, bob)"):
         lab.begin(order(tmp_path / "a", campaign, hung=3.0))
         [news] = until(lab, lambda news: news)
         assert news.what == "paused"
