@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, until
 
 import sdl
 from sdl.clock import RealClock
@@ -33,7 +34,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MqttBroker]:
 def device(broker: MqttBroker, request: pytest.FixtureRequest) -> Iterator[SdlLightDevice]:
     name = f"pico-{abs(hash(request.node.nodeid))}"
     with SdlLightDevice(port=broker.port, device=name, latency=0.01) as running:
-        yield running.wait(30)
+        yield running.wait(PATIENCE)
 
 
 def light(device: SdlLightDevice, **options: object) -> SdlLight:
@@ -90,7 +91,7 @@ def test_what_cannot_be_a_reading_is_an_error_that_says_why(
     broker: MqttBroker, fault: str, error: type[InstrumentError], words: str
 ) -> None:
     with SdlLightDevice(port=broker.port, device=f"bad-{fault}", latency=0.01, fault=faulty(fault)) as device:
-        driver = light(device.wait(30), reply_timeout=1.0 if fault == "silent" else 30.0).open(RealClock())
+        driver = light(device.wait(PATIENCE), reply_timeout=1.0 if fault == "silent" else 30.0).open(RealClock())
         with pytest.raises(error, match=words) as caught:
             driver.measure(SETTINGS)
         assert caught.value.maybe_measured
@@ -143,7 +144,7 @@ def test_a_command_is_never_kept_for_later(broker: MqttBroker, tmp_path: Path) -
             with pytest.raises(Unreachable):
                 driver.measure(SETTINGS)
         own.start()
-        device.wait(30)
+        device.wait(PATIENCE)
         time.sleep(1.5)
         assert device.experiments == 1
         assert driver.measure(SETTINGS).applied == SETTINGS
@@ -226,7 +227,7 @@ def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(120)
+            thread.join(PATIENCE)
         assert killed.is_set()
         assert {name: str(result.outcome) for name, result in results.items()} == {
             "first": "reached",
@@ -257,13 +258,11 @@ def test_the_device_answers_bad_commands_with_the_text_of_a_traceback(
     client.connect("127.0.0.1", broker.port)
     client.subscribe(f"sdl-demo/picow/{device.device}/as7341/")
     client.loop_start()
-    assert hears.wait(30)
+    assert hears.wait(PATIENCE)
     bad = ['{"R": 300, "G": 0, "B": 0}', "not json", '{"R": 1}', '{"R": null, "G": 1, "B": 1}', "[]"]
     for text in bad:
-        client.publish(f"sdl-demo/picow/{device.device}/GPIO/28", text, qos=1).wait_for_publish(30)
-    end = time.monotonic() + 30
-    while len(answers) < len(bad) and time.monotonic() < end:
-        time.sleep(0.02)
+        client.publish(f"sdl-demo/picow/{device.device}/GPIO/28", text, qos=1).wait_for_publish(PATIENCE)
+    until(lambda: len(answers) >= len(bad))
     client.disconnect()
     client.loop_stop()
     assert ["Traceback" in str(answer["error"]) for answer in answers] == [True] * len(bad)
