@@ -35,7 +35,12 @@ def sdl(*args: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess
 def python(*args: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Runs Python to its end."""
     return subprocess.run(
-        [sys.executable, *args], env=environment(**changes), capture_output=True, text=True, check=True, timeout=PATIENCE
+        [sys.executable, *args],
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
     )
 
 
