@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Terms = Literal["linear", "interactions", "quadratic"]
 STARTS, SWEEPS = 6, 30
 TIE = 1e-6
-"""Gains closer than this part of themselves are equal: by symmetry many are, and rounding must not choose among them."""
+"""Gains closer than this part of themselves are equal: by symmetry many are, and rounding must not choose."""
 CANDIDATES = 10_000
 
 
