@@ -12,6 +12,7 @@ from typing import Any
 import processes
 import pytest
 import stuck
+from waiting import PATIENCE
 
 from sdl import record
 from sdl.cli import app
@@ -177,7 +178,7 @@ def piped(tmp_path: Path, *args: str, reader: str) -> tuple[int, str, str]:
     assert process.stderr is not None
     complaints = process.stderr.read()
     process.stderr.close()
-    return process.wait(60), read.stdout, complaints
+    return process.wait(PATIENCE), read.stdout, complaints
 
 
 @pytest.mark.parametrize(("stop", "code"), [("40", 0), ("2", 1)])
@@ -212,7 +213,7 @@ def test_a_stdout_without_room_is_exit_5_in_one_sentence(args: list[str], tmp_pa
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
             [*processes.COMMAND, *args], cwd=tmp_path, env=processes.environment(), stdout=full, stderr=subprocess.PIPE,
-            text=True, check=False, timeout=60,
+            text=True, check=False, timeout=PATIENCE,
         )  # fmt: skip
     assert done.returncode == 5
     assert done.stderr.endswith("error: the output cannot be written: No space left on device\n")
@@ -227,7 +228,7 @@ def test_a_closed_stdout_is_no_reason_to_complain(args: str, tmp_path: Path) -> 
     assert processes.sdl("run", "led.yaml", cwd=tmp_path).returncode == 0
     done = subprocess.run(
         f"{' '.join(processes.COMMAND)} {args} >&-", shell=True, cwd=tmp_path, env=processes.environment(),
-        stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -249,7 +250,7 @@ def test_with_json_what_a_plug_in_prints_is_kept_apart(
 def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sdl", "--version"], cwd=tmp_path, env=processes.environment(),
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stdout.split()[0].rstrip(",")) == (0, "sdl")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import PATIENCE
 
 from sdl.errors import ConfigError
 from sdl.lab.surface import Surface
@@ -180,7 +181,7 @@ def test_of_two_aborts_at_once_one_is_done_and_the_other_is_told_so(served: Serv
 
     def ask() -> None:
         with httpx.Client(base_url=served.surface.url, trust_env=False, verify=False) as http:
-            both.wait(10)
+            both.wait(PATIENCE)
             body = {"target": "start 7", "reason": "twice", "by": "anna"}
             replies.append(http.post("/api/v1/abort", headers=served.head, json=body).status_code)
 
@@ -197,7 +198,7 @@ def test_of_two_aborts_at_once_one_is_done_and_the_other_is_told_so(served: Serv
 def _raw(url: str, path: bytes) -> tuple[int, bytes]:
     """The answer to a path exactly as it is given; a client library would tidy it up."""
     port = int(url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as stream:
         stream.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % port)
         answer = b"".join(iter(lambda: stream.recv(65536), b""))
     return int(answer.split()[1]), answer
@@ -276,12 +277,12 @@ def test_a_server_that_is_closed_leaves_no_door_and_no_token(own: Served) -> Non
 def test_nobody_is_kept_out_by_connections_that_say_nothing(own: Served) -> None:
     address = ("127.0.0.1", int(own.surface.url.rpartition(":")[2]))
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(150)]
+        silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(150)]
         for stream in silent[::2]:
             stream.sendall(b"POST /api/v1/abort HTTP/1.1\r\nHost: ")
         assert own.http.post("/api/v1/pause", headers=own.head, json={}).status_code == 200
         assert own.http.get("/healthz").status_code == 200
-        silent[0].settimeout(10)
+        silent[0].settimeout(PATIENCE)
         with contextlib.suppress(ConnectionResetError):  # or an end, whichever comes first
             assert silent[0].recv(10) == b""
 

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, until
 
 from sdl.errors import ConfigError
 from sdl.lab.events import Due, LabEvent, LabOpened, Missed
@@ -110,13 +110,11 @@ def test_killed_while_it_sends_it_loses_nothing_and_repeats_at_most_what_was_in_
     with hook:
         for kill in range(kills):
             child = subprocess.Popen(command, stdout=subprocess.PIPE)
-            until = time.monotonic() + 30
-            while len(hook.got) < 12 * (kill + 1) and time.monotonic() < until:
-                time.sleep(0.002)
+            until(lambda: len(hook.got) >= 12 * (kill + 1), child)  # noqa: B023
             child.send_signal(signal.SIGKILL)
             child.communicate()
         assert 12 * kills <= len(hook.got) < 60
-        subprocess.run(command, check=True, timeout=30, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, timeout=PATIENCE, stdout=subprocess.DEVNULL)
     assert set(ids(hook.got)) == {f"missed-job-job{n}-{n}" for n in range(60)}
     assert len(hook.got) <= 60 + kills
 
@@ -129,14 +127,14 @@ def test_a_slow_server_does_not_hold_whoever_tells(tmp_path: Path, monkeypatch: 
 
     def slow(url: str, title: str, body: str) -> None:
         held.set()
-        in_time.append(let_go.wait(60))
+        in_time.append(let_go.wait(PATIENCE))
 
     in_time: list[bool] = []
     lab = Teller("bench", notify("mail"), folder=tmp_path, base=tmp_path, deliver=slow, clock=lambda: NOW)
     lab.start([])
     for event in missed(1):
         lab.handle(event)
-    assert held.wait(10)
+    assert held.wait(PATIENCE)
     for n in range(2, 30):
         for event in missed(n):
             lab.handle(event)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import stuck
 from conftest import ROOT
+from waiting import PATIENCE, until
 
 from sdl import pool, runner, yamlfile
 from sdl.errors import ConfigError, Damaged, InUse, RecordError
@@ -73,7 +73,7 @@ def test_a_row_is_what_the_campaign_gives_by_itself(plan, tmp_path):
 def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tries_it_again(
     plan, tmp_path, monkeypatch, what, limit, why
 ):
-    list(pool.each(str, [1], limit=60))  # what workers are copied from is there
+    list(pool.each(str, [1], limit=PATIENCE))  # what workers are copied from is there
     solver = stuck.install(tmp_path, monkeypatch, what)
     file = tmp_path / "two.yaml"
     file.write_text(SWEEP.replace("[linear, secant]", "[linear]").replace("SEEDS", "1").replace("draws: 2", "draws: 1"))
@@ -83,7 +83,7 @@ def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tr
     assert why in one
     assert [(row["solver"], row["outcome"]) for row in rows(told)] == [("linear", "reached")]
     (tmp_path / "told").write_text("no")
-    again = run(load(file), tmp_path / "out", jobs=1, limit=60)
+    again = run(load(file), tmp_path / "out", jobs=1, limit=PATIENCE)
     assert (again.before, again.ran, again.cannot) == (1, 1, ())
 
 
@@ -96,7 +96,7 @@ def test_what_hangs_in_a_clusters_worker_ends_what_the_worker_was_given_and_soon
     stuck_ = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "hang"))
     tasks = [Task(name, {**tree, "solver": solver}, None, "") for name, solver in (("a", stuck_), ("b", "linear"))]
     assert work.do_all(tasks, 0.3) == [{"id": "a", "cannot": "ran for more than 0.3 s: solver stuck"}]
-    assert ends.wait(30)
+    assert ends.wait(PATIENCE)
     (tmp_path / "told").unlink()  # it goes on, and says that it cannot
     assert work._ONE.locked()
 
@@ -266,13 +266,6 @@ def command(tmp_path, out):
 
 def lines(file):
     return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
-def until(true, within=60.0):
-    end = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.01)
 
 
 def children(pid):

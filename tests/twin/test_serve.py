@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE, until
 
 from sdl.twin.faults import Fault
 from sdl.twin.model import Plant
@@ -32,7 +33,7 @@ def server() -> Iterator[TwinServer]:
 
 def ask(server: TwinServer, target: str, method: str = "GET", body: str | None = None) -> tuple[int, Any, bytes]:
     host, port = server.url.removeprefix("http://").removesuffix("/api").split(":")
-    with closing(http.client.HTTPConnection(host, int(port), timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(host, int(port), timeout=PATIENCE)) as connection:
         connection.request(method, target, body)
         with connection.getresponse() as answer:
             return answer.status, answer.headers, answer.read()
@@ -203,8 +204,8 @@ def test_a_client_that_hangs_up_does_not_stop_its_reading() -> None:
         host, port = server.url.removeprefix("http://").removesuffix("/api").split(":")
         with socket.create_connection((host, int(port))) as client:
             client.sendall(b"GET /api?G=0.5 HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_until(lambda: server.world.lit)
-        wait_until(lambda: server.world.taken == 1)
+            until(lambda: server.world.lit)
+        until(lambda: server.world.taken == 1)
         assert not server.world.lit
 
 
@@ -214,7 +215,7 @@ def test_a_refused_connection_is_refused_and_the_next_one_is_not(monkeypatch: py
         reading(server, "/api")
         with pytest.raises(ConnectionRefusedError):
             ask(server, "/api")
-        wait_until(lambda: _answers(server))
+        until(lambda: _answers(server))
         assert server.world.taken == 2
 
 
@@ -265,17 +266,17 @@ def test_time_goes_by_as_fast_as_it_is_told() -> None:
 
 
 def test_it_ends_at_once_whatever_is_under_way_and_gives_the_port_back() -> None:
-    server = TwinServer(speed=0.01)
+    server = TwinServer(speed=0.001)
     before = threading.active_count()
     with server:
         threads = [threading.Thread(target=suppressed, args=(server,)) for _ in range(6)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: server.world.lit)
+        until(lambda: server.world.lit)
         began = time.monotonic()
-    assert time.monotonic() - began < 30, "a reading takes this twin 78 s"
+    assert time.monotonic() - began < PATIENCE, "a reading takes this twin 780 s"
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     server.close()
     assert threading.active_count() <= before
     with pytest.raises(OSError):
@@ -291,10 +292,3 @@ def _answers(server: TwinServer) -> bool:
     with suppress(OSError):
         return ask(server, "/api")[0] == 200
     return False
-
-
-def wait_until(holds: Any, seconds: float = 30.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.002)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from processes import sdl, start
+from waiting import PATIENCE
 
 from sdl.cli.web import LabPage
 from sdl.lab.token import Door
@@ -35,7 +36,7 @@ def test_it_says_where_it_is_and_where_the_token_is_and_ends_when_it_is_asked_to
             assert "There is no run yet." in http.get("/runs").text
             assert http.get("/runs", headers={"Host": "evil.example"}).status_code == 421
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE) == 0
         assert not token.exists()
     finally:
         server.kill()
