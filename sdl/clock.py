@@ -13,11 +13,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from; seconds since 1970-01-01 UTC."""
+    """Where time comes from.
+
+    `now` is the time of day, in seconds since 1970-01-01 UTC, which somebody may set. `monotonic` tells how long
+    something takes: seconds since any moment, which nobody can set.
+    """
 
     @property
     def kind(self) -> str: ...
     def now(self) -> float: ...
+    def monotonic(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
     def interrupt(self) -> None: ...
 
@@ -32,6 +37,9 @@ class RealClock:
 
     def now(self) -> float:
         return round(time.time(), 6)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
@@ -59,6 +67,8 @@ class VirtualClock:
 
     def now(self) -> float:
         return self._now
+
+    monotonic = now
 
     def sleep(self, seconds: float) -> None:
         if seconds <= 0:

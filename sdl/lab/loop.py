@@ -20,7 +20,7 @@ from typing import Protocol
 
 from sdl import record
 from sdl.clock import Clock
-from sdl.errors import Full, RecordError, SdlError
+from sdl.errors import Full, Lost, RecordError, SdlError
 from sdl.events import Measured, Stopped
 from sdl.lab import decide
 from sdl.lab.base import News, Order, Processes
@@ -48,6 +48,7 @@ class Listener(Protocol):
 
     def handle(self, event: LabEvent) -> None: ...
     def news(self, item: News) -> None: ...
+    def journal_lost(self, said: str, now: float) -> None: ...
     def tick(self, now: float) -> None: ...
 
 
@@ -135,12 +136,12 @@ class Loop:
         running = self.lab.running()
         for start in running:
             self.processes.interrupt(start.number, by)
-        until = self.clock.now() + END_SECONDS
-        while self.lab.running() and self.clock.now() < until:
+        until = self.clock.monotonic() + END_SECONDS
+        while self.lab.running() and self.clock.monotonic() < until:
             self._take_news()
             if self.lab.running():
                 self.clock.sleep(0.1)
-        while self.lab.unsafe and not self.looked_at() and self.clock.now() < until:
+        while self.lab.unsafe and not self.looked_at() and self.clock.monotonic() < until:
             self._make_safe()  # a campaign that was killed may have left its light on
             self.clock.sleep(0.1)
         self.processes.close()
@@ -168,6 +169,8 @@ class Loop:
         except RecordError as error:
             if not self.trouble:  # once, however many lines do not fit
                 log.error("nothing begins: %s", error)
+                if isinstance(error, Lost):
+                    self._tell(lambda listener, said=str(error): listener.journal_lost(said, self.clock.now()))  # type: ignore[misc]
             self.trouble = str(error)
         self._tell(lambda listener: listener.tick(self.clock.now()))
 
@@ -185,6 +188,8 @@ class Loop:
         """
         try:
             self._journal.append(event)
+        except Lost:
+            raise
         except RecordError as error:
             raise (Full if isinstance(error, Full) else RecordError)(_brief(str(error))) from error
         self.lab.handle(event)

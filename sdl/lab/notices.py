@@ -165,6 +165,11 @@ class Notices:
             return self._instrument_back(over.away, item.at) if over is not None and over.away else []
         return []
 
+    def journal_lost(self, said: str, now: float) -> list[Notice]:
+        """What is told where the lab's own record was deleted, replaced or cut."""
+        body = f"No campaign begins until the lab is started again; those that run go on.\n{said}"
+        return self._tell("failed", "lab", f"journal-{now:.0f}", "the lab's journal is lost", body, now)
+
     def tick(self, now: float, disk_free: float | None = None) -> list[Notice]:
         """What the passing of time is worth telling.
 
@@ -226,7 +231,8 @@ class Notices:
         start = self._gone(event.start)
         self._count(event.at, "given up")
         body = f"Start {event.start} on {start.instrument or 'its instrument'}: {event.reason}."
-        body += f"\nRecord: {start.run}; sdl resume goes on with it." if start.run else ""
+        if start.run and not event.reason.startswith("Lost: "):  # which names the copy to go on with
+            body += f"\nRecord: {start.run}; sdl resume goes on with it."
         return self._tell(
             "failed", f"job {start.job}", f"{event.start}", f"{start.job}: given up", body, event.at, start.job
         )

@@ -50,6 +50,9 @@ class Ears:
     def news(self, item: News) -> None:
         self._teller.news(item)
 
+    def journal_lost(self, said: str, now: float) -> None:
+        self._teller.journal_lost(said, now)
+
     def tick(self, now: float) -> None:
         """Looks at the disk once a minute."""
         free = None

@@ -204,7 +204,7 @@ class Runner:
                 return Stopped(action.outcome, action.reason, best.trial if best else None, action.by, self.clock.now())
 
     def _measure(self, action: Measure) -> Measured | Failed:
-        began = self.clock.now()
+        began = self.clock.monotonic()
         place = (action.trial, action.repeat, action.attempt)
         try:
             if self._driver is None:
@@ -223,7 +223,6 @@ class Runner:
         except (Exception, SystemExit) as error:  # whatever else a driver, perhaps somebody else's, lets through
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
             return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
-        at = self.clock.now()
         return Measured(
             *place,
             reading.applied,
@@ -231,8 +230,8 @@ class Runner:
             reading.background,
             reading.saturated,
             reading.fault,
-            max(round(at - began, 6), 0.0),  # the machine's clock may be set back meanwhile
-            at,
+            round(self.clock.monotonic() - began, 6),
+            self.clock.now(),
         )
 
     def _make_safe(self) -> None:
