@@ -58,7 +58,7 @@ class VirtualClock:
     """
 
     def __init__(self, start: float = 0.0, *, paced: bool = False) -> None:
-        self._now = round(start, 6)
+        self._now, self._ran = round(start, 6), 0.0
         self._pace = RealClock() if paced else None
 
     @property
@@ -68,14 +68,16 @@ class VirtualClock:
     def now(self) -> float:
         return self._now
 
-    monotonic = now
+    def monotonic(self) -> float:
+        return self._ran
 
     def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             return
         if self._pace:
             self._pace.sleep(seconds)
-        self._now = round(self._now + max(seconds, 1e-6), 6)
+        step = max(seconds, 1e-6)
+        self._now, self._ran = round(self._now + step, 6), round(self._ran + step, 6)
 
     def interrupt(self) -> None:
         if self._pace:

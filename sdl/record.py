@@ -388,13 +388,14 @@ class Record:
             except RecordError as error:
                 said += f"what was left of it is saved in {saved}, not all of it: {error}"
             else:
-                then = f"continue from it with `sdl resume {saved}`" if campaign else "stop the lab and put it back"
+                again = f"stop the lab, move the copy to {self.folder}, and start the lab again"
+                then = f"continue from it with `sdl resume {saved}`" if campaign else again
                 said += f"a complete copy is saved in {saved}: {then}"
         self._told = Lost(said, None if saved is None else str(saved))
         return self._told
 
     def _save(self, line: bytes) -> Path | None:
-        """Writes all that is known into a new folder: beside the run, below the runs, here, or among temporary files."""
+        """Writes all that is known into a new folder: beside the run, below the runs, here, or in the temporary one."""
         before = self._length - len(self._end)
         text = _from(self._fd, 0)[:before] if before else b""
         # Where a file system was unmounted, its folders are another's now and would hide the copy once it is back.
@@ -533,13 +534,13 @@ def _read_seal(path: Path) -> tuple[int, str] | None:
         with reading(path) as stream:
             seal = json.loads(stream.read(1000))
         lines, sha = seal["lines"], seal["sha"]
-        if type(lines) is not int or lines < 1 or not isinstance(sha, str) or not re.fullmatch("[0-9a-f]{32}", sha):
+        if type(lines) is not int or not 1 <= lines < 2**53 or not re.fullmatch("[0-9a-f]{32}", sha):
             raise ValueError("`lines` must be a whole number from 1 on, `sha` 32 hexadecimal digits")
         return lines, sha
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        raise Damaged(str(path), 1, f"not a seal: {error}") from error
+        raise Damaged(str(path), 1, f"not a seal: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _check_prior(folder: Path, opened: Opened) -> None:
