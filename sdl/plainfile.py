@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from typing import BinaryIO
 
 _MODE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -44,7 +44,7 @@ def open_fd(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644, *, follow: 
     return fd
 
 
-def reading(path: Path, *, follow: bool = False) -> BinaryIO:
+def reading(path: Path, *, follow: bool = False) -> BufferedReader:
     """A regular file, open for reading.
 
     Raises:
@@ -53,7 +53,7 @@ def reading(path: Path, *, follow: bool = False) -> BinaryIO:
     return os.fdopen(open_fd(path, follow=follow), "rb")
 
 
-def anew(path: Path) -> BinaryIO:
+def anew(path: Path) -> BufferedWriter:
     """An empty file, open for writing; one of the name that is already there goes, and what a link led to stays.
 
     Raises:

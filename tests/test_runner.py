@@ -194,7 +194,7 @@ def test_a_campaign_whose_record_is_deleted_ends_safe_and_goes_on_from_the_copy(
         tree["prior"] = [log_of(CORNERS[:2], tmp_path / "log.jsonl")]
     whole, _ = run(tree, runs=tmp_path / "whole")
     instrument = with_script(None, None, None, delete)
-    with pytest.raises(Lost, match="record.jsonl: was deleted while it was being written") as found:
+    with pytest.raises(Lost, match=r"record\.jsonl: was deleted while it was being written") as found:
         run({**tree, "instrument": instrument}, runs=tmp_path / "runs")
     script = script_of(instrument)
     assert script.calls[-2:] == ["safe", "close"]

@@ -48,7 +48,6 @@ class Listener(Protocol):
 
     def handle(self, event: LabEvent) -> None: ...
     def news(self, item: News) -> None: ...
-    def journal_lost(self, said: str, now: float) -> None: ...
     def tick(self, now: float) -> None: ...
 
 
@@ -91,7 +90,7 @@ class Loop:
         self.requests, self.listeners = requests, list(listeners)
         self.processes = processes
         self.live: dict[int, Live] = {}
-        self.trouble = ""
+        self.trouble, self.lost = "", False
         self._journal, self._jumps = journal, jumps
         self._news: deque[News] = deque()
         self._lights = Lights()
@@ -169,9 +168,7 @@ class Loop:
         except RecordError as error:
             if not self.trouble:  # once, however many lines do not fit
                 log.error("nothing begins: %s", error)
-                if isinstance(error, Lost):
-                    self._tell(lambda listener, said=str(error): listener.journal_lost(said, self.clock.now()))  # type: ignore[misc]
-            self.trouble = str(error)
+            self.trouble, self.lost = str(error), isinstance(error, Lost)
         self._tell(lambda listener: listener.tick(self.clock.now()))
 
     def until_next(self) -> float:
@@ -206,7 +203,7 @@ class Loop:
     def _well(self) -> None:
         if self.trouble:
             log.warning("the journal can be written again")
-        self.trouble = ""
+        self.trouble, self.lost = "", False
 
     def _write_all(self, events: Sequence[LabEvent]) -> None:
         for event in events:

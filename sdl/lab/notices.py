@@ -115,6 +115,7 @@ class Notices:
     _digest: float | None = None
     _running: bool = False
     _disk_low: bool = False
+    _journal_lost: bool = False
 
     def handle(self, event: LabEvent) -> list[Notice]:
         """What an event of the lab's record is worth telling."""
@@ -165,17 +166,13 @@ class Notices:
             return self._instrument_back(over.away, item.at) if over is not None and over.away else []
         return []
 
-    def journal_lost(self, said: str, now: float) -> list[Notice]:
-        """What is told where the lab's own record was deleted, replaced or cut."""
-        body = f"No campaign begins until the lab is started again; those that run go on.\n{said}"
-        return self._tell("failed", "lab", f"journal-{now:.0f}", "the lab's journal is lost", body, now)
-
-    def tick(self, now: float, disk_free: float | None = None) -> list[Notice]:
+    def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> list[Notice]:
         """What the passing of time is worth telling.
 
         Args:
             now: seconds since 1970 UTC.
             disk_free: bytes free where the runs go; None where nobody looked.
+            lost: how the lab's own record was deleted, replaced or cut; empty where it was not.
         """
         found: list[Notice] = []
         for what, pause in self._pauses.items():
@@ -189,6 +186,10 @@ class Notices:
                 found += self._tell("paused", about, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
         if disk_free is not None:
             found += self._disk(disk_free, now)
+        if lost and not self._journal_lost:
+            body = f"No campaign begins until it is back; those that run go on.\n{lost}"
+            found += self._tell("failed", "journal", f"{now:.0f}", "the lab's journal is lost", body, now)
+        self._journal_lost = bool(lost)
         return found + self._daily(now)
 
     def _lab_started(self, event: LabStarted) -> list[Notice]:

@@ -15,7 +15,7 @@ from sdl import record, runner
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, Full, InUse
 from sdl.lab import journal
-from sdl.lab.base import NOT_YET, News
+from sdl.lab.base import NOT_YET
 from sdl.lab.control import Desk
 from sdl.lab.events import (
     Asked,
@@ -250,19 +250,9 @@ def test_a_full_disk_is_said_once_and_without_the_lines_that_did_not_fit(
     assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == ["nothing begins: no room"]
 
 
-def test_a_lab_whose_journal_is_deleted_begins_nothing_more_and_tells_people(tmp_path: Path) -> None:
-    class Told:
-        def __init__(self) -> None:
-            self.said: list[str] = []
-
-        def handle(self, event: LabEvent) -> None: ...
-        def news(self, item: News) -> None: ...
-        def tick(self, now: float) -> None: ...
-        def journal_lost(self, said: str, now: float) -> None:
-            self.said.append(said)
-
-    loaded, place, told = lab_file(tmp_path, {"j": minutely()}), tmp_path / "runs" / "test.lab", Told()
-    bench = Bench(loaded, listeners=[told])
+def test_a_lab_whose_journal_is_deleted_begins_nothing_more_and_says_so(tmp_path: Path) -> None:
+    loaded, place = lab_file(tmp_path, {"j": minutely()}), tmp_path / "runs" / "test.lab"
+    bench = Bench(loaded)
     book = journal.open_journal(place)
     bench.loop._journal = book  # type: ignore[assignment]
     bench.open().go(65, step=1)
@@ -271,9 +261,8 @@ def test_a_lab_whose_journal_is_deleted_begins_nothing_more_and_tells_people(tmp
     bench.go(200, step=1)
     book.close()
     assert begun == len(bench.processes.orders) == 1
-    assert len(told.said) == 1
-    assert "journal.jsonl: was deleted while it was being written" in told.said[0]
-    assert bench.loop.trouble == told.said[0]
+    assert bench.loop.lost
+    assert "journal.jsonl: was deleted while it was being written" in bench.loop.trouble
     saved = list(journal.read(tmp_path / "runs" / "test.lab.rescued"))
     assert isinstance(saved[-1], (Started, Ended, Due)), "what could not be written did not happen"
     assert fold(saved).starts == bench.lab.starts
@@ -291,7 +280,7 @@ def test_a_lab_goes_on_once_its_journal_is_back(tmp_path: Path) -> None:
     (tmp_path / "away").rename(place)
     bench.go(60, step=1)
     book.close()
-    assert bench.loop.trouble == ""
+    assert (bench.loop.trouble, bench.loop.lost) == ("", False)
     assert fold(list(journal.read(place))).starts == bench.lab.starts
     assert len(bench.processes.orders) > 1
 

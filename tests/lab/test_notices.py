@@ -41,7 +41,10 @@ def run(start: int, outcome: str, at: float, *, job: str = "night", reason: str 
 
 
 def test_a_lab_that_lost_its_journal_tells_whoever_wants_to_know_of_failures() -> None:
-    (notice,) = Notices("bench", Notify()).journal_lost("journal.jsonl: was deleted; a copy is saved in x", BEGIN)
+    notices = Notices("bench", Notify(digest=None))
+    assert notices.tick(BEGIN - 1) == []
+    (notice,) = notices.tick(BEGIN, lost="journal.jsonl: was deleted; a copy is saved in x")
+    assert notices.tick(BEGIN + 1, lost="journal.jsonl: was deleted; a copy is saved in x") == [], "once"
     assert (notice.kind, notice.title) == ("failed", "bench: the lab's journal is lost")
     assert "No campaign begins" in notice.body
     assert "a copy is saved in x" in notice.body
