@@ -93,6 +93,7 @@ class Loop:
         self.trouble, self.lost = "", False
         self._journal, self._jumps = journal, jumps
         self._news: deque[News] = deque()
+        self._heard: News | None = None
         self._lights = Lights()
         self._ending = self._more = False
 
@@ -260,6 +261,7 @@ class Loop:
         live = self.live.setdefault(start.number, Live())
         live.readings = max(live.readings, item.readings)
         at = item.at or self.clock.now()
+        again, self._heard = item is self._heard, item  # while nothing can be written it is heard at every tick
         with about(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
             match item.what:
                 case "paused":
@@ -268,11 +270,13 @@ class Loop:
                 case "running" | "continued":
                     live.paused = ""
                 case "ended":
-                    log.info("%s: %s", item.outcome, item.text)
+                    if not again:
+                        log.info("%s: %s", item.outcome, item.text)
                     self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
                     self.live.pop(start.number, None)
                 case "died":
-                    log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
+                    if not again:
+                        log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
                     death = Died(start.number, _brief(item.text), live.readings, at)
                     self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)

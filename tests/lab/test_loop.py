@@ -268,6 +268,18 @@ def test_a_lab_whose_journal_is_deleted_begins_nothing_more_and_says_so(tmp_path
     assert fold(saved).starts == bench.lab.starts
 
 
+def test_a_death_is_logged_once_however_long_it_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(10, died="Lost: gone"))
+    book = Jammed(keep=True)
+    bench.journal = bench.loop._journal = book
+    bench.open().go(62, step=1)
+    book.full = True
+    bench.go(60, step=1)
+    assert [line.getMessage() for line in caplog.records if "died" in line.getMessage()] == ["died: Lost: gone"]
+
+
 def test_a_lab_goes_on_once_its_journal_is_back(tmp_path: Path) -> None:
     loaded, place = lab_file(tmp_path, {"j": minutely()}), tmp_path / "runs" / "test.lab"
     bench = Bench(loaded)
