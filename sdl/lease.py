@@ -28,6 +28,7 @@ from pathlib import Path
 
 from sdl.errors import InUse, RecordError
 from sdl.lock import Lock, acquire
+from sdl.plainfile import open_fd
 
 WHERE = "SDL_LEASES"
 """Environment variable: another directory for the leases; all processes that are to see each other need the same."""
@@ -150,14 +151,10 @@ def _opener(path: Path) -> int:
 
 def _open(path: Path, *, create: bool) -> int:
     # Never O_CREAT on a file that is there: Linux refuses that in a shared directory where another user owns the file.
-    # O_NONBLOCK: nobody is to hang us with a pipe of that name.
-    flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0)
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    fd = os.open(path, flags, 0o600)
+    fd = open_fd(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise OSError(22, "it is no plain file, or has a second name")
+        if os.fstat(fd).st_nlink > 1:
+            raise OSError(22, "it has a second name")
         if create and hasattr(os, "fchmod"):
             os.fchmod(fd, 0o666)
     except OSError:

@@ -54,6 +54,9 @@ class _Relay:
     def now(self) -> float:
         return self.clock.now()
 
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
     def sleep(self, seconds: float) -> None:
         self.clock.sleep(seconds)
 

@@ -221,6 +221,8 @@ class _Hand:
     def now(self) -> float:
         return round(self.at, 6)
 
+    monotonic = now
+
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
             self.at = round(self.at + max(seconds, 1e-6), 6)

@@ -16,7 +16,7 @@ from sdl.drivers.base import Instrument, names
 from sdl.errors import ConfigError, Problem
 from sdl.events import SCHEMA, Failed, Opened, Proposed
 from sdl.lease import lease
-from sdl.record import FILE, Record, read
+from sdl.record import FILE, PRIOR, Record, read
 from sdl.runner.perform import Memory
 
 
@@ -78,7 +78,7 @@ def opening(
     chosen: CampaignFile, name: str, record: Record | Memory, priors: Sequence[readings.Rows], clock: Clock
 ) -> Opened:
     """The first event; copies the priors' rows into the run's directory."""
-    copy_sha = readings.save(record.folder / "prior.jsonl", priors) if priors and record.folder else ""
+    copy_sha = readings.save(record.folder / PRIOR, priors) if priors and record.folder else ""
     prior = tuple(
         {
             "source": p.source,

@@ -216,7 +216,7 @@ class Runner:
                 return Stopped(action.outcome, action.reason, best.trial if best else None, action.by, self.clock.now())
 
     def _measure(self, action: Measure) -> Measured | Failed:
-        began = self.clock.now()
+        began = self.clock.monotonic()
         place = (action.trial, action.repeat, action.attempt)
         try:
             self._pursuit = None  # it may be on from here
@@ -237,7 +237,6 @@ class Runner:
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
             return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
         self._unfinished = False
-        at = self.clock.now()
         return Measured(
             *place,
             reading.applied,
@@ -245,8 +244,8 @@ class Runner:
             reading.background,
             reading.saturated,
             reading.fault,
-            max(round(at - began, 6), 0.0),  # the machine's clock may be set back meanwhile
-            at,
+            round(self.clock.monotonic() - began, 6),
+            self.clock.now(),
         )
 
     def _make_safe(self, seconds: float, *, last: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,16 @@ import pytest
 from waiting import PATIENCE, until
 
 from sdl.errors import ConfigError
+from sdl.lab import journal
 from sdl.lab.events import Due, LabEvent, LabOpened, Missed
 from sdl.lab.notices import Notices
 from sdl.lab.notify_model import Notify
 from sdl.lab.outbox import Outbox
 from sdl.lab.send import NotSent, by_apprise
+from sdl.lab.serve import Ears
 from sdl.lab.tell import Teller, addresses, recipients
 
+from .lab_kit import Bench, job, lab_file
 from .receivers import Hook, Mail, ids
 
 pytest.importorskip("apprise")
@@ -199,3 +203,24 @@ def test_a_refusal_names_no_part_of_the_address() -> None:
         by_apprise("json://user:hunter2@127.0.0.1:9/pathsecret", "t", "b")
     assert str(caught.value).startswith("json://…: ")
     assert not any(word in str(caught.value) for word in ("hunter2", "pathsecret", "user"))
+
+
+def test_people_are_told_of_a_lab_whose_folder_was_deleted_although_its_outbox_went_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK", "json://127.0.0.1:9/hook")
+    loaded = lab_file(tmp_path, {"j": job(when={"cron": "* * * * *"})})
+    place = tmp_path / "runs" / "test.lab"
+    bench, book = Bench(loaded), journal.open_journal(place)
+    bench.loop._journal = book  # type: ignore[assignment]
+    told = teller(place, [NOW], "hook")
+    bench.loop.listeners.append(Ears(told, bench.loop))
+    bench.open().go(65, step=1)
+    assert told.outbox.count() == 0
+    shutil.rmtree(tmp_path / "runs")
+    bench.go(60, step=1)
+    (message,) = [item for item in told.outbox.waiting("hook") if item.kind == "failed"]
+    assert message.title == "bench: the lab's journal is lost"
+    assert "test.lab.rescued" in message.body
+    told.close()
+    book.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from conftest import ROOT
 from waiting import PATIENCE, until
 
 from sdl import pool, runner, yamlfile
-from sdl.errors import ConfigError, Damaged, InUse, RecordError
+from sdl.errors import ConfigError, Damaged, InUse, Lost, RecordError
 from sdl.sweep import load, run, work
 from sdl.sweep.work import Task, do
 
@@ -207,6 +208,46 @@ def test_a_row_of_the_journal_that_is_none_is_told(plan, tmp_path, changes):
     (out / "journal.jsonl").write_text(lines)
     with pytest.raises(RecordError, match=r"journal\.jsonl.*damaged"):
         run(plan(), out, jobs=1)
+
+
+@pytest.mark.parametrize("loss", ["deleted", "replaced", "cut", "folder"])
+def test_a_journal_that_others_take_away_ends_the_sweep_and_what_was_in_it_is_done_again(plan, tmp_path, loss):
+    out = tmp_path / "out"
+    journal = out / "journal.jsonl"
+
+    def lose(done, of):
+        if done != 3:
+            return
+        match loss:
+            case "deleted":
+                journal.unlink()
+            case "replaced":
+                (out / "other").write_bytes(b"")
+                (out / "other").replace(journal)
+            case "cut":
+                os.truncate(journal, journal.stat().st_size - 9)
+            case "folder":
+                shutil.rmtree(out)
+
+    with pytest.raises(Lost, match=r"journal\.jsonl: was .* while it was being written; run the sweep again"):
+        run(plan(), out, jobs=1, progress=lose)
+    told = run(plan(), out, jobs=1)
+    assert told.before + told.ran == 8
+    assert rows(told) == rows(run(plan(), tmp_path / "whole", jobs=1))
+
+
+def test_a_sweep_writes_through_no_link(plan, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("results.part", "sweep.json.new"):
+        (out / name).symlink_to(tmp_path / "precious")
+    run(plan(), out, jobs=1)
+    assert (tmp_path / "precious").read_text() == "mine"
+    (out / "journal.jsonl").symlink_to(tmp_path / "precious")
+    with pytest.raises(RecordError, match="it is a link"):
+        run(plan(3), out, jobs=1)
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
 def test_a_campaign_that_cannot_be_run_is_told_and_tried_again(plan, tmp_path):
