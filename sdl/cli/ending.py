@@ -58,6 +58,8 @@ def report(
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")
     for line in _failures(run):
         say(f"  failed: {line}", 10)
+    if done.safe is not None and not done.safe.proven:
+        say(f"  off:    {done.safe.state}: {done.safe.why}; look at the instrument", 10)
     print(f"  record: {done.run}")
     if goal is None and done.readings:
         channels = count(len(run.opened.instrument["channels"]), "channel")
