@@ -97,7 +97,7 @@ class Pursuit:
                 self._clock.sleep(PAUSE)
                 self._attempt()
         except KeyboardInterrupt:  # whoever is in the terminal wants no more of it; the record must still be closed
-            self._again = False
+            self._again, self.seconds = False, self._clock.now() - self._began
         finally:
             alarm.cancel()
         return self.state
