@@ -17,7 +17,7 @@ from typing import Any
 
 import processes as commands
 import pytest
-from drivers.server import OUT, Server, says
+from drivers.server import OUT, Server, good, says
 
 from sdl import config, lease, record
 from sdl.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Safe, Stopped
@@ -612,6 +612,27 @@ def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Processes) 
         time.sleep(0.05)
     stubborn.close()
     assert stubborn.asked == [[0.0, 0.0, 0.0]] * 4
+
+
+@pytest.mark.slow
+def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_until_it_is_off(
+    lab: Processes, tmp_path: Path
+) -> None:
+    server = Server()
+    server.then(good, *[says({"in": [0.2, 0.2, 0.2], "out": OUT})] * 30)
+    campaign = tree(server.url, stop={"trials": 1}, average=1)
+    campaign["instrument"] = {**campaign["instrument"], "background": "none"}
+    lab.begin(order(tmp_path / "a", campaign))
+    news = last(lab)
+    assert (news.what, news.outcome) == ("ended", "spent")
+    assert news.on.startswith("the instrument may still be on: its last reply says so")
+    assert kinds(tmp_path / "a")[-2:] == [Stopped, Safe]
+    ends = time.monotonic() + 60
+    while (said := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:
+        time.sleep(0.05)
+    server.close()
+    assert said == ""
+    assert server.asked[-1] == [0.0] * 3
 
 
 def test_what_can_never_be_made_safe_says_so_at_once(lab: Processes) -> None:
