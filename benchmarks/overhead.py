@@ -22,7 +22,7 @@ import sdl
 from sdl import registry
 from sdl.clock import Clock
 from sdl.events import Event, Measured, Proposed
-from sdl.types import Channel, Frozen, Input, Reading
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 CHANNELS = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
 
@@ -50,7 +50,9 @@ class Instant(Frozen):
     def measure(self, settings: Mapping[str, float]) -> Reading:
         return Reading(dict(settings), {name: 1000 + i for i, name in enumerate(CHANNELS)})
 
-    def safe(self) -> None: ...
+    def safe(self) -> SafeState:
+        return SafeState(Power.NOT_NEEDED)
+
     def close(self) -> None: ...
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sdl.events import Safe
 from sdl.goal import decimals, figure
 
 if TYPE_CHECKING:
@@ -127,3 +128,8 @@ def off(band: Band, value: float) -> str:
         return f"{reading(abs(value), band)} off, tolerance {side:g}"
     scale = abs(band.target)
     return f"{percent(abs(value - band.target) / scale)} off, tolerance {100 * side / scale:.3g} %"
+
+
+def not_off(safe: Safe | None) -> str:
+    """What is said of an instrument that may still be on since its campaign ended; empty where it is off."""
+    return "" if safe is None or safe.proven else f"the instrument may still be on: {safe.why}"

@@ -12,6 +12,7 @@ from sdl.cli.words import cause, count, reading, say, settings, worst
 from sdl.errors import ConfigError
 from sdl.locate import find
 from sdl.types import Outcome, Verdict
+from sdl.words import not_off
 
 if TYPE_CHECKING:
     from sdl.goal import Goal
@@ -58,6 +59,8 @@ def report(
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")
     for line in _failures(run):
         say(f"  failed: {line}", 10)
+    if on := not_off(done.safe):
+        say(f"  off:    not proven: {on}; look at it", 10)
     print(f"  record: {done.run}")
     if goal is None and done.readings:
         channels = count(len(run.opened.instrument["channels"]), "channel")

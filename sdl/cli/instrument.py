@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdl.cli.options import Json, Set, emit
+
+if TYPE_CHECKING:
+    from sdl.drivers.base import Driver
+    from sdl.types import SafeState
 
 instrument = typer.Typer(no_args_is_help=True, help="Look at an instrument before a campaign trusts it.")
 MARKS = {True: "ok", False: "NOT OK", None: ""}
@@ -31,8 +35,8 @@ def check(
     """Talk to the instrument of a campaign file, and say what it is like.
 
     Takes some twelve readings: how long they take, how light the room is, how much they scatter, whether what is asked
-    is applied, and whether the goal lies inside what the channels read. Nothing is recorded. Refused while a
-    campaign of this machine drives it.
+    is applied, whether the goal lies inside what the channels read, and whether the instrument is off in the end.
+    Nothing is recorded. Refused while a campaign of this machine drives it.
 
     \b
     sdl instrument check led.yaml
@@ -46,8 +50,12 @@ def check(
     campaign = config.load(file, changes or (), collect=True)
     clock = runner.clock_for(campaign.instrument)
     found = []
+
+    def make_safe(driver: Driver) -> SafeState:
+        return runner.switch_off(driver, campaign.instrument, clock)
+
     with runner.held(campaign.instrument, "instrument check"):
-        for finding in Examination(campaign.instrument, clock, campaign.goals(), repeats).findings():
+        for finding in Examination(campaign.instrument, clock, campaign.goals(), make_safe, repeats).findings():
             found.append(finding)
             if not json:
                 print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)

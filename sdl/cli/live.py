@@ -25,9 +25,11 @@ from sdl.events import (
     Paused,
     Proposed,
     Resumed,
+    Safe,
     Stopped,
 )
 from sdl.runs import steps, worst_channel
+from sdl.types import Power
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -61,7 +63,9 @@ class Trials:
                 self.notes.append(f"no proposal for trial {event.trial}: {event.error}")
             case Failed() if self.shown:
                 return self._failed(self.shown[-1], event, campaign)
-            case Paused() | Continued() | Interrupted() | AbortAsked() | Resumed():
+            case (
+                Paused() | Continued() | Interrupted() | AbortAsked() | Resumed() | Safe(state=Power.ON | Power.UNKNOWN)
+            ):
                 self.notes.append(_told(event))
         return None
 
@@ -285,7 +289,7 @@ def _verdict(event: Proposed) -> str:
     return "; ".join(parts)
 
 
-def _told(event: Paused | Continued | Interrupted | AbortAsked | Resumed) -> str:
+def _told(event: Paused | Continued | Interrupted | AbortAsked | Resumed | Safe) -> str:
     match event:
         case Paused():
             return f"paused by {event.by}: {event.cause}"
@@ -295,6 +299,8 @@ def _told(event: Paused | Continued | Interrupted | AbortAsked | Resumed) -> str
             return f"interrupted by {'Ctrl-C' if event.by == 'SIGINT' else event.by}"
         case AbortAsked():
             return f"abort asked by {event.by}: {event.reason}"
+        case Safe():
+            return f"asked to be off for {event.seconds:.0f} s, the instrument may still be on: {event.why}"
         case Resumed():
             changes = ", ".join(f"{key}={value}" for key, value in event.changes.items())
             return f"resumed{' with ' + changes if changes else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import fmean, median, stdev
@@ -14,7 +14,7 @@ from sdl.drivers.base import Driver, Instrument
 from sdl.drivers.checks import checked_reading
 from sdl.errors import InstrumentError
 from sdl.goal import Goal
-from sdl.types import Reading
+from sdl.types import Reading, SafeState
 
 GIVE_UP = 3
 """Failures in a row after which nothing more is asked."""
@@ -25,7 +25,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        what: identity, latency, ambient light, noise, settings, goal, or readings.
+        what: identity, latency, ambient light, noise, settings, goal, readings, or off.
         good: False where a campaign would come to grief; None where there is nothing to judge.
         says: a sentence.
         figures: the numbers behind it, for `--json`.
@@ -44,11 +44,20 @@ class Examination:
         instrument: to look at.
         clock: of its kind.
         goal: what a campaign wants of it; None if that is not known.
+        make_safe: has an open driver switch its instrument off, for as long as that takes.
         repeats: readings in the middle of the inputs, for the noise.
     """
 
-    def __init__(self, instrument: Instrument, clock: Clock, goal: Goal | None, repeats: int = 5) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        clock: Clock,
+        goal: Goal | None,
+        make_safe: Callable[[Driver], SafeState],
+        repeats: int = 5,
+    ) -> None:
         self._instrument, self._clock, self._goal, self._repeats = instrument, clock, goal, repeats
+        self._make_safe = make_safe
         self._names = [channel.name for channel in instrument.channels]
         self._shown = list(goal.channels) if goal else self._names
         self._seconds: list[float] = []
@@ -68,9 +77,11 @@ class Examination:
         try:
             yield from self._look(driver)
         finally:
-            driver.safe()
+            state = self._make_safe(driver)
             with suppress(Exception):
                 driver.close()
+        says = state.why or "a reply says that it is, and its readings fit"
+        yield Finding("off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why})
 
     def _look(self, driver: Driver) -> Iterator[Finding]:
         low = {item.name: item.low for item in self._instrument.inputs}

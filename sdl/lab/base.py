@@ -49,6 +49,7 @@ class News:
         outcome: of an end, as in its record.
         readings: taken in this run so far.
         at: seconds since 1970 UTC.
+        on: of an end: why the instrument is not known to be off; empty where it is.
     """
 
     start: int
@@ -57,6 +58,7 @@ class News:
     outcome: str = ""
     readings: int = 0
     at: float = 0.0
+    on: str = ""
 
 
 class Processes(Protocol):

@@ -35,7 +35,9 @@ from sdl.lab.gate import LabGate
 from sdl.lab.link import Link
 from sdl.record import FILE, Line, scan
 from sdl.runner.gate import Said
+from sdl.runner.pursuit import WARN, Patience, in_words
 from sdl.runs import open_run
+from sdl.types import SafeState
 
 log = logging.getLogger("sdl")
 
@@ -112,19 +114,29 @@ def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]],
         link.send(told, must="text" in told)
 
     _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
+    patience = Patience(WARN)  # then the lab goes on with it, without end, and knows what people have to be told
     if _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed between its last line and its last word
             done = run.result
         else:
             written = len(run.events)
-            done = runner.resume(folder, watch=watch, gate=gate)
+            done = runner.resume(folder, watch=watch, gate=gate, patience=patience)
     else:
         collect = order["campaign"].get("goal") is None
         done = runner.run(
-            order["campaign"], runs=folder.parent.parent, folder=folder, watch=watch, gate=gate, collect=collect
+            order["campaign"],
+            runs=folder.parent.parent,
+            folder=folder,
+            watch=watch,
+            gate=gate,
+            collect=collect,
+            patience=patience,
         )
-    link.send({"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings})
+    safe = done.safe
+    on = "" if safe is None or safe.proven else in_words(SafeState(safe.state, safe.applied, safe.why))
+    end = {"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings, "on": on}
+    link.send(end)
 
 
 def _wait_for_instrument(tree: Any, gate: _Gate, link: Link) -> None:
@@ -225,7 +237,7 @@ def _make_safe(link: Link, tree: Mapping[str, Any]) -> None:
 
 
 def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
-    """One reading with the light off: what went wrong, and whether to try again."""
+    """Switches it off: what went wrong, and whether to try again."""
     instrument = config.parse_kind("instrument", tree)
     if instrument.virtual:
         return None, False
@@ -236,9 +248,12 @@ def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
         with runner.held(instrument, "making it safe"):
             driver = instrument.open(RealClock())
             try:
-                applied = dict(driver.measure(dark).applied)
+                applied = dict(driver.measure(dark).applied)  # it has to have been asked over this connection
                 if applied != dark:
-                    return InstrumentError(f"asked for no light it applied {applied}"), True
+                    return InstrumentError(f"asked to be off it applied {applied}"), True
+                answer = driver.safe()
+                if answer is not None and not answer.proven:  # a driver of before 0.2 says nothing: its reply did
+                    return InstrumentError(in_words(answer)), True
             finally:
                 driver.close()
     except InUse as error:

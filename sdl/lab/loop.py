@@ -24,7 +24,7 @@ from sdl.errors import Full, Lost, RecordError, SdlError
 from sdl.events import Measured, Safe, Stopped
 from sdl.lab import decide
 from sdl.lab.base import News, Order, Processes
-from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, Started
+from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
 from sdl.lab.file import Loaded
 from sdl.lab.journal import Journal
 from sdl.lab.jumps import Jumps
@@ -273,6 +273,9 @@ class Loop:
                     if not again:
                         log.info("%s: %s", item.outcome, item.text)
                     self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
+                    if item.on and start.instrument in self.lab.lab.instruments:
+                        log.warning("%s: %s", start.instrument, item.on)
+                        self.write(MadeSafe(start.instrument, item.on, at))
                     self.live.pop(start.number, None)
                 case "died":
                     if not again:

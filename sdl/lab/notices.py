@@ -35,6 +35,7 @@ from sdl.lab.events import (
     Started,
 )
 from sdl.lab.notify_model import Kind, Notify
+from sdl.runner.pursuit import NOT_OFF
 
 DAY = 86400.0
 NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
@@ -242,7 +243,8 @@ class Notices:
         if name in self._lost:
             return []
         self._lost[name] = at
-        title = f"{name}: somebody else drives it" if error.startswith("InUse: ") else f"{name}: no answer"
+        what = "somebody else drives it" if error.startswith("InUse: ") else "no answer"
+        title = f"{name}: {'not known to be off' if NOT_OFF in error else what}"
         return self._tell("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
 
     def _instrument_back(self, name: str, at: float) -> list[Notice]:

@@ -202,7 +202,7 @@ class Processes:
         end, at = child.end or {}, time.time()
         if end.get("end") == "ended":
             readings = int(end["readings"])
-            self._news.append(News(start, "ended", str(end["text"]), str(end["outcome"]), readings, at))
+            self._news.append(News(start, "ended", str(end["text"]), str(end["outcome"]), readings, at, str(end["on"])))
             return
         cause = str(end.get("text") or in_words(code))
         text = f"{child.why}; {cause}" if child.why else cause

@@ -217,6 +217,7 @@ class Lab:
     def _made_safe(self, event: MadeSafe) -> None:
         if event.error:
             self.lost[event.instrument] = event.error
+            self.unsafe.add(event.instrument)  # a campaign that ended as it should may leave it on
         else:
             self.lost.pop(event.instrument, None)
             self.unsafe.discard(event.instrument)

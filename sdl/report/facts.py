@@ -31,6 +31,8 @@ def facts(told: Digest) -> dict[str, Any]:
     """Everything that `templates/pieces.html.j2` asks for."""
     run, done, final = told.run, told.run.result, told.final
     running = "" if done.outcome else holder(run.folder)
+    on = words.not_off(done.safe)
+    said = filter(None, [words.cause(done.reason), on])
     rows = [_row(told, row) for row in told.rows]
     rgb = style.swatch(_settings(final), run.opened.instrument["inputs"]) if final else None
     coloured = any(row["rgb"] for row in rows)
@@ -41,8 +43,8 @@ def facts(told: Digest) -> dict[str, Any]:
         "taken": _taken(told),
         "description": str(run.config.get("description") or ""),
         "outcome": str(done.outcome or ("running" if running else "unfinished")),
-        "good": done.outcome in (Outcome.REACHED, Outcome.DONE),
-        "reason": f"it is running now ({running})" if running else _cut(words.cause(done.reason), 3 * MOST_WORDS),
+        "good": done.outcome in (Outcome.REACHED, Outcome.DONE) and not on,
+        "reason": f"it is running now ({running})" if running else _cut("; ".join(said), 3 * MOST_WORDS),
         "goal": words.goal_line(told.goal),
         "has_goal": told.goal is not None,
         "which": _which(told),

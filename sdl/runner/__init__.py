@@ -16,7 +16,7 @@ from sdl.runner.gate import Abort, Gate, GoOn, Hold
 from sdl.runner.opening import clock_for, held, user, versions
 from sdl.runner.perform import Log, Memory, Runner
 from sdl.runner.propose import Proposer
-from sdl.runner.pursuit import Patience, Pursuit, Steady
+from sdl.runner.pursuit import Patience, Pursuit, Steady, switch_off
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
 from sdl.runner.watching import Watch
@@ -43,6 +43,7 @@ __all__ = [
     "held",
     "resume",
     "run",
+    "switch_off",
     "user",
     "versions",
 ]

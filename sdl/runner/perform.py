@@ -38,7 +38,7 @@ from sdl.events import (
 from sdl.runner.ends import CampaignInterrupted
 from sdl.runner.gate import STEP, Abort, Gate, GoOn, Hold, Said
 from sdl.runner.propose import Proposer
-from sdl.runner.pursuit import WARN, Patience, Pursuit, Steady, in_words
+from sdl.runner.pursuit import WARN, Patience, Pursuit, give_up
 from sdl.runner.signals import Signals
 from sdl.runner.watching import Watch, held_against_twin
 from sdl.runs import Result
@@ -182,7 +182,7 @@ class Runner:
                     if look:
                         self._gate.dark(self._look(), self.clock.now())
                     self.clock.sleep(again)
-                    self._make_safe(0.0)  # where it is not yet
+                    self._make_safe()  # where it is not yet
         return []
 
     def _look(self) -> Mapping[str, float] | None:
@@ -248,25 +248,27 @@ class Runner:
             self.clock.now(),
         )
 
-    def _make_safe(self, seconds: float, *, last: bool = False) -> None:
+    def _make_safe(self, seconds: float | None = None, *, last: bool = False) -> None:
         """Has the instrument switched off and given back; whatever goes wrong is told and recorded, nothing is raised.
 
         Args:
-            seconds: for which off is pursued. With 0 it is asked once; the driver stays open until off is proven.
+            seconds: for which off is pursued; once more by default. The driver stays open until off is proven.
             last: nobody here will ask again.
         """
         instrument, pursuit, signals = self.config.instrument, self._pursuit, self._signals.count
         if pursuit is None:
             if self._driver is None and not self._unfinished:
                 return
-            clock = self._patience.clock or (self.clock if instrument.virtual else Steady())
-            pursuit = self._pursuit = Pursuit(self._switch_off, clock, virtual=instrument.virtual)
+            pursuit = self._pursuit = self._patience.pursuit(self._switch_off, instrument, self.clock)
         with self._signals.shield(patience=PATIENCE):
-            state = pursuit.until(seconds, lambda: self._signals.count > signals)
+            if seconds is None:
+                state = pursuit.once_more()
+            else:
+                state = pursuit.until(seconds, lambda: self._signals.count > signals)
             if state.proven or last:
                 self._close()
             if last and not state.proven:
-                log.warning("%s: look at it; given up after %.0f s", in_words(state), pursuit.seconds)
+                give_up(pursuit)
             told = self.campaign.safe
             news = pursuit.warned and (told is None or told.state is not state.state)
             if news or (last and (told is not None or not state.proven or not instrument.virtual)):

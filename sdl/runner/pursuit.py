@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sdl.clock import Clock, RealClock
+from sdl.drivers.base import Driver, Instrument
 from sdl.drivers.checks import BUGS, checked_safe
 from sdl.errors import SdlError
 from sdl.types import Power, SafeState
@@ -21,6 +22,8 @@ log = logging.getLogger("sdl")
 
 WARN, PURSUE, PAUSE = 20.0, 120.0, 1.0
 """Seconds: after which people are warned; for which off is pursued; between two attempts."""
+NOT_OFF = "the instrument may still be on"
+"""How every sentence on an instrument begins that is not known to be off."""
 
 
 class Steady(RealClock):
@@ -43,6 +46,11 @@ class Patience:
     seconds: float = PURSUE
     clock: Clock | None = None
 
+    def pursuit(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> Pursuit:
+        """The pursuit of off at one instrument, whose campaign lives by `clock`."""
+        own = clock if instrument.virtual else Steady()
+        return Pursuit(ask, self.clock or own, virtual=instrument.virtual)
+
 
 class Pursuit:
     """Asks one instrument to be off, from the first attempt until it is proven or given up.
@@ -54,13 +62,13 @@ class Pursuit:
 
     Attributes:
         state: what the last attempt came to.
-        attempts, seconds: how many so far, and how long after the first the last one ended.
+        attempts, seconds: how many so far, and how long after the begin of the first the last one ended.
         warned: whether people were told that it may be on.
     """
 
     def __init__(self, ask: Callable[[], SafeState | None], clock: Clock, *, virtual: bool) -> None:
         self._ask, self._clock, self._virtual = ask, clock, virtual
-        self._began = self._ended = 0.0
+        self._began = 0.0
         self._again = True
         self._lock = threading.Lock()
         self.state = SafeState(Power.UNKNOWN, None, "no attempt came to an end")
@@ -68,32 +76,34 @@ class Pursuit:
         self.warned = False
 
     def until(self, seconds: float, give_up: Callable[[], bool] = lambda: False) -> SafeState:
-        """Asks once, and again until off is proven, until `seconds` after the first attempt, or until `give_up`."""
-        if self.attempts and (self.state.proven or not self._again):
-            return self.state
-        if not self.attempts:
-            self._began = self._clock.now()
+        """Asks until off is proven, `seconds` after the first attempt have gone, or `give_up`; once at least in all."""
+        return self._ask_while(lambda: self.seconds + PAUSE <= seconds and not give_up())
+
+    def once_more(self) -> SafeState:
+        """Asks once more where off is not proven yet."""
+        more = iter([True])
+        return self._ask_while(lambda: next(more, False))
+
+    def _ask_while(self, again: Callable[[], bool]) -> SafeState:
         alarm = threading.Timer(WARN, self._warn)  # an attempt alone may take longer
         alarm.daemon = True
-        if not self._virtual:
+        if not self._virtual and not self.state.proven:
             alarm.start()
         try:
-            while not self._attempt() and self._again:
-                if self.seconds >= WARN:
-                    self._warn()
-                if self.seconds + PAUSE > seconds or give_up():
-                    break
+            if not self.attempts:
+                self._began = self._clock.now()
+                self._attempt()
+            while not self.state.proven and self._again and again():
                 self._clock.sleep(PAUSE)
+                self._attempt()
         except KeyboardInterrupt:  # whoever is in the terminal wants no more of it; the record must still be closed
-            self._again = False
+            self._again, self.seconds = False, self._clock.now() - self._began
         finally:
             alarm.cancel()
-        if self.state.proven and self.warned:
-            log.warning("the instrument is off now, %.0f s after it was first asked to be", self.seconds)
         return self.state
 
-    def _attempt(self) -> bool:
-        """Whether off is proven by now."""
+    def _attempt(self) -> None:
+        """Asks, and tells people what they have to know."""
         self.attempts += 1
         try:
             answer = self._ask()
@@ -104,7 +114,10 @@ class Pursuit:
             self.state = SafeState(Power.UNKNOWN, None, why)
             self._again = getattr(error, "retryable", not isinstance(error, BUGS))
         self.seconds = self._clock.now() - self._began
-        return self.state.proven
+        if self.state.proven and self.warned:
+            log.warning("the instrument is off now, %.0f s after it was first asked to be", self.seconds)
+        elif self.seconds >= WARN:
+            self._warn()
 
     def _warn(self) -> None:
         """Tells people, once."""
@@ -115,7 +128,22 @@ class Pursuit:
         log.warning("%s; it is asked again and again", in_words(self.state))
 
 
+def switch_off(driver: Driver, instrument: Instrument, clock: Clock, patience: Patience | None = None) -> SafeState:
+    """Has an open driver switch its instrument off, again and again where need be; people are told where it is not."""
+    patience = patience or Patience()
+    pursuit = patience.pursuit(driver.safe, instrument, clock)
+    state = pursuit.until(patience.seconds)
+    if not state.proven:
+        give_up(pursuit)
+    return state
+
+
+def give_up(pursuit: Pursuit) -> None:
+    """Tells people that nobody asks any more."""
+    log.warning("%s: look at it; given up after %.0f s", in_words(pursuit.state), pursuit.seconds)
+
+
 def in_words(state: SafeState) -> str:
     """What people are told of an instrument that is not known to be off."""
-    word = "is still on" if state.state is Power.ON else "may still be on: nothing proves that it is off"
-    return f"the instrument {word}" + (f" ({state.why})" if state.why else "")
+    word = "its last reply says so" if state.state is Power.ON else "no reply proves that it is off"
+    return f"{NOT_OFF}: {word}" + (f" ({state.why})" if state.why else "")

@@ -119,8 +119,10 @@ class Picture:
             return {"word": "beginning", "text": "nothing is written yet", "good": False}
         if campaign.stop is not None:
             outcome = campaign.history.outcome or campaign.stop.outcome
-            good = outcome in (Outcome.REACHED, Outcome.DONE)
-            return {"word": str(outcome), "text": words.cause(campaign.stop.reason), "good": good}
+            good, text = outcome in (Outcome.REACHED, Outcome.DONE), words.cause(campaign.stop.reason)
+            if on := words.not_off(campaign.safe):
+                good, text = False, f"{text}; {on}"
+            return {"word": str(outcome), "text": text, "good": good}
         if self._abort:
             return {"word": "ending", "text": f"an abort was asked for: {self._abort}", "good": False}
         if not process or campaign.interrupted:

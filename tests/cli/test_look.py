@@ -12,11 +12,13 @@ from pathlib import Path
 
 import processes
 import pytest
+import scripted
 
 import sdl as public
 from sdl import readings, runner
 from sdl.config import parse_kind
 from sdl.events import Measured
+from sdl.types import Power, SafeState
 
 from .conftest import CAMPAIGN, Sdl
 
@@ -89,6 +91,21 @@ def test_show_prints_what_was_shown_while_it_ran(run: Path, sdl: Sdl) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and processes of POSIX")
+def test_show_says_where_nothing_proves_that_the_instrument_is_off(
+    tmp_path: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.register(monkeypatch)
+    why = "status 500: the server failed to measure"
+    stuck = scripted.with_script(says=[SafeState(Power.UNKNOWN, None, why)] * 200)
+    done = runner.run(scripted.campaign(stuck), runs=tmp_path / "runs")
+    shown = sdl("show", done.run)
+    assert f"off: not proven: the instrument may still be on: {why}; look at it" in " ".join(shown.out.split())
+    told = sdl("show", done.run, "--json").told
+    assert (told["outcome"], told["safe"]["state"], told["safe"]["why"]) == ("reached", "unknown", why)
+    resumed = sdl("resume", done.run, "--json")
+    assert (resumed.code, resumed.told["outcome"], resumed.told["safe"]) == (3, "reached", told["safe"])
+
+
 def test_show_says_whether_a_run_is_going_on_was_interrupted_or_was_killed(tmp_path: Path, sdl: Sdl) -> None:
     slow = CAMPAIGN.replace("{kind: twin}", "{kind: twin, realtime: true, latency: 0.2}")
     (tmp_path / "led.yaml").write_text(slow, encoding="utf-8")

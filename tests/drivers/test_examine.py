@@ -21,7 +21,9 @@ def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> 
     tree = {"name": "x", "instrument": instrument, "goal": goal}
     campaign = config.parse(tree, collect=True)
     clock = runner.clock_for(campaign.instrument)
-    findings = list(Examination(campaign.instrument, clock, campaign.goals(), repeats).findings())
+    findings = list(
+        Examination(campaign.instrument, clock, campaign.goals(), lambda driver: driver.safe(), repeats).findings()
+    )
     return {finding.what: finding for finding in findings}
 
 
@@ -31,7 +33,7 @@ def bad(findings: Mapping[str, Finding]) -> list[str]:
 
 def test_a_twin_in_good_order_has_nothing_against_it() -> None:
     findings = found({"kind": "twin"})
-    assert list(findings) == ["identity", "readings", "ambient light", "noise", "settings", "goal"]
+    assert list(findings) == ["identity", "readings", "ambient light", "noise", "settings", "goal", "off"]
     assert bad(findings) == []
     assert findings["identity"].says == "twin:night-2025-10:0 (simulated)"
     assert findings["readings"].figures["median"] == pytest.approx(0.78)
@@ -81,7 +83,9 @@ def test_an_instrument_that_never_answers_is_an_error_after_three_tries() -> Non
 def test_it_works_over_http_and_leaves_the_light_off() -> None:
     with TwinServer(speed=1000, faults=[Fault(name="html-500", at=(20,))]) as server:
         campaign = config.parse({"name": "x", "instrument": ClaudeLight(url=server.url)}, collect=True)
-        examination = Examination(campaign.instrument, runner.clock_for(campaign.instrument), None)
+        examination = Examination(
+            campaign.instrument, runner.clock_for(campaign.instrument), None, lambda driver: driver.safe()
+        )
         findings = {finding.what: finding for finding in examination.findings()}
         assert "goal" not in findings
         assert bad(findings) == ["readings"]

@@ -45,12 +45,16 @@ def lab_file(folder: Path, jobs: Mapping[str, Any], **keys: Any) -> Loaded:
 
 @dataclass
 class Fate:
-    """What becomes of an attempt: after so many seconds it ended, or died, with so many readings in its record."""
+    """What becomes of an attempt: after so many seconds it ended, or died, with so many readings in its record.
+
+    Where it ended, `on` says why its instrument is not known to be off.
+    """
 
     seconds: float = 30.0
     outcome: str = "reached"
     died: str = ""
     readings: int = 5
+    on: str = ""
 
 
 class Scripted:
@@ -76,7 +80,7 @@ class Scripted:
         if fate.died:
             self.say(News(order.start, "died", fate.died, "", fate.readings, when))
         else:
-            self.say(News(order.start, "ended", "so it was", fate.outcome, fate.readings, when))
+            self.say(News(order.start, "ended", "so it was", fate.outcome, fate.readings, when, fate.on))
 
     def news(self) -> Sequence[News]:
         found = []

@@ -89,6 +89,28 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
     assert asked <= 5 / 0.1 + 60 / 2 + 3
 
 
+def test_an_instrument_that_a_campaign_leaves_on_is_told_of_and_asked_without_end_before_anything_begins_on_it(
+    tmp_path: Path,
+) -> None:
+    why = "the instrument may still be on: no reply proves that it is off (status 500)"
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(20.0, on=why)).open()
+    bench.go(70)
+    bench.processes.unsafe = {"0": "InstrumentError: it is still lit"}
+    bench.go(20)
+    assert [type(event) for event in bench.events[-2:]] == [Ended, MadeSafe]
+    assert bench.events[-1] == MadeSafe("a", why, bench.of(Ended)[-1].at)
+    assert (bench.lab.unsafe, bench.lab.lost) == ({"a"}, {"a": why})
+    began, asked = len(bench.of(Started)), len(bench.processes.told)
+    bench.go(3600)
+    assert len(bench.of(Started)) == began, "nothing begins on it"
+    assert len(bench.processes.told) - asked > 3600 / 30, "every thirty seconds at least"
+    bench.processes.unsafe = {}
+    bench.go(60)
+    assert bench.of(MadeSafe)[-1].error == ""
+    assert not bench.lab.lost
+    assert len(bench.of(Started)) == began + 1
+
+
 def test_a_warm_process_that_loads_for_long_is_no_silence_of_an_instrument(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

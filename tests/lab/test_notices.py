@@ -27,6 +27,8 @@ from sdl.lab.events import (
 )
 from sdl.lab.notices import Notice, Notices
 from sdl.lab.notify_model import Notify, Target, inside
+from sdl.runner.pursuit import in_words
+from sdl.types import Power, SafeState
 
 HOUR, DAY = 3600.0, 86400.0
 BEGIN = datetime(2026, 3, 28, 6, 0, tzinfo=UTC).timestamp()
@@ -110,6 +112,13 @@ def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None
     events: list[LabEvent] = [MadeSafe("led-1", "no answer", BEGIN), MadeSafe("led-1", "no answer", BEGIN + 9)]
     events += [MadeSafe("led-1", "", BEGIN + 90), MadeSafe("led-1", "", BEGIN + 99)]
     assert [notice.kind for notice in fold(events)] == ["lost", "back"]
+
+
+def test_an_instrument_that_answers_and_stays_on_is_not_called_silent() -> None:
+    why = in_words(SafeState(Power.ON, None, "it says that it applied R = 0.2"))
+    told = fold([*run(1, "reached", BEGIN), MadeSafe("led-1", why, BEGIN + 90), MadeSafe("led-1", "", BEGIN + 99)])
+    assert [notice.title for notice in told[1:]] == ["bench: led-1: not known to be off", "bench: led-1: answers again"]
+    assert told[1].body == why
 
 
 def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_back_with_its_first_reading() -> None:

@@ -17,11 +17,11 @@ from typing import Any
 
 import processes as commands
 import pytest
-from drivers.server import OUT, Server, says
+from drivers.server import OUT, Server, good, says
 from waiting import PATIENCE
 
 from sdl import config, lease, record
-from sdl.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Stopped
+from sdl.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Safe, Stopped
 from sdl.lab import process
 from sdl.lab.base import NOT_YET, News, Order
 from sdl.lab.processes import Processes
@@ -173,7 +173,7 @@ def test_an_interrupted_start_dies_resumable_and_goes_on_where_it_was(
     lab.interrupt(1, "ada")
     news = last(lab)
     assert (news.what, news.text) == ("died", "interrupted by ada; interrupted (SIGTERM)")
-    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
     assert not light.world.lit
     lab.begin(order(tmp_path / "a", campaign))
     assert last(lab).outcome == "spent"
@@ -271,7 +271,7 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
     [paused], [continued], [asked] = (of(tmp_path / "a", kind) for kind in (Paused, Continued, AbortAsked))
     assert (paused.cause, paused.by, continued.by) == ("cleaning", "ada", "bob")
     assert (asked.reason, asked.by) == ("broken lamp", "eve")
-    assert kinds(tmp_path / "a")[-1] is Stopped
+    assert kinds(tmp_path / "a")[-2:] == [Stopped, Safe]
     assert not light.world.lit
 
 
@@ -361,7 +361,7 @@ def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Proc
             assert time.monotonic() < ends
             time.sleep(0.05)
         assert not light.world.lit
-        assert light.world.taken == 4
+        assert light.world.taken == 6
 
 
 def test_a_process_that_gives_no_sign_is_hung_and_ended(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_a_process_that_gives_no_sign_is_hung_and_ended(lab: Processes, light: T
     news = last(lab)
     assert news.what == "died"
     assert re.match(r"hung: no sign of life for \d+ s; interrupted", news.text)
-    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
 def test_one_that_does_not_listen_is_killed(
@@ -389,7 +389,7 @@ def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
     os.kill(measuring(lab), signal.SIGSTOP)
     news = last(lab)
     assert re.match(r"hung: no sign of life for \d+ s; interrupted", news.text)
-    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
 def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Processes, tmp_path: Path) -> None:
@@ -415,7 +415,7 @@ def test_closing_interrupts_what_runs_and_tells_of_it(lab: Processes, light: Twi
     assert (news.what, news.text) == ("died", "interrupted: the lab ends; interrupted (SIGTERM)")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
 CTRL_C = """
@@ -466,7 +466,7 @@ def test_the_death_of_the_warm_process_harms_no_campaign_and_the_next_one_begins
     lab.interrupt(1, "ada")
     news = last(lab)
     assert news.text == "interrupted by ada; interrupted (SIGTERM)"
-    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
 _LAB = """
@@ -507,7 +507,7 @@ def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp
     while Path(f"/proc/{pid}").exists() and time.monotonic() < ends:
         time.sleep(0.01)
     assert not Path(f"/proc/{pid}").exists()
-    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
     assert not light.world.lit
 
 
@@ -539,7 +539,7 @@ def test_an_orphan_that_is_stopped_while_it_ends_is_woken_by_the_next_lab(lab: P
         assert said == ""
         assert not light.world.lit
     other.stdout.close()
-    assert kinds(tmp_path / "a")[-1] is Interrupted
+    assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
 def parent(pid: int) -> int:
@@ -558,7 +558,7 @@ def test_making_safe_is_tried_until_the_instrument_answers(lab: Processes, monke
         ends = time.monotonic() + PATIENCE
         while lab.make_safe(instrument) and time.monotonic() < ends:
             time.sleep(0.05)
-        assert light.world.taken == 1
+        assert light.world.taken == 2, "one to be asked over this connection, one to say that it is off"
     assert lab.news() == []
 
 
@@ -590,7 +590,7 @@ def test_no_word_of_who_makes_safe_is_lost_where_nobody_asks_for_it_at_once(lab:
         assert lab.news() == []
         time.sleep(0.01)
     assert made_safe(lab, instrument) == ""
-    assert light.world.taken == 1
+    assert light.world.taken == 2
 
 
 def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
@@ -613,12 +613,33 @@ def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Processes) 
     stubborn = Server()
     stubborn.then(*[says({"in": [0.5, 0.0, 0.0], "out": OUT})] * 2)  # then it does as it is told
     instrument = tree(stubborn.url)["instrument"]
-    assert "asked for no light it applied {'R': 0.5" in made_safe(lab, instrument)
+    assert "asked to be off it applied {'R': 0.5" in made_safe(lab, instrument)
     ends = time.monotonic() + PATIENCE
     while lab.make_safe(instrument) and time.monotonic() < ends:
         time.sleep(0.05)
     stubborn.close()
-    assert stubborn.asked == [[0.0, 0.0, 0.0]] * 3
+    assert stubborn.asked == [[0.0, 0.0, 0.0]] * 4
+
+
+@pytest.mark.slow
+def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_until_it_is_off(
+    lab: Processes, tmp_path: Path
+) -> None:
+    server = Server()
+    server.then(good, *[says({"in": [0.2, 0.2, 0.2], "out": OUT})] * 30)
+    campaign = tree(server.url, stop={"trials": 1}, average=1)
+    campaign["instrument"] = {**campaign["instrument"], "background": "none"}
+    lab.begin(order(tmp_path / "a", campaign))
+    news = last(lab)
+    assert (news.what, news.outcome) == ("ended", "spent")
+    assert news.on.startswith("the instrument may still be on: its last reply says so")
+    assert kinds(tmp_path / "a")[-2:] == [Stopped, Safe]
+    ends = time.monotonic() + 60
+    while (said := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:
+        time.sleep(0.05)
+    server.close()
+    assert said == ""
+    assert server.asked[-1] == [0.0] * 3
 
 
 def test_what_can_never_be_made_safe_says_so_at_once(lab: Processes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdl.events import AbortAsked, Continued, Failed, Interrupted, Measured, Paused, Proposed, Resumed, Stopped
+from sdl.events import AbortAsked, Continued, Failed, Interrupted, Measured, Paused, Proposed, Resumed, Safe, Stopped
 from sdl.report import style
 from sdl.report.digest import unit_of_time
 from sdl.report.style import FAINT, INK, OKABE_ITO, RASTER
@@ -59,7 +59,7 @@ def conditions(told: Digest) -> Figure | None:
 
 def timeline(told: Digest) -> Figure | None:
     """A row each for design, solver, failures, oddities, pauses and people; rows without anything are left out."""
-    events = told.run.events
+    events = [event for event in told.run.events if not isinstance(event, Safe)]
     unit, length = unit_of_time(told.seconds)
 
     def when(event: Any) -> float:
