@@ -90,6 +90,9 @@ class Scripted:
     def proceed(self, start: int, by: str) -> None:
         self.told.append(("proceed", start, by))
 
+    def resume(self, start: int, by: str) -> None:
+        self.told.append(("resume", start, by))
+
     def abort(self, start: int, reason: str, by: str) -> None:
         self.told.append(("abort", start, reason, by))
         self._news = [item for item in self._news if item[2].start != start]

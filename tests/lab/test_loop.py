@@ -381,17 +381,17 @@ def asking(tmp_path: Path) -> Asking:
 
 def test_a_hold_lets_nothing_begin_and_pauses_what_runs_until_it_is_released(asking: Asking) -> None:
     assert asking("pause", "instrument a", "cleaning", "ada") == (
-        "instrument a is held: nothing begins, and what runs pauses"
+        "Pausing instrument a: nothing begins, and what runs pauses after its current reading."
     )
-    assert ("pause", 1, "held: cleaning", "ada") in asking.bench.processes.told
-    with pytest.raises(ConfigError, match="held already, by ada: cleaning"):
+    assert ("pause", 1, "instrument a is paused: cleaning", "ada") in asking.bench.processes.told
+    with pytest.raises(ConfigError, match="instrument a is paused by ada: cleaning already"):
         asking("pause", "instrument a", "", "bob")
     asking.bench.go(600)
     assert len(asking.bench.of(Started)) == 1
-    assert asking("queue")[0]["why"] == "held: cleaning"
+    assert asking("queue")[0]["why"] == "instrument a is paused: cleaning"
     asking("resume", "instrument a", "bob")
     assert [event.start for event in asking.bench.of(Started)] == [1, 11]
-    with pytest.raises(ConfigError, match="not held"):
+    with pytest.raises(ConfigError, match="instrument a is not paused"):
         asking("resume", "instrument a", "bob")
     assert isinstance(asking.bench.of(Released)[0], Released)
 
@@ -421,7 +421,7 @@ def test_an_abort_that_a_crash_overtook_is_carried_out_afterwards(asking: Asking
 
 
 def test_a_job_that_is_asked_for_runs_once_also_where_a_crash_comes_between(asking: Asking) -> None:
-    assert asking("run_now", "k", "ada") == "job k: start 2 is due now"
+    assert asking("run_now", "k", "ada") == "k is queued on b: start 2"
     assert [(e.job, e.cause, e.by) for e in asking.bench.of(Due)][1] == ("k", "asked", "ada")
     cut = asking.bench.events.index(asking.bench.of(Asked)[0]) + 1
     again = Bench(asking.bench.loaded, now=asking.bench.clock.now(), before=asking.bench.events[:cut]).open().go(30)

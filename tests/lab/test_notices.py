@@ -187,7 +187,7 @@ def test_a_pause_that_follows_from_a_hold_is_told_with_the_hold_alone() -> None:
     notices = Notices("bench", Notify())
     for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("lab", "fire drill", "anna", BEGIN)):
         notices.handle(event)
-    notices.news(News(4, "paused", "held: fire drill", at=BEGIN))
+    notices.news(News(4, "paused", "the whole lab is paused: fire drill (ada)", at=BEGIN))
     assert [notice.about for notice in notices.tick(BEGIN + DAY)] == ["lab"]
 
 
