@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp
 
 MOST_ROWS = 1000
 ALIVE_SECONDS = 60.0
@@ -57,7 +56,7 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
-) -> ASGIApp:
+) -> Guard:
     """The whole application, behind its guard.
 
     Args:
