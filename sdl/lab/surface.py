@@ -94,6 +94,7 @@ class Surface:
         self.url = f"http://{HOST}:{number}"
         try:
             self.door = Door(lab, record, file)
+            self.door.announce("")  # one that is starting is a lab too: who asks for the only one must not get another
             app = create_app(
                 control,
                 self.door,
@@ -122,7 +123,7 @@ class Surface:
             if not self._thread.is_alive() or time.monotonic() > until:
                 raise ConfigError(f"{self.url}: the lab's server did not come up")
             time.sleep(0.01)
-        self.door.listens(self.url)
+        self.door.announce(self.url)
 
     def close(self) -> None:
         """Takes the door away, answers what was asked, and ends. May be called twice."""
