@@ -104,7 +104,9 @@ class Desk:
             if hold is None:
                 return _resume_own(loop, target, by)
             if since not in ("", repr(hold.at)):
-                raise ConfigError(f"{named(target)} was paused anew meanwhile; now it is {paused_by(_hold(hold), target)}")
+                raise ConfigError(
+                    f"{named(target)} was paused anew meanwhile; now it is {paused_by(_hold(hold), target)}"
+                )
             loop.write(Released(target, by, loop.clock.now()))
             left = _pauses(loop, target)
             still = f" What still pauses: {left}." if left else ""
@@ -361,7 +363,11 @@ def _waits(loop: Loop) -> list[Waiting]:
     waiting.sort(key=lambda s: (-s.spec.priority, not s.attempts, s.due, s.number))
     return [
         Waiting(
-            start=s.number, job=s.job, instrument=s.instrument, due=s.due, why=decide.blocked(lab, s, now),
+            start=s.number,
+            job=s.job,
+            instrument=s.instrument,
+            due=s.due,
+            why=decide.blocked(lab, s, now),
             begun=bool(s.attempts),
         )
         for s in waiting

@@ -43,8 +43,10 @@ class ListLab:
             raise TimeoutError("no tick for 30 s")
         busy = next(iter(self.running), None)
         held = list(self.held.values())
-        covering = {start: ("lab", f"instrument {row['instrument']}", f"job {row['job']}", f"start {start}")
-                    for start, row in self.running.items()}
+        covering = {
+            start: ("lab", f"instrument {row['instrument']}", f"job {row['job']}", f"start {start}")
+            for start, row in self.running.items()
+        }
         running = [
             row | {"pauses": [hold for what in covering[start] for hold in held if hold["what"] == what],
                    "resumable": bool(row["paused"]) or f"start {start}" in self.held}

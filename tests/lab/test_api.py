@@ -130,6 +130,31 @@ def test_every_verb_reaches_the_lab(served: Served) -> None:
     assert served.lab.done[-1] == ("pause", "lab", "", "somebody")
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume", "abort", "skip"])
+@pytest.mark.parametrize("target", ["lab", "instrument led-1", "job night", "start 7"])
+def test_the_target_that_is_named_is_the_one_that_the_lab_is_asked_for(served: Served, verb: str, target: str) -> None:
+    for other in ("lab", "instrument led-1", "job night", "start 7"):
+        served.lab.pause(other, "", "anna")
+    if verb == "pause":
+        served.lab.held.clear()
+    served.lab.done.clear()
+    body = {"target": target, "by": "bob"}
+    status = served.http.post(f"/api/v1/{verb}", json=body, headers=served.head).status_code
+    if verb == "abort" and target != "start 7":  # which this small lab cannot do
+        assert (status, served.lab.done) == (409, [])
+    else:
+        assert status == 200
+        assert [done[:2] for done in served.lab.done] == [(verb, target)]
+
+
+@pytest.mark.parametrize("verb", ["resume", "abort", "skip"])
+def test_without_a_target_nothing_is_ended(served: Served, verb: str) -> None:
+    served.lab.pause("lab", "person in enclosure", "anna")
+    assert served.http.post(f"/api/v1/{verb}", json={"by": "bob"}, headers=served.head).status_code == 400
+    assert list(served.lab.held) == ["lab"]
+    assert len(served.lab.done) == 1
+
+
 BAD: list[tuple[str, int, dict[str, Any]]] = [
     ("no token", 401, {"headers": {}}),
     ("a wrong token", 401, {"headers": {"Authorization": "Bearer wrong"}}),
@@ -297,7 +322,9 @@ def test_nobody_is_kept_out_by_connections_that_say_nothing(own: Served) -> None
         for stream in silent[::3]:
             stream.sendall(b"POST /api/v1/abort HTTP/1.1\r\nHost: ")
         for stream in silent[1::3]:
-            stream.sendall(b"POST /api/v1/abort HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: 9\r\n\r\n" % (b"127.0.0.1", port))
+            stream.sendall(
+                b"POST /api/v1/abort HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: 9\r\n\r\n" % (b"127.0.0.1", port)
+            )
         assert own.http.post("/api/v1/pause", headers=own.head, json={}).status_code == 200
         assert own.http.get("/healthz").status_code == 200
         silent[0].settimeout(10)

@@ -271,6 +271,49 @@ def test_a_pause_from_outside_ends_when_it_is_ended_and_the_record_says_by_whom(
     assert gate.ask(None, 1.0) == GoOn("bob")  # type: ignore[arg-type]
 
 
+def ask(gate: LabGate, now: float) -> Any:
+    return gate.ask(None, now)  # type: ignore[arg-type]
+
+
+def test_the_end_of_a_pause_from_outside_leaves_a_condition_that_only_a_resume_ends() -> None:
+    gate = LabGate(suspend(), HERE)
+    gate._gone = "it no longer matches its twin"
+    gate.pause("cleaning", "ada")
+    assert ask(gate, 0.0) == Hold("cleaning", "ada")
+    gate.proceed("bob")
+    assert ask(gate, 1.0) == GoOn("bob"), "so that the record has who ended that pause"
+    assert ask(gate, 1.0).cause == "it no longer matches its twin", "asked again before anything is measured"
+    gate.pause("cleaning", "ada")
+    gate.resume("bob")
+    assert ask(gate, 2.0) == GoOn("bob")
+    assert ask(gate, 2.0) == Hold("cleaning", "ada"), "a resume ends no pause that was asked for"
+
+
+def test_one_pause_that_takes_the_place_of_another_never_lets_a_reading_through() -> None:
+    gate = LabGate(suspend(), HERE)
+    seen, events = list[str](), list[Event]()
+
+    class Watched:
+        dark = gate.dark
+
+        def ask(self, campaign: Campaign, now: float) -> Any:
+            said = gate.ask(campaign, now)
+            if isinstance(said, Hold) and (not seen or seen[-1] != said.cause):
+                seen.append(said.cause)
+                if len(seen) < 4:
+                    gate.pause(f"cause {len(seen)}", "ada")
+                else:
+                    gate.abort("enough", "ada")
+            return said
+
+    gate.pause("cause 0", "ada")
+    tree = campaign(lit_by(0), **POINTS)
+    runner.run(tree, runs=None, collect=True, gate=Watched(), watch=lambda event, state: events.append(event))
+    assert not [event for event in events if isinstance(event, Measured)]
+    assert [event.cause for event in events if isinstance(event, Paused)] == [f"cause {n}" for n in range(4)]
+    assert [event.by for event in events if isinstance(event, Continued)] == ["lab"] * 3
+
+
 def test_who_says_go_on_does_not_outvote_a_condition_that_still_holds() -> None:
     gate = LabGate(suspend(disk="1MB"), HERE, free=lambda _: 0)
     assert isinstance(gate.ask(None, 0.0), Hold)  # type: ignore[arg-type]

@@ -123,6 +123,35 @@ def test_each_verb_is_done_in_the_name_of_who_asked(
     assert lab.done == [(*done, "anna")]
 
 
+def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:
+    assert sdl("resume")[2].endswith("error: name the pause that is to end: nothing is paused\n")
+    lab.pause("lab", "person in enclosure", "anna")
+    lab.running[7]["paused"] = "the room is too bright (suspend)"
+    code, _, err = sdl("resume")
+    assert code == 2
+    for words in (
+        "sdl lab resume lab (paused by anna: person in enclosure)",
+        "sdl lab resume start 7 (paused: the room",
+    ):
+        assert words in " ".join(err.split())
+    assert list(lab.held) == ["lab"]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "abort", "skip"])
+@pytest.mark.parametrize("target", ["lab", "instrument led-1", "job night", "start 7"])
+def test_the_target_that_is_named_is_the_one_that_the_lab_is_asked_for(
+    sdl: Sdl, lab: ListLab, verb: str, target: str
+) -> None:
+    if verb == "resume":
+        for other in ("lab", "instrument led-1", "job night", "start 7"):
+            lab.pause(other, "", "anna")
+        lab.done.clear()
+    code = sdl(verb, *target.split())[0]
+    done = (verb != "abort") or target == "start 7"  # an abort of more this small lab cannot do
+    assert code == (0 if done else 2)
+    assert [what[:2] for what in lab.done] == ([(verb, target)] if done else [])
+
+
 def test_what_cannot_be_done_says_why(sdl: Sdl, lab: ListLab) -> None:
     assert sdl("resume", "lab")[::2] == (2, f"lab bench in {Path.cwd()}\nerror: lab is not held\n")
     assert sdl("abort", "job", "a/b")[0] == 2

@@ -33,15 +33,11 @@ from sdl.lab.events import (
 from sdl.lab.jumps import Jumps
 from sdl.lab.loop import Loop
 from sdl.lab.state import fold
-from tests.lab.lab_kit import BEGIN, CAMPAIGN, Bench, Fate, Scripted, fates, job, lab_file
+from tests.lab.lab_kit import BEGIN, CAMPAIGN, Asking, Bench, Fate, Scripted, fates, job, lab_file, long
 
 
 def minutely(**keys: object) -> dict[str, object]:
     return job(when={"cron": "* * * * *"}, **keys)
-
-
-def long(start: int, attempt: int) -> Fate:
-    return Fate(600)
 
 
 # Begin and end --------------------------------------------------------------------------------------------------------
@@ -344,37 +340,10 @@ def test_nobody_waits_an_hour_longer_because_the_clock_was_set_back_an_hour(tmp_
 
 
 # What is asked --------------------------------------------------------------------------------------------------------
-class Asking:
-    """A bench and somebody who asks: each question is answered by the next tick."""
-
-    def __init__(self, folder: Path, jobs: dict[str, Any], **keys: Any) -> None:
-        self.desk = Desk(answer_seconds=30)
-        self.bench = Bench(lab_file(folder, jobs, **keys), requests=self.desk.requests, script=long).open()
-        self.desk.serve(self.bench.loop)
-
-    def __call__(self, verb: str, *given: Any) -> Any:
-        found: list[Any] = []
-
-        def ask() -> None:
-            try:
-                found.append(getattr(self.desk, verb)(*given))
-            except Exception as error:
-                found.append(error)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        while not found:
-            self.desk.wait(0.01)
-        thread.join()
-        self.bench.tick()
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return found[0]
-
-
 @pytest.fixture
 def asking(tmp_path: Path) -> Asking:
-    made = Asking(tmp_path, {"j": minutely(), "k": job("b", when={"asked": True}), "l": job("b", when={"every": "1h"})})
+    jobs = {"j": minutely(), "k": job("b", when={"asked": True}), "l": job("b", when={"every": "1h"})}
+    made = Asking(lab_file(tmp_path, jobs))
     made.bench.go(70)
     return made
 
@@ -464,7 +433,7 @@ def test_the_status_says_what_runs_waits_and_comes(asking: Asking) -> None:
 
 
 def test_a_question_that_nobody_answers_is_given_up_and_never_done_later(tmp_path: Path) -> None:
-    made = Asking(tmp_path, {"j": minutely()})
+    made = Asking(lab_file(tmp_path, {"j": minutely()}))
     made.desk._patience = 0.01
     with pytest.raises(TimeoutError):
         made.desk.pause("lab", "", "ada")
