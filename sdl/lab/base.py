@@ -76,8 +76,8 @@ class Processes(Protocol):
 class Control(Protocol):
     """What may be asked of a running lab, from any thread; the API and the page speak to it.
 
-    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a verb acts on that and on nothing wider. Each returns
-    what was done as one sentence. `since` is the `at` of the pause that somebody was shown, to end no later one.
+    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a verb acts on that and on nothing wider. Each
+    returns what was done as a sentence. `since` is the `at` of the pause that somebody was shown, to end no later one.
 
     Raises:
         ConfigError: there is no such target, or it cannot be done in its present state; nothing was changed.

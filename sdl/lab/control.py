@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sdl import config
 from sdl.errors import ConfigError
 from sdl.lab import decide
-from sdl.lab.events import Asked, Held, Released
+from sdl.lab.events import Asked, Due, Held, Released
 from sdl.lab.file import parse_text
 from sdl.lab.loop import Live, Loop
 from sdl.lab.schedule import NEVER, outside, upcoming
@@ -237,8 +237,8 @@ def _of(lab: Lab, target: str) -> list[Start]:
 
 def _queued(loop: Loop, job: str, instrument: str) -> str:
     """What became of a start that was just asked for: its number, and the pause that it waits for."""
-    starts = decide.new_starts(loop.lab, loop.clock.now())
-    number = max((start.start for start in starts if (start.job, start.cause) == (job, "asked")), default=0)
+    due = [event for event in decide.new_starts(loop.lab, loop.clock.now()) if isinstance(event, Due)]
+    number = max((event.start for event in due if (event.job, event.cause) == (job, "asked")), default=0)
     said = f"{job} is queued on {instrument}" + (f": start {number}" if number else "")
     pauses = loop.lab.pauses_of(number, job, instrument)
     return said + "".join(f"; it waits while {is_paused(hold.what, hold.cause)}" for hold in pauses[:1])

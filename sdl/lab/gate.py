@@ -1,7 +1,7 @@
 """The gate of a lab's campaign: judges the conditions of `sdl.lab.conditions`, and hears what is asked from outside.
 
-`ask` and `dark` are called by the runner, `saw` by it with every event; `pause`, `proceed`, `resume`, `abort` come from any
-other thread and are obeyed at the next question, half a second later at most, unless a reading is under way.
+`ask` and `dark` are called by the runner, `saw` by it with every event; `pause`, `proceed`, `resume` and `abort` come
+from any other thread and are obeyed at the next question, half a second later at most, unless a reading is under way.
 """
 
 from __future__ import annotations

@@ -88,9 +88,11 @@ class Scripted:
 
     def pause(self, start: int, cause: str, by: str) -> None:
         self.told.append(("pause", start, cause, by))
+        self.say(News(start, "paused", f"{cause} ({by})", at=self.clock.now()))
 
     def proceed(self, start: int, by: str) -> None:
         self.told.append(("proceed", start, by))
+        self.say(News(start, "continued", by, at=self.clock.now()))
 
     def resume(self, start: int, by: str) -> None:
         self.told.append(("resume", start, by))

@@ -224,8 +224,8 @@ def test_a_second_lab_on_its_way_up_is_not_taken_for_the_one_that_runs(
     sdl: Sdl, lab: ListLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away, second = tmp_path / "away", tmp_path / "second"
-    for folder in (away, second):
-        folder.mkdir()
+    away.mkdir()
+    second.mkdir()
     (second / "lab.yaml").write_text("name: second\n", encoding="utf-8")
     surface = Surface(
         ListLab(second / "runs"), lab="second", record=second, file=second / "lab.yaml", runs=second / "runs",

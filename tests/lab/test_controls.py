@@ -46,6 +46,7 @@ def under(loaded: Loaded, names: Sequence[str]) -> tuple[Asking, list[str]]:
     targets = [PAUSES[name] for name in names]
     for target in targets:
         asking("pause", target, f"why of {target}", "ada")
+    asking.bench.tick()  # what is paused says so
     asking.bench.processes.told.clear()
     return asking, targets
 
@@ -274,7 +275,7 @@ def test_what_the_lab_file_pauses_nobody_resumes(tmp_path: Path) -> None:
     asking = Asking(lab_file(tmp_path, {"j": job(when={"asked": True})}, blackouts=dark))
     asking("run_now", "j", "ada")
     asking.bench.go(130)
-    with pytest.raises(ConfigError, match="start 1 is paused by the lab file: black-out until .*paint; it goes on by"):
+    with pytest.raises(ConfigError, match=r"start 1 is paused by the lab file: black-out until .*paint; it goes on by"):
         asking("resume", "start 1", "bob")
     assert proceeded(asking) == set()
     assert ("resume", "start 1") not in buttons(asking, 1)
