@@ -64,7 +64,7 @@ class LabGate:
         """Pauses until `proceed`, in place of any other pause."""
         with self._lock:
             asked = Hold(cause, by, again=self._again)
-            if self._paused and asked != self._asked:
+            if asked != self._asked:
                 self._over, self._by = True, "lab"
             self._asked = asked
 

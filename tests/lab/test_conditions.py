@@ -289,6 +289,13 @@ def test_the_end_of_a_pause_from_outside_leaves_a_condition_that_only_a_resume_e
     assert ask(gate, 2.0) == Hold("cleaning", "ada"), "a resume ends no pause that was asked for"
 
 
+def test_a_pause_that_ended_before_it_began_lets_nothing_past_a_condition() -> None:
+    gate = LabGate(suspend(disk="1MB"), HERE, free=lambda _: 0)
+    gate.pause("cleaning", "ada")
+    gate.proceed("bob")
+    assert ask(gate, 0.0).by == "suspend"
+
+
 def test_one_pause_that_takes_the_place_of_another_never_lets_a_reading_through() -> None:
     gate = LabGate(suspend(), HERE)
     seen, events = list[str](), list[Event]()

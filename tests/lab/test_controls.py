@@ -13,7 +13,7 @@ import pytest
 
 from sdl.errors import ConfigError
 from sdl.lab.base import News
-from sdl.lab.events import Asked, Held, Released, Started
+from sdl.lab.events import Asked, Due, Held, Released, Started
 from sdl.lab.file import Loaded
 from sdl.web import render
 from tests.lab.lab_kit import Asking, job, lab_file
@@ -308,6 +308,18 @@ def test_two_who_ask_for_a_job_at_once_are_told_different_starts(loaded: Loaded)
         asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
         said.append(asking.desk.run_now("j", "ada"))
     assert said == ["j is queued on a: start 1", "j is queued on a: start 2"]
+
+
+def test_who_asks_at_the_moment_at_which_another_is_due_is_told_the_own_start(tmp_path: Path) -> None:
+    each = job(when={"cron": "* * * * *"})
+    asking = Asking(lab_file(tmp_path, {"j": each, "k": job("b", when={"asked": True})}))
+    asking.bench.clock.sleep(60.0)  # a start of j is due, and not yet made
+    asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
+    said = [asking.desk.run_now(name, "ada") for name in ("k", "j")]
+    asking.bench.tick()
+    told = [f"{due.job} is queued on {due.job.translate({106: 97, 107: 98})}: start {due.start}"
+            for due in asking.bench.of(Due) if due.cause == "asked"]  # fmt: skip
+    assert said == told
 
 
 def test_every_pause_and_every_end_of_one_is_in_the_journal_under_its_own_name(loaded: Loaded) -> None:
