@@ -13,11 +13,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from; seconds since 1970-01-01 UTC."""
+    """Where time comes from.
+
+    `now` is the time of day, in seconds since 1970-01-01 UTC, which somebody may set. `monotonic` tells how long
+    something takes: seconds since any moment, which nobody can set.
+    """
 
     @property
     def kind(self) -> str: ...
     def now(self) -> float: ...
+    def monotonic(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
     def interrupt(self) -> None: ...
 
@@ -32,6 +37,9 @@ class RealClock:
 
     def now(self) -> float:
         return round(time.time(), 6)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
@@ -50,7 +58,7 @@ class VirtualClock:
     """
 
     def __init__(self, start: float = 0.0, *, paced: bool = False) -> None:
-        self._now = round(start, 6)
+        self._now, self._ran = round(start, 6), 0.0
         self._pace = RealClock() if paced else None
 
     @property
@@ -60,12 +68,16 @@ class VirtualClock:
     def now(self) -> float:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._ran
+
     def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             return
         if self._pace:
             self._pace.sleep(seconds)
-        self._now = round(self._now + max(seconds, 1e-6), 6)
+        step = max(seconds, 1e-6)
+        self._now, self._ran = round(self._now + step, 6), round(self._ran + step, 6)
 
     def interrupt(self) -> None:
         if self._pace:

@@ -15,7 +15,8 @@
     ├─ RecordError           the disk                                                       exit 5
     │  ├─ Damaged            a line that was changed, lost or swapped (path, line)
     │  ├─ InUse              another process holds it: a record, an instrument (holder)
-    │  └─ Full              no room for another line
+    │  ├─ Full              no room for another line
+    │  └─ Lost              its file was deleted, replaced or cut while it was written (saved)
     └─ OutOfTurn             a bug in sdl: please report                                    exit 70
 
 Foreign exceptions (httpx, OSError, pydantic, yaml …) are translated in one place per library: the module
@@ -168,6 +169,18 @@ class InUse(RecordError):
 
 class Full(RecordError):
     """No room for another line; the record was cut back to its last whole line."""
+
+
+class Lost(RecordError):
+    """A record's file was deleted, replaced or cut while it was written, or its disk is gone.
+
+    Attributes:
+        saved: the folder in which what it held was saved, a record of its own; None where that could not be done.
+    """
+
+    def __init__(self, message: str, saved: str | None) -> None:
+        self.saved = saved
+        super().__init__(message)
 
 
 class OutOfTurn(SdlError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from sdl.errors import Damaged, RecordError
 from sdl.events import Event
 from sdl.locate import FILE
+from sdl.plainfile import reading
 from sdl.record import START, decode
 
 
@@ -30,7 +31,7 @@ class Tail:
             RecordError: the file cannot be read.
         """
         try:
-            with self._file.open("rb") as stream:
+            with reading(self._file) as stream:
                 stream.seek(0, 2)
                 if stream.tell() < self._offset:
                     raise Damaged(str(self._file), self._number, "what was there before is gone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import socket
 import sys
 from datetime import UTC, datetime
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, SdlError
 from sdl.locate import RUNS, folders
+from sdl.lock import held
+from sdl.plainfile import reading
+from sdl.record import LOCK
 from sdl.runs import Run
 
 if TYPE_CHECKING:
@@ -63,25 +67,36 @@ def _cell(key: str, value: Any) -> str:
 def holder(folder: Path) -> str:
     """The process that seems to write to a run now, as its lock tells; empty where there is none on this machine."""
     try:
-        words = (folder / "record.lock").read_text(encoding="utf-8", errors="replace").split()
-        number, host = int(words[1]), words[3]
-        if sys.platform == "win32" or host != socket.gethostname():  # there, asking for a process would end it
+        number = _named(folder)
+        if number is None or sys.platform == "win32":  # there, asking for a process would end it
             return ""
         os.kill(number, 0)
     except PermissionError:
         pass  # there is one, of somebody else
-    except (OSError, ValueError, IndexError, OverflowError):
+    except (OSError, OverflowError):
         return ""
-    return f"process {number}"
+    # Its number may be another's by now. Only who holds the lock writes; it is not asked for one that is gone, since
+    # asking keeps a resume out for a moment.
+    return f"process {number}" if held(folder / LOCK) else ""
 
 
 def left(folder: Path) -> bool:
     """Whether nobody can be writing to a run: its lock names a process of this machine that is gone, or nobody."""
     try:
-        words = (folder / "record.lock").read_text(encoding="utf-8", errors="replace").split()
+        return _named(folder) is not None and not holder(folder) and sys.platform != "win32"
     except OSError:
         return True
-    return words[3:4] == [socket.gethostname()] and not holder(folder) and sys.platform != "win32"
+
+
+def _named(folder: Path) -> int | None:
+    """The number of the process of this machine that a run's lock names; None where it names none.
+
+    Raises:
+        OSError: the lock cannot be read.
+    """
+    with reading(folder / LOCK) as stream:
+        found = re.match(rb"process ([1-9][0-9]{0,9}) on (\S+)", stream.read(400))
+    return int(found[1]) if found and found[2].decode(errors="replace") == socket.gethostname() else None
 
 
 def row(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from sdl.errors import ConfigError
+from sdl.plainfile import reading
 
 RUNS = Path("runs")
 """Where runs go unless told otherwise."""
@@ -55,7 +56,7 @@ def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
 def has_goal(folder: Path) -> bool:
     """Whether a run looks for a goal; True where its first line does not tell, so that nobody is spared its damage."""
     try:
-        with (folder / FILE).open("rb") as stream:
+        with reading(folder / FILE) as stream:
             return json.loads(stream.readline())["config"]["goal"] is not None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return True

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdl.errors import InUse, RecordError
+from sdl.plainfile import open_fd
 
 
 class Lock:
@@ -35,7 +36,7 @@ class Lock:
         self, path: Path, purpose: str = "", *, opener: Callable[[Path], int] | None = None, what: str = ""
     ) -> None:
         try:
-            self._fd = opener(path) if opener else os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._fd = opener(path) if opener else open_fd(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise RecordError(f"{path}: cannot be locked: {error.strerror}") from error
         try:
@@ -48,8 +49,9 @@ class Lock:
             os.close(self._fd)
             raise InUse(what or str(path.parent), holder) from error
         try:
-            os.ftruncate(self._fd, 0)
-            os.write(self._fd, f"process {os.getpid()} on {socket.gethostname()} {purpose}".rstrip().encode())
+            if os.fstat(self._fd).st_nlink == 1:  # a second name may be anybody's file
+                os.ftruncate(self._fd, 0)
+                os.write(self._fd, f"process {os.getpid()} on {socket.gethostname()} {purpose}".rstrip().encode())
         except OSError:
             pass  # a full disk: the lock itself holds, only the name is missing
 
@@ -60,9 +62,24 @@ class Lock:
             self._fd = -1
 
 
+def held(path: Path) -> bool:
+    """Whether some process holds the lock of a file, asked without keeping it; True where that cannot be found out."""
+    try:
+        fd = open_fd(path)
+    except OSError:
+        return False
+    try:
+        acquire(fd, shared=True)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 if sys.platform == "win32":  # pragma: no cover - tried on Linux only
 
-    def acquire(fd: int) -> None:
+    def acquire(fd: int, *, shared: bool = False) -> None:
         """Locks an open file, or raises OSError at once; closing it unlocks."""
         import msvcrt
 
@@ -71,8 +88,8 @@ if sys.platform == "win32":  # pragma: no cover - tried on Linux only
 
 else:
 
-    def acquire(fd: int) -> None:
+    def acquire(fd: int, *, shared: bool = False) -> None:
         """Locks an open file, or raises OSError at once; closing it unlocks."""
         import fcntl
 
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -9,6 +9,9 @@ A last line without its newline was torn by a crash: what there is of it is kept
 the line is whole and only its newline is missing, it is kept. Any other bad line is damage: refused, nothing
 overwritten. When a campaign has stopped, `record.seal` keeps the number and the sha of the last line, so that losing
 it is found too.
+
+Before each append the file is looked at by its name: deleted, replaced, cut or written to by others, it takes no
+further line. What this process wrote is saved as a record of its own (`Lost` says where), and whoever writes stops.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import itertools
 import json
 import operator
 import os
+import re
+import tempfile
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +31,16 @@ from pathlib import Path
 from typing import Any
 
 from sdl import locate
-from sdl.errors import Damaged, Full, RecordError
-from sdl.events import SCHEMA, Event, Opened, Stopped
+from sdl.errors import Damaged, Full, Lost, RecordError
+from sdl.events import SCHEMA, Event, Opened, Safe, Stopped
 from sdl.hints import check_of
 from sdl.lock import Lock
-from sdl.types import Outcome, Verdict
+from sdl.plainfile import anew, open_fd, reading, what_happened
+from sdl.types import Outcome, Power, Verdict
 
-FILE, SEAL, LOCK = locate.FILE, "record.seal", "record.lock"
+FILE, SEAL, LOCK, PRIOR = locate.FILE, "record.seal", "record.lock", "prior.jsonl"
+KEPT = 4 << 20
+"""Bytes of a record's end that its writer has in memory as well: a file that others cut can still be saved."""
 
 
 class Form:
@@ -44,6 +52,7 @@ class Form:
         first: the class of the first line.
         once: whether it is the only one of its class.
         last: the class after which the file is finished; None: it never is.
+        after: the class that may still follow it.
         file: its name; the lock, the seal and torn pieces lie beside it under the same stem.
         since: mappings that a later schema added, by kind; empty in the files of an earlier one.
     """
@@ -56,6 +65,7 @@ class Form:
         first: type[Any],
         once: bool,
         last: type[Any] | None,
+        after: type[Any] | None = None,
         file: str,
         since: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -63,9 +73,16 @@ class Form:
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
         self.checks = {name: {field: check_of(hint) for field, hint in of.items()} for name, of in self.fields.items()}
         self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
-        self.schema, self.first, self.once, self.last, self.since = schema, first, once, last, since or {}
+        self.schema, self.first, self.once, self.since = schema, first, once, since or {}
+        self.last, self.after = last, after
         self.file, self.stem = file, file.partition(".")[0]
         self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
+
+    def finished(self, event: Any, before: bool) -> bool:
+        """Whether a file is finished with this line; `before`: whether it was with the line before."""
+        if self.last is None:
+            return False
+        return isinstance(event, self.last) or (before and self.after is not None and isinstance(event, self.after))
 
 
 CAMPAIGN = Form(
@@ -74,6 +91,7 @@ CAMPAIGN = Form(
     first=Opened,
     once=True,
     last=Stopped,
+    after=Safe,
     file=FILE,
     since={"Proposed": ("shortfall",)},
 )
@@ -141,10 +159,11 @@ def scan(path: Path, form: Form = CAMPAIGN) -> Iterator[Line | Tail]:
         Damaged: at the first line that is not as it was written.
         RecordError: the file cannot be read.
     """
-    file = path / form.file if path.is_dir() else path
+    inside = path.is_dir()
+    file = path / form.file if inside else path
     sha, end, number = START, 0, 0
     try:
-        with file.open("rb") as stream:
+        with reading(file, follow=not inside) as stream:
             for number, raw in enumerate(stream, 1):
                 whole = raw.endswith(b"\n")
                 try:
@@ -201,10 +220,11 @@ def check(path: Path, form: Form = CAMPAIGN) -> Checked:
     file = folder / form.file if path.is_dir() else path
     seal = _read_seal(folder / form.seal)
     last: Line | None = None
+    finished = False
     notes: list[str] = []
     for item in scan(path, form):
         if isinstance(item, Line):
-            last = item
+            last, finished = item, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
                 raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
@@ -220,10 +240,7 @@ def check(path: Path, form: Form = CAMPAIGN) -> Checked:
         raise RecordError(
             f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew"
         )
-    finished, sealed = (
-        form.last is not None and isinstance(last.event, form.last),
-        seal is not None and seal[0] == last.number,
-    )
+    sealed = seal is not None and seal[0] == last.number
     if not finished:
         notes.append(
             ("unfinished; " if form.last else "")
@@ -245,10 +262,18 @@ class Record:
     ) -> None:
         self.folder, self.notes, self._form = folder, notes, form
         self.events: tuple[Any, ...] = tuple(line.event for line in lines)
+        self._finished = False
+        for event in self.events:
+            self._finished = form.finished(event, self._finished)
         self._lock, self._fd = lock, fd
         self._number = len(lines)
         self._sha = lines[-1].sha if lines else START
         self._length = os.fstat(fd).st_size
+        self._end = bytearray(_from(fd, max(self._length - KEPT, 0)))
+        self._file = (folder / form.file).absolute()  # a plug-in may change the working directory
+        self._prior = _open_prior(folder, self.events[0]) if self.events else -1
+        self._beside = {place: _device(place) for place in (folder.parent, folder.parent.parent)}
+        self._told: Lost | None = None
 
     @classmethod
     def create(cls, folder: Path, form: Form = CAMPAIGN) -> Record:
@@ -261,7 +286,7 @@ class Record:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
             lock = Lock(folder / form.lock)
-            fd = os.open(folder / form.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            fd = open_fd(folder / form.file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
             sync_folder(folder)
             sync_folder(folder.parent)
         except OSError as error:
@@ -293,7 +318,7 @@ class Record:
             if not lines and check_error and form.once:  # a lab's journal may be empty: it begins now
                 raise check_error
             notes = _mend(folder, lines, found[-1], form) if isinstance(found[-1], Tail) else ()
-            fd = os.open(folder / form.file, os.O_WRONLY | os.O_APPEND)
+            fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             lock.release()
             raise RecordError(f"{folder}: cannot be opened: {error.strerror}") from error
@@ -307,37 +332,96 @@ class Record:
 
         Raises:
             Full: no room. RecordError: the disk failed. The file is as it was before.
+            Lost: others deleted, replaced or changed the file, or the disk is gone; what it held was saved.
         """
         line, sha = encode(event, self._sha, self._form)
         try:
+            if happened := what_happened(self._fd, self._file, self._length):
+                raise self._lost(f"{happened} while it was being written", line)
             written = os.write(self._fd, line)
             if written != len(line):
                 raise OSError(28, "no space left on the disk")
             os.fsync(self._fd)
         except OSError as error:
+            full = error.errno in (27, 28, 122)
             try:
                 os.ftruncate(self._fd, self._length)
                 os.fsync(self._fd)
             except OSError:
+                said = f"{type(event).__name__} not written: {error.strerror}"
+                lost = None if full or self._fd < 0 else self._lost(said, line)
                 self.close()  # nothing may follow the piece; the next `open` finds it torn and cuts it off
-            kind = Full if error.errno in (27, 28, 122) else RecordError
+                if lost is not None:
+                    raise lost from error
+            kind = Full if full else RecordError
             raise kind(
                 f"{self.folder / self._form.file}: {type(event).__name__} not written: {error.strerror}; "
                 f"make room and resume; the line was: {line.decode().strip()}"
             ) from error
         self._length += len(line)
+        self._end += line
+        if len(self._end) > 2 * KEPT:
+            del self._end[:-KEPT]
+        if self._number == 0:
+            self._prior = _open_prior(self.folder, event)
         self._number += 1
         self._sha = sha
-        if self._form.last is not None and isinstance(event, self._form.last):
+        self._told = None
+        self._finished = self._form.finished(event, self._finished)
+        if self._finished:
             with contextlib.suppress(RecordError):  # a full disk; `check` says that the seal is missing
                 write_file(self.folder / self._form.seal, json.dumps({"lines": self._number, "sha": sha}) + "\n")
 
     def close(self) -> None:
         """Gives the file and the lock back; may be called twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in (self._fd, self._prior):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._prior = -1
         self._lock.release()
+
+    def _lost(self, happened: str, line: bytes) -> Lost:
+        """The error that says what happened to the file, and where what this process wrote is saved, once.
+
+        Args:
+            happened: in words that follow the file's name.
+            line: to be written next. A campaign's is saved too, since it may be a reading; a lab's is not, since
+                nothing follows from what it cannot write.
+        """
+        if self._told is not None:
+            return Lost(str(self._told), self._told.saved)
+        campaign = self._form.last is not None
+        said = f"{self.folder / self._form.file}: {happened}; "
+        if (saved := self._save(line if campaign else b"")) is None:
+            said += f"no copy could be saved; the line was: {line.decode().strip()}"
+        else:
+            try:
+                check(saved, self._form)
+            except RecordError as error:
+                said += f"what was left of it is saved in {saved}, not all of it: {error}"
+            else:
+                again = f"stop the lab, move the copy to {self.folder}, and start the lab again"
+                then = f"continue from it with `sdl resume {saved}`" if campaign else again
+                said += f"a complete copy is saved in {saved}: {then}"
+        self._told = Lost(said, None if saved is None else str(saved))
+        return self._told
+
+    def _save(self, line: bytes) -> Path | None:
+        """Writes all that is known into a new folder: beside the run, below the runs, here, or in the temporary one."""
+        before = self._length - len(self._end)
+        text = _from(self._fd, 0)[:before] if before else b""
+        # Where a file system was unmounted, its folders are another's now and would hide the copy once it is back.
+        near = [place for place, device in self._beside.items() if device is not None and _device(place) == device]
+        for place in (*near, Path(), Path(tempfile.gettempdir())):
+            names = (f"{self.folder.name}.rescued{n}" for n in ("", *(f"-{n}" for n in range(2, 100))))
+            folder = next((place / name for name in names if not os.path.lexists(place / name)), place)
+            with contextlib.suppress(OSError, RecordError):
+                folder.mkdir()
+                write_file(folder / self._form.file, text + bytes(self._end) + line)
+                if self._prior >= 0:
+                    write_file(folder / PRIOR, _from(self._prior, 0))
+                return folder
+        return None
 
 
 def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> None:
@@ -346,20 +430,21 @@ def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> N
     Raises:
         RecordError: the directory is there already, or cannot be written.
     """
-    lines, sha = [], START
+    lines, sha, finished = [], START, False
     for event in events:
         line, sha = encode(event, sha, form)
         lines.append(line)
+        finished = form.finished(event, finished)
     try:
         folder.mkdir(parents=True)
         (folder / form.file).write_bytes(b"".join(lines))
-        if events and form.last is not None and isinstance(events[-1], form.last):
+        if finished:
             (folder / form.seal).write_text(json.dumps({"lines": len(lines), "sha": sha}) + "\n", encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: str | bytes) -> None:
     """Writes a small file whole or not at all, and onto the disk.
 
     Raises:
@@ -367,14 +452,15 @@ def write_file(path: Path, text: str) -> None:
     """
     draft = path.with_name(path.name + ".new")
     try:
-        with draft.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with anew(draft) as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         kind = Full if error.errno in (27, 28, 122) else RecordError
         raise kind(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -390,9 +476,39 @@ def sync_folder(folder: Path) -> None:
 
 
 def file_sha(path: Path) -> str:
-    """Hash of a whole file, as kept for priors."""
-    with path.open("rb") as stream:
+    """Hash of a whole file, as kept for priors.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    with reading(path, follow=True) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _from(fd: int, start: int) -> bytes:
+    """What an open file holds from a place on; as much of it as can be read."""
+    found = b""
+    with contextlib.suppress(OSError):
+        os.lseek(fd, start, os.SEEK_SET)
+        while piece := os.read(fd, 1 << 24):
+            found += piece
+    return found
+
+
+def _device(place: Path) -> int | None:
+    """The file system that a folder is on now; None where it is gone."""
+    try:
+        return place.stat().st_dev
+    except OSError:
+        return None
+
+
+def _open_prior(folder: Path, opened: Any) -> int:
+    """Keeps the rows of a campaign's prior readable, whatever becomes of their name; -1 where there are none."""
+    if isinstance(opened, Opened) and opened.prior:
+        with contextlib.suppress(OSError):
+            return open_fd(folder / PRIOR)
+    return -1
 
 
 def _sha(previous: str, text: bytes) -> str:
@@ -410,15 +526,17 @@ def _one_byte_off(raw: bytes, previous: str, form: Form) -> bool:
 
 def _mend(folder: Path, lines: list[Line], tail: Tail, form: Form) -> tuple[str, ...]:
     if tail.newline_missing:
-        with (folder / form.file).open("ab") as stream:
+        with os.fdopen(open_fd(folder / form.file, os.O_WRONLY | os.O_APPEND), "ab") as stream:
             stream.write(b"\n")
+            stream.flush()
             os.fsync(stream.fileno())
         return ("the last line lacked its newline; added",)
     if not tail.torn:
         return ()
-    kept = next(file for n in itertools.count(1) if not (file := folder / f"{form.stem}.torn-{n}").exists())
-    kept.write_bytes(tail.torn)
-    with (folder / form.file).open("r+b") as stream:
+    kept = next(f for n in itertools.count(1) if not os.path.lexists(f := folder / f"{form.stem}.torn-{n}"))
+    with anew(kept) as stream:
+        stream.write(tail.torn)
+    with os.fdopen(open_fd(folder / form.file, os.O_RDWR), "r+b") as stream:
         stream.truncate(lines[-1].end if lines else 0)
         os.fsync(stream.fileno())
     return (f"line {len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
@@ -426,21 +544,40 @@ def _mend(folder: Path, lines: list[Line], tail: Tail, form: Form) -> tuple[str,
 
 def _read_seal(path: Path) -> tuple[int, str] | None:
     try:
-        seal = json.loads(path.read_text(encoding="utf-8"))
-        return int(seal["lines"]), str(seal["sha"])
+        with reading(path) as stream:
+            seal = json.loads(stream.read(1000))
+        lines, sha = seal["lines"], seal["sha"]
+        if type(lines) is not int or not 1 <= lines < 2**53 or not re.fullmatch("[0-9a-f]{32}", sha):
+            raise ValueError("`lines` must be a whole number from 1 on, `sha` 32 hexadecimal digits")
+        return lines, sha
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise Damaged(str(path), 1, f"not a seal: {error!r}") from error
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        raise Damaged(str(path), 1, f"not a seal: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _check_prior(folder: Path, opened: Opened) -> None:
-    file = folder / "prior.jsonl"
+    file = folder / PRIOR
     for source in opened.prior[:1]:
-        if not file.is_file():
-            raise Damaged(str(file), 1, "lost: the campaign started with a prior")
+        plain_prior(folder)
         if file_sha(file) != source["copy_sha256"]:
             raise Damaged(str(file), 1, "not as it was when the campaign started")
+
+
+def plain_prior(folder: Path) -> Path:
+    """The copy of a campaign's prior, to be read.
+
+    Raises:
+        Damaged: it is not there, is a link, or is not a regular file.
+    """
+    file = folder / PRIOR
+    try:
+        os.close(open_fd(file))
+    except FileNotFoundError as error:
+        raise Damaged(str(file), 1, "lost: the campaign started with a prior") from error
+    except OSError as error:
+        raise Damaged(str(file), 1, f"cannot be read: {error.strerror}") from error
+    return file
 
 
 def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
@@ -454,8 +591,8 @@ def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
         value = body[name]
         if isinstance(value, list):
             body[name] = tuple(value)
-        elif hint is Outcome:
-            body[name] = Outcome(value)
+        elif hint is Outcome or hint is Power:
+            body[name] = hint(value)
         elif value is not None and hint == Verdict | None:
             body[name] = Verdict(value)
     for name, good in form.checks[kind.__name__].items():

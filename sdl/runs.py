@@ -23,7 +23,7 @@ from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.history import History
 from sdl.locate import RUNS, find
-from sdl.record import FILE, Line, scan
+from sdl.record import FILE, Line, plain_prior, scan
 from sdl.results import Result as Result
 from sdl.results import result as result
 from sdl.results import worst_channel as worst_channel
@@ -89,7 +89,7 @@ def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
         plan = loop_of(opened.config).plan()
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
-        rows = readings.load(folder / "prior.jsonl", history.inputs, channels, ()).rows
+        rows = readings.load(plain_prior(folder), history.inputs, channels, ()).rows
         history.add_prior([(row.reading, row.sitting) for row in rows])
     return Campaign(plan, history)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from hypothesis import settings
 # One thread a worker: pytest-xdist already fills the cores, and thread pools on top of it only slow it down.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# Begun in the background of a script we ignore SIGINT, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine stalls for seconds: hypothesis' deadline would fail tests at random. pytest-timeout ends real hangs.
 settings.register_profile("sdl", deadline=None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sdl import config
-from sdl.designs import classical
+from sdl.designs import classical, optimal
 from sdl.designs.adaptive import Adaptive
 from sdl.designs.base import MOST, Design, farthest, scale
 from sdl.designs.classical import BoxBehnken, CentralComposite, Factorial
@@ -369,3 +369,18 @@ def test_a_design_loads_nothing_heavy_until_it_is_asked_for_a_point() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("model", ["linear", "interactions", "quadratic"])
+def test_rounding_does_not_choose_among_points_that_are_equally_good(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = [walk(DOptimal(model=model, trials=12, levels=5), inputs, 12) for inputs in (RGB, UNEVEN)]
+    rng, right = np.random.default_rng(3), np.linalg.inv
+    monkeypatch.setattr(np.linalg, "inv", lambda m: right(m) * (1 + 1e-10 * rng.uniform(-1, 1, m.shape)))
+    optimal._plan.cache_clear()
+    again = [walk(DOptimal(model=model, trials=12, levels=5), inputs, 12) for inputs in (RGB, UNEVEN)]
+    for one, other in zip(plain, again, strict=True):
+        assert other == pytest.approx(one)
+    optimal._plan.cache_clear()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from scripted import answer, campaign, proposals, register, script_of, with_answers, with_script
+from waiting import PATIENCE
 
 import sdl
 from sdl import record, registry
@@ -163,6 +164,6 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
     for _ in range(3):
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE)
     assert "look whether its light is off" in err
     assert out == "spent\n"

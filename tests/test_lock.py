@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdl.errors import InUse, RecordError
-from sdl.lock import Lock
+from sdl.lock import Lock, held
 
 
 def test_a_lock_is_held_by_one_and_names_its_holder(tmp_path: Path) -> None:
@@ -56,3 +56,27 @@ def test_programs_started_by_the_holder_do_not_inherit_the_lock(tmp_path: Path) 
 def test_a_lock_where_no_file_can_be_made_is_a_record_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot be locked: No such file or directory"):
         Lock(tmp_path / "nowhere" / "lock")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+def test_a_lock_is_never_a_link_and_a_second_name_of_a_file_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    with pytest.raises(RecordError, match="cannot be locked: it is a link"):
+        Lock(tmp_path / "link")
+    os.link(tmp_path / "precious", tmp_path / "second")
+    lock = Lock(tmp_path / "second")
+    with pytest.raises(InUse):
+        Lock(tmp_path / "second")
+    lock.release()
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path) -> None:
+    assert not held(tmp_path / "lock")
+    assert not (tmp_path / "lock").exists()
+    lock = Lock(tmp_path / "lock")
+    assert held(tmp_path / "lock")
+    lock.release()
+    assert not held(tmp_path / "lock")
+    Lock(tmp_path / "lock").release()

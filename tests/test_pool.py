@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pool_work
 import pytest
 from conftest import ROOT
 from pool_work import always_dies, bad_third, dies_until, double, lambda_made, slow_first, threads
+from waiting import PATIENCE, until
 
 from sdl.pool import ONE_THREAD, Crashed, each
 
@@ -72,21 +72,21 @@ def test_the_others_go_on_where_the_caller_takes_a_crash_for_a_result():
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_the_others_go_on(tmp_path):
-    list(each(double, [1], 1, limit=60))  # the process that others are copied from is there
+    list(each(double, [1], 1, limit=PATIENCE))  # the process that others are copied from is there
     items = ["", str(tmp_path / "pid"), "", ""]
     found = dict(each(pool_work.hangs_once, items, 1, crashed=str, limit=4))
     assert found[1] == "item 1: ran for more than 4 s"
     first, killed, then, last = found[0], int((tmp_path / "pid").read_text()), found[2], found[3]
     assert first == killed != then == last != os.getpid()
-    assert gone(killed)
+    until(lambda: gone(killed))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_what_an_item_that_takes_too_long_has_started_is_killed_with_it(tmp_path):
-    list(each(double, [1], 1, limit=60))  # the process that others are copied from is there
+    list(each(double, [1], 1, limit=PATIENCE))  # the process that others are copied from is there
     left = tmp_path / "pid"
     assert dict(each(pool_work.waits_for_another, [str(left)], 1, crashed=str, limit=8))[0].endswith("more than 8 s")
-    assert gone(int(left.read_text()), within=30)
+    until(lambda: gone(int(left.read_text())))
 
 
 def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
@@ -97,7 +97,7 @@ def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
 
 
 def test_with_a_limit_one_job_has_a_process_of_its_own_which_may_end_as_it_likes():
-    found = dict(each(always_dies, range(3), 1, again=0, crashed=str, limit=60))
+    found = dict(each(always_dies, range(3), 1, again=0, crashed=str, limit=PATIENCE))
     assert found == {0: 0, 1: "item 1: its process died by exit code 7", 2: 2}
 
 
@@ -105,17 +105,17 @@ def test_an_error_reaches_the_caller_whatever_it_is_made_from():
     from sdl.errors import ConfigError, Damaged, NotEnoughData, Problem
 
     with pytest.raises(RuntimeError, match="Strange: one and two"):
-        list(each(pool_work.foreign, [1], 1, limit=60))
+        list(each(pool_work.foreign, [1], 1, limit=PATIENCE))
     for error in (Damaged("a", 3, "why"), NotEnoughData(1, 4), ConfigError(Problem("no", "a.b", "f.yaml", 3), "so")):
         with pytest.raises(type(error)) as caught:
-            list(each(pool_work.own, [error], 1, limit=60))
+            list(each(pool_work.own, [error], 1, limit=PATIENCE))
         caught.value.__dict__.pop("__notes__")
         assert (str(caught.value), caught.value.__dict__) == (str(error), error.__dict__)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process starts from its beginning")
 def test_workers_are_copied_from_a_process_that_has_loaded_everything():
-    assert list(each(pool_work.warm, [1], 1, limit=60)) == [(0, True)]
+    assert list(each(pool_work.warm, [1], 1, limit=PATIENCE)) == [(0, True)]
 
 
 def test_no_jobs_at_all_are_refused():
@@ -125,7 +125,6 @@ def test_no_jobs_at_all_are_refused():
 
 PARENT = """
 import os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 sys.path.insert(0, {tests!r})
 import sdl.pool
 from sdl.pool import each
@@ -137,15 +136,10 @@ if __name__ == "__main__":
 """
 
 
-def gone(pid, within=20.0):
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as stat:
-            if stat.read().rpartition(")")[2].split()[0] != "Z":
-                time.sleep(0.05)
-                continue
-        return True
-    return False
+def gone(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "Z"
+    return True
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
@@ -161,7 +155,7 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
         workers = {int(parent.stdout.readline()) for _ in range(2)}
         parent.send_signal(how)
         _, said = parent.communicate(timeout=40)  # they were told to end, not killed when patience was
-        assert all(gone(pid) for pid in workers)
+        until(lambda: all(gone(pid) for pid in workers))
         assert "leaked" not in said
     finally:
         parent.kill()

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("numpy", "scipy", "sklearn", "pandas", "matplotlib", "gmr", "ForestDiffusion", "xgboost", "httpx")
@@ -38,7 +39,14 @@ def python(*args: str, cwd: Path = ROOT, **variables: str) -> subprocess.Complet
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", **variables}
     command = [sys.executable, "-W", "error", *args]
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", check=False, timeout=110
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=PATIENCE,
     )
 
 

@@ -22,11 +22,12 @@ from core_kit import HIT, any_event, failed, interrupted, measured, opened, prop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdl.errors import Damaged, Full, InUse, RecordError
+from sdl.errors import Damaged, Full, InUse, Lost, RecordError
 from sdl.events import Event
 from sdl.record import (
     FILE,
     LOCK,
+    PRIOR,
     SEAL,
     Checked,
     Line,
@@ -579,6 +580,219 @@ def test_a_closed_record_takes_nothing_more(tmp_path: Path) -> None:
     record.close()
     with pytest.raises(RecordError):
         record.append(opened())
+
+
+# Deleted, replaced, cut ---------------------------------------------------------------------------------------------
+def replaced(folder: Path) -> None:
+    (folder / "other").write_bytes(b"somebody else's")
+    (folder / "other").replace(folder / FILE)
+
+
+def made_anew(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("copy"))
+    shutil.rmtree(folder)
+    folder.with_name("copy").rename(folder)
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "deleted": shutil.rmtree,
+    "deleted with all runs": lambda folder: shutil.rmtree(folder.parent),
+    "moved": lambda folder: folder.rename(folder.parent.parent / "away"),
+    "replaced": replaced,
+    "made anew": made_anew,
+    "cut": lambda folder: os.truncate(folder / FILE, (folder / FILE).stat().st_size - 100),
+    "emptied": lambda folder: os.truncate(folder / FILE, 0),
+    "also written to": lambda folder: (folder / FILE).write_bytes((folder / FILE).read_bytes() + b"x\n"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_record_that_others_take_away_is_missed_at_the_next_append_and_no_event_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path / "runs" / "test" / "run", STORY[:1])
+    record = Record.open(folder)
+    record.append(STORY[1])
+    LOSSES[loss](folder)
+    left = (folder / FILE).read_bytes() if (folder / FILE).exists() else None
+    with pytest.raises(Lost, match=r"record\.jsonl: .* while it was being written; a complete copy is saved") as found:
+        record.append(STORY[2])
+    with pytest.raises(Lost) as again:
+        record.append(STORY[3])
+    record.close()
+    assert str(again.value) == str(found.value), "saved once"
+    assert found.value.exit_code == 5
+    saved = Path(str(found.value.saved))
+    assert f"`sdl resume {saved}`" in str(found.value)
+    assert list(read(saved)) == STORY[:3], "with the event that was to be written"
+    assert check(saved).lines == 3
+    if left is not None:
+        assert (folder / FILE).read_bytes() == left, "what others wrote is theirs"
+    if loss != "deleted with all runs":
+        assert saved == folder.with_name("run.rescued"), "beside the run"
+    Record.open(saved).close()
+
+
+def test_the_copy_of_a_lost_record_has_the_rows_of_its_prior(tmp_path: Path) -> None:
+    record = Record.create(tmp_path / "run")
+    write_file(tmp_path / "run" / PRIOR, "rows\n")
+    record.append(opened(prior=({"copy_sha256": file_sha(tmp_path / "run" / PRIOR)},)))
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(Lost, match="a complete copy"):
+        record.append(proposed())
+    record.close()
+    assert (tmp_path / "run.rescued" / PRIOR).read_text() == "rows\n"
+
+
+@pytest.mark.parametrize("loss", ["deleted", "emptied"])
+def test_of_a_record_longer_than_what_is_in_memory_the_rest_comes_from_the_open_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    monkeypatch.setattr("sdl.record.KEPT", 300)
+    record = Record.create(tmp_path / "run")
+    story = [opened(), *(proposed(n) for n in range(20))]
+    for event in story:
+        record.append(event)
+    LOSSES[loss](tmp_path / "run")
+    with pytest.raises(Lost) as found:
+        record.append(proposed(20))
+    record.close()
+    assert ("a complete copy" in str(found.value)) == (loss == "deleted")
+    saved = tmp_path / "run.rescued" / FILE
+    if loss == "deleted":
+        assert list(read(saved)) == [*story, proposed(20)]
+    else:
+        assert "what was left of it is saved in" in str(found.value)
+        assert '"trial": 19,' in saved.read_text()
+
+
+def test_a_second_copy_takes_a_name_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "run.rescued").mkdir()
+    record = Record.create(tmp_path / "run")
+    record.append(opened())
+    (tmp_path / "run" / FILE).unlink()
+    with pytest.raises(Lost):
+        record.append(proposed())
+    record.close()
+    assert list(read(tmp_path / "run.rescued-2")) == [opened(), proposed()]
+
+
+def test_where_no_copy_can_be_saved_the_event_stands_in_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record.create(tmp_path / "run")
+    record.append(opened())
+    (tmp_path / "run" / FILE).unlink()
+
+    def full(path: Path, text: str | bytes) -> None:
+        raise Full("no room")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("sdl.record.write_file", full)
+    with pytest.raises(Lost, match=r'no copy could be saved; the line was: \{"event": "Proposed"') as found:
+        record.append(proposed())
+    record.close()
+    assert found.value.saved is None
+
+
+def test_a_file_system_that_was_unmounted_is_not_written_to_by_its_old_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record.create(tmp_path / "runs" / "test" / "run")
+    record.append(opened())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("sdl.record._device", lambda place: 0)  # of whatever lies under the mount
+    shutil.rmtree(tmp_path / "runs" / "test")
+    with pytest.raises(Lost) as found:
+        record.append(proposed())
+    record.close()
+    assert found.value.saved == "run.rescued"
+    assert list(read(tmp_path / "here" / "run.rescued")) == [opened(), proposed()]
+
+
+def test_a_plug_in_that_changes_the_working_directory_loses_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = Record.create(Path("runs") / "run")
+    monkeypatch.chdir("/")
+    record.append(opened())
+    record.close()
+    assert list(read(tmp_path / "runs" / "run")) == [opened()]
+
+
+# Links and pipes --------------------------------------------------------------------------------------------------
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("name", [FILE, LOCK, SEAL, PRIOR])
+@pytest.mark.parametrize("trap", ["link", "pipe"])
+def test_a_link_or_a_pipe_in_the_place_of_a_file_is_refused_and_nothing_is_written(
+    tmp_path: Path, name: str, trap: str
+) -> None:
+    folder = tmp_path / "run"
+    record = Record.create(folder)
+    write_file(folder / PRIOR, "rows\n")
+    record.append(opened(prior=({"copy_sha256": file_sha(folder / PRIOR)},)))
+    record.append(stopped())
+    record.close()
+    (folder / name).replace(tmp_path / "precious")
+    before = (tmp_path / "precious").read_bytes()
+    if trap == "link":
+        (folder / name).symlink_to(tmp_path / "precious")
+    else:
+        os.mkfifo(folder / name)
+    with pytest.raises(RecordError) as found:
+        Record.open(folder)
+    said = "it is a link" if trap == "link" else "it is not a regular file"
+    assert name in str(found.value)
+    assert said in str(found.value) or (name, trap) == (FILE, "pipe")
+    assert (tmp_path / "precious").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_torn_piece_and_a_small_file_are_never_written_through_a_link(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", STORY[:2])
+    with (folder / FILE).open("ab") as stream:
+        stream.write(b"torn")
+    (folder / "record.torn-1").symlink_to(tmp_path / "nothing")
+    (tmp_path / "precious").write_text("mine")
+    (folder / f"{SEAL}.new").symlink_to(tmp_path / "precious")
+    record = Record.open(folder)
+    record.append(STORY[2])
+    record.append(STORY[3])
+    record.close()
+    assert not (tmp_path / "nothing").exists()
+    assert (folder / "record.torn-2").read_bytes() == b"torn"
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert check(folder).sealed
+
+
+@pytest.mark.parametrize(
+    "seal",
+    [
+        '{"lines": 1e999, "sha": "SHA"}',
+        '{"lines": 4.0, "sha": "SHA"}',
+        '{"lines": true, "sha": "SHA"}',
+        '{"lines": 0, "sha": "SHA"}',
+        '{"lines": -1, "sha": "SHA"}',
+        '{"lines": "4", "sha": "SHA"}',
+        '{"lines": 4, "sha": 5}',
+        '{"lines": 4, "sha": "no"}',
+        '{"lines": ' + "9" * 900 + ', "sha": "SHA"}',
+        '{"lines": ' + "9" * 5000 + ', "sha": "SHA"}',
+        "[" * 900,
+        "[4]",
+        "\xff",
+        "",
+    ],
+)
+def test_a_seal_that_no_campaign_wrote_is_damage(tmp_path: Path, seal: str) -> None:
+    folder = write(tmp_path / "run", STORY)
+    sha = check(folder).sha
+    (folder / SEAL).write_text(seal.replace("SHA", sha), encoding="latin-1")
+    assert_damaged(folder, SEAL)
 
 
 # Small files ------------------------------------------------------------------------------------------------------

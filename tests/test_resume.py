@@ -16,10 +16,11 @@ from typing import Any
 import processes
 import pytest
 import warm_command
+from waiting import PATIENCE
 
 from sdl import record, runner, runs
 from sdl.errors import Damaged, InUse
-from sdl.events import Event, Measured, Opened, Proposed, Resumed, Stopped
+from sdl.events import Event, Measured, Opened, Proposed, Resumed, Safe, Stopped
 from sdl.types import Outcome
 
 
@@ -38,8 +39,8 @@ def endless(trials: int, **instrument: Any) -> dict[str, Any]:
 
 
 def history(folder: Path) -> list[Event]:
-    """All that happened but the resumes."""
-    return [e for e in record.read(folder) if not isinstance(e, Resumed)]
+    """All that happened but the resumes, and how long it took to be sure that the light is off."""
+    return [e for e in record.read(folder) if not isinstance(e, (Resumed, Safe))]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def _kill_again_and_again(start: Callable[..., Any], tmp_path: Path, trials: int
             if record_file:
                 time.sleep(rng.random() * 0.008)
                 process.kill()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         found = processes.the_record(runs)
         assert found, err
         # What was whole on the disk when the process died stays as it is, for ever.
@@ -99,13 +100,11 @@ def _kill_again_and_again(start: Callable[..., Any], tmp_path: Path, trials: int
     assert [*events[1 : expected - 1], events[-1]] == history(Path(undisturbed.run))[1:]
 
 
-@pytest.mark.timeout(200)
 def test_six_times_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path: Path) -> None:
     _kill_again_and_again(processes.start, tmp_path, trials=30, times=6, seed=1)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="copies a process")
 def test_fifty_times_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path: Path) -> None:
     with warm_command.Warm() as warm:

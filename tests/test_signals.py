@@ -16,6 +16,7 @@ import processes
 import pytest
 import scripted
 from drivers.server import Server
+from waiting import PATIENCE
 
 from sdl import record, runner
 from sdl.events import Interrupted, Measured
@@ -53,11 +54,11 @@ def test_once_finishes_the_reading_and_leaves_a_run_that_can_be_resumed(
     process, file = start(tmp_path, latency=0.8)
     time.sleep(0.2)  # into the reading
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted"]
-    last = list(record.read(file))[-1]
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted", "Safe"]
+    last = list(record.read(file))[-2]
     assert isinstance(last, Interrupted)
     assert last.by == number.name
     told = json.loads(out)
@@ -74,22 +75,22 @@ def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: P
 
     def never(server: Server, peer: socket.socket, settings: list[float]) -> None:
         asked.set()
-        peer.settimeout(60)
+        peer.settimeout(2 * PATIENCE)
         peer.recv(1)
 
     server.then(never)  # and an answer to whoever comes after, to put out the light
     process, file = _start_http(tmp_path, {"kind": "claude-light", "url": server.url, "background": "none"})
-    assert asked.wait(20)
+    assert asked.wait(PATIENCE)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None  # the reading may still come
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=50)  # a reading has a minute
+    _, err = process.communicate(timeout=PATIENCE)
     server.close()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert events_of(file) == ["Opened", "Proposed", "Interrupted"]
-    assert record.check(file.parent).lines == 3
+    assert events_of(file) == ["Opened", "Proposed", "Interrupted", "Safe"]
+    assert record.check(file.parent).lines == 4
 
 
 def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is_asked_after_it(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is
     assert processes.wait_for(tmp_path / "runs", 1, process, "Failed")
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert events_of(file) == ["Opened", "Proposed", "Failed", "Interrupted"]
 
@@ -195,6 +196,6 @@ def test_beside_the_main_thread_the_caller_s_signals_are_left_alone() -> None:
     thread = threading.Thread(target=lambda: outcome.append(runner.run(scripted.campaign(instrument), runs=None)))
     before = signal.getsignal(signal.SIGINT)
     thread.start()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert outcome[0].outcome is Outcome.REACHED
     assert signal.getsignal(signal.SIGINT) is before

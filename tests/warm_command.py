@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import processes
+from waiting import PATIENCE
 
 
 class Warm:
@@ -31,7 +32,7 @@ class Warm:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.communicate(timeout=60)
+        self._server.communicate(timeout=PATIENCE)
 
     def start(self, *args: object, cwd: Path) -> Copy:
         return Copy(self._server, [str(arg) for arg in args], cwd)
@@ -47,7 +48,7 @@ class Copy:
         assert server.stdin is not None
         server.stdin.write(json.dumps({"args": args, "cwd": str(cwd), "said": self._said.name}) + "\n")
         server.stdin.flush()
-        self.pid = int(self._line(60) or 0)
+        self.pid = int(self._line(PATIENCE) or 0)
 
     def kill(self) -> None:
         if self.poll() is None:

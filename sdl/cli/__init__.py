@@ -38,6 +38,7 @@ from sdl.cli import (
     web,
 )
 from sdl.cli.options import Emitted, emit
+from sdl.cli.terminal import spelled
 from sdl.errors import RecordError, SdlError
 
 app = typer.Typer(
@@ -95,15 +96,18 @@ _UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__na
 
 def main() -> None:
     """Entry point of the `sdl` command; ends the process with the documented exit code."""
-    wanted = logging.getLevelNamesMapping().get(os.environ.get("SDL_LOG", "").upper(), logging.WARNING)
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("sdl").setLevel(wanted)
-    logging.getLogger("httpx").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no campaign ends because a log cannot spell ±
             stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:  # `>&-`: nobody wants to read
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    sys.stdout = spelled(sys.stdout)
+    if sys.stderr is not None:
+        sys.stderr = spelled(sys.stderr)
+    wanted = logging.getLevelNamesMapping().get(os.environ.get("SDL_LOG", "").upper(), logging.WARNING)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("sdl").setLevel(wanted)
+    logging.getLogger("httpx").setLevel(logging.ERROR)
     out = sys.stdout
     if "--json" in sys.argv[1:]:
         with contextlib.suppress(OSError, ValueError):  # no stdout or stderr: nothing to keep apart
@@ -152,9 +156,7 @@ def _guarded() -> tuple[int, str]:
         print("interrupted", file=sys.stderr)
         return 130, "interrupted"
     except SdlError as error:
-        from sdl.cli.words import visible
-
-        print(f"error: {visible(str(error))}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         if error.exit_code == SdlError.exit_code:
             print("This is a bug in sdl: please report it with the command and the record.", file=sys.stderr)
         return error.exit_code, str(error)

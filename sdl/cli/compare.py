@@ -62,7 +62,7 @@ def compare(
         except RecordError as error:
             if named:
                 raise
-            print(f"left out: {visible(str(error))}", file=sys.stderr)
+            print(f"left out: {error}", file=sys.stderr)
     if not found:
         raise ConfigError("none of these runs can be read")
     known = {key for run in found for key in run.config}

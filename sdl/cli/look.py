@@ -48,7 +48,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     """
     from sdl.cli.ending import report
     from sdl.cli.live import followed, line
-    from sdl.cli.words import goal_line, headline, visible, width
+    from sdl.cli.words import goal_line, headline, width
     from sdl.listing import holder
     from sdl.runs import open_run
 
@@ -66,7 +66,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
             _print_table(trials, run, columns)
         else:
             for shown in trials.shown:
-                print(visible(line(shown, run.campaign, run.opened)))
+                print(line(shown, run.campaign, run.opened))
         for note in trials.notes:
             say(f"     {note}", 7)
     report(run.result, json=json, reason=reason, running=bool(by))

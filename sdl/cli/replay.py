@@ -69,10 +69,10 @@ def _tell(found: Replayed) -> None:
     if found.identical:
         say("identical: every decision and every figure as then")
     elif found.same:
-        far = max(found.told.values())
-        first = min(found.told)
-        size = f"by up to {far:.2g} of themselves" if far < 1 else "some of them wholly"
-        say(f"the same decisions; figures beside them (spread, expected readings) differ from trial {first} on, {size}")
+        size = f"by up to {found.far:.2g} of themselves" if found.far < 1 else "some of them wholly"
+        size += ", as they may between two processors" if found.equal else ""
+        told = f"figures beside them (spread, expected readings) differ from trial {min(found.told)} on, {size}"
+        say(f"the same decisions; {told}")
     _tell_decided(found)
     if found.loop:
         say(f"the campaign goes on otherwise: {found.loop}", 2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.options import LIMIT, Json, Limit, Set, emit, limit_of
+from sdl.cli.terminal import raw
 from sdl.cli.words import count, say
 from sdl.errors import ConfigError, RecordError
 
@@ -96,9 +97,8 @@ def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[li
 def _progress(done: int, of: int) -> None:
     """One line that is written over, where somebody watches."""
     if sys.stderr.isatty():
-        print(
-            f"\r{done} of {of} campaigns" if done < of else "\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True
-        )
+        text = f"\r{done} of {of} campaigns" if done < of else "\r" + " " * 40 + "\r"
+        print(text, end="", file=raw(sys.stderr), flush=True)
 
 
 def _tell(found: Verified) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Terms = Literal["linear", "interactions", "quadratic"]
 STARTS, SWEEPS = 6, 30
+TIE = 1e-6
+"""Gains closer than this part of themselves are equal: by symmetry many are, and rounding must not choose."""
 CANDIDATES = 10_000
 
 
@@ -100,7 +102,7 @@ def _plan(values: tuple[tuple[float, ...], ...], model: Terms, size: int, seed: 
     for _ in range(STARTS):
         picked = _exchanged(F, rng.integers(len(F), size=size))
         size_of = float(np.linalg.slogdet(F[picked].T @ F[picked])[1])
-        if size_of > most + 1e-9:
+        if size_of > most + TIE:
             chosen, most = picked, size_of
     return np.asarray(grid[chosen], dtype=np.float64)
 
@@ -116,8 +118,8 @@ def _exchanged(F: Floats, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
             X = F[np.delete(chosen, i)]
             inverse = np.linalg.inv(X.T @ X + ridge)
             gain = np.einsum("np,pq,nq->n", F, inverse, F)
-            best = int(gain.argmax())
-            if gain[best] > gain[chosen[i]] * (1 + 1e-9):
+            best = int(np.argmax(gain >= gain.max() * (1 - TIE)))
+            if gain[best] > gain[chosen[i]] * (1 + TIE):
                 chosen[i] = best
         if (chosen == before).all():
             break

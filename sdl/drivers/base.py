@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from sdl.clock import Clock
-from sdl.types import Channel, Input, Reading
+from sdl.types import Channel, Input, Reading, SafeState
 
 
 class Driver(Protocol):
@@ -20,8 +20,16 @@ class Driver(Protocol):
         """
         ...
 
-    def safe(self) -> None:
-        """Leaves the instrument harmless (light off). May be called at any time, again and again."""
+    def safe(self) -> SafeState:
+        """Switches the instrument off: one bounded attempt (at most about a minute), and what is known after it.
+
+        `off` is said only where a reply of the instrument proves it, `not-needed` where nothing was switched on over
+        this connection. Whoever calls it asks again until then (`sdl.runner.pursuit`), so a driver does not. May be
+        called at any time, again and again; once off is proven and nothing was measured since, nothing is sent.
+
+        Raises:
+            InstrumentError: as good as `unknown`.
+        """
         ...
 
     def close(self) -> None:
@@ -51,3 +59,16 @@ class Instrument(Protocol):
 
     # It may also say `timeout_seconds`: the longest one reading may take before it fails; for estimates only.
     # And `tells_background`, where it has no option `background`: whether its readings carry one all the same.
+    # And `known_as(look_up: bool)`, where one instrument can be spelt in several ways: what else it is known by, such
+    # as a name for each address of its host. Two that share a name are one. False asks no network.
+
+
+def names(instrument: Instrument, *, look_up: bool = True) -> tuple[str, ...]:
+    """The identity of an instrument, and what else it is known by.
+
+    Args:
+        instrument: as configured.
+        look_up: false asks no network, and finds fewer.
+    """
+    known = getattr(instrument, "known_as", None)
+    return (instrument.identity, *(sorted(known(look_up)) if known else ()))

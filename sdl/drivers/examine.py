@@ -94,7 +94,7 @@ class Examination:
         for _ in range(times):
             if self._in_a_row >= GIVE_UP:
                 break
-            began = self._clock.now()
+            began = self._clock.monotonic()
             try:
                 taken.append(checked_reading(driver.measure(settings), settings, frozenset(self._names)))
             except InstrumentError as error:
@@ -102,7 +102,7 @@ class Examination:
                 self._in_a_row += 1
             else:
                 self._in_a_row = 0
-                self._seconds.append(self._clock.now() - began)
+                self._seconds.append(self._clock.monotonic() - began)
         return taken
 
     def _latency(self, taken: int) -> Finding:

@@ -45,10 +45,10 @@ class Manners:
         """
         self._check()
         if self._ended is not None:
-            since = max(self._clock.now() - self._ended, 0.0)  # the machine's time may have been set back
+            since = self._clock.monotonic() - self._ended
             self._clock.sleep(self._interval - since)
         if self._a_day is not None:
-            self._asked.append(self._clock.now())
+            self._asked.append(self._clock.monotonic())
         try:
             yield
         except Rejected:
@@ -59,12 +59,12 @@ class Manners:
         else:
             self._failed = 0
         finally:
-            self._ended = self._clock.now()
+            self._ended = self._clock.monotonic()
 
     def _check(self) -> None:
-        now = self._clock.now()
+        now = self._clock.monotonic()
         if self._most is not None and self._failed >= self._most and self._ended is not None:
-            left = self._rest - max(now - self._ended, 0.0)
+            left = self._rest - (now - self._ended)
             if left > 0:
                 raise InstrumentError(
                     f"not asked: {self._failed} requests in a row failed, so it is left alone for another {left:.0f} s "

@@ -32,6 +32,7 @@ from sdl.errors import ConfigError, SdlError
 from sdl.lab.base import Control
 from sdl.lab.guard import Guard, Refused, cut, shown
 from sdl.lab.token import Door
+from sdl.plainfile import reading
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -216,7 +217,7 @@ def _lines(folder: Path, after: int, most: int) -> list[Any]:
     """Events of a record from a line on, as they were written."""
     found: list[Any] = []
     try:
-        with (folder / "record.jsonl").open("rb") as stream:
+        with reading(folder / "record.jsonl") as stream:
             for number, line in enumerate(stream, 1):
                 if number > after and line.endswith(b"\n"):
                     found.append(json.loads(line))

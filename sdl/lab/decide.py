@@ -128,6 +128,8 @@ def _given_up(lab: Lab, now: float) -> list[LabEvent]:
             continue
         if start.abort is not None:
             found.append(GaveUp(start.number, f"aborted by {start.abort[1]}: {start.abort[0]}", now))
+        elif start.lost:  # begun again it would measure everything again
+            found.append(GaveUp(start.number, start.last, now))
         elif start.deaths > lab.lab.supervise.restarts:
             found.append(GaveUp(start.number, f"its process died {start.deaths} times; the last: {start.last}", now))
         elif start.instrument not in lab.lab.instruments:

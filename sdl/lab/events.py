@@ -106,6 +106,11 @@ class Died:
         """Whether its process died because the disk was full: the class of the error, as the process says it."""
         return self.cause.startswith("Full: ")
 
+    @property
+    def lost(self) -> bool:
+        """Whether its record was deleted, replaced or cut while it was written: people are told, and it is given up."""
+        return self.cause.startswith("Lost: ")
+
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:

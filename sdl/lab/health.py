@@ -12,6 +12,7 @@ from pathlib import Path
 from sdl.errors import SdlError
 from sdl.lab.base import Control
 from sdl.lab.views import is_paused
+from sdl.plainfile import anew
 
 LOOK_SECONDS = 5.0
 """How long an answer is used again: whoever asks every second does not write to the disk every second."""
@@ -90,7 +91,7 @@ def _unwritable(folder: Path) -> str:
     probe = folder / f".ready-{os.getpid()}"
     try:
         try:
-            with probe.open("wb") as stream:
+            with anew(probe) as stream:
                 stream.write(b"0" * 4096)
                 os.fsync(stream.fileno())
         finally:

@@ -15,6 +15,7 @@ from typing import Protocol
 from sdl import record
 from sdl.errors import RecordError
 from sdl.lab.events import SCHEMA, LabEvent, LabOpened
+from sdl.plainfile import open_fd
 
 FORM = record.Form(
     typing.get_args(LabEvent),
@@ -64,7 +65,7 @@ def open_journal(place: Path) -> record.Record:
     """
     try:
         place.mkdir(parents=True, exist_ok=True)
-        fd = os.open(place / FORM.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        fd = open_fd(place / FORM.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.close(fd)
         record.sync_folder(place)
         record.sync_folder(place.parent)

@@ -11,11 +11,15 @@ import contextlib
 import json
 import logging
 import logging.handlers
+import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
+
+from sdl.plainfile import open_fd, what_happened
 
 FILE = "lab.log"
 MOST_BYTES, KEPT = 5_000_000, 5
@@ -71,7 +75,23 @@ class People(logging.Formatter):
 
 
 class File(logging.handlers.RotatingFileHandler):
-    """The rotated file. What cannot be written is left out: no traceback, no end of the lab."""
+    """The rotated file. What cannot be written is left out: no traceback, no end of the lab.
+
+    Where it was deleted or replaced, the next line begins it anew.
+    """
+
+    def _open(self) -> TextIOWrapper:
+        fd = open_fd(Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        return os.fdopen(fd, "a", encoding=self.encoding)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line, into the file that has the name now."""
+        if self.stream is not None:
+            fd = self.stream.fileno()
+            if what_happened(fd, Path(self.baseFilename), os.fstat(fd).st_size):
+                self.stream.close()
+                self.stream = None
+        super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """A full disk, most likely."""

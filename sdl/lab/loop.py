@@ -20,8 +20,8 @@ from typing import Protocol
 
 from sdl import record
 from sdl.clock import Clock
-from sdl.errors import Full, RecordError, SdlError
-from sdl.events import Measured, Stopped
+from sdl.errors import Full, Lost, RecordError, SdlError
+from sdl.events import Measured, Safe, Stopped
 from sdl.lab import decide
 from sdl.lab.base import News, Order, Processes
 from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, Started
@@ -91,9 +91,10 @@ class Loop:
         self.requests, self.listeners = requests, list(listeners)
         self.processes = processes
         self.live: dict[int, Live] = {}
-        self.trouble = ""
+        self.trouble, self.lost = "", False
         self._journal, self._jumps = journal, jumps
         self._news: deque[News] = deque()
+        self._heard: News | None = None
         self._lights = Lights()
         self._ending = self._more = False
 
@@ -122,7 +123,7 @@ class Loop:
         try:
             events = list(record.read(self.runs / start.run))
             readings = sum(isinstance(event, Measured) for event in events)
-            last = events[-1] if events else None
+            last = next((event for event in reversed(events) if not isinstance(event, Safe)), None)
         except SdlError as error:  # never begun, or damaged: whoever goes on with it will say so
             log.info("start %d: %s", start.number, error)
         if isinstance(last, Stopped):
@@ -136,12 +137,12 @@ class Loop:
         running = self.lab.running()
         for start in running:
             self.processes.interrupt(start.number, by)
-        until = self.clock.now() + END_SECONDS
-        while self.lab.running() and self.clock.now() < until:
+        until = self.clock.monotonic() + END_SECONDS
+        while self.lab.running() and self.clock.monotonic() < until:
             self._take_news()
             if self.lab.running():
                 self.clock.sleep(0.1)
-        while self.lab.unsafe and not self.looked_at() and self.clock.now() < until:
+        while self.lab.unsafe and not self.looked_at() and self.clock.monotonic() < until:
             self._make_safe()  # a campaign that was killed may have left its light on
             self.clock.sleep(0.1)
         self.processes.close()
@@ -169,7 +170,7 @@ class Loop:
         except RecordError as error:
             if not self.trouble:  # once, however many lines do not fit
                 log.error("nothing begins: %s", error)
-            self.trouble = str(error)
+            self.trouble, self.lost = str(error), isinstance(error, Lost)
         self._tell(lambda listener: listener.tick(self.clock.now()))
 
     def until_next(self) -> float:
@@ -186,6 +187,8 @@ class Loop:
         """
         try:
             self._journal.append(event)
+        except Lost:
+            raise
         except RecordError as error:
             raise (Full if isinstance(error, Full) else RecordError)(_brief(str(error))) from error
         self.lab.handle(event)
@@ -202,7 +205,7 @@ class Loop:
     def _well(self) -> None:
         if self.trouble:
             log.warning("the journal can be written again")
-        self.trouble = ""
+        self.trouble, self.lost = "", False
 
     def _write_all(self, events: Sequence[LabEvent]) -> None:
         for event in events:
@@ -259,6 +262,7 @@ class Loop:
         live = self.live.setdefault(start.number, Live())
         live.readings = max(live.readings, item.readings)
         at = item.at or self.clock.now()
+        again, self._heard = item is self._heard, item  # while nothing can be written it is heard at every tick
         with about(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
             match item.what:
                 case "paused":
@@ -267,11 +271,13 @@ class Loop:
                 case "running" | "continued":
                     live.paused = ""
                 case "ended":
-                    log.info("%s: %s", item.outcome, item.text)
+                    if not again:
+                        log.info("%s: %s", item.outcome, item.text)
                     self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
                     self.live.pop(start.number, None)
                 case "died":
-                    log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
+                    if not again:
+                        log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
                     death = Died(start.number, _brief(item.text), live.readings, at)
                     self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)

@@ -20,6 +20,7 @@ from typing import Any
 from sdl.errors import SdlError
 from sdl.lab.base import Control
 from sdl.lab.health import disk_free
+from sdl.plainfile import reading
 
 LATENCY = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper ends of the classes of seconds that a reading takes."""
@@ -162,10 +163,10 @@ class Metrics:
             if followed is None:
                 followed = self._open[run] = _Followed(instrument)
                 if not fresh:
-                    with file.open("rb") as stream:
+                    with reading(file) as stream:
                         self._count(followed, json.loads(stream.readline()))
                     followed.offset = file.stat().st_size
-            with file.open("rb") as stream:
+            with reading(file) as stream:
                 stream.seek(followed.offset)
                 for line in stream:
                     if not line.endswith(b"\n"):

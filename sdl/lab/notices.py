@@ -115,6 +115,7 @@ class Notices:
     _digest: float | None = None
     _running: bool = False
     _disk_low: bool = False
+    _journal_lost: bool = False
 
     def handle(self, event: LabEvent) -> list[Notice]:
         """What an event of the lab's record is worth telling."""
@@ -165,12 +166,13 @@ class Notices:
             return self._instrument_back(over.away, item.at) if over is not None and over.away else []
         return []
 
-    def tick(self, now: float, disk_free: float | None = None) -> list[Notice]:
+    def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> list[Notice]:
         """What the passing of time is worth telling.
 
         Args:
             now: seconds since 1970 UTC.
             disk_free: bytes free where the runs go; None where nobody looked.
+            lost: how the lab's own record was deleted, replaced or cut; empty where it was not.
         """
         found: list[Notice] = []
         for what, pause in (*self._pauses.items(), *self._waits.items()):
@@ -184,6 +186,10 @@ class Notices:
                 found += self._tell("paused", about, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
         if disk_free is not None:
             found += self._disk(disk_free, now)
+        if lost and not self._journal_lost:
+            body = f"No campaign begins until it is back; those that run go on.\n{lost}"
+            found += self._tell("failed", "journal", f"{now:.0f}", "the lab's journal is lost", body, now)
+        self._journal_lost = bool(lost)
         return found + self._daily(now)
 
     def _lab_started(self, event: LabStarted) -> list[Notice]:
@@ -226,7 +232,8 @@ class Notices:
         start = self._gone(event.start)
         self._count(event.at, "given up")
         body = f"Start {event.start} on {start.instrument or 'its instrument'}: {event.reason}."
-        body += f"\nRecord: {start.run}; sdl resume goes on with it." if start.run else ""
+        if start.run and not event.reason.startswith("Lost: "):  # which names the copy to go on with
+            body += f"\nRecord: {start.run}; sdl resume goes on with it."
         return self._tell(
             "failed", f"job {start.job}", f"{event.start}", f"{start.job}: given up", body, event.at, start.job
         )

@@ -10,6 +10,7 @@ An append-only file beside the lab's record, one JSON object a line, each on the
 An id is taken once for each target. A message is sent twice only where the process is killed between the server's
 word and the line `sent`, a few milliseconds; its id is in the message, so that a reader can tell. On a full disk
 messages are kept in memory and written as soon as there is room: the word that the disk is full must still go out.
+Where somebody deletes, replaces or cuts the file, all that is known is written anew.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 from sdl.errors import RecordError
 from sdl.lab.notices import Notice
+from sdl.plainfile import open_fd, reading, what_happened
 from sdl.record import write_file
 
 FILE = "outbox.jsonl"
@@ -63,11 +65,12 @@ class Outbox:
         self._known: dict[str, float] = {}
         self._waiting: dict[str, dict[str, Message]] = {}
         self._unwritten: list[bytes] = []
-        self._fd = -1
+        self._fd, self._length = -1, 0
         self._read()
         self._known = {key: at for key, at in self._known.items() if at > now - REMEMBERED or self._waits(key)}
         try:
-            self._shorten()
+            if self._known:
+                write_file(self._path, self._state())
         except RecordError as error:
             _log.warning("the outbox is left as it is: %s", error)
         self._open()
@@ -134,12 +137,13 @@ class Outbox:
         """Writes what is not on the disk yet; on a full disk all of it stays for the next time."""
         if not self._unwritten:
             return
+        if self._fd >= 0 and what_happened(self._fd, self._path, self._length):
+            self._anew()
         if self._fd < 0:
             self._open()
         if self._fd < 0:
             return
         text = b"".join(self._unwritten)
-        length = os.fstat(self._fd).st_size
         try:
             if os.write(self._fd, text) != len(text):
                 raise OSError(28, "no space left on the disk")
@@ -147,21 +151,37 @@ class Outbox:
         except OSError as error:
             _log.warning("the outbox keeps %d lines in memory: %s", len(self._unwritten), error.strerror)
             try:
-                os.ftruncate(self._fd, length)
+                os.ftruncate(self._fd, self._length)
             except OSError:  # a piece of a line is left: a new line must not follow it directly
                 self._unwritten.insert(0, b"\n")
+            self._length = os.fstat(self._fd).st_size
             return
+        self._length += len(text)
         self._unwritten.clear()
+
+    def _anew(self) -> None:
+        """Writes all that is known into a new file, since this one is no longer ours alone."""
+        os.close(self._fd)
+        self._fd = -1
+        known = self._state()
+        try:
+            write_file(self._path, known)
+            self._unwritten.clear()
+        except RecordError as error:
+            _log.warning("the outbox keeps its messages in memory: %s", error)
+            self._unwritten[:] = [b"\n" + known]
 
     def _open(self) -> None:
         try:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._fd = open_fd(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._length = os.fstat(self._fd).st_size
         except OSError as error:
             _log.warning("%s: cannot be written: %s", self._path, error.strerror)
 
     def _read(self) -> None:
         try:
-            lines = self._path.read_bytes().splitlines()
+            with reading(self._path) as stream:
+                lines = stream.read().splitlines()
         except FileNotFoundError:
             return
         except OSError as error:
@@ -184,13 +204,11 @@ class Outbox:
                 self._waiting.get(line["target"], {}).pop(one, None)
                 self._known[_key(one, line["target"])] = float(line["at"])
 
-    def _shorten(self) -> None:
+    def _state(self) -> bytes:
         """What waits, and the ids that are remembered: all that the lines came to."""
-        if not self._known:
-            return
         lines = [json.dumps({"known": self._known})]
         lines += [json.dumps({"put": asdict(item)}) for box in self._waiting.values() for item in box.values()]
-        write_file(self._path, "\n".join(lines) + "\n")
+        return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _key(one: str, target: str) -> str:

@@ -39,10 +39,10 @@ log = logging.getLogger("sdl.lab")
 
 
 class Ears:
-    """Passes on to the notices what the loop says, and how much room the disk has."""
+    """Passes on to the notices what the loop says, how much room the disk has, and that the journal is lost."""
 
-    def __init__(self, teller: Teller, runs: Path) -> None:
-        self._teller, self._runs, self._looked = teller, runs, -float("inf")
+    def __init__(self, teller: Teller, loop: Loop) -> None:
+        self._teller, self._loop, self._looked = teller, loop, -float("inf")
 
     def handle(self, event: LabEvent) -> None:
         self._teller.handle(event)
@@ -54,8 +54,8 @@ class Ears:
         """Looks at the disk once a minute."""
         free = None
         if not 0 <= now - self._looked < DISK_SECONDS:
-            self._looked, free = now, disk_free(self._runs)
-        self._teller.tick(now, free)
+            self._looked, free = now, disk_free(self._loop.runs)
+        self._teller.tick(now, free, self._loop.trouble if self._loop.lost else "")
 
 
 def serve(
@@ -115,7 +115,7 @@ def serve(
         stack.callback(surface.close)
         teller.start(before)
         del before
-        loop.listeners.append(Ears(teller, loaded.runs))
+        loop.listeners.append(Ears(teller, loop))
         with _asked_to_end(desk) as asked:
             loop.open(loaded, os.getpid(), user())
             desk.serve(loop)

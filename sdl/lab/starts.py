@@ -30,6 +30,7 @@ class Start:
         running: whether its process is there, for all the lab knows.
         attempts: how often it was begun.
         deaths: of its process, those left out that were the lab's own end.
+        lost: whether its record was deleted, replaced or cut while it was written.
         ready: seconds since 1970 UTC before which it is not begun again.
         readings: in its record, as far as is known.
         skip, abort: cause and person, where somebody asked for it.
@@ -45,6 +46,7 @@ class Start:
     running: bool = False
     attempts: int = 0
     deaths: int = 0
+    lost: bool = False
     ready: float = 0.0
     begun: float | None = None
     run: str = ""

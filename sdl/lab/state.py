@@ -199,7 +199,7 @@ class Lab:
     def _died(self, event: Died) -> None:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
-        start.running, start.last = False, event.cause
+        start.running, start.last, start.lost = False, event.cause, event.lost
         if event.own:
             start.deaths += 1
             wait = self.lab.supervise.backoff * 2.0 ** (start.deaths - 1)

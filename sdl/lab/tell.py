@@ -76,9 +76,9 @@ class Teller:
         """Word of a running campaign."""
         self._put(self._notices.news(item))
 
-    def tick(self, now: float, disk_free: float | None = None) -> None:
+    def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> None:
         """Time has passed."""
-        self._put(self._notices.tick(now, disk_free))
+        self._put(self._notices.tick(now, disk_free, lost))
 
     def close(self) -> None:
         """Stops sending; what waits is sent after the next start."""

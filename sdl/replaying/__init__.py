@@ -9,6 +9,6 @@ Nothing is measured on a real instrument and nothing is written.
 """
 
 from sdl.replaying.feeding import replay
-from sdl.replaying.found import Difference, Replayed, Shift, plain
+from sdl.replaying.found import FIGURES, STEP, Difference, Replayed, Shift, plain
 
-__all__ = ["Difference", "Replayed", "Shift", "plain", "replay"]
+__all__ = ["FIGURES", "STEP", "Difference", "Replayed", "Shift", "plain", "replay"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sdl import config, record
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
-from sdl.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Stopped
-from sdl.replaying.found import Difference, Replayed, Shift
+from sdl.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
+from sdl.replaying.found import STEP, Difference, Replayed, Shift
 from sdl.runs import changed, opened_campaign
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sdl.drivers.base import Driver
     from sdl.runner import Proposer
 
-STEERS = ("by", "settings", "verdict", "clipped")
-"""The fields of a proposal that decide how a campaign goes on; the others only say something about it."""
+STEERS = ("by", "verdict", "clipped")
+"""The fields of a proposal that, beside its settings, decide how a campaign goes on; the others only describe it."""
 TOLD = ("targets", "spread", "uncertainty", "expected", "shortfall")
 """Figures that a proposal comes with."""
 MOST_SAID = 200
@@ -115,7 +115,7 @@ class _Replayer:
                 "what follows cannot be compared"
             )
             return False
-        self.finished = isinstance(event, Stopped)
+        self.finished = isinstance(event, Stopped) or (self.finished and isinstance(event, Safe))
         if isinstance(event, Resumed):
             self._begin(event.at)
         elif self._world is not None:
@@ -165,13 +165,12 @@ class _Replayer:
                 self.decided.append(Difference(event.trial, f"then {then_said}, now {now_said}"))
             return
         apart = [name for name in STEERS if getattr(event, name) != getattr(now, name)]
-        if apart:
-            shifts = self._shifts(event, now)
-            said = [
-                f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart if n != "settings"
-            ]
+        shifts = self._shifts(event, now)
+        moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
+        if apart or moved > STEP:
+            said = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
             self.decided.append(Difference(event.trial, "; ".join(said), shifts))
-        elif off := max((_off(getattr(event, name), getattr(now, name)) for name in TOLD), default=0.0):
+        elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in TOLD)):
             self.told[event.trial] = off
 
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
@@ -221,6 +220,8 @@ class _Hand:
 
     def now(self) -> float:
         return round(self.at, 6)
+
+    monotonic = now
 
     def sleep(self, seconds: float) -> None:
         if seconds > 0:

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+STEP = 2e-6
+"""Settings closer than this part of an input's range are the same: one step of what they are rounded to, which the last
+bit of another processor's linear algebra may turn."""
+FIGURES = 1e-4
+"""Figures beside a decision that are closer than this part of themselves are the same on every processor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shift:
@@ -50,7 +56,8 @@ class Replayed:
         proposals, readings: how many were compared.
         decided: trials for which other settings, another proposer or another verdict come out.
         told: proposals whose figures (spread, uncertainty, expected readings) differ although the decision is the same;
-            with the largest difference as a part of the figure.
+            with the largest difference as a part of the figure. Settings that differ by a step of rounding count too,
+            as a part of their range.
         measured: readings that the twin gives otherwise, in words; always empty for a real instrument.
         loop: where the campaign itself goes on otherwise, in words; empty where it does not.
         unasked: why the twin was not asked again, where it could not; empty otherwise.
@@ -72,6 +79,16 @@ class Replayed:
     def same(self) -> bool:
         """Whether today's code would have done the same: the same decisions and, on a twin, the same readings."""
         return not (self.decided or self.measured or self.loop)
+
+    @property
+    def far(self) -> float:
+        """The largest of the differences in `told`; 0 where there is none."""
+        return max(self.told.values(), default=0.0)
+
+    @property
+    def equal(self) -> bool:
+        """Whether it is the same, figures too, as far as processors agree on them."""
+        return self.same and self.far <= FIGURES
 
     @property
     def identical(self) -> bool:

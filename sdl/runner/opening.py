@@ -12,11 +12,11 @@ from pathlib import Path
 from sdl import readings
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile
-from sdl.drivers.base import Instrument
+from sdl.drivers.base import Instrument, names
 from sdl.errors import ConfigError, Problem
 from sdl.events import SCHEMA, Failed, Opened, Proposed
 from sdl.lease import lease
-from sdl.record import FILE, Record, read
+from sdl.record import FILE, PRIOR, Record, read
 from sdl.runner.perform import Memory
 
 
@@ -36,7 +36,7 @@ def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextMana
     """
     if instrument.virtual or not instrument.identity:
         return contextlib.nullcontext()
-    return lease(instrument.identity, f"({purpose}, {user()})")
+    return lease(instrument.identity, f"({purpose}, {user()})", names(instrument))
 
 
 def versions() -> dict[str, str]:
@@ -78,7 +78,7 @@ def opening(
     chosen: CampaignFile, name: str, record: Record | Memory, priors: Sequence[readings.Rows], clock: Clock
 ) -> Opened:
     """The first event; copies the priors' rows into the run's directory."""
-    copy_sha = readings.save(record.folder / "prior.jsonl", priors) if priors and record.folder else ""
+    copy_sha = readings.save(record.folder / PRIOR, priors) if priors and record.folder else ""
     prior = tuple(
         {
             "source": p.source,

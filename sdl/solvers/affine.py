@@ -35,6 +35,8 @@ FLOOR = 0.05
 
 RANK = 1e-13
 """Part of its greatest eigenvalue that the least of a normal matrix must be above, for a line to be determined."""
+TIE = 1e-6
+"""Log-likelihoods that differ by less are equal: one degree of freedom tells no shape, and what is left is rounding."""
 POOL = 2.0
 """How many degrees of freedom all channels' noise counts for in that of one."""
 
@@ -156,9 +158,9 @@ def fit_affine(
         return _fit(_design(U, origin, U.shape[1]), U, Y, usable, origin, "even")[0]
     zero = np.zeros(U.shape[1])
     X = _design(U, zero, U.shape[1] + 1)
-    (fit, score), (other, less) = sorted(
-        (_fit(X, U, Y, usable, zero, shape, counts) for shape in SHAPES), key=lambda found: -found[1]
-    )
+    (fit, score), (other, less) = (_fit(X, U, Y, usable, zero, shape, counts) for shape in SHAPES)
+    if less > score + TIE:
+        fit, score, other, less = other, less, fit, score
     doubted = 1.0 / (1.0 + np.exp(min(score - less, 50.0)))  # how probable it is that the other shape is right
     apart = np.nan_to_num(other.coef - fit.coef)
     extra = doubted * (1.0 - doubted) * np.einsum("pm,qm->mpq", apart, apart)

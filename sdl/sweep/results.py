@@ -19,8 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl.errors import ConfigError, Damaged, Full, RecordError
+from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
 from sdl.lock import Lock
+from sdl.plainfile import anew, open_fd, reading, what_happened
+from sdl.record import write_file
 from sdl.sweep.plan import Plan
 from sdl.sweep.work import Row
 
@@ -81,7 +83,7 @@ class Results:
         except OSError as error:
             raise RecordError(f"{folder}: cannot be made: {error.strerror}") from error
         self._lock = Lock(folder / LOCK, f"sweep {plan.sweep.name}")
-        self._journal = -1
+        self._journal, self._length = -1, 0
         try:
             self.known = self._done()
             if strangers := self.known.difference(plan.ids()):
@@ -90,7 +92,8 @@ class Results:
                     "or seeds may be added to a sweep, not taken away or changed; name another directory with -o"
                 )
             self.changed = self._about(versions)
-            self._journal = os.open(folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._journal = open_fd(folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            self._length = os.fstat(self._journal).st_size
         except OSError as error:
             self.close()
             raise RecordError(f"{folder}: {error.strerror or error}") from error
@@ -103,8 +106,9 @@ class Results:
 
         Raises:
             Full: they could not be written; the file is as it was.
+            Lost: the journal was deleted, replaced or cut by others; run the sweep again.
         """
-        before = os.fstat(self._journal).st_size
+        before = self._check_journal()
         text = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
         try:
             written = os.write(self._journal, text)
@@ -113,10 +117,19 @@ class Results:
         if written < len(text):
             os.ftruncate(self._journal, before)
             raise Full(f"{self.folder / JOURNAL}: no room for another row")
+        self._length = before + len(text)
+
+    def _check_journal(self) -> int:
+        """The length of the journal, which must be as this process left it."""
+        if happened := what_happened(self._journal, self.folder / JOURNAL, self._length):
+            said = "run the sweep again: the campaigns whose rows are missing are repeated"
+            raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {said}", None)
+        return self._length
 
     def settle(self) -> None:
         """Moves the rows of the journal into the data set, in the order of the plan."""
         journal = self.folder / JOURNAL
+        self._check_journal()
         if self.folder.joinpath(DATA).exists() and not journal.stat().st_size:
             return
         import pyarrow as pa
@@ -134,11 +147,13 @@ class Results:
         whole = pa.concat_tables(tables).sort_by("number")
         part = data.with_suffix(".part")
         try:
-            pq.write_table(whole, part, compression="zstd", row_group_size=64 * 1024)
-            with part.open("rb+") as stream:
+            with anew(part) as stream:
+                pq.write_table(whole, stream, compression="zstd", row_group_size=64 * 1024)
+                stream.flush()
                 os.fsync(stream.fileno())
             os.replace(part, data)
             os.ftruncate(self._journal, 0)
+            self._length = 0
         except OSError as error:
             part.unlink(missing_ok=True)
             raise Full(f"{data}: cannot be written: {error.strerror or error}") from error
@@ -146,10 +161,11 @@ class Results:
     def close(self) -> None:
         """Gives the directory back; may be called twice."""
         if self._journal >= 0:
+            journal = self.folder / JOURNAL
+            if not self._length and not what_happened(self._journal, journal, 0):
+                journal.unlink()
             os.close(self._journal)
             self._journal = -1
-            if not (journal := self.folder / JOURNAL).stat().st_size:
-                journal.unlink()
         self._lock.release()
 
     def _done(self) -> set[str]:
@@ -168,15 +184,14 @@ class Results:
         then: dict[str, str] = {}
         if file.exists():
             try:
-                then = dict(json.loads(file.read_text(encoding="utf-8"))["versions"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                with reading(file) as stream:
+                    then = dict(json.load(stream)["versions"])
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RecordError(f"{file}: cannot be read: {error}") from error
         if not self.known:
             then = versions
         about = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
-        part = file.with_suffix(".part")  # a kill, or a full disk, leaves the old one whole
-        part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, file)
+        write_file(file, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
@@ -234,7 +249,7 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        with data.open("rb") as stream:  # a file alone: pyarrow would take a directory for a data set of many
+        with reading(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
             found = pq.read_table(stream, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise RecordError(f"{data}: cannot be read: {str(error).splitlines()[0]}; {MOVE}") from error
@@ -261,7 +276,7 @@ def schema_of(plan: Plan) -> pa.Schema:
 def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
     """The rows of a journal; what a kill left of a last line is cut off where it is to be mended."""
     whole = 0
-    with journal.open("rb") as stream:
+    with reading(journal) as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
                 break

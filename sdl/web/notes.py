@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdl.errors import ConfigError
+from sdl.plainfile import reading
 from sdl.record import write_file
 
 FILE = "notes.json"
@@ -41,7 +42,7 @@ def read(folder: Path) -> Notes:
     """
     path = folder / FILE
     try:
-        with path.open("rb") as stream:
+        with reading(path) as stream:
             raw = stream.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
             raise ValueError(f"larger than {MOST_BYTES // 1024} kB")

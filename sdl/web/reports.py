@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sdl.lab.guard import Refused
 from sdl.locate import FILE
+from sdl.plainfile import reading
 
 SECONDS = 120.0
 KEPT = 40
@@ -45,7 +46,8 @@ class Reports:
                         self._make(folder, file)
                 finally:
                     self._one.release()
-            return file.read_bytes()
+            with reading(file) as stream:
+                return stream.read()
         except OSError as error:
             raise Refused(503, f"the report cannot be kept: {error}") from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import processes
 import pytest
 from rich.console import Console
+from waiting import PATIENCE
 
 from sdl import runner
 from sdl.cli import live, table
@@ -47,7 +48,7 @@ def on_a_terminal(tmp_path: Path, *args: str, rows: int = 40, columns: int = 160
             break
         written += piece
     os.close(master)
-    return process.wait(60), written.decode()
+    return process.wait(PATIENCE), written.decode()
 
 
 def test_on_a_terminal_there_is_a_table_with_swatches_and_a_bar(tmp_path: Path) -> None:

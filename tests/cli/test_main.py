@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import Any
 import processes
 import pytest
 import stuck
+from waiting import PATIENCE
 
 from sdl import record
 from sdl.cli import app
+from sdl.cli.terminal import raw, spelled
 from sdl.errors import OutOfTurn
 
 from .conftest import CAMPAIGN, Sdl
@@ -177,7 +181,7 @@ def piped(tmp_path: Path, *args: str, reader: str) -> tuple[int, str, str]:
     assert process.stderr is not None
     complaints = process.stderr.read()
     process.stderr.close()
-    return process.wait(60), read.stdout, complaints
+    return process.wait(PATIENCE), read.stdout, complaints
 
 
 @pytest.mark.parametrize(("stop", "code"), [("40", 0), ("2", 1)])
@@ -212,7 +216,7 @@ def test_a_stdout_without_room_is_exit_5_in_one_sentence(args: list[str], tmp_pa
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
             [*processes.COMMAND, *args], cwd=tmp_path, env=processes.environment(), stdout=full, stderr=subprocess.PIPE,
-            text=True, check=False, timeout=60,
+            text=True, check=False, timeout=PATIENCE,
         )  # fmt: skip
     assert done.returncode == 5
     assert done.stderr.endswith("error: the output cannot be written: No space left on device\n")
@@ -227,7 +231,7 @@ def test_a_closed_stdout_is_no_reason_to_complain(args: str, tmp_path: Path) -> 
     assert processes.sdl("run", "led.yaml", cwd=tmp_path).returncode == 0
     done = subprocess.run(
         f"{' '.join(processes.COMMAND)} {args} >&-", shell=True, cwd=tmp_path, env=processes.environment(),
-        stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -249,7 +253,7 @@ def test_with_json_what_a_plug_in_prints_is_kept_apart(
 def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sdl", "--version"], cwd=tmp_path, env=processes.environment(),
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stdout.split()[0].rstrip(",")) == (0, "sdl")
 
@@ -266,3 +270,56 @@ def test_the_runs_directory_that_cannot_be_made_is_exit_5(sdl: Sdl, file: str, t
     done = sdl("run", file, "--runs", "taken")
     assert done.code == 5
     assert "cannot be created" in done.err
+
+
+HOSTILE = "20260101T000000Z-\x1b[31mred\x07\x9b2J\u202eevil\x7f"
+STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["show", "check", "resume", "explain", "list", "export --to jsonl", "compare", "replay", "report -o r.html"],
+)
+def test_no_name_of_a_directory_steers_the_terminal(command: str, tmp_path: Path, file: str, sdl: Sdl) -> None:
+    assert sdl("run", file, "--quiet").code == 0
+    (run,) = (tmp_path / "runs" / "led").iterdir()
+    try:
+        run.rename(run.with_name(HOSTILE))
+    except OSError:
+        pytest.skip("this file system does not take such names")
+    name, *rest = command.split()
+    done = sdl(name, *([f"runs/led/{HOSTILE}"] if name != "list" else []), *rest)
+    assert not STEERS.search(done.out + done.err), repr(done)
+    assert done.code == 0, done
+    if name in ("show", "check", "resume"):
+        assert "\\x1b[31mred\\x07\\x9b2J\\u202eevil\\x7f" in done.out, "and it is still told from others"
+
+
+def test_no_log_and_no_error_steers_the_terminal(tmp_path: Path, file: str, sdl: Sdl) -> None:
+    sdl("run", file, "--quiet", "--set", "stop.trials=2")
+    (run,) = (tmp_path / "runs" / "led").iterdir()
+    (run / record.SEAL).unlink()
+    with (run / record.FILE).open("ab") as stream:
+        stream.write(b"torn")
+    run = run.rename(run.with_name("run-\x1b[31m"))
+    logged = processes.sdl("resume", run, "--quiet", cwd=tmp_path)
+    assert "WARNING: " in logged.stderr
+    (run / record.SEAL).write_text("{}")
+    refused = processes.sdl("check", run, cwd=tmp_path)
+    assert "damaged" in refused.stderr
+    for done in (logged, refused):
+        assert "\\x1b[31m" in done.stderr
+        assert not STEERS.search(done.stdout + done.stderr)
+
+
+def test_what_draws_on_a_terminal_still_steers_it_and_what_is_printed_beside_it_does_not() -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    behind = io.StringIO()
+    stream = spelled(behind)
+    Console(file=stream, force_terminal=True, color_system="standard").print(Text("drawn", style="red"))
+    print("printed \x1b[31m", file=stream)
+    print("ours \r", end="", file=raw(stream))
+    assert spelled(stream) is stream
+    assert behind.getvalue() == "\x1b[31mdrawn\x1b[0m\nprinted \\x1b[31m\nours \r"

@@ -14,6 +14,7 @@ from pathlib import Path
 import processes
 import pytest
 from rich.console import Console
+from waiting import PATIENCE
 
 from cli.conftest import Sdl
 from sdl import record
@@ -168,7 +169,7 @@ def test_watch_follows_a_run_that_another_process_writes(finished: Path, tmp_pat
         assert head[0].startswith("led on twin")
         assert head[3].split()[:2] == ["1", "axis"]
         stream.write(lines[5][30:] + b"".join(lines[6:]))
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=PATIENCE)
     lock.release()
     assert "reached:" in rest
     assert process.returncode == 0
@@ -248,7 +249,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(finished: Path, tmp_path: Path) -> Non
     process.send_signal(2)
     while b"is not touched" not in seen:
         seen += os.read(ours, 65536)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     os.close(ours)  # not before: what it still has to flush would fail
     lock.release()
     assert (copy / "record.jsonl").read_bytes() == b"".join(lines[:6])

@@ -11,6 +11,7 @@ from typing import Any
 
 import processes
 import pytest
+from waiting import PATIENCE
 
 from tests.drivers.broker import MqttBroker
 
@@ -39,7 +40,7 @@ def test_a_campaign_runs_against_a_served_twin_until_it_is_told_to_end(tmp_path:
         with urllib.request.urlopen(f"{url}?G=2") as answer:
             assert json.load(answer)["in"] == [0.0, 1.0, 0.0]
         server.send_signal(signal.SIGTERM)
-        out, err = server.communicate(timeout=20)
+        out, err = server.communicate(timeout=PATIENCE)
     finally:
         server.kill()
         server.wait()
@@ -76,7 +77,7 @@ def test_faults_can_be_given_in_a_file(tmp_path: Path) -> None:
         assert server.stdout
         assert "http://" in server.stdout.readline()
         server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE) == 0
     finally:
         server.kill()
         server.communicate()
@@ -115,7 +116,7 @@ def test_a_played_device_answers_a_campaign_and_ends_when_told(tmp_path: Path) -
             done = processes.sdl("run", "c.yaml", "--json", cwd=tmp_path)
             assert json.loads(done.stdout)["outcome"] == "reached"
             played.send_signal(signal.SIGTERM)
-            out, err = played.communicate(timeout=20)
+            out, err = played.communicate(timeout=PATIENCE)
         finally:
             played.kill()
             played.wait()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from waiting import PATIENCE, until
 
 from sdl.cli.progress import Bar, clock
 
@@ -140,20 +141,16 @@ def test_interrupted_it_says_how_to_go_on_and_leaves_nothing_behind(sdl, many, t
     )
     journal = tmp_path / "runs/sweeps/many/journal.jsonl"
     try:
-        end = time.monotonic() + 60
-        while not (journal.exists() and journal.stat().st_size) and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda: journal.exists() and journal.stat().st_size, running)
         os.killpg(running.pid, how)  # as a terminal does: to the workers too
-        _, said = running.communicate(timeout=30)
+        _, said = running.communicate(timeout=PATIENCE)
     finally:
         running.kill()
     assert running.returncode == code
     assert "of 600 campaigns done, in runs/sweeps/many; the same command goes on" in said
     assert "Traceback" not in said
     assert not journal.exists()
-    while left := alive(running.pid):
-        assert time.monotonic() < end, left
-        time.sleep(0.05)
+    until(lambda: not alive(running.pid))
 
 
 def alive(group):

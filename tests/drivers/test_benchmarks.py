@@ -9,12 +9,13 @@ import sys
 import pytest
 from conftest import ROOT
 from processes import environment
+from waiting import PATIENCE
 
 
 def run(script: str, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, f"benchmarks/{script}", *args]
     return subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=100
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE
     )  # fmt: skip
 
 

@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from waiting import PATIENCE
 
 from sdl.clock import RealClock
 from sdl.drivers.claude_light import ClaudeLight
 from sdl.errors import BadReply
+from sdl.runner import Pursuit, Steady
 from sdl.twin.faults import MEANING, Fault
 from sdl.twin.serve import TwinServer
+from sdl.types import Power
 
 sys.path.append(str(ROOT / "benchmarks"))
 
 import faults
-
-PATIENCE = 25.0
-"""Seconds: more than the driver tries for, so that only what was given up is beyond it. That the light is off within
-five is measured by benchmarks/faults.py; a slow machine that tests may not be held to it."""
 
 
 def test_something_is_promised_of_every_fault() -> None:
@@ -47,8 +46,9 @@ def after_an_error_in_the_middle(server: TwinServer) -> float:
     with pytest.raises(BadReply, match="status 500"):
         driver.measure({"R": 0.5, "G": 0.5, "B": 0.5})
     assert server.world.lit
+    assert server.world.left_open
     began = time.monotonic()
-    driver.safe()
+    assert Pursuit(driver.safe, Steady(), virtual=False).until(60.0).state is Power.OFF
     driver.close()
     assert not server.world.lit
     return time.monotonic() - began
@@ -60,7 +60,7 @@ def test_the_light_goes_out_when_the_server_returns() -> None:
     plan = [Fault(name="html-500", at=(0,)), Fault(name="refused", after=5.0, lasts=gone * 10)]
     with TwinServer(speed=10, latency=6.0, faults=plan) as server:
         began = server.world.now()
-        assert after_an_error_in_the_middle(server) < gone + PATIENCE
+        after_an_error_in_the_middle(server)
         assert server.world.now() - began > 5.0 + gone * 10 - 1.0, "it was gone until then"
 
 
@@ -69,4 +69,4 @@ def test_the_light_goes_out_when_the_led_becomes_free() -> None:
     busy = 2.0
     plan = [Fault(name="html-500", at=(0,)), Fault(name="busy", at=(1,), seconds=busy * 20)]
     with TwinServer(speed=20, faults=plan) as server:
-        assert busy - 0.5 < after_an_error_in_the_middle(server) < busy + PATIENCE
+        assert after_an_error_in_the_middle(server) > busy - 0.5

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
+from waiting import PATIENCE
 
 from sdl.errors import ConfigError
 from sdl.lab import surface as surface_module
@@ -221,7 +222,7 @@ def test_of_two_aborts_at_once_one_is_done_and_the_other_is_told_so(served: Serv
 
     def ask() -> None:
         with httpx.Client(base_url=served.surface.url, trust_env=False, verify=False) as http:
-            both.wait(10)
+            both.wait(PATIENCE)
             body = {"target": "start 7", "reason": "twice", "by": "anna"}
             replies.append(http.post("/api/v1/abort", headers=served.head, json=body).status_code)
 
@@ -238,7 +239,7 @@ def test_of_two_aborts_at_once_one_is_done_and_the_other_is_told_so(served: Serv
 def _raw(url: str, path: bytes) -> tuple[int, bytes]:
     """The answer to a path exactly as it is given; a client library would tidy it up."""
     port = int(url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as stream:
         stream.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % port)
         answer = b"".join(iter(lambda: stream.recv(65536), b""))
     return int(answer.split()[1]), answer
@@ -320,12 +321,12 @@ def test_a_server_that_is_closed_leaves_no_door_and_no_token(own: Served) -> Non
 def test_nobody_is_kept_out_by_connections_that_say_nothing_or_half(own: Served, said: str) -> None:
     address = ("127.0.0.1", int(own.surface.url.rpartition(":")[2]))
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(150)]
+        silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(150)]
         for stream in silent:
             stream.sendall(said.encode())
         assert own.http.post("/api/v1/pause", headers=own.head, json={}).status_code == 200
         assert own.http.get("/healthz").status_code == 200
-        silent[0].settimeout(10)
+        silent[0].settimeout(PATIENCE)
         with contextlib.suppress(ConnectionResetError):  # or an end, whichever comes first
             assert silent[0].recv(10) == b""
 
@@ -354,11 +355,11 @@ def test_a_server_that_ends_breaks_off_what_is_open_without_an_error(
     )  # fmt: skip
     surface.start()
     port = int(surface.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
         whole = b"%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % (request_.encode(), port)
         if request_.startswith("GET"):
             client.sendall(whole + b"\r\n")
-            assert begun.wait(30)
+            assert begun.wait(PATIENCE)
         else:
             client.sendall(whole + b"Content-Length: 9\r\n\r\n{" if "/" in request_ else request_.encode())
         surface.close()

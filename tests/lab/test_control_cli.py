@@ -11,14 +11,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import processes
 import pytest
+from waiting import PATIENCE, until
 
 from sdl.cli import main
 from sdl.lab.surface import Surface
@@ -323,15 +322,6 @@ def test_tell_reaches_everyone_or_says_whom_it_did_not(
     assert "hunter2" not in out
 
 
-def _until(what: Callable[[], Any], seconds: float = 40.0) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come to that")
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="datagrams to a service manager, kill -9")
 def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
@@ -342,7 +332,7 @@ def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
     monkeypatch.setenv("SDL_HOOK", hook.url)
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
-    manager.settimeout(40)
+    manager.settimeout(PATIENCE)
     environ = processes.environment(
         NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000", PYTHONWARNINGS="ignore"
     )
@@ -371,14 +361,14 @@ def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
         try:
             assert manager.recv(4096).startswith(b"WATCHDOG=1")
             assert ask("run-now", job="asked", by="anna").status_code == 200
-            _until(lambda: readings() >= 3)
+            until(lambda: readings() >= 3)
             lab.kill()
             lab.wait()
             stale = next(folder().glob("*/token")).read_text()
             lab = begin()
             assert read(labs()[0].folder / "token") != stale.strip()
-            before = _until(readings)
-            _until(lambda: readings() > before)
+            before = until(readings)
+            until(lambda: readings() > before)
             replies: list[int] = []
             body = {"target": "start 1", "reason": "wrong filter", "by": "anna"}
             both = [threading.Thread(target=lambda: replies.append(ask("abort", **body).status_code)) for _ in range(2)]
@@ -387,15 +377,15 @@ def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
             for thread in both:
                 thread.join()
             assert sorted(replies) == [200, 409]
-            row = _until(lambda: ask("history").json()["history"])[0]
+            row = until(lambda: ask("history").json()["history"])[0]
             assert (row["fate"], row["outcome"]) == ("ended", "aborted")
             events = ask(f"runs/{Path(row['run']).name}?most=1000").json()["events"]
             asked = [event for event in events if event["event"] == "AbortAsked"]
             assert [(event["reason"], event["by"]) for event in asked] == [("wrong filter", "anna")]
             assert events[-1]["event"] == "Stopped"
-            _until(lambda: hook.got)
+            until(lambda: hook.got)
             lab.send_signal(signal.SIGTERM)
-            assert lab.wait(30) == 143
+            assert lab.wait(PATIENCE) == 143
         finally:
             lab.kill()
             lab.wait()

@@ -88,3 +88,21 @@ def test_people_get_one_line_of_text() -> None:
 def test_what_the_http_server_says_is_in_it_too(tmp_path: Path, handler: logs.File) -> None:
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     assert [line["where"] for line in lines(tmp_path)] == ["uvicorn.error"]
+
+
+def test_a_log_that_was_deleted_or_replaced_is_begun_anew_and_never_written_through_a_link(tmp_path: Path) -> None:
+    handler = logs.open_log(tmp_path)
+    try:
+        LOG.warning("one")
+        (tmp_path / logs.FILE).unlink()
+        LOG.warning("two")
+        assert [line["message"] for line in lines(tmp_path)] == ["two"]
+        (tmp_path / "precious").write_text("mine")
+        (tmp_path / logs.FILE).unlink()
+        (tmp_path / logs.FILE).symlink_to(tmp_path / "precious")
+        LOG.warning("three")
+    finally:
+        logs.close_log(handler)
+    assert (tmp_path / "precious").read_text() == "mine"
+    with pytest.raises(OSError, match="it is a link"):
+        logs.open_log(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -242,6 +243,61 @@ def test_a_full_disk_is_said_once_and_without_the_lines_that_did_not_fit(
     bench.go(200, step=1)
     assert bench.loop.trouble == "no room"
     assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == ["nothing begins: no room"]
+
+
+def test_a_lab_whose_journal_is_deleted_begins_nothing_more_and_says_so(tmp_path: Path) -> None:
+    loaded, place = lab_file(tmp_path, {"j": minutely()}), tmp_path / "runs" / "test.lab"
+    bench = Bench(loaded)
+    book = journal.open_journal(place)
+    bench.loop._journal = book  # type: ignore[assignment]
+    bench.open().go(65, step=1)
+    begun = len(bench.processes.orders)
+    shutil.rmtree(place)
+    bench.go(200, step=1)
+    book.close()
+    assert begun == len(bench.processes.orders) == 1
+    assert bench.loop.lost
+    assert "journal.jsonl: was deleted while it was being written" in bench.loop.trouble
+    saved = list(journal.read(tmp_path / "runs" / "test.lab.rescued"))
+    assert isinstance(saved[-1], (Started, Ended, Due)), "what could not be written did not happen"
+    assert fold(saved).starts == bench.lab.starts
+
+
+def test_a_death_is_logged_once_however_long_it_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(10, died="Lost: gone"))
+    book = Jammed(keep=True)
+    bench.journal = bench.loop._journal = book
+    bench.open().go(62, step=1)
+    book.full = True
+    bench.go(60, step=1)
+    assert [line.getMessage() for line in caplog.records if "died" in line.getMessage()] == ["died: Lost: gone"]
+
+
+def test_a_lab_goes_on_once_its_journal_is_back(tmp_path: Path) -> None:
+    loaded, place = lab_file(tmp_path, {"j": minutely()}), tmp_path / "runs" / "test.lab"
+    bench = Bench(loaded)
+    book = journal.open_journal(place)
+    bench.loop._journal = book  # type: ignore[assignment]
+    bench.open().go(65, step=1)
+    place.rename(tmp_path / "away")
+    bench.go(60, step=1)
+    assert "its folder was moved" in bench.loop.trouble
+    (tmp_path / "away").rename(place)
+    bench.go(60, step=1)
+    book.close()
+    assert (bench.loop.trouble, bench.loop.lost) == ("", False)
+    assert fold(list(journal.read(place))).starts == bench.lab.starts
+    assert len(bench.processes.orders) > 1
+
+
+def test_a_start_whose_record_is_lost_is_given_up_at_once_and_says_where_the_copy_is(tmp_path: Path) -> None:
+    said = "Lost: record.jsonl: was deleted while it was being written; a complete copy is saved in run.rescued"
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(10, died=said))
+    bench.open().go(100)
+    assert [event.attempt for event in bench.of(Started)] == [0]
+    assert bench.of(GaveUp)[0].reason == said
 
 
 def test_a_campaign_that_dies_of_a_full_disk_is_gone_on_with_however_long_that_lasts(tmp_path: Path) -> None:

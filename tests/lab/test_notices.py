@@ -40,6 +40,23 @@ def run(start: int, outcome: str, at: float, *, job: str = "night", reason: str 
     ]
 
 
+def test_a_lab_that_lost_its_journal_tells_whoever_wants_to_know_of_failures() -> None:
+    notices = Notices("bench", Notify(digest=None))
+    assert notices.tick(BEGIN - 1) == []
+    (notice,) = notices.tick(BEGIN, lost="journal.jsonl: was deleted; a copy is saved in x")
+    assert notices.tick(BEGIN + 9 * DAY, lost="journal.jsonl: was deleted; a copy is saved in x") == [], "once"
+    assert (notice.kind, notice.title) == ("failed", "bench: the lab's journal is lost")
+    assert "No campaign begins" in notice.body
+    assert "a copy is saved in x" in notice.body
+
+
+def test_a_start_that_lost_its_record_does_not_send_people_to_the_record_that_is_gone() -> None:
+    start = [Due(1, "night", BEGIN, "schedule", "", BEGIN), Started(1, "led-1", "led/run-1", 0, BEGIN)]
+    (notice,) = fold([*start, GaveUp(1, "Lost: record.jsonl: was deleted; go on from the copy", BEGIN + 2)])
+    assert "go on from the copy" in notice.body
+    assert "led/run-1" not in notice.body
+
+
 def fold(events: Sequence[LabEvent], notify: Notify | None = None) -> list[Notice]:
     notices = Notices("bench", notify or Notify())
     return [notice for event in events for notice in notices.handle(event)]

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import processes as commands
 import pytest
+from waiting import until
 
 from sdl import lease
 from sdl.lab import orphans
@@ -64,13 +65,6 @@ def stop(pid: int) -> None:
 
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def until(done: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
-    while not done() and time.monotonic() < ends:
-        time.sleep(0.005)
-    assert done()
 
 
 def test_an_orphan_is_woken_and_killed_where_it_is_stopped_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,38 @@ def test_a_full_disk_loses_nothing_and_is_caught_up_with(tmp_path: Path) -> None
     assert (tmp_path / FILE).stat().st_size == size
     box.put(notice(3), ["a"], NOW)
     assert [m.id for m in Outbox(tmp_path, NOW).waiting("a")] == ["failed-job-2", "failed-job-3"]
+
+
+@pytest.mark.parametrize("loss", ["deleted", "replaced", "cut", "folder deleted", "folder deleted for a while"])
+def test_an_outbox_that_others_take_away_is_written_anew_with_all_that_is_known(tmp_path: Path, loss: str) -> None:
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    box, file = Outbox(folder, NOW), folder / FILE
+    box.put(notice(1), ["a"], NOW)
+    box.put(notice(2), ["a"], NOW)
+    box.sent("a", ["failed-job-1"], NOW)
+    match loss:
+        case "deleted":
+            file.unlink()
+        case "replaced":
+            (folder / "other").write_text("not ours\n")
+            (folder / "other").replace(file)
+        case "cut":
+            os.truncate(file, file.stat().st_size - 9)
+        case _:
+            shutil.rmtree(folder)
+    if loss == "folder deleted for a while":
+        box.put(notice(3), ["a"], NOW)
+        folder.mkdir()
+    elif loss == "folder deleted":
+        folder.mkdir()
+    box.put(notice(3), ["a"], NOW)
+    box.put(notice(4), ["a"], NOW)
+    box.close()
+    again = Outbox(folder, NOW)
+    assert [m.id for m in again.waiting("a")] == ["failed-job-2", "failed-job-3", "failed-job-4"]
+    assert again.put(notice(1), ["a"], NOW) == [], "what was sent is not sent again"
+    again.close()
 
 
 def test_ids_are_forgotten_long_after_they_could_come_again(tmp_path: Path) -> None:

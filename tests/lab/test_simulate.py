@@ -241,7 +241,6 @@ def test_a_simulation_that_is_interrupted_tells_what_came_of_it_so_far(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_thousand_campaigns_leave_the_memory_as_it_was(tmp_path: Path) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "*/10 * * * *"})})
@@ -257,7 +256,6 @@ def test_a_thousand_campaigns_leave_the_memory_as_it_was(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_week_that_is_shipped_is_504_campaigns() -> None:
     """Two of its days."""
     loaded, account = load(ROOT / "configs" / "lab-week.yaml"), Account()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from sdl.errors import ConfigError
 from sdl.lab.systemd import Watchdog, unit, unit_name
@@ -127,7 +128,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, system: bool)
     file.write_text(text, encoding="utf-8")
     command = ["systemd-analyze", "verify", *([] if system else ["--user"]), str(file)]
     environ = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environ)
     ours = [line for line in done.stderr.splitlines() if file.name in line]
     assert not ours
     assert done.returncode == 0, done.stderr

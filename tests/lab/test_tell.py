@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, until
 
 from sdl.errors import ConfigError
+from sdl.lab import journal
 from sdl.lab.events import Due, LabEvent, LabOpened, Missed
 from sdl.lab.notices import Notices
 from sdl.lab.notify_model import Notify
 from sdl.lab.outbox import Outbox
 from sdl.lab.send import NotSent, by_apprise
+from sdl.lab.serve import Ears
 from sdl.lab.tell import Teller, addresses, recipients
 
+from .lab_kit import Bench, job, lab_file
 from .receivers import Hook, Mail, ids
 
 pytest.importorskip("apprise")
@@ -110,13 +114,11 @@ def test_killed_while_it_sends_it_loses_nothing_and_repeats_at_most_what_was_in_
     with hook:
         for kill in range(kills):
             child = subprocess.Popen(command, stdout=subprocess.PIPE)
-            until = time.monotonic() + 30
-            while len(hook.got) < 12 * (kill + 1) and time.monotonic() < until:
-                time.sleep(0.002)
+            until(lambda: len(hook.got) >= 12 * (kill + 1), child)  # noqa: B023
             child.send_signal(signal.SIGKILL)
             child.communicate()
         assert 12 * kills <= len(hook.got) < 60
-        subprocess.run(command, check=True, timeout=30, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, timeout=PATIENCE, stdout=subprocess.DEVNULL)
     assert set(ids(hook.got)) == {f"missed-job-job{n}-{n}" for n in range(60)}
     assert len(hook.got) <= 60 + kills
 
@@ -129,14 +131,14 @@ def test_a_slow_server_does_not_hold_whoever_tells(tmp_path: Path, monkeypatch: 
 
     def slow(url: str, title: str, body: str) -> None:
         held.set()
-        in_time.append(let_go.wait(60))
+        in_time.append(let_go.wait(PATIENCE))
 
     in_time: list[bool] = []
     lab = Teller("bench", notify("mail"), folder=tmp_path, base=tmp_path, deliver=slow, clock=lambda: NOW)
     lab.start([])
     for event in missed(1):
         lab.handle(event)
-    assert held.wait(10)
+    assert held.wait(PATIENCE)
     for n in range(2, 30):
         for event in missed(n):
             lab.handle(event)
@@ -201,3 +203,24 @@ def test_a_refusal_names_no_part_of_the_address() -> None:
         by_apprise("json://user:hunter2@127.0.0.1:9/pathsecret", "t", "b")
     assert str(caught.value).startswith("json://…: ")
     assert not any(word in str(caught.value) for word in ("hunter2", "pathsecret", "user"))
+
+
+def test_people_are_told_of_a_lab_whose_folder_was_deleted_although_its_outbox_went_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK", "json://127.0.0.1:9/hook")
+    loaded = lab_file(tmp_path, {"j": job(when={"cron": "* * * * *"})})
+    place = tmp_path / "runs" / "test.lab"
+    bench, book = Bench(loaded), journal.open_journal(place)
+    bench.loop._journal = book  # type: ignore[assignment]
+    told = teller(place, [NOW], "hook")
+    bench.loop.listeners.append(Ears(told, bench.loop))
+    bench.open().go(65, step=1)
+    assert told.outbox.count() == 0
+    shutil.rmtree(tmp_path / "runs")
+    bench.go(60, step=1)
+    (message,) = [item for item in told.outbox.waiting("hook") if item.kind == "failed"]
+    assert message.title == "bench: the lab's journal is lost"
+    assert "test.lab.rescued" in message.body
+    told.close()
+    book.close()

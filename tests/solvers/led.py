@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sdl.solvers.base import Data, Targets
@@ -61,6 +63,18 @@ def paper_day(seed=0, n=100):
     rng = np.random.default_rng(seed)
     X = hypercube(n, rng)
     return data(X, measure(X, rng, PAPER_GAINS, PAPER_AMBIENT))
+
+
+ORDERLESS = ("linear", "pls", "gmm", "gp", "bsi", "path", "random")
+"""Solvers for which the order of rows says nothing; for others new rows count more, or trees draw rows by number."""
+
+
+def stirred(rows, *, shuffled):
+    """The same rows, their readings changed as the last digits of another processor might, perhaps in another order."""
+    rng, n = np.random.default_rng(7), len(rows.X)
+    order = rng.permutation(n) if shuffled else np.arange(n)
+    moved = replace(rows, Y=rows.Y * (1 + 1e-12 * rng.uniform(-1, 1, rows.Y.shape)))
+    return replace(moved, **{name: getattr(moved, name)[order] for name in ("X", "Y", "saturated", "age", "sitting")})
 
 
 def ask(solver, rows, value, seed=0, tolerance=0.02):

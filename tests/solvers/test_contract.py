@@ -5,8 +5,25 @@ from __future__ import annotations
 import pytest
 
 from sdl.registry import OURS, find
+from sdl.replaying import FIGURES, STEP
 from sdl.solvers.base import Solver
 from sdl.testing import SolverContract
+
+from .led import ORDERLESS, ask, night, stirred
+
+pytestmark = pytest.mark.numeric
+
+
+@pytest.mark.parametrize("rows", [5, 12, 60])
+@pytest.mark.parametrize("kind", OURS["solvers"])
+def test_last_digits_of_readings_and_the_order_of_rows_change_no_answer(kind: str, rows: int) -> None:
+    solver, plain = find("solvers", kind)(), night(rows)
+    one, other = (ask(solver, data, [16384.0] * 3) for data in (plain, stirred(plain, shuffled=kind in ORDERLESS)))
+    assert other.settings == pytest.approx(one.settings, abs=STEP)
+    assert other.verdict == one.verdict
+    for name in ("spread", "uncertainty", "expected") if kind != "random" else ():
+        told, again = (getattr(answer, name) for answer in (one, other))
+        assert again == pytest.approx(told, rel=FIGURES, nan_ok=True), name
 
 
 class TestSolvers(SolverContract):

@@ -7,10 +7,10 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,11 +31,7 @@ def cluster(tmp_path):
 
         def of(*workers):
             _, log = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-            end = time.monotonic() + 60
-            while not (found := re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text())):
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.05)
-            address = found[1]
+            address = until(lambda: re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text()))[1]
             options = ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1"]
             return address, [start("dask_worker", address, *options, *more)[0] for more in workers]
 

@@ -8,10 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import ROOT
+from waiting import until
 
 from sdl.errors import ConfigError
 from sdl.sweep import load, run
@@ -48,12 +48,9 @@ def test_with_a_worker_and_then_the_client_killed_the_file_is_the_same(cluster, 
         return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
     try:
-        end = time.monotonic() + 60
-        while done() < 2 and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda: done() >= 2)
         workers[0].send_signal(signal.SIGKILL)
-        while done() < 6 and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda: done() >= 6)
     finally:
         client.kill()
         client.wait()

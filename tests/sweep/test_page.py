@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from waiting import PATIENCE
 
 from sdl.sweep import load
 from sdl.sweep.model import Sweep
@@ -34,7 +35,9 @@ def home(tmp_path):
 def run(line, home):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", *shlex.split(line)]
-    return subprocess.run(words, env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=110)
+    return subprocess.run(
+        words, env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
 
 
 def test_the_file_of_the_page_is_as_large_as_it_says(home):

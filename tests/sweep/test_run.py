@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import stuck
 from conftest import ROOT
+from waiting import PATIENCE, until
 
 from sdl import pool, runner, yamlfile
-from sdl.errors import ConfigError, Damaged, InUse, RecordError
+from sdl.errors import ConfigError, Damaged, InUse, Lost, RecordError
 from sdl.sweep import load, run, work
 from sdl.sweep.work import Task, do
 
@@ -73,7 +74,7 @@ def test_a_row_is_what_the_campaign_gives_by_itself(plan, tmp_path):
 def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tries_it_again(
     plan, tmp_path, monkeypatch, what, limit, why
 ):
-    list(pool.each(str, [1], limit=60))  # what workers are copied from is there
+    list(pool.each(str, [1], limit=PATIENCE))  # what workers are copied from is there
     solver = stuck.install(tmp_path, monkeypatch, what)
     file = tmp_path / "two.yaml"
     file.write_text(SWEEP.replace("[linear, secant]", "[linear]").replace("SEEDS", "1").replace("draws: 2", "draws: 1"))
@@ -83,7 +84,7 @@ def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tr
     assert why in one
     assert [(row["solver"], row["outcome"]) for row in rows(told)] == [("linear", "reached")]
     (tmp_path / "told").write_text("no")
-    again = run(load(file), tmp_path / "out", jobs=1, limit=60)
+    again = run(load(file), tmp_path / "out", jobs=1, limit=PATIENCE)
     assert (again.before, again.ran, again.cannot) == (1, 1, ())
 
 
@@ -96,7 +97,7 @@ def test_what_hangs_in_a_clusters_worker_ends_what_the_worker_was_given_and_soon
     stuck_ = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "hang"))
     tasks = [Task(name, {**tree, "solver": solver}, None, "") for name, solver in (("a", stuck_), ("b", "linear"))]
     assert work.do_all(tasks, 0.3) == [{"id": "a", "cannot": "ran for more than 0.3 s: solver stuck"}]
-    assert ends.wait(30)
+    assert ends.wait(PATIENCE)
     (tmp_path / "told").unlink()  # it goes on, and says that it cannot
     assert work._ONE.locked()
 
@@ -209,6 +210,46 @@ def test_a_row_of_the_journal_that_is_none_is_told(plan, tmp_path, changes):
         run(plan(), out, jobs=1)
 
 
+@pytest.mark.parametrize("loss", ["deleted", "replaced", "cut", "folder"])
+def test_a_journal_that_others_take_away_ends_the_sweep_and_what_was_in_it_is_done_again(plan, tmp_path, loss):
+    out = tmp_path / "out"
+    journal = out / "journal.jsonl"
+
+    def lose(done, of):
+        if done != 3:
+            return
+        match loss:
+            case "deleted":
+                journal.unlink()
+            case "replaced":
+                (out / "other").write_bytes(b"")
+                (out / "other").replace(journal)
+            case "cut":
+                os.truncate(journal, journal.stat().st_size - 9)
+            case "folder":
+                shutil.rmtree(out)
+
+    with pytest.raises(Lost, match=r"journal\.jsonl: was .* while it was being written; run the sweep again"):
+        run(plan(), out, jobs=1, progress=lose)
+    told = run(plan(), out, jobs=1)
+    assert told.before + told.ran == 8
+    assert rows(told) == rows(run(plan(), tmp_path / "whole", jobs=1))
+
+
+def test_a_sweep_writes_through_no_link(plan, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("results.part", "sweep.json.new"):
+        (out / name).symlink_to(tmp_path / "precious")
+    run(plan(), out, jobs=1)
+    assert (tmp_path / "precious").read_text() == "mine"
+    (out / "journal.jsonl").symlink_to(tmp_path / "precious")
+    with pytest.raises(RecordError, match="it is a link"):
+        run(plan(3), out, jobs=1)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
 def test_a_campaign_that_cannot_be_run_is_told_and_tried_again(plan, tmp_path):
     log = tmp_path / "night.jsonl"
     line = '{"in": [0.4, 0.3, 0.5], "out": {"445nm": 15000, "515nm": 19000, "630nm": 12000}, "time": 1.0}\n'
@@ -266,13 +307,6 @@ def command(tmp_path, out):
 
 def lines(file):
     return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
-def until(true, within=60.0):
-    end = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.01)
 
 
 def children(pid):

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from processes import sdl, start
+from waiting import PATIENCE
 
 from sdl.cli.web import LabPage
 from sdl.lab.token import Door
@@ -36,7 +37,7 @@ def test_it_says_where_it_is_and_where_the_token_is_and_ends_when_it_is_asked_to
             assert "There is no run yet." in http.get("/runs").text
             assert http.get("/runs", headers={"Host": "evil.example"}).status_code == 421
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE) == 0
         assert not token.exists()
     finally:
         server.kill()
@@ -55,17 +56,17 @@ def test_silent_connections_keep_nobody_out_and_an_open_page_does_not_spoil_the_
         url = server.stdout.readline().split()[0]
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         with contextlib.ExitStack() as stack:
-            silent = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(140)]
+            silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(140)]
             for stream in silent[::2]:
                 stream.sendall(b"GET / HTTP/1.1\r\nHost: ")
-            with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
+            with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as http:
                 assert http.get("/runs").status_code == 200
                 with http.stream("GET", "/events") as events:
                     pieces = events.iter_bytes()
                     assert next(pieces)
                     server.send_signal(number)
                     assert b"".join(pieces) is not None, "it ends, and not by a broken connection"
-        assert server.wait(60) == 0
+        assert server.wait(PATIENCE) == 0
         assert "Traceback" not in server.communicate()[1]
     finally:
         server.kill()

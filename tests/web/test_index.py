@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from sdl.events import Event, Stopped
-from sdl.listing import row
+from sdl.listing import left, row
+from sdl.lock import Lock
 from sdl.web import notes
 from sdl.web.index import Index
 from sdl.web.query import Query
@@ -134,6 +137,36 @@ def test_a_run_is_running_for_as_long_as_its_process_is_there(tmp_path: Path, ev
     found.refresh()
     assert found.live() == []
     assert names(found, outcome="unfinished") == ["b1"]
+
+
+def test_a_process_that_has_the_number_of_one_that_is_gone_is_not_taken_for_it(
+    tmp_path: Path, events: Sequence[Event]
+) -> None:
+    growing = Append(events, tmp_path, "live", "20261123T120000.000000Z-b1")
+    growing.write(3)
+    named = (growing.folder / "record.lock").read_bytes()
+    growing.close()
+    assert (growing.folder / "record.lock").read_bytes() == named, "it names this process, which is alive"
+    assert index(tmp_path).live() == []
+    assert left(growing.folder)
+    lock = Lock(growing.folder / "record.lock")
+    assert len(index(tmp_path).live()) == 1
+    assert not left(growing.folder)
+    lock.release()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("name", ["record.jsonl", "record.lock", "notes.json"])
+def test_a_pipe_in_a_run_keeps_no_other_from_being_listed(tmp_path: Path, events: Sequence[Event], name: str) -> None:
+    copy(events[:-1], tmp_path, "c", "20261123T120000.000000Z-b1")
+    folder = copy(events[:-1], tmp_path, "c", "20261123T130000.000000Z-b2")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.extend(names(index(tmp_path))), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert sorted(found) == ["b1", "b2"]
 
 
 def test_a_directory_of_a_hostile_name_is_listed_as_it_is(tmp_path: Path, events: Sequence[Event]) -> None:

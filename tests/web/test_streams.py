@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE
 
 from sdl.events import Event
 from sdl.lab.guard import Refused
@@ -73,7 +74,7 @@ class Browser:
 
 
 async def until(true: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not true():
             await asyncio.sleep(0.002)
 
@@ -290,7 +291,7 @@ def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_rea
 
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     go = threading.Event()
-    monkeypatch.setattr("sdl.web.index.row", lambda folder: row(folder) if go.wait(30) else {})
+    monkeypatch.setattr("sdl.web.index.row", lambda folder: row(folder) if go.wait(PATIENCE) else {})
     asked, found = Asked(None), Index(tmp_path / "runs", tmp_path / "cache")
     source = HomeSource(asked, found, Kept(tmp_path / "runs", asked))
     before = (source.look() or {})["parts"]

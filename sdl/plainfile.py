@@ -1,0 +1,92 @@
+"""The files of runs, labs and leases, opened without being led elsewhere.
+
+Such a folder may come from a colleague, or out of an archive. So no link is followed in the place of a file of ours,
+since it may lead to any other file, and nothing but a regular file is read or written: opening a named pipe would wait
+for ever. A *directory* that is a link is fine: the user named it, or put it there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader, BufferedWriter
+from pathlib import Path
+
+_MODE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_fd(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644, *, follow: bool = False) -> int:
+    """A descriptor of a regular file.
+
+    Args:
+        path: the file.
+        flags: as those of `os.open`; a file that this process makes anew needs `O_CREAT | O_EXCL`.
+        mode: permissions of a file that is made.
+        follow: follow a link, for a file that the user named.
+
+    Raises:
+        OSError: it cannot be opened, is a link, or is not a regular file.
+    """
+    if not follow:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    try:
+        fd = os.open(path, flags | _MODE, mode)
+    except OSError as error:
+        if not follow and os.path.islink(path):
+            raise OSError(errno.ELOOP, "it is a link, and links are not followed here", str(path)) from None
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "it is not a regular file", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return fd
+
+
+def reading(path: Path, *, follow: bool = False) -> BufferedReader:
+    """A regular file, open for reading.
+
+    Raises:
+        OSError: as `open_fd`.
+    """
+    return os.fdopen(open_fd(path, follow=follow), "rb")
+
+
+def anew(path: Path) -> BufferedWriter:
+    """An empty file, open for writing; one of the name that is already there goes, and what a link led to stays.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    return os.fdopen(open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+
+
+def what_happened(fd: int, path: Path, length: int) -> str:
+    """What others did to a file that this process appends to, in words that follow its name; empty: nothing.
+
+    Args:
+        fd: the open file.
+        path: its name.
+        length: how long this process left it, in bytes.
+
+    Raises:
+        OSError: the descriptor is closed.
+    """
+    held = os.fstat(fd)
+    try:
+        named = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if not held.st_nlink:
+            return "was deleted"
+        return "is no longer there: its folder was moved, or its file system was unmounted"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    if not os.path.samestat(held, named):
+        return "was replaced by another file"
+    if held.st_size < length:
+        return f"was cut from {length} to {held.st_size} bytes"
+    if held.st_size > length:
+        return f"was also written to by another program ({held.st_size - length} bytes)"
+    return ""
