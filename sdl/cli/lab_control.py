@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +13,14 @@ from zoneinfo import ZoneInfo
 import typer
 
 from sdl.cli.options import Json, emit
-from sdl.cli.words import say, width
+from sdl.cli.words import say, visible, width
+from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
     from sdl.lab.client import Client
 
 Lab = Annotated[
-    str, typer.Option("--lab", metavar="FILE", help="A lab file, or a lab's name; the only one that runs here.")
+    str, typer.Option("--lab", metavar="FILE", help="A lab file, or a lab's name; that of ./lab.yaml, or the only one.")
 ]
 Url = Annotated[str, typer.Option("--url", metavar="URL", help="The lab's address, http://127.0.0.1:PORT, instead.")]
 Target = Annotated[
@@ -41,19 +43,21 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     sdl lab status
     sdl lab status --lab lab.yaml --json
     """
+    from sdl.lab.client import Client
     from sdl.lab.durations import words
+    from sdl.lab.views import paused_by
 
-    shown = _client(lab, url).get("status")
+    client = Client(lab, url)
+    shown = client.get("status")
     if json:
-        emit(shown)
+        emit(client.names | shown)
         return
     now, zone = shown["at"], ZoneInfo(shown["timezone"])
-    say(f"lab {shown['lab']}, up for {words(now - shown['since'])} (process {shown['process']}), {shown['timezone']}")
+    say(f"{client.home}, up for {words(now - shown['since'])} (process {shown['process']}), {shown['timezone']}")
     if shown.get("trouble"):
         say(f"trouble: {shown['trouble']}")
     for hold in shown["held"]:
-        say(f"held: {hold['what']}: {hold['cause']}{_by(hold)}, since {_time(hold['at'], now, zone)}")
-    held = {hold["what"] for hold in shown["held"]}
+        say(f"{hold['what']}: {paused_by(hold, hold['what'])}, since {_time(hold['at'], now, zone)}")
     running = {row["start"]: row for row in shown["running"]}
     rows = []
     for bench in shown["instruments"]:
@@ -61,9 +65,12 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         doing = "idle" if run is None else f"start {run['start']} of {run['job']}"
         state = (
             f"{'not ours' if bench['lost'].startswith('InUse: ') else 'no answer'}: {bench['lost']}" if bench["lost"]
-            else "held" if {"lab", f"instrument {bench['name']}"} & held
+            else "; ".join(paused_by(hold, f"start {run['start']}") for hold in run["pauses"]) if run and run["pauses"]
             else f"paused: {run['paused']}" if run and run["paused"]
-            else ""
+            else "; ".join(
+                paused_by(hold, f"instrument {bench['name']}") for hold in shown["held"]
+                if hold["what"] in ("lab", f"instrument {bench['name']}")
+            )
         )  # fmt: skip
         since = _time(run["since"], now, zone) if run else ""
         readings = str(run["readings"]) if run else ""
@@ -80,10 +87,10 @@ def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     \b
     sdl lab queue
     """
-    client = _client(lab, url)
+    client = _client(lab, url, json)
     shown = client.get("queue")
     if json:
-        emit(shown)
+        emit(client.names | shown)
         return
     now, zone = _here(client)
     rows = [
@@ -106,10 +113,10 @@ def history(
     """
     from sdl.lab.durations import words
 
-    client = _client(lab, url)
+    client = _client(lab, url, json)
     shown = client.get("history", most=most, job=job)
     if json:
-        emit(shown)
+        emit(client.names | shown)
         return
     now, zone = _here(client)
     rows = [
@@ -136,36 +143,42 @@ def pause(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """Hold the lab or a part of it: what runs pauses, light off.
+    """Pause the lab or a part of it: what runs pauses, light off.
 
     \b
     sdl lab pause                                          the whole lab
     sdl lab pause instrument led-2 --reason "cleaning"
     """
-    _do("pause", lab, url, json, target=_target(target or ["lab"]), reason=reason)
+    _do("pause", _client(lab, url, json), json, target=_target(target or ["lab"]), reason=reason)
 
 
 def resume(
-    target: Annotated[list[str] | None, typer.Argument(metavar="[TARGET…]", help="The whole lab by default.")] = None,
+    target: Annotated[list[str] | None, typer.Argument(metavar="TARGET…", help="What was paused.")] = None,
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """End a hold.
+    """End the pause of this very target, and no wider or narrower one.
 
     \b
-    sdl lab resume instrument led-2
+    sdl lab resume start 12
+    sdl lab resume lab                                     the pause of the whole lab
+
+    Without a target it changes nothing, and says what is paused.
     """
-    _do("resume", lab, url, json, target=_target(target or ["lab"]))
+    client = _client(lab, url, json)
+    if not target:
+        raise ConfigError(f"name the pause that is to end: {'; '.join(_pauses(client)) or 'nothing is paused'}")
+    _do("resume", client, json, target=_target(target))
 
 
 def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """End what runs, for good: light off, record closed.
+    """End what runs or waits, for good: light off, record closed.
 
     \b
     sdl lab abort start 12 --reason "wrong filter"
     """
-    _do("abort", lab, url, json, target=_target(target), reason=reason)
+    _do("abort", _client(lab, url, json), json, target=_target(target), reason=reason)
 
 
 def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
@@ -174,7 +187,7 @@ def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json
     \b
     sdl lab skip job hourly --reason "visitors"
     """
-    _do("skip", lab, url, json, target=_target(target), reason=reason)
+    _do("skip", _client(lab, url, json), json, target=_target(target), reason=reason)
 
 
 def run_now(
@@ -188,21 +201,35 @@ def run_now(
     \b
     sdl lab run-now calibration
     """
-    _do("run-now", lab, url, json, job=job)
+    _do("run-now", _client(lab, url, json), json, job=job)
 
 
-def _do(verb: str, lab: str, url: str, json: bool, **what: str) -> None:
-    done = _client(lab, url).post(verb, by=_user(), **what)
+def _do(verb: str, client: Client, json: bool, **what: str) -> None:
+    done = client.post(verb, by=_user(), **what)
     if json:
-        emit({"done": done})
+        emit(client.names | {"done": done})
     else:
         say(done)
 
 
-def _client(lab: str, url: str) -> Client:
+def _client(lab: str, url: str, json: bool) -> Client:
+    """The lab that is meant; a person is told which, before anything is asked of it."""
     from sdl.lab.client import Client
 
-    return Client(lab, url)
+    client = Client(lab, url)
+    if not json:
+        print(visible(client.home), file=sys.stderr)
+    return client
+
+
+def _pauses(client: Client) -> list[str]:
+    """The words that end each pause of a lab, with who asked for it and why."""
+    from sdl.lab.views import paused_by
+
+    shown = client.get("status")
+    ends = {f"start {run['start']}": f"paused: {run['paused']}" for run in shown["running"] if run["resumable"]}
+    ends |= {hold["what"]: paused_by(hold, hold["what"]) for hold in shown["held"]}
+    return [f"sdl lab resume {what} ({text})" for what, text in ends.items()]
 
 
 def _target(given: Sequence[str]) -> str:
@@ -216,10 +243,6 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a process without an account
         return "somebody"
-
-
-def _by(hold: Mapping[str, Any]) -> str:
-    return f" ({hold['by']})" if hold["by"] else ""
 
 
 def _why(row: Mapping[str, Any]) -> str:

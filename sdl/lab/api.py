@@ -1,7 +1,8 @@
 """What a running lab answers on this machine: `/api/v1`, health and metrics, over HTTP on 127.0.0.1.
 
     GET   /api/v1/status, queue, history?most=100&job=NAME, runs/RUN?after=LINE
-    POST  /api/v1/pause, resume, abort, skip    {"target": "job NAME", "reason": "…", "by": "…"}
+    POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…", "by": "…"}
+          /api/v1/resume                        {"target": "start 7", "by": "…", "since": "AT"}: that pause, no other
           /api/v1/run-now                       {"job": "NAME", "by": "…"}
           /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME", "by": "…"}
     GET   /healthz, /readyz, /metrics
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp
 
 MOST_ROWS = 1000
 ALIVE_SECONDS = 60.0
@@ -57,7 +57,7 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
-) -> ASGIApp:
+) -> Guard:
     """The whole application, behind its guard.
 
     Args:
@@ -154,7 +154,7 @@ class _Asking:
     VERBS = ("pause", "resume", "abort", "skip", "run-now", "start", "check")
     KEYS: ClassVar[Mapping[str, frozenset[str]]] = {
         "run-now": frozenset({"by", "job"}),
-        "resume": frozenset({"by", "target"}),
+        "resume": frozenset({"by", "since", "target"}),
         "start": frozenset({"by", "campaign", "instrument"}),
         "check": frozenset({"by", "campaign", "instrument"}),
     }
@@ -191,11 +191,11 @@ class _Asking:
             else:
                 done = await run_in_threadpool(_asked, self._control.start, *of, by)
         else:
-            target = given.get("target", "lab" if verb in ("pause", "resume") else "")
+            target = given.get("target", "lab" if verb == "pause" else "")
             if not TARGET.fullmatch(target):
                 raise Refused(400, "target: must be lab, instrument NAME, job NAME or start NUMBER")
             if verb == "resume":
-                done = await run_in_threadpool(_asked, self._control.resume, target, by)
+                done = await run_in_threadpool(_asked, self._control.resume, target, by, _text(given, "since", 40))
             else:
                 done = await run_in_threadpool(_asked, getattr(self._control, verb), target, reason, by)
         return _json({"done": done})

@@ -67,7 +67,8 @@ class Processes(Protocol):
     def begin(self, order: Order) -> None: ...
     def news(self) -> Sequence[News]: ...  # never blocks; ended and died come exactly once an order
     def pause(self, start: int, cause: str, by: str) -> None: ...
-    def proceed(self, start: int, by: str) -> None: ...
+    def proceed(self, start: int, by: str) -> None: ...  # the lab's pause is over; its own, for a condition, stands
+    def resume(self, start: int, by: str) -> None: ...  # somebody says that all is well: its own pause is over
     def abort(self, start: int, reason: str, by: str) -> None: ...  # light off, record closed, then news: ended
     def interrupt(self, start: int, by: str) -> None: ...  # resumable; then news: died
     def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; the error, NOT_YET, or empty
@@ -77,17 +78,18 @@ class Processes(Protocol):
 class Control(Protocol):
     """What may be asked of a running lab, from any thread; the API and the page speak to it.
 
-    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`. Each verb returns what was done as one sentence.
+    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a verb acts on that and on nothing wider. Each
+    returns what was done as a sentence. `since` is the `at` of the pause that somebody was shown, to end no later one.
 
     Raises:
         ConfigError: there is no such target, or it cannot be done in its present state; nothing was changed.
     """
 
-    def status(self) -> Mapping[str, Any]: ...  # lab, instruments, running, held, next; plain values
+    def status(self) -> Mapping[str, Any]: ...  # `sdl.lab.views.Status`; plain values
     def queue(self) -> Sequence[Mapping[str, Any]]: ...  # what waits and what is due next, in order
     def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]: ...  # newest first
     def pause(self, target: str, reason: str, by: str) -> str: ...
-    def resume(self, target: str, by: str) -> str: ...
+    def resume(self, target: str, by: str, since: str = "") -> str: ...  # the pause of this very target, no other
     def abort(self, target: str, reason: str, by: str) -> str: ...
     def run_now(self, job: str, by: str) -> str: ...
     def skip(self, target: str, reason: str, by: str) -> str: ...  # `start N`, or `job NAME`: its next start

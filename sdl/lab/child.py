@@ -2,7 +2,7 @@
 
     ← {"order": {...}}                     or  {"safe": {...}}: make an instrument safe, nothing else
     → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
-    ← {"do": "pause" | "proceed" | "abort", …}; an interruption is a signal
+    ← {"do": "pause" | "proceed" | "resume" | "abort", …}; an interruption is a signal
 
 A sign is one of life: an event that was written, or, from the thread that waits in a back-off or a pause, that it does.
 When the link breaks the lab is gone; the campaign is interrupted then, as by Ctrl-C: light off, record resumable.
@@ -205,6 +205,8 @@ def _obey(gate: LabGate, messages: list[dict[str, Any]]) -> None:
                 gate.pause(str(message["cause"]), by)
             case "proceed":
                 gate.proceed(by)
+            case "resume":
+                gate.resume(by)
             case "abort":
                 gate.abort(str(message["reason"]), by)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sdl.errors import ConfigError, Unreachable
@@ -13,6 +12,8 @@ from sdl.lab import token
 from sdl.lab.token import Address
 
 SECONDS = 30.0
+HERE = "lab.yaml"
+"""Who stands beside such a lab file means its lab."""
 LOCAL = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
 
 
@@ -20,13 +21,19 @@ class Client:
     """A lab, as its API shows it.
 
     Args:
-        lab: a lab file, or a lab's name; the only running lab where it is empty.
+        lab: a lab file, or a lab's name. Where it is empty, the lab of `lab.yaml` in the working directory, or without
+            such a file the only lab that runs.
         url: its address, in place of looking for it.
         environ: where XDG_STATE_HOME is looked up.
 
+    Attributes:
+        home: its name and the folder of its lab file.
+        names: both as plain values; empty for an address at which no lab of this user is known.
+
     Raises:
-        ConfigError: several run and none was named, or the address is not one of this machine.
-        Unreachable: none runs.
+        ConfigError: several run and none was named, the one that runs is not that of the working directory, or the
+            address is not one of this machine.
+        Unreachable: none runs, or it is starting.
     """
 
     def __init__(self, lab: str = "", url: str = "", *, environ: Mapping[str, str] | None = None) -> None:
@@ -39,6 +46,10 @@ class Client:
         else:
             self._address = _chosen(found, lab)
             self.url = self._address.url
+            if not self.url:
+                raise Unreachable(f"{self._address.home} is starting, and does not answer yet; try again in a moment")
+        self.home = f"the lab at {self.url}" if self._address is None else self._address.home
+        self.names = {} if self._address is None else {"lab": self._address.lab, "file": self._address.file}
 
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
         """What `/api/v1/PATH` shows.
@@ -81,16 +92,22 @@ class Client:
 
 def _chosen(found: list[Address], lab: str) -> Address:
     """The lab that is meant."""
-    if lab:
-        file = os.path.abspath(lab)
-        meant = [one for one in found if lab == one.lab or os.path.realpath(file) == os.path.realpath(one.file)]
+    here = not lab and os.path.exists(HERE)
+    if lab or here:
+        file = os.path.realpath(lab or HERE)
+        meant = [one for one in found if lab == one.lab or file == os.path.realpath(one.file)]
     else:
         meant = found
     if len(meant) == 1:
         return meant[0]
-    names = ", ".join(f"{one.lab} ({Path(one.file).name}, {one.url})" for one in meant or found)
+    names = ", ".join(f"{one.lab} ({one.file}, {one.url or 'starting'})" for one in meant or found)
     if meant:
         raise ConfigError(f"several labs run here: {names}; name one with --lab")
+    if here and found:
+        raise ConfigError(
+            f"the lab of {os.path.abspath(HERE)} does not run here; what runs is {names}: "
+            f"name that with --lab, or start this one: sdl lab run {HERE}"
+        )
     if lab:
         raise Unreachable(f"no lab {lab} runs here" + (f"; there is {names}" if found else "") + "; sdl lab run FILE")
     raise Unreachable("no lab of yours runs here; start one: sdl lab run FILE")

@@ -10,6 +10,7 @@ import os
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +18,13 @@ from typing import Any, TypeVar
 from sdl import config
 from sdl.errors import ConfigError
 from sdl.lab import decide
-from sdl.lab.events import Asked, Held, Released
+from sdl.lab.events import Asked, Due, Held, Released
 from sdl.lab.file import parse_text
 from sdl.lab.loop import Live, Loop
 from sdl.lab.schedule import NEVER, outside, upcoming
 from sdl.lab.starts import Start
 from sdl.lab.state import Lab, single
-from sdl.lab.views import Bench, Hold, Running, Status, Waiting
+from sdl.lab.views import Bench, Hold, Running, Status, Waiting, is_paused, named, paused_by
 from sdl.words import count
 
 ANSWER_SECONDS = 20.0
@@ -88,26 +89,28 @@ class Desk:
         def hold(loop: Loop) -> str:
             _known(loop.lab, target)
             if (held := loop.lab.holds.get(target)) is not None:
-                raise ConfigError(f"{target} is held already, by {held.by}: {held.cause or 'no reason given'}")
+                raise ConfigError(f"{named(target)} is {paused_by(_hold(held), target)} already")
             loop.write(Held(target, reason, by, loop.clock.now()))
-            return f"{target} is held: nothing begins, and what runs pauses"
+            start = _start(loop.lab, target)
+            if start is not None:
+                return f"Pausing {target} " + ("after its current reading." if start.running else "before it begins.")
+            return f"Pausing {named(target)}: nothing begins, and what runs pauses after its current reading."
 
         return self._ask(hold)
 
-    def resume(self, target: str, by: str) -> str:
+    def resume(self, target: str, by: str, since: str = "") -> str:
         def release(loop: Loop) -> str:
-            _known(loop.lab, target)
-            if target in loop.lab.holds:
-                loop.write(Released(target, by, loop.clock.now()))
-                return f"{target} is released"
-            paused = [s for s in _running(loop.lab, target) if loop.live.get(s.number, Live()).paused]
-            if not paused:
-                raise ConfigError(f"{target} is not held, and nothing of it pauses")
-            for start in paused:  # for a condition: somebody says that all is well
-                loop.write(Asked("resume", f"start {start.number}", "", by, loop.clock.now()))
-                loop.processes.proceed(start.number, by)
-                loop.live[start.number].told = ""
-            return f"{_list(paused)}: goes on, unless its condition still stands"
+            hold = loop.lab.holds.get(target)
+            if hold is None:
+                return _resume_own(loop, target, by)
+            if since not in ("", repr(hold.at)):
+                raise ConfigError(
+                    f"{named(target)} was paused anew meanwhile; now it is {paused_by(_hold(hold), target)}"
+                )
+            loop.write(Released(target, by, loop.clock.now()))
+            left = _pauses(loop, target)
+            still = f" What still pauses: {left}." if left else ""
+            return f"Resumed {named(target)}, which was {paused_by(_hold(hold), target)}.{still}"
 
         return self._ask(release)
 
@@ -134,8 +137,7 @@ class Desk:
             if why := outside(spec, loop.lab.lab, now):
                 raise ConfigError(f"job {job}: {why}")
             loop.write(Asked("run-now", f"job {job}", "", by, now))
-            number = loop.lab.number
-            return f"job {job}: start {number} is due now"
+            return _queued(loop, job, loop.lab.lab.jobs[job].instrument)
 
         return self._ask(begin)
 
@@ -156,7 +158,8 @@ class Desk:
             if loop.lab.next_due(name) == NEVER:
                 raise ConfigError(f"{target} has no next start")
             loop.write(Asked("skip", target, reason, by, loop.clock.now()))
-            return f"the next start of {target} is skipped"
+            moment = datetime.fromtimestamp(loop.lab.next_due(name), loop.lab.lab.zone)
+            return f"the next start of {target} is skipped, due {moment:%Y-%m-%d %H:%M}"
 
         return self._ask(leave_out)
 
@@ -172,7 +175,7 @@ class Desk:
         def begin(loop: Loop) -> str:
             _known(loop.lab, f"instrument {instrument}")
             loop.write(Asked("start", f"instrument {instrument}", "", by, loop.clock.now(), plain))
-            return f"{single(plain)} is due now on {instrument}"
+            return _queued(loop, single(plain), instrument)
 
         return self._ask(begin)
 
@@ -232,8 +235,62 @@ def _of(lab: Lab, target: str) -> list[Start]:
     return [start for start in lab.starts.values() if fits[kind](start)]
 
 
-def _running(lab: Lab, target: str) -> list[Start]:
-    return [start for start in _of(lab, target) if start.running]
+def _queued(loop: Loop, job: str, instrument: str) -> str:
+    """What became of a start that was just asked for: its number, and the pause that it waits for."""
+    due = [event for event in decide.new_starts(loop.lab, loop.clock.now()) if isinstance(event, Due)]
+    number = max((event.start for event in due if (event.job, event.cause) == (job, "asked")), default=0)
+    said = f"{job} is queued on {instrument}" + (f": start {number}" if number else "")
+    pauses = loop.lab.pauses_of(number, job, instrument)
+    return said + "".join(f"; it waits while {is_paused(hold.what, hold.cause)}" for hold in pauses[:1])
+
+
+def _hold(held: Held) -> Hold:
+    return Hold(what=held.what, cause=held.cause, by=held.by, at=held.at)
+
+
+def _pauses(loop: Loop, target: str) -> str:
+    """The pauses that a start is under; of anything wider all there are in the lab; each with the words that end it."""
+    if (start := _start(loop.lab, target)) is not None:
+        holds, runs = loop.lab.pauses_of(start.number, start.job, start.instrument), list[Start]()
+    else:
+        holds, runs = list(loop.lab.holds.values()), [run for run in loop.lab.running() if _resumable(loop, run)]
+    found = {f"start {run.number}": f"paused: {loop.live[run.number].paused}" for run in runs}
+    found |= {held.what: paused_by(_hold(held), held.what) for held in holds}
+    return "; ".join(f"{named(what)}, {text} (sdl lab resume {what})" for what, text in found.items())
+
+
+def _resumable(loop: Loop, start: Start) -> bool:
+    """Whether a start that runs has a pause of its own: asked for, or for a condition."""
+    live = loop.live.get(start.number, Live())
+    return f"start {start.number}" in loop.lab.holds or (bool(live.paused) and not live.told)
+
+
+def _resume_own(loop: Loop, target: str, by: str) -> str:
+    """Ends a campaign's pause for a condition: somebody says that all is well.
+
+    Raises:
+        ConfigError: there is no such pause. What else pauses is named, with the words that end it.
+    """
+    _known(loop.lab, target)
+    left = _pauses(loop, target)
+    start = _start(loop.lab, target)
+    if start is None:
+        raise ConfigError(f"{named(target)} is not paused" + (f"; what is: {left}" if left else ""))
+    if start.running and _resumable(loop, start):
+        cause = loop.live[start.number].paused
+        loop.write(Asked("resume", target, "", by, loop.clock.now()))
+        loop.processes.resume(start.number, by)
+        return f"Resuming {target}, unless the cause of its pause still stands: {cause}."
+    if left:
+        raise ConfigError(f"{target} has no pause of its own; what pauses it: {left}")
+    if pause := decide.reason_to_pause(loop.lab, start, loop.clock.now()):
+        raise ConfigError(f"{target} is paused by the {pause[1]}: {pause[0]}; it goes on by itself when that is over")
+    raise ConfigError(f"{target} is not paused")
+
+
+def _start(lab: Lab, target: str) -> Start | None:
+    """The start that is the target; None where that is something wider."""
+    return _of(lab, target)[0] if target.startswith("start ") else None
 
 
 def _list(starts: Sequence[Start]) -> str:
@@ -268,9 +325,10 @@ def _status(loop: Loop) -> dict[str, Any]:
                 attempt=start.attempts - 1,
                 readings=live_start.readings,
                 paused=live_start.paused,
+                pauses=[_hold(held) for held in lab.pauses_of(start.number, start.job, start.instrument)],
+                resumable=_resumable(loop, start),
             )
         )
-    held = [Hold(what=h.what, cause=h.cause, by=h.by, at=h.at) for h in lab.holds.values()]
     status = Status(
         lab=lab.lab.name,
         at=now,
@@ -279,7 +337,7 @@ def _status(loop: Loop) -> dict[str, Any]:
         since=lab.since,
         instruments=benches,
         running=running,
-        held=held,
+        held=[_hold(held) for held in lab.holds.values()],
         next=_coming(loop, 1),
     )
     jobs = [{"name": name, "instrument": job.instrument, "due": _due(loop, name)} for name, job in lab.lab.jobs.items()]
@@ -304,7 +362,14 @@ def _waits(loop: Loop) -> list[Waiting]:
     waiting = [start for start in lab.starts.values() if not start.running]
     waiting.sort(key=lambda s: (-s.spec.priority, not s.attempts, s.due, s.number))
     return [
-        Waiting(start=s.number, job=s.job, instrument=s.instrument, due=s.due, why=decide.blocked(lab, s, now))
+        Waiting(
+            start=s.number,
+            job=s.job,
+            instrument=s.instrument,
+            due=s.due,
+            why=decide.blocked(lab, s, now),
+            begun=bool(s.attempts),
+        )
         for s in waiting
     ]
 
@@ -315,6 +380,7 @@ def _coming(loop: Loop, most: int = COMING) -> list[Waiting]:
     found = []
     for name, job in lab.lab.jobs.items():
         for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), most)):
-            why = f"skipped: {lab.skips[name][0]}" if name in lab.skips and i == 0 else ""
-            found.append(Waiting(start=None, job=name, instrument=job.instrument, due=at, why=why))
+            reason = lab.skips[name][0] if name in lab.skips and i == 0 else None
+            why = "" if reason is None else f"skipped: {reason}" if reason else "skipped"
+            found.append(Waiting(start=None, job=name, instrument=job.instrument, due=at, why=why, begun=False))
     return sorted(found, key=lambda row: row["due"])

@@ -16,6 +16,7 @@ from sdl.lab.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.schedule import NEVER, blackout, outside, times
 from sdl.lab.starts import Start
 from sdl.lab.state import DAY, Lab
+from sdl.lab.views import is_paused
 
 MOST = 500
 """Due starts that are made out at one go."""
@@ -171,7 +172,7 @@ def blocked(lab: Lab, start: Start, now: float) -> str:
 
 
 def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tuple[str, str] | None:
-    """Why a start may not measure now, and by whom: a hold, a black-out, its window, the day's readings.
+    """Why a start may not measure now, and by whom: a pause asked for, a black-out, its window, the day's readings.
 
     Args:
         lab: the lab.
@@ -179,8 +180,8 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tu
         now: seconds since 1970 UTC.
         readings: taken in its run so far, where it runs.
     """
-    if (hold := lab.hold_of(start)) is not None:
-        return f"held: {hold.cause}" if hold.cause else "held", hold.by
+    for hold in lab.pauses_of(start.number, start.job, start.instrument):
+        return is_paused(hold.what, hold.cause), hold.by
     spec = start.spec.model_copy(update={"between": None}) if start.cause == "asked" else start.spec
     if why := outside(spec, lab.lab, now):
         return why, "lab file"

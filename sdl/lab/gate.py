@@ -1,7 +1,7 @@
 """The gate of a lab's campaign: judges the conditions of `sdl.lab.conditions`, and hears what is asked from outside.
 
-`ask` and `dark` are called by the runner, `saw` by it with every event; `pause`, `proceed` and `abort` come from any
-other thread and are obeyed at the next question, half a second later at most, unless a reading is under way.
+`ask` and `dark` are called by the runner, `saw` by it with every event; `pause`, `proceed`, `resume` and `abort` come
+from any other thread and are obeyed at the next question, half a second later at most, unless a reading is under way.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class LabGate:
         self._asked: Hold | None = None  # from outside
         self._abort: Abort | None = None
         self._by = ""  # who let go last
+        self._paused = self._over = False  # what was said last; whether that pause is over, whatever follows it
         self._bright = ""  # why the room is too bright, if it is
         self._gone = ""  # how the instrument has left its twin, if it has
         self._failed = 0  # tries at a reading, in a row
@@ -60,14 +61,22 @@ class LabGate:
 
     # from any thread -------------------------------------------------------------------------------------------------
     def pause(self, cause: str, by: str) -> None:
-        """Pauses until `proceed`."""
+        """Pauses until `proceed`, in place of any other pause."""
         with self._lock:
-            self._asked = Hold(cause, by, again=self._again)
+            asked = Hold(cause, by, again=self._again)
+            if asked != self._asked:
+                self._over, self._by = True, "lab"
+            self._asked = asked
 
     def proceed(self, by: str) -> None:
-        """Ends a pause that was asked for, or whose condition is over, or that waits for the instrument or its twin."""
+        """Ends the pause that was asked for; a condition pauses on."""
         with self._lock:
-            self._asked, self._by = None, by
+            self._asked, self._by, self._over = None, by, True
+
+    def resume(self, by: str) -> None:
+        """Ends a pause whose condition is over, or that waits for the instrument or its twin; not one asked for."""
+        with self._lock:
+            self._by = by
             self._answers()
             self._gone = self._cause = ""  # a condition that still holds gives its cause anew
             if self._against is not None:
@@ -110,9 +119,17 @@ class LabGate:
             self._judge(readings, now)
 
     def ask(self, campaign: Campaign, now: float) -> Said:
-        """Whether to go on at `now`."""
+        """Whether to go on at `now`.
+
+        Between two pauses it says so once: the runner writes the end of the one, asks again before it does anything,
+        and writes the cause of the other.
+        """
         with self._lock:
-            return self._abort or self._held(now) or GoOn(self._by)
+            said = self._abort or self._held(now) or GoOn(self._by)
+            if self._paused and self._over and isinstance(said, Hold):
+                said = GoOn(self._by)
+            self._paused, self._over = isinstance(said, Hold), False
+            return said
 
     def _held(self, now: float) -> Hold | None:
         bad = self._bright or self._gone or self._disk()

@@ -47,6 +47,11 @@ class Guard:
         self._app, self._door, self._clock = app, door, clock
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._minute, self._lines = clock(), 0
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Has whoever still listens for a request hear that nothing more comes; called in the server's loop."""
+        self._ending.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,6 +61,7 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         error: Refused | None = None
+        receive = self._until_the_end(receive)
         try:
             self._look(scope)
         except Refused as found:
@@ -69,14 +75,37 @@ class Guard:
             await _refuse(send, error)
             return
 
+        started = False
+
         async def seen(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
                 if 400 <= message["status"] < 500:
                     self._say(scope, message["status"], str(scope.get("refused", "")))
             await send(message)
 
-        await self._app(scope, _once(body, receive), seen)
+        try:
+            await self._app(scope, _once(body, receive), seen)
+        except asyncio.CancelledError:  # an answer that takes longer than the server waits at its end
+            if started or not self._ending.is_set():
+                raise
+            await _refuse(send, Refused(503, "the server ended before it could answer; what was asked may be done"))
+
+    def _until_the_end(self, receive: Receive) -> Receive:
+        """What comes from a connection, for as long as the server does not end."""
+
+        async def heard() -> Message:
+            word, end = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
+            try:
+                await asyncio.wait({word, end}, return_when=asyncio.FIRST_COMPLETED)
+                return word.result() if word.done() else {"type": "http.disconnect"}
+            finally:
+                word.cancel()
+                end.cancel()
+
+        return heard
 
     def _look(self, scope: Scope) -> None:
         """Host, Origin, path, token: in this order, so that a stranger learns as little as possible."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sdl.errors import SdlError
 from sdl.lab.base import Control
+from sdl.lab.views import is_paused
 from sdl.plainfile import anew
 
 LOOK_SECONDS = 5.0
@@ -73,13 +74,13 @@ class Readiness:
             return [str(trouble)]
         held = {hold["what"]: hold["cause"] for hold in status.get("held", ())}
         if "lab" in held:
-            return ["the lab is held" + (f": {held['lab']}" if held["lab"] else "")]
+            return [is_paused("lab", held["lab"])]
         out: dict[str, str] = {}
         benches = status.get("instruments", ())
         for bench in benches:
             name = bench["name"]
             if (why := held.get(f"instrument {name}")) is not None:
-                out[name] = f"instrument {name} is held" + (f": {why}" if why else "")
+                out[name] = is_paused(f"instrument {name}", why)
             elif bench.get("lost"):
                 out[name] = f"instrument {name} does not answer: {bench['lost']}"
         return list(out.values()) if benches and len(out) == len(benches) else []

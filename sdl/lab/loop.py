@@ -32,6 +32,7 @@ from sdl.lab.lights import Lights
 from sdl.lab.logs import about
 from sdl.lab.starts import Start
 from sdl.lab.state import Lab
+from sdl.lab.views import by_request
 
 TICK = 1.0
 """Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
@@ -295,7 +296,7 @@ class Loop:
         return all(name in self.lab.lost for name in self.lab.unsafe)
 
     def _pauses(self) -> None:
-        """Tells what runs to pause and to go on: holds, black-outs, windows, the day's readings."""
+        """Tells what runs to pause and to go on: pauses asked for, black-outs, windows, the day's readings."""
         now = self.clock.now()
         for start in self.lab.running():
             live = self.live.setdefault(start.number, Live())
@@ -304,7 +305,8 @@ class Loop:
                 self.processes.pause(start.number, *reason)
                 live.told = reason[0]
             elif reason is None and live.told:
-                self.processes.proceed(start.number, self.lab.let_go_by or "lab")
+                by = self.lab.let_go_by if by_request(live.told) else "lab file"
+                self.processes.proceed(start.number, by or "lab")
                 live.told = ""
 
 

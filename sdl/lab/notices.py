@@ -35,6 +35,7 @@ from sdl.lab.events import (
     Started,
 )
 from sdl.lab.notify_model import Kind, Notify
+from sdl.lab.views import by_request
 from sdl.runner.pursuit import NOT_OFF
 
 DAY = 86400.0
@@ -42,8 +43,6 @@ NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests 
 """How a campaign's reason says that it failed because its instrument was gone; the last is a driver's that rests."""
 KNOWN = ("skipped", "aborted before", "black-out")
 """Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
-HELD = "held"
-"""How a campaign's pause begins that only follows from a hold, which is told itself."""
 LOST_AFTER = 300.0
 """Seconds that an instrument may be away from a campaign that waits for it, before people are told."""
 
@@ -108,7 +107,8 @@ class Notices:
     notify: Notify
     zone: tzinfo = UTC
     _starts: dict[int, _Start] = field(default_factory=dict)
-    _pauses: dict[str, _Pause] = field(default_factory=dict)
+    _pauses: dict[str, _Pause] = field(default_factory=dict)  # that somebody asked for, by what pauses
+    _waits: dict[str, _Pause] = field(default_factory=dict)  # of campaigns, for a condition
     _lost: dict[str, float] = field(default_factory=dict)
     _told: dict[tuple[str, str], _Told] = field(default_factory=dict)
     _tally: deque[tuple[float, str]] = field(default_factory=deque)
@@ -140,7 +140,7 @@ class Notices:
             case GaveUp():
                 return self._gave_up(event)
             case Died():
-                self._pauses.pop(f"start {event.start}", None)
+                self._waits.pop(f"start {event.start}", None)
                 if event.own:
                     self._count(event.at, "died")
             case MadeSafe():
@@ -157,13 +157,13 @@ class Notices:
     def news(self, item: News) -> list[Notice]:
         """What word of a running campaign is worth telling: only its pauses, once they last, and an instrument back."""
         key, start = f"start {item.start}", self._starts.get(item.start)
-        if item.what == "paused" and start is not None and not item.text.startswith(HELD):
-            if key not in self._pauses:
+        if item.what == "paused" and start is not None and not by_request(item.text):
+            if key not in self._waits:
                 self._count(item.at, "paused")
             away = start.instrument if item.text.startswith(AWAY) else ""
-            self._pauses.setdefault(key, _Pause(item.at, item.text, start.job, away=away))
+            self._waits.setdefault(key, _Pause(item.at, item.text, start.job, away=away))
         elif item.what in ("running", "continued"):
-            over = self._pauses.pop(key, None)
+            over = self._waits.pop(key, None)
             return self._instrument_back(over.away, item.at) if over is not None and over.away else []
         return []
 
@@ -176,7 +176,7 @@ class Notices:
             lost: how the lab's own record was deleted, replaced or cut; empty where it was not.
         """
         found: list[Notice] = []
-        for what, pause in self._pauses.items():
+        for what, pause in (*self._pauses.items(), *self._waits.items()):
             if pause.away and now - pause.since >= LOST_AFTER:
                 found += self._instrument_lost(pause.away, pause.cause, pause.since)
             if not pause.told and now - pause.since >= self.notify.paused:
@@ -201,7 +201,7 @@ class Notices:
         return self._tell("failed", "lab", f"{event.at:.0f}", "the lab came back after a crash", body, event.at)
 
     def _ended(self, event: Ended) -> list[Notice]:
-        waited = (pause := self._pauses.get(f"start {event.start}")) is not None and pause.away
+        waited = (pause := self._waits.get(f"start {event.start}")) is not None and pause.away
         start = self._gone(event.start)
         self._count(event.at, event.outcome, event.readings)
         lost = event.outcome == "failed" and bool(NO_ANSWER.search(event.reason))
@@ -282,7 +282,8 @@ class Notices:
         readings = sum(counts[key] * int(key.split()[1]) for key in counts if key.startswith("readings "))
         told = [f"{n} {what}" for what, n in sorted(counts.items()) if not what.startswith("readings ")]
         lines = [f"In the last day: {', '.join(told) or 'nothing'}; {readings} readings."]
-        lines += [f"{what}: paused since {self._time(p.since)}: {p.cause}" for what, p in self._pauses.items()]
+        lasting = (*self._pauses.items(), *self._waits.items())
+        lines += [f"{what}: paused since {self._time(p.since)}: {p.cause}" for what, p in lasting]
         lines += [f"instrument {name}: no answer since {self._time(at)}" for name, at in self._lost.items()]
         day = datetime.fromtimestamp(moment, self.zone).date()
         return [Notice(f"digest-{day}", "digest", "lab", f"{self.lab}: {day}", "\n".join(lines), now)]
@@ -313,6 +314,7 @@ class Notices:
 
     def _gone(self, start: int) -> _Start:
         self._pauses.pop(f"start {start}", None)
+        self._waits.pop(f"start {start}", None)
         return self._starts.pop(start, _Start(f"start {start}", 0.0))
 
     def _count(self, at: float, what: str, readings: int = 0) -> None:

@@ -97,7 +97,7 @@ class Notify(Frozen):
 
     to: dict[str, Target] = Field(default_factory=dict, description="who is told, each by a name of its own")
     digest: str | None = Field(None, description='local time of the daily digest, "07:30"; none by default')
-    paused: Duration = Field(3600.0, description="a pause or hold longer than this is told")
+    paused: Duration = Field(3600.0, description="a pause longer than this is told")
     again: Duration = Field(6 * 3600.0, description="the same about the same thing is told again after this")
     disk_mb: float = Field(500.0, gt=0, description="free space where the runs go, below which it is told; MB")
     keep: Duration = Field(7 * 86400.0, description="how long a message is tried before it is given up")

@@ -107,6 +107,9 @@ class Processes:
     def proceed(self, start: int, by: str) -> None:
         self._tell(start, do="proceed", by=by)
 
+    def resume(self, start: int, by: str) -> None:
+        self._tell(start, do="resume", by=by)
+
     def abort(self, start: int, reason: str, by: str) -> None:
         self._tell(start, do="abort", reason=reason, by=by)
 

@@ -176,6 +176,9 @@ class Simulated:
     def proceed(self, start: int, by: str) -> None:
         """Nothing: its gate knows already."""
 
+    def resume(self, start: int, by: str) -> None:
+        """Nobody asks in a simulation."""
+
     def abort(self, start: int, reason: str, by: str) -> None:
         """Nobody asks in a simulation."""
 

@@ -113,12 +113,10 @@ class Lab:
         """The start that runs on an instrument."""
         return next((s for s in self.starts.values() if s.running and s.instrument == instrument), None)
 
-    def hold_of(self, start: Start) -> Held | None:
-        """The hold that a start is under, the widest first."""
-        for what in ("lab", f"instrument {start.instrument}", f"job {start.job}", f"start {start.number}"):
-            if what in self.holds:
-                return self.holds[what]
-        return None
+    def pauses_of(self, start: int, job: str, instrument: str) -> list[Held]:
+        """The pauses asked for that a start is under, the widest first."""
+        covering = ("lab", f"instrument {instrument}", f"job {job}", f"start {start}")
+        return [self.holds[what] for what in covering if what in self.holds]
 
     def taken(self, instrument: str, now: float) -> int:
         """Readings of an instrument in the last 24 hours, those of what runs left out."""

@@ -18,12 +18,18 @@ from sdl.lab.systemd import Watchdog
 from sdl.lab.token import Door
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.routing import BaseRoute
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+    from sdl.lab.guard import Guard
 
 HOST = "127.0.0.1"
 START_SECONDS = 10.0
 STALLED_SECONDS = 30.0
 """After so long a connection whose other side takes nothing is ended by the system."""
+GRACE_SECONDS = 3
+"""What is being answered when the server ends has so long; open streams end at once."""
 MOST_AT_ONCE = 128
 """Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
 
@@ -79,8 +85,6 @@ class Surface:
         page: Callable[[Door], Sequence[BaseRoute]] = lambda door: (),
     ) -> None:
         needed()
-        import uvicorn
-
         from sdl.lab.api import create_app
         from sdl.lab.health import Readiness
         from sdl.lab.metrics import Metrics
@@ -90,6 +94,7 @@ class Surface:
         self.url = f"http://{HOST}:{number}"
         try:
             self.door = Door(lab, record, file)
+            self.door.announce("")  # one that is starting is a lab too: who asks for the only one must not get another
             app = create_app(
                 control,
                 self.door,
@@ -103,20 +108,7 @@ class Surface:
         except BaseException:
             self._socket.close()
             raise
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http=_protocol(MOST_AT_ONCE),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=5,
-                timeout_graceful_shutdown=3,
-            )
-        )
+        self._server = http_server(app)
         self._thread = threading.Thread(target=self._serve, name="sdl lab server", daemon=True)
 
     def start(self) -> None:
@@ -131,7 +123,7 @@ class Surface:
             if not self._thread.is_alive() or time.monotonic() > until:
                 raise ConfigError(f"{self.url}: the lab's server did not come up")
             time.sleep(0.01)
-        self.door.listens(self.url)
+        self.door.announce(self.url)
 
     def close(self) -> None:
         """Takes the door away, answers what was asked, and ends. May be called twice."""
@@ -146,10 +138,36 @@ class Surface:
         self._server.run(sockets=[self._socket])
 
 
+def http_server(app: Guard) -> uvicorn.Server:
+    """The server of a lab, and of `sdl web`: ends open streams before it waits for what else is being answered."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.end()
+            await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(
+            app,
+            http=_protocol(MOST_AT_ONCE),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+
+
 def _protocol(most: int) -> type[asyncio.Protocol]:
     """HTTP as uvicorn speaks it, where of too many connections the one that has been silent longest is cut off.
 
-    So nobody keeps others, and an abort, out by opening connections and saying nothing.
+    Silent is one that has sent no whole request. So nobody keeps others, and an abort, out by opening connections and
+    saying nothing, or half of something.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -160,8 +178,7 @@ def _protocol(most: int) -> type[asyncio.Protocol]:
             super().connection_made(transport)
             there[self] = None
             if len(there) > most:
-                silent = (one for one in there if getattr(one.cycle, "response_complete", True))
-                oldest = next(silent, self)
+                oldest = next((one for one in there if _silent(one.cycle)), self)
                 del there[oldest]
                 oldest.transport.abort()
 
@@ -170,6 +187,10 @@ def _protocol(most: int) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
     return Polite
+
+
+def _silent(cycle: RequestResponseCycle | None) -> bool:
+    return cycle is None or cycle.response_complete or cycle.more_body
 
 
 def listen(port: int) -> socket.socket:

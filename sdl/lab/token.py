@@ -2,7 +2,7 @@
 
     $XDG_STATE_HOME/sdl/labs/NAME-1a2b3c4d/      0700; ~/.local/state where the variable is not set
         token        0600; 256 random bits, new at every start of the lab
-        door.json    lab, url, lab file, record, process: no secret
+        door.json    lab, url (empty while the lab is starting), lab file, record, process: no secret
 
 So every terminal of that user finds every lab of the machine, wherever the lab file is. The token is new at every
 start because the door of a killed lab stays behind: whoever takes its port then gets a token that opens nothing. A
@@ -34,7 +34,10 @@ LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A lab that listens, or did until it was killed. `began` tells its process from a later one of the number."""
+    """A lab that runs, or did until it was killed.
+
+    `url` is empty before it listens; `began` tells its process from a later one of the number.
+    """
 
     lab: str
     url: str
@@ -43,6 +46,11 @@ class Address:
     process: int
     began: str
     folder: Path
+
+    @property
+    def home(self) -> str:
+        """Its name and the folder of its lab file."""
+        return f"lab {self.lab} in {os.path.dirname(self.file)}"
 
     @property
     def alive(self) -> bool:
@@ -151,8 +159,8 @@ class Door:
                 raise RecordError(f"{self.folder}: no token can be written: {error.strerror}") from error
             self._token = token
 
-    def listens(self, url: str) -> None:
-        """Tells where; from now on the command line finds it.
+    def announce(self, url: str) -> None:
+        """Tells where it listens, empty before it does; from now on the command line knows of it.
 
         Raises:
             RecordError: it cannot be written.

@@ -1,4 +1,4 @@
-"""What `Control` shows of a lab: the keys of its status, queue and history.
+"""What `Control` shows of a lab: the keys of its status, queue and history, and how a pause is named.
 
 The loop makes them; the API, the commands, the metrics and the page read them. Times are seconds since 1970 UTC;
 `run` is the directory of a run below the lab's runs, empty before it has one.
@@ -7,11 +7,12 @@ Further keys may be added; a reader leaves alone what it does not know.
 
 from __future__ import annotations
 
+import re
 from typing import TypedDict
 
 
 class Hold(TypedDict):
-    """A hold that has not been released. `what` is lab, instrument NAME, job NAME or start N."""
+    """A pause that somebody asked for and nobody has ended. `what` is lab, instrument NAME, job NAME or start N."""
 
     what: str
     cause: str
@@ -20,7 +21,11 @@ class Hold(TypedDict):
 
 
 class Running(TypedDict):
-    """A start whose process is there. `paused` is the cause of its pause, empty while it measures."""
+    """A start whose process is there.
+
+    `paused` is the cause of its pause, empty while it measures; `pauses` are those asked for that it is under, the
+    widest first; `resumable` says whether it has a pause of its own, which `resume` of this start ends.
+    """
 
     start: int
     job: str
@@ -30,6 +35,8 @@ class Running(TypedDict):
     attempt: int
     readings: int
     paused: str
+    pauses: list[Hold]
+    resumable: bool
 
 
 class Bench(TypedDict):
@@ -43,13 +50,17 @@ class Bench(TypedDict):
 
 
 class Waiting(TypedDict):
-    """A start that waits (`start` is its number, `why` what for), or a due time to come (`start` is None)."""
+    """A start that waits (`start` is its number, `why` what for), or a due time to come (`start` is None).
+
+    `begun` says whether its campaign has begun and died: such a start can be aborted, not skipped.
+    """
 
     start: int | None
     job: str
     instrument: str
     due: float
     why: str
+    begun: bool
 
 
 class Past(TypedDict):
@@ -80,3 +91,28 @@ class Status(TypedDict):
     running: list[Running]
     held: list[Hold]
     next: list[Waiting]
+
+
+_ASKED = re.compile(r"(?:the whole lab|(?:instrument|job|start) \S+) is paused\b")
+
+
+def named(target: str) -> str:
+    """A target in a sentence."""
+    return "the whole lab" if target == "lab" else target
+
+
+def is_paused(target: str, cause: str) -> str:
+    """Why nothing of a target begins: `the whole lab is paused: person in enclosure`."""
+    return f"{named(target)} is paused" + (f": {cause}" if cause else "")
+
+
+def by_request(cause: str) -> bool:
+    """Whether a campaign's pause follows from one that somebody asked for (`is_paused`)."""
+    return _ASKED.match(cause) is not None
+
+
+def paused_by(hold: Hold, target: str) -> str:
+    """A pause as it is told of a target that it covers: `paused with the whole lab by ada: person in enclosure`."""
+    wider = "" if hold["what"] == target else f" with {named(hold['what'])}"
+    by, cause = (f" by {hold['by']}" if hold["by"] else ""), (f": {hold['cause']}" if hold["cause"] else "")
+    return f"paused{wider}{by}{cause}"

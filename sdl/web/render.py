@@ -16,6 +16,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from sdl.errors import ConfigError
+from sdl.lab.views import named, paused_by
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -56,7 +57,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"when": when, "part": part, "stamp": stamp}
+    made.filters |= {"when": when, "part": part, "stamp": stamp, "named": named, "paused_by": paused_by}
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made
 

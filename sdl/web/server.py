@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
 from sdl.lab.guard import Guard, Refused
-from sdl.lab.surface import HOST, MOST_AT_ONCE, START_SECONDS, listen
+from sdl.lab.surface import HOST, START_SECONDS, http_server, listen
 from sdl.lab.token import TOKEN, Door
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp
 
 
-def create_app(runs: Path, door: Door, port: int) -> ASGIApp:
+def create_app(runs: Path, door: Door, port: int) -> Guard:
     """The pages behind their guard.
 
     Args:
@@ -63,7 +62,7 @@ def serve(runs: Path, *, port: int = 0, told: Callable[[str, Path], None]) -> st
     """
     try:
         import starlette  # noqa: F401 - told now, and not with the first page
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"the page needs {error.name}: pip install 'sdl[web]'") from error
     if not runs.is_dir():
@@ -75,13 +74,7 @@ def serve(runs: Path, *, port: int = 0, told: Callable[[str, Path], None]) -> st
         number = place.getsockname()[1]
         door = Door(f"web-{number}", runs, runs)
         stack.callback(door.close)
-        app = create_app(runs, door, number)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-                proxy_headers=False, limit_concurrency=MOST_AT_ONCE, timeout_keep_alive=5, timeout_graceful_shutdown=1,
-            )
-        )  # fmt: skip
+        server = http_server(create_app(runs, door, number))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, name="sdl web", daemon=True)
         end = threading.Event()
 

@@ -93,8 +93,7 @@ class RunSource:
         self._looked = time.monotonic()
         process = holder(self.folder)
         start = self._asked.start_of(f"{self.folder.parent.name}/{self.folder.name}")
-        holds = [hold["what"] for hold in self._asked.status().get("held", ())] if start else []
-        told = (process, holds, start and (start["start"], start["paused"]))
+        told = (process, start and [start[key] for key in ("start", "paused", "pauses", "resumable")])
         if not grown and told == self._told:
             return None
         self._told, self._process = told, process
@@ -128,8 +127,7 @@ class RunSource:
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
         """Every part of the page that changes, by the id of its element; `said` for those who cannot see it."""
         live = self.picture.shown(self._process)
-        holds = [hold["what"] for hold in self._asked.status().get("held", ())]
-        values = {"live": live, "start": start, "holds": holds}
+        values = {"live": live, "start": start, "zone": self._asked.status().get("timezone", "")}
         names = ("state", "now", "channels", "spectrum", "error", "trials")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
         return {"parts": drawn, "said": f"{live['state']['word']}: {live['state']['text']}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any
 from sdl import yamlfile
 from sdl.clock import VirtualClock
 from sdl.lab.base import News, Order
+from sdl.lab.control import Desk
 from sdl.lab.events import Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.file import Loaded, load
 from sdl.lab.journal import Memory
@@ -90,9 +92,14 @@ class Scripted:
 
     def pause(self, start: int, cause: str, by: str) -> None:
         self.told.append(("pause", start, cause, by))
+        self.say(News(start, "paused", f"{cause} ({by})", at=self.clock.now()))
 
     def proceed(self, start: int, by: str) -> None:
         self.told.append(("proceed", start, by))
+        self.say(News(start, "continued", by, at=self.clock.now()))
+
+    def resume(self, start: int, by: str) -> None:
+        self.told.append(("resume", start, by))
 
     def abort(self, start: int, reason: str, by: str) -> None:
         self.told.append(("abort", start, reason, by))
@@ -159,6 +166,38 @@ class Bench:
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
+
+
+def long(start: int, attempt: int) -> Fate:
+    return Fate(600)
+
+
+class Asking:
+    """A bench and somebody who asks: each question is answered by the next tick."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.desk = Desk(answer_seconds=30)
+        self.bench = Bench(loaded, requests=self.desk.requests, script=long).open()
+        self.desk.serve(self.bench.loop)
+
+    def __call__(self, verb: str, *given: Any) -> Any:
+        found: list[Any] = []
+
+        def ask() -> None:
+            try:
+                found.append(getattr(self.desk, verb)(*given))
+            except Exception as error:
+                found.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not found:
+            self.desk.wait(0.01)
+        thread.join()
+        self.bench.tick()
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
 
 
 def fates(events: Sequence[LabEvent]) -> dict[int, list[str]]:

@@ -42,14 +42,24 @@ class ListLab:
         if self.stuck:
             raise TimeoutError("no tick for 30 s")
         busy = next(iter(self.running), None)
+        held = list(self.held.values())
+        covering = {
+            start: ("lab", f"instrument {row['instrument']}", f"job {row['job']}", f"start {start}")
+            for start, row in self.running.items()
+        }
+        running = [
+            row | {"pauses": [hold for what in covering[start] for hold in held if hold["what"] == what],
+                   "resumable": bool(row["paused"]) or f"start {start}" in self.held}
+            for start, row in self.running.items()
+        ]  # fmt: skip
         bench = {"name": "led-1", "identity": "twin", "lost": self.lost, "busy": busy, "readings_today": 7}
         return {
             "lab": "bench", "at": 100.0, "timezone": self.zone, "process": 1, "since": 10.0, "instruments": [bench],
-            "running": list(self.running.values()), "held": list(self.held.values()), "next": self.queue(),
+            "running": running, "held": held, "next": self.queue(),
         }  # fmt: skip
 
     def queue(self) -> Sequence[Mapping[str, Any]]:
-        return [{"start": None, "job": "night", "instrument": "led-1", "due": 3600.0, "why": ""}]
+        return [{"start": None, "job": "night", "instrument": "led-1", "due": 3600.0, "why": "", "begun": False}]
 
     def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
         return [row for row in self.past if job in ("", row["job"])][:most]
@@ -60,7 +70,7 @@ class ListLab:
         self.held[target] = {"what": target, "cause": reason, "by": by, "at": 100.0}
         return self._did("pause", target, reason, by)
 
-    def resume(self, target: str, by: str) -> str:
+    def resume(self, target: str, by: str, since: str = "") -> str:
         if self.held.pop(target, None) is None:
             raise ConfigError(f"{target} is not held")
         return self._did("resume", target, by)

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 from waiting import PATIENCE
 
 from sdl.errors import ConfigError
+from sdl.lab import surface as surface_module
 from sdl.lab.surface import Surface
 from sdl.lab.systemd import Watchdog
 from sdl.lab.token import read
+from sdl.web.hub import Hub
 
 from .surface_kit import ListLab
+
+
+class Still:
+    """Something to watch that never changes and never ends."""
+
+    every, ended = 0.05, False
+
+    def look(self) -> Mapping[str, Any] | None:
+        return None
 
 
 @dataclass
@@ -105,7 +121,7 @@ def test_with_the_token_an_abort_is_done_with_its_reason_and_person(served: Serv
 def test_every_verb_reaches_the_lab(served: Served) -> None:
     for verb, body in [
         ("pause", {"target": "job night", "reason": "r", "by": "b"}),
-        ("resume", {"target": "job night", "by": "b"}),
+        ("resume", {"target": "job night", "by": "b", "since": "100.0"}),
         ("skip", {"target": "start 9", "reason": "r", "by": "b"}),
         ("run-now", {"job": "night", "by": "b"}),
         ("pause", {}),
@@ -113,6 +129,31 @@ def test_every_verb_reaches_the_lab(served: Served) -> None:
         assert served.http.post(f"/api/v1/{verb}", json=body, headers=served.head).status_code == 200, verb
     assert [what[0] for what in served.lab.done] == ["pause", "resume", "skip", "run-now", "pause"]
     assert served.lab.done[-1] == ("pause", "lab", "", "somebody")
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "abort", "skip"])
+@pytest.mark.parametrize("target", ["lab", "instrument led-1", "job night", "start 7"])
+def test_the_target_that_is_named_is_the_one_that_the_lab_is_asked_for(served: Served, verb: str, target: str) -> None:
+    for other in ("lab", "instrument led-1", "job night", "start 7"):
+        served.lab.pause(other, "", "anna")
+    if verb == "pause":
+        served.lab.held.clear()
+    served.lab.done.clear()
+    body = {"target": target, "by": "bob"}
+    status = served.http.post(f"/api/v1/{verb}", json=body, headers=served.head).status_code
+    if verb == "abort" and target != "start 7":  # which this small lab cannot do
+        assert (status, served.lab.done) == (409, [])
+    else:
+        assert status == 200
+        assert [done[:2] for done in served.lab.done] == [(verb, target)]
+
+
+@pytest.mark.parametrize("verb", ["resume", "abort", "skip"])
+def test_without_a_target_nothing_is_ended(served: Served, verb: str) -> None:
+    served.lab.pause("lab", "person in enclosure", "anna")
+    assert served.http.post(f"/api/v1/{verb}", json={"by": "bob"}, headers=served.head).status_code == 400
+    assert list(served.lab.held) == ["lab"]
+    assert len(served.lab.done) == 1
 
 
 BAD: list[tuple[str, int, dict[str, Any]]] = [
@@ -274,17 +315,58 @@ def test_a_server_that_is_closed_leaves_no_door_and_no_token(own: Served) -> Non
         own.http.get("/healthz")
 
 
-def test_nobody_is_kept_out_by_connections_that_say_nothing(own: Served) -> None:
+@pytest.mark.parametrize(
+    "said", ["", "POST / HTTP/1.1\r\nHost: ", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"]
+)
+def test_nobody_is_kept_out_by_connections_that_say_nothing_or_half(own: Served, said: str) -> None:
     address = ("127.0.0.1", int(own.surface.url.rpartition(":")[2]))
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(150)]
-        for stream in silent[::2]:
-            stream.sendall(b"POST /api/v1/abort HTTP/1.1\r\nHost: ")
+        for stream in silent:
+            stream.sendall(said.encode())
         assert own.http.post("/api/v1/pause", headers=own.head, json={}).status_code == 200
         assert own.http.get("/healthz").status_code == 200
         silent[0].settimeout(PATIENCE)
         with contextlib.suppress(ConnectionResetError):  # or an end, whichever comes first
             assert silent[0].recv(10) == b""
+
+
+@pytest.mark.parametrize("request_", ["GET /stream/", "GET /long", "POST /api/v1/abort", "POST"])
+def test_a_server_that_ends_breaks_off_what_is_open_without_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(surface_module, "GRACE_SECONDS", 1)
+    begun, lab = threading.Event(), ListLab(tmp_path / "runs")
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await hub.stream("x", Still, receive, send)
+
+    async def long(request: Request) -> Response:
+        begun.set()
+        await asyncio.sleep(600)
+        raise AssertionError("it was broken off")
+
+    hub = Hub()
+    surface = Surface(
+        lab, lab="bench", record=tmp_path, file=tmp_path / "lab.yaml", runs=lab.runs, watchdog=Watchdog({}),
+        page=lambda door: [Route("/long", long), Mount("/stream", app=stream)],
+    )  # fmt: skip
+    surface.start()
+    port = int(surface.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        whole = b"%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % (request_.encode(), port)
+        if request_.startswith("GET"):
+            client.sendall(whole + b"\r\n")
+            assert begun.wait(PATIENCE)
+        else:
+            client.sendall(whole + b"Content-Length: 9\r\n\r\n{" if "/" in request_ else request_.encode())
+        surface.close()
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert not [record for record in caplog.records if "Exception in ASGI" in record.getMessage()]
+    first = {"GET /stream/": b"200", "GET /long": b"503", "POST /api/v1/abort": b"401", "POST": b""}[request_]
+    assert answer.partition(b"\r\n")[0].split()[1:2] == ([first] if first else [])
 
 
 def test_a_port_that_is_taken_is_told(served: Served, tmp_path: Path) -> None:

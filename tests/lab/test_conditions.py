@@ -203,7 +203,7 @@ def test_who_says_go_on_has_an_instrument_that_is_away_tried_again() -> None:
         def ask(self, state: Campaign, now: float) -> Any:
             said.append(gate.ask(state, now))
             if isinstance(said[-1], Hold) and asked[-1] - asked[0] > 100.0:
-                gate.proceed("ada")
+                gate.resume("ada")
             return said[-1]
 
     tree = campaign(instrument, **tree, stop={"failures": 2})
@@ -243,7 +243,7 @@ def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -
             said = super().ask(campaign, now)
             asked += isinstance(said, Hold)
             if asked == 200:
-                self.proceed("ada")
+                self.resume("ada")
             return said
 
     gate = Watched(suspend(twin="twin", good_for=1.0), HERE)
@@ -271,10 +271,60 @@ def test_a_pause_from_outside_ends_when_it_is_ended_and_the_record_says_by_whom(
     assert gate.ask(None, 1.0) == GoOn("bob")  # type: ignore[arg-type]
 
 
-def test_who_says_go_on_does_not_outvote_a_condition_that_still_holds() -> None:
+def ask(gate: LabGate, now: float) -> Any:
+    return gate.ask(None, now)  # type: ignore[arg-type]
+
+
+def test_the_end_of_a_pause_from_outside_leaves_a_condition_that_only_a_resume_ends() -> None:
+    gate = LabGate(suspend(), HERE)
+    gate._gone = "it no longer matches its twin"
+    gate.pause("cleaning", "ada")
+    assert ask(gate, 0.0) == Hold("cleaning", "ada")
+    gate.proceed("bob")
+    assert ask(gate, 1.0) == GoOn("bob"), "so that the record has who ended that pause"
+    assert ask(gate, 1.0).cause == "it no longer matches its twin", "asked again before anything is measured"
+    gate.pause("cleaning", "ada")
+    gate.resume("bob")
+    assert ask(gate, 2.0) == GoOn("bob")
+    assert ask(gate, 2.0) == Hold("cleaning", "ada"), "a resume ends no pause that was asked for"
+
+
+def test_a_pause_that_ended_before_it_began_lets_nothing_past_a_condition() -> None:
     gate = LabGate(suspend(disk="1MB"), HERE, free=lambda _: 0)
     gate.pause("cleaning", "ada")
-    gate.proceed("ada")
+    gate.proceed("bob")
+    assert ask(gate, 0.0).by == "suspend"
+
+
+def test_one_pause_that_takes_the_place_of_another_never_lets_a_reading_through() -> None:
+    gate = LabGate(suspend(), HERE)
+    seen, events = list[str](), list[Event]()
+
+    class Watched:
+        dark = gate.dark
+
+        def ask(self, campaign: Campaign, now: float) -> Any:
+            said = gate.ask(campaign, now)
+            if isinstance(said, Hold) and (not seen or seen[-1] != said.cause):
+                seen.append(said.cause)
+                if len(seen) < 4:
+                    gate.pause(f"cause {len(seen)}", "ada")
+                else:
+                    gate.abort("enough", "ada")
+            return said
+
+    gate.pause("cause 0", "ada")
+    tree = campaign(lit_by(0), **POINTS)
+    runner.run(tree, runs=None, collect=True, gate=Watched(), watch=lambda event, state: events.append(event))
+    assert not [event for event in events if isinstance(event, Measured)]
+    assert [event.cause for event in events if isinstance(event, Paused)] == [f"cause {n}" for n in range(4)]
+    assert [event.by for event in events if isinstance(event, Continued)] == ["lab"] * 3
+
+
+def test_who_says_go_on_does_not_outvote_a_condition_that_still_holds() -> None:
+    gate = LabGate(suspend(disk="1MB"), HERE, free=lambda _: 0)
+    assert isinstance(gate.ask(None, 0.0), Hold)  # type: ignore[arg-type]
+    gate.resume("ada")
     said = gate.ask(None, 0.0)  # type: ignore[arg-type]
     assert isinstance(said, Hold)
     assert said.by == "suspend"
@@ -286,7 +336,7 @@ def test_who_says_go_on_need_not_wait_for_the_stated_time_once_all_is_well() -> 
     assert isinstance(gate.ask(None, 0.0), Hold)  # type: ignore[arg-type]
     space[0] = 10**9
     assert isinstance(gate.ask(None, 1.0), Hold)  # type: ignore[arg-type]
-    gate.proceed("ada")
+    gate.resume("ada")
     assert gate.ask(None, 2.0) == GoOn("ada")  # type: ignore[arg-type]
 
 

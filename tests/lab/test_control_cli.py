@@ -65,8 +65,8 @@ def test_status_tells_what_runs_what_is_held_and_what_comes(sdl: Sdl, lab: ListL
     lab.pause("instrument led-1", "cleaning", "anna")
     code, out, _ = sdl("status")
     assert code == 0
-    assert "lab bench, up for 1 min 30 s" in out
-    assert "held: instrument led-1: cleaning (anna)" in out
+    assert out.splitlines()[0].startswith(f"lab bench in {Path.cwd()}, up for 1 min 30 s")
+    assert "instrument led-1: paused by anna: cleaning, since" in out
     assert "start 7 of night" in out
     assert "next: night on led-1" in out
 
@@ -86,7 +86,9 @@ def test_every_view_is_one_json_object_where_it_is_asked_for(sdl: Sdl, lab: List
     assert json.loads(sdl("status", "--json")[1])["lab"] == "bench"
     assert json.loads(sdl("queue", "--json")[1])["queue"][0]["job"] == "night"
     assert json.loads(sdl("history", "--json")[1])["history"][0]["outcome"] == "reached"
-    assert json.loads(sdl("run-now", "night", "--json")[1]) == {"done": "run-now night: done"}
+    assert json.loads(sdl("run-now", "night", "--json")[1]) == {
+        "lab": "bench", "file": str(Path.cwd() / "lab.yaml"), "done": "run-now night: done"
+    }  # fmt: skip
 
 
 def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
@@ -120,8 +122,37 @@ def test_each_verb_is_done_in_the_name_of_who_asked(
     assert lab.done == [(*done, "anna")]
 
 
+def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:
+    assert sdl("resume")[2].endswith("error: name the pause that is to end: nothing is paused\n")
+    lab.pause("lab", "person in enclosure", "anna")
+    lab.running[7]["paused"] = "the room is too bright (suspend)"
+    code, _, err = sdl("resume")
+    assert code == 2
+    for words in (
+        "sdl lab resume lab (paused by anna: person in enclosure)",
+        "sdl lab resume start 7 (paused: the room",
+    ):
+        assert words in " ".join(err.split())
+    assert list(lab.held) == ["lab"]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "abort", "skip"])
+@pytest.mark.parametrize("target", ["lab", "instrument led-1", "job night", "start 7"])
+def test_the_target_that_is_named_is_the_one_that_the_lab_is_asked_for(
+    sdl: Sdl, lab: ListLab, verb: str, target: str
+) -> None:
+    if verb == "resume":
+        for other in ("lab", "instrument led-1", "job night", "start 7"):
+            lab.pause(other, "", "anna")
+        lab.done.clear()
+    code = sdl(verb, *target.split())[0]
+    done = (verb != "abort") or target == "start 7"  # an abort of more this small lab cannot do
+    assert code == (0 if done else 2)
+    assert [what[:2] for what in lab.done] == ([(verb, target)] if done else [])
+
+
 def test_what_cannot_be_done_says_why(sdl: Sdl, lab: ListLab) -> None:
-    assert sdl("resume")[::2] == (2, "error: lab is not held\n")
+    assert sdl("resume", "lab")[::2] == (2, f"lab bench in {Path.cwd()}\nerror: lab is not held\n")
     assert sdl("abort", "job", "a/b")[0] == 2
     assert lab.done == []
 
@@ -148,6 +179,69 @@ def test_a_lab_that_does_not_answer_is_exit_3(sdl: Sdl, lab: ListLab) -> None:
     code, _, err = sdl("status")
     assert code == 3
     assert "no tick for 30 s" in err
+
+
+COMMANDS = [
+    ["status"], ["queue"], ["history"], ["pause"], ["resume", "lab"], ["abort", "7"], ["skip", "job", "night"],
+    ["run-now", "night"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("args", COMMANDS, ids=[args[0] for args in COMMANDS])
+def test_every_command_says_which_lab_it_speaks_to(sdl: Sdl, lab: ListLab, args: list[str]) -> None:
+    _, out, err = sdl(*args)
+    where = f"lab bench in {Path.cwd()}"
+    assert (out if args == ["status"] else err).startswith(where)
+    lab.held.clear()
+    lab.begin(7)
+    _, out, err = sdl(*args, "--json")
+    assert where not in err
+    if args != ["resume", "lab"]:  # which is refused: nothing is paused
+        told = json.loads(out)
+        assert (told["lab"], told["file"]) == ("bench", str(Path.cwd() / "lab.yaml"))
+
+
+@pytest.mark.parametrize("args", COMMANDS, ids=[args[0] for args in COMMANDS])
+def test_beside_another_labs_file_nothing_is_done_until_the_lab_is_named(
+    sdl: Sdl, lab: ListLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    assert sdl("pause", "job", "night")[0] == 0, "beside no lab file the only lab is meant"
+    (other / "lab.yaml").write_text("name: other\n", encoding="utf-8")
+    before = list(lab.done)
+    code, out, err = sdl(*args)
+    assert (code, out) == (2, "")
+    for piece in (str(other / "lab.yaml"), str(tmp_path / "lab.yaml"), "bench", "--lab", "sdl lab run lab.yaml"):
+        assert piece in err
+    assert lab.done == before
+    assert f"lab bench in {tmp_path}" in "".join(sdl(*args, "--lab", "bench")[1:])
+
+
+def test_a_second_lab_on_its_way_up_is_not_taken_for_the_one_that_runs(
+    sdl: Sdl, lab: ListLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, second = tmp_path / "away", tmp_path / "second"
+    away.mkdir()
+    second.mkdir()
+    (second / "lab.yaml").write_text("name: second\n", encoding="utf-8")
+    surface = Surface(
+        ListLab(second / "runs"), lab="second", record=second, file=second / "lab.yaml", runs=second / "runs",
+        watchdog=Watchdog({}),
+    )  # fmt: skip
+    monkeypatch.chdir(away)
+    code, _, err = sdl("pause")
+    assert code == 2
+    assert "several labs run here: bench" in err
+    assert f"second ({second / 'lab.yaml'}, starting)" in err
+    monkeypatch.chdir(second)
+    assert sdl("pause")[::2] == (3, f"error: lab second in {second} is starting, and does not answer yet; "
+                                    "try again in a moment\n")  # fmt: skip
+    surface.start()
+    assert sdl("pause")[0] == 0
+    assert lab.done == []
+    surface.close()
 
 
 def test_an_address_can_be_given(sdl: Sdl, lab: ListLab) -> None:

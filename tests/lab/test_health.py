@@ -51,12 +51,12 @@ def test_each_reason_against_it_is_named(lab: ListLab) -> None:
     assert readiness(lab, Clock())() == ["instrument led-1 does not answer: Unreachable: refused"]
     lab.lost = ""
     lab.pause("instrument led-1", "cleaning", "anna")
-    assert readiness(lab, Clock())() == ["instrument led-1 is held: cleaning"]
+    assert readiness(lab, Clock())() == ["instrument led-1 is paused: cleaning"]
     lab.held.clear()
     lab.pause("instrument led-1", "", "anna")  # for no stated reason
-    assert readiness(lab, Clock())() == ["instrument led-1 is held"]
+    assert readiness(lab, Clock())() == ["instrument led-1 is paused"]
     lab.pause("lab", "holiday", "anna")
-    assert readiness(lab, Clock())() == ["the lab is held: holiday"]
+    assert readiness(lab, Clock())() == ["the whole lab is paused: holiday"]
     assert "MB free" in readiness(lab, Clock(), least=1e30)()[0]
     lab.stuck = True
     assert readiness(lab, Clock())() == ["the lab does not answer: no tick for 30 s"]
@@ -83,7 +83,7 @@ def test_whoever_asks_every_second_does_not_write_to_the_disk_every_second(lab: 
     clock.now += 1
     assert ready() == []
     clock.now += 5
-    assert ready() == ["the lab is held: holiday"]
+    assert ready() == ["the whole lab is paused: holiday"]
 
 
 def values(metrics: Metrics) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -34,15 +33,11 @@ from sdl.lab.events import (
 from sdl.lab.jumps import Jumps
 from sdl.lab.loop import Loop
 from sdl.lab.state import fold
-from tests.lab.lab_kit import BEGIN, CAMPAIGN, Bench, Fate, Scripted, fates, job, lab_file
+from tests.lab.lab_kit import BEGIN, CAMPAIGN, Asking, Bench, Fate, Scripted, fates, job, lab_file, long
 
 
 def minutely(**keys: object) -> dict[str, object]:
     return job(when={"cron": "* * * * *"}, **keys)
-
-
-def long(start: int, attempt: int) -> Fate:
-    return Fate(600)
 
 
 # Begin and end --------------------------------------------------------------------------------------------------------
@@ -422,54 +417,27 @@ def test_nobody_waits_an_hour_longer_because_the_clock_was_set_back_an_hour(tmp_
 
 
 # What is asked --------------------------------------------------------------------------------------------------------
-class Asking:
-    """A bench and somebody who asks: each question is answered by the next tick."""
-
-    def __init__(self, folder: Path, jobs: dict[str, Any], **keys: Any) -> None:
-        self.desk = Desk(answer_seconds=30)
-        self.bench = Bench(lab_file(folder, jobs, **keys), requests=self.desk.requests, script=long).open()
-        self.desk.serve(self.bench.loop)
-
-    def __call__(self, verb: str, *given: Any) -> Any:
-        found: list[Any] = []
-
-        def ask() -> None:
-            try:
-                found.append(getattr(self.desk, verb)(*given))
-            except Exception as error:
-                found.append(error)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        while not found:
-            self.desk.wait(0.01)
-        thread.join()
-        self.bench.tick()
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return found[0]
-
-
 @pytest.fixture
 def asking(tmp_path: Path) -> Asking:
-    made = Asking(tmp_path, {"j": minutely(), "k": job("b", when={"asked": True}), "l": job("b", when={"every": "1h"})})
+    jobs = {"j": minutely(), "k": job("b", when={"asked": True}), "l": job("b", when={"every": "1h"})}
+    made = Asking(lab_file(tmp_path, jobs))
     made.bench.go(70)
     return made
 
 
 def test_a_hold_lets_nothing_begin_and_pauses_what_runs_until_it_is_released(asking: Asking) -> None:
     assert asking("pause", "instrument a", "cleaning", "ada") == (
-        "instrument a is held: nothing begins, and what runs pauses"
+        "Pausing instrument a: nothing begins, and what runs pauses after its current reading."
     )
-    assert ("pause", 1, "held: cleaning", "ada") in asking.bench.processes.told
-    with pytest.raises(ConfigError, match="held already, by ada: cleaning"):
+    assert ("pause", 1, "instrument a is paused: cleaning", "ada") in asking.bench.processes.told
+    with pytest.raises(ConfigError, match="instrument a is paused by ada: cleaning already"):
         asking("pause", "instrument a", "", "bob")
     asking.bench.go(600)
     assert len(asking.bench.of(Started)) == 1
-    assert asking("queue")[0]["why"] == "held: cleaning"
+    assert asking("queue")[0]["why"] == "instrument a is paused: cleaning"
     asking("resume", "instrument a", "bob")
     assert [event.start for event in asking.bench.of(Started)] == [1, 11]
-    with pytest.raises(ConfigError, match="not held"):
+    with pytest.raises(ConfigError, match="instrument a is not paused"):
         asking("resume", "instrument a", "bob")
     assert isinstance(asking.bench.of(Released)[0], Released)
 
@@ -499,7 +467,7 @@ def test_an_abort_that_a_crash_overtook_is_carried_out_afterwards(asking: Asking
 
 
 def test_a_job_that_is_asked_for_runs_once_also_where_a_crash_comes_between(asking: Asking) -> None:
-    assert asking("run_now", "k", "ada") == "job k: start 2 is due now"
+    assert asking("run_now", "k", "ada") == "k is queued on b: start 2"
     assert [(e.job, e.cause, e.by) for e in asking.bench.of(Due)][1] == ("k", "asked", "ada")
     cut = asking.bench.events.index(asking.bench.of(Asked)[0]) + 1
     again = Bench(asking.bench.loaded, now=asking.bench.clock.now(), before=asking.bench.events[:cut]).open().go(30)
@@ -542,7 +510,7 @@ def test_the_status_says_what_runs_waits_and_comes(asking: Asking) -> None:
 
 
 def test_a_question_that_nobody_answers_is_given_up_and_never_done_later(tmp_path: Path) -> None:
-    made = Asking(tmp_path, {"j": minutely()})
+    made = Asking(lab_file(tmp_path, {"j": minutely()}))
     made.desk._patience = 0.01
     with pytest.raises(TimeoutError):
         made.desk.pause("lab", "", "ada")

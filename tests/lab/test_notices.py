@@ -213,8 +213,20 @@ def test_a_pause_that_follows_from_a_hold_is_told_with_the_hold_alone() -> None:
     notices = Notices("bench", Notify())
     for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("lab", "fire drill", "anna", BEGIN)):
         notices.handle(event)
-    notices.news(News(4, "paused", "held: fire drill", at=BEGIN))
+    notices.news(News(4, "paused", "the whole lab is paused: fire drill (ada)", at=BEGIN))
     assert [notice.about for notice in notices.tick(BEGIN + DAY)] == ["lab"]
+
+
+def test_a_pause_of_one_start_lasts_whatever_its_campaign_still_says() -> None:
+    notices = Notices("bench", Notify())
+    for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("start 4", "a look", "anna", BEGIN)):
+        notices.handle(event)
+    notices.news(News(4, "running", at=BEGIN + 1))  # the reading under way
+    notices.news(News(4, "paused", "start 4 is paused: a look (anna)", at=BEGIN + 1))
+    notices.handle(Died(4, "killed", 1, BEGIN + 2))
+    assert [notice.about for notice in notices.tick(BEGIN + HOUR)] == ["start 4"]
+    notices.handle(Released("start 4", "anna", BEGIN + HOUR))
+    assert notices.tick(BEGIN + DAY) == []
 
 
 def test_a_disk_that_fills_is_told_once_until_there_is_clearly_room_again() -> None:

@@ -17,6 +17,7 @@ from sdl.lab.events import (
     Due,
     Ended,
     GaveUp,
+    Held,
     LabEvent,
     LabOpened,
     LabStarted,
@@ -153,6 +154,20 @@ def test_a_blackout_leaves_out_what_is_due_in_it_and_pauses_what_runs(tmp_path: 
     assert [event.cause for event in bench.of(Missed)] == ["black-out: paint", "black-out: paint"]
     words = [word[:3] for word in bench.processes.told if word[0] in ("pause", "proceed")]
     assert words == [("pause", 1, "black-out until 2026-11-24 00:04: paint")]
+
+
+def test_the_end_of_a_blackout_is_not_put_down_to_who_ended_a_pause_before_it(tmp_path: Path) -> None:
+    dark = [{"from": "2026-11-24 00:02", "to": "2026-11-24 00:04", "why": "paint"}]
+    loaded = lab_file(tmp_path, {"j": minutely()}, blackouts=dark)
+    bench = Bench(loaded, script=lambda s, a: Fate(900)).open().go(70)
+    bench.loop.write(Held("lab", "", "ada", bench.clock.now()))
+    bench.tick()
+    bench.loop.write(Released("lab", "bob", bench.clock.now()))
+    bench.go(300)
+    assert [word for word in bench.processes.told if word[0] == "proceed"] == [
+        ("proceed", 1, "bob"),
+        ("proceed", 1, "lab file"),
+    ]
 
 
 @pytest.mark.parametrize("died", ["", "killed"])

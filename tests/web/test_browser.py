@@ -286,7 +286,7 @@ def test_start_pause_resume_and_abort_by_keyboard_alone(lab: Lab, page: Any) -> 
 def test_a_wrong_token_changes_nothing_and_is_told_where_it_was_typed(lab: Lab, page: Any) -> None:
     before = lab.asked()
     page.goto(lab.url + "/")
-    page.get_by_role("button", name="Hold the whole lab").click()
+    page.get_by_role("button", name="Pause the whole lab").click()
     page.locator("#ask-token").fill("not-the-token")
     page.locator("#ask-yes").click()
     page.locator("#ask-error", has_text="not the token of this lab").wait_for()
@@ -294,10 +294,47 @@ def test_a_wrong_token_changes_nothing_and_is_told_where_it_was_typed(lab: Lab, 
     assert page.evaluate("document.activeElement.id") == "ask-token"
     page.keyboard.type(lab.token)
     page.keyboard.press("Enter")
-    page.locator(".held", has_text="lab").wait_for()
-    page.get_by_role("button", name="Resume lab").click()
-    page.locator(".held").wait_for(state="detached")
+    page.locator(".outcome.paused", has_text="lab").wait_for()
+    page.get_by_role("button", name="End the pause of the whole lab").click()
+    page.locator("#ask-yes").click()
+    page.locator(".outcome.paused").wait_for(state="detached")
     assert [line["event"] for line in lab.asked()[len(before) :]] == ["Held", "Released"]
+
+
+def test_a_pause_of_the_whole_lab_is_ended_by_a_dialog_that_says_whose_it_is_and_why(lab: Lab, page: Any) -> None:
+    run = begin(lab)
+    page.goto(lab.url + at(run))
+    page.evaluate("token => sessionStorage.setItem('token', token)", lab.token)
+    page.get_by_role("button", name="Pause this campaign").wait_for()
+    paused = tell(lab, "pause", "lab", "--reason", "person in <b>enclosure</b>", "--url", lab.url)
+    assert paused.returncode == 0, paused.stderr
+    page.locator("#live-state", has_text="paused with the whole lab by").wait_for()
+    page.locator("#live-state strong", has_text="paused").wait_for()
+    assert page.get_by_role("button", name="Resume this campaign").count() == 0
+    quote = page.locator("#ask-text", has_text="person in <b>enclosure</b>")
+    for place in (at(run), "/"):
+        page.goto(lab.url + place)
+        page.get_by_role("button", name="End the pause of the whole lab").click()
+        quote.wait_for()
+        assert "The whole lab is paused by " in quote.inner_text()
+        assert page.locator("#ask-title").inner_text() == "End the pause of the whole lab"
+        page.locator("#ask-no").click()
+    assert [line["event"] for line in lab.asked()][-1] == "Held", "a look at the dialog ends nothing"
+    page.get_by_role("button", name="End the pause of the whole lab").click()
+    quote.wait_for()
+    assert tell(lab, "resume", "lab").returncode == 0  # meanwhile, somewhere else
+    assert tell(lab, "pause", "lab", "--reason", "laser").returncode == 0
+    page.locator("#ask-yes").click()
+    page.locator("#ask-error", has_text="paused anew meanwhile; now it is paused by").wait_for()
+    assert [line["event"] for line in lab.asked()][-1] == "Held"
+    page.locator("#ask-no").click()
+    page.goto(lab.url + at(run))
+    page.get_by_role("button", name="End the pause of the whole lab").click()
+    page.locator("#ask-text", has_text="laser").wait_for()
+    page.locator("#ask-yes").click()
+    page.locator("#live-state strong", has_text="running").wait_for()
+    assert lab.asked()[-1]["what"] == "lab"
+    finish(lab)
 
 
 def test_a_page_of_another_site_changes_nothing(lab: Lab, page: Any) -> None:

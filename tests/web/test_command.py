@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import sys
@@ -38,6 +39,35 @@ def test_it_says_where_it_is_and_where_the_token_is_and_ends_when_it_is_asked_to
         server.send_signal(signal.SIGTERM)
         assert server.wait(PATIENCE) == 0
         assert not token.exists()
+    finally:
+        server.kill()
+        server.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_silent_connections_keep_nobody_out_and_an_open_page_does_not_spoil_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "runs").mkdir()
+    server = start("web", cwd=tmp_path)
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[0]
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(140)]
+            for stream in silent[::2]:
+                stream.sendall(b"GET / HTTP/1.1\r\nHost: ")
+            with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as http:
+                assert http.get("/runs").status_code == 200
+                with http.stream("GET", "/events") as events:
+                    pieces = events.iter_bytes()
+                    assert next(pieces)
+                    server.send_signal(number)
+                    assert b"".join(pieces) is not None, "it ends, and not by a broken connection"
+        assert server.wait(PATIENCE) == 0
+        assert "Traceback" not in server.communicate()[1]
     finally:
         server.kill()
         server.communicate()

@@ -210,9 +210,13 @@ def test_a_run_of_the_lab_has_buttons_that_follow_its_holds(tmp_path: Path, even
     asked = Asked(lab)
     source = RunSource(growing.folder, asked)
     assert 'data-verb="pause" data-target="start 7"' in source.whole()["parts"]["live-state"]
-    lab.pause("lab", "", "ada")
+    lab.pause("lab", "person in enclosure", "ada")
     asked.forget()
-    assert 'data-verb="resume" data-target="lab"' in source.whole()["parts"]["live-state"]
+    state = source.whole()["parts"]["live-state"]
+    assert "paused with the whole lab by ada: person in enclosure" in state
+    assert 'data-verb="resume" data-target="start 7"' not in state
+    assert 'data-title="End the pause of the whole lab"' in state
+    assert 'data-quote="The whole lab is paused by ada: person in enclosure (since' in state
     lab.end(7)
     asked.forget()
     assert "data-verb" not in source.whole()["parts"]["live-state"]

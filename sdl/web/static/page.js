@@ -114,16 +114,17 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-verb]");
     if (!button) return;
-    const { verb, target } = button.dataset;
+    const { verb, target, title, quote, since = "" } = button.dataset;
     const work = {
-      title: NAMES[verb] + ": " + target, yes: NAMES[verb], reason: verb !== "resume" && verb !== "run-now",
-      text: verb === "abort" ? "It ends for good: light off, record closed." : "",
+      title: title || NAMES[verb] + ": " + target, yes: title && verb === "resume" ? "End the pause" : NAMES[verb],
+      reason: verb !== "resume" && verb !== "run-now",
+      text: quote || (verb === "abort" ? "It ends for good: light off, record closed." : ""),
       run: async ({ by, reason }) => {
-        const body = verb === "run-now" ? { job: target, by } : verb === "resume" ? { target, by } : { target, reason, by };
+        const body = verb === "run-now" ? { job: target, by } : verb === "resume" ? { target, since, by } : { target, reason, by };
         return (await post("/api/v1/" + verb, body)).done;
       },
     };
-    if (work.reason) ask(work); else willing(work);
+    if (work.reason || title) ask(work); else willing(work);
   });
 
   // Events --------------------------------------------------------------------------------------------------------

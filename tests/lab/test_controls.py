@@ -1,0 +1,330 @@
+"""Every control under every set of pauses: it acts on what it names, and on nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any
+
+import processes
+import pytest
+
+from sdl.errors import ConfigError
+from sdl.lab.base import News
+from sdl.lab.events import Asked, Due, Held, Released, Started
+from sdl.lab.file import Loaded
+from sdl.web import render
+from tests.lab.lab_kit import Asking, job, lab_file
+
+PAUSES = {"lab": "lab", "instrument": "instrument a", "job": "job j", "run": "start 1"}
+"""By its name in the documentation what can pause start 1, of job j on instrument a, the widest first."""
+SETS = list(chain.from_iterable(combinations(PAUSES, n) for n in range(len(PAUSES) + 1)))
+ELSEWHERE = ["instrument b", "job k", "start 2"]
+"""What runs beside it, on another instrument."""
+BUTTON = re.compile(r'<button[^>]* data-verb="([^"]+)" data-target="([^"]+)"[^>]* aria-label="([^"]+)"(?:[^>]*)>')
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    asked = {"asked": True}
+    return lab_file(tmp_path_factory.mktemp("lab"), {"j": job(when=asked), "k": job("b", when=asked)})
+
+
+@pytest.fixture(params=SETS, ids=lambda names: "+".join(names) or "none")
+def paused(request: pytest.FixtureRequest, loaded: Loaded) -> tuple[Asking, list[str]]:
+    """Start 1 runs on a, 2 on b, 3 waits for a; and what of it is paused, by ada."""
+    return under(loaded, request.param)
+
+
+def under(loaded: Loaded, names: Sequence[str]) -> tuple[Asking, list[str]]:
+    asking = Asking(loaded)
+    for name in ("j", "k", "j"):
+        asking("run_now", name, "ada")
+    assert [start.number for start in asking.bench.lab.running()] == [1, 2]
+    targets = [PAUSES[name] for name in names]
+    for target in targets:
+        asking("pause", target, f"why of {target}", "ada")
+    asking.bench.tick()  # what is paused says so
+    asking.bench.processes.told.clear()
+    return asking, targets
+
+
+def holds(asking: Asking) -> list[str]:
+    return [target for target in (*PAUSES.values(), *ELSEWHERE) if target in asking.bench.lab.holds]
+
+
+def reason(asking: Asking, start: int) -> str:
+    """Why a start is paused, as its process was told; empty where it goes on."""
+    return asking.bench.loop.live[start].told
+
+
+def check(asking: Asking, held: Sequence[str]) -> None:
+    """These are the pauses, and each campaign is under the widest that covers it."""
+    assert holds(asking) == list(held)
+    covering = {1: list(PAUSES.values()), 2: ["lab", *ELSEWHERE]}
+    for start in asking.bench.lab.running():
+        over = [target for target in covering[start.number] if target in held]
+        assert bool(reason(asking, start.number)) == bool(over)
+        if over:
+            assert reason(asking, start.number).startswith(f"{over[0].replace('lab', 'the whole lab')} is paused")
+
+
+def proceeded(asking: Asking) -> set[int]:
+    return {told[1] for told in asking.bench.processes.told if told[0] in ("proceed", "resume")}
+
+
+@pytest.mark.parametrize("target", [*PAUSES.values(), *ELSEWHERE])
+def test_a_resume_ends_the_pause_of_that_name_and_no_other(paused: tuple[Asking, list[str]], target: str) -> None:
+    asking, held = paused
+    before = len(asking.bench.events)
+    if target in held:
+        said = asking("resume", target, "bob")
+        assert f"by ada: why of {target}" in said
+        left = [other for other in held if other != target]
+        assert all(f"sdl lab resume {other}" in said for other in left)
+    else:
+        with pytest.raises(ConfigError) as refused:
+            asking("resume", target, "bob")
+        left = held
+        covers = {"start 2": [t for t in held if t == "lab"]}.get(target, held)
+        assert all(f"by ada: why of {other} (sdl lab resume {other})" in str(refused.value) for other in covers)
+        assert len(asking.bench.events) == before
+    check(asking, left)
+    goes_on = {1: bool(held) and not left, 2: "lab" in held and "lab" not in left}
+    assert proceeded(asking) == {start for start, free in goes_on.items() if free}
+
+
+@pytest.mark.parametrize("target", [*PAUSES.values(), *ELSEWHERE, "start 3"])
+def test_a_pause_adds_the_one_of_that_name_whatever_else_is_paused(
+    paused: tuple[Asking, list[str]], target: str
+) -> None:
+    asking, held = paused
+    if target in held:
+        with pytest.raises(ConfigError, match=f"is paused by ada: why of {target} already"):
+            asking("pause", target, "again", "bob")
+        check(asking, held)
+    else:
+        asking("pause", target, "why", "bob")
+        assert set(asking.bench.lab.holds) == {*held, target}
+    assert proceeded(asking) == set()
+
+
+@pytest.mark.parametrize(
+    ("target", "aborted"),
+    [
+        ("lab", {1, 2, 3}),
+        ("instrument a", {1, 3}),
+        ("job j", {1, 3}),
+        ("start 1", {1}),
+        ("start 3", {3}),
+        ("job k", {2}),
+    ],
+)
+def test_an_abort_ends_the_starts_of_its_target_alone_and_leaves_the_other_pauses(
+    paused: tuple[Asking, list[str]], target: str, aborted: set[int]
+) -> None:
+    asking, held = paused
+    said = asking("abort", target, "enough", "bob")
+    asking.bench.tick()
+    assert said == ", ".join(f"start {number}" for number in sorted(aborted)) + ": aborted"
+    assert {past["start"] for past in asking.bench.lab.past} == aborted
+    assert holds(asking) == [other for other in held if other != "start 1" or 1 not in aborted]
+    began = {event.start for event in asking.bench.of(Started)}
+    assert (3 in began) == (1 in aborted and 3 not in aborted and not set(held) & {"lab", "instrument a", "job j"})
+    assert proceeded(asking) == set()
+
+
+@pytest.mark.parametrize("target", ["start 3", "job j"])
+def test_a_skip_leaves_out_one_start_and_no_pause(paused: tuple[Asking, list[str]], target: str) -> None:
+    asking, held = paused
+    assert asking("skip", target, "visitors", "bob") == "start 3 is skipped"
+    check(asking, held)
+    assert [past["start"] for past in asking.bench.lab.past] == [3]
+    assert proceeded(asking) == set()
+
+
+@pytest.mark.parametrize(("verb", "instrument"), [("run_now", "a"), ("run_now", "b"), ("start", "a"), ("start", "b")])
+def test_a_start_that_is_asked_for_names_itself_and_what_it_waits_for(
+    paused: tuple[Asking, list[str]], loaded: Loaded, verb: str, instrument: str
+) -> None:
+    asking, held = paused
+    text = "name: by-hand\ngoal: {445nm: 16384}\nsolver: linear\n"
+    given = (text, instrument) if verb == "start" else ({"a": "j", "b": "k"}[instrument],)
+    said = asking(verb, *given, "bob")
+    assert ": start 4" in said
+    over = {"lab", "instrument a", "job j"} if instrument == "a" else {"lab"}
+    over -= {"job j"} if verb == "start" else set()
+    found = [target for target in held if target in over]
+    assert ("it waits while" in said) == bool(found)
+    if found:
+        assert f"is paused: why of {found[0]}" in said
+    check(asking, held)
+    assert proceeded(asking) == set()
+
+
+def buttons(asking: Asking, start: int) -> dict[tuple[str, str], str]:
+    """The controls of a run's page, as (verb, target), with their labels."""
+    row = next(row for row in asking("status")["running"] if row["start"] == start)
+    live = {"state": {"word": "paused", "text": "", "good": False}, "opened": False, "ended": False}
+    drawn = render.text("live/state.html.j2", live=live, start=row, zone="UTC")
+    return {(verb, target): label for verb, target, label in BUTTON.findall(drawn)}
+
+
+def of_page(asking: Asking, held: Sequence[str]) -> dict[tuple[str, str], str]:
+    """What the page of start 1 must offer under these pauses."""
+    own = {("resume", "start 1"): "Resume this campaign"} if "start 1" in held else {}
+    own = own or ({} if held else {("pause", "start 1"): "Pause this campaign"})
+    wider = {
+        ("resume", target): f"End the pause of {target.replace('lab', 'the whole lab')}…"
+        for target in held
+        if target != "start 1"
+    }
+    return own | wider | {("abort", "start 1"): "Abort this campaign"}
+
+
+def test_each_button_of_a_runs_page_does_what_its_label_says(paused: tuple[Asking, list[str]], loaded: Loaded) -> None:
+    asking, held = paused
+    shown = buttons(asking, 1)
+    assert shown == of_page(asking, held)
+    names = [name for name, target in PAUSES.items() if target in held]
+    for verb, target in shown:
+        asking, _ = under(loaded, names)
+        asking(verb, target, *(["", "bob"] if verb != "resume" else ["bob"]))
+        expected = {"resume": [t for t in held if t != target], "pause": [*held, target]}.get(verb)
+        if expected is not None:
+            check(asking, expected)
+
+
+def test_the_page_of_the_lab_has_one_control_for_each_pause_and_it_names_it(
+    paused: tuple[Asking, list[str]],
+) -> None:
+    asking, held = paused
+    status = {**asking("status"), "queue": list(asking("queue")), "past": []}
+    drawn = render.text("home/now.html.j2", status=status, doing={}, live=[], latest=[], reading=None, zone="UTC")
+    shown = BUTTON.findall(drawn)
+    resumes = [(target, label) for verb, target, label in shown if verb == "resume"]
+    assert {target for target, _ in resumes} == set(held)
+    for target, label in resumes:
+        assert target.replace("lab", "the whole lab", 1) in label or label.startswith("Resume start 1")
+    assert all(target == "start 1" or "data-quote" in drawn for target, _ in resumes)
+    for target in held:
+        assert f"by ada: why of {target}" in drawn
+    assert (("pause", "lab", "Pause the whole lab") in shown) == ("lab" not in held)
+
+
+def row(loaded: Loaded, names: Sequence[str]) -> str:
+    """What `resume` of each target does under these pauses, found by doing it, and what the run's page offers."""
+    cells = []
+    for target in PAUSES.values():
+        asking, _ = under(loaded, names)
+        try:
+            asking("resume", target, "bob")
+        except ConfigError:
+            cells.append("refused")
+        else:
+            left = [name for name, other in PAUSES.items() if other in asking.bench.lab.holds]
+            assert bool(left) == bool(reason(asking, 1))
+            cells.append(f"paused: {', '.join(left)}" if left else "goes on")
+    shown = buttons(under(loaded, names)[0], 1).values()
+    labels = [label.removesuffix(" this campaign").replace("End the pause of ", "End: ") for label in shown]
+    return f"| {', '.join(names) or 'nothing'} | {' | '.join(cells)} | {' · '.join(labels)} |"
+
+
+@pytest.mark.parametrize("names", SETS, ids=lambda names: "+".join(names) or "none")
+def test_the_table_in_the_documentation_is_what_the_controls_do(loaded: Loaded, names: Sequence[str]) -> None:
+    page = (processes.ROOT / "docs" / "lab-control.md").read_text(encoding="utf-8")
+    assert row(loaded, names) in page.splitlines()
+
+
+# Pauses that nobody asked for -----------------------------------------------------------------------------------------
+def bright(asking: Asking) -> None:
+    """The campaign of start 1 pauses by itself."""
+    asking.bench.processes.say(News(1, "paused", "the room is too bright (suspend)", at=asking.bench.clock.now()))
+    asking.bench.tick(0.1)
+
+
+def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded: Loaded) -> None:
+    asking, _ = under(loaded, [])
+    bright(asking)
+    assert buttons(asking, 1) == {
+        ("resume", "start 1"): "Resume this campaign",
+        ("abort", "start 1"): "Abort this campaign",
+    }
+    for target in ("lab", "instrument a", "job j"):
+        with pytest.raises(ConfigError, match=r"start 1, paused: the room is too bright .*sdl lab resume start 1"):
+            asking("resume", target, "bob")
+    assert proceeded(asking) == set()
+    assert "unless the cause of its pause still stands" in asking("resume", "start 1", "bob")
+    assert [told for told in asking.bench.processes.told if told[0] in ("proceed", "resume")] == [("resume", 1, "bob")]
+    assert [event.verb for event in asking.bench.of(Asked)][-1] == "resume"
+
+
+@pytest.mark.parametrize("target", ["lab", "instrument a", "job j", "start 1"])
+def test_the_end_of_a_pause_that_was_asked_for_is_not_the_end_of_a_condition(loaded: Loaded, target: str) -> None:
+    asking, _ = under(loaded, [name for name, other in PAUSES.items() if other == target])
+    bright(asking)
+    asking("resume", target, "bob")
+    assert ("resume", 1, "bob") not in asking.bench.processes.told
+    assert ("proceed", 1, "bob") in asking.bench.processes.told
+
+
+def test_what_the_lab_file_pauses_nobody_resumes(tmp_path: Path) -> None:
+    dark = [{"from": "2026-11-24 00:02", "to": "2026-11-24 00:20", "why": "paint"}]
+    asking = Asking(lab_file(tmp_path, {"j": job(when={"asked": True})}, blackouts=dark))
+    asking("run_now", "j", "ada")
+    asking.bench.go(130)
+    with pytest.raises(ConfigError, match=r"start 1 is paused by the lab file: black-out until .*paint; it goes on by"):
+        asking("resume", "start 1", "bob")
+    assert proceeded(asking) == set()
+    assert ("resume", "start 1") not in buttons(asking, 1)
+
+
+def test_a_pause_that_was_asked_for_anew_is_not_ended_by_who_was_shown_the_old_one(loaded: Loaded) -> None:
+    asking, _ = under(loaded, ["lab"])
+    [shown] = asking("status")["held"]
+    asking("resume", "lab", "ada", repr(shown["at"]))
+    asking.bench.tick(5)
+    asking("pause", "lab", "person in enclosure", "eve")
+    with pytest.raises(ConfigError, match="paused anew meanwhile; now it is paused by eve: person in enclosure"):
+        asking("resume", "lab", "bob", repr(shown["at"]))
+    assert holds(asking) == ["lab"]
+
+
+def test_a_pause_of_a_job_that_has_left_the_lab_file_can_still_be_ended(loaded: Loaded, tmp_path: Path) -> None:
+    asking, _ = under(loaded, ["job"])
+    asking.bench.loop.open(lab_file(tmp_path, {"k": job("b", when={"asked": True})}), 1, "ada")
+    asking("resume", "job j", "bob")
+    assert holds(asking) == []
+    with pytest.raises(ConfigError, match="unknown 'job j'"):
+        asking("pause", "job j", "", "bob")
+
+
+def test_two_who_ask_for_a_job_at_once_are_told_different_starts(loaded: Loaded) -> None:
+    asking = Asking(loaded)
+    said: list[Any] = []
+    for _ in range(2):
+        asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
+        said.append(asking.desk.run_now("j", "ada"))
+    assert said == ["j is queued on a: start 1", "j is queued on a: start 2"]
+
+
+def test_who_asks_at_the_moment_at_which_another_is_due_is_told_the_own_start(tmp_path: Path) -> None:
+    each = job(when={"cron": "* * * * *"})
+    asking = Asking(lab_file(tmp_path, {"j": each, "k": job("b", when={"asked": True})}))
+    asking.bench.clock.sleep(60.0)  # a start of j is due, and not yet made
+    asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
+    said = [asking.desk.run_now(name, "ada") for name in ("k", "j")]
+    asking.bench.tick()
+    told = [f"{due.job} is queued on {due.job.translate({106: 97, 107: 98})}: start {due.start}"
+            for due in asking.bench.of(Due) if due.cause == "asked"]  # fmt: skip
+    assert said == told
+
+
+def test_every_pause_and_every_end_of_one_is_in_the_journal_under_its_own_name(loaded: Loaded) -> None:
+    asking, held = under(loaded, list(PAUSES))
+    for target in reversed(held):
+        asking("resume", target, "bob")
+    assert [event.what for event in asking.bench.of(Held)] == held
+    assert [event.what for event in asking.bench.of(Released)] == held[::-1]
