@@ -185,7 +185,9 @@ class Runner:
                 self._driver.close()
                 self._driver = None
             return reading.background if reading.background is not None else reading.readings
-        except (Exception, SystemExit) as error:  # whatever a driver lets through; it is asked again later
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a driver lets through; it is asked again later
             if str(error) != self._look_failed:  # through a night it may be the same every minute
                 log.warning("no reading with the light off while paused: %s", error)
             self._look_failed = str(error)
@@ -216,13 +218,14 @@ class Runner:
             stage: Literal["measure", "driver"] = "driver" if hopeless else "measure"
             maybe = error.maybe_measured and not hopeless
             return Failed(*place, stage, cut(text), error.retryable, maybe, self.clock.now())
-        except BUGS as error:  # asking again would only repeat it
-            log.debug("the driver %s has a bug", self.config.instrument.kind, exc_info=error)
-            text = f"{type(error).__name__}: {error}{_place(error)}"
-            return Failed(*place, "driver", cut(text), False, True, self.clock.now())
-        except (Exception, SystemExit) as error:  # whatever else a driver, perhaps somebody else's, lets through
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever else a driver, perhaps somebody else's, lets through
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
-            return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
+            if isinstance(error, (Exception, SystemExit)) and not isinstance(error, BUGS):
+                return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
+            text = f"{type(error).__name__}: {error}{_place(error)}"  # asking again would only repeat it
+            return Failed(*place, "driver", cut(text), False, True, self.clock.now())
         at = self.clock.now()
         return Measured(
             *place,
@@ -242,12 +245,12 @@ class Runner:
                 self._driver = self.config.instrument.open(self.clock)
             if self._driver is not None:
                 self._driver.safe()
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # whatever it is, the record must still be closed
+        except BaseException as error:  # whatever it is, the record must still be closed
             said = str(error) or type(error).__name__
             log.warning("the instrument could not be made safe; look whether its light is off: %s", said)
         finally:
             if self._driver is not None:
-                with contextlib.suppress(Exception, SystemExit):
+                with contextlib.suppress(Exception, SystemExit, GeneratorExit):
                     self._driver.close()
                 self._driver = None
 
