@@ -89,6 +89,8 @@ class Runner:
         *,
         unfinished: bool = False,
         gate: Gate | None = None,
+        guarded: bool = False,
+        interrupted: str = "",
     ) -> None:
         self.config, self.campaign, self.record, self.clock = chosen, campaign, record, clock
         self._watch = held_against_twin(chosen, watch)
@@ -98,7 +100,9 @@ class Runner:
         self._unfinished = unfinished  # a process died on it, perhaps with the light on
         self._proposer = Proposer(chosen, campaign, clock)
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
-        self._signals = Signals(clock)
+        self._signals = Signals(clock, record.folder if guarded else None)
+        if interrupted:
+            self._signals.ask(interrupted)
 
     def go(self) -> Result:
         """Does what is due until nothing is.
@@ -198,7 +202,8 @@ class Runner:
     def _perform(self, action: Action) -> Event:
         match action:
             case Propose():
-                return self._proposer.propose(action.trial)
+                with self._signals.solving():
+                    return self._proposer.propose(action.trial)
             case Measure():
                 return self._measure(action)
             case Stop():
@@ -240,9 +245,12 @@ class Runner:
 
     def _make_safe(self) -> None:
         """Light off, connection closed; whatever goes wrong is told, nothing is raised."""
+        instrument = self.config.instrument
         try:
             if self._driver is None and self._unfinished:
-                self._driver = self.config.instrument.open(self.clock)
+                self._driver = instrument.open(self.clock)
+                if not instrument.virtual:  # this connection does not know that the instrument may be on
+                    self._driver.measure({item.name: item.low for item in instrument.inputs})
             if self._driver is not None:
                 self._driver.safe()
         except BaseException as error:  # whatever it is, the record must still be closed
