@@ -147,7 +147,7 @@ class Endless(Frozen):
 compiled code: of a library that lets other threads run (minutes for one call), and one that lets nobody run."""
 
 
-def computing(tmp_path: Path, how: str, server: Server) -> tuple[subprocess.Popen[str], Path]:
+def computing(tmp_path: Path, how: str, server: Server, command: str = "run") -> tuple[subprocess.Popen[str], Path]:
     """A campaign on an instrument that its last reading left lit, its solver at work."""
     package = tmp_path / "endless-1.dist-info"
     package.mkdir()
@@ -161,16 +161,16 @@ def computing(tmp_path: Path, how: str, server: Server) -> tuple[subprocess.Pope
         "design": {"kind": "points", "points": [{"R": 0.5, "G": 0.5, "B": 0.5}]},
         "solver": {"kind": "endless", "how": how},
     }
+    tree = {"name": "many", "campaign": tree, "seeds": 1} if command == "sweep" else tree
     (tmp_path / "endless.yaml").write_text(json.dumps(tree), encoding="utf-8")
     path = os.pathsep.join([str(tmp_path), str(processes.ROOT)])
-    process = processes.start("run", "endless.yaml", "--runs", "runs", "--quiet", cwd=tmp_path, PYTHONPATH=path)
+    process = processes.start(command, "endless.yaml", "--quiet", cwd=tmp_path, PYTHONPATH=path)
     end = time.monotonic() + 60
     while not (tmp_path / "computing").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.01)
-    file = processes.the_record(tmp_path / "runs")
-    assert file is not None
+    (file,) = tmp_path.rglob("record.jsonl")
     assert any(server.asked[-1])
     return process, file
 
@@ -190,12 +190,14 @@ def test_a_solver_that_computes_is_broken_off_by_the_first_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["catches", "blas", "holds"])
+@pytest.mark.parametrize(
+    ("command", "how"), [("run", "catches"), ("run", "blas"), ("run", "holds"), ("sweep", "holds")]
+)
 def test_a_solver_that_cannot_be_broken_off_is_ended_after_sigterm_with_the_light_off_and_the_record_as_if_it_could(
-    how: str, tmp_path: Path
+    command: str, how: str, tmp_path: Path
 ) -> None:
     server = Server()
-    process, file = computing(tmp_path, how, server)
+    process, file = computing(tmp_path, how, server, command)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)  # until nobody writes there any more: the one that made it safe too
     server.close()

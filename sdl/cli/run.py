@@ -38,8 +38,9 @@ def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, 
     sdl run configs/quickstart.yaml
     sdl run my.yaml --set solver.kind=pls --set seed=3 --json
 
-    Ctrl-C once finishes the reading, makes the instrument safe and leaves a run that `sdl resume` goes on with; twice
-    does so at once.
+    Ctrl-C or SIGTERM once finishes the reading (a solver is broken off), makes the instrument safe and leaves a run
+    that `sdl resume` goes on with; twice does so at once. After SIGTERM a solver that cannot be broken off is ended
+    with its process (exit code 137) and the rest is done by another; all within 10 s.
     """
     from sdl import runner
 

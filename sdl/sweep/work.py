@@ -126,9 +126,9 @@ def _run(task: Task) -> Result:
     for old in reversed(folders(Path(task.folder))):  # of a worker that was lost
         try:
             so_far = open_run(old).result
-            return so_far if so_far.outcome is not None else runner.resume(old)
+            return so_far if so_far.outcome is not None else runner.resume(old, guarded=bool(task.resource))
         except RecordError as error:
             if not str(error).startswith(f"{old}: empty"):
                 raise
             shutil.rmtree(old)  # it was ended before anything was done
-    return runner.run(task.tree, runs=task.folder)
+    return runner.run(task.tree, runs=task.folder, guarded=bool(task.resource))
