@@ -70,17 +70,10 @@ def plain_signals() -> None:
 
 
 def fork_server(preload: Sequence[str]) -> Any:
-    """`multiprocessing`'s way to copy processes from one that has loaded `preload`; begin them inside `starting`.
-
-    Its socket lies in a folder that a killed process leaves behind. It is made where the next start finds and removes
-    those that belong to nobody.
-    """
+    """`multiprocessing`'s way to copy processes from one that has loaded `preload`; begin them inside `starting`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    folder = Path(tempfile.gettempdir()) / f"sdl-{os.getuid()}"
-    if not _kept and len(os.fsencode(folder)) <= LONGEST:
-        with contextlib.suppress(OSError):  # then it is where multiprocessing makes it anyway
-            _make_room(folder)
+    room()  # its socket lies there
     return context
 
 
@@ -88,7 +81,23 @@ _kept: list[int] = []
 """Open for as long as this process lives: the lock on its folder."""
 
 
-def _make_room(folder: Path) -> None:
+def room() -> str | None:
+    """A folder for this process's temporary files; None where the usual one must do.
+
+    It goes with the process. That of one that was killed stays, and is removed by the next that asks for its own.
+    """
+    if os.name != "posix":
+        return None
+    folder = Path(tempfile.gettempdir()) / f"sdl-{os.getuid()}"
+    if len(os.fsencode(folder)) > LONGEST:
+        return None
+    try:
+        return multiprocessing.util.get_temp_dir() if _kept else _make_room(folder)
+    except OSError:
+        return None
+
+
+def _make_room(folder: Path) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
@@ -105,6 +114,7 @@ def _make_room(folder: Path) -> None:
         finally:
             tempfile.tempdir = before
         _kept.append(_locked(Path(made)))
+        return made
     finally:
         os.close(gate)
 

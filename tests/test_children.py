@@ -172,6 +172,8 @@ from sdl import children
 children.fork_server([])
 with children.starting():
     forkserver.ensure_running()
+if room := children.room():
+    open(f"{room}/something", "x").close()
 print("up", flush=True)
 sys.stdin.readline()
 """
