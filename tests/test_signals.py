@@ -57,8 +57,8 @@ def test_once_finishes_the_reading_and_leaves_a_run_that_can_be_resumed(
     out, err = process.communicate(timeout=20)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted"]
-    last = list(record.read(file))[-1]
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted", "Safe"]
+    last = list(record.read(file))[-2]
     assert isinstance(last, Interrupted)
     assert last.by == number.name
     told = json.loads(out)
@@ -89,8 +89,8 @@ def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: P
     server.close()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert events_of(file) == ["Opened", "Proposed", "Interrupted"]
-    assert record.check(file.parent).lines == 3
+    assert events_of(file) == ["Opened", "Proposed", "Interrupted", "Safe"]
+    assert record.check(file.parent).lines == 5
 
 
 def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is_asked_after_it(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_solver_that_computes_is_broken_off_by_the_first_one(
     server.close()
     assert (process.returncode, "Traceback" in err) == (code, False), err
     assert not any(server.asked[-1])
-    assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted"]
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted", "Safe"]
 
 
 @pytest.mark.slow
@@ -203,10 +203,11 @@ def test_a_solver_that_cannot_be_broken_off_is_ended_after_sigterm_with_the_ligh
     server.close()
     assert process.returncode == -signal.SIGKILL, err
     assert not any(server.asked[-1])
-    assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted"]
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted", "Safe"]
     assert "interrupted by SIGTERM" in out
     assert "sdl resume" in out
-    assert record.check(file.parent).lines == 4
+    assert "the solver went on after SIGTERM, so its process was ended" in err
+    assert record.check(file.parent).lines == 5
 
 
 def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -> None:

@@ -8,7 +8,10 @@ from numbers import Integral, Real
 from typing import Any
 
 from sdl.errors import BadReply, NotApplied, Rejected
-from sdl.types import Input, Reading
+from sdl.types import Input, Power, Reading, SafeState
+
+BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
+"""What no reply of an instrument causes, only a mistake in the driver: asking again would only repeat it."""
 
 
 def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str, float]:
@@ -67,6 +70,24 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
     if fault is None and any(abs(applied[name] - v) > 1e-9 * max(1.0, abs(v)) for name, v in settings.items()):
         fault = "not-applied"
     return Reading(applied, values, base, saturated, fault)
+
+
+def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:
+    """What a driver's `safe` returned; drivers of before 0.2 return None, which proves nothing.
+
+    Args:
+        answer: what it returned.
+        virtual: nothing real can have been left on.
+
+    Raises:
+        TypeError: neither of the two.
+    """
+    if answer is None:
+        why = "its driver does not say whether it is off (`safe` returns None)"
+        return SafeState(Power.NOT_NEEDED if virtual else Power.UNKNOWN, None, "" if virtual else why)
+    if not isinstance(answer, SafeState):
+        raise TypeError(f"safe must return an sdl.types.SafeState, it gave {str(answer)[:60]!r}")
+    return answer
 
 
 def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict[str, float]:

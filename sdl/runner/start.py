@@ -20,6 +20,7 @@ from sdl.record import Record, write_file
 from sdl.runner.gate import Gate
 from sdl.runner.opening import clock_for, held, load_priors, opening, user, versions
 from sdl.runner.perform import Memory, Runner, tell
+from sdl.runner.pursuit import Patience
 from sdl.runner.watching import Watch
 from sdl.runs import Folded, Result, fold, loop_of, steps
 from sdl.runs import result as result_of
@@ -38,6 +39,7 @@ def run(
     gate: Gate | None = None,
     folder: str | Path | None = None,
     guarded: bool = False,
+    patience: Patience | None = None,
 ) -> Result:
     """Runs a campaign to its end.
 
@@ -51,15 +53,17 @@ def run(
         folder: the run's directory, which must not exist yet; below `runs`, under a name of its own, by default.
         guarded: have a second process end this one where its solver goes on after SIGTERM, make the instrument safe and
             write the interruption down; in the main thread, with a record, on POSIX.
+        patience: how long the instrument is asked to be off at the end; two minutes by default.
 
     Returns:
-        What came of it.
+        What came of it; `safe` says whether the instrument is off.
 
     Raises:
-        CampaignInterrupted: Ctrl-C or SIGTERM; the instrument is safe and the run can be resumed.
+        CampaignInterrupted: Ctrl-C or SIGTERM; the run can be resumed, and its `result.safe` says whether the
+            instrument is off.
         InUse: another campaign on this machine drives the instrument; nothing was started.
         ConfigError: a mistake in the campaign; nothing was started.
-        RecordError: the disk; the instrument is safe and the run can be resumed.
+        RecordError: the disk; the instrument was asked to be off, and the run can be resumed.
     """
     below = Path(runs) if runs is not None else RUNS
     if isinstance(campaign, (str, Path)):
@@ -88,7 +92,8 @@ def run(
             rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
             folded.campaign.history.add_prior(rows)
         watch = tell(watch, opened, folded.campaign)
-        return Runner(chosen, folded.campaign, record, clock, watch, gate=gate, guarded=guarded).go()
+        more: dict[str, Any] = {"gate": gate, "patience": patience, "guarded": guarded}
+        return Runner(chosen, folded.campaign, record, clock, watch, **more).go()
 
 
 def resume(
@@ -99,6 +104,7 @@ def resume(
     gate: Gate | None = None,
     guarded: bool = False,
     interrupted: str = "",
+    patience: Patience | None = None,
 ) -> Result:
     """Goes on with a run where it was left: after Ctrl-C, `kill -9`, a power cut, or with changed rules.
 
@@ -110,6 +116,7 @@ def resume(
         guarded: as of `run`.
         interrupted: the signal that its process was ended for; it is not gone on with, only made safe, and the
             interruption is written down.
+        patience: how long the instrument is asked to be off at the end.
 
     Raises:
         ConfigError: a change that a resume cannot make. Damaged: its record was changed.
@@ -136,7 +143,7 @@ def resume(
         stack.enter_context(held(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
         unfinished = not folded.campaign.history.outcome
-        more: dict[str, Any] = {"unfinished": unfinished, "gate": gate}
+        more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "patience": patience}
         if interrupted:
             log.warning("the solver went on after %s, so its process was ended", interrupted)
             return Runner(chosen, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
