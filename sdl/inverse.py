@@ -6,8 +6,9 @@ where a goal in raw readings becomes targets with the background taken off.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,12 +110,19 @@ def ask(
         NotEnoughData, Degenerate: the rows cannot carry the solver.
         SolverError: its answer is no settings, or the solver itself failed.
     """
-    try:
+    with translated(solver.kind, len(data.X)):
         return ask_fitted(solver.fit(data), data, goal, rng, background)
-    except SolverError:
+
+
+@contextlib.contextmanager
+def translated(kind: str, rows: int) -> Iterator[None]:
+    """A solver, perhaps somebody else's, may fail in any way inside: it comes out as a SolverError that names it."""
+    try:
+        yield
+    except (SolverError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # a solver, perhaps somebody else's, may fail in any way
-        raise SolverError(f"{solver.kind} failed on {len(data.X)} rows: {error!r}") from error
+    except BaseException as error:
+        raise SolverError(f"{kind} failed on {rows} rows: {error!r}") from error
 
 
 def ask_fitted(

@@ -1,8 +1,8 @@
 """One holder at a time, on this machine: an operating-system lock that dies with its holder.
 
 The lock is on a file of its own and that file tells who holds it. A killed holder leaves the file but no lock, so a
-leftover never blocks anybody. (The `filelock` package empties the file while it contends for it, which would lose the
-name: docs/decisions/0003.)
+leftover never blocks anybody; nor does a process that was copied from the holder by `fork` and lives on. (The
+`filelock` package empties the file while it contends for it, which would lose the name: docs/decisions/0003.)
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Lock:
             holder = os.read(self._fd, 400).decode(errors="replace").strip()
             os.close(self._fd)
             raise InUse(what or str(path.parent), holder) from error
+        _held.add(self)
         try:
             if os.fstat(self._fd).st_nlink == 1:  # a second name may be anybody's file
                 os.ftruncate(self._fd, 0)
@@ -58,8 +59,26 @@ class Lock:
     def release(self) -> None:
         """Gives it back; may be called twice."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            unlock(self._fd)  # closing it would not do: a copy of this process may have it open as well
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
+        _held.discard(self)
+
+
+_held: set[Lock] = set()
+
+
+def _forked() -> None:
+    """Closes, in a process that was just copied, what its parent holds: the parent's lock stays as it is."""
+    for lock in list(_held):
+        lock._close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def held(path: Path) -> bool:
@@ -86,6 +105,9 @@ if sys.platform == "win32":  # pragma: no cover - tried on Linux only
         os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the name, which others may read
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
+    def unlock(fd: int) -> None:
+        """Nothing: closing it unlocks."""
+
 else:
 
     def acquire(fd: int, *, shared: bool = False) -> None:
@@ -93,3 +115,9 @@ else:
         import fcntl
 
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+    def unlock(fd: int) -> None:
+        """Unlocks it."""
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)

@@ -15,7 +15,7 @@ from sdl.config.goals import MOST, absurd, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.errors import ConfigError, Problem
 from sdl.goal import Band, Goal, Tolerance
-from sdl.inverse import ask
+from sdl.inverse import ask, translated
 from sdl.solutions import solutions
 from sdl.solvers.base import Data, Solver, Targets
 from sdl.types import Channel, Input, Verdict
@@ -134,7 +134,8 @@ def solve(
     answer = ask(chosen, data, goal, np.random.default_rng([seed, 1, 0]))
     others = None
     if all_solutions:
-        found = solutions(chosen.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
+        with translated(chosen.kind, len(data.X)):
+            found = solutions(chosen.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
         others = _matrix_of([[s.settings[n] for n in names] for s in found], len(names), X)
     return Solution(
         _vector(answer.settings, names, X),
@@ -253,7 +254,7 @@ def cross_validate(
     parts = sorted(set(labels[usable].tolist()))
     for n, part in enumerate(parts):
         test = usable & (labels == part)
-        fitted = solver.fit(_rows(data, ~(labels == part)))
+        learnt = _rows(data, ~(labels == part))
         wanted = np.where(data.goal, data.Y[test], np.nan)
         width = np.abs(wanted) * 0.02 + 1.0
         band = Targets(
@@ -261,7 +262,8 @@ def cross_validate(
             np.where(data.goal, wanted - width, -np.inf),
             np.where(data.goal, wanted + width, np.inf),
         )
-        given = fitted.propose(band, low, high, np.random.default_rng([seed, 1, n]))
+        with translated(solver.kind, len(learnt.X)):
+            given = solver.fit(learnt).propose(band, low, high, np.random.default_rng([seed, 1, n]))
         errors.append(np.asarray(given.settings) - data.X[test])
         tell(n + 1, len(parts))
     all_errors = np.concatenate(errors)

@@ -21,6 +21,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sdl import children
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
@@ -32,7 +34,7 @@ GRACE = 10.0
 BRIEF = 1.0  # where items have a limit: they may be killed at any time
 WARM = "sdl.warm"
 """What the process that workers are copied from loads; a name, because nothing of it belongs into this process."""
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Told to the workers: several processes of several threads each only get in each other's way."""
 
 
@@ -123,7 +125,7 @@ class _Worker:
         context = _context()
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, function), daemon=True)
-        with one_thread(), _no_ctrl_c():
+        with children.starting(**ONE_THREAD), _no_ctrl_c():
             self.process.start()
         there.close()
         self.at: tuple[int, Any] = (-1, None)
@@ -225,9 +227,7 @@ def _context() -> Any:
     """
     if sys.platform != "linux":  # copying is not safe with the system libraries of macOS, and unknown to Windows
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([WARM])
-    return context
+    return children.fork_server([WARM])
 
 
 @contextlib.contextmanager
@@ -243,30 +243,16 @@ def _no_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for linear algebra in the processes that are started inside; put back afterwards."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
     """What a worker does: answers items until its pipe ends."""
-    if hasattr(signal, "pthread_sigmask"):  # a terminal sends Ctrl-C to everybody; only the parent decides
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the warm process has it blocked
+    children.started()
+    if hasattr(os, "setpgid"):
+        # A group of its own: the terminal's Ctrl-C is for the parent alone, and a simulator that a solver calls is
+        # killed with it.
+        os.setpgid(0, 0)
+        children.plain_signals()
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # a simulator that a solver calls is killed with it
     threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
         try:

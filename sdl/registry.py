@@ -78,7 +78,9 @@ def find(group: str, kind: object) -> type[Any]:
     module, _, name = place.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:  # a plug-in may fail in any way at import
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may fail in any way at import
         log.debug("kind %r cannot be loaded", kind, exc_info=error)
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ConfigError(f"kind {kind!r} of {owner} cannot be loaded: {cause} (SDL_LOG=debug shows where)") from error

@@ -44,11 +44,11 @@ def python(*args: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start(*args: object, cwd: Path) -> subprocess.Popen[str]:
+def start(*args: object, cwd: Path, **changes: str) -> subprocess.Popen[str]:
     """Starts the command; its stdout and stderr are pipes."""
     return subprocess.Popen(
         [*COMMAND, *map(str, args)],
-        cwd=cwd, env=environment(), text=True, encoding="utf-8",
+        cwd=cwd, env=environment(**changes), text=True, encoding="utf-8",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import textwrap
 import time
+from asyncio import CancelledError
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
-from scripted import answer, campaign, proposals, register, script_of, with_answers, with_script
+from scripted import GAIN, answer, campaign, proposals, register, script_of, with_answers, with_script
 from waiting import PATIENCE
 
 import sdl
 from sdl import record, registry
+from sdl.errors import SolverError
 from sdl.solvers.base import Proposals
 from sdl.types import Frozen, Outcome, Reading
 
@@ -39,8 +41,10 @@ def odd(**changes: Any) -> Proposals:
         (odd(verdict=("fine",)), "'fine' is not a valid Verdict"),
         (odd(settings=np.array([[np.nan, 0.5, 0.5]])), "no number for R"),
         (SystemExit(3), "SystemExit"),
+        (GeneratorExit(), "GeneratorExit"),
+        (CancelledError(), "CancelledError"),
     ],
-    ids=["verdict", "nan", "exit"],
+    ids=["verdict", "nan", "exit", "generator", "cancelled"],
 )
 def test_a_solver_that_breaks_its_contract_ends_the_campaign_and_the_record_stays_readable(
     given: Any, words: str, tmp_path: Path
@@ -84,6 +88,18 @@ def test_a_driver_that_ends_the_process_ends_only_its_reading(tmp_path: Path) ->
     assert found.failed == 1
 
 
+@pytest.mark.parametrize("error", [GeneratorExit(), CancelledError()])
+def test_a_driver_that_lets_through_what_is_no_ordinary_exception_ends_the_campaign_and_says_where(
+    error: BaseException, tmp_path: Path
+) -> None:
+    instrument = with_script(error)
+    found = sdl.run(campaign(instrument), runs=tmp_path)
+    assert (found.outcome, found.failed, found.by) == (Outcome.FAILED, 1, "driver")
+    assert type(error).__name__ in found.reason
+    assert not script_of(instrument).lit
+    assert record.check(Path(found.run)).finished
+
+
 def test_an_instrument_that_reads_its_settings_back_can_reach_its_goal(tmp_path: Path) -> None:
     count = 0
 
@@ -94,6 +110,13 @@ def test_an_instrument_that_reads_its_settings_back_can_reach_its_goal(tmp_path:
 
     found = sdl.run(campaign(with_script(*[measure] * 30)), runs=tmp_path)
     assert (found.outcome, found.trials) == (Outcome.REACHED, 5)
+
+
+@pytest.mark.parametrize("answers", [[GeneratorExit()], [[0.2, 0.2, 0.2], GeneratorExit()]], ids=["first", "others"])
+def test_one_answer_from_a_data_set_says_which_solver_failed_whatever_that_raised(answers: list[Any]) -> None:
+    solver = with_answers(*answers)
+    with pytest.raises(SolverError, match=r"scripted failed on 3 rows: GeneratorExit\(\)"):
+        sdl.solve(np.eye(3), GAIN.T, GAIN.T[0], solver, all_solutions=True)
 
 
 class NoNumber(Frozen):
@@ -165,5 +188,5 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
-    assert "no reply proves that it is off (no attempt came to an end): look at it" in err
+    assert "look at it; given up after" in err
     assert out == "spent\n"

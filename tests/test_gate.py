@@ -238,7 +238,7 @@ def test_a_paused_campaign_is_interruptible_and_stays_paused_until_the_gate_of_i
 def test_a_resume_after_a_death_makes_safe_before_it_waits(tmp_path: Path) -> None:
     instrument = with_script()
 
-    class Killed(BaseException):
+    class Killed(KeyboardInterrupt):
         pass
 
     def dies(driver: ScriptedDriver, _: Mapping[str, float]) -> Reading:

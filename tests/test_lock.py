@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,47 @@ def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path) -> Non
     lock.release()
     assert not held(tmp_path / "lock")
     Lock(tmp_path / "lock").release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_copy_of_the_holder_s_process_keeps_no_lock_whether_it_is_given_back_or_its_holder_is_killed(
+    tmp_path: Path,
+) -> None:
+    code = """
+import os, sys, time
+from pathlib import Path
+from sdl.lock import Lock
+
+lock = Lock(Path("lock"))
+end, other = os.pipe()
+if os.fork() == 0:  # a plug-in's copy, which lives on
+    os.close(other)
+    print("copied", flush=True)
+    os.read(end, 1)
+    time.sleep(60)
+sys.stdin.readline()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as holder:  # fmt: skip
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"copied\n"
+            with pytest.raises(InUse):
+                Lock(tmp_path / "lock")
+            holder.kill()
+            holder.wait(20)
+            Lock(tmp_path / "lock").release()
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such locks are of POSIX")
+def test_a_lock_that_is_given_back_is_free_although_its_file_is_open_elsewhere(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    kept = os.dup(lock._fd)  # as a library's own fork, which Python does not see, keeps it
+    lock.release()
+    Lock(tmp_path / "lock").release()
+    os.close(kept)

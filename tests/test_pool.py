@@ -28,13 +28,14 @@ def test_results_can_come_as_they_are_ready():
 
 
 def test_workers_are_kept_and_have_one_thread_and_the_environment_is_put_back(monkeypatch):
-    monkeypatch.setenv(ONE_THREAD[0], "3")
-    monkeypatch.delenv(ONE_THREAD[1], raising=False)
+    first, second, _ = ONE_THREAD
+    monkeypatch.setenv(first, "3")
+    monkeypatch.delenv(second, raising=False)
     found = [result for _, result in each(threads, range(20), 2)]
     assert {values[0] for _, values in found} == {"1"}
     assert len({pid for pid, _ in found} | {os.getpid()}) == 3
-    assert os.environ[ONE_THREAD[0]] == "3"
-    assert ONE_THREAD[1] not in os.environ
+    assert os.environ[first] == "3"
+    assert second not in os.environ
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

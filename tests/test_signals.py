@@ -20,6 +20,7 @@ from waiting import PATIENCE
 
 from sdl import record, runner
 from sdl.events import Interrupted, Measured
+from sdl.runner import guardian
 from sdl.types import Outcome
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of another system")
@@ -90,7 +91,7 @@ def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: P
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert events_of(file) == ["Opened", "Proposed", "Interrupted", "Safe"]
-    assert record.check(file.parent).lines == 4
+    assert record.check(file.parent).lines == 5
 
 
 def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is_asked_after_it(tmp_path: Path) -> None:
@@ -111,6 +112,126 @@ def _start_http(tmp_path: Path, instrument: dict[str, Any], **changes: Any) -> t
     file = processes.wait_for(tmp_path / "runs", 1, process, "Proposed")
     assert file, process.communicate()
     return process, file
+
+
+SOLVER = """
+import collections
+import itertools
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sdl.types import Frozen
+
+
+class Endless(Frozen):
+    kind: Literal["endless"] = "endless"
+    how: str
+
+    def fit(self, data):
+        matrix = np.random.default_rng(0).normal(size=(4000, 4000)) if self.how == "blas" else None
+        Path("computing").touch()
+        while self.how == "loop":
+            pass
+        while True:
+            try:
+                while self.how == "catches":
+                    pass
+                if self.how == "blas":
+                    np.linalg.svd(matrix)
+                collections.deque(itertools.repeat(None), maxlen=0)
+            except BaseException:
+                pass
+"""
+"""Solvers that do not come to an end: one in Python; one that catches every exception as well, and two that do so in
+compiled code: of a library that lets other threads run (minutes for one call), and one that lets nobody run."""
+
+
+def computing(tmp_path: Path, how: str, server: Server, command: str = "run") -> tuple[subprocess.Popen[str], Path]:
+    """A campaign on an instrument that its last reading left lit, its solver at work."""
+    package = tmp_path / "endless-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: endless\nVersion: 1\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text("[sdl.solvers]\nendless = endless:Endless\n", encoding="utf-8")
+    (tmp_path / "endless.py").write_text(SOLVER, encoding="utf-8")
+    tree = {
+        "name": "endless",
+        "instrument": {"kind": "claude-light", "url": server.url, "background": "none"},
+        "goal": {"445nm": 16384},
+        "design": {"kind": "points", "points": [{"R": 0.5, "G": 0.5, "B": 0.5}]},
+        "solver": {"kind": "endless", "how": how},
+    }
+    tree = {"name": "many", "campaign": tree, "seeds": 1} if command == "sweep" else tree
+    (tmp_path / "endless.yaml").write_text(json.dumps(tree), encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(processes.ROOT)])
+    process = processes.start(command, "endless.yaml", "--quiet", cwd=tmp_path, PYTHONPATH=path)
+    end = time.monotonic() + 60
+    while not (tmp_path / "computing").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (file,) = tmp_path.rglob("record.jsonl")
+    assert any(server.asked[-1])
+    return process, file
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_solver_that_computes_is_broken_off_by_the_first_one(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    server = Server()
+    process, file = computing(tmp_path, "loop", server)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    server.close()
+    assert (process.returncode, "Traceback" in err) == (code, False), err
+    assert not any(server.asked[-1])
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted", "Safe"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "how"), [("run", "catches"), ("run", "blas"), ("run", "holds"), ("sweep", "holds")]
+)
+def test_a_solver_that_cannot_be_broken_off_is_ended_after_sigterm_with_the_light_off_and_the_record_as_if_it_could(
+    command: str, how: str, tmp_path: Path
+) -> None:
+    server = Server()
+    process, file = computing(tmp_path, how, server, command)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)  # until nobody writes there any more: the one that made it safe too
+    server.close()
+    assert process.returncode == -signal.SIGKILL, err
+    assert not any(server.asked[-1])
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted", "Safe"]
+    assert "interrupted by SIGTERM" in out
+    assert "sdl resume" in out
+    assert "the solver went on after SIGTERM, so its process was ended" in err
+    assert record.check(file.parent).lines == 5
+
+
+def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -> None:
+    there, here = os.pipe()
+    try:
+        for said in (
+            [guardian.SOLVES],  # nobody asked it to end
+            [guardian.SOLVES, guardian.SOLVED, signal.SIGTERM],  # a reading is under way
+            [guardian.SOLVES, signal.SIGTERM, guardian.SOLVED],  # it came to an end
+            [guardian.SOLVES, signal.SIGINT],
+        ):
+            os.write(here, bytes(said))
+            waiting = threading.Thread(target=guardian.too_long, args=(there, 0.0), daemon=True)
+            waiting.start()
+            waiting.join(0.2)
+            assert waiting.is_alive(), said
+            os.write(here, bytes([guardian.SOLVED, signal.SIGTERM, guardian.SOLVES]))
+            waiting.join(20)
+            assert not waiting.is_alive(), said
+    finally:
+        os.close(here)
+    assert not guardian.too_long(there, 0.0)  # the campaign has ended
+    os.close(there)
 
 
 # --- in this process ----------------------------------------------------------------------------------------------

@@ -148,9 +148,10 @@ def _instrument(sources: Sequence[str], start: str, runs: Path) -> tuple[State, 
 
 def _written(state: State, stack: contextlib.ExitStack) -> str:
     """The path of a state's file, which lasts as long as the stack."""
+    from sdl import children
     from sdl.twin.write import toml
 
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-")))
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.room())))
     file = folder / "fitted.toml"
     file.write_text(toml(state), encoding="utf-8")
     return str(file)

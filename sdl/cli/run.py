@@ -38,15 +38,24 @@ def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, 
     sdl run configs/quickstart.yaml
     sdl run my.yaml --set solver.kind=pls --set seed=3 --json
 
-    Ctrl-C once finishes the reading, makes the instrument safe and leaves a run that `sdl resume` goes on with; twice
-    does so at once.
+    Ctrl-C or SIGTERM once finishes the reading (a solver is broken off), makes the instrument safe and leaves a run
+    that `sdl resume` goes on with; twice does so at once. After SIGTERM a solver that cannot be broken off is ended
+    with its process (exit code 137) and the rest is done by another; all within 10 s.
     """
     from sdl import runner
 
-    _drive(lambda watch: runner.run(file, runs=runs, changes=changes or (), watch=watch), json=json, quiet=quiet)
+    act = partial(runner.run, file, runs=runs, changes=changes or (), guarded=True)
+    _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
 
 
-def resume(name: RunName, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
+def resume(
+    name: RunName,
+    changes: Set = None,
+    runs: Runs = RUNS,
+    json: Json = False,
+    quiet: Quiet = False,
+    interrupted: Annotated[str, typer.Option(hidden=True)] = "",  # of `sdl.runner.guard`
+) -> None:
     """Go on with a run that was interrupted, killed or stopped.
 
     \b
@@ -66,7 +75,8 @@ def resume(name: RunName, changes: Set = None, runs: Runs = RUNS, json: Json = F
             runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
         report(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
-    _drive(lambda watch: runner.resume(folder, changes=changes or (), watch=watch), json=json, quiet=quiet)
+    act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
+    _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
 
 
 def collect(
@@ -100,7 +110,7 @@ def collect(
     chosen += [f"design.trials={trials}"] if trials is not None else []
 
     def act(watch: Watch | None) -> Result:
-        return runner.run(file, runs=runs, changes=chosen, watch=watch, collect=True)
+        return runner.run(file, runs=runs, changes=chosen, watch=watch, collect=True, guarded=True)
 
     def write(done: Result) -> dict[str, Any]:
         if output is None:

@@ -43,7 +43,9 @@ def _needs_problems(campaign: CampaignFile) -> list[Problem]:
         return []
     try:
         wanted: object = campaign.solver.needs(campaign.instrument.inputs)
-    except Exception as error:  # a solver, perhaps somebody else's, may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a solver, perhaps somebody else's, may fail in any way
         return [Problem(f"its `needs` cannot say how many design points it wants: {error!r}", "solver")]
     message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
     return [] if wanted is None or (isinstance(wanted, int) and wanted >= 0) else [Problem(message, "solver")]
@@ -58,7 +60,9 @@ def _unsuited(campaign: CampaignFile) -> list[Problem]:
         suits(campaign.instrument.inputs, campaign.instrument.channels)
     except ConfigError as error:
         return [Problem(problem.message, "solver") for problem in error.problems]
-    except Exception as error:  # as above
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as above
         return [Problem(f"its `suits` failed: {error!r}", "solver")]
     return []
 

@@ -156,7 +156,9 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
         found = model.model_validate(dict(given))
     except ValidationError as error:
         raise ConfigError(*problems_of(error, model, given, lambda key: _kinds_with(group, key))) from error
-    except Exception as error:  # the checks of a kind, perhaps somebody else's, may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the checks of a kind, perhaps somebody else's, may fail in any way
         raise ConfigError(f"kind {kind!r} cannot be checked: {short(error)}") from error
     if "seed" in model.model_fields and found.seed is None and type(seed) is int and 0 <= seed < 2**63:
         found = found.model_copy(update={"seed": seed})

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from sdl import config, lease, runner
+from sdl import children, config, lease, runner
 from sdl.campaign import Campaign, State
 from sdl.clock import RealClock
 from sdl.drivers.base import names
@@ -55,6 +55,7 @@ def main(end: socket.socket) -> NoReturn:
     """What the new process does, from its first line to its end."""
     link = Link(end)
     faulthandler.enable()
+    children.started()
     with contextlib.suppress(OSError):
         os.setsid()  # Ctrl-C in the lab's terminal is the lab's to pass on
     for number in (signal.SIGTERM, signal.SIGINT):

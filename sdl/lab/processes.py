@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from sdl import config
+from sdl import children, config
 from sdl.errors import ConfigError
 from sdl.lab.base import NOT_YET, News, Order
 from sdl.lab.link import Link
@@ -46,8 +46,7 @@ class Processes:
     def __init__(self) -> None:
         if "forkserver" not in multiprocessing.get_all_start_methods():
             raise ConfigError("a lab needs a system that can copy processes, such as Linux or macOS")
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["sdl.warm", "sdl.lab.child"])
+        self._context = children.fork_server(["sdl.warm", "sdl.lab.child"])
         self._children: dict[int, Child] = {}
         self._makers: dict[str, Child] = {}
         self._news: list[News] = []
@@ -63,14 +62,15 @@ class Processes:
         """
         from multiprocessing import forkserver
 
-        if threading.current_thread() is not threading.main_thread():  # nobody else may
-            forkserver.ensure_running()
-            return
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with children.starting():
+            if threading.current_thread() is not threading.main_thread():  # nobody else may
+                forkserver.ensure_running()
+                return
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            try:
+                forkserver.ensure_running()
+            finally:
+                signal.signal(signal.SIGINT, before)
 
     def begin(self, order: Order) -> None:
         """Starts a process for an order.

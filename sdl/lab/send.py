@@ -188,7 +188,9 @@ def by_apprise(url: str, title: str, body: str) -> None:
     service = _of(url)
     try:
         result = service.notify(title=title, body=body, body_format="text")
-    except Exception as error:  # a plug-in of Apprise: whatever it raises, the message waits
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in of Apprise: whatever it raises, the message waits
         raise NotSent(f"{masked(url)}: {_clean(str(error), url) or type(error).__name__}") from None
     if not result:
         said = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))

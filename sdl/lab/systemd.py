@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sdl import children
 from sdl.errors import ConfigError
 
 UNIT = """\
@@ -132,7 +133,7 @@ def unit(
     for path in (str(file), sys.executable, *shared.values()):
         if re.search(r"[\x00-\x1f\x7f]", path):
             raise ConfigError(f"{path!r}: a unit cannot hold a path with control characters")
-    command = " ".join(_quoted(part) for part in (sys.executable, "-P", "-m", "sdl", "lab", "run", str(file)))
+    command = " ".join(_quoted(part) for part in children.command("lab", "run", str(file)))
     return UNIT.format(
         name=name.replace("%", "%%"),
         command=command,

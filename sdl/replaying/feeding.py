@@ -193,7 +193,9 @@ class _Replayer:
         place = f"trial {event.trial}, reading {event.repeat + 1}"
         try:
             reading = world.driver.measure(due.settings)
-        except Exception as error:  # a twin that fails today is a difference, and no end of the replay
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a twin that fails today is a difference, and no end of the replay
             if isinstance(event, Measured):
                 self.measured.append(f"{place}: then a reading, now {type(error).__name__}: {error}")
             return

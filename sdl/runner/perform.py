@@ -89,6 +89,8 @@ class Runner:
         *,
         unfinished: bool = False,
         gate: Gate | None = None,
+        guarded: bool = False,
+        interrupted: str = "",
         patience: Patience | None = None,
     ) -> None:
         self.config, self.campaign, self.record, self.clock = chosen, campaign, record, clock
@@ -102,7 +104,9 @@ class Runner:
         self._proposer = Proposer(chosen, campaign, clock)
         self._off = {item.name: item.low for item in chosen.instrument.inputs}
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
-        self._signals = Signals(clock)
+        self._signals = Signals(clock, record.folder if guarded else None)
+        if interrupted:
+            self._signals.ask(interrupted)
 
     def go(self) -> Result:
         """Does what is due until nothing is.
@@ -197,7 +201,9 @@ class Runner:
             if reading.applied == self._off and self._pursuit is None:  # the light is off: nothing more to be asked
                 self._close()
             return reading.background if reading.background is not None else reading.readings
-        except (Exception, SystemExit) as error:  # whatever a driver lets through; it is asked again later
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a driver lets through; it is asked again later
             if str(error) != self._look_failed:  # through a night it may be the same every minute
                 log.warning("no reading with the light off while paused: %s", error)
             self._look_failed = str(error)
@@ -208,7 +214,8 @@ class Runner:
     def _perform(self, action: Action) -> Event:
         match action:
             case Propose():
-                return self._proposer.propose(action.trial)
+                with self._signals.solving():
+                    return self._proposer.propose(action.trial)
             case Measure():
                 return self._measure(action)
             case Stop():
@@ -229,13 +236,14 @@ class Runner:
             stage: Literal["measure", "driver"] = "driver" if hopeless else "measure"
             maybe = error.maybe_measured and not hopeless
             return Failed(*place, stage, cut(text), error.retryable, maybe, self.clock.now())
-        except BUGS as error:  # asking again would only repeat it
-            log.debug("the driver %s has a bug", self.config.instrument.kind, exc_info=error)
-            text = f"{type(error).__name__}: {error}{_place(error)}"
-            return Failed(*place, "driver", cut(text), False, True, self.clock.now())
-        except (Exception, SystemExit) as error:  # whatever else a driver, perhaps somebody else's, lets through
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever else a driver, perhaps somebody else's, lets through
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
-            return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
+            if isinstance(error, (Exception, SystemExit)) and not isinstance(error, BUGS):
+                return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
+            text = f"{type(error).__name__}: {error}{_place(error)}"  # asking again would only repeat it
+            return Failed(*place, "driver", cut(text), False, True, self.clock.now())
         self._unfinished = False
         return Measured(
             *place,
@@ -297,7 +305,7 @@ class Runner:
     def _close(self) -> None:
         """Gives the connection back."""
         if self._driver is not None:
-            with contextlib.suppress(Exception, SystemExit):
+            with contextlib.suppress(Exception, SystemExit, GeneratorExit):
                 self._driver.close()
             self._driver = None
 

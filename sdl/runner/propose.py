@@ -94,7 +94,9 @@ class Proposer:
             raw = {item.name: float(value) for item, value in zip(self._inputs, point, strict=True)}
             if bad := [name for name, value in raw.items() if not math.isfinite(value)]:
                 raise ValueError(f"it gave no number for {', '.join(bad)}")
-        except (Exception, SystemExit) as error:  # a design, perhaps somebody else's, may fail in any way
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a design, perhaps somebody else's, may fail in any way
             return self._failed(trial, f"the design {design.kind} failed: {error!r}")
         settings, clipped = round_and_clip(raw, self._inputs)
         return Proposed(

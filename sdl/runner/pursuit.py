@@ -109,7 +109,9 @@ class Pursuit:
             answer = self._ask()
             self.state = checked_safe(answer, virtual=self._virtual)
             self._again = answer is not None  # a driver that says nothing will say nothing again
-        except (Exception, SystemExit) as error:  # whatever a driver lets through
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a driver lets through
             why = str(error) if isinstance(error, SdlError) else f"{type(error).__name__}: {error}".rstrip(": ")
             self.state = SafeState(Power.UNKNOWN, None, why)
             self._again = getattr(error, "retryable", not isinstance(error, BUGS))

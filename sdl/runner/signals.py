@@ -1,28 +1,45 @@
-"""Ctrl-C and SIGTERM while a campaign runs."""
+"""Ctrl-C and SIGTERM while a campaign runs.
+
+A solver is broken off at once: nothing is lost, since on resume it is asked the same again. One that cannot be broken
+off, because it is compiled code or catches every exception, is ended together with its process by a guard.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from sdl.clock import Clock
+from sdl.runner.guard import Guard
+
+log = logging.getLogger("sdl")
 
 
 class Signals:
     """Ctrl-C and SIGTERM while a campaign runs: the first ends it after the reading, the second at once.
 
     Only in the main thread; elsewhere the caller's handling stays as it is. Inside `shield` the second one waits, so
-    that a line is never written without being counted.
+    that a line is never written without being counted. Inside `solving` the first one is enough.
+
+    Args:
+        clock: whose waits a signal ends.
+        guarded: the run's directory, where a guard is to watch over the solver (POSIX only).
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, guarded: Path | None = None) -> None:
         self.asked, self.name, self.count = False, "", 0
         self._clock = clock
+        self._guarded = guarded if os.name == "posix" else None
+        self._guard: Guard | None = None
+        self._solving = False
         self._shields, self._waiting = 0, False
         self._patience: float = math.inf
         self._before: dict[signal.Signals, Any] = {}
@@ -31,9 +48,12 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)
+            self._guard = _guard(self._guarded) if self._guarded is not None else None
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._guard is not None:
+            self._guard.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -56,8 +76,28 @@ class Signals:
             self._waiting = False
             raise KeyboardInterrupt(self.name)
 
+    def ask(self, name: str) -> None:
+        """As if a signal had come."""
+        self.asked, self.name = True, name
+
+    @contextlib.contextmanager
+    def solving(self) -> Iterator[None]:
+        """The first signal breaks off what is done inside."""
+        try:
+            self._tell(True)
+            if self.asked:  # a moment ago
+                raise KeyboardInterrupt(self.name)
+            yield
+        finally:
+            self._tell(False)
+
+    def _tell(self, solving: bool) -> None:
+        self._solving = solving
+        if self._guard is not None:
+            self._guard.tell(solving)
+
     def _handle(self, number: int, _: FrameType | None) -> None:
-        again, self.asked = self.asked, True
+        again, self.asked = self.asked or self._solving, True
         self.count += 1
         self.name = signal.Signals(number).name
         self._clock.interrupt()
@@ -70,3 +110,11 @@ class Signals:
             self._waiting = True
         elif again:
             raise KeyboardInterrupt(self.name)
+
+
+def _guard(folder: Path) -> Guard | None:
+    try:
+        return Guard(folder)
+    except OSError as error:  # the campaign does without
+        log.warning("no process could be started to end a solver that ignores SIGTERM: %s", error.strerror)
+        return None

@@ -38,6 +38,7 @@ def run(
     collect: bool = False,
     gate: Gate | None = None,
     folder: str | Path | None = None,
+    guarded: bool = False,
     patience: Patience | None = None,
 ) -> Result:
     """Runs a campaign to its end.
@@ -50,6 +51,8 @@ def run(
         collect: only the design is measured, the goal is left out.
         gate: asked whether to go on (`sdl.runner.gate`).
         folder: the run's directory, which must not exist yet; below `runs`, under a name of its own, by default.
+        guarded: have a second process end this one where its solver goes on after SIGTERM, make the instrument safe and
+            write the interruption down; in the main thread, with a record, on POSIX.
         patience: how long the instrument is asked to be off at the end; two minutes by default.
 
     Returns:
@@ -89,7 +92,8 @@ def run(
             rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
             folded.campaign.history.add_prior(rows)
         watch = tell(watch, opened, folded.campaign)
-        return Runner(chosen, folded.campaign, record, clock, watch, gate=gate, patience=patience).go()
+        more: dict[str, Any] = {"gate": gate, "patience": patience, "guarded": guarded}
+        return Runner(chosen, folded.campaign, record, clock, watch, **more).go()
 
 
 def resume(
@@ -98,6 +102,8 @@ def resume(
     changes: Sequence[str] = (),
     watch: Watch | None = None,
     gate: Gate | None = None,
+    guarded: bool = False,
+    interrupted: str = "",
     patience: Patience | None = None,
 ) -> Result:
     """Goes on with a run where it was left: after Ctrl-C, `kill -9`, a power cut, or with changed rules.
@@ -107,11 +113,15 @@ def resume(
         changes: `stop.trials=80` and the like; only the keys in `sdl.config.CHANGEABLE`.
         watch: told of every event, those already written first.
         gate: asked whether to go on; one that paused when it was left then stays so until the gate lets go.
+        guarded: as of `run`.
+        interrupted: the signal that its process was ended for; it is not gone on with, only made safe, and the
+            interruption is written down.
         patience: how long the instrument is asked to be off at the end.
 
     Raises:
         ConfigError: a change that a resume cannot make. Damaged: its record was changed.
         InUse: it is running, or another campaign drives its instrument.
+        CampaignInterrupted: as of `run`.
     """
     record = Record.open(Path(folder))
     with contextlib.closing(record), contextlib.ExitStack() as stack:
@@ -133,9 +143,11 @@ def resume(
         stack.enter_context(held(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
         unfinished = not folded.campaign.history.outcome
-        runner = Runner(
-            chosen, folded.campaign, record, clock, watch, unfinished=unfinished, gate=gate, patience=patience
-        )
+        more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "patience": patience}
+        if interrupted:
+            log.warning("the solver went on after %s, so its process was ended", interrupted)
+            return Runner(chosen, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
+        runner = Runner(chosen, folded.campaign, record, clock, watch, guarded=guarded, **more)
         folded.campaign.plan = loop_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:

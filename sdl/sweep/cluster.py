@@ -16,7 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sdl import pool
+from sdl import children, pool
 from sdl.errors import ConfigError, RecordError
 from sdl.sweep.work import Row, Task, do_all
 
@@ -56,7 +56,7 @@ def each(
     except ImportError as error:
         raise ConfigError(f"--cluster needs distributed: pip install 'sdl[sweep]' ({error})") from error
     with contextlib.ExitStack() as stack:
-        stack.enter_context(pool.one_thread())
+        stack.enter_context(children.starting(**pool.ONE_THREAD))
         stack.enter_context(_quiet())
         if address == "local":
             has = dict.fromkeys(resources, 1) if resources else None

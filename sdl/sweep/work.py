@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sdl import children
+
 if TYPE_CHECKING:
     from sdl.runs import Result
 
@@ -58,6 +60,7 @@ def do_all(tasks: Sequence[Task], limit: float | None = None) -> list[Row]:
     Returns:
         their rows; without those after the first that took too long.
     """
+    children.started()
     if limit is None:
         return [do(task) for task in tasks]
     rows: list[Row] = []
@@ -84,11 +87,11 @@ def too_long(task: Task, why: str) -> Row:
 
 
 def _row_of(task: Task) -> Row:
-    from sdl.errors import SdlError
-
     try:
         return row(task.id, _run(task))
-    except (SdlError, Exception, SystemExit) as error:  # a plug-in, perhaps somebody else's, may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in, perhaps somebody else's, may fail in any way
         return {"id": task.id, "cannot": f"{type(error).__name__}: {error}"[:500]}
 
 
@@ -123,9 +126,9 @@ def _run(task: Task) -> Result:
     for old in reversed(folders(Path(task.folder))):  # of a worker that was lost
         try:
             so_far = open_run(old).result
-            return so_far if so_far.outcome is not None else runner.resume(old)
+            return so_far if so_far.outcome is not None else runner.resume(old, guarded=bool(task.resource))
         except RecordError as error:
             if not str(error).startswith(f"{old}: empty"):
                 raise
             shutil.rmtree(old)  # it was ended before anything was done
-    return runner.run(task.tree, runs=task.folder)
+    return runner.run(task.tree, runs=task.folder, guarded=bool(task.resource))

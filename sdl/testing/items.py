@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sdl import children
 from sdl.testing.plugin import UNSURE
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class _Item(pytest.Item):
         if find_spec("sdl.cli.report") is None:
             return [f"  record    {run}"]
         page = below / f"{self.file.plan.campaign.name}-seed-{task.seed}.html"
-        command = [sys.executable, "-m", "sdl", "report", run, "-o", str(page)]
+        command = children.command("report", run, "-o", str(page))
         done = subprocess.run(command, capture_output=True, check=False, timeout=REPORT_SECONDS)
         lines = [f"  record    {run}"]
         if done.returncode == 0 and page.exists():

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sdl import children
 from sdl.errors import ConfigError
 from sdl.listing import holder, row
 from sdl.locate import FILE
@@ -251,7 +252,7 @@ def cache(runs: Path) -> Path:
         with tempfile.TemporaryFile(dir=place):
             return place
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="sdl-web-"))
+        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.room()))
 
 
 class There(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
+from sdl import children
 from sdl.lab.guard import Refused
 from sdl.locate import FILE
 from sdl.plainfile import reading
@@ -53,7 +53,7 @@ class Reports:
 
     def _make(self, folder: Path, file: Path) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "sdl", "report", str(folder.resolve()), "-o", str(file), "--quiet"]
+        command = children.command("report", str(folder.resolve()), "-o", str(file), "--quiet")
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False

@@ -204,14 +204,11 @@ def _ask(options: Mapping[str, Any], name: str, pairs: Pairs, rng: np.random.Gen
 
 def _fit(options: Mapping[str, Any], pairs: Pairs) -> Any:
     from sdl.config import parse_kind
+    from sdl.inverse import translated
 
     solver = parse_kind("solver", options)
-    try:
+    with translated(solver.kind, len(pairs.train)):
         return solver.fit(pairs.learnt)
-    except SolverError:
-        raise
-    except Exception as error:  # whatever a library underneath raises on rows that do not suit it
-        raise SolverError(f"{solver.kind} failed on {len(pairs.train)} rows: {error!r}") from error
 
 
 def _say(fitted: Any, key: str, target: tuple[float, ...], pairs: Pairs, rng: np.random.Generator) -> Said:
