@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +34,7 @@ def check(
 
     Takes some twelve readings: how long they take, how light the room is, how much they scatter, whether what is asked
     is applied, and whether the goal lies inside what the channels read. Nothing is recorded. Refused while a
-    campaign of this machine drives it.
+    campaign of this machine drives it. What is being waited for is said on stderr.
 
     \b
     sdl instrument check led.yaml
@@ -44,10 +46,13 @@ def check(
     from sdl.drivers.examine import Examination
 
     campaign = config.load(file, changes or (), collect=True)
-    clock = runner.clock_for(campaign.instrument)
+    instrument = campaign.instrument
+    clock = runner.clock_for(instrument)
     found = []
-    with runner.held(campaign.instrument, "instrument check"):
-        for finding in Examination(campaign.instrument, clock, campaign.goals(), repeats).findings():
+    say = partial(print, file=sys.stderr, flush=True)
+    watched = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
+    with runner.held(instrument, "instrument check"):
+        for finding in Examination(instrument, clock, campaign.goals(), repeats, **watched).findings():
             found.append(finding)
             if not json:
                 print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)

@@ -1,0 +1,118 @@
+"""Environment variables that break every HTTP request: found and named before the first one.
+
+They are the system's, not ours: addresses of proxies, hosts that are asked without one, certificates to trust. A value
+that cannot be used is the user's to mend; no value is repeated, because the address of a proxy may hold a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Iterator
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment
+
+from sdl.errors import ConfigError
+
+EXAMPLE = "http://proxy.example.org:3128"
+
+
+def check_variables(*, proxies: bool = True) -> None:
+    """Looks at the variables that httpx heeds.
+
+    Args:
+        proxies: also at those that are heeded only where other machines are asked.
+
+    Raises:
+        ConfigError: one makes every request fail; each of them is named.
+    """
+    if found := [*_key_log(), *(_certificates() if proxies else ()), *(proxy_problems() if proxies else ())]:
+        raise ConfigError(*found)
+
+
+def proxy_problems() -> list[str]:
+    """What is wrong with the variables that name proxies, a sentence each."""
+    import httpx
+
+    found = []
+    for kind, value in getproxies_environment().items():
+        why = ""
+        if kind == "no":
+            hosts = [host for host in map(str.strip, value.split(",")) if not _is_no_proxy(host)]
+            if hosts:
+                why = f"{hosts[0]!r} is not a host; write names and addresses with commas between, as in localhost,::1"
+        elif kind in ("http", "https", "all"):
+            try:
+                url = httpx.URL(value if "://" in value else f"http://{value}")
+            except httpx.InvalidURL:
+                url = httpx.URL("")
+            if url.scheme.startswith("socks") and find_spec("socksio") is None:
+                why = f"a SOCKS proxy needs the module socksio, which is not installed; name one such as {EXAMPLE}"
+            elif url.scheme not in ("http", "https", "socks5", "socks5h") or not url.host or (url.port or 1) > 65535:
+                why = f"the value is not the address of a proxy, such as {EXAMPLE}"
+        if why:
+            found.append(_sentence(_variable(kind), why))
+    return found
+
+
+def proxy_for(url: str) -> str:
+    """The variable that names the proxy by which an address is asked; empty if it is asked directly."""
+    proxies, parts = getproxies_environment(), urlsplit(url)
+    if proxy_bypass_environment(parts.hostname or "", proxies):
+        return ""
+    return next((_variable(kind) for kind in (parts.scheme, "all") if kind in proxies), "")
+
+
+def _variable(kind: str) -> str:
+    """As it is spelt; lower case wins where both are set."""
+    lower = f"{kind}_proxy"
+    return lower if lower in os.environ else next((n for n in os.environ if n.lower() == lower), lower.upper())
+
+
+def _is_no_proxy(host: str) -> bool:
+    """Whether httpx can read an entry of NO_PROXY."""
+    import httpx
+
+    try:
+        ipaddress.ip_address(host.split("/")[0])
+    except ValueError:
+        try:
+            httpx.URL(host if "://" in host else f"all://*{host}")
+        except httpx.InvalidURL:
+            return False
+    return True
+
+
+def no_certificates(file: str) -> str:
+    """Why a file gives no certificates to trust; empty if it does."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        return f"{file} holds no certificate in PEM form"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    return ""
+
+
+def _certificates() -> Iterator[str]:
+    """SSL_CERT_FILE, and SSL_CERT_DIR where the former is not set."""
+    if file := os.environ.get("SSL_CERT_FILE"):
+        if why := no_certificates(file):
+            yield _sentence("SSL_CERT_FILE", why)
+    elif (folders := os.environ.get("SSL_CERT_DIR")) and not any(map(os.path.isdir, folders.split(os.pathsep))):
+        yield _sentence("SSL_CERT_DIR", f"{folders} is not a directory")
+
+
+def _key_log() -> Iterator[str]:
+    """SSLKEYLOGFILE, which Python opens for every connection that might be encrypted."""
+    if file := os.environ.get("SSLKEYLOGFILE"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = file
+        except OSError as error:
+            yield _sentence("SSLKEYLOGFILE", f"{file} cannot be written: {error.strerror}")
+
+
+def _sentence(name: str, why: str) -> str:
+    return f"the environment variable {name} breaks every request: {why}. Correct it or unset it"
