@@ -28,39 +28,26 @@ def check_variables(*, proxies: bool = True) -> None:
     Raises:
         ConfigError: one makes every request fail; each of them is named.
     """
-    if found := [*_key_log(), *(_certificates() if proxies else ()), *(proxy_problems() if proxies else ())]:
+    found = [*_key_log()]
+    if proxies:
+        found += [*_proxies("socksio"), *_no_proxy(), *_certificates()]
+    if found:
         raise ConfigError(*found)
 
 
-def proxy_problems() -> list[str]:
-    """What is wrong with the variables that name proxies, a sentence each."""
-    import httpx
-
-    found = []
-    for kind, value in getproxies_environment().items():
-        why = ""
-        if kind == "no":
-            hosts = [host for host in map(str.strip, value.split(",")) if not _is_no_proxy(host)]
-            if hosts:
-                why = f"{hosts[0]!r} is not a host; write names and addresses with commas between, as in localhost,::1"
-        elif kind in ("http", "https", "all"):
-            try:
-                url = httpx.URL(value if "://" in value else f"http://{value}")
-            except httpx.InvalidURL:
-                url = httpx.URL("")
-            if url.scheme.startswith("socks") and find_spec("socksio") is None:
-                why = f"a SOCKS proxy needs the module socksio, which is not installed; name one such as {EXAMPLE}"
-            elif url.scheme not in ("http", "https", "socks5", "socks5h") or not url.host or (url.port or 1) > 65535:
-                why = f"the value is not the address of a proxy, such as {EXAMPLE}"
-        if why:
-            found.append(_sentence(_variable(kind), why))
+def problems_of_requests() -> list[str]:
+    """What is wrong with the variables that the package requests heeds, which sends notifications."""
+    found = [*_proxies("socks")]
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if (path := os.environ.get(name)) and not os.path.exists(path):
+            found.append(_sentence(name, f"there is no {path}"))
     return found
 
 
 def proxy_for(url: str) -> str:
     """The variable that names the proxy by which an address is asked; empty if it is asked directly."""
     proxies, parts = getproxies_environment(), urlsplit(url)
-    if proxy_bypass_environment(parts.hostname or "", proxies):
+    if "*" in _unproxied() or proxy_bypass_environment(parts.hostname or "", proxies):
         return ""
     return next((_variable(kind) for kind in (parts.scheme, "all") if kind in proxies), "")
 
@@ -71,18 +58,44 @@ def _variable(kind: str) -> str:
     return lower if lower in os.environ else next((n for n in os.environ if n.lower() == lower), lower.upper())
 
 
-def _is_no_proxy(host: str) -> bool:
-    """Whether httpx can read an entry of NO_PROXY."""
+def _proxies(socks: str) -> Iterator[str]:
+    """The variables that name proxies; `socks` is the module that a SOCKS proxy needs."""
     import httpx
 
-    try:
-        ipaddress.ip_address(host.split("/")[0])
-    except ValueError:
+    given = {} if "*" in _unproxied() else getproxies_environment()
+    for kind in ("http", "https", "all"):
+        if not (value := given.get(kind)):
+            continue
         try:
-            httpx.URL(host if "://" in host else f"all://*{host}")
+            url = httpx.URL(value if "://" in value else f"http://{value}")
         except httpx.InvalidURL:
-            return False
-    return True
+            url = httpx.URL("")
+        if url.scheme.startswith("socks") and find_spec(socks) is None:
+            why = f"a SOCKS proxy needs the module {socks}, which is not installed; name one such as {EXAMPLE}"
+            yield _sentence(_variable(kind), why)
+        elif url.scheme not in ("http", "https", "socks5", "socks5h") or not url.host or (url.port or 1) > 65535:
+            yield _sentence(_variable(kind), f"the value is not the address of a proxy, such as {EXAMPLE}")
+
+
+def _no_proxy() -> Iterator[str]:
+    """Whether httpx can read every entry of NO_PROXY."""
+    import httpx
+
+    hosts = _unproxied()
+    for host in hosts if "*" not in hosts else ():
+        try:
+            ipaddress.ip_address(host.split("/")[0])
+        except ValueError:
+            try:
+                httpx.URL(host if "://" in host else f"all://*{host}")
+            except httpx.InvalidURL:
+                why = f"{host!r} is not a host; write names and addresses with commas between, as in localhost,::1"
+                yield _sentence(_variable("no"), why)
+
+
+def _unproxied() -> list[str]:
+    """The entries of NO_PROXY; a `*` among them switches all proxies off."""
+    return [host.strip() for host in getproxies_environment().get("no", "").split(",")]
 
 
 def no_certificates(file: str) -> str:

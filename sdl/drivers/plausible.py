@@ -1,8 +1,8 @@
 """Replies that have the form of a reading and cannot be one: told from what an LED and a light sensor can do at all.
 
 Each rule compares a reading with the last ones or with its background, so none needs a model of the instrument. Lit
-readings are compared with lit ones and dark with dark, because the two may alternate. What fails here is no row for a solver; whether it is
-tried again is the campaign's decision.
+readings are compared with lit ones and dark with dark, because the two may alternate. What fails here is no row for a
+solver; whether it is tried again is the campaign's decision.
 
     too dark    the light is on and no channel reads more than `FAINT`
     frozen      every channel repeats an earlier reply, though the settings changed; or three replies are the same
