@@ -12,7 +12,8 @@ replay of the record followed by `due()`. An event that is not awaited raises Ou
     stop ──Stopped──► stopped ──Resumed (unless reached)──► rules are asked again
 
 Beside these, at any time before Stopped: AbortAsked (→ stop), Paused/Continued (nothing is due while paused),
-Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted.
+Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe,
+which says whether the instrument is off, may come at any time after Opened and changes nothing that is due.
 
 A trial is `average` readings; where their mean hits, `confirm × average` more at the same settings. Reached means that
 the mean of them all lies inside every channel's band. A failed confirmation is simply more rows.
@@ -40,6 +41,7 @@ from sdl.events import (
     Propose,
     Proposed,
     Resumed,
+    Safe,
     Stop,
     Stopped,
 )
@@ -107,6 +109,7 @@ class Campaign:
     attempt: int = 0
     wait: float = 0.0
     stop: Stop | None = None
+    safe: Safe | None = None
     _at: float = 0.0
     _table: dict[State, dict[type, Callable[..., None]]] = field(init=False, repr=False)
 
@@ -117,13 +120,14 @@ class Campaign:
             Continued: self._continued,
             Interrupted: self._interrupted,
             AbortAsked: self._abort_asked,
+            Safe: self._made_safe,
         }
         self._table = {
             State.NEW: {Opened: self._opened},
             State.PROPOSE: {Proposed: self._proposed, Failed: self._propose_failed, **anytime},
             State.MEASURE: {Measured: self._measured, Failed: self._measure_failed, **anytime},
             State.STOP: {Stopped: self._stopped, **anytime},
-            State.STOPPED: {Resumed: self._resumed},
+            State.STOPPED: {Resumed: self._resumed, Safe: self._made_safe},
         }
 
     def handle(self, event: Event) -> list[Action]:
@@ -143,7 +147,7 @@ class Campaign:
             raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(lost)}")
         if isinstance(event, Proposed) and event.settings.keys() != set(self.history.inputs):
             raise OutOfTurn(f"a proposal of {', '.join(event.settings)}, not of {', '.join(self.history.inputs)}")
-        if not self.paused and not self.interrupted and not isinstance(event, (Opened, Resumed)):
+        if not self.paused and not self.interrupted and not isinstance(event, (Opened, Resumed, Safe)):
             self.history.active += max(event.at - self._at, 0.0)
         self._at = event.at
         handler(event)
@@ -164,6 +168,8 @@ class Campaign:
 
     def _awaited(self, event: Event) -> bool:
         """Whether the event fits what is due, beyond its type."""
+        if isinstance(event, Safe):
+            return True
         if self.interrupted and not isinstance(event, Resumed):
             return False
         if self.paused:
@@ -192,7 +198,7 @@ class Campaign:
         self.state = State.PROPOSE
 
     def _resumed(self, event: Resumed) -> None:
-        self.interrupted = False
+        self.interrupted, self.safe = False, None
         self.history.active = 0.0
         if self.state is State.STOPPED:
             self.history.failures = self.history.unreachable = 0
@@ -243,6 +249,9 @@ class Campaign:
 
     def _interrupted(self, event: Interrupted) -> None:
         self.interrupted = True
+
+    def _made_safe(self, event: Safe) -> None:
+        self.safe = event
 
     def _abort_asked(self, event: AbortAsked) -> None:
         self.paused = False

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sdl.types import Outcome, Verdict
+from sdl.types import Outcome, Power, Verdict
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the events' form. A reader of `sdl.record` understands this one and every earlier one."""
 
 
@@ -138,7 +138,24 @@ class Stopped:
     at: float
 
 
-Event = Opened | Resumed | Proposed | Measured | Failed | Paused | Continued | Interrupted | AbortAsked | Stopped
+@dataclass(frozen=True, slots=True)
+class Safe:
+    """What is known of the instrument after it was asked to be off: at the end, and where that took too long."""
+
+    state: Power
+    applied: Mapping[str, float] | None  # what the instrument said is set then
+    why: str
+    attempts: int
+    seconds: float  # from the first of them
+    at: float
+
+    @property
+    def proven(self) -> bool:
+        """Whether the instrument is off for certain."""
+        return self.state is Power.OFF
+
+
+Event = Opened | Resumed | Proposed | Measured | Failed | Paused | Continued | Interrupted | AbortAsked | Stopped | Safe
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,10 @@ from typing import Any
 
 from sdl import locate
 from sdl.errors import Damaged, Full, RecordError
-from sdl.events import SCHEMA, Event, Opened, Stopped
+from sdl.events import SCHEMA, Event, Opened, Safe, Stopped
 from sdl.hints import check_of
 from sdl.lock import Lock
-from sdl.types import Outcome, Verdict
+from sdl.types import Outcome, Power, Verdict
 
 FILE, SEAL, LOCK = locate.FILE, "record.seal", "record.lock"
 
@@ -44,6 +44,7 @@ class Form:
         first: the class of the first line.
         once: whether it is the only one of its class.
         last: the class after which the file is finished; None: it never is.
+        after: the class that may still follow it.
         file: its name; the lock, the seal and torn pieces lie beside it under the same stem.
         since: mappings that a later schema added, by kind; empty in the files of an earlier one.
     """
@@ -56,6 +57,7 @@ class Form:
         first: type[Any],
         once: bool,
         last: type[Any] | None,
+        after: type[Any] | None = None,
         file: str,
         since: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -63,9 +65,16 @@ class Form:
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
         self.checks = {name: {field: check_of(hint) for field, hint in of.items()} for name, of in self.fields.items()}
         self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
-        self.schema, self.first, self.once, self.last, self.since = schema, first, once, last, since or {}
+        self.schema, self.first, self.once, self.since = schema, first, once, since or {}
+        self.last, self.after = last, after
         self.file, self.stem = file, file.partition(".")[0]
         self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
+
+    def finished(self, event: Any, before: bool) -> bool:
+        """Whether a file is finished with this line; `before`: whether it was with the line before."""
+        if self.last is None:
+            return False
+        return isinstance(event, self.last) or (before and self.after is not None and isinstance(event, self.after))
 
 
 CAMPAIGN = Form(
@@ -74,6 +83,7 @@ CAMPAIGN = Form(
     first=Opened,
     once=True,
     last=Stopped,
+    after=Safe,
     file=FILE,
     since={"Proposed": ("shortfall",)},
 )
@@ -201,10 +211,11 @@ def check(path: Path, form: Form = CAMPAIGN) -> Checked:
     file = folder / form.file if path.is_dir() else path
     seal = _read_seal(folder / form.seal)
     last: Line | None = None
+    finished = False
     notes: list[str] = []
     for item in scan(path, form):
         if isinstance(item, Line):
-            last = item
+            last, finished = item, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
                 raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
             if isinstance(item.event, Opened):
@@ -220,10 +231,7 @@ def check(path: Path, form: Form = CAMPAIGN) -> Checked:
         raise RecordError(
             f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew"
         )
-    finished, sealed = (
-        form.last is not None and isinstance(last.event, form.last),
-        seal is not None and seal[0] == last.number,
-    )
+    sealed = seal is not None and seal[0] == last.number
     if not finished:
         notes.append(
             ("unfinished; " if form.last else "")
@@ -245,6 +253,9 @@ class Record:
     ) -> None:
         self.folder, self.notes, self._form = folder, notes, form
         self.events: tuple[Any, ...] = tuple(line.event for line in lines)
+        self._finished = False
+        for event in self.events:
+            self._finished = form.finished(event, self._finished)
         self._lock, self._fd = lock, fd
         self._number = len(lines)
         self._sha = lines[-1].sha if lines else START
@@ -328,7 +339,8 @@ class Record:
         self._length += len(line)
         self._number += 1
         self._sha = sha
-        if self._form.last is not None and isinstance(event, self._form.last):
+        self._finished = self._form.finished(event, self._finished)
+        if self._finished:
             with contextlib.suppress(RecordError):  # a full disk; `check` says that the seal is missing
                 write_file(self.folder / self._form.seal, json.dumps({"lines": self._number, "sha": sha}) + "\n")
 
@@ -346,14 +358,15 @@ def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> N
     Raises:
         RecordError: the directory is there already, or cannot be written.
     """
-    lines, sha = [], START
+    lines, sha, finished = [], START, False
     for event in events:
         line, sha = encode(event, sha, form)
         lines.append(line)
+        finished = form.finished(event, finished)
     try:
         folder.mkdir(parents=True)
         (folder / form.file).write_bytes(b"".join(lines))
-        if events and form.last is not None and isinstance(events[-1], form.last):
+        if finished:
             (folder / form.seal).write_text(json.dumps({"lines": len(lines), "sha": sha}) + "\n", encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -454,8 +467,8 @@ def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
         value = body[name]
         if isinstance(value, list):
             body[name] = tuple(value)
-        elif hint is Outcome:
-            body[name] = Outcome(value)
+        elif hint is Outcome or hint is Power:
+            body[name] = hint(value)
         elif value is not None and hint == Verdict | None:
             body[name] = Verdict(value)
     for name, good in form.checks[kind.__name__].items():

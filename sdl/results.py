@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdl.campaign import Campaign, State
+from sdl.events import Safe
 from sdl.goal import Goal
 from sdl.types import Outcome
 
@@ -28,6 +29,8 @@ class Result:
         best: number of that trial.
         by: the rule, solver or person that ended it.
         run: the run's directory; empty for a campaign in memory.
+        safe: what is known of the instrument since it was asked to be off at the end; None where nothing was to be
+            said: it is simulated in virtual time, or nothing was switched on.
     """
 
     outcome: Outcome | None
@@ -44,6 +47,7 @@ class Result:
     best: int | None
     by: str
     run: str
+    safe: Safe | None = None
 
     @property
     def reached(self) -> bool:
@@ -76,6 +80,7 @@ def result(campaign: Campaign, folder: Path | None) -> Result:
         best.trial if best else None,
         campaign.stop.by if campaign.stop else "",
         str(folder) if folder else "",
+        campaign.safe,
     )
 
 

@@ -71,6 +71,35 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+class Power(StrEnum):
+    """Whether an instrument is off: at the settings at which it does no harm (a lamp: dark)."""
+
+    OFF = "off"  # a reply proves it
+    ON = "on"  # a reply says so, or its readings do
+    UNKNOWN = "unknown"  # no reply, or one that proves nothing
+    NOT_NEEDED = "not-needed"  # nothing was switched on
+
+
+@dataclass(frozen=True, slots=True)
+class SafeState:
+    """What a driver knows after it was asked to switch its instrument off.
+
+    Attributes:
+        state: off only where a reply proves it.
+        applied: the input values that the instrument says are set now; None where it did not say.
+        why: a sentence, for people; may be empty where it is off.
+    """
+
+    state: Power
+    applied: Mapping[str, float] | None = None
+    why: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.state in (Power.OFF, Power.NOT_NEEDED)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What one measurement gave.

@@ -24,12 +24,13 @@ from sdl.events import (
     Propose,
     Proposed,
     Resumed,
+    Safe,
     Stop,
     Stopped,
 )
 from sdl.goal import Band, Goal
 from sdl.history import Column, History
-from sdl.types import Outcome, Reading, Verdict
+from sdl.types import Outcome, Power, Reading, Verdict
 
 INPUTS = ("R", "G")
 CHANNELS = ("red", "green", "clear")
@@ -197,6 +198,7 @@ any_later_event = st.one_of(
     _any(Continued, _text),
     _any(Interrupted, _text),
     _any(AbortAsked, _text, _text),
+    _any(Safe, st.sampled_from(Power), st.none() | _values, _text, _count, _float),
     _any(Stopped, st.sampled_from(Outcome), _text, st.none() | _count, _text),
 )
 any_event = any_opened | any_later_event

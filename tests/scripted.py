@@ -17,7 +17,7 @@ import pytest
 from sdl import registry
 from sdl.clock import Clock
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.types import Channel, Frozen, Input, Reading, Verdict
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState, Verdict
 
 GAIN = np.array([[30000.0, 300.0, 100.0], [1000.0, 60000.0, 400.0], [100.0, 400.0, 30000.0]])
 """Counts of x, y, z per unit of R, G, B: three lights that hardly mix, without noise."""
@@ -41,6 +41,7 @@ class Script:
 
     Attributes:
         steps: played in turn, one a call of `measure`; when they are used up, or for None, the plant answers.
+        says: what `safe` says in turn; when it is used up, that it is off.
         calls: what was called, in order.
         lit: whether the light is on.
         asked: settings of each call of `measure`.
@@ -49,6 +50,7 @@ class Script:
     steps: list[Step | None]
     open_fails: BaseException | None = None
     safe_fails: BaseException | None = None
+    says: list[SafeState | BaseException | None] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     lit: bool = False
     asked: list[dict[str, float]] = field(default_factory=list)
@@ -63,11 +65,12 @@ def with_script(
     *steps: Step | None,
     open_fails: BaseException | None = None,
     safe_fails: BaseException | None = None,
+    says: Iterable[SafeState | BaseException | None] = (),
     **options: Any,
 ) -> dict[str, Any]:
     """The `instrument:` of a campaign that plays these steps."""
     name = str(next(_numbers))
-    SCRIPTS[name] = Script(list(steps), open_fails, safe_fails)
+    SCRIPTS[name] = Script(list(steps), open_fails, safe_fails, list(says))
     return {"kind": "scripted", "script": name, **options}
 
 
@@ -82,6 +85,7 @@ class Scripted(Frozen):
     kind: Literal["scripted"] = "scripted"
     script: str
     low: float = 0.0
+    real: bool = False
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -92,8 +96,8 @@ class Scripted(Frozen):
         return tuple(Channel(name=name, saturation=65535.0) for name in CHANNELS)
 
     identity = property(lambda self: f"scripted:{self.script}")
-    simulated = property(lambda self: True)
-    virtual = property(lambda self: True)
+    simulated = property(lambda self: not self.real)
+    virtual = property(lambda self: not self.real)
     reading_seconds = property(lambda self: 1.0)
 
     def open(self, clock: Clock) -> ScriptedDriver:
@@ -115,7 +119,8 @@ class ScriptedDriver:
         self.script.calls.append("measure")
         self.script.asked.append(dict(settings))
         self.script.lit = True
-        self.clock.sleep(1.0)
+        if self.clock.kind == "virtual":
+            self.clock.sleep(1.0)
         step = self.script.steps.pop(0) if self.script.steps else None
         if isinstance(step, BaseException):
             raise step
@@ -123,11 +128,15 @@ class ScriptedDriver:
             return answer(settings)
         return step if isinstance(step, Reading) else step(self, settings)
 
-    def safe(self) -> None:
+    def safe(self) -> SafeState | None:
         self.script.calls.append("safe")
         if self.script.safe_fails:
             raise self.script.safe_fails
-        self.script.lit = False
+        said = self.script.says.pop(0) if self.script.says else SafeState(Power.OFF, dict.fromkeys(NAMES, 0.0))
+        if isinstance(said, BaseException):
+            raise said
+        self.script.lit = said is None or not said.proven
+        return said
 
     def close(self) -> None:
         self.script.calls.append("close")

@@ -255,7 +255,7 @@ def test_a_resume_after_a_death_makes_safe_before_it_waits(tmp_path: Path) -> No
 
     def judge(state: Campaign, now: float) -> Said:
         lit.append(script.lit)
-        return Hold("night", "lab") if now < 99.0 else GoOn()
+        return Hold("night", "lab") if now < 220.0 else GoOn()  # the death took two minutes
 
     runner.resume(tmp_path / "mine", gate=Judge(judge))
     assert lit[0]

@@ -20,11 +20,12 @@ from sdl.events import (
     Paused,
     Proposed,
     Resumed,
+    Safe,
     Stopped,
 )
 from sdl.record import FILE, LOCK, SEAL, Record, check, read, write_file
 from sdl.runs import fold
-from sdl.types import Outcome, Verdict
+from sdl.types import Outcome, Power, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 PRIOR = (
@@ -139,7 +140,18 @@ def second() -> tuple[Event, ...]:
     return tuple(found)
 
 
-EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second()}
+def third() -> tuple[Event, ...]:
+    """Schema 3: what is known of the instrument after it was asked to be off, in a pause and at the end."""
+    found = list(second())
+    opened = found[0]
+    assert isinstance(opened, Opened)
+    found[0] = replace(opened, schema=3)
+    found.insert(4, Safe(Power.UNKNOWN, None, "status 500: keine Antwort", 9, 21.25, AT + 3.5))
+    found.append(Safe(Power.OFF, {"R": 0, "G": 0.0}, "", 1, 0.78, AT + 15))
+    return tuple(found)
+
+
+EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third()}
 """What each golden record says; the events of an older schema in today's form."""
 
 

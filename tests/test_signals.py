@@ -56,8 +56,8 @@ def test_once_finishes_the_reading_and_leaves_a_run_that_can_be_resumed(
     out, err = process.communicate(timeout=20)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted"]
-    last = list(record.read(file))[-1]
+    assert events_of(file) == ["Opened", "Proposed", "Measured", "Proposed", "Measured", "Interrupted", "Safe"]
+    last = list(record.read(file))[-2]
     assert isinstance(last, Interrupted)
     assert last.by == number.name
     told = json.loads(out)
@@ -88,8 +88,8 @@ def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: P
     server.close()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert events_of(file) == ["Opened", "Proposed", "Interrupted"]
-    assert record.check(file.parent).lines == 3
+    assert events_of(file) == ["Opened", "Proposed", "Interrupted", "Safe"]
+    assert record.check(file.parent).lines == 4
 
 
 def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is_asked_after_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from sdl.clock import Clock
-from sdl.types import Channel, Input, Reading
+from sdl.types import Channel, Input, Reading, SafeState
 
 
 class Driver(Protocol):
@@ -20,8 +20,16 @@ class Driver(Protocol):
         """
         ...
 
-    def safe(self) -> None:
-        """Leaves the instrument harmless (light off). May be called at any time, again and again."""
+    def safe(self) -> SafeState:
+        """Switches the instrument off: one bounded attempt (at most about a minute), and what is known after it.
+
+        `off` is said only where a reply of the instrument proves it, `not-needed` where nothing was switched on over
+        this connection. Whoever calls it asks again until then (`sdl.runner.pursuit`), so a driver does not. May be
+        called at any time, again and again; once off is proven and nothing was measured since, nothing is sent.
+
+        Raises:
+            InstrumentError: as good as `unknown`.
+        """
         ...
 
     def close(self) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 from sdl.drivers.base import Instrument
 from sdl.errors import BadReply, NotApplied, Rejected
-from sdl.types import Input, Reading
+from sdl.types import Input, Power, Reading, SafeState
+
+BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
+"""What no reply of an instrument causes, only a mistake in the driver: asking again would only repeat it."""
 
 SAME = 3
 """So many equal readings in a row are no measurements: noise that is coarser than a channel's step moves one."""
@@ -103,6 +106,24 @@ class Repeats:
                 f"of its channels ({', '.join(telling)})"
             )
         return reading
+
+
+def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:
+    """What a driver's `safe` returned; drivers of before 0.2 return None, which proves nothing.
+
+    Args:
+        answer: what it returned.
+        virtual: nothing real can have been left on.
+
+    Raises:
+        TypeError: neither of the two.
+    """
+    if answer is None:
+        why = "its driver does not say whether it is off (`safe` returns None)"
+        return SafeState(Power.NOT_NEEDED if virtual else Power.UNKNOWN, None, "" if virtual else why)
+    if not isinstance(answer, SafeState):
+        raise TypeError(f"safe must return an sdl.types.SafeState, it gave {str(answer)[:60]!r}")
+    return answer
 
 
 def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict[str, float]:

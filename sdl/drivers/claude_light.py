@@ -20,13 +20,11 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from sdl.clock import Clock
 from sdl.drivers import environment
 from sdl.drivers.background import Background, Darkness, share
-from sdl.drivers.claude_light_driver import INPUTS, ClaudeLightDriver
-from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES
+from sdl.drivers.claude_light_driver import CHANNELS, INPUTS, ClaudeLightDriver
 from sdl.drivers.http import Link
 from sdl.drivers.polite import Manners
 from sdl.types import Channel, Frozen, Input
 
-CHANNELS = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
 INTERVAL, A_DAY = 1.5, 10_000
 """Manners towards an instrument that is shared. Whoever waits for it looks once a second whether it is free, so a
 shorter pause would hardly let anybody else in; this one gives way every time."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping
 
 from sdl.drivers.background import Darkness
 from sdl.drivers.checks import checked
-from sdl.drivers.claude_light_reply import FULL_SCALE, reading
+from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES, reading
 from sdl.drivers.http import Link
+from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.plausible import Plausible
 from sdl.drivers.polite import Manners
 from sdl.errors import InstrumentError
-from sdl.types import Input, Reading
-
-log = logging.getLogger(__name__)
+from sdl.types import Channel, Input, Power, Reading, SafeState
 
 INPUTS = tuple(Input(name=name, step=None) for name in "RGB")
-SAFE_SECONDS, SAFE_REQUEST, SAFE_PAUSE = 20.0, 15.0, 1.0
-"""Seconds: how long switching off is tried; for one request (a reading that still runs, and one more); between two."""
+CHANNELS = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
+SAFE_REQUEST = 55.0
+"""Seconds for a request to be off: the server may try for 50 s inside it, and says only then how it went."""
 
 
 class ClaudeLightDriver:
@@ -30,16 +28,13 @@ class ClaudeLightDriver:
         manners: asked before every request but those of `safe`.
         darkness: when a background is due.
         within: seconds for one request.
-        patience: seconds for which `safe` tries.
     """
 
-    def __init__(
-        self, link: Link, manners: Manners, darkness: Darkness, within: float, patience: float = SAFE_SECONDS
-    ) -> None:
-        self._link, self._manners, self._darkness = link, manners, darkness
-        self._within, self._patience = within, patience
+    def __init__(self, link: Link, manners: Manners, darkness: Darkness, within: float) -> None:
+        self._link, self._manners, self._darkness, self._within = link, manners, darkness, within
         self._plausible = Plausible(FULL_SCALE)
-        self._dark = True
+        self._lamp = Lamp(INPUTS, CHANNELS, "night-2025-10")
+        self._known = UNTOUCHED
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
         """One reading, with its background where one is asked for.
@@ -52,28 +47,22 @@ class ClaudeLightDriver:
             NotApplied: the answer does not say what was applied.
             InstrumentError: not asked, because too much was asked or failed before.
         """
-        return self._plausible.pair(self._darkness.reading(self._politely, checked(settings, INPUTS)))
+        return self._lamp.saw(self._plausible.pair(self._darkness.reading(self._politely, checked(settings, INPUTS))))
 
-    def safe(self) -> None:
-        """Asks for a reading in the dark, if anything was asked before, and again until it comes or patience ends.
+    def safe(self) -> SafeState:
+        """Asks for a reading in the dark, once, if anything may have been lit before; what its answer proves.
 
-        A failure is logged, not raised. It waits in real time: whoever interrupts a campaign ends all waits of its
-        clock, and the light must still go out.
+        Raises:
+            InstrumentError: no answer that says anything.
         """
-        if self._dark or self._link.closed:
-            return
-        ends = time.monotonic() + self._patience
-        while True:
-            left = ends - time.monotonic()
-            try:
-                dark = self._ask({item.name: 0.0 for item in INPUTS}, max(min(self._within, SAFE_REQUEST, left), 0.01))
-                self._dark = not any(dark.applied.values())
-                return
-            except InstrumentError as error:
-                if not error.retryable or left <= SAFE_PAUSE:
-                    log.warning("could not make sure that the light is off: %s", error)
-                    return
-            time.sleep(SAFE_PAUSE)
+        if not self._known.proven and self._link.closed:
+            return SafeState(
+                Power.UNKNOWN, None, "the connection was closed before an answer said that the light is off"
+            )
+        if not self._known.proven:
+            off = {item.name: item.low for item in INPUTS}
+            self._known = self._lamp.judge(self._ask(off, min(self._within, SAFE_REQUEST)))
+        return self._known
 
     def close(self) -> None:
         """Gives the connection back."""
@@ -86,8 +75,9 @@ class ClaudeLightDriver:
     def _ask(self, values: dict[str, float], within: float) -> Reading:
         if self._link.closed:
             raise InstrumentError(f"{self._link.url}: this connection was closed; open another")
+        before, self._known = self._known, TOUCHED
         try:
-            answer = self._link.get({name: repr(value) for name, value in values.items()}, within)
-        finally:
-            self._dark = not self._link.ever_sent
-        return reading(answer, values)
+            return reading(self._link.get({name: repr(value) for name, value in values.items()}, within), values)
+        except InstrumentError as error:
+            self._known = TOUCHED if error.maybe_measured else before
+            raise

@@ -67,7 +67,7 @@ def _check_status(answer: Answer) -> None:
     if status in (502, 504):
         raise Unreachable(f"status {status}: the instrument behind the web server is silent", maybe_measured=True)
     if status == 500:
-        raise BadReply("status 500: it failed to measure; most often somebody else used the instrument for too long")
+        raise BadReply("status 500: the server failed to measure; it does not say why, and its light may be on")
     if 400 <= status < 500:
         raise BadReply(f"status {status}: no such page, or not for us; check the url", retryable=False)
     raise BadReply(f"status {status} is not an answer to a reading")

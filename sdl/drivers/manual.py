@@ -6,6 +6,7 @@ The only driver that asks. Without a terminal there is nobody to ask, and it say
 from __future__ import annotations
 
 import math
+import select
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +18,10 @@ from sdl.clock import Clock
 from sdl.drivers.background import Background, Darkness
 from sdl.drivers.checks import checked
 from sdl.errors import InstrumentError
-from sdl.types import Channel, Frozen, Input, Reading
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+
+CONFIRM = 55.0
+"""Seconds that a person has to say that the instrument is off, before they are asked again."""
 
 
 class Manual(Frozen):
@@ -112,12 +116,29 @@ class ManualDriver:
         reading = self._darkness.reading(self._ask, checked(settings, self._manual.inputs))
         return replace(reading, fault="not-applied" if dict(reading.applied) != dict(settings) else None)
 
-    def safe(self) -> None:
-        """Tells the person to switch off, if anything was set before."""
-        if self._touched:
-            low = ", ".join(f"{item.name} = {item.low:g}" for item in self._manual.inputs)
-            self._say(f"Please leave it safe: {low}.")
+    def safe(self) -> SafeState:
+        """Asks the person to switch off, if anything was set before, and to confirm it within `CONFIRM` seconds."""
+        if not self._touched:
+            return SafeState(Power.NOT_NEEDED)
+        low = {item.name: item.low for item in self._manual.inputs}
+        settings = ", ".join(f"{name} = {value:g}" for name, value in low.items())
+        self._say(f"Please leave it safe: {settings}. Press Enter when it is, or type why it is not.")
+        if not self._somebody():
+            return SafeState(Power.UNKNOWN, None, f"nobody confirmed within {CONFIRM:g} s that it is set to {settings}")
+        line = self._answers.readline()
+        if not line:
+            return SafeState(Power.UNKNOWN, None, "the terminal was closed before anybody confirmed that it is off")
+        if line.strip():
+            return SafeState(Power.ON, None, f"the person says: {line.strip()}")
         self._touched = False
+        return SafeState(Power.OFF, low, "the person says so")
+
+    def _somebody(self) -> bool:
+        """Whether a line is typed, in the time that a person in front of the instrument needs."""
+        try:
+            return bool(select.select([self._answers], [], [], CONFIRM)[0])
+        except (OSError, ValueError):  # it cannot be asked: no file, or not a file on this system
+            return True
 
     def close(self) -> None:
         """Ends it; the terminal stays open."""

@@ -23,7 +23,7 @@ from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
 from sdl.events import Opened
 from sdl.record import FILE, read
-from sdl.types import Channel, Frozen, Input, Reading
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
 """Part of an input's range: settings that differ by no more are the same."""
@@ -133,8 +133,9 @@ class ReplayDriver:
         row = self._places[nearest][turn % len(self._places[nearest])]
         return replace(row, applied=dict(settings)) if far <= SAME else replace(row, fault="not-applied")
 
-    def safe(self) -> None:
+    def safe(self) -> SafeState:
         """Nothing was lit."""
+        return SafeState(Power.NOT_NEEDED)
 
     def close(self) -> None:
         """Ends it."""

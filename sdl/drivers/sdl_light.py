@@ -13,7 +13,6 @@ Not yet tried against a device, only against a twin of it that speaks the same o
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -24,11 +23,10 @@ from pydantic import Field, field_validator
 from sdl.clock import Clock
 from sdl.drivers import environment
 from sdl.drivers.checks import checked
+from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.mqtt import Broker, Exchange
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
-from sdl.types import Channel, Frozen, Input, Reading
-
-log = logging.getLogger(__name__)
+from sdl.types import Channel, Frozen, Input, Reading, SafeState
 
 NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
 FULL_SCALE = 65535
@@ -163,7 +161,8 @@ class SdlLightDriver:
         self._session = str(uuid4())
         self._inputs = light.inputs
         self._full = {channel.name: channel.saturation or FULL_SCALE for channel in light.channels}
-        self._dark = True
+        self._lamp = Lamp(light.inputs, light.channels, "sdl-light")
+        self._known = UNTOUCHED
         self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
@@ -175,17 +174,18 @@ class SdlLightDriver:
             BadReply: the device reports an error, or its answer cannot be a reading.
             NotApplied: the answer does not say what was applied.
         """
-        return self._run(settings, self._light.reply_timeout)
+        return self._lamp.saw(self._run(settings, self._light.reply_timeout))
 
-    def safe(self) -> None:
-        """Runs an experiment in the dark if the light may be on; a failure is logged, not raised."""
-        if self._dark or self._closed:
-            return
-        try:
-            dark = self._run({item.name: 0.0 for item in self._inputs}, min(self._light.reply_timeout, SAFE_SECONDS))
-            self._dark = not any(dark.applied.values())
-        except InstrumentError as error:
-            log.warning("could not make sure that the light is off: %s", error)
+    def safe(self) -> SafeState:
+        """Runs one experiment in the dark, unless it is known that the light is off; what its answer proves.
+
+        Raises:
+            InstrumentError: no answer that says anything.
+        """
+        if not self._known.proven:
+            off = {item.name: item.low for item in self._inputs}
+            self._known = self._lamp.judge(self._run(off, min(self._light.reply_timeout, SAFE_SECONDS)))
+        return self._known
 
     def close(self) -> None:
         """Gives the connection back."""
@@ -214,9 +214,12 @@ class SdlLightDriver:
             except (ValueError, AttributeError, RecursionError):
                 return None  # somebody else's, or garbled beyond telling whose it was
 
-        self._dark = False  # until an answer says that the experiment, and with it the light, has ended
-        reply = self._exchange.ask(json.dumps(payload).encode(), ours, within)
-        self._dark = True
+        before, self._known = self._known, TOUCHED
+        try:
+            reply = self._exchange.ask(json.dumps(payload).encode(), ours, within)
+        except InstrumentError as error:
+            self._known = TOUCHED if error.maybe_measured else before
+            raise
         return reading(reply, values, self._full)
 
 

@@ -19,7 +19,7 @@ from sdl.twin.faults import Fault, due
 from sdl.twin.model import STREAM, Plant
 from sdl.twin.state import State, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
-from sdl.types import Channel, Frozen, Input, Reading
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 if TYPE_CHECKING:
     from sdl.twin.ambient import Room
@@ -240,9 +240,10 @@ class TwinDriver:
         self._last = reading
         return reading
 
-    def safe(self) -> None:
+    def safe(self) -> SafeState:
         """Switches the light off."""
         self.lit = False
+        return SafeState(Power.OFF, {item.name: item.low for item in self._inputs})
 
     def close(self) -> None:
         """Ends it; the light stays as it is."""

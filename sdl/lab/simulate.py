@@ -33,7 +33,7 @@ from sdl.lab.state import DAY, Lab
 from sdl.runner.gate import Abort, Hold, Said
 from sdl.runner.opening import load_priors, opening
 from sdl.runs import Result, fold
-from sdl.types import Input, Reading
+from sdl.types import Input, Reading, SafeState
 
 STEP = 60.0
 """Virtual seconds between two ticks at most."""
@@ -112,9 +112,9 @@ class Standing:
         applied = {name: round(value * self._full) for name, value in found.applied.items()}
         return Reading(applied, found.readings, found.background, found.saturated, found.fault)
 
-    def safe(self) -> None:
+    def safe(self) -> SafeState:
         """Switches the light off."""
-        self._driver.safe()
+        return self._driver.safe()
 
     def close(self) -> None:
         """The twin lives on."""

@@ -3,6 +3,7 @@
 start    run and resume: the two doors; one code path behind them
 opening  what is known before anything is done: priors, versions, the first event
 perform  does what is due, one event an action, written before anything follows from it
+pursuit  off is pursued until a reply proves it
 propose  settings for a trial, by the design or by the solver
 gate     whether it may go on: pauses and aborts from outside
 signals  Ctrl-C and SIGTERM
@@ -15,6 +16,7 @@ from sdl.runner.gate import Abort, Gate, GoOn, Hold
 from sdl.runner.opening import clock_for, held, user, versions
 from sdl.runner.perform import Log, Memory, Runner
 from sdl.runner.propose import Proposer
+from sdl.runner.pursuit import Patience, Pursuit, Steady
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
 from sdl.runner.watching import Watch
@@ -29,9 +31,12 @@ __all__ = [
     "Hold",
     "Log",
     "Memory",
+    "Patience",
     "Proposer",
+    "Pursuit",
     "Runner",
     "Signals",
+    "Steady",
     "Watch",
     "clock_for",
     "exit_code",

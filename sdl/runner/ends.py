@@ -17,7 +17,8 @@ EXIT_CODES = {
     Outcome.ABORTED: 1,
     Outcome.FAILED: 3,
 }
-"""What the command line ends with; a campaign that failed by its solver ends with 4 (`exit_code`)."""
+"""What the command line ends with; a campaign that failed by its solver ends with 4, and one that would end with 0 ends
+with 3 where nothing proves that its instrument is off (`exit_code`)."""
 
 
 def exit_code(result: Result) -> int:
@@ -26,6 +27,8 @@ def exit_code(result: Result) -> int:
         return 1
     if result.outcome is Outcome.DONE and result.failed:  # not everything that was to be measured
         return InstrumentError.exit_code
+    if result.safe is not None and not result.safe.proven and EXIT_CODES[result.outcome] == 0:
+        return InstrumentError.exit_code  # it came to what it should, and the instrument may still be on
     by_solver = result.outcome is Outcome.FAILED and result.by == "solver"
     return SolverError.exit_code if by_solver else EXIT_CODES[result.outcome]
 

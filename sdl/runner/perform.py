@@ -18,8 +18,8 @@ from sdl.campaign import Campaign
 from sdl.clock import Clock
 from sdl.config import CampaignFile
 from sdl.drivers.base import Driver
-from sdl.drivers.checks import Repeats, checked_reading
-from sdl.errors import ConfigError, InstrumentError, cut
+from sdl.drivers.checks import BUGS, Repeats, checked_reading
+from sdl.errors import ConfigError, InstrumentError, RecordError, cut
 from sdl.events import (
     AbortAsked,
     Action,
@@ -31,25 +31,25 @@ from sdl.events import (
     Measured,
     Paused,
     Propose,
+    Safe,
     Stop,
     Stopped,
 )
 from sdl.runner.ends import CampaignInterrupted
 from sdl.runner.gate import STEP, Abort, Gate, GoOn, Hold, Said
 from sdl.runner.propose import Proposer
+from sdl.runner.pursuit import WARN, Patience, Pursuit, Steady, in_words
 from sdl.runner.signals import Signals
 from sdl.runner.watching import Watch, held_against_twin
 from sdl.runs import Result
 from sdl.runs import result as result_of
+from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")
 
-BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
-"""What no reply of an instrument causes, only a mistake in the driver: the campaign ends and says where it is."""
-
-
 PATIENCE = 2
-"""So many further signals while the instrument is made safe are waited out; the next breaks it off."""
+"""So many signals during one attempt to make the instrument safe are waited out; the next breaks it off. Between two
+attempts one is enough."""
 
 
 class Log(Protocol):
@@ -89,14 +89,18 @@ class Runner:
         *,
         unfinished: bool = False,
         gate: Gate | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.config, self.campaign, self.record, self.clock = chosen, campaign, record, clock
         self._watch = held_against_twin(chosen, watch)
         self._gate = gate
         self._driver: Driver | None = None
+        self._patience = patience or Patience()
+        self._pursuit: Pursuit | None = None  # of the open driver, or of the last one
         self._look_failed = ""
         self._unfinished = unfinished  # a process died on it, perhaps with the light on
         self._proposer = Proposer(chosen, campaign, clock)
+        self._off = {item.name: item.low for item in chosen.instrument.inputs}
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
         self._repeats = Repeats(chosen.instrument)
         self._signals = Signals(clock)
@@ -105,8 +109,10 @@ class Runner:
         """Does what is due until nothing is.
 
         Raises:
-            CampaignInterrupted: Ctrl-C or SIGTERM, after Interrupted is written and the instrument is safe.
+            CampaignInterrupted: Ctrl-C or SIGTERM, after Interrupted is written and the instrument is safe, or said
+                not to be.
         """
+        interrupted, failed = False, True
         with self._signals:
             try:
                 actions = self._while_held() if self.campaign.paused else self.campaign.due()
@@ -115,17 +121,24 @@ class Runner:
                     said = GoOn() if isinstance(actions[0], Stop) else self._wait(wait)
                     if not self._signals.asked:  # a back-off may last minutes
                         actions = self._obey(said, actions[0])
+                failed = False
             except KeyboardInterrupt:
                 if not self._signals.asked:
                     raise  # not of our making, such as a driver's or a watcher's own
-                # else the second Ctrl-C: at once, still safe
+                failed = False  # the second Ctrl-C: at once, still safe
             finally:
-                with self._signals.shield(last=True, patience=PATIENCE):
-                    self._make_safe()
-            if self._signals.asked and (self.campaign.due() or self.campaign.paused):
-                self.write(Interrupted(self._signals.name, self.clock.now()))
-                raise CampaignInterrupted(self._signals.name, result_of(self.campaign, self.record.folder))
-        return result_of(self.campaign, self.record.folder)
+                with self._signals.shield(last=True):
+                    self._make_safe(0.0)  # at once, before anything is written
+                    try:
+                        interrupted = self._signals.asked and bool(self.campaign.due() or self.campaign.paused)
+                        if interrupted and not failed:
+                            self.write(Interrupted(self._signals.name, self.clock.now()))
+                    finally:
+                        self._make_safe(self._patience.seconds, last=True)
+            result = result_of(self.campaign, self.record.folder)
+            if interrupted:
+                raise CampaignInterrupted(self._signals.name, result)
+        return result
 
     def write(self, event: Event) -> list[Action]:
         """Writes one event, folds it, tells who watches; what is due then."""
@@ -159,8 +172,7 @@ class Runner:
 
     def _while_held(self) -> list[Action]:
         """Waits with the instrument safe and given back; what is due when the pause is over, nothing after a signal."""
-        self._make_safe()
-        self._unfinished = False
+        self._make_safe(min(WARN, self._patience.seconds))
         while self._gate is not None and not self._signals.asked:
             match self._gate.ask(self.campaign, self.clock.now()):
                 case GoOn(by):
@@ -171,6 +183,7 @@ class Runner:
                     if look:
                         self._gate.dark(self._look(), self.clock.now())
                     self.clock.sleep(again)
+                    self._make_safe(0.0)  # where it is not yet
         return []
 
     def _look(self) -> Mapping[str, float] | None:
@@ -178,13 +191,12 @@ class Runner:
         instrument = self.config.instrument
         if getattr(instrument, "background", None) is not None:
             instrument = instrument.model_copy(update={"background": "none"})  # one request, not two
-        dark = {item.name: item.low for item in instrument.inputs}
         try:
-            self._driver = instrument.open(self.clock)
-            reading = checked_reading(self._driver.measure(dark), dark, self._channels)
-            if reading.applied == dark:  # the light is off: nothing more to be asked
-                self._driver.close()
-                self._driver = None
+            if self._driver is None:  # else it is not known to be off yet
+                self._driver, self._pursuit = instrument.open(self.clock), None
+            reading = checked_reading(self._driver.measure(self._off), self._off, self._channels)
+            if reading.applied == self._off and self._pursuit is None:  # the light is off: nothing more to be asked
+                self._close()
             return reading.background if reading.background is not None else reading.readings
         except (Exception, SystemExit) as error:  # whatever a driver lets through; it is asked again later
             if str(error) != self._look_failed:  # through a night it may be the same every minute
@@ -192,7 +204,7 @@ class Runner:
             self._look_failed = str(error)
             return None
         finally:
-            self._make_safe()
+            self._make_safe(0.0)
 
     def _perform(self, action: Action) -> Event:
         match action:
@@ -208,6 +220,7 @@ class Runner:
         began = self.clock.now()
         place = (action.trial, action.repeat, action.attempt)
         try:
+            self._pursuit = None  # it may be on from here
             if self._driver is None:
                 self._driver = self.config.instrument.open(self.clock)
             reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
@@ -227,6 +240,7 @@ class Runner:
         except (Exception, SystemExit) as error:  # whatever else a driver, perhaps somebody else's, lets through
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
             return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
+        self._unfinished = False
         at = self.clock.now()
         return Measured(
             *place,
@@ -239,21 +253,56 @@ class Runner:
             at,
         )
 
-    def _make_safe(self) -> None:
-        """Light off, connection closed; whatever goes wrong is told, nothing is raised."""
+    def _make_safe(self, seconds: float, *, last: bool = False) -> None:
+        """Has the instrument switched off and given back; whatever goes wrong is told and recorded, nothing is raised.
+
+        Args:
+            seconds: for which off is pursued. With 0 it is asked once; the driver stays open until off is proven.
+            last: nobody here will ask again.
+        """
+        instrument, pursuit, signals = self.config.instrument, self._pursuit, self._signals.count
+        if pursuit is None:
+            if self._driver is None and not self._unfinished:
+                return
+            clock = self._patience.clock or (self.clock if instrument.virtual else Steady())
+            pursuit = self._pursuit = Pursuit(self._switch_off, clock, virtual=instrument.virtual)
+        with self._signals.shield(patience=PATIENCE):
+            state = pursuit.until(seconds, lambda: self._signals.count > signals)
+            if state.proven or last:
+                self._close()
+            if last and not state.proven:
+                log.warning("%s: look at it; given up after %.0f s", in_words(state), pursuit.seconds)
+            told = self.campaign.safe
+            news = pursuit.warned and (told is None or told.state is not state.state)
+            if news or (last and (told is not None or not state.proven or not instrument.virtual)):
+                self._write_safe(pursuit)
+
+    def _switch_off(self) -> SafeState | None:
+        """One attempt."""
+        if self._driver is None:
+            self._driver = self.config.instrument.open(self.clock)
+        if self._unfinished and not self.config.instrument.virtual:
+            self._driver.measure(self._off)  # the process that died had another connection; this one knows nothing yet
+        self._unfinished = False
+        return self._driver.safe()
+
+    def _write_safe(self, pursuit: Pursuit) -> None:
+        state, at = pursuit.state, self.clock.now()
+        if state.state is Power.NOT_NEEDED:
+            return
         try:
-            if self._driver is None and self._unfinished:
-                self._driver = self.config.instrument.open(self.clock)
-            if self._driver is not None:
-                self._driver.safe()
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # whatever it is, the record must still be closed
-            said = str(error) or type(error).__name__
-            log.warning("the instrument could not be made safe; look whether its light is off: %s", said)
-        finally:
-            if self._driver is not None:
-                with contextlib.suppress(Exception, SystemExit):
-                    self._driver.close()
-                self._driver = None
+            self.write(
+                Safe(state.state, state.applied, cut(state.why), pursuit.attempts, round(pursuit.seconds, 3), at)
+            )
+        except RecordError as error:  # the end itself is written, or says why not
+            log.warning("not recorded: %s", error)
+
+    def _close(self) -> None:
+        """Gives the connection back."""
+        if self._driver is not None:
+            with contextlib.suppress(Exception, SystemExit):
+                self._driver.close()
+            self._driver = None
 
 
 def _place(error: BaseException) -> str:

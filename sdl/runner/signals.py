@@ -21,7 +21,7 @@ class Signals:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.asked, self.name = False, ""
+        self.asked, self.name, self.count = False, "", 0
         self._clock = clock
         self._shields, self._waiting = 0, False
         self._patience: float = math.inf
@@ -44,12 +44,12 @@ class Signals:
         With `patience` only so many signals are waited out: a driver that hangs must not hang for ever.
         """
         self._shields += 1
-        self._patience = patience
+        before, self._patience = self._patience, patience
         try:
             yield
         finally:
             self._shields -= 1
-            self._patience = math.inf
+            self._patience = before
         if last:
             self._waiting = False  # nor by the next line of the record
         elif self._waiting and not self._shields:
@@ -58,6 +58,7 @@ class Signals:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         again, self.asked = self.asked, True
+        self.count += 1
         self.name = signal.Signals(number).name
         self._clock.interrupt()
         if self._shields and self._patience != math.inf:

@@ -20,6 +20,7 @@ from sdl.record import Record, write_file
 from sdl.runner.gate import Gate
 from sdl.runner.opening import clock_for, held, load_priors, opening, user, versions
 from sdl.runner.perform import Memory, Runner, tell
+from sdl.runner.pursuit import Patience
 from sdl.runner.watching import Watch
 from sdl.runs import Folded, Result, fold, loop_of, steps
 from sdl.runs import result as result_of
@@ -37,6 +38,7 @@ def run(
     collect: bool = False,
     gate: Gate | None = None,
     folder: str | Path | None = None,
+    patience: Patience | None = None,
 ) -> Result:
     """Runs a campaign to its end.
 
@@ -48,15 +50,17 @@ def run(
         collect: only the design is measured, the goal is left out.
         gate: asked whether to go on (`sdl.runner.gate`).
         folder: the run's directory, which must not exist yet; below `runs`, under a name of its own, by default.
+        patience: how long the instrument is asked to be off at the end; two minutes by default.
 
     Returns:
-        What came of it.
+        What came of it; `safe` says whether the instrument is off.
 
     Raises:
-        CampaignInterrupted: Ctrl-C or SIGTERM; the instrument is safe and the run can be resumed.
+        CampaignInterrupted: Ctrl-C or SIGTERM; the run can be resumed, and its `result.safe` says whether the
+            instrument is off.
         InUse: another campaign on this machine drives the instrument; nothing was started.
         ConfigError: a mistake in the campaign; nothing was started.
-        RecordError: the disk; the instrument is safe and the run can be resumed.
+        RecordError: the disk; the instrument was asked to be off, and the run can be resumed.
     """
     below = Path(runs) if runs is not None else RUNS
     if isinstance(campaign, (str, Path)):
@@ -85,11 +89,16 @@ def run(
             rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
             folded.campaign.history.add_prior(rows)
         watch = tell(watch, opened, folded.campaign)
-        return Runner(chosen, folded.campaign, record, clock, watch, gate=gate).go()
+        return Runner(chosen, folded.campaign, record, clock, watch, gate=gate, patience=patience).go()
 
 
 def resume(
-    folder: str | Path, *, changes: Sequence[str] = (), watch: Watch | None = None, gate: Gate | None = None
+    folder: str | Path,
+    *,
+    changes: Sequence[str] = (),
+    watch: Watch | None = None,
+    gate: Gate | None = None,
+    patience: Patience | None = None,
 ) -> Result:
     """Goes on with a run where it was left: after Ctrl-C, `kill -9`, a power cut, or with changed rules.
 
@@ -98,6 +107,7 @@ def resume(
         changes: `stop.trials=80` and the like; only the keys in `sdl.config.CHANGEABLE`.
         watch: told of every event, those already written first.
         gate: asked whether to go on; one that paused when it was left then stays so until the gate lets go.
+        patience: how long the instrument is asked to be off at the end.
 
     Raises:
         ConfigError: a change that a resume cannot make. Damaged: its record was changed.
@@ -123,7 +133,9 @@ def resume(
         stack.enter_context(held(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
         unfinished = not folded.campaign.history.outcome
-        runner = Runner(chosen, folded.campaign, record, clock, watch, unfinished=unfinished, gate=gate)
+        runner = Runner(
+            chosen, folded.campaign, record, clock, watch, unfinished=unfinished, gate=gate, patience=patience
+        )
         folded.campaign.plan = loop_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:

@@ -20,7 +20,7 @@ import pytest
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.drivers.base import Driver, Instrument
 from sdl.errors import Rejected
-from sdl.types import Channel, Frozen, Input, Reading
+from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 
 def need(holds: bool, otherwise: str) -> None:
@@ -162,12 +162,11 @@ class InstrumentContract:
     def test_it_can_be_made_safe_at_any_time_again_and_again(
         self, instrument: Instrument, driver: Driver, settings: dict[str, float]
     ) -> None:
-        driver.safe()
-        driver.safe()
-        check_reading(driver.measure(settings), instrument)
-        driver.safe()
-        driver.safe()
-        check_reading(driver.measure(settings), instrument)
+        for _ in range(2):
+            check_safe(driver.safe(), instrument)
+            check_safe(driver.safe(), instrument)
+            check_reading(driver.measure(settings), instrument)
+        check_safe(driver.safe(), instrument)
 
     def test_it_can_be_closed_twice_and_opened_again(
         self, instrument: Instrument, clock: Clock, settings: dict[str, float]
@@ -209,6 +208,16 @@ def check_reading(reading: Any, instrument: Instrument) -> None:
         if item.saturation is not None and (count >= item.saturation) != named:
             fail(f"{item.name} reads {count:g} of {item.saturation:g}, but saturated is {reading.saturated}")
     need(reading.fault is None or bool(reading.fault), "fault must be None or a word")
+
+
+def check_safe(answer: Any, instrument: Instrument) -> None:
+    """Fails unless `answer` is what the contract promises of `safe`."""
+    if not isinstance(answer, SafeState):
+        fail(f"safe must return an sdl.types.SafeState, not {answer!r}; None counts as unknown")
+    need(isinstance(answer.state, Power), f"state must be an sdl.types.Power, not {answer.state!r}")
+    need(answer.proven or bool(answer.why), f"safe says {answer.state}, so it must also say why")
+    names = {item.name for item in instrument.inputs}
+    need(answer.applied is None or set(answer.applied) == names, f"applied must hold exactly {sorted(names)}")
 
 
 def check_refused(driver: Driver, settings: dict[str, float]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import subprocess
 import sys
@@ -15,13 +14,10 @@ import pytest
 from pydantic import ValidationError
 
 from sdl.clock import RealClock, VirtualClock
-from sdl.drivers.background import Darkness
 from sdl.drivers.claude_light import ClaudeLight
 from sdl.drivers.claude_light_driver import ClaudeLightDriver
-from sdl.drivers.http import Link
-from sdl.drivers.polite import Manners
 from sdl.errors import BadReply, Busy, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
-from sdl.types import Reading
+from sdl.types import Power, Reading, SafeState
 
 from .server import DARK, OUT, Script, Server, drips, good, http, reset, reset_at_once, says, sends, silent
 
@@ -324,48 +320,13 @@ def test_safe_also_ends_in_darkness_after_a_request_that_was_cut(server: Server,
     assert server.asked[-1] == [0.0, 0.0, 0.0]
 
 
-def impatient(server: Server, patience: float) -> ClaudeLightDriver:
-    """At its end, that is; for a reading it waits."""
-    link = Link(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
-    manners, darkness = Manners(RealClock(), 0.0), Darkness("none", dict.fromkeys("RGB", 0.0))
-    return ClaudeLightDriver(link, manners, darkness, within=30.0, patience=patience)
-
-
-def test_safe_asks_again_until_the_light_is_off(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    driver = impatient(server, patience=30.0)
+def test_safe_is_one_attempt_and_says_why_it_failed(server: Server, driver: ClaudeLightDriver) -> None:
     server.then(good, reset)
     driver.measure(ASKED)
-    began = monotonic()
-    driver.safe()
-    assert monotonic() - began > 0.9, "the server gets a moment to come back"
-    assert server.asked == [ECHO, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-    assert caplog.text == ""
-    driver.close()
-
-
-def test_safe_logs_its_failure_in_the_end_and_tries_again_when_called_again(
-    server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
-    driver = impatient(server, patience=0.5)
-    server.then(good, silent)
-    driver.measure(ASKED)
-    began = monotonic()
-    with caplog.at_level(logging.WARNING, logger="sdl"):
+    with pytest.raises(Unreachable):
         driver.safe()
-    assert monotonic() - began < 20, "the server is silent for a minute"
-    assert "could not make sure that the light is off" in caplog.text
-    driver.safe()
+    assert driver.safe() == SafeState(Power.OFF, dict.fromkeys("RGB", 0.0))
     assert server.asked == [ECHO, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-    driver.close()
-
-
-def test_safe_does_not_insist_where_asking_again_is_no_use(server: Server) -> None:
-    driver = impatient(server, patience=30.0)
-    server.then(good, says("no", status="404 Not Found"))
-    driver.measure(ASKED)
-    driver.safe()
-    assert server.asked == [ECHO, [0.0, 0.0, 0.0]]
-    driver.close()
 
 
 def test_safe_is_not_fooled_by_a_server_that_measured_at_other_settings(
@@ -373,15 +334,17 @@ def test_safe_is_not_fooled_by_a_server_that_measured_at_other_settings(
 ) -> None:
     server.then(good, says(body()))
     driver.measure(ASKED)
-    driver.safe()
-    driver.safe()
+    first = driver.safe()
+    assert (first.state, first.applied) == (Power.ON, ASKED)
+    assert "R = 0.1, G = 0.2, B = 0.3" in first.why
+    assert driver.safe().state is Power.OFF
     assert len(server.asked) == 3
 
 
-def test_a_closed_driver_says_so_and_safe_is_quiet(server: Server, driver: ClaudeLightDriver) -> None:
+def test_a_closed_driver_says_so_and_knows_nothing_of_its_light(server: Server, driver: ClaudeLightDriver) -> None:
     driver.measure(ASKED)
     driver.close()
-    driver.safe()
+    assert driver.safe().state is Power.UNKNOWN
     assert "closed" in str(failure(driver))
     assert len(server.asked) == 1
 

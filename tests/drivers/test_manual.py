@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from sdl.clock import RealClock
 from sdl.drivers.manual import Manual, ManualDriver
 from sdl.errors import InstrumentError, Rejected
+from sdl.types import Power, SafeState
 
 ASKED = {"R": 0.1, "G": 0.2, "B": 0.3}
 
@@ -94,14 +95,15 @@ def test_a_background_is_asked_for_with_the_light_off_and_saturation_is_seen() -
     assert said.getvalue().index("power = 0 W") < said.getvalue().index("power = 2.5 W")
 
 
-def test_it_ends_with_a_word_on_safety_if_anything_was_set() -> None:
-    driver, said = person("1 2 3\n")
-    driver.safe()
+def test_a_person_is_asked_to_switch_off_what_was_set_and_to_confirm_it() -> None:
+    driver, said = person("1 2 3\n2 is stuck\n\n")
+    assert driver.safe().state is Power.NOT_NEEDED
     assert said.getvalue() == ""
     driver.measure(ASKED)
-    driver.safe()
-    driver.safe()
-    assert said.getvalue().count("leave it safe: R = 0, G = 0, B = 0") == 1
+    assert driver.safe() == SafeState(Power.ON, None, "the person says: 2 is stuck")
+    assert driver.safe() == SafeState(Power.OFF, {"R": 0.0, "G": 0.0, "B": 0.0}, "the person says so")
+    assert driver.safe().state is Power.NOT_NEEDED
+    assert said.getvalue().count("leave it safe: R = 0, G = 0, B = 0") == 2
     driver.close()
     with pytest.raises(InstrumentError, match="closed"):
         driver.measure(ASKED)
@@ -165,6 +167,7 @@ def test_a_campaign_is_typed_through_in_a_terminal(tmp_path: Path) -> None:
         ended = time.monotonic() + 30
         while b"leave it safe" not in shown and time.monotonic() < ended:
             shown += os.read(ours, 4096)
+        os.write(ours, b"\n")
         assert process.wait(30) == 0, shown.decode()
     finally:
         process.kill()
@@ -174,4 +177,4 @@ def test_a_campaign_is_typed_through_in_a_terminal(tmp_path: Path) -> None:
     assert record
     assert b"\x1b[2K" not in shown.partition(b"Set ")[2], "nothing is redrawn while a person types"
     events = [line["event"] for line in lines_of(record)]
-    assert events == ["Opened", "Proposed", "Measured", "Stopped"]
+    assert events == ["Opened", "Proposed", "Measured", "Stopped", "Safe"]
