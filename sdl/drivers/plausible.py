@@ -84,8 +84,10 @@ class Plausible:
         more = {name: reading.readings[name] - dark[name] for name in dark if dark[name] < self._full}
         if len(more) < FEWEST:
             return reading
-        if self._lit(reading) and max(more.values()) <= FAINT:
-            raise BadReply("with the light on no channel reads more than with the light off: the LED is dead")
+        if self._lit(reading) and all(value <= FAINT + FALL_PART * dark[name] for name, value in more.items()):
+            raise BadReply(
+                "with the light on no channel reads more than with the light off: the LED is dead, or it is always on"
+            )
         name = min(more, key=lambda name: more[name] + FALL_PART * dark[name])
         if more[name] < -FALL - FALL_PART * dark[name]:
             raise BadReply(

@@ -16,8 +16,8 @@ from sdl.twin.state import load
 from .server import NAMES, Script, Server, drips, http, reset, says, sends, silent
 
 OFF = [0.0, 0.0, 0.0]
-SLOW = 10.0
-"""Seconds of the campaign's time that a request takes which is not answered in time."""
+SLOW, GIVEN_UP = 30.0, 0.1
+"""Seconds, of the campaign's time and of ours, that a request takes which is not answered in time."""
 
 
 @dataclass
@@ -125,11 +125,6 @@ FAULTS: dict[str, Act] = {
     "a negative length": breaks(sends(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + ANSWER.encode())),
     "two lengths": breaks(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}")),
     "chunks that are none": breaks(sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n")),
-    "chunks without end": breaks(
-        pours(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4000\r\n" + b" " * 0x4000 + b"\r\n")
-    ),
-    "a body of a gigabyte": breaks(pours(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", b" " * 65536)),
-    "a body without end": breaks(pours(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536)),
     "a bomb": breaks(says(BOMB, headers=GZIP)),
     "a bomb that was not asked for by name": breaks(says(BOMB)),
     # the status
@@ -177,6 +172,11 @@ FAULTS: dict[str, Act] = {
 
 FINAL: dict[str, Act] = {
     # what asking again cannot mend
+    "chunks without end": breaks(
+        pours(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4000\r\n" + b" " * 0x4000 + b"\r\n")
+    ),
+    "a body of a gigabyte": breaks(pours(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", b" " * 65536)),
+    "a body without end": breaks(pours(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536)),
     "sent on in a circle": breaks(sends(b"HTTP/1.1 302 Found\r\nLocation: /api\r\nContent-Length: 0\r\n\r\n")),
     "sent elsewhere": breaks(
         sends(b"HTTP/1.1 301 Moved\r\nLocation: https://192.0.2.1/api\r\nContent-Length: 0\r\n\r\n")
@@ -276,27 +276,38 @@ def answers_twice(lamp: Lamp, asked: list[float]) -> Script:
     return script
 
 
+When = Callable[[int, int, list[float]], bool]
+"""Whether the server is hostile to a request: its number (from 1), that among its kind (lit or dark), its settings."""
+
+
 class Hostile:
-    """Lets the server do as it is told from some request on, and be honest otherwise.
+    """Does as it is told with some requests, and is honest to the others.
 
     Args:
         lamp: behind it.
         act: what it does.
-        when: of the request's number (from 1), that of its kind, and the settings asked for.
+        when: to which requests.
         clock: of the campaign; a request that is not answered takes `SLOW` of it.
+
+    Attributes:
+        met: to how many it was hostile.
     """
 
-    def __init__(
-        self, lamp: Lamp, act: Act, when: Callable[[int, int, list[float]], bool], clock: VirtualClock, *, slow: bool
-    ) -> None:
+    def __init__(self, lamp: Lamp, act: Act, when: When, clock: VirtualClock, *, slow: bool) -> None:
         self._lamp, self._act, self._when, self._clock, self._slow = lamp, act, when, clock, slow
-        self._counts = {True: 0, False: 0}
+        self._number, self._own, self._due = 0, {True: 0, False: 0}, False
         self.met = 0
 
+    def patience(self, asked: list[float], within: float) -> float:
+        """Real seconds for which the next request is waited for: few where its answer will not come."""
+        self._number += 1
+        self._own[any(asked)] += 1
+        self._due = self._when(self._number, self._own[any(asked)], asked)
+        self.met += self._due
+        if not (self._due and self._slow):
+            return within
+        self._clock.sleep(SLOW)
+        return GIVEN_UP
+
     def __call__(self, server: Server, peer: socket.socket, asked: list[float]) -> None:
-        self._counts[any(asked)] += 1
-        hit = self._when(len(server.asked), self._counts[any(asked)], asked)
-        self.met += hit
-        if hit and self._slow:
-            self._clock.sleep(SLOW)
-        (self._act if hit else honest)(self._lamp, asked)(server, peer, asked)
+        (self._act if self._due else honest)(self._lamp, asked)(server, peer, asked)

@@ -134,6 +134,14 @@ def test_a_light_that_makes_no_difference_is_dead(light: float) -> None:
     Plausible(FULL_SCALE).pair(replace(reading, applied={**DARK, "R": 0.001}))
 
 
+def test_a_light_that_is_always_on_makes_no_difference_beyond_its_noise() -> None:
+    plant, check = Plant(load("night-2025-10"), 1), Plausible(FULL_SCALE)
+    for step in range(30):
+        dark, lit = (plant.read(MIDDLE, 1e9 + 2 * step + half) for half in (0, 1))
+        with pytest.raises(BadReply, match="or it is always on"):
+            check.pair(replace(lit, background=dark.readings))
+
+
 def test_a_room_that_got_darker_between_the_two_spoils_the_pair() -> None:
     lit, dark = at(MIDDLE, 5000, 3000), at(DARK, 2000, 3500)
     with broken as caught:
