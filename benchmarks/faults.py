@@ -19,11 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import sdl
-from sdl import record
-from sdl.events import Event, Failed, Measured, Proposed
+from sdl import record, runner
+from sdl.events import Event, Failed, Measured, Proposed, Safe
+from sdl.runner import Patience
 from sdl.twin.faults import MEANING, Fault
 from sdl.twin.serve import TwinServer
+from sdl.types import Power
 
 SPEED = 500.0
 READ, CONNECT, WAIT = 1.0, 1.0, 0.2
@@ -45,6 +46,7 @@ class Promise:
         saturated: whether readings that it befell are marked saturated.
         plan: the fault with its options and times.
         loses: whether the last error is the reason of the end.
+        safe: what is known of the light at the end.
     """
 
     ends: tuple[str, ...] = ("reached",)
@@ -53,6 +55,7 @@ class Promise:
     saturated: bool = False
     plan: dict[str, Any] = field(default_factory=lambda: {"probability": SOMETIMES})
     loses: bool = False
+    safe: Power = Power.OFF
 
 
 def odd(word: str) -> Promise:
@@ -82,7 +85,7 @@ OUTCOMES: dict[str, Promise] = {
     "frozen": Promise(("failed",), says=("the sensor is frozen", "is dead"), plan=FOREVER, loses=True),
     "dead-led": Promise(("failed",), says=("no channel reads more",), plan=FOREVER, loses=True),
     "light-step": Promise(says=("the room changed",), plan={"after": 9.0, "size": 3000}),
-    "saturating-light": Promise(("spent",), saturated=True, plan=FOREVER),
+    "saturating-light": Promise(("spent",), saturated=True, plan=FOREVER, safe=Power.UNKNOWN),
     "clock-jump": Promise(),
 }
 
@@ -112,17 +115,24 @@ def run(name: str, seed: int, folder: Path) -> Run:
     promise = OUTCOMES[name]
     log = folder / "results.jsonl"
     events: list[tuple[float, Event]] = []
+    befell = 0
     with TwinServer(plant(seed), speed=SPEED, faults=[Fault(name=name, **promise.plan)], log=log) as server:
-        tree = campaign(server.url, seed)
-        done = sdl.run(tree, runs=folder, watch=lambda event, _: events.append((time.monotonic(), event)))
+
+        def watch(event: Event, _: Any) -> None:
+            nonlocal befell
+            events.append((time.monotonic(), event))
+            befell = befell if isinstance(event, Safe) else server.world.befell[name]
+
+        done = runner.run(campaign(server.url, seed), runs=folder, watch=watch, patience=Patience(SAFE))
         ended = time.monotonic()
         while server.world.lit and time.monotonic() - ended < 2 * SAFE:
             time.sleep(0.01)
         dark = time.monotonic() - ended
-        befell = server.world.befell[name]
     wrong = [*judged(promise, done, [event for _, event in events], befell), *kept(done, events, log)]
     if dark > SAFE:
         wrong.append(f"the light was still on {dark:.1f} s after the end")
+    if done.safe is None or done.safe.state is not promise.safe:
+        wrong.append(f"the end says of the light: {done.safe}")
     failures = sum(isinstance(event, Failed) for _, event in events)
     seconds = events[-1][0] - events[0][0]
     return Run(name, seed, str(done.outcome), befell, failures, tuple(wrong), seconds, dark)
@@ -190,7 +200,7 @@ def kept(done: Any, events: Sequence[tuple[float, Event]], log: Path) -> list[st
             wrong.append(f"a reading that the server did not take, or not in this order: trial {event.trial}")
             break
     most = 2 * (READ + CONNECT) + WAIT * 2**2 + SLACK  # a pair of requests and the longest pause
-    times = [at for at, _ in events]
+    times = [at for at, event in events if not isinstance(event, Safe)]
     longest = max(later - at for at, later in pairwise(times))
     if longest > most:
         wrong.append(f"{longest:.1f} s between two events; at most {most:.1f} s may pass")

@@ -19,7 +19,7 @@ import warm_command
 
 from sdl import record, runner, runs
 from sdl.errors import Damaged, InUse
-from sdl.events import Event, Measured, Opened, Proposed, Resumed, Stopped
+from sdl.events import Event, Measured, Opened, Proposed, Resumed, Safe, Stopped
 from sdl.types import Outcome
 
 
@@ -38,8 +38,8 @@ def endless(trials: int, **instrument: Any) -> dict[str, Any]:
 
 
 def history(folder: Path) -> list[Event]:
-    """All that happened but the resumes."""
-    return [e for e in record.read(folder) if not isinstance(e, Resumed)]
+    """All that happened but the resumes, and how long it took to be sure that the light is off."""
+    return [e for e in record.read(folder) if not isinstance(e, (Resumed, Safe))]
 
 
 @pytest.fixture(scope="module")

@@ -51,8 +51,7 @@ class Lamp:
 
     def saw(self, reading: Reading) -> Reading:
         """Passes a reading on, and remembers it."""
-        off = self._off(reading.applied)
-        dark = reading.readings if off else reading.background
+        off, dark = self._off(reading.applied), reading.background
         if dark is not None:
             self._darkest = {name: min(value, self._darkest.get(name, value)) for name, value in dark.items()}
         if not off and dark is not None:
@@ -72,10 +71,11 @@ class Lamp:
         if len(telling) < FEWEST:
             why = f"it says that it applied {applied}, but its channels read full scale, so its light cannot be judged"
             return SafeState(Power.UNKNOWN, reply.applied, why)
-        rise = {name: reply.readings[name] - self._darkest.get(name, 0.0) for name in telling}
+        darkest = self._darkest if not self._is_lamp(self._darkest, self._twins()) else {}  # it was on from the first
+        rise = {name: reply.readings[name] - darkest.get(name, 0.0) for name in telling}
         brightest = max(rise, key=lambda name: rise[name])
-        if rise[brightest] >= SEEN and (self._explained(rise) or self._repeats(reply.readings, telling)):
-            dark = self._darkest.get(brightest)
+        if self._is_lamp(rise, list(self._seen) or self._twins()) or self._repeats(reply.readings, telling):
+            dark = darkest.get(brightest)
             than = f", and {dark:g} was seen with the light off" if dark is not None else ""
             why = (
                 f"it says that it applied {applied}, but its readings are those of the lit lamp: {brightest} reads "
@@ -87,16 +87,17 @@ class Lamp:
     def _off(self, applied: Mapping[str, float]) -> bool:
         return all(applied[item.name] == item.low for item in self._inputs)
 
-    def _explained(self, rise: Mapping[str, float]) -> bool:
-        """Whether light of the lamp is what was read, most of it."""
+    def _is_lamp(self, light: Mapping[str, float], spectra: Sequence[Mapping[str, float]]) -> bool:
+        """Whether light of these spectra is what was read, most of it."""
+        names = [name for name in light if all(name in spectrum for spectrum in spectra)]
+        if len(names) < FEWEST:
+            spectra, names = self._twins(), list(light)
+        if not names or max(light.values()) < SEEN:
+            return False
         import numpy as np
         from scipy.optimize import nnls
 
-        spectra = list(self._seen) or self._twins()
-        names = [name for name in rise if all(name in spectrum for spectrum in spectra)]
-        if len(names) < FEWEST:
-            spectra, names = self._twins(), list(rise)
-        seen = np.array([rise[name] for name in names])
+        seen = np.array([light[name] for name in names])
         _, left = nnls(np.array([[spectrum[name] for spectrum in spectra] for name in names]), seen)
         return bool(left < UNEXPLAINED * np.linalg.norm(seen))
 
@@ -105,7 +106,9 @@ class Lamp:
         last = self._last
         if last is None or self._darkest:
             return False
-        return all(abs(readings[name] - last[name]) <= NOISE * last[name] + FAINT for name in telling)
+        return max(last.values()) >= SEEN and all(
+            abs(readings[name] - last[name]) <= NOISE * last[name] + FAINT for name in telling
+        )
 
     def _twins(self) -> list[dict[str, float]]:
         """The twin's spectra, one an input."""

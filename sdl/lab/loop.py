@@ -21,7 +21,7 @@ from typing import Protocol
 from sdl import record
 from sdl.clock import Clock
 from sdl.errors import Full, RecordError, SdlError
-from sdl.events import Measured, Stopped
+from sdl.events import Measured, Safe, Stopped
 from sdl.lab import decide
 from sdl.lab.base import News, Order, Processes
 from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, Started
@@ -121,7 +121,7 @@ class Loop:
         try:
             events = list(record.read(self.runs / start.run))
             readings = sum(isinstance(event, Measured) for event in events)
-            last = events[-1] if events else None
+            last = next((event for event in reversed(events) if not isinstance(event, Safe)), None)
         except SdlError as error:  # never begun, or damaged: whoever goes on with it will say so
             log.info("start %d: %s", start.number, error)
         if isinstance(last, Stopped):

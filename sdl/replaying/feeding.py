@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sdl import config, record
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
-from sdl.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Stopped
+from sdl.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
 from sdl.replaying.found import Difference, Replayed, Shift
 from sdl.runs import changed, opened_campaign
 
@@ -115,7 +115,7 @@ class _Replayer:
                 "what follows cannot be compared"
             )
             return False
-        self.finished = isinstance(event, Stopped)
+        self.finished = isinstance(event, Stopped) or (self.finished and isinstance(event, Safe))
         if isinstance(event, Resumed):
             self._begin(event.at)
         elif self._world is not None:
