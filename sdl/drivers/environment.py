@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 from sdl.errors import ConfigError
 
@@ -47,7 +47,7 @@ def problems_of_requests() -> list[str]:
 def proxy_for(url: str) -> str:
     """The variable that names the proxy by which an address is asked; empty if it is asked directly."""
     proxies, parts = getproxies_environment(), urlsplit(url)
-    if "*" in _unproxied() or proxy_bypass_environment(parts.hostname or "", proxies):
+    if "*" in _unproxied() or proxy_bypass(parts.hostname or ""):
         return ""
     return next((_variable(kind) for kind in (parts.scheme, "all") if kind in proxies), "")
 

@@ -280,4 +280,3 @@ def test_whatever_is_poured_over_it_a_campaign_stays_below_150_megabytes() -> No
     found = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert float(found.stdout) < 150
-    print(found.stdout)
