@@ -38,7 +38,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 LATENCY = 0.15
 FAULTS = {
-    "busy": 4.0, "time-out": 6.0, "slow-drip": 1.0, "reset-before": None, "reset-after": None, "html-500": None,
+    "busy": 4.0, "time-out": 6.0, "slow-drip": 1.0, "reset-before": None, "reset-after": None,
     "not-json": None, "truncated": None, "refused": None,
 }  # fmt: skip
 """What goes wrong on the way, and for how many seconds; what makes a reading untrue is benchmarks/faults.py's."""

@@ -28,7 +28,7 @@ from sdl.drivers.claude_light import ClaudeLight
 from sdl.errors import InstrumentError
 
 FAULTS = (  # without those that only make the client wait
-    *("reset-before", "reset-after", "html-500", "truncated", "not-json", "missing-channel", "null-channel"),
+    *("reset-before", "reset-after", "truncated", "not-json", "missing-channel", "null-channel"),
     *("nan-channel", "negative-channel", "text-channel", "huge-channel", "clamp", "swapped-channels", "refused"),
 )
 CHUNK = 100

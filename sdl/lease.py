@@ -1,7 +1,8 @@
 """Who drives which instrument on this machine: at most one campaign each, whoever started it.
 
 A lease is an operating-system lock (`sdl.lock`) on a file named after the instrument's identity, in a directory that
-all users of the machine share. It ends with its holder, however that ends; the file stays and blocks nobody.
+all users of the machine share. It ends with its holder, however that ends; the file stays and blocks nobody. An
+instrument with several names, such as a host's name and its addresses, is held by all of them or by none.
 
 The directory is `sdl-leases` below the system's directory for temporary files, or the one that SDL_LEASES names.
 XDG_RUNTIME_DIR would be tidier, but each user has one of his own, and two users would not see each other. Since anybody
@@ -21,7 +22,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,45 +44,49 @@ class Holder:
 
 
 @contextlib.contextmanager
-def lease(identity: str, purpose: str = "") -> Iterator[None]:
+def lease(identity: str, purpose: str = "", names: Iterable[str] = ()) -> Iterator[None]:
     """Holds an instrument for as long as the block lasts.
 
     Args:
         identity: of the instrument.
         purpose: what for; others are shown it.
+        names: what else it is known by.
 
     Raises:
         InUse: somebody else on this machine drives it; the message names the holder.
         RecordError: the directory or the file cannot be used.
     """
-    lock = _taken(identity, purpose)
-    try:
+    with contextlib.ExitStack() as held:
+        for name in sorted({identity, *names}):  # in one order, so that of several who want it one gets it
+            held.callback(_taken(name, identity, purpose).release)
         yield
-    finally:
-        lock.release()
 
 
-def holder(identity: str) -> Holder | None:
-    """Who holds an instrument now; None where nobody does. Nothing is created.
+def holder(*names: str) -> Holder | None:
+    """Who holds an instrument by one of its names now; None where nobody does. Nothing is created.
 
     Raises:
         RecordError: the directory cannot be used.
     """
+    return next((found for name in names if (found := _holder(name)) is not None), None)
+
+
+def _holder(name: str) -> Holder | None:
     folder = directory()
     if not folder.exists():
         return None
     try:
-        fd = _open(file(identity), create=False)
+        fd = _open(file(name), create=False)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RecordError(f"{folder / _file(identity)}: cannot be read: {error.strerror}") from error
+        raise RecordError(f"{folder / _file(name)}: cannot be read: {error.strerror}") from error
     try:
         try:
             acquire(fd)
         except OSError:
-            name = os.read(fd, 400).decode(errors="replace")
-            return Holder(_printable(name), os.fstat(fd).st_mtime)
+            said = os.read(fd, 400).decode(errors="replace")
+            return Holder(_printable(said), os.fstat(fd).st_mtime)
         return None
     finally:
         os.close(fd)
@@ -100,10 +105,10 @@ def directory() -> Path:
     return Path(given) if given else shared / "sdl-leases"
 
 
-def _taken(identity: str, purpose: str) -> Lock:
+def _taken(name: str, identity: str, purpose: str) -> Lock:
     folder = directory()
     _prepare(folder)
-    path = folder / _file(identity)
+    path = folder / _file(name)
     for left in reversed(range(TRIES)):
         try:
             return Lock(path, purpose, opener=_opener, what=identity)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import processes
 import pytest
 
 from sdl import config, lease, runner
+from sdl.drivers.claude_light import ClaudeLight
+from sdl.drivers.sdl_light import SdlLight
 from sdl.errors import InUse, RecordError
 from sdl.twin.serve import TwinServer
 
@@ -103,6 +107,21 @@ def test_other_instruments_are_free(other: subprocess.Popen[str]) -> None:
         assert lease.holder(ID + "/2") is not None
 
 
+def test_an_instrument_is_held_by_all_of_its_names_or_by_none(other: subprocess.Popen[str]) -> None:
+    with pytest.raises(InUse, match=rf"^north: in use by process {other.pid} on "), lease.lease("north", "", ("z", ID)):
+        pytest.fail("held twice")
+    assert lease.holder("north", "z") is None
+    other.kill()
+    other.wait()
+    with lease.lease("north", "", ("z", ID)):
+        for name in ("north", "z", ID):
+            assert lease.holder(name) is not None
+            with pytest.raises(InUse), lease.lease("south", "", (name,)):
+                pytest.fail("held twice")
+        assert lease.holder("south") is None
+    assert lease.holder("north", "z", ID) is None
+
+
 def test_the_directory_is_everybody_s_and_nobody_can_replace_another_s_file(folder: Path) -> None:
     with lease.lease(ID):
         pass
@@ -175,6 +194,89 @@ def test_run_and_resume_are_refused_before_anything_is_written_or_asked(tmp_path
         assert len(list((tmp_path / "runs").glob("*/*"))) == 1
         assert light.world.taken == asked
         assert runner.resume(first.run, changes=["stop.trials=2"]).trials == 2
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "http://localhost:{port}/api",
+        "http://LocalHost.:{port}/api/",
+        "http://[::1]:{port}/api",
+        "http://[::ffff:127.0.0.1]:{port}/api",
+        "http://127.1:{port}/api",
+        "HTTP://0.0.0.0:{port}/api",
+        "http://127.0.0.1:{port}/x/../api",
+        "http://127.0.0.1:{port}/%61pi",
+        "http://\uff11\uff12\uff17.0.0.1:{port}/api",
+    ],
+)
+def test_a_second_campaign_is_refused_however_it_spells_the_address(spelt: str, tmp_path: Path) -> None:
+    with TwinServer(latency=0.001) as light:
+        port = light.url.rpartition(":")[2].removesuffix("/api")
+        first, second = config.parse(campaign(light.url)), campaign(spelt.format(port=port))
+        with runner.held(first.instrument, "first"), pytest.raises(InUse, match="first"):
+            runner.run(second, runs=tmp_path / "runs")
+        assert light.world.taken == 0
+        assert not list((tmp_path / "runs").glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    "spelt", ["http://127.0.0.1:5641/api", "http://127.0.0.1:5640/API", "http://192.0.2.7:5640/api"]
+)
+def test_another_port_path_or_host_is_another_instrument(spelt: str) -> None:
+    one, other = (ClaudeLight(url=url) for url in ("http://127.0.0.1:5640/api", spelt))
+    with runner.held(one, "one"), runner.held(other, "other"):
+        pass
+
+
+def test_a_host_with_two_addresses_shares_its_lease_with_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(host: str, *_: Any, **__: Any) -> list[Any]:
+        addresses = {"light.example": ("192.0.2.7", "192.0.2.8"), "led.example": ("192.0.2.8", "192.0.2.9")}
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 0)) for one in addresses.get(host, (host,))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    light, led, *numbers = (
+        ClaudeLight(url=f"https://{host}/api")
+        for host in ("light.example", "led.example", "192.0.2.7", "192.0.2.8", "192.0.2.9")
+    )
+    with runner.held(light, "light"):
+        for other in (led, *numbers[:2]):
+            with pytest.raises(InUse), runner.held(other, "other"):
+                pytest.fail("held twice")
+        with runner.held(numbers[2], "no address of its"):
+            pass
+
+
+def test_where_no_name_can_be_looked_up_the_text_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    one, other = (ClaudeLight(url=url) for url in ("https://Light.Example:443/api", "http://light.example./api/"))
+    with runner.held(one, "one"), pytest.raises(InUse), runner.held(other, "other"):
+        pytest.fail("held twice")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"host": "localhost"}, {"host": "127.0.0.1"}, True),
+        ({"host": "LOCALHOST", "port": 1883}, {"host": "127.1", "port": 8883}, True),  # the two ports of one broker
+        ({"host": "127.0.0.1", "port": 1900}, {"host": "localhost", "port": 1900}, True),
+        ({"host": "127.0.0.1", "port": 1900}, {"host": "localhost"}, False),
+        ({"host": "localhost", "device": "a1"}, {"host": "localhost", "device": "A1"}, False),  # topics heed case
+    ],
+)
+def test_a_device_behind_a_broker_is_one_however_the_broker_is_spelt(
+    one: dict[str, Any], other: dict[str, Any], same: bool
+) -> None:
+    with runner.held(SdlLight(**one), "one"):
+        if same:
+            with pytest.raises(InUse, match="one"), runner.held(SdlLight(**other), "other"):
+                pytest.fail("held twice")
+        else:
+            with runner.held(SdlLight(**other), "other"):
+                pass
 
 
 def test_the_command_line_is_refused_with_5_and_the_holder(tmp_path: Path) -> None:

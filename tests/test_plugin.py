@@ -225,9 +225,9 @@ def test_a_served_twin_has_its_faults_and_is_gone_afterwards(pytester: pytest.Py
         def test_it(sdl_server):
             server = sdl_server(faults=[{"name": "html-500", "at": [1]}], noise=False)
             urls.append(server.url)
-            answers = [httpx.get(server.url, params={"R": 0.2, "G": 0, "B": 0}) for _ in range(3)]
-            assert [answer.status_code for answer in answers] == [200, 500, 200]
-            assert answers[0].json()["out"] == answers[2].json()["out"]
+            answers = [httpx.get(server.url, params={"R": 0.2, "G": 0, "B": 0}) for _ in range(4)]
+            assert [answer.status_code for answer in answers] == [200, 500, 500, 200]
+            assert answers[0].json()["out"] == answers[3].json()["out"]
 
         def test_after():
             with pytest.raises(httpx.ConnectError):

@@ -63,3 +63,16 @@ class Instrument(Protocol):
     # `ready()`: raises ConfigError where something of this machine, such as an environment variable, would break every
     # reading; it sends nothing, and is called before a campaign begins.
     # And `tells_background`, where it has no option `background`: whether its readings carry one all the same.
+    # And `known_as(look_up: bool)`, where one instrument can be spelt in several ways: what else it is known by, such
+    # as a name for each address of its host. Two that share a name are one. False asks no network.
+
+
+def names(instrument: Instrument, *, look_up: bool = True) -> tuple[str, ...]:
+    """The identity of an instrument, and what else it is known by.
+
+    Args:
+        instrument: as configured.
+        look_up: false asks no network, and finds fewer.
+    """
+    known = getattr(instrument, "known_as", None)
+    return (instrument.identity, *(sorted(known(look_up)) if known else ()))

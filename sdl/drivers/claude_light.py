@@ -12,11 +12,13 @@ Not yet tried against the instrument itself, only against a local server that sp
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from sdl import hosts
 from sdl.clock import Clock
 from sdl.drivers import environment
 from sdl.drivers.background import Background, Darkness, share
@@ -112,9 +114,21 @@ class ClaudeLight(Frozen):
     @property
     def identity(self) -> str:
         """Host and path, whatever the spelling."""
+        return self._at(hosts.plain(self._host))
+
+    def known_as(self, look_up: bool) -> set[str]:
+        """The same with each address of the host."""
+        return {self._at(host) for host in hosts.names(self._host, look_up=look_up)}
+
+    def _at(self, host: str) -> str:
         parts = urlsplit(self.url)
         port = "" if parts.port in (None, 80, 443) else f":{parts.port}"
-        return f"claude-light:{parts.hostname}{port}{parts.path.rstrip('/')}"
+        path = posixpath.normpath(f"/{unquote(parts.path)}").strip("/")
+        return f"claude-light:{host}{port}/{path}".rstrip("/")
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.url).hostname or ""
 
     @property
     def simulated(self) -> bool:
@@ -148,11 +162,10 @@ class ClaudeLight(Frozen):
 
     @property
     def _local(self) -> bool:
-        host = urlsplit(self.url).hostname or ""
         try:
-            return ipaddress.ip_address(host).is_loopback
+            return ipaddress.ip_address(self._host).is_loopback
         except ValueError:
-            return host == "localhost"
+            return self._host == "localhost"
 
     def ready(self) -> None:
         """Looks at this machine's proxy and certificate variables; nothing is sent.

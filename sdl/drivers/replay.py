@@ -65,8 +65,9 @@ class Replay(Frozen):
 
     @property
     def identity(self) -> str:
-        """Name and content of the file."""
-        return f"replay:{Path(self.source).name}@{self._found.digest}"
+        """Name of the run or file, and the content."""
+        file = Path(os.path.realpath(self.source))
+        return f"replay:{file.parent.name if file.name == FILE else file.name}@{self._found.digest}"
 
     @property
     def simulated(self) -> bool:

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from pydantic import Field, field_validator
 
+from sdl import hosts
 from sdl.clock import Clock
 from sdl.drivers import environment
 from sdl.drivers.checks import checked
@@ -82,7 +83,12 @@ class SdlLight(Frozen):
     @property
     def identity(self) -> str:
         """Broker and device."""
-        return f"sdl-light:{self.host.lower()}:{self.port}/{self.device}"
+        return f"sdl-light:{hosts.plain(self.host)}:{self.port}/{self.device}"
+
+    def known_as(self, look_up: bool) -> set[str]:
+        """The device by each address of its broker, whose two usual ports (with and without TLS) are one."""
+        port = "" if self.port in (1883, 8883) else f":{self.port}"
+        return {f"sdl-light:{host}{port}/{self.device}" for host in hosts.names(self.host, look_up=look_up)}
 
     @property
     def simulated(self) -> bool:

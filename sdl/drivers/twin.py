@@ -14,8 +14,8 @@ from sdl.clock import Clock
 from sdl.drivers import twin_faults
 from sdl.drivers.background import Background, Darkness, share
 from sdl.drivers.checks import checked
-from sdl.errors import InstrumentError
-from sdl.twin.faults import Fault, due
+from sdl.errors import BadReply, InstrumentError
+from sdl.twin.faults import BUSY_LIMIT, Fault, due
 from sdl.twin.model import STREAM, Plant
 from sdl.twin.state import State, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
@@ -196,7 +196,8 @@ class TwinDriver:
 
     Attributes:
         plant: the physics, for whoever wants to judge an answer without noise.
-        lit: whether the light is on; a measurement switches it on, `safe` off.
+        lit: whether the light is on; a measurement switches it on, `safe` off. After the fault html-500 it stays on,
+            and the LED in use, until the next request has failed, too: as with the published server (`sdl.twin.world`).
     """
 
     def __init__(self, twin: Twin, clock: Clock) -> None:
@@ -204,7 +205,7 @@ class TwinDriver:
 
         sky = Sky(twin.room, twin.seed or 0) if twin.room else None
         self.plant = Plant(twin.condition, twin.seed or 0, sky, twin.drift, twin.noise)
-        self.lit = False
+        self.lit = self._left_open = False
         self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
         self._darkness = Darkness(twin.background, {item.name: item.low for item in twin.inputs})
         self._wait = max(twin._one_reading, SHORTEST)
@@ -229,8 +230,15 @@ class TwinDriver:
         faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)
         self._count += 1
         twin_faults.before(faults, self._clock)
+        if self._left_open:
+            self._give_up()
+            raise BadReply("the LED is still in use by the reading that failed: an error page (500) (fault html-500)")
         applied, light, brighter = twin_faults.lights(faults, values)
         self.lit = True
+        if any(fault.name == "html-500" for fault in faults):
+            self._clock.sleep(BUSY_LIMIT)
+            self._left_open = True
+            raise BadReply("the sensor failed: an error page (500) (fault html-500)")
         self._clock.sleep(self._latency())
         seen = self.plant.read(light, self._clock.now(), brighter)
         fault = None if applied == values else "not-applied"
@@ -242,12 +250,19 @@ class TwinDriver:
 
     def safe(self) -> SafeState:
         """Switches the light off."""
+        if self._left_open:
+            self._give_up()
         self.lit = False
         return SafeState(Power.OFF, {item.name: item.low for item in self._inputs})
 
     def close(self) -> None:
         """Ends it; the light stays as it is."""
         self._closed = True
+
+    def _give_up(self) -> None:
+        """Tries to use the LED that a failed reading left open, as long as the server does; then it is closed."""
+        self._clock.sleep(BUSY_LIMIT)
+        self._left_open = self.lit = False
 
     def _latency(self) -> float:
         if self._twin.latency != "real":

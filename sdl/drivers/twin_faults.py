@@ -14,7 +14,6 @@ from sdl.types import Reading
 CONNECT = 0.05
 """Seconds until a connection is refused or breaks."""
 LOST = {
-    "html-500": "the server answered with an error page (500)",
     "truncated": "the answer breaks off",
     "not-json": "the answer is not JSON",
 }
@@ -81,7 +80,7 @@ def after(faults: Sequence[Fault], reading: Reading, last: Reading | None, full:
                 clock.sleep(min(fault.duration, PATIENCE))
                 if fault.duration >= PATIENCE:
                     _lose(f"had not answered in full after {PATIENCE:g} s", fault)
-            case "html-500" | "truncated" | "not-json":
+            case "truncated" | "not-json":
                 raise BadReply(f"{LOST[fault.name]} (fault {fault.name})")
             case "frozen":
                 out = dict((last or reading).readings)

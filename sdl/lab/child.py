@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from sdl import config, lease, runner
 from sdl.campaign import Campaign, State
 from sdl.clock import RealClock
+from sdl.drivers.base import names
 from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.events import Continued, Event, Paused, Resumed
 from sdl.lab.conditions import Suspend
@@ -136,8 +137,11 @@ def _wait_for_instrument(tree: Any, gate: _Gate, link: Link) -> None:
         instrument = config.parse_kind("instrument", tree)
     except SdlError:
         return  # said below, with every other mistake
+    if instrument.virtual:
+        return
+    known = names(instrument)
     waited = False
-    while not instrument.virtual and (other := lease.holder(instrument.identity)) is not None:
+    while (other := lease.holder(*known)) is not None:
         if not waited:
             text = f"{instrument.identity} is in use by {other.name}"
             link.send({"sign": "Paused", "readings": 0, "at": time.time(), "text": text})

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
+from sdl.drivers.base import names
 from sdl.errors import ConfigError, Problem
 from sdl.lab.conditions import refusals
 from sdl.lab.model import Bench, Job, LabFile
@@ -141,10 +142,10 @@ def _instruments(lab: LabFile) -> tuple[dict[str, Bench], list[Problem]]:
             problems.append(Problem(f"kind {instrument.kind} {ATTENDED[instrument.kind]}; a lab runs alone", where))
         if getattr(instrument, "seed", 0) is None:  # else each campaign's own: every job would have another instrument
             instrument = instrument.model_copy(update={"seed": 0})
-        if instrument.identity in same:
-            first = same[instrument.identity]
+        known = names(instrument, look_up=False)
+        if first := next((same[one] for one in known if one in same), None):
             problems.append(Problem(f"the same instrument as {first} ({instrument.identity}): name it once", where))
-        same.setdefault(instrument.identity, name)
+        same = dict.fromkeys(known, name) | same
         found[name] = bench.model_copy(update={"instrument": instrument.model_dump(mode="json")})
     return found, problems
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sdl import readings
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile
-from sdl.drivers.base import Instrument
+from sdl.drivers.base import Instrument, names
 from sdl.errors import ConfigError, Problem
 from sdl.events import SCHEMA, Failed, Opened, Proposed
 from sdl.lease import lease
@@ -39,7 +39,7 @@ def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextMana
         ready()
     if instrument.virtual or not instrument.identity:
         return contextlib.nullcontext()
-    return lease(instrument.identity, f"({purpose}, {user()})")
+    return lease(instrument.identity, f"({purpose}, {user()})", names(instrument))
 
 
 def versions() -> dict[str, str]:

@@ -62,7 +62,7 @@ class Meaning:
 
 
 MEANING: Mapping[Name, Meaning] = {
-    "busy": Meaning("somebody else has the light for `seconds`", "recovered: later; from 50 s on Busy, tried again"),
+    "busy": Meaning("somebody else has the light for `seconds`", "recovered: later; from 49 s on Busy, tried again"),
     "refused": Meaning("no connection; nothing is measured", "recovered: Unreachable, tried again"),
     "reset-before": Meaning(
         "the connection breaks before the measurement", "recovered: Unreachable, may have measured, tried again"
@@ -76,7 +76,11 @@ MEANING: Mapping[Name, Meaning] = {
     "slow-drip": Meaning(
         "the answer takes `seconds` to arrive", "recovered: late; from 75 s on Unreachable, tried again"
     ),
-    "html-500": Meaning("it measures, the answer is an error page", "recovered: BadReply, tried again"),
+    "html-500": Meaning(
+        "the sensor fails: an error page after 49 s, the light stays on, and the LED in use until the next request has "
+        "failed after 49 s, too",
+        "recovered: BadReply twice, tried again",
+    ),
     "truncated": Meaning("it measures, the answer breaks off", "recovered: BadReply, tried again"),
     "not-json": Meaning("it measures, the answer is not JSON", "recovered: BadReply, tried again"),
     "missing-channel": Meaning("`channel` is left out of the answer", "recovered: BadReply, tried again"),
@@ -125,8 +129,10 @@ USES: Mapping[str, tuple[str, ...]] = {
     "swapped-channels": ("channel", "other"),
     "dead-led": ("input",),
 }
-BUSY_LIMIT = 50.0
-"""Seconds for which the real server tries to get the light."""
+TRIES, PAUSE = 50, 1.0
+"""How often the real server tries to measure within one request, and the seconds between."""
+BUSY_LIMIT = (TRIES - 1) * PAUSE
+"""Seconds after which it gives up."""
 PATIENCE = 75.0
 """Seconds after which a client of the real server gives up."""
 BLINDING = 1e6

@@ -1,21 +1,22 @@
 """A simulated SDL-Light device: behind a real MQTT broker it answers as the Pico W does.
 
-It listens to `sdl-demo/picow/<device>/GPIO/#`, runs one experiment at a time (a reading with the light off, then one
-with it on) and answers on `sdl-demo/picow/<device>/as7341/` to everybody who listens: the command under
-`_input_message`, eight counts and their background; a mistake in the command comes back as the text of a traceback.
-The behaviour is the real one's (github.com/sparks-baird/self-driving-lab-demo), the counts are those of a state.
+It takes a command from every topic that begins with `sdl-demo/picow/<device>/GPIO/`, runs one experiment at a time (a
+reading with the light off, then one with it on) and answers on `sdl-demo/picow/<device>/as7341/` to everybody who
+listens: the command under `_input_message`, eight counts and their background, and what it says of itself; instead of
+the counts, a mistake in the command comes back as the text of a traceback. The behaviour is that of the published
+firmware (github.com/sparks-baird/self-driving-lab-demo, commit 4bcf7de), the counts are those of a state.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 from sdl.errors import InstrumentError
@@ -29,6 +30,13 @@ log = logging.getLogger(__name__)
 
 DEFAULT = {"atime": 100, "astep": 999, "gain": 128.0}
 """Sensor settings that a command may leave out; the state's gains are for these."""
+BOUNDS = {"R": (0, 255), "G": (0, 255), "B": (0, 255), "atime": (0, 255), "astep": (0, 65536), "gain": (0.5, 512)}
+"""What the firmware checks, in its order."""
+LONGEST = 65534
+"""The longest `astep` that the sensor takes; a longer one leaves it as it was."""
+TRIED = '  File "/lib/sdl_demo_utils.py", line {}, in try_experiment\n'
+RAN = '  File "main.py", line {}, in run_experiment\n'
+"""Where the firmware was when something failed."""
 
 FAULTS = {
     "silent": "the experiment is run, no answer is sent",
@@ -82,6 +90,7 @@ class SdlLightDevice:
         self._latency = self._state.latency if latency is None else latency
         self._topic = f"sdl-demo/picow/{device}"
         self._client: Client | None = None
+        self._astep = DEFAULT["astep"]
         self._listens = threading.Event()
         self.experiments, self.lit = 0, False
         self.applied: list[tuple[int, int, int]] = []
@@ -135,64 +144,113 @@ class SdlLightDevice:
 
     def _command(self, client: Client, _user: Any, message: Any) -> None:
         """One experiment; the next command waits in the queue meanwhile, as on the device."""
-        if message.topic != f"{self._topic}/GPIO/28":
-            log.debug("not a command for the light: %s", message.topic)
+        if not message.topic.startswith(f"{self._topic}/GPIO/"):  # the subscription takes in the topic without the /
+            log.debug("not a command: %s", message.topic)
             return
         text = message.payload.decode("utf-8", "replace")
-        command: Any = text
         fault = self._fault(self.experiments)
         self.experiments += 1
-        try:
-            command = json.loads(text)
-            reply = self._run(command, fault)
-        except Exception:  # the device answers whatever happens with the text of what happened
-            reply = {"error": traceback.format_exc(limit=1)}
-        finally:
-            self.lit = False
-        reply = {"_input_message": command, **reply}
+        reply = self._answer(text, fault)
         if fault == "silent":
             return
         for payload, retain in _faulty(reply, fault):
             client.publish(f"{self._topic}/as7341/", payload, qos=0, retain=retain)
 
-    def _run(self, command: Mapping[str, Any], fault: str | None) -> dict[str, Any]:
-        settings = [command[name] for name in "RGB"]
-        if not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in settings):
-            raise ValueError(f"R, G, B must be whole numbers from 0 to 255, not {settings}")
-        sensor = {key: float(command.get(key, value)) for key, value in DEFAULT.items()}
-        if not (0 <= sensor["atime"] <= 255 and 0 <= sensor["astep"] <= 65534 and 0.5 <= sensor["gain"] <= 512):
-            raise ValueError(f"the sensor settings {sensor} are out of range")
-        plant = self._plant(sensor)
-        if fault == "clamp":
-            settings = [min(v, 10) for v in settings]
-        began = time.time()
-        dark = plant.read(dict.fromkeys("RGB", 0.0), began)
-        self.lit = any(settings)
-        time.sleep(self._latency)
-        lit = plant.read(
-            {name: v / 255 for name, v in zip("RGB", settings, strict=True)}, max(time.time(), began + 1e-6)
-        )
-        self.applied.append((settings[0], settings[1], settings[2]))
-        echo = {"_input_message": {**command, **dict(zip("RGB", settings, strict=True))}} if fault == "clamp" else {}
-        moment = time.gmtime(began)
+    def _answer(self, text: str, fault: str | None) -> dict[str, Any]:
+        """What it sends back, whatever happens."""
+        command: Any = text
+        reply: dict[str, Any]
+        try:
+            command = _parsed(text)
+        except ValueError:
+            # Switching off reads the command once more, and what does it all the same lacks an argument.
+            reply = {
+                "error": _traceback("ValueError: syntax error in JSON", TRIED.format(169)),
+                "emergency_error": _traceback(
+                    "TypeError: function missing required positional argument #1", TRIED.format(201)
+                ),
+            }
+        else:
+            try:
+                reply = self._run(command, fault)
+            except (AssertionError, KeyError, TypeError) as error:
+                what = f"{type(error).__name__}: {error.args[0]}"
+                reply = {"error": _traceback(what, TRIED.format(176), RAN.format(163))}
+            finally:
+                self.lit = False
+        now = time.time()
+        moment = time.gmtime(now)
         return {
-            "utc_time_str": f"{moment.tm_year}-{moment.tm_mon}-{moment.tm_mday} {time.strftime('%H:%M:%S', moment)}",
-            "utc_timestamp": int(began),
-            **lit.readings,
-            "background": dict(dark.readings),
+            "_input_message": command,
+            **reply,
             "onboard_temperature_K": 307.2,
             "sd_card_ready": False,
-            "logged_to_mongodb": False,
+            "utc_timestamp": int(now),
+            "utc_time_str": f"{moment.tm_year}-{moment.tm_mon}-{moment.tm_mday} {time.strftime('%H:%M:%S', moment)}",
             "device_nickname": "a twin",
-            "encrypted_device_id_truncated": self.device,
-            **echo,
+            "encrypted_device_id_truncated": self.device[:10],
+            "logged_to_mongodb": isinstance(command, dict) and command.get("mongodb") is True,
         }
 
-    def _plant(self, sensor: Mapping[str, float]) -> Plant:
-        scale = (sensor["atime"] + 1) * (sensor["astep"] + 1) * sensor["gain"]
+    def _run(self, command: Any, fault: str | None) -> dict[str, Any]:
+        """The counts of one experiment.
+
+        Raises:
+            KeyError, TypeError, AssertionError: as the firmware, with the text of its own.
+        """
+        if not isinstance(command, dict):
+            kind = type(command).__name__
+            indexed = kind in ("list", "str")
+            raise TypeError(
+                f"{kind} indices must be integers, not str" if indexed else f"'{kind}' object isn't subscriptable"
+            )
+        values = {name: command[name] for name in "RGB"} | {key: command.get(key, v) for key, v in DEFAULT.items()}
+        for name, (low, high) in BOUNDS.items():
+            if not isinstance(value := values[name], int | float):
+                raise TypeError(f"unsupported types for __le__: '{type(low).__name__}', '{type(value).__name__}'")
+            if not low <= value <= high:
+                raise AssertionError(f"Invalid {name}: {value} (must be between {low} and {high})")
+        if isinstance(values["atime"], float) or (isinstance(values["astep"], float) and values["astep"] <= LONGEST):
+            raise TypeError("unsupported types for __and__: 'float', 'int'")
+        if values["astep"] <= LONGEST:
+            self._astep = values["astep"]
+        plant = self._plant(values["atime"], self._astep, 2.0 ** (round(1.4427 * math.log(2 * values["gain"])) - 1))
+        began = time.time()
+        dark = plant.read(dict.fromkeys("RGB", 0.0), began)
+        if any(isinstance(values[name], float) for name in "RGB"):
+            raise TypeError("can't convert float to int")
+        settings = {name: int(values[name]) for name in "RGB"}
+        echo = {}
+        if fault == "clamp":
+            settings = {name: min(value, 10) for name, value in settings.items()}
+            echo = {"_input_message": {**command, **settings}}
+        self.lit = any(settings.values())
+        time.sleep(self._latency)
+        lit = plant.read({name: value / 255 for name, value in settings.items()}, max(time.time(), began + 1e-6))
+        self.applied.append((settings["R"], settings["G"], settings["B"]))
+        return {**lit.readings, "background": dict(dark.readings), **echo}
+
+    def _plant(self, atime: float, astep: float, gain: float) -> Plant:
+        scale = (atime + 1) * (astep + 1) * gain
         scale /= (DEFAULT["atime"] + 1) * (DEFAULT["astep"] + 1) * DEFAULT["gain"]
-        full = min(self._state.full_scale, int((sensor["atime"] + 1) * (sensor["astep"] + 1)))
+        full = min(self._state.full_scale, int((atime + 1) * (astep + 1)))
         return Plant(_scaled(self._state.model_dump_json(), scale, full), self._seed)
+
+
+def _parsed(text: str) -> Any:
+    """JSON, without the NaN and Infinity that the device does not know."""
+
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(word)
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError(text) from error
+
+
+def _traceback(what: str, *frames: str) -> str:
+    return f"Traceback (most recent call last):\n{''.join(frames)}{what}\n"
 
 
 @lru_cache(maxsize=16)
@@ -216,7 +274,8 @@ def _faulty(reply: dict[str, Any], fault: str | None) -> list[tuple[str, bool]]:
     elif fault == "no-echo" and isinstance(command, dict):
         reply = {**reply, "_input_message": {k: v for k, v in command.items() if k not in "RGB"}}
     elif fault == "error":
-        reply = {"_input_message": command, "error": "Traceback (most recent call last):\nOSError: [Errno 5] EIO"}
+        about = {key: value for key, value in reply.items() if not key.startswith("ch") and key != "background"}
+        reply = {**about, "error": _traceback("OSError: [Errno 5] EIO", TRIED.format(176), RAN.format(182))}
     payload = json.dumps(reply)
     before = []
     if fault == "foreign":

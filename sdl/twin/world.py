@@ -15,11 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdl.twin.faults import BLINDING, Fault, due, spoil
+from sdl.twin.faults import BLINDING, PAUSE, TRIES, Fault, due, spoil
 from sdl.twin.model import STREAM, Plant
-
-TRIES, PAUSE = 50, 1.0
-"""How often the real server tries to get its LED, and the seconds between."""
 
 
 class NotMeasured(Exception):
@@ -48,6 +45,8 @@ class World:
     Attributes:
         taken: readings so far.
         lit: whether the LED is on.
+        left_open: whether a reading that failed left the LED as it was, and in use. Nothing on the real server closes
+            it but Python's garbage collector, some time while later requests fail; here, at the end of the first.
         befell: how often each fault happened.
     """
 
@@ -61,7 +60,7 @@ class World:
         faults: Sequence[Fault] = (),
         log: Path | None = None,
     ) -> None:
-        self.plant, self.taken, self.lit = plant, 0, False
+        self.plant, self.taken, self.lit, self.left_open = plant, 0, False, False
         self.befell: Counter[str] = Counter()
         self._start, self._speed, self._latency = start, speed, latency
         self._plan, self._log = tuple(faults), log
@@ -127,7 +126,7 @@ class World:
         """Takes one reading as the real server does: waits for the LED, lights it, reads, puts it out, logs.
 
         Args:
-            settings: every input; what lies outside 0 ... 1 makes the LED refuse, every time.
+            settings: every input; what lies outside 0 ... 1 makes the opened LED refuse, every time.
             faults: what befalls it.
             origin: which page asked, for the log.
             ip: who asked, for the log.
@@ -135,22 +134,19 @@ class World:
         Raises:
             NotMeasured: after all tries, or because the world ended.
         """
-        for _ in range(TRIES):
-            if all(0.0 <= value <= 1.0 for value in settings.values()) and self._claim():
-                break
-            if not self.wait(PAUSE):
-                raise NotMeasured("the server was ended")
-        else:
-            raise NotMeasured(f"gave up after {TRIES} tries")
+        left = self._open_led()
         began = self.now()
-        self.lit = any(settings.values())
+        sound = all(0.0 <= value <= 1.0 for value in settings.values())
+        self.lit = sound and any(settings.values())
+        if not sound or any(fault.name == "html-500" for fault in faults):
+            self.wait(left * PAUSE)
+            self.left_open = True
+            raise NotMeasured(f"gave up after {TRIES} tries")
         try:
             if not self.wait(self._seconds()):
                 raise NotMeasured("the server was ended")
             taken = self._read(settings, faults)
-            # An error of the sensor's bus leaves the LED as it is: nobody closes it then.
-            if not any(fault.name == "html-500" for fault in faults):
-                self.lit = False
+            self.lit = False
         finally:
             self._led.release()
         self._write(taken, began, origin, ip)
@@ -166,8 +162,22 @@ class World:
         part = np.random.default_rng([self.plant.seed, STREAM, self.taken, 1]).random()
         return math.exp(float(np.interp(part, parts, np.log(seconds))))
 
-    def _claim(self) -> bool:
-        return self.now() >= self._held and self._led.acquire(blocking=False)
+    def _open_led(self) -> int:
+        """Waits until the LED is free, and takes it; gives the number of tries that are left.
+
+        Raises:
+            NotMeasured: it was in use at every try, or the world ended.
+        """
+        for left in reversed(range(TRIES)):
+            if self.now() >= self._held and self._led.acquire(blocking=False):
+                return left
+            if left and not self.wait(PAUSE):
+                raise NotMeasured("the server was ended")
+        with self._books:
+            if self.left_open:
+                self.left_open = self.lit = False
+                self._led.release()
+        raise NotMeasured(f"gave up after {TRIES} tries")
 
     def _read(self, settings: Mapping[str, float], faults: Sequence[Fault]) -> Taken:
         applied, light = dict(settings), dict(settings)

@@ -468,10 +468,13 @@ def test_identity_is_the_same_however_the_address_is_spelt() -> None:
             "https://claude-light.cheme.cmu.edu/api",
             "http://Claude-Light.cheme.cmu.edu:80/api/",
             "https://claude-light.cheme.cmu.edu:443/api",
+            "https://claude-light.cheme.cmu.edu./x/..//%61pi",
         )
     }
     assert names == {"claude-light:claude-light.cheme.cmu.edu/api"}
     assert ClaudeLight(url="http://127.0.0.1:5000/api").identity == "claude-light:127.0.0.1:5000/api"
+    assert ClaudeLight(url="http://[0:0::1]:5000").identity == "claude-light:[::1]:5000"
+    assert ClaudeLight(url="http://b\u00fccher.example/api").identity == "claude-light:xn--bcher-kva.example/api"
 
 
 def test_it_drives_something_real_in_real_time() -> None:

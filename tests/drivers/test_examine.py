@@ -110,11 +110,11 @@ def test_equal_readings_of_an_instrument_that_reads_in_coarse_steps_are_not_call
 
 
 def test_it_works_over_http_and_leaves_the_light_off() -> None:
-    with TwinServer(speed=1000, faults=[Fault(name="html-500", at=(23,))]) as server:
+    with TwinServer(speed=1000, faults=[Fault(name="html-500", at=(20,))]) as server:
         campaign = config.parse({"name": "x", "instrument": ClaudeLight(url=server.url)}, collect=True)
         examination = Examination(campaign.instrument, runner.clock_for(campaign.instrument), None)
         findings = {finding.what: finding for finding in examination.findings()}
         assert "goal" not in findings
         assert bad(findings) == ["readings"]
         assert not server.world.lit
-        assert server.world.taken == 25  # twelve pairs, and once more for darkness
+        assert server.world.taken == 21  # ten pairs, two readings that failed, and once more for darkness

@@ -49,6 +49,7 @@ def after_an_error_in_the_middle(server: TwinServer) -> float:
     with pytest.raises(BadReply, match="status 500"):
         driver.measure({"R": 0.5, "G": 0.5, "B": 0.5})
     assert server.world.lit
+    assert server.world.left_open
     began = time.monotonic()
     assert Pursuit(driver.safe, Steady(), virtual=False).until(60.0).state is Power.OFF
     driver.close()

@@ -89,6 +89,15 @@ def _twin_options() -> Any:
     return Twin.model_fields
 
 
+def test_a_run_is_one_source_by_its_directory_by_its_record_and_by_a_link(tmp_path: Path) -> None:
+    done = sdl.run({"name": "t", "instrument": "twin", "goal": {"515nm": 30000}, "stop": {"trials": 1}}, runs=tmp_path)
+    run = Path(done.run)
+    (tmp_path / "latest").symlink_to(run)
+    named = {Replay(source=str(source)).identity for source in (run, run / "record.jsonl", tmp_path / "latest")}
+    assert len(named) == 1
+    assert named.pop().startswith(f"replay:{run.name}@")
+
+
 def test_a_changed_file_is_read_anew(log: Path) -> None:
     replay = Replay(source=str(log))
     before = replay.identity

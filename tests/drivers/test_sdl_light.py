@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from sdl.twin.sdl_light import FAULTS, SdlLightDevice
 from tests.drivers.broker import MqttBroker, free_port
 
 SETTINGS = {"R": 10.0, "G": 55.0, "B": 3.0}
+Answer = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +196,8 @@ CAMPAIGN = {
 }
 
 
-def run(device: SdlLightDevice, folder: Path, name: str, watch: object = None, host: str = "127.0.0.1") -> sdl.Result:
-    instrument = light(device, reply_timeout=5.0, connect_timeout=10.0, host=host).model_dump()
+def run(device: SdlLightDevice, folder: Path, name: str, watch: object = None) -> sdl.Result:
+    instrument = light(device, reply_timeout=5.0, connect_timeout=10.0).model_dump()
     return sdl.run({**CAMPAIGN, "name": name, "instrument": instrument}, runs=folder, watch=watch)
 
 
@@ -205,7 +208,11 @@ def test_a_campaign_reaches_its_goal_through_a_broker(device: SdlLightDevice, tm
 
 
 @pytest.mark.slow
-def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(tmp_path: Path) -> None:
+def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As from two machines: on one the lease would refuse the second.
+    monkeypatch.setattr("sdl.runner.start.held", lambda *_: contextlib.nullcontext())
     with MqttBroker(tmp_path) as own, SdlLightDevice(port=own.port, device="shared", latency=0.1) as device:
         device.wait()
         results: dict[str, sdl.Result] = {}
@@ -218,9 +225,7 @@ def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(
                     own.kill()
                     threading.Timer(1.0, own.start).start()
 
-            # By two names of the broker, as from two machines: on one the lease would refuse the second.
-            host = "127.0.0.1" if name == "first" else "localhost"
-            results[name] = run(device, tmp_path, name, watch, host)
+            results[name] = run(device, tmp_path, name, watch)
 
         threads = [threading.Thread(target=campaign, args=(name,)) for name in ("first", "second")]
         for thread in threads:
@@ -244,27 +249,91 @@ def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(
         assert not device.lit
 
 
-def test_the_device_answers_bad_commands_with_the_text_of_a_traceback(
-    broker: MqttBroker, device: SdlLightDevice
-) -> None:
+def answers(broker: MqttBroker, device: SdlLightDevice, commands: list[tuple[str, str]], many: int) -> list[Answer]:
+    """What the device answers to commands, each a topic and a text."""
     from paho.mqtt.client import CallbackAPIVersion, Client
 
-    answers: list[dict[str, object]] = []
+    found: list[Answer] = []
     client = Client(CallbackAPIVersion.VERSION2)
-    client.on_message = lambda c, u, m: answers.append(json.loads(m.payload))
+    client.on_message = lambda c, u, m: found.append(json.loads(m.payload))
     hears = threading.Event()
     client.on_subscribe = lambda *_: hears.set()
     client.connect("127.0.0.1", broker.port)
     client.subscribe(f"sdl-demo/picow/{device.device}/as7341/")
     client.loop_start()
     assert hears.wait(30)
-    bad = ['{"R": 300, "G": 0, "B": 0}', "not json", '{"R": 1}', '{"R": null, "G": 1, "B": 1}', "[]"]
-    for text in bad:
-        client.publish(f"sdl-demo/picow/{device.device}/GPIO/28", text, qos=1).wait_for_publish(30)
+    for topic, text in commands:
+        client.publish(f"sdl-demo/picow/{device.device}/{topic}", text, qos=1).wait_for_publish(30)
     end = time.monotonic() + 30
-    while len(answers) < len(bad) and time.monotonic() < end:
+    while len(found) < many and time.monotonic() < end:
         time.sleep(0.02)
     client.disconnect()
     client.loop_stop()
-    assert ["Traceback" in str(answer["error"]) for answer in answers] == [True] * len(bad)
-    assert answers[1]["_input_message"] == "not json"
+    assert len(found) == many
+    return found
+
+
+BAD = {
+    "not json": "ValueError: syntax error in JSON",
+    '{"R": NaN, "G": 1, "B": 1}': "ValueError: syntax error in JSON",
+    '{"R": 300, "G": 0, "B": 0}': "AssertionError: Invalid R: 300 (must be between 0 and 255)",
+    '{"R": 1, "G": -1, "B": 0}': "AssertionError: Invalid G: -1 (must be between 0 and 255)",
+    '{"R": 1, "G": 1, "B": 0, "astep": 65537}': "AssertionError: Invalid astep: 65537 (must be between 0 and 65536)",
+    '{"R": 1, "G": 1, "B": 0, "gain": 0.25}': "AssertionError: Invalid gain: 0.25 (must be between 0.5 and 512)",
+    '{"R": 1}': "KeyError: G",
+    '{"R": null, "G": 1, "B": 1}': "TypeError: unsupported types for __le__: 'int', 'NoneType'",
+    '{"R": 1.0, "G": 1, "B": 1}': "TypeError: can't convert float to int",
+    "[]": "TypeError: list indices must be integers, not str",
+    "7": "TypeError: 'int' object isn't subscriptable",
+}
+"""Commands that the firmware fails at, and the last line of its traceback."""
+ALWAYS = {
+    *("_input_message", "onboard_temperature_K", "sd_card_ready", "utc_timestamp", "utc_time_str"),
+    *("device_nickname", "encrypted_device_id_truncated", "logged_to_mongodb"),
+}
+"""Keys of every answer, whether it holds counts or an error."""
+
+
+def test_the_device_answers_bad_commands_as_the_firmware_does(broker: MqttBroker, device: SdlLightDevice) -> None:
+    found = answers(broker, device, [("GPIO/28", text) for text in BAD], len(BAD))
+    for text, answer in zip(BAD, found, strict=True):
+        said = str(answer["error"]).splitlines()
+        assert (said[0], said[-1]) == ("Traceback (most recent call last):", BAD[text])
+        no_json = "JSON" in BAD[text]
+        assert set(answer) == {*ALWAYS, "error", *(["emergency_error"] if no_json else [])}, text
+        assert answer["_input_message"] == (text if no_json else json.loads(text))
+    assert device.applied == []
+    assert not device.lit
+
+
+def test_the_device_measures_what_the_firmware_measures(broker: MqttBroker, device: SdlLightDevice) -> None:
+    odd = [
+        {"R": True, "G": 0, "B": False},
+        {"R": 0, "G": 9, "B": 0, "astep": 499, "mongodb": True},
+        {"R": 0, "G": 9, "B": 0, "astep": 65536},  # more than the sensor takes: it stays as it was
+        {"R": 0, "G": 9, "B": 0, "gain": 100, "mongodb": 1},  # the nearest power of two is 128
+        {"R": 0, "G": 9, "B": 0},
+    ]
+    found = answers(broker, device, [("GPIO/28", json.dumps(command)) for command in odd], len(odd))
+    assert all(set(answer) == {*ALWAYS, *NAMES, "background"} for answer in found)
+    assert device.applied == [(1, 0, 0), *[(0, 9, 0)] * 4]
+    assert [answer["logged_to_mongodb"] for answer in found] == [False, True, False, False, False]
+    counts = [answer["ch510"] for answer in found[1:]]
+    assert counts[0] == pytest.approx(counts[3] / 2, rel=0.1)
+    assert counts[1] == pytest.approx(counts[0], rel=0.1)
+    assert counts[2] == pytest.approx(counts[3], rel=0.1)
+
+
+def test_the_device_answers_on_every_topic_that_begins_with_gpio_and_a_slash(
+    broker: MqttBroker, device: SdlLightDevice
+) -> None:
+    topics = ["GPIO", "GPIO/", "GPIO/7", "as7341", "GPIO/28/led", "gpio/28", "GPIO/28"]
+    commands = [(topic, json.dumps({"R": n, "G": 0, "B": 0})) for n, topic in enumerate(topics)]
+    found = answers(broker, device, commands, 4)
+    assert [answer["_input_message"] for answer in found] == [{"R": n, "G": 0, "B": 0} for n in (1, 2, 4, 6)]
+
+
+def test_a_fault_that_is_an_error_has_the_keys_of_every_answer(broker: MqttBroker) -> None:
+    with SdlLightDevice(port=broker.port, device="keys", latency=0.01, fault=faulty("error")) as device:
+        (answer,) = answers(broker, device.wait(30), [("GPIO/28", '{"R": 1, "G": 2, "B": 3}')], 1)
+    assert set(answer) == {*ALWAYS, "error"}

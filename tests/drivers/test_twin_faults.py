@@ -29,7 +29,7 @@ LOST = {
     "time-out": ("Unreachable", True),
     **dict.fromkeys(
         [
-            *("html-500", "truncated", "not-json", "missing-channel", "null-channel"),
+            *("truncated", "not-json", "missing-channel", "null-channel"),
             *("nan-channel", "negative-channel", "text-channel", "huge-channel"),
         ],
         ("BadReply", True),
@@ -68,7 +68,7 @@ def divergent(events: list[Event]) -> bool:
 
 
 def test_every_fault_is_tested_here() -> None:
-    elsewhere = {"busy", "slow-drip", "clamp", "light-step", "saturating-light", "clock-jump"}
+    elsewhere = {"html-500", "busy", "slow-drip", "clamp", "light-step", "saturating-light", "clock-jump"}
     assert set(LOST) | set(SILENT) | elsewhere == set(NAMES) == set(MEANING)
 
 
@@ -109,14 +109,44 @@ def test_a_busy_instrument_is_waited_for() -> None:
     assert clock.now() - Twin().start_time == pytest.approx(20.78)
 
 
-def test_an_instrument_that_stays_busy_is_left_after_fifty_seconds() -> None:
+def test_an_instrument_that_stays_busy_is_left_after_fifty_tries() -> None:
     clock = VirtualClock(Twin().start_time)
     driver = Twin(faults=(Fault(name="busy", at=(0,), seconds=300.0),)).open(clock)
     with pytest.raises(Busy, match="somebody else"):
         driver.measure(MIDDLE)
-    assert clock.now() - Twin().start_time == pytest.approx(50)
+    assert clock.now() - Twin().start_time == pytest.approx(49)
     assert not driver.lit
     assert campaign({"name": "busy", "at": (2,), "seconds": 60.0})[0].outcome is Outcome.REACHED
+
+
+def test_a_sensor_that_fails_leaves_the_light_on_and_costs_the_next_request_too() -> None:
+    clock = VirtualClock(Twin().start_time)
+    driver = Twin(faults=(Fault(name="html-500", at=(0,)),)).open(clock)
+    for lit in (True, False):
+        began = clock.now()
+        with pytest.raises(BadReply, match="fault html-500") as caught:
+            driver.measure(MIDDLE)
+        assert (caught.value.retryable, caught.value.maybe_measured) == (True, True)
+        assert clock.now() - began == pytest.approx(49)
+        assert driver.lit is lit
+    driver.measure(MIDDLE)
+    result, events = campaign({"name": "html-500", "at": (2,)})
+    assert result.outcome is Outcome.REACHED
+    assert [(failed.trial, failed.attempt) for failed in failures(events)] == [(2, 0), (2, 1)]
+
+
+def test_a_light_that_a_failed_reading_left_on_is_off_after_as_long_as_on_the_server() -> None:
+    clock = VirtualClock(Twin().start_time)
+    driver = Twin(faults=(Fault(name="html-500", at=(0,)),)).open(clock)
+    with pytest.raises(BadReply):
+        driver.measure(MIDDLE)
+    began = clock.now()
+    driver.safe()
+    assert not driver.lit
+    assert clock.now() - began == pytest.approx(49)
+    driver.safe()
+    assert clock.now() - began == pytest.approx(49)
+    driver.measure(MIDDLE)
 
 
 def test_an_answer_that_drips_is_late_or_given_up() -> None:

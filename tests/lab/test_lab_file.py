@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -125,6 +127,23 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
 def test_a_mistake_says_where_it_is_and_what_is_allowed(tmp_path: Path, old: str, new: str, said: str) -> None:
     found = mistakes(tmp_path, (old, new))
     assert any(said in text for text in found), found
+
+
+def test_one_instrument_under_two_spellings_is_named_without_asking_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = socket.getaddrinfo
+
+    def known(*args: Any, flags: int = 0, **options: Any) -> Any:
+        assert flags & socket.AI_NUMERICHOST
+        return system(*args, flags=flags, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    north, south = ("{kind: twin, background: each}", "{kind: twin, seed: 2}")
+    url = "{{kind: claude-light, url: 'http://{}:5000/api'}}"
+    for one, other in (("localhost", "127.0.0.1"), ("[::1]", "LOCALHOST"), ("light.example", "Light.Example.")):
+        found = mistakes(tmp_path, (south, url.format(other)), (north, url.format(one)))
+        assert any("the same instrument as north" in text for text in found), (one, other, found)
 
 
 def test_a_mistake_in_a_campaign_file_is_told_by_that_file(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sdl.twin.faults import Fault
 from sdl.twin.model import Plant
 from sdl.twin.serve import TwinServer
 from sdl.twin.state import load
+from sdl.twin.world import NotMeasured, World
 
 NAMES = ["415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir"]
 
@@ -85,6 +86,11 @@ WRONG = {
     "GET /csv?G=-0.1": (500, "<h1>Internal Server Error</h1>"),
     "GET /csv?G=": (500, "<h1>Internal Server Error</h1>"),
     "GET /csv?G=high": (500, "<h1>Internal Server Error</h1>"),
+    "TRACE /api?R=0.5": (405, "<p>The method is not allowed for the requested URL.</p>"),
+    "PROPFIND /api": (405, "<h1>Method Not Allowed</h1>"),
+    "CONNECT /api": (405, "<h1>Method Not Allowed</h1>"),
+    "BREW /api": (405, "<h1>Method Not Allowed</h1>"),
+    "TRACE /health": (404, "<p>The requested URL was not found on the server."),
 }
 
 
@@ -92,6 +98,8 @@ WRONG = {
 def test_what_the_real_server_fails_at_gets_its_page(server: TwinServer, asked: str) -> None:
     method, target = asked.split()
     status, headers, body = ask(server, target, method)
+    while server.world.left_open:  # the LED, which the next test's request would find in use
+        ask(server, "/api")
     assert status == WRONG[asked][0]
     assert headers["Content-Type"].startswith("text/html")
     assert WRONG[asked][1] in body.decode()
@@ -107,9 +115,20 @@ def test_the_csv_page_gives_the_bare_count(server: TwinServer) -> None:
     assert int(ask(server, "/csv")[2]) < 10
 
 
+def test_a_request_whose_length_makes_no_sense_is_refused_and_one_in_other_letters_is_taken(server: TwinServer) -> None:
+    port = int(server.url.rpartition(":")[2].removesuffix("/api"))
+    for length in ("many", "-5"):
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
+            client.sendall(f"GET /api HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+            with client.makefile("rb") as answer:
+                assert answer.read().startswith(b"HTTP/1.1 400 ")
+    assert reading(server, "/%61pi?G=0.5")["in"] == [0.0, 0.5, 0.0]
+
+
 def test_the_front_door_leads_to_the_readme_and_a_head_measures(server: TwinServer) -> None:
-    status, headers, _ = ask(server, "/")
+    status, headers, body = ask(server, "/")
     assert (status, headers["Location"][:40]) == (302, "https://github.com/jkitchin/claude-light")
+    assert f'<a href="{headers["Location"]}">{headers["Location"]}</a>' in body.decode()
     before = server.world.taken
     status, headers, body = ask(server, "/api?R=0.5", "HEAD")
     assert (status, body, server.world.taken) == (200, b"", before + 1)
@@ -143,6 +162,7 @@ def test_every_reading_is_logged_before_it_is_answered(tmp_path: Path) -> None:
     assert [{key: line[key] for key in ("in", "out")} for line in lines[:3]] == answers
     assert [line["origin"] for line in lines] == ["api", "api", "api", None]
     assert all(set(line) == {"in", "out", "t0", "elapsed_time", "ip", "origin"} for line in lines)
+    assert json.dumps(lines[3]["in"]) == "[0, 0.7, 0]", "the page /csv hands on whole numbers for R and B"
     assert [line["t0"] for line in lines] == sorted(line["t0"] for line in lines)
 
 
@@ -198,12 +218,41 @@ def test_a_refused_connection_is_refused_and_the_next_one_is_not(monkeypatch: py
         assert server.world.taken == 2
 
 
-def test_an_error_in_the_middle_of_a_reading_leaves_the_light_on_until_the_next() -> None:
-    with TwinServer(speed=2000, faults=[Fault(name="html-500", at=(0,))]) as server:
+def test_a_sensor_that_fails_leaves_the_light_on_until_the_next_request_has_failed_too() -> None:
+    with TwinServer(speed=1000, faults=[Fault(name="html-500", at=(0,))]) as server:
+        began = server.world.now()
         assert ask(server, "/api?G=0.5")[0] == 500
+        assert server.world.now() - began >= 49.0, "it is tried fifty times, a second apart"
         assert server.world.lit
+        again = server.world.now()
+        assert ask(server, "/api")[0] == 500, "the LED is still in use by the reading that failed"
+        assert server.world.now() - again >= 49.0
+        assert not server.world.lit
+        assert server.world.taken == 0
         reading(server, "/api")
         assert not server.world.lit
+
+
+@pytest.mark.parametrize("wrong", ["/csv?G=2", "/csv?G=-0.1", "/api?R=nan"])
+def test_settings_that_the_led_refuses_keep_it_from_the_next_request_too(wrong: str) -> None:
+    with TwinServer(speed=1000) as server:
+        codes = []
+        for target in (wrong, "/api?G=0.5", "/api?G=0.5"):
+            codes.append(ask(server, target)[0])
+            assert not server.world.lit
+        assert codes == [500, 500, 200]
+        assert ask(server, "/api?R=word")[0] == 500  # fails before the LED is opened
+        assert ask(server, "/api?G=0.5")[0] == 200
+
+
+def test_who_waits_while_a_request_fails_gets_the_led_once_another_has_given_up() -> None:
+    world = World(Plant(load("night-2025-10")), start=0.0, speed=1e4)
+    bad = {"R": 0.0, "G": 2.0, "B": 0.0}
+    for _ in range(2):  # the first leaves the LED open, the second finds it so
+        with pytest.raises(NotMeasured, match="gave up after 50 tries"):
+            world.measure(bad)
+    assert not world.left_open
+    assert world.measure({**bad, "G": 0.5}).applied["G"] == 0.5
 
 
 def test_time_goes_by_as_fast_as_it_is_told() -> None:
