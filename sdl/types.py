@@ -36,11 +36,16 @@ class Input(Frozen):
 
 
 class Channel(Frozen):
-    """A quantity that is measured; `saturation` is the reading at which it stops telling more from much more."""
+    """A quantity that is measured.
+
+    `saturation` is the reading at which it stops telling more from much more. `resolution` is the step in which it
+    reads, given where that is coarser than its noise: repeated readings may then be equal, and otherwise not.
+    """
 
     name: str
     unit: str = "counts"
     saturation: float | None = None
+    resolution: Annotated[float, Field(gt=0)] | None = None
 
 
 class Verdict(StrEnum):

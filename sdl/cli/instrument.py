@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +38,7 @@ def check(
 
     Takes some twelve readings: how long they take, how light the room is, how much they scatter, whether what is asked
     is applied, whether the goal lies inside what the channels read, and whether the instrument is off in the end.
-    Nothing is recorded. Refused while a campaign of this machine drives it.
+    Nothing is recorded. Refused while a campaign of this machine drives it. What is being waited for is said on stderr.
 
     \b
     sdl instrument check led.yaml
@@ -48,14 +50,17 @@ def check(
     from sdl.drivers.examine import Examination
 
     campaign = config.load(file, changes or (), collect=True)
-    clock = runner.clock_for(campaign.instrument)
+    instrument = campaign.instrument
+    clock = runner.clock_for(instrument)
     found = []
+    say = partial(print, file=sys.stderr, flush=True)
+    watched = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
 
     def make_safe(driver: Driver) -> SafeState:
-        return runner.switch_off(driver, campaign.instrument, clock)
+        return runner.switch_off(driver, instrument, clock)
 
-    with runner.held(campaign.instrument, "instrument check"):
-        for finding in Examination(campaign.instrument, clock, campaign.goals(), make_safe, repeats).findings():
+    with runner.held(instrument, "instrument check"):
+        for finding in Examination(instrument, clock, campaign.goals(), make_safe, repeats, **watched).findings():
             found.append(finding)
             if not json:
                 print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)

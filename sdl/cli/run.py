@@ -90,7 +90,14 @@ def collect(
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="Measure where a solver is least sure, not what the file's design says.")
     ] = False,
-    trials: Annotated[int | None, typer.Option("--trials", min=1, help="How many points (design.trials).")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            min=1,
+            help="How many points (design.trials); a file without a design gets `farthest`.",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -108,6 +115,7 @@ def collect(
 
     chosen = _adaptive(file, changes or []) if adaptive else list(changes or [])
     chosen += [f"design.trials={trials}"] if trials is not None else []
+    chosen = _with_design(file, chosen)
 
     def act(watch: Watch | None) -> Result:
         return runner.run(file, runs=runs, changes=chosen, watch=watch, collect=True, guarded=True)
@@ -140,6 +148,16 @@ def _adaptive(file: Path, changes: list[str]) -> list[str]:
     if found.goal and not getattr(found.design, "channels", ()):
         changes.append(f"design.channels=[{', '.join(found.goal)}]")
     return changes
+
+
+def _with_design(file: Path, changes: list[str]) -> list[str]:
+    """The changes, and a kind of design where only the number of its points is given."""
+    from sdl import yamlfile
+
+    tree = yamlfile.read(file).value
+    named = not isinstance(tree, dict) or tree.get("design") is not None
+    counted = any(change.startswith("design.trials=") for change in changes)
+    return ["design.kind=farthest", *changes] if counted and not named else changes
 
 
 def measure(

@@ -58,6 +58,10 @@ class Instrument(Protocol):
     def open(self, clock: Clock) -> Driver: ...
 
     # It may also say `timeout_seconds`: the longest one reading may take before it fails; for estimates only.
+    # `may_repeat`: True where equal readings in a row are no sign of a frozen sensor, because a person rounds them or
+    # the driver looks for itself; otherwise it is what `simulated` is (`sdl.drivers.checks.Repeats`).
+    # `ready()`: raises ConfigError where something of this machine, such as an environment variable, would break every
+    # reading; it sends nothing, and is called before a campaign begins.
     # And `tells_background`, where it has no option `background`: whether its readings carry one all the same.
     # And `known_as(look_up: bool)`, where one instrument can be spelt in several ways: what else it is known by, such
     # as a name for each address of its host. Two that share a name are one. False asks no network.

@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
 
+from sdl.drivers.base import Instrument
 from sdl.errors import BadReply, NotApplied, Rejected
 from sdl.types import Input, Power, Reading, SafeState
 
 BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
 """What no reply of an instrument causes, only a mistake in the driver: asking again would only repeat it."""
+
+SAME = 3
+"""So many equal readings in a row are no measurements: noise that is coarser than a channel's step moves one."""
 
 
 def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str, float]:
@@ -70,6 +74,38 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
     if fault is None and any(abs(applied[name] - v) > 1e-9 * max(1.0, abs(v)) for name, v in settings.items()):
         fault = "not-applied"
     return Reading(applied, values, base, saturated, fault)
+
+
+class Repeats:
+    """Tells a sensor that repeats itself, and an answer that was stored, from readings of their own.
+
+    `SAME` readings in a row that are equal in every channel are refused, at whatever settings they were taken, if one
+    of the channels can tell: it declares no resolution and is at neither end of its range. Simulated instruments may
+    repeat themselves, and those that say so (`may_repeat`).
+    """
+
+    def __init__(self, instrument: Instrument) -> None:
+        may_repeat = getattr(instrument, "may_repeat", instrument.simulated)
+        self._fine = [] if may_repeat else [item.name for item in instrument.channels if item.resolution is None]
+        self._last: Mapping[str, float] = {}
+        self._times = 0
+
+    def checked(self, reading: Reading) -> Reading:
+        """Passes a reading on.
+
+        Raises:
+            BadReply: it is the same as those before it.
+        """
+        self._times = self._times + 1 if reading.readings == self._last else 1
+        self._last = reading.readings
+        telling = [name for name in self._fine if reading.readings[name] and name not in reading.saturated]
+        if self._times >= SAME and telling:
+            raise BadReply(
+                f"{self._times} readings in a row are the same in every channel: the sensor is frozen or the answers "
+                f"are stored ones; an instrument that reads in steps coarser than its noise declares the `resolution` "
+                f"of its channels ({', '.join(telling)})"
+            )
+        return reading
 
 
 def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:

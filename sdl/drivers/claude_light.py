@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sdl import hosts
 from sdl.clock import Clock
+from sdl.drivers import environment
 from sdl.drivers.background import Background, Darkness, share
 from sdl.drivers.claude_light_driver import CHANNELS, INPUTS, ClaudeLightDriver
 from sdl.drivers.http import Link
@@ -140,6 +141,11 @@ class ClaudeLight(Frozen):
         return False
 
     @property
+    def may_repeat(self) -> bool:
+        """Always: the driver knows the LED and looks at every reply (`plausible`); in the dark few counts are usual."""
+        return True
+
+    @property
     def reading_seconds(self) -> float:
         """Median of the instrument's own benchmark of 2024, the pauses between requests, and the background."""
         return (0.78 + self._interval) * share(self.background)
@@ -160,6 +166,14 @@ class ClaudeLight(Frozen):
             return ipaddress.ip_address(self._host).is_loopback
         except ValueError:
             return self._host == "localhost"
+
+    def ready(self) -> None:
+        """Looks at this machine's proxy and certificate variables; nothing is sent.
+
+        Raises:
+            ConfigError: one of them would break every request.
+        """
+        environment.check_variables(proxies=not self._local)
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
         """Gets ready to ask; nothing is sent yet. `clock` is for the pauses between requests."""

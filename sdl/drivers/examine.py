@@ -16,6 +16,8 @@ from sdl.errors import InstrumentError
 from sdl.goal import Goal
 from sdl.types import Reading, SafeState
 
+DARK = 3
+"""Readings with every input at its lowest."""
 GIVE_UP = 3
 """Failures in a row after which nothing more is asked."""
 
@@ -46,6 +48,8 @@ class Examination:
         goal: what a campaign wants of it; None if that is not known.
         make_safe: has an open driver switch its instrument off, for as long as that takes.
         repeats: readings in the middle of the inputs, for the noise.
+        begun: told which reading is asked for, in words, before it is.
+        ended: told what came of it.
     """
 
     def __init__(
@@ -55,9 +59,14 @@ class Examination:
         goal: Goal | None,
         make_safe: Callable[[Driver], SafeState],
         repeats: int = 5,
+        begun: Callable[[str], None] = lambda _: None,
+        ended: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._instrument, self._clock, self._goal, self._repeats = instrument, clock, goal, repeats
-        self._make_safe = make_safe
+        self._make_safe, self._begun, self._ended = make_safe, begun, ended
+        longest = getattr(instrument, "timeout_seconds", None)
+        self._limit = "" if longest is None else f"; waiting for {longest:.3g} s at most"
+        self._number, self._all = 0, DARK + repeats + len(instrument.inputs) + 1
         self._names = [channel.name for channel in instrument.channels]
         self._shown = list(goal.channels) if goal else self._names
         self._seconds: list[float] = []
@@ -77,7 +86,9 @@ class Examination:
         try:
             yield from self._look(driver)
         finally:
+            self._begun("switching it off")
             state = self._make_safe(driver)
+            self._ended(state.state)
             with suppress(Exception):
                 driver.close()
         says = state.why or "a reply says that it is, and its readings fit"
@@ -86,7 +97,7 @@ class Examination:
     def _look(self, driver: Driver) -> Iterator[Finding]:
         low = {item.name: item.low for item in self._instrument.inputs}
         high = {item.name: item.high for item in self._instrument.inputs}
-        dark = self._take(driver, low, 3)
+        dark = self._take(driver, low, DARK)
         lit = self._take(driver, {item.name: _middle(item) for item in self._instrument.inputs}, self._repeats)
         ends = {name: self._take(driver, {**low, name: high[name]}, 1) for name in low}
         full = self._take(driver, high, 1)
@@ -106,14 +117,18 @@ class Examination:
             if self._in_a_row >= GIVE_UP:
                 break
             began = self._clock.monotonic()
+            self._number += 1
+            self._begun(f"reading {self._number} of {self._all}, at {_listed(settings)}{self._limit}")
             try:
                 taken.append(checked_reading(driver.measure(settings), settings, frozenset(self._names)))
             except InstrumentError as error:
                 self._errors.append(f"{type(error).__name__}: {error}")
                 self._in_a_row += 1
+                self._ended(f"failed: {error}")
             else:
                 self._in_a_row = 0
                 self._seconds.append(self._clock.monotonic() - began)
+                self._ended(f"{self._seconds[-1]:.3g} s")
         return taken
 
     def _latency(self, taken: int) -> Finding:
@@ -146,16 +161,19 @@ class Examination:
         parts = {name: f" ({100 * sds[name] / means[name]:.2g} %)" if means[name] else "" for name in self._shown}
         says = "standard deviation in the middle of the inputs: "
         says += ", ".join(f"{name} {sds[name]:.3g}{part}" for name, part in parts.items())
-        frozen = not any(sds.values())
+        frozen = not any(sds.values()) and any(item.resolution is None for item in self._instrument.channels)
         if frozen:
-            says = f"all {len(lit)} readings in the middle of the inputs are the same in every channel: is it frozen?"
+            says = (
+                f"all {len(lit)} readings in the middle of the inputs are the same in every channel: is it frozen? "
+                "An instrument that reads in steps coarser than its noise declares the `resolution` of its channels"
+            )
         return Finding("noise", not frozen, says, {"mean": means, "sd": sds})
 
     def _settings(self, every: Sequence[Reading]) -> Finding:
         odd = [reading for reading in every if reading.fault]
         if not odd:
             return Finding("settings", True, "what was asked was applied, from end to end of every input")
-        applied = ", ".join(f"{name} = {value:g}" for name, value in odd[0].applied.items())
+        applied = _listed(odd[0].applied)
         return Finding("settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}")
 
     def _reach(self, dark: Sequence[Reading], every: Sequence[Reading]) -> Finding:
@@ -188,3 +206,7 @@ def _middle(item: Any) -> float:
 def _spread(readings: Sequence[Reading], name: str) -> float:
     values = [reading.readings[name] for reading in readings]
     return max(values) - min(values)
+
+
+def _listed(settings: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in settings.items())

@@ -4,6 +4,10 @@ httpx limits the wait for each piece of an answer, not the whole of it; an answe
 So a watchdog cuts the connection when the whole is overdue. The hook that tells it of the connection also notes whether
 the request was on its way when something broke: from then on the instrument may have measured. Nothing is sent twice.
 
+No cache may answer: a stored answer is no measurement. Caches are told so, every request has a number of its own (a
+further parameter, which the published server ignores as it does every name but R, G and B), and an answer that says
+that it was stored is refused.
+
 A connection is used again only if the server promised to keep it, within a second, and if nothing was heard of it
 since: one that the server closes meanwhile could not be told from one that broke while measuring, and what it says
 beyond its answer would be taken for the next one. Where that was too late once, no connection is used again.
@@ -22,12 +26,16 @@ from dataclasses import dataclass
 from operator import attrgetter
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
+from sdl.drivers.environment import check_variables, proxy_for
 from sdl.errors import BadReply, ConfigError, InstrumentError, Unreachable
 
 IDLE = 1.0
 """Seconds that a connection may wait for the next request. Servers wait for a minute before they close one, so there is
 no moment in which both do something; and a shared instrument is asked less often than that, on a new one each time."""
+NUMBER = "_"
+"""The parameter that makes every address another one, for a cache that heeds nothing else."""
 BODY_LIMIT = 64 * 1024
 """Bytes; a reading has some 200."""
 
@@ -171,9 +179,12 @@ class Link:
     """
 
     def __init__(self, url: str, *, connect: float, read: float, user_agent: str, environment: bool = True) -> None:
+        check_variables(proxies=environment)
         import httpx
 
         self.url = url
+        proxy = proxy_for(url) if environment else ""
+        self._asked = f"{url} (by the proxy in {proxy})" if proxy else url
         self.ever_sent = False
         self._socket: socket.socket | None = None
         self._keeps = True
@@ -181,6 +192,7 @@ class Link:
         weakref.finalize(self, self._watchdog.end)  # where nobody closes it
         # Compressed answers are not asked for: they could be small on the way and huge when unpacked.
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
+        headers |= {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
         try:
             self._client = httpx.Client(
                 timeout=httpx.Timeout(connect, read=read),
@@ -206,6 +218,7 @@ class Link:
 
         watch = _Watch(self._socket)
         body = bytearray()
+        params = {**params, NUMBER: uuid4().hex}
         try:
             with (
                 self._watchdog.limit(watch, within),
@@ -214,20 +227,25 @@ class Link:
                 for piece in reply.iter_raw():
                     body += piece
                     if len(body) > BODY_LIMIT:
-                        raise BadReply(f"{self.url}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
+                        raise BadReply(f"{self._asked}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
                 promised = "keep-alive" in reply.headers.get("connection", "").lower()
                 kept = self._keeps and promised and not _more(reply)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             if not watch.overdue:
                 # Hung up just when it was used again: one reading is lost by it, but not one in thirty.
                 self._keeps = self._keeps and (watch.fresh or not watch.sent)
-                raise translate(error, self.url, sent=watch.sent) from error
+                raise translate(error, self._asked, sent=watch.sent) from error
         finally:
             self.ever_sent, self._socket = self.ever_sent or watch.sent, watch.socket
         if watch.overdue:
-            raise Unreachable(f"{self.url}: no whole answer within {within:g} s", maybe_measured=watch.sent)
+            raise Unreachable(f"{self._asked}: no whole answer within {within:g} s", maybe_measured=watch.sent)
         if not kept:
             watch.cut()  # it may close without a word, just when the next request is on its way
+        if (age := reply.headers.get("age", "")).isdecimal() and age.strip("0"):
+            raise BadReply(
+                f"{self._asked}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
+                "leave this address out"
+            )
         return Answer(reply.status_code, reply.headers.get("location", ""), bytes(body))
 
     def close(self) -> None:

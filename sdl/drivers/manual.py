@@ -36,7 +36,7 @@ class Manual(Frozen):
     channels: tuple[Channel, ...] = Field(
         default=tuple(Channel(name=name) for name in ("445nm", "515nm", "630nm")),
         min_length=1,
-        description="what is read: name, unit, saturation",
+        description="what is read: name, unit, saturation, resolution",
     )
     background: Background = "none"
     label: str = Field(
@@ -66,6 +66,11 @@ class Manual(Frozen):
     def virtual(self) -> bool:
         """Never."""
         return False
+
+    @property
+    def may_repeat(self) -> bool:
+        """Always: a person rounds what the dials show."""
+        return True
 
     @property
     def reading_seconds(self) -> float:

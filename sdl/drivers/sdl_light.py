@@ -22,10 +22,11 @@ from pydantic import Field, field_validator
 
 from sdl import hosts
 from sdl.clock import Clock
+from sdl.drivers import environment
 from sdl.drivers.checks import checked
 from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.mqtt import Broker, Exchange
-from sdl.errors import BadReply, InstrumentError, NotApplied, Rejected
+from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
 from sdl.types import Channel, Frozen, Input, Reading, SafeState
 
 NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
@@ -105,20 +106,44 @@ class SdlLight(Frozen):
         return True
 
     @property
+    def may_repeat(self) -> bool:
+        """Always: in the dark it reads the same few counts, and every answer repeats the request's own number."""
+        return True
+
+    @property
     def reading_seconds(self) -> float:
         """What an evaluation took in the project's own notebook 4.2."""
         return 3.0
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest a reading may take before it fails."""
+        return self.connect_timeout + self.reply_timeout
+
+    def ready(self) -> None:
+        """Looks for what a connection needs of this machine; nothing is sent.
+
+        Raises:
+            ConfigError: a named environment variable is not set, or the certificates cannot be read.
+        """
+        environment.check_variables(proxies=False)
+        for name in (self.user_env, self.password_env):
+            _secret(name)
+        if self.tls and self.ca_file is not None and (why := environment.no_certificates(self.ca_file)):
+            raise ConfigError(Problem(why, "instrument.ca_file"))
 
     def open(self, clock: Clock) -> SdlLightDriver:
         """Gets ready to ask; nothing is sent yet. The instrument lives in real time, so `clock` is not used.
 
         Raises:
-            InstrumentError: paho-mqtt is not installed, or a named environment variable is not set.
+            InstrumentError: paho-mqtt is not installed.
+            ConfigError: as `ready`.
         """
         try:
             import paho.mqtt.client  # noqa: F401  # found here, not in the middle of a campaign
         except ImportError as error:
             raise InstrumentError("kind sdl-light needs paho-mqtt: pip install 'sdl[mqtt]'") from error
+        self.ready()
         user, password = (_secret(name) for name in (self.user_env, self.password_env))
         broker = Broker(self.host, self.port, self.tls, self.ca_file, user, password, self.connect_timeout)
         return SdlLightDriver(self, broker)
@@ -128,7 +153,7 @@ def _secret(name: str | None) -> str | None:
     if name is None:
         return None
     if not (value := os.environ.get(name)):
-        raise InstrumentError(f"the environment variable {name}, which the campaign names, is not set or empty")
+        raise ConfigError(f"the environment variable {name}, which the campaign names, is not set or empty")
     return value
 
 

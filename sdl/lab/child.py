@@ -28,7 +28,7 @@ from sdl import children, config, lease, runner
 from sdl.campaign import Campaign, State
 from sdl.clock import RealClock
 from sdl.drivers.base import names
-from sdl.errors import InstrumentError, InUse, RecordError, SdlError
+from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.events import Continued, Event, Paused, Resumed
 from sdl.lab.conditions import Suspend
 from sdl.lab.gate import LabGate
@@ -261,7 +261,7 @@ def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
                 driver.close()
     except InUse as error:
         return error, True
-    except (InstrumentError, RecordError) as error:
+    except SdlError as error:
         return error, getattr(error, "retryable", False)
     return None, False
 

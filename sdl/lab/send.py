@@ -16,6 +16,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import unquote
 
+from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.durations import words
 from sdl.lab.notify_model import Kind, Target, inside
@@ -194,7 +195,8 @@ def by_apprise(url: str, title: str, body: str) -> None:
         raise NotSent(f"{masked(url)}: {_clean(str(error), url) or type(error).__name__}") from None
     if not result:
         said = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))
-        raise NotSent(f"{masked(url)}: {_clean(said, url) or 'no reason given'}")
+        broken = "".join(f"; {problem}" for problem in problems_of_requests())
+        raise NotSent(f"{masked(url)}: {_clean(said, url) or 'no reason given'}{broken}")
 
 
 def _of(url: str) -> Any:

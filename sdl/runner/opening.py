@@ -32,8 +32,11 @@ def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextMana
     """The lease of an instrument, for a `with`; one that is simulated in virtual time needs none.
 
     Raises:
+        ConfigError: something of this machine, such as an environment variable, would break every reading.
         InUse: another campaign on this machine drives it.
     """
+    if (ready := getattr(instrument, "ready", None)) is not None:
+        ready()
     if instrument.virtual or not instrument.identity:
         return contextlib.nullcontext()
     return lease(instrument.identity, f"({purpose}, {user()})", names(instrument))

@@ -18,8 +18,8 @@ from sdl.campaign import Campaign
 from sdl.clock import Clock
 from sdl.config import CampaignFile
 from sdl.drivers.base import Driver
-from sdl.drivers.checks import BUGS, checked_reading
-from sdl.errors import InstrumentError, RecordError, cut
+from sdl.drivers.checks import BUGS, Repeats, checked_reading
+from sdl.errors import ConfigError, InstrumentError, RecordError, cut
 from sdl.events import (
     AbortAsked,
     Action,
@@ -104,6 +104,7 @@ class Runner:
         self._proposer = Proposer(chosen, campaign, clock)
         self._off = {item.name: item.low for item in chosen.instrument.inputs}
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
+        self._repeats = Repeats(chosen.instrument)
         self._signals = Signals(clock, record.folder if guarded else None)
         if interrupted:
             self._signals.ask(interrupted)
@@ -230,6 +231,9 @@ class Runner:
             if self._driver is None:
                 self._driver = self.config.instrument.open(self.clock)
             reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
+            reading = self._repeats.checked(reading)
+        except ConfigError as error:  # what only a person can mend, in the next trial neither
+            return Failed(*place, "driver", cut(str(error)), False, False, self.clock.now())
         except InstrumentError as error:
             text = f"{type(error).__name__}: {error}"
             hopeless = self._driver is None and not error.retryable  # it cannot be opened, in the next trial neither

@@ -381,6 +381,18 @@ def test_a_campaign_is_meant_where_a_newer_measurement_has_its_name(sdl: Sdl, fi
 
 
 @pytest.mark.usefixtures("_registered")
+def test_a_number_of_points_is_enough_of_a_design_to_collect(sdl: Sdl) -> None:
+    Path("c.yaml").write_text("name: c\ninstrument: {kind: twin}\n")
+    assert sdl("collect", "c.yaml", "--trials", 5, "--json").told["readings"] == 5
+    assert sdl("collect", "c.yaml", "--set", "design.trials=6", "--json").told["readings"] == 6
+    sobol = sdl("collect", "c.yaml", "--trials", 3, "--set", "design.kind=sobol", "--json").told
+    assert "sobol" in (Path(sobol["run"]) / "campaign.yaml").read_text()
+    Path("c.yaml").write_text("name: c\ninstrument: {kind: twin}\ndesign: axis\n")
+    refused = sdl("collect", "c.yaml", "--trials", 5)
+    assert refused.code == 2
+    assert "belongs to kind latin-hypercube" in refused.err, "what the file names is not replaced"
+
+
 def test_a_collection_says_where_the_rest_of_its_channels_is(sdl: Sdl) -> None:
     Path("c.yaml").write_text("name: set\ninstrument: {kind: twin}\ndesign: {kind: axis}\n", encoding="utf-8")
     lines = sdl("collect", "c.yaml").out.splitlines()

@@ -66,12 +66,13 @@ def drips(first: bytes, drop: bytes, every: float = 0.02) -> Script:
 
 
 class Server:
-    """Takes one script a request, in order; `good` when they have run out."""
+    """Takes one script a request, in order; `otherwise`, which is `good`, when they have run out."""
 
     def __init__(self) -> None:
         self.asked: list[list[float]] = []
         self.heads: list[str] = []
         self.scripts: list[Script] = []
+        self.otherwise: Script = good
         self.over = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/api"
@@ -98,18 +99,22 @@ class Server:
                     self._answer(peer)
 
     def _answer(self, peer: socket.socket) -> None:
-        script = self.scripts.pop(0) if self.scripts else good
+        script = self.scripts.pop(0) if self.scripts else self.otherwise
         if script is reset_at_once:
             return reset(self, peer, [])
+        if (asked := self.request(peer)) is not None:
+            script(self, peer, asked)
+
+    def request(self, peer: socket.socket) -> list[float] | None:
+        """The settings that the next request asks for; None where the client hung up."""
         head = b""
         peer.settimeout(30)
         while b"\r\n\r\n" not in head:
             piece = peer.recv(4096)
             if not piece:
-                return
+                return None
             head += piece
         self.heads.append(head.decode())
         query = parse_qs(urlsplit(head.split()[1].decode()).query)
-        asked = [float(query[name][0]) for name in "RGB"]
-        self.asked.append(asked)
-        script(self, peer, asked)
+        self.asked.append([float(query[name][0]) for name in "RGB"])
+        return self.asked[-1]

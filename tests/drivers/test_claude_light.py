@@ -174,6 +174,9 @@ WRONG: dict[str, tuple[Script, type[InstrumentError], bool, str]] = {
     "too long, unannounced": (
         drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 20000, every=0.001), BadReply, False, "longer than 65536 bytes",
     ),
+    "an answer that a cache had stored": (
+        says(body(), headers="Age: 12\r\n"), BadReply, True, "a cache answered (Age: 12)",
+    ),
     "no in": (says({"out": OUT}), NotApplied, False, "in = None"),
     "in too short": (says({"in": [0.1, 0.2], "out": OUT}), NotApplied, False, "in = [0.1, 0.2]"),
     "in as text": (says({"in": "0.1,0.2,0.3", "out": OUT}), NotApplied, False, "in = 0.1"),
@@ -283,7 +286,7 @@ def test_a_server_without_tls_behind_https_is_unreachable_and_cannot_have_measur
 
 def test_proxy_variables_that_make_no_sense_are_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "nonsense://proxy")
-    with pytest.raises(ConfigError, match="proxy or certificate variables"):
+    with pytest.raises(ConfigError, match="the environment variable ALL_PROXY breaks every request"):
         ClaudeLight().open(RealClock())
 
 

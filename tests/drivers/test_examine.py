@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from sdl import config, runner
+from sdl.clock import RealClock, VirtualClock
 from sdl.drivers.claude_light import ClaudeLight
 from sdl.drivers.examine import Examination, Finding
 from sdl.errors import InstrumentError
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
+
+from .server import Server, silent
+from .test_repeats import Bath
 
 GOAL: Mapping[str, Any] = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
 
@@ -78,6 +82,33 @@ def test_single_failures_are_told_and_the_rest_is_looked_at_all_the_same() -> No
 def test_an_instrument_that_never_answers_is_an_error_after_three_tries() -> None:
     with pytest.raises(InstrumentError, match="not one reading: Unreachable"):
         found({"kind": "claude-light", "url": "http://127.0.0.1:1/api"})
+
+
+def test_what_is_waited_for_is_said_before_it_comes_and_what_came_of_it_after(server: Server) -> None:
+    server.then(silent)
+    light = ClaudeLight(url=server.url, background="none", connect_timeout=0.2, read_timeout=0.2)
+    said: list[str] = []
+
+    def begun(what: str) -> None:
+        said.append(f"{len(server.asked)} asked: {what}")
+
+    examination = Examination(light, RealClock(), None, repeats=1, begun=begun, ended=said.append)
+    findings = list(examination.findings())
+    assert said[0] == "0 asked: reading 1 of 8, at R = 0, G = 0, B = 0; waiting for 0.4 s at most"
+    assert said[1].startswith("failed: ")
+    assert "no answer in time" in said[1] or "no whole answer" in said[1]
+    assert said[2].startswith("1 asked: reading 2 of 8, at R = 0, G = 0, B = 0")
+    assert said[-2].endswith(" asked: making it safe")
+    assert said[-1] == "done"
+    assert findings[1].figures["failed"] >= 1
+
+
+def test_equal_readings_of_an_instrument_that_reads_in_coarse_steps_are_not_called_frozen() -> None:
+    for steps, frozen in (((None, None), True), ((0.5, None), True), ((0.5, 0.1), False)):
+        examination = Examination(Bath(steps=steps), VirtualClock(), None)
+        findings = {finding.what: finding for finding in examination.findings()}
+        assert (bad(findings) == ["noise"]) is frozen
+        assert ("is it frozen?" in findings["noise"].says) is frozen
 
 
 def test_it_works_over_http_and_leaves_the_light_off() -> None:

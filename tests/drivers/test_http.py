@@ -19,7 +19,7 @@ from waiting import PATIENCE, until
 from sdl.drivers.http import CAUSES, Link, translate
 from sdl.errors import BadReply, InstrumentError, Unreachable
 
-from .server import Server
+from .server import Server, says
 
 NEVER_RAISED_HERE = {
     "HTTPStatusError",  # only by raise_for_status, which is not called
@@ -224,6 +224,26 @@ def test_no_thread_is_left_behind(server: Server) -> None:
         del link
         gc.collect()
         until(lambda: watchdogs() <= before)
+
+
+def test_no_two_requests_are_the_same_to_a_cache_and_caches_are_told_to_keep_out(server: Server) -> None:
+    link = Link(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
+    for _ in range(3):
+        link.get({"R": "0.5", "G": "0", "B": "0"}, within=60.0)
+    link.close()
+    assert len({head.split()[1] for head in server.heads}) == 3, "an address of its own each time"
+    for head in server.heads:
+        assert "\r\ncache-control: no-cache, no-store\r\n" in head.lower()
+        assert "\r\npragma: no-cache\r\n" in head.lower()
+        assert head.split()[1].startswith("/api?R=0.5&G=0&B=0&_=")
+
+
+@pytest.mark.parametrize("age", ["0", "00", "", "soon", "²"])
+def test_an_age_of_nothing_is_no_stored_answer(server: Server, age: str) -> None:
+    server.then(says({}, headers=f"Age: {age}\r\n"))
+    link = Link(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
+    assert link.get({"R": "0", "G": "0", "B": "0"}, within=60.0).status == 200
+    link.close()
 
 
 def test_errors_are_of_our_tree() -> None:

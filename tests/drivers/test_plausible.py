@@ -89,6 +89,34 @@ def test_three_equal_replies_at_the_same_settings_are_frozen_and_two_are_not() -
     check.reply(at(MIDDLE, 901, 4000))
 
 
+def test_lit_readings_that_repeat_themselves_are_found_between_dark_ones() -> None:
+    check = Plausible(FULL_SCALE)
+    for dark in (3, 4):
+        check.reply(at(DARK, dark, 0))
+        check.reply(at(MIDDLE, 900, 4000))
+    check.reply(at(DARK, 2, 0))
+    with pytest.raises(BadReply, match="3 readings in a row with the light on are the same"):
+        check.reply(at(MIDDLE, 900, 4000))
+    check.reply(at(MIDDLE, 901, 4000))
+
+
+def test_a_sensor_that_is_frozen_only_while_lit_is_found_at_the_second_settings() -> None:
+    check = Plausible(FULL_SCALE)
+    check.reply(at(MIDDLE, 900, 4000))
+    check.reply(at(DARK, 3, 0))
+    with pytest.raises(BadReply, match="repeats an earlier reading, taken at other settings"):
+        check.reply(at({**MIDDLE, "B": 0.9}, 900, 4000))
+
+
+def test_a_stored_answer_for_a_room_that_is_not_dark_is_found_between_lit_ones() -> None:
+    check = Plausible(FULL_SCALE)
+    for lit in (900, 901):
+        check.reply(at(DARK, 3000, 2000))
+        check.reply(at(MIDDLE, lit, 4000))
+    with pytest.raises(BadReply, match="3 readings in a row with the light off are the same"):
+        check.reply(at(DARK, 3000, 2000))
+
+
 def test_darkness_may_repeat_itself_and_so_may_full_scale() -> None:
     check = Plausible(FULL_SCALE)
     for _ in range(5):
@@ -104,6 +132,14 @@ def test_a_light_that_makes_no_difference_is_dead(light: float) -> None:
         Plausible(FULL_SCALE).pair(reading)
     assert "the LED is dead" in str(caught.value)
     Plausible(FULL_SCALE).pair(replace(reading, applied={**DARK, "R": 0.001}))
+
+
+def test_a_light_that_is_always_on_makes_no_difference_beyond_its_noise() -> None:
+    plant, check = Plant(load("night-2025-10"), 1), Plausible(FULL_SCALE)
+    for step in range(30):
+        dark, lit = (plant.read(MIDDLE, 1e9 + 2 * step + half) for half in (0, 1))
+        with pytest.raises(BadReply, match="or it is always on"):
+            check.pair(replace(lit, background=dark.readings))
 
 
 def test_a_room_that_got_darker_between_the_two_spoils_the_pair() -> None:

@@ -17,7 +17,7 @@ from waiting import PATIENCE, until
 import sdl
 from sdl.clock import RealClock
 from sdl.drivers.sdl_light import NAMES, SdlLight
-from sdl.errors import BadReply, InstrumentError, NotApplied, Rejected, Unreachable
+from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
 from sdl.record import read
 from sdl.testing import InstrumentContract
 from sdl.twin.sdl_light import FAULTS, SdlLightDevice
@@ -160,7 +160,7 @@ def test_a_broker_that_wants_a_password_refuses_in_words(tmp_path: Path, monkeyp
         with pytest.raises(Rejected, match="refuses us"):
             SdlLight(**plain).open(RealClock()).measure(SETTINGS)
         monkeypatch.delenv("LIGHT_PASSWORD", raising=False)
-        with pytest.raises(InstrumentError, match="LIGHT_PASSWORD, which the campaign names, is not set"):
+        with pytest.raises(ConfigError, match="LIGHT_PASSWORD, which the campaign names, is not set"):
             SdlLight(**plain, password_env="LIGHT_PASSWORD").open(RealClock())
 
 

@@ -1,0 +1,131 @@
+"""Environment variables that break every HTTP request: found and named before the first one.
+
+They are the system's, not ours: addresses of proxies, hosts that are asked without one, certificates to trust. A value
+that cannot be used is the user's to mend; no value is repeated, because the address of a proxy may hold a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Iterator
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from sdl.errors import ConfigError
+
+EXAMPLE = "http://proxy.example.org:3128"
+
+
+def check_variables(*, proxies: bool = True) -> None:
+    """Looks at the variables that httpx heeds.
+
+    Args:
+        proxies: also at those that are heeded only where other machines are asked.
+
+    Raises:
+        ConfigError: one makes every request fail; each of them is named.
+    """
+    found = [*_key_log()]
+    if proxies:
+        found += [*_proxies("socksio"), *_no_proxy(), *_certificates()]
+    if found:
+        raise ConfigError(*found)
+
+
+def problems_of_requests() -> list[str]:
+    """What is wrong with the variables that the package requests heeds, which sends notifications."""
+    found = [*_proxies("socks")]
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if (path := os.environ.get(name)) and not os.path.exists(path):
+            found.append(_sentence(name, f"there is no {path}"))
+    return found
+
+
+def proxy_for(url: str) -> str:
+    """The variable that names the proxy by which an address is asked; empty if it is asked directly."""
+    proxies, parts = getproxies_environment(), urlsplit(url)
+    if "*" in _unproxied() or proxy_bypass(parts.hostname or ""):
+        return ""
+    return next((_variable(kind) for kind in (parts.scheme, "all") if kind in proxies), "")
+
+
+def _variable(kind: str) -> str:
+    """As it is spelt; lower case wins where both are set."""
+    lower = f"{kind}_proxy"
+    return lower if lower in os.environ else next((n for n in os.environ if n.lower() == lower), lower.upper())
+
+
+def _proxies(socks: str) -> Iterator[str]:
+    """The variables that name proxies; `socks` is the module that a SOCKS proxy needs."""
+    import httpx
+
+    given = {} if "*" in _unproxied() else getproxies_environment()
+    for kind in ("http", "https", "all"):
+        if not (value := given.get(kind)):
+            continue
+        try:
+            url = httpx.URL(value if "://" in value else f"http://{value}")
+        except httpx.InvalidURL:
+            url = httpx.URL("")
+        if url.scheme.startswith("socks") and find_spec(socks) is None:
+            why = f"a SOCKS proxy needs the module {socks}, which is not installed; name one such as {EXAMPLE}"
+            yield _sentence(_variable(kind), why)
+        elif url.scheme not in ("http", "https", "socks5", "socks5h") or not url.host or (url.port or 1) > 65535:
+            yield _sentence(_variable(kind), f"the value is not the address of a proxy, such as {EXAMPLE}")
+
+
+def _no_proxy() -> Iterator[str]:
+    """Whether httpx can read every entry of NO_PROXY."""
+    import httpx
+
+    hosts = _unproxied()
+    for host in hosts if "*" not in hosts else ():
+        try:
+            ipaddress.ip_address(host.split("/")[0])
+        except ValueError:
+            try:
+                httpx.URL(host if "://" in host else f"all://*{host}")
+            except httpx.InvalidURL:
+                why = f"{host!r} is not a host; write names and addresses with commas between, as in localhost,::1"
+                yield _sentence(_variable("no"), why)
+
+
+def _unproxied() -> list[str]:
+    """The entries of NO_PROXY; a `*` among them switches all proxies off."""
+    return [host.strip() for host in getproxies_environment().get("no", "").split(",")]
+
+
+def no_certificates(file: str) -> str:
+    """Why a file gives no certificates to trust; empty if it does."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        return f"{file} holds no certificate in PEM form"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    return ""
+
+
+def _certificates() -> Iterator[str]:
+    """SSL_CERT_FILE, and SSL_CERT_DIR where the former is not set."""
+    if file := os.environ.get("SSL_CERT_FILE"):
+        if why := no_certificates(file):
+            yield _sentence("SSL_CERT_FILE", why)
+    elif (folders := os.environ.get("SSL_CERT_DIR")) and not any(map(os.path.isdir, folders.split(os.pathsep))):
+        yield _sentence("SSL_CERT_DIR", f"{folders} is not a directory")
+
+
+def _key_log() -> Iterator[str]:
+    """SSLKEYLOGFILE, which Python opens for every connection that might be encrypted."""
+    if file := os.environ.get("SSLKEYLOGFILE"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = file
+        except OSError as error:
+            yield _sentence("SSLKEYLOGFILE", f"{file} cannot be written: {error.strerror}")
+
+
+def _sentence(name: str, why: str) -> str:
+    return f"the environment variable {name} breaks every request: {why}. Correct it or unset it"
