@@ -246,8 +246,10 @@ def numbered(sources: Iterable[Rows]) -> Iterable[tuple[Rows, Row, int]]:
 
 
 def claude_light_line(event: Measured, inputs: Sequence[str]) -> dict[str, Any]:
-    """One reading in the form of the paper's own log."""
-    return {"in": [event.applied[name] for name in inputs], "out": dict(event.readings), "time": event.at}
+    """One reading in the form of the paper's own log; inputs that are not the paper's by name, in no order to guess."""
+    applied = {name: event.applied[name] for name in inputs}
+    settings = [*applied.values()] if [*inputs] == ["R", "G", "B"] else applied
+    return {"in": settings, "out": dict(event.readings), "time": event.at}
 
 
 def instrument_of(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:

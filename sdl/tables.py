@@ -292,7 +292,9 @@ def _parquet(raw: bytes) -> Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise ConfigError(f"a Parquet file is read with pyarrow, which the extra `sweep` brings ({error})") from error
+        raise ConfigError(
+            f"a Parquet file is read with pyarrow, which the extra `sweep` of this package brings ({error})"
+        ) from error
     try:
         table = pq.read_table(pa.BufferReader(raw))
         for i, field in enumerate(table.schema):
