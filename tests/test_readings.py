@@ -139,9 +139,7 @@ BAD: dict[str, object] = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_line_is_left_out_and_named_and_more_than_a_tenth_of_them_refuse_the_file(
-    tmp_path: Path, bad: str
-) -> None:
+def test_a_bad_line_is_left_out_and_named_and_more_than_a_tenth_refuse_the_file(tmp_path: Path, bad: str) -> None:
     good = [line(NOON + i) for i in range(9)]
     found = rows_of(log_of(tmp_path, *good[:2], BAD[bad], *good[2:]))
     (reason,) = found.lines
