@@ -400,11 +400,10 @@ def _form(
     if _is_log(table) or not table.columns:
         return lambda cells: _of_log(cells, names, [channel.name for channel in channels], columns)
     try:
-        inputs = _placed(names, names, columns.inputs, table.columns)
-        rest = [name for name in table.columns if name not in inputs.values()]
+        inputs = _placed(names, names, columns.inputs, table.columns, ())
         needed = {*wanted, *columns.channels}
-        outputs = _placed([channel.name for channel in channels], needed, columns.channels, rest)
-        rest = [name for name in rest if name not in outputs.values()]
+        outputs = _placed([c.name for c in channels], needed, columns.channels, table.columns, inputs.values())
+        rest = [name for name in table.columns if name not in (*inputs.values(), *outputs.values())]
         dark = {name: found for name, place in outputs.items() if (found := column(f"{_bare(place)[0]}{DARK}", rest))}
         extra = {name: column(name, rest) for name in ("saturated", "fault", *TIMES, *DAYS)}
     except ConfigError as error:
@@ -432,12 +431,16 @@ def _form(
 
 
 def _placed(
-    names: Sequence[str], needed: Iterable[str], given: Mapping[str, str], columns: Sequence[str]
+    names: Sequence[str],
+    needed: Iterable[str],
+    given: Mapping[str, str],
+    columns: Sequence[str],
+    taken: Iterable[str],
 ) -> dict[str, str]:
-    """The column of each name, those given first."""
+    """The column of each name, those given first; none of the columns taken already."""
     found: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name not in given):
-        place = column(given.get(name, name), [each for each in columns if each not in found.values()])
+        place = column(given.get(name, name), [each for each in columns if each not in (*taken, *found.values())])
         if place is not None:
             found[name] = place
         elif name in needed:
