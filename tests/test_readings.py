@@ -269,8 +269,10 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_reading_goes_out_in_the_paper_s_form_and_comes_back(tmp_path: Path) -> None:
     event = measured(at=NOON)
     out = claude_light_line(event, INPUTS)
-    assert out == {"in": [0.5, 0.25], "out": HIT, "time": NOON}
+    assert out == {"in": SETTINGS, "out": HIT, "time": NOON}  # not the paper's inputs: by name
     assert rows_of(log_of(tmp_path, out)).rows[0].reading == Reading(SETTINGS, HIT)
+    light = {"R": 0.5, "G": 0.25, "B": 1.0}
+    assert claude_light_line(measured(at=NOON, applied=light), "RGB")["in"] == [0.5, 0.25, 1.0]
 
 
 # The real instrument ----------------------------------------------------------------------------------------------
