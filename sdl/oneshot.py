@@ -142,7 +142,7 @@ def solve(
     others = None
     if all_solutions:
         found = solutions(chosen.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
-        others = _matrix_of([[(s.settings | held)[n] for n in names] for s in found], len(names), X)
+        others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in found], len(names), X)
     return Solution(
         _vector(answer.settings, names, X),
         _vector(answer.raw, names, X),
@@ -224,7 +224,7 @@ def hold(data: Data) -> tuple[Data, dict[str, float]]:
     Where no input moved none is held, and a solver says what it lacks.
     """
     rows = data.X[_usable(data)]
-    moved = np.ptp(rows, axis=0) > 0 if len(rows) else np.ones(len(data.inputs), bool)
+    moved = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
     if moved.all() or not moved.any():
         return data, {}
     held = {item.name: float(rows[0, i]) for i, item in enumerate(data.inputs) if not moved[i]}

@@ -148,8 +148,8 @@ def load(
     if len(unusable) > tolerated * len(table.rows):
         raise ConfigError(*_refused(file, unusable, len(table.rows), _scale(table, form, bounds)))
     lines: dict[str, list[int]] = {}
-    for number, why in unusable:
-        lines.setdefault(why.reason, []).append(number)
+    for number, bad in unusable:
+        lines.setdefault(bad.reason, []).append(number)
     rows: list[Row] = []
     seen: set[str] = set()
     for one, sitting in _sittings(found, by_day=opened is None):

@@ -441,7 +441,7 @@ def _bounded(
     from sdl.oneshot import bounds_of
     from sdl.types import Input
 
-    inputs = {item if isinstance(item, str) else item.name: item for item in known}
+    inputs: dict[str, Input | str] = {item if isinstance(item, str) else item.name: item for item in known}
     for option, given in (("--low", low), ("--high", high)):
         for name in given:
             if name not in inputs:
@@ -452,8 +452,8 @@ def _bounded(
     x = np.array([[row.reading.applied[name] for name in inputs] for row in rows], float)
     least, most = (values.tolist() for values in bounds_of(x, *ends))
     return tuple(
-        Input(name=item, low=a, high=b) if isinstance(item, str) else item.model_copy(update={"low": a, "high": b})
-        for item, a, b in zip(known, least, most, strict=True)
+        Input(name=name, low=a, high=b) if isinstance(item, str) else item.model_copy(update={"low": a, "high": b})
+        for (name, item), a, b in zip(inputs.items(), least, most, strict=True)
     )
 
 
