@@ -314,8 +314,7 @@ def cross_validate(
 
 def _usable(data: Data) -> NDArray[np.bool_]:
     """(n,) the rows with a value for every channel of the goal."""
-    usable: NDArray[np.bool_] = ~(data.saturated | np.isnan(data.Y))[:, data.goal].any(axis=1)
-    return usable
+    return np.asarray(~(data.saturated | np.isnan(data.Y))[:, data.goal].any(axis=1), bool)
 
 
 def _rows(data: Data, which: NDArray[np.bool_]) -> Data:

@@ -74,12 +74,14 @@ class Rows:
         sha256: of the file.
         rows: by time; those without one where they stand in the file.
         lines: the lines that were not used, by reason.
+        bad: those of the reasons that make a line no reading at all.
     """
 
     source: str
     sha256: str
     rows: tuple[Row, ...]
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    bad: frozenset[str] = frozenset()
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -89,7 +91,17 @@ class Rows:
     @property
     def said(self) -> tuple[str, ...]:
         """What was left out, each reason with its lines in words."""
-        return tuple(f"{len(lines)} left out: {reason} ({_numbered(lines)})" for reason, lines in self.lines.items())
+        return tuple(map(self._said, self.lines))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out because it is no reading, likewise."""
+        return tuple(self._said(reason) for reason in self.lines if reason in self.bad)
+
+    def _said(self, reason: str) -> str:
+        lines = self.lines[reason]
+        shown = ", ".join(map(str, lines[:SHOWN])) + (", …" if len(lines) > SHOWN else "")
+        return f"{len(lines)} left out: {reason} (line{'' if len(lines) == 1 else 's'} {shown})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +172,8 @@ def load(
             lines.setdefault(reason, []).append(one.line)
         else:
             rows.append(Row(one.reading, sitting, one.day))
-    return Rows(str(source), sha, tuple(rows), {reason: sorted(numbers) for reason, numbers in lines.items()})
+    by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
+    return Rows(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +304,6 @@ def _not_wanted(reading: Reading, wanted: Sequence[str]) -> str:
     if any(name in reading.saturated for name in wanted):
         return "saturated in a channel of the goal"
     return ""
-
-
-def _numbered(lines: Sequence[int]) -> str:
-    shown = ", ".join(map(str, lines[:SHOWN])) + (", …" if len(lines) > SHOWN else "")
-    return f"line{'' if len(lines) == 1 else 's'} {shown}"
 
 
 def _refused(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
@@ -562,10 +570,17 @@ def _when(time: Any, day: Any) -> tuple[float, str]:
 
 
 def _sittings(found: Sequence[_Found], *, by_day: bool) -> Iterable[tuple[_Found, int]]:
-    """The readings by time, those without one where they stand in the file, and in which sitting each was taken."""
+    """The readings by time, and in which sitting each was taken.
+
+    Those that have only a day come at its beginning, those without either behind the one before them in the file.
+    """
     times, last = [], -math.inf
     for one in found:
-        last = one.at if one.at == one.at else last
+        if one.at == one.at:
+            last = one.at
+        else:
+            with contextlib.suppress(ValueError):
+                last = datetime.fromisoformat(one.day).replace(tzinfo=UTC).timestamp()
         times.append(last)
     sitting, before = 0, None
     for i in sorted(range(len(found)), key=times.__getitem__):

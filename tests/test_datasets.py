@@ -244,9 +244,9 @@ def test_an_input_called_time_is_no_time(tmp_path: Path) -> None:
     assert [row.reading.applied["time"] for row in found.rows] == [30, 10, 10]
 
 
-def test_a_day_alone_orders_nothing_and_makes_no_row_a_repeat(tmp_path: Path) -> None:
+def test_a_day_alone_makes_no_row_a_repeat(tmp_path: Path) -> None:
     found = read(file_of(tmp_path, "R,G,red,date\n" + "0,0,1,2025-10-09\n" * 2 + "1,0,1,2025-10-08\n"))
-    assert [(row.day, row.sitting) for row in found.rows] == [("2025-10-09", 0), ("2025-10-09", 0), ("2025-10-08", 1)]
+    assert [(row.day, row.sitting) for row in found.rows] == [("2025-10-08", 0), *[("2025-10-09", 1)] * 2]
 
 
 def test_the_order_of_a_file_makes_no_sittings(tmp_path: Path) -> None:

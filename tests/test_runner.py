@@ -560,6 +560,20 @@ def test_a_prior_without_a_usable_row_starts_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_prior_may_be_a_table_with_columns_of_other_names_and_its_bad_lines_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [*[(*place.values(), *answer(place).readings.values()) for place in CORNERS] * 3, ("busy",)]
+    text = "red;green;blue;x;why;z\n" + "".join(";".join(map(str, row)) + "\n" for row in rows)
+    (tmp_path / "dyes.csv").write_text(text, encoding="utf-8")
+    names = {"R": "red", "G": "green", "B": "blue"}
+    prior = {"source": str(tmp_path / "dyes.csv"), "inputs": names, "channels": {"y": "why"}}
+    _, events = run(campaign(with_script(), prior=[prior]))
+    about = of(events, Opened)[0].prior[0]
+    assert (about["rows"], about["left_out"]) == (12, {"fewer cells than the header has names": 1})
+    assert "1 left out: fewer cells than the header has names (line 14)" in caplog.text
+
+
 def test_a_record_may_be_the_prior_of_another_campaign(tmp_path: Path) -> None:
     first, _ = run(campaign(with_script()), runs=tmp_path)
     done, events = run(campaign(with_script(), prior=[first.run], goal={"x": 9000, "y": 30000, "z": 5000}))

@@ -1,4 +1,4 @@
-"""A record, a log or a table answers instead of an instrument: what was measured once is measured again, and nothing else is.
+"""Earlier readings answer instead of an instrument: what was measured once is measured again, and nothing else is.
 
 Settings that were measured give their readings by time, from the first again after the last. Others
 give those of the nearest settings, where they are near enough, with what was applied there; else there is no reading.
