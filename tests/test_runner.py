@@ -471,7 +471,8 @@ def test_a_goal_out_of_reach_ends_only_when_the_verdict_stood_twice() -> None:
 
 def log_of(points: Any, file: Path) -> str:
     """A Claude-Light log of the scripted plant at these settings."""
-    lines = [json.dumps({"in": list(p.values()), "out": answer(p).readings, "time": 1e9}) for p in points]
+    rows = [{"in": list(p.values()), "out": answer(p).readings, "time": 1e9 + i} for i, p in enumerate(points)]
+    lines = map(json.dumps, rows)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return str(file)
 
@@ -555,7 +556,7 @@ def test_a_solver_that_knows_the_twin_answers_before_anything_is_measured() -> N
 
 def test_a_prior_without_a_usable_row_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"in": [0, 0, 0], "out": {"x": 1}, "time": 1}\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match="no usable row: 1 without y"):
+    with pytest.raises(ConfigError, match="no usable row: 1 left out: without y"):
         run(campaign(with_script(), prior=[str(tmp_path / "log.jsonl")]), runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
