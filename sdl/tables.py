@@ -42,6 +42,8 @@ LONGEST_QUOTE = 20
 _NOTHING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+")
+_QUOTED = re.compile(r'"[^"]*"')
+_OPEN_QUOTE = re.compile(r'(?:^|[\t;|,])\s*"')
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 
 
@@ -197,7 +199,10 @@ def _csv(lines: Sequence[str]) -> Table:
         return Table((), ())
     number, first = rows[0]
     split = _splitter(separator or _separator(first))
-    names = split(first)
+    try:
+        names = split(first)
+    except Unusable as why:
+        raise ConfigError(Problem(why.detail, line=number)) from why
     if all(_NUMBER.fullmatch(name) for name in names if name):
         above = _splitter(separator or _separator(comments[-1]))(comments[-1])
         if len(above) != len(names):
@@ -224,12 +229,10 @@ def _whole(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     at = 0
     while at < len(lines):
         end = at + 1
-        while lines[at].count('"') and "".join(lines[at:end]).count('"') % 2 and end - at < LONGEST_QUOTE:
-            if end == len(lines):
-                break
-            end += 1
-        if "".join(lines[at:end]).count('"') % 2:  # never closed: the others are lines of their own
-            end = at + 1
+        if not lines[at].startswith("#") and _OPEN_QUOTE.search(_QUOTED.sub("", lines[at])):
+            closing = range(end, min(at + LONGEST_QUOTE, len(lines)))
+            # Where it is never closed, each is a line of its own.
+            end = next((i + 1 for i in closing if lines[i].count('"') % 2), end)
         text = "\n".join(lines[at:end])
         if text.strip():
             yield at + 1, text
@@ -241,7 +244,7 @@ def _says_separator(line: str) -> bool:
 
 
 def _separator(header: str) -> str:
-    plain = re.sub(r'"[^"]*"', "", header)
+    plain = _QUOTED.sub("", header)
     return next((sign for sign in "\t;|," if sign in plain), "")
 
 
@@ -249,7 +252,10 @@ def _splitter(separator: str) -> Callable[[str], list[str]]:
     def split(line: str) -> list[str]:
         if not separator:
             return line.split()
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+        try:
+            return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+        except csv.Error as error:
+            raise Unusable("not CSV", f"not CSV: {error}") from error
 
     return split
 
@@ -257,8 +263,8 @@ def _splitter(separator: str) -> Callable[[str], list[str]]:
 def _fields(split: Callable[[str], list[str]], line: str, width: int) -> list[str] | Unusable:
     try:
         cells = split(line)
-    except csv.Error as error:
-        return Unusable("not CSV", f"not CSV: {error}")
+    except Unusable as why:
+        return why
     while len(cells) > width and not cells[-1]:
         cells.pop()
     if len(cells) != width and any(cells):

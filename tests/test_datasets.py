@@ -75,6 +75,7 @@ RIGHT: dict[str, str | bytes] = {
     "pandas' index": "".join(f"{['', 0, 1, 2][i]},{x}\n" for i, x in enumerate(PLAIN.splitlines())),
     "names in other case": PLAIN.replace("R,G,red", "r,g,Red"),
     "other columns, in another order": "note,red,by,G,R\n" + "".join(f'"a, b",{y},x,{g},{r}\n' for r, g, y in TRUE),
+    "marks of inches": "R,G,red,note\n" + "".join(f'{r},{g},{y},5" of tube\n' for r, g, y in TRUE),
     "a note of several lines": "R,G,red,note\n" + "".join(f'{r},{g},{y},"one\ntwo, {r}"\n' for r, g, y in TRUE),
     "powers of ten": "R,G,red\n5e-1,2.5E-1,1e2\n0e0,1.0,75e-1\n1,.125,9.e2\n",
     "gzip": gzip.compress(COMMA.encode()),
