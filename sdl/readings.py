@@ -142,6 +142,8 @@ def load(
     """
     path = (base or Path()) / source
     file = path / FILE if path.is_dir() else path
+    if file.exists() and not file.is_file():
+        raise ConfigError(Problem("not a regular file", file=str(file)))  # a pipe would be waited for
     try:
         opened, sha = opened_of(file), file_sha(file)
     except OSError as error:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +71,7 @@ RIGHT: dict[str, str | bytes] = {
     "decimal commas in quotes": PLAIN.replace("0.5,0.25", '"0,5","0,25"')
     .replace("7.5", '"7,5"')
     .replace("0.125", '"0,125"'),
+    "quotes behind spaces": PLAIN.replace("R,G,red", 'R, "G (a, b)", red'),
     "spaces around": PLAIN.replace(",", " , "),
     "trailing separators": PLAIN.replace("\n", ",,\n"),
     "pandas' index": "".join(f"{['', 0, 1, 2][i]},{x}\n" for i, x in enumerate(PLAIN.splitlines())),
@@ -234,6 +236,16 @@ def test_rows_are_sorted_by_times_of_this_form_and_gaps_part_them(tmp_path: Path
     assert {row.day for row in found.rows} == {"2025-10-09"}
 
 
+def test_a_time_without_an_offset_is_utc_wherever_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    text = "R,G,red,time\n.5,.5,1,2025-10-28 17:06:07\n.5,.5,1,2025-10-28T17:06:07Z\n"
+    found = read(file_of(tmp_path, text))
+    monkeypatch.undo()
+    time.tzset()
+    assert len(found.rows) == 1
+
+
 def test_elapsed_minutes_are_told_by_the_unit(tmp_path: Path) -> None:
     found = read(file_of(tmp_path, "R,G,red,time (min)\n0,0,1,0\n0,1,2,9\n1,1,3,20\n"))
     assert [row.sitting for row in found.rows] == [0, 0, 1]
@@ -316,10 +328,11 @@ def test_an_input_that_never_moved_is_held_and_that_is_said() -> None:
 
 
 def test_settings_far_below_one_have_the_range_of_the_data_for_bounds() -> None:
-    x = [[i * 1e-4] for i in range(11)]
-    y = [[2e6 * a + 5] for (a,) in x]
+    x = [[i * 1e-5] for i in range(11)]
+    y = [[2e7 * a + 5] for (a,) in x]
     found = oneshot.solve(x, y, [1005.0], "linear")
-    assert found.settings == pytest.approx([5e-4], abs=1e-5)
+    assert found.settings == pytest.approx([5e-5], abs=1e-6)
+    assert oneshot.solve(x, y, [9005.0], "linear").settings == pytest.approx([1e-4])
 
 
 def test_a_csv_of_any_program_goes_through_the_csv_module(tmp_path: Path) -> None:

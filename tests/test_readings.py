@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load("nothing.jsonl", INPUTS, CHANNELS, (), base=tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):
         rows_of(tmp_path)  # a directory that is no run
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe: not a regular file"):
+        rows_of(tmp_path / "pipe")
 
 
 def test_blank_lines_of_a_log_are_passed_over_and_still_counted(tmp_path: Path) -> None:
