@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from sdl.config.goals import MOST, absurd, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.errors import ConfigError, Problem
 from sdl.goal import Band, Goal, Tolerance
-from sdl.inverse import ask, translated
+from sdl.inverse import Answer, ask, translated
 from sdl.solutions import solutions
 from sdl.solvers.base import Data, Solver, Targets
 from sdl.types import Channel, Input, Verdict
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from sdl.readings import Row
 
 Floats = NDArray[np.float64]
+
+NARROW = 0.01
+"""An input that spans less of 0 … 1 has the data's range for bounds: the rows would be as good as at one setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,13 @@ def solve(
         prefer: which of the settings that reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
         average: how many readings will be averaged, for the verdict.
         all_solutions: also look for all other settings that reach it.
-        low: lower bounds of the inputs; without them 0 where the data lies in 0 … 1, else the data's least.
-        high: upper bounds of the inputs; without them 1 where the data lies in 0 … 1, else the data's most.
+        low: lower bounds of the inputs, NaN for one without. Without them 0 where the data lies in 0 … 1 and an input
+            spans more than a hundredth of that, else the least in the data.
+        high: upper bounds of the inputs, likewise 1 or the most in the data.
         saturation: reading from which on a channel only gives a bound; such rows are left out.
         seed: of everything random.
+
+    An input that never moved is held where it stands, with spread and uncertainty NaN.
 
     Raises:
         ConfigError: shapes or names that do not fit, an unknown solver.
@@ -105,7 +111,7 @@ def solve(
     if not np.isfinite(x).all():
         raise ConfigError("X has values that are no finite numbers")
     names, channels = _names(X, "x", x.shape[1]), _names(Y, "y", y.shape[1])
-    bounds = _bounds(x, low, high)
+    bounds = bounds_of(x, low, high)
     try:
         width = Tolerance.parse(tolerance)
     except ValueError as error:
@@ -131,12 +137,13 @@ def solve(
     except ConfigError as error:
         problems = [Problem(p.message, "solver" if p.path == "kind" else f"solver.{p.path}") for p in error.problems]
         raise ConfigError(*problems) from error
-    answer = ask(chosen, data, goal, np.random.default_rng([seed, 1, 0]))
+    data, held = hold(data)
+    answer = with_held(ask(chosen, data, goal, np.random.default_rng([seed, 1, 0])), held)
     others = None
     if all_solutions:
         with translated(chosen.kind, len(data.X)):
             found = solutions(chosen.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
-        others = _matrix_of([[s.settings[n] for n in names] for s in found], len(names), X)
+        others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in found], len(names), X)
     return Solution(
         _vector(answer.settings, names, X),
         _vector(answer.raw, names, X),
@@ -212,6 +219,37 @@ def data_from(
     )
 
 
+def hold(data: Data) -> tuple[Data, dict[str, float]]:
+    """The data without the inputs that never moved, of which nothing can be learnt, and where those stand.
+
+    Where no input moved none is held, and a solver says what it lacks.
+    """
+    rows = data.X[_usable(data)]
+    moved = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
+    if moved.all() or not moved.any():
+        return data, {}
+    held = {item.name: float(rows[0, i]) for i, item in enumerate(data.inputs) if not moved[i]}
+    prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
+    inputs = tuple(item for item in data.inputs if item.name not in held)
+    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer), held
+
+
+def with_held(answer: Answer, held: Mapping[str, float]) -> Answer:
+    """An answer from data without the held inputs, with these in it."""
+    if not held:
+        return answer
+    unknown = dict.fromkeys(held)
+    said = ", ".join(f"{name} {value:g}" for name, value in held.items())
+    return replace(
+        answer,
+        settings={**answer.settings, **held},
+        raw={**answer.raw, **held},
+        spread={**answer.spread, **unknown},
+        uncertainty={**answer.uncertainty, **unknown},
+        why=f"{answer.why}; held as in every row: {said}",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Validated:
     """How well a solver finds settings it has not seen.
@@ -244,7 +282,7 @@ def cross_validate(
     Raises:
         NotEnoughData, Degenerate, SolverError: the rest of the rows cannot carry the solver.
     """
-    usable = ~(data.saturated | np.isnan(data.Y))[:, data.goal].any(axis=1)
+    usable = _usable(data)
     labels = np.array(days)
     by = "day" if len(set(labels[usable])) > 1 else "fold"
     if by == "fold":
@@ -274,6 +312,11 @@ def cross_validate(
         len(parts),
         by,
     )
+
+
+def _usable(data: Data) -> NDArray[np.bool_]:
+    """(n,) the rows with a value for every channel of the goal."""
+    return np.asarray(~(data.saturated | np.isnan(data.Y))[:, data.goal].any(axis=1), bool)
 
 
 def _rows(data: Data, which: NDArray[np.bool_]) -> Data:
@@ -307,17 +350,23 @@ def _names(value: Any, letter: str, width: int) -> list[str]:
     return [str(c) for c in columns] if columns is not None else [f"{letter}{i}" for i in range(width)]
 
 
-def _bounds(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple[Floats, Floats]:
-    unit = x.min() >= 0 and x.max() <= 1
+def bounds_of(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Bounds of the inputs (d,) of settings (n, d), as `solve` describes them.
+
+    Raises:
+        ConfigError: a low that is not below its high.
+    """
+    span = np.ptp(x, axis=0)
+    unit = (x.min() >= 0) & (x.max() <= 1) & ((span == 0) | (span > NARROW))
     try:
-        least = np.broadcast_to(
-            np.asarray((0.0 if unit else x.min(axis=0)) if low is None else low, float), x.shape[1:]
-        )
-        most = np.broadcast_to(
-            np.asarray((1.0 if unit else x.max(axis=0)) if high is None else high, float), x.shape[1:]
+        least, most = (
+            np.broadcast_to(np.asarray(np.nan if given is None else given, float), x.shape[1:]) for given in (low, high)
         )
     except ValueError as error:
         raise ConfigError(f"low and high must be one number or {x.shape[1]}") from error
+    least = np.where(np.isnan(least), np.where(unit, 0.0, x.min(axis=0)), least)
+    most = np.where(np.isnan(most), np.where(unit, 1.0, x.max(axis=0)), most)
+    most = np.where((span == 0) & (least == most), least + 1, most)  # it never moved: it will be held
     if not (least < most).all():
         raise ConfigError(f"every low must be below its high; low {least.tolist()}, high {most.tolist()}")
     return least, most

@@ -89,7 +89,7 @@ def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
         plan = loop_of(opened.config).plan()
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
-        rows = readings.load(plain_prior(folder), history.inputs, channels, ()).rows
+        rows = readings.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
         history.add_prior([(row.reading, row.sitting) for row in rows])
     return Campaign(plan, history)
 

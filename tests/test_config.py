@@ -113,7 +113,7 @@ def test_bands_come_from_each_channel_s_own_tolerance_or_the_common_one() -> Non
 def test_a_prior_s_path_starts_at_the_file_and_is_kept_joined(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("", encoding="utf-8")
     (tmp_path / "c.yaml").write_text(SHORT + "prior: [./log.jsonl]\n", encoding="utf-8")
-    assert [Path(p) for p in config.load(tmp_path / "c.yaml").prior] == [tmp_path / "log.jsonl"]
+    assert [Path(p.source) for p in config.load(tmp_path / "c.yaml").prior] == [tmp_path / "log.jsonl"]
 
 
 def test_without_a_goal_the_trials_are_those_of_the_design() -> None:
@@ -372,7 +372,7 @@ average: [1]                      | average: must be a whole number from 1 to 10
 retry: 3                          | retry: must be a mapping with the keys times, wait, longest, not 3
 retry: {wait: soon}               | retry.wait: must be a number from 0 to 3600, not 'soon'
 prior: log.jsonl                  | prior: must be a list such as ['night.jsonl'], not 'log.jsonl'
-prior: [3]                        | prior.0: must be text, in quotes where it looks like a number: "12", not 3
+prior: [3]                        | prior.0: must be a path, the name of a run, or {source: …, inputs: {R: red}}; not 3
 seed: -1                          | seed: must be a whole number of at least 0 and below 9223372036854775808, not -1
 seed: 1.0                         | seed: must be a whole number of at least 0 and below 9223372036854775808, not 1.0
 design: {kind: points}            | design.points: missing; settings, each with every input: [{R: .5, G: .2, B: .1}, …]

@@ -100,8 +100,8 @@ def test_a_data_set_is_a_file_beside_the_campaign_or_else_a_run(runs: Path, tmp_
 def test_a_prior_may_be_the_name_of_a_run_and_the_run_that_was_found_is_kept(runs: Path) -> None:
     tree = {"name": "led", "instrument": "twin", "goal": {"445nm": 9000}, "prior": ["led/latest", "dim"]}
     chosen = parse(tree)
-    assert [Path(prior).name for prior in chosen.prior] == [NEW, DIM]
+    assert [Path(prior.source).name for prior in chosen.prior] == [NEW, DIM]
     assert parse(chosen.plain()) == chosen
     with pytest.raises(ConfigError, match=r"prior\.1: no such file or directory: dmi .*did you mean dim"):
         parse({**tree, "prior": ["latest", "dmi"]})
-    assert parse({**tree, "prior": ["latest"]}, runs=runs).prior == (str(runs / "dim" / DIM),)
+    assert parse({**tree, "prior": ["latest"]}, runs=runs).prior[0].source == str(runs / "dim" / DIM)

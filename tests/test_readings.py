@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -65,16 +66,15 @@ def test_channels_that_the_instrument_has_not_are_ignored(tmp_path: Path) -> Non
     assert found.rows[0].reading.readings == {"red": 1}
 
 
+def test_nan_is_no_value_as_null_is(tmp_path: Path) -> None:
+    file = log_of(tmp_path, line(), '{"in": [0.5, 0.25], "out": {"red": NaN, "green": 1}}')
+    assert rows_of(file).rows[1].reading.readings == {"green": 1}
+    assert rows_of(file, ("red",)).said == ("1 left out: without red (line 2)",)
+
+
 def test_rows_without_a_channel_that_is_wanted_are_left_out_and_counted_by_reason(tmp_path: Path) -> None:
-    file = log_of(
-        tmp_path,
-        line(),
-        line(out={"red": 5}),
-        line(out={"red": 5}),
-        line(out={}),
-        line(out={**HIT, "green": 1000}),
-        line(out={**HIT, "green": None}),
-    )
+    outs = [HIT, {"red": 5}, {"red": 5}, {}, {**HIT, "green": 1000}, {**HIT, "green": None}]
+    file = log_of(tmp_path, *(line(NOON + i, out=out) for i, out in enumerate(outs)))
     found = rows_of(file, ("red", "green"))
     assert len(found.rows) == 1
     assert found.left_out == {"without green": 3, "without red, green": 1, "saturated in a channel of the goal": 1}
@@ -126,7 +126,7 @@ BAD: dict[str, object] = {
     "settings as a text": line(settings="0.5 0.25"),
     "a reading as a text": line(out={"red": "7"}),
     "a reading as yes": line(out={"red": True}),
-    "NaN": '{"in": [0.5, 0.25], "out": {"red": NaN}}',
+    "NaN for an input": '{"in": [0.5, NaN], "out": {"red": 1}}',
     "infinity": '{"in": [Infinity, 0.25], "out": {"red": 1}}',
     "too many digits": '{"in": [0.5, 0.25], "out": {"red": 1' + "0" * 400 + "}}",
     "far too many digits": '{"in": [0.5, 0.25], "out": {"red": 1' + "0" * 5000 + "}}",
@@ -140,13 +140,18 @@ BAD: dict[str, object] = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_line_is_named_with_file_and_line(tmp_path: Path, bad: str) -> None:
-    file = log_of(tmp_path, line(), line(), BAD[bad], line())
-    with pytest.raises(ConfigError) as found:
+def test_a_bad_line_is_left_out_and_named_and_more_than_a_tenth_refuse_the_file(tmp_path: Path, bad: str) -> None:
+    good = [line(NOON + i) for i in range(9)]
+    found = rows_of(log_of(tmp_path, *good[:2], BAD[bad], *good[2:]))
+    (reason,) = found.lines
+    assert (len(found.rows), found.lines[reason], found.said) == (9, [3], (f"1 left out: {reason} (line 3)",))
+    file = log_of(tmp_path, *good[:2], BAD[bad], *good[2:8])
+    with pytest.raises(ConfigError) as refused:
         rows_of(file)
-    (problem,) = found.value.problems
-    assert (problem.file, problem.line) == (str(file), 3)
-    assert problem.message.startswith(("not JSON: ", 'not a line of a record or a Claude-Light log, {"in": [R, G]'))
+    first, last = refused.value.problems
+    assert (first.file, first.line) == (str(file), 3)
+    assert first.message.split()[0] == reason.split()[0]
+    assert last.message == "1 of 9 lines cannot be used; at most a tenth may be left out"
 
 
 def test_bytes_that_are_no_utf_8_are_found_at_their_own_line(tmp_path: Path) -> None:
@@ -166,7 +171,7 @@ def test_a_log_whose_last_line_is_torn_is_refused_at_that_line(tmp_path: Path) -
 
 
 def test_a_last_line_without_its_newline_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
-    file = log_of(tmp_path, line(), line())
+    file = log_of(tmp_path, line(), line(NOON + 1))
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes()[:-1])
     assert len(rows_of(file).rows) == 2
 
@@ -176,10 +181,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load("nothing.jsonl", INPUTS, CHANNELS, (), base=tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):
         rows_of(tmp_path)  # a directory that is no run
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe: not a regular file"):
+        rows_of(tmp_path / "pipe")
 
 
 def test_blank_lines_of_a_log_are_passed_over_and_still_counted(tmp_path: Path) -> None:
-    file = log_of(tmp_path, line(), "", "  ", line())
+    file = log_of(tmp_path, line(), "", "  ", line(NOON + 1))
     assert len(rows_of(file).rows) == 2
     with pytest.raises(ConfigError) as found:
         rows_of(log_of(tmp_path, line(), "", "{", line()))
@@ -244,7 +252,7 @@ def test_a_record_of_other_inputs_is_no_prior(tmp_path: Path) -> None:
 def test_what_is_saved_is_loaded_again_row_by_row_each_source_in_sittings_of_its_own(tmp_path: Path) -> None:
     odd = measured(1, background={"red": 3.0, "green": 1.0}, saturated=("clear",), at=NOON)
     run = rows_of(record_of(tmp_path / "run", opened(instrument=ABOUT), measured(at=0.0), odd))
-    log = rows_of(log_of(tmp_path, line(NOON), line(NOON + 700), line(None), line(out={"red": 1000})))
+    log = rows_of(log_of(tmp_path, line(NOON), line(NOON + 700), line(None), line(NOON, out={"red": 1000})))
     copy = tmp_path / "prior.jsonl"
     sha = save(copy, [run, log])
     found = rows_of(copy)
@@ -252,8 +260,8 @@ def test_what_is_saved_is_loaded_again_row_by_row_each_source_in_sittings_of_its
     assert [row.reading for row in found.rows] == [row.reading for row in (*run.rows, *log.rows)]
     assert [row.day for row in found.rows] == [row.day for row in (*run.rows, *log.rows)]
     assert [row.sitting for row in run.rows] == [0, 1]
-    assert [row.sitting for row in log.rows] == [0, 1, 2, 3]
-    assert [row.sitting for row in found.rows] == [0, 1, 2, 3, 4, 5]
+    assert [row.sitting for row in log.rows] == [0, 0, 1, 2]  # by time
+    assert [row.sitting for row in found.rows] == [0, 1, 2, 2, 3, 4]
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -265,8 +273,10 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_reading_goes_out_in_the_paper_s_form_and_comes_back(tmp_path: Path) -> None:
     event = measured(at=NOON)
     out = claude_light_line(event, INPUTS)
-    assert out == {"in": [0.5, 0.25], "out": HIT, "time": NOON}
+    assert out == {"in": SETTINGS, "out": HIT, "time": NOON}  # not the paper's inputs: by name
     assert rows_of(log_of(tmp_path, out)).rows[0].reading == Reading(SETTINGS, HIT)
+    light = {"R": 0.5, "G": 0.25, "B": 1.0}
+    assert claude_light_line(measured(at=NOON, applied=light), "RGB")["in"] == [0.5, 0.25, 1.0]
 
 
 # The real instrument ----------------------------------------------------------------------------------------------

@@ -496,7 +496,8 @@ def test_a_goal_out_of_reach_ends_only_when_the_verdict_stood_twice() -> None:
 
 def log_of(points: Any, file: Path) -> str:
     """A Claude-Light log of the scripted plant at these settings."""
-    lines = [json.dumps({"in": list(p.values()), "out": answer(p).readings, "time": 1e9}) for p in points]
+    rows = [{"in": list(p.values()), "out": answer(p).readings, "time": 1e9 + i} for i, p in enumerate(points)]
+    lines = map(json.dumps, rows)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return str(file)
 
@@ -580,9 +581,23 @@ def test_a_solver_that_knows_the_twin_answers_before_anything_is_measured() -> N
 
 def test_a_prior_without_a_usable_row_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"in": [0, 0, 0], "out": {"x": 1}, "time": 1}\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match="no usable row: 1 without y"):
+    with pytest.raises(ConfigError, match="no usable row: 1 left out: without y"):
         run(campaign(with_script(), prior=[str(tmp_path / "log.jsonl")]), runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_prior_may_be_a_table_with_columns_of_other_names_and_its_bad_lines_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [*[(*place.values(), *answer(place).readings.values()) for place in CORNERS] * 3, ("busy",)]
+    text = "red;green;blue;x;why;z\n" + "".join(";".join(map(str, row)) + "\n" for row in rows)
+    (tmp_path / "dyes.csv").write_text(text, encoding="utf-8")
+    names = {"R": "red", "G": "green", "B": "blue"}
+    prior = {"source": str(tmp_path / "dyes.csv"), "inputs": names, "channels": {"y": "why"}}
+    _, events = run(campaign(with_script(), prior=[prior]))
+    about = of(events, Opened)[0].prior[0]
+    assert (about["rows"], about["left_out"]) == (12, {"fewer cells than the header has names": 1})
+    assert "1 left out: fewer cells than the header has names (line 14)" in caplog.text
 
 
 def test_a_record_may_be_the_prior_of_another_campaign(tmp_path: Path) -> None:

@@ -10,11 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import LIMIT, RUNS, Json, Limit, Quiet, Runs, emit, limit_of
+from sdl.cli.options import (
+    LIMIT,
+    RUNS,
+    ChannelColumns,
+    InputColumns,
+    Json,
+    Limit,
+    Quiet,
+    Runs,
+    columns_of,
+    emit,
+    limit_of,
+)
 from sdl.cli.words import count, say
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sdl.readings import Columns
     from sdl.twin.evidence import Evidence
     from sdl.twin.state import State
 
@@ -27,8 +40,10 @@ def add_to(app: typer.Typer) -> None:
 def bench(
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", metavar="READINGS", help="Runs or logs of your instrument; may be repeated."),
+        typer.Option("--data", metavar="READINGS", help="Runs, logs or tables of your instrument; may be repeated."),
     ] = None,
+    inputs: InputColumns = None,
+    columns: ChannelColumns = None,
     twin: Annotated[
         str, typer.Option("--twin", metavar="STATE", help="A twin: a state's name, or a .toml file.")
     ] = "night-2025-10",
@@ -77,7 +92,7 @@ def bench(
     for label in labels:
         solver_of(label)
     processes, quiet = jobs or cores(), quiet or json
-    state, evidence, told = _instrument(data or (), twin, runs)
+    state, evidence, told = _instrument(data or (), columns_of(inputs, columns), twin, runs)
     wanted = _words(channels) or channels_of(state)
     drawn = goals_of(state, wanted, goals, seed)
     with contextlib.ExitStack() as stack:
@@ -127,7 +142,9 @@ def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
     return tuple((text or "").replace("," if commas else " ", " ").split())
 
 
-def _instrument(sources: Sequence[str], start: str, runs: Path) -> tuple[State, Evidence | None, list[str]]:
+def _instrument(
+    sources: Sequence[str], columns: Columns, start: str, runs: Path
+) -> tuple[State, Evidence | None, list[str]]:
     """The twin that is asked; the readings it was fitted to, if any, and what is told of them."""
     from sdl import locate
     from sdl.twin.state import load
@@ -139,7 +156,7 @@ def _instrument(sources: Sequence[str], start: str, runs: Path) -> tuple[State, 
         from sdl.twin.evidence import collect
         from sdl.twin.fit import fit
 
-        found = collect([locate.source(source, Path(), runs) for source in sources], state)
+        found = collect([locate.source(source, Path(), runs) for source in sources], state, columns=columns)
         fitted = fit(found, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -31,6 +31,7 @@ class Form(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     CLAUDE_LIGHT = "claude-light"
+    PARQUET = "parquet"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -172,7 +173,8 @@ def _check_lab(folder: Path) -> Checked:
 def export(
     name: RunName,
     to: Annotated[
-        Form, typer.Option("--to", help="csv: a row a reading; jsonl: the same; claude-light: the paper's log.")
+        Form,
+        typer.Option("--to", help="csv, jsonl, parquet: a row a reading; claude-light: the paper's log."),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")] = None,
     runs: Runs = RUNS,
@@ -185,6 +187,10 @@ def export(
     from sdl.locate import find
 
     folder = find(name, runs)
+    if to == Form.PARQUET:
+        rows = _parquet(folder, output)
+        print(f"{output}: {count(rows, 'row')} written")
+        return
     if output is None:
         for text in _export(folder, to):
             print(text)
@@ -203,10 +209,15 @@ def write_export(folder: Path, to: str, output: Path) -> int:
         ConfigError: the file cannot be written; what was begun of it is taken away again.
     """
     lines = [f"{text}\n" for text in _export(folder, to)]
+    _write("".join(lines).encode(), output)
+    return len(lines)
+
+
+def _write(content: bytes, output: Path) -> None:
     try:
-        with output.open("x", encoding="utf-8", newline="\n") as stream:
+        with output.open("xb") as stream:
             try:
-                stream.writelines(lines)
+                stream.write(content)
                 stream.flush()
             except OSError:
                 output.unlink(missing_ok=True)
@@ -215,7 +226,26 @@ def write_export(folder: Path, to: str, output: Path) -> int:
         raise ConfigError(f"{output} exists already; name another file") from error
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
-    return len(lines)
+
+
+def _parquet(folder: Path, output: Path | None) -> int:
+    """Writes the readings of a run as a Parquet file; how many."""
+    from sdl.runs import open_run
+
+    if output is None:
+        raise ConfigError("--to parquet: a Parquet file is no text for the terminal; name a file, -o FILE")
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        said = "a Parquet file is written with pyarrow, which the extra `sweep` of this package brings"
+        raise ConfigError(f"--to parquet: {said} ({error})") from error
+    rows = open_run(folder).rows()
+    columns = dict.fromkeys(key for row in rows for key in row)
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.table({key: [row.get(key) for row in rows] for key in columns}), content)
+    _write(content.getvalue().to_pybytes(), output)
+    return len(rows)
 
 
 def _export(folder: Path, to: str) -> Iterator[str]:

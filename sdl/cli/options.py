@@ -8,11 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sdl.readings import Columns
 
 Set = Annotated[
     list[str] | None,
@@ -25,6 +28,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the end.")]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="`latest`, a campaign's name, a part of a run's name, or its directory.")
+]
+InputColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=COLUMN",
+        help="The column of an input in a table or log; NAME alone where it is called so. May be repeated.",
+    ),
+]
+ChannelColumns = Annotated[
+    list[str] | None,
+    typer.Option("--channel", metavar="NAME=COLUMN", help="The column of a channel, likewise."),
 ]
 Limit = Annotated[
     float,
@@ -90,6 +105,29 @@ def number(text: str, form: str) -> tuple[str, float]:
     if not name.strip() or isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ConfigError(f"{text}: must be {form}")
     return name.strip(), float(value)
+
+
+def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> Columns:
+    """What `--input` and `--channel` say.
+
+    Raises:
+        ConfigError: a name without a column, or twice.
+    """
+    from sdl.readings import Columns
+
+    return Columns(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
+
+
+def _columns(option: str, given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, place = (part.strip() for part in text.partition("="))
+        if not name or (equals and not place):
+            raise ConfigError(f"{option} {text}: must be NAME=COLUMN, such as R=red, or NAME")
+        if name in found:
+            raise ConfigError(f"{option} {text}: {name} is given twice")
+        found[name] = place or name
+    return found
 
 
 def near(name: str, allowed: Sequence[str]) -> str:

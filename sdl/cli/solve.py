@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, near, number
+from sdl.cli.options import (
+    RUNS,
+    ChannelColumns,
+    InputColumns,
+    Json,
+    Quiet,
+    Runs,
+    columns_of,
+    emit,
+    near,
+    number,
+)
 from sdl.cli.words import count, reading, say, setting
 from sdl.errors import ConfigError, NotEnoughData, SolverError
 
 if TYPE_CHECKING:
     from sdl.goal import Goal
-    from sdl.readings import Rows
+    from sdl.readings import Columns, Row, Rows
     from sdl.solvers.base import Data, Solver
     from sdl.types import Channel, Input
 
@@ -50,7 +61,7 @@ def add_to(app: typer.Typer) -> None:
 
 def solve(
     sources: Annotated[
-        list[str], typer.Argument(metavar="DATA…", help="Runs (by name or directory), records or Claude-Light logs.")
+        list[str], typer.Argument(metavar="DATA…", help="Runs (by name or directory), records, logs or tables.")
     ],
     goals: Annotated[
         list[str],
@@ -80,6 +91,22 @@ def solve(
         bool,
         typer.Option("--validate/--no-validate", help="Cross-validate: whole days left out where there are several."),
     ] = True,
+    inputs: InputColumns = None,
+    channels: ChannelColumns = None,
+    instrument: Annotated[
+        str | None,
+        typer.Option(
+            "--instrument",
+            metavar="FILE",
+            help="Whose inputs, bounds and channels these are: a campaign, or a kind such as sdl-light.",
+        ),
+    ] = None,
+    low: Annotated[
+        list[str] | None, typer.Option("--low", metavar="NAME=VALUE", help="Lower bound of an input; may be repeated.")
+    ] = None,
+    high: Annotated[
+        list[str] | None, typer.Option("--high", metavar="NAME=VALUE", help="Upper bound of an input; may be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     runs: Runs = RUNS,
     json: Json = False,
@@ -90,65 +117,82 @@ def solve(
     \b
     sdl solve rgb.jsonl --goal 445nm=16384 --goal 515nm=16384 --goal 630nm=16384 --solver all
     sdl solve latest --goal 515nm=20000 --solver '{kind: gmm, components: bic}'
+    sdl solve dyes.csv --input red --input blue --high red=300 --goal R=140 --tolerance 3
 
     `--solver paper`: linear, pls, gmm and forest as the paper has them. `--solver all`: the four with our defaults,
     linear through the origin, bayes and gp.
 
     The error is that of settings predicted for rows that were left out, in units of each input.
+
+    Data is a run, a log, or a table: CSV, JSON or Parquet, also with gzip. Bounds are those of the instrument; else of
+    --low and --high, else of the data.
     """
-    from sdl import yamlfile
+    from sdl import readings, yamlfile
     from sdl.locate import source as locate
-    from sdl.oneshot import data_from, parse_prefer
+    from sdl.oneshot import data_from, hold, parse_prefer
 
     wanted = _goal(goals, tolerance)
     chosen = _solvers(solvers or ["gmm"])
     data_sets = [locate(source, Path(), runs) for source in sources]
-    inputs, channels = _instrument(data_sets[0])
-    names = [channel.name for channel in channels]
+    columns = columns_of(inputs, channels)
+    known, measured = _instrument(data_sets[0], columns, instrument, wanted)
+    names = [channel.name for channel in measured]
     for name in wanted.channels:
         if name not in names:
             raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
-    found = [_load(source, inputs, channels, wanted) for source in data_sets]
+    found = [readings.load(source, known, measured, wanted.channels, columns=columns) for source in data_sets]
     rows = [row for source in found for row in source.rows]
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(found) or 'the data is empty'}")
-    data = data_from(rows, inputs, channels, wanted.channels)
+    bounded = _bounded(known, rows, _bounds("--low", low), _bounds("--high", high))
+    data = data_from(rows, bounded, measured, wanted.channels)
     if prefer is not None:
-        data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), inputs))
+        data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), bounded))
+    data, held = hold(data)
     if not json:
         say(f"{count(len(rows), 'row')} of {', '.join(map(str, data_sets))}; {_left_out(found) or 'none left out'}")
         say(f"goal: {wanted}")
     days = [row.day for row in rows]
     answers = [
-        _one(solver, data, wanted, days, validate, seed, i, len(chosen), quiet) for i, solver in enumerate(chosen)
+        _one(solver, data, held, wanted, days, validate, seed, i, len(chosen), quiet) for i, solver in enumerate(chosen)
     ]
     if all_solutions:
         for solver, told in zip(chosen, answers, strict=True):
-            told |= _others(solver, data, wanted, seed)
+            told |= _others(solver, data, held, wanted, seed)
     if json:
         counts = {str(f.source): dict(f.left_out) for f in found}
         bands = {name: band.plain() for name, band in wanted.bands.items()}
-        emit({"rows": len(rows), "left_out": counts, "goal": wanted.targets, "bands": bands, "answers": answers})
+        about = {"rows": len(rows), "left_out": counts, "lines": {str(f.source): dict(f.lines) for f in found}}
+        emit(about | {"held": held, "goal": wanted.targets, "bands": bands, "answers": answers})
     else:
-        _print(answers, inputs, wanted)
+        _print(answers, bounded, wanted)
     if not any("settings" in answer for answer in answers):
         raise SolverError("no solver could answer")
 
 
 def _one(
-    solver: Solver, data: Data, goal: Goal, days: Sequence[str], validate: bool, seed: int, i: int, n: int, quiet: bool
+    solver: Solver,
+    data: Data,
+    held: Mapping[str, float],
+    goal: Goal,
+    days: Sequence[str],
+    validate: bool,
+    seed: int,
+    i: int,
+    n: int,
+    quiet: bool,
 ) -> dict[str, Any]:
     import numpy as np
 
     from sdl.cli.progress import working
     from sdl.inverse import ask
-    from sdl.oneshot import cross_validate
+    from sdl.oneshot import cross_validate, with_held
 
     name, began = _name(solver), time.perf_counter()
     told: dict[str, Any] = {"solver": name, "options": solver.model_dump(mode="json")}  # type: ignore[attr-defined]
     try:
         with working(f"{i + 1}/{n} {name}", quiet=quiet) as tell:
-            answer = ask(solver, data, goal, np.random.default_rng([seed, 1, 0]))
+            answer = with_held(ask(solver, data, goal, np.random.default_rng([seed, 1, 0])), held)
             told |= {
                 "settings": answer.settings,
                 "raw": answer.raw,
@@ -231,7 +275,7 @@ def _block(told: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list
     return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
 
 
-def _others(solver: Solver, data: Data, goal: Goal, seed: int) -> dict[str, Any]:
+def _others(solver: Solver, data: Data, held: Mapping[str, float], goal: Goal, seed: int) -> dict[str, Any]:
     """All settings that reach the goal, or why they cannot be listed."""
     import numpy as np
 
@@ -241,7 +285,7 @@ def _others(solver: Solver, data: Data, goal: Goal, seed: int) -> dict[str, Any]
         found = solutions(solver.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
     except SolverError as error:
         return {"solutions": None, "no_solutions": str(error)}
-    return {"solutions": [{"settings": s.settings, "expected": s.expected, "miss": s.miss} for s in found]}
+    return {"solutions": [{"settings": {**s.settings, **held}, "expected": s.expected, "miss": s.miss} for s in found]}
 
 
 def _listed(told: Mapping[str, Any]) -> list[str]:
@@ -320,36 +364,98 @@ def _limits(text: str) -> tuple[str, Any] | None:
     return config.split(text)
 
 
-def _instrument(source: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
-    """Inputs and channels: the record's own, else those of the reference instrument."""
-    from sdl import config
-    from sdl.events import Opened
-    from sdl.readings import instrument_of
-    from sdl.record import FILE, read
+def _instrument(
+    source: Path, columns: Columns, given: str | None, goal: Goal
+) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...]]:
+    """Inputs, by name where their bounds are not known, and channels: as asked for, else as the data itself says.
 
+    Raises:
+        ConfigError: neither tells which columns are inputs.
+    """
+    from sdl import config
+    from sdl.readings import instrument_of, offered, opened_of
+    from sdl.record import FILE
+    from sdl.types import Channel
+
+    if given is not None:
+        return _named(given, columns)
     file = source / FILE if source.is_dir() else source
     try:
-        with file.open("rb") as stream:
-            record = stream.readline(1 << 16).startswith(b'{"event": "Opened"')
+        opened = opened_of(file)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
-    if record:
-        opened = next(iter(read(file)))
-        if isinstance(opened, Opened):
-            return instrument_of(opened, file)
-    instrument = config.parse_kind("instrument", "claude-light")
-    return instrument.inputs, instrument.channels
+    if opened is not None:
+        return instrument_of(opened, file)
+    has = offered(file)
+    light = config.parse_kind("instrument", "claude-light")
+    names, seen = [item.name for item in light.inputs], {item.name: item for item in light.channels}
+    told = {*has.inputs} == {*names} if has.inputs else has.unnamed == len(names) or {*names} <= {*has.columns}
+    if not has.columns or (not columns.inputs and told and {*seen} & {*has.columns, *columns.channels}):
+        inputs: Sequence[Input] | Sequence[str] = light.inputs
+    else:
+        inputs, seen = list(columns.inputs) or has.inputs, {}
+    if not inputs:
+        said = (
+            f"its lines list {has.unnamed} inputs without names: name them in that order"
+            if has.unnamed
+            else ("which of its columns are inputs? Name them")
+        )
+        raise ConfigError(
+            f"{source}: {said}, --input R or --input R=red for each, or give the campaign of its instrument, "
+            f"--instrument FILE; it has the columns {', '.join(has.columns)}"
+        )
+    others = dict.fromkeys([*columns.channels, *(has.channels or ()), *(goal.channels if not has.channels else ())])
+    return inputs, (*seen.values(), *(Channel(name=name, unit="") for name in others if name not in seen))
 
 
-def _load(source: Path, inputs: Sequence[Input], channels: Sequence[Channel], goal: Goal) -> Rows:
-    from sdl import readings
+def _named(given: str, columns: Columns) -> tuple[Sequence[Input], tuple[Channel, ...]]:
+    """Inputs and channels of the instrument of a campaign, of a file of its own, or of a kind."""
+    from sdl import config, yamlfile
 
-    return readings.load(source, [item.name for item in inputs], channels, goal.channels)
+    tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
+    try:
+        found = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
+    except ConfigError as error:
+        raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
+    for option in ("input", "channel"):
+        allowed = [item.name for item in getattr(found, f"{option}s")]
+        for name in getattr(columns, f"{option}s"):
+            if name not in allowed:
+                raise ConfigError(f"--{option} {name}: {given} has no such {option}; {near(name, allowed)}")
+    return found.inputs, found.channels
+
+
+def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
+    try:
+        return dict(number(text, "NAME=NUMBER, such as R=300") for text in given or ())
+    except ConfigError as error:
+        raise ConfigError(f"{option} {error}") from error
+
+
+def _bounded(
+    known: Sequence[Input] | Sequence[str], rows: Sequence[Row], low: Mapping[str, float], high: Mapping[str, float]
+) -> tuple[Input, ...]:
+    """The inputs with their bounds: those asked for, else the instrument's, else what the data says."""
+    import numpy as np
+
+    from sdl.oneshot import bounds_of
+    from sdl.types import Input
+
+    inputs: dict[str, Input | str] = {item if isinstance(item, str) else item.name: item for item in known}
+    for option, given in (("--low", low), ("--high", high)):
+        for name in given:
+            if name not in inputs:
+                raise ConfigError(f"{option} {name}: no such input; {near(name, [*inputs])}")
+    ends = []
+    for end, given in (("low", low), ("high", high)):
+        ends.append([given.get(name, getattr(item, end, np.nan)) for name, item in inputs.items()])
+    x = np.array([[row.reading.applied[name] for name in inputs] for row in rows], float)
+    least, most = (values.tolist() for values in bounds_of(x, *ends))
+    return tuple(
+        Input(name=name, low=a, high=b) if isinstance(item, str) else item.model_copy(update={"low": a, "high": b})
+        for (name, item), a, b in zip(inputs.items(), least, most, strict=True)
+    )
 
 
 def _left_out(found: Sequence[Rows]) -> str:
-    total: dict[str, int] = {}
-    for rows in found:
-        for reason, n in rows.left_out.items():
-            total[reason] = total.get(reason, 0) + n
-    return "; ".join(f"{n} left out: {reason}" for reason, n in total.items())
+    return "; ".join(text for rows in found for text in rows.said)

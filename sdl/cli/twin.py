@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import RUNS, Json, Runs, emit
+from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, columns_of, emit
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sdl.readings import Columns
     from sdl.twin.check import Check
     from sdl.twin.evidence import Evidence
     from sdl.twin.fit import Fit
@@ -23,7 +24,7 @@ twin = typer.Typer(no_args_is_help=True, help="Fit the simulated instrument to r
 
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="READINGS…", help="Runs (by name or directory), records or Claude-Light logs."),
+    typer.Argument(metavar="READINGS…", help="Runs (by name or directory), records, logs or tables."),
 ]
 Dark = Annotated[bool, typer.Option("--dark", help="Only sittings in a dark room.")]
 Days = Annotated[
@@ -45,6 +46,8 @@ def fit(
     ] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
+    inputs: InputColumns = None,
+    channels: ChannelColumns = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw what the fit leaves of each reading.")
     ] = None,
@@ -64,7 +67,7 @@ def fit(
 
     if out.suffix != ".toml":
         raise ConfigError(f"--output {out}: a state is a .toml file")
-    data, state = _read(sources, start, dark, days or (), runs)
+    data, state = _read(sources, start, dark, days or (), columns_of(inputs, channels), runs)
     try:
         found = fitted(data, state)
     except ValueError as error:
@@ -92,6 +95,8 @@ def check(
     ] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
+    inputs: InputColumns = None,
+    channels: ChannelColumns = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
@@ -105,7 +110,7 @@ def check(
     """
     from sdl.twin.check import check as checked
 
-    data, chosen = _read(sources, state, dark, days or (), runs)
+    data, chosen = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
     try:
         found = checked(data, chosen)
     except ValueError as error:
@@ -135,7 +140,9 @@ def faults(json: Json = False) -> None:
         print(f"{name:18} {row.does}\n{'':18} -> {row.outcome}")
 
 
-def _read(sources: Sequence[str], name: str, dark: bool, days: Sequence[str], runs: Path) -> tuple[Evidence, State]:
+def _read(
+    sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: Columns, runs: Path
+) -> tuple[Evidence, State]:
     from sdl import locate
     from sdl.twin.evidence import collect, dark_sittings
     from sdl.twin.state import load
@@ -148,7 +155,7 @@ def _read(sources: Sequence[str], name: str, dark: bool, days: Sequence[str], ru
         if len(other) == len(found):
             path, have = next(iter(other.items()))
             raise ValueError(f"{path} has the inputs {', '.join(have)}; the twin {name} has {', '.join(inputs)}")
-        data = collect([path for path in found if path not in other], state, days)
+        data = collect([path for path in found if path not in other], state, days, columns)
         told = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
         data = replace(data, sources=(*data.sources, *told))
         if dark:
@@ -162,16 +169,12 @@ def _read(sources: Sequence[str], name: str, dark: bool, days: Sequence[str], ru
 
 def _inputs(source: Path) -> list[str] | None:
     """The inputs of a run; None where the file does not name them (a log, or a damaged record)."""
-    from sdl.events import Opened
-    from sdl.readings import instrument_of
-    from sdl.record import FILE, read
+    from sdl.readings import instrument_of, opened_of
+    from sdl.record import FILE
 
     file = source / FILE if source.is_dir() else source
-    with file.open("rb") as stream:
-        if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
-            return None
-    opened = next(iter(read(file)), None)
-    return [item.name for item in instrument_of(opened, file)[0]] if isinstance(opened, Opened) else None
+    opened = opened_of(file)
+    return None if opened is None else [item.name for item in instrument_of(opened, file)[0]]
 
 
 def _table(found: Check) -> list[str]:

@@ -18,7 +18,7 @@ from sdl.config.changes import override, put, split
 from sdl.config.cost import Cost, cost, design_points, oddities
 from sdl.config.expect import Expect, seeds_of, tested_on, untestable
 from sdl.config.goals import Prefer, Target
-from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, Loop, Retry
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, Loop, Prior, Retry
 from sdl.config.reading import load, parse, parse_kind
 from sdl.config.schema import schema
 
@@ -31,6 +31,7 @@ __all__ = [
     "Expect",
     "Loop",
     "Prefer",
+    "Prior",
     "Retry",
     "Target",
     "cost",

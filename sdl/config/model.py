@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from sdl.campaign import Plan
 from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
-from sdl.config.mistakes import NAME
+from sdl.config.mistakes import NAME, short
 from sdl.designs.base import Design
 from sdl.drivers.base import Instrument
 from sdl.goal import Goal, Tolerance
@@ -75,6 +75,31 @@ class Loop(Frozen):
         )
 
 
+class Prior(Frozen):
+    """Earlier readings to start with. A text by itself is the source."""
+
+    source: str = Field(description="a path relative to the campaign's file, or a run by its name")
+    inputs: Mapping[str, str] = Field({}, description="the columns of inputs that have another name there: `{R: red}`")
+    channels: Mapping[str, str] = Field({}, description="the columns of channels, likewise: `{445nm: blue}`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"source": value}
+        if not isinstance(value, (Mapping, Prior)):
+            raise ValueError(
+                f"must be a path, the name of a run, or {{source: …, inputs: {{R: red}}}}; not {short(value)}"
+            )
+        return value
+
+    @model_serializer(mode="plain")
+    def _plain(self) -> str | dict[str, Any]:
+        if not self.inputs and not self.channels:
+            return self.source
+        return {"source": self.source, "inputs": dict(self.inputs), "channels": dict(self.channels)}
+
+
 class CampaignFile(Loop):
     """A campaign: instrument, goal, design, solver and stopping rules. One YAML file."""
 
@@ -93,12 +118,12 @@ class CampaignFile(Loop):
         default_factory=lambda: {"kind": "axis"}, description="trials before the solver: `kind`, options"
     )
     solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="what proposes: `kind` and its options")
-    prior: tuple[str, ...] = Field(
+    prior: tuple[Prior, ...] = Field(
         (),
         max_length=100,
         examples=[["night.jsonl"]],
-        description="records or Claude-Light logs to start with: paths relative to this file, or runs by their name "
-        "(`latest`, `led-16384`)",
+        description="records, logs or tables ([data.md](data.md)) to start with: paths relative to this file, or runs "
+        "by their name (`latest`, `led-16384`); with other names of columns `{source: night.csv, inputs: {R: red}}`",
     )
     watch: str | None = Field(
         None,

@@ -13,7 +13,7 @@ from sdl.config.across import across
 from sdl.config.changes import override
 from sdl.config.expect import tested_on
 from sdl.config.mistakes import problems_of, short
-from sdl.config.model import GROUPS, KEYS, CampaignFile
+from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior
 from sdl.errors import ConfigError, Problem
 from sdl.locate import RUNS
 from sdl.types import Frozen
@@ -89,7 +89,7 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
     if tree.get("goal") is None and not collect:
         problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
     problems += across(campaign)
-    priors, missing = _priors(campaign.prior, base, runs)
+    priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
     problems += missing
     if not problems and (other := tested_on(campaign)) is not None:
         problems += _elsewhere(tree, other, collect)
@@ -116,15 +116,22 @@ def _elsewhere(tree: Mapping[str, Any], instrument: Any, collect: bool) -> list[
     return []
 
 
-def _priors(given: Sequence[str], base: Path, runs: Path) -> tuple[tuple[str, ...], list[Problem]]:
-    """Where each prior is, and those that are nowhere."""
-    found, missing = [], []
+def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> tuple[tuple[Prior, ...], list[Problem]]:
+    """Each prior with the path where it is; and those that are nowhere, or name what the instrument has not."""
+    found: list[Prior] = []
+    problems: list[Problem] = []
     for i, prior in enumerate(given):
         try:
-            found.append(str(locate.source(prior, base, runs)))
+            found.append(prior.model_copy(update={"source": str(locate.source(prior.source, base, runs))}))
         except ConfigError as error:
-            missing.append(Problem(str(error), f"prior.{i}"))
-    return tuple(found), missing
+            problems.append(Problem(str(error), f"prior.{i}"))
+        for part in ("inputs", "channels") if instrument is not None else ():
+            allowed = [item.name for item in getattr(instrument, part)]
+            for name in getattr(prior, part):
+                if name not in allowed:
+                    said = f"the instrument has no {name}; allowed: {', '.join(allowed)}"
+                    problems.append(Problem(said, f"prior.{i}.{part}.{name}"))
+    return tuple(found), problems
 
 
 def parse_kind(key: str, given: Any) -> Any:

@@ -31,6 +31,7 @@ def schema() -> dict[str, Any]:
         document["properties"][key] = {"description": field.description, "oneOf": [*options, {"enum": words}]}
     target = definitions["Target"]
     definitions["Target"] = {"anyOf": [{"type": "number", "description": "the wanted raw reading"}, target]}
+    definitions["Prior"] = {"anyOf": [{"type": "string", "description": "the source"}, definitions["Prior"]]}
     for name, value in (("TrialLimits", {"type": "number"}), ("ErrorLimits", {"type": "string"})):
         definitions[name] = {"anyOf": [{**value, "description": "the most, for every seed"}, definitions[name]]}
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"

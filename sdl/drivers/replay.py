@@ -1,6 +1,6 @@
-"""A record or a log answers instead of an instrument: what was measured once is measured again, and nothing else is.
+"""Earlier readings answer instead of an instrument: what was measured once is measured again, and nothing else is.
 
-Settings that were measured give their readings in the order of the file, from the first again after the last. Others
+Settings that were measured give their readings by time, from the first again after the last. Others
 give those of the nearest settings, where they are near enough, with what was applied there; else there is no reading.
 """
 
@@ -22,7 +22,7 @@ from sdl.drivers.checks import checked
 from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
 from sdl.events import Opened
-from sdl.record import FILE, read
+from sdl.record import FILE
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
@@ -33,7 +33,7 @@ class Replay(Frozen):
     """Earlier readings instead of an instrument; time is virtual."""
 
     kind: Literal["replay"] = "replay"
-    source: str = Field(description="a run's directory, its record.jsonl, or a Claude-Light log")
+    source: str = Field(description="a run's directory, its record.jsonl, a log or a table of readings")
     within: float = Field(
         default=0.0,
         ge=0,
@@ -181,12 +181,12 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
         channels = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
-    rows = [row.reading for row in readings.load(file, [item.name for item in inputs], channels, ()).rows]
+    rows = [row.reading for row in readings.load(file, inputs, channels, ()).rows]
     if opened is None and rows:
         fullest = max(rows, key=lambda row: len(row.readings)).readings
         channels = tuple(channel for channel in channels if channel.name in fullest)
     names = {channel.name for channel in channels}
-    whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys() and _inside(row, inputs))
+    whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
     if not whole:
         raise InstrumentError(f"{file}: not one reading to replay")
     return _Found(inputs, channels, whole, hashlib.sha256(file.read_bytes()).hexdigest()[:8])
@@ -195,17 +195,9 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
 def _opened(file: Path) -> Opened | None:
     """The first event where the file is a record."""
     try:
-        with file.open("rb") as stream:
-            if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
-                return None
+        return readings.opened_of(file)
     except OSError as error:
         raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
-    first = next(iter(read(file)))
-    return first if isinstance(first, Opened) else None
-
-
-def _inside(row: Reading, inputs: tuple[Input, ...]) -> bool:
-    return all(item.low <= row.applied[item.name] <= item.high for item in inputs)
 
 
 def _cut(row: Reading, names: set[str]) -> Reading:

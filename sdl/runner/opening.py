@@ -120,12 +120,14 @@ def load_priors(chosen: CampaignFile) -> list[readings.Rows]:
     Raises:
         ConfigError: one that cannot be read or has no usable row.
     """
-    inputs = [item.name for item in chosen.instrument.inputs]
-    wanted = tuple(chosen.goal or ())
-    found = [readings.load(source, inputs, chosen.instrument.channels, wanted) for source in chosen.prior]
-    for rows in found:
+    instrument, wanted = chosen.instrument, tuple(chosen.goal or ())
+    found = []
+    for prior in chosen.prior:
+        columns = readings.Columns(prior.inputs, prior.channels)
+        rows = readings.load(prior.source, instrument.inputs, instrument.channels, wanted, columns=columns)
+        found.append(rows)
         if not rows.rows:
-            why = ", ".join(f"{n} {reason}" for reason, n in rows.left_out.items())
+            why = "; ".join(rows.said)
             said = f"no usable row: {why}" if why else f"no reading in it{_trials(Path(rows.source))}"
             raise ConfigError(Problem(said, "prior", rows.source))
     return found

@@ -77,6 +77,9 @@ def run(
         # What the campaign should come to is said of its goal, and goes with it.
         chosen = config.parse({**chosen.plain(), "goal": None, "expect": None}, collect=True)
     priors = load_priors(chosen)
+    for prior in priors:
+        for text in prior.warnings:
+            log.warning("prior %s: %s", prior.source, text)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
     place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None
     name = place.name if place is not None else name

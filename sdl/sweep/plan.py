@@ -194,7 +194,8 @@ def _resolved(chosen: config.CampaignFile, raw: Mapping[str, Any]) -> dict[str, 
     """The whole campaign, paths from the root, so that it can be run anywhere; seeds only where they were given."""
     tree = chosen.plain()
     del tree["seed"]
-    tree["prior"] = [str(Path(prior).resolve()) for prior in tree["prior"]]
+    priors = [prior.model_copy(update={"source": str(Path(prior.source).resolve())}) for prior in chosen.prior]
+    tree["prior"] = [prior.model_dump(mode="json") for prior in priors]
     for key in config.GROUPS:
         given = raw.get(key)
         if "seed" in tree[key] and not (isinstance(given, Mapping) and given.get("seed") is not None):

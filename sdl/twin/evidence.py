@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdl import readings
+from sdl.readings import NO_COLUMNS, Columns
 from sdl.twin.model import Plant
 from sdl.twin.state import State
 from sdl.types import Reading
@@ -70,29 +72,28 @@ class Ambient:
     told: str
 
 
-def collect(sources: Sequence[Path], state: State, days: Sequence[str] = ()) -> Evidence:
-    """Reads records and logs.
+def collect(sources: Sequence[Path], state: State, days: Sequence[str] = (), columns: Columns = NO_COLUMNS) -> Evidence:
+    """Reads records, logs and tables.
 
     Args:
         sources: files, or directories of runs.
         state: its inputs and channels are read; others are left out.
         days: only these (ISO dates); all if empty.
+        columns: where the files call inputs and channels otherwise.
 
     Raises:
         ConfigError: a file cannot be read or understood.
         ValueError: nothing usable in them.
     """
-    from sdl import readings
-
     inputs, channels = state.input_list(), state.channel_list()
     found: list[tuple[Reading, int, str]] = []
     told = []
     for source in sources:
-        loaded = readings.load(source, [item.name for item in inputs], channels, ())
+        loaded = readings.load(source, inputs, channels, (), columns=columns)
         first = 1 + max((sitting for _, sitting, _ in found), default=-1)
         rows = [row for row in loaded.rows if not days or row.day in days]
         found += [(row.reading, row.sitting + first, row.day) for row in rows]
-        told.append(f"{source}: {len(rows)} readings")
+        told.append("; ".join([f"{source}: {len(rows)} readings", *loaded.said]))
     if not found:
         raise ValueError(f"no readings{' of ' + ', '.join(days) if days else ''} in {', '.join(map(str, sources))}")
     return matrices(found, state, told)

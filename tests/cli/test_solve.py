@@ -82,7 +82,7 @@ def test_rows_that_lack_a_channel_or_are_saturated_are_left_out_and_counted(log:
     lines[1]["out"]["515nm"] = 65535
     Path("odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     done = sdl("solve", "odd.jsonl", *GOAL, "--solver", "linear")
-    assert done.out.startswith("23 rows of odd.jsonl; 1 left out: without 515nm; 1 left out: saturated")
+    assert done.out.startswith("23 rows of odd.jsonl; 1 left out: without 515nm (line 1); 1 left out: saturated")
 
 
 def test_a_goal_out_of_reach_is_clipped_and_says_so(log: str, sdl: Sdl) -> None:
@@ -135,8 +135,8 @@ def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
         (["log.jsonl", "--goal", "445nm=9", "--solver", "{"], 2, "not YAML"),
         (["log.jsonl", "--goal", "445nm=9", "--seed", "-1"], 2, "--seed"),
         (["nowhere.jsonl", "--goal", "445nm=9"], 2, "no such file or directory: nowhere.jsonl"),
-        (["words.txt", "--goal", "445nm=9"], 2, "words.txt:1: not JSON"),
-        (["other.jsonl", "--goal", "445nm=9"], 2, "other.jsonl:1: not a line of"),
+        (["words.txt", "--goal", "445nm=9"], 2, "words.txt: which of its columns are inputs?"),
+        (["other.jsonl", "--goal", "445nm=9"], 2, "it has the columns a"),
         (["none.jsonl", "--goal", "445nm=9"], 2, "no usable row for this goal; 2 left out: without 445nm"),
         (["empty.jsonl", "--goal", "445nm=9"], 2, "no usable row for this goal; the data is empty"),
         (["few.jsonl", "--goal", "445nm=9"], 4, "no solver could answer"),
@@ -145,7 +145,7 @@ def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
 )
 def test_what_cannot_be_solved_is_told(args: list[str], code: int, words: str, log: str, sdl: Sdl) -> None:
     row = '{"in": [0, 0, 0], "out": {"515nm": 1}, "time": 1}\n'
-    Path("none.jsonl").write_text(row * 2, encoding="utf-8")
+    Path("none.jsonl").write_text(row + row.replace('"time": 1', '"time": 2'), encoding="utf-8")
     Path("few.jsonl").write_text(row.replace("515nm", "445nm"), encoding="utf-8")
     Path("empty.jsonl").touch()
     Path("words.txt").write_text("hello\n", encoding="utf-8")
@@ -153,6 +153,94 @@ def test_what_cannot_be_solved_is_told(args: list[str], code: int, words: str, l
     done = sdl("solve", *args)
     assert (done.code, words in done.err) == (code, True), done.err
     assert "Traceback" not in done.err
+
+
+DYES = "red (uL),yellow,blue (uL),R (8-bit),G (8-bit)\n" + "".join(
+    f"{10 * i},25,{7 * i % 50},{200 - 3 * i - 7 * i % 50},{50 + 2 * (7 * i % 50)}\n" for i in range(20)
+)
+"""An instrument of its own: two dyes that move and one that does not."""
+
+
+def test_inputs_and_channels_are_those_of_the_data_and_what_never_moved_is_held(sdl: Sdl) -> None:
+    Path("dyes.csv").write_text(DYES, encoding="utf-8")
+    named = ["--input", "red", "--input", "yellow", "--input", "blue"]
+    done = sdl("solve", "dyes.csv", *named, "--goal", "R=150", "--goal", "G=90", "--solver", "linear", "--json")
+    answer = done.told["answers"][0]
+    assert (done.code, done.told["rows"], done.told["held"]) == (0, 20, {"yellow": 25})
+    assert answer["settings"] == pytest.approx({"red": 100, "yellow": 25, "blue": 20}, abs=0.5)
+    assert (answer["spread"]["yellow"], answer["validated"]["rmse"].keys()) == (None, {"red", "blue"})
+    assert "held as in every row: yellow 25" in sdl("solve", "dyes.csv", *named, "--goal", "R=150").out
+
+
+def test_bounds_are_those_of_the_data_or_as_told(sdl: Sdl) -> None:
+    Path("dyes.csv").write_text(DYES, encoding="utf-8")
+    args = ["dyes.csv", "--input", "red", "--input", "blue", "--goal", "R=-100", "--solver", "linear", "--no-validate"]
+    most = [
+        sdl("solve", *args, *more, "--json").told["answers"][0]["settings"]["red"]
+        for more in ([], ["--high", "red=80"])
+    ]
+    assert most == [190, 80]
+    assert (
+        "--low Red: no such input; allowed: red, blue; did you mean 'red'?" in sdl("solve", *args, "--low", "Red=1").err
+    )
+    assert sdl("solve", *args, "--high", "red").code == 2
+
+
+def test_a_table_says_which_columns_it_has_where_nobody_says_which_are_inputs(sdl: Sdl) -> None:
+    Path("dyes.csv").write_text(DYES, encoding="utf-8")
+    done = sdl("solve", "dyes.csv", "--goal", "R=150")
+    assert (done.code, "it has the columns red (uL), yellow, blue (uL), R (8-bit), G (8-bit)" in done.err) == (2, True)
+    Path("log.jsonl").write_text('{"in": [1, 2], "out": {"pH": 3}}\n', encoding="utf-8")
+    assert "its lines list 2 inputs without names" in sdl("solve", "log.jsonl", "--goal", "pH=3").err
+
+
+def test_the_columns_of_an_instrument_may_have_other_names(collected: Path, sdl: Sdl) -> None:
+    assert sdl("export", collected, "--to", "csv", "-o", "x.csv").code == 0
+    text = Path("x.csv").read_text(encoding="utf-8").replace(",R,G,B,", ",red,green,blue,").replace(",515nm,", ",lime,")
+    Path("x.csv").write_text(text.replace("R_asked,G_asked,B_asked", "a,b,c"), encoding="utf-8")
+    Path("c.yaml").write_text("name: x\ninstrument: {kind: twin}\ngoal: {515nm: 9}\n", encoding="utf-8")
+    renamed = ["--input", "R=red", "--input", "G=green", "--input", "B=blue", "--channel", "515nm=lime"]
+    told = [
+        sdl("solve", source, *GOAL, *more, "--no-validate", "--json").told["answers"][0]["settings"]
+        for source, more in [
+            (collected, []),
+            ("x.csv", [*renamed, "--instrument", "c.yaml"]),
+            ("x.csv", [*renamed, "--instrument", "twin"]),
+            ("x.csv", renamed),
+        ]
+    ]
+    assert all(one == told[0] for one in told)
+    done = sdl("solve", "x.csv", *GOAL, "--instrument", "twin", "--input", "Red=red")
+    assert (done.code, "--input Red: twin has no such input; allowed: R, G, B" in done.err) == (2, True)
+    assert "--instrument tvin: kind: unknown kind" in sdl("solve", "x.csv", *GOAL, "--instrument", "tvin").err
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_what_export_writes_is_solved_to_the_same_answer(collected: Path, form: str, sdl: Sdl) -> None:
+    assert sdl("export", collected, "--to", form, "-o", f"x.{form}").code == 0
+    one, other = (
+        sdl("solve", source, *GOAL, "--solver", "linear", "--json").told for source in (collected, f"x.{form}")
+    )
+    for answer in (one["answers"][0], other["answers"][0]):
+        answer.pop("seconds")
+    assert one["answers"] == other["answers"]
+
+
+def test_a_bad_line_is_left_out_with_its_line_and_reason(log: str, sdl: Sdl) -> None:
+    text = Path(log).read_text(encoding="utf-8")
+    Path("odd.jsonl").write_text(text + '{"error": "instrument busy"}\n' + text[:60], encoding="utf-8")
+    done = sdl("solve", "odd.jsonl", *GOAL, "--solver", "linear", "--no-validate")
+    said = "1 left out: an error instead of a reading (line 26); 1 left out: not JSON (line 27)"
+    assert done.out.replace("\n  ", " ").startswith(f"25 rows of odd.jsonl; {said}")
+
+
+def test_settings_of_another_scale_are_refused_with_the_factor(log: str, sdl: Sdl) -> None:
+    lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        line["in"] = [round(255 * value) for value in line["in"]]
+    Path("in_255.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    done = sdl("solve", "in_255.jsonl", *GOAL)
+    assert (done.code, "divided by 255 all would fit" in done.err) == (2, True)
 
 
 def test_an_answer_without_enough_rows_to_check_it_is_still_an_answer(log: str, sdl: Sdl) -> None:

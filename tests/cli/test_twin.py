@@ -113,6 +113,22 @@ def test_without_matplotlib_a_plot_says_what_to_install(night: Path, sdl: Sdl, m
     assert "--plot needs matplotlib: pip install 'sdl[report]'" in done.err
 
 
+def test_a_table_with_other_names_a_bad_line_and_a_setting_beyond_its_bound_by_rounding_is_checked(
+    night: Path, sdl: Sdl
+) -> None:
+    assert sdl("export", night, "--to", "claude-light", "-o", "night.jsonl").code == 0
+    log = [json.loads(line) for line in Path("night.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [[row["time"], *row["in"], *row["out"].values()] for row in log]
+    rows[3][2] = 1.0000000000000002
+    head = f"time;red;G;B;{';'.join(log[0]['out'])}"
+    text = "\n".join([head, "busy", *(";".join(map(str, row)) for row in rows)])
+    Path("night.csv").write_text(text.replace(".", ","), encoding="utf-8")
+    done = sdl("twin", "check", "night.csv", "--input", "R=red")
+    assert f"night.csv: {len(rows)} readings; 1 left out: fewer cells than the header has names (line 2)" in done.out
+    assert "DLASCL" not in done.out + done.err
+    assert sdl("twin", "check", "night.csv").code == 2
+
+
 def test_the_table_of_faults(sdl: Sdl) -> None:
     done = sdl("twin", "faults")
     assert [line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")] == list(NAMES)

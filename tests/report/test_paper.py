@@ -150,7 +150,7 @@ def test_the_last_rows_of_a_longer_log_are_taken_and_saturated_ones_left_out(pai
     told = from_log(path, last=40)
     assert told.data.X[-1].tolist() == pairs.data.X[59].tolist()
     assert len(told.data.X) == 40
-    assert "1 left out: saturated in a channel of the goal" in told.notes
+    assert "1 left out: saturated in a channel of the goal (line 51)" in told.notes
     assert "the last 40 of 59 usable rows are taken" in told.notes
 
 

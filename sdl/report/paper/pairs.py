@@ -127,8 +127,13 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
     """
     from sdl.readings import load
 
-    found = load(path, INPUTS, [Channel(name=name, saturation=FULL) for name in CHANNELS], CHANNELS)
-    said = [f"{n} left out: {reason}" for reason, n in found.left_out.items()]
+    found = load(
+        path,
+        [Input(name=name) for name in INPUTS],
+        [Channel(name=name, saturation=FULL) for name in CHANNELS],
+        CHANNELS,
+    )
+    said = list(found.said)
     if len(found.rows) < LEAST:
         why = "".join(f"; {text}" for text in said)
         channels = ", ".join(CHANNELS)
