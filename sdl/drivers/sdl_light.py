@@ -25,6 +25,7 @@ from sdl.clock import Clock
 from sdl.drivers.checks import checked
 from sdl.drivers.mqtt import Broker, Exchange
 from sdl.errors import BadReply, InstrumentError, NotApplied, Rejected
+from sdl.extras import missing
 from sdl.types import Channel, Frozen, Input, Reading
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class SdlLight(Frozen):
         try:
             import paho.mqtt.client  # noqa: F401  # found here, not in the middle of a campaign
         except ImportError as error:
-            raise InstrumentError("kind sdl-light needs paho-mqtt: pip install 'sdl[mqtt]'") from error
+            raise InstrumentError(missing("SDL-Light instruments", "mqtt", error)) from error
         user, password = (_secret(name) for name in (self.user_env, self.password_env))
         broker = Broker(self.host, self.port, self.tls, self.ca_file, user, password, self.connect_timeout)
         return SdlLightDriver(self, broker)
