@@ -1,5 +1,5 @@
 # The verbs of the project, the same for people and for CI. They need Python 3.11 or newer, git and make.
-#   PYTHON=…   the Python to make .venv with         LIGHT=1   without xgboost's GPU libraries (both: when .venv is made)
+#   PYTHON=…   the Python to make .venv with
 #   ARGS=…     passed on to pytest or to the demo
 
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3 p
 define ready
 @for p in $(PYTHONS); do \
   if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-    exec "$$p" tools/install.py $(1) $(if $(LIGHT),--light); \
+    exec "$$p" tools/install.py $(1); \
   fi; \
 done; \
 echo 'sdl needs Python 3.11 or newer; none found among: $(PYTHONS). Name yours: make PYTHON=/path/to/python' >&2; exit 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, SdlError
+from sdl.extras import missing
 from sdl.locate import RUNS, folders
 from sdl.lock import held
 from sdl.plainfile import reading
@@ -36,7 +37,7 @@ class Listing(list[dict[str, Any]]):
         try:
             import pandas
         except ImportError as error:
-            raise ConfigError("a DataFrame needs pandas: pip install 'sdl[report]'") from error
+            raise ConfigError(missing("DataFrames", "report", error)) from error
         return pandas.DataFrame(list(self))
 
     def _repr_html_(self) -> str:

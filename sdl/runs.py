@@ -21,6 +21,7 @@ from sdl import config, readings
 from sdl.campaign import Campaign, Plan
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.events import Event, Failed, Measured, Opened, Proposed, Resumed
+from sdl.extras import missing
 from sdl.history import History
 from sdl.locate import RUNS, find
 from sdl.record import FILE, Line, plain_prior, scan
@@ -208,7 +209,7 @@ class Run:
         try:
             import pandas
         except ImportError as error:
-            raise ConfigError("a DataFrame needs pandas: pip install 'sdl[report]'") from error
+            raise ConfigError(missing("DataFrames", "report", error)) from error
         rows = self.rows()
         return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=self._columns())
 

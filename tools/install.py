@@ -1,6 +1,6 @@
 """Makes `.venv` and installs the project into it; does nothing where that was done before.
 
-    python tools/install.py [--dev] [--light]
+    python tools/install.py [--dev]
 
 `make` calls it before every verb, so it must be quick when there is nothing to do and safe when it was cut off: what it
 finished is written down last, and an install that never got there is begun again in an empty folder. Standard library
@@ -27,46 +27,43 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 DONE = VENV / "installed.json"
 LOG = VENV / "install.log"
 
-# ForestDiffusion without the GPU half of xgboost: the same xgboost release, built by its authors for the CPU alone,
-# under another name. pip cannot swap a dependency of a dependency, so ForestDiffusion's own list stands here.
-# It exists for these machines only; elsewhere xgboost brings no GPU library (docs/decisions/0003-dependencies.md).
-LIGHT = ["xgboost-cpu>=2.1", "lightgbm", "catboost", "pandas"]
-LIGHT_MACHINES = {("Linux", "x86_64"), ("Windows", "AMD64")}
+# ForestDiffusion with the build of xgboost for the CPU alone, by the same authors under another name: xgboost's own
+# brings 0.7 GB of GPU libraries. pip cannot swap a dependency of a dependency, so ForestDiffusion's own list stands
+# here. The build exists for these machines; elsewhere xgboost has no GPU part (docs/decisions/0003-dependencies.md).
+FOREST = "ForestDiffusion"
+FOREST_NEEDS = ["xgboost-cpu>=2.1", "lightgbm", "catboost", "pandas"]
+CPU_MACHINES = {("Linux", "x86_64"), ("Windows", "AMD64")}
 
 
 def main() -> int:
     """Brings `.venv` up to date; returns an exit code."""
     parser = argparse.ArgumentParser(description="Install sdl into .venv.")
     parser.add_argument("--dev", action="store_true", help="also what the tests and checks need")
-    parser.add_argument("--light", action="store_true", help="without xgboost's GPU libraries")
     args = parser.parse_args()
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     key = _key(project)
     done = _done()
     if done and done["key"] == key and (done["dev"] or not args.dev):
-        if args.light and not done["light"]:
-            print("The present .venv is a full install; `make clean` first for a light one.")
         return 0
 
-    light = bool(done["light"]) if done else args.light  # once light, light until `make clean`
     dev = args.dev or bool(done and done["dev"])
-    if light and (platform.system(), platform.machine()) not in LIGHT_MACHINES:
-        print("No CPU-only xgboost is published for this machine: installing the usual one.")
-        light = False
     if not done:
         _make_venv()
+    elif _pip(["uninstall", "--yes", "sdl"]):  # what the distribution was called before
+        return 1
     DONE.unlink(missing_ok=True)
 
-    print(f"Installing sdl into .venv ({'light, 0.9' if light else 'full, 1.6'} GB in all; log: .venv/install.log)")
+    what = "with everything for its development, 1 GB" if dev else "0.4 GB"
+    print(f"Installing sdl into .venv ({what}; log: .venv/install.log)")
     start = time.monotonic()
-    for step in _steps(project, dev=dev, light=light):
+    for step in _steps(project, dev=dev):
         code = _pip(["install", "-c", "constraints.txt", *step])
         if code:
             print(f"The install failed; the end of {LOG.relative_to(ROOT)}:", file=sys.stderr)
             print("\n".join(LOG.read_text(encoding="utf-8").splitlines()[-15:]), file=sys.stderr)
             return code
-    DONE.write_text(json.dumps({"key": key, "dev": dev, "light": light}), encoding="utf-8")
+    DONE.write_text(json.dumps({"key": key, "dev": dev}), encoding="utf-8")
     print(f"Installed in {time.monotonic() - start:.0f} s.")
     return 0
 
@@ -97,17 +94,15 @@ def _make_venv() -> None:
         )
 
 
-def _steps(project: dict, *, dev: bool, light: bool) -> list[list[str]]:
+def _steps(project: dict, *, dev: bool) -> list[list[str]]:
     """The arguments of `pip install`, call by call."""
-    extras = ["dev"] if dev else []
-    if not light:
-        return [["-e", f".[{','.join(extras)}]" if extras else "."]]
-    needs = project["project"]["dependencies"]
-    forest = [n for n in needs if n.startswith("ForestDiffusion")]
-    others = [n for n in needs if n not in forest]
-    for extra in extras:
-        others += project["project"]["optional-dependencies"][extra]
-    return [others + LIGHT, ["--no-deps", "-e", ".", *forest]]
+    if not dev:
+        return [["-e", "."]]
+    if (platform.system(), platform.machine()) not in CPU_MACHINES:
+        return [["-e", ".[dev]"]]
+    needs = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["dev"]
+    forest = [need for need in needs if need.startswith(FOREST)]
+    return [[*(need for need in needs if need not in forest), *FOREST_NEEDS], ["--no-deps", "-e", ".", *forest]]
 
 
 def _pip(arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from sdl.bench.campaigns import Ended
 from sdl.bench.days import Miss
 from sdl.errors import ConfigError, RecordError
+from sdl.extras import missing
 
 SURE = 2.0
 """Standard errors between two solvers that make one of them better."""
@@ -194,7 +195,7 @@ def draw(ended: Sequence[Ended], found: Sequence[Line], most: int, title: str) -
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
-        raise ConfigError(f"--report needs matplotlib: pip install 'sdl[report]' ({error})") from error
+        raise ConfigError(missing("pictures (--report)", "", error)) from error
     import numpy as np
 
     figure = Figure(figsize=(7.5, 1.2 + 0.34 * len(found)), layout="constrained")

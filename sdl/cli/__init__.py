@@ -63,12 +63,10 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import PackageNotFoundError, version
+        from sdl.extras import own_version
 
-        try:
-            print(f"sdl {version('sdl')}")
-        except PackageNotFoundError:
-            print("sdl, not installed")
+        version = own_version()
+        print(f"sdl {version}" if version else "sdl, not installed")
         raise typer.Exit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
@@ -319,12 +320,16 @@ def _name(solver: Solver) -> str:
 
 def _solvers(given: Sequence[str]) -> list[Solver]:
     from sdl import config, yamlfile
+    from sdl.solvers.forest import not_installed
 
     chosen: dict[str, Solver] = {}
     for text in given:
         try:
             for tree in PRESETS.get(text) or (yamlfile.scalar(text),):
                 solver = config.parse_kind("solver", tree)
+                if text in PRESETS and solver.kind == "forest" and (absent := not_installed()):
+                    print(f"--solver {text} without forest: {absent}", file=sys.stderr)
+                    continue
                 chosen[_name(solver)] = solver
         except ConfigError as error:
             sets = " (`all` and `paper` are sets of solvers)" if text.isidentifier() else ""

@@ -27,6 +27,7 @@ from sdl.drivers.checks import checked
 from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.mqtt import Broker, Exchange
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
+from sdl.extras import missing
 from sdl.types import Channel, Frozen, Input, Reading, SafeState
 
 NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
@@ -142,7 +143,7 @@ class SdlLight(Frozen):
         try:
             import paho.mqtt.client  # noqa: F401  # found here, not in the middle of a campaign
         except ImportError as error:
-            raise InstrumentError("kind sdl-light needs paho-mqtt: pip install 'sdl[mqtt]'") from error
+            raise InstrumentError(missing("SDL-Light instruments", "mqtt", error)) from error
         self.ready()
         user, password = (_secret(name) for name in (self.user_env, self.password_env))
         broker = Broker(self.host, self.port, self.tls, self.ca_file, user, password, self.connect_timeout)

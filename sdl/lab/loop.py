@@ -9,12 +9,10 @@ At its start a lab makes every instrument safe before anything begins on it, and
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +20,7 @@ from sdl import record
 from sdl.clock import Clock
 from sdl.errors import Full, Lost, RecordError, SdlError
 from sdl.events import Measured, Safe, Stopped
+from sdl.extras import versions_of
 from sdl.lab import decide
 from sdl.lab.base import News, Order, Processes
 from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
@@ -316,8 +315,4 @@ def _brief(said: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("sdl", "apscheduler", "pydantic", "tzdata"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    return versions_of("apscheduler", "pydantic", "tzdata")

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
+from sdl.extras import missing
 from sdl.lab.durations import words
 from sdl.lab.notify_model import Kind, Target, inside
 from sdl.lab.outbox import Message, Outbox
@@ -203,7 +204,7 @@ def _of(url: str) -> Any:
     try:
         import apprise
     except ImportError as error:
-        raise ConfigError("notifications need apprise: pip install 'sdl[lab]'") from error
+        raise ConfigError(missing("notifications", "lab", error)) from error
     logging.getLogger("apprise").propagate = False  # what it says is told by us, without addresses
     service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="sdl", app_desc="sdl lab", async_mode=False))
     if not service.add(url):

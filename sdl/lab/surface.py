@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError
+from sdl.extras import missing
 from sdl.lab.base import Control
 from sdl.lab.systemd import Watchdog
 from sdl.lab.token import Door
@@ -45,7 +46,7 @@ def needed() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"a lab's server needs {error.name}: pip install 'sdl[lab]'") from error
+        raise ConfigError(missing("labs", "lab", error)) from error
 
 
 class Surface:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
+from sdl.extras import missing
 from sdl.report import style
 from sdl.report.digest import Digest
 from sdl.report.facts import facts
@@ -88,7 +89,7 @@ def environment() -> Environment:
     try:
         import jinja2
     except ImportError as error:
-        raise style.missing("jinja2") from error
+        raise ConfigError(missing("pages", "", error)) from error
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )

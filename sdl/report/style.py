@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
+from sdl.extras import missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,15 +96,10 @@ def styled() -> Iterator[None]:
     try:
         import matplotlib
     except ImportError as error:
-        raise missing("matplotlib") from error
+        raise ConfigError(missing("figures", "", error)) from error
     look: Any = {**SETTINGS, "axes.prop_cycle": _cycle()}
     with matplotlib.rc_context(look):
         yield
-
-
-def missing(package: str) -> ConfigError:
-    """What is said where a package of the extra `report` is not there."""
-    return ConfigError(f"figures and pages need {package}: pip install 'sdl[report]'")
 
 
 def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float = WIDTH, **more: Any) -> Figure:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import getpass
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sdl import readings
@@ -15,6 +14,7 @@ from sdl.config import CampaignFile
 from sdl.drivers.base import Instrument, names
 from sdl.errors import ConfigError, Problem
 from sdl.events import SCHEMA, Failed, Opened, Proposed
+from sdl.extras import versions_of
 from sdl.lease import lease
 from sdl.record import FILE, PRIOR, Record, read
 from sdl.runner.perform import Memory
@@ -50,9 +50,7 @@ def versions() -> dict[str, str]:
 @functools.cache
 def _versions() -> Mapping[str, str]:
     """Read once: what is loaded stays, and a sweep's campaigns are shorter than the look-up."""
-    found = {}
-    for package in (
-        "sdl",
+    return versions_of(
         "numpy",
         "scipy",
         "scikit-learn",
@@ -63,10 +61,7 @@ def _versions() -> Mapping[str, str]:
         "xgboost",
         "xgboost-cpu",
         "pydantic",
-    ):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    )
 
 
 def user() -> str:

@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from sdl.errors import ConfigError, SolverError
+from sdl.extras import missing
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.footing import Footing, stand_on
 from sdl.solvers.trend import Trend, find_trend
-from sdl.types import Frozen
+from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +33,13 @@ if TYPE_CHECKING:
 
 SEED = 666
 """Of the noise that a fit is made on: ForestDiffusion's own default."""
+
+
+def not_installed() -> str:
+    """What to say where ForestDiffusion, which is an extra, is not installed; empty where it is."""
+    if find_spec("ForestDiffusion"):
+        return ""
+    return missing("forest solvers", "forest", ImportError(name="ForestDiffusion"))
 
 
 class Forest(Frozen):
@@ -56,7 +66,18 @@ class Forest(Frozen):
         default=200, ge=2, le=100_000, description="Settings drawn for an answer, which is their mean."
     )
 
+    def suits(self, inputs: tuple[Input, ...], channels: tuple[Channel, ...]) -> None:
+        """Any instrument, where ForestDiffusion is installed.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if absent := not_installed():
+            raise ConfigError(absent)
+
     def fit(self, data: Data) -> FittedForest:
+        if absent := not_installed():
+            raise SolverError(absent)
         import numpy as np
 
         footing = stand_on(data, level=self.trend == "affine")

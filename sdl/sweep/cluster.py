@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import children, pool
 from sdl.errors import ConfigError, RecordError
+from sdl.extras import missing
 from sdl.sweep.work import Row, Task, do_all
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def each(
         import distributed
         from distributed.comm import CommClosedError
     except ImportError as error:
-        raise ConfigError(f"--cluster needs distributed: pip install 'sdl[sweep]' ({error})") from error
+        raise ConfigError(missing("clusters (--cluster)", "sweep", error)) from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(children.starting(**pool.ONE_THREAD))
         stack.enter_context(_quiet())

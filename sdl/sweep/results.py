@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
+from sdl.extras import missing
 from sdl.lock import Lock
 from sdl.plainfile import anew, open_fd, reading, what_happened
 from sdl.record import write_file
@@ -57,7 +58,7 @@ def needs_pyarrow() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"a sweep's results need pyarrow: pip install 'sdl[sweep]' ({error})") from error
+        raise ConfigError(missing("the results of a sweep", "sweep", error)) from error
 
 
 class Results:

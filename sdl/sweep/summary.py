@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, RecordError
+from sdl.extras import missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +141,7 @@ def draw(found: Sequence[Group], keys: Sequence[str], file: Path, title: str) ->
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError(f"--plot needs matplotlib: pip install 'sdl[report]' ({error})") from error
+        raise ConfigError(missing("pictures (--plot)", "", error)) from error
     if len(found) > 60:
         raise ConfigError(f"--plot: {len(found)} groups are too many for one picture; at most 60")
     most = max((float(g.trials[g.trials < math.inf].max()) for g in found if g.reached), default=1.0)

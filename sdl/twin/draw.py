@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdl.errors import ConfigError
+from sdl.extras import missing
 from sdl.twin.check import comparable
 from sdl.twin.evidence import Evidence
 from sdl.twin.model import Plant
@@ -21,7 +22,7 @@ def draw(data: Evidence, state: State, file: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError(f"--plot needs matplotlib: pip install 'sdl[report]' ({error})") from error
+        raise ConfigError(missing("pictures (--plot)", "", error)) from error
     import numpy as np
 
     left = comparable(data, Plant(state))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 from sdl.errors import InstrumentError
+from sdl.extras import missing
 from sdl.twin.model import Plant
 from sdl.twin.state import State, load
 
@@ -110,7 +111,7 @@ class SdlLightDevice:
         try:
             import paho.mqtt.client  # noqa: F401
         except ImportError as error:
-            raise InstrumentError("the SDL-Light twin needs paho-mqtt: pip install 'sdl[mqtt]'") from error
+            raise InstrumentError(missing("SDL-Light twins", "mqtt", error)) from error
         from paho.mqtt.client import Client, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
 

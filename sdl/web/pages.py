@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from sdl import words
 from sdl.errors import ConfigError, SdlError
+from sdl.extras import own_version
 from sdl.lab.base import Control
 from sdl.lab.guard import Refused, cut
 from sdl.lab.token import TOKEN, Door
@@ -93,7 +93,7 @@ class Pages:
 
     def __init__(self, control: Control | None, runs: Path, door: Door, *, name: str, zone: str) -> None:
         self._runs = runs
-        self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, _version())
+        self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, own_version())
         place = cache(runs)
         self._index, self._reports = Index(runs, place), Reports(place)
         self._asked, self._hub = Asked(control), Hub()
@@ -282,10 +282,3 @@ class _Stream:
 
 def _short(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
-
-
-def _version() -> str:
-    try:
-        return version("sdl")
-    except PackageNotFoundError:
-        return ""

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from sdl.errors import ConfigError
+from sdl.extras import missing
 from sdl.lab.views import named, paused_by
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def environment() -> Environment:
     try:
         import jinja2
     except ImportError as error:
-        raise ConfigError("the page needs jinja2: pip install 'sdl[web]'") from error
+        raise ConfigError(missing("pages", "", error)) from error
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
+from sdl.extras import missing
 from sdl.lab.guard import Guard, Refused
 from sdl.lab.surface import HOST, START_SECONDS, http_server, listen
 from sdl.lab.token import TOKEN, Door
@@ -64,7 +65,7 @@ def serve(runs: Path, *, port: int = 0, told: Callable[[str, Path], None]) -> st
         import starlette  # noqa: F401 - told now, and not with the first page
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"the page needs {error.name}: pip install 'sdl[web]'") from error
+        raise ConfigError(missing("pages", "web", error)) from error
     if not runs.is_dir():
         raise ConfigError(f"--runs {runs}: no such directory")
     asked: list[str] = []

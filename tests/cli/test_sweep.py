@@ -116,8 +116,8 @@ def test_work_taken_up_again_is_not_thought_quick(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "options", "said"),
     [
-        ("pyarrow.parquet", [], "a sweep's results need pyarrow: pip install 'sdl[sweep]'"),
-        ("distributed", ["--cluster", "local"], "--cluster needs distributed: pip install 'sdl[sweep]'"),
+        ("pyarrow.parquet", [], "the results of a sweep need pyarrow, which is not installed"),
+        ("distributed", ["--cluster", "local"], "clusters (--cluster) need distributed, which is not installed"),
     ],
 )
 def test_a_package_that_is_missing_is_named(sdl, many, monkeypatch, module, options, said):

@@ -110,7 +110,7 @@ def test_without_matplotlib_a_plot_says_what_to_install(night: Path, sdl: Sdl, m
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = sdl("twin", "fit", night, "-o", "twin.toml", "--plot", "fit.png")
     assert done.code == 2
-    assert "--plot needs matplotlib: pip install 'sdl[report]'" in done.err
+    assert "pictures (--plot) need matplotlib, which is not installed" in done.err
 
 
 def test_a_table_with_other_names_a_bad_line_and_a_setting_beyond_its_bound_by_rounding_is_checked(

@@ -113,6 +113,6 @@ def test_without_the_extra_it_is_not_said_first_that_the_lab_runs(
     (tmp_path / "lab.yaml").write_text(sound)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)  # as where it is not installed
     done = CliRunner().invoke(app, ["lab", "run", str(tmp_path / "lab.yaml")])
-    assert "needs prometheus_client: pip install 'sdl[lab]'" in str(done.exception)
+    assert "need prometheus_client, which is not installed; the extra `lab`" in str(done.exception)
     assert done.stdout == ""
     assert not (tmp_path / "runs").exists()

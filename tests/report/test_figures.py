@@ -165,7 +165,7 @@ def test_without_matplotlib_one_line_says_what_to_install(
     runs: dict[str, Digest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(ConfigError, match=r"pip install 'sdl\[report\]'"):
+    with pytest.raises(ConfigError, match="figures need matplotlib, which is not installed"):
         draw(runs["reached"], "error")
 
 

@@ -24,7 +24,7 @@ from sdl import yamlfile
 from sdl.web import notes
 from tests.web.web_kit import copy, poisoned, real
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'sdl[dev]'")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sdl.errors import ConfigError
+from sdl.extras import missing
 from sdl.report import style
 from sdl.report.paper.published import CHANNELS, INPUTS, METHODS, SLICE
 from sdl.report.style import BAND, FAINT, INK, OKABE_ITO
@@ -60,7 +62,7 @@ def pair_plot(values: Floats, said: str) -> Figure:
     try:
         import seaborn
     except ImportError as error:
-        raise style.missing("seaborn") from error
+        raise ConfigError(missing("figures of the paper", "report", error)) from error
     names = (*INPUTS, *CHANNELS)
     count = len(names)
     together: Any = np.corrcoef(values.T)

@@ -1,0 +1,57 @@
+"""The distribution that installs `sdl`: its version, and what to install where a package of an extra is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
+
+DISTRIBUTION = "sdl-orchestrator"
+"""What installs the package `sdl`. PyPI's `sdl` is somebody else's."""
+
+
+def own_version() -> str:
+    """The version of this package; empty where it is used from its source tree without being installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return ""
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """The versions of this package (as `sdl`) and of others, those that are installed."""
+    found = {"sdl": own_version()}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return {name: text for name, text in found.items() if text}
+
+
+def missing(purpose: str, extra: str, error: ImportError) -> str:
+    """The message for a module that cannot be imported.
+
+    Args:
+        purpose: what needs it, as the subject of a sentence in the plural: "figures".
+        extra: of ours, that brings it; empty for what every installation has.
+        error: of the import.
+    """
+    module = (error.name or str(error)).partition(".")[0]
+    if not extra:
+        return f"{purpose} need {module}, which is not installed; install {DISTRIBUTION} again"
+    listed = ", ".join(requirements(extra)) or "it"
+    return f"{purpose} need {module}, which is not installed; the extra `{extra}` of {DISTRIBUTION} requires {listed}"
+
+
+def requirements(extra: str) -> list[str]:
+    """What an extra asks for: `apprise>=1.9` and the like."""
+    try:
+        declared = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:  # used from its source tree
+        return []
+    listed = []
+    for line in declared:
+        requirement, _, marker = line.partition(";")
+        of = re.search(r"extra == ['\"](.+?)['\"]", marker)
+        if of and of.group(1) == extra:
+            listed.append(requirement.strip())
+    return listed
