@@ -30,6 +30,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import jsonlines
+
 from sdl.errors import ConfigError, Problem
 
 MOST_BYTES = 1 << 30
@@ -140,19 +142,19 @@ def _json(rows: Iterator[tuple[int, Any]]) -> Table:
 
 
 def _json_lines(lines: Sequence[str]) -> Iterator[tuple[int, Any]]:
+    reader = jsonlines.Reader(lines)
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        if _NOT_UTF_8.search(line):
-            yield number, Unusable("not UTF-8")
-            continue
         try:
-            yield number, json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, Unusable("not JSON", _not_json(error))
+            value = reader.read(allow_none=True)
+        except jsonlines.InvalidLineError as error:
+            value = Unusable("not JSON", _not_json(error.__cause__ or error))
+        except RecursionError as error:
+            value = Unusable("not JSON", _not_json(error))
+        if line.strip():
+            yield number, Unusable("not UTF-8") if _NOT_UTF_8.search(line) else value
 
 
-def _not_json(error: Exception) -> str:
+def _not_json(error: BaseException) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg} at character {error.colno}"
     return f"not JSON: {'nested too deeply' if isinstance(error, RecursionError) else error}"
