@@ -39,8 +39,8 @@ def signature(function: object) -> str:
 
 
 def test_the_public_functions_take_these_arguments() -> None:
-    assert signature(sdl.run) == "campaign, runs, changes, watch, collect, gate, folder"
-    assert signature(sdl.resume) == "folder, changes, watch, gate"
+    assert signature(sdl.run) == "campaign, runs, changes, watch, collect, gate, folder, patience"
+    assert signature(sdl.resume) == "folder, changes, watch, gate, patience"
     assert signature(sdl.open_run) == "path, runs"
     assert signature(sdl.solve) == (
         "X, Y, target, solver, tolerance, prefer, average, all_solutions, low, high, saturation, seed"
@@ -48,7 +48,7 @@ def test_the_public_functions_take_these_arguments() -> None:
 
 
 def test_a_result_and_a_solution_have_these_fields() -> None:
-    fields = "outcome reason trials readings failed settings applied measured error miss worst best by run"
+    fields = "outcome reason trials readings failed settings applied measured error miss worst best by run safe"
     assert list(sdl.Result.__dataclass_fields__) == fields.split()
     fields = "settings raw spread uncertainty expected verdict why shortfall solutions"
     assert list(sdl.Solution.__dataclass_fields__) == fields.split()

