@@ -143,6 +143,7 @@ def _json(rows: Iterator[tuple[int, Any]]) -> Table:
 
 def _json_lines(lines: Sequence[str]) -> Iterator[tuple[int, Any]]:
     reader = jsonlines.Reader(lines)
+    value: Any
     for number, line in enumerate(lines, 1):
         try:
             value = reader.read(allow_none=True)

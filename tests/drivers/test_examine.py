@@ -9,11 +9,14 @@ import pytest
 
 from sdl import config, runner
 from sdl.clock import RealClock, VirtualClock
+from sdl.drivers.base import Driver
+from sdl.drivers.checks import checked_safe
 from sdl.drivers.claude_light import ClaudeLight
 from sdl.drivers.examine import Examination, Finding
 from sdl.errors import InstrumentError
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
+from sdl.types import SafeState
 
 from .server import Server, silent
 from .test_repeats import Bath
@@ -25,9 +28,7 @@ def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> 
     tree = {"name": "x", "instrument": instrument, "goal": goal}
     campaign = config.parse(tree, collect=True)
     clock = runner.clock_for(campaign.instrument)
-    findings = list(
-        Examination(campaign.instrument, clock, campaign.goals(), lambda driver: driver.safe(), repeats).findings()
-    )
+    findings = list(Examination(campaign.instrument, clock, campaign.goals(), off, repeats).findings())
     return {finding.what: finding for finding in findings}
 
 
@@ -84,6 +85,10 @@ def test_an_instrument_that_never_answers_is_an_error_after_three_tries() -> Non
         found({"kind": "claude-light", "url": "http://127.0.0.1:1/api"})
 
 
+def off(driver: Driver) -> SafeState:
+    return checked_safe(driver.safe(), virtual=True)
+
+
 def test_what_is_waited_for_is_said_before_it_comes_and_what_came_of_it_after(server: Server) -> None:
     server.then(silent)
     light = ClaudeLight(url=server.url, background="none", connect_timeout=0.2, read_timeout=0.2)
@@ -92,20 +97,20 @@ def test_what_is_waited_for_is_said_before_it_comes_and_what_came_of_it_after(se
     def begun(what: str) -> None:
         said.append(f"{len(server.asked)} asked: {what}")
 
-    examination = Examination(light, RealClock(), None, repeats=1, begun=begun, ended=said.append)
+    examination = Examination(light, RealClock(), None, off, repeats=1, begun=begun, ended=said.append)
     findings = list(examination.findings())
     assert said[0] == "0 asked: reading 1 of 8, at R = 0, G = 0, B = 0; waiting for 0.4 s at most"
     assert said[1].startswith("failed: ")
     assert "no answer in time" in said[1] or "no whole answer" in said[1]
     assert said[2].startswith("1 asked: reading 2 of 8, at R = 0, G = 0, B = 0")
-    assert said[-2].endswith(" asked: making it safe")
-    assert said[-1] == "done"
+    assert said[-2].endswith(" asked: switching it off")
+    assert said[-1] == "off"
     assert findings[1].figures["failed"] >= 1
 
 
 def test_equal_readings_of_an_instrument_that_reads_in_coarse_steps_are_not_called_frozen() -> None:
     for steps, frozen in (((None, None), True), ((0.5, None), True), ((0.5, 0.1), False)):
-        examination = Examination(Bath(steps=steps), VirtualClock(), None)
+        examination = Examination(Bath(steps=steps), VirtualClock(), None, off)
         findings = {finding.what: finding for finding in examination.findings()}
         assert (bad(findings) == ["noise"]) is frozen
         assert ("is it frozen?" in findings["noise"].says) is frozen
@@ -114,9 +119,7 @@ def test_equal_readings_of_an_instrument_that_reads_in_coarse_steps_are_not_call
 def test_it_works_over_http_and_leaves_the_light_off() -> None:
     with TwinServer(speed=1000, faults=[Fault(name="html-500", at=(20,))]) as server:
         campaign = config.parse({"name": "x", "instrument": ClaudeLight(url=server.url)}, collect=True)
-        examination = Examination(
-            campaign.instrument, runner.clock_for(campaign.instrument), None, lambda driver: driver.safe()
-        )
+        examination = Examination(campaign.instrument, runner.clock_for(campaign.instrument), None, off)
         findings = {finding.what: finding for finding in examination.findings()}
         assert "goal" not in findings
         assert bad(findings) == ["readings"]
