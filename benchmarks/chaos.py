@@ -86,7 +86,7 @@ def twin(port: int, folder: Path, seed: int) -> None:
 def lab(file: Path, shift: Path) -> None:
     """Runs the lab with a clock that shows as many seconds more as a file says."""
     from sdl.clock import RealClock
-    from sdl.lab.file import load
+    from sdl.lab.config.file import load
     from sdl.lab.serve import serve
 
     class Shifted(RealClock):
@@ -177,7 +177,7 @@ class Chaos:
     def left(self) -> int:
         """Starts that have not come to their end."""
         from sdl.lab import journal
-        from sdl.lab.state import fold
+        from sdl.lab.core.state import fold
 
         with contextlib.suppress(Exception):
             lab = fold(journal.read(journal.folder(self.runs, "chaos")))

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdl import record
-from sdl.events import Event, Failed, Interrupted, Measured, Opened, Proposed, Resumed
+from sdl.core.events import Event, Failed, Interrupted, Measured, Opened, Proposed, Resumed
 from sdl.lab import journal
-from sdl.lab.events import Died, Due, Ended, GaveUp, MadeSafe, Missed, Started
+from sdl.lab.core.events import Died, Due, Ended, GaveUp, MadeSafe, Missed, Started
+from sdl.store import record
 
 LIGHT = 5.0
 """Seconds within which the light must be off."""

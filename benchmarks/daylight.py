@@ -22,7 +22,7 @@ import numpy as np
 import sdl
 from sdl.clock import VirtualClock
 from sdl.config import parse_kind
-from sdl.events import Event, Measured, Stopped
+from sdl.core.events import Event, Measured, Stopped
 
 GOAL = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
 TOLERANCE = 0.02

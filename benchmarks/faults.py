@@ -19,9 +19,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sdl import record, runner
-from sdl.events import Event, Failed, Measured, Proposed, Safe
+from sdl import runner
+from sdl.core.events import Event, Failed, Measured, Proposed, Safe
 from sdl.runner import Patience
+from sdl.store import record
 from sdl.twin.faults import MEANING, Fault
 from sdl.twin.serve import TwinServer
 from sdl.types import Power

@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the broker is that of the tests
 
 import sdl
-from sdl import record
-from sdl.events import Event, Failed, Measured
+from sdl.core.events import Event, Failed, Measured
+from sdl.store import record
 from sdl.twin.sdl_light import FAULTS, SdlLightDevice
 from tests.drivers.broker import MqttBroker
 

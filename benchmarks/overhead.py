@@ -21,7 +21,7 @@ from typing import Literal
 import sdl
 from sdl import registry
 from sdl.clock import Clock
-from sdl.events import Event, Measured, Proposed
+from sdl.core.events import Event, Measured, Proposed
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 CHANNELS = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sdl.core.goal import Band, Goal
 from sdl.designs.filling import LatinHypercube
 from sdl.designs.given import Axis
 from sdl.errors import Degenerate, NotEnoughData, SolverError
-from sdl.goal import Band, Goal
-from sdl.inverse import ask
+from sdl.inverse.propose import ask
 from sdl.solvers.base import Data, Solver, Targets
 from sdl.types import Channel, Input, Verdict
 

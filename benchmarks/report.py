@@ -46,8 +46,8 @@ def campaigns(runs: Path, trials: int) -> dict[str, Path]:
 
 def aborted(source: Path, folder: Path) -> Path:
     """The same run, ended after half of it by somebody who pauses and aborts."""
-    from sdl import record
-    from sdl.events import AbortAsked, Continued, Paused, Stopped
+    from sdl.core.events import AbortAsked, Continued, Paused, Stopped
+    from sdl.store import record
     from sdl.types import Outcome
 
     events = list(record.read(source))

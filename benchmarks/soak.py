@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 
 from sdl.clock import RealClock
-from sdl.drivers.claude_light import ClaudeLight
+from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.errors import InstrumentError
 
 FAULTS = (  # without those that only make the client wait

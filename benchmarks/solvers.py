@@ -38,7 +38,7 @@ from plants import CAP, PLANTS, SCENARIOS, Scenario
 import sdl
 from sdl.bench import markdown as table
 from sdl.bench import quantile
-from sdl.pool import each
+from sdl.parallel.pool import each
 from sdl.registry import find, kinds
 
 ROOT = Path(__file__).resolve().parent

@@ -3,7 +3,7 @@
     python benchmarks/web.py                    10,000 runs
     python benchmarks/web.py --runs 500         fewer
 
-The runs are copies of one campaign of the twin under other names and times, written through `sdl.record`. Times of
+The runs are copies of one campaign of the twin under other names and times, written through `sdl.store.record`. Times of
 pages are those that a client on the same machine sees; medians of 30.
 """
 
@@ -26,8 +26,8 @@ from pathlib import Path
 import httpx
 
 import sdl
-from sdl import record
-from sdl.events import Opened
+from sdl.core.events import Opened
+from sdl.store import record
 
 CAMPAIGN = {
     "name": "night", "instrument": {"kind": "twin", "seed": 1}, "goal": {"445nm": 16384}, "solver": "linear",

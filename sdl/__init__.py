@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdl.errors import SdlError
-    from sdl.listing import listing as runs
-    from sdl.oneshot import Solution, solve
+    from sdl.inverse.dataset import Solution, solve
     from sdl.runner import resume, run
-    from sdl.runs import Result, Run, open_run
+    from sdl.runs.listing import listing as runs
+    from sdl.runs.runs import Result, Run, open_run
 
 _HOMES = {
-    "Result": "sdl.runs",
-    "Run": "sdl.runs",
+    "Result": "sdl.runs.runs",
+    "Run": "sdl.runs.runs",
     "SdlError": "sdl.errors",
-    "Solution": "sdl.oneshot",
-    "open_run": "sdl.runs",
+    "Solution": "sdl.inverse.dataset",
+    "open_run": "sdl.runs.runs",
     "resume": "sdl.runner",
     "run": "sdl.runner",
-    "runs": "sdl.runs",
-    "solve": "sdl.oneshot",
+    "runs": "sdl.runs.runs",
+    "solve": "sdl.inverse.dataset",
 }
 
 __all__ = ["Result", "Run", "SdlError", "Solution", "open_run", "resume", "run", "runs", "solve"]

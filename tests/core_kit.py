@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sdl.campaign import Campaign, Plan
-from sdl.events import (
+from sdl.core.campaign import Campaign, Plan
+from sdl.core.events import (
     SCHEMA,
     AbortAsked,
     Action,
@@ -28,8 +28,8 @@ from sdl.events import (
     Stop,
     Stopped,
 )
-from sdl.goal import Band, Goal
-from sdl.history import Column, History
+from sdl.core.goal import Band, Goal
+from sdl.core.history import Column, History
 from sdl.types import Outcome, Power, Reading, Verdict
 
 INPUTS = ("R", "G")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from sdl.pool import ONE_THREAD
+from sdl.parallel.pool import ONE_THREAD
 
 
 def double(item):
@@ -78,7 +78,7 @@ def own(error):
 
 
 def warm(_):
-    return "sdl.warm" in sys.modules
+    return "sdl.runner.preload" in sys.modules
 
 
 def lambda_made(_):

@@ -60,7 +60,7 @@ def test_the_numeric_tests_pass_under_a_second_kernel() -> None:
     assert done.returncode == 0, done.stdout
 
 
-NUMERIC = ("tests/test_anywhere.py", "tests/test_replaying.py", "tests/test_designs.py", "tests/solvers")
+NUMERIC = ("tests/test_anywhere.py", "tests/replay/test_replay.py", "tests/designs/test_designs.py", "tests/solvers")
 """Where the numeric tests are: collecting all others would take longer than they do."""
 
 

@@ -19,9 +19,10 @@ from scripted import GAIN, answer, campaign, proposals, register, script_of, wit
 from waiting import PATIENCE
 
 import sdl
-from sdl import record, registry
+from sdl import registry
 from sdl.errors import SolverError
 from sdl.solvers.base import Proposals
+from sdl.store import record
 from sdl.types import Frozen, Outcome, Reading
 
 

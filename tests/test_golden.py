@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sdl.events import (
+from sdl.core.events import (
     SCHEMA,
     AbortAsked,
     Continued,
@@ -23,8 +23,8 @@ from sdl.events import (
     Safe,
     Stopped,
 )
-from sdl.record import FILE, LOCK, SEAL, Record, check, read, write_file
-from sdl.runs import fold
+from sdl.runs.runs import fold
+from sdl.store.record import FILE, LOCK, SEAL, Record, check, read, write_file
 from sdl.types import Outcome, Power, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,7 +11,7 @@ import processes
 import pytest
 
 import sdl
-from sdl import oneshot
+from sdl.inverse import dataset
 
 
 def test_the_public_names_are_these() -> None:
@@ -68,5 +68,5 @@ def test_importing_sdl_loads_nothing_heavy() -> None:
 
 
 def test_the_example_in_the_docstring_of_solve_is_true() -> None:
-    found = doctest.DocTestFinder().find(oneshot.solve, "solve", globs={})
+    found = doctest.DocTestFinder().find(dataset.solve, "solve", globs={})
     assert doctest.DocTestRunner().run(found[0]) == doctest.TestResults(failed=0, attempted=4)

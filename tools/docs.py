@@ -70,7 +70,7 @@ def _keys(schema: dict[str, Any]) -> str:
 
 
 def _lab_keys() -> str:
-    from sdl.lab.model import LabFile
+    from sdl.lab.config.model import LabFile
 
     schema = LabFile.model_json_schema(by_alias=True)
     titles = {

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from sdl.models.training_set import Footing, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.solvers.footing import Footing, stand_on
 from sdl.types import Frozen
 
 Floats = NDArray[np.float64]

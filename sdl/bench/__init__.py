@@ -7,7 +7,7 @@ tell        tables, the recommendation with its evidence, the figure and the pag
 
 from sdl.bench.campaigns import Asked, Ended, campaigns, solver_of
 from sdl.bench.days import Miss, days_left_out
-from sdl.bench.tell import Line, Recommendation, lines, markdown, quantile, recommend
+from sdl.bench.report import Line, Recommendation, lines, markdown, quantile, recommend
 
 __all__ = [
     "Asked",

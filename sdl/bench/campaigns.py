@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sdl import config, pool
+from sdl import config
 from sdl.errors import ConfigError, Problem, SdlError
+from sdl.parallel import pool
 from sdl.twin.state import State
 
 FIRST, LAST = 0.1, 0.9
@@ -166,7 +167,7 @@ def _campaign(asked: Asked, solver: Mapping[str, Any], goal: int, seed: int) -> 
 
 def _ended(item: tuple[str, int, int, dict[str, Any]]) -> Ended:
     from sdl import runner
-    from sdl.events import Proposed
+    from sdl.core.events import Proposed
 
     label, goal, seed, tree = item
     kind = tree["solver"]["kind"]

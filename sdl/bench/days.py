@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sdl import config, pool
+from sdl import config
 from sdl.bench.campaigns import solver_of
 from sdl.errors import SdlError
+from sdl.parallel import pool
 from sdl.twin.evidence import Evidence
 from sdl.twin.state import State
 

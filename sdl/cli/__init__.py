@@ -19,17 +19,16 @@ import typer
 
 from sdl.cli import (
     bench,
+    campaign_files,
     compare,
-    files,
     instrument,
-    lab,
-    listing,
-    look,
+    list,
     paper,
     replay,
     report,
     run,
     serve,
+    show,
     solve,
     sweep,
     twin,
@@ -37,6 +36,7 @@ from sdl.cli import (
     watch,
     web,
 )
+from sdl.cli.lab import commands
 from sdl.cli.options import Emitted, emit
 from sdl.cli.terminal import spelled
 from sdl.errors import RecordError, SdlError
@@ -80,8 +80,8 @@ def _common(
 
 
 PARTS = (
-    *(run, files, listing, look, watch, report, compare, verify, replay, solve, paper),
-    *(twin, serve, instrument, lab, web, sweep, bench),
+    *(run, campaign_files, list, show, watch, report, compare, verify, replay, solve, paper),
+    *(twin, serve, instrument, commands, web, sweep, bench),
 )
 """In the order of the help."""
 for part in PARTS:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdl.cli.display.text import count, say
 from sdl.cli.options import (
     LIMIT,
     RUNS,
@@ -23,11 +24,10 @@ from sdl.cli.options import (
     emit,
     limit_of,
 )
-from sdl.cli.words import count, say
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.readings import Columns
+    from sdl.store.datasets import Columns
     from sdl.twin.evidence import Evidence
     from sdl.twin.state import State
 
@@ -82,9 +82,9 @@ def bench(
     """
     from sdl.bench import Asked, campaigns, days_left_out, lines, recommend, solver_of
     from sdl.bench.campaigns import channels_of, goals_of
-    from sdl.bench.tell import days_table, draw, table, write
-    from sdl.cli.progress import Bar
-    from sdl.pool import cores
+    from sdl.bench.report import days_table, draw, table, write
+    from sdl.cli.display.progress import Bar
+    from sdl.parallel.pool import cores
 
     if out is not None and out.suffix not in (".png", ".html"):
         raise ConfigError(f"--report {out}: must end in .png or .html")
@@ -146,7 +146,7 @@ def _instrument(
     sources: Sequence[str], columns: Columns, start: str, runs: Path
 ) -> tuple[State, Evidence | None, list[str]]:
     """The twin that is asked; the readings it was fitted to, if any, and what is told of them."""
-    from sdl import locate
+    from sdl.store import resolve
     from sdl.twin.state import load
 
     try:
@@ -156,7 +156,7 @@ def _instrument(
         from sdl.twin.evidence import collect
         from sdl.twin.fit import fit
 
-        found = collect([locate.source(source, Path(), runs) for source in sources], state, columns=columns)
+        found = collect([resolve.source(source, Path(), runs) for source in sources], state, columns=columns)
         fitted = fit(found, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -165,7 +165,7 @@ def _instrument(
 
 def _written(state: State, stack: contextlib.ExitStack) -> str:
     """The path of a state's file, which lasts as long as the stack."""
-    from sdl import children
+    from sdl.parallel import children
     from sdl.twin.write import toml
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.room())))

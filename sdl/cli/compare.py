@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdl.cli.display.text import count, visible, width
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
-from sdl.cli.words import count, visible, width
 from sdl.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def compare(
 
     A campaign's name or a directory stands for all of its runs. They are grouped by the keys in which they differ.
     """
-    from sdl.cli.progress import tracked
+    from sdl.cli.display.progress import tracked
     from sdl.report.comparison import came, grouped
-    from sdl.runs import Run
+    from sdl.runs.runs import Run
 
     if output is not None and output.suffix not in SUFFIXES:
         raise ConfigError(f"-o {output}: must end in {', '.join(SUFFIXES)}")
@@ -84,7 +84,7 @@ def compare(
 
 def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
     """The runs that are meant, and whether each was named itself; a directory or a campaign stands for all of its."""
-    from sdl.locate import FILE, find, folders
+    from sdl.store.resolve import FILE, find, folders
 
     found: dict[Path, bool] = {}
     for name in names:

@@ -47,7 +47,7 @@ def check(
     Exit code 1 where something is not as a campaign needs it, 3 where there is no reading at all.
     """
     from sdl import config, runner
-    from sdl.drivers.examine import Examination
+    from sdl.drivers.commissioning import Examination
 
     campaign = config.load(file, changes or (), collect=True)
     instrument = campaign.instrument

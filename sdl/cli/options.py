@@ -15,7 +15,7 @@ import typer
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.readings import Columns
+    from sdl.store.datasets import Columns
 
 Set = Annotated[
     list[str] | None,
@@ -76,7 +76,7 @@ def limit_of(seconds: float) -> float | None:
 
 def campaign_run(name: str, runs: Path) -> Path:
     """The run that is meant: of several the newest with a goal; says so on stderr where a newer one has none."""
-    from sdl.locate import find
+    from sdl.store.resolve import find
 
     chosen, newest = find(name, runs, goal=True), find(name, runs)
     if chosen != newest:
@@ -113,7 +113,7 @@ def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> 
     Raises:
         ConfigError: a name without a column, or twice.
     """
-    from sdl.readings import Columns
+    from sdl.store.datasets import Columns
 
     return Columns(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdl.cli.display.progress import shown
+from sdl.cli.display.text import say
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
-from sdl.cli.progress import shown
-from sdl.cli.words import say
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.report.paper.pairs import Pairs
-    from sdl.report.paper.work import Findings
+    from sdl.paper.pairs import Pairs
+    from sdl.paper.work import Findings
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,17 +60,17 @@ def paper(
     Figures 2 to 11, Table 1 and the goals out of reach (10.1039/D5DD00137D), our numbers beside the paper's, and what
     our own solvers make of the same rows. Needs the extra `report`.
     """
+    from sdl.paper import pairs
+    from sdl.paper.page import plain, reproduce, save_figures
+    from sdl.paper.work import steps
     from sdl.report.page import write
-    from sdl.report.paper import pairs
-    from sdl.report.paper.page import plain, reproduce, save_figures
-    from sdl.report.paper.work import steps
 
     if data is not None and state != "paper-2025-03":
         raise ConfigError("--state is which twin; with --data there is none")
     _writable(output)
 
     def take() -> Pairs:
-        from sdl.locate import source
+        from sdl.store.resolve import source
 
         return pairs.from_twin(state, seed) if data is None else pairs.from_log(source(data, Path(), runs), rows)
 
@@ -110,8 +110,8 @@ def _command(data: str | None, state: str, rows: int, small: bool, seed: int) ->
 
 
 def _print(found: Findings) -> None:
-    from sdl.report.paper.published import METHODS
-    from sdl.report.paper.tables import three
+    from sdl.paper.published import METHODS
+    from sdl.paper.tables import three
 
     say(found.pairs.source)
     print()
@@ -128,7 +128,7 @@ def _print(found: Findings) -> None:
 
 
 def _answer(one: Any) -> tuple[str, str]:
-    from sdl.report.paper.tables import three
+    from sdl.paper.tables import three
 
     if one.goal is None:
         return (one.error, "")

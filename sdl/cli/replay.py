@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sdl.cli.display.text import count, say
 from sdl.cli.options import LIMIT, RUNS, Json, Limit, RunName, Runs, campaign_run, emit, limit_of
-from sdl.cli.words import count, say
 from sdl.errors import SolverError
 
 if TYPE_CHECKING:
-    from sdl.replaying import Difference, Replayed, Shift
+    from sdl.replay import Difference, Replayed, Shift
 
 MOST = 10
 """So many differences are printed; `--json` has them all."""
@@ -36,7 +36,7 @@ def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = 
     """
     found = _replayed(campaign_run(name, runs), limit_of(limit))
     if json:
-        from sdl.replaying import plain
+        from sdl.replay import plain
 
         emit(plain(found))
     else:
@@ -51,15 +51,16 @@ def _replayed(folder: Path, limit: float | None) -> Replayed:
     Raises:
         SolverError: it took longer, or ended its process.
     """
-    from sdl import pool, replaying
-    from sdl.runs import open_run
+    from sdl import replay
+    from sdl.parallel import pool
+    from sdl.runs.runs import open_run
 
     def crashed(error: pool.Crashed) -> Replayed:
         solver = (open_run(folder).config.get("solver") or {}).get("kind", "none")
         said = f"the replay has no end: {str(error).partition(': ')[2]}: solver {solver}"
         raise SolverError(f"{folder}: {said}") from None
 
-    done = pool.each(replaying.replay, [folder], again=0, crashed=crashed, limit=limit)
+    done = pool.each(replay.replay, [folder], again=0, crashed=crashed, limit=limit)
     with contextlib.closing(done):
         return next(done)[1]
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sdl.cli.display.text import count
 from sdl.cli.options import RUNS, Json, Quiet, Runs, campaign_run, emit
-from sdl.cli.words import count
 from sdl.errors import ConfigError
 
 RunNames = Annotated[
@@ -44,10 +44,10 @@ def report(
 
     The page holds everything and needs no network. A page of ours is written anew; any other file is left alone.
     """
-    from sdl.cli.progress import tracked
+    from sdl.cli.display.progress import tracked
     from sdl.report import page
     from sdl.report.digest import Digest
-    from sdl.runs import open_run
+    from sdl.runs.runs import open_run
 
     if svg and png is None:
         raise ConfigError("--svg needs --png DIR: that is where figures go")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdl.cli.display.text import count
 from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
-from sdl.cli.words import count
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
     from sdl.runner import Watch
-    from sdl.runs import Result
+    from sdl.runs.runs import Result
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML).")]
 
@@ -65,8 +65,8 @@ def resume(
     Nothing is measured twice. A run that has reached its goal is left as it is.
     """
     from sdl import runner
-    from sdl.cli.ending import report
-    from sdl.runs import open_run
+    from sdl.cli.display.outcome import report
+    from sdl.runs.runs import open_run
 
     folder = campaign_run(name, runs)
     before = open_run(folder).result
@@ -111,7 +111,7 @@ def collect(
     Exit code 3 where a point could not be measured; what was is recorded and written all the same.
     """
     from sdl import runner
-    from sdl.cli.look import write_export
+    from sdl.cli.show import write_export
 
     chosen = _adaptive(file, changes or []) if adaptive else list(changes or [])
     chosen += [f"design.trials={trials}"] if trials is not None else []
@@ -177,7 +177,7 @@ def measure(
     The file says which instrument. Exit code 3 where a reading failed; those before it are recorded.
     """
     from sdl import config, runner
-    from sdl.runs import open_run
+    from sdl.runs.runs import open_run
 
     point = dict(number(setting, "INPUT=NUMBER, such as R=.47") for setting in settings)
     campaign = config.load(file, changes or (), collect=True)
@@ -226,8 +226,8 @@ def _drive(
 
     `after` is called with the result and gives what else is told of it; `why` gives the reason in words of its own.
     """
-    from sdl.cli.ending import report
-    from sdl.cli.live import watching
+    from sdl.cli.display.live_view import watching
+    from sdl.cli.display.outcome import report
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
     try:
@@ -244,8 +244,8 @@ def _drive(
 
 def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
     """Each channel's mean, what its readings scatter, and the first of them."""
-    from sdl.cli.words import width
-    from sdl.goal import decimals
+    from sdl.cli.display.text import width
+    from sdl.core.goal import decimals
 
     if not rows:
         return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdl.cli.display.text import count, reading, say, setting
 from sdl.cli.options import (
     RUNS,
     ChannelColumns,
@@ -25,13 +26,12 @@ from sdl.cli.options import (
     near,
     number,
 )
-from sdl.cli.words import count, reading, say, setting
 from sdl.errors import ConfigError, NotEnoughData, SolverError
 
 if TYPE_CHECKING:
-    from sdl.goal import Goal
-    from sdl.readings import Columns, Row, Rows
+    from sdl.core.goal import Goal
     from sdl.solvers.base import Data, Solver
+    from sdl.store.datasets import Columns, Row, Rows
     from sdl.types import Channel, Input
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -128,9 +128,10 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also with gzip. Bounds are those of the instrument; else of
     --low and --high, else of the data.
     """
-    from sdl import readings, yamlfile
-    from sdl.locate import source as locate
-    from sdl.oneshot import data_from, hold, parse_prefer
+    from sdl import yamlfile
+    from sdl.inverse.dataset import data_from, hold, parse_prefer
+    from sdl.store import datasets
+    from sdl.store.resolve import source as locate
 
     wanted = _goal(goals, tolerance)
     chosen = _solvers(solvers or ["gmm"])
@@ -141,7 +142,7 @@ def solve(
     for name in wanted.channels:
         if name not in names:
             raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
-    found = [readings.load(source, known, measured, wanted.channels, columns=columns) for source in data_sets]
+    found = [datasets.load(source, known, measured, wanted.channels, columns=columns) for source in data_sets]
     rows = [row for source in found for row in source.rows]
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(found) or 'the data is empty'}")
@@ -185,9 +186,9 @@ def _one(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from sdl.cli.progress import working
-    from sdl.inverse import ask
-    from sdl.oneshot import cross_validate, with_held
+    from sdl.cli.display.progress import working
+    from sdl.inverse.dataset import cross_validate, with_held
+    from sdl.inverse.propose import ask
 
     name, began = _name(solver), time.perf_counter()
     told: dict[str, Any] = {"solver": name, "options": solver.model_dump(mode="json")}  # type: ignore[attr-defined]
@@ -280,7 +281,7 @@ def _others(solver: Solver, data: Data, held: Mapping[str, float], goal: Goal, s
     """All settings that reach the goal, or why they cannot be listed."""
     import numpy as np
 
-    from sdl.solutions import solutions
+    from sdl.inverse.multiple import solutions
 
     try:
         found = solutions(solver.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
@@ -338,8 +339,8 @@ def _solvers(given: Sequence[str]) -> list[Solver]:
 
 
 def _goal(given: Sequence[str], tolerance: str) -> Goal:
-    from sdl.goal import Band, Goal, Tolerance
-    from sdl.oneshot import parse_band
+    from sdl.core.goal import Band, Goal, Tolerance
+    from sdl.inverse.dataset import parse_band
 
     try:
         width = Tolerance.parse(tolerance if tolerance.strip().endswith("%") else float(tolerance))
@@ -378,8 +379,8 @@ def _instrument(
         ConfigError: neither tells which columns are inputs.
     """
     from sdl import config
-    from sdl.readings import instrument_of, offered, opened_of
-    from sdl.record import FILE
+    from sdl.store.datasets import instrument_of, offered, opened_of
+    from sdl.store.record import FILE
     from sdl.types import Channel
 
     if given is not None:
@@ -443,7 +444,7 @@ def _bounded(
     """The inputs with their bounds: those asked for, else the instrument's, else what the data says."""
     import numpy as np
 
-    from sdl.oneshot import bounds_of
+    from sdl.inverse.dataset import bounds_of
     from sdl.types import Input
 
     inputs: dict[str, Input | str] = {item if isinstance(item, str) else item.name: item for item in known}

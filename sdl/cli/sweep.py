@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdl.cli.display.text import count
 from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
-from sdl.cli.words import count
 from sdl.errors import SolverError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def sweep(
 
 
 def _run(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool) -> Told:
-    from sdl.cli.progress import Bar
+    from sdl.cli.display.progress import Bar
     from sdl.sweep import run
 
     stopped = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
-from sdl.words import visible
+from sdl.formatting import visible
 
 
 class Spelled:

@@ -14,7 +14,7 @@ from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, colu
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.readings import Columns
+    from sdl.store.datasets import Columns
     from sdl.twin.check import Check
     from sdl.twin.evidence import Evidence
     from sdl.twin.fit import Fit
@@ -143,11 +143,11 @@ def faults(json: Json = False) -> None:
 def _read(
     sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: Columns, runs: Path
 ) -> tuple[Evidence, State]:
-    from sdl import locate
+    from sdl.store import resolve
     from sdl.twin.evidence import collect, dark_sittings
     from sdl.twin.state import load
 
-    found = [locate.source(source, Path(), runs) for source in sources]
+    found = [resolve.source(source, Path(), runs) for source in sources]
     try:
         state = load(name)
         inputs = [item.name for item in state.input_list()]
@@ -169,8 +169,8 @@ def _read(
 
 def _inputs(source: Path) -> list[str] | None:
     """The inputs of a run; None where the file does not name them (a log, or a damaged record)."""
-    from sdl.readings import instrument_of, opened_of
-    from sdl.record import FILE
+    from sdl.store.datasets import instrument_of, opened_of
+    from sdl.store.record import FILE
 
     file = source / FILE if source.is_dir() else source
     opened = opened_of(file)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdl.cli.display.text import count, say
 from sdl.cli.options import LIMIT, Json, Limit, Set, emit, limit_of
 from sdl.cli.terminal import raw
-from sdl.cli.words import count, say
 from sdl.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import typer
 from sdl.cli.options import RUNS, Runs, campaign_run
 
 if TYPE_CHECKING:
-    from sdl.events import Event
+    from sdl.core.events import Event
 
 POLL = 0.25
 """Seconds between two looks at the record."""
@@ -38,13 +38,13 @@ def watch(
 
     It only reads. It ends with the run; Ctrl-C leaves the run alone. Through a pipe it prints a line a trial.
     """
-    from sdl.cli.ending import report
-    from sdl.cli.live import Lines
-    from sdl.cli.trend import Trend
-    from sdl.events import Interrupted, Stopped
-    from sdl.follow import follow
-    from sdl.listing import left
-    from sdl.runs import open_run, steps
+    from sdl.cli.display.live_view import Lines
+    from sdl.cli.display.outcome import report
+    from sdl.cli.display.trend import Trend
+    from sdl.core.events import Interrupted, Stopped
+    from sdl.runs.listing import left
+    from sdl.runs.runs import open_run, steps
+    from sdl.store.tail import follow
 
     folder = campaign_run(name, runs)
 

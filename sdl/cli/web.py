@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdl.cli.display.text import say
 from sdl.cli.options import RUNS, Runs
-from sdl.cli.words import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.routing import BaseRoute
 
-    from sdl.lab.base import Control
-    from sdl.lab.file import Loaded
-    from sdl.lab.token import Door
+    from sdl.lab.config.file import Loaded
+    from sdl.lab.http.token import Door
+    from sdl.lab.workers.base import Control
 
 
 def add_to(app: typer.Typer) -> None:

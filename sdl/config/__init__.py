@@ -14,12 +14,12 @@ Whatever has a `kind` is looked up in the registry before it is validated, so th
 mistyped kind lists the allowed ones. Nothing here touches the instrument.
 """
 
-from sdl.config.changes import override, put, split
 from sdl.config.cost import Cost, cost, design_points, oddities
 from sdl.config.expect import Expect, seeds_of, tested_on, untestable
 from sdl.config.goals import Prefer, Target
+from sdl.config.load_file import load, parse, parse_kind
 from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, Loop, Prior, Retry
-from sdl.config.reading import load, parse, parse_kind
+from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from sdl.config.mistakes import short
+from sdl.core.goal import Tolerance
 from sdl.errors import Problem
-from sdl.goal import Tolerance
 from sdl.types import Frozen
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from sdl.config.mistakes import short
+from sdl.core.goal import Band, Tolerance
 from sdl.errors import Problem
-from sdl.goal import Band, Tolerance
 from sdl.types import Channel, Frozen
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
-from sdl.campaign import Plan
 from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
 from sdl.config.mistakes import NAME, short
+from sdl.core.campaign import Plan
+from sdl.core.goal import Goal, Tolerance
+from sdl.core.stopping import StopRules
 from sdl.designs.base import Design
 from sdl.drivers.base import Instrument
-from sdl.goal import Goal, Tolerance
 from sdl.solvers.base import Solver
-from sdl.stopping import StopRules
 from sdl.twin.state import load, locate
 from sdl.types import Frozen
 

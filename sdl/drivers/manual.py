@@ -15,7 +15,7 @@ from typing import Literal, TextIO
 from pydantic import Field, model_validator
 
 from sdl.clock import Clock
-from sdl.drivers.background import Background, Darkness
+from sdl.drivers.baseline import Background, Darkness
 from sdl.drivers.checks import checked
 from sdl.errors import InstrumentError
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState

@@ -16,13 +16,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from sdl import readings
 from sdl.clock import Clock
+from sdl.core.events import Opened
 from sdl.drivers.checks import checked
-from sdl.drivers.claude_light_reply import FULL_SCALE, NAMES
+from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
-from sdl.events import Opened
-from sdl.record import FILE
+from sdl.store import datasets
+from sdl.store.record import FILE
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
@@ -177,11 +177,11 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     file = Path(source) / FILE if os.path.isdir(source) else Path(source)
     opened = _opened(file)
     if opened is not None:
-        inputs, channels = readings.instrument_of(opened, file)
+        inputs, channels = datasets.instrument_of(opened, file)
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
         channels = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
-    rows = [row.reading for row in readings.load(file, inputs, channels, ()).rows]
+    rows = [row.reading for row in datasets.load(file, inputs, channels, ()).rows]
     if opened is None and rows:
         fullest = max(rows, key=lambda row: len(row.readings)).readings
         channels = tuple(channel for channel in channels if channel.name in fullest)
@@ -195,7 +195,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
 def _opened(file: Path) -> Opened | None:
     """The first event where the file is a record."""
     try:
-        return readings.opened_of(file)
+        return datasets.opened_of(file)
     except OSError as error:
         raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sdl.clock import Clock
 from sdl.drivers import twin_faults
-from sdl.drivers.background import Background, Darkness, share
+from sdl.drivers.baseline import Background, Darkness, share
 from sdl.drivers.checks import checked
 from sdl.errors import BadReply, InstrumentError
 from sdl.twin.faults import BUSY_LIMIT, Fault, due

@@ -1,4 +1,4 @@
-"""The lab's own record: `runs/<name>.lab/journal.jsonl`, in the form of every record (`sdl.record`), with other events.
+"""The lab's own record: `runs/<name>.lab/journal.jsonl`, in the form of every record (`sdl.store.record`), with other events.
 
 The same hash chain, fsync, lock and mending of a torn last line; it is never finished, so it has no seal. Unlike a
 run it is opened or created by one door, because a lab that systemd starts again must not care which.
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from sdl import record
 from sdl.errors import RecordError
-from sdl.lab.events import SCHEMA, LabEvent, LabOpened
-from sdl.plainfile import open_fd
+from sdl.lab.core.events import SCHEMA, LabEvent, LabOpened
+from sdl.store import record
+from sdl.store.plainfile import open_fd
 
 FORM = record.Form(
     typing.get_args(LabEvent),
@@ -78,7 +78,7 @@ def read(place: Path) -> Iterator[LabEvent]:
     """The events of a journal, verified; a torn tail is left out. Also while the lab runs.
 
     Raises:
-        Damaged, RecordError: as `sdl.record.scan`.
+        Damaged, RecordError: as `sdl.store.record.scan`.
     """
     return record.read(place, FORM)
 

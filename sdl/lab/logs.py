@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from sdl.plainfile import open_fd, what_happened
+from sdl.store.plainfile import open_fd, what_happened
 
 FILE = "lab.log"
 MOST_BYTES, KEPT = 5_000_000, 5

@@ -16,22 +16,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from sdl import record
 from sdl.clock import Clock
+from sdl.core.events import Measured, Safe, Stopped
 from sdl.errors import Full, Lost, RecordError, SdlError
-from sdl.events import Measured, Safe, Stopped
 from sdl.extras import versions_of
-from sdl.lab import decide
-from sdl.lab.base import News, Order, Processes
-from sdl.lab.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
-from sdl.lab.file import Loaded
+from sdl.lab.clock_watch import Jumps
+from sdl.lab.config.file import Loaded
+from sdl.lab.core import scheduler
+from sdl.lab.core.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
+from sdl.lab.core.job_runs import Start
+from sdl.lab.core.state import Lab
+from sdl.lab.core.views import by_request
 from sdl.lab.journal import Journal
-from sdl.lab.jumps import Jumps
-from sdl.lab.lights import Lights
 from sdl.lab.logs import about
-from sdl.lab.starts import Start
-from sdl.lab.state import Lab
-from sdl.lab.views import by_request
+from sdl.lab.workers.base import News, Order, Processes
+from sdl.lab.workers.safe_state import Lights
+from sdl.store import record
 
 TICK = 1.0
 """Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
@@ -108,7 +108,7 @@ class Loop:
         config = loaded.lab.plain()
         if self.lab.config != config:
             if self.lab.file is not None:  # what was due by the old file is due, whatever the new one says
-                while found := decide.new_starts(self.lab, now):
+                while found := scheduler.new_starts(self.lab, now):
                     self._write_all(found)
             self.write(LabOpened(SCHEMA, loaded.lab.name, config, _versions(), now))
         crashed = self.lab.alive
@@ -174,7 +174,7 @@ class Loop:
 
     def until_next(self) -> float:
         """Seconds until the next tick has something to do, at most `TICK`."""
-        soon = 0.0 if self._more and not self.trouble else decide.next_time(self.lab) - self.clock.now()
+        soon = 0.0 if self._more and not self.trouble else scheduler.next_time(self.lab) - self.clock.now()
         soon = min(soon, self._lights.until_next(self.clock.now()))
         return min(max(soon, 0.001), TICK)
 
@@ -214,7 +214,7 @@ class Loop:
         """Until nothing is due, or for as long as a tick may take: after a month away there is much to account for."""
         written, self._more = 0, True
         while written < AT_ONCE:
-            if not (found := decide.due(self.lab, self.clock.now())):
+            if not (found := scheduler.due(self.lab, self.clock.now())):
                 self._more = False
                 return
             for event in found:
@@ -299,7 +299,7 @@ class Loop:
         now = self.clock.now()
         for start in self.lab.running():
             live = self.live.setdefault(start.number, Live())
-            reason = decide.reason_to_pause(self.lab, start, now, live.readings)
+            reason = scheduler.reason_to_pause(self.lab, start, now, live.readings)
             if reason is not None and reason[0] != live.told:
                 self.processes.pause(start.number, *reason)
                 live.told = reason[0]

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from sdl.clock import Clock, RealClock
 from sdl.errors import SdlError
 from sdl.lab import journal
-from sdl.lab.base import Control, News, Processes
-from sdl.lab.control import Desk
-from sdl.lab.events import LabEvent
-from sdl.lab.file import Loaded
-from sdl.lab.health import disk_free
-from sdl.lab.jumps import Jumps
+from sdl.lab.clock_watch import Jumps
+from sdl.lab.config.file import Loaded
+from sdl.lab.core.events import LabEvent
+from sdl.lab.core.state import fold
+from sdl.lab.http.control import Desk
+from sdl.lab.http.health import disk_free
+from sdl.lab.http.token import Door
 from sdl.lab.logs import close_log, open_log
 from sdl.lab.loop import Loop
-from sdl.lab.state import fold
+from sdl.lab.rules.dispatch import Teller
 from sdl.lab.systemd import Watchdog
-from sdl.lab.tell import Teller
-from sdl.lab.token import Door
+from sdl.lab.workers.base import Control, News, Processes
 from sdl.runner import user
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def serve(
         Damaged: its journal was changed; nothing was begun.
         ConfigError: notifications whose secrets are not there, a port that is taken, a package that is missing.
     """
-    from sdl.lab.surface import Surface
+    from sdl.lab.http.app import Surface
 
     if processes is None:
-        from sdl.lab.processes import Processes as Own
+        from sdl.lab.workers.supervisor import Processes as Own
 
         own = Own()
         own.warm_up()

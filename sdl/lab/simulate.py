@@ -14,25 +14,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sdl import config, readings, record, runner
-from sdl.campaign import Campaign
+from sdl import config, runner
 from sdl.clock import Clock, VirtualClock
+from sdl.core.campaign import Campaign
+from sdl.core.events import Continued, Event, Paused
 from sdl.drivers.base import Driver
 from sdl.drivers.twin import Twin
 from sdl.errors import ConfigError
-from sdl.events import Continued, Event, Paused
-from sdl.lab import decide
-from sdl.lab.base import News, Order
-from sdl.lab.conditions import Suspend
-from sdl.lab.file import Loaded
-from sdl.lab.gate import LabGate
+from sdl.lab.config.conditions import Suspend
+from sdl.lab.config.file import Loaded
+from sdl.lab.core import scheduler
+from sdl.lab.core.cron import NEVER
+from sdl.lab.core.state import DAY, Lab
 from sdl.lab.journal import Journal, Memory
 from sdl.lab.loop import Listener, Loop
-from sdl.lab.schedule import NEVER
-from sdl.lab.state import DAY, Lab
+from sdl.lab.workers.base import News, Order
+from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Hold, Said
-from sdl.runner.opening import load_priors, opening
-from sdl.runs import Result, fold
+from sdl.runner.setup import load_priors, opening
+from sdl.runs.runs import Result, fold
+from sdl.store import datasets, record
 from sdl.types import Input, Reading, SafeState
 
 STEP = 60.0
@@ -124,7 +125,7 @@ class Standing:
 
 
 class Simulated:
-    """Carries orders out in this process, in virtual time; see `sdl.lab.base.Processes`.
+    """Carries orders out in this process, in virtual time; see `sdl.lab.workers.base.Processes`.
 
     Args:
         loaded: the lab file.
@@ -205,7 +206,7 @@ class Simulated:
         memory.append(opened)
         campaign = fold(iter([opened]), None).campaign
         if priors:
-            rows = [(row.reading, sitting) for _, row, sitting in readings.numbered(priors)]
+            rows = [(row.reading, sitting) for _, row, sitting in datasets.numbered(priors)]
             campaign.history.add_prior(rows)
         done = runner.Runner(chosen, campaign, memory, clock, watch, gate=gate).go()
         if self._keep:
@@ -226,7 +227,7 @@ class _Gate:
         self.readings = campaign.history.readings
         if now > self._end:  # of an instrument that never comes back, or one that left its twin
             return Abort("the simulation is over", "simulation")
-        reason = decide.reason_to_pause(self._lab, self._start, now, self.readings)
+        reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
         return self.inner.ask(campaign, now) if reason is None else Hold(*reason, again=AGAIN)
 
     def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
@@ -268,7 +269,7 @@ def simulate(
     while clock.now() < end:
         loop.tick()
         progress(clock.now())
-        soon = min(decide.next_time(lab), processes.next_news(), clock.now() + STEP, end)
+        soon = min(scheduler.next_time(lab), processes.next_news(), clock.now() + STEP, end)
         clock.sleep(max(soon - clock.now(), 1e-6))
     loop.close("the end of the simulation")
     return lab

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sdl import children
 from sdl.errors import ConfigError
+from sdl.parallel import children
 
 UNIT = """\
 # Written by `sdl lab install`; docs/lab-control.md says what each line is for.

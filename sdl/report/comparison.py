@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sdl import words
-from sdl.listing import short
+from sdl import formatting
 from sdl.report import style
+from sdl.runs.listing import short
 from sdl.types import Outcome
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from sdl.runs import Run
+    from sdl.runs.runs import Run
 
 IGNORED = ("name", "description", "seed", "instrument.seed")
 """Keys in which runs of one group differ."""
@@ -142,8 +142,8 @@ def table(groups: Sequence[Group]) -> list[list[str]]:
                 str(len(group.runs)),
                 f"{len(group.reached)}/{len(group.runs)}",
                 _middle([run.trials for run in group.reached], lambda v: f"{v:g}"),
-                _middle(errors, words.percent),
-                _middle(misses, words.times),
+                _middle(errors, formatting.percent),
+                _middle(misses, formatting.times),
                 _middle([run.readings for run in group.runs], lambda v: f"{v:g}"),
                 _middle([run.seconds for run in group.runs], lambda v: f"{v:.3g}" if v < 999.5 else f"{v:.0f}"),
             ]

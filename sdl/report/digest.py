@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sdl.events import Failed, Measured, Proposed
-from sdl.history import SAME
+from sdl.core.events import Failed, Measured, Proposed
+from sdl.core.history import SAME
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from sdl.goal import Goal
-    from sdl.runs import Run
+    from sdl.core.goal import Goal
+    from sdl.runs.runs import Run
 
 
 @dataclass(slots=True)

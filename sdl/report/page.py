@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
+from sdl.formatting import visible
 from sdl.report import style
 from sdl.report.digest import Digest
-from sdl.report.facts import facts
 from sdl.report.figures import KINDS, draw
-from sdl.words import visible
+from sdl.report.summary import facts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
 
-    from sdl.runs import Run
+    from sdl.runs.runs import Run
 
 OURS = "<!doctype html>\n<!-- made by sdl -->"
 """How our pages begin: such a file may be written anew, any other is left alone."""

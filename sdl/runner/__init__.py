@@ -11,15 +11,15 @@ watching who is told of events, and the watch that holds an instrument against i
 ends     outcomes, exit codes, and the interruption that can be resumed
 """
 
-from sdl.runner.ends import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_code
+from sdl.runner.exit_codes import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_code
 from sdl.runner.gate import Abort, Gate, GoOn, Hold
-from sdl.runner.opening import clock_for, held, user, versions
+from sdl.runner.observers import Watch
 from sdl.runner.perform import Log, Memory, Runner
 from sdl.runner.propose import Proposer
 from sdl.runner.pursuit import Patience, Pursuit, Steady, switch_off
+from sdl.runner.setup import clock_for, held, user, versions
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
-from sdl.runner.watching import Watch
 
 __all__ = [
     "EXIT_CODES",

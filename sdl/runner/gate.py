@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from sdl.campaign import Campaign
+from sdl.core.campaign import Campaign
 
 STEP = 0.5
 """Seconds after which it is asked again while the campaign waits."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sdl import children
+from sdl.parallel import children
 from sdl.runner import guardian
 
 PATIENCE = 2.0

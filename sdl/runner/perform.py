@@ -14,13 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
-from sdl.campaign import Campaign
 from sdl.clock import Clock
 from sdl.config import CampaignFile
-from sdl.drivers.base import Driver
-from sdl.drivers.checks import BUGS, Repeats, checked_reading
-from sdl.errors import ConfigError, InstrumentError, RecordError, cut
-from sdl.events import (
+from sdl.core.campaign import Campaign
+from sdl.core.events import (
     AbortAsked,
     Action,
     Continued,
@@ -35,14 +32,17 @@ from sdl.events import (
     Stop,
     Stopped,
 )
-from sdl.runner.ends import CampaignInterrupted
+from sdl.drivers.base import Driver
+from sdl.drivers.checks import BUGS, Repeats, checked_reading
+from sdl.errors import ConfigError, InstrumentError, RecordError, cut
+from sdl.runner.exit_codes import CampaignInterrupted
 from sdl.runner.gate import STEP, Abort, Gate, GoOn, Hold, Said
+from sdl.runner.observers import Watch, held_against_twin
 from sdl.runner.propose import Proposer
 from sdl.runner.pursuit import WARN, Patience, Pursuit, give_up
 from sdl.runner.signals import Signals
-from sdl.runner.watching import Watch, held_against_twin
-from sdl.runs import Result
-from sdl.runs import result as result_of
+from sdl.runs.runs import Result
+from sdl.runs.runs import result as result_of
 from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")

@@ -13,14 +13,14 @@ import math
 
 import numpy as np
 
-from sdl.campaign import Campaign
 from sdl.clock import Clock
 from sdl.config import CampaignFile, design_points
+from sdl.core.campaign import Campaign
+from sdl.core.events import Failed, Proposed
+from sdl.core.goal import Goal
 from sdl.designs.base import Learning
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
-from sdl.events import Failed, Proposed
-from sdl.goal import Goal
-from sdl.inverse import ask, data_of, round_and_clip
+from sdl.inverse.propose import ask, data_of, round_and_clip
 from sdl.solvers.base import Data
 
 DESIGN, SOLVER = 0, 1

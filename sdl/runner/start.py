@@ -12,18 +12,18 @@ from typing import Any
 
 from sdl import config, yamlfile
 from sdl.config import CampaignFile
+from sdl.core.events import Continued, Resumed
 from sdl.errors import ConfigError, Problem, RecordError
-from sdl.events import Continued, Resumed
-from sdl.locate import RUNS
-from sdl.readings import numbered
-from sdl.record import Record, write_file
 from sdl.runner.gate import Gate
-from sdl.runner.opening import clock_for, held, load_priors, opening, user, versions
+from sdl.runner.observers import Watch
 from sdl.runner.perform import Memory, Runner, tell
 from sdl.runner.pursuit import Patience
-from sdl.runner.watching import Watch
-from sdl.runs import Folded, Result, fold, loop_of, steps
-from sdl.runs import result as result_of
+from sdl.runner.setup import clock_for, held, load_priors, opening, user, versions
+from sdl.runs.runs import Folded, Result, fold, loop_of, steps
+from sdl.runs.runs import result as result_of
+from sdl.store.datasets import numbered
+from sdl.store.record import Record, write_file
+from sdl.store.resolve import RUNS
 from sdl.types import Outcome
 
 log = logging.getLogger("sdl")

@@ -47,7 +47,7 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class Proposals:
-    """k answers. May lie outside the bounds: `sdl.inverse` rounds and clips, and says so. NaN = unknown."""
+    """k answers. May lie outside the bounds: `sdl.inverse.propose` rounds and clips, and says so. NaN = unknown."""
 
     settings: Floats  # (k, d)
     spread: Floats  # (k, d) standard deviation of the settings for one noisy reading at the goal

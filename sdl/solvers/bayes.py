@@ -1,6 +1,6 @@
 """An affine model that knows its noise, lets the instrument drift, and can start from what is known of the twin.
 
-The mathematics is in `sdl.solvers.moving`. Here the rows are picked, each channel for itself: a reading that is
+The mathematics is in `sdl.models.dynamic_linear`. Here the rows are picked, each channel for itself: a reading that is
 saturated in one channel still counts in the others, and in that one it is a bound.
 """
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from sdl.errors import ConfigError, Degenerate, NotEnoughData
+from sdl.models.dynamic_linear import NOMINAL, Moving, Prior, Rows, among, bounded, forecast
+from sdl.models.training_set import DISTINCT, Footing
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.solvers.footing import DISTINCT, Footing
-from sdl.solvers.moving import NOMINAL, Moving, Prior, Rows, among, bounded, forecast
 from sdl.twin.state import State, load
 from sdl.types import Channel, Frozen, Input
 

@@ -20,9 +20,9 @@ from pydantic import Field
 
 from sdl.errors import ConfigError, SolverError
 from sdl.extras import missing
+from sdl.models.local_regression import Trend, find_trend
+from sdl.models.training_set import Footing, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.solvers.footing import Footing, stand_on
-from sdl.solvers.trend import Trend, find_trend
 from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:

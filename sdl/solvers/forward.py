@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sdl.solvers.affine import widen
+from sdl.models.gaussian_process import FittedSmooth, fit_smooth
+from sdl.models.linear_model import widen
+from sdl.models.training_set import Footing
 from sdl.solvers.base import Data
 from sdl.solvers.bayes import Bayes
-from sdl.solvers.footing import Footing
 from sdl.solvers.gp import FittedGp, Gp
 from sdl.solvers.linear import Linear
-from sdl.solvers.smooth import FittedSmooth, fit_smooth
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from sdl.errors import ConfigError
-from sdl.solvers.affine import widen
+from sdl.models.linear_model import widen
+from sdl.models.local_regression import Trend, find_trend
+from sdl.models.training_set import Footing, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.solvers.footing import Footing, stand_on
-from sdl.solvers.trend import Trend, find_trend
 from sdl.types import Frozen
 
 if TYPE_CHECKING:

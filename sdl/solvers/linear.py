@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from sdl.solvers.affine import Affine, fit_affine
+from sdl.models.linear_model import Affine, fit_affine
+from sdl.models.training_set import Footing, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.solvers.footing import Footing, stand_on
 from sdl.types import Frozen
 
 if TYPE_CHECKING:

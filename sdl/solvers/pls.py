@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from sdl.errors import Degenerate
-from sdl.solvers.affine import widen
+from sdl.models.linear_model import widen
+from sdl.models.training_set import Footing, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.solvers.footing import Footing, stand_on
 from sdl.types import Frozen
 
 if TYPE_CHECKING:

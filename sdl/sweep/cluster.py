@@ -16,9 +16,9 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sdl import children, pool
 from sdl.errors import ConfigError, RecordError
 from sdl.extras import missing
+from sdl.parallel import children, pool
 from sdl.sweep.work import Row, Task, do_all
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
 from sdl.errors import ConfigError, Problem
-from sdl.locate import RUNS
+from sdl.store.resolve import RUNS
 from sdl.sweep.model import Sweep
 from sdl.sweep.work import Task
 

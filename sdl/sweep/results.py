@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
 from sdl.extras import missing
-from sdl.lock import Lock
-from sdl.plainfile import anew, open_fd, reading, what_happened
-from sdl.record import write_file
+from sdl.store.lock import Lock
+from sdl.store.plainfile import anew, open_fd, reading, what_happened
+from sdl.store.record import write_file
 from sdl.sweep.plan import Plan
 from sdl.sweep.work import Row
 
@@ -46,7 +46,7 @@ OUTCOME = {
     "miss": "float64",
     "worst": "string",
 }
-"""Columns of every campaign, as `sdl.sweep.work.row` names them; their meaning is that of `sdl.runs.Result`."""
+"""Columns of every campaign, as `sdl.sweep.work.row` names them; their meaning is that of `sdl.runs.runs.Result`."""
 
 
 def needs_pyarrow() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdl import pool
+from sdl.parallel import pool
 from sdl.sweep.plan import Plan
 from sdl.sweep.results import DATA, RECORDS, Results
 from sdl.sweep.work import Row, Task, do, too_long

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sdl import children
+from sdl.parallel import children
 
 if TYPE_CHECKING:
-    from sdl.runs import Result
+    from sdl.runs.runs import Result
 
 Row = dict[str, Any]
 
@@ -118,8 +118,8 @@ def row(name: str, done: Result) -> Row:
 def _run(task: Task) -> Result:
     from sdl import runner
     from sdl.errors import RecordError
-    from sdl.locate import folders
-    from sdl.runs import open_run
+    from sdl.runs.runs import open_run
+    from sdl.store.resolve import folders
 
     if task.folder is None:
         return runner.run(task.tree, runs=None)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sdl.clock import VirtualClock
     from sdl.config import CampaignFile
     from sdl.drivers.twin import TwinDriver
-    from sdl.runs import Run
+    from sdl.runs.runs import Run
     from sdl.twin.serve import TwinServer
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sdl import children
+from sdl.parallel import children
 from sdl.testing.plugin import UNSURE
 
 if TYPE_CHECKING:

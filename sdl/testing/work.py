@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterator
 
-from sdl import pool, verify
+from sdl import verify
+from sdl.parallel import pool
 from sdl.verify import Plan, Seen, Task
 
 

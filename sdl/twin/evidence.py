@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdl import readings
-from sdl.readings import NO_COLUMNS, Columns
+from sdl.store import datasets
+from sdl.store.datasets import NO_COLUMNS, Columns
 from sdl.twin.model import Plant
 from sdl.twin.state import State
 from sdl.types import Reading
@@ -89,7 +89,7 @@ def collect(sources: Sequence[Path], state: State, days: Sequence[str] = (), col
     found: list[tuple[Reading, int, str]] = []
     told = []
     for source in sources:
-        loaded = readings.load(source, inputs, channels, (), columns=columns)
+        loaded = datasets.load(source, inputs, channels, (), columns=columns)
         first = 1 + max((sitting for _, sitting, _ in found), default=-1)
         rows = [row for row in loaded.rows if not days or row.day in days]
         found += [(row.reading, row.sitting + first, row.day) for row in rows]

@@ -4,7 +4,7 @@ judging   met, not met, or too few to tell; pure
 running   a file's campaigns, on this machine, in one or more processes
 """
 
-from sdl.verify.judging import (
+from sdl.verify.evaluate import (
     RISK,
     Finding,
     Level,

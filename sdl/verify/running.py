@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import config, yamlfile
 from sdl.errors import ConfigError, Problem
-from sdl.verify.judging import Finding, Level, Seen, judge
+from sdl.verify.evaluate import Finding, Level, Seen, judge
 
 if TYPE_CHECKING:
-    from sdl.campaign import Campaign
     from sdl.config import CampaignFile, Expect
-    from sdl.events import Event
-    from sdl.pool import Crashed
-    from sdl.runs import Result
+    from sdl.core.campaign import Campaign
+    from sdl.core.events import Event
+    from sdl.parallel.pool import Crashed
+    from sdl.runs.runs import Result
 
 CAMPAIGN = {"instrument", "goal", "solver", "expect"}
 """A file with none of these keys is no campaign, not even one with mistakes."""
@@ -199,7 +199,7 @@ def verify(
         told: after every campaign, of how many are done, of how many.
         limit: real seconds that a campaign may take.
     """
-    from sdl.pool import each
+    from sdl.parallel.pool import each
 
     tasks = [(task, plan) for plan in plans for task in plan.tasks]
 
@@ -219,7 +219,7 @@ def verify(
 
 def without(task: Task, plan: Plan, error: Crashed) -> Seen:
     """What came of a campaign whose process died, or was killed."""
-    from sdl.pool import TooLong
+    from sdl.parallel.pool import TooLong
 
     why = str(error).partition(": ")[2]
     if isinstance(error, TooLong):

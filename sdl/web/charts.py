@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sdl import words
+from sdl import formatting
 from sdl.report.style import channel_colours, wavelength
 
 if TYPE_CHECKING:
-    from sdl.goal import Goal
+    from sdl.core.goal import Goal
 
 WIDE, HIGH = 360.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 42.0, 352.0, 10.0, 156.0
@@ -57,7 +57,7 @@ def error(misses: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
         "band": (y(0.0), round(BOTTOM - y(0.0), 1)),
         "rows": [(y(n), f"{10.0**n:g}") for n in decades],
         "columns": [(x(trial), str(trial)) for trial in _whole(first, found[-1][0])],
-        "said": f"{words.count(len(found), 'trial')}, the best {words.times(min(m for _, m in found))} the tolerance",
+        "said": f"{formatting.count(len(found), 'trial')}, the best {formatting.times(min(m for _, m in found))} the tolerance",
     }
 
 
@@ -99,7 +99,7 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
         bars.append(bar)
     if not values and not bands:
         return None
-    said = ", ".join(f"{name} {words.reading(value, bands.get(name))}" for name, value in values.items())
+    said = ", ".join(f"{name} {formatting.reading(value, bands.get(name))}" for name, value in values.items())
     ticks = _nice(most)
     return {"bars": bars, "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks], "said": said or "none"}
 

@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sdl import children
 from sdl.errors import ConfigError
-from sdl.listing import holder, row
-from sdl.locate import FILE
+from sdl.parallel import children
+from sdl.runs.listing import holder, row
+from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import notes
 from sdl.web.query import Query

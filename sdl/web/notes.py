@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdl.errors import ConfigError
-from sdl.plainfile import reading
-from sdl.record import write_file
+from sdl.store.plainfile import reading
+from sdl.store.record import write_file
 
 FILE = "notes.json"
 MOST_NOTE, MOST_TAGS, LONGEST_TAG = 8000, 20, 40

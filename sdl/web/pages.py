@@ -1,4 +1,4 @@
-"""The pages: `routes` gives them all, for a lab's own server or for `sdl web`. `sdl.lab.guard` stands before them."""
+"""The pages: `routes` gives them all, for a lab's own server or for `sdl web`. `sdl.lab.http.auth` stands before them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from sdl import words
+from sdl import formatting
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
-from sdl.lab.base import Control
-from sdl.lab.guard import Refused, cut
-from sdl.lab.token import TOKEN, Door
-from sdl.listing import started
-from sdl.locate import FILE
+from sdl.lab.http.auth import Refused, cut
+from sdl.lab.http.token import TOKEN, Door
+from sdl.lab.workers.base import Control
+from sdl.runs.listing import started
+from sdl.store.resolve import FILE
 from sdl.web import notes, render
-from sdl.web.hub import Hub
+from sdl.web.feeds import Asked, HomeSource, Kept, RunSource
 from sdl.web.index import Index, cache
 from sdl.web.query import asked_for
 from sdl.web.reports import Reports
-from sdl.web.sources import Asked, HomeSource, Kept, RunSource
+from sdl.web.sse import Hub
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -132,7 +132,7 @@ class Pages:
         complete = self._index.poke()
         rows, count = self._index.page(query, number, ROWS)
         for row in rows:
-            row["error_text"] = words.percent(row["error"]) if row["error"] is not None else ""
+            row["error_text"] = formatting.percent(row["error"]) if row["error"] is not None else ""
         asked = {key: value for key, value in request.query_params.items() if key != "page" and value}
         values: dict[str, Any] = {name: self._index.choices(name[:-1]) for name in ("outcomes", "solvers", "tags")}
         return self.page(

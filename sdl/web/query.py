@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from zoneinfo import ZoneInfo
 
-from sdl.lab.guard import Refused
+from sdl.lab.http.auth import Refused
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.views import named, paused_by
+from sdl.lab.core.views import named, paused_by
 
 if TYPE_CHECKING:
     from jinja2 import Environment

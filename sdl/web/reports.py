@@ -7,10 +7,10 @@ import subprocess
 import threading
 from pathlib import Path
 
-from sdl import children
-from sdl.lab.guard import Refused
-from sdl.locate import FILE
-from sdl.plainfile import reading
+from sdl.lab.http.auth import Refused
+from sdl.parallel import children
+from sdl.store.plainfile import reading
+from sdl.store.resolve import FILE
 
 SECONDS = 120.0
 KEPT = 40

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.guard import Guard, Refused
-from sdl.lab.surface import HOST, START_SECONDS, http_server, listen
-from sdl.lab.token import TOKEN, Door
+from sdl.lab.http.app import HOST, START_SECONDS, http_server, listen
+from sdl.lab.http.auth import Guard, Refused
+from sdl.lab.http.token import TOKEN, Door
 
 if TYPE_CHECKING:
     from starlette.requests import Request

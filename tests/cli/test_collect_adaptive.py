@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sdl.events import Proposed
-from sdl.runs import open_run
+from sdl.core.events import Proposed
+from sdl.runs.runs import open_run
 
 from .conftest import Sdl
 

@@ -16,10 +16,10 @@ import pytest
 import stuck
 from waiting import PATIENCE
 
-from sdl import record
 from sdl.cli import app
 from sdl.cli.terminal import raw, spelled
 from sdl.errors import OutOfTurn
+from sdl.store import record
 
 from .conftest import CAMPAIGN, Sdl
 

@@ -10,8 +10,8 @@ import pytest
 import stuck
 
 from sdl import runner, yamlfile
-from sdl.record import Record, read
 from sdl.solvers import linear
+from sdl.store.record import Record, read
 
 from .conftest import Sdl
 

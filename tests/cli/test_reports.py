@@ -17,11 +17,11 @@ from rich.console import Console
 from waiting import PATIENCE
 
 from cli.conftest import Sdl
-from sdl import record
-from sdl.cli.trend import Trend, chart
-from sdl.events import Proposed
-from sdl.lock import Lock
-from sdl.runs import Run, steps
+from sdl.cli.display.trend import Trend, chart
+from sdl.core.events import Proposed
+from sdl.runs.runs import Run, steps
+from sdl.store import record
+from sdl.store.lock import Lock
 
 # --- report -------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import scripted
 
-from sdl import record, runs
+from sdl.core.events import Measured
 from sdl.errors import Busy
-from sdl.events import Measured
+from sdl.runs import runs
+from sdl.store import record
 from sdl.types import Outcome, Reading, Verdict
 
 from .conftest import Sdl

@@ -9,7 +9,7 @@ import pytest
 
 from sdl import runner
 from sdl.cli import solve
-from sdl.goal import Band, Goal
+from sdl.core.goal import Band, Goal
 from sdl.types import Input
 
 from .conftest import Sdl

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from waiting import PATIENCE, until
 
-from sdl.cli.progress import Bar, clock
+from sdl.cli.display.progress import Bar, clock
 
 SWEEP = """\
 name: many

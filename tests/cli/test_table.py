@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sdl.cli.table import Shown, trial_table
-from sdl.cli.words import off, percent, reading, readings, setting, times
-from sdl.events import Opened
-from sdl.goal import Band, Goal
+from sdl.cli.display.table import Shown, trial_table
+from sdl.cli.display.text import off, percent, reading, readings, setting, times
+from sdl.core.events import Opened
+from sdl.core.goal import Band, Goal
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
 

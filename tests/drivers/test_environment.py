@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 import sdl
 from sdl.cli import app
 from sdl.clock import RealClock
-from sdl.drivers.claude_light import ClaudeLight
+from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.drivers.environment import check_variables, problems_of_requests, proxy_for
-from sdl.drivers.sdl_light import SdlLight
+from sdl.drivers.sdl_light.config import SdlLight
 from sdl.errors import ConfigError, Unreachable
-from sdl.lab.send import NotSent, by_apprise
+from sdl.notify.sender import NotSent, by_apprise
 
 HEEDED = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 from waiting import PATIENCE
 
 from sdl.clock import RealClock
-from sdl.drivers.claude_light import ClaudeLight
+from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.errors import BadReply
 from sdl.runner import Pursuit, Steady
 from sdl.twin.faults import MEANING, Fault

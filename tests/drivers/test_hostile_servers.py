@@ -18,11 +18,11 @@ import pytest
 from conftest import ROOT
 
 import sdl
-from sdl import record
 from sdl.clock import VirtualClock
 from sdl.drivers.http import Answer, Link
 from sdl.runner import exit_code
 from sdl.runner.pursuit import Patience
+from sdl.store import record
 from sdl.types import Outcome, Power
 
 from . import hostile
@@ -232,7 +232,9 @@ def test_a_lie_is_found_or_harmless_and_the_lamp_is_off_or_said_not_to_be(name: 
 def last_readings(ended: Ended) -> list[Any]:
     """Those of the trial that the campaign ended with."""
     taken = [
-        event for event in record.read(Path(ended.result.run) / record.FILE) if isinstance(event, sdl.events.Measured)
+        event
+        for event in record.read(Path(ended.result.run) / record.FILE)
+        if isinstance(event, sdl.core.events.Measured)
     ]
     return [event.readings for event in taken if event.trial == taken[-1].trial]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sdl.drivers.claude_light import CHANNELS, INPUTS
-from sdl.drivers.claude_light_reply import NAMES
+from sdl.drivers.claude_light.config import CHANNELS, INPUTS
+from sdl.drivers.claude_light.reply import NAMES
 from sdl.drivers.lamp import Lamp
-from sdl.drivers.sdl_light import SdlLight
+from sdl.drivers.sdl_light.config import SdlLight
 from sdl.twin.state import load
 from sdl.types import Power, Reading
 

@@ -16,9 +16,9 @@ from waiting import PATIENCE, until
 
 import sdl
 from sdl.clock import RealClock
-from sdl.drivers.sdl_light import NAMES, SdlLight
+from sdl.drivers.sdl_light.config import NAMES, SdlLight
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Rejected, Unreachable
-from sdl.record import read
+from sdl.store.record import read
 from sdl.testing import InstrumentContract
 from sdl.twin.sdl_light import FAULTS, SdlLightDevice
 from tests.drivers.broker import MqttBroker, free_port

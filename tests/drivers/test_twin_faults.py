@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from sdl import runner
 from sdl.clock import VirtualClock
+from sdl.core.events import Event, Failed, Measured
 from sdl.drivers.twin import Twin
 from sdl.errors import BadReply, Busy, Unreachable
-from sdl.events import Event, Failed, Measured
-from sdl.runs import Result
+from sdl.runs.runs import Result
 from sdl.twin.check import check
 from sdl.twin.evidence import matrices
 from sdl.twin.faults import MEANING, NAMES, Fault, Name

@@ -13,13 +13,13 @@ from typing import Any
 
 from sdl import yamlfile
 from sdl.clock import VirtualClock
-from sdl.lab.base import News, Order
-from sdl.lab.control import Desk
-from sdl.lab.events import Due, Ended, GaveUp, LabEvent, Missed, Started
-from sdl.lab.file import Loaded, load
+from sdl.lab.config.file import Loaded, load
+from sdl.lab.core.events import Due, Ended, GaveUp, LabEvent, Missed, Started
+from sdl.lab.core.state import Lab, fold
+from sdl.lab.http.control import Desk
 from sdl.lab.journal import Memory
 from sdl.lab.loop import Loop
-from sdl.lab.state import Lab, fold
+from sdl.lab.workers.base import News, Order
 
 CAMPAIGN = {"name": "small", "goal": {"445nm": 16384}, "solver": "linear"}
 

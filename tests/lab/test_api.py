@@ -23,11 +23,11 @@ from starlette.types import Receive, Scope, Send
 from waiting import PATIENCE
 
 from sdl.errors import ConfigError
-from sdl.lab import surface as surface_module
-from sdl.lab.surface import Surface
+from sdl.lab.http import app as surface_module
+from sdl.lab.http.app import Surface
+from sdl.lab.http.token import read
 from sdl.lab.systemd import Watchdog
-from sdl.lab.token import read
-from sdl.web.hub import Hub
+from sdl.web.sse import Hub
 
 from .surface_kit import ListLab
 

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from scripted import ScriptedDriver, answer, campaign, script_of, with_script
 
 from sdl import config, runner
-from sdl.campaign import Campaign
+from sdl.core.campaign import Campaign
+from sdl.core.events import Continued, Event, Measured, Paused
 from sdl.errors import Rejected, Unreachable
-from sdl.events import Continued, Event, Measured, Paused
-from sdl.lab.conditions import Suspend, refusals, size
-from sdl.lab.gate import LabGate
+from sdl.lab.config.conditions import Suspend, refusals, size
+from sdl.lab.workers.gate import LabGate
 from sdl.runner import GoOn, Hold
 from sdl.types import Outcome, Reading
 

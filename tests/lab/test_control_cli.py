@@ -20,9 +20,9 @@ import pytest
 from waiting import PATIENCE, until
 
 from sdl.cli import main
-from sdl.lab.surface import Surface
+from sdl.lab.http.app import Surface
+from sdl.lab.http.token import folder, labs, read
 from sdl.lab.systemd import Watchdog
-from sdl.lab.token import folder, labs, read
 from sdl.twin.serve import TwinServer
 
 from .receivers import Hook
@@ -295,7 +295,7 @@ def test_install_writes_a_unit_and_says_the_two_commands(sdl: Sdl, tmp_path: Pat
 
 
 def test_the_lab_files_of_the_page_are_valid(tmp_path: Path) -> None:
-    from sdl.lab.file import load
+    from sdl.lab.config.file import load
 
     page = (processes.ROOT / "docs" / "lab-control.md").read_text(encoding="utf-8")
     whole, notify = (textwrap.dedent(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))

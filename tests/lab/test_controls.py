@@ -12,9 +12,9 @@ import processes
 import pytest
 
 from sdl.errors import ConfigError
-from sdl.lab.base import News
-from sdl.lab.events import Asked, Due, Held, Released, Started
-from sdl.lab.file import Loaded
+from sdl.lab.config.file import Loaded
+from sdl.lab.core.events import Asked, Due, Held, Released, Started
+from sdl.lab.workers.base import News
 from sdl.web import render
 from tests.lab.lab_kit import Asking, job, lab_file
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sdl import config, runner
-from sdl.lab.health import Readiness
-from sdl.lab.metrics import Metrics
+from sdl.lab.http.health import Readiness
+from sdl.lab.http.metrics import Metrics
 
 from .surface_kit import ListLab
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from sdl import yamlfile
 from sdl.cli import app
 from sdl.errors import ConfigError
-from sdl.lab.file import load, parse
+from sdl.lab.config.file import load, parse
 from tests.lab.lab_kit import CAMPAIGN, job, lab_file
 from tests.processes import ROOT, sdl
 

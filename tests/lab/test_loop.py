@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from sdl import record, runner
+from sdl import runner
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, Full, InUse
 from sdl.lab import journal
-from sdl.lab.base import NOT_YET
-from sdl.lab.control import Desk
-from sdl.lab.events import (
+from sdl.lab.clock_watch import Jumps
+from sdl.lab.core.events import (
     Asked,
     ClockJumped,
     Died,
@@ -30,9 +29,11 @@ from sdl.lab.events import (
     Released,
     Started,
 )
-from sdl.lab.jumps import Jumps
+from sdl.lab.core.state import fold
+from sdl.lab.http.control import Desk
 from sdl.lab.loop import Loop
-from sdl.lab.state import fold
+from sdl.lab.workers.base import NOT_YET
+from sdl.store import record
 from tests.lab.lab_kit import BEGIN, CAMPAIGN, Asking, Bench, Fate, Scripted, fates, job, lab_file, long
 
 

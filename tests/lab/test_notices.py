@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from sdl.lab.base import News
-from sdl.lab.events import (
+from sdl.lab.core.events import (
     Died,
     Due,
     Ended,
@@ -25,8 +24,9 @@ from sdl.lab.events import (
     Released,
     Started,
 )
-from sdl.lab.notices import Notice, Notices
-from sdl.lab.notify_model import Notify, Target, inside
+from sdl.lab.rules.notices import Notice, Notices
+from sdl.lab.workers.base import News
+from sdl.notify.model import Notify, Target, inside
 from sdl.runner.pursuit import in_words
 from sdl.types import Power, SafeState
 

@@ -15,15 +15,15 @@ import processes as commands
 import pytest
 from waiting import until
 
-from sdl import lease
-from sdl.lab import orphans
-from sdl.lab.orphans import Orphans
+from sdl.lab.workers import orphans
+from sdl.lab.workers.orphans import Orphans
+from sdl.store import lease
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 HOLD = """
 import sys, time
-from sdl.lease import lease
+from sdl.store.lease import lease
 with lease("lamp", "start 7"):
     print(flush=True)
     time.sleep(600)

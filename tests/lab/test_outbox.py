@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from sdl.lab.notices import Notice
-from sdl.lab.notify_model import Target
-from sdl.lab.outbox import FILE, REMEMBERED, Outbox
-from sdl.lab.send import FIRST_WAIT, LONGEST_WAIT, NotSent, Sender, compose, masked
+from sdl.lab.rules.notices import Notice
+from sdl.notify.model import Target
+from sdl.notify.outbox import FILE, REMEMBERED, Outbox
+from sdl.notify.sender import FIRST_WAIT, LONGEST_WAIT, NotSent, Sender, compose, masked
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC).timestamp()
 SECRET = "json://user:hunter2@127.0.0.1:9/hook"

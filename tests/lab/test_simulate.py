@@ -13,16 +13,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner
 
-from sdl import record
 from sdl.cli import app
-from sdl.cli.lab_simulate import _Lines
+from sdl.cli.lab.simulate import _Lines
 from sdl.errors import ConfigError
 from sdl.lab import journal
-from sdl.lab.account import Account, cause
-from sdl.lab.events import Due, Ended, LabEvent, Missed, Started
-from sdl.lab.file import Loaded, load
+from sdl.lab.config.file import Loaded, load
+from sdl.lab.core.events import Due, Ended, LabEvent, Missed, Started
+from sdl.lab.core.state import fold
+from sdl.lab.core.usage import Account, cause
 from sdl.lab.simulate import Standing, simulate
-from sdl.lab.state import fold
+from sdl.store import record
 from tests.lab.lab_kit import BEGIN, Bench, at, fates, job, lab_file, overlaps
 from tests.processes import ROOT
 
@@ -216,7 +216,7 @@ def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
-    monkeypatch.setattr("sdl.cli.lab_simulate.EVERY", 0.0)
+    monkeypatch.setattr("sdl.cli.lab.simulate.EVERY", 0.0)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
     told = CliRunner().invoke(app, arguments).stderr
     assert re.search(r"^day 0\.2\d? of 0\.5, \d+ s left$", told, re.MULTILINE), told

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdl.errors import OutOfTurn
-from sdl.lab.decide import due
-from sdl.lab.events import (
+from sdl.lab.config.file import Loaded
+from sdl.lab.core.cron import times
+from sdl.lab.core.events import (
     Asked,
     Died,
     Due,
@@ -26,9 +27,8 @@ from sdl.lab.events import (
     Released,
     Started,
 )
-from sdl.lab.file import Loaded
-from sdl.lab.schedule import times
-from sdl.lab.state import Lab, fold
+from sdl.lab.core.scheduler import due
+from sdl.lab.core.state import Lab, fold
 from tests.lab.lab_kit import BEGIN, Bench, Fate, at, fates, job, lab_file, overlaps
 
 HOUR = 3600.0

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sdl.errors import ConfigError, Unreachable
-from sdl.lab import token
-from sdl.lab.client import Client
-from sdl.lab.token import Door
+from sdl.lab.http import token
+from sdl.lab.http.client import Client
+from sdl.lab.http.token import Door
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file modes")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import sdl
-from sdl import record
-from sdl.events import AbortAsked, Continued, Event, Paused, Proposed, Stopped
+from sdl.core.events import AbortAsked, Continued, Event, Paused, Proposed, Stopped
+from sdl.store import record
 from sdl.types import Outcome
 
 GOAL = {"445nm": 16384, "515nm": 16384, "630nm": 16384}

@@ -11,7 +11,7 @@ import sdl
 from report import kit
 from sdl.report import style
 from sdl.report.comparison import HEAD, Came, came, differing, figure, grouped, median, table
-from sdl.runs import Run
+from sdl.runs.runs import Run
 
 
 def one(kind: str, seed: int, trials: int, *, reached: bool = True, miss: float = 0.5, **config: object) -> Came:
@@ -75,7 +75,7 @@ def below(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_kept_of_a_run_is_its_result(below: Path) -> None:
-    run = Run(Path(sdl.runs(below)[0]["run"]))
+    run = Run(Path(sdl.list_runs(below)[0]["run"]))
     kept = came(run)
     done = run.result
     assert (kept.trials, kept.readings, kept.miss, kept.error) == (done.trials, done.readings, done.miss, done.error)

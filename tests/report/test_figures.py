@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from report import kit
-from sdl import record
+from sdl.core.events import Measured
 from sdl.errors import ConfigError
-from sdl.events import Measured
 from sdl.report import style
 from sdl.report.digest import Digest
 from sdl.report.figures import KINDS, draw
 from sdl.report.figures.parity import score
-from sdl.runs import Run
+from sdl.runs.runs import Run
+from sdl.store import record
 
 
 @pytest.fixture(scope="module")

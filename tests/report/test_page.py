@@ -12,14 +12,14 @@ import pytest
 
 import sdl
 from report import kit
-from sdl import record
+from sdl.core.events import Proposed
 from sdl.errors import ConfigError
-from sdl.events import Proposed
 from sdl.report import page
 from sdl.report.digest import Digest
-from sdl.report.facts import facts
 from sdl.report.figures import draw
-from sdl.runs import Run
+from sdl.report.summary import facts
+from sdl.runs.runs import Run
+from sdl.store import record
 
 
 @pytest.fixture(scope="module")
@@ -189,18 +189,18 @@ def test_a_figure_that_a_run_cannot_have_says_so(tmp_path: Path) -> None:
 def test_all_runs_are_listed_the_newest_first(folder: Path, tmp_path: Path) -> None:
     below = folder.parent.parent
     later = kit.campaign(below, "later", stop={"trials": 5})
-    found = sdl.runs(below)
+    found = sdl.list_runs(below)
     assert [row["run"] for row in found][:2] == [str(later), str(folder)]
     assert found[1]["outcome"] == "reached"
     assert list(found.to_pandas()["campaign"])[:2] == ["later", "night"]
     assert "<td>night</td>" in found._repr_html_()
-    assert sdl.runs(tmp_path / "none") == []
+    assert sdl.list_runs(tmp_path / "none") == []
     assert sdl.open_run(found[0]["run"]).folder == later
 
 
 def test_a_hostile_name_in_the_list_of_runs_is_text(folder: Path, tmp_path: Path) -> None:
     kit.renamed(folder, tmp_path / "<b>x" / "20260101T000000Z-abc123", {})
-    assert "b" not in kit.Page(sdl.runs(tmp_path)._repr_html_()).tags
+    assert "b" not in kit.Page(sdl.list_runs(tmp_path)._repr_html_()).tags
 
 
 def test_signs_that_turn_a_line_around_are_spelled(folder: Path, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sdl.errors import ConfigError
-from sdl.report.paper import beside, sections, why
-from sdl.report.paper.beside import Beside
-from sdl.report.paper.pairs import Pairs, from_log, from_twin
-from sdl.report.paper.published import BEYOND, GMM_SAMPLED, METHODS
-from sdl.report.paper.work import Asked, Findings, find
+from sdl.paper import appendix, differences, sections
+from sdl.paper.appendix import Beside
+from sdl.paper.pairs import Pairs, from_log, from_twin
+from sdl.paper.published import BEYOND, GMM_SAMPLED, METHODS
+from sdl.paper.work import Asked, Findings, find
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def found(pairs: Pairs) -> Findings:
 
 @pytest.fixture(scope="module")
 def appendix() -> Beside:
-    return beside.show(quick=True)
+    return appendix.show(quick=True)
 
 
 def log(path: Path, pairs: Pairs, rows: int, **more: object) -> Path:
@@ -45,7 +45,7 @@ def log(path: Path, pairs: Pairs, rows: int, **more: object) -> Path:
 
 
 def raw(found: Findings, kind: str) -> list[float]:
-    return why.raw_of(next(one for one in found.paper if one.key == kind))
+    return differences.raw_of(next(one for one in found.paper if one.key == kind))
 
 
 @pytest.mark.parametrize(("kind", "within"), [("linear", 0.006), ("pls", 0.006), ("gmm", 0.006), ("forest", 0.035)])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from led import CHANNELS, GAINS, HIGH, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
 from pydantic import ValidationError
 
 import sdl
@@ -14,8 +15,6 @@ from sdl.solvers.auto import MANY, Auto, judge
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
-
-from .led import CHANNELS, GAINS, HIGH, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
 
 GOAL = [16384.0, 16384.0, 16384.0]
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
 from pydantic import ValidationError
 
 from sdl.errors import ConfigError, Degenerate, NotEnoughData
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input
-
-from .led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
 
 GOAL = np.array([16384.0] * 3)
 TRUE = np.linalg.solve(GAINS, GOAL)

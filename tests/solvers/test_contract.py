@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from led import ORDERLESS, ask, night, stirred
 
 from sdl.registry import OURS, find
-from sdl.replaying import FIGURES, STEP
+from sdl.replay import FIGURES, STEP
 from sdl.solvers.base import Solver
 from sdl.testing import SolverContract
-
-from .led import ORDERLESS, ask, night, stirred
 
 pytestmark = pytest.mark.numeric
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from led import GAINS, ask, data, hypercube, measure, night
 
 from sdl.solvers.forest import Forest
 from sdl.solvers.linear import Linear
-
-from .led import GAINS, ask, data, hypercube, measure, night
 
 GOAL = np.array([16384.0] * 3)
 ROOT = Path(__file__).resolve().parents[2]

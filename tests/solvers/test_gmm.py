@@ -6,13 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
+from led import GAINS, ask, data, hypercube, measure, night, targets
 from pydantic import ValidationError
 
 from sdl.errors import ConfigError
 from sdl.solvers.gmm import Gmm
 from sdl.types import Channel, Input
-
-from .led import GAINS, ask, data, hypercube, measure, night, targets
 
 GOAL = [16384.0] * 3
 ONE = (Input(name="x", low=-1.0, high=1.0, step=None),)

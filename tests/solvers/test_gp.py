@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from led import CHANNELS, GAINS, LOW, ask, axis, data, hypercube, measure, night, targets
 from pydantic import ValidationError
 
 from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input
-
-from .led import CHANNELS, GAINS, LOW, ask, axis, data, hypercube, measure, night, targets
 
 GOAL = np.array([16384.0] * 3)
 TRUE = np.linalg.solve(GAINS, GOAL)

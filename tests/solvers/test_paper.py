@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from led import PAPER_AMBIENT, PAPER_GAINS, ask, measure, paper_day, targets
 
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.linear import Linear
 from sdl.solvers.pls import Pls
-
-from .led import PAPER_AMBIENT, PAPER_GAINS, ask, measure, paper_day, targets
 
 GOAL = [16384.0] * 3
 

@@ -18,8 +18,9 @@ import stuck
 from conftest import ROOT
 from waiting import PATIENCE, until
 
-from sdl import pool, runner, yamlfile
+from sdl import runner, yamlfile
 from sdl.errors import ConfigError, Damaged, InUse, Lost, RecordError
+from sdl.parallel import pool
 from sdl.sweep import load, run, work
 from sdl.sweep.work import Task, do
 

@@ -11,9 +11,9 @@ from sdl.twin.ambient import Sky, load_room
 from sdl.twin.check import check
 from sdl.twin.evidence import Evidence, dark_sittings, matrices
 from sdl.twin.model import Plant
+from sdl.twin.monitor import departure
 from sdl.twin.state import State, load
 from sdl.twin.variants import vary
-from sdl.twin.watch import departure
 from sdl.types import Reading
 
 from .kit import sittings

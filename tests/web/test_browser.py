@@ -452,7 +452,7 @@ def test_without_a_script_everything_can_be_read(lab: Lab, chromium: Any) -> Non
 
 
 def test_names_with_markup_are_text_in_a_browser(lab: Lab, page: Any) -> None:
-    from sdl import record
+    from sdl.store import record
 
     evil = "<img src=x onerror=alert(1)><script>alert(2)<svg onload=alert(3)>"
     events = real(lab.folder / "real-evil")

@@ -15,7 +15,7 @@ from processes import sdl, start
 from waiting import PATIENCE
 
 from sdl.cli.web import LabPage
-from sdl.lab.token import Door
+from sdl.lab.http.token import Door
 from tests.lab.lab_kit import job, lab_file
 from tests.web.web_kit import PageLab
 

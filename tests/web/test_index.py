@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sdl.events import Event, Stopped
-from sdl.listing import left, row
-from sdl.lock import Lock
+from sdl.core.events import Event, Stopped
+from sdl.runs.listing import left, row
+from sdl.store.lock import Lock
 from sdl.web import notes
 from sdl.web.index import Index
 from sdl.web.query import Query

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from sdl import record
+from sdl.core.events import Event
 from sdl.errors import ConfigError
-from sdl.events import Event
-from sdl.lab.api import create_app
-from sdl.lab.token import Door, read
+from sdl.lab.http.api import create_app
+from sdl.lab.http.token import Door, read
+from sdl.store import record
 from sdl.web import notes, server
 from sdl.web.pages import EXAMPLE, routes
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real

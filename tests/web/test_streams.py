@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from waiting import PATIENCE
 
-from sdl.events import Event
-from sdl.lab.guard import Refused
-from sdl.lab.surface import STALLED_SECONDS, listen
-from sdl.web.hub import Hub
-from sdl.web.sources import Asked, HomeSource, Kept, RunSource
+from sdl.core.events import Event
+from sdl.lab.http.app import STALLED_SECONDS, listen
+from sdl.lab.http.auth import Refused
+from sdl.web.feeds import Asked, HomeSource, Kept, RunSource
+from sdl.web.sse import Hub
 from tests.web.web_kit import Append, PageLab, copy, real
 
 STAMP = "20261123T120000.000000Z-b1"
@@ -286,7 +286,7 @@ def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: 
 def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdl.listing import row
+    from sdl.runs.listing import row
     from sdl.web.index import Index
 
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 
 import sdl
-from sdl import record
+from sdl.core.events import Event, Opened
 from sdl.errors import ConfigError
-from sdl.events import Event, Opened
+from sdl.store import record
 from tests.lab.surface_kit import ListLab
 
 CAMPAIGN = {

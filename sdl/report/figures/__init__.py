@@ -17,7 +17,7 @@ from sdl.report.style import png, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from sdl.runs import Run
+    from sdl.runs.runs import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sdl.goal import Goal
+    from sdl.core.goal import Goal
     from sdl.report.digest import Digest, Row
 
 MOST = 40

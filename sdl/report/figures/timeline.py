@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdl.events import AbortAsked, Continued, Failed, Interrupted, Measured, Paused, Proposed, Resumed, Safe, Stopped
+from sdl.core.events import (
+    AbortAsked,
+    Continued,
+    Failed,
+    Interrupted,
+    Measured,
+    Paused,
+    Proposed,
+    Resumed,
+    Safe,
+    Stopped,
+)
 from sdl.report import style
 from sdl.report.digest import unit_of_time
 from sdl.report.style import FAINT, INK, OKABE_ITO, RASTER

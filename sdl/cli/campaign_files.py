@@ -1,0 +1,161 @@
+"""Commands about campaign files: validate, schema, init."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sdl.cli.display.text import count, say
+from sdl.cli.options import Json, Set, emit
+from sdl.errors import ConfigError
+
+SCHEMA = "campaign.schema.json"
+"""File that a starter names, so that an editor completes and checks it."""
+
+STARTER = """\
+# A campaign: find the settings that give these readings. `sdl validate FILE` checks it, `sdl run FILE` runs it.
+# yaml-language-server: $schema=campaign.schema.json
+name: my-campaign                       # runs are filed under runs/<name>/
+
+instrument: {kind: twin}                # the simulated instrument; the real one:
+#instrument: {kind: claude-light}       # its public address is the default; or url: https://…/api
+
+goal:                                   # wanted raw reading of each channel; others are free
+  445nm: 16384
+  515nm: 16384
+  630nm: {target: 16384, tolerance: 400}  # a tolerance of its own, in counts
+tolerance: 2%                           # of the target, or counts; two-sided; every channel must be inside
+confirm: 2                              # further readings at settings that hit; the mean of all must hit too
+average: 1                              # readings a trial
+
+design: {kind: axis}                    # trials before the solver: axis, latin-hypercube, points, …
+solver: {kind: auto}                    # auto, bayes, gp, secant, linear, pls, gmm, forest, …
+stop: {trials: 40, minutes: 30}         # also: failures, stagnation: {trials: 10, by: .05}, unreachable
+prior: []                               # records or Claude-Light logs to start with
+seed: 0                                 # the same file and seed give the same campaign on the twin
+"""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (validate, schema, init):
+        app.command()(command)
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files (YAML).")],
+    changes: Set = None,
+    json: Json = False,
+) -> None:
+    """Check campaign and lab files and say what they would do.
+
+    \b
+    sdl validate configs/*.yaml
+    """
+    from sdl import config
+
+    found: list[dict[str, Any]] = []
+    wrong: list[ConfigError] = []
+    for file in files:
+        try:
+            if _is_lab(file):
+                from sdl.cli.lab.commands import described
+                from sdl.lab.config.file import load
+
+                plan, sentences = described(load(file), file)
+                found.append({"file": str(file), "valid": True, "problems": [], "lab": plan})
+                for sentence in [] if json else sentences:
+                    say(sentence, 4)
+                continue
+            campaign = config.load(file, changes or (), collect=True)
+            if campaign.prior:  # only then: reading rows needs numpy
+                from sdl.runner.setup import load_priors
+
+                load_priors(campaign)
+        except ConfigError as error:
+            wrong.append(error)
+            problems = [{"file": p.file, "line": p.line, "path": p.path, "message": p.message} for p in error.problems]
+            found.append({"file": str(file), "valid": False, "problems": problems})
+            continue
+        cost = config.cost(campaign)
+        asks = {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)}
+        retried = {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)}
+        odd = config.oddities(campaign)
+        found.append(
+            {
+                "file": str(file),
+                "valid": True,
+                "problems": [],
+                "warnings": odd,
+                "at_most": asks,
+                "with_every_retry": retried,
+            }
+        )
+        if not json:
+            what = "" if campaign.goal else ", no goal: for `sdl collect`"
+            say(
+                f"{file}: valid{what}; at most {count(cost.trials, 'trial')}, {count(cost.readings, 'reading')}, "
+                f"{cost.seconds / 60:.1f} minutes of {campaign.instrument.identity}; "
+                f"with every retry {cost.tries} readings, {cost.longest / 60:.1f} minutes"
+            )
+            for sentence in odd:
+                say(f"{file}: warning: {sentence}")
+    if json:
+        emit({"valid": not wrong, "files": found})
+    if wrong:
+        raise ConfigError(*(problem for error in wrong for problem in error.problems))
+
+
+def _is_lab(file: Path) -> bool:
+    """Whether a file has `jobs`, as no campaign has; what cannot be read is a campaign, which says what is wrong."""
+    from sdl import yamlfile
+
+    try:
+        value = yamlfile.read(file).value
+    except ConfigError:
+        return False
+    return isinstance(value, dict) and "jobs" in value
+
+
+def schema() -> None:
+    """Print the JSON Schema of the campaign file, for editors.
+
+    \b
+    sdl schema > campaign.schema.json
+    """
+    print(_schema_text(), end="")
+
+
+def _schema_text() -> str:
+    from sdl import config
+
+    return jsonlib.dumps(config.schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; - prints it.")] = Path(
+        "campaign.yaml"
+    ),
+) -> None:
+    """Write a commented campaign file to start from.
+
+    The schema for editors goes beside it. An existing file is left alone.
+
+    \b
+    sdl init my.yaml && sdl run my.yaml
+    """
+    if str(file) == "-":
+        print(STARTER, end="")
+        return
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(STARTER)
+        (file.parent / SCHEMA).write_text(_schema_text(), encoding="utf-8")
+    except FileExistsError as error:
+        raise ConfigError(f"{file} exists already; name another file") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+    print(f"{file} and {SCHEMA} written; try: sdl run {file}")

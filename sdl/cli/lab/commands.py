@@ -1,0 +1,171 @@
+"""Commands of an unattended lab: run, check; what asks a running one is in `lab_control.py`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdl.cli.display.text import count, local, say
+from sdl.cli.lab import control, setup, simulate
+from sdl.cli.lab.setup import File
+from sdl.cli.options import Json, emit
+from sdl.cli.web import LabPage
+from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sdl.lab.config.file import Loaded
+    from sdl.lab.config.model import Job, LabFile
+
+COMING = 5
+
+lab = typer.Typer(no_args_is_help=True, help="Campaigns that run by themselves for weeks.", rich_markup_mode=None)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the group `lab`."""
+    for part in (simulate, control, setup):
+        part.add_to(lab)
+    app.add_typer(lab, name="lab")
+
+
+@lab.command()
+def check(file: File, json: Json = False) -> None:
+    """Check a lab file with its campaigns; say what it would do.
+
+    \b
+    sdl lab check lab.yaml
+    """
+    from sdl.lab.config.file import load
+
+    plan, sentences = described(load(file), file)
+    if json:
+        emit({"file": str(file), "valid": True, **plan})
+        return
+    for sentence in sentences:
+        say(sentence, 4)
+
+
+@lab.command()
+def run(
+    file: File,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Of the API on 127.0.0.1; 0: any that is free.")
+    ] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what begins and ends.")] = False,
+) -> None:
+    """Run a lab until it is asked to end: Ctrl-C or SIGTERM.
+
+    Campaigns are then interrupted and the instruments made safe; the next `sdl lab run` goes on with them.
+
+    \b
+    sdl lab run lab.yaml
+    sdl lab status                         from any terminal of this machine
+    """
+    try:
+        code = _run(file, port, verbose)
+    except Exception as error:
+        if not sys.stderr.isatty():  # who starts it at a terminal reads it there
+            from sdl.lab.rules.startup_failure import tell
+
+            tell(file, error)
+        raise
+    raise typer.Exit(code)
+
+
+def _run(file: Path, port: int, verbose: bool) -> int:
+    from sdl.lab.config.file import load
+    from sdl.lab.http.app import needed
+    from sdl.lab.journal import folder
+    from sdl.lab.logs import FILE as LOG
+    from sdl.lab.logs import People
+    from sdl.lab.serve import serve
+    from sdl.runner import INTERRUPTED
+
+    loaded = load(file)
+    needed()  # before it is said that the lab runs
+    for handler in logging.getLogger().handlers:  # the log file has everything, whoever looks on has what matters
+        handler.setFormatter(People())
+        handler.setLevel(logging.INFO if verbose else logging.WARNING)
+    log = folder(loaded.runs, loaded.lab.name) / LOG
+    say(f"lab {loaded.lab.name} runs until Ctrl-C; `sdl lab status` tells of it, and its log {log}")
+    sys.stdout.flush()
+    page = LabPage(loaded)
+    return INTERRUPTED[serve(loaded, port=port, page=page.routes, told=page.told)]
+
+
+def _plan(loaded: Loaded, now: float) -> dict[str, Any]:
+    """What a lab would do from now on, as plain values."""
+    from sdl.lab.core.cron import upcoming
+
+    lab = loaded.lab
+    jobs: dict[str, Any] = {}
+    for name, job in lab.jobs.items():
+        jobs[name] = {
+            "campaign": loaded.campaigns[name].name,
+            "instrument": job.instrument,
+            "when": _when(job),
+            "next": [local(at, lab.zone) for at in upcoming(job, lab, now, COMING)],
+        }
+    instruments = {name: loaded.campaigns[job].instrument.identity for job, name in _one_job_each(lab).items()}
+    return {
+        "lab": lab.name,
+        "timezone": lab.timezone,
+        "runs": str(loaded.runs),
+        "instruments": instruments,
+        "jobs": jobs,
+    }
+
+
+def _one_job_each(lab: LabFile) -> dict[str, str]:
+    """A job of each instrument that has one."""
+    found: dict[str, str] = {}
+    for name, job in lab.jobs.items():
+        if job.instrument not in found.values():
+            found[name] = job.instrument
+    return found
+
+
+def described(loaded: Loaded, file: Path) -> tuple[dict[str, Any], list[str]]:
+    """What a lab file would do, as plain values and in sentences."""
+    lab, plan = loaded.lab, _plan(loaded, time.time())
+    jobs, benches = count(len(lab.jobs), "job"), count(len(lab.instruments), "instrument")
+    found = [f"{file}: valid; {jobs} on {benches}, times are of {lab.timezone}, runs go to {loaded.runs}"]
+    for name, job in plan["jobs"].items():
+        on = f"{job['instrument']} ({plan['instruments'][job['instrument']]})"
+        found.append(f"{name}: {job['campaign']} on {on}, {job['when']}")
+        if job["next"]:
+            found.append(f"  next: {', '.join(job['next'])}")
+        elif lab.jobs[name].when.at:
+            found.append("  next: never, all of its times are over")
+    found += [f"{name}: no job uses it" for name in lab.instruments if name not in plan["instruments"]]
+    for name, target in lab.notify.to.items():
+        try:
+            target.url.read(file.parent)
+        except ConfigError as error:  # no mistake in the file: the lab may have what this terminal has not
+            found.append(f"notify.to.{name}: {error}; `sdl lab run` does not begin without it")
+    return plan, found
+
+
+def _when(job: Job) -> str:
+    """When a job runs and what happens to starts that cannot, in words."""
+    from sdl.config.durations import words
+
+    when = job.when
+    if when.cron is not None:
+        text = f"cron {when.cron}"
+    elif when.every is not None:
+        text = f"every {words(when.every)}"
+    elif when.at:
+        text = f"at {count(len(when.at), 'time')}"
+    elif when.after is not None:
+        text = f"after {when.after} has ended as {' or '.join(when.outcome)}"
+    else:
+        text = "when somebody asks for it"
+    text += f", {job.between}" if job.between else ""
+    grace = job.missed.grace
+    return text if when.asked else text + ("; late if need be" if grace is None else f"; at most {words(grace)} late")

@@ -1,0 +1,281 @@
+"""Commands that ask a running lab: status, queue, history, pause, resume, abort, skip, run-now."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from sdl.cli.display.text import say, visible, width
+from sdl.cli.options import Json, emit
+from sdl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sdl.lab.http.client import Client
+
+Lab = Annotated[
+    str, typer.Option("--lab", metavar="FILE", help="A lab file, or a lab's name; that of ./lab.yaml, or the only one.")
+]
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="The lab's address, http://127.0.0.1:PORT, instead.")]
+Target = Annotated[
+    list[str], typer.Argument(metavar="TARGET…", help="`job NAME`, `instrument NAME`, `start NUMBER` or `lab`.")
+]
+Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is kept in the record.")]
+
+
+def add_to(lab: typer.Typer) -> None:
+    """Adds the commands to the group `lab`."""
+    for command in (status, queue, history, pause, resume, abort, skip):
+        lab.command()(command)
+    lab.command("run-now")(run_now)
+
+
+def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
+    """Show what a running lab is doing.
+
+    \b
+    sdl lab status
+    sdl lab status --lab lab.yaml --json
+    """
+    from sdl.config.durations import words
+    from sdl.lab.core.views import paused_by
+    from sdl.lab.http.client import Client
+
+    client = Client(lab, url)
+    shown = client.get("status")
+    if json:
+        emit(client.names | shown)
+        return
+    now, zone = shown["at"], ZoneInfo(shown["timezone"])
+    say(f"{client.home}, up for {words(now - shown['since'])} (process {shown['process']}), {shown['timezone']}")
+    if shown.get("trouble"):
+        say(f"trouble: {shown['trouble']}")
+    for hold in shown["held"]:
+        say(f"{hold['what']}: {paused_by(hold, hold['what'])}, since {_time(hold['at'], now, zone)}")
+    running = {row["start"]: row for row in shown["running"]}
+    rows = []
+    for bench in shown["instruments"]:
+        run = running.get(bench["busy"])
+        doing = "idle" if run is None else f"start {run['start']} of {run['job']}"
+        state = (
+            f"{'not ours' if bench['lost'].startswith('InUse: ') else 'no answer'}: {bench['lost']}" if bench["lost"]
+            else "; ".join(paused_by(hold, f"start {run['start']}") for hold in run["pauses"]) if run and run["pauses"]
+            else f"paused: {run['paused']}" if run and run["paused"]
+            else "; ".join(
+                paused_by(hold, f"instrument {bench['name']}") for hold in shown["held"]
+                if hold["what"] in ("lab", f"instrument {bench['name']}")
+            )
+        )  # fmt: skip
+        since = _time(run["since"], now, zone) if run else ""
+        readings = str(run["readings"]) if run else ""
+        rows.append((bench["name"], doing, since, readings, str(bench["readings_today"]), state))
+    _table(("instrument", "does", "since", "readings", "last day", ""), rows, right=(3, 4))
+    if shown["next"]:
+        first = shown["next"][0]
+        say(f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now, zone)}{_why(first)}")
+
+
+def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
+    """List what waits, and what is due next.
+
+    \b
+    sdl lab queue
+    """
+    client = _client(lab, url, json)
+    shown = client.get("queue")
+    if json:
+        emit(client.names | shown)
+        return
+    now, zone = _here(client)
+    rows = [
+        (_time(row["due"], now, zone), row["job"], row["instrument"], _start(row), row["why"]) for row in shown["queue"]
+    ]
+    _table((f"due, {zone}", "job", "instrument", "start", ""), rows, empty="nothing waits, and nothing is due")
+
+
+def history(
+    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Only this job's.")] = "",
+    most: Annotated[int, typer.Option("--most", "-n", min=1, max=1000, help="How many.")] = 20,
+    lab: Lab = "",
+    url: Url = "",
+    json: Json = False,
+) -> None:
+    """List the starts that ended, the newest first.
+
+    \b
+    sdl lab history --job hourly -n 50
+    """
+    from sdl.config.durations import words
+
+    client = _client(lab, url, json)
+    shown = client.get("history", most=most, job=job)
+    if json:
+        emit(client.names | shown)
+        return
+    now, zone = _here(client)
+    rows = [
+        (
+            str(row["start"]),
+            _time(row["due"], now, zone),
+            row["job"],
+            row["instrument"],
+            row["outcome"] or row["fate"],
+            str(row["readings"]),
+            words(row["ended"] - row["begun"]) if row["begun"] is not None else "",
+            Path(row["run"]).name if row["run"] else row["reason"],
+        )
+        for row in shown["history"]
+    ]
+    titles = ("start", f"due, {zone}", "job", "instrument", "fate", "readings", "took", "run, or why not")
+    _table(titles, rows, right=(0, 5), empty="nothing has ended yet")
+
+
+def pause(
+    target: Annotated[list[str] | None, typer.Argument(metavar="[TARGET…]", help="The whole lab by default.")] = None,
+    reason: Reason = "",
+    lab: Lab = "",
+    url: Url = "",
+    json: Json = False,
+) -> None:
+    """Pause the lab or a part of it: what runs pauses, light off.
+
+    \b
+    sdl lab pause                                          the whole lab
+    sdl lab pause instrument led-2 --reason "cleaning"
+    """
+    _do("pause", _client(lab, url, json), json, target=_target(target or ["lab"]), reason=reason)
+
+
+def resume(
+    target: Annotated[list[str] | None, typer.Argument(metavar="TARGET…", help="What was paused.")] = None,
+    lab: Lab = "",
+    url: Url = "",
+    json: Json = False,
+) -> None:
+    """End the pause of this very target, and no wider or narrower one.
+
+    \b
+    sdl lab resume start 12
+    sdl lab resume lab                                     the pause of the whole lab
+
+    Without a target it changes nothing, and says what is paused.
+    """
+    client = _client(lab, url, json)
+    if not target:
+        raise ConfigError(f"name the pause that is to end: {'; '.join(_pauses(client)) or 'nothing is paused'}")
+    _do("resume", client, json, target=_target(target))
+
+
+def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
+    """End what runs or waits, for good: light off, record closed.
+
+    \b
+    sdl lab abort start 12 --reason "wrong filter"
+    """
+    _do("abort", _client(lab, url, json), json, target=_target(target), reason=reason)
+
+
+def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
+    """Leave out a start: one that waits, or a job's next.
+
+    \b
+    sdl lab skip job hourly --reason "visitors"
+    """
+    _do("skip", _client(lab, url, json), json, target=_target(target), reason=reason)
+
+
+def run_now(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job of the lab.")],
+    lab: Lab = "",
+    url: Url = "",
+    json: Json = False,
+) -> None:
+    """Have a job start now, or when its instrument is free.
+
+    \b
+    sdl lab run-now calibration
+    """
+    _do("run-now", _client(lab, url, json), json, job=job)
+
+
+def _do(verb: str, client: Client, json: bool, **what: str) -> None:
+    done = client.post(verb, by=_user(), **what)
+    if json:
+        emit(client.names | {"done": done})
+    else:
+        say(done)
+
+
+def _client(lab: str, url: str, json: bool) -> Client:
+    """The lab that is meant; a person is told which, before anything is asked of it."""
+    from sdl.lab.http.client import Client
+
+    client = Client(lab, url)
+    if not json:
+        print(visible(client.home), file=sys.stderr)
+    return client
+
+
+def _pauses(client: Client) -> list[str]:
+    """The words that end each pause of a lab, with who asked for it and why."""
+    from sdl.lab.core.views import paused_by
+
+    shown = client.get("status")
+    ends = {f"start {run['start']}": f"paused: {run['paused']}" for run in shown["running"] if run["resumable"]}
+    ends |= {hold["what"]: paused_by(hold, hold["what"]) for hold in shown["held"]}
+    return [f"sdl lab resume {what} ({text})" for what, text in ends.items()]
+
+
+def _target(given: Sequence[str]) -> str:
+    """`start 12` from `start 12`, `"start 12"` and `12`."""
+    text = " ".join(given)
+    return f"start {text}" if text.isdecimal() else text
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a process without an account
+        return "somebody"
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    return f": {row['why']}" if row["why"] else ""
+
+
+def _start(row: Mapping[str, Any]) -> str:
+    return "" if row["start"] is None else str(row["start"])
+
+
+def _here(client: Client) -> tuple[float, ZoneInfo]:
+    """What time it is for a lab, and where: its own clock and zone, which need not be those of this terminal."""
+    shown = client.get("status")
+    return shown["at"], ZoneInfo(shown["timezone"])
+
+
+def _time(at: float, now: float, zone: ZoneInfo) -> str:
+    """The lab's local time, with its date where that is not today's."""
+    moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
+    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M")
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), empty: str = "") -> None:
+    """Columns with as much room as they need; on a terminal the last one is cut where there is none."""
+    if not rows:
+        say(empty)
+        return
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    columns = width()
+    for row in (titles, *rows):
+        cells = [
+            text.rjust(most) if n in right else text.ljust(most)
+            for n, (text, most) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = "  ".join(cells).rstrip()
+        print(line if columns is None or len(line) <= columns else line[: columns - 1] + "…")

@@ -1,0 +1,69 @@
+"""The command that lists the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from sdl.cli.options import RUNS, Json, Runs, emit
+
+COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("list")(list_runs)
+
+
+def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
+    """List the runs, the newest first.
+
+    \b
+    sdl list
+    sdl show 2d2bf8                        a run by its id
+
+    `when` is local time; `error` that of the worst channel at the best trial.
+    """
+    from sdl.runs.listing import row
+    from sdl.store.resolve import folders
+
+    rows = [row(folder) for folder in reversed(folders(runs))]
+    if json:
+        emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
+    elif not rows:
+        print(f"no runs in {runs}")
+    else:
+        _print(rows)
+
+
+def _print(rows: Sequence[Mapping[str, Any]]) -> None:
+    from sdl.cli.display.text import percent, visible, width
+
+    columns = width()
+    table = [list(COLUMNS)]
+    for row in rows:
+        error = row.get("worst_error")
+        cells = {**row, "when": str(row["when"] or "")[:16].replace("T", " ")}
+        if columns:  # the year and the directory are for who copies; an id is enough to name a run
+            cells |= {"when": cells["when"][5:], "goal": row.get("short_goal", "")}
+            cells["solver"] = _cut(str(row.get("solver", "")), 8 if columns > 90 else 6)
+        cells["error"] = percent(error) if error is not None else ""
+        if row["outcome"] == "unreadable":
+            cells["goal"] = row["reason"]
+        table.append([str(cells.get(name, "")) for name in COLUMNS])
+    if columns:
+        table = [cells[:-1] for cells in table]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        parts = [
+            text.rjust(most) if name in ("trials", "error") else text.ljust(most)
+            for name, text, most in zip(COLUMNS, line, widths, strict=False)
+        ]
+        text = visible("  ".join(parts).rstrip())
+        print(_cut(text, columns) if columns else text)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

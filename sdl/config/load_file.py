@@ -1,0 +1,207 @@
+"""From a file, or a mapping, to a validated campaign, with every mistake at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sdl import registry, yamlfile
+from sdl.config.cross_checks import across
+from sdl.config.expect import tested_on
+from sdl.config.mistakes import problems_of, short
+from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior
+from sdl.config.overrides import override
+from sdl.errors import ConfigError, Problem
+from sdl.store import resolve
+from sdl.store.resolve import RUNS
+from sdl.types import Frozen
+
+
+def load(file: str | Path, changes: Sequence[str] = (), *, collect: bool = False, runs: Path = RUNS) -> CampaignFile:
+    """Reads and validates a campaign file.
+
+    Args:
+        file: the YAML file.
+        changes: `a.b=value` each, as `--set` takes them; they win over the file.
+        collect: no goal is needed.
+        runs: where a prior that is the name of a run is looked up.
+
+    Raises:
+        ConfigError: with every mistake found.
+    """
+    tree = yamlfile.read(Path(file))
+    value = tree.value
+    problems = list(tree.problems)
+    if isinstance(value, dict):
+        for change in changes:
+            try:
+                value = override(value, change)
+            except ConfigError as error:
+                problems += error.problems
+    try:
+        found = parse(value, base=Path(file).parent, collect=collect, runs=runs)
+    except ConfigError as error:
+        given = {change.partition("=")[0] for change in changes}
+        problems += [_located(p, tree, given) for p in error.problems]
+    if problems:
+        raise ConfigError(*sorted(problems, key=lambda p: p.line or 0))
+    return found
+
+
+def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path = RUNS) -> CampaignFile:
+    """Validates a campaign given as plain values (lists or tuples, mappings, numbers, text).
+
+    Args:
+        value: the tree, or a model, which is returned as it is.
+        base: directory that prior paths start from; a relative path is stored joined to it.
+        collect: no goal is needed.
+        runs: where a prior that is the name of a run is looked up; the run that is found is stored.
+
+    Raises:
+        ConfigError: with every mistake found; `Problem.path` is dotted.
+    """
+    if isinstance(value, CampaignFile):
+        value = value.plain()
+    if not isinstance(value, Mapping):
+        keys = ", ".join(KEYS)
+        raise ConfigError(Problem(f"must be a mapping with the keys {keys}; not {short(value)}"))
+    tree: dict[Any, Any] = _tuples(value)
+    if wrong := [key for key in tree if not isinstance(key, str)]:
+        raise ConfigError(*(Problem(f"a key must be a word, not {short(key)}") for key in wrong))
+    problems: list[Problem] = []
+    for key, (group, contract) in GROUPS.items():
+        if key in tree or CampaignFile.model_fields[key].is_required():
+            given = tree.get(key)
+        else:
+            given = CampaignFile.model_fields[key].get_default(call_default_factory=True)
+        try:
+            tree[key] = _kind(group, contract, given, tree.get("seed", 0))
+        except ConfigError as error:
+            problems += [Problem(p.message, f"{key}.{p.path}".rstrip("."), p.file, p.line) for p in error.problems]
+            tree[key] = None
+    try:
+        campaign = CampaignFile.model_validate(tree)
+    except ValidationError as error:
+        problems += problems_of(error, CampaignFile, tree)
+        campaign = _salvage(tree, error)
+    if tree.get("goal") is None and not collect:
+        problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
+    problems += across(campaign)
+    priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
+    problems += missing
+    if not problems and (other := tested_on(campaign)) is not None:
+        problems += _elsewhere(tree, other, collect)
+    if problems:
+        raise ConfigError(*problems)
+    if campaign.goal is None:
+        size = campaign.design.size(campaign.instrument.inputs)
+        campaign = campaign.model_copy(update={"stop": campaign.stop.model_copy(update={"trials": size})})
+    return campaign.model_copy(update={"prior": priors})
+
+
+def _elsewhere(tree: Mapping[str, Any], instrument: Any, collect: bool) -> list[Problem]:
+    """What is wrong with a campaign on the instrument that its expectation names."""
+    expect = {key: value for key, value in tree["expect"].items() if key != "instrument"}
+    try:
+        parse({**tree, "instrument": instrument, "expect": expect, "prior": ()}, collect=collect)
+    except ConfigError as error:
+        return [
+            Problem(p.message, f"expect.{p.path}")
+            if p.path.startswith("instrument")
+            else Problem(f"on the instrument given here: {p.path}: {p.message}", "expect.instrument")
+            for p in error.problems
+        ]
+    return []
+
+
+def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> tuple[tuple[Prior, ...], list[Problem]]:
+    """Each prior with the path where it is; and those that are nowhere, or name what the instrument has not."""
+    found: list[Prior] = []
+    problems: list[Problem] = []
+    for i, prior in enumerate(given):
+        try:
+            found.append(prior.model_copy(update={"source": str(resolve.source(prior.source, base, runs))}))
+        except ConfigError as error:
+            problems.append(Problem(str(error), f"prior.{i}"))
+        for part in ("inputs", "channels") if instrument is not None else ():
+            allowed = [item.name for item in getattr(instrument, part)]
+            for name in getattr(prior, part):
+                if name not in allowed:
+                    said = f"the instrument has no {name}; allowed: {', '.join(allowed)}"
+                    problems.append(Problem(said, f"prior.{i}.{part}.{name}"))
+    return tuple(found), problems
+
+
+def parse_kind(key: str, given: Any) -> Any:
+    """One part of a campaign by itself: `parse_kind("solver", {"kind": "gmm"})`.
+
+    Raises:
+        ConfigError: with every mistake found.
+    """
+    group, contract = GROUPS[key]
+    return _kind(group, contract, _tuples(given), None)
+
+
+def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
+    if isinstance(given, str):
+        given = {"kind": given}
+    if isinstance(given, contract) and isinstance(given, Frozen):
+        return given
+    if not isinstance(given, Mapping):
+        allowed = ", ".join(registry.kinds(group))
+        wrong = "missing; must be" if given is None else "must be"
+        end = "" if given is None else f"; not {short(given)}"
+        raise ConfigError(Problem(f"{wrong} {{kind: …}} with one of the kinds {allowed}{end}"))
+    kind = given.get("kind")
+    try:
+        model = registry.find(group, kind if kind is None else str(kind)[:60])
+    except ConfigError as error:
+        raise ConfigError(Problem(error.problems[0].message, "kind")) from error
+    try:
+        found = model.model_validate(dict(given))
+    except ValidationError as error:
+        raise ConfigError(*problems_of(error, model, given, lambda key: _kinds_with(group, key))) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the checks of a kind, perhaps somebody else's, may fail in any way
+        raise ConfigError(f"kind {kind!r} cannot be checked: {short(error)}") from error
+    if "seed" in model.model_fields and found.seed is None and type(seed) is int and 0 <= seed < 2**63:
+        found = found.model_copy(update={"seed": seed})
+    if not isinstance(found, contract):
+        raise ConfigError(Problem(f"kind {given['kind']!r} does not keep the contract {contract.__name__}", "kind"))
+    return found
+
+
+def _kinds_with(group: str, key: str) -> list[str]:
+    """The kinds of ours that have this option: it may be left over from another kind."""
+    return [kind for kind in registry.OURS[group] if key in getattr(registry.find(group, kind), "model_fields", {})]
+
+
+def _salvage(tree: Mapping[str, Any], error: ValidationError) -> CampaignFile:
+    """The campaign without what is wrong in it, so that the rest can still be checked across keys."""
+    good: dict[str, Any] = {"name": "salvaged", "instrument": None, **tree}
+    for item in error.errors(include_url=False):
+        key, *rest = item["loc"]
+        if key == "goal" and rest and isinstance(good.get("goal"), Mapping):
+            good["goal"] = {name: target for name, target in good["goal"].items() if name != rest[0]} or None
+        else:
+            good.pop(str(key), None)
+    known = {key: good[key] for key in KEYS if key in good}
+    return CampaignFile.model_validate({"name": "salvaged", "instrument": None, **known})
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_tuples(item) for item in value)
+    return value
+
+
+def _located(problem: Problem, tree: yamlfile.Tree, given: set[str]) -> Problem:
+    if any(problem.path == key or problem.path.startswith(f"{key}.") for key in given):
+        return Problem(problem.message, f"--set {problem.path}", tree.file)
+    return Problem(problem.message, problem.path, tree.file, tree.line(problem.path))

@@ -1,0 +1,300 @@
+"""The campaign: a pure state machine from *what happened* to *what to do next*.
+
+Rules of this file: no clock, file, socket or random number; everything that changes the state is here. `handle(event)`
+folds one event and returns the actions that are due; `due()` returns them again at any time, so that a resume is a
+replay of the record followed by `due()`. An event that is not awaited raises OutOfTurn and leaves the state untouched.
+
+    new ──Opened──► propose ──Proposed──► measure ──Measured──┐
+                      ▲  ▲                  │  ▲ ▲            │
+                      │  └──trial closed────┘  └─┴─ more repeats, or Failed with attempts left
+                      │                     │
+          Failed in propose: stop           └── reached, or a rule fires, or the design is done: stop
+    stop ──Stopped──► stopped ──Resumed (unless reached)──► rules are asked again
+
+Beside these, at any time before Stopped: AbortAsked (→ stop), Paused/Continued (nothing is due while paused),
+Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe,
+which says whether the instrument is off, may come at any time after Opened and changes nothing that is due.
+
+A trial is `average` readings; where their mean hits, `confirm × average` more at the same settings. Reached means that
+the mean of them all lies inside every channel's band. A failed confirmation is simply more rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sdl.core.events import (
+    AbortAsked,
+    Action,
+    Continued,
+    Event,
+    Failed,
+    Interrupted,
+    Measure,
+    Measured,
+    Opened,
+    Paused,
+    Propose,
+    Proposed,
+    Resumed,
+    Safe,
+    Stop,
+    Stopped,
+)
+from sdl.core.goal import Goal
+from sdl.core.stopping import Rule
+from sdl.errors import OutOfTurn
+from sdl.types import Outcome, Reading
+
+if TYPE_CHECKING:
+    from sdl.core.history import History  # it needs numpy, which a validation should not load
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a campaign is asked to do.
+
+    Attributes:
+        goal: None to collect: only the design is measured.
+        rules: asked in order after every reading, failure and closed trial.
+        average: readings a trial.
+        confirm: further `average`s at settings that seem to hit.
+        retries: further attempts at a reading whose failure is retryable.
+        backoff: seconds before the first further attempt; doubles each time, at most `backoff_most`.
+        collect: trials to take where there is no goal.
+    """
+
+    goal: Goal | None
+    rules: tuple[Rule, ...] = ()
+    average: int = 1
+    confirm: int = 2
+    retries: int = 3
+    backoff: float = 1.0
+    backoff_most: float = 60.0
+    collect: int = 0
+
+
+class State(StrEnum):
+    """Where the campaign is; what it awaits in each is the table in `Campaign.__init__`."""
+
+    NEW = "new"
+    PROPOSE = "propose"
+    MEASURE = "measure"
+    STOP = "stop"
+    STOPPED = "stopped"
+
+
+_BY_RULE = (Outcome.SPENT, Outcome.STALLED, Outcome.UNREACHABLE)
+"""Ends that changed rules can undo before they are written."""
+
+
+@dataclass
+class Campaign:
+    """The fold of a record.
+
+    Args:
+        plan: what it is asked to do; may be replaced before a Resumed that changes it is handled.
+        history: empty, or with prior rows in it.
+    """
+
+    plan: Plan
+    history: History
+    state: State = State.NEW
+    paused: bool = False
+    interrupted: bool = False
+    proposed: Proposed | None = None
+    attempt: int = 0
+    wait: float = 0.0
+    stop: Stop | None = None
+    safe: Safe | None = None
+    _at: float = 0.0
+    _table: dict[State, dict[type, Callable[..., None]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        anytime: dict[type, Callable[..., None]] = {
+            Resumed: self._resumed,
+            Paused: self._paused,
+            Continued: self._continued,
+            Interrupted: self._interrupted,
+            AbortAsked: self._abort_asked,
+            Safe: self._made_safe,
+        }
+        self._table = {
+            State.NEW: {Opened: self._opened},
+            State.PROPOSE: {Proposed: self._proposed, Failed: self._propose_failed, **anytime},
+            State.MEASURE: {Measured: self._measured, Failed: self._measure_failed, **anytime},
+            State.STOP: {Stopped: self._stopped, **anytime},
+            State.STOPPED: {Resumed: self._resumed, Safe: self._made_safe},
+        }
+
+    def handle(self, event: Event) -> list[Action]:
+        """Folds one event.
+
+        Returns:
+            What is due now, as `due` would say.
+
+        Raises:
+            OutOfTurn: the event is not awaited, or not of this instrument's inputs; the state is as before.
+        """
+        handler = self._table[self.state].get(type(event))
+        if handler is None or not self._awaited(event):
+            where = "paused " if self.paused else "interrupted " if self.interrupted else ""
+            raise OutOfTurn(f"{type(event).__name__} in {where}state {self.state}, due {self.due()}: {event}")
+        if isinstance(event, Measured) and (lost := [n for n in self.history.inputs if n not in event.applied]):
+            raise OutOfTurn(f"a reading that does not say what was applied of {', '.join(lost)}")
+        if isinstance(event, Proposed) and event.settings.keys() != set(self.history.inputs):
+            raise OutOfTurn(f"a proposal of {', '.join(event.settings)}, not of {', '.join(self.history.inputs)}")
+        if not self.paused and not self.interrupted and not isinstance(event, (Opened, Resumed, Safe)):
+            self.history.active += max(event.at - self._at, 0.0)
+        self._at = event.at
+        handler(event)
+        return self.due()
+
+    def due(self) -> list[Action]:
+        """What is outstanding: nothing before Opened, after Stopped, while paused or interrupted; else one action."""
+        if self.paused or self.interrupted:
+            return []
+        if self.state is State.PROPOSE:
+            return [Propose(self.history.trials)]
+        if self.state is State.MEASURE and self.proposed is not None:
+            settings = self.proposed.settings
+            return [Measure(self.history.trials, settings, len(self.history.started), self.attempt, self.wait)]
+        if self.state is State.STOP and self.stop is not None:
+            return [self.stop]
+        return []
+
+    def _awaited(self, event: Event) -> bool:
+        """Whether the event fits what is due, beyond its type."""
+        if isinstance(event, Safe):
+            return True
+        if self.interrupted and not isinstance(event, Resumed):
+            return False
+        if self.paused:
+            return isinstance(event, (Resumed, Continued, Interrupted, AbortAsked))
+        match event:
+            case Continued():
+                return False
+            case Proposed():
+                return event.trial == self.history.trials
+            case Measured():
+                due = (self.history.trials, len(self.history.started), self.attempt)
+                return (event.trial, event.repeat, event.attempt) == due
+            case Failed(stage="propose"):
+                return self.state is State.PROPOSE and event.trial == self.history.trials
+            case Failed():
+                due = (self.history.trials, len(self.history.started), self.attempt)
+                return self.state is State.MEASURE and (event.trial, event.repeat, event.attempt) == due
+            case Resumed() if self.state is State.STOPPED:
+                return self.history.outcome not in (Outcome.REACHED, Outcome.DONE)
+            case Stopped():
+                return self.stop is not None and event.outcome is self.stop.outcome
+        return True
+
+    # One method an event -----------------------------------------------------------------------------------------
+    def _opened(self, event: Opened) -> None:
+        self.state = State.PROPOSE
+
+    def _resumed(self, event: Resumed) -> None:
+        self.interrupted, self.safe = False, None
+        self.history.active = 0.0
+        if self.state is State.STOPPED:
+            self.history.failures = self.history.unreachable = 0
+        if self.state is State.STOPPED or (self.stop is not None and self.stop.outcome in _BY_RULE):
+            self.history.outcome, self.stop = None, None
+            self.state = State.MEASURE if self.proposed is not None else State.PROPOSE
+        self._ask_rules()  # the plan may have changed
+
+    def _proposed(self, event: Proposed) -> None:
+        self.proposed, self.attempt, self.wait = event, 0, 0.0
+        self.state = State.MEASURE
+
+    def _propose_failed(self, event: Failed) -> None:
+        self.history.last_error = event.error
+        self._stop(Outcome.FAILED, f"no proposal: {event.error}", "solver")
+
+    def _measured(self, event: Measured) -> None:
+        self.history.attempts += 1
+        self.attempt, self.wait = 0, 0.0
+        self.history.add_reading(Reading(event.applied, event.readings, event.background, event.saturated, event.fault))
+        done, confirmed = len(self.history.started), self.plan.average * (1 + self.plan.confirm)
+        if done < self.plan.average or (self.plan.average < done < confirmed):
+            pass
+        elif not self._hits():
+            self._close()
+        elif done >= confirmed:  # more than that where a resume asks for fewer confirmations
+            self._close(reached=True)
+        self._ask_rules()
+
+    def _measure_failed(self, event: Failed) -> None:
+        self.history.attempts += 1
+        self.history.last_error = event.error
+        if event.retryable and self.attempt < self.plan.retries:
+            self.wait = min(self.plan.backoff * 2**self.attempt, self.plan.backoff_most)
+            self.attempt += 1
+        else:
+            self._close(failed=True)
+        if event.stage == "driver":
+            why = "a bug in the driver" if event.maybe_measured else "the instrument cannot be used"
+            self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
+        self._ask_rules()
+
+    def _paused(self, event: Paused) -> None:
+        self.paused = True
+
+    def _continued(self, event: Continued) -> None:
+        self.paused = False
+
+    def _interrupted(self, event: Interrupted) -> None:
+        self.interrupted = True
+
+    def _made_safe(self, event: Safe) -> None:
+        self.safe = event
+
+    def _abort_asked(self, event: AbortAsked) -> None:
+        self.paused = False
+        if self.state is not State.STOP:
+            self._stop(Outcome.ABORTED, event.reason, event.by)
+
+    def _stopped(self, event: Stopped) -> None:
+        self.history.outcome = event.outcome
+        self.state = State.STOPPED
+
+    # What follows from them --------------------------------------------------------------------------------------
+    def _hits(self) -> bool:
+        if self.plan.goal is None or self.history.applied() is None:
+            return False
+        mean, saturated = self.history.mean()
+        return self.plan.goal.reached(mean, saturated)
+
+    def _close(self, *, reached: bool = False, failed: bool = False) -> None:
+        settings, verdict = (self.proposed.settings, self.proposed.verdict) if self.proposed else ({}, None)
+        self.history.shortfall = self.proposed.shortfall if self.proposed else {}
+        closed = self.history.close(settings, verdict, reached=reached, failed=failed)
+        self.proposed, self.attempt, self.wait = None, 0, 0.0
+        self.state = State.PROPOSE
+        if reached:
+            self._stop(Outcome.REACHED, f"every channel inside, the mean of {closed.readings} readings", "goal")
+        elif self.plan.goal is None and self.history.trials >= self.plan.collect:
+            self._stop(Outcome.DONE, self._taken(), "design")
+
+    def _taken(self) -> str:
+        history, points = self.history, self.plan.collect
+        if not history.failed:
+            return f"all {points} points taken" if points > 1 else "the point was taken"
+        taken = f"{history.trials - history.failed} of {points} point{'' if points == 1 else 's'} taken"
+        return f"{taken}; the last failure: {history.last_error}"
+
+    def _ask_rules(self) -> None:
+        if self.state is State.STOP:
+            return
+        for rule in self.plan.rules:
+            if reason := rule.check(self.history, self.plan.goal):
+                self._stop(reason.outcome, reason.text, reason.rule)
+                return
+
+    def _stop(self, outcome: Outcome, reason: str, by: str) -> None:
+        self.stop = Stop(outcome, reason, by)
+        self.state = State.STOP

@@ -1,0 +1,190 @@
+"""Claude-Light, the public instrument of the paper: an LED and a ten-channel light sensor behind one GET request.
+
+    GET /api?R=0.1&G=0.2&B=0.3   ->   {"in": [0.1, 0.2, 0.3], "out": {"415nm": 1203, …, "nir": 402}}
+
+What the server does that a client must know (read from its source, github.com/jkitchin/claude-light): settings outside
+0 … 1 are moved to the nearest bound without a word, and only the echoed `in` tells; when somebody else uses the
+instrument it tries again for up to 50 s inside the same request and then answers 500; a reading that is taken is
+counted and logged even if nobody waits for the answer; the light goes out after every reading.
+Not yet tried against the instrument itself, only against a local server that speaks the same (`sdl twin serve`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from sdl.clock import Clock
+from sdl.drivers import environment
+from sdl.drivers.baseline import Background, Darkness, share
+from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
+from sdl.drivers.http import Link
+from sdl.drivers.rate_limit import Manners
+from sdl.store import hosts
+from sdl.types import Channel, Frozen, Input
+
+INTERVAL, A_DAY = 1.5, 10_000
+"""Manners towards an instrument that is shared. Whoever waits for it looks once a second whether it is free, so a
+shorter pause would hardly let anybody else in; this one gives way every time."""
+
+
+class ClaudeLight(Frozen):
+    """The public Claude-Light instrument, or another server that speaks the same."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # a refused address may hold a password
+
+    kind: Literal["claude-light"] = "claude-light"
+    url: str = Field(
+        default="https://claude-light.cheme.cmu.edu/api", description="where the server answers; http or https"
+    )
+    connect_timeout: float = Field(default=5.0, gt=0, le=60, description="seconds to wait for a connection")
+    read_timeout: float = Field(
+        default=75.0,
+        gt=0,
+        le=600,
+        description="seconds to wait for the answer; at least 60 (a busy server tries for 50) except on this machine",
+    )
+    background: Background = "each"
+    least_interval: float | None = Field(
+        default=None,
+        ge=0,
+        le=3600,
+        description="least seconds between two requests, so that others get in; 1.5, or 0 for a server on this machine",
+    )
+    requests_a_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="most requests in 24 hours, counted from the start or resume of a run; 10000, or without limit for "
+        "a server on this machine",
+    )
+    breaker: int = Field(
+        default=12, ge=1, le=1000, description="so many failed requests in a row, and it is left alone for a while"
+    )
+    rest: float = Field(default=300.0, ge=0, le=86400, description="for how many seconds")
+    user_agent: str = Field(
+        default="sdl (self-driving lab orchestrator)",
+        pattern=r"^[ -~]+$",
+        max_length=200,
+        description="who asks, for the server's operator; add an address if you run it for days",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not value.isprintable() or " " in value:
+            raise ValueError("the url holds spaces or control characters")
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname or "", parts.port
+            host.encode("idna")
+        except ValueError as error:
+            raise ValueError(f"the url cannot be read: {error}") from None
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("the url must not hold a user name or password: it is written to the record")
+        shown = "the url" if "@" in value else repr(value)
+        if parts.scheme not in ("http", "https") or not host:
+            raise ValueError(f"{shown} must look like https://host/api or http://host:port/api")
+        if "?" in value or "#" in value:
+            raise ValueError(f"{shown} must end before ? and #: the settings are added to it")
+        return value
+
+    @model_validator(mode="after")
+    def _patient(self) -> ClaudeLight:
+        if self.read_timeout < 60 and not self._local:
+            raise ValueError(
+                f"read_timeout {self.read_timeout:g} s is too short: the server may try for 50 s inside one request; "
+                "allowed: 60 to 600"
+            )
+        return self
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """R, G, B, each 0 … 1."""
+        return INPUTS
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Eight colours, clear, nir: whole counts up to 65535."""
+        return CHANNELS
+
+    @property
+    def identity(self) -> str:
+        """Host and path, whatever the spelling."""
+        return self._at(hosts.plain(self._host))
+
+    def known_as(self, look_up: bool) -> set[str]:
+        """The same with each address of the host."""
+        return {self._at(host) for host in hosts.names(self._host, look_up=look_up)}
+
+    def _at(self, host: str) -> str:
+        parts = urlsplit(self.url)
+        port = "" if parts.port in (None, 80, 443) else f":{parts.port}"
+        path = posixpath.normpath(f"/{unquote(parts.path)}").strip("/")
+        return f"claude-light:{host}{port}/{path}".rstrip("/")
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def simulated(self) -> bool:
+        """Never: what answers there is not known to be a simulation."""
+        return False
+
+    @property
+    def virtual(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def may_repeat(self) -> bool:
+        """Always: the driver knows the LED and looks at every reply (`plausible`); in the dark few counts are usual."""
+        return True
+
+    @property
+    def reading_seconds(self) -> float:
+        """Median of the instrument's own benchmark of 2024, the pauses between requests, and the background."""
+        return (0.78 + self._interval) * share(self.background)
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest a reading may take before it fails, its background and the pauses included."""
+        requests = 1 if self.background == "none" else 2
+        return (self.connect_timeout + self.read_timeout + self._interval) * requests
+
+    @property
+    def _interval(self) -> float:
+        return self.least_interval if self.least_interval is not None else 0.0 if self._local else INTERVAL
+
+    @property
+    def _local(self) -> bool:
+        try:
+            return ipaddress.ip_address(self._host).is_loopback
+        except ValueError:
+            return self._host == "localhost"
+
+    def ready(self) -> None:
+        """Looks at this machine's proxy and certificate variables; nothing is sent.
+
+        Raises:
+            ConfigError: one of them would break every request.
+        """
+        environment.check_variables(proxies=not self._local)
+
+    def open(self, clock: Clock) -> ClaudeLightDriver:
+        """Gets ready to ask; nothing is sent yet. `clock` is for the pauses between requests."""
+        link = Link(
+            self.url,
+            connect=self.connect_timeout,
+            read=self.read_timeout,
+            user_agent=self.user_agent,
+            environment=not self._local,  # a proxy would look for this machine on itself
+        )
+        most = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
+        manners = Manners(clock, self._interval, most, self.breaker, self.rest)
+        darkness = Darkness(self.background, {item.name: 0.0 for item in INPUTS})
+        return ClaudeLightDriver(link, manners, darkness, within=self.connect_timeout + self.read_timeout)

@@ -1,0 +1,83 @@
+"""An open Claude-Light: what it sends, in which order, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sdl.drivers.baseline import Darkness
+from sdl.drivers.checks import checked
+from sdl.drivers.claude_light.plausibility import Plausible
+from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES, reading
+from sdl.drivers.http import Link
+from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
+from sdl.drivers.rate_limit import Manners
+from sdl.errors import InstrumentError
+from sdl.types import Channel, Input, Power, Reading, SafeState
+
+INPUTS = tuple(Input(name=name, step=None) for name in "RGB")
+CHANNELS = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
+SAFE_REQUEST = 55.0
+"""Seconds for a request to be off: the server may try for 50 s inside it, and says only then how it went."""
+
+
+class ClaudeLightDriver:
+    """An open Claude-Light: one request a reading and one a background, no retries.
+
+    Args:
+        link: the address.
+        manners: asked before every request but those of `safe`.
+        darkness: when a background is due.
+        within: seconds for one request.
+    """
+
+    def __init__(self, link: Link, manners: Manners, darkness: Darkness, within: float) -> None:
+        self._link, self._manners, self._darkness, self._within = link, manners, darkness, within
+        self._plausible = Plausible(FULL_SCALE)
+        self._lamp = Lamp(INPUTS, CHANNELS, "night-2025-10")
+        self._known = UNTOUCHED
+
+    def measure(self, settings: Mapping[str, float]) -> Reading:
+        """One reading, with its background where one is asked for.
+
+        Raises:
+            Rejected: settings outside the bounds; nothing was sent.
+            Unreachable: no answer.
+            Busy: the server says so.
+            BadReply: the answer cannot be a reading.
+            NotApplied: the answer does not say what was applied.
+            InstrumentError: not asked, because too much was asked or failed before.
+        """
+        return self._lamp.saw(self._plausible.pair(self._darkness.reading(self._politely, checked(settings, INPUTS))))
+
+    def safe(self) -> SafeState:
+        """Asks for a reading in the dark, once, if anything may have been lit before; what its answer proves.
+
+        Raises:
+            InstrumentError: no answer that says anything.
+        """
+        if not self._known.proven and self._link.closed:
+            return SafeState(
+                Power.UNKNOWN, None, "the connection was closed before an answer said that the light is off"
+            )
+        if not self._known.proven:
+            off = {item.name: item.low for item in INPUTS}
+            self._known = self._lamp.judge(self._ask(off, min(self._within, SAFE_REQUEST)))
+        return self._known
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        self._link.close()
+
+    def _politely(self, values: dict[str, float]) -> Reading:
+        with self._manners.request():
+            return self._plausible.reply(self._ask(values, self._within))
+
+    def _ask(self, values: dict[str, float], within: float) -> Reading:
+        if self._link.closed:
+            raise InstrumentError(f"{self._link.url}: this connection was closed; open another")
+        before, self._known = self._known, TOUCHED
+        try:
+            return reading(self._link.get({name: repr(value) for name, value in values.items()}, within), values)
+        except InstrumentError as error:
+            self._known = TOUCHED if error.maybe_measured else before
+            raise

@@ -1,0 +1,276 @@
+"""SDL-Light (CLSLab:Light): a Pico W with a NeoPixel and an eight-channel light sensor, behind MQTT.
+
+    sdl-demo/picow/<device>/GPIO/28   <-   {"R": 10, "G": 11, "B": 12, "atime": 100, …, "_experiment_id": "a94236b3…"}
+    sdl-demo/picow/<device>/as7341/   ->   {"ch410": 245, …, "background": {"ch410": 71, …}, "_input_message": {…}}
+
+What a client must know (read from its source, github.com/sparks-baird/self-driving-lab-demo): all users of a device get
+all answers, so an answer is ours only if it repeats our session and experiment; the device reads once with the light
+off before it switches on, and takes nothing off; inputs are whole numbers, and one out of range is an error, not
+clamped; an error comes as the text of a traceback; the light goes out after every experiment.
+Not yet tried against a device, only against a twin of it that speaks the same over a real broker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import uuid4
+
+from pydantic import Field, field_validator
+
+from sdl.clock import Clock
+from sdl.drivers import environment
+from sdl.drivers.checks import checked
+from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
+from sdl.drivers.sdl_light.mqtt import Broker, Exchange
+from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
+from sdl.extras import missing
+from sdl.store import hosts
+from sdl.types import Channel, Frozen, Input, Reading, SafeState
+
+NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
+FULL_SCALE = 65535
+GAINS = tuple(2.0**n for n in range(-1, 10))
+SAFE_SECONDS = 15.0
+"""How long switching off may take: an experiment that is still running, and one more."""
+
+
+class SdlLight(Frozen):
+    """A CLSLab:Light device behind an MQTT broker."""
+
+    kind: Literal["sdl-light"] = "sdl-light"
+    host: str = Field(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$", max_length=253, description="the broker's host name"
+    )
+    port: int = Field(default=8883, ge=1, le=65535, description="the broker's port")
+    tls: bool = Field(default=True, description="encrypt, and check the broker's certificate; false on this machine")
+    ca_file: str | None = Field(default=None, description="certificates to trust (PEM) instead of the system's")
+    device: str = Field(
+        default="test", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="the device's id, a part of its topics"
+    )
+    user_env: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the user name"
+    )
+    password_env: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the password"
+    )
+    most: int = Field(default=89, ge=1, le=255, description="highest value of each input; 89 spares LED and eyes")
+    atime: int = Field(default=100, ge=0, le=255, description="sensor: integration steps less one")
+    astep: int = Field(default=999, ge=0, le=65534, description="sensor: length of a step less one, of 2.78 µs")
+    gain: float = Field(default=128.0, description="sensor: amplification, a power of 2 from 0.5 to 512")
+    connect_timeout: float = Field(default=10.0, gt=0, le=60, description="seconds to wait for the broker")
+    reply_timeout: float = Field(default=60.0, gt=0, le=600, description="seconds to wait for the device's answer")
+
+    @field_validator("gain")
+    @classmethod
+    def _known(cls, value: float) -> float:
+        if value not in GAINS:
+            raise ValueError(f"must be one of {', '.join(f'{gain:g}' for gain in GAINS)}, not {value:g}")
+        return value
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """R, G, B: whole numbers from 0 to `most`."""
+        return tuple(Input(name=name, low=0.0, high=float(self.most), step=1.0) for name in "RGB")
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Eight colours, counts. Full scale is what the integration time can count to, 65535 at most."""
+        full = min(FULL_SCALE, (self.atime + 1) * (self.astep + 1))
+        return tuple(Channel(name=name, saturation=float(full)) for name in NAMES)
+
+    @property
+    def identity(self) -> str:
+        """Broker and device."""
+        return f"sdl-light:{hosts.plain(self.host)}:{self.port}/{self.device}"
+
+    def known_as(self, look_up: bool) -> set[str]:
+        """The device by each address of its broker, whose two usual ports (with and without TLS) are one."""
+        port = "" if self.port in (1883, 8883) else f":{self.port}"
+        return {f"sdl-light:{host}{port}/{self.device}" for host in hosts.names(self.host, look_up=look_up)}
+
+    @property
+    def simulated(self) -> bool:
+        """Never: what answers there is not known to be a simulation."""
+        return False
+
+    @property
+    def virtual(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def tells_background(self) -> bool:
+        """Always: every experiment begins with a reading in the dark."""
+        return True
+
+    @property
+    def may_repeat(self) -> bool:
+        """Always: in the dark it reads the same few counts, and every answer repeats the request's own number."""
+        return True
+
+    @property
+    def reading_seconds(self) -> float:
+        """What an evaluation took in the project's own notebook 4.2."""
+        return 3.0
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest a reading may take before it fails."""
+        return self.connect_timeout + self.reply_timeout
+
+    def ready(self) -> None:
+        """Looks for what a connection needs of this machine; nothing is sent.
+
+        Raises:
+            ConfigError: a named environment variable is not set, or the certificates cannot be read.
+        """
+        environment.check_variables(proxies=False)
+        for name in (self.user_env, self.password_env):
+            _secret(name)
+        if self.tls and self.ca_file is not None and (why := environment.no_certificates(self.ca_file)):
+            raise ConfigError(Problem(why, "instrument.ca_file"))
+
+    def open(self, clock: Clock) -> SdlLightDriver:
+        """Gets ready to ask; nothing is sent yet. The instrument lives in real time, so `clock` is not used.
+
+        Raises:
+            InstrumentError: paho-mqtt is not installed.
+            ConfigError: as `ready`.
+        """
+        try:
+            import paho.mqtt.client  # noqa: F401  # found here, not in the middle of a campaign
+        except ImportError as error:
+            raise InstrumentError(missing("SDL-Light instruments", "mqtt", error)) from error
+        self.ready()
+        user, password = (_secret(name) for name in (self.user_env, self.password_env))
+        broker = Broker(self.host, self.port, self.tls, self.ca_file, user, password, self.connect_timeout)
+        return SdlLightDriver(self, broker)
+
+
+def _secret(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if not (value := os.environ.get(name)):
+        raise ConfigError(f"the environment variable {name}, which the campaign names, is not set or empty")
+    return value
+
+
+class SdlLightDriver:
+    """An open SDL-Light: one experiment a reading, no retries."""
+
+    def __init__(self, light: SdlLight, broker: Broker) -> None:
+        self._light = light
+        topic = f"sdl-demo/picow/{light.device}"
+        self._exchange = Exchange(broker, f"{topic}/GPIO/28", f"{topic}/as7341/")
+        self._session = str(uuid4())
+        self._inputs = light.inputs
+        self._full = {channel.name: channel.saturation or FULL_SCALE for channel in light.channels}
+        self._lamp = Lamp(light.inputs, light.channels, "sdl-light")
+        self._known = UNTOUCHED
+        self._closed = False
+
+    def measure(self, settings: Mapping[str, float]) -> Reading:
+        """One reading with its background.
+
+        Raises:
+            Rejected: settings that are outside the bounds or not whole (nothing was sent), or the broker refuses us.
+            Unreachable: no connection, or no answer.
+            BadReply: the device reports an error, or its answer cannot be a reading.
+            NotApplied: the answer does not say what was applied.
+        """
+        return self._lamp.saw(self._run(settings, self._light.reply_timeout))
+
+    def safe(self) -> SafeState:
+        """Runs one experiment in the dark, unless it is known that the light is off; what its answer proves.
+
+        Raises:
+            InstrumentError: no answer that says anything.
+        """
+        if not self._known.proven:
+            off = {item.name: item.low for item in self._inputs}
+            self._known = self._lamp.judge(self._run(off, min(self._light.reply_timeout, SAFE_SECONDS)))
+        return self._known
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        self._closed = True
+        self._exchange.drop()
+
+    def _run(self, settings: Mapping[str, float], within: float) -> Reading:
+        if self._closed:
+            raise InstrumentError(f"{self._light.identity}: this connection was closed; open another")
+        values = checked(settings, self._inputs)
+        for name, value in values.items():
+            if value % 1:
+                raise Rejected(f"{name} = {value!r} is not a whole number")
+        light, experiment = self._light, str(uuid4())
+        command = {name: int(value) for name, value in values.items()}
+        command |= {"atime": light.atime, "astep": light.astep}
+        ids = {"_session_id": self._session, "_experiment_id": experiment}
+        seconds = (light.atime + 1) * (light.astep + 1) * 2.78e-6
+        payload = {**command, "integration_time_s": seconds, "gain": light.gain, "mongodb": False, **ids}
+
+        def ours(message: bytes) -> dict[str, Any] | None:
+            try:
+                reply = json.loads(message.decode())
+                echo = reply.get("_input_message")
+                return reply if all(echo.get(key) == value for key, value in ids.items()) else None
+            except (ValueError, AttributeError, RecursionError):
+                return None  # somebody else's, or garbled beyond telling whose it was
+
+        before, self._known = self._known, TOUCHED
+        try:
+            reply = self._exchange.ask(json.dumps(payload).encode(), ours, within)
+        except InstrumentError as error:
+            self._known = TOUCHED if error.maybe_measured else before
+            raise
+        return reading(reply, values, self._full)
+
+
+def reading(reply: Mapping[str, Any], asked: Mapping[str, float], full: Mapping[str, float]) -> Reading:
+    """The reading in a device's answer to our own experiment.
+
+    Args:
+        reply: the answer.
+        asked: the settings it was asked for.
+        full: each channel's full scale.
+
+    Raises:
+        BadReply: the device reports an error, or a channel is missing or no count.
+        NotApplied: it does not repeat the settings.
+    """
+    if (error := reply.get("error")) is not None:
+        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
+        raise BadReply(f"the device reports an error: {(last or ['without a word'])[0][:200]}")
+    echo = reply["_input_message"]
+    if not all(_is_count(echo.get(name), 255) for name in asked):
+        raise NotApplied(f"the answer does not repeat the settings: { ({n: echo.get(n) for n in asked})!r}")
+    applied = {name: float(echo[name]) for name in asked}
+    readings = _counts(reply, "")
+    dark = reply.get("background")
+    background = _counts(dark, "background ") if isinstance(dark, dict) else None
+    return Reading(
+        applied=applied,
+        readings=readings,
+        background=background,
+        saturated=tuple(name for name, count in readings.items() if count >= full[name]),
+        fault=None if applied == dict(asked) else "not-applied",
+    )
+
+
+def _counts(values: Mapping[str, Any], what: str) -> dict[str, float]:
+    for name in NAMES:
+        if name not in values:
+            raise BadReply(f"{what}channel {name} is missing")
+        if not _is_count(values[name], FULL_SCALE):
+            raise BadReply(
+                f"{what}channel {name} = {str(values[name])[:40]!r} is not a whole number from 0 to {FULL_SCALE}"
+            )
+    return {name: int(values[name]) for name in NAMES}
+
+
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most and not value % 1

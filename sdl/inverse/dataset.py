@@ -1,0 +1,427 @@
+"""One shot on a data set: no campaign, no instrument; what would a solver answer, and how far can it be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
+
+from sdl.config import Prefer, Target, parse_kind
+from sdl.config.goals import MOST, absurd, prefer_problems
+from sdl.config.mistakes import problems_of
+from sdl.core.goal import Band, Goal, Tolerance
+from sdl.errors import ConfigError, Problem
+from sdl.inverse.multiple import solutions
+from sdl.inverse.propose import Answer, ask, translated
+from sdl.solvers.base import Data, Solver, Targets
+from sdl.types import Channel, Input, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sdl.store.datasets import Row
+
+Floats = NDArray[np.float64]
+
+NARROW = 0.01
+"""An input that spans less of 0 … 1 has the data's range for bounds: the rows would be as good as at one setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What a solver answers on a data set. Arrays where arrays were given, pandas Series where DataFrames were.
+
+    Attributes:
+        settings: (inputs,) rounded and clipped to the bounds.
+        raw: (inputs,) as the solver gave them.
+        spread: (inputs,) standard deviation of the settings for one noisy reading at the target; NaN = unknown.
+        uncertainty: (inputs,) the same for the noise-free target: the model's own doubt.
+        expected: (channels,) readings expected at the settings; NaN = unknown.
+        verdict: what is said of the target.
+        why: a sentence.
+        shortfall: where no settings reach the target: low, high, nearest and by, of each of its channels.
+        solutions: (n, inputs) all the settings found that reach it, where they were asked for.
+    """
+
+    settings: Any
+    raw: Any
+    spread: Any
+    uncertainty: Any
+    expected: Any
+    verdict: Verdict
+    why: str
+    shortfall: Mapping[str, Mapping[str, float | None]]
+    solutions: Any = None
+
+
+def solve(
+    X: ArrayLike | pd.DataFrame,
+    Y: ArrayLike | pd.DataFrame,
+    target: ArrayLike | Mapping[str, Any],
+    solver: str | Mapping[str, Any] | Solver = "gmm",
+    *,
+    tolerance: str | float = "2%",
+    prefer: Mapping[str, str] | None = None,
+    average: int = 1,
+    all_solutions: bool = False,
+    low: ArrayLike | None = None,
+    high: ArrayLike | None = None,
+    saturation: float | None = None,
+    seed: int = 0,
+) -> Solution:
+    """Which settings give the target readings, judged from measured pairs.
+
+    Args:
+        X: (n, inputs) settings; an array or a DataFrame.
+        Y: (n, channels) readings; NaN where a channel was not measured.
+        target: wanted reading of each channel, in the order of Y with NaN = free; or by column name, where also
+            `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}` and a tolerance of its own go.
+        solver: a kind, a mapping with `kind` and options, or a solver.
+        tolerance: what counts as hit, for the verdict: "2%" of the target or a number.
+        prefer: which of the settings that reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
+        average: how many readings will be averaged, for the verdict.
+        all_solutions: also look for all other settings that reach it.
+        low: lower bounds of the inputs, NaN for one without. Without them 0 where the data lies in 0 … 1 and an input
+            spans more than a hundredth of that, else the least in the data.
+        high: upper bounds of the inputs, likewise 1 or the most in the data.
+        saturation: reading from which on a channel only gives a bound; such rows are left out.
+        seed: of everything random.
+
+    An input that never moved is held where it stands, with spread and uncertainty NaN.
+
+    Raises:
+        ConfigError: shapes or names that do not fit, an unknown solver.
+        NotEnoughData, Degenerate: the rows cannot carry the solver.
+        SolverError: the solver failed.
+
+    Example:
+        >>> import numpy as np, sdl
+        >>> X = np.random.default_rng(0).random((30, 3))
+        >>> Y = X @ [[29264, 365, 122], [1322, 63597, 365], [753, 428, 30226]]
+        >>> np.round(sdl.solve(X, Y, [16384, 16384, 16384], "linear").settings, 3)
+        array([0.535, 0.251, 0.537])
+    """
+    x, y = _matrix(X, "X"), _matrix(Y, "Y")
+    if len(x) != len(y):
+        raise ConfigError(f"X has {len(x)} rows and Y {len(y)}; they must be pairs")
+    if not np.isfinite(x).all():
+        raise ConfigError("X has values that are no finite numbers")
+    names, channels = _names(X, "x", x.shape[1]), _names(Y, "y", y.shape[1])
+    bounds = bounds_of(x, low, high)
+    try:
+        width = Tolerance.parse(tolerance)
+    except ValueError as error:
+        raise ConfigError(f"tolerance {error}") from error
+    goal = _goal(_target(target, channels), width)
+    if seed < 0:
+        raise ConfigError(f"seed must be 0 or above, not {seed}")
+    inputs = tuple(Input(name=n, low=float(a), high=float(b)) for n, a, b in zip(names, *bounds, strict=True))
+    data = Data(
+        x,
+        y,
+        y >= saturation if saturation is not None else np.zeros(y.shape, bool),
+        np.array([name in goal.bands for name in channels]),
+        np.arange(len(x) - 1, -1, -1, dtype=float),
+        np.zeros(len(x)),
+        inputs,
+        tuple(Channel(name=name, saturation=saturation) for name in channels),
+        prefer=parse_prefer(prefer, inputs),
+        average=average,
+    )
+    try:
+        chosen = parse_kind("solver", solver)
+    except ConfigError as error:
+        problems = [Problem(p.message, "solver" if p.path == "kind" else f"solver.{p.path}") for p in error.problems]
+        raise ConfigError(*problems) from error
+    data, held = hold(data)
+    answer = with_held(ask(chosen, data, goal, np.random.default_rng([seed, 1, 0])), held)
+    others = None
+    if all_solutions:
+        with translated(chosen.kind, len(data.X)):
+            found = solutions(chosen.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
+        others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in found], len(names), X)
+    return Solution(
+        _vector(answer.settings, names, X),
+        _vector(answer.raw, names, X),
+        _vector(answer.spread, names, X),
+        _vector(answer.uncertainty, names, X),
+        _vector(answer.expected, channels, Y),
+        answer.verdict,
+        answer.why,
+        answer.shortfall,
+        others,
+    )
+
+
+def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) -> tuple[float, ...] | None:
+    """What each input costs over its range, from `{"minimise": "power"}`; None for no preference.
+
+    Raises:
+        ConfigError: it is not of that form, or names no input.
+    """
+    if prefer is None:
+        return None
+    try:
+        chosen = Prefer.model_validate(prefer)
+    except ValidationError as error:
+        raise ConfigError(*_placed(problems_of(error, Prefer), "prefer")) from error
+    if problems := prefer_problems(chosen, inputs):
+        raise ConfigError(*problems)
+    return chosen.cost(inputs)
+
+
+def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
+    """What one channel is to read, from a number or `{"between": [low, high]}` and the like.
+
+    Raises:
+        ConfigError: it is neither, is beyond any sensor, or leaves no width.
+    """
+    try:
+        target = Target.model_validate(value)
+        if said := absurd(target):
+            raise ConfigError(Problem(said, name))
+        return target.band(tolerance)
+    except ValidationError as error:
+        raise ConfigError(*_placed(problems_of(error, Target), name)) from error
+    except ValueError as error:
+        said = f"{value:g}" if isinstance(value, (int, float)) else value
+        raise ConfigError(Problem(f"a tolerance of {tolerance} of {said} is 0; give it in counts", name)) from error
+
+
+def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
+    return [Problem(problem.message, f"{where}.{problem.path}".rstrip(".")) for problem in problems]
+
+
+def data_from(
+    rows: Sequence[Row], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
+) -> Data:
+    """Rows of records and logs as a solver sees them, backgrounds taken off."""
+    base = [row.reading.background or {} for row in rows]
+    values = [
+        [row.reading.readings.get(c.name, np.nan) - b.get(c.name, 0.0) for c in channels]
+        for row, b in zip(rows, base, strict=True)
+    ]
+    n, m = len(rows), len(channels)
+    return Data(
+        np.array([[row.reading.applied[i.name] for i in inputs] for row in rows], float).reshape(n, len(inputs)),
+        np.array(values, float).reshape(n, m),
+        np.array([[c.name in row.reading.saturated for c in channels] for row in rows], bool).reshape(n, m),
+        np.array([c.name in wanted for c in channels]),
+        np.arange(n - 1, -1, -1, dtype=float),
+        np.array([row.sitting for row in rows], float),
+        inputs,
+        channels,
+        present=1.0 + max((row.sitting for row in rows), default=-1),  # the next reading will be of none of them
+    )
+
+
+def hold(data: Data) -> tuple[Data, dict[str, float]]:
+    """The data without the inputs that never moved, of which nothing can be learnt, and where those stand.
+
+    Where no input moved none is held, and a solver says what it lacks.
+    """
+    rows = data.X[_usable(data)]
+    moved = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
+    if moved.all() or not moved.any():
+        return data, {}
+    held = {item.name: float(rows[0, i]) for i, item in enumerate(data.inputs) if not moved[i]}
+    prefer = None if data.prefer is None else tuple(np.array(data.prefer)[moved].tolist())
+    inputs = tuple(item for item in data.inputs if item.name not in held)
+    return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer), held
+
+
+def with_held(answer: Answer, held: Mapping[str, float]) -> Answer:
+    """An answer from data without the held inputs, with these in it."""
+    if not held:
+        return answer
+    unknown = dict.fromkeys(held)
+    said = ", ".join(f"{name} {value:g}" for name, value in held.items())
+    return replace(
+        answer,
+        settings={**answer.settings, **held},
+        raw={**answer.raw, **held},
+        spread={**answer.spread, **unknown},
+        uncertainty={**answer.uncertainty, **unknown},
+        why=f"{answer.why}; held as in every row: {said}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """How well a solver finds settings it has not seen.
+
+    Attributes:
+        rmse: root mean square error of each input over all left-out rows.
+        rows: how many rows were predicted.
+        folds: into how many parts the data was cut.
+        by: `day` where whole days were left out, else `fold`.
+    """
+
+    rmse: Mapping[str, float]
+    rows: int
+    folds: int
+    by: str
+
+
+def cross_validate(
+    solver: Solver,
+    data: Data,
+    days: Sequence[str],
+    seed: int = 0,
+    tell: Callable[[int, int], None] = lambda done, parts: None,
+) -> Validated:
+    """Error of the predicted settings on rows left out: whole days where there are several, else five parts.
+
+    Rows that are saturated or lack a channel of the goal are neither learnt from nor predicted. `tell` is told how many
+    of how many parts are done.
+
+    Raises:
+        NotEnoughData, Degenerate, SolverError: the rest of the rows cannot carry the solver.
+    """
+    usable = _usable(data)
+    labels = np.array(days)
+    by = "day" if len(set(labels[usable])) > 1 else "fold"
+    if by == "fold":
+        labels = np.arange(len(data.X)) % 5
+    low, high = (np.array([getattr(i, end) for i in data.inputs]) for end in ("low", "high"))
+    errors: list[Floats] = []
+    parts = sorted(set(labels[usable].tolist()))
+    for n, part in enumerate(parts):
+        test = usable & (labels == part)
+        learnt = _rows(data, ~(labels == part))
+        wanted = np.where(data.goal, data.Y[test], np.nan)
+        width = np.abs(wanted) * 0.02 + 1.0
+        band = Targets(
+            wanted,
+            np.where(data.goal, wanted - width, -np.inf),
+            np.where(data.goal, wanted + width, np.inf),
+        )
+        with translated(solver.kind, len(learnt.X)):
+            given = solver.fit(learnt).propose(band, low, high, np.random.default_rng([seed, 1, n]))
+        errors.append(np.asarray(given.settings) - data.X[test])
+        tell(n + 1, len(parts))
+    all_errors = np.concatenate(errors)
+    rmse = np.sqrt((all_errors**2).mean(axis=0))
+    return Validated(
+        {item.name: float(value) for item, value in zip(data.inputs, rmse, strict=True)},
+        len(all_errors),
+        len(parts),
+        by,
+    )
+
+
+def _usable(data: Data) -> NDArray[np.bool_]:
+    """(n,) the rows with a value for every channel of the goal."""
+    return np.asarray(~(data.saturated | np.isnan(data.Y))[:, data.goal].any(axis=1), bool)
+
+
+def _rows(data: Data, which: NDArray[np.bool_]) -> Data:
+    return Data(
+        data.X[which],
+        data.Y[which],
+        data.saturated[which],
+        data.goal,
+        data.age[which],
+        data.sitting[which],
+        data.inputs,
+        data.channels,
+        present=data.present,
+    )
+
+
+def _matrix(value: Any, name: str) -> Floats:
+    try:
+        found = np.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} must be numbers, (rows, columns): {error}") from error
+    if found.ndim == 1:
+        found = found[:, None]
+    if found.ndim != 2 or not found.size:
+        raise ConfigError(f"{name} must have the shape (rows, columns), not {found.shape}")
+    return found
+
+
+def _names(value: Any, letter: str, width: int) -> list[str]:
+    columns = getattr(value, "columns", None)
+    return [str(c) for c in columns] if columns is not None else [f"{letter}{i}" for i in range(width)]
+
+
+def bounds_of(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Bounds of the inputs (d,) of settings (n, d), as `solve` describes them.
+
+    Raises:
+        ConfigError: a low that is not below its high.
+    """
+    span = np.ptp(x, axis=0)
+    unit = (x.min() >= 0) & (x.max() <= 1) & ((span == 0) | (span > NARROW))
+    try:
+        least, most = (
+            np.broadcast_to(np.asarray(np.nan if given is None else given, float), x.shape[1:]) for given in (low, high)
+        )
+    except ValueError as error:
+        raise ConfigError(f"low and high must be one number or {x.shape[1]}") from error
+    least = np.where(np.isnan(least), np.where(unit, 0.0, x.min(axis=0)), least)
+    most = np.where(np.isnan(most), np.where(unit, 1.0, x.max(axis=0)), most)
+    most = np.where((span == 0) & (least == most), least + 1, most)  # it never moved: it will be held
+    if not (least < most).all():
+        raise ConfigError(f"every low must be below its high; low {least.tolist()}, high {most.tolist()}")
+    return least, most
+
+
+def _goal(wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
+    bands: dict[str, Band] = {}
+    for name, value in wanted.items():
+        if isinstance(value, float):  # a target of 0 may have a tolerance in per cent here: it is only for the verdict
+            bands[name] = Band.around(value, tolerance.of(value) or 1e-9)
+        else:
+            bands[name] = parse_band(name, value, tolerance)
+    return Goal(bands)
+
+
+def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
+    try:
+        found = _wanted(target, channels)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"target must be numbers, not {target}") from error
+    numbers = [value for value in found.values() if isinstance(value, float)]
+    if not found or not np.isfinite(numbers).all():
+        raise ConfigError(f"target must have at least one finite number, not {target}")
+    if max(map(abs, numbers), default=0.0) > MOST:
+        raise ConfigError(f"target must lie between -{MOST:g} and {MOST:g}, not {target}")
+    return found
+
+
+def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
+    # A pandas Series is no Mapping, but its index says which channel is which; one that only counts does not.
+    named = hasattr(target, "keys") and hasattr(target, "items") and [*target.keys()] != [*range(len(target))]
+    if named or isinstance(target, Mapping):
+        unknown = [str(name) for name, _ in target.items() if str(name) not in channels]
+        if unknown:
+            raise ConfigError(f"target has unknown channels {', '.join(unknown)}; Y has {', '.join(channels)}")
+        return {str(name): v if isinstance(v, Mapping) else float(v) for name, v in target.items()}
+    values = np.asarray(target, float).ravel()
+    if len(values) != len(channels):
+        raise ConfigError(f"target has {len(values)} values, Y has {len(channels)} columns; NaN leaves one free")
+    return {name: float(value) for name, value in zip(channels, values, strict=True) if not np.isnan(value)}
+
+
+def _matrix_of(rows: Sequence[Sequence[float]], width: int, like: Any) -> Any:
+    found = np.array(rows, float).reshape(len(rows), width)
+    if hasattr(like, "columns"):
+        import pandas as pd
+
+        return pd.DataFrame(found, columns=like.columns)
+    return found
+
+
+def _vector(values: Mapping[str, float | None], names: Sequence[str], like: Any) -> Any:
+    found = np.array([np.nan if values.get(n) is None else values[n] for n in names], float)
+    if hasattr(like, "columns"):
+        import pandas as pd
+
+        return pd.Series(found, index=like.columns)
+    return found

@@ -1,0 +1,131 @@
+"""Inputs that move in steps: the combination of steps whose predicted readings are best, not each input by itself.
+
+Rounding every input to its own nearest step can push all channels the same way. Near an answer there are few
+combinations (four steps an input, two where that would be too many); each is predicted, the inputs without a step make
+up for what they can, and the best is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sdl.solvers.base import Targets
+from sdl.types import Input
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Predict = Callable[[Floats], tuple[Floats, Floats]]
+
+MOST = 4096
+"""Combinations that are compared by a linear estimate."""
+BEST = 64
+"""The best of them are predicted."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The best combination of steps.
+
+    Attributes:
+        settings: (d,) on the steps.
+        hits: whether every channel is predicted inside; and whether it is without steps.
+        readings: (2, m) predicted there and at the second best.
+    """
+
+    settings: Floats
+    hits: bool
+    hits_between: bool
+    readings: Floats
+
+
+def misses(targets: Targets, Y: Floats) -> Floats:
+    """(n,) worst channel's miss of readings (n, m), as `sdl.core.goal.Band.miss` has it, for one goal (each part (m,)).
+
+    A limit without a target counts half widths, or, where it is one-sided, hundredths of itself.
+    """
+    value, low, high = targets
+    aimed = np.isfinite(value)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        room = np.where(value > Y, value - low, high - value)
+        from_target = np.abs(Y - value) / room
+        beyond = np.maximum(np.maximum(low - Y, Y - high), 0.0)
+        outside = np.where(beyond > 0, 1.0 + beyond / units(targets), 0.0)
+    found: Floats = np.where(aimed, from_target, outside)
+    used = aimed | np.isfinite(low) | np.isfinite(high)
+    return np.asarray(np.where(np.isnan(found), np.inf, found)[:, used].max(axis=1), dtype=np.float64)
+
+
+def units(targets: Targets) -> Floats:
+    """(m,) what a miss is counted in: half the band; of a one-sided limit a hundredth, at least 1."""
+    half = (targets.high - targets.low) / 2
+    hundredth = 0.01 * np.fmin(np.abs(targets.low), np.abs(targets.high))
+    return np.asarray(np.where(np.isfinite(half), half, np.fmax(hundredth, 1.0)), dtype=np.float64)
+
+
+def on_steps(predict: Predict, settings: Sequence[float], inputs: Sequence[Input], targets: Targets) -> Stepped | None:
+    """The best settings on the steps near an answer.
+
+    Args:
+        predict: settings (n, d) to the readings' mean and standard deviation, each (n, m).
+        settings: (d,) the answer, inside the bounds.
+        inputs: their bounds and steps.
+        targets: one goal, each part (m,).
+
+    Returns:
+        None where no input has a step, or where there are too many combinations to compare.
+    """
+    x = np.asarray(settings, float)
+    grids = [_near(value, item) for value, item in zip(x, inputs, strict=True)]
+    if math.prod(map(len, grids)) > MOST:
+        grids = [_near(value, item, reach=1) for value, item in zip(x, inputs, strict=True)]
+    stepped = np.array([item.step is not None for item in inputs])
+    if not stepped.any() or math.prod(map(len, grids)) > MOST:
+        return None
+    low, high, scale = (np.array(part) for part in zip(*((i.low, i.high, i.high - i.low) for i in inputs), strict=True))
+    here = predict(x[None])[0][0]
+    slope = np.column_stack([_slope(predict, x, j, low, high) for j in range(len(x))])  # (m, d)
+    moves = np.array(list(product(*grids))) - x
+    if (~stepped).any():  # the others take back what they can
+        use = np.isfinite(targets.value) & np.isfinite(here)
+        half = np.minimum(targets.high - targets.value, targets.value - targets.low)[use]
+        K = slope[use] / half[:, None]
+        off = (here[use] - targets.value[use]) / half + moves[:, stepped] @ K[:, stepped].T
+        free = ~stepped
+        back = -off @ np.linalg.pinv(K[:, free] * scale[free], rcond=1e-6).T * scale[free]
+        moves[:, free] = np.clip(back, (low - x)[free], (high - x)[free])
+    rough = misses(targets, here + moves @ slope.T)
+    best = np.argsort(rough, kind="stable")[:BEST]
+    candidates = x + moves[best]
+    readings = predict(candidates)[0]
+    order = np.argsort(exact := misses(targets, readings), kind="stable")
+    second = order[1] if len(order) > 1 else order[0]
+    between = float(misses(targets, here[None])[0]) <= 1
+    return Stepped(candidates[order[0]], bool(exact[order[0]] <= 1), between, readings[[order[0], second]])
+
+
+def _near(value: float, item: Input, reach: int = 2) -> list[float]:
+    """The steps on either side of a value, `reach` each; the value itself where there is no step."""
+    if item.step is None:
+        return [value]
+    below = math.floor((value - item.low) / item.step + 1e-9)
+    last = math.floor((item.high - item.low) / item.step + 1e-9)
+    numbers = {min(max(k, 0), last) for k in range(below - reach + 1, below + reach + 1)}
+    return [item.low + k * item.step for k in sorted(numbers)]
+
+
+def _slope(predict: Predict, x: Floats, j: int, low: Floats, high: Floats) -> Floats:
+    """(m,) change of the readings with input j."""
+    ends = np.array([x, x])
+    width = 1e-3 * (high[j] - low[j])
+    ends[:, j] = max(x[j] - width, low[j]), min(x[j] + width, high[j])
+    first, second = predict(ends)[0]
+    slope: Floats = (second - first) / (ends[1, j] - ends[0, j])
+    return slope

@@ -1,0 +1,174 @@
+"""All the settings that reach a goal, not one of them: where readings repeat (y = x²), or inputs outnumber goals.
+
+From the model's `sample`, from its `predict` by a search from many starting points, or from both. Where the settings
+form a family (four inputs, three channels) members of it are listed, as different from one another as can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdl.core.goal import Goal
+from sdl.errors import SolverError
+from sdl.inverse.discrete import misses, units
+from sdl.inverse.propose import round_and_clip, targets_of
+from sdl.solvers.base import Data, Fitted, Targets
+
+Floats = NDArray[np.float64]
+
+APART = 0.05
+"""Settings that differ by less in every input, as a part of the range, are one solution."""
+STARTS = 48
+"""Points that a search starts from, beside the solver's own answer."""
+ROUNDS, LONGEST, DIFFERENCE = 30, 0.25, 1e-4
+"""Of a search: steps at most, the longest of them, and what slopes are taken over, as parts of the range."""
+DRAWN = 300
+"""Settings that are drawn from a model that can only sample; a solution holds at least one in twenty of them."""
+MOST = 12
+"""Solutions that are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """One of the settings that reach a goal.
+
+    Attributes:
+        settings: rounded and clipped, ready for the instrument.
+        expected: raw readings expected there; empty where the model does not predict.
+        miss: of the worst channel, in tolerances; None where the model does not predict.
+    """
+
+    settings: Mapping[str, float]
+    expected: Mapping[str, float]
+    miss: float | None
+
+
+def solutions(
+    fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
+) -> list[Solution]:
+    """Settings that reach `goal`, each different from the others; the preferred first, else in the order of the inputs.
+
+    Args:
+        fitted: a solver's model of `data`.
+        data: the rows it was fitted to.
+        goal: in raw readings.
+        rng: for starting points and samples.
+        background: raw readings with the light off, None where they are not known.
+
+    Returns:
+        None at all where the model knows no settings that bring every channel inside.
+
+    Raises:
+        SolverError: the model can neither predict readings nor sample settings.
+    """
+    low, high = (np.array([getattr(item, end) for item in data.inputs], float) for end in ("low", "high"))
+    targets = targets_of(goal, data.channels, background)
+    one = Targets(*(part[0] for part in targets))
+    predict, sample = getattr(fitted, "predict", None), getattr(fitted, "sample", None)
+    if predict is None and sample is None:
+        raise SolverError("it can list no other solutions: its model neither predicts readings nor samples settings")
+    drawn = np.empty((0, len(low)))
+    if sample is not None:
+        drawn = np.clip(sample(np.where(np.isfinite(one.value), one.value, np.nan), DRAWN, rng), low, high)
+    if predict is None:
+        found = _crowds((drawn - low) / (high - low))
+    else:
+        own = np.clip(fitted.propose(targets, low, high, rng).settings, low, high)
+        starts = np.vstack([own, _hypercube(STARTS, low, high, rng), drawn[:: max(len(drawn) // STARTS, 1)]])
+        found = _searched(predict, one, (starts - low) / (high - low), low, high)
+    if data.prefer is not None:
+        found = found[np.argsort(found @ np.array(data.prefer), kind="stable")]
+    chosen = _apart(found)
+    if data.prefer is None:
+        chosen = chosen[np.lexsort(chosen.T[::-1])] if len(chosen) else chosen
+    return [_named(low + u * (high - low), predict, data, one, background or {}) for u in chosen]
+
+
+def _searched(predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats) -> Floats:
+    """(n, d) settings, as parts of the ranges, that are predicted to hit; the best first.
+
+    A damped Gauss-Newton search from all starting points at once, because a model predicts many settings as quickly as
+    few. Its steps are the shortest that will do, so that each search ends at the solution next to where it began.
+    """
+    aimed = np.isfinite(target.value)
+    used = aimed | np.isfinite(target.low) | np.isfinite(target.high)
+    unit = units(target)[used]
+    least, most = (np.where(aimed, target.value, end)[used] for end in (target.low, target.high))
+
+    def off(U: Floats) -> Floats:
+        Y = predict(low + U * (high - low))[0][:, used]
+        outside: Floats = (np.minimum(Y - least, 0.0) + np.maximum(Y - most, 0.0)) / unit
+        return outside
+
+    U, d = np.clip(starts, 0.0, 1.0), starts.shape[1]
+    miss, reach = off(U), np.full(len(starts), LONGEST)
+    for _ in range(ROUNDS):
+        # Differences towards the middle, inside the bounds.
+        side = np.where(U > 0.5, -DIFFERENCE, DIFFERENCE)
+        shifted = (U[:, None] + np.eye(d) * side[:, None]).reshape(-1, d)
+        slope = ((off(shifted).reshape(len(U), d, -1) - miss[:, None]) / side[..., None]).swapaxes(1, 2)  # (n, g, d)
+        step = _shortest(slope, miss)
+        outward = ((U <= 0) & (step < 0)) | ((U >= 1) & (step > 0))
+        step = _shortest(np.where(outward[:, None], 0.0, slope), miss)
+        length = np.abs(step).max(axis=1)
+        step *= np.minimum(1.0, reach / np.maximum(length, 1e-300))[:, None]
+        trial = np.clip(U + step, 0.0, 1.0)
+        then = off(trial)
+        better = (then**2).sum(axis=1) < (miss**2).sum(axis=1)
+        U, miss = np.where(better[:, None], trial, U), np.where(better[:, None], then, miss)
+        reach = np.where(better, np.minimum(2.0 * reach, LONGEST), 0.25 * np.minimum(reach, length))
+        if ((reach < 1e-6) | (np.abs(miss).max(axis=1) < 1e-6)).all():
+            break
+    missed = np.round(misses(target, predict(low + U * (high - low))[0]), 3)
+    order = np.argsort(missed, kind="stable")
+    return np.asarray(U[order[missed[order] <= 1]], dtype=np.float64)
+
+
+def _shortest(slope: Floats, miss: Floats) -> Floats:
+    """(n, d) the shortest steps that take misses (n, g) back, for slopes (n, g, d)."""
+    step: Floats = -(np.linalg.pinv(slope, rcond=1e-6) @ miss[..., None])[..., 0]
+    return step
+
+
+def _crowds(drawn: Floats) -> Floats:
+    """(n, d) middles of the crowds of settings drawn, the largest first."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    labels = fcluster(linkage(drawn, "single", metric="chebyshev"), APART, "distance")
+    sizes = np.bincount(labels)
+    large = [k for k in np.argsort(-sizes, kind="stable") if sizes[k] >= len(drawn) / 20]
+    return np.array([drawn[labels == k].mean(axis=0) for k in large]).reshape(len(large), drawn.shape[1])
+
+
+def _apart(found: Floats) -> Floats:
+    """The first, then again and again the one farthest from those chosen, while it is apart from them."""
+    chosen = found[:1]
+    while 0 < len(chosen) < MOST:
+        far = np.abs(found[:, None] - chosen[None]).max(axis=2).min(axis=1)
+        if far.max() < APART:
+            break
+        chosen = np.vstack([chosen, found[int(far.argmax())]])
+    return chosen
+
+
+def _named(
+    x: Floats, predict: Callable[[Floats], Any] | None, data: Data, target: Targets, base: Mapping[str, float]
+) -> Solution:
+    settings, _ = round_and_clip(dict(zip((i.name for i in data.inputs), x.tolist(), strict=True)), data.inputs)
+    if predict is None:
+        return Solution(settings, {}, None)
+    mean = predict(np.array([[settings[item.name] for item in data.inputs]]))[0]
+    known = zip(data.channels, mean[0].tolist(), strict=True)
+    expected = {channel.name: value + base.get(channel.name, 0.0) for channel, value in known if np.isfinite(value)}
+    return Solution(settings, expected, float(misses(target, mean)[0]))
+
+
+def _hypercube(n: int, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+    from scipy.stats import qmc
+
+    return np.asarray(low + qmc.LatinHypercube(len(low), rng=rng).random(n) * (high - low), dtype=np.float64)

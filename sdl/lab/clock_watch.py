@@ -1,0 +1,46 @@
+"""Notices when the clock shows more or less than has passed: the machine slept, or somebody set the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sdl.lab.core.events import ClockJumped
+
+LEAST = 5.0
+"""Seconds; less is how clocks are kept right."""
+
+
+def asleep() -> float:
+    """Seconds that this machine has slept since it was started; 0 where the system does not say."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return 0.0
+
+
+class Jumps:
+    """Compares the clock with what has passed, at every look.
+
+    Args:
+        awake: seconds that passed while the machine was awake.
+        slept: seconds that it slept.
+    """
+
+    def __init__(self, awake: Callable[[], float] = time.monotonic, slept: Callable[[], float] = asleep) -> None:
+        self._awake, self._slept = awake, slept
+        self._last: tuple[float, float, float] | None = None
+
+    def look(self, now: float) -> ClockJumped | None:
+        """What happened since the last look, if anything did."""
+        here = (now, self._awake(), self._slept())
+        before, self._last = self._last, here
+        if before is None:
+            return None
+        shown, awake, slept = (a - b for a, b in zip(here, before, strict=True))
+        ahead = shown - awake
+        if abs(ahead) < LEAST:
+            return None
+        if abs(ahead - slept) < LEAST:
+            return ClockJumped(round(ahead, 3), "the machine slept", now)
+        cause = "the clock was set forward, or the machine slept" if ahead > 0 else "the clock was set back"
+        return ClockJumped(round(ahead, 3), cause, now)

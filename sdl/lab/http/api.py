@@ -1,0 +1,261 @@
+"""What a running lab answers on this machine: `/api/v1`, health and metrics, over HTTP on 127.0.0.1.
+
+    GET   /api/v1/status, queue, history?most=100&job=NAME, runs/RUN?after=LINE
+    POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…", "by": "…"}
+          /api/v1/resume                        {"target": "start 7", "by": "…", "since": "AT"}: that pause, no other
+          /api/v1/run-now                       {"job": "NAME", "by": "…"}
+          /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME", "by": "…"}
+    GET   /healthz, /readyz, /metrics
+
+Whoever changes something shows the token (`Authorization: Bearer …`). Reading needs none: nothing in it is secret,
+records are readable files anyway, and a Prometheus should not need to know what can abort a campaign. `sdl.lab.http.auth`
+stands before everything, also before a page that is mounted beside it.
+
+    400  a target, name or body that cannot be meant     404  no such page or run     405  GET for POST
+    409  the lab knows no such target, or it cannot be done as things are: nothing was changed
+    503  the loop does not answer
+
+Errors are `{"error": …, "status": …}`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sdl.errors import ConfigError, SdlError
+from sdl.lab.http.auth import Guard, Refused, cut, shown
+from sdl.lab.http.token import Door
+from sdl.lab.workers.base import Control
+from sdl.store.plainfile import reading
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+MOST_ROWS = 1000
+ALIVE_SECONDS = 60.0
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+TARGET = re.compile(rf"lab|(?:instrument|job) {_NAME}|start [0-9]{{1,12}}")
+RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_log = logging.getLogger(__name__)
+
+
+def create_app(
+    control: Control,
+    door: Door,
+    port: int,
+    *,
+    runs: Path,
+    alive: Callable[[], float],
+    unready: Callable[[], Sequence[str]],
+    metrics: Callable[[], bytes],
+    routes: Sequence[BaseRoute] = (),
+) -> Guard:
+    """The whole application, behind its guard.
+
+    Args:
+        control: what may be asked of the lab.
+        door: knows the token.
+        port: where it is served: part of every Host and Origin that is let in.
+        runs: where the runs of the starts are, whose names are relative to it.
+        alive: seconds since the loop last went round.
+        unready: why the lab would not run a campaign now; empty where it would.
+        metrics: the text of `/metrics`.
+        routes: further ones, such as those of the page.
+    """
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    reading = _Reading(control, runs)
+    asking = _Asking(control)
+
+    async def health(request: Request) -> Response:
+        age = alive()
+        well = age <= ALIVE_SECONDS
+        ticked = round(age, 3) if age != float("inf") else None
+        return JSONResponse({"alive": well, "seconds_since_tick": ticked}, 200 if well else 503)
+
+    def ready(request: Request) -> Response:
+        why = list(unready())
+        return JSONResponse({"ready": not why, "why_not": why}, 503 if why else 200)
+
+    def measured(request: Request) -> Response:
+        return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def refused(request: Request, error: Exception) -> Response:
+        status = int(getattr(error, "status", 0) or getattr(error, "status_code", 500))
+        message = str(getattr(error, "message", "") or getattr(error, "detail", ""))
+        request.scope["refused"] = message  # for the guard's log
+        return JSONResponse({"error": message, "status": status}, status, getattr(error, "headers", None))
+
+    async def broken(request: Request, error: Exception) -> Response:
+        _log.exception("answering %s", shown(request.scope), exc_info=error)
+        return JSONResponse({"error": "a bug in sdl; the lab's log has it", "status": 500}, 500)
+
+    app = Starlette(
+        routes=[
+            *(Route(f"/api/v1/{name}", getattr(reading, name)) for name in ("status", "queue", "history")),
+            Route("/api/v1/runs/{run:path}", reading.run),
+            *(Route(f"/api/v1/{verb}", partial(asking.ask, verb), methods=["POST"]) for verb in asking.VERBS),
+            Route("/healthz", health),
+            Route("/readyz", ready),
+            Route("/metrics", measured),
+            *routes,
+        ],
+        exception_handlers={Refused: refused, HTTPException: refused, Exception: broken},
+    )
+    return Guard(app, door, port)
+
+
+class _Reading:
+    """GET."""
+
+    def __init__(self, control: Control, runs: Path) -> None:
+        self._control, self._runs = control, runs
+
+    def status(self, request: Request) -> Response:
+        return _json(_asked(self._control.status))
+
+    def queue(self, request: Request) -> Response:
+        return _json({"queue": list(_asked(self._control.queue))})
+
+    def history(self, request: Request) -> Response:
+        most = _number(request, "most", 100, MOST_ROWS)
+        job = request.query_params.get("job", "")
+        if job and not re.fullmatch(_NAME, job):
+            raise Refused(400, "job: not a name")
+        return _json({"history": list(_asked(self._control.history, most, job))})
+
+    def run(self, request: Request) -> Response:
+        """The lines of a record that one of the lab's starts wrote; its folder comes from the lab, never from here."""
+        name = str(request.path_params["run"])
+        if not RUN.fullmatch(name) or ".." in name:
+            raise Refused(400, "run: not the name of a run")
+        after, most = _number(request, "after", 0, 10**9), _number(request, "most", 500, MOST_ROWS)
+        rows = [*_asked(self._control.history, MOST_ROWS, ""), *_asked(self._control.status).get("running", ())]
+        row = next((row for row in rows if Path(str(row.get("run") or "")).name == name), None)
+        if row is None:
+            raise Refused(404, f"no run {name} among the lab's last {MOST_ROWS}")
+        return _json({"start": row, "events": _lines(self._runs / str(row["run"]), after, most)})
+
+
+class _Asking:
+    """POST."""
+
+    VERBS = ("pause", "resume", "abort", "skip", "run-now", "start", "check")
+    KEYS: ClassVar[Mapping[str, frozenset[str]]] = {
+        "run-now": frozenset({"by", "job"}),
+        "resume": frozenset({"by", "since", "target"}),
+        "start": frozenset({"by", "campaign", "instrument"}),
+        "check": frozenset({"by", "campaign", "instrument"}),
+    }
+    """What may be in a body, where it is not by, target and reason."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def ask(self, verb: str, request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        try:
+            given = json.loads(await request.body() or b"{}")
+        except (ValueError, RecursionError):
+            raise Refused(400, "the body must be a JSON object") from None
+        wants = self.KEYS.get(verb, frozenset({"by", "target", "reason"}))
+        if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+            raise Refused(400, "the body must be a JSON object of texts")
+        if unknown := sorted(set(given) - wants):
+            raise Refused(400, f"unknown key {cut(unknown[0])}; allowed: {', '.join(sorted(wants))}")
+        by, reason = _text(given, "by", 80) or "somebody", _text(given, "reason", 500)
+        if verb == "run-now":
+            job = given.get("job", "")
+            if not re.fullmatch(_NAME, job):
+                raise Refused(400, "job: must be the name of a job")
+            done = await run_in_threadpool(_asked, self._control.run_now, job, by)
+        elif verb in ("start", "check"):
+            instrument = given.get("instrument", "")
+            if not re.fullmatch(_NAME, instrument):
+                raise Refused(400, "instrument: must be the name of an instrument")
+            of = (given.get("campaign", ""), instrument)
+            if verb == "check":
+                done = await run_in_threadpool(_asked, self._control.check, *of)
+            else:
+                done = await run_in_threadpool(_asked, self._control.start, *of, by)
+        else:
+            target = given.get("target", "lab" if verb == "pause" else "")
+            if not TARGET.fullmatch(target):
+                raise Refused(400, "target: must be lab, instrument NAME, job NAME or start NUMBER")
+            if verb == "resume":
+                done = await run_in_threadpool(_asked, self._control.resume, target, by, _text(given, "since", 40))
+            else:
+                done = await run_in_threadpool(_asked, getattr(self._control, verb), target, reason, by)
+        return _json({"done": done})
+
+
+def _asked(call: Callable[..., Any], *given: Any) -> Any:
+    """What the lab says; its refusals in HTTP's words."""
+    try:
+        return call(*given)
+    except ConfigError as error:
+        raise Refused(409, str(error)) from error
+    except TimeoutError as error:
+        raise Refused(503, f"the lab does not answer: {error}") from error
+    except SdlError as error:
+        raise Refused(503, str(error)) from error
+
+
+def _lines(folder: Path, after: int, most: int) -> list[Any]:
+    """Events of a record from a line on, as they were written."""
+    found: list[Any] = []
+    try:
+        with reading(folder / "record.jsonl") as stream:
+            for number, line in enumerate(stream, 1):
+                if number > after and line.endswith(b"\n"):
+                    found.append(json.loads(line))
+                if len(found) == most:
+                    break
+    except FileNotFoundError:
+        pass  # not begun yet
+    except (OSError, ValueError) as error:
+        raise Refused(503, f"its record cannot be read: {error}") from error
+    return found
+
+
+def _json(value: Mapping[str, Any]) -> Response:
+    from starlette.responses import Response
+
+    text = json.dumps(_plain(value), allow_nan=False)
+    return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+        return None
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
+        raise Refused(400, f"{name}: must be a whole number up to {most}")
+    return int(text)
+
+
+def _text(given: Mapping[str, str], name: str, most: int) -> str:
+    text = given.get(name, "").strip()
+    if len(text) > most or not text.isprintable():
+        raise Refused(400, f"{name}: one line of at most {most} signs")
+    return text

@@ -1,0 +1,218 @@
+"""A running lab's HTTP server, in a thread of its process: opened before the loop begins, closed after it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdl.errors import ConfigError
+from sdl.extras import missing
+from sdl.lab.http.token import Door
+from sdl.lab.systemd import Watchdog
+from sdl.lab.workers.base import Control
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.routing import BaseRoute
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+    from sdl.lab.http.auth import Guard
+
+HOST = "127.0.0.1"
+START_SECONDS = 10.0
+STALLED_SECONDS = 30.0
+"""After so long a connection whose other side takes nothing is ended by the system."""
+GRACE_SECONDS = 3
+"""What is being answered when the server ends has so long; open streams end at once."""
+MOST_AT_ONCE = 128
+"""Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
+
+
+def needed() -> None:
+    """Looks whether what a lab's server is made of is installed.
+
+    Raises:
+        ConfigError: starlette, uvicorn or prometheus-client is not.
+    """
+    try:
+        import prometheus_client  # noqa: F401 - told now, and not with the first question
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(missing("labs", "lab", error)) from error
+
+
+class Surface:
+    """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
+
+    Args:
+        control: what may be asked of the lab.
+        lab: its name.
+        record: the folder of its record.
+        file: the lab file.
+        runs: where the runs go.
+        watchdog: knows when the loop last went round.
+        port: 0 for any that is free.
+        waiting: how many messages wait to be sent.
+        page: makes further routes, once the door is there.
+
+    Attributes:
+        url: where it is served.
+        door: its token.
+
+    Raises:
+        ConfigError: the port is taken, or starlette, uvicorn or prometheus-client is not installed.
+        RecordError: the token cannot be written.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        *,
+        lab: str,
+        record: Path,
+        file: Path,
+        runs: Path,
+        watchdog: Watchdog,
+        port: int = 0,
+        waiting: Callable[[], int] = lambda: 0,
+        page: Callable[[Door], Sequence[BaseRoute]] = lambda door: (),
+    ) -> None:
+        needed()
+        from sdl.lab.http.api import create_app
+        from sdl.lab.http.health import Readiness
+        from sdl.lab.http.metrics import Metrics
+
+        self._socket = listen(port)
+        number = self._socket.getsockname()[1]
+        self.url = f"http://{HOST}:{number}"
+        try:
+            self.door = Door(lab, record, file)
+            self.door.announce("")  # one that is starting is a lab too: who asks for the only one must not get another
+            app = create_app(
+                control,
+                self.door,
+                number,
+                runs=runs,
+                alive=watchdog.age,
+                unready=Readiness(control, record, runs),
+                metrics=Metrics(control, runs, waiting=waiting).text,
+                routes=page(self.door),
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+        self._server = http_server(app)
+        self._thread = threading.Thread(target=self._serve, name="sdl lab server", daemon=True)
+
+    def start(self) -> None:
+        """Begins to serve, and tells the command line where.
+
+        Raises:
+            ConfigError: it did not come up.
+        """
+        self._thread.start()
+        until = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > until:
+                raise ConfigError(f"{self.url}: the lab's server did not come up")
+            time.sleep(0.01)
+        self.door.announce(self.url)
+
+    def close(self) -> None:
+        """Takes the door away, answers what was asked, and ends. May be called twice."""
+        self.door.close()
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(START_SECONDS)
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+
+def http_server(app: Guard) -> uvicorn.Server:
+    """The server of a lab, and of `sdl web`: ends open streams before it waits for what else is being answered."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.end()
+            await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(
+            app,
+            http=_protocol(MOST_AT_ONCE),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+
+
+def _protocol(most: int) -> type[asyncio.Protocol]:
+    """HTTP as uvicorn speaks it, where of too many connections the one that has been silent longest is cut off.
+
+    Silent is one that has sent no whole request. So nobody keeps others, and an abort, out by opening connections and
+    saying nothing, or half of something.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    there: dict[H11Protocol, None] = {}  # the oldest first
+
+    class Polite(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            there[self] = None
+            if len(there) > most:
+                oldest = next((one for one in there if _silent(one.cycle)), self)
+                del there[oldest]
+                oldest.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            there.pop(self, None)
+            super().connection_lost(exc)
+
+    return Polite
+
+
+def _silent(cycle: RequestResponseCycle | None) -> bool:
+    return cycle is None or cycle.response_complete or cycle.more_body
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that listens on this machine alone.
+
+    Args:
+        port: 0 for any that is free.
+
+    Raises:
+        ConfigError: it is taken.
+    """
+    # With its protocol named: asyncio sends small answers at once (TCP_NODELAY) only where it is.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # a port just left can be taken again; on Windows it would let two have one
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; each connection has it from here
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_SECONDS * 1000))
+        found.bind((HOST, port))
+        found.listen(64)
+    except OSError as error:
+        found.close()
+        raise ConfigError(f"cannot listen at {HOST}:{port}: {error.strerror}; another lab may have the port") from error
+    return found

@@ -1,0 +1,205 @@
+"""What stands before a lab's API and page, and refuses what must not come in.
+
+    421  a Host that is not this server: a name of somebody else's that was made to point here (DNS rebinding)
+    403  an Origin that is not this server, or a browser that says so of its page; a token that others could read
+    401  no token, a wrong one: for all but GET and HEAD
+    413  a body over 16 kB          408  one that does not come
+    400  a path that cannot be meant
+
+Every refusal, the application's too, is one line in the log, at most 60 a minute, without the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sdl.errors import ConfigError, RecordError
+from sdl.lab.http.token import Door
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_BODY = 16 * 1024
+MOST_DRAINED = 4 * 1024 * 1024
+"""Bytes of a refused body that are still taken in, so that its sender is there to read the answer."""
+BODY_SECONDS = 10.0
+LINES_A_MINUTE = 60
+_log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """A request that is not done; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status, self.message = status, message
+        super().__init__(message)
+
+
+class Guard:
+    """Refuses what must not come in, before the application sees it; writes one line for each refusal."""
+
+    def __init__(self, app: ASGIApp, door: Door, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app, self._door, self._clock = app, door, clock
+        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        self._minute, self._lines = clock(), 0
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Has whoever still listens for a request hear that nothing more comes; called in the server's loop."""
+        self._ending.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            else:  # no websockets here
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        error: Refused | None = None
+        receive = self._until_the_end(receive)
+        try:
+            self._look(scope)
+        except Refused as found:
+            error = found
+        try:
+            body = await _body(receive)
+        except Refused as found:
+            error = error or found
+        if error is not None:
+            self._say(scope, error.status, error.message)
+            await _refuse(send, error)
+            return
+
+        started = False
+
+        async def seen(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+                if 400 <= message["status"] < 500:
+                    self._say(scope, message["status"], str(scope.get("refused", "")))
+            await send(message)
+
+        try:
+            await self._app(scope, _once(body, receive), seen)
+        except asyncio.CancelledError:  # an answer that takes longer than the server waits at its end
+            if started or not self._ending.is_set():
+                raise
+            await _refuse(send, Refused(503, "the server ended before it could answer; what was asked may be done"))
+
+    def _until_the_end(self, receive: Receive) -> Receive:
+        """What comes from a connection, for as long as the server does not end."""
+
+        async def heard() -> Message:
+            word, end = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
+            try:
+                await asyncio.wait({word, end}, return_when=asyncio.FIRST_COMPLETED)
+                return word.result() if word.done() else {"type": "http.disconnect"}
+            finally:
+                word.cancel()
+                end.cancel()
+
+        return heard
+
+    def _look(self, scope: Scope) -> None:
+        """Host, Origin, path, token: in this order, so that a stranger learns as little as possible."""
+        heads: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            heads.setdefault(name.lower(), []).append(value)
+        host = [value.decode("latin-1").lower() for value in heads.get(b"host", [])]
+        if len(host) != 1 or host[0] not in self._hosts:
+            raise Refused(421, "this server is asked as 127.0.0.1 or localhost, with its port")
+        origins = [value.decode("latin-1").lower() for value in heads.get(b"origin", [])]
+        if any(origin.removeprefix("http://") not in self._hosts or "://" not in origin for origin in origins):
+            raise Refused(403, "a page of another site may ask nothing here")
+        sites = [value.decode("latin-1").lower() for value in heads.get(b"sec-fetch-site", [])]
+        if scope["method"] not in ("GET", "HEAD") and any(site not in ("same-origin", "none") for site in sites):
+            raise Refused(403, "a page of another site may change nothing here")
+        path = scope["path"]
+        if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
+            raise Refused(400, "a path that cannot be meant")
+        if scope["method"] in ("GET", "HEAD"):
+            return
+        given = heads.get(b"authorization", [])
+        scheme, _, token = given[0].decode("latin-1").partition(" ") if len(given) == 1 else ("", "", "")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Refused(401, "no token; send it as Authorization: Bearer …")
+        try:
+            if not self._door.opens(token.strip()):
+                raise Refused(401, "not the token of this lab; it is new at every start")
+        except ConfigError as error:
+            raise Refused(403, str(error)) from error
+        except RecordError as error:
+            raise Refused(503, str(error)) from error
+
+    def _say(self, scope: Scope, status: int, why: str) -> None:
+        now = self._clock()
+        if now - self._minute >= 60:
+            if self._lines > LINES_A_MINUTE:
+                _log.warning("refused %d further requests", self._lines - LINES_A_MINUTE)
+            self._minute, self._lines = now, 0
+        self._lines += 1
+        if self._lines <= LINES_A_MINUTE:
+            client = scope.get("client") or ("?", 0)
+            _log.warning("refused %s from %s:%s: %d %s", shown(scope), *client, status, why)
+
+
+async def _body(receive: Receive) -> bytes:
+    """The body, if it is small enough and comes in time; a large one is taken in but not kept."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while size <= MOST_DRAINED:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Refused(400, "the connection was closed")
+                size += len(message.get("body", b""))
+                if size <= MOST_BODY:
+                    parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        raise Refused(408, f"the body did not come within {BODY_SECONDS:g} s") from None
+    if size > MOST_BODY:
+        raise Refused(413, f"a body of at most {MOST_BODY} bytes")
+    return b"".join(parts)
+
+
+def cut(text: str) -> str:
+    """Somebody else's text as a message shows it: quoted, at most 60 signs."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+def shown(scope: Scope) -> str:
+    """Method and path for a log: no query, no control characters, not long."""
+    return f"{scope['method'][:12]!a} {cut(scope['path'])!s}".replace("'", "")
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """The body again for the application, then what comes from the connection."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def _refuse(send: Send, error: Refused) -> None:
+    text = json.dumps({"error": error.message, "status": error.status}).encode()
+    heads = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
+    heads += [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
+    heads += [(b"connection", b"close")]
+    await send({"type": "http.response.start", "status": error.status, "headers": heads})
+    await send({"type": "http.response.body", "body": text})

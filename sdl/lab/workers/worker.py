@@ -1,0 +1,310 @@
+"""The process of one campaign: told what to do over its link, it runs or resumes it, and says what happens.
+
+    ← {"order": {...}}                     or  {"safe": {...}}: make an instrument safe, nothing else
+    → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
+    ← {"do": "pause" | "proceed" | "resume" | "abort", …}; an interruption is a signal
+
+A sign is one of life: an event that was written, or, from the thread that waits in a back-off or a pause, that it does.
+When the link breaks the lab is gone; the campaign is interrupted then, as by Ctrl-C: light off, record resumable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from sdl import config, runner
+from sdl.clock import RealClock
+from sdl.core.campaign import Campaign, State
+from sdl.core.events import Continued, Event, Paused, Resumed
+from sdl.drivers.base import names
+from sdl.errors import InstrumentError, InUse, SdlError
+from sdl.lab.config.conditions import Suspend
+from sdl.lab.workers.gate import LabGate
+from sdl.lab.workers.worker_pipe import Link
+from sdl.parallel import children
+from sdl.runner.gate import Said
+from sdl.runner.pursuit import WARN, Patience, in_words
+from sdl.runs.runs import open_run
+from sdl.store import lease
+from sdl.store.record import FILE, Line, scan
+from sdl.types import SafeState
+
+log = logging.getLogger("sdl")
+
+BEAT = 1.0
+"""Least seconds between two signs that it waits."""
+FINISH, SAFE = 5.0, 30.0
+"""Seconds that an orphan has to finish its reading; then to make safe and close its record."""
+AGAIN, HANDOVER = 1.0, 15.0
+"""Seconds between two tries to make an instrument safe; how long another's lease is waited for."""
+ORPHANED = 75
+"""Exit code of an orphan that did not come to an end of its own."""
+
+
+def main(end: socket.socket) -> NoReturn:
+    """What the new process does, from its first line to its end."""
+    link = Link(end)
+    faulthandler.enable()
+    children.started()
+    with contextlib.suppress(OSError):
+        os.setsid()  # Ctrl-C in the lab's terminal is the lab's to pass on
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
+    _wake_when_the_lab_dies()
+    forward = _Forward(link)
+    logging.getLogger("sdl").handlers = [forward]
+    logging.getLogger("sdl").propagate = False
+    code = 0
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # as the warm process had it
+        match link.receive(None):
+            case [{"safe": tree}, *_]:
+                _make_safe(link, tree)
+            case [{"order": order}, *more]:
+                _carry_out(link, order, more, forward)
+    except KeyboardInterrupt as interrupted:
+        link.send({"end": "died", "text": f"interrupted ({interrupted.args[0]})"})
+        code = 143
+    except (SdlError, MemoryError) as error:
+        link.send({"end": "died", "text": f"{type(error).__name__}: {error}"})
+        code = getattr(error, "exit_code", 70)
+    except BaseException as error:
+        log.error("a campaign's process failed", exc_info=error)
+        link.send({"end": "died", "text": f"a bug: {type(error).__name__}: {error}"})
+        code = 70
+    link.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # at once: a library's thread must not keep it
+
+
+# A campaign ----------------------------------------------------------------------------------------------------------
+def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
+    folder = Path(order["folder"])
+    gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
+    _obey(gate.inner, more)
+    threading.Thread(target=_listen, args=(link, gate.inner), daemon=True, name="sdl lab link").start()
+    readings = written = 0
+    paused: Paused | None = None
+
+    def watch(event: Event, campaign: Campaign) -> None:
+        nonlocal readings, written, paused
+        gate.inner.saw(event, campaign)
+        readings, forward.trial = campaign.history.readings, campaign.history.trials
+        paused = event if isinstance(event, Paused) else paused
+        if written:  # what an earlier process wrote and told; its pauses are no news
+            written -= 1
+            return
+        if isinstance(event, Resumed) and campaign.paused and paused is not None:
+            event = paused  # it was left in a pause, and stays there until the gate lets go
+        told: dict[str, Any] = {"sign": type(event).__name__, "readings": readings, "at": event.at}
+        if isinstance(event, Paused):
+            told["text"] = f"{event.cause} ({event.by})"
+        elif isinstance(event, Continued):
+            told["text"] = event.by
+        link.send(told, must="text" in told)
+
+    _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
+    patience = Patience(WARN)  # then the lab goes on with it, without end, and knows what people have to be told
+    if _has_begun(folder):
+        run = open_run(folder)
+        if run.campaign.state is State.STOPPED:  # killed between its last line and its last word
+            done = run.result
+        else:
+            written = len(run.events)
+            done = runner.resume(folder, watch=watch, gate=gate, patience=patience)
+    else:
+        collect = order["campaign"].get("goal") is None
+        done = runner.run(
+            order["campaign"],
+            runs=folder.parent.parent,
+            folder=folder,
+            watch=watch,
+            gate=gate,
+            collect=collect,
+            patience=patience,
+        )
+    safe = done.safe
+    on = "" if safe is None or safe.proven else in_words(SafeState(safe.state, safe.applied, safe.why))
+    end = {"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings, "on": on}
+    link.send(end)
+
+
+def _wait_for_instrument(tree: Any, gate: _Gate, link: Link) -> None:
+    """Waits while somebody else on this machine drives the instrument: no reason to give a start up.
+
+    Raises:
+        InUse: the start was aborted meanwhile.
+    """
+    try:
+        instrument = config.parse_kind("instrument", tree)
+    except SdlError:
+        return  # said below, with every other mistake
+    if instrument.virtual:
+        return
+    known = names(instrument)
+    waited = False
+    while (other := lease.holder(*known)) is not None:
+        if not waited:
+            text = f"{instrument.identity} is in use by {other.name}"
+            link.send({"sign": "Paused", "readings": 0, "at": time.time(), "text": text})
+            waited = True
+        gate.beat()
+        if gate.inner.aborted:
+            raise InUse(instrument.identity, other.name)
+        time.sleep(BEAT / 2)
+    if waited:
+        link.send({"sign": "Continued", "readings": 0, "at": time.time(), "text": "its holder"})
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether there is a record to go on with; one without a single whole line is put aside, to begin anew."""
+    if not folder.exists():
+        return False
+    if (folder / FILE).exists() and isinstance(next(scan(folder)), Line):
+        return True
+    aside = next(path for n in range(1, 1000) if not (path := folder.with_name(f"{folder.name}.empty-{n}")).exists())
+    folder.rename(aside)
+    return False
+
+
+class _Gate:
+    """The campaign's gate; being asked is a sign of life."""
+
+    def __init__(self, link: Link, inner: LabGate) -> None:
+        self.inner, self._link, self._last = inner, link, -BEAT
+
+    def ask(self, campaign: Campaign, now: float) -> Said:
+        self.beat()
+        return self.inner.ask(campaign, now)
+
+    def beat(self) -> None:
+        """Says, now and then, that this thread waits."""
+        if time.monotonic() - self._last >= BEAT:
+            self._last = time.monotonic()
+            self._link.send({"sign": "waiting"}, must=False)
+
+    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
+        self.inner.dark(readings, now)
+
+
+def _obey(gate: LabGate, messages: list[dict[str, Any]]) -> None:
+    for message in messages:
+        by = str(message.get("by", ""))
+        match message.get("do"):
+            case "pause":
+                gate.pause(str(message["cause"]), by)
+            case "proceed":
+                gate.proceed(by)
+            case "resume":
+                gate.resume(by)
+            case "abort":
+                gate.abort(str(message["reason"]), by)
+
+
+def _listen(link: Link, gate: LabGate) -> None:
+    """Obeys what comes over the link until it breaks; then this process is an orphan and ends itself."""
+    while link.open:
+        _obey(gate, link.receive(None))
+    for patience in (FINISH, SAFE):  # the first lets the reading finish, the second breaks it off
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience)
+    os._exit(ORPHANED)
+
+
+# Making safe ---------------------------------------------------------------------------------------------------------
+def _make_safe(link: Link, tree: Mapping[str, Any]) -> None:
+    """Has the instrument say that its light is off; tries as long as that may still help."""
+    threading.Thread(target=_leave_with, args=(link,), daemon=True).start()
+    waited = time.monotonic()
+    while True:
+        error, again = _darken(tree)
+        if isinstance(error, InUse):
+            again = time.monotonic() - waited < HANDOVER
+        else:
+            waited = time.monotonic()
+        link.send({"safe": f"{type(error).__name__}: {error}" if error else "", "again": again})
+        if not again:
+            return
+        time.sleep(AGAIN)
+
+
+def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
+    """Switches it off: what went wrong, and whether to try again."""
+    instrument = config.parse_kind("instrument", tree)
+    if instrument.virtual:
+        return None, False
+    if getattr(instrument, "background", None) is not None:
+        instrument = instrument.model_copy(update={"background": "none"})  # one request is enough
+    dark = {item.name: item.low for item in instrument.inputs}
+    try:
+        with runner.held(instrument, "making it safe"):
+            driver = instrument.open(RealClock())
+            try:
+                applied = dict(driver.measure(dark).applied)  # it has to have been asked over this connection
+                if applied != dark:
+                    return InstrumentError(f"asked to be off it applied {applied}"), True
+                answer = driver.safe()
+                if answer is not None and not answer.proven:  # a driver of before 0.2 says nothing: its reply did
+                    return InstrumentError(in_words(answer)), True
+            finally:
+                driver.close()
+    except InUse as error:
+        return error, True
+    except SdlError as error:
+        return error, getattr(error, "retryable", False)
+    return None, False
+
+
+def _leave_with(link: Link) -> None:
+    while link.open:
+        link.receive(None)
+    os._exit(ORPHANED)
+
+
+# The process ---------------------------------------------------------------------------------------------------------
+def _interrupted(number: int, _: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _wake_when_the_lab_dies() -> None:
+    """A stopped process cannot read that its link is broken; where the system can (Linux), it is woken to do so.
+
+    The signal comes when the warm process dies, and that lives as long as somebody holds the other end of its pipe: the
+    lab, and, if we did not close it, we.
+    """
+    if sys.platform == "linux":
+        import ctypes
+        from multiprocessing import forkserver
+
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+            ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGCONT)  # PR_SET_PDEATHSIG
+
+
+class _Forward(logging.Handler):
+    """What is logged here is logged by the lab."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        self.trial: int | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises, never waits."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        self._link.send({"log": record.levelno, "text": text[:20_000], "trial": self.trial}, must=False)

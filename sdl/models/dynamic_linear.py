@@ -1,0 +1,355 @@
+"""Lines that move: the Bayesian affine model behind the solver `bayes`.
+
+Each channel is y_t = x_t (theta + delta_t) + noise with x = (1, u): theta holds its intercept and slopes *at the next
+reading*, delta_t what they were different by when the row was taken. Nothing tells how an instrument is noisy or how it
+drifts, so several models are held at once, each weighted by how well it explains the rows:
+
+    noise   sigma² K² (u (1 - u) + floor)    the edges of pulse-width modulation
+            sigma² (y² + floor)              in proportion to the reading
+    delta   none | a random walk, slow or fast | a steady trend, over the readings since; and between the present
+            sitting and any other a jump: of the ambient light by a tenth of the response, of each gain by a percent
+
+Given noise and drift all is Gaussian. With V the covariance of the rows, noise and drift together, theta is a
+generalised least-squares fit with a flat prior (a given one enters as further rows), sigma² is integrated out, and the
+evidence is the restricted likelihood. As delta is counted back from the next reading, the fit *is* the forecast.
+
+Old rows are summed up in blocks, the older the coarser. Only the drift inside a block is lost by it (nothing where
+there is none), and ten thousand rows cost little more than fifty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from sdl.models.linear_model import FLOOR, Affine
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.intp]
+    Bools = NDArray[np.bool_]
+
+NOISES = ("jitter", "proportional noise")
+DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
+"""Kind, and size per reading: 1 is the noise of one reading in the middle of the range."""
+STILL = 0.89
+"""How sure it is that nothing drifts, before any row is seen. Surer, its doubt on eight rows would hold less of what
+drifts (already too little) and more rightly what does not, and campaigns under drift or on bent plants take longer."""
+JUMP = (0.1, 0.01)
+"""By how much two sittings differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
+NOMINAL = 0.004
+"""Sigma where a size in counts has to be compared with noise that no row has shown yet."""
+POOL = 2.0
+"""How many degrees of freedom all channels' noise counts for in that of one."""
+CONTRADICTION = 4.0
+"""A bound so many standard deviations beyond what the other rows say is left out: the sensor saw something else."""
+RECENT, BLOCKS = 24, 24
+"""Rows that are kept single, and how many blocks of older ones there are at most; what is older still is left out."""
+
+
+class Rows(NamedTuple):
+    """What was measured: n rows, oldest first, of m channels; p = inputs + 1 coefficients."""
+
+    X: Floats  # (n, p) ones, and settings in units of their bounds
+    Y: Floats  # (n, m); 0 where not usable
+    usable: Bools  # (n, m)
+    age: Floats  # (n,) readings until the next one: the newest has 1
+    sitting: Floats  # (n,)
+    past: bool = False  # whether none of them is of the present sitting
+
+
+class Prior(NamedTuple):
+    """What is known before the first row."""
+
+    mean: Floats  # (m, p) intercepts and slopes
+    sd: Floats  # (m, p)
+    sigma: float
+    weight: float  # how many degrees of freedom sigma counts for
+
+
+class _White(NamedTuple):
+    """Rows divided by the size of their noise, for s shapes of it; sums of blocks are rows too."""
+
+    X: Floats  # (s, m, N, p)
+    y: Floats  # (s, m, N) distance from the reference
+    age: Floats  # (N,) readings until the next one, or until the end of its own sitting
+    ago: Floats  # (N,) sittings since
+    rest: Floats  # (s, m) squares that are left over inside the blocks
+    size: Floats  # (s, m) sum of the logarithms of the sizes of the noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moving(Affine):
+    """The lines at the next reading, as an affine fit.
+
+    Attributes:
+        root: (m, p, p) covariance of the coefficients.
+        sizes: (s, m) sigma² of each shape of the noise, times the weight of that shape.
+        belief: what was found of noise and drift, for the sentence.
+    """
+
+    root: Floats
+    sizes: Floats
+    belief: str
+
+    def covariance(self, u: Floats) -> tuple[Floats, Floats]:
+        import numpy as np
+
+        x = np.concatenate([[1.0], u])
+        noise = np.sqrt(self.variance(u[None])[0])
+        doubt = np.sqrt(np.maximum(np.einsum("p,mpq,q->m", x, self.root, x), 0.0))
+        return self.noise * np.outer(noise, noise), self.noise * np.outer(doubt, doubt)
+
+    def variance(self, U: Floats) -> Floats:
+        import numpy as np
+
+        X = np.column_stack([np.ones(len(U)), U])
+        variance: Floats = np.einsum("sm,snm->nm", self.sizes, shapes(X, self.coef.T))
+        return variance
+
+
+def shapes(X: Floats, coef: Floats) -> Floats:
+    """(s, n, m) variances of one reading over sigma², for rows X (n, p) and coefficients (m, p); s as in NOISES."""
+    import numpy as np
+
+    u, slope = np.clip(X[:, 1:], 0.0, 1.0), coef[:, 1:]
+    width = np.abs(slope).sum(axis=1)
+    still = 1e-12 * np.nanmax(width, initial=0.0) ** 2 or 1.0  # a channel that answers to nothing is noisy all the same
+    jitter = (u * (1.0 - u) + FLOOR) @ (slope**2).T
+    proportional = (X @ coef.T) ** 2 + (0.01 * width) ** 2
+    return np.maximum([jitter, proportional], still)
+
+
+def forecast(rows: Rows, goal: Ints, prior: Prior | None = None) -> Moving:
+    """The lines at the next reading.
+
+    Args:
+        rows: of channels that they (or the prior) determine, all of them.
+        goal: the channels whose rows decide between the models.
+        prior: with it there may be no row at all.
+    """
+    import numpy as np
+
+    n, p = rows.X.shape
+    reference = _reference(rows, prior)
+    dof = rows.usable.sum(axis=0) - (0.0 if prior else float(p))
+    sure = prior.weight if prior else 0.0
+    sigma = first = np.full(2, prior.sigma if prior else NOMINAL)
+    pool = float(dof[goal].sum()) + sure
+    before = np.log([STILL] + [(1.0 - STILL) / (len(DRIFTS) - 1)] * (len(DRIFTS) - 1))
+    # What is known in counts can be weighed only once the noise is known: then everything is done twice.
+    for _ in range(2 if prior or len(np.unique(rows.sitting)) > 1 else 1):
+        theta, spread, square, evidence, left = _fit(_whiten(rows, reference, sigma, prior), reference, sigma)
+        # A channel's own squares and a few of everybody's: the channels of one sensor are noisy in like measure.
+        common = (square[..., goal].sum(axis=2) + sure * first[:, None] ** 2) / max(pool, 1.0)
+        noise = (square + POOL * common[..., None]) / (dof + POOL)  # (s, k, m)
+        evidence = evidence - 0.5 * dof * np.log(np.maximum(noise, 1e-24))
+        score = evidence[..., goal].sum(axis=2) + before
+        weight = np.exp(score - score.max())
+        weight /= weight.sum()
+        share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
+        # Of the goal's channels alone: one that sees the room rather than the lamp would make all the others noisy.
+        total = (share * square[..., goal].sum(axis=2)).sum(axis=1)
+        sigma = np.sqrt((total + POOL * first**2) / (dof[goal].sum() + POOL))
+    off = theta - (mean := np.einsum("sk,skmp->mp", weight, theta))
+    noise = noise if pool >= 1 else np.full_like(noise, np.nan)
+    best = np.unravel_index(int(weight.argmax()), weight.shape)
+    return Moving(
+        coef=(reference + mean).T,
+        origin=np.zeros(p - 1),
+        middle=rows.X[:, 1:].mean(axis=0) if n and not prior else np.full(p - 1, 0.5),
+        rows=rows.X[:0],
+        weight=rows.Y[:0],
+        gram=np.empty((0, p, p)),
+        noise=_alike(left[best], dof),
+        dof=dof + POOL if pool >= 1 else dof,
+        shape="jitter",
+        root=np.einsum("sk,skm,skmpq->mpq", weight, noise, spread) + np.einsum("sk,skmp,skmq->mpq", weight, off, off),
+        sizes=np.einsum("sk,skm->sm", weight, noise),
+        belief=f"{NOISES[best[0]]}" + (f", {DRIFTS[best[1]][0]}" if best[1] else ""),
+    )
+
+
+def _reference(rows: Rows, prior: Prior | None) -> Floats:
+    """(m, p) least squares over all rows: for the shape of the noise, and so that sums of squares stay small."""
+    import numpy as np
+
+    p = rows.X.shape[1]
+    outer = (rows.X[:, :, None] * rows.X[:, None, :]).reshape(-1, p * p)
+    gram = (rows.usable.T.astype(float) @ outer).reshape(-1, p, p)
+    side = (rows.Y * rows.usable).T @ rows.X
+    if prior is None:
+        return np.asarray(np.linalg.solve(gram, side[..., None])[..., 0], dtype=np.float64)
+    noise = prior.sigma * np.abs(prior.mean[:, 1:]).sum(axis=1, keepdims=True) / prior.sd  # (m, p)
+    gram = gram + noise[:, :, None] ** 2 * np.eye(p)
+    return np.linalg.solve(gram, (side + noise**2 * prior.mean)[..., None])[..., 0]
+
+
+def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -> _White:
+    import numpy as np
+
+    (n, p), m = rows.X.shape, rows.Y.shape[1]
+    ago = np.concatenate([np.cumsum((np.diff(rows.sitting) != 0)[::-1])[::-1], [0]]) if n else np.empty(0)
+    ago = ago + float(rows.past)
+    age = rows.age - np.where(ago > 0, rows.age[np.searchsorted(-ago, -ago, side="right") - 1] - 1.0, 0.0)
+    blocks, single = _blocks(ago)
+    first = blocks[-1].start if blocks else single
+    variance = shapes(rows.X[first:], reference).swapaxes(1, 2)  # (s, m, n), as all that follows
+    use = rows.usable[first:].T
+    weight = np.zeros((2, m, n))
+    weight[..., first:] = use / variance
+    size = 0.5 * (np.log(variance) * use).sum(axis=-1)
+    r = (rows.Y - rows.X @ reference.T).T
+    late = np.sqrt(weight[..., single:])
+    X, y = [late[..., None] * rows.X[single:]], [late * r[:, single:]]
+    ages, agos = [age[single:]], [ago[single:]]
+    rest = np.zeros((2, m))
+    for part in blocks:
+        outer = (rows.X[part, :, None] * rows.X[part, None, :]).reshape(-1, p * p)
+        w = weight[..., part]
+        values, vectors = np.linalg.eigh((w @ outer).reshape(2, m, p, p))
+        root = np.sqrt(np.where(values > 1e-10 * values[..., -1:], values, 0.0))
+        side = np.einsum("smpq,smp->smq", vectors, (w * r[:, part]) @ rows.X[part])
+        z = np.divide(side, root, out=np.zeros_like(side), where=root > 0)
+        X.append(root[..., None] * vectors.swapaxes(-1, -2))
+        y.append(z)
+        ages.append(np.full(p, age[part].mean()))
+        agos.append(np.full(p, ago[part.start]))
+        rest += np.maximum((w * r[:, part] ** 2).sum(axis=-1) - (z**2).sum(axis=-1), 0.0)
+    if prior is not None:
+        root = sigma[:, None, None] / prior.sd
+        X.append(root[..., None] * np.eye(p))
+        y.append(root * (prior.mean - reference))
+        ages.append(np.full(p, age[0] if n else 1.0))
+        agos.append(np.full(p, ago[0] if n else 0.0))
+    return _White(np.concatenate(X, 2), np.concatenate(y, 2), np.concatenate(ages), np.concatenate(agos), rest, size)
+
+
+def _blocks(ago: Floats) -> tuple[list[slice], int]:
+    """Slices of older rows, each of one sitting, some 8, 16, 32 … long, newest first; and where single rows begin."""
+    import numpy as np
+
+    single = stop = max(len(ago) - RECENT, 0)
+    blocks: list[slice] = []
+    length = 8
+    while stop and len(blocks) < BLOCKS:
+        same = int(np.searchsorted(-ago[:stop], -ago[stop - 1]))  # where the sitting of the last row begins
+        blocks.append(slice(max(same, stop - length), stop))
+        stop, length = blocks[-1].start, 2 * length
+    return blocks, single
+
+
+def _fit(white: _White, reference: Floats, sigma: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Fits every shape s of the noise with every drift k.
+
+    Returns:
+        (s, k, m, p) theta from the reference; (s, k, m, p, p) its covariance over sigma²; (s, k, m) sum of squares;
+        (s, k, m) logarithm of the evidence without the power of the sum of squares; (s, k, m, N) residuals.
+    """
+    import numpy as np
+
+    p = reference.shape[1]
+    slope2 = reference[:, 1:] ** 2
+    middle = shapes(np.array([[1.0] + [0.5] * (p - 1)]), reference)[:, 0]  # (s, m)
+    part = 4.0 * slope2 / np.maximum(slope2.sum(axis=1, keepdims=True), 1e-300)
+    # Half of a drift is the room's, half the lamp's.
+    drift = 0.5 * middle[..., None] * np.column_stack([np.ones(len(part)), part])
+    width = np.abs(reference[:, 1:]).sum(axis=1, keepdims=True)
+    jump = np.column_stack([(JUMP[0] * width) ** 2, JUMP[1] ** 2 * slope2]) / sigma[:, None, None] ** 2
+    N = len(white.age)
+    times: dict[str, Floats] = {
+        "none": np.zeros((N, N)),
+        "wander": np.minimum.outer(white.age, white.age),
+        "trend": np.outer(white.age, white.age),
+    }
+    # Every other sitting differs from the present one by as much; two of them share what the present one differs by.
+    together = white.ago[:, None] == white.ago
+    still = np.eye(N)
+    if white.ago.any():
+        still = still + _within(white.X, jump) * 0.5 * np.outer(white.ago > 0, white.ago > 0) * (1.0 + together)
+    moved = _within(white.X, drift) * together  # what a sitting drifts says nothing of another one's drift
+    sides = np.concatenate([white.X, white.y[..., None]], axis=-1)  # (s, m, N, p + 1)
+    # The rows below L of this matrix's Cholesky factor are (L^-1 sides)'; its last corner only has to be large enough.
+    whole = np.zeros((*sides.shape[:2], N + p + 1, N + p + 1))  # its upper triangle is not read
+    whole[..., N:, :N] = sides.swapaxes(-1, -2)
+    whole[..., N:, N:] = (2.0 * (sides**2).sum(axis=(-1, -2)) + 1.0)[..., None, None] * np.eye(p + 1)
+    W = np.empty((len(NOISES), len(DRIFTS), *sides.shape[1:]))
+    volume = np.empty(W.shape[:3])
+    for k, (kind, size) in enumerate(DRIFTS):
+        whole[..., :N, :N] = still + size**2 * times[kind] * moved if size else still
+        factor = np.linalg.cholesky(whole)
+        W[:, k] = factor[..., N:, :N].swapaxes(-1, -2)
+        volume[:, k] = np.log(np.diagonal(factor, axis1=-2, axis2=-1)[..., :N]).sum(axis=-1)
+    A, z = W[..., :p], W[..., p]
+    gram = A.swapaxes(-1, -2) @ A
+    spread = np.linalg.inv(gram)
+    theta = (spread @ (A.swapaxes(-1, -2) @ z[..., None]))[..., 0]
+    left = z - (A @ theta[..., None])[..., 0]
+    square = (left**2).sum(axis=-1) + white.rest[:, None]
+    evidence = -volume - 0.5 * np.linalg.slogdet(gram)[1] - white.size[:, None]
+    return theta, spread, square, evidence, left
+
+
+def _within(X: Floats, variance: Floats) -> Floats:
+    """(s, m, N, N) covariance of the rows X (s, m, N, p) for coefficients of this variance (s, m, p)."""
+    within: Floats = (X * variance[:, :, None]) @ X.swapaxes(-1, -2)
+    return within
+
+
+def _alike(left: Floats, dof: Floats) -> Floats:
+    """(m, m) correlation of the noise of the channels, from residuals (m, N); few of them hardly count."""
+    import numpy as np
+
+    size = np.sqrt((left**2).sum(axis=1))
+    alike = left @ left.T / np.maximum(np.outer(size, size), 1e-300)
+    trust = float(max(dof.min(initial=0.0), 0.0))
+    return np.asarray(np.where(np.eye(len(size)) > 0, 1.0, alike * trust / (trust + POOL)), dtype=np.float64)
+
+
+def among(moving: Moving, columns: Ints, m: int) -> Moving:
+    """The same lines as `columns` of m channels; those of the others are unknown."""
+    import numpy as np
+
+    def put(part: Floats, *axes: int, fill: float = np.nan) -> Floats:
+        shape = tuple(m if axis in axes else length for axis, length in enumerate(part.shape))
+        whole = np.full(shape, fill)
+        whole[np.ix_(*(columns if axis in axes else range(length) for axis, length in enumerate(part.shape)))] = part
+        return whole
+
+    return replace(
+        moving,
+        coef=put(moving.coef, 1),
+        noise=np.where(np.isfinite(whole := put(moving.noise, 0, 1)), whole, np.eye(m)),
+        dof=put(moving.dof, 0, fill=-1.0),
+        root=put(moving.root, 0),
+        sizes=put(moving.sizes, 1),
+    )
+
+
+def bounded(moving: Moving, X: Floats, least: Floats) -> tuple[Moving, int]:
+    """Learns that readings at X (n, p) were at least so high (n, m), NaN where they were not saturated.
+
+    A line is moved to the mean and variance of what it was, cut off at the bound (a truncated normal distribution).
+
+    Returns:
+        The lines, and how many bounds there were that did not contradict them.
+    """
+    import numpy as np
+    from scipy.special import log_ndtr
+
+    coef, root, used = moving.coef.copy(), moving.root.copy(), 0
+    sizes = np.where(np.isfinite(moving.sizes), moving.sizes, NOMINAL**2 / len(NOISES))
+    noise = np.einsum("sm,snm->nm", sizes, shapes(X, coef.T))
+    for i, c in np.argwhere(np.isfinite(least)):
+        gain = root[c] @ X[i]
+        scale = np.sqrt(X[i] @ gain + noise[i, c])
+        beyond = (least[i, c] - X[i] @ coef[:, c]) / scale
+        if beyond < CONTRADICTION:  # and where anything is known at all
+            used += 1
+            push = np.exp(-0.5 * beyond**2 - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-beyond))
+            coef[:, c] += gain * push / scale
+            root[c] -= np.outer(gain, gain) * push * (push - beyond) / scale**2
+    return replace(moving, coef=coef, root=root), used

@@ -1,0 +1,129 @@
+"""Who is told of what: the key `notify` of a lab file.
+
+The addresses of Apprise carry passwords, so that none stands in the file: only where it is to be found.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from sdl.config.durations import Duration
+from sdl.errors import ConfigError
+from sdl.types import Frozen
+
+Kind = Literal["finished", "unreachable", "failed", "paused", "lost", "back", "disk", "missed", "digest"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
+
+
+class Secret(Frozen):
+    """Where something secret is to be found; exactly one of the two."""
+
+    env: str | None = Field(None, description="name of an environment variable of the lab's process")
+    file: str | None = Field(None, description="a file that only its owner can read; relative to the lab file")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_the_secret_itself(cls, value: Any) -> Any:
+        if isinstance(value, str):  # not shown: it may be the secret
+            raise ValueError("an address may hold a password: name where it is, {env: SDL_MAIL} or {file: mail.url}")
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> Secret:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give env or file, one of them")
+        return self
+
+    def __str__(self) -> str:
+        return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
+
+    def read(self, base: Path, environ: Mapping[str, str] | None = None) -> str:
+        """The secret.
+
+        Args:
+            base: the directory that a relative `file` starts from.
+            environ: the environment; this process's by default.
+
+        Raises:
+            ConfigError: it is not there, empty, or others can read it.
+        """
+        if self.env is not None:
+            text = (os.environ if environ is None else environ).get(self.env, "")
+        else:
+            text = _private_text(base / str(self.file))
+        found = text.strip()
+        if not found:
+            raise ConfigError(f"{self}: not set, or empty")
+        return found
+
+
+class Target(Frozen):
+    """Somebody, or some channel, that is told."""
+
+    url: Secret = Field(description="where its Apprise address is to be found: mailto://…, slack://…, json://…")
+    tell: tuple[Kind, ...] = Field(
+        tuple(kind for kind in KINDS if kind != "finished"), description="what it is told of", min_length=1
+    )
+    jobs: tuple[str, ...] = Field((), description="only what concerns these jobs; all where empty")
+    quiet: str | None = Field(None, description='local times when it is left alone, "22:00-07:00"; told afterwards')
+    an_hour: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="most messages an hour, a quarter of them kept for failed, lost and disk; what is more comes "
+        "together in one",
+    )
+
+    @field_validator("quiet")
+    @classmethod
+    def _span(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(rf"{_CLOCK}-{_CLOCK}", value):
+            raise ValueError('must be two times of the day, "22:00-07:00"')
+        if value is not None and value[:5] == value[6:]:
+            raise ValueError("begins when it ends; leave it out to be told at any time")
+        return value
+
+
+class Notify(Frozen):
+    """Who is told of what, and how often."""
+
+    to: dict[str, Target] = Field(default_factory=dict, description="who is told, each by a name of its own")
+    digest: str | None = Field(None, description='local time of the daily digest, "07:30"; none by default')
+    paused: Duration = Field(3600.0, description="a pause longer than this is told")
+    again: Duration = Field(6 * 3600.0, description="the same about the same thing is told again after this")
+    disk_mb: float = Field(500.0, gt=0, description="free space where the runs go, below which it is told; MB")
+    keep: Duration = Field(7 * 86400.0, description="how long a message is tried before it is given up")
+
+    @field_validator("digest")
+    @classmethod
+    def _time(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(_CLOCK, value):
+            raise ValueError('must be a time of the day in quotes, "07:30"')
+        return value
+
+
+def inside(span: str | None, clock: str) -> bool:
+    """Whether a time of the day, `23:10`, lies in `22:00-07:00`; its end not."""
+    if not span:
+        return False
+    begin, end = span[:5], span[6:]
+    return begin <= clock < end if begin < end else clock >= begin or clock < end
+
+
+def _private_text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            about = os.fstat(stream.fileno())
+            if os.name == "posix" and stat.S_IMODE(about.st_mode) & 0o077:
+                raise ConfigError(f"{path}: others can read this secret; chmod 600 {path}")
+            return stream.read(4096).decode("utf-8", "replace")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,221 @@
+"""Sends what is in the outbox: a thread for each target, so that a slow mail server holds neither the lab nor another.
+
+Apprise knows the services and is imported with the first message. It says only whether it worked; when to try again,
+how many an hour and the quiet hours are ours. No address comes into a log: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from urllib.parse import unquote
+
+from sdl.config.durations import words
+from sdl.drivers.environment import problems_of_requests
+from sdl.errors import ConfigError, SdlError
+from sdl.extras import missing
+from sdl.notify.model import Kind, Target, inside
+from sdl.notify.outbox import Message, Outbox
+
+FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
+"""Seconds after the first failure, doubled with each, up to the longest."""
+LOOK = 60.0
+"""Seconds after which a sender looks again although nobody woke it: quiet hours end by the clock on the wall."""
+
+URGENT: frozenset[Kind] = frozenset({"failed", "lost", "disk"})
+"""Kinds that somebody may have to act on: they go first, and a part of each hour's messages is kept for them."""
+
+_log = logging.getLogger(__name__)
+
+Deliver = Callable[[str, str, str], None]
+"""Sends (address, title, body); raises `NotSent`."""
+
+
+class NotSent(SdlError):
+    """A message did not go out; the reason has no address in it."""
+
+
+class Sender:
+    """Sends the messages of one target.
+
+    Args:
+        name: the target's.
+        target: what the lab file says of it.
+        url: its address, secret.
+        outbox: where the messages wait.
+        deliver: what sends one; Apprise by default.
+        zone: the lab's, for quiet hours.
+        keep: seconds that a message is tried.
+        clock: seconds since 1970 UTC.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        url: str,
+        outbox: Outbox,
+        *,
+        deliver: Deliver | None = None,
+        zone: tzinfo = UTC,
+        keep: float = 7 * 86400.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name, self.failures = name, 0
+        self._target, self._url, self._outbox, self._keep, self._zone = target, url, outbox, keep, zone
+        self._deliver = deliver or by_apprise
+        self._clock = clock
+        self._recent: deque[float] = deque()
+        self._retry_at = -float("inf")
+        self._wake, self._ended = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name=f"sdl sender {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begins to send."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something new."""
+        self._wake.set()
+
+    def close(self, wait: float = 5.0) -> None:
+        """Ends after the message in hand; what waits stays in the outbox."""
+        self._ended = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(wait)
+
+    def step(self, now: float) -> float:
+        """Sends what may be sent now.
+
+        Returns:
+            Seconds after which to come back, unless something new comes.
+        """
+        self._give_up_old(now)
+        # The machine's clock may have been set back: nobody waits for times that lie further ahead than any can.
+        self._retry_at = min(self._retry_at, now + LONGEST_WAIT)
+        self._recent = deque(min(at, now) for at in self._recent)
+        while waiting := self._outbox.waiting(self.name):
+            if now < self._retry_at:
+                return min(self._retry_at - now, LONGEST_WAIT)
+            if inside(self._target.quiet, datetime.fromtimestamp(now, self._zone).strftime("%H:%M")):
+                return LOOK
+            while self._recent and self._recent[0] <= now - 3600:
+                self._recent.popleft()
+            urgent = [item for item in waiting if item.kind in URGENT]
+            kept = 0 if urgent else self._target.an_hour // 4
+            room = self._target.an_hour - kept - len(self._recent)
+            if room <= 0:
+                return min(self._recent[-room] + 3600 - now, LOOK)
+            first = urgent or waiting
+            if not self._send(first if len(first) > room else first[:1], now):
+                return self._retry_at - now
+        return LOOK
+
+    def _send(self, messages: Sequence[Message], now: float) -> bool:
+        title, body = compose(messages)
+        self._recent.append(now)
+        try:
+            self._deliver(self._url, title, body)
+        except NotSent as error:
+            self._recent.pop()
+            self.failures += 1
+            wait = min(FIRST_WAIT * 2 ** min(self.failures - 1, 20), LONGEST_WAIT)
+            self._retry_at = now + wait
+            _log.warning(
+                "not sent to %s (attempt %d, again in %s): %s: %s",
+                self.name, self.failures, words(wait), title, error,
+            )  # fmt: skip
+            return False
+        self._outbox.sent(self.name, [item.id for item in messages], now)
+        self.failures = 0
+        _log.info("sent to %s: %s", self.name, title)
+        return True
+
+    def _give_up_old(self, now: float) -> None:
+        old = [item for item in self._outbox.waiting(self.name) if item.at < now - self._keep]
+        if old:
+            self._outbox.dropped(self.name, [item.id for item in old], now)
+            titles = "; ".join(item.title for item in old[:5]) + ("; …" if len(old) > 5 else "")
+            _log.error("%d messages to %s given up after %s: %s", len(old), self.name, words(self._keep), titles)
+
+    def _run(self) -> None:
+        while not self._ended:
+            self._wake.clear()
+            try:
+                wait = self.step(self._clock())
+            except Exception:  # a bug here must not silence the lab for good
+                _log.exception("sending to %s", self.name)
+                wait = LOOK
+            self._wake.wait(max(wait, 0.05))
+
+
+def compose(messages: Sequence[Message]) -> tuple[str, str]:
+    """Title and body of one message, or of many that come together. Each id is in it once."""
+    if len(messages) == 1:
+        item = messages[0]
+        return item.title, f"{item.body}\n\n[{item.id}]"
+    parts = [f"{item.title}\n{item.body}\n[{item.id}]" for item in messages]
+    return f"{len(messages)} messages: {messages[-1].title}, …", "\n\n".join(parts)
+
+
+def masked(url: str) -> str:
+    """The part of an address that is no secret: `mailto://…`."""
+    scheme, mark, _ = url.partition("://")
+    return f"{scheme}://…" if mark and scheme.isalnum() else "…"
+
+
+def check(url: str) -> None:
+    """Looks whether Apprise understands an address; sends nothing.
+
+    Raises:
+        ConfigError: it does not, or Apprise is not installed.
+    """
+    _of(url)
+
+
+def by_apprise(url: str, title: str, body: str) -> None:
+    """Sends one message.
+
+    Raises:
+        NotSent: it did not go out.
+        ConfigError: no such address, or Apprise is not installed.
+    """
+    service = _of(url)
+    try:
+        result = service.notify(title=title, body=body, body_format="text")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in of Apprise: whatever it raises, the message waits
+        raise NotSent(f"{masked(url)}: {_clean(str(error), url) or type(error).__name__}") from None
+    if not result:
+        said = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))
+        broken = "".join(f"; {problem}" for problem in problems_of_requests())
+        raise NotSent(f"{masked(url)}: {_clean(said, url) or 'no reason given'}{broken}")
+
+
+def _of(url: str) -> Any:
+    try:
+        import apprise
+    except ImportError as error:
+        raise ConfigError(missing("notifications", "lab", error)) from error
+    logging.getLogger("apprise").propagate = False  # what it says is told by us, without addresses
+    service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="sdl", app_desc="sdl lab", async_mode=False))
+    if not service.add(url):
+        raise ConfigError(f"{masked(url)}: not an address that Apprise understands; see its list of services")
+    return service
+
+
+def _clean(text: str, url: str) -> str:
+    """What a library said, on one line and without the parts of the address, however they are spelled."""
+    pieces = re.split(r"[/:@?&=]+", url.partition("://")[2])
+    secret = {part for piece in pieces for part in (piece, unquote(piece)) if len(part) > 3}
+    for part in sorted(secret, key=len, reverse=True):
+        text = text.replace(part, "…")
+    return " ".join(text.split())[:400]

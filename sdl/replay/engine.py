@@ -1,0 +1,274 @@
+"""Feeds a record's events back, in order, and asks anew at each."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdl import config
+from sdl.clock import VirtualClock
+from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
+from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
+from sdl.replay.differences import STEP, Difference, Replayed, Shift
+from sdl.runs.runs import changed, opened_campaign
+from sdl.store import record
+
+if TYPE_CHECKING:
+    from sdl.config import CampaignFile
+    from sdl.core.campaign import Campaign
+    from sdl.drivers.base import Driver
+    from sdl.runner import Proposer
+
+STEERS = ("by", "verdict", "clipped")
+"""The fields of a proposal that, beside its settings, decide how a campaign goes on; the others only describe it."""
+TOLD = ("targets", "spread", "uncertainty", "expected", "shortfall")
+"""Figures that a proposal comes with."""
+MOST_SAID = 200
+"""So much of a foreign error is told."""
+
+
+def replay(folder: Path) -> Replayed:
+    """Replays a run.
+
+    Args:
+        folder: its directory, or its record.jsonl.
+
+    Raises:
+        Damaged: the record is not as it was written, or of a schema that this version does not know.
+        ConfigError: its configuration cannot be used any more, such as a solver that is not installed.
+    """
+    from sdl.runner import versions
+
+    folder = folder if folder.is_dir() else folder.parent
+    record.check(folder)
+    events = iter(tuple(record.read(folder)))
+    opened = next(events, None)
+    if not isinstance(opened, Opened):
+        raise RecordError(f"{folder}: empty: there is nothing to replay")
+    if opened.schema > SCHEMA:
+        raise RecordError(f"{folder}: schema {opened.schema}, of a later sdl; this one knows 1 … {SCHEMA}")
+    try:
+        with contextlib.closing(_Replayer(folder, opened)) as replayer:
+            for number, event in enumerate(events, 2):
+                if not replayer.step(number, event):
+                    break
+    except ConfigError as error:
+        raise ConfigError(f"{folder}: cannot be replayed: {error}") from error
+    now = versions()
+    then = replayer.versions
+    since = {p: (then.get(p, ""), now.get(p, "")) for p in sorted(then | now) if then.get(p, "") != now.get(p, "")}
+    return Replayed(
+        str(folder),
+        replayer.finished,
+        replayer.proposals,
+        replayer.readings,
+        tuple(replayer.decided),
+        replayer.told,
+        tuple(replayer.measured),
+        replayer.loop,
+        replayer.unasked,
+        since,
+    )
+
+
+class _Replayer:
+    """Goes through the events of one run."""
+
+    def __init__(self, folder: Path, opened: Opened) -> None:
+        self.proposals = self.readings = 0
+        self.decided: list[Difference] = []
+        self.told: dict[int, float] = {}
+        self.measured: list[str] = []
+        self.loop, self.unasked, self.finished = "", "", False
+        self.versions = dict(opened.versions)
+        self._folder, self._opened, self._tree = folder, opened, opened.config
+        self._campaign: Campaign = opened_campaign(opened, folder)
+        self._world: _World | None = None
+        self._chosen: CampaignFile = self._parsed()
+        self._check_instrument()
+        self._proposer = self._asker()
+        self._campaign.handle(opened)
+        self._begin(opened.at)
+
+    def step(self, number: int, event: Event) -> bool:
+        """Compares one event with what would happen now, then lets it have happened; False ends the replay."""
+        if isinstance(event, Resumed):
+            self.versions |= event.versions
+            if event.changes:
+                self._tree, self._campaign.plan = changed(self._tree, event, self._folder, number)
+                self._chosen = self._parsed()
+                self._proposer = self._asker()
+        due = self._campaign.due()
+        if isinstance(event, Proposed) or (isinstance(event, Failed) and event.stage == "propose"):
+            self._compare(event)
+        elif isinstance(event, (Measured, Failed)) and due and isinstance(due[0], Measure) and self._world is not None:
+            self._again(event, due[0])
+        try:
+            self._campaign.handle(event)
+        except OutOfTurn:
+            now = ", ".join(type(action).__name__.lower() for action in due) or "nothing more"
+            self.loop = (
+                f"line {number}: then came {_named(event)}, today's campaign would {now} instead; "
+                "what follows cannot be compared"
+            )
+            return False
+        self.finished = isinstance(event, Stopped) or (self.finished and isinstance(event, Safe))
+        if isinstance(event, Resumed):
+            self._begin(event.at)
+        elif self._world is not None:
+            self._world.at = event.at
+        return True
+
+    def close(self) -> None:
+        """Closes the twin."""
+        if self._world is not None:
+            self._world.driver.close()
+
+    def _check_instrument(self) -> None:
+        """Raises ConfigError where the instrument has other inputs or channels than it had."""
+        for name in ("inputs", "channels"):
+            then = [str(item["name"]) for item in self._opened.instrument[name]]
+            now = [item.name for item in getattr(self._chosen.instrument, name)]
+            if then != now:
+                raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
+
+    def _parsed(self) -> CampaignFile:
+        return config.parse({**self._tree, "prior": (), "expect": None}, collect=True)
+
+    def _asker(self) -> Proposer:
+        from sdl.runner import Proposer
+
+        return Proposer(self._chosen, self._campaign, VirtualClock())
+
+    def _begin(self, at: float) -> None:
+        """A process begins: a twin that is asked anew counts its readings anew."""
+        instrument = self._chosen.instrument
+        if not (instrument.simulated and self._opened.clock != "real"):
+            return
+        self.close()
+        clock = _Hand(at)
+        try:
+            self._world = _World(instrument.open(clock), clock, at)
+        except InstrumentError as error:  # such as a kind that plays a file which is gone
+            self._world = None
+            self.unasked = f"{instrument.kind} cannot be opened: {error}"
+
+    def _compare(self, event: Proposed | Failed) -> None:
+        self.proposals += 1
+        now = self._proposer.propose(event.trial)
+        if isinstance(now, Failed) or isinstance(event, Failed):
+            then_said, now_said = (_proposal(one) for one in (event, now))
+            if then_said != now_said:
+                self.decided.append(Difference(event.trial, f"then {then_said}, now {now_said}"))
+            return
+        apart = [name for name in STEERS if getattr(event, name) != getattr(now, name)]
+        shifts = self._shifts(event, now)
+        moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
+        if apart or moved > STEP:
+            said = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
+            self.decided.append(Difference(event.trial, "; ".join(said), shifts))
+        elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in TOLD)):
+            self.told[event.trial] = off
+
+    def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
+        found = {}
+        for item in self._chosen.instrument.inputs:
+            old, new = then.settings[item.name], now.settings[item.name]
+            if old != new:
+                spread, by = then.spread.get(item.name), new - old
+                spreads = abs(by) / spread if spread else None
+                found[item.name] = Shift(old, new, by, by / (item.high - item.low), spreads)
+        return found
+
+    def _again(self, event: Measured | Failed, due: Measure) -> None:
+        world = self._world
+        if world is None:
+            return
+        self.readings += 1
+        began = event.at - event.elapsed if isinstance(event, Measured) else world.at + due.wait
+        world.clock.at = round(began, 6)
+        place = f"trial {event.trial}, reading {event.repeat + 1}"
+        try:
+            reading = world.driver.measure(due.settings)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a twin that fails today is a difference, and no end of the replay
+            if isinstance(event, Measured):
+                self.measured.append(f"{place}: then a reading, now {type(error).__name__}: {error}")
+            return
+        if isinstance(event, Failed):
+            self.measured.append(f"{place}: then {event.error}, now a reading")
+            return
+        if dict(reading.readings) != dict(event.readings):
+            then, now = dict(event.readings), dict(reading.readings)
+            by = {c: now.get(c, math.nan) - then.get(c, math.nan) for c in then | now}
+            worst = max(by, key=lambda c: abs(by[c]) if math.isfinite(by[c]) else math.inf)
+            said = ("nothing" if value is None else f"{value:g}" for value in (then.get(worst), now.get(worst)))
+            self.measured.append(f"{place}: {worst} then {next(said)}, now {next(said)}")
+        elif reading.background != event.background or tuple(reading.saturated) != tuple(event.saturated):
+            self.measured.append(f"{place}: another background, or other saturated channels")
+
+
+class _Hand:
+    """A clock that is set by hand, and goes on where something waits."""
+
+    kind = "virtual"
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def now(self) -> float:
+        return round(self.at, 6)
+
+    monotonic = now
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.at = round(self.at + max(seconds, 1e-6), 6)
+
+    def interrupt(self) -> None:
+        """Nobody waits."""
+
+
+@dataclass
+class _World:
+    """An open twin, its clock, and the time of the last event."""
+
+    driver: Driver
+    clock: _Hand
+    at: float
+
+
+def _off(then: Any, now: Any) -> float:
+    """The largest difference between two figures or mappings of them, as a part of the larger; inf: not comparable."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        if then.keys() != now.keys():
+            return math.inf
+        return max((_off(then[key], now[key]) for key in then), default=0.0)
+    if then == now:
+        return 0.0
+    if isinstance(then, (int, float)) and isinstance(now, (int, float)):
+        return abs(now - then) / max(abs(then), abs(now))
+    return math.inf
+
+
+def _proposal(event: Proposed | Failed) -> str:
+    if isinstance(event, Proposed):
+        return f"a proposal by {event.by}"
+    said = " ".join(event.error.split())  # some libraries put their whole stack into a message
+    return f"no proposal ({said if len(said) <= MOST_SAID else said[:MOST_SAID] + '…'})"
+
+
+def _named(event: Event) -> str:
+    place = getattr(event, "trial", None)
+    return type(event).__name__ + (f" of trial {place}" if place is not None else "")
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

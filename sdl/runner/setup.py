@@ -1,0 +1,138 @@
+"""What is known before anything is done: the clock, the priors' rows, versions, and the first event."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getpass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdl.clock import Clock, RealClock, VirtualClock
+from sdl.config import CampaignFile
+from sdl.core.events import SCHEMA, Failed, Opened, Proposed
+from sdl.drivers.base import Instrument, names
+from sdl.errors import ConfigError, Problem
+from sdl.extras import versions_of
+from sdl.runner.perform import Memory
+from sdl.store import datasets
+from sdl.store.lease import lease
+from sdl.store.record import FILE, PRIOR, Record, read
+
+
+def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
+    """The clock that an instrument lives by: real, or a time line of its own that goes on at `at`."""
+    if not instrument.simulated:
+        return RealClock()
+    start = at if at is not None else float(getattr(instrument, "start_time", 0.0))
+    return VirtualClock(start, paced=not instrument.virtual)
+
+
+def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
+    """The lease of an instrument, for a `with`; one that is simulated in virtual time needs none.
+
+    Raises:
+        ConfigError: something of this machine, such as an environment variable, would break every reading.
+        InUse: another campaign on this machine drives it.
+    """
+    if (ready := getattr(instrument, "ready", None)) is not None:
+        ready()
+    if instrument.virtual or not instrument.identity:
+        return contextlib.nullcontext()
+    return lease(instrument.identity, f"({purpose}, {user()})", names(instrument))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a proposal, as kept in every record."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """Read once: what is loaded stays, and a sweep's campaigns are shorter than the look-up."""
+    return versions_of(
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "gmr",
+        "ForestDiffusion",
+        "emcee",
+        "pydoe",
+        "xgboost",
+        "xgboost-cpu",
+        "pydantic",
+    )
+
+
+def user() -> str:
+    """Who runs it; `unknown` where the system does not say."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def opening(
+    chosen: CampaignFile, name: str, record: Record | Memory, priors: Sequence[datasets.Rows], clock: Clock
+) -> Opened:
+    """The first event; copies the priors' rows into the run's directory."""
+    copy_sha = datasets.save(record.folder / PRIOR, priors) if priors and record.folder else ""
+    prior = tuple(
+        {
+            "source": p.source,
+            "sha256": p.sha256,
+            "rows": len(p.rows),
+            "left_out": dict(p.left_out),
+            "copy_sha256": copy_sha,
+        }
+        for p in priors
+    )
+    instrument = chosen.instrument
+    about = {
+        "kind": instrument.kind,
+        "identity": instrument.identity,
+        "inputs": [item.model_dump(mode="json") for item in instrument.inputs],
+        "channels": [item.model_dump(mode="json") for item in instrument.channels],
+    }
+    return Opened(
+        SCHEMA,
+        name,
+        chosen.name,
+        chosen.plain(),
+        prior,
+        about,
+        clock.kind,
+        versions(),
+        instrument.simulated,
+        user(),
+        clock.now(),
+    )
+
+
+def load_priors(chosen: CampaignFile) -> list[datasets.Rows]:
+    """The rows of every prior.
+
+    Raises:
+        ConfigError: one that cannot be read or has no usable row.
+    """
+    instrument, wanted = chosen.instrument, tuple(chosen.goal or ())
+    found = []
+    for prior in chosen.prior:
+        columns = datasets.Columns(prior.inputs, prior.channels)
+        rows = datasets.load(prior.source, instrument.inputs, instrument.channels, wanted, columns=columns)
+        found.append(rows)
+        if not rows.rows:
+            why = "; ".join(rows.said)
+            said = f"no usable row: {why}" if why else f"no reading in it{_trials(Path(rows.source))}"
+            raise ConfigError(Problem(said, "prior", rows.source))
+    return found
+
+
+def _trials(source: Path) -> str:
+    """How many trials a record without a reading has, in words; empty of what is no record."""
+    if not (source.is_dir() or source.name == FILE):
+        return ""
+    events = list(read(source))
+    trials = len({event.trial for event in events if isinstance(event, (Proposed, Failed))})
+    failed = len({event.trial for event in events if isinstance(event, Failed)})
+    return f": {trials} trial{'' if trials == 1 else 's'}, {failed} failed"

@@ -1,0 +1,274 @@
+"""Runs that are on the disk: opened for reading, never for writing, whatever else is going on with them.
+
+`fold` is the one way from events to a state; the runner uses it to resume, everybody else to look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sdl import config
+from sdl.core.campaign import Campaign, Plan
+from sdl.core.events import Event, Failed, Measured, Opened, Proposed, Resumed
+from sdl.core.history import History
+from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
+from sdl.extras import missing
+from sdl.runs.results import Result as Result
+from sdl.runs.results import result as result
+from sdl.runs.results import worst_channel as worst_channel
+from sdl.store import datasets
+from sdl.store.record import FILE, Line, plain_prior, scan
+from sdl.store.resolve import RUNS, find
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A record's events, folded.
+
+    Attributes:
+        opened: the first event.
+        campaign: the state that follows from all of them.
+        tree: the configuration, every change of a Resumed applied.
+        at: time of the last event.
+    """
+
+    opened: Opened
+    campaign: Campaign
+    tree: Mapping[str, Any]
+    at: float
+
+
+def fold(events: Iterator[Event], folder: Path | None) -> Folded:
+    """Replays events; nothing is fitted, asked or measured.
+
+    Args:
+        events: of one record, Opened first.
+        folder: the run's directory, for its prior.jsonl; None where nothing is on the disk.
+
+    Raises:
+        Damaged: an event that the ones before it do not allow.
+        RecordError: there is no event at all.
+    """
+    every = deque(steps(events, folder), maxlen=1)
+    if not every:
+        raise RecordError(f"{folder}: empty: the campaign was ended before it began; run it anew")
+    return every[0][1]
+
+
+def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event, Folded]]:
+    """As `fold`, stopping after every event; the campaign inside is one and the same, going on."""
+    opened = next(events, None)
+    if not isinstance(opened, Opened):
+        return
+    tree: Mapping[str, Any] = opened.config
+    campaign = opened_campaign(opened, folder)
+    for number, event in enumerate(itertools.chain([opened], events), 1):
+        if isinstance(event, Resumed) and event.changes:
+            tree, campaign.plan = changed(tree, event, folder, number)
+        try:
+            campaign.handle(event)
+        except OutOfTurn as error:
+            raise Damaged(
+                str((folder or Path()) / FILE), number, f"cannot follow what is before it: {error}"
+            ) from error
+        yield event, Folded(opened, campaign, tree, event.at)
+
+
+def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
+    """The campaign as it was before its first event, its prior rows in it."""
+    inputs, channels = datasets.instrument_of(opened, (folder or Path()) / FILE)
+    with _as_written(folder, 1):
+        plan = loop_of(opened.config).plan()
+    history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
+    if opened.prior and folder is not None:
+        rows = datasets.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
+        history.add_prior([(row.reading, row.sitting) for row in rows])
+    return Campaign(plan, history)
+
+
+def changed(tree: Mapping[str, Any], event: Resumed, folder: Path | None, number: int) -> tuple[dict[str, Any], Plan]:
+    """The configuration and the rules from line `number` on.
+
+    Raises:
+        Damaged: none that a campaign can have.
+    """
+    found = dict(tree)
+    with _as_written(folder, number):
+        for path, value in event.changes.items():
+            found = config.put(found, path, value)
+        return found, loop_of(found).plan()
+
+
+@contextlib.contextmanager
+def _as_written(folder: Path | None, number: int) -> Iterator[None]:
+    """A line whose hash fits may still say what no campaign of ours wrote: that is damage, not a mistake in a file."""
+    try:
+        yield
+    except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        said = f"no campaign is configured so: {datasets.one_line(error)}"
+        raise Damaged(str((folder or Path()) / FILE), number, said) from error
+
+
+def loop_of(tree: Mapping[str, Any]) -> config.Loop:
+    """The keys of a resolved configuration that a replay needs."""
+    return config.Loop.model_validate({key: tree[key] for key in config.Loop.model_fields if key in tree})
+
+
+class Run:
+    """A run to look at: `sdl.open_run(path)`.
+
+    Attributes:
+        folder: its directory.
+        events: everything that happened, in order.
+        sha: hash of the last line, and so of the whole record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder if folder.is_dir() else folder.parent
+        lines = [item for item in scan(folder) if isinstance(item, Line)]
+        self.events: tuple[Event, ...] = tuple(line.event for line in lines)
+        self.sha = lines[-1].sha if lines else ""
+        self._folded = fold(iter(self.events), self.folder)
+
+    @property
+    def opened(self) -> Opened:
+        return self._folded.opened
+
+    @property
+    def campaign(self) -> Campaign:
+        """Its state, with `history`: arrays X, Y, the best trial, the streaks."""
+        return self._folded.campaign
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration, changes of a resume applied."""
+        return self._folded.tree
+
+    @cached_property
+    def result(self) -> Result:
+        return result(self.campaign, self.folder)
+
+    @cached_property
+    def proposals(self) -> dict[int, Proposed]:
+        """Who proposed what and why, by trial."""
+        return {event.trial: event for event in self.events if isinstance(event, Proposed)}
+
+    @cached_property
+    def _of_trial(self) -> dict[int, list[Measured | Failed]]:
+        """So that going through every trial of a long run takes no more than its length."""
+        found: dict[int, list[Measured | Failed]] = {}
+        for event in self.events:
+            if isinstance(event, (Measured, Failed)):
+                found.setdefault(event.trial, []).append(event)
+        return found
+
+    def measured(self, trial: int | None = None) -> list[Measured]:
+        """The readings, of one trial or all."""
+        chosen = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in chosen if isinstance(e, Measured)]
+
+    def failed(self, trial: int | None = None) -> list[Failed]:
+        """What did not come, of one trial or all."""
+        chosen = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in chosen if isinstance(e, Failed)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time."""
+        found = []
+        for event in self.measured():
+            proposed = self.proposals[event.trial]
+            row: dict[str, Any] = {
+                "trial": event.trial,
+                "repeat": event.repeat,
+                "attempt": event.attempt,
+                "by": proposed.by,
+            }
+            row |= {f"{name}_asked": value for name, value in proposed.settings.items()}
+            row |= dict(event.applied) | dict(event.readings)
+            row |= {f"{name}_background": value for name, value in (event.background or {}).items()}
+            row |= {
+                "saturated": " ".join(event.saturated),
+                "fault": event.fault or "",
+                "elapsed": event.elapsed,
+                "at": event.at,
+            }
+            found.append(row)
+        return found
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas DataFrame, a row a reading; ConfigError without pandas."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError(missing("DataFrames", "report", error)) from error
+        rows = self.rows()
+        return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=self._columns())
+
+    def _columns(self) -> list[str]:
+        """The keys of `rows` where there is none to tell."""
+        inputs, channels = (
+            [str(item["name"]) for item in self.opened.instrument[kind]] for kind in ("inputs", "channels")
+        )
+        asked = [f"{name}_asked" for name in inputs]
+        last = ["saturated", "fault", "elapsed", "at"]
+        return ["trial", "repeat", "attempt", "by", *asked, *inputs, *channels, *last]
+
+    def figure(self, name: str = "error") -> Any:
+        """A matplotlib Figure, which a notebook shows: one of those in docs/reports.md.
+
+        Raises:
+            ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
+        """
+        drawn = _view("figure")(self, name)
+        if drawn is None:
+            raise ConfigError(f"{self!r} has nothing to show in the figure {name!r}")
+        return drawn
+
+    def _repr_html_(self) -> str:
+        return str(_view("html")(self))
+
+    def __repr__(self) -> str:
+        done = self.result
+        return f"<Run {self.folder}: {done.outcome or 'unfinished'} after {done.trials} trials>"
+
+
+_VIEWS = {"figure": "sdl.report.figures:draw", "html": "sdl.report.notebook:summary"}
+"""How a run looks, by name as in the registry: reports are above runs, and reading one must not need them."""
+
+
+def _view(name: str) -> Any:
+    module, _, function = _VIEWS[name].partition(":")
+    return getattr(import_module(module), function)
+
+
+def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
+    """Opens a run for reading, also while it is being written.
+
+    Args:
+        path: its directory, or its record.jsonl; `latest`, a campaign's name, or a unique part of `campaign/run`.
+        runs: where names are looked up.
+
+    Raises:
+        ConfigError: there is none, or several. Damaged: a line is not as it was written.
+    """
+    return Run(find(path, Path(runs)))
+
+
+class _Module(ModuleType):
+    """`sdl.runs` is this module; called, it lists what is there. One name for both, as people expect it."""
+
+    def __call__(self, runs: str | Path = RUNS) -> Any:
+        return import_module("sdl.runs.listing").listing(Path(runs))
+
+
+sys.modules[__name__].__class__ = _Module

@@ -1,0 +1,123 @@
+"""One holder at a time, on this machine: an operating-system lock that dies with its holder.
+
+The lock is on a file of its own and that file tells who holds it. A killed holder leaves the file but no lock, so a
+leftover never blocks anybody; nor does a process that was copied from the holder by `fork` and lives on. (The
+`filelock` package empties the file while it contends for it, which would lose the name: docs/decisions/0003.)
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sdl.errors import InUse, RecordError
+from sdl.store.plainfile import open_fd
+
+
+class Lock:
+    """Holds `path` until `release` or the end of the process. Not inherited by programs started from it.
+
+    Args:
+        path: the file of the lock.
+        purpose: what it is held for; others are shown it.
+        opener: opens the file for reading and writing, making it where there is none.
+        what: what is held, for the message; the file's directory by default.
+
+    Raises:
+        InUse: somebody else holds it; the message names the holder.
+        RecordError: the file cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path, purpose: str = "", *, opener: Callable[[Path], int] | None = None, what: str = ""
+    ) -> None:
+        try:
+            self._fd = opener(path) if opener else open_fd(path, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be locked: {error.strerror}") from error
+        try:
+            acquire(self._fd)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+                os.close(self._fd)
+                raise RecordError(f"{path}: this file system cannot lock: {error.strerror}") from error
+            holder = os.read(self._fd, 400).decode(errors="replace").strip()
+            os.close(self._fd)
+            raise InUse(what or str(path.parent), holder) from error
+        _held.add(self)
+        try:
+            if os.fstat(self._fd).st_nlink == 1:  # a second name may be anybody's file
+                os.ftruncate(self._fd, 0)
+                os.write(self._fd, f"process {os.getpid()} on {socket.gethostname()} {purpose}".rstrip().encode())
+        except OSError:
+            pass  # a full disk: the lock itself holds, only the name is missing
+
+    def release(self) -> None:
+        """Gives it back; may be called twice."""
+        if self._fd >= 0:
+            unlock(self._fd)  # closing it would not do: a copy of this process may have it open as well
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
+        _held.discard(self)
+
+
+_held: set[Lock] = set()
+
+
+def _forked() -> None:
+    """Closes, in a process that was just copied, what its parent holds: the parent's lock stays as it is."""
+    for lock in list(_held):
+        lock._close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def held(path: Path) -> bool:
+    """Whether some process holds the lock of a file, asked without keeping it; True where that cannot be found out."""
+    try:
+        fd = open_fd(path)
+    except OSError:
+        return False
+    try:
+        acquire(fd, shared=True)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+if sys.platform == "win32":  # pragma: no cover - tried on Linux only
+
+    def acquire(fd: int, *, shared: bool = False) -> None:
+        """Locks an open file, or raises OSError at once; closing it unlocks."""
+        import msvcrt
+
+        os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the name, which others may read
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+    def unlock(fd: int) -> None:
+        """Nothing: closing it unlocks."""
+
+else:
+
+    def acquire(fd: int, *, shared: bool = False) -> None:
+        """Locks an open file, or raises OSError at once; closing it unlocks."""
+        import fcntl
+
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+    def unlock(fd: int) -> None:
+        """Unlocks it."""
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)

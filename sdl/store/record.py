@@ -1,0 +1,601 @@
+"""The record: the append-only JSONL file of a campaign's events, or of a lab's. The only module that knows its form.
+
+One event a line: `{"event": "Measured", …, "sha": "…"}`. `sha` is the hash of the previous line's `sha` and of this
+line's own text before it, so that an edit, a loss or a swap is found at its line. Appending is one `os.write` to an
+unbuffered O_APPEND file, then fsync, before anyone acts on the event; where either fails the file is cut back to its
+old length, so that no ghost line appears once there is room again (`jsonlines`' writer would keep it in its buffer).
+
+A last line without its newline was torn by a crash: what there is of it is kept as `record.torn-N` and cut off. Where
+the line is whole and only its newline is missing, it is kept. Any other bad line is damage: refused, nothing
+overwritten. When a campaign has stopped, `record.seal` keeps the number and the sha of the last line, so that losing
+it is found too.
+
+Before each append the file is looked at by its name: deleted, replaced, cut or written to by others, it takes no
+further line. What this process wrote is saved as a record of its own (`Lost` says where), and whoever writes stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import operator
+import os
+import re
+import tempfile
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdl.core.events import SCHEMA, Event, Opened, Safe, Stopped
+from sdl.errors import Damaged, Full, Lost, RecordError
+from sdl.hints import check_of
+from sdl.store import resolve
+from sdl.store.lock import Lock
+from sdl.store.plainfile import anew, open_fd, reading, what_happened
+from sdl.types import Outcome, Power, Verdict
+
+FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
+KEPT = 4 << 20
+"""Bytes of a record's end that its writer has in memory as well: a file that others cut can still be saved."""
+
+
+class Form:
+    """Which events a file holds and what it is called: a campaign's (`CAMPAIGN`), a lab's (`sdl.lab.journal`).
+
+    Args:
+        kinds: the classes of the events: flat dataclasses.
+        schema: version of their form, for messages.
+        first: the class of the first line.
+        once: whether it is the only one of its class.
+        last: the class after which the file is finished; None: it never is.
+        after: the class that may still follow it.
+        file: its name; the lock, the seal and torn pieces lie beside it under the same stem.
+        since: mappings that a later schema added, by kind; empty in the files of an earlier one.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[type[Any]],
+        *,
+        schema: int,
+        first: type[Any],
+        once: bool,
+        last: type[Any] | None,
+        after: type[Any] | None = None,
+        file: str,
+        since: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.kinds = {kind.__name__: kind for kind in kinds}
+        self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
+        self.checks = {name: {field: check_of(hint) for field, hint in of.items()} for name, of in self.fields.items()}
+        self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
+        self.schema, self.first, self.once, self.since = schema, first, once, since or {}
+        self.last, self.after = last, after
+        self.file, self.stem = file, file.partition(".")[0]
+        self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
+
+    def finished(self, event: Any, before: bool) -> bool:
+        """Whether a file is finished with this line; `before`: whether it was with the line before."""
+        if self.last is None:
+            return False
+        return isinstance(event, self.last) or (before and self.after is not None and isinstance(event, self.after))
+
+
+CAMPAIGN = Form(
+    typing.get_args(Event),
+    schema=SCHEMA,
+    first=Opened,
+    once=True,
+    last=Stopped,
+    after=Safe,
+    file=FILE,
+    since={"Proposed": ("shortfall",)},
+)
+START = "0" * 32
+"""What stands for the sha of the line before the first."""
+_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A verified line: its number (from 1), its event, its sha, and the offset of its end in the file."""
+
+    number: int
+    event: Any
+    sha: str
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What follows the last whole line: nothing, a torn piece, or a whole line short of its newline."""
+
+    torn: bytes = b""
+    newline_missing: bool = False
+
+
+def encode(event: Any, previous: str, form: Form = CAMPAIGN) -> tuple[bytes, str]:
+    """The line of `event` after a line whose sha is `previous`, and its own sha.
+
+    Raises:
+        ValueError: a value that JSON cannot hold, such as NaN.
+    """
+    kind = type(event)
+    body = {"event": kind.__name__, **dict(zip(form.fields[kind.__name__], form.values[kind](event), strict=True))}
+    # A lone surrogate, as in a file name that is no UTF-8, comes out as its JSON escape.
+    text = _json(body)[:-1].encode(errors="backslashreplace")
+    sha = _sha(previous, text)
+    return text + f', "sha": "{sha}"}}\n'.encode(), sha
+
+
+def decode(line: bytes, previous: str, form: Form = CAMPAIGN) -> tuple[Any, str]:
+    """The event of one line without its newline, and its sha.
+
+    Raises:
+        ValueError: with the reason, where it is not the line that was written after `previous`.
+    """
+    text, mark, rest = line.rpartition(b', "sha": "')
+    if not mark or not rest.endswith(b'"}'):
+        raise ValueError("not a whole line of a record")
+    sha = rest[:-2].decode("ascii", "replace")
+    if sha != _sha(previous, text):
+        raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
+    try:
+        body = json.loads(text + b"}")
+        kind = form.kinds[body.pop("event")]
+        return _build(kind, body, form), sha
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
+
+
+def scan(path: Path, form: Form = CAMPAIGN) -> Iterator[Line | Tail]:
+    """Every verified line of the file, then exactly one Tail. Writes nothing.
+
+    Raises:
+        Damaged: at the first line that is not as it was written.
+        RecordError: the file cannot be read.
+    """
+    inside = path.is_dir()
+    file = path / form.file if inside else path
+    sha, end, number = START, 0, 0
+    try:
+        with reading(file, follow=not inside) as stream:
+            for number, raw in enumerate(stream, 1):
+                whole = raw.endswith(b"\n")
+                try:
+                    event, sha = decode(raw[:-1] if whole else raw, sha, form)
+                except ValueError as error:
+                    if whole or _one_byte_off(raw, sha, form):
+                        raise Damaged(str(file), number, str(error)) from error
+                    yield Tail(torn=raw)
+                    return
+                if (number == 1) != isinstance(event, form.first) and (number == 1 or form.once):
+                    only = ", or not the only one" if form.once else ""
+                    raise Damaged(str(file), number, f"{form.first.__name__} is not the first line{only}")
+                end += len(raw)
+                yield Line(number, event, sha, end)
+                if not whole:
+                    yield Tail(newline_missing=True)
+                    return
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be read: {error.strerror}") from error
+    yield Tail()
+
+
+def read(path: Path, form: Form = CAMPAIGN) -> Iterator[Any]:
+    """The events of a record, verified; a torn tail is left out.
+
+    Args:
+        path: the run's directory, or the file.
+        form: which events it holds.
+
+    Raises:
+        Damaged, RecordError: as `scan`.
+    """
+    return (item.event for item in scan(path, form) if isinstance(item, Line))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `check` found in a sound record."""
+
+    lines: int
+    finished: bool
+    sealed: bool
+    sha: str
+    notes: tuple[str, ...]
+
+
+def check(path: Path, form: Form = CAMPAIGN) -> Checked:
+    """Reads a whole record against its hashes, its seal and the hashes of its prior.
+
+    Raises:
+        Damaged: with file and line.
+    """
+    folder = path if path.is_dir() else path.parent
+    file = folder / form.file if path.is_dir() else path
+    seal = _read_seal(folder / form.seal)
+    last: Line | None = None
+    finished = False
+    notes: list[str] = []
+    for item in scan(path, form):
+        if isinstance(item, Line):
+            last, finished = item, form.finished(item.event, finished)
+            if seal and (item.number == seal[0]) != (item.sha == seal[1]):
+                raise Damaged(str(folder / form.seal), 1, f"does not fit line {item.number} of {file.name}")
+            if isinstance(item.event, Opened):
+                _check_prior(folder, item.event)
+        elif item.torn:
+            notes.append(f"the last line is torn ({len(item.torn)} bytes), as a crash leaves it; a resume cuts it off")
+        elif item.newline_missing:
+            notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
+    if seal and (last is None or last.number < seal[0]):
+        have = last.number if last else 0
+        raise Damaged(str(file), have + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
+    if last is None:
+        raise RecordError(
+            f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew"
+        )
+    sealed = seal is not None and seal[0] == last.number
+    if not finished:
+        notes.append(
+            ("unfinished; " if form.last else "")
+            + "whether whole lines are missing at its end cannot be told from a crash"
+        )
+    elif not sealed:
+        notes.append(f"finished, but without its {form.seal}, as a crash at the very end leaves it")
+    return Checked(last.number, finished, sealed, last.sha, tuple(notes))
+
+
+class Record:
+    """A record open for appending, by this process alone.
+
+    Use `create` or `open`; `events` is what was already there.
+    """
+
+    def __init__(
+        self, folder: Path, lock: Lock, fd: int, lines: list[Line], notes: tuple[str, ...], form: Form = CAMPAIGN
+    ) -> None:
+        self.folder, self.notes, self._form = folder, notes, form
+        self.events: tuple[Any, ...] = tuple(line.event for line in lines)
+        self._finished = False
+        for event in self.events:
+            self._finished = form.finished(event, self._finished)
+        self._lock, self._fd = lock, fd
+        self._number = len(lines)
+        self._sha = lines[-1].sha if lines else START
+        self._length = os.fstat(fd).st_size
+        self._end = bytearray(_from(fd, max(self._length - KEPT, 0)))
+        self._file = (folder / form.file).absolute()  # a plug-in may change the working directory
+        self._prior = _open_prior(folder, self.events[0]) if self.events else -1
+        self._beside = {place: _device(place) for place in (folder.parent, folder.parent.parent)}
+        self._told: Lost | None = None
+
+    @classmethod
+    def create(cls, folder: Path, form: Form = CAMPAIGN) -> Record:
+        """A new, empty record in a new directory.
+
+        Raises:
+            RecordError: the directory is there already, or cannot be made.
+        """
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            lock = Lock(folder / form.lock)
+            fd = open_fd(folder / form.file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+            sync_folder(folder)
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be created: {error.strerror}") from error
+        return cls(folder, lock, fd, [], (), form)
+
+    @classmethod
+    def open(cls, folder: Path, form: Form = CAMPAIGN) -> Record:
+        """An existing record, verified and mended where a crash tore its last line.
+
+        Raises:
+            InUse: another process writes to it.
+            Damaged: a line is not as it was written; nothing is changed.
+        """
+        if not (folder / form.file).is_file():
+            what = "run" if form.once else "lab"
+            raise RecordError(f"{folder}: no {form.file} here; name the directory of a {what}")
+        lock = Lock(folder / form.lock)
+        try:
+            check_error = None
+            try:
+                check(folder, form)
+            except Damaged:
+                raise
+            except RecordError as error:
+                check_error = error  # empty, or torn in its first line: told by the caller
+            found = list(scan(folder, form))
+            lines = [item for item in found if isinstance(item, Line)]
+            if not lines and check_error and form.once:  # a lab's journal may be empty: it begins now
+                raise check_error
+            notes = _mend(folder, lines, found[-1], form) if isinstance(found[-1], Tail) else ()
+            fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
+        except OSError as error:
+            lock.release()
+            raise RecordError(f"{folder}: cannot be opened: {error.strerror}") from error
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, lock, fd, lines, notes, form)
+
+    def append(self, event: Any) -> None:
+        """Writes one event; when this returns it is on the disk.
+
+        Raises:
+            Full: no room. RecordError: the disk failed. The file is as it was before.
+            Lost: others deleted, replaced or changed the file, or the disk is gone; what it held was saved.
+        """
+        line, sha = encode(event, self._sha, self._form)
+        try:
+            if happened := what_happened(self._fd, self._file, self._length):
+                raise self._lost(f"{happened} while it was being written", line)
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(28, "no space left on the disk")
+            os.fsync(self._fd)
+        except OSError as error:
+            full = error.errno in (27, 28, 122)
+            try:
+                os.ftruncate(self._fd, self._length)
+                os.fsync(self._fd)
+            except OSError:
+                said = f"{type(event).__name__} not written: {error.strerror}"
+                lost = None if full or self._fd < 0 else self._lost(said, line)
+                self.close()  # nothing may follow the piece; the next `open` finds it torn and cuts it off
+                if lost is not None:
+                    raise lost from error
+            kind = Full if full else RecordError
+            raise kind(
+                f"{self.folder / self._form.file}: {type(event).__name__} not written: {error.strerror}; "
+                f"make room and resume; the line was: {line.decode().strip()}"
+            ) from error
+        self._length += len(line)
+        self._end += line
+        if len(self._end) > 2 * KEPT:
+            del self._end[:-KEPT]
+        if self._number == 0:
+            self._prior = _open_prior(self.folder, event)
+        self._number += 1
+        self._sha = sha
+        self._told = None
+        self._finished = self._form.finished(event, self._finished)
+        if self._finished:
+            with contextlib.suppress(RecordError):  # a full disk; `check` says that the seal is missing
+                write_file(self.folder / self._form.seal, json.dumps({"lines": self._number, "sha": sha}) + "\n")
+
+    def close(self) -> None:
+        """Gives the file and the lock back; may be called twice."""
+        for fd in (self._fd, self._prior):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._prior = -1
+        self._lock.release()
+
+    def _lost(self, happened: str, line: bytes) -> Lost:
+        """The error that says what happened to the file, and where what this process wrote is saved, once.
+
+        Args:
+            happened: in words that follow the file's name.
+            line: to be written next. A campaign's is saved too, since it may be a reading; a lab's is not, since
+                nothing follows from what it cannot write.
+        """
+        if self._told is not None:
+            return Lost(str(self._told), self._told.saved)
+        campaign = self._form.last is not None
+        said = f"{self.folder / self._form.file}: {happened}; "
+        if (saved := self._save(line if campaign else b"")) is None:
+            said += f"no copy could be saved; the line was: {line.decode().strip()}"
+        else:
+            try:
+                check(saved, self._form)
+            except RecordError as error:
+                said += f"what was left of it is saved in {saved}, not all of it: {error}"
+            else:
+                again = f"stop the lab, move the copy to {self.folder}, and start the lab again"
+                then = f"continue from it with `sdl resume {saved}`" if campaign else again
+                said += f"a complete copy is saved in {saved}: {then}"
+        self._told = Lost(said, None if saved is None else str(saved))
+        return self._told
+
+    def _save(self, line: bytes) -> Path | None:
+        """Writes all that is known into a new folder: beside the run, below the runs, here, or in the temporary one."""
+        before = self._length - len(self._end)
+        text = _from(self._fd, 0)[:before] if before else b""
+        # Where a file system was unmounted, its folders are another's now and would hide the copy once it is back.
+        near = [place for place, device in self._beside.items() if device is not None and _device(place) == device]
+        for place in (*near, Path(), Path(tempfile.gettempdir())):
+            names = (f"{self.folder.name}.rescued{n}" for n in ("", *(f"-{n}" for n in range(2, 100))))
+            folder = next((place / name for name in names if not os.path.lexists(place / name)), place)
+            with contextlib.suppress(OSError, RecordError):
+                folder.mkdir()
+                write_file(folder / self._form.file, text + bytes(self._end) + line)
+                if self._prior >= 0:
+                    write_file(folder / PRIOR, _from(self._prior, 0))
+                return folder
+        return None
+
+
+def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> None:
+    """A record at once, for a campaign that ran in memory: nobody could have resumed it, so nothing is fsynced.
+
+    Raises:
+        RecordError: the directory is there already, or cannot be written.
+    """
+    lines, sha, finished = [], START, False
+    for event in events:
+        line, sha = encode(event, sha, form)
+        lines.append(line)
+        finished = form.finished(event, finished)
+    try:
+        folder.mkdir(parents=True)
+        (folder / form.file).write_bytes(b"".join(lines))
+        if finished:
+            (folder / form.seal).write_text(json.dumps({"lines": len(lines), "sha": sha}) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def write_file(path: Path, text: str | bytes) -> None:
+    """Writes a small file whole or not at all, and onto the disk.
+
+    Raises:
+        Full, RecordError: it could not be written; an older file of the name is as it was.
+    """
+    draft = path.with_name(path.name + ".new")
+    try:
+        with anew(draft) as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        kind = Full if error.errno in (27, 28, 122) else RecordError
+        raise kind(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable, where the system can."""
+    if os.name == "posix":
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def file_sha(path: Path) -> str:
+    """Hash of a whole file, as kept for priors.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    with reading(path, follow=True) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _from(fd: int, start: int) -> bytes:
+    """What an open file holds from a place on; as much of it as can be read."""
+    found = b""
+    with contextlib.suppress(OSError):
+        os.lseek(fd, start, os.SEEK_SET)
+        while piece := os.read(fd, 1 << 24):
+            found += piece
+    return found
+
+
+def _device(place: Path) -> int | None:
+    """The file system that a folder is on now; None where it is gone."""
+    try:
+        return place.stat().st_dev
+    except OSError:
+        return None
+
+
+def _open_prior(folder: Path, opened: Any) -> int:
+    """Keeps the rows of a campaign's prior readable, whatever becomes of their name; -1 where there are none."""
+    if isinstance(opened, Opened) and opened.prior:
+        with contextlib.suppress(OSError):
+            return open_fd(folder / PRIOR)
+    return -1
+
+
+def _sha(previous: str, text: bytes) -> str:
+    return hashlib.sha256(previous.encode() + text).hexdigest()[:32]
+
+
+def _one_byte_off(raw: bytes, previous: str, form: Form) -> bool:
+    """Whether the text is a whole line whose newline became another byte: no crash does that."""
+    try:
+        decode(raw[:-1], previous, form)
+    except ValueError:
+        return False
+    return True
+
+
+def _mend(folder: Path, lines: list[Line], tail: Tail, form: Form) -> tuple[str, ...]:
+    if tail.newline_missing:
+        with os.fdopen(open_fd(folder / form.file, os.O_WRONLY | os.O_APPEND), "ab") as stream:
+            stream.write(b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        return ("the last line lacked its newline; added",)
+    if not tail.torn:
+        return ()
+    kept = next(f for n in itertools.count(1) if not os.path.lexists(f := folder / f"{form.stem}.torn-{n}"))
+    with anew(kept) as stream:
+        stream.write(tail.torn)
+    with os.fdopen(open_fd(folder / form.file, os.O_RDWR), "r+b") as stream:
+        stream.truncate(lines[-1].end if lines else 0)
+        os.fsync(stream.fileno())
+    return (f"line {len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
+
+
+def _read_seal(path: Path) -> tuple[int, str] | None:
+    try:
+        with reading(path) as stream:
+            seal = json.loads(stream.read(1000))
+        lines, sha = seal["lines"], seal["sha"]
+        if type(lines) is not int or not 1 <= lines < 2**53 or not re.fullmatch("[0-9a-f]{32}", sha):
+            raise ValueError("`lines` must be a whole number from 1 on, `sha` 32 hexadecimal digits")
+        return lines, sha
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        raise Damaged(str(path), 1, f"not a seal: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_prior(folder: Path, opened: Opened) -> None:
+    file = folder / PRIOR
+    for source in opened.prior[:1]:
+        plain_prior(folder)
+        if file_sha(file) != source["copy_sha256"]:
+            raise Damaged(str(file), 1, "not as it was when the campaign started")
+
+
+def plain_prior(folder: Path) -> Path:
+    """The copy of a campaign's prior, to be read.
+
+    Raises:
+        Damaged: it is not there, is a link, or is not a regular file.
+    """
+    file = folder / PRIOR
+    try:
+        os.close(open_fd(file))
+    except FileNotFoundError as error:
+        raise Damaged(str(file), 1, "lost: the campaign started with a prior") from error
+    except OSError as error:
+        raise Damaged(str(file), 1, f"cannot be read: {error.strerror}") from error
+    return file
+
+
+def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
+    """The event from its JSON form; unknown and missing fields, and values of other types, are errors."""
+    for name in form.since.get(kind.__name__, ()):
+        body.setdefault(name, {})
+    wrong = set(body) ^ set(form.fields[kind.__name__])
+    if wrong:
+        raise ValueError(f"{kind.__name__} has other fields: {', '.join(sorted(wrong))}")
+    for name, hint in form.fields[kind.__name__].items():
+        value = body[name]
+        if isinstance(value, list):
+            body[name] = tuple(value)
+        elif hint is Outcome or hint is Power:
+            body[name] = hint(value)
+        elif value is not None and hint == Verdict | None:
+            body[name] = Verdict(value)
+    for name, good in form.checks[kind.__name__].items():
+        if not good(body[name]):
+            raise ValueError(f"{kind.__name__}.{name} is {str(body[name])[:80]!r}")
+    return kind(**body)

@@ -1,0 +1,71 @@
+"""A record that grows, read on from where one left off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sdl.core.events import Event
+from sdl.errors import Damaged, RecordError
+from sdl.store.plainfile import reading
+from sdl.store.record import START, decode
+from sdl.store.resolve import FILE
+
+
+class Tail:
+    """The whole lines of a record, each verified against the one before it; call `new` again and again.
+
+    Args:
+        folder: the run's directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / FILE
+        self._offset, self._number, self._sha = 0, 0, START
+
+    def new(self) -> list[Event]:
+        """What was written since the last call; a line still being written is left for the next.
+
+        Raises:
+            Damaged: a line is not what was written after the one before it, or what was read is gone.
+            RecordError: the file cannot be read.
+        """
+        try:
+            with reading(self._file) as stream:
+                stream.seek(0, 2)
+                if stream.tell() < self._offset:
+                    raise Damaged(str(self._file), self._number, "what was there before is gone")
+                stream.seek(self._offset)
+                raw = stream.read()
+        except OSError as error:
+            raise RecordError(f"{self._file}: cannot be read: {error.strerror}") from error
+        found = []
+        for line in raw[: raw.rfind(b"\n") + 1].splitlines(keepends=True):
+            try:
+                event, self._sha = decode(line[:-1], self._sha)
+            except ValueError as error:
+                raise Damaged(str(self._file), self._number + 1, str(error)) from error
+            self._number += 1
+            self._offset += len(line)
+            found.append(event)
+        return found
+
+
+def follow(folder: Path, ended: Callable[[Event | None], bool], wait: Callable[[], None]) -> Iterator[Event]:
+    """The events of a run as they are written.
+
+    Args:
+        folder: the run's directory.
+        ended: asked with the last event (None before the first) where nothing new is there: whether to leave.
+        wait: called before looking again.
+    """
+    tail, last = Tail(folder), None
+    while True:
+        new = tail.new()
+        for last in new:
+            yield last
+        if not new:
+            if ended(last):
+                yield from tail.new()  # written between the look and the question
+                return
+            wait()

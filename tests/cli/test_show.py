@@ -1,0 +1,252 @@
+"""list, show, explain, check and export: they read, and change nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import processes
+import pytest
+import scripted
+
+import sdl as public
+from sdl import runner
+from sdl.config import parse_kind
+from sdl.core.events import Measured
+from sdl.store import datasets
+from sdl.types import Power, SafeState
+
+from .conftest import CAMPAIGN, Sdl
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run below the present directory's runs/."""
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "led" / finished.name))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_changes(request: pytest.FixtureRequest) -> object:
+    """No command here writes into a run."""
+    if "run" not in request.fixturenames or "damaged" in request.node.name:
+        yield
+        return
+    folder: Path = request.getfixturevalue("run")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    yield
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_list_tells_every_run(run: Path, sdl: Sdl) -> None:
+    shutil.copytree(run, run.parent / "20990101T000000Z-ffffff")
+    (run.parent / "20990101T000000Z-ffffff" / "record.jsonl").write_text("broken\n", encoding="utf-8")
+    done = sdl("list")
+    assert done.code == 0
+    head, first, second = done.out.splitlines()
+    assert head.split() == ["id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run"]
+    assert first.split()[:2] == ["ffffff", "led"]
+    assert "unreadable" in first
+    ident, campaign, _, _, outcome, trials, error, per_cent, solver, *goal = second.split()
+    assert (ident, campaign, outcome, trials, per_cent, solver) == (run.name[-6:], "led", "reached", "5", "%", "linear")
+    assert float(error) < 2
+    assert " ".join(goal) == f"16384 ± 327.68 at 445nm 515nm 630nm {Path('runs/led') / run.name}"
+    assert {line.index("reached") for line in (second,)} == {head.index("outcome")}
+    told = sdl("list", "--json").told["runs"]
+    assert [row["outcome"] for row in told] == ["unreadable", "reached"]
+    assert told[1]["instrument"] == "twin:night-2025-10:0"
+    assert (told[1]["worst"], told[1]["goal"]) == (public.open_run(run).result.worst, " ".join(goal[:-1]))
+
+
+def test_list_tells_when_a_run_was_started_in_local_time(run: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(run, run.parent / "20260301T223000.500000Z-abcdef")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert "2026-03-02 07:30" in sdl("list").out
+        assert sdl("list", "--json").told["runs"][-1]["when"] == "2026-03-02T07:30:00+09:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_list_without_runs_says_so(sdl: Sdl) -> None:
+    assert (sdl("list").code, sdl("list").out) == (0, "no runs in runs\n")
+    assert sdl("list", "--json").told == {"runs": []}
+
+
+def test_show_prints_what_was_shown_while_it_ran(run: Path, sdl: Sdl) -> None:
+    done = sdl("show", "latest")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].startswith("led on twin:night")
+    assert lines[1].startswith("goal: 445nm 16384 ± 327.68, ")
+    assert [line.split()[0] for line in lines[2:7]] == ["0", "1", "2", "3", "4"]
+    assert lines[6].endswith("reached")
+    assert lines[7].startswith("reached: ")
+    assert sdl("show", run, "--json").told["outcome"] == "reached"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals and processes of POSIX")
+def test_show_says_where_nothing_proves_that_the_instrument_is_off(
+    tmp_path: Path, sdl: Sdl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.register(monkeypatch)
+    why = "status 500: the server failed to measure"
+    stuck = scripted.with_script(says=[SafeState(Power.UNKNOWN, None, why)] * 200)
+    done = runner.run(scripted.campaign(stuck), runs=tmp_path / "runs")
+    shown = sdl("show", done.run)
+    assert f"off: not proven: the instrument may still be on: {why}; look at it" in " ".join(shown.out.split())
+    told = sdl("show", done.run, "--json").told
+    assert (told["outcome"], told["safe"]["state"], told["safe"]["why"]) == ("reached", "unknown", why)
+    resumed = sdl("resume", done.run, "--json")
+    assert (resumed.code, resumed.told["outcome"], resumed.told["safe"]) == (3, "reached", told["safe"])
+
+
+def test_show_says_whether_a_run_is_going_on_was_interrupted_or_was_killed(tmp_path: Path, sdl: Sdl) -> None:
+    slow = CAMPAIGN.replace("{kind: twin}", "{kind: twin, realtime: true, latency: 0.2}")
+    (tmp_path / "led.yaml").write_text(slow, encoding="utf-8")
+
+    def shown() -> tuple[str, str, str]:
+        told = sdl("show", "latest", "--json").told
+        return told["reason"], told["next"], sdl("list", "--json").told["runs"][0]["outcome"]
+
+    process = processes.start("run", "led.yaml", cwd=tmp_path)
+    assert processes.wait_for(tmp_path / "runs", 2, process)
+    going = shown()
+    process.kill()
+    process.communicate()
+    ident = next((tmp_path / "runs" / "led").iterdir()).name[-6:]
+    again = f"go on with sdl resume {ident}"
+    assert going == (f"it is running now (process {process.pid})", "", "running")
+    assert shown() == ("its process was ended without a word, or runs on another machine", again, "unfinished")
+
+    file = processes.the_record(tmp_path / "runs")
+    assert file
+    written = len(processes.lines_of(file))
+    process = processes.start("resume", "latest", cwd=tmp_path)
+    assert processes.wait_for(tmp_path / "runs", written + 2, process)  # resumed, and at work
+    process.send_signal(signal.SIGINT)
+    assert "unfinished: interrupted by Ctrl-C" in process.communicate()[0]
+    assert shown() == ("interrupted; it can go on", again, "unfinished")
+    assert f"          sdl resume {ident}\n" in sdl("show", "latest").out
+
+
+def test_explain_tells_who_proposed_why_what_was_expected_and_what_came(run: Path, sdl: Sdl) -> None:
+    one = sdl("explain", run.name[-6:], "4").out
+    assert one.startswith("trial 4: proposed by linear from 4 rows: ")
+    assert "verdict: reachable" in one
+    assert ["channel", "goal", "expected", "came"] in [line.split() for line in one.splitlines()]
+    assert ["445nm", "16384", "±", "327.68"] in [line.split()[:4] for line in one.splitlines()]
+    assert "came: the mean of 3 readings" in one
+    assert "tolerance 2 % (inside)" in one
+    every = sdl("explain", "latest").out
+    assert every.count("proposed by") == 5
+    assert every.endswith(one)
+    told = sdl("explain", "latest", "4", "--json").told["trials"][0]
+    assert (told["by"], told["rows"], told["readings"], told["failed"]) == ("linear", 4, 3, [])
+    assert told["miss"] <= 1
+    assert set(told["expected"]) == set(told["measured"]) == {"445nm", "515nm", "630nm"}
+
+
+def test_explain_of_a_trial_that_is_not_there_is_exit_2(run: Path, sdl: Sdl) -> None:
+    done = sdl("explain", "latest", "9")
+    assert (done.code, "it has trials 0 … 4" in done.err) == (2, True)
+
+
+def test_a_name_that_fits_several_runs_is_exit_2_everywhere(run: Path, sdl: Sdl) -> None:
+    shutil.copytree(run, run.parent / "20990101T000000Z-ffffff")
+    for command in (["show"], ["explain"], ["check"], ["resume"], ["export", "--to", "csv"]):
+        done = sdl(command[0], "led/20", *command[1:])
+        assert (done.code, "fits 2 runs: led/2099" in done.err) == (2, True), command
+
+
+@pytest.mark.parametrize("command", ["show", "explain", "check", "resume"])
+def test_a_mistyped_name_is_exit_2_and_one_json_object_with_what_may_have_been_meant(
+    command: str, run: Path, sdl: Sdl
+) -> None:
+    done = sdl(command, "lde", "--json")
+    assert (done.code, done.told["exit_code"], done.told["outcome"]) == (2, 2, None)
+    assert "did you mean led" in done.told["reason"]
+    assert "did you mean led" in done.err
+
+
+@pytest.mark.parametrize("name", ["led", "led/latest", "runs/led", "runs", "latest", "led/2026", "./runs/led/"])
+def test_a_run_is_shown_by_whatever_a_person_calls_it(name: str, run: Path, sdl: Sdl) -> None:
+    shutil.copytree(run, run.parent / "20000101T000000Z-000000")
+    assert sdl("show", name, "--json").told["run"].endswith(run.name)
+
+
+def test_check_tells_that_a_record_is_sound(run: Path, sdl: Sdl) -> None:
+    done = sdl("check", "latest")
+    assert (done.code, "sound; " in done.out, "finished" in done.out) == (0, True, True)
+    told = sdl("check", run, "--json").told
+    assert (told["sound"], told["finished"], told["sealed"], told["notes"]) == (True, True, True, [])
+
+
+@pytest.mark.parametrize("damage", ["a bit", "a line lost", "two lines swapped", "the last line", "the end lost"])
+def test_a_damaged_record_is_exit_5_naming_the_line_and_stays_as_it_is(damage: str, run: Path, sdl: Sdl) -> None:
+    file = run / "record.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    n, number = len(lines), 4
+    match damage:
+        case "a bit":
+            lines[3] = lines[3].replace(b"0.1", b"0.3", 1)
+        case "a line lost":
+            del lines[3]
+        case "two lines swapped":
+            lines[3], lines[4] = lines[4], lines[3]
+        case "the last line":
+            lines[-1], number = lines[-1].replace(b"reached", b"stalled", 1), n
+        case "the end lost":
+            lines, number = lines[:-2], n - 1
+    file.write_bytes(b"".join(lines))
+    for command in (["check"], ["resume"]):
+        done = sdl(*command, run)
+        assert done.code == 5
+        assert f"record.jsonl:{number}: damaged" in done.err
+    told = sdl("check", run, "--json")
+    assert (told.code, told.told["sound"], f":{number}:" in told.told["reason"]) == (5, False, True)
+    assert file.read_bytes() == b"".join(lines)
+
+
+# --- export -------------------------------------------------------------------------------------------------------
+
+
+def test_export_csv_has_a_row_a_reading(run: Path, sdl: Sdl) -> None:
+    assert sdl("export", "latest", "--to", "csv", "-o", "out.csv").code == 0
+    with Path("out.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    taken = public.open_run(run).measured()
+    assert len(rows) == len(taken)
+    assert [float(row["R"]) for row in rows] == [e.applied["R"] for e in taken]
+    assert [float(row["515nm"]) for row in rows] == [e.readings["515nm"] for e in taken]
+    assert sdl("export", "latest", "--to", "csv").out == Path("out.csv").read_text(encoding="utf-8")
+
+
+def test_export_jsonl_has_the_rows_of_python(run: Path, sdl: Sdl) -> None:
+    lines = sdl("export", "latest", "--to", "jsonl").out.splitlines()
+    assert [json.loads(line) for line in lines] == public.open_run(run).rows()
+
+
+def test_export_as_claude_light_can_be_read_back_and_be_a_prior(run: Path, sdl: Sdl) -> None:
+    assert sdl("export", "latest", "--to", "claude-light", "-o", "log.jsonl").code == 0
+    twin = parse_kind("instrument", "twin")
+    rows = datasets.load("log.jsonl", "RGB", twin.channels, ()).rows
+    taken = [e for e in public.open_run(run).events if isinstance(e, Measured)]
+    assert [(row.reading.applied, row.reading.readings) for row in rows] == [(e.applied, e.readings) for e in taken]
+    Path("next.yaml").write_text(CAMPAIGN + "prior: [log.jsonl]\nseed: 9\n", encoding="utf-8")
+    done = runner.run("next.yaml", runs=None)
+    assert done.reached
+    assert done.trials <= 3  # no design needed
+
+
+def test_export_overwrites_nothing(run: Path, sdl: Sdl) -> None:
+    Path("out.csv").write_text("mine", encoding="utf-8")
+    done = sdl("export", "latest", "--to", "csv", "-o", "out.csv")
+    assert (done.code, Path("out.csv").read_text(encoding="utf-8")) == (2, "mine")
+    assert sdl("export", "latest", "--to", "csv", "-o", "no/such/folder.csv").code == 2

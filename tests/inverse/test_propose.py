@@ -1,0 +1,266 @@
+"""Between names and matrices: what a solver is shown, and what becomes of its answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from core_kit import reading
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdl.core.goal import Band, Goal
+from sdl.core.history import History
+from sdl.errors import Degenerate, NotEnoughData, SolverError
+from sdl.inverse.propose import Answer, ask, ask_fitted, data_of, round_and_clip, targets_of
+from sdl.solvers.base import Data, Proposals, Solver, Targets
+from sdl.solvers.linear import Linear
+from sdl.types import Channel, Input, Reading, Verdict
+
+INPUTS = (Input(name="R"), Input(name="G", low=-10, high=10, step=0.5))
+CHANNELS = tuple(Channel(name=name) for name in ("red", "green", "clear"))
+GOAL = Goal({"red": Band.around(100.0, 10.0), "green": Band(200.0, 190.0, 230.0)})
+
+
+@dataclass
+class Scripted:
+    """A solver that answers what it was told to, or raises it, and keeps what it was shown."""
+
+    settings: tuple[float, float] = (0.5, 1.0)
+    expected: tuple[float, ...] | None = (90.0, 180.0, math.nan)
+    spread: tuple[float, float] = (0.01, math.nan)
+    fit_raises: Exception | None = None
+    propose_raises: Exception | None = None
+    kind: str = "scripted"
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def fit(self, data: Data) -> Scripted:
+        self.seen["data"] = data
+        if self.fit_raises:
+            raise self.fit_raises
+        return self
+
+    def propose(self, targets: Targets, low: Any, high: Any, rng: np.random.Generator) -> Proposals:
+        self.seen |= {"targets": targets, "low": low, "high": high, "rng": rng}
+        if self.propose_raises:
+            raise self.propose_raises
+        expected = None if self.expected is None else np.array([self.expected])
+        spread = np.array([self.spread])
+        return Proposals(np.array([self.settings]), spread, spread / 2, expected, (Verdict.REACHABLE,), ("as told",))
+
+
+def history(*readings: Reading) -> History:
+    found = History(tuple(i.name for i in INPUTS), tuple(c.name for c in CHANNELS), GOAL)
+    for item in readings:
+        found.add_reading(item)
+    return found
+
+
+def asked(solver: Scripted, background: Mapping[str, float] | None = None, **kept: Any) -> Answer:
+    data = data_of(history(reading()), INPUTS, CHANNELS, GOAL.channels)
+    return ask(solver, data, GOAL, kept.get("rng") or np.random.default_rng(0), background)
+
+
+# Rounding and clipping --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("raw", "settings", "clipped"),
+    [
+        ({"R": 0.123456789, "G": 1.3}, {"R": 0.123457, "G": 1.5}, ()),
+        ({"R": -0.2, "G": 11.0}, {"R": 0.0, "G": 10.0}, ("R", "G")),
+        ({"R": 1.0 + 1e-9, "G": -10.0 - 1e-9}, {"R": 1.0, "G": -10.0}, ()),
+        ({"R": math.inf, "G": -math.inf}, {"R": 1.0, "G": -10.0}, ("R", "G")),
+    ],
+)
+def test_settings_are_rounded_to_their_step_and_clipped_and_clipping_is_told(
+    raw: dict[str, float], settings: dict[str, float], clipped: tuple[str, ...]
+) -> None:
+    assert round_and_clip(raw, INPUTS) == (settings, clipped)
+
+
+def test_a_setting_that_is_no_number_is_refused_by_name() -> None:
+    with pytest.raises(SolverError, match="no number for G"):
+        round_and_clip({"R": 0.5, "G": math.nan}, INPUTS)
+
+
+def test_the_highest_step_is_taken_where_the_range_ends_between_two() -> None:
+    item = Input(name="x", low=0.0, high=1.0, step=0.3)
+    assert round_and_clip({"x": 1.0}, [item]) == ({"x": 0.9}, ())
+    assert round_and_clip({"x": 7.0}, [item]) == ({"x": 0.9}, ("x",))
+
+
+@given(
+    st.floats(allow_nan=False),
+    st.floats(-1e6, 1e6),
+    st.floats(1e-3, 1e6),
+    st.none() | st.floats(1e-3, 2),
+)
+def test_whatever_a_solver_answers_the_instrument_can_take(
+    value: float, low: float, span: float, step: float | None
+) -> None:
+    item = Input(name="x", low=low, high=low + span, step=step and step * span)
+    settings, clipped = round_and_clip({"x": value}, [item])
+    assert item.low <= settings["x"] <= item.high
+    assert (clipped == ("x",)) == (not low - 1e-6 * span <= value <= item.high + 1e-6 * (item.high - low))
+    if item.step is None:
+        assert abs(settings["x"] - min(max(value, item.low), item.high)) <= 1e-6 * span
+    else:
+        steps = (settings["x"] - low) / item.step
+        assert abs(steps - round(steps)) * item.step <= 1e-5 * span
+        assert abs(settings["x"] - min(max(value, item.low), item.high)) <= item.step * 1.01
+    assert round_and_clip(settings, [item]) == (settings, ())
+
+
+# What a solver is shown -------------------------------------------------------------------------------------------
+def test_a_solver_sees_the_rows_without_background_oldest_first_and_copies_nothing() -> None:
+    values = {"red": 7.0, "green": 5.0}
+    found = history(
+        Reading({"R": 0.1, "G": 1.0}, values, {"red": 2.0}, ("green",)),
+        Reading({"R": 0.2, "G": 2.0}, values),
+        reading(),
+    )
+    data = data_of(found, INPUTS, CHANNELS, ("green",))
+    assert data.X[:2].tolist() == [[0.1, 1.0], [0.2, 2.0]]
+    assert data.Y[:2, :2].tolist() == [[5.0, 5.0], [7.0, 5.0]]
+    assert data.saturated[:2].tolist() == [[False, True, False], [False] * 3]
+    assert data.goal.tolist() == [False, True, False]
+    assert data.age.tolist() == [2.0, 1.0, 0.0]
+    assert data.sitting.tolist() == [0.0, 0.0, 0.0]
+    assert (data.inputs, data.channels) == (INPUTS, CHANNELS)
+    assert np.shares_memory(data.X, found.X)
+    assert np.shares_memory(data.Y, found.Y)
+    with pytest.raises(ValueError, match="read-only"):
+        data.X[0, 0] = 9.0
+
+
+def test_targets_are_the_goal_without_the_background_and_free_where_nothing_is_asked() -> None:
+    targets = targets_of(GOAL, CHANNELS, {"red": 30.0, "clear": 99.0})
+    assert targets.value[0, :2].tolist() == [70.0, 200.0]
+    assert math.isnan(targets.value[0, 2])
+    assert targets.low.tolist() == [[60.0, 190.0, -math.inf]]
+    assert targets.high.tolist() == [[80.0, 230.0, math.inf]]
+    assert targets_of(GOAL, CHANNELS, None).value[0, :2].tolist() == [100.0, 200.0]
+
+
+def test_a_solver_is_given_the_bounds_and_the_generator_it_was_promised() -> None:
+    solver, rng = Scripted(), np.random.default_rng(3)
+    assert isinstance(solver, Solver)
+    asked(solver, rng=rng)
+    assert solver.seen["low"].tolist() == [0.0, -10.0]
+    assert solver.seen["high"].tolist() == [1.0, 10.0]
+    assert solver.seen["rng"] is rng
+
+
+# What becomes of its answer ---------------------------------------------------------------------------------------
+def test_the_background_is_taken_off_the_goal_and_added_back_to_what_is_expected() -> None:
+    solver = Scripted()
+    answer = asked(solver, {"red": 30.0})
+    assert solver.seen["targets"].value[0, :2].tolist() == [70.0, 200.0]
+    assert answer.expected == {"red": 120.0, "green": 180.0}
+
+
+@pytest.mark.parametrize(
+    ("saturation", "high", "verdict"),
+    [(1000.0, -1.0, "unreachable"), (1000.0, 1.0, "reachable"), (None, -1.0, "reachable")],
+)
+def test_a_channel_that_counts_never_reads_below_zero(saturation: float | None, high: float, verdict: str) -> None:
+    channels = (Channel(name="red", saturation=saturation), *CHANNELS[1:])
+    goal = Goal({"red": Band(-10.0, -20.0, high)})
+    answer = ask(
+        Scripted(), data_of(history(reading()), INPUTS, channels, goal.channels), goal, np.random.default_rng(0)
+    )
+    assert answer.verdict == verdict
+    assert answer.why.startswith("red counts from 0 to 1000") == (verdict == "unreachable")  # and no doubt before it
+
+
+def test_what_a_fit_cannot_settle_is_not_said_to_be_open_where_a_count_below_zero_settles_it() -> None:
+    corners = [(0.05, -2.0), (0.8, -2.0), (0.05, 6.0), (0.8, 6.0)]
+    rows = history(*[Reading({"R": R, "G": G}, {"red": 10 + 1e3 * R, "green": 500 + 50 * G}) for R, G in corners])
+    goal = Goal({"red": Band(-10.0, -11.0, -9.0), "green": Band(500.0, 450.0, 550.0)})
+    counts = tuple(Channel(name=channel.name, saturation=65535.0) for channel in CHANNELS)
+    answers = [
+        ask(Linear(), data_of(rows, INPUTS, channels, goal.channels), goal, np.random.default_rng(0))
+        for channels in (CHANNELS, counts)
+    ]
+    assert answers[1].verdict == "unreachable"
+    assert "the fit misses it by 19 tolerances, no more than it may be wrong by" in answers[0].why
+    assert answers[1].why == "red counts from 0 to 65535, never -9"
+
+
+def test_an_answer_is_by_name_and_what_is_unknown_is_none() -> None:
+    answer = asked(Scripted(settings=(1.5, 1.26)))
+    assert answer == Answer(
+        settings={"R": 1.0, "G": 1.5},
+        raw={"R": 1.5, "G": 1.26},
+        clipped=("R",),
+        spread={"R": 0.01, "G": None},
+        uncertainty={"R": 0.005, "G": None},
+        expected={},  # what it expected was at R 1.5
+        verdict=Verdict.REACHABLE,
+        why="as told",
+    )
+    assert asked(Scripted(expected=None)).expected == {}
+
+
+def test_an_answer_of_no_numbers_is_a_solver_error() -> None:
+    with pytest.raises(SolverError, match="no number for R"):
+        asked(Scripted(settings=(math.nan, 1.0)))
+
+
+@pytest.mark.parametrize("where", ["fit_raises", "propose_raises"])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("x"), KeyError("red"), np.linalg.LinAlgError("Singular"), MemoryError()]
+)
+def test_a_solver_that_fails_in_any_way_is_named_with_its_rows_and_its_cause(where: str, error: Exception) -> None:
+    with pytest.raises(SolverError, match="scripted failed on 1 rows: ") as found:
+        asked(Scripted(**{where: error}))
+    assert repr(error) in str(found.value)
+    assert found.value.__cause__ is error
+
+
+@pytest.mark.parametrize("where", ["fit_raises", "propose_raises"])
+@pytest.mark.parametrize("error", [NotEnoughData(1, 4), Degenerate("all at one setting"), SolverError("no")])
+def test_what_a_solver_says_on_purpose_comes_through_as_it_is(where: str, error: SolverError) -> None:
+    with pytest.raises(SolverError) as found:
+        asked(Scripted(**{where: error}))
+    assert found.value is error
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Proposals(np.empty((0, 2)), np.empty((0, 2)), np.empty((0, 2)), None, (), ()),
+        lambda: Proposals(np.zeros((1, 3)), np.zeros((1, 3)), np.zeros((1, 3)), None, (Verdict.REACHABLE,), ("",)),
+        lambda: Proposals(
+            np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 9)), (Verdict.REACHABLE,), ("",)
+        ),
+        lambda: None,
+    ],
+)
+def test_an_answer_of_the_wrong_shape_is_a_solver_error(wrong: Callable[[], Any]) -> None:
+    class Wrong(Scripted):
+        def propose(self, *_: Any) -> Any:
+            return wrong()
+
+    with pytest.raises(SolverError, match="scripted failed"):
+        asked(Wrong())
+
+
+def test_a_solver_that_is_fitted_already_can_be_asked_again_without_fitting() -> None:
+    solver = Scripted()
+    data = data_of(history(reading()), INPUTS, CHANNELS, GOAL.channels)
+    answer = ask_fitted(solver, data, GOAL, np.random.default_rng(0))
+    assert answer.settings == {"R": 0.5, "G": 1.0}
+    assert "data" not in solver.seen
+
+
+def test_an_interrupt_is_not_a_failure_of_the_solver() -> None:
+    class Slow(Scripted):
+        def fit(self, data: Data) -> Scripted:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asked(Slow())

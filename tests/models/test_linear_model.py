@@ -1,0 +1,195 @@
+"""The affine fit: right, weighted, and honest about what it does not know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
+
+from sdl.errors import Degenerate, NotEnoughData
+from sdl.models.linear_model import fit_affine, widen
+from sdl.models.training_set import stand_on
+from sdl.registry import find
+from sdl.solvers.linear import Linear
+from sdl.types import Channel, Input
+
+GOAL = np.array([16384.0] * 3)
+TRUE = np.linalg.solve(GAINS, GOAL)
+
+
+def test_readings_without_noise_are_fitted_exactly():
+    X = axis()
+    fit = fit_affine(X, 100 + X @ GAINS.T, np.ones((4, 3), bool))
+    assert fit.slope == pytest.approx(GAINS, rel=1e-9)
+    assert fit.mean(np.zeros((1, 3)))[0] == pytest.approx([100] * 3, rel=1e-6)
+    assert fit.backward((100 + GAINS @ [0.2, 0.9, 0.4])[None], np.arange(3))[0] == pytest.approx([0.2, 0.9, 0.4])
+
+
+def test_weights_follow_the_jitter_and_earn_their_keep():
+    plain, weighted = [], []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        X = hypercube(40, rng)
+        Y = measure(X, rng)
+        A = np.column_stack([np.ones(40), X])
+        plain.append(np.linalg.lstsq(A, Y, rcond=None)[0][0])
+        weighted.append(fit_affine(X, Y, np.ones(Y.shape, bool)).coef[0])
+    assert (np.std(weighted, axis=0) < 0.92 * np.std(plain, axis=0)).all()
+
+
+@pytest.mark.parametrize("n", [5, 6, 8, 20, 80])
+def test_spread_and_uncertainty_hold_what_they_claim(n):
+    off, noisy = [], []
+    for seed in range(300):
+        answer = ask(Linear(), night(n, seed), GOAL)
+        rng = np.random.default_rng([seed, 1])
+        one = TRUE + rng.normal(size=3) * 0.0045 * np.sqrt(TRUE * (1 - TRUE))
+        off.append(np.abs(answer.settings[0] - TRUE) < answer.uncertainty[0])
+        noisy.append(np.abs(answer.settings[0] - one) < answer.spread[0])
+    assert 0.60 < np.mean(off) < 0.80  # 0.683 of the time, as one standard deviation
+    assert 0.58 < np.mean(noisy) < 0.80
+
+
+@pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "forest"])
+def test_four_rows_carry_an_answer_whose_doubt_is_unknown(kind):
+    answer = ask(find("solvers", kind)(), night(4), GOAL)
+    assert answer.settings[0] == pytest.approx(TRUE, abs=0.01)
+    assert np.isnan(answer.spread).all()
+    assert np.isnan(answer.uncertainty).all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "forest"])
+def test_three_rows_do_not(kind):
+    with pytest.raises(NotEnoughData, match="3 usable rows, 4 needed"):
+        find("solvers", kind)().fit(night(3))
+
+
+def test_a_plane_through_the_origin_doubts_itself_by_its_residuals():
+    answer = ask(Linear(intercept=False), night(60), GOAL)  # no ambient light at night: the plane is right
+    assert answer.spread[0] == pytest.approx([0.0019] * 3, rel=0.35)
+    assert (answer.uncertainty[0] < 0.001).all()
+
+
+def test_student_widens_few_degrees_of_freedom():
+    assert widen(np.array([0.0, 1.0, 4.0, 1e6])) == pytest.approx([np.nan, 1.837, 1.142, 1.0], abs=1e-3, nan_ok=True)
+
+
+def test_the_error_names_what_never_changed():
+    X = axis()
+    X[:, 1] = 0.5
+    rows = data(np.vstack([X, X]), measure(np.vstack([X, X]), np.random.default_rng(0)))
+    with pytest.raises(Degenerate, match="G never changed in 8 usable rows"):
+        Linear().fit(rows)
+
+
+def test_inputs_that_move_together_do_not_determine_anything():
+    X = np.repeat(np.linspace(0.1, 0.9, 9)[:, None], 3, axis=1)
+    with pytest.raises(Degenerate, match="not varied independently"):
+        Linear().fit(data(X, measure(X, np.random.default_rng(0))))
+
+
+def test_units_of_the_inputs_change_nothing_but_the_units():
+    inputs = tuple(Input(name=i.name, low=-50.0, high=200.0, step=None) for i in RGB)
+    rows = night(12)
+    low, high = np.full(3, -50.0), np.full(3, 200.0)
+    scaled = data(low + rows.X * 250, rows.Y, inputs=inputs)
+    for kind in ("linear", "pls", "gmm", "forest"):
+        solver = find("solvers", kind)()
+        plain = ask(solver, rows, GOAL)
+        other = solver.fit(scaled).propose(targets(GOAL), low, high, np.random.default_rng(0))
+        assert (other.settings + 50) / 250 == pytest.approx(plain.settings, abs=1e-6)
+        assert other.spread / 250 == pytest.approx(plain.spread, rel=1e-4)
+
+
+def test_a_plane_through_the_origin_means_the_origin_of_the_inputs():
+    inputs = tuple(Input(name=i.name, low=0.5, high=1.5, step=None) for i in RGB)
+    rng = np.random.default_rng(0)
+    X = 0.5 + hypercube(20, rng)
+    rows = data(X, X @ GAINS.T * 0.4, inputs=inputs)
+    answer = (
+        Linear(intercept=False)
+        .fit(rows)
+        .propose(targets(0.4 * GAINS @ [0.7, 0.8, 0.9]), np.full(3, 0.5), np.full(3, 1.5), rng)
+    )
+    assert answer.settings[0] == pytest.approx([0.7, 0.8, 0.9], abs=1e-6)
+
+
+def test_a_channel_that_saturates_often_costs_the_goal_no_rows():
+    rng = np.random.default_rng(0)
+    X = hypercube(30, rng)
+    clear = np.where(X.sum(axis=1) > 1.2, 65535, 20000 * X.sum(axis=1))
+    rows = data(
+        X,
+        np.column_stack([measure(X, rng), clear]),
+        goal=(0, 1, 2),
+        channels=(*CHANNELS, Channel(name="clear", saturation=65535.0)),
+    )
+    footing = stand_on(rows)
+    assert footing.about == "30 rows"
+    assert footing.affine.slope[3] == pytest.approx([20000] * 3, rel=1e-6)
+
+
+def test_a_goal_that_leaves_a_choice_gets_the_settings_nearest_to_the_data():
+    answer = ask(Linear(), night(20), [np.nan, 16384.0, np.nan])
+    middle = night(20).X.mean(axis=0)
+    assert answer.settings[0, 1] == pytest.approx(0.254, abs=0.01)
+    assert answer.settings[0, [0, 2]] == pytest.approx(middle[[0, 2]], abs=0.02)
+    assert answer.verdict == ("reachable",)
+
+
+def test_the_bounded_answer_stays_inside_and_the_unbounded_does_not():
+    goal = GAINS @ [1.2, 0.5, -0.1]
+    inside, outside = (ask(Linear(bounded=b), night(20), goal).settings[0] for b in (True, False))
+    assert inside.min() >= 0
+    assert inside.max() <= 1
+    assert outside == pytest.approx([1.2, 0.5, -0.1], abs=0.01)
+
+
+def test_predicted_readings_come_with_the_noise_of_one():
+    mean, std = Linear().fit(night(60)).predict(np.array([[0.5, 0.5, 0.5], [0.02, 0.02, 0.02]]))
+    assert mean[0] == pytest.approx(GAINS @ ([0.5] * 3), rel=0.01)
+    assert std[0] == pytest.approx(0.00225 * GAINS.max(axis=1), rel=0.35)
+    assert (std[1] < 0.7 * std[0]).all()
+
+
+def test_the_bounds_that_count_are_those_of_the_question():
+    fitted = Linear().fit(night(20))
+    answer = fitted.propose(targets([[1.0] * 3]), LOW + 0.05, np.ones(3), np.random.default_rng(0))
+    assert answer.settings.min() >= 0.05
+
+
+@pytest.mark.parametrize("n", [8, 20, 80])
+def test_the_likelier_shape_of_the_noise_is_taken(n):
+    found = {"jitter": 0, "proportional": 0}
+    for seed in range(30):
+        rows = night(n, seed)
+        found["jitter"] += fit_affine(rows.X, rows.Y, rows.Y < 65535).shape == "jitter"
+        Y = (100 + rows.X @ GAINS.T) * (1 + 0.0035 * np.random.default_rng(seed).normal(size=rows.Y.shape))
+        found["proportional"] += fit_affine(rows.X, Y, Y < 65535).shape == "proportional"
+    assert min(found.values()) >= (20 if n == 8 else 27)
+
+
+@pytest.mark.parametrize("kind", ["linear", "gmm", "gp", "bayes"])
+@pytest.mark.parametrize("n", [8, 30])
+def test_the_doubt_holds_where_the_noise_goes_with_the_reading(kind, n):
+    off, noisy, goals = [], [], np.random.default_rng(0).uniform(0.1, 0.9, (120, 3))
+    for seed, true in enumerate(goals):
+        rng = np.random.default_rng(seed)
+        X = night(n, seed).X
+        Y = X @ GAINS.T
+        rows = data(X, Y * (1 + 0.0035 * rng.normal(size=Y.shape)))
+        wanted = np.stack([GAINS @ true, GAINS @ true * (1 + 0.0035 * rng.normal(size=3))])
+        answer = ask(find("solvers", kind)(), rows, wanted)
+        off.append(np.abs(answer.settings[0] - true) / answer.uncertainty[0])
+        noisy.append(np.abs(answer.settings[1] - true) / answer.spread[1])
+    for far in (off, noisy):
+        assert 0.58 < np.mean(np.array(far) < 1) < 0.79
+        assert np.mean(np.array(far) < 2) > 0.86
+
+
+def test_a_channel_that_answers_to_nothing_does_not_make_the_others_noisy():
+    rows = night(20)
+    Y = np.column_stack([rows.Y, np.random.default_rng(0).normal(100, 5, 20)])
+    usable = np.ones(Y.shape, bool)
+    with_it, without = fit_affine(rows.X, Y, usable), fit_affine(rows.X, rows.Y, usable[:, :3])
+    assert np.diag(with_it.noise)[:3] == pytest.approx(np.diag(without.noise), rel=0.3)

@@ -1,0 +1,147 @@
+"""The trend from readings to settings, and the solvers that stand on it: gmm, forest, and linear with its weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from led import GAINS, ask, data, hypercube, measure, night, targets
+from pydantic import ValidationError
+
+from sdl.models.local_regression import find_trend
+from sdl.models.training_set import stand_on
+from sdl.solvers.forest import Forest
+from sdl.solvers.gmm import Gmm
+from sdl.solvers.linear import Linear
+
+GOALS = np.array([[0.15, 0.6, 0.4], [0.5, 0.25, 0.8], [0.85, 0.45, 0.2], [0.3, 0.8, 0.6]])
+
+
+def bent(X, size=0.8):
+    return X + size * X * (1 - X)
+
+
+def curve(n=80, seed=0, size=0.8, noise=0.0035):
+    """Rows of an instrument that bends, noisy in proportion to the reading."""
+    rng = np.random.default_rng(seed)
+    X = hypercube(n, rng)
+    Y = bent(X, size) @ GAINS.T
+    return data(X, Y * (1 + noise * rng.normal(size=Y.shape)))
+
+
+def misses(solver, seeds=3, size=0.8):
+    """Worst miss of each goal, in per cent, without noise."""
+    goals = bent(GOALS, size) @ GAINS.T
+    found = [ask(solver, curve(seed=seed, size=size), goals, seed).settings for seed in range(seeds)]
+    got = bent(np.clip(np.concatenate(found), 0, 1), size) @ GAINS.T
+    return np.abs(got / np.tile(goals, (seeds, 1)) - 1).max(axis=1) * 100
+
+
+def test_an_instrument_that_does_not_bend_keeps_its_lines():
+    for seed in range(20):
+        for n in (8, 12, 20, 60):
+            footing = stand_on(night(n, seed))
+            trend = find_trend(footing)
+            assert np.isinf(trend.width).all()
+            value = footing.Y[:3, footing.goal]
+            assert (trend.at(trend.lines(value)) == footing.affine.backward(value, footing.goal)).all()
+
+
+@pytest.mark.parametrize(("size", "half", "most"), [(0.3, 0.5, 1.1), (0.8, 1.0, 2.5)])
+@pytest.mark.parametrize("solver", [Gmm(), Forest()], ids=lambda solver: solver.kind)
+def test_a_bent_instrument_is_hit_where_lines_miss_by_far(solver, size, half, most):
+    found = misses(solver, size=size)
+    assert np.median(found) < half
+    assert found.max() < most
+    assert np.median(misses(Linear(), size=size)) > 5 * half
+
+
+def test_the_forest_takes_up_what_its_trend_leaves():
+    assert np.median(misses(Forest())) < 0.8 * np.median(misses(Gmm()))
+
+
+def test_each_input_bends_for_itself():
+    rng = np.random.default_rng(0)
+    X = hypercube(80, rng)
+    only = np.column_stack([X[:, 0], bent(X[:, 1]), X[:, 2]])
+    width = find_trend(stand_on(data(X, measure(only, rng)))).width
+    assert np.isfinite(width).tolist() == [False, True, False]
+
+
+def test_the_trend_turned_round_gives_the_readings_back():
+    trend = find_trend(stand_on(curve()))
+    mean, std = trend.predict(GOALS)
+    assert mean == pytest.approx(bent(GOALS) @ GAINS.T, rel=0.02)
+    assert trend.at(trend.lines(mean)) == pytest.approx(GOALS, abs=1e-6)
+    assert (std > 0).all()
+
+
+def test_beyond_the_rows_the_trend_goes_on_as_it_was_at_their_edge():
+    trend = find_trend(stand_on(curve()))
+    edge = trend.V.max(axis=0)
+    off = trend.at(edge[None] + np.array([[0.0], [0.5], [50.0]])) - edge - np.array([[0.0], [0.5], [50.0]])
+    assert off[1] == pytest.approx(off[0])
+    assert off[2] == pytest.approx(off[0])
+
+
+def test_the_doubt_of_a_bent_answer_is_that_of_the_rows_around_it():
+    inside = []
+    for seed in range(40):
+        fitted = Gmm().fit(curve(seed=seed, size=0.3))
+        rng = np.random.default_rng([seed, 1])
+        goals = (bent(GOALS, 0.3) @ GAINS.T) * (1 + 0.0035 * rng.normal(size=(4, 3)))
+        answer = fitted.propose(targets(goals), np.zeros(3), np.ones(3), rng)
+        inside.append(np.abs(answer.settings - GOALS) < answer.spread)
+        assert (answer.spread < 0.01).all()
+    assert 0.55 < np.mean(inside) < 0.85
+
+
+def test_a_trend_goes_with_one_gaussian():
+    with pytest.raises(ValidationError, match="trend affine goes with components 1, not bic"):
+        Gmm(components="bic", trend="affine")
+    assert Gmm(components="bic").fit(night(20)).trend is None
+    assert Gmm(trend="none").fit(night(20)).trend is None
+
+
+# --- linear: rows that count more than others -----------------------------------------------------------------------
+
+
+def test_rows_near_the_answer_count_more_where_a_width_is_given():
+    assert np.median(misses(Linear(local=0.15))) < 0.6 * np.median(misses(Linear()))
+
+
+def test_where_hardly_a_row_is_near_the_neighbourhood_widens():
+    answer = ask(Linear(local=0.001), night(12), [16384.0] * 3)
+    assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, [16384.0] * 3), abs=0.01)
+    assert (answer.uncertainty[0] < 0.02).all()
+
+
+def test_a_short_memory_follows_a_drift_that_all_rows_together_do_not():
+    rng = np.random.default_rng(0)
+    X = hypercube(80, rng)
+    faded = (1 - 0.001) ** np.arange(80.0)[:, None]
+    rows = data(X, faded * measure(X, rng))
+    goal = 0.5 * GAINS.sum(axis=1)
+    off = [np.abs(ask(Linear(memory=m), rows, goal).settings[0] * faded[-1] - 0.5).max() for m in (10, None)]
+    assert off[0] < 0.008
+    assert off[1] > 0.012
+
+
+def test_weights_are_not_for_the_papers_plane():
+    with pytest.raises(ValidationError, match="local and memory need the intercept"):
+        Linear(intercept=False, memory=10)
+
+
+def test_the_doubt_of_fading_rows_holds_what_it_claims():
+    true, far = np.linalg.solve(GAINS, [16384.0] * 3), []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        X = hypercube(60, rng)
+        answer = ask(Linear(memory=8), data(X, measure(X, rng)), [16384.0] * 3)
+        far.append(np.abs(answer.settings[0] - true) / answer.uncertainty[0])
+    assert 0.60 < np.mean(np.array(far) < 1) < 0.77
+
+
+def test_a_memory_of_no_row_is_lengthened_until_it_carries_a_line():
+    answer = ask(Linear(memory=0.1), night(60), [16384.0] * 3)
+    assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, [16384.0] * 3), abs=0.01)
+    assert np.isfinite(answer.uncertainty[0]).all()

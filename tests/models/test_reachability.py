@@ -1,0 +1,165 @@
+"""When a goal is called unreachable: surely where it is, never where it is not, on plants that bend or drift too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from led import GAINS, HIGH, LOW, ask, axis, data, hypercube, measure, night, targets
+
+from sdl.registry import find
+from sdl.solvers.bayes import Bayes
+from sdl.solvers.gmm import Gmm
+from sdl.solvers.linear import Linear
+from sdl.types import Channel, Verdict
+
+FOUR = np.vstack([GAINS, [15393.0, 1283.0, 485.0]])
+"""The same LED with a fourth channel that sees red, as 630 nm does."""
+CHANNELS = tuple(Channel(name=name, saturation=65535.0) for name in ("445nm", "515nm", "630nm", "590nm"))
+
+
+def flat(gains, n, rng, bend=0.0, drift=0.0):
+    """Rows with proportional noise, of a plant that may bend and lose light."""
+    X = np.vstack([axis(), hypercube(n - 4, rng)])
+    light = X + bend * X * (1 - X)
+    Y = light @ gains.T * (1 - drift) ** np.arange(n)[:, None]
+    return X, np.floor((Y * (1 + 0.0035 * rng.normal(size=Y.shape))).clip(0, 65535))
+
+
+@pytest.mark.parametrize("solver", [Linear(), Bayes(), Gmm()], ids=lambda solver: solver.kind)
+def test_two_channels_that_see_the_same_light_and_contradict_each_other_by_three_percent(solver):
+    said = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        rows = data(*flat(FOUR, 24, rng), channels=CHANNELS)
+        goal = FOUR @ rng.uniform(0.1, 0.9, 3)
+        goal[3] *= 1 + rng.choice([-1, 1]) * rng.uniform(0.03, 0.06)
+        said += ask(solver, rows, goal, tolerance=0.005).verdict
+    assert said.count(Verdict.UNREACHABLE) >= 29
+
+
+@pytest.mark.parametrize("solver", [Linear(), Bayes()], ids=lambda solver: solver.kind)
+@pytest.mark.parametrize(("bend", "drift"), [(0.0, 0.0), (0.3, 0.0), (0.8, 0.0), (-0.5, 0.0), (0.0, 0.001)])
+@pytest.mark.parametrize("n", [20, 60])
+def test_what_can_be_reached_is_never_called_unreachable(solver, bend, drift, n):
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        rows = data(*flat(FOUR, n, rng, bend, drift), channels=CHANNELS)
+        u = rng.uniform(0, 1, (5, 3))
+        u[:3] = np.where(rng.random((3, 3)) < 0.5, u[:3] / 20, 1 - u[:3] / 20)  # close to the corners
+        goals = (u + bend * u * (1 - u)) @ FOUR.T * (1 - drift) ** n
+        assert Verdict.UNREACHABLE not in ask(solver, rows, goals, tolerance=0.005).verdict
+
+
+def test_on_a_plant_that_bends_the_nearest_readings_follow_the_bend():
+    rows = data(*flat(GAINS, 40, np.random.default_rng(0), bend=0.8))
+    answer = ask(Linear(), rows, [60000.0, 16384.0, 16384.0])
+    assert answer.verdict == (Verdict.UNREACHABLE,)
+    assert answer.nearest[0, 0] == pytest.approx(30700, rel=0.03)  # the line alone would promise 34000
+
+
+def test_few_rows_call_nothing_unreachable_that_a_bend_might_reach():
+    goal = [31500.0, 16384.0, 16384.0]
+    assert ask(Linear(), night(8), goal).verdict != (Verdict.UNREACHABLE,)
+    assert "no more than it may be wrong by" in ask(Linear(), night(8), goal).why[0]
+
+
+def test_a_row_that_was_measured_inside_every_band_outweighs_the_lines():
+    rows = night(30)
+    X, Y = np.vstack([rows.X, [[0.5, 0.25, 1.0]]]), np.vstack([rows.Y, [[32000.0, 16200.0, 15340.0]]])
+    goal = [32000.0, 16200.0, 15340.0]
+    assert ask(Linear(), night(30), goal).verdict == (Verdict.UNREACHABLE,)
+    assert ask(Linear(), data(X, Y), goal).verdict != (Verdict.UNREACHABLE,)
+
+
+# Below the noise --------------------------------------------------------------------------------------------------
+def pass_rate(u, average, tolerance, tries=4000):
+    rng = np.random.default_rng(5)
+    Y = np.mean([measure(np.tile(u, (tries, 1)), rng) for _ in range(average)], axis=0)
+    wanted = GAINS @ u
+    return (np.abs(Y / wanted - 1) <= tolerance).all(axis=1).mean()
+
+
+def test_a_tolerance_below_the_noise_says_how_many_readings_to_average():
+    u = np.array([0.5, 0.3, 0.5])
+    answer = ask(Linear(), night(60), GAINS @ u, tolerance=0.005)
+    assert answer.verdict == (Verdict.BELOW_NOISE,)
+    said = answer.why[0].partition("; ")[2]
+    many = int(said.rpartition(" ")[2])
+    assert said.startswith("one reading at perfect settings would hit in ")
+    share = int(said.partition("%")[0].rpartition(" ")[2]) / 100
+    assert share == pytest.approx(pass_rate(u, 1, 0.005), abs=0.15)  # sixty rows know their noise to a tenth
+    assert 0.88 < pass_rate(u, many, 0.005) < 0.99
+    enough = replace(night(60), average=many)
+    assert ask(Linear(), enough, GAINS @ u, tolerance=0.005).verdict == (Verdict.REACHABLE,)
+
+
+@pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "gp", "bayes"])
+def test_a_restless_day_says_nothing_of_the_noise_of_a_still_night(kind):
+    rng, parts = np.random.default_rng(3), []
+    for restless in (900.0, 700.0, 0.0):
+        X = hypercube(30, rng)
+        parts.append((X, measure(X, rng) + rng.normal(0, restless, (30, 1))))
+    X, Y = (np.concatenate(part) for part in zip(*parts, strict=True))
+    sitting = np.repeat([0.0, 1.0, 2.0], 30)
+    solver, goal = find("solvers", kind)(), GAINS @ [0.5, 0.3, 0.5]
+    together = ask(solver, data(X, Y), goal)
+    apart = ask(solver, replace(data(X, Y), sitting=sitting), goal)
+    alike = ask(solver, replace(data(X[:60], Y[:60]), sitting=sitting[:60]), goal)
+    assert (together.verdict, alike.verdict) == ((Verdict.BELOW_NOISE,), (Verdict.BELOW_NOISE,))
+    assert apart.verdict == (Verdict.REACHABLE,)
+
+
+def test_a_tolerance_that_readings_can_hold_is_reachable():
+    assert ask(Linear(), night(60), GAINS @ [0.5, 0.3, 0.5], tolerance=0.03).verdict == (Verdict.REACHABLE,)
+
+
+# Limits and preferences -------------------------------------------------------------------------------------------
+def limited(rows, limit, channel=2, value=(16384.0, 16384.0, np.nan)):
+    goal = targets(list(value))
+    goal.low[0, channel], goal.high[0, channel] = limit
+    return goal, rows
+
+
+@pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "gp", "bayes"])
+def test_a_limit_is_kept_with_room_for_the_noise_and_the_targets_are_hit(kind):
+    X, Y = night(30).X, night(30).Y
+    for limit, check in [((-np.inf, 9000.0), np.less), ((14000.0, np.inf), np.greater)]:
+        goal, rows = limited(data(X, Y), limit)
+        answer = find("solvers", kind)().fit(rows).propose(goal, LOW, HIGH, np.random.default_rng(0))
+        got = GAINS @ answer.settings[0]
+        assert got[:2] == pytest.approx([16384, 16384], rel=0.02)
+        edge = limit[1] if np.isinf(limit[0]) else limit[0]
+        assert check(got[2], edge)
+        assert abs(got[2] / edge - 1) > 0.005  # not on the edge, where every other reading would miss
+
+
+def test_a_limit_that_is_kept_anyway_changes_nothing():
+    free, rows = limited(night(30), (-np.inf, np.inf))
+    wide, _ = limited(rows, (-np.inf, 40000.0))
+    fitted = Linear().fit(rows)
+    one, other = (fitted.propose(goal, LOW, HIGH, np.random.default_rng(0)).settings for goal in (free, wide))
+    assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["linear", "pls", "gmm", "gp", "bayes"])
+@pytest.mark.parametrize(("prefer", "red"), [((0.0, 0.0, 1.0), None), ((1.0, 0.0, 0.0), 0.0), ((-1.0, 0.0, 0.0), 1.0)])
+def test_a_preference_takes_the_cheapest_of_the_settings_that_hit(kind, prefer, red):
+    rows = replace(night(30), goal=np.array([True, True, False]), prefer=prefer)
+    goal, _ = limited(rows, (-np.inf, np.inf))
+    answer = find("solvers", kind)().fit(rows).propose(goal, LOW, HIGH, np.random.default_rng(0))
+    assert (GAINS @ np.clip(answer.settings[0], 0, 1))[:2] == pytest.approx([16384, 16384], rel=0.02)
+    assert "the preferred of the settings that hit" in answer.why[0]
+    if red is not None:
+        assert answer.settings[0, 0] == pytest.approx(red, abs=0.01)
+
+
+def test_where_the_goal_leaves_no_choice_the_answer_stays_and_says_so():
+    goal = targets(GAINS @ [0.5, 0.3, 0.5])
+    plain, preferring = (
+        Linear().fit(rows).propose(goal, LOW, HIGH, np.random.default_rng(0))
+        for rows in (night(30), replace(night(30), prefer=(1.0, 1.0, 1.0)))
+    )
+    assert plain.settings.tobytes() == preferring.settings.tobytes()
+    assert "no choice left to prefer" in preferring.why[0]

@@ -1,0 +1,135 @@
+"""One judge for all solvers: the same verdict whoever answers, and none without being sure."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from led import GAINS, LOW, ask, axis, data, measure, night, targets
+
+import sdl
+from sdl.registry import find, kinds
+from sdl.solvers.gmm import Gmm
+from sdl.solvers.linear import Linear
+from sdl.types import Verdict
+
+MODELS = ("linear", "pls", "gmm", "forest")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("n", [4, 5, 8, 30])
+def test_twice_the_brightest_is_unreachable_from_the_first_fit_on(kind, n):
+    answer = ask(find("solvers", kind)(), night(n), [60000.0, 16384.0, 16384.0])
+    assert answer.verdict == (Verdict.UNREACHABLE,)
+    assert "out of reach" in answer.why[0]
+    assert answer.nearest[0] == pytest.approx([30357, 16384, 16384], rel=0.01)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_little_above_the_brightest_is_unreachable_once_the_rows_can_tell(kind):
+    goal = [31500.0, 16384.0, 16384.0]  # 2 % below it is 30870; the brightest is 30357
+    solver = find("solvers", kind)()
+    assert ask(solver, night(5), goal).verdict != (Verdict.UNREACHABLE,)
+    assert ask(solver, night(20), goal).verdict == (Verdict.UNREACHABLE,)
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 8, 12, 20])
+@pytest.mark.parametrize("tolerance", [0.02, 0.005])
+def test_goals_at_the_very_edge_of_what_is_possible_raise_no_alarm(n, tolerance):
+    for seed in range(20):
+        u = np.random.default_rng(seed).uniform(size=3)
+        u[seed % 3] = (0.0, 1.0)[seed % 2]
+        assert ask(Linear(), night(n, seed), GAINS @ u, tolerance=tolerance).verdict != (Verdict.UNREACHABLE,)
+
+
+def test_channels_that_contradict_each_other_are_unreachable():
+    answer = ask(Linear(), night(20), [300.0, 60000.0, 300.0])  # green alone gives 1241 at 630 nm
+    assert answer.verdict == (Verdict.UNREACHABLE,)
+    assert answer.settings[0] == pytest.approx([0, 0.94, 0], abs=0.01)  # its nearest settings give up no channel
+
+
+def test_one_channel_out_of_two_may_pull_the_other_to_the_edge_of_its_band_and_still_be_reachable():
+    # The best compromise in squares misses one band; some settings miss none.
+    gains = np.array([[10000.0], [10200.0], [10200.0], [10200.0]])
+    inputs, channels = axis_of_one(4)
+    rng = np.random.default_rng(0)
+    X = np.linspace(0, 1, 30)[:, None]
+    rows = data(X, X @ gains.T + rng.normal(size=(30, 4)), inputs=inputs, channels=channels)
+    low, high = np.zeros(1), np.ones(1)
+    value = np.array([[5100.0, 5000.0, 5000.0, 5000.0]])
+    half = np.array([[101.0, 101.0, 101.0, 101.0]])
+    fitted = Linear().fit(rows)
+    wanted = type(targets([1.0]))(value, value - half, value + half)
+    assert fitted.propose(wanted, low, high, rng).verdict == (Verdict.REACHABLE,)
+    narrow = type(wanted)(value, value - half / 2, value + half / 2)
+    assert fitted.propose(narrow, low, high, rng).verdict == (Verdict.UNREACHABLE,)
+
+
+def axis_of_one(channels):
+    from sdl.types import Channel, Input
+
+    return (Input(name="x", low=0.0, high=1.0, step=None),), tuple(Channel(name=f"c{i}") for i in range(channels))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_an_answer_far_from_every_setting_seen_is_outside_the_data(kind):
+    rng = np.random.default_rng(0)
+    X = 0.4 + 0.2 * rng.uniform(size=(20, 3))
+    rows = data(X, measure(X, rng))
+    answer = ask(find("solvers", kind)(), rows, GAINS @ [0.9, 0.5, 0.5])
+    assert answer.verdict == (Verdict.OUTSIDE,)
+    assert "30% of the range" in answer.why[0]
+    near = ask(find("solvers", kind)(), rows, GAINS @ [0.65, 0.5, 0.5])
+    assert near.verdict == (Verdict.REACHABLE,)
+
+
+def test_the_axis_points_cry_no_wolf_inside_the_bounds():
+    for u in ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.5]):
+        assert ask(Gmm(), night(4), GAINS @ u).verdict != (Verdict.UNREACHABLE,)
+
+
+def test_narrower_bounds_make_a_goal_unreachable():
+    fitted = Linear().fit(night(20))
+    goal = targets(GAINS @ [0.5, 0.5, 0.9])
+    assert fitted.propose(goal, LOW, np.ones(3), np.random.default_rng(0)).verdict == (Verdict.REACHABLE,)
+    inside = fitted.propose(goal, LOW, np.full(3, 0.6), np.random.default_rng(0))
+    assert inside.verdict == (Verdict.UNREACHABLE,)
+    assert inside.settings.max() <= 0.6
+
+
+def test_a_one_sided_band_is_judged_on_its_side_only():
+    value, low, high = targets(GAINS @ [0.5, 0.5, 0.5])
+    value[0, 2], low[0, 2], high[0, 2] = np.nan, -np.inf, 40000.0  # at most: no target of its own
+    wanted = type(targets([1.0]))(value, low, high)
+    fitted = Linear().fit(night(20))
+    assert fitted.propose(wanted, LOW, np.ones(3), np.random.default_rng(0)).verdict == (Verdict.REACHABLE,)
+    high[0, 2] = -3000.0
+    assert fitted.propose(wanted, LOW, np.ones(3), np.random.default_rng(0)).verdict == (Verdict.UNREACHABLE,)
+
+
+def test_the_sentence_says_how_many_rows_were_left_out_and_why():
+    X = np.vstack([axis(), axis() * 0.5, [[0.3, 0.3, 0.3]]])
+    Y = measure(X, np.random.default_rng(0))
+    Y[4, 1], Y[5, 0], Y[6, 2] = 65535, 65535, np.nan
+    why = ask(Gmm(), data(X, Y), [16384.0] * 3).why[0]
+    assert why == "a joint Gaussian on 6 rows (2 saturated, 1 incomplete left out)"
+
+
+def test_how_far_a_goal_is_out_of_reach_is_said_in_its_own_tolerances() -> None:
+    """Not in the percent of the response that a miss is weighed in, which is sixty times as much here."""
+    answer = ask(Linear(), night(4), [30457.0, 16384.0, 16384.0], tolerance=5 / 30457)
+    assert answer.verdict == (Verdict.REACHABLE,)
+    said = re.search(r"the fit misses it by (\S+) tolerances", answer.why[0])
+    assert said is not None
+    reads = answer.expected[0, 0]
+    assert float(said[1]) == pytest.approx((30452 - reads) / 5, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", sorted(set(kinds("solvers")) - {"random"}))
+def test_a_light_that_never_goes_on_is_a_goal_out_of_reach_and_no_failure(kind: str) -> None:
+    """Every reading of a dark night is the same then."""
+    dark = {"kind": "twin", "faults": [{"name": "dead-led", "after": 0}]}
+    goal = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
+    result = sdl.run({"name": "dark", "instrument": dark, "goal": goal, "solver": {"kind": kind}}, runs=None)
+    assert str(result.outcome) == "unreachable"

@@ -1,0 +1,133 @@
+"""Secant steps: Broyden's own without noise, damped with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from led import GAINS, HIGH, LOW, ask, axis, data, hypercube, measure, night, targets
+
+from sdl.errors import Degenerate
+from sdl.solvers import broyden
+from sdl.solvers.broyden import Secant
+
+GOAL = [16384.0, 16384.0, 16384.0]
+PERFECT = np.linalg.solve(GAINS, GOAL)
+
+
+def exact(X):
+    """Rows of an affine instrument without noise."""
+    return data(X, 500.0 + X @ GAINS.T)
+
+
+def follow(solver, read, steps):
+    """Settings proposed one after the other from axis points on, each of them read."""
+    X = axis()
+    Y = np.array([read(x) for x in X])
+    for _ in range(steps):
+        x = np.clip(ask(solver, data(X, Y), GOAL).settings[0], 0, 1)
+        X, Y = np.vstack([X, x]), np.vstack([Y, read(x)])
+    return X[4:]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.004])
+def test_an_affine_instrument_is_solved_by_the_first_step(noise):
+    answer = ask(Secant(noise=noise), exact(axis()), GOAL)
+    np.testing.assert_allclose(answer.settings[0], np.linalg.solve(GAINS, np.array(GOAL) - 500.0), atol=1e-6)
+    np.testing.assert_allclose(answer.expected[0], GOAL, rtol=1e-9)
+
+
+def test_without_noise_it_is_broyden_s_method():
+    def read(x):
+        return GAINS @ (x + 0.5 * x * (1 - x))
+
+    found = follow(Secant(noise=0.0), read, 5)
+    X, Y = axis(), np.array([read(x) for x in axis()])
+    jacobian = np.linalg.lstsq(np.column_stack([np.ones(4), X]), Y, rcond=None)[0][1:].T
+    x, y = X[-1], Y[-1]
+    for step in found:
+        new = x + np.linalg.solve(jacobian, GOAL - y)
+        np.testing.assert_allclose(step, new, atol=1e-6)
+        got = read(new)
+        jacobian += np.outer(got - y - jacobian @ (new - x), new - x) / ((new - x) @ (new - x))
+        x, y = new, got
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.004])
+def test_it_finds_the_goal_of_an_instrument_that_bends(noise):
+    def read(x):
+        return GAINS @ (x + 0.8 * x * (1 - x))
+
+    last = follow(Secant(noise=noise), read, 8)[-1]
+    np.testing.assert_allclose(read(last), GOAL, rtol=0.002)
+
+
+def test_a_step_that_is_lost_in_the_noise_does_not_turn_the_slopes():
+    X = np.vstack([axis(), PERFECT, PERFECT + 1e-3])
+    Y = X @ GAINS.T
+    Y[-1] *= 0.98  # five standard deviations, and nine times what the step can have changed
+    damped, plain = (Secant(noise=noise).fit(data(X, Y)).slope for noise in (0.004, 0.0))
+    scale = GAINS.max(axis=1, keepdims=True)
+    assert np.abs((damped - GAINS) / scale).max() < 0.6
+    assert np.abs((plain - GAINS) / scale).max() > 2
+
+
+def test_noise_averages_out_where_many_rows_are_near_the_goal():
+    def error(solver, seed):
+        rng = np.random.default_rng(seed)
+        X = np.vstack([axis(), PERFECT + 0.01 * rng.normal(size=(12, 3))])
+        rows = data(X, measure(X, rng) * (1 + 0.01 * rng.normal(size=(16, 3))))
+        return np.abs(ask(solver, rows, GOAL).settings[0] - PERFECT).max()
+
+    averaged, latest = (
+        np.median([error(solver, seed) for seed in range(40)]) for solver in (Secant(noise=0.01), Secant(noise=0.0))
+    )
+    assert averaged < 0.8 * latest
+
+
+def test_rows_far_from_the_goal_hardly_count():
+    def read(X):
+        return (X + 0.8 * X * (1 - X)) @ GAINS.T
+
+    goal = read(PERFECT[None])[0]
+    X = np.vstack([axis(), PERFECT + 0.005, PERFECT - 0.005, [0.95, 0.95, 0.95], [0.05, 0.9, 0.1]])
+    answer = ask(Secant(), data(X, read(X)), goal).settings
+    np.testing.assert_allclose(read(answer)[0], goal, rtol=0.01)
+
+
+def test_rows_of_long_ago_hardly_count():
+    X = np.vstack([axis(), np.tile(PERFECT, (16, 1))])
+    Y = X @ GAINS.T
+    faded = data(X, np.vstack([Y[:10], 0.97 * Y[10:]]))
+    answer = ask(Secant(), faded, GOAL).settings[0]
+    np.testing.assert_allclose(0.97 * GAINS @ answer, GOAL, rtol=0.002)
+
+
+def test_answers_keep_to_the_bounds():
+    given = Secant().fit(night(12)).propose(targets([[60000.0] * 3, [0.0] * 3]), LOW, HIGH, np.random.default_rng(0))
+    assert given.settings.min() >= 0
+    assert given.settings.max() <= 1
+
+
+def test_it_does_not_pretend_to_know_how_sure_it_is():
+    given = ask(Secant(), night(12), GOAL)
+    assert np.isnan(given.spread).all()
+    assert np.isnan(given.uncertainty).all()
+
+
+def test_the_slopes_begin_with_the_oldest_rows_that_determine_them():
+    X = np.vstack([np.full((6, 3), 0.1), axis(), hypercube(5, np.random.default_rng(0))])
+    np.testing.assert_allclose(Secant().fit(exact(X)).slope, GAINS, rtol=1e-6)
+    with pytest.raises(Degenerate):
+        Secant().fit(exact(X[:6]))
+
+
+def test_of_many_rows_the_last_correct_the_slopes_and_those_before_them_count_alike(monkeypatch):
+    monkeypatch.setattr(broyden, "LAST", 6)  # two hundred of them leave nothing of what was before
+    rng = np.random.default_rng(0)
+    X = hypercube(26, rng)
+    Y = measure(X, rng)
+    early = np.concatenate([rng.permutation(19), np.arange(19, 26)])
+    late = np.concatenate([np.arange(20), 20 + rng.permutation(6)])
+    slope, shuffled, other = (Secant().fit(data(X[order], Y[order])).slope for order in (slice(None), early, late))
+    np.testing.assert_allclose(shuffled, slope, rtol=1e-8)
+    assert np.abs(other - slope).max() > 10

@@ -1,0 +1,216 @@
+"""Bayesian statistical inversion: the draws follow the density, with all solutions, the likeliest is proposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from led import GAINS, HIGH, LOW, ask, data, measure, night, targets
+from pydantic import ValidationError
+
+from sdl.models.modes import Density, climb
+from sdl.models.training_set import Footing, stand_on
+from sdl.solvers.base import Targets
+from sdl.solvers.linear import Linear
+from sdl.solvers.mcmc import Bsi, FittedBsi
+from sdl.testing.solver_contract import Plant
+from sdl.types import Channel, Input, Verdict
+
+GOAL = [16384.0] * 3
+ONE = (Input(name="x", low=-1.0, high=1.0, step=None),)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def parabola(n: int = 14, seed: int = 0) -> Any:
+    """Rows of y = x², which two settings answer."""
+    x = np.linspace(-1, 1, n)[:, None]
+    y = 10_000 * x**2 + 500 + rng(seed).normal(0, 30, x.shape)
+    return data(x, y, inputs=ONE, channels=(Channel(name="y"),))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A forward model that is what it is: mean and standard deviation of the readings in units of the bounds."""
+
+    footing: Footing
+    mean: Any
+    std: Any
+
+    def predict(self, X: Any) -> Any:
+        mean = self.mean(U := self.footing.units(X))
+        return mean, self.std(U) if callable(self.std) else np.full_like(mean, self.std)
+
+
+def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedBsi:
+    inputs = tuple(Input(name=f"x{i}") for i in range(d))
+    X = rng(5).random((12, d))
+    footing = stand_on(
+        data(X, mean(X), inputs=inputs, channels=tuple(Channel(name=f"c{i}") for i in range(len(mean(X)[0]))))
+    )
+    return FittedBsi(Bsi(**options), Known(footing, mean, std), footing)
+
+
+# The density ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("model", ["gp", "bayes", "linear"])
+def test_on_a_line_the_draws_are_what_the_delta_method_says(model: Any) -> None:
+    """Affine readings and Gaussian noise: the density is a Gaussian of known covariance."""
+    rows = night(40)
+    bsi = ask(Bsi(model=model, walkers=100, steps=200), rows, GOAL)
+    line = ask(Linear(), rows, GOAL)
+    assert bsi.settings == pytest.approx(line.settings, abs=4e-4)
+    assert bsi.spread == pytest.approx(line.spread, rel=0.2)
+    assert (bsi.uncertainty < 0.5 * bsi.spread).all()
+    assert bsi.uncertainty == pytest.approx(line.uncertainty, rel=0.3)
+    assert bsi.verdict == (Verdict.REACHABLE,)
+
+
+def test_the_draws_follow_a_density_that_is_known() -> None:
+    fitted = known(lambda U: 100 * U**3, 5.0, walkers=200, steps=400)
+    drawn = fitted.sample(np.array([12.5]), 20_000, rng())[:, 0]
+    x = np.linspace(0, 1, 20_001)
+    density = np.exp(-0.5 * ((100 * x**3 - 12.5) / 5) ** 2)
+    cumulated = np.cumsum(density) / density.sum()
+    for part in (0.05, 0.25, 0.5, 0.75, 0.95):
+        assert np.quantile(drawn, part) == pytest.approx(np.interp(part, cumulated, x), abs=0.01)
+
+
+def test_where_readings_are_noisier_a_given_one_is_less_probable() -> None:
+    """The mean is at the goal everywhere: what is left is one over the noise, which grows from 1 to 9."""
+    fitted = known(lambda U: 50 + 1e-6 * U, lambda U: 1 + 8 * U, walkers=100, steps=300)
+    drawn = fitted.sample(np.array([50.0]), 10_000, rng())[:, 0]
+    for part in (0.25, 0.5, 0.75):  # the distribution is log(1 + 8x) / log(9)
+        assert np.quantile(drawn, part) == pytest.approx((9**part - 1) / 8, abs=0.03)
+
+
+def test_solutions_are_as_probable_as_their_slopes_say() -> None:
+    """Rising to .75 and falling three times as steeply: a quarter of the draws is on the way down."""
+    fitted = known(lambda U: 100 * np.minimum(U / 0.75, (1 - U) / 0.25), 1.0, walkers=100, steps=300)
+    for seed in range(3):
+        drawn = fitted.sample(np.array([40.0]), 4000, rng(seed))[:, 0]
+        assert (drawn > 0.75).mean() == pytest.approx(0.25, abs=0.06)
+        assert drawn[drawn < 0.75].mean() == pytest.approx(0.3, abs=0.005)
+        assert drawn[drawn > 0.75].mean() == pytest.approx(0.9, abs=0.005)
+
+
+def test_hills_are_told_from_one_another_and_a_ridge_is_one_hill() -> None:
+    zero, one = np.zeros(2), np.ones(2)
+    four = known(lambda U: (U - 0.5) ** 2 * 100, 0.5, 2)
+    density = Density(four.model, np.array([4.0, 4.0]), np.array([0, 1]), zero, one)
+    hills = climb(density, np.array([0.5, 0.6]), rng())
+    assert sorted(map(tuple, hills.tops.round(3).tolist())) == [(0.3, 0.3), (0.3, 0.7), (0.7, 0.3), (0.7, 0.7)]
+    assert sorted(hills.of) == [0, 1, 2, 3]
+    ridge = known(lambda U: 100 * U.sum(axis=1, keepdims=True), 0.5, 2)
+    density = Density(ridge.model, np.array([100.0]), np.array([0]), zero, one)
+    assert set(climb(density, np.array([0.5, 0.6]), rng()).of) == {0}
+
+
+# Many solutions ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(3))
+def test_a_parabola_has_two_solutions_one_is_proposed_and_both_are_drawn(seed: int) -> None:
+    rows = parabola(seed=seed)
+    fitted = Bsi(model="smooth").fit(rows)
+    answer = fitted.propose(targets([4100.0]), -np.ones(1), np.ones(1), rng(seed))
+    x = np.sqrt(0.36)
+    assert abs(answer.settings[0, 0]) == pytest.approx(x, abs=0.005)
+    assert "on one of 2 solutions" in answer.why[0]
+    assert 0.001 < answer.spread[0, 0] < 0.01
+    assert 0 < answer.uncertainty[0, 0] < answer.spread[0, 0]
+    assert answer.verdict == (Verdict.REACHABLE,)
+    drawn = fitted.sample(np.array([4100.0]), 1000, rng(1))[:, 0]
+    assert 0.3 < (drawn > 0).mean() < 0.7
+    assert np.abs(drawn) == pytest.approx(x, abs=0.04)
+
+
+def test_of_equal_solutions_the_one_close_to_what_was_measured_is_proposed() -> None:
+    x = np.array([-1.0, -0.9, -0.75, -0.65, -0.59, -0.45, -0.3, -0.1, 0.05, 0.2, 0.35, 0.8, 0.9, 1.0])[:, None]
+    for sign in (1, -1):
+        rows = data(sign * x, 10_000 * x**2 + 500, inputs=ONE, channels=(Channel(name="y"),))
+        for seed in range(3):
+            answer = Bsi(model="smooth").fit(rows).propose(targets([4100.0]), -np.ones(1), np.ones(1), rng(seed))
+            assert answer.settings[0, 0] == pytest.approx(-0.6 * sign, abs=0.02)
+
+
+def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> None:
+    plant, X = Plant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
+    rows, goal = plant.data(30), plant.targets(X)
+    fitted = Bsi(model="bayes").fit(rows)
+    answer = fitted.propose(goal, plant.low, plant.high, rng())
+    assert np.abs(plant.clean(answer.settings) / goal.value - 1).max() < 0.01
+    assert answer.spread.max() > 0.1
+    assert answer.uncertainty.max() > 0.1  # without noise the choice is still there
+    drawn = fitted.sample(goal.value[0], 500, rng())
+    assert np.ptp(drawn, axis=0).max() > 0.5
+    assert np.quantile(np.abs(plant.clean(drawn) / goal.value - 1).max(axis=1), 0.9) < 0.03
+
+
+def test_where_the_middle_of_a_bent_cloud_misses_its_most_probable_point_is_proposed() -> None:
+    circle = known(lambda U: 100 * ((U[:, :1] - 0) ** 2 + (U[:, 1:] - 0) ** 2), 0.5, 2)
+    answer = circle.propose(targets([64.0]), np.zeros(2), np.ones(2), rng())
+    assert np.hypot(*answer.settings[0]) == pytest.approx(0.8, abs=0.01)
+    assert "lies off them" in answer.why[0]
+
+
+# Bounds, seeds, few rows ---------------------------------------------------------------------------------------------
+def test_every_draw_and_answer_keeps_to_the_bounds() -> None:
+    top = GAINS @ np.array([1.0, 0.5, 0.02])
+    fitted = Bsi().fit(night(20))
+    answer = fitted.propose(targets(top), LOW, HIGH, rng())
+    assert ((answer.settings >= 0) & (answer.settings <= 1)).all()
+    assert answer.settings[0] == pytest.approx([1, 0.5, 0.02], abs=0.01)
+    drawn = fitted.sample(top, 1000, rng())
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    narrow = fitted.propose(targets(top), LOW, np.array([0.7, 1, 1]), rng())
+    assert narrow.settings[0, 0] <= 0.7
+
+
+def test_the_same_seed_draws_the_same_settings_and_the_global_generator_is_left_alone() -> None:
+    fitted = Bsi().fit(night(12))
+    np.random.seed(42)
+    before = np.random.get_state()[1].tobytes()
+    one, again, other = (fitted.sample(np.array(GOAL), 100, rng(seed)) for seed in (1, 1, 2))
+    assert np.random.get_state()[1].tobytes() == before
+    assert (one == again).all()
+    assert not (one == other).any()
+    np.random.seed(43)
+    assert (fitted.sample(np.array(GOAL), 100, rng(1)) == one).all()
+
+
+def test_with_no_degree_of_freedom_it_answers_and_does_not_pretend_to_know_how_well() -> None:
+    answer = ask(Bsi(model="linear"), night(4), GOAL)
+    assert np.abs(GAINS @ answer.settings[0] / 16384 - 1).max() < 0.05
+    assert np.isnan(answer.spread).all()
+    assert np.isnan(answer.uncertainty).all()
+
+
+def test_more_draws_than_the_chains_have_are_drawn_again() -> None:
+    fitted = Bsi(walkers=16, steps=10).fit(night(12))
+    assert fitted.sample(np.array(GOAL), 1000, rng()).shape == (1000, 3)
+    assert fitted.sample(np.full(3, np.nan), 50, rng()).shape == (50, 3)
+
+
+@pytest.mark.parametrize("answer", ["mean", "median", "top"])
+def test_mean_median_and_top_of_a_narrow_cloud_agree(answer: Any) -> None:
+    found = ask(Bsi(model="bayes", answer=answer), night(30), GOAL)
+    assert np.abs(GAINS @ found.settings[0] / 16384 - 1).max() < 0.02
+
+
+@pytest.mark.parametrize("wrong", [{"model": "pls"}, {"walkers": 4}, {"steps": 0}, {"answer": "best"}, {"burn": -1}])
+def test_options_that_cannot_be_meant_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError):
+        Bsi(**wrong)
+
+
+def test_a_band_without_a_target_is_kept() -> None:
+    """At most 8000 at 630 nm, where red light for the other goals alone would leave it free."""
+    inf = np.inf
+    goal = Targets(*(np.array([part]) for part in ([16384, 16384, np.nan], [16000, 16000, -inf], [16700, 16700, 8000])))
+    answer = Bsi(model="bayes").fit(night(30)).propose(goal, LOW, HIGH, rng())
+    readings = GAINS @ answer.settings[0]
+    assert readings[:2] == pytest.approx(16384, rel=0.02)
+    assert readings[2] < 8000
+    assert measure(answer.settings, rng(1))[0, 2] < 8100
