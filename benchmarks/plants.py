@@ -19,7 +19,7 @@ from sdl.core.goal import Band, Goal
 from sdl.designs.filling import LatinHypercube
 from sdl.designs.given import Axis
 from sdl.errors import Degenerate, NotEnoughData, SolverError
-from sdl.inverse.propose import ask
+from sdl.inverse.propose import propose
 from sdl.solvers.base import Data, Solver, Targets
 from sdl.types import Channel, Input, Verdict
 
@@ -271,7 +271,7 @@ def campaign(scenario: Scenario, solver: Solver, pair: int, cap: int = CAP) -> E
                 if isinstance(solver, Perfect):
                     x = _perfect(plant, goal, truth, readings)
                 else:
-                    answer = ask(solver, data, goal, np.random.default_rng([pair, 2, trial]))
+                    answer = propose(solver, data, goal, np.random.default_rng([pair, 2, trial]))
                     x = np.array([answer.settings[item.name] for item in inputs])
                     alarms += answer.verdict is Verdict.UNREACHABLE
                 proposals += 1

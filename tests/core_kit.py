@@ -29,7 +29,7 @@ from sdl.core.events import (
     Stopped,
 )
 from sdl.core.goal import Band, Goal
-from sdl.core.history import Column, History
+from sdl.core.history import GrowingArray, History
 from sdl.types import Outcome, Power, Reading, Verdict
 
 INPUTS = ("R", "G")
@@ -146,7 +146,7 @@ def snapshot(campaign: Campaign) -> str:
         f.name: getattr(campaign, f.name) for f in dataclasses.fields(campaign) if f.name not in ("_table", "history")
     }
     seen = {
-        name: value.view.tolist() if isinstance(value, Column) else value
+        name: value.view.tolist() if isinstance(value, GrowingArray) else value
         for name, value in vars(campaign.history).items()
     }
     return repr((own, seen))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.types import Frozen
 
@@ -48,7 +48,7 @@ class FittedOptuna:
     """The rows, and what to make of them."""
 
     options: Optuna
-    rows: Footing
+    rows: TrainingSet
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         """The next point that Optuna would try for each of k goals."""

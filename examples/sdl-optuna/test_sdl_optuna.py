@@ -7,7 +7,7 @@ from sdl_optuna import Optuna
 import sdl
 from sdl.solvers.base import Targets
 from sdl.testing import SolverContract
-from sdl.testing.solver_contract import Plant
+from sdl.testing.solver_contract import AffinePlant
 
 
 class TestOptuna(SolverContract):
@@ -19,7 +19,7 @@ class TestOptuna(SolverContract):
 
 
 def test_more_rows_bring_it_nearer():
-    plant = Plant()
+    plant = AffinePlant()
     wanted = np.array([[0.47, 0.3, 0.55]])
     targets = plant.targets(wanted)
 
@@ -34,7 +34,7 @@ def test_more_rows_bring_it_nearer():
 
 
 def test_a_row_inside_a_limit_is_as_good_as_any_other():
-    plant = Plant()
+    plant = AffinePlant()
     fitted = Optuna().fit(plant.data(12))
     value, low, high = np.full(3, np.nan), np.array([-np.inf, 5000.0, -np.inf]), np.array([1e9, np.inf, 1000.0])
     misses = fitted._misses(Targets(value, low, high))

@@ -5,14 +5,14 @@ days        settings of readings that a solver has not seen, whole days of a log
 tell        tables, the recommendation with its evidence, the figure and the page
 """
 
-from sdl.bench.campaigns import Asked, Ended, campaigns, solver_of
+from sdl.bench.campaigns import BenchCampaign, BenchGoals, campaigns, solver_of
 from sdl.bench.days import Miss, days_left_out
-from sdl.bench.report import Line, Recommendation, lines, markdown, quantile, recommend
+from sdl.bench.report import Recommendation, SolverSummary, lines, markdown, quantile, recommend
 
 __all__ = [
-    "Asked",
-    "Ended",
-    "Line",
+    "BenchGoals",
+    "BenchCampaign",
+    "SolverSummary",
     "Miss",
     "Recommendation",
     "campaigns",

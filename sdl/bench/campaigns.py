@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sdl import config
 from sdl.errors import ConfigError, Problem, SdlError
 from sdl.parallel import pool
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 
 FIRST, LAST = 0.1, 0.9
 """Goals are drawn from settings between these parts of the inputs' ranges: both ends bend."""
@@ -23,7 +23,7 @@ DRAWS = 1000
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchGoals:
     """What every solver is asked for.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked:
     trials: int = 40
 
 
-class Ended(NamedTuple):
+class BenchCampaign(NamedTuple):
     """A campaign of one solver.
 
     Attributes:
@@ -79,7 +79,7 @@ def solver_of(label: str) -> dict[str, Any]:
     return tree
 
 
-def channels_of(state: State) -> tuple[str, ...]:
+def channels_of(state: TwinState) -> tuple[str, ...]:
     """The channels that a goal is set for unless told otherwise: for each input the one that sees most of it."""
     found: dict[str, None] = {}
     for name in state.inputs:
@@ -89,7 +89,7 @@ def channels_of(state: State) -> tuple[str, ...]:
     return tuple(channel for channel in state.channels if channel in found)
 
 
-def goals_of(state: State, channels: Sequence[str], n: int, seed: int) -> tuple[dict[str, float], ...]:
+def goals_of(state: TwinState, channels: Sequence[str], n: int, seed: int) -> tuple[dict[str, float], ...]:
     """So many goals that a twin can reach.
 
     Raises:
@@ -114,12 +114,12 @@ def goals_of(state: State, channels: Sequence[str], n: int, seed: int) -> tuple[
 
 
 def campaigns(
-    asked: Asked,
+    asked: BenchGoals,
     solvers: Sequence[str],
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
     limit: float | None = None,
-) -> list[Ended]:
+) -> list[BenchCampaign]:
     """Runs a campaign for every solver, goal and seed; in the order of these.
 
     Args:
@@ -137,7 +137,7 @@ def campaigns(
         config.parse(_campaign(asked, tree, 0, asked.seeds[0]))
     places = [(goal, seed, label) for goal in range(len(asked.goals)) for seed in asked.seeds for label in solvers]
     items = ((label, goal, seed, _campaign(asked, trees[label], goal, seed)) for goal, seed, label in places)
-    found: list[Ended] = []
+    found: list[BenchCampaign] = []
     progress(0, len(places))
     for _, ended in _each(items, places, jobs, limit):
         found.append(ended)
@@ -145,15 +145,15 @@ def campaigns(
     return sorted(found, key=lambda e: (solvers.index(e.solver), e.goal, e.seed))
 
 
-def _each(items: Any, places: Any, jobs: int, limit: float | None) -> Generator[tuple[int, Ended], None, None]:
-    def crashed(error: pool.Crashed) -> Ended:
+def _each(items: Any, places: Any, jobs: int, limit: float | None) -> Generator[tuple[int, BenchCampaign], None, None]:
+    def crashed(error: pool.Crashed) -> BenchCampaign:
         goal, seed, label = places[error.index]
-        return Ended(label, goal, seed, None, "crashed", float("nan"), str(error).partition(": ")[2])
+        return BenchCampaign(label, goal, seed, None, "crashed", float("nan"), str(error).partition(": ")[2])
 
     return pool.each(_ended, items, jobs, ordered=False, crashed=crashed, limit=limit)
 
 
-def _campaign(asked: Asked, solver: Mapping[str, Any], goal: int, seed: int) -> dict[str, Any]:
+def _campaign(asked: BenchGoals, solver: Mapping[str, Any], goal: int, seed: int) -> dict[str, Any]:
     return {
         "name": "bench",
         "instrument": dict(asked.instrument),
@@ -165,7 +165,7 @@ def _campaign(asked: Asked, solver: Mapping[str, Any], goal: int, seed: int) -> 
     }
 
 
-def _ended(item: tuple[str, int, int, dict[str, Any]]) -> Ended:
+def _ended(item: tuple[str, int, int, dict[str, Any]]) -> BenchCampaign:
     from sdl import runner
     from sdl.core.events import Proposed
 
@@ -181,7 +181,7 @@ def _ended(item: tuple[str, int, int, dict[str, Any]]) -> Ended:
     try:
         done = runner.run(tree, runs=None, watch=count)
     except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
-        return Ended(label, goal, seed, None, "failed", float("nan"), f"{type(error).__name__}: {error}"[:300])
+        return BenchCampaign(label, goal, seed, None, "failed", float("nan"), f"{type(error).__name__}: {error}"[:300])
     ms = 1000 * (time.process_time() - began) / asked if asked else float("nan")
     why = done.reason if done.outcome == "failed" else ""
-    return Ended(label, goal, seed, done.trials if done.reached else None, str(done.outcome), ms, why)
+    return BenchCampaign(label, goal, seed, done.trials if done.reached else None, str(done.outcome), ms, why)

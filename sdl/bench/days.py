@@ -15,7 +15,7 @@ from sdl.bench.campaigns import solver_of
 from sdl.errors import SdlError
 from sdl.parallel import pool
 from sdl.twin.evidence import Evidence
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 
 TOLERANCE = 0.02
 """Of the goals, which some solvers look at; the settings of most do not depend on it."""
@@ -39,7 +39,7 @@ class Miss(NamedTuple):
 
 def days_left_out(
     data: Evidence,
-    state: State,
+    state: TwinState,
     channels: Sequence[str],
     solvers: Sequence[str],
     jobs: int = 1,
@@ -91,7 +91,7 @@ def _crashed(error: pool.Crashed) -> tuple[Any, str]:
     return None, str(error).partition(": ")[2]
 
 
-def _day(item: tuple[dict[str, Any], Evidence, State, tuple[int, ...], str]) -> tuple[Any, str]:
+def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str]) -> tuple[Any, str]:
     """Settings found less settings applied, (readings of the day, d); or None and why."""
     import numpy as np
 

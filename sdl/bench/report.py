@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sdl.bench.campaigns import Ended
+from sdl.bench.campaigns import BenchCampaign
 from sdl.bench.days import Miss
 from sdl.errors import ConfigError, RecordError
 from sdl.extras import missing
@@ -24,7 +24,7 @@ DEAR = 10.0
 
 
 @dataclass(frozen=True)
-class Line:
+class SolverSummary:
     """What one solver did.
 
     Attributes:
@@ -75,7 +75,7 @@ def markdown(head: str, rows: Sequence[str], columns: Sequence[str], cell: Calla
     return "\n".join(lines) + "\n"
 
 
-def lines(ended: Sequence[Ended], most: int) -> list[Line]:
+def lines(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
     """A line for each solver, the best first.
 
     Args:
@@ -99,7 +99,7 @@ def lines(ended: Sequence[Ended], most: int) -> list[Line]:
         error = float(by_goal.std(ddof=1) / math.sqrt(goals)) if goals > 1 else math.nan
         why = next((e.why for e in mine if e.why), "")
         found.append(
-            Line(
+            SolverSummary(
                 label,
                 len(mine),
                 sum(t is not None for t in trials),
@@ -115,7 +115,7 @@ def lines(ended: Sequence[Ended], most: int) -> list[Line]:
     return sorted(found, key=lambda line: (line.mean, line.ms))
 
 
-def recommend(found: Sequence[Line], goals: int, missed: Sequence[Miss] = ()) -> Recommendation:
+def recommend(found: Sequence[SolverSummary], goals: int, missed: Sequence[Miss] = ()) -> Recommendation:
     """The solver to take among those that nothing tells apart from the best on the twin.
 
     That is, where there are days left out, the one that found their settings best; else the one with the fewest trials,
@@ -159,7 +159,7 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def table(found: Sequence[Line]) -> list[str]:
+def table(found: Sequence[SolverSummary]) -> list[str]:
     """The lines of a plain table, its head first."""
     rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU"]]
     for line in found:
@@ -184,7 +184,7 @@ def shown(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:g}"
 
 
-def draw(ended: Sequence[Ended], found: Sequence[Line], most: int, title: str) -> bytes:
+def draw(ended: Sequence[BenchCampaign], found: Sequence[SolverSummary], most: int, title: str) -> bytes:
     """How many goals each solver has reached after so many trials, as a PNG; needs the extra `report`.
 
     Raises:

@@ -29,7 +29,7 @@ from sdl.errors import ConfigError
 if TYPE_CHECKING:
     from sdl.store.datasets import Columns
     from sdl.twin.evidence import Evidence
-    from sdl.twin.state import State
+    from sdl.twin.state import TwinState
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,7 +80,7 @@ def bench(
     With --data a twin is fitted to the readings first, starting from --twin; and where they are of several days, every
     solver also finds the settings of each day from all the others.
     """
-    from sdl.bench import Asked, campaigns, days_left_out, lines, recommend, solver_of
+    from sdl.bench import BenchGoals, campaigns, days_left_out, lines, recommend, solver_of
     from sdl.bench.campaigns import channels_of, goals_of
     from sdl.bench.report import days_table, draw, table, write
     from sdl.cli.display.progress import Bar
@@ -97,7 +97,7 @@ def bench(
     drawn = goals_of(state, wanted, goals, seed)
     with contextlib.ExitStack() as stack:
         name = twin if evidence is None else _written(state, stack)
-        asked = Asked({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
+        asked = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
         with Bar("campaigns", quiet=quiet) as bar:
             ended = campaigns(asked, labels, processes, bar, limit_of(limit))
     missed = []
@@ -144,7 +144,7 @@ def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
 
 def _instrument(
     sources: Sequence[str], columns: Columns, start: str, runs: Path
-) -> tuple[State, Evidence | None, list[str]]:
+) -> tuple[TwinState, Evidence | None, list[str]]:
     """The twin that is asked; the readings it was fitted to, if any, and what is told of them."""
     from sdl.store import resolve
     from sdl.twin.state import load
@@ -163,7 +163,7 @@ def _instrument(
     return fitted.state, found, [*found.sources, f"a twin was fitted to them, from {start}: {fitted.check.verdict}"]
 
 
-def _written(state: State, stack: contextlib.ExitStack) -> str:
+def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
     """The path of a state's file, which lasts as long as the stack."""
     from sdl.parallel import children
     from sdl.twin.write import toml

@@ -13,7 +13,7 @@ from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
 from sdl.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
-    from sdl.report.comparison import Group
+    from sdl.report.comparison import RunGroup
 
 SUFFIXES = (".html", ".png", ".svg")
 
@@ -100,13 +100,13 @@ def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
     return found
 
 
-def _plain(group: Group) -> dict[str, object]:
+def _plain(group: RunGroup) -> dict[str, object]:
     kept = ("trials", "readings", "seconds", "reached", "outcome", "miss", "error")
     rows = [{"run": str(run.folder), **{key: getattr(run, key) for key in kept}} for run in group.runs]
     return {"group": group.name, "runs": rows}
 
 
-def _print(groups: list[Group]) -> None:
+def _print(groups: list[RunGroup]) -> None:
     from sdl.report.comparison import HEAD, table
 
     rows = table(groups)
@@ -125,7 +125,7 @@ def _print(groups: list[Group]) -> None:
     print(f"medians, with the least and the most of {count(sum(len(g.runs) for g in groups), 'run')} in brackets")
 
 
-def _write(output: Path, groups: list[Group]) -> None:
+def _write(output: Path, groups: list[RunGroup]) -> None:
     from sdl.report import page, style
     from sdl.report.comparison import HEAD, figure, table
 

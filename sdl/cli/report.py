@@ -46,7 +46,7 @@ def report(
     """
     from sdl.cli.display.progress import tracked
     from sdl.report import page
-    from sdl.report.digest import Digest
+    from sdl.report.digest import TrialTable
     from sdl.runs.runs import open_run
 
     if svg and png is None:
@@ -59,7 +59,7 @@ def report(
         page.check(target)  # before the work, not after it
     written = []
     for folder, target in tracked(list(zip(folders, targets, strict=True)), "reports", quiet=quiet or json):
-        told = Digest(open_run(folder))
+        told = TrialTable(open_run(folder))
         page.write(target, page.run_page(told))
         files = []
         if png is not None:

@@ -19,13 +19,13 @@ from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
 from sdl.errors import ConfigError, SdlError
 
 if TYPE_CHECKING:
-    from sdl.cli.display.live_view import Trials
+    from sdl.cli.display.live_view import ShownTrials
     from sdl.core.events import Proposed
     from sdl.runs.runs import Run
     from sdl.store.record import Checked
 
 
-class Form(StrEnum):
+class ExportFormat(StrEnum):
     """What `sdl export` writes."""
 
     CSV = "csv"
@@ -76,7 +76,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 ENDED = "its process was ended without a word, or runs on another machine"
 
 
-def _print_table(trials: Trials, run: Run, columns: int) -> None:
+def _print_table(trials: ShownTrials, run: Run, columns: int) -> None:
     from rich.console import Console
 
     from sdl.cli.display.table import trial_table
@@ -173,7 +173,7 @@ def _check_lab(folder: Path) -> Checked:
 def export(
     name: RunName,
     to: Annotated[
-        Form,
+        ExportFormat,
         typer.Option("--to", help="csv, jsonl, parquet: a row a reading; claude-light: the paper's log."),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")] = None,
@@ -187,7 +187,7 @@ def export(
     from sdl.store.resolve import find
 
     folder = find(name, runs)
-    if to == Form.PARQUET:
+    if to == ExportFormat.PARQUET:
         rows = _parquet(folder, output)
         print(f"{output}: {count(rows, 'row')} written")
         return
@@ -253,13 +253,13 @@ def _export(folder: Path, to: str) -> Iterator[str]:
     from sdl.store.datasets import claude_light_line
 
     run = open_run(folder)
-    if to == Form.CLAUDE_LIGHT:
+    if to == ExportFormat.CLAUDE_LIGHT:
         inputs = [str(item["name"]) for item in run.opened.instrument["inputs"]]
         for event in run.measured():
             yield jsonlib.dumps(claude_light_line(event, inputs), allow_nan=False)
         return
     rows = run.rows()
-    if to == Form.JSONL:
+    if to == ExportFormat.JSONL:
         for row in rows:
             yield jsonlib.dumps(row, allow_nan=False, ensure_ascii=False)
         return

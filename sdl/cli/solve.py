@@ -31,7 +31,7 @@ from sdl.errors import ConfigError, NotEnoughData, SolverError
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.solvers.base import Data, Solver
-    from sdl.store.datasets import Columns, Row, Rows
+    from sdl.store.datasets import Columns, Dataset, DatasetRow
     from sdl.types import Channel, Input
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -188,13 +188,13 @@ def _one(
 
     from sdl.cli.display.progress import working
     from sdl.inverse.dataset import cross_validate, with_held
-    from sdl.inverse.propose import ask
+    from sdl.inverse.propose import propose
 
     name, began = _name(solver), time.perf_counter()
     told: dict[str, Any] = {"solver": name, "options": solver.model_dump(mode="json")}  # type: ignore[attr-defined]
     try:
         with working(f"{i + 1}/{n} {name}", quiet=quiet) as tell:
-            answer = with_held(ask(solver, data, goal, np.random.default_rng([seed, 1, 0])), held)
+            answer = with_held(propose(solver, data, goal, np.random.default_rng([seed, 1, 0])), held)
             told |= {
                 "settings": answer.settings,
                 "raw": answer.raw,
@@ -439,7 +439,10 @@ def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
 
 
 def _bounded(
-    known: Sequence[Input] | Sequence[str], rows: Sequence[Row], low: Mapping[str, float], high: Mapping[str, float]
+    known: Sequence[Input] | Sequence[str],
+    rows: Sequence[DatasetRow],
+    low: Mapping[str, float],
+    high: Mapping[str, float],
 ) -> tuple[Input, ...]:
     """The inputs with their bounds: those asked for, else the instrument's, else what the data says."""
     import numpy as np
@@ -463,5 +466,5 @@ def _bounded(
     )
 
 
-def _left_out(found: Sequence[Rows]) -> str:
+def _left_out(found: Sequence[Dataset]) -> str:
     return "; ".join(text for rows in found for text in rows.said)

@@ -15,7 +15,7 @@ from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
 from sdl.errors import SolverError
 
 if TYPE_CHECKING:
-    from sdl.sweep import Plan, Told
+    from sdl.sweep import SweepPlan, Told
 
 HOME = Path("runs/sweeps")
 """Where a sweep's results are unless told otherwise, in a directory of its name."""
@@ -75,7 +75,9 @@ def sweep(
         raise typer.Exit(SolverError.exit_code)
 
 
-def _run(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool) -> Told:
+def _run(
+    plan: SweepPlan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool
+) -> Told:
     from sdl.cli.display.progress import Bar
     from sdl.sweep import run
 
@@ -106,7 +108,7 @@ def _run(plan: Plan, folder: Path, jobs: int | None, cluster: str | None, limit:
         signal.signal(signal.SIGTERM, before)
 
 
-def _tell_plan(plan: Plan, *, json: bool) -> None:
+def _tell_plan(plan: SweepPlan, *, json: bool) -> None:
     sweep = plan.sweep
     if json:
         emit({"sweep": sweep.name, "campaigns": len(plan), "points": len(plan.points), "seeds": len(sweep.seed_list)})
@@ -119,7 +121,7 @@ def _tell_plan(plan: Plan, *, json: bool) -> None:
     print("\n".join(f"  {part}" for part in parts))
 
 
-def _tell(plan: Plan, told: Told, *, json: bool) -> None:
+def _tell(plan: SweepPlan, told: Told, *, json: bool) -> None:
     from sdl.sweep.summary import groups, table
 
     for name, (then, now) in told.changed.items():

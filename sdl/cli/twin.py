@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sdl.twin.check import Check
     from sdl.twin.evidence import Evidence
     from sdl.twin.fit import Fit
-    from sdl.twin.state import State
+    from sdl.twin.state import TwinState
 
 twin = typer.Typer(no_args_is_help=True, help="Fit the simulated instrument to readings, and check it.")
 
@@ -142,7 +142,7 @@ def faults(json: Json = False) -> None:
 
 def _read(
     sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: Columns, runs: Path
-) -> tuple[Evidence, State]:
+) -> tuple[Evidence, TwinState]:
     from sdl.store import resolve
     from sdl.twin.evidence import collect, dark_sittings
     from sdl.twin.state import load

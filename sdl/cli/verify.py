@@ -14,7 +14,7 @@ from sdl.cli.terminal import raw
 from sdl.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
-    from sdl.verify import Finding, Plan, Verified
+    from sdl.verify import Evaluation, Verified, VerifyPlan
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,11 +70,11 @@ def verify(
         raise typer.Exit(1)
 
 
-def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[list[Plan], list[Path]]:
+def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[list[VerifyPlan], list[Path]]:
     """What there is to check, and the files that expect nothing; every mistake in any file at once."""
     from sdl import verify as verifying
 
-    plans: list[Plan] = []
+    plans: list[VerifyPlan] = []
     without: list[Path] = []
     wrong: list[ConfigError] = []
     for file in files:
@@ -126,11 +126,11 @@ def _tell(found: Verified) -> None:
                 print(f"    {name:<9} {text}") if name == "again" else say(f"    {name:<9} {text}", 14)
 
 
-def _short(finding: Finding) -> str:
+def _short(finding: Evaluation) -> str:
     return finding.seen if len(finding.seen) <= 40 else finding.seen[:39] + "…"
 
 
-def _sureness(finding: Finding) -> str:
+def _sureness(finding: Evaluation) -> str:
     """What the seeds tell of those that were not tried."""
     from sdl.verify import Level, sureness
 
@@ -138,7 +138,7 @@ def _sureness(finding: Finding) -> str:
     return f": {said}" if finding.level is Level.UNSURE else f" ({said})" if said else ""
 
 
-def _why(found: Verified, finding: Finding) -> dict[str, str]:
+def _why(found: Verified, finding: Evaluation) -> dict[str, str]:
     """What a person needs to look into a claim that is not met."""
     from sdl.verify import again, ended, kept
 

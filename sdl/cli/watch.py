@@ -38,9 +38,9 @@ def watch(
 
     It only reads. It ends with the run; Ctrl-C leaves the run alone. Through a pipe it prints a line a trial.
     """
-    from sdl.cli.display.live_view import Lines
+    from sdl.cli.display.live_view import PlainView
     from sdl.cli.display.outcome import report
-    from sdl.cli.display.trend import Trend
+    from sdl.cli.display.trend import TrendTable
     from sdl.core.events import Interrupted, Stopped
     from sdl.runs.listing import left
     from sdl.runs.runs import open_run, steps
@@ -57,11 +57,11 @@ def watch(
         if moving:
             from rich.console import Console
 
-            with Trend(Console(highlight=False)) as view:
+            with TrendTable(Console(highlight=False)) as view:
                 for event, folded in steps(events, folder):
                     view(event, folded.campaign)
         else:
-            lines = Lines(sys.stdout)
+            lines = PlainView(sys.stdout)
             for event, folded in steps(events, folder):
                 lines(event, folded.campaign)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from sdl.config.cost import Cost, cost, design_points, oddities
 from sdl.config.expect import Expect, seeds_of, tested_on, untestable
 from sdl.config.goals import Prefer, Target
 from sdl.config.load_file import load, parse, parse_kind
-from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, Loop, Prior, Retry
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, Retry
 from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
 
@@ -29,7 +29,7 @@ __all__ = [
     "CampaignFile",
     "Cost",
     "Expect",
-    "Loop",
+    "CampaignRules",
     "Prefer",
     "Prior",
     "Retry",

@@ -38,7 +38,7 @@ class Retry(Frozen):
     longest: float = Field(60.0, ge=0, le=86400, description="most seconds before one of them")
 
 
-class Loop(Frozen):
+class CampaignRules(Frozen):
     """The keys that say how a campaign goes on, and nothing of what drives or proposes: enough to replay a record."""
 
     goal: Mapping[str, Target] | None = Field(
@@ -100,7 +100,7 @@ class Prior(Frozen):
         return {"source": self.source, "inputs": dict(self.inputs), "channels": dict(self.channels)}
 
 
-class CampaignFile(Loop):
+class CampaignFile(CampaignRules):
     """A campaign: instrument, goal, design, solver and stopping rules. One YAML file."""
 
     ORDER: ClassVar[tuple[str, ...]] = (

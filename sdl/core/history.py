@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Column:
+class GrowingArray:
     """An array (rows, width) that grows by doubling; `view` is the filled part, read-only."""
 
     def __init__(self, width: int, dtype: type = float) -> None:
@@ -105,10 +105,10 @@ class History:
     background: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        self._x = Column(len(self.inputs))
-        self._y = Column(len(self.channels))
-        self._saturated = Column(len(self.channels), bool)
-        self._sitting = Column(1)
+        self._x = GrowingArray(len(self.inputs))
+        self._y = GrowingArray(len(self.channels))
+        self._saturated = GrowingArray(len(self.channels), bool)
+        self._sitting = GrowingArray(1)
         self._mean: tuple[dict[str, float], frozenset[str]] | None = None
         self._present = 0
         self._stepped: set[tuple[float, ...]] = set()

@@ -92,7 +92,7 @@ class Stagnation(Frozen):
         )
 
 
-class Unreachable(Frozen):
+class UnreachableGoal(Frozen):
     """The solver says that no settings reach the goal, the nearest were measured, and it still says so.
 
     `times` in a row it must say `unreachable`, or `between two steps` of settings that it proposed before.
@@ -137,7 +137,7 @@ class StopRules(Frozen):
         """The rules that are switched on, in the order they are asked."""
         found: list[Rule] = [Failures(most=self.failures)]
         if self.unreachable is not None:
-            found.append(Unreachable(times=self.unreachable))
+            found.append(UnreachableGoal(times=self.unreachable))
         if self.stagnation is not None:
             found.append(self.stagnation)
         found.append(Trials(most=self.trials))

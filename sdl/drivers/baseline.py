@@ -42,7 +42,7 @@ def _period(background: Literal["none", "each"] | Every) -> int:
     return {"none": 0, "each": 1}[background] if isinstance(background, str) else background.every
 
 
-class Darkness:
+class BaselineSampler:
     """Takes readings with their background, as often as it is due.
 
     Args:

@@ -23,7 +23,7 @@ GIVE_UP = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One thing that was looked at.
 
     Attributes:
@@ -73,7 +73,7 @@ class Examination:
         self._errors: list[str] = []
         self._in_a_row = 0
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Check]:
         """Each as soon as it is known. The instrument is left safe, whatever happens.
 
         Raises:
@@ -81,7 +81,7 @@ class Examination:
         """
         item = self._instrument
         kind = "simulated" if item.simulated else "real"
-        yield Finding("identity", None, f"{item.identity} ({kind})", {"identity": item.identity, "kind": item.kind})
+        yield Check("identity", None, f"{item.identity} ({kind})", {"identity": item.identity, "kind": item.kind})
         driver = item.open(self._clock)
         try:
             yield from self._look(driver)
@@ -92,9 +92,9 @@ class Examination:
             with suppress(Exception):
                 driver.close()
         says = state.why or "a reply says that it is, and its readings fit"
-        yield Finding("off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why})
+        yield Check("off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why})
 
-    def _look(self, driver: Driver) -> Iterator[Finding]:
+    def _look(self, driver: Driver) -> Iterator[Check]:
         low = {item.name: item.low for item in self._instrument.inputs}
         high = {item.name: item.high for item in self._instrument.inputs}
         dark = self._take(driver, low, DARK)
@@ -131,17 +131,17 @@ class Examination:
                 self._ended(f"{self._seconds[-1]:.3g} s")
         return taken
 
-    def _latency(self, taken: int) -> Finding:
+    def _latency(self, taken: int) -> Check:
         typical, most = median(self._seconds), max(self._seconds)
         says = f"{taken} readings, each {typical:.3g} s (median), {most:.3g} s at most"
         if self._errors:
             says += f"; {len(self._errors)} failed, the last: {self._errors[-1]}"
         figures = {"taken": taken, "failed": len(self._errors), "errors": self._errors}
-        return Finding("readings", not self._errors, says, {**figures, "median": typical, "most": most})
+        return Check("readings", not self._errors, says, {**figures, "median": typical, "most": most})
 
-    def _ambient(self, dark: Sequence[Reading]) -> Finding:
+    def _ambient(self, dark: Sequence[Reading]) -> Check:
         if not dark:
-            return Finding("ambient light", False, "no reading with the light off")
+            return Check("ambient light", False, "no reading with the light off")
         means = self._means(dark)
         full = sorted({name for reading in dark for name in reading.saturated})
         moved = max(self._names, key=lambda name: _spread(dark, name))
@@ -151,11 +151,11 @@ class Examination:
         if full:
             says += f"; saturated by it alone: {', '.join(full)}"
         good = not any(name in self._shown for name in full) if self._goal else None
-        return Finding("ambient light", good, says, {"mean": means, "saturated": full})
+        return Check("ambient light", good, says, {"mean": means, "saturated": full})
 
-    def _noise(self, lit: Sequence[Reading]) -> Finding:
+    def _noise(self, lit: Sequence[Reading]) -> Check:
         if len(lit) < 2:
-            return Finding("noise", None, "fewer than two readings at the same settings")
+            return Check("noise", None, "fewer than two readings at the same settings")
         sds = {name: stdev(reading.readings[name] for reading in lit) for name in self._names}
         means = self._means(lit)
         parts = {name: f" ({100 * sds[name] / means[name]:.2g} %)" if means[name] else "" for name in self._shown}
@@ -167,16 +167,16 @@ class Examination:
                 f"all {len(lit)} readings in the middle of the inputs are the same in every channel: is it frozen? "
                 "An instrument that reads in steps coarser than its noise declares the `resolution` of its channels"
             )
-        return Finding("noise", not frozen, says, {"mean": means, "sd": sds})
+        return Check("noise", not frozen, says, {"mean": means, "sd": sds})
 
-    def _settings(self, every: Sequence[Reading]) -> Finding:
+    def _settings(self, every: Sequence[Reading]) -> Check:
         odd = [reading for reading in every if reading.fault]
         if not odd:
-            return Finding("settings", True, "what was asked was applied, from end to end of every input")
+            return Check("settings", True, "what was asked was applied, from end to end of every input")
         applied = _listed(odd[0].applied)
-        return Finding("settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}")
+        return Check("settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}")
 
-    def _reach(self, dark: Sequence[Reading], every: Sequence[Reading]) -> Finding:
+    def _reach(self, dark: Sequence[Reading], every: Sequence[Reading]) -> Check:
         goal = self._goal
         wrong = []
         for name, band in goal.bands.items() if goal else ():
@@ -186,8 +186,8 @@ class Examination:
             elif band.low > max(seen):
                 wrong.append(f"{name}: at most {max(seen):g} was seen, and at least {band.low:g} is wanted")
         if wrong:
-            return Finding("goal", False, "; ".join(wrong))
-        return Finding(
+            return Check("goal", False, "; ".join(wrong))
+        return Check(
             "goal", True, f"its channels are there, and it lies inside what they read: {', '.join(self._shown)}"
         )
 

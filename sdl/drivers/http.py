@@ -74,7 +74,7 @@ _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """What came back: status code, the address it points to (redirects are not followed), body."""
 
     status: int
@@ -164,7 +164,7 @@ class _Watchdog:
                 self._changed.wait(None if left == math.inf else left)
 
 
-class Link:
+class HttpConnection:
     """An HTTP address that is asked one thing at a time.
 
     Args:
@@ -208,7 +208,7 @@ class Link:
     def closed(self) -> bool:
         return self._client.is_closed
 
-    def get(self, params: Mapping[str, str], within: float) -> Answer:
+    def get(self, params: Mapping[str, str], within: float) -> HttpReply:
         """Asks once; the whole takes no longer than `within` seconds (and what the system needs to look up a name).
 
         Raises:
@@ -246,7 +246,7 @@ class Link:
                 f"{self._asked}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
                 "leave this address out"
             )
-        return Answer(reply.status_code, reply.headers.get("location", ""), bytes(body))
+        return HttpReply(reply.status_code, reply.headers.get("location", ""), bytes(body))
 
     def close(self) -> None:
         self._watchdog.end()

@@ -15,7 +15,7 @@ from typing import Literal, TextIO
 from pydantic import Field, model_validator
 
 from sdl.clock import Clock
-from sdl.drivers.baseline import Background, Darkness
+from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
 from sdl.errors import InstrumentError
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
@@ -101,7 +101,7 @@ class ManualDriver:
 
     def __init__(self, manual: Manual, answers: TextIO, asks: TextIO) -> None:
         self._manual, self._answers, self._asks = manual, answers, asks
-        self._darkness = Darkness(manual.background, {item.name: item.low for item in manual.inputs})
+        self._darkness = BaselineSampler(manual.background, {item.name: item.low for item in manual.inputs})
         self._touched = self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:

@@ -16,7 +16,7 @@ from sdl.errors import InstrumentError, Rejected
 DAY = 86_400.0
 
 
-class Manners:
+class RateLimiter:
     """Asked before every request.
 
     Args:

@@ -12,12 +12,12 @@ from pydantic import Field, field_validator, model_validator
 
 from sdl.clock import Clock
 from sdl.drivers import twin_faults
-from sdl.drivers.baseline import Background, Darkness, share
+from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.checks import checked
 from sdl.errors import BadReply, InstrumentError
 from sdl.twin.faults import BUSY_LIMIT, Fault, due
 from sdl.twin.model import STREAM, Plant
-from sdl.twin.state import State, fingerprint, load, locate
+from sdl.twin.state import TwinState, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
@@ -123,7 +123,7 @@ class Twin(Frozen):
         return self
 
     @property
-    def condition(self) -> State:
+    def condition(self) -> TwinState:
         """The state with the variant and without the room's light where that is asked for."""
         state = vary(load(self.state), self.variant, self.seed or 0)
         return state.without_ambient() if self.ambient == "none" else state
@@ -207,7 +207,7 @@ class TwinDriver:
         self.plant = Plant(twin.condition, twin.seed or 0, sky, twin.drift, twin.noise)
         self.lit = self._left_open = False
         self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
-        self._darkness = Darkness(twin.background, {item.name: item.low for item in twin.inputs})
+        self._darkness = BaselineSampler(twin.background, {item.name: item.low for item in twin.inputs})
         self._wait = max(twin._one_reading, SHORTEST)
         self._clock = clock
         self._start = twin.start_time

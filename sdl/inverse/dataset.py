@@ -16,14 +16,14 @@ from sdl.config.mistakes import problems_of
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
 from sdl.inverse.multiple import solutions
-from sdl.inverse.propose import Answer, ask, translated
+from sdl.inverse.propose import Proposal, propose, translated
 from sdl.solvers.base import Data, Solver, Targets
 from sdl.types import Channel, Input, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sdl.store.datasets import Row
+    from sdl.store.datasets import DatasetRow
 
 Floats = NDArray[np.float64]
 
@@ -138,7 +138,7 @@ def solve(
         problems = [Problem(p.message, "solver" if p.path == "kind" else f"solver.{p.path}") for p in error.problems]
         raise ConfigError(*problems) from error
     data, held = hold(data)
-    answer = with_held(ask(chosen, data, goal, np.random.default_rng([seed, 1, 0])), held)
+    answer = with_held(propose(chosen, data, goal, np.random.default_rng([seed, 1, 0])), held)
     others = None
     if all_solutions:
         with translated(chosen.kind, len(data.X)):
@@ -197,7 +197,7 @@ def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
 
 
 def data_from(
-    rows: Sequence[Row], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
+    rows: Sequence[DatasetRow], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
 ) -> Data:
     """Rows of records and logs as a solver sees them, backgrounds taken off."""
     base = [row.reading.background or {} for row in rows]
@@ -234,7 +234,7 @@ def hold(data: Data) -> tuple[Data, dict[str, float]]:
     return replace(data, X=data.X[:, moved], inputs=inputs, prefer=prefer), held
 
 
-def with_held(answer: Answer, held: Mapping[str, float]) -> Answer:
+def with_held(answer: Proposal, held: Mapping[str, float]) -> Proposal:
     """An answer from data without the held inputs, with these in it."""
     if not held:
         return answer

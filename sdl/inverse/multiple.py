@@ -34,7 +34,7 @@ MOST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
+class Mode:
     """One of the settings that reach a goal.
 
     Attributes:
@@ -50,7 +50,7 @@ class Solution:
 
 def solutions(
     fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
-) -> list[Solution]:
+) -> list[Mode]:
     """Settings that reach `goal`, each different from the others; the preferred first, else in the order of the inputs.
 
     Args:
@@ -158,14 +158,14 @@ def _apart(found: Floats) -> Floats:
 
 def _named(
     x: Floats, predict: Callable[[Floats], Any] | None, data: Data, target: Targets, base: Mapping[str, float]
-) -> Solution:
+) -> Mode:
     settings, _ = round_and_clip(dict(zip((i.name for i in data.inputs), x.tolist(), strict=True)), data.inputs)
     if predict is None:
-        return Solution(settings, {}, None)
+        return Mode(settings, {}, None)
     mean = predict(np.array([[settings[item.name] for item in data.inputs]]))[0]
     known = zip(data.channels, mean[0].tolist(), strict=True)
     expected = {channel.name: value + base.get(channel.name, 0.0) for channel, value in known if np.isfinite(value)}
-    return Solution(settings, expected, float(misses(target, mean)[0]))
+    return Mode(settings, expected, float(misses(target, mean)[0]))
 
 
 def _hypercube(n: int, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:

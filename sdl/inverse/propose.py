@@ -30,7 +30,7 @@ HERE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Proposal:
     """A proposal by name.
 
     Attributes:
@@ -94,9 +94,9 @@ def targets_of(goal: Goal, channels: tuple[Channel, ...], background: Mapping[st
     return Targets(np.array([value]), np.array([low]), np.array([high]))
 
 
-def ask(
+def propose(
     solver: Solver, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
-) -> Answer:
+) -> Proposal:
     """Fits `solver` and asks it for the settings of `goal`.
 
     Args:
@@ -111,7 +111,7 @@ def ask(
         SolverError: its answer is no settings, or the solver itself failed.
     """
     with translated(solver.kind, len(data.X)):
-        return ask_fitted(solver.fit(data), data, goal, rng, background)
+        return propose_fitted(solver.fit(data), data, goal, rng, background)
 
 
 @contextlib.contextmanager
@@ -125,10 +125,10 @@ def translated(kind: str, rows: int) -> Iterator[None]:
         raise SolverError(f"{kind} failed on {rows} rows: {error!r}") from error
 
 
-def ask_fitted(
+def propose_fitted(
     fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
-) -> Answer:
-    """As `ask`, of a solver that is fitted already."""
+) -> Proposal:
+    """As `propose`, of a solver that is fitted already."""
     low = np.array([item.low for item in data.inputs], float)
     high = np.array([item.high for item in data.inputs], float)
     targets = targets_of(goal, data.channels, background)
@@ -165,7 +165,7 @@ def ask_fitted(
     if given.expected is not None or predict is not None:
         readings = _expected(given, predict, settings, raw, data.inputs, data.channels)
         expected = _raw(readings, data.channels, base)
-    return Answer(
+    return Proposal(
         settings,
         raw,
         clipped,

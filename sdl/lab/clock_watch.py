@@ -18,7 +18,7 @@ def asleep() -> float:
     return 0.0
 
 
-class Jumps:
+class ClockWatch:
     """Compares the clock with what has passed, at every look.
 
     Args:

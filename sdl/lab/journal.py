@@ -17,7 +17,7 @@ from sdl.lab.core.events import SCHEMA, LabEvent, LabOpened
 from sdl.store import record
 from sdl.store.plainfile import open_fd
 
-FORM = record.Form(
+FORM = record.EventSchema(
     typing.get_args(LabEvent),
     schema=SCHEMA,
     first=LabOpened,
@@ -36,7 +36,7 @@ class Journal(Protocol):
     def close(self) -> None: ...
 
 
-class Memory:
+class MemoryJournal:
     """A journal that nobody keeps, for simulations; `events` where it is asked to keep them."""
 
     def __init__(self, keep: bool = False) -> None:

@@ -44,7 +44,7 @@ def about(**what: Any) -> Iterator[None]:
         _about.reset(mark)
 
 
-class Lines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -109,7 +109,7 @@ def open_log(folder: Path, *, level: int = logging.INFO) -> File:
     """
     folder.mkdir(parents=True, exist_ok=True)
     handler = File(folder / FILE, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonFormatter())
     handler.setLevel(level)
     for name in SPEAKERS:
         logging.getLogger(name).addHandler(handler)

@@ -20,7 +20,7 @@ from sdl.clock import Clock
 from sdl.core.events import Measured, Safe, Stopped
 from sdl.errors import Full, Lost, RecordError, SdlError
 from sdl.extras import versions_of
-from sdl.lab.clock_watch import Jumps
+from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import Loaded
 from sdl.lab.core import scheduler
 from sdl.lab.core.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
@@ -29,8 +29,8 @@ from sdl.lab.core.state import Lab
 from sdl.lab.core.views import by_request
 from sdl.lab.journal import Journal
 from sdl.lab.logs import about
-from sdl.lab.workers.base import News, Order, Processes
-from sdl.lab.workers.safe_state import Lights
+from sdl.lab.workers.base import News, Order, Workers
+from sdl.lab.workers.safe_state import SafeStateWatch
 from sdl.store import record
 
 TICK = 1.0
@@ -60,7 +60,7 @@ class Live:
     told: str = ""
 
 
-class Loop:
+class LabLoop:
     """A lab that runs.
 
     Args:
@@ -78,13 +78,13 @@ class Loop:
         self,
         lab: Lab,
         journal: Journal,
-        processes: Processes,
+        processes: Workers,
         clock: Clock,
         *,
         runs: Path,
         requests: Callable[[], None] = lambda: None,
         listeners: Sequence[Listener] = (),
-        jumps: Jumps | None = None,
+        jumps: ClockWatch | None = None,
     ) -> None:
         self.lab, self.clock, self.runs = lab, clock, runs
         self.requests, self.listeners = requests, list(listeners)
@@ -94,7 +94,7 @@ class Loop:
         self._journal, self._jumps = journal, jumps
         self._news: deque[News] = deque()
         self._heard: News | None = None
-        self._lights = Lights()
+        self._lights = SafeStateWatch()
         self._ending = self._more = False
 
     # Begin and end -----------------------------------------------------------------------------------------------

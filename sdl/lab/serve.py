@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sdl.clock import Clock, RealClock
 from sdl.errors import SdlError
 from sdl.lab import journal
-from sdl.lab.clock_watch import Jumps
+from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import Loaded
 from sdl.lab.core.events import LabEvent
 from sdl.lab.core.state import fold
@@ -23,10 +23,10 @@ from sdl.lab.http.control import Desk
 from sdl.lab.http.health import disk_free
 from sdl.lab.http.token import Door
 from sdl.lab.logs import close_log, open_log
-from sdl.lab.loop import Loop
-from sdl.lab.rules.dispatch import Teller
+from sdl.lab.loop import LabLoop
+from sdl.lab.rules.dispatch import Dispatcher
 from sdl.lab.systemd import Watchdog
-from sdl.lab.workers.base import Control, News, Processes
+from sdl.lab.workers.base import Control, News, Workers
 from sdl.runner import user
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ log = logging.getLogger("sdl.lab")
 class Ears:
     """Passes on to the notices what the loop says, how much room the disk has, and that the journal is lost."""
 
-    def __init__(self, teller: Teller, loop: Loop) -> None:
+    def __init__(self, teller: Dispatcher, loop: LabLoop) -> None:
         self._teller, self._loop, self._looked = teller, loop, -float("inf")
 
     def handle(self, event: LabEvent) -> None:
@@ -63,7 +63,7 @@ def serve(
     *,
     port: int = 0,
     clock: Clock | None = None,
-    processes: Processes | None = None,
+    processes: Workers | None = None,
     page: Callable[[Control, Path, Door], Sequence[BaseRoute]] | None = None,
     told: Callable[[str], None] = lambda url: None,
 ) -> str:
@@ -88,7 +88,7 @@ def serve(
     from sdl.lab.http.app import Surface
 
     if processes is None:
-        from sdl.lab.workers.supervisor import Processes as Own
+        from sdl.lab.workers.supervisor import Supervisor as Own
 
         own = Own()
         own.warm_up()
@@ -104,8 +104,10 @@ def serve(
         lab, before = fold(book.events), book.events
         book.events = ()  # weeks of events, which nobody needs twice
         desk, watchdog = Desk(base=loaded.path.parent), Watchdog()
-        loop = Loop(lab, book, processes, clock, runs=loaded.runs, requests=desk.requests, jumps=Jumps())
-        teller = Teller(loaded.lab.name, loaded.lab.notify, folder=place, base=loaded.path.parent, zone=loaded.lab.zone)
+        loop = LabLoop(lab, book, processes, clock, runs=loaded.runs, requests=desk.requests, jumps=ClockWatch())
+        teller = Dispatcher(
+            loaded.lab.name, loaded.lab.notify, folder=place, base=loaded.path.parent, zone=loaded.lab.zone
+        )
         stack.callback(teller.close)
         surface = Surface(
             desk, lab=loaded.lab.name, record=place, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
@@ -133,7 +135,7 @@ def serve(
         return asked[0]
 
 
-def _go(loop: Loop, desk: Desk, watchdog: Watchdog, asked: list[str]) -> None:
+def _go(loop: LabLoop, desk: Desk, watchdog: Watchdog, asked: list[str]) -> None:
     """Ticks until somebody asks for the end."""
     ready = False
     while not asked:

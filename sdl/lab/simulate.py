@@ -26,11 +26,11 @@ from sdl.lab.config.file import Loaded
 from sdl.lab.core import scheduler
 from sdl.lab.core.cron import NEVER
 from sdl.lab.core.state import DAY, Lab
-from sdl.lab.journal import Journal, Memory
-from sdl.lab.loop import Listener, Loop
+from sdl.lab.journal import Journal, MemoryJournal
+from sdl.lab.loop import LabLoop, Listener
 from sdl.lab.workers.base import News, Order
 from sdl.lab.workers.gate import LabGate
-from sdl.runner.gate import Abort, Hold, Said
+from sdl.runner.gate import Abort, Decision, Pause
 from sdl.runner.setup import load_priors, opening
 from sdl.runs.runs import Result, fold
 from sdl.store import datasets, record
@@ -125,7 +125,7 @@ class Standing:
 
 
 class Simulated:
-    """Carries orders out in this process, in virtual time; see `sdl.lab.workers.base.Processes`.
+    """Carries orders out in this process, in virtual time; see `sdl.lab.workers.base.Workers`.
 
     Args:
         loaded: the lab file.
@@ -200,7 +200,7 @@ class Simulated:
 
     def _run(self, chosen: config.CampaignFile, order: Order, gate: _Gate, watch: runner.Watch) -> tuple[Result, float]:
         """What `runner.run` does, in the lab's time and without a word on the disk before the end."""
-        memory, clock = runner.Memory(), VirtualClock(self._clock.now())
+        memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
         priors = load_priors(chosen)
         opened = opening(chosen, order.folder.name, memory, (), clock)
         memory.append(opened)
@@ -223,12 +223,12 @@ class _Gate:
         self.readings = 0
         self._lab, self._start, self._end = lab, lab.starts[order.start], end
 
-    def ask(self, campaign: Campaign, now: float) -> Said:
+    def ask(self, campaign: Campaign, now: float) -> Decision:
         self.readings = campaign.history.readings
         if now > self._end:  # of an instrument that never comes back, or one that left its twin
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
-        return self.inner.ask(campaign, now) if reason is None else Hold(*reason, again=AGAIN)
+        return self.inner.ask(campaign, now) if reason is None else Pause(*reason, again=AGAIN)
 
     def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
         self.inner.dark(readings, now)
@@ -264,7 +264,7 @@ def simulate(
     begin, end = start - LAB_STARTED, start + days * DAY
     clock, lab = VirtualClock(begin), Lab()
     processes = Simulated(loaded, lab, clock, keep is not None, end)
-    loop = Loop(lab, journal or Memory(), processes, clock, runs=keep or loaded.runs, listeners=listeners)
+    loop = LabLoop(lab, journal or MemoryJournal(), processes, clock, runs=keep or loaded.runs, listeners=listeners)
     loop.open(loaded, 0, "simulation")
     while clock.now() < end:
         loop.tick()

@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from sdl.models.linear_model import FLOOR, Affine
+from sdl.models.linear_model import FLOOR, LinearModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ RECENT, BLOCKS = 24, 24
 """Rows that are kept single, and how many blocks of older ones there are at most; what is older still is left out."""
 
 
-class Rows(NamedTuple):
+class DynamicRows(NamedTuple):
     """What was measured: n rows, oldest first, of m channels; p = inputs + 1 coefficients."""
 
     X: Floats  # (n, p) ones, and settings in units of their bounds
@@ -70,7 +70,7 @@ class Prior(NamedTuple):
     weight: float  # how many degrees of freedom sigma counts for
 
 
-class _White(NamedTuple):
+class Whitened(NamedTuple):
     """Rows divided by the size of their noise, for s shapes of it; sums of blocks are rows too."""
 
     X: Floats  # (s, m, N, p)
@@ -82,7 +82,7 @@ class _White(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moving(Affine):
+class DynamicLinearModel(LinearModel):
     """The lines at the next reading, as an affine fit.
 
     Attributes:
@@ -107,11 +107,11 @@ class Moving(Affine):
         import numpy as np
 
         X = np.column_stack([np.ones(len(U)), U])
-        variance: Floats = np.einsum("sm,snm->nm", self.sizes, shapes(X, self.coef.T))
+        variance: Floats = np.einsum("sm,snm->nm", self.sizes, variance_functions(X, self.coef.T))
         return variance
 
 
-def shapes(X: Floats, coef: Floats) -> Floats:
+def variance_functions(X: Floats, coef: Floats) -> Floats:
     """(s, n, m) variances of one reading over sigma², for rows X (n, p) and coefficients (m, p); s as in NOISES."""
     import numpy as np
 
@@ -123,7 +123,7 @@ def shapes(X: Floats, coef: Floats) -> Floats:
     return np.maximum([jitter, proportional], still)
 
 
-def forecast(rows: Rows, goal: Ints, prior: Prior | None = None) -> Moving:
+def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLinearModel:
     """The lines at the next reading.
 
     Args:
@@ -157,7 +157,7 @@ def forecast(rows: Rows, goal: Ints, prior: Prior | None = None) -> Moving:
     off = theta - (mean := np.einsum("sk,skmp->mp", weight, theta))
     noise = noise if pool >= 1 else np.full_like(noise, np.nan)
     best = np.unravel_index(int(weight.argmax()), weight.shape)
-    return Moving(
+    return DynamicLinearModel(
         coef=(reference + mean).T,
         origin=np.zeros(p - 1),
         middle=rows.X[:, 1:].mean(axis=0) if n and not prior else np.full(p - 1, 0.5),
@@ -173,7 +173,7 @@ def forecast(rows: Rows, goal: Ints, prior: Prior | None = None) -> Moving:
     )
 
 
-def _reference(rows: Rows, prior: Prior | None) -> Floats:
+def _reference(rows: DynamicRows, prior: Prior | None) -> Floats:
     """(m, p) least squares over all rows: for the shape of the noise, and so that sums of squares stay small."""
     import numpy as np
 
@@ -188,7 +188,7 @@ def _reference(rows: Rows, prior: Prior | None) -> Floats:
     return np.linalg.solve(gram, (side + noise**2 * prior.mean)[..., None])[..., 0]
 
 
-def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -> _White:
+def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Prior | None) -> Whitened:
     import numpy as np
 
     (n, p), m = rows.X.shape, rows.Y.shape[1]
@@ -197,7 +197,7 @@ def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -
     age = rows.age - np.where(ago > 0, rows.age[np.searchsorted(-ago, -ago, side="right") - 1] - 1.0, 0.0)
     blocks, single = _blocks(ago)
     first = blocks[-1].start if blocks else single
-    variance = shapes(rows.X[first:], reference).swapaxes(1, 2)  # (s, m, n), as all that follows
+    variance = variance_functions(rows.X[first:], reference).swapaxes(1, 2)  # (s, m, n), as all that follows
     use = rows.usable[first:].T
     weight = np.zeros((2, m, n))
     weight[..., first:] = use / variance
@@ -225,7 +225,7 @@ def _whiten(rows: Rows, reference: Floats, sigma: Floats, prior: Prior | None) -
         y.append(root * (prior.mean - reference))
         ages.append(np.full(p, age[0] if n else 1.0))
         agos.append(np.full(p, ago[0] if n else 0.0))
-    return _White(np.concatenate(X, 2), np.concatenate(y, 2), np.concatenate(ages), np.concatenate(agos), rest, size)
+    return Whitened(np.concatenate(X, 2), np.concatenate(y, 2), np.concatenate(ages), np.concatenate(agos), rest, size)
 
 
 def _blocks(ago: Floats) -> tuple[list[slice], int]:
@@ -242,7 +242,7 @@ def _blocks(ago: Floats) -> tuple[list[slice], int]:
     return blocks, single
 
 
-def _fit(white: _White, reference: Floats, sigma: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Fits every shape s of the noise with every drift k.
 
     Returns:
@@ -253,7 +253,7 @@ def _fit(white: _White, reference: Floats, sigma: Floats) -> tuple[Floats, Float
 
     p = reference.shape[1]
     slope2 = reference[:, 1:] ** 2
-    middle = shapes(np.array([[1.0] + [0.5] * (p - 1)]), reference)[:, 0]  # (s, m)
+    middle = variance_functions(np.array([[1.0] + [0.5] * (p - 1)]), reference)[:, 0]  # (s, m)
     part = 4.0 * slope2 / np.maximum(slope2.sum(axis=1, keepdims=True), 1e-300)
     # Half of a drift is the room's, half the lamp's.
     drift = 0.5 * middle[..., None] * np.column_stack([np.ones(len(part)), part])
@@ -309,7 +309,7 @@ def _alike(left: Floats, dof: Floats) -> Floats:
     return np.asarray(np.where(np.eye(len(size)) > 0, 1.0, alike * trust / (trust + POOL)), dtype=np.float64)
 
 
-def among(moving: Moving, columns: Ints, m: int) -> Moving:
+def expand_to(moving: DynamicLinearModel, columns: Ints, m: int) -> DynamicLinearModel:
     """The same lines as `columns` of m channels; those of the others are unknown."""
     import numpy as np
 
@@ -329,7 +329,7 @@ def among(moving: Moving, columns: Ints, m: int) -> Moving:
     )
 
 
-def bounded(moving: Moving, X: Floats, least: Floats) -> tuple[Moving, int]:
+def condition_on_censored(moving: DynamicLinearModel, X: Floats, least: Floats) -> tuple[DynamicLinearModel, int]:
     """Learns that readings at X (n, p) were at least so high (n, m), NaN where they were not saturated.
 
     A line is moved to the mean and variance of what it was, cut off at the bound (a truncated normal distribution).
@@ -342,7 +342,7 @@ def bounded(moving: Moving, X: Floats, least: Floats) -> tuple[Moving, int]:
 
     coef, root, used = moving.coef.copy(), moving.root.copy(), 0
     sizes = np.where(np.isfinite(moving.sizes), moving.sizes, NOMINAL**2 / len(NOISES))
-    noise = np.einsum("sm,snm->nm", sizes, shapes(X, coef.T))
+    noise = np.einsum("sm,snm->nm", sizes, variance_functions(X, coef.T))
     for i, c in np.argwhere(np.isfinite(least)):
         gain = root[c] @ X[i]
         scale = np.sqrt(X[i] @ gain + noise[i, c])

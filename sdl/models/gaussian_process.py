@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ ROWS = 200
 
 
 @dataclass(frozen=True)
-class FittedSmooth:
+class FittedGaussianProcess:
     """A process for each channel of the goal, of readings less `centre` in units of `size` (g,)."""
 
-    footing: Footing
+    footing: TrainingSet
     models: tuple[Any, ...]
     centre: Floats
     size: Floats
@@ -57,7 +57,7 @@ class FittedSmooth:
         return std
 
 
-def fit_smooth(data: Data) -> FittedSmooth:
+def fit_gaussian_process(data: Data) -> FittedGaussianProcess:
     """Fits a process to each channel of the goal.
 
     Raises:
@@ -78,4 +78,4 @@ def fit_smooth(data: Data) -> FittedSmooth:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its limit: the input hardly matters
             models.append(GaussianProcessRegressor(kernel, random_state=0).fit(U, z))
-    return FittedSmooth(footing, tuple(models), centre, size)
+    return FittedGaussianProcess(footing, tuple(models), centre, size)

@@ -42,7 +42,7 @@ POOL = 2.0
 
 
 @dataclass(frozen=True)
-class Affine:
+class LinearModel:
     """An affine fit of m channels on d settings from n rows; settings are in units of their bounds.
 
     Attributes:
@@ -101,7 +101,7 @@ class Affine:
         import numpy as np
 
         parts = [np.diag(sum(self.covariance(u))) for u in U]
-        return self.mean(U), np.sqrt(np.reshape(parts, (len(U), -1))) * widen(self.dof)
+        return self.mean(U), np.sqrt(np.reshape(parts, (len(U), -1))) * t_factor(self.dof)
 
     def inverse(self, columns: Ints, u: Floats) -> Floats:
         """(d, len(columns)) settings for a change of the readings `columns`, weighted by their noise at u (d,)."""
@@ -131,7 +131,7 @@ class Affine:
         inverse = self.inverse(columns, u)
         pick = np.ix_(columns, columns)
         noise, model = (part[pick] for part in self.covariance(u))
-        factor = widen(self.dof[columns].min())
+        factor = t_factor(self.dof[columns].min())
         spread, uncertainty = (
             factor * np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", inverse, part, inverse), 0.0))
             for part in (noise + model, model)
@@ -139,9 +139,9 @@ class Affine:
         return spread, uncertainty
 
 
-def fit_affine(
+def fit_linear(
     U: Floats, Y: Floats, usable: Bools, *, origin: Floats | None = None, counts: Floats | None = None
-) -> Affine:
+) -> LinearModel:
     """Fits every channel that has enough rows.
 
     Args:
@@ -171,7 +171,7 @@ def fit_affine(
 
 def _fit(
     X: Floats, U: Floats, Y: Floats, usable: Bools, origin: Floats, shape: Shape, counts: Floats | None = None
-) -> tuple[Affine, float]:
+) -> tuple[LinearModel, float]:
     """The fit of rows X (n, p) with one shape of the noise, and the logarithm of its restricted likelihood."""
     import numpy as np
 
@@ -197,7 +197,7 @@ def _fit(
     coef = np.where(found, coef, np.nan)
     noise, dof = _noise(residual, dof)
     # Rows that count less than their noise would have it: their weight in the doubt is that in the fit, squared.
-    return Affine(coef, origin, U.mean(axis=0), X, k**2 * w, inverse, noise, dof, shape), score
+    return LinearModel(coef, origin, U.mean(axis=0), X, k**2 * w, inverse, noise, dof, shape), score
 
 
 def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Bools]:
@@ -237,7 +237,7 @@ def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
     return alike * np.outer(size, size), np.where(some, dof + POOL, dof)
 
 
-def widen(dof: Floats) -> Floats:
+def t_factor(dof: Floats) -> Floats:
     """Half of Student's central 68.3 % interval: 1 for many degrees of freedom, 1.84 for one, NaN for none."""
     import numpy as np
     from scipy.special import stdtrit

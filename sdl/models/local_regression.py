@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdl.models.linear_model import widen
+from sdl.models.linear_model import t_factor
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdl.models.training_set import Footing
+    from sdl.models.training_set import TrainingSet
 
     Floats = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ MOST = 400
 
 
 @dataclass(frozen=True)
-class Trend:
+class InverseRegression:
     """Settings for readings of the goal's channels.
 
     Attributes:
@@ -51,7 +51,7 @@ class Trend:
         sigma: (d,) standard deviation of that, widened for few degrees of freedom.
     """
 
-    footing: Footing
+    footing: TrainingSet
     V: Floats
     U: Floats
     width: Floats
@@ -106,7 +106,7 @@ class Trend:
         return self.footing.affine.predict(V)
 
 
-def find_trend(footing: Footing) -> Trend:
+def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
     """The trend of the newest rows; its lines are those of all of them."""
     import numpy as np
 
@@ -115,7 +115,7 @@ def find_trend(footing: Footing) -> Trend:
     (n, d), off = U.shape, U - V
     width, rest, sigma = np.full(d, np.inf), off.copy(), np.full(d, np.nan)
     if n < LEAST * (d + 1) or not np.isfinite(V).all():
-        return Trend(footing, V, U, width, rest, sigma)
+        return InverseRegression(footing, V, U, width, rest, sigma)
     for j in range(d):
         # Lines fitted here, not the weighted ones: what counts is what narrow weights gain over wide ones.
         least = BETTER * _left_out(_hat(V, V, j, np.inf), off[:, j])
@@ -125,8 +125,8 @@ def find_trend(footing: Footing) -> Trend:
                 least, width[j] = miss, narrow
                 rest[:, j] = off[:, j] - hat @ off[:, j]
                 freedom = np.array(max(n - 2 * np.trace(hat) + (hat**2).sum(), 1.0))
-                sigma[j] = np.sqrt((rest[:, j] ** 2).sum() / freedom) * widen(freedom)
-    return Trend(footing, V, U, width, rest, sigma)
+                sigma[j] = np.sqrt((rest[:, j] ** 2).sum() / freedom) * t_factor(freedom)
+    return InverseRegression(footing, V, U, width, rest, sigma)
 
 
 def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:

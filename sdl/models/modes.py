@@ -19,13 +19,13 @@ LOW = 12.0
 """A hill so much lower than the highest, in logarithms of the density, is none."""
 SAME = 1e-3
 """Tops that are closer, as a part of the range, are one."""
-VALLEY = 3.0
+MERGE_DEPTH = 3.0
 """Two tops with a valley between them that is less deep are one hill."""
 NOMINAL = 0.004
 """Noise of a reading, as a part of the response, where the rows cannot tell it yet."""
 
 
-class Hills(NamedTuple):
+class Modes(NamedTuple):
     """The t tops of a density; those without a valley between them are one hill, one solution.
 
     Attributes:
@@ -39,7 +39,7 @@ class Hills(NamedTuple):
     of: Ints
 
 
-class Density:
+class LogPosterior:
     """The logarithm of p(x | goal), up to a constant, of settings (n, d) in units; -inf outside low … high."""
 
     def __init__(self, model: Forward, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
@@ -68,7 +68,7 @@ class Density:
         return (self._goal - mean) / std, std
 
 
-def climb(density: Density, start: Floats, rng: np.random.Generator) -> Hills:
+def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -> Modes:
     """The hills of a density: damped Gauss-Newton steps from the best of many starts, all at once."""
     import numpy as np
     from scipy.stats import qmc
@@ -97,10 +97,10 @@ def climb(density: Density, start: Floats, rng: np.random.Generator) -> Hills:
             tops.append(i)
     wide = np.diag(12.0 / (high - low) ** 2)  # the prior's own width, for directions that the goal leaves free
     covariance = np.linalg.inv(np.swapaxes(J[tops], 1, 2) @ J[tops] + wide)
-    return Hills(points[tops], np.asarray(covariance, dtype=np.float64), _joined(density, points[tops], height[tops]))
+    return Modes(points[tops], np.asarray(covariance, dtype=np.float64), _joined(density, points[tops], height[tops]))
 
 
-def _joined(density: Density, tops: Floats, height: Floats) -> Ints:
+def _joined(density: LogPosterior, tops: Floats, height: Floats) -> Ints:
     """(t,) numbers of the hills: tops (t, d) are on one where they hang together without a valley between."""
     import numpy as np
     from scipy.sparse.csgraph import connected_components
@@ -113,11 +113,11 @@ def _joined(density: Density, tops: Floats, height: Floats) -> Ints:
     between = tops[one][:, None] + part * (tops[other] - tops[one])[:, None]
     lowest = density(between.reshape(-1, d)).reshape(len(one), -1).min(axis=1)
     linked = np.zeros((t, t), bool)
-    linked[one, other] = lowest > np.minimum(height[one], height[other]) - VALLEY
+    linked[one, other] = lowest > np.minimum(height[one], height[other]) - MERGE_DEPTH
     return np.asarray(connected_components(linked, directed=False)[1], dtype=np.intp)
 
 
-def slopes(density: Density, U: Floats) -> tuple[Floats, Floats]:
+def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
     """(n, c) how far off in standard deviations, and (n, c, d) how that changes with the settings (n, d)."""
     import numpy as np
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdl.models.linear_model import Affine
+    from sdl.models.linear_model import LinearModel
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.intp]
@@ -54,7 +54,7 @@ CAP = 0.5
 
 
 @dataclass(frozen=True)
-class Bend:
+class QuadraticSurface:
     """A quadratic surface of each channel of the goal.
 
     Attributes:
@@ -71,7 +71,7 @@ class Bend:
 
 
 @dataclass(frozen=True)
-class Reach:
+class Reachability:
     """What can be read at which settings, of the channels `goal` (g,); settings in units of their bounds.
 
     Attributes:
@@ -86,10 +86,10 @@ class Reach:
         seen: (n, g) their readings; NaN where not usable.
     """
 
-    affine: Affine
+    affine: LinearModel
     goal: Ints
     off: Floats
-    bend: Bend | None
+    bend: QuadraticSurface | None
     size: Floats
     freedom: Floats
     still: Floats
@@ -182,7 +182,9 @@ class Reach:
         return doubt
 
 
-def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints, sitting: Floats | None = None) -> Reach:
+def assess(
+    U: Floats, Y: Floats, usable: Bools, affine: LinearModel, goal: Ints, sitting: Floats | None = None
+) -> Reachability:
     """Looks for bends and drift in what the lines leave over.
 
     Args:
@@ -227,7 +229,7 @@ def survey(U: Floats, Y: Floats, usable: Bools, affine: Affine, goal: Ints, sitt
     sure &= len(bends) == len(goal) and len({part.shape[1] for part, *_ in bends}) == 1
     seen = np.where(usable, Y, np.nan)[:, goal]
     bend = _joined([_bend(*one) for one in bends]) if sure else None
-    return Reach(affine, goal, off, bend, sizes, freedom, np.array(still), U, seen)
+    return Reachability(affine, goal, off, bend, sizes, freedom, np.array(still), U, seen)
 
 
 def _sittings(sitting: Floats | None, n: int, least: int) -> list[Bools]:
@@ -264,12 +266,12 @@ def _bend(Q: Floats, y: Floats, scale: Floats) -> _Surface:
     return coef, gram, float(((b - A @ coef) ** 2).sum() / freedom), freedom
 
 
-def _joined(bends: list[_Surface]) -> Bend:
+def _joined(bends: list[_Surface]) -> QuadraticSurface:
     import numpy as np
     from scipy.special import stdtrit
 
     coef, gram, size, freedom = zip(*bends, strict=True)
-    return Bend(np.column_stack(coef), np.stack(gram), np.array(size), float(stdtrit(min(freedom), SURE)))
+    return QuadraticSurface(np.column_stack(coef), np.stack(gram), np.array(size), float(stdtrit(min(freedom), SURE)))
 
 
 def _left(A: Floats, y: Floats) -> float:

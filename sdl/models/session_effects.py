@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from sdl.models.linear_model import Affine, fit_affine
+from sdl.models.linear_model import LinearModel, fit_linear
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ PASSES = 2
 """The shape of the noise can be told only from rows at one level, and moving them needs that shape."""
 
 
-class Levelled(NamedTuple):
+class Aligned(NamedTuple):
     """Rows at the level of the present sitting.
 
     Attributes:
@@ -55,7 +55,7 @@ class Levelled(NamedTuple):
     """
 
     Y: Floats
-    fit: Affine
+    fit: LinearModel
     apart: Floats
     said: str
 
@@ -79,7 +79,7 @@ class _Lines(NamedTuple):
     score: Floats  # (…, c) logarithm of the restricted likelihood
 
 
-def levelled(U: Floats, Y: Floats, usable: Bools, sitting: Floats, now: float, goal: Ints) -> Levelled:
+def align_to_current(U: Floats, Y: Floats, usable: Bools, sitting: Floats, now: float, goal: Ints) -> Aligned:
     """Moves the readings of other sittings to the level of the present one, and fits them.
 
     Args:
@@ -95,21 +95,21 @@ def levelled(U: Floats, Y: Floats, usable: Bools, sitting: Floats, now: float, g
     numbers, which = np.unique(sitting, return_inverse=True)
     there = np.flatnonzero(numbers == now)
     present = int(there[0]) if len(there) else None
-    fit = fit_affine(U, Y, usable)
+    fit = fit_linear(U, Y, usable)
     for _ in range(PASSES):
         moved, doubt = _moved(U, Y, usable, which, present, fit, goal)
-        fit = fit_affine(U, moved, usable)
+        fit = fit_linear(U, moved, usable)
     extra = doubt if fit.extra is None else doubt + fit.extra
     if present is None:
         said = f"at the mean level of {len(numbers)} sittings"
     else:
         earlier = f"{len(numbers) - 1} earlier sitting" + ("s" if len(numbers) > 2 else "")
         said = f"those of {earlier} moved to the present level"
-    return Levelled(moved, replace(fit, extra=extra), doubt, said)
+    return Aligned(moved, replace(fit, extra=extra), doubt, said)
 
 
 def _moved(
-    U: Floats, Y: Floats, usable: Bools, which: Ints, present: int | None, fit: Affine, goal: Ints
+    U: Floats, Y: Floats, usable: Bools, which: Ints, present: int | None, fit: LinearModel, goal: Ints
 ) -> tuple[Floats, Floats]:
     """(n, m) readings moved, and (m, p, p) doubt of the present line beyond that of a fit to them."""
     import numpy as np

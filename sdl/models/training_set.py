@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.models.linear_model import Affine, fit_affine
-from sdl.models.reachability import Reach, survey
-from sdl.models.session_effects import levelled
-from sdl.models.verdict import judge
+from sdl.models.linear_model import LinearModel, fit_linear
+from sdl.models.reachability import Reachability, assess
+from sdl.models.session_effects import align_to_current
+from sdl.models.verdict import assess_goal
 from sdl.solvers.base import Data, Proposals, Targets
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DISTINCT = 1e-3
 
 
 @dataclass(frozen=True)
-class Footing:
+class TrainingSet:
     """The usable rows, their affine fit, and the names to speak of them.
 
     Attributes:
@@ -54,7 +54,7 @@ class Footing:
     goal: NDArray[np.intp]
     low: Floats
     range: Floats
-    affine: Affine
+    affine: LinearModel
     about: str
     channels: tuple[str, ...]
     prefer: tuple[float, ...] | None = None
@@ -64,9 +64,9 @@ class Footing:
     sitting: Floats | None = None
 
     @cached_property
-    def reach(self) -> Reach:
+    def reach(self) -> Reachability:
         """What can be read at which settings, for the verdict."""
-        return survey(self.U[: len(self.Y)], self.Y, self.usable, self.affine, self.goal, self.sitting)
+        return assess(self.U[: len(self.Y)], self.Y, self.usable, self.affine, self.goal, self.sitting)
 
     def settings(self, U: Floats) -> Floats:
         """From units of the bounds to units of the inputs."""
@@ -266,7 +266,7 @@ class Footing:
         nearest = np.full(affine.shape, np.nan)
         verdicts, why = [], []
         for i, (u, goal) in enumerate(zip(settings, goals, strict=True)):
-            verdict, said, readings = judge(self, goal, low, high, u)
+            verdict, said, readings = assess_goal(self, goal, low, high, u)
             if readings is not None:
                 nearest[i] = readings
             chosen = ""
@@ -285,7 +285,7 @@ class Footing:
         )
 
 
-def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> Footing:
+def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> TrainingSet:
     """Picks the rows that hold all channels of the goal (and the columns `also`) unsaturated, and fits them.
 
     Args:
@@ -321,13 +321,13 @@ def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> Foo
     sitting = data.sitting[keep]
     if level and (sitting != sitting[0]).any():
         now = float(data.sitting[-1]) if data.present is None else data.present
-        Y, fit, apart, said = levelled(U, Y, usable, sitting, now, goal)
+        Y, fit, apart, said = align_to_current(U, Y, usable, sitting, now, goal)
         about = f"{about}, {said}"
     else:
-        fit, apart = fit_affine(U, Y, usable), None
+        fit, apart = fit_linear(U, Y, usable), None
     names = tuple(channel.name for channel in data.channels)
     rest = (data.prefer, data.average, apart, data.age[keep], sitting)
-    return Footing(U, Y, usable, goal, low, span, fit, about, names, *rest)
+    return TrainingSet(U, Y, usable, goal, low, span, fit, about, names, *rest)
 
 
 def _require_variety(U: Floats, names: tuple[str, ...]) -> None:

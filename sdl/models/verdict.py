@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdl.models.training_set import Footing
+    from sdl.models.training_set import TrainingSet
 
     Floats = NDArray[np.float64]
 
@@ -29,8 +29,8 @@ MOST = 1_000_000
 """Readings that nobody averages."""
 
 
-def judge(
-    footing: Footing, target: Targets, low: Floats, high: Floats, u: Floats
+def assess_goal(
+    footing: TrainingSet, target: Targets, low: Floats, high: Floats, u: Floats
 ) -> tuple[Verdict, str, Floats | None]:
     """What is to be said of one goal (each part (m,)), its answer being u (d,).
 
@@ -54,7 +54,7 @@ def judge(
     return (Verdict.BELOW_NOISE, said, None) if said else (Verdict.REACHABLE, "", None)
 
 
-def _nearest_readings(footing: Footing, target: Targets, low: Floats, high: Floats) -> tuple[Floats, float, bool]:
+def _nearest_readings(footing: TrainingSet, target: Targets, low: Floats, high: Floats) -> tuple[Floats, float, bool]:
     """(m,) readings nearest to a goal, by how many tolerances they are outside, and whether that is sure."""
     import numpy as np
 
@@ -72,7 +72,7 @@ def _nearest_readings(footing: Footing, target: Targets, low: Floats, high: Floa
     return readings, float((miss / tolerance).max()) if told else 0.0, bool(sure)
 
 
-def _below_noise(footing: Footing, target: Targets, u: Floats) -> str:
+def _below_noise(footing: TrainingSet, target: Targets, u: Floats) -> str:
     """How many readings to average where perfect settings would miss a goal too often; else nothing.
 
     Said only where it is so even with the least noise that the rows allow.

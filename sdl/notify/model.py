@@ -65,7 +65,7 @@ class Secret(Frozen):
         return found
 
 
-class Target(Frozen):
+class Recipient(Frozen):
     """Somebody, or some channel, that is told."""
 
     url: Secret = Field(description="where its Apprise address is to be found: mailto://…, slack://…, json://…")
@@ -95,7 +95,7 @@ class Target(Frozen):
 class Notify(Frozen):
     """Who is told of what, and how often."""
 
-    to: dict[str, Target] = Field(default_factory=dict, description="who is told, each by a name of its own")
+    to: dict[str, Recipient] = Field(default_factory=dict, description="who is told, each by a name of its own")
     digest: str | None = Field(None, description='local time of the daily digest, "07:30"; none by default')
     paused: Duration = Field(3600.0, description="a pause longer than this is told")
     again: Duration = Field(6 * 3600.0, description="the same about the same thing is told again after this")

@@ -20,7 +20,7 @@ from sdl.config.durations import words
 from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import missing
-from sdl.notify.model import Kind, Target, inside
+from sdl.notify.model import Kind, Recipient, inside
 from sdl.notify.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
@@ -58,7 +58,7 @@ class Sender:
     def __init__(
         self,
         name: str,
-        target: Target,
+        target: Recipient,
         url: str,
         outbox: Outbox,
         *,

@@ -12,7 +12,7 @@ from sdl.paper.published import BEYOND, INPUTS, METHODS, QUICK
 from sdl.paper.tables import largest, number
 
 if TYPE_CHECKING:
-    from sdl.paper.work import Asked, Findings, Said
+    from sdl.paper.work import Findings, Said, SolverAnswers
 
 WELL = 1.0
 """Per cent of the goal that an answer may miss by to be counted as good."""
@@ -22,7 +22,7 @@ NEARLY = 0.005
 """Settings that differ by less are the same to the digits that the paper prints."""
 
 
-def raw_of(one: Asked) -> list[float]:
+def raw_of(one: SolverAnswers) -> list[float]:
     """(3,) the settings of a solver's answer to the goal, as it gave them; NaN without one."""
     return list(one.goal.answer.raw.values()) if one.goal else [float("nan")] * len(INPUTS)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sdl.paper import differences
 from sdl.paper.published import BEYOND, GAUSSIAN
-from sdl.paper.tables import Section, Table, number, power, three
+from sdl.paper.tables import HtmlTable, Section, number, power, three
 
 if TYPE_CHECKING:
     from sdl.paper.appendix import Beside
@@ -34,7 +34,7 @@ def outside(found: Findings) -> Section:
             rows.append((name, str(answer.verdict), printed, theirs, raw, spread, inside))
         target = ", ".join(power(value) for value in goal.target)
         head = ("method", "our verdict", "paper: R, G, B", "its spread", "here: R, G, B", "spread", "inside 0 … 1")
-        tables.append(Table(f"Asked for {target} counts at 445, 515, 630 nm: {goal.what}", head, tuple(rows), 2))
+        tables.append(HtmlTable(f"Asked for {target} counts at 445, 515, 630 nm: {goal.what}", head, tuple(rows), 2))
     return Section(
         "outside",
         "Goals that no settings reach",
@@ -89,7 +89,7 @@ def ours(found: Findings) -> Section:
         "What our own solvers make of the same rows",
         tuple(text),
         (),
-        (Table("Our solvers, and the paper's four once more", head, tuple(rows)),),
+        (HtmlTable("Our solvers, and the paper's four once more", head, tuple(rows)),),
     )
 
 
@@ -117,8 +117,8 @@ def gaussian(beside: Beside) -> Section:
             ("figure-9", "Uniform on the x axis, Gaussian on the y axis; dashed, both as they should be."),
         ),
         (
-            Table("x, and x given y = 1", head, rows),
-            Table(
+            HtmlTable("x, and x given y = 1", head, rows),
+            HtmlTable(
                 "The transformed variable",
                 ("", "here", "as it should be"),
                 (
@@ -165,7 +165,7 @@ def parabola(beside: Beside, quick: bool) -> Section:
             ("ours", "Ours: a Gaussian process with its own idea of how sure it is."),
         ),
         (
-            Table(
+            HtmlTable(
                 "Largest distance from y = x²",
                 ("model", "in the data", "between", "beyond"),
                 (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sdl.paper.appendix import Beside
     from sdl.paper.pairs import Pairs
-    from sdl.paper.work import Asked, Findings
+    from sdl.paper.work import Findings, SolverAnswers
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def plain(found: Findings) -> dict[str, Any]:
     }
 
 
-def _answer(one: Asked) -> dict[str, Any]:
+def _answer(one: SolverAnswers) -> dict[str, Any]:
     if one.goal is None:
         return {"solver": one.key, "error": one.error}
     answer, drawn = one.goal.answer, one.goal.drawn

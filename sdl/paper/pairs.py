@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdl.solvers.base import Data
-    from sdl.store.datasets import Row
+    from sdl.store.datasets import DatasetRow
     from sdl.twin.model import Plant
 
     Ints = NDArray[np.intp]
@@ -79,7 +79,7 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
     """
     from sdl.core.events import Event, Measured
     from sdl.runner import run
-    from sdl.store.datasets import Row
+    from sdl.store.datasets import DatasetRow
     from sdl.twin.model import Plant
     from sdl.twin.state import load
 
@@ -90,13 +90,13 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
     have = [*condition.inputs, *condition.channels]
     if missing := [name for name in (*INPUTS, *CHANNELS) if name not in have]:
         raise ConfigError(Problem(f"{state} has no {', '.join(missing)}, which the paper is about", "--state"))
-    rows: list[Row] = []
+    rows: list[DatasetRow] = []
     times: list[float] = []
 
     def watch(event: Event, _: object) -> None:
         if isinstance(event, Measured):
             reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
-            rows.append(Row(reading, 0, ""))
+            rows.append(DatasetRow(reading, 0, ""))
             times.append(event.at)
 
     campaign = {
@@ -155,7 +155,7 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
     return _split(rows, f"{len(rows)} readings of {name}", said)
 
 
-def _split(rows: Sequence[Row], source: str, notes: Sequence[str]) -> Pairs:
+def _split(rows: Sequence[DatasetRow], source: str, notes: Sequence[str]) -> Pairs:
     """The paper's choice of test rows: by scikit-learn, with its seed."""
     import numpy as np
     from sklearn.model_selection import train_test_split

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.paper import differences, more_sections
 from sdl.paper.differences import doubt_of, raw_of
 from sdl.paper.published import CHANNELS, FOREST_SAMPLED, GMM_SAMPLED, GOAL, INPUTS, METHODS, PAIR, ROWS, SECONDS
-from sdl.paper.tables import Section, Table, counts, largest, number, same, three
+from sdl.paper.tables import HtmlTable, Section, counts, largest, number, same, three
 
 if TYPE_CHECKING:
     from sdl.paper.appendix import Beside
@@ -57,7 +57,7 @@ def summary(found: Findings) -> Section:
         "Table 1: four methods, one question",
         text,
         (("table-1", "Answers of the paper's methods and of our own solvers, with the spread for one noisy reading."),),
-        (Table("Table 1, theirs and ours", head, tuple(rows)),),
+        (HtmlTable("Table 1, theirs and ours", head, tuple(rows)),),
         (differences.other_readings(found), differences.through_origin(found), differences.trees(found)),
         narrow=True,
     )
@@ -101,8 +101,8 @@ def readings(found: Findings) -> Section:
         tuple(text),
         (("figure-2", "Inputs (bold) and channels (italic), every one against every other."),),
         (
-            Table("How far inputs and channels go together", ("pair", "paper", "correlation here"), tuple(rows), 2),
-            Table(
+            HtmlTable("How far inputs and channels go together", ("pair", "paper", "correlation here"), tuple(rows), 2),
+            HtmlTable(
                 f"The one pair that the paper prints, at {where}: counts",
                 ("channel", "paper", "expected here", "paper less here"),
                 tuple(printed),
@@ -118,7 +118,7 @@ def linear(found: Findings) -> Section:
     one = found.paper[0]
     expected = one.goal.answer.expected if one.goal else {}
     back = [expected.get(name) for name in GOAL]
-    table = Table(
+    table = HtmlTable(
         "At the answer",
         ("", "paper", "here"),
         (
@@ -157,7 +157,7 @@ def pls(found: Findings) -> Section:
         "Figure 4: partial least squares, a backward model",
         ("Straight from three channels to the settings, with three latent directions; no search.",),
         (("figure-4", "Settings by the model against those set; below, what is between them."),),
-        (_scores(found, "pls"), Table("In the paper and here", ("", "paper", "here"), rows)),
+        (_scores(found, "pls"), HtmlTable("In the paper and here", ("", "paper", "here"), rows)),
         (
             f"The answers differ by at most {number(largest(raw, METHODS[1].answer))}; the paper's are rounded to "
             f".01, and the noise of the rows alone moves ours by some {number(doubt_of(found.paper[1].goal), 4)}.",
@@ -191,7 +191,7 @@ def mixture(found: Findings) -> Section:
             ("figure-5", "Five hundred pairs drawn from the fitted Gaussian."),
             ("figure-6", "Readings given the settings, against those measured; below, what is between them."),
         ),
-        (_scores(found, "gmm"), Table("In the paper and here", ("", "paper", "here"), rows)),
+        (_scores(found, "gmm"), HtmlTable("In the paper and here", ("", "paper", "here"), rows)),
         (
             f"The means differ by at most {number(largest(mean, GMM_SAMPLED[0]), 4)} and the standard deviations by "
             f"{ratio:.0%}: a standard deviation of 100 draws is itself known to 7 % only, and the rows are others.",
@@ -216,7 +216,7 @@ def forest(found: Findings) -> Section:
         "Figure 7: ForestDiffusion, flow matching with boosted trees",
         ("Settings are drawn given three channels; one draw a row in the figure, one hundred for the goal.",),
         (("figure-7", "Settings drawn for the readings, against those set; below, what is between them."),),
-        (_scores(found, "forest"), Table("In the paper and here", ("", "paper", "here"), rows)),
+        (_scores(found, "forest"), HtmlTable("In the paper and here", ("", "paper", "here"), rows)),
         (
             differences.trees(found),
             "The standard deviation of the draws says how alike they are, not how near to the truth: that is the "
@@ -228,7 +228,7 @@ def forest(found: Findings) -> Section:
     )
 
 
-def _scores(found: Findings, key: str) -> Table:
+def _scores(found: Findings, key: str) -> HtmlTable:
     parity = found.parity[key]
     digits = 0 if parity.unit == "counts" else 4
     rows = []
@@ -237,7 +237,7 @@ def _scores(found: Findings, key: str) -> Table:
         parts = [(number(s.r2, 5), number(s.mae, digits), number(s.rmse, digits)) for s in (train, test)]
         rows.append((name, *parts[0], *parts[1]))
     unit = parity.unit
-    return Table(
+    return HtmlTable(
         f"Rows learnt from ({train.n}) and test rows ({test.n}); errors in "
         f"{'counts' if unit == 'counts' else 'parts ' + unit}",
         ("", "R² learnt", "MAE", "RMSE", "R² test", "MAE", "RMSE"),

@@ -11,7 +11,7 @@ DIGIT = 0.005 + 1e-9
 
 
 @dataclass(frozen=True)
-class Table:
+class HtmlTable:
     """Rows of text under a head; `numbers` are the columns that are set flush right."""
 
     caption: str
@@ -37,7 +37,7 @@ class Section:
     title: str
     text: tuple[str, ...] = ()
     figures: tuple[tuple[str, str], ...] = ()
-    tables: tuple[Table, ...] = ()
+    tables: tuple[HtmlTable, ...] = ()
     differences: tuple[str, ...] = ()
     narrow: bool = False  # its tables stand beside its one figure, not below it
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdl.core.goal import Goal
-    from sdl.inverse.propose import Answer
+    from sdl.inverse.propose import Proposal
     from sdl.paper.pairs import Pairs
     from sdl.report.figures.parity import Score
     from sdl.solvers.base import Targets
@@ -85,13 +85,13 @@ class Said:
         miss: of the worst channel, without noise, in per cent of the goal; None where nobody knows the truth.
     """
 
-    answer: Answer
+    answer: Proposal
     drawn: tuple[Floats, Floats] | None
     miss: float | None
 
 
 @dataclass(frozen=True)
-class Asked:
+class SolverAnswers:
     """A solver and its answers.
 
     Attributes:
@@ -127,8 +127,8 @@ class Findings:
     """
 
     pairs: Pairs
-    paper: tuple[Asked, ...]
-    ours: tuple[Asked, ...]
+    paper: tuple[SolverAnswers, ...]
+    ours: tuple[SolverAnswers, ...]
     parity: Mapping[str, Parity]
     mixture: Floats
     printed: Floats
@@ -158,7 +158,7 @@ def find(
     import numpy as np
 
     rng = np.random.default_rng([seed, 1, 0])
-    asked: list[Asked] = []
+    asked: list[SolverAnswers] = []
     parity: dict[str, Parity] = {}
     mixture = np.empty((0, len(INPUTS) + len(CHANNELS)))
     tell("the paper's linear, PLS and mixture")
@@ -180,14 +180,14 @@ def find(
     return Findings(pairs, tuple(asked), own, parity, mixture, printed, quick)
 
 
-def _ours(kind: str, pairs: Pairs, rng: np.random.Generator) -> Asked:
+def _ours(kind: str, pairs: Pairs, rng: np.random.Generator) -> SolverAnswers:
     try:
         return _ask({"kind": kind}, kind, pairs, rng)[1]
     except SolverError as error:
-        return Asked(kind, kind, None, error=str(error))
+        return SolverAnswers(kind, kind, None, error=str(error))
 
 
-def _ask(options: Mapping[str, Any], name: str, pairs: Pairs, rng: np.random.Generator) -> tuple[Any, Asked]:
+def _ask(options: Mapping[str, Any], name: str, pairs: Pairs, rng: np.random.Generator) -> tuple[Any, SolverAnswers]:
     """The fitted solver and its answers."""
     import numpy as np
 
@@ -199,7 +199,7 @@ def _ask(options: Mapping[str, Any], name: str, pairs: Pairs, rng: np.random.Gen
     rest = tuple(_say(fitted, key, goal.target, pairs, rng) for goal in BEYOND)
     found = _settings(fitted, pairs, pairs.test, rng)
     rmse = np.sqrt(((found - pairs.data.X[pairs.test]) ** 2).mean(axis=0))
-    return fitted, Asked(key, name, first, rest, rmse, seconds)
+    return fitted, SolverAnswers(key, name, first, rest, rmse, seconds)
 
 
 def _fit(options: Mapping[str, Any], pairs: Pairs) -> Any:
@@ -214,10 +214,10 @@ def _fit(options: Mapping[str, Any], pairs: Pairs) -> Any:
 def _say(fitted: Any, key: str, target: tuple[float, ...], pairs: Pairs, rng: np.random.Generator) -> Said:
     import numpy as np
 
-    from sdl.inverse.propose import ask_fitted
+    from sdl.inverse.propose import propose_fitted
 
     goal = _goal(target)
-    answer = ask_fitted(fitted, pairs.learnt, goal, rng)
+    answer = propose_fitted(fitted, pairs.learnt, goal, rng)
     drawn = None
     if key == "gmm":
         wanted = np.array([goal.targets.get(name, np.nan) for name in CHANNELS])
@@ -233,7 +233,7 @@ def _goal(target: tuple[float, ...]) -> Goal:
     return Goal({name: Band.around(value, ASKED * abs(value)) for name, value in pairs})
 
 
-def _miss(answer: Answer, goal: Goal, pairs: Pairs) -> float | None:
+def _miss(answer: Proposal, goal: Goal, pairs: Pairs) -> float | None:
     if pairs.plant is None:
         return None
     truth = pairs.plant.noise_free(answer.settings)

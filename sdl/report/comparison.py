@@ -60,7 +60,7 @@ class Came:
 
 
 @dataclass(slots=True)
-class Group:
+class RunGroup:
     """Runs that differ in nothing but their seed."""
 
     name: str
@@ -90,7 +90,7 @@ def came(run: Run) -> Came:
     )
 
 
-def grouped(runs: Sequence[Came], by: Sequence[str] = ()) -> list[Group]:
+def grouped(runs: Sequence[Came], by: Sequence[str] = ()) -> list[RunGroup]:
     """The runs in groups, the quickest first.
 
     Args:
@@ -103,9 +103,9 @@ def grouped(runs: Sequence[Came], by: Sequence[str] = ()) -> list[Group]:
     usual = (
         [Counter(column).most_common(1)[0][0] for column in zip(*every, strict=True)] if len(keys) > MOST_KEYS else []
     )
-    found: dict[tuple[str, ...], Group] = {}
+    found: dict[tuple[str, ...], RunGroup] = {}
     for run, values in zip(runs, every, strict=True):
-        found.setdefault(values, Group(_name(keys, values, usual))).runs.append(run)
+        found.setdefault(values, RunGroup(_name(keys, values, usual))).runs.append(run)
     return sorted(found.values(), key=_rank)
 
 
@@ -130,7 +130,7 @@ def median(values: Sequence[float]) -> float:
 HEAD = ("group", "runs", "reached", "trials to reach", "error", "tolerances", "readings", "seconds")
 
 
-def table(groups: Sequence[Group]) -> list[list[str]]:
+def table(groups: Sequence[RunGroup]) -> list[list[str]]:
     """Rows of text below `HEAD`: medians, and in brackets the smallest and the largest where they differ."""
     rows = []
     for group in groups:
@@ -151,7 +151,7 @@ def table(groups: Sequence[Group]) -> list[list[str]]:
     return rows
 
 
-def figure(groups: Sequence[Group]) -> Figure:
+def figure(groups: Sequence[RunGroup]) -> Figure:
     """Share of a group's runs that reached the goal within so many trials; below, how near each run came."""
     with style.styled():
         shown = groups[:MOST_GROUPS]
@@ -179,7 +179,7 @@ def figure(groups: Sequence[Group]) -> Figure:
     return drawn
 
 
-def _nearness(axes: Any, shown: Sequence[Group]) -> None:
+def _nearness(axes: Any, shown: Sequence[RunGroup]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     seen = [max(run.miss, LEAST) for group in shown for run in group.runs if math.isfinite(run.miss)]
@@ -205,7 +205,7 @@ def _middle(values: Sequence[float], form: Any) -> str:
     return f"{form(median(values))} ({form(low)} … {form(high)})"
 
 
-def _rank(group: Group) -> tuple[float, float, float, str]:
+def _rank(group: RunGroup) -> tuple[float, float, float, str]:
     misses = [run.miss for run in group.runs]
     quick = median([run.trials for run in group.reached])
     return (

@@ -48,7 +48,7 @@ class Row:
         return self.proposed.verdict is not None
 
 
-class Digest:
+class TrialTable:
     """A run's trials, and the same as arrays; rows are trials, in order.
 
     Attributes:

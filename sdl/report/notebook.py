@@ -16,9 +16,9 @@ STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padding:.6rem
 
 def summary(run: Run) -> str:
     """What a notebook shows of a run; everything from the record is escaped."""
-    from sdl.report.digest import Digest
+    from sdl.report.digest import TrialTable
 
-    told = Digest(run)
+    told = TrialTable(run)
     parts = [piece(told, name) for name in ("outcome", "settings", "channels")]
     text = "".join(parts).replace('class="swatch"', 'style="width:6rem;height:2rem"')
     name = escape(visible(f"{run.opened.campaign}, {run.folder.name}"))

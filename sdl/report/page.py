@@ -19,7 +19,7 @@ from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
-from sdl.report.digest import Digest
+from sdl.report.digest import TrialTable
 from sdl.report.figures import KINDS, draw
 from sdl.report.summary import facts
 
@@ -35,9 +35,9 @@ OURS = "<!doctype html>\n<!-- made by sdl -->"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def run_page(run: Run | Digest) -> str:
+def run_page(run: Run | TrialTable) -> str:
     """The page of a run, with every figure that has something to show."""
-    told = run if isinstance(run, Digest) else Digest(run)
+    told = run if isinstance(run, TrialTable) else TrialTable(run)
     figures, left_out = [], []
     for name, kind in KINDS.items():
         drawn = draw(told, name)
@@ -49,9 +49,9 @@ def run_page(run: Run | Digest) -> str:
     return render("run.html.j2", title=told.run.opened.campaign, f=facts(told), figures=figures, left_out=left_out)
 
 
-def piece(run: Run | Digest, name: str) -> str:
+def piece(run: Run | TrialTable, name: str) -> str:
     """One piece as HTML, escaped, for another page: outcome, settings, channels, trials or about."""
-    told = run if isinstance(run, Digest) else Digest(run)
+    told = run if isinstance(run, TrialTable) else TrialTable(run)
     module: Any = environment().get_template("pieces.html.j2").module
     return str(getattr(module, name)(facts(told)))
 
@@ -141,7 +141,7 @@ def save(path: Path, content: bytes) -> None:
         raise
 
 
-def figure_files(run: Run | Digest, folder: Path, kinds: Sequence[str]) -> list[Path]:
+def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> list[Path]:
     """Every figure of a run as a file.
 
     Args:
@@ -152,7 +152,7 @@ def figure_files(run: Run | Digest, folder: Path, kinds: Sequence[str]) -> list[
     Raises:
         ConfigError: it cannot be written.
     """
-    told = run if isinstance(run, Digest) else Digest(run)
+    told = run if isinstance(run, TrialTable) else TrialTable(run)
     made: Mapping[str, Any] = {"png": style.png, "svg": style.svg}
     written = []
     try:

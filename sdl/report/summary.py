@@ -15,7 +15,7 @@ from sdl.types import Outcome
 
 if TYPE_CHECKING:
     from sdl.core.goal import Band
-    from sdl.report.digest import Digest, Row
+    from sdl.report.digest import Row, TrialTable
 
 ENDS = 12
 """So many trials are shown at the beginning and at the end of a long campaign, with the best between them."""
@@ -27,7 +27,7 @@ MOST_WORDS = 600
 """Characters of what is said of a trial; `sdl explain` has it whole."""
 
 
-def facts(told: Digest) -> dict[str, Any]:
+def facts(told: TrialTable) -> dict[str, Any]:
     """Everything that `templates/pieces.html.j2` asks for."""
     run, done, final = told.run, told.run.result, told.final
     running = "" if done.outcome else holder(run.folder)
@@ -64,12 +64,12 @@ def facts(told: Digest) -> dict[str, Any]:
     }
 
 
-def _when(told: Digest) -> str:
+def _when(told: TrialTable) -> str:
     stamp = started(told.run.folder.name) or datetime.fromtimestamp(told.start, UTC).isoformat(timespec="seconds")
     return f"{stamp[:10]} {stamp[11:19]} UTC{stamp[19:].replace('+00:00', '')}"
 
 
-def _taken(told: Digest) -> str:
+def _taken(told: TrialTable) -> str:
     done = told.run.result
     unit, length = unit_of_time(told.seconds)
     parts = [formatting.count(done.trials, "trial"), formatting.count(done.readings, "reading")]
@@ -77,7 +77,7 @@ def _taken(told: Digest) -> str:
     return f"{', '.join(parts)} in {told.seconds / length:.3g} {unit}"
 
 
-def _which(told: Digest) -> str:
+def _which(told: TrialTable) -> str:
     if told.final is None:
         return "Settings"
     kind = "best" if told.best is not None else "last"
@@ -88,7 +88,7 @@ def _settings(row: Row) -> dict[str, float]:
     return dict(row.applied or row.proposed.settings)
 
 
-def _inputs(told: Digest, row: Row) -> list[dict[str, str]]:
+def _inputs(told: TrialTable, row: Row) -> list[dict[str, str]]:
     found = []
     for name in told.inputs:
         about, unit = told.about[name], told.units[name]
@@ -98,7 +98,7 @@ def _inputs(told: Digest, row: Row) -> list[dict[str, str]]:
     return found
 
 
-def _channels(told: Digest, row: Row) -> list[dict[str, str]]:
+def _channels(told: TrialTable, row: Row) -> list[dict[str, str]]:
     full = {name for event in row.readings for name in event.saturated}
     found = []
     for name in told.wanted:
@@ -124,7 +124,7 @@ def _off(band: Band, value: float) -> str:
     return f"{'−' if beyond < 0 else '+'}{formatting.reading(abs(beyond), band)}" if beyond else "0"
 
 
-def _row(told: Digest, row: Row) -> dict[str, Any]:
+def _row(told: TrialTable, row: Row) -> dict[str, Any]:
     proposed = row.proposed
     judged = told.goal is not None and math.isfinite(row.miss)
     said = [formatting.cause(proposed.why)]
@@ -156,7 +156,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def _worst(told: Digest, row: Row) -> str:
+def _worst(told: TrialTable, row: Row) -> str:
     from sdl.runs.runs import worst_channel
 
     return worst_channel(told.goal, row.mean) if told.goal is not None else ""
@@ -186,7 +186,7 @@ def _pieces(rows: Sequence[dict[str, Any]], kept: Sequence[int]) -> list[dict[st
     return found
 
 
-def _about(told: Digest) -> list[tuple[str, str]]:
+def _about(told: TrialTable) -> list[tuple[str, str]]:
     run, opened = told.run, told.run.opened
     solver = run.config.get("solver", {}).get("kind", "") if told.goal else ""
     prior = [f"{part['rows']} rows of {part['source']}, sha256 {part['sha256']}" for part in opened.prior]
@@ -205,7 +205,7 @@ def _about(told: Digest) -> list[tuple[str, str]]:
     return [(name, text) for name, text in found if text]
 
 
-def _config(told: Digest) -> str:
+def _config(told: TrialTable) -> str:
     from sdl import yamlfile
 
     return yamlfile.dump(dict(told.run.config))

@@ -12,9 +12,9 @@ ends     outcomes, exit codes, and the interruption that can be resumed
 """
 
 from sdl.runner.exit_codes import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_code
-from sdl.runner.gate import Abort, Gate, GoOn, Hold
+from sdl.runner.gate import Abort, Gate, Pause, Proceed
 from sdl.runner.observers import Watch
-from sdl.runner.perform import Log, Memory, Runner
+from sdl.runner.perform import Log, MemoryRecord, Runner
 from sdl.runner.propose import Proposer
 from sdl.runner.pursuit import Patience, Pursuit, Steady, switch_off
 from sdl.runner.setup import clock_for, held, user, versions
@@ -27,10 +27,10 @@ __all__ = [
     "Abort",
     "CampaignInterrupted",
     "Gate",
-    "GoOn",
-    "Hold",
+    "Proceed",
+    "Pause",
     "Log",
-    "Memory",
+    "MemoryRecord",
     "Patience",
     "Proposer",
     "Pursuit",

@@ -16,14 +16,14 @@ STEP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class GoOn:
+class Proceed:
     """Go on. After a hold, `by` says who or what ended it."""
 
     by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Pause:
     """Do nothing for now, and leave the instrument safe.
 
     Attributes:
@@ -47,13 +47,13 @@ class Abort:
     by: str
 
 
-Said = GoOn | Hold | Abort
+Decision = Proceed | Pause | Abort
 
 
 class Gate(Protocol):
     """Decides whether a campaign may go on. Asked in the runner's thread; answers at once."""
 
-    def ask(self, campaign: Campaign, now: float) -> Said:
+    def ask(self, campaign: Campaign, now: float) -> Decision:
         """What is to be done at `now` (seconds since 1970 UTC, of the campaign's clock)."""
         ...
 

@@ -9,7 +9,7 @@ from sdl.config import CampaignFile
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Measured
 from sdl.store.datasets import SITTING_GAP
-from sdl.twin.state import State, load
+from sdl.twin.state import TwinState, load
 from sdl.types import Reading
 
 log = logging.getLogger("sdl")
@@ -21,7 +21,7 @@ USUAL = "night-2025-10"
 """The state that `watch: twin` means."""
 
 
-def held_against_twin(chosen: CampaignFile, watch: Watch | None) -> Watch | None:
+def with_twin_monitor(chosen: CampaignFile, watch: Watch | None) -> Watch | None:
     """The same watch, with one before it that warns where the campaign's instrument leaves its twin."""
     if chosen.watch is None:
         return watch
@@ -35,7 +35,7 @@ def held_against_twin(chosen: CampaignFile, watch: Watch | None) -> Watch | None
             ", ".join(sorted(have)),
         )
         return watch
-    against, said = Against(state), False
+    against, said = TwinMonitor(state), False
 
     def both(event: Event, campaign: Campaign) -> None:
         nonlocal said
@@ -52,14 +52,14 @@ def held_against_twin(chosen: CampaignFile, watch: Watch | None) -> Watch | None
     return both
 
 
-class Against:
+class TwinMonitor:
     """A campaign's readings, held against a twin as they come.
 
     Args:
         state: of the twin.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: TwinState) -> None:
         self._state = state
         self._taken: list[tuple[Reading, int]] = []
         self._last = -float("inf")

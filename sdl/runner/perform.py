@@ -36,8 +36,8 @@ from sdl.drivers.base import Driver
 from sdl.drivers.checks import BUGS, Repeats, checked_reading
 from sdl.errors import ConfigError, InstrumentError, RecordError, cut
 from sdl.runner.exit_codes import CampaignInterrupted
-from sdl.runner.gate import STEP, Abort, Gate, GoOn, Hold, Said
-from sdl.runner.observers import Watch, held_against_twin
+from sdl.runner.gate import STEP, Abort, Decision, Gate, Pause, Proceed
+from sdl.runner.observers import Watch, with_twin_monitor
 from sdl.runner.propose import Proposer
 from sdl.runner.pursuit import WARN, Patience, Pursuit, give_up
 from sdl.runner.signals import Signals
@@ -61,7 +61,7 @@ class Log(Protocol):
     def close(self) -> None: ...
 
 
-class Memory:
+class MemoryRecord:
     """A record that is not on the disk, for sweeps and tests."""
 
     folder = None
@@ -94,7 +94,7 @@ class Runner:
         patience: Patience | None = None,
     ) -> None:
         self.config, self.campaign, self.record, self.clock = chosen, campaign, record, clock
-        self._watch = held_against_twin(chosen, watch)
+        self._watch = with_twin_monitor(chosen, watch)
         self._gate = gate
         self._driver: Driver | None = None
         self._patience = patience or Patience()
@@ -122,7 +122,7 @@ class Runner:
                 actions = self._while_held() if self.campaign.paused else self.campaign.due()
                 while actions and not self._signals.asked:
                     wait = actions[0].wait if isinstance(actions[0], Measure) else 0.0
-                    said = GoOn() if isinstance(actions[0], Stop) else self._wait(wait)
+                    said = Proceed() if isinstance(actions[0], Stop) else self._wait(wait)
                     if not self._signals.asked:  # a back-off may last minutes
                         actions = self._obey(said, actions[0])
                 failed = False
@@ -149,25 +149,25 @@ class Runner:
         with self._signals.shield():
             self.record.append(event)
             actions = self.campaign.handle(event)
-        self._watch = tell(self._watch, event, self.campaign)
+        self._watch = notify(self._watch, event, self.campaign)
         return actions
 
-    def _wait(self, seconds: float) -> Said:
+    def _wait(self, seconds: float) -> Decision:
         """Waits, asking the gate on the way; what it said last."""
         if self._gate is None:
             self.clock.sleep(seconds)
-            return GoOn()
+            return Proceed()
         said = self._gate.ask(self.campaign, self.clock.now())
-        while seconds > 0 and isinstance(said, GoOn) and not self._signals.asked:
+        while seconds > 0 and isinstance(said, Proceed) and not self._signals.asked:
             self.clock.sleep(min(seconds, STEP))
             seconds -= STEP  # counted, not looked up: the machine's time may be set meanwhile
             said = self._gate.ask(self.campaign, self.clock.now())
         return said
 
-    def _obey(self, said: Said, action: Action) -> list[Action]:
+    def _obey(self, said: Decision, action: Action) -> list[Action]:
         """Does what is due, or pauses until the gate lets go, or ends the campaign; what is due then."""
         match said:
-            case Hold(cause, by):
+            case Pause(cause, by):
                 self.write(Paused(cause, by, self.clock.now()))
                 return self._while_held()
             case Abort(reason, by):
@@ -179,11 +179,11 @@ class Runner:
         self._make_safe(min(WARN, self._patience.seconds))
         while self._gate is not None and not self._signals.asked:
             match self._gate.ask(self.campaign, self.clock.now()):
-                case GoOn(by):
+                case Proceed(by):
                     return self.write(Continued(by or "sdl", self.clock.now()))
                 case Abort(reason, by):
                     return self.write(AbortAsked(by, reason, self.clock.now()))
-                case Hold(look=look, again=again):
+                case Pause(look=look, again=again):
                     if look:
                         self._gate.dark(self._look(), self.clock.now())
                     self.clock.sleep(again)
@@ -324,7 +324,7 @@ def _place(error: BaseException) -> str:
     return f" ({PurePath(last.filename).name}:{last.lineno} in {last.name})"
 
 
-def tell(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
+def notify(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
     """Shows an event to who watches; returns who watches from now on."""
     if watch is None:
         return None

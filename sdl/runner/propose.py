@@ -20,7 +20,7 @@ from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
 from sdl.designs.base import Learning
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
-from sdl.inverse.propose import ask, data_of, round_and_clip
+from sdl.inverse.propose import data_of, propose, round_and_clip
 from sdl.solvers.base import Data
 
 DESIGN, SOLVER = 0, 1
@@ -64,7 +64,7 @@ class Proposer:
             prefer=prefer.cost(self._inputs) if prefer else None,
             average=average,
         )
-        answer = ask(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
+        answer = propose(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
         return Proposed(
             trial,
             answer.settings,

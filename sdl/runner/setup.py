@@ -14,7 +14,7 @@ from sdl.core.events import SCHEMA, Failed, Opened, Proposed
 from sdl.drivers.base import Instrument, names
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
-from sdl.runner.perform import Memory
+from sdl.runner.perform import MemoryRecord
 from sdl.store import datasets
 from sdl.store.lease import lease
 from sdl.store.record import FILE, PRIOR, Record, read
@@ -73,7 +73,7 @@ def user() -> str:
 
 
 def opening(
-    chosen: CampaignFile, name: str, record: Record | Memory, priors: Sequence[datasets.Rows], clock: Clock
+    chosen: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
 ) -> Opened:
     """The first event; copies the priors' rows into the run's directory."""
     copy_sha = datasets.save(record.folder / PRIOR, priors) if priors and record.folder else ""
@@ -109,7 +109,7 @@ def opening(
     )
 
 
-def load_priors(chosen: CampaignFile) -> list[datasets.Rows]:
+def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
     """The rows of every prior.
 
     Raises:

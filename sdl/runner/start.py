@@ -16,7 +16,7 @@ from sdl.core.events import Continued, Resumed
 from sdl.errors import ConfigError, Problem, RecordError
 from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
-from sdl.runner.perform import Memory, Runner, tell
+from sdl.runner.perform import MemoryRecord, Runner, notify
 from sdl.runner.pursuit import Patience
 from sdl.runner.setup import clock_for, held, load_priors, opening, user, versions
 from sdl.runs.runs import Folded, Result, fold, loop_of, steps
@@ -83,7 +83,7 @@ def run(
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
     place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None
     name = place.name if place is not None else name
-    with held(chosen.instrument, name), contextlib.closing(Record.create(place) if place else Memory()) as record:
+    with held(chosen.instrument, name), contextlib.closing(Record.create(place) if place else MemoryRecord()) as record:
         clock = clock_for(chosen.instrument)
         opened = opening(chosen, name, record, priors, clock)
         record.append(opened)
@@ -94,7 +94,7 @@ def run(
         if priors and record.folder is None:
             rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
             folded.campaign.history.add_prior(rows)
-        watch = tell(watch, opened, folded.campaign)
+        watch = notify(watch, opened, folded.campaign)
         more: dict[str, Any] = {"gate": gate, "patience": patience, "guarded": guarded}
         return Runner(chosen, folded.campaign, record, clock, watch, **more).go()
 
@@ -132,7 +132,7 @@ def resume(
             log.warning("%s: %s", record.folder, note)
         folded = None
         for event, folded in steps(iter(record.events), record.folder):
-            watch = tell(watch, event, folded.campaign)
+            watch = notify(watch, event, folded.campaign)
         if folded is None:
             raise RecordError(f"{record.folder}: empty: run the campaign anew")
         changed = _changes(folded, changes)

@@ -119,9 +119,11 @@ def _as_written(folder: Path | None, number: int) -> Iterator[None]:
         raise Damaged(str((folder or Path()) / FILE), number, said) from error
 
 
-def loop_of(tree: Mapping[str, Any]) -> config.Loop:
+def loop_of(tree: Mapping[str, Any]) -> config.CampaignRules:
     """The keys of a resolved configuration that a replay needs."""
-    return config.Loop.model_validate({key: tree[key] for key in config.Loop.model_fields if key in tree})
+    return config.CampaignRules.model_validate(
+        {key: tree[key] for key in config.CampaignRules.model_fields if key in tree}
+    )
 
 
 class Run:

@@ -108,7 +108,7 @@ class Auto(Frozen):
             kind = next(iter(fitted))
             others = "".join(f"; {other} cannot answer: {error}" for other, error in failed.items())
             return FittedAuto(fitted[kind], f"{kind}, the only one that can answer{others}" if failed else kind)
-        off, settings = judge([solvers[kind] for kind in fitted], data, self.window)
+        off, settings = predictive_score([solvers[kind] for kind in fitted], data, self.window)
         if not settings:
             first = next(iter(fitted))
             return FittedAuto(fitted[first], f"{first}, the first that can answer: no reading tells which is best yet")
@@ -142,7 +142,7 @@ class FittedAuto:
         return mean, std
 
 
-def judge(solvers: list[Solver], data: Data, window: int) -> tuple[Floats, int]:
+def predictive_score(solvers: list[Solver], data: Data, window: int) -> tuple[Floats, int]:
     """How well each solver foresaw the readings at the latest settings.
 
     Args:

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from sdl.errors import ConfigError, Degenerate, NotEnoughData
-from sdl.models.dynamic_linear import NOMINAL, Moving, Prior, Rows, among, bounded, forecast
-from sdl.models.training_set import DISTINCT, Footing
+from sdl.models.dynamic_linear import (
+    NOMINAL,
+    DynamicLinearModel,
+    DynamicRows,
+    Prior,
+    condition_on_censored,
+    expand_to,
+    fit,
+)
+from sdl.models.training_set import DISTINCT, TrainingSet
 from sdl.solvers.base import Data, Proposals, Targets
-from sdl.twin.state import State, load
+from sdl.twin.state import TwinState, load
 from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
@@ -62,7 +70,7 @@ class Bayes(Frozen):
         if self.knows == "twin":
             self._known_state([item.name for item in inputs], [channel.name for channel in channels])
 
-    def _known_state(self, inputs: list[str], channels: list[str]) -> State:
+    def _known_state(self, inputs: list[str], channels: list[str]) -> TwinState:
         state = load(self.state)
         if set(inputs) != set(state.inputs) or not set(channels) <= set(state.channels):
             raise ConfigError(
@@ -86,7 +94,7 @@ class Bayes(Frozen):
         X, Y, saturated = data.X[placed], data.Y[placed], data.saturated[placed]
         U = (X - low) / span
         usable = np.isfinite(Y) & ~saturated
-        rows = Rows(
+        rows = DynamicRows(
             np.column_stack([np.ones(len(U)), U]),
             np.where(usable, Y, 0.0),
             usable,
@@ -96,15 +104,15 @@ class Bayes(Frozen):
         )
         known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
         part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
-        moving = among(forecast(part, np.searchsorted(known, goal), prior), known, len(channels))
+        moving = expand_to(fit(part, np.searchsorted(known, goal), prior), known, len(channels))
         # Only the latest of the last sitting: before, the room may have been brighter.
         late = slice(max(int(np.searchsorted(rows.sitting, rows.sitting[-1:].sum())), len(U) - BOUNDS), None)
-        moving, used = bounded(moving, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
+        moving, used = condition_on_censored(moving, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
         n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
         about = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
         seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
         rest = (data.prefer, data.average, None, None, rows.sitting)
-        footing = Footing(seen, rows.Y, usable, goal, low, span, moving, about, channels, *rest)
+        footing = TrainingSet(seen, rows.Y, usable, goal, low, span, moving, about, channels, *rest)
         return FittedBayes(self, footing, moving)
 
     def _prior(self, data: Data, low: Floats, span: Floats) -> Prior:
@@ -127,8 +135,8 @@ class FittedBayes:
     """The lines at the next reading."""
 
     solver: Bayes
-    footing: Footing
-    moving: Moving
+    footing: TrainingSet
+    moving: DynamicLinearModel
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         """The settings inside low … high whose readings come nearest to each goal, in tolerances."""
@@ -150,7 +158,7 @@ class FittedBayes:
         return self.footing.predict(X)
 
 
-def _determined(rows: Rows, data: Data) -> NDArray[np.bool_]:
+def _determined(rows: DynamicRows, data: Data) -> NDArray[np.bool_]:
     """(m,) the channels whose usable rows determine a line.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sdl.models.training_set import DISTINCT, Footing, stand_on
+from sdl.models.training_set import DISTINCT, TrainingSet, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.types import Frozen
 
@@ -82,7 +82,7 @@ class FittedSecant:
     """Slopes (g, d) of the channels of the goal, and the noise (n, g) of each reading; settings in units."""
 
     solver: Secant
-    footing: Footing
+    footing: TrainingSet
     slope: Floats
     sigma: Floats
 

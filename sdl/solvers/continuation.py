@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from sdl.errors import NotEnoughData
-from sdl.models.training_set import Footing
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.forward import Forward, Model, forward
 from sdl.types import Frozen
@@ -67,7 +67,7 @@ class FittedPath:
 
     solver: Path
     model: Forward
-    footing: Footing
+    footing: TrainingSet
     inputs: tuple[str, ...]
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:

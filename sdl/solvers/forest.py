@@ -20,8 +20,8 @@ from pydantic import Field
 
 from sdl.errors import ConfigError, SolverError
 from sdl.extras import missing
-from sdl.models.local_regression import Trend, find_trend
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.local_regression import InverseRegression, fit_inverse_regression
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.types import Channel, Frozen, Input
 
@@ -84,7 +84,7 @@ class Forest(Frozen):
         readings = footing.Y[:, footing.goal]
         if self.trend == "none":
             return FittedForest(self, footing, self._grow(footing.U, readings))
-        trend = find_trend(footing)
+        trend = fit_inverse_regression(footing)
         # Nothing is left over where the affine fit takes up every row, or where rows without noise lie on it.
         grown = footing.affine.dof[footing.goal].min() > 0 and np.abs(trend.rest).max() > 1e-9
         forest = self._grow(trend.rest, readings[-len(trend.rest) :]) if grown else None
@@ -116,9 +116,9 @@ class FittedForest:
     """A grown forest over what the trend leaves; None where it leaves nothing."""
 
     solver: Forest
-    footing: Footing
+    footing: TrainingSet
     forest: Any
-    trend: Trend | None = None
+    trend: InverseRegression | None = None
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         import numpy as np
@@ -162,7 +162,7 @@ class FittedOnTrend(FittedForest):
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the trend, without the trees."""
-        predicted: tuple[Floats, Floats] = (self.trend or find_trend(self.footing)).predict(X)
+        predicted: tuple[Floats, Floats] = (self.trend or fit_inverse_regression(self.footing)).predict(X)
         return predicted
 
 

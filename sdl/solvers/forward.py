@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sdl.models.gaussian_process import FittedSmooth, fit_smooth
-from sdl.models.linear_model import widen
-from sdl.models.training_set import Footing
+from sdl.models.gaussian_process import FittedGaussianProcess, fit_gaussian_process
+from sdl.models.linear_model import t_factor
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Data
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.gp import FittedGp, Gp
@@ -25,7 +25,7 @@ class Forward(Protocol):
     """What is asked of a fitted model."""
 
     @property
-    def footing(self) -> Footing: ...
+    def footing(self) -> TrainingSet: ...
     def predict(self, X: Floats) -> tuple[Floats, Floats]: ...
 
 
@@ -36,7 +36,7 @@ def forward(kind: Model, data: Data) -> Forward:
         NotEnoughData, Degenerate: as the model does.
     """
     if kind == "smooth":
-        return fit_smooth(data)
+        return fit_gaussian_process(data)
     if kind == "gp":
         return Gp().fit(data)
     return Bayes().fit(data) if kind == "bayes" else Linear().fit(data)
@@ -47,7 +47,7 @@ def doubt(model: Forward, X: Floats) -> Floats:
     import numpy as np
 
     footing, U = model.footing, model.footing.units(X)
-    if isinstance(model, FittedSmooth):
+    if isinstance(model, FittedGaussianProcess):
         return model.doubt(X)
     if isinstance(model, FittedGp):
         std = np.full((len(X), len(footing.channels)), np.nan)
@@ -55,4 +55,4 @@ def doubt(model: Forward, X: Floats) -> Floats:
             std[:, c] = size * one.predict(U, return_std=True)[1]
         return std
     variance = [np.diag(footing.affine.covariance(u)[1]) for u in U]
-    return np.asarray(np.sqrt(np.reshape(variance, (len(U), -1))) * widen(footing.affine.dof), dtype=np.float64)
+    return np.asarray(np.sqrt(np.reshape(variance, (len(U), -1))) * t_factor(footing.affine.dof), dtype=np.float64)

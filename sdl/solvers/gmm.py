@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from sdl.errors import ConfigError
-from sdl.models.linear_model import widen
-from sdl.models.local_regression import Trend, find_trend
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.linear_model import t_factor
+from sdl.models.local_regression import InverseRegression, fit_inverse_regression
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.types import Frozen
 
@@ -76,7 +76,7 @@ class Gmm(Frozen):
         mean, scale = D.mean(axis=0), D.std(axis=0)
         scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
         mixture = self._mixture((D - mean) / scale)
-        return FittedGmm(footing, mixture, columns, mean, scale, find_trend(footing) if beside else None)
+        return FittedGmm(footing, mixture, columns, mean, scale, fit_inverse_regression(footing) if beside else None)
 
     def _mixture(self, D: Floats) -> Any:
         most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
@@ -90,12 +90,12 @@ class Gmm(Frozen):
 class FittedGmm:
     """A mixture over the inputs and then `columns` of the readings, standardised by `mean` and `scale`."""
 
-    footing: Footing
+    footing: TrainingSet
     mixture: Any
     columns: Ints
     mean: Floats
     scale: Floats
-    trend: Trend | None = None
+    trend: InverseRegression | None = None
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         """The mean of the most probable Gaussian, given the goal.
@@ -198,7 +198,7 @@ class FittedGmm:
         away = (value - self.mean[index]) / self.scale[index] - self.mixture.means[k][index]
         far = away @ np.linalg.pinv(self.mixture.covariances[k][np.ix_(index, index)], hermitian=True) @ away
         variance = np.maximum(np.diag(given.covariances[k]), 0.0) * n / max(dof, 1.0)
-        sigma = np.sqrt(variance) * self.scale[rest] * widen(np.array(dof))
+        sigma = np.sqrt(variance) * self.scale[rest] * t_factor(np.array(dof))
         lever = (1 + far) / n
         mean = given.means[k] * self.scale[rest] + self.mean[rest]
         return mean, float(given.priors[k]), (sigma * np.sqrt(1 + lever), sigma * np.sqrt(lever))

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from sdl.models.linear_model import FLOOR, SHAPES, Shape, widen
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.linear_model import FLOOR, SHAPES, Shape, t_factor
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.types import Frozen
 
@@ -91,7 +91,7 @@ class Gp(Frozen):
 class FittedGp:
     """A process for each channel of the goal, of readings less `centre` in units of `response` (g,)."""
 
-    footing: Footing
+    footing: TrainingSet
     models: tuple[Any, ...]
     centre: Floats
     response: Floats
@@ -201,7 +201,7 @@ class FittedGp:
         )
         scale = np.maximum(noise, 1e-9)[:, None]
         inverse = np.linalg.pinv(slope / scale, rcond=1e-4) / scale.T
-        factor = widen(self.footing.affine.dof[self.footing.goal][use].min())
+        factor = t_factor(self.footing.affine.dof[self.footing.goal][use].min())
         spread = factor * np.sqrt((inverse**2) @ (noise**2 + model**2))
         return spread, factor * np.sqrt((inverse**2) @ model**2)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from sdl.models.linear_model import Affine, fit_affine
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.linear_model import LinearModel, fit_linear
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.types import Frozen
 
@@ -66,10 +66,10 @@ class Linear(Frozen):
             fading = wide_enough(lambda memory: np.exp(-np.asarray(footing.age) / memory), self.memory, footing)
             return FittedLinear(self, footing, weighted(footing, fading), fading)
         origin = footing.low / footing.range  # settings of zero, not the lower bounds, give no reading
-        return FittedLinear(self, footing, fit_affine(footing.U, footing.Y, footing.usable, origin=origin))
+        return FittedLinear(self, footing, fit_linear(footing.U, footing.Y, footing.usable, origin=origin))
 
 
-def wide_enough(counts: Callable[[float], Floats], width: float, footing: Footing) -> Floats:
+def wide_enough(counts: Callable[[float], Floats], width: float, footing: TrainingSet) -> Floats:
     """(n,) how much rows count with this width, or with the next wider one that is worth enough rows."""
     n, p = len(footing.U), footing.U.shape[1] + 1
     for _ in range(40):
@@ -80,9 +80,9 @@ def wide_enough(counts: Callable[[float], Floats], width: float, footing: Footin
     return found
 
 
-def weighted(footing: Footing, counts: Floats) -> Affine:
+def weighted(footing: TrainingSet, counts: Floats) -> LinearModel:
     """The lines of all rows, each counting as much as `counts` (n,) says."""
-    fit = fit_affine(footing.U, footing.Y, footing.usable, counts=counts)
+    fit = fit_linear(footing.U, footing.Y, footing.usable, counts=counts)
     if footing.apart is None or fit.extra is None:
         return fit
     return replace(fit, extra=fit.extra + footing.apart)
@@ -93,8 +93,8 @@ class FittedLinear:
     """A fitted forward model."""
 
     solver: Linear
-    footing: Footing
-    model: Affine
+    footing: TrainingSet
+    model: LinearModel
     fading: Floats | None = None
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
@@ -129,7 +129,7 @@ class FittedLinear:
         found = [self.about(u).predict(u[None]) for u in U]
         return np.vstack([mean for mean, _ in found]), np.vstack([std for _, std in found])
 
-    def about(self, u: Floats) -> Affine:
+    def about(self, u: Floats) -> LinearModel:
         """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""
         import numpy as np
 
@@ -139,7 +139,9 @@ class FittedLinear:
         near = wide_enough(lambda width: self.fading * np.exp(-0.5 * away / width**2), width, self.footing)
         return weighted(self.footing, near)
 
-    def _search(self, model: Affine, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+    def _search(
+        self, model: LinearModel, target: Targets, low: Floats, high: Floats, rng: np.random.Generator
+    ) -> Floats:
         """(d,) settings in units. The misses are taken in tolerances: in counts the search ends in lost precision."""
         import numpy as np
         from scipy.optimize import minimize

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
 
-from sdl.models.modes import VALLEY, Density, Hills, climb, inside, slopes
-from sdl.models.training_set import Footing
+from sdl.models.modes import MERGE_DEPTH, LogPosterior, Modes, find_modes, inside, slopes
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.solvers.forward import Forward, Model, doubt, forward
 from sdl.types import Frozen
@@ -71,7 +71,7 @@ class Cloud(NamedTuple):
     U: Floats
     height: Floats
     hill: Ints
-    hills: Hills
+    hills: Modes
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class FittedBsi:
 
     solver: Bsi
     model: Forward
-    footing: Footing
+    footing: TrainingSet
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         import numpy as np
@@ -95,7 +95,7 @@ class FittedBsi:
                 doubts.append(np.full((2, len(low)), np.nan))
                 notes.append("nothing to aim at")
                 continue
-            density = Density(self.model, target.value, columns, *ends)
+            density = LogPosterior(self.model, target.value, columns, *ends)
             cloud = self._draw(density, self.footing.nearest(target, *ends), rng)
             u, spread, said = self._answer(cloud, density)
             settings.append(u)
@@ -118,17 +118,17 @@ class FittedBsi:
         columns = self.footing.wanted(target)
         if not len(columns):
             return self.footing.settings(rng.random((n, d)))
-        density = Density(self.model, target, columns, np.zeros(d), np.ones(d))
+        density = LogPosterior(self.model, target, columns, np.zeros(d), np.ones(d))
         cloud = self._draw(density, self.footing.affine.middle, rng)
         return self.footing.settings(cloud.U[rng.choice(len(cloud.U), size=n, replace=n > len(cloud.U))])
 
-    def _draw(self, density: Density, start: Floats, rng: np.random.Generator) -> Cloud:
+    def _draw(self, density: LogPosterior, start: Floats, rng: np.random.Generator) -> Cloud:
         """Climbs the hills, and lets the walkers go."""
         import numpy as np
         from emcee import EnsembleSampler
         from emcee.moves import DEMove, StretchMove
 
-        hills = climb(density, start, rng)
+        hills = find_modes(density, start, rng)
         d = len(start)
         walkers = max(self.solver.walkers, 4 * d) // 2 * 2
         first = np.empty((walkers, d))
@@ -147,7 +147,7 @@ class FittedBsi:
         far = [np.einsum("nd,de,ne->n", U - u, one, U - u) for u, one in zip(hills.tops, metric, strict=True)]
         return Cloud(U, height, hills.of[np.argmin(far, axis=0)], hills)
 
-    def _answer(self, cloud: Cloud, density: Density) -> tuple[Floats, Floats, str]:
+    def _answer(self, cloud: Cloud, density: LogPosterior) -> tuple[Floats, Floats, str]:
         """(d,) what is proposed of a cloud, (d,) standard deviation of its hill, and a few words."""
         import numpy as np
 
@@ -164,11 +164,11 @@ class FittedBsi:
         said = f"{len(U)} of {len(cloud.U)} draws"
         if (number := int((share > 0.01).sum())) > 1:
             said += f" on one of {number} solutions"
-        if density(u[None])[0] < height.max() - VALLEY - len(u) / 2:
+        if density(u[None])[0] < height.max() - MERGE_DEPTH - len(u) / 2:
             u, said = top, said + ", the most probable since their middle lies off them"
         return u, U.std(axis=0), said
 
-    def _doubts(self, u: Floats, spread: Floats, density: Density) -> Floats:
+    def _doubts(self, u: Floats, spread: Floats, density: LogPosterior) -> Floats:
         """(2, d) spread, as drawn, and uncertainty of the settings u (d,).
 
         Draws are for one reading at the goal, so they give the spread. Which part of it is the model's doubt says the

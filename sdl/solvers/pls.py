@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from sdl.errors import Degenerate
-from sdl.models.linear_model import widen
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.linear_model import t_factor
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data, Proposals, Targets
 from sdl.types import Frozen
 
@@ -61,7 +61,7 @@ class Pls(Frozen):
         return FittedPls(footing, maps, components)
 
 
-def _weight(footing: Footing) -> Floats:
+def _weight(footing: TrainingSet) -> Floats:
     """(n, d) what a row counts for each input, of mean 1: 1 over the variance of the setting that its readings give."""
     import numpy as np
 
@@ -91,7 +91,7 @@ def _fit(Y: Floats, U: Floats, weight: Floats, components: int) -> Map:
     dof = len(U) - 1 - components
     sigma = np.full(U.shape[1], np.nan)
     if dof > 0:
-        sigma = np.sqrt(((W - model.predict(V)) ** 2).sum(axis=0) / dof) * widen(np.array(dof))
+        sigma = np.sqrt(((W - model.predict(V)) ** 2).sum(axis=0) / dof) * t_factor(np.array(dof))
     seen = model.transform(V)
     return Map(model, middle, sigma, np.linalg.pinv(seen.T @ seen), 1 / len(U))
 
@@ -130,7 +130,7 @@ class Map:
 class FittedPls:
     """A fitted backward model: a map for each input, or one for all."""
 
-    footing: Footing
+    footing: TrainingSet
     maps: tuple[Map, ...]
     components: int
 

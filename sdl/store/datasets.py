@@ -57,7 +57,7 @@ _UNIT = re.compile(r"(.*?)\s*(?:\(([^)]*)\)|\[([^\]]*)\]|\s/\s*(\S+))")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DatasetRow:
     """One reading with where it belongs: `sitting` (readings taken together) and `day` (for leaving days out)."""
 
     reading: Reading
@@ -66,7 +66,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Dataset:
     """The rows of one source.
 
     Attributes:
@@ -79,7 +79,7 @@ class Rows:
 
     source: str
     sha256: str
-    rows: tuple[Row, ...]
+    rows: tuple[DatasetRow, ...]
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
     bad: frozenset[str] = frozenset()
 
@@ -124,7 +124,7 @@ def load(
     *,
     columns: Columns = NO_COLUMNS,
     tolerated: float = TOLERATED,
-) -> Rows:
+) -> Dataset:
     """Reads a record (a run's directory or its record.jsonl), a log or a table.
 
     Args:
@@ -164,7 +164,7 @@ def load(
     lines: dict[str, list[int]] = {}
     for number, bad in unusable:
         lines.setdefault(bad.reason, []).append(number)
-    rows: list[Row] = []
+    rows: list[DatasetRow] = []
     seen: set[str] = set()
     for one, sitting in _sittings(found, by_day=opened is None):
         again = opened is None and one.key() in seen
@@ -173,9 +173,9 @@ def load(
         if reason:
             lines.setdefault(reason, []).append(one.line)
         else:
-            rows.append(Row(one.reading, sitting, one.day))
+            rows.append(DatasetRow(one.reading, sitting, one.day))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
-    return Rows(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
+    return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ def column(name: str, columns: Sequence[str]) -> str | None:
     return None
 
 
-def save(path: Path, sources: Iterable[Rows]) -> str:
+def save(path: Path, sources: Iterable[Dataset]) -> str:
     """Writes the rows of all sources, one after the other, as a campaign's own prior.
 
     Returns:
@@ -251,7 +251,7 @@ def save(path: Path, sources: Iterable[Rows]) -> str:
     return file_sha(path)
 
 
-def numbered(sources: Iterable[Rows]) -> Iterable[tuple[Rows, Row, int]]:
+def numbered(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
     """The rows of all sources, one after the other, each with a sitting that no other source shares."""
     offset = 0
     for source in sources:

@@ -43,7 +43,7 @@ KEPT = 4 << 20
 """Bytes of a record's end that its writer has in memory as well: a file that others cut can still be saved."""
 
 
-class Form:
+class EventSchema:
     """Which events a file holds and what it is called: a campaign's (`CAMPAIGN`), a lab's (`sdl.lab.journal`).
 
     Args:
@@ -85,7 +85,7 @@ class Form:
         return isinstance(event, self.last) or (before and self.after is not None and isinstance(event, self.after))
 
 
-CAMPAIGN = Form(
+CAMPAIGN = EventSchema(
     typing.get_args(Event),
     schema=SCHEMA,
     first=Opened,
@@ -118,7 +118,7 @@ class Tail:
     newline_missing: bool = False
 
 
-def encode(event: Any, previous: str, form: Form = CAMPAIGN) -> tuple[bytes, str]:
+def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[bytes, str]:
     """The line of `event` after a line whose sha is `previous`, and its own sha.
 
     Raises:
@@ -132,7 +132,7 @@ def encode(event: Any, previous: str, form: Form = CAMPAIGN) -> tuple[bytes, str
     return text + f', "sha": "{sha}"}}\n'.encode(), sha
 
 
-def decode(line: bytes, previous: str, form: Form = CAMPAIGN) -> tuple[Any, str]:
+def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[Any, str]:
     """The event of one line without its newline, and its sha.
 
     Raises:
@@ -152,7 +152,7 @@ def decode(line: bytes, previous: str, form: Form = CAMPAIGN) -> tuple[Any, str]
         raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
 
 
-def scan(path: Path, form: Form = CAMPAIGN) -> Iterator[Line | Tail]:
+def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
     """Every verified line of the file, then exactly one Tail. Writes nothing.
 
     Raises:
@@ -186,7 +186,7 @@ def scan(path: Path, form: Form = CAMPAIGN) -> Iterator[Line | Tail]:
     yield Tail()
 
 
-def read(path: Path, form: Form = CAMPAIGN) -> Iterator[Any]:
+def read(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Any]:
     """The events of a record, verified; a torn tail is left out.
 
     Args:
@@ -210,7 +210,7 @@ class Checked:
     notes: tuple[str, ...]
 
 
-def check(path: Path, form: Form = CAMPAIGN) -> Checked:
+def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     """Reads a whole record against its hashes, its seal and the hashes of its prior.
 
     Raises:
@@ -258,7 +258,7 @@ class Record:
     """
 
     def __init__(
-        self, folder: Path, lock: Lock, fd: int, lines: list[Line], notes: tuple[str, ...], form: Form = CAMPAIGN
+        self, folder: Path, lock: Lock, fd: int, lines: list[Line], notes: tuple[str, ...], form: EventSchema = CAMPAIGN
     ) -> None:
         self.folder, self.notes, self._form = folder, notes, form
         self.events: tuple[Any, ...] = tuple(line.event for line in lines)
@@ -276,7 +276,7 @@ class Record:
         self._told: Lost | None = None
 
     @classmethod
-    def create(cls, folder: Path, form: Form = CAMPAIGN) -> Record:
+    def create(cls, folder: Path, form: EventSchema = CAMPAIGN) -> Record:
         """A new, empty record in a new directory.
 
         Raises:
@@ -294,7 +294,7 @@ class Record:
         return cls(folder, lock, fd, [], (), form)
 
     @classmethod
-    def open(cls, folder: Path, form: Form = CAMPAIGN) -> Record:
+    def open(cls, folder: Path, form: EventSchema = CAMPAIGN) -> Record:
         """An existing record, verified and mended where a crash tore its last line.
 
         Raises:
@@ -317,7 +317,7 @@ class Record:
             lines = [item for item in found if isinstance(item, Line)]
             if not lines and check_error and form.once:  # a lab's journal may be empty: it begins now
                 raise check_error
-            notes = _mend(folder, lines, found[-1], form) if isinstance(found[-1], Tail) else ()
+            notes = _repair(folder, lines, found[-1], form) if isinstance(found[-1], Tail) else ()
             fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             lock.release()
@@ -424,7 +424,7 @@ class Record:
         return None
 
 
-def write_whole(folder: Path, events: Sequence[Any], form: Form = CAMPAIGN) -> None:
+def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIGN) -> None:
     """A record at once, for a campaign that ran in memory: nobody could have resumed it, so nothing is fsynced.
 
     Raises:
@@ -515,7 +515,7 @@ def _sha(previous: str, text: bytes) -> str:
     return hashlib.sha256(previous.encode() + text).hexdigest()[:32]
 
 
-def _one_byte_off(raw: bytes, previous: str, form: Form) -> bool:
+def _one_byte_off(raw: bytes, previous: str, form: EventSchema) -> bool:
     """Whether the text is a whole line whose newline became another byte: no crash does that."""
     try:
         decode(raw[:-1], previous, form)
@@ -524,7 +524,7 @@ def _one_byte_off(raw: bytes, previous: str, form: Form) -> bool:
     return True
 
 
-def _mend(folder: Path, lines: list[Line], tail: Tail, form: Form) -> tuple[str, ...]:
+def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> tuple[str, ...]:
     if tail.newline_missing:
         with os.fdopen(open_fd(folder / form.file, os.O_WRONLY | os.O_APPEND), "ab") as stream:
             stream.write(b"\n")
@@ -580,7 +580,7 @@ def plain_prior(folder: Path) -> Path:
     return file
 
 
-def _build(kind: type[Any], body: dict[str, Any], form: Form) -> Any:
+def _build(kind: type[Any], body: dict[str, Any], form: EventSchema) -> Any:
     """The event from its JSON form; unknown and missing fields, and values of other types, are errors."""
     for name in form.since.get(kind.__name__, ()):
         body.setdefault(name, {})

@@ -12,7 +12,7 @@ from sdl.store.record import START, decode
 from sdl.store.resolve import FILE
 
 
-class Tail:
+class TailReader:
     """The whole lines of a record, each verified against the one before it; call `new` again and again.
 
     Args:
@@ -59,7 +59,7 @@ def follow(folder: Path, ended: Callable[[Event | None], bool], wait: Callable[[
         ended: asked with the last event (None before the first) where nothing new is there: whether to leave.
         wait: called before looking again.
     """
-    tail, last = Tail(folder), None
+    tail, last = TailReader(folder), None
     while True:
         new = tail.new()
         for last in new:

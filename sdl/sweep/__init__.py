@@ -10,7 +10,7 @@ summary   the rows as a table and a figure
 """
 
 from sdl.sweep.model import Draw, RandomDraws, Sweep
-from sdl.sweep.plan import Plan, load, plan
+from sdl.sweep.plan import SweepPlan, load, plan
 from sdl.sweep.run import Progress, Told, run
 
-__all__ = ["Draw", "Plan", "Progress", "RandomDraws", "Sweep", "Told", "load", "plan", "run"]
+__all__ = ["Draw", "SweepPlan", "Progress", "RandomDraws", "Sweep", "Told", "load", "plan", "run"]

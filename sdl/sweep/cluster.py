@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, RecordError
 from sdl.extras import missing
 from sdl.parallel import children, pool
-from sdl.sweep.work import Row, Task, do_all
+from sdl.sweep.work import Row, SweepTask, do_all
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,7 +35,7 @@ PATIENCE = 30.0
 
 
 def each(
-    tasks: Iterator[Task], address: str, jobs: int | None, resources: Sequence[str], limit: float | None = None
+    tasks: Iterator[SweepTask], address: str, jobs: int | None, resources: Sequence[str], limit: float | None = None
 ) -> Generator[list[Row], None, None]:
     """Runs campaigns on a cluster; rows come as they are ready.
 
@@ -91,21 +91,23 @@ def _quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _done(client: Client, tasks: Iterator[Task], threads: int, limit: float | None) -> Generator[list[Row], None, None]:
+def _done(
+    client: Client, tasks: Iterator[SweepTask], threads: int, limit: float | None
+) -> Generator[list[Row], None, None]:
     from distributed import KilledWorker, as_completed
 
     numbers = itertools.count()
     size, mean = 1.0, 0.0
-    begun: dict[str, tuple[list[Task], float]] = {}
+    begun: dict[str, tuple[list[SweepTask], float]] = {}
     under_way = as_completed(loop=client.loop, raise_errors=False)
 
-    def give(some: list[Task]) -> None:
+    def give(some: list[SweepTask]) -> None:
         needs = {"resources": {some[0].resource: 1}} if some[0].resource else {}
         future = client.submit(do_all, some, limit, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs)
         begun[future.key] = some, time.monotonic()
         under_way.add(future)
 
-    def batch() -> list[Task]:
+    def batch() -> list[SweepTask]:
         some = list(itertools.islice(tasks, 1))
         while some and not some[0].resource and len(some) < int(size) and (more := next(tasks, None)) is not None:
             if more.resource:

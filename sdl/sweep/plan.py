@@ -23,7 +23,7 @@ from sdl.config.mistakes import problems_of, short
 from sdl.errors import ConfigError, Problem
 from sdl.store.resolve import RUNS
 from sdl.sweep.model import Sweep
-from sdl.sweep.work import Task
+from sdl.sweep.work import SweepTask
 
 MOST_PROBLEMS = 20
 NOT_IDENTITY = ("name", "description", "expect", "seed")
@@ -48,7 +48,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """The campaigns of a sweep.
 
     Attributes:
@@ -87,16 +87,16 @@ class Plan:
                 for repeat in range(self.sweep.repeats):
                     yield _digest(f"{point.digest} {seed} {repeat}")
 
-    def task(self, number: int, records: Path | None) -> Task:
+    def task(self, number: int, records: Path | None) -> SweepTask:
         """What a worker needs to do campaign `number`; a record is written where `records` is given."""
         point, seed, repeat = self.place(number)
         name = _digest(f"{point.digest} {seed} {repeat}")
         keep = records is not None and (self.sweep.keep == "records" or point.resource != "")
         folder = str((records / name).absolute()) if keep and records is not None else None
-        return Task(name, {**point.tree, "seed": seed}, folder, point.resource)
+        return SweepTask(name, {**point.tree, "seed": seed}, folder, point.resource)
 
 
-def load(file: Path, *, runs: Path = RUNS) -> Plan:
+def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
     """Reads a sweep file and plans its campaigns.
 
     Raises:
@@ -117,7 +117,7 @@ def load(file: Path, *, runs: Path = RUNS) -> Plan:
     return plan(sweep, file.parent, tree, runs=runs)
 
 
-def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None, *, runs: Path = RUNS) -> Plan:
+def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None, *, runs: Path = RUNS) -> SweepPlan:
     """The campaigns of a sweep, each set of values parsed as a campaign file is.
 
     Args:
@@ -171,7 +171,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
     if problems:
         raise ConfigError(*(_placed(*one, said, total, sweep, source, where, inside) for one, said in problems.items()))
     shown = os.path.normpath(source.file) if source.file else sweep.name
-    return Plan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, virtual, tuple(sweep.seed_list))
+    return SweepPlan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, virtual, tuple(sweep.seed_list))
 
 
 def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ from sdl.extras import missing
 from sdl.store.lock import Lock
 from sdl.store.plainfile import anew, open_fd, reading, what_happened
 from sdl.store.record import write_file
-from sdl.sweep.plan import Plan
+from sdl.sweep.plan import SweepPlan
 from sdl.sweep.work import Row
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Results:
         changed: versions that differ from those that the results so far were made with: name, then, now.
     """
 
-    def __init__(self, folder: Path, plan: Plan, versions: dict[str, str]) -> None:
+    def __init__(self, folder: Path, plan: SweepPlan, versions: dict[str, str]) -> None:
         """Opens it, or makes it.
 
         Raises:
@@ -259,7 +259,7 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
     return found
 
 
-def schema_of(plan: Plan) -> pa.Schema:
+def schema_of(plan: SweepPlan) -> pa.Schema:
     """The columns of a sweep's data set: its place, what was varied, what came of it."""
     import pyarrow as pa
 

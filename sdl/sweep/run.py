@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdl.parallel import pool
-from sdl.sweep.plan import Plan
+from sdl.sweep.plan import SweepPlan
 from sdl.sweep.results import DATA, RECORDS, Results
-from sdl.sweep.work import Row, Task, do, too_long
+from sdl.sweep.work import Row, SweepTask, do, too_long
 
 Progress = Callable[[int, int], None]
 """Told how many campaigns are done, and of how many."""
@@ -36,7 +36,7 @@ class Told:
 
 
 def run(
-    plan: Plan,
+    plan: SweepPlan,
     folder: Path,
     *,
     jobs: int | None = None,
@@ -85,11 +85,13 @@ def run(
         return Told(folder / DATA, total, before, ran, tuple(cannot), results.changed)
 
 
-def _here(tasks: Iterator[Task], plan: Plan, jobs: int | None, limit: float | None) -> Generator[list[Row], None, None]:
+def _here(
+    tasks: Iterator[SweepTask], plan: SweepPlan, jobs: int | None, limit: float | None
+) -> Generator[list[Row], None, None]:
     jobs = 1 if plan.real else min(jobs or pool.cores(), len(plan))  # a real instrument does one thing at a time
-    given: dict[int, Task] = {}
+    given: dict[int, SweepTask] = {}
 
-    def named() -> Iterator[Task]:
+    def named() -> Iterator[SweepTask]:
         for index, task in enumerate(tasks):
             given[index] = task
             yield task
@@ -106,7 +108,7 @@ def _here(tasks: Iterator[Task], plan: Plan, jobs: int | None, limit: float | No
 
 
 def _by_cluster(
-    tasks: Iterator[Task], plan: Plan, address: str, jobs: int | None, limit: float | None
+    tasks: Iterator[SweepTask], plan: SweepPlan, address: str, jobs: int | None, limit: float | None
 ) -> Generator[list[Row], None, None]:
     from sdl.sweep.cluster import each
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Group:
+class GridGroup:
     """The campaigns with the same values of the grid.
 
     Attributes:
@@ -58,7 +58,7 @@ def shown(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:g}"
 
 
-def groups(data: Path, keys: Sequence[str]) -> list[Group]:
+def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     """Reads the data set and sums it up.
 
     Args:
@@ -99,7 +99,7 @@ def groups(data: Path, keys: Sequence[str]) -> list[Group]:
         good = off[rows][~np.isnan(off[rows])]
         ordered = np.sort(trials[rows])
         found.append(
-            Group(
+            GridGroup(
                 tuple(reversed(values)),
                 len(rows),
                 int(reached[rows].sum()),
@@ -112,7 +112,7 @@ def groups(data: Path, keys: Sequence[str]) -> list[Group]:
     return found
 
 
-def table(found: Sequence[Group], keys: Sequence[str]) -> list[str]:
+def table(found: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
     """The lines of a table, its head first."""
     head = [*keys, "campaigns", "reached", "trials: median", "p95", "error"]
     rows = [head]
@@ -131,7 +131,7 @@ def table(found: Sequence[Group], keys: Sequence[str]) -> list[str]:
     return lines
 
 
-def draw(found: Sequence[Group], keys: Sequence[str], file: Path, title: str) -> None:
+def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
     """Draws how many trials each group took: a bar from the first to the p95, a mark at the median; needs `report`.
 
     Raises:

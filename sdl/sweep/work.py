@@ -23,7 +23,7 @@ LINGER = 10.0
 """Seconds that a worker of a cluster with a campaign that hangs lives on, for its other results to be fetched."""
 
 
-class Task(NamedTuple):
+class SweepTask(NamedTuple):
     """What a worker is given.
 
     Attributes:
@@ -39,7 +39,7 @@ class Task(NamedTuple):
     resource: str
 
 
-def do(task: Task) -> Row:
+def do(task: SweepTask) -> Row:
     """Runs one campaign.
 
     Returns:
@@ -49,7 +49,7 @@ def do(task: Task) -> Row:
         return _row_of(task)
 
 
-def do_all(tasks: Sequence[Task], limit: float | None = None) -> list[Row]:
+def do_all(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Row]:
     """Runs some campaigns one after the other, in the worker of a cluster.
 
     Args:
@@ -80,13 +80,13 @@ def do_all(tasks: Sequence[Task], limit: float | None = None) -> list[Row]:
     return rows
 
 
-def too_long(task: Task, why: str) -> Row:
+def too_long(task: SweepTask, why: str) -> Row:
     """What is told of a campaign that was ended because it hung."""
     solver = (task.tree.get("solver") or {}).get("kind", "none")
     return {"id": task.id, "cannot": f"{why}: solver {solver}"}
 
 
-def _row_of(task: Task) -> Row:
+def _row_of(task: SweepTask) -> Row:
     try:
         return row(task.id, _run(task))
     except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def row(name: str, done: Result) -> Row:
     return found
 
 
-def _run(task: Task) -> Result:
+def _run(task: SweepTask) -> Result:
     from sdl import runner
     from sdl.errors import RecordError
     from sdl.runs.runs import open_run

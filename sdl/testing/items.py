@@ -18,7 +18,7 @@ from sdl.testing.plugin import UNSURE
 
 if TYPE_CHECKING:
     from sdl.testing.work import Work
-    from sdl.verify import Plan, Seen, Task
+    from sdl.verify import Seen, VerifyPlan, VerifyTask
 
 REPORT_SECONDS = 60
 
@@ -26,7 +26,7 @@ REPORT_SECONDS = 60
 class CampaignTests(pytest.File):
     """One campaign file: an item a seed and, where something is expected of them together, one for all."""
 
-    plan: Plan
+    plan: VerifyPlan
     _seen: dict[int, Seen]
     _work: Work | None = None
 
@@ -53,13 +53,13 @@ class CampaignTests(pytest.File):
         if verify.together(plan.expect):
             yield self._grouped(AllSeedsItem.from_parent(self, name="all-seeds"))
 
-    def seen(self, task: Task) -> Seen:
+    def seen(self, task: VerifyTask) -> Seen:
         """What came of a seed; run once in a process."""
         if task.seed not in self._seen:
             self._seen[task.seed] = self.ran(task)
         return self._seen[task.seed]
 
-    def ran(self, task: Task) -> Seen:
+    def ran(self, task: VerifyTask) -> Seen:
         """Runs a campaign in a process of its own, killed when its time is over; in this one without a limit."""
         from sdl import verify
         from sdl.testing.work import Work
@@ -89,7 +89,7 @@ class CampaignTests(pytest.File):
         except ValueError:  # another drive
             return str(self.path)
 
-    def shown(self, task: Task) -> Task:
+    def shown(self, task: VerifyTask) -> VerifyTask:
         """The same task with the file named as a person would type it here."""
         return replace(task, file=self.typed)
 
@@ -148,7 +148,7 @@ class _Item(pytest.Item):
         """What a person types here for this item alone."""
         return f"{self.file.typed}::{self.name}"
 
-    def _kept(self, task: Task) -> list[str]:
+    def _kept(self, task: VerifyTask) -> list[str]:
         """Runs the seed once more with its record kept where `--sdl-report` says; lines about that."""
         folder = self.config.getoption("--sdl-report")
         if folder is None:
@@ -190,7 +190,7 @@ class MistakeItem(_Item):
 class SeedItem(_Item):
     """What every seed must keep, of one seed."""
 
-    def __init__(self, task: Task, **rest: Any) -> None:
+    def __init__(self, task: VerifyTask, **rest: Any) -> None:
         super().__init__(**rest)
         self.task = task
 
@@ -221,7 +221,7 @@ class AllSeedsItem(_Item):
         from sdl import verify
 
         plan = self.file.plan
-        findings = verify.judge(plan.expect, [self.file.seen(task) for task in plan.tasks])
+        findings = verify.evaluate(plan.expect, [self.file.seen(task) for task in plan.tasks])
         findings = tuple(finding for finding in findings if finding.share < 1)
         for finding in findings:
             if finding.level is verify.Level.UNSURE:

@@ -42,7 +42,7 @@ SHAPES = {
 }
 
 
-class Plant:
+class AffinePlant:
     """An affine plant with noise; every input drives some channels strongly and all of them a little."""
 
     def __init__(self, inputs: int = 3, channels: int = 3, goal: tuple[int, ...] = (0, 1, 2)) -> None:
@@ -106,7 +106,7 @@ class SolverContract:
         """The solver under test."""
         raise NotImplementedError("override the fixture `solver`")
 
-    def ask(self, solver: Solver, plant: Plant, data: Data, targets: Targets, seed: int = 0) -> Proposals:
+    def ask(self, solver: Solver, plant: AffinePlant, data: Data, targets: Targets, seed: int = 0) -> Proposals:
         """Fits and asks once."""
         import numpy as np
 
@@ -130,7 +130,7 @@ class SolverContract:
     def test_what_it_needs_is_a_number_of_design_points(self, solver: Solver) -> None:
         if not hasattr(solver, "needs"):
             pytest.skip("it takes the whole design")
-        wanted = solver.needs(Plant().inputs)
+        wanted = solver.needs(AffinePlant().inputs)
         whole = wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 0)
         need(whole, f"needs(inputs) must be a number, 0 or more, or None for the whole design; it is {wanted!r}")
 
@@ -141,7 +141,7 @@ class SolverContract:
     ) -> None:
         import numpy as np
 
-        plant = Plant(*shape)
+        plant = AffinePlant(*shape)
         d, m = shape[:2]
         X = np.linspace(0.3, 0.6, goals)[:, None] + np.linspace(0, 0.1, d)
         answer = self.ask(solver, plant, plant.data(self.rows), plant.targets(X))
@@ -164,7 +164,7 @@ class SolverContract:
             pytest.skip(f"{solver.kind} does not claim to")
         import numpy as np
 
-        plant, X = Plant(), np.array([[0.47, 0.3, 0.55]])
+        plant, X = AffinePlant(), np.array([[0.47, 0.3, 0.55]])
         targets = plant.targets(X)
         for seed in range(5):
             answer = self.ask(solver, plant, plant.data(12, seed), targets, seed)
@@ -175,7 +175,7 @@ class SolverContract:
     def test_a_goal_with_some_channels_left_free_is_answered(self, solver: Solver) -> None:
         import numpy as np
 
-        plant = Plant()
+        plant = AffinePlant()
         value, low, high = plant.targets(np.full((1, 3), 0.4))
         value[0, 1], low[0, 1], high[0, 1] = np.nan, -np.inf, np.inf
         answer = self.ask(solver, plant, plant.data(self.rows), Targets(value, low, high))
@@ -184,7 +184,7 @@ class SolverContract:
     def test_same_seed_same_bits(self, solver: Solver) -> None:
         import numpy as np
 
-        plant = Plant()
+        plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((2, 3), 0.4))
         fitted = solver.fit(data)
         first, again = (
@@ -203,7 +203,7 @@ class SolverContract:
         import numpy as np
 
         monkeypatch.chdir(tmp_path)
-        plant = Plant()
+        plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         arrays = [data.X, data.Y, data.saturated, data.goal, data.age, data.sitting, *targets, plant.low, plant.high]
         before = [array.tobytes() for array in arrays]
@@ -224,7 +224,7 @@ class SolverContract:
     def test_a_fit_keeps_no_hold_on_the_rows(self, solver: Solver) -> None:
         import numpy as np
 
-        plant = Plant()
+        plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         fitted = solver.fit(data)
         before = fitted.propose(targets, plant.low, plant.high, np.random.default_rng(0)).settings
@@ -234,17 +234,17 @@ class SolverContract:
 
     @pytest.mark.parametrize("n", [0, 1])
     def test_too_few_rows_are_refused(self, solver: Solver, n: int) -> None:
-        self.must_refuse(solver, Plant().data(n), NotEnoughData)
+        self.must_refuse(solver, AffinePlant().data(n), NotEnoughData)
 
     def test_rows_all_at_one_setting_are_refused(self, solver: Solver) -> None:
         import numpy as np
 
-        self.must_refuse(solver, Plant().data(9, X=np.full((9, 3), 0.4)), Degenerate, NotEnoughData)
+        self.must_refuse(solver, AffinePlant().data(9, X=np.full((9, 3), 0.4)), Degenerate, NotEnoughData)
 
     def test_an_input_that_never_changed_is_refused(self, solver: Solver) -> None:
-        X = Plant().data(9).X
+        X = AffinePlant().data(9).X
         X[:, 1] = 0.4
-        self.must_refuse(solver, Plant().data(9, X=X), Degenerate)
+        self.must_refuse(solver, AffinePlant().data(9, X=X), Degenerate)
 
     def must_refuse(self, solver: Solver, data: Data, *errors: type[Exception]) -> None:
         """Fails unless fitting `data` raises one of `errors`."""
@@ -260,7 +260,7 @@ class SolverContract:
     def test_saturated_and_incomplete_rows_are_left_out(self, solver: Solver) -> None:
         import numpy as np
 
-        plant = Plant()
+        plant = AffinePlant()
         good, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         X = np.vstack([good.X, good.X[:4]])
         Y = np.vstack([good.Y, good.Y[:4]])

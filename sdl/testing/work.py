@@ -7,14 +7,14 @@ from collections.abc import Generator, Iterator
 
 from sdl import verify
 from sdl.parallel import pool
-from sdl.verify import Plan, Seen, Task
+from sdl.verify import Seen, VerifyPlan, VerifyTask
 
 
 class Work:
     """A process for the campaigns of a file, one after the other."""
 
-    def __init__(self, plan: Plan, limit: float) -> None:
-        self._given: list[Task] = []
+    def __init__(self, plan: VerifyPlan, limit: float) -> None:
+        self._given: list[VerifyTask] = []
 
         def crashed(error: pool.Crashed) -> Seen:
             return verify.without(self._given[error.index], plan, error)
@@ -23,7 +23,7 @@ class Work:
             verify.run, self._tasks(), ordered=False, crashed=crashed, limit=limit
         )
 
-    def on(self, task: Task) -> Seen:
+    def on(self, task: VerifyTask) -> Seen:
         """What comes of a campaign."""
         self._given.append(task)
         return next(self._results)[1]
@@ -32,7 +32,7 @@ class Work:
         """Ends the process."""
         self._results.close()
 
-    def _tasks(self) -> Iterator[Task]:
+    def _tasks(self) -> Iterator[VerifyTask]:
         """Drawn one by one, each when `on` has brought it."""
         for index in itertools.count():
             yield self._given[index]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.twin.evidence import Evidence, Left, left_over
 from sdl.twin.model import Plant
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,7 +147,7 @@ def comparable(data: Evidence, plant: Plant) -> Left:
     return replace(left, counts=counts)
 
 
-def check(data: Evidence, state: State) -> Check:
+def check(data: Evidence, state: TwinState) -> Check:
     """Holds the twin of `state` against readings.
 
     Raises:

@@ -9,10 +9,10 @@ from sdl.extras import missing
 from sdl.twin.check import comparable
 from sdl.twin.evidence import Evidence
 from sdl.twin.model import Plant
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 
 
-def draw(data: Evidence, state: State, file: Path) -> None:
+def draw(data: Evidence, state: TwinState, file: Path) -> None:
     """Draws what the twin leaves of each reading, in deviations, over the reading; a panel a channel.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sdl.store import datasets
 from sdl.store.datasets import NO_COLUMNS, Columns
 from sdl.twin.model import Plant
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 from sdl.types import Reading
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Ambient:
+class RoomOffsets:
     """What the room added.
 
     Attributes:
@@ -72,7 +72,9 @@ class Ambient:
     told: str
 
 
-def collect(sources: Sequence[Path], state: State, days: Sequence[str] = (), columns: Columns = NO_COLUMNS) -> Evidence:
+def collect(
+    sources: Sequence[Path], state: TwinState, days: Sequence[str] = (), columns: Columns = NO_COLUMNS
+) -> Evidence:
     """Reads records, logs and tables.
 
     Args:
@@ -99,7 +101,7 @@ def collect(sources: Sequence[Path], state: State, days: Sequence[str] = (), col
     return matrices(found, state, told)
 
 
-def matrices(found: Sequence[tuple[Reading, int, str]], state: State, told: Iterable[str] = ()) -> Evidence:
+def matrices(found: Sequence[tuple[Reading, int, str]], state: TwinState, told: Iterable[str] = ()) -> Evidence:
     """Readings with their sitting and day, as arrays."""
     import numpy as np
 
@@ -148,7 +150,7 @@ def jitter_of(plant: Plant, X: Floats) -> Floats:
     return variance
 
 
-def ambient_of(data: Evidence, left: Floats, noise: Floats) -> Ambient:
+def ambient_of(data: Evidence, left: Floats, noise: Floats) -> RoomOffsets:
     """What the room added to each reading: its own background, else its sitting's dark rows, else the sitting's offset.
 
     Args:
@@ -178,7 +180,7 @@ def ambient_of(data: Evidence, left: Floats, noise: Floats) -> Ambient:
         f"{by_rows} sittings by their own dark readings" if by_rows else "",
         f"{by_fit} sittings by a fitted offset" if by_fit else "",
     ]
-    return Ambient(counts, fitted, "; ".join(way for way in ways if way))
+    return RoomOffsets(counts, fitted, "; ".join(way for way in ways if way))
 
 
 def _middle(values: Floats, noise: Floats) -> float:
@@ -207,7 +209,7 @@ class Left:
     noise: Floats
     due: Floats
     light: Floats
-    room: Ambient
+    room: RoomOffsets
 
 
 def left_over(data: Evidence, plant: Plant) -> Left:
@@ -242,7 +244,7 @@ def _moves(data: Evidence, plant: Plant, left: Floats, around: Floats) -> Floats
     return moves
 
 
-def dark_sittings(data: Evidence, state: State) -> NDArray[np.bool_]:
+def dark_sittings(data: Evidence, state: TwinState) -> NDArray[np.bool_]:
     """(n,) which readings were taken in a dark room, by dark rows, else by the channel that sees the inputs least."""
     import numpy as np
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.twin.check import Check, check
 from sdl.twin.evidence import Evidence, jitter_of, left_over
 from sdl.twin.model import Plant
-from sdl.twin.state import Dimming, Drift, State
+from sdl.twin.state import Dimming, Drift, TwinState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ class DayLight:
 class Fit:
     """A fitted state, and how well the readings tell it."""
 
-    state: State
+    state: TwinState
     parameters: tuple[Parameter, ...]
     days: tuple[DayLight, ...]
     check: Check
@@ -91,7 +91,7 @@ class Fit:
         }
 
 
-def fit(data: Evidence, start: State) -> Fit:
+def fit(data: Evidence, start: TwinState) -> Fit:
     """Fits a state to readings.
 
     Args:
@@ -133,13 +133,13 @@ def fit(data: Evidence, start: State) -> Fit:
 
 
 # Parameters as a vector: gains channel by channel, both ends of each input, curves channel by channel -----------------
-def _names(state: State) -> list[str]:
+def _names(state: TwinState) -> list[str]:
     gains = [f"channels.{channel}.gain.{name}" for channel in state.channels for name in state.inputs]
     ends = [f"inputs.{name}.{end}" for name in state.inputs for end in ("above_zero", "below_one")]
     return gains + ends + [f"channels.{channel}.curve.{name}" for channel in state.channels for name in state.inputs]
 
 
-def _vector(state: State) -> Floats:
+def _vector(state: TwinState) -> Floats:
     import numpy as np
 
     gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
@@ -147,7 +147,7 @@ def _vector(state: State) -> Floats:
     return np.array(gains + ends + [c.curve.get(name, 0.0) for c in state.channels.values() for name in state.inputs])
 
 
-def _prior(state: State) -> Floats:
+def _prior(state: TwinState) -> Floats:
     """Standard deviation of each parameter about where it starts from."""
     import numpy as np
 
@@ -156,7 +156,7 @@ def _prior(state: State) -> Floats:
     return np.array([GAIN * gain + 0.01 * state.full_scale for gain in gains] + ends + curves)
 
 
-def _with_vector(state: State, vector: Floats) -> State:
+def _with_vector(state: TwinState, vector: Floats) -> TwinState:
     values = iter(vector.tolist())
     channels = {
         name: channel.model_copy(update={"gain": {i: next(values) for i in state.inputs}})
@@ -172,7 +172,7 @@ def _with_vector(state: State, vector: Floats) -> State:
     return state.model_copy(update={"channels": channels, "inputs": ends})
 
 
-def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats, Floats]:
+def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floats, Floats]:
     """One Gauss-Newton step: the parameters (p,), their standard errors (p,), how many each channel took up (m,)."""
     import numpy as np
 
@@ -217,7 +217,7 @@ def _step(data: Evidence, state: State, first: Floats) -> tuple[Floats, Floats, 
 
 
 # Noise --------------------------------------------------------------------------------------------------------------
-def _with_noise(data: Evidence, state: State, start: State, spent: Floats) -> tuple[State, list[Parameter]]:
+def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Floats) -> tuple[TwinState, list[Parameter]]:
     """Jitter of each window by the greatest likelihood of what is left when `spent` (m,) parameters were fitted."""
     import numpy as np
     from scipy.optimize import minimize_scalar
@@ -256,7 +256,7 @@ def _with_noise(data: Evidence, state: State, start: State, spent: Floats) -> tu
 
 
 # Room and drift -----------------------------------------------------------------------------------------------------
-def _days(data: Evidence, state: State) -> tuple[tuple[DayLight, ...], Drift | None, float]:
+def _days(data: Evidence, state: TwinState) -> tuple[tuple[DayLight, ...], Drift | None, float]:
     """Light of each input day by day; and the drift that explains its scatter, with its error, if days tell it."""
     import numpy as np
 
@@ -281,7 +281,7 @@ def _days(data: Evidence, state: State) -> tuple[tuple[DayLight, ...], Drift | N
     return tuple(found), state.drift.model_copy(update={"daily": daily}), daily / math.sqrt(2 * count)
 
 
-def _with_room(data: Evidence, state: State, drift: Drift | None) -> State:
+def _with_room(data: Evidence, state: TwinState, drift: Drift | None) -> TwinState:
     """The state with the middle of the readings' ambient light, and the last day of them as its own."""
     import numpy as np
 
@@ -297,4 +297,4 @@ def _with_room(data: Evidence, state: State, drift: Drift | None) -> State:
     about = f"fitted to {len(data.X)} readings"
     update = {"channels": channels, "drift": drift or state.drift, "start": start, "about": about}
     # Checked anew, because a copy is not: a state that is written must be one that is read.
-    return State.model_validate(dict(state.model_copy(update=update)))
+    return TwinState.model_validate(dict(state.model_copy(update=update)))

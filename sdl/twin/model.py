@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 from sdl.types import Reading
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Plant:
         noise: without it a reading is the noise-free one, rounded down.
     """
 
-    state: State
+    state: TwinState
     seed: int = 0
     sky: Sky | None = None
     drifts: bool = False

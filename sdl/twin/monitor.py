@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sdl.twin.check import check
 from sdl.twin.evidence import matrices
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 from sdl.types import Reading
 
 LATEST = 40
@@ -15,7 +15,7 @@ FEWEST = 8
 """Fewer say nothing: with the room unknown, one of them tells of it."""
 
 
-def departure(state: State, readings: Sequence[tuple[Reading, int]]) -> str | None:
+def departure(state: TwinState, readings: Sequence[tuple[Reading, int]]) -> str | None:
     """A sentence if the instrument has left its twin, else None.
 
     Args:

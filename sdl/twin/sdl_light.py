@@ -22,7 +22,7 @@ from uuid import uuid4
 from sdl.errors import InstrumentError
 from sdl.extras import missing
 from sdl.twin.model import Plant
-from sdl.twin.state import State, load
+from sdl.twin.state import TwinState, load
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -255,13 +255,13 @@ def _traceback(what: str, *frames: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _scaled(state: str, scale: float, full: int) -> State:
+def _scaled(state: str, scale: float, full: int) -> TwinState:
     """The state at other sensor settings: all counts times `scale`."""
     tree = json.loads(state)
     for channel in tree["channels"].values():
         channel["ambient"] *= scale
         channel["gain"] = {name: gain * scale for name, gain in channel["gain"].items()}
-    return State.model_validate_json(json.dumps({**tree, "full_scale": full}))
+    return TwinState.model_validate_json(json.dumps({**tree, "full_scale": full}))
 
 
 def _faulty(reply: dict[str, Any], fault: str | None) -> list[tuple[str, bool]]:

@@ -56,7 +56,7 @@ class Drift(Frozen):
     daily: float = Field(ge=0, le=0.2, description="standard deviation from one day to the next")
 
 
-class State(Frozen):
+class TwinState(Frozen):
     """All parameters of a twin. Inputs run from 0 to 1; readings are whole counts."""
 
     about: str = ""
@@ -82,7 +82,7 @@ class State(Frozen):
     channels: dict[str, Response] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _names_agree(self) -> State:
+    def _names_agree(self) -> TwinState:
         for name, channel in self.channels.items():
             if channel.window not in self.jitter:
                 raise ValueError(f"channels.{name}.window: {channel.window!r} is not in jitter {list(self.jitter)}")
@@ -101,7 +101,7 @@ class State(Frozen):
             raise ValueError(f"start: {self.start.isoformat()} is before 1970")
         return self
 
-    def without_ambient(self) -> State:
+    def without_ambient(self) -> TwinState:
         """The same instrument in a room without any light."""
         dark = {name: channel.model_copy(update={"ambient": 0.0}) for name, channel in self.channels.items()}
         return self.model_copy(update={"channels": dark})
@@ -144,7 +144,7 @@ def locate(name: str) -> Path:
     return file.resolve()
 
 
-def load(name: str) -> State:
+def load(name: str) -> TwinState:
     """Reads a state.
 
     Raises:
@@ -168,9 +168,9 @@ def _content(name: str) -> tuple[Path, bytes]:
 
 
 @lru_cache(maxsize=16)
-def _parse(file: Path, content: bytes) -> State:
+def _parse(file: Path, content: bytes) -> TwinState:
     try:
-        return State.model_validate(tomllib.loads(content.decode()))
+        return TwinState.model_validate(tomllib.loads(content.decode()))
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors())
         raise ValueError(f"{file}: {'; '.join(problems)}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sdl.twin.state import Dimming, State
+from sdl.twin.state import Dimming, TwinState
 
 Variant = Literal["other-unit", "curved", "gamma", "droop", "rgbw", "green"]
 
@@ -28,7 +28,7 @@ UNIT = (2, 0, 0, 1)
 """Where another unit's gains come from: default_rng([seed, *UNIT]), apart from every reading's."""
 
 
-def vary(state: State, variant: Variant | None, seed: int) -> State:
+def vary(state: TwinState, variant: Variant | None, seed: int) -> TwinState:
     """The state of another instrument.
 
     Args:
@@ -59,10 +59,10 @@ def vary(state: State, variant: Variant | None, seed: int) -> State:
         case "green":
             change = _green(state)
     # Built anew and not copied, so that what is checked of a state is checked of this one too.
-    return State.model_validate({**dict(state), **change})
+    return TwinState.model_validate({**dict(state), **change})
 
 
-def _other_unit(state: State, seed: int) -> dict[str, object]:
+def _other_unit(state: TwinState, seed: int) -> dict[str, object]:
     import numpy as np
 
     rng = np.random.default_rng([seed, *UNIT])
@@ -74,14 +74,14 @@ def _other_unit(state: State, seed: int) -> dict[str, object]:
     }
 
 
-def _with_white(state: State) -> dict[str, object]:
+def _with_white(state: TwinState) -> dict[str, object]:
     return {
         name: channel.model_copy(update={"gain": {**channel.gain, "W": WHITE[name]}})
         for name, channel in state.channels.items()
     }
 
 
-def _green(state: State) -> dict[str, object]:
+def _green(state: TwinState) -> dict[str, object]:
     if "G" not in state.inputs or "515nm" not in state.channels:
         raise ValueError("green needs a state with input G and channel 515nm")
     channel = state.channels["515nm"]

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 
 DIGITS = 6
 """Significant digits: a gain of 60,000 to a tenth of a count."""
 
 
-def toml(state: State, told: Iterable[str] = ()) -> str:
+def toml(state: TwinState, told: Iterable[str] = ()) -> str:
     """The file's text; reading it gives the state back, to six digits.
 
     Args:

@@ -61,7 +61,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Evaluation:
     """One claim, judged.
 
     Attributes:
@@ -92,7 +92,7 @@ def broken(expect: Expect, seen: Seen) -> list[tuple[str, str, str]]:
     return [(c.claim, c.expected, c.told(seen)) for c in _claims(expect) if c.share == 1 and not c.keeps(seen)]
 
 
-def judge(expect: Expect, seen: Sequence[Seen]) -> tuple[Finding, ...]:
+def evaluate(expect: Expect, seen: Sequence[Seen]) -> tuple[Evaluation, ...]:
     """Every claim of an expectation, judged by the seeds that were tried (at least one)."""
     return tuple(_judged(claim, seen) for claim in _claims(expect))
 
@@ -138,7 +138,7 @@ def _telling(size: Callable[[Seen], float], words: Callable[[float], str], key: 
     return lambda seen: words(size(seen))
 
 
-def _judged(claim: _Claim, seen: Sequence[Seen]) -> Finding:
+def _judged(claim: _Claim, seen: Sequence[Seen]) -> Evaluation:
     ranked = sorted(seen, key=claim.size)
     kept, n = sum(map(claim.keeps, seen)), len(seen)
     at_least = least_share(kept, n)
@@ -154,7 +154,7 @@ def _judged(claim: _Claim, seen: Sequence[Seen]) -> Finding:
     else:
         shown = claim.told(ranked[math.ceil(claim.share * n - 1e-9) - 1])
     worst = ranked[-1].seed if not claim.keeps(ranked[-1]) else None
-    return Finding(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
+    return Evaluation(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
 
 
 def chance(kept: int, n: int, share: float) -> float:
@@ -208,13 +208,13 @@ def ended(seen: Seen) -> str:
     return f"{seen.outcome} after {trials}{off}, verdict {seen.verdict or 'none'}: {seen.reason}"
 
 
-def kept(finding: Finding) -> str:
+def kept(finding: Evaluation) -> str:
     """How many of the seeds keep a claim, in words."""
     must = f"{finding.share:.0%} must" if finding.share < 1 else "all must"
     return f"{finding.within} of {finding.of} seed{'' if finding.of == 1 else 's'} keep it, {must}"
 
 
-def sureness(finding: Finding) -> str:
+def sureness(finding: Evaluation) -> str:
     """What the seeds that were tried tell of all others, in words."""
     if finding.level is Level.UNSURE:
         more = f"{finding.needed} seeds would do" if finding.needed else "no number of seeds would do if it goes on so"

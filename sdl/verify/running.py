@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import config, yamlfile
 from sdl.errors import ConfigError, Problem
-from sdl.verify.evaluate import Finding, Level, Seen, judge
+from sdl.verify.evaluate import Evaluation, Level, Seen, evaluate
 
 if TYPE_CHECKING:
     from sdl.config import CampaignFile, Expect
@@ -29,7 +29,7 @@ CRASHED, OUT_OF_TIME = "crashed", "out of time"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class VerifyTask:
     """One campaign to run.
 
     Attributes:
@@ -55,13 +55,13 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class VerifyPlan:
     """A file's expectation and the campaigns that it takes to check it; `note` is what is odd about them."""
 
     file: str
     campaign: CampaignFile
     expect: Expect
-    tasks: tuple[Task, ...]
+    tasks: tuple[VerifyTask, ...]
     note: str = ""
 
     @property
@@ -75,9 +75,9 @@ class Plan:
 class Verified:
     """A plan with what was seen and what that means."""
 
-    plan: Plan
+    plan: VerifyPlan
     seen: tuple[Seen, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Evaluation, ...]
 
     @property
     def level(self) -> Level:
@@ -85,12 +85,12 @@ class Verified:
         levels = [finding.level for finding in self.findings]
         return next((level for level in (Level.NOT, Level.UNSURE) if level in levels), Level.MET)
 
-    def task(self, seed: int) -> Task:
+    def task(self, seed: int) -> VerifyTask:
         """The task of one seed."""
         return next(task for task in self.plan.tasks if task.seed == seed)
 
 
-def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> Plan | None:
+def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> VerifyPlan | None:
     """What a file's expectation takes to be checked; None where it has none, or is another file: a lab's, a sweep's.
 
     Args:
@@ -121,11 +121,11 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
             raise ConfigError(Problem(said, "expect.instrument", str(file)))
     verb = "run" if campaign.goal else "collect"
     every = config.seeds_of(campaign, seeds)
-    tasks = tuple(Task(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
-    return Plan(str(file), campaign, expect, tasks, _same_noise(tasks))
+    tasks = tuple(VerifyTask(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
+    return VerifyPlan(str(file), campaign, expect, tasks, _same_noise(tasks))
 
 
-def _same_noise(tasks: Sequence[Task]) -> str:
+def _same_noise(tasks: Sequence[VerifyTask]) -> str:
     """A sentence where the seeds of a campaign change nothing of its instrument; empty where they do."""
     first, *others = tasks
     if not others:
@@ -136,7 +136,7 @@ def _same_noise(tasks: Sequence[Task]) -> str:
     return "instrument.seed is fixed, so that every seed meets the same noise; take it out"
 
 
-def run(task: Task) -> Seen:
+def run(task: VerifyTask) -> Seen:
     """Runs one campaign; in memory, unless the task says where its record goes.
 
     Raises:
@@ -183,7 +183,7 @@ def _noise_free(chosen: CampaignFile, done: Result, at: float) -> Mapping[str, f
 
 
 def verify(
-    plans: Sequence[Plan],
+    plans: Sequence[VerifyPlan],
     jobs: int = 1,
     told: Callable[[int, int], None] = lambda done, of: None,
     limit: float | None = None,
@@ -214,10 +214,10 @@ def verify(
                 seen.append(next(results)[1])
                 done += 1
                 told(done, len(tasks))
-            yield Verified(plan, tuple(seen), judge(plan.expect, seen))
+            yield Verified(plan, tuple(seen), evaluate(plan.expect, seen))
 
 
-def without(task: Task, plan: Plan, error: Crashed) -> Seen:
+def without(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> Seen:
     """What came of a campaign whose process died, or was killed."""
     from sdl.parallel.pool import TooLong
 
@@ -242,6 +242,6 @@ def plain(found: Verified) -> dict[str, Any]:
     }
 
 
-def again(found: Verified, finding: Finding) -> str:
+def again(found: Verified, finding: Evaluation) -> str:
     """The command that runs the worst seed of a finding again; empty where no seed breaks it."""
     return found.task(finding.seed).command if finding.seed is not None else ""

@@ -13,11 +13,11 @@ from sdl.errors import RecordError, SdlError
 from sdl.lab.workers.base import Control
 from sdl.runs.listing import holder
 from sdl.store.resolve import FILE
-from sdl.store.tail import Tail
+from sdl.store.tail import TailReader
 from sdl.web import render, sse
 from sdl.web.index import Index
 from sdl.web.query import Query
-from sdl.web.run_view import Picture
+from sdl.web.run_view import RunView
 
 FRESH = 0.5
 """Seconds for which the lab is not asked again, however many pages want to know."""
@@ -28,7 +28,7 @@ KEPT, FEW = 24, 12
 """Runs that are kept folded, and of those on the home page that no lab started."""
 
 
-class Asked:
+class LabFeed:
     """The lab as pages see it: asked at most twice a second, from any thread.
 
     Args:
@@ -71,10 +71,10 @@ class RunSource:
 
     every = sse.POLL
 
-    def __init__(self, folder: Path, asked: Asked) -> None:
+    def __init__(self, folder: Path, asked: LabFeed) -> None:
         self.folder, self._asked = folder, asked
-        self.picture = Picture(folder)
-        self._tail = Tail(folder)
+        self.picture = RunView(folder)
+        self._tail = TailReader(folder)
         self._one = threading.Lock()
         self._size = -1
         self._process, self._looked = "", -float("inf")
@@ -136,7 +136,7 @@ class RunSource:
 class Kept:
     """Runs that are kept folded, so that nobody reads the same 5,000 trials twice; may be asked from any thread."""
 
-    def __init__(self, runs: Path, asked: Asked) -> None:
+    def __init__(self, runs: Path, asked: LabFeed) -> None:
         self._runs, self._asked = runs, asked
         self._lock = threading.Lock()
         self._folded: dict[Path, RunSource] = {}
@@ -171,7 +171,7 @@ class HomeSource:
     every = 1.0
     ended = False
 
-    def __init__(self, asked: Asked, index: Index, kept: Kept, zone: str = "") -> None:
+    def __init__(self, asked: LabFeed, index: Index, kept: Kept, zone: str = "") -> None:
         self._asked, self._index, self._kept, self._zone = asked, index, kept, zone
 
     def look(self) -> Mapping[str, Any] | None:

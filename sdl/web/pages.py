@@ -21,7 +21,7 @@ from sdl.lab.workers.base import Control
 from sdl.runs.listing import started
 from sdl.store.resolve import FILE
 from sdl.web import notes, render
-from sdl.web.feeds import Asked, HomeSource, Kept, RunSource
+from sdl.web.feeds import HomeSource, Kept, LabFeed, RunSource
 from sdl.web.index import Index, cache
 from sdl.web.query import asked_for
 from sdl.web.reports import Reports
@@ -96,7 +96,7 @@ class Pages:
         self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, own_version())
         place = cache(runs)
         self._index, self._reports = Index(runs, place), Reports(place)
-        self._asked, self._hub = Asked(control), Hub()
+        self._asked, self._hub = LabFeed(control), Hub()
         self._kept, self._saving = Kept(runs, self._asked), threading.Lock()
 
     def routes(self) -> list[BaseRoute]:

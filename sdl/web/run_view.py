@@ -26,7 +26,7 @@ SHOWN = 30
 
 
 @dataclass(slots=True)
-class Row:
+class TrialView:
     """A trial, as far as it is."""
 
     proposed: Proposed
@@ -38,7 +38,7 @@ class Row:
     note: str = ""
 
 
-class Picture:
+class RunView:
     """What a page shows of a run.
 
     Args:
@@ -53,10 +53,10 @@ class Picture:
         self.folder = folder
         self.opened: Opened | None = None
         self.campaign: Campaign | None = None
-        self.rows: list[Row] = []
+        self.rows: list[TrialView] = []
         self.ended = False
         self._misses: list[tuple[int, float]] = []
-        self._best: Row | None = None
+        self._best: TrialView | None = None
         self._pause = self._abort = ""
         self._tree: Mapping[str, Any] = {}
         self._events = 0
@@ -82,7 +82,7 @@ class Picture:
             raise Damaged(str(self.folder / FILE), self._events, f"cannot follow what is before it: {error}") from error
         match event:
             case Proposed():
-                self.rows = [*self.rows[-SHOWN + 1 :], Row(event)]
+                self.rows = [*self.rows[-SHOWN + 1 :], TrialView(event)]
             case Measured():
                 self._measured(self.rows[-1], event, campaign)
             case Failed(stage="measure") if self.rows:
@@ -94,7 +94,7 @@ class Picture:
                 self._abort = event.reason
         self.ended = isinstance(event, Stopped) or (self.ended and not isinstance(event, Resumed))
 
-    def _measured(self, row: Row, event: Measured, campaign: Campaign) -> None:
+    def _measured(self, row: TrialView, event: Measured, campaign: Campaign) -> None:
         history, goal = campaign.history, campaign.plan.goal
         row.readings += 1
         row.applied = event.applied
@@ -189,7 +189,9 @@ class Picture:
             "earlier": max(history.trials + (1 if campaign.stop is None and self.rows else 0) - len(self.rows), 0),
         }
 
-    def _now(self, row: Row | None, opened: Opened, inputs: list[str], about: Mapping[str, Any]) -> dict[str, Any]:
+    def _now(
+        self, row: TrialView | None, opened: Opened, inputs: list[str], about: Mapping[str, Any]
+    ) -> dict[str, Any]:
         if row is None:
             return {"trial": None, "rgb": None, "settings": []}
         unit = {name: str(about[name].get("unit") or "") for name in inputs}
@@ -199,7 +201,7 @@ class Picture:
         return {"trial": row.proposed.trial, "rgb": rgb, "settings": cells, "best": self.ended and row is self._best}
 
     def _channels(
-        self, row: Row | None, bands: Mapping[str, Band] | None, channels: list[str], about: Mapping[str, Any]
+        self, row: TrialView | None, bands: Mapping[str, Band] | None, channels: list[str], about: Mapping[str, Any]
     ) -> list[dict[str, str]]:
         found = []
         for name in channels:
@@ -219,7 +221,9 @@ class Picture:
             found.append(cells)
         return found
 
-    def _row(self, row: Row, opened: Opened, inputs: list[str], about: Mapping[str, Any], goal: Any) -> dict[str, Any]:
+    def _row(
+        self, row: TrialView, opened: Opened, inputs: list[str], about: Mapping[str, Any], goal: Any
+    ) -> dict[str, Any]:
         judged = goal is not None and bool(row.mean) and math.isfinite(row.miss)
         said = [row.note, ", ".join(f"{name} saturated" for name in sorted(row.saturated))]
         if row.proposed.verdict is not None and row.proposed.verdict != "reachable":

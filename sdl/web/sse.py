@@ -40,7 +40,7 @@ class Source(Protocol):
     def ended(self) -> bool: ...  # nothing more will come
 
 
-class Channel:
+class Topic:
     """A source and those who watch it."""
 
     def __init__(self, source: Source) -> None:
@@ -74,7 +74,7 @@ class Hub:
 
     def __init__(self, *, most: int = MOST, beat: float = BEAT, slow: float = SLOW) -> None:
         self._most, self._beat, self._slow = most, beat, slow
-        self.channels: dict[str, Channel] = {}
+        self.channels: dict[str, Topic] = {}
         self.open = 0
 
     async def stream(self, key: str, source: Callable[[], Source], receive: Receive, send: Send) -> None:
@@ -86,7 +86,7 @@ class Hub:
         if self.open >= self._most:
             raise Refused(503, f"{self._most} pages are being followed already; load this one again to see more")
         if key not in self.channels:
-            self.channels[key] = Channel(source())
+            self.channels[key] = Topic(source())
         channel = self.channels[key]
         channel.readers += 1
         self.open += 1
@@ -104,7 +104,7 @@ class Hub:
                 if self.channels.get(key) is channel:
                     del self.channels[key]
 
-    async def _send(self, channel: Channel, gone: asyncio.Task[None], send: Send) -> None:
+    async def _send(self, channel: Topic, gone: asyncio.Task[None], send: Send) -> None:
         from sdl.web.render import HEADERS
 
         heads = [*HEADERS, (b"content-type", b"text/event-stream; charset=utf-8")]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sdl.bench import (
-    Asked,
-    Ended,
-    Line,
+    BenchCampaign,
+    BenchGoals,
     Miss,
+    SolverSummary,
     campaigns,
     days_left_out,
     lines,
@@ -71,7 +71,7 @@ def test_a_wrong_label_is_told_with_what_is_allowed(label, said):
 
 # --- what they do -------------------------------------------------------------------------------------------------
 def test_every_solver_gets_every_goal_with_every_noise_whatever_the_number_of_processes():
-    asked = Asked({"kind": "twin"}, goals_of(STATE, CHANNELS, 2, 0), (0, 1), trials=12)
+    asked = BenchGoals({"kind": "twin"}, goals_of(STATE, CHANNELS, 2, 0), (0, 1), trials=12)
     told = []
     one = campaigns(asked, ["linear", "random"], 1, lambda done, of: told.append((done, of)))
     assert [(e.solver, e.goal, e.seed) for e in one] == [
@@ -118,7 +118,9 @@ def test_one_day_tells_nothing_and_a_solver_that_cannot_says_why():
 
 # --- what is told -------------------------------------------------------------------------------------------------
 def ended(solver, trials, seeds=1):
-    return [Ended(solver, i // seeds, i % seeds, t, "reached" if t else "spent", 10.0) for i, t in enumerate(trials)]
+    return [
+        BenchCampaign(solver, i // seeds, i % seeds, t, "reached" if t else "spent", 10.0) for i, t in enumerate(trials)
+    ]
 
 
 def test_the_best_is_told_with_how_much_longer_the_others_take():
@@ -140,7 +142,7 @@ def test_seeds_of_one_goal_are_not_taken_for_goals():
 
 
 def line(solver, more=0.0, error=0.0, reached=10, ms=10.0):
-    return Line(solver, 10, reached, 5, 6, 5 + more, more, error, ms)
+    return SolverSummary(solver, 10, reached, 5, 6, 5 + more, more, error, ms)
 
 
 def test_the_best_is_recommended_and_what_cannot_be_told_from_it_is_named():

@@ -93,7 +93,7 @@ def test_a_long_table_says_where_the_earlier_trials_are(tmp_path: Path, monkeypa
     (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=80, height=40)
-    with live_view.Table(console) as table_of:
+    with live_view.LiveTable(console) as table_of:
         done = runner.run(tmp_path / "led.yaml", runs=tmp_path, changes=["stop.trials=9"], watch=table_of)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", out.getvalue())
     assert f"{done.trials - 3} earlier: sdl show {done.run[-6:]}" in plain

@@ -17,7 +17,7 @@ from rich.console import Console
 from waiting import PATIENCE
 
 from cli.conftest import Sdl
-from sdl.cli.display.trend import Trend, chart
+from sdl.cli.display.trend import TrendTable, chart
 from sdl.core.events import Proposed
 from sdl.runs.runs import Run, steps
 from sdl.store import record
@@ -191,7 +191,7 @@ def test_the_picture_fits_the_terminal(columns: int, rows: int, colour: bool, fi
         file=out, width=columns, height=rows, force_terminal=True, no_color=not colour, highlight=False,
         color_system="truecolor" if colour else None, legacy_windows=False, _environ={"TERM": "xterm"},
     )  # fmt: skip
-    view, run = Trend(console), Run(finished)
+    view, run = TrendTable(console), Run(finished)
     for event, folded in steps(iter(run.events), run.folder):
         view(event, folded.campaign)
     out.truncate(0)

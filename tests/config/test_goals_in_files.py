@@ -43,8 +43,8 @@ def test_a_recorded_campaign_is_read_back_from_json_values() -> None:
     import json
 
     campaign = parse({"clear": {"between": [1, 2]}}, prefer={"minimise": "power"})
-    loop = config.Loop.model_validate(
-        {k: v for k, v in json.loads(json.dumps(campaign.plain())).items() if k in config.Loop.model_fields}
+    loop = config.CampaignRules.model_validate(
+        {k: v for k, v in json.loads(json.dumps(campaign.plain())).items() if k in config.CampaignRules.model_fields}
     )
     assert loop.goals() == campaign.goals()
     assert loop.prefer == campaign.prefer

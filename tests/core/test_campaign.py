@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 from sdl.core.campaign import Campaign, Plan, State
 from sdl.core.events import Event, Failed, Measure, Measured, Propose, Proposed, Resumed, Stop, Stopped
 from sdl.core.history import History
-from sdl.core.stopping import Failures, Minutes, Rule, Stagnation, Trials, Unreachable
+from sdl.core.stopping import Failures, Minutes, Rule, Stagnation, Trials, UnreachableGoal
 from sdl.errors import OutOfTurn
 from sdl.store.record import decode, encode
 from sdl.types import Outcome, Verdict
@@ -346,7 +346,7 @@ def test_a_solver_that_fails_ends_the_campaign_and_is_named() -> None:
 
 # Rules ------------------------------------------------------------------------------------------------------------
 def test_one_wrong_fit_ends_nothing_but_a_verdict_that_stands_does() -> None:
-    campaign = new_campaign(rules=(Unreachable(times=2),))
+    campaign = new_campaign(rules=(UnreachableGoal(times=2),))
     verdicts = [Verdict.UNREACHABLE, Verdict.REACHABLE, Verdict.UNREACHABLE, Verdict.UNREACHABLE]
     campaign.handle(opened())
     for trial, verdict in enumerate(verdicts):
@@ -357,7 +357,7 @@ def test_one_wrong_fit_ends_nothing_but_a_verdict_that_stands_does() -> None:
 
 
 def test_reached_comes_before_every_rule() -> None:
-    campaign = new_campaign(confirm=0, rules=(Trials(most=1), Unreachable(times=1)))
+    campaign = new_campaign(confirm=0, rules=(Trials(most=1), UnreachableGoal(times=1)))
     play(campaign, opened(), proposed(verdict=Verdict.UNREACHABLE), measured())
     assert [action.outcome for action in campaign.due() if isinstance(action, Stop)] == [Outcome.REACHED]
 
@@ -491,7 +491,7 @@ def test_after_failures_a_resume_gives_the_instrument_its_chances_again() -> Non
 
 
 def test_after_unreachable_a_resume_asks_the_solver_again() -> None:
-    campaign = new_campaign(rules=(Unreachable(times=1),))
+    campaign = new_campaign(rules=(UnreachableGoal(times=1),))
     unreachable = proposed(verdict=Verdict.UNREACHABLE)
     play(campaign, opened(), unreachable, measured(readings=MISS), stopped(Outcome.UNREACHABLE))
     assert campaign.handle(resumed()) == [Propose(1)]
@@ -508,7 +508,7 @@ def test_fewer_confirmations_after_a_resume_end_a_trial_that_has_more_already() 
 
 # The state is the fold --------------------------------------------------------------------------------------------
 def plan_of(numbers: dict[str, Any]) -> Plan:
-    rules: list[Rule] = [Failures(most=numbers["failures"]), Unreachable(times=2), Stagnation(trials=3)]
+    rules: list[Rule] = [Failures(most=numbers["failures"]), UnreachableGoal(times=2), Stagnation(trials=3)]
     rules += [Trials(most=numbers["trials"]), Minutes(most=numbers["minutes"])]
     goal = GOAL if numbers["goal"] else None
     return Plan(

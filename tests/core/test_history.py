@@ -12,7 +12,7 @@ import pytest
 from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, SETTINGS, new_campaign, opened, perform, reading
 
 from sdl.core.goal import Goal
-from sdl.core.history import Column, History, Trial
+from sdl.core.history import GrowingArray, History, Trial
 from sdl.core.stopping import StopRules
 from sdl.types import Reading, Verdict
 
@@ -33,14 +33,14 @@ def miss_of(tolerances: float) -> dict[str, float]:
 # Arrays -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 128, 129, 1000])
 def test_a_column_keeps_every_row_however_often_it_grows(count: int) -> None:
-    column = Column(2)
+    column = GrowingArray(2)
     for i in range(count):
         column.append([i, -i])
     assert column.view.tolist() == [[i, -i] for i in range(count)]
 
 
 def test_a_view_cannot_be_written_and_stays_as_it_was_when_the_column_grows() -> None:
-    column = Column(1)
+    column = GrowingArray(1)
     column.append([1.0])
     early = column.view
     with pytest.raises(ValueError, match="read-only"):

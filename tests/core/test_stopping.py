@@ -9,7 +9,7 @@ from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, SETTINGS, reading
 from pydantic import ValidationError
 
 from sdl.core.history import History
-from sdl.core.stopping import Failures, Minutes, Stagnation, StopRules, Trials, Unreachable
+from sdl.core.stopping import Failures, Minutes, Stagnation, StopRules, Trials, UnreachableGoal
 from sdl.types import Outcome, Verdict
 
 FAR = {"red": 200.0, "green": 200.0, "clear": 5.0}
@@ -28,8 +28,8 @@ def history(**facts: object) -> History:
         (Trials(most=5), {"trials": 4}, {"trials": 5}, Outcome.SPENT, "trials"),
         (Minutes(most=0.5), {"active": 29.999}, {"active": 30.0}, Outcome.SPENT, "minutes"),
         (Failures(most=2), {"failures": 1}, {"failures": 2}, Outcome.FAILED, "failures"),
-        (Unreachable(times=2), {"unreachable": 1}, {"unreachable": 2}, Outcome.UNREACHABLE, "unreachable"),
-        (Unreachable(times=2), {"between_steps": 1}, {"between_steps": 2}, Outcome.UNREACHABLE, "unreachable"),
+        (UnreachableGoal(times=2), {"unreachable": 1}, {"unreachable": 2}, Outcome.UNREACHABLE, "unreachable"),
+        (UnreachableGoal(times=2), {"between_steps": 1}, {"between_steps": 2}, Outcome.UNREACHABLE, "unreachable"),
         (Stagnation(trials=2), {"misses": [3.0, 3.0]}, {"misses": [3.0, 3.0, 3.0]}, Outcome.STALLED, "stagnation"),
     ],
 )
@@ -69,7 +69,7 @@ def test_stagnation_with_an_improvement_of_nothing_fires_where_nothing_changed()
 
 def test_rules_about_the_goal_say_nothing_without_one() -> None:
     assert Stagnation(trials=2).check(history(misses=[4.0] * 9), None) is None
-    assert Unreachable(times=1).check(history(unreachable=5), None) is None
+    assert UnreachableGoal(times=1).check(history(unreachable=5), None) is None
 
 
 def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
@@ -103,10 +103,10 @@ def test_checking_a_rule_changes_nothing() -> None:
 
 
 def test_only_the_rules_that_are_switched_on_are_asked() -> None:
-    assert StopRules().rules() == (Failures(most=5), Unreachable(times=2), Trials(most=40))
+    assert StopRules().rules() == (Failures(most=5), UnreachableGoal(times=2), Trials(most=40))
     assert StopRules(unreachable=None, failures=1, trials=3).rules() == (Failures(most=1), Trials(most=3))
     every = StopRules(minutes=2, stagnation=Stagnation(trials=4, by=0.2)).rules()
-    assert [type(rule).__name__ for rule in every] == ["Failures", "Unreachable", "Stagnation", "Trials", "Minutes"]
+    assert [type(rule).__name__ for rule in every] == ["Failures", "UnreachableGoal", "Stagnation", "Trials", "Minutes"]
 
 
 @pytest.mark.parametrize(

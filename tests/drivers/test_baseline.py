@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdl.drivers.baseline import Darkness, Every
+from sdl.drivers.baseline import BaselineSampler, Every
 from sdl.errors import BadReply, Rejected, Unreachable
 from sdl.types import Reading
 
@@ -28,26 +28,26 @@ class Lamp:
 
 def test_none_takes_none() -> None:
     lamp = Lamp()
-    assert Darkness("none", OFF).reading(lamp.read, ON).background is None
+    assert BaselineSampler("none", OFF).reading(lamp.read, ON).background is None
     assert lamp.asked == [0.5]
 
 
 def test_each_takes_one_before_every_reading() -> None:
-    lamp, dark = Lamp(), Darkness("each", OFF)
+    lamp, dark = Lamp(), BaselineSampler("each", OFF)
     found = [dark.reading(lamp.read, ON) for _ in range(2)]
     assert lamp.asked == [0.0, 0.5, 0.0, 0.5]
     assert [reading.background for reading in found] == [{"515nm": 1.0}, {"515nm": 3.0}]
 
 
 def test_every_three_shares_one_among_three() -> None:
-    lamp, dark = Lamp(), Darkness(Every(every=3), OFF)
+    lamp, dark = Lamp(), BaselineSampler(Every(every=3), OFF)
     found = [dark.reading(lamp.read, ON) for _ in range(4)]
     assert lamp.asked == [0.0, 0.5, 0.5, 0.5, 0.0, 0.5]
     assert [reading.background["515nm"] for reading in found if reading.background] == [1, 1, 1, 5]
 
 
 def test_after_a_failure_the_background_is_taken_anew() -> None:
-    lamp, dark = Lamp(), Darkness(Every(every=3), OFF)
+    lamp, dark = Lamp(), BaselineSampler(Every(every=3), OFF)
     lamp.failing = 1
     with pytest.raises(Unreachable) as caught:
         dark.reading(lamp.read, ON)
@@ -57,7 +57,7 @@ def test_after_a_failure_the_background_is_taken_anew() -> None:
 
 
 def test_a_failure_without_a_background_of_its_own_is_left_as_it_is() -> None:
-    lamp, dark = Lamp(), Darkness(Every(every=3), OFF)
+    lamp, dark = Lamp(), BaselineSampler(Every(every=3), OFF)
     dark.reading(lamp.read, ON)
     lamp.failing = 1
     with pytest.raises(Unreachable) as caught:
@@ -67,7 +67,7 @@ def test_a_failure_without_a_background_of_its_own_is_left_as_it_is() -> None:
 
 def test_a_background_with_the_light_on_is_none() -> None:
     with pytest.raises(BadReply, match="with the light off, it measured at"):
-        Darkness("each", OFF).reading(lambda asked: Reading(applied=ON, readings={"515nm": 1.0}), ON)
+        BaselineSampler("each", OFF).reading(lambda asked: Reading(applied=ON, readings={"515nm": 1.0}), ON)
 
 
 def test_a_refusal_before_anything_was_asked_stays_one() -> None:
@@ -75,5 +75,5 @@ def test_a_refusal_before_anything_was_asked_stays_one() -> None:
         raise Rejected("no")
 
     with pytest.raises(Rejected) as caught:
-        Darkness("each", OFF).reading(refuse, ON)
+        BaselineSampler("each", OFF).reading(refuse, ON)
     assert not caught.value.maybe_measured

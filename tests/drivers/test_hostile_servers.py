@@ -19,7 +19,7 @@ from conftest import ROOT
 
 import sdl
 from sdl.clock import VirtualClock
-from sdl.drivers.http import Answer, Link
+from sdl.drivers.http import HttpConnection, HttpReply
 from sdl.runner import exit_code
 from sdl.runner.pursuit import Patience
 from sdl.store import record
@@ -67,13 +67,13 @@ def campaign(
     """Runs one on the server, and looks at what holds however it ends."""
 
     def on(act: Act, when: When, *, slow: bool = False, room: float = 0.0, **options: Any) -> Ended:
-        clock, lamp, get = VirtualClock(1.7e9), Lamp(room=room), Link.get
+        clock, lamp, get = VirtualClock(1.7e9), Lamp(room=room), HttpConnection.get
         server.otherwise = hostile = Hostile(lamp, act, when, clock, slow=slow)
 
-        def ask(link: Link, params: Mapping[str, str], within: float) -> Answer:
+        def ask(link: HttpConnection, params: Mapping[str, str], within: float) -> HttpReply:
             return get(link, params, hostile.patience([float(value) for value in params.values()], within))
 
-        monkeypatch.setattr(Link, "get", ask)
+        monkeypatch.setattr(HttpConnection, "get", ask)
         monkeypatch.setattr("sdl.runner.start.clock_for", lambda instrument, at=None: clock)
         tree = {
             "name": "hostile",

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from waiting import PATIENCE, until
 
-from sdl.drivers.http import CAUSES, Link, translate
+from sdl.drivers.http import CAUSES, HttpConnection, translate
 from sdl.errors import BadReply, InstrumentError, Unreachable
 
 from .server import Server, says
@@ -116,14 +116,14 @@ class Keeping(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def keeping(**how: object) -> Iterator[tuple[type[Keeping], Link]]:
+def keeping(**how: object) -> Iterator[tuple[type[Keeping], HttpConnection]]:
     """A server that keeps its connections, and a link to it."""
     handler = type("Handler", (Keeping,), {"asked": [], **how})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{server.server_address[1]}/api"
-        link = Link(url, connect=30.0, read=600.0, user_agent="test", environment=False)
+        link = HttpConnection(url, connect=30.0, read=600.0, user_agent="test", environment=False)
         try:
             yield handler, link
         finally:
@@ -132,7 +132,7 @@ def keeping(**how: object) -> Iterator[tuple[type[Keeping], Link]]:
             thread.join(PATIENCE)
 
 
-def port(link: Link) -> int:
+def port(link: HttpConnection) -> int:
     return int(link.get({}, within=30.0).body)
 
 
@@ -212,7 +212,7 @@ def test_no_thread_is_left_behind(server: Server) -> None:
 
     before = watchdogs()
     for close in (True, False):
-        link = Link(server.url, connect=30.0, read=600.0, user_agent="test", environment=False)
+        link = HttpConnection(server.url, connect=30.0, read=600.0, user_agent="test", environment=False)
         for _ in range(2):
             link.get({"R": "0", "G": "0", "B": "0"}, within=60.0)
         assert watchdogs() <= before + 1, "one for all requests"
@@ -227,7 +227,7 @@ def test_no_thread_is_left_behind(server: Server) -> None:
 
 
 def test_no_two_requests_are_the_same_to_a_cache_and_caches_are_told_to_keep_out(server: Server) -> None:
-    link = Link(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
+    link = HttpConnection(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
     for _ in range(3):
         link.get({"R": "0.5", "G": "0", "B": "0"}, within=60.0)
     link.close()
@@ -241,7 +241,7 @@ def test_no_two_requests_are_the_same_to_a_cache_and_caches_are_told_to_keep_out
 @pytest.mark.parametrize("age", ["0", "00", "", "soon", "²"])
 def test_an_age_of_nothing_is_no_stored_answer(server: Server, age: str) -> None:
     server.then(says({}, headers=f"Age: {age}\r\n"))
-    link = Link(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
+    link = HttpConnection(server.url, connect=30.0, read=30.0, user_agent="test", environment=False)
     assert link.get({"R": "0", "G": "0", "B": "0"}, within=60.0).status == 200
     link.close()
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import pytest
 
 from sdl.clock import VirtualClock
-from sdl.drivers.rate_limit import Manners
+from sdl.drivers.rate_limit import RateLimiter
 from sdl.errors import InstrumentError, Rejected, Unreachable
 
 
-def ask(manners: Manners, clock: VirtualClock, error: Exception | None = None, takes: float = 1.0) -> None:
+def ask(manners: RateLimiter, clock: VirtualClock, error: Exception | None = None, takes: float = 1.0) -> None:
     with manners.request():
         clock.sleep(takes)
         if error is not None:
             raise error
 
 
-def fail(manners: Manners, clock: VirtualClock, error: Exception) -> None:
+def fail(manners: RateLimiter, clock: VirtualClock, error: Exception) -> None:
     with pytest.raises(type(error)):
         ask(manners, clock, error)
 
 
 def test_the_pause_is_from_the_end_of_one_request_to_the_next() -> None:
     clock = VirtualClock(100.0)
-    manners = Manners(clock, 2.0)
+    manners = RateLimiter(clock, 2.0)
     ask(manners, clock)
     assert clock.now() == 101.0, "nobody is waited for before the first"
     ask(manners, clock)
@@ -35,7 +35,7 @@ def test_the_pause_is_from_the_end_of_one_request_to_the_next() -> None:
 
 def test_a_clock_that_was_set_back_makes_no_pause_longer() -> None:
     clock = VirtualClock(1e6)
-    manners = Manners(clock, 2.0, 100, 1, 60.0)
+    manners = RateLimiter(clock, 2.0, 100, 1, 60.0)
     ask(manners, clock)
     clock._now -= 5000
     ask(manners, clock)
@@ -44,7 +44,7 @@ def test_a_clock_that_was_set_back_makes_no_pause_longer() -> None:
 
 def test_the_requests_of_a_day_are_counted_over_24_hours() -> None:
     clock = VirtualClock(0.0)
-    manners = Manners(clock, 0.0, a_day=3)
+    manners = RateLimiter(clock, 0.0, a_day=3)
     for _ in range(3):
         ask(manners, clock, takes=3600.0)
     with pytest.raises(InstrumentError, match=r"3 requests in 24 hours are used up \(requests_a_day\)") as caught:
@@ -60,7 +60,7 @@ def test_the_requests_of_a_day_are_counted_over_24_hours() -> None:
 
 def test_after_so_many_failures_in_a_row_nothing_is_asked_for_a_while() -> None:
     clock = VirtualClock(0.0)
-    manners = Manners(clock, 0.0, failures=3, rest=60.0)
+    manners = RateLimiter(clock, 0.0, failures=3, rest=60.0)
     for _ in range(3):
         fail(manners, clock, Unreachable("nobody there"))
     with pytest.raises(InstrumentError, match="3 requests in a row failed") as caught:
@@ -80,7 +80,7 @@ def test_after_so_many_failures_in_a_row_nothing_is_asked_for_a_while() -> None:
 
 def test_a_success_between_them_begins_the_count_anew() -> None:
     clock = VirtualClock(0.0)
-    manners = Manners(clock, 0.0, failures=2, rest=60.0)
+    manners = RateLimiter(clock, 0.0, failures=2, rest=60.0)
     for _ in range(3):
         fail(manners, clock, Unreachable("sometimes"))
         ask(manners, clock)
@@ -88,6 +88,6 @@ def test_a_success_between_them_begins_the_count_anew() -> None:
 
 def test_a_refused_setting_says_nothing_against_the_instrument() -> None:
     clock = VirtualClock(0.0)
-    manners = Manners(clock, 0.0, failures=1, rest=60.0)
+    manners = RateLimiter(clock, 0.0, failures=1, rest=60.0)
     fail(manners, clock, Rejected("too bright"))
     ask(manners, clock)

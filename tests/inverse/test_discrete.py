@@ -10,7 +10,7 @@ import pytest
 
 from sdl.core.goal import Band, Goal
 from sdl.inverse.discrete import misses, on_steps
-from sdl.inverse.propose import ask
+from sdl.inverse.propose import propose
 from sdl.solvers.base import Data, Targets
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input, Verdict
@@ -82,7 +82,7 @@ def goal(u: list[float], tolerance: float) -> Goal:
 
 
 def asked(rows: Data, wanted: Goal, background: dict[str, float] | None = None) -> Any:
-    return ask(Linear(), rows, wanted, np.random.default_rng(0), background)
+    return propose(Linear(), rows, wanted, np.random.default_rng(0), background)
 
 
 def test_between_two_steps_is_said_with_the_two_nearest_readings() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sdl.core.goal import Band, Goal
 from sdl.core.history import History
 from sdl.errors import Degenerate, NotEnoughData, SolverError
-from sdl.inverse.propose import Answer, ask, ask_fitted, data_of, round_and_clip, targets_of
+from sdl.inverse.propose import Proposal, data_of, propose, propose_fitted, round_and_clip, targets_of
 from sdl.solvers.base import Data, Proposals, Solver, Targets
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input, Reading, Verdict
@@ -60,9 +60,9 @@ def history(*readings: Reading) -> History:
     return found
 
 
-def asked(solver: Scripted, background: Mapping[str, float] | None = None, **kept: Any) -> Answer:
+def asked(solver: Scripted, background: Mapping[str, float] | None = None, **kept: Any) -> Proposal:
     data = data_of(history(reading()), INPUTS, CHANNELS, GOAL.channels)
-    return ask(solver, data, GOAL, kept.get("rng") or np.random.default_rng(0), background)
+    return propose(solver, data, GOAL, kept.get("rng") or np.random.default_rng(0), background)
 
 
 # Rounding and clipping --------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_the_background_is_taken_off_the_goal_and_added_back_to_what_is_expected
 def test_a_channel_that_counts_never_reads_below_zero(saturation: float | None, high: float, verdict: str) -> None:
     channels = (Channel(name="red", saturation=saturation), *CHANNELS[1:])
     goal = Goal({"red": Band(-10.0, -20.0, high)})
-    answer = ask(
+    answer = propose(
         Scripted(), data_of(history(reading()), INPUTS, channels, goal.channels), goal, np.random.default_rng(0)
     )
     assert answer.verdict == verdict
@@ -182,7 +182,7 @@ def test_what_a_fit_cannot_settle_is_not_said_to_be_open_where_a_count_below_zer
     goal = Goal({"red": Band(-10.0, -11.0, -9.0), "green": Band(500.0, 450.0, 550.0)})
     counts = tuple(Channel(name=channel.name, saturation=65535.0) for channel in CHANNELS)
     answers = [
-        ask(Linear(), data_of(rows, INPUTS, channels, goal.channels), goal, np.random.default_rng(0))
+        propose(Linear(), data_of(rows, INPUTS, channels, goal.channels), goal, np.random.default_rng(0))
         for channels in (CHANNELS, counts)
     ]
     assert answers[1].verdict == "unreachable"
@@ -192,7 +192,7 @@ def test_what_a_fit_cannot_settle_is_not_said_to_be_open_where_a_count_below_zer
 
 def test_an_answer_is_by_name_and_what_is_unknown_is_none() -> None:
     answer = asked(Scripted(settings=(1.5, 1.26)))
-    assert answer == Answer(
+    assert answer == Proposal(
         settings={"R": 1.0, "G": 1.5},
         raw={"R": 1.5, "G": 1.26},
         clipped=("R",),
@@ -252,7 +252,7 @@ def test_an_answer_of_the_wrong_shape_is_a_solver_error(wrong: Callable[[], Any]
 def test_a_solver_that_is_fitted_already_can_be_asked_again_without_fitting() -> None:
     solver = Scripted()
     data = data_of(history(reading()), INPUTS, CHANNELS, GOAL.channels)
-    answer = ask_fitted(solver, data, GOAL, np.random.default_rng(0))
+    answer = propose_fitted(solver, data, GOAL, np.random.default_rng(0))
     assert answer.settings == {"R": 0.5, "G": 1.0}
     assert "data" not in solver.seen
 

@@ -17,8 +17,8 @@ from sdl.lab.config.file import Loaded, load
 from sdl.lab.core.events import Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.state import Lab, fold
 from sdl.lab.http.control import Desk
-from sdl.lab.journal import Memory
-from sdl.lab.loop import Loop
+from sdl.lab.journal import MemoryJournal
+from sdl.lab.loop import LabLoop
 from sdl.lab.workers.base import News, Order
 
 CAMPAIGN = {"name": "small", "goal": {"445nm": 16384}, "solver": "linear"}
@@ -134,9 +134,9 @@ class Bench:
     ) -> None:
         self.loaded, self.clock = loaded, VirtualClock(now)
         self.processes = Scripted(self.clock, script)
-        self.journal = Memory(keep=True)
+        self.journal = MemoryJournal(keep=True)
         self.journal.events += before
-        self.loop = Loop(fold(before), self.journal, self.processes, self.clock, runs=loaded.runs, **keys)
+        self.loop = LabLoop(fold(before), self.journal, self.processes, self.clock, runs=loaded.runs, **keys)
 
     @property
     def lab(self) -> Lab:

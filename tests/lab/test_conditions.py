@@ -18,7 +18,7 @@ from sdl.core.events import Continued, Event, Measured, Paused
 from sdl.errors import Rejected, Unreachable
 from sdl.lab.config.conditions import Suspend, refusals, size
 from sdl.lab.workers.gate import LabGate
-from sdl.runner import GoOn, Hold
+from sdl.runner import Pause, Proceed
 from sdl.types import Outcome, Reading
 
 HERE = Path(__file__).parent
@@ -202,7 +202,7 @@ def test_who_says_go_on_has_an_instrument_that_is_away_tried_again() -> None:
 
         def ask(self, state: Campaign, now: float) -> Any:
             said.append(gate.ask(state, now))
-            if isinstance(said[-1], Hold) and asked[-1] - asked[0] > 100.0:
+            if isinstance(said[-1], Pause) and asked[-1] - asked[0] > 100.0:
                 gate.resume("ada")
             return said[-1]
 
@@ -228,7 +228,7 @@ def test_the_free_space_is_that_of_the_folder_or_of_what_there_is_of_it(tmp_path
     run(gate, lit_by())
     assert set(asked) == {tmp_path}
     real = LabGate(suspend(disk="1000000TB"), tmp_path)
-    assert isinstance(real.ask(None, 0.0), Hold)  # type: ignore[arg-type]
+    assert isinstance(real.ask(None, 0.0), Pause)  # type: ignore[arg-type]
 
 
 def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -> None:
@@ -241,7 +241,7 @@ def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -
         def ask(self, campaign: Campaign, now: float) -> Any:
             nonlocal asked
             said = super().ask(campaign, now)
-            asked += isinstance(said, Hold)
+            asked += isinstance(said, Pause)
             if asked == 200:
                 self.resume("ada")
             return said
@@ -266,9 +266,9 @@ def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -
 def test_a_pause_from_outside_ends_when_it_is_ended_and_the_record_says_by_whom() -> None:
     gate = LabGate(suspend(), HERE)
     gate.pause("cleaning", "ada")
-    assert gate.ask(None, 0.0) == Hold("cleaning", "ada")  # type: ignore[arg-type]
+    assert gate.ask(None, 0.0) == Pause("cleaning", "ada")  # type: ignore[arg-type]
     gate.proceed("bob")
-    assert gate.ask(None, 1.0) == GoOn("bob")  # type: ignore[arg-type]
+    assert gate.ask(None, 1.0) == Proceed("bob")  # type: ignore[arg-type]
 
 
 def ask(gate: LabGate, now: float) -> Any:
@@ -279,14 +279,14 @@ def test_the_end_of_a_pause_from_outside_leaves_a_condition_that_only_a_resume_e
     gate = LabGate(suspend(), HERE)
     gate._gone = "it no longer matches its twin"
     gate.pause("cleaning", "ada")
-    assert ask(gate, 0.0) == Hold("cleaning", "ada")
+    assert ask(gate, 0.0) == Pause("cleaning", "ada")
     gate.proceed("bob")
-    assert ask(gate, 1.0) == GoOn("bob"), "so that the record has who ended that pause"
+    assert ask(gate, 1.0) == Proceed("bob"), "so that the record has who ended that pause"
     assert ask(gate, 1.0).cause == "it no longer matches its twin", "asked again before anything is measured"
     gate.pause("cleaning", "ada")
     gate.resume("bob")
-    assert ask(gate, 2.0) == GoOn("bob")
-    assert ask(gate, 2.0) == Hold("cleaning", "ada"), "a resume ends no pause that was asked for"
+    assert ask(gate, 2.0) == Proceed("bob")
+    assert ask(gate, 2.0) == Pause("cleaning", "ada"), "a resume ends no pause that was asked for"
 
 
 def test_a_pause_that_ended_before_it_began_lets_nothing_past_a_condition() -> None:
@@ -305,7 +305,7 @@ def test_one_pause_that_takes_the_place_of_another_never_lets_a_reading_through(
 
         def ask(self, campaign: Campaign, now: float) -> Any:
             said = gate.ask(campaign, now)
-            if isinstance(said, Hold) and (not seen or seen[-1] != said.cause):
+            if isinstance(said, Pause) and (not seen or seen[-1] != said.cause):
                 seen.append(said.cause)
                 if len(seen) < 4:
                     gate.pause(f"cause {len(seen)}", "ada")
@@ -323,21 +323,21 @@ def test_one_pause_that_takes_the_place_of_another_never_lets_a_reading_through(
 
 def test_who_says_go_on_does_not_outvote_a_condition_that_still_holds() -> None:
     gate = LabGate(suspend(disk="1MB"), HERE, free=lambda _: 0)
-    assert isinstance(gate.ask(None, 0.0), Hold)  # type: ignore[arg-type]
+    assert isinstance(gate.ask(None, 0.0), Pause)  # type: ignore[arg-type]
     gate.resume("ada")
     said = gate.ask(None, 0.0)  # type: ignore[arg-type]
-    assert isinstance(said, Hold)
+    assert isinstance(said, Pause)
     assert said.by == "suspend"
 
 
 def test_who_says_go_on_need_not_wait_for_the_stated_time_once_all_is_well() -> None:
     space = [0]
     gate = LabGate(suspend(disk="1MB", good_for="1h"), HERE, free=lambda _: space[0])
-    assert isinstance(gate.ask(None, 0.0), Hold)  # type: ignore[arg-type]
+    assert isinstance(gate.ask(None, 0.0), Pause)  # type: ignore[arg-type]
     space[0] = 10**9
-    assert isinstance(gate.ask(None, 1.0), Hold)  # type: ignore[arg-type]
+    assert isinstance(gate.ask(None, 1.0), Pause)  # type: ignore[arg-type]
     gate.resume("ada")
-    assert gate.ask(None, 2.0) == GoOn("ada")  # type: ignore[arg-type]
+    assert gate.ask(None, 2.0) == Proceed("ada")  # type: ignore[arg-type]
 
 
 def test_the_first_of_two_aborts_is_the_one_that_is_kept() -> None:
@@ -354,8 +354,8 @@ def test_a_clock_set_back_does_not_hold_a_campaign_for_longer_than_the_stated_ti
     gate.ask(None, 100_000.0)  # type: ignore[arg-type]
     space[0] = 10**9
     gate.ask(None, 100_001.0)  # type: ignore[arg-type]
-    assert isinstance(gate.ask(None, 1_000.0), Hold)  # type: ignore[arg-type]
-    assert isinstance(gate.ask(None, 1_301.0), GoOn)  # type: ignore[arg-type]
+    assert isinstance(gate.ask(None, 1_000.0), Pause)  # type: ignore[arg-type]
+    assert isinstance(gate.ask(None, 1_301.0), Proceed)  # type: ignore[arg-type]
 
 
 # --- what may be asked for ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from waiting import PATIENCE, until
 from sdl.errors import ConfigError
 from sdl.lab import journal
 from sdl.lab.core.events import Due, LabEvent, LabOpened, Missed
-from sdl.lab.rules.dispatch import Teller, addresses, recipients
+from sdl.lab.rules.dispatch import Dispatcher, addresses, recipients
 from sdl.lab.rules.notices import Notices
 from sdl.lab.serve import Ears
 from sdl.notify.model import Notify
@@ -40,8 +40,8 @@ def notify(*names: str) -> Notify:
     return Notify.model_validate({"to": {n: {"url": {"env": n.upper()}, "an_hour": 1000} for n in names}})
 
 
-def teller(folder: Path, clock: list[float], *names: str) -> Teller:
-    return Teller("bench", notify(*names), folder=folder, base=folder, clock=lambda: clock[0])
+def teller(folder: Path, clock: list[float], *names: str) -> Dispatcher:
+    return Dispatcher("bench", notify(*names), folder=folder, base=folder, clock=lambda: clock[0])
 
 
 def test_with_both_servers_away_for_a_while_and_a_restart_each_message_arrives_once(
@@ -54,7 +54,7 @@ def test_with_both_servers_away_for_a_while_and_a_restart_each_message_arrives_o
     told = [event for n in range(12) for event in missed(n)]
     wanted = [f"missed-job-job{n}-{n}" for n in range(12)]
 
-    def go(lab: Teller, seconds: float) -> None:
+    def go(lab: Dispatcher, seconds: float) -> None:
         until = clock[0] + seconds
         while clock[0] < until:
             clock[0] = min(until, clock[0] + max(0.5, min(sender.step(clock[0]) for sender in lab.senders)))
@@ -134,7 +134,7 @@ def test_a_slow_server_does_not_hold_whoever_tells(tmp_path: Path, monkeypatch: 
         in_time.append(let_go.wait(PATIENCE))
 
     in_time: list[bool] = []
-    lab = Teller("bench", notify("mail"), folder=tmp_path, base=tmp_path, deliver=slow, clock=lambda: NOW)
+    lab = Dispatcher("bench", notify("mail"), folder=tmp_path, base=tmp_path, deliver=slow, clock=lambda: NOW)
     lab.start([])
     for event in missed(1):
         lab.handle(event)
@@ -188,7 +188,7 @@ def test_a_target_is_told_of_its_jobs_and_kinds_alone() -> None:
 def test_what_happened_long_before_a_restart_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL", "json://127.0.0.1:9")
     sent: list[str] = []
-    lab = Teller(
+    lab = Dispatcher(
         "bench", notify("mail"), folder=tmp_path, base=tmp_path,
         deliver=lambda *what: sent.append(what[1]), clock=lambda: NOW + 3 * 86400,
     )  # fmt: skip

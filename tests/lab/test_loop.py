@@ -14,7 +14,7 @@ from sdl import runner
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, Full, InUse
 from sdl.lab import journal
-from sdl.lab.clock_watch import Jumps
+from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.core.events import (
     Asked,
     ClockJumped,
@@ -31,7 +31,7 @@ from sdl.lab.core.events import (
 )
 from sdl.lab.core.state import fold
 from sdl.lab.http.control import Desk
-from sdl.lab.loop import Loop
+from sdl.lab.loop import LabLoop
 from sdl.lab.workers.base import NOT_YET
 from sdl.store import record
 from tests.lab.lab_kit import BEGIN, CAMPAIGN, Asking, Bench, Fate, Scripted, fates, job, lab_file, long
@@ -187,9 +187,9 @@ def test_what_cannot_be_begun_has_died_and_is_tried_again(tmp_path: Path) -> Non
 
 
 # The journal ----------------------------------------------------------------------------------------------------------
-def kept(folder: Path, loaded: Any, clock: VirtualClock) -> tuple[Loop, record.Record]:
+def kept(folder: Path, loaded: Any, clock: VirtualClock) -> tuple[LabLoop, record.Record]:
     book = journal.open_journal(folder)
-    return Loop(fold(book.events), book, Scripted(clock, long), clock, runs=loaded.runs), book
+    return LabLoop(fold(book.events), book, Scripted(clock, long), clock, runs=loaded.runs), book
 
 
 def test_a_journal_is_checked_mended_and_for_one_process_alone(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_changed_line_of_a_journal_is_found(tmp_path: Path) -> None:
         journal.open_journal(place)
 
 
-class Jammed(journal.Memory):
+class Jammed(journal.MemoryJournal):
     """A journal on a disk that is full for a while."""
 
     full = False
@@ -368,7 +368,7 @@ def test_a_month_away_is_accounted_for_a_piece_at_a_time(tmp_path: Path) -> None
 
 # The clock ------------------------------------------------------------------------------------------------------------
 def watched(folder: Path, awake: Callable[[], float], slept: Callable[[], float] = lambda: 0.0) -> Bench:
-    return Bench(lab_file(folder, {"j": minutely()}), jumps=Jumps(awake, slept)).open()
+    return Bench(lab_file(folder, {"j": minutely()}), jumps=ClockWatch(awake, slept)).open()
 
 
 def test_a_clock_that_is_set_back_runs_nothing_twice(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sdl.lab.core.events import (
 )
 from sdl.lab.rules.notices import Notice, Notices
 from sdl.lab.workers.base import News
-from sdl.notify.model import Notify, Target, inside
+from sdl.notify.model import Notify, Recipient, inside
 from sdl.runner.pursuit import in_words
 from sdl.types import Power, SafeState
 
@@ -298,4 +298,4 @@ def test_a_mistake_is_named_and_a_secret_in_the_file_is_never_shown(value: objec
 
 
 def test_finished_campaigns_are_told_only_to_whom_asks_for_them() -> None:
-    assert "finished" not in Target.model_validate({"url": {"env": "A"}}).tell
+    assert "finished" not in Recipient.model_validate({"url": {"env": "A"}}).tell

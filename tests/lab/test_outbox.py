@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sdl.lab.rules.notices import Notice
-from sdl.notify.model import Target
+from sdl.notify.model import Recipient
 from sdl.notify.outbox import FILE, REMEMBERED, Outbox
 from sdl.notify.sender import FIRST_WAIT, LONGEST_WAIT, NotSent, Sender, compose, masked
 
@@ -40,7 +40,7 @@ class Post:
 
 
 def sender(outbox: Outbox, post: Post, **how: Any) -> Sender:
-    target = Target.model_validate({"url": {"env": "A"}, "an_hour": 1000} | how)
+    target = Recipient.model_validate({"url": {"env": "A"}, "an_hour": 1000} | how)
     return Sender("staff", target, SECRET, outbox, deliver=post)
 
 

@@ -30,7 +30,7 @@ POINT = {"name": "point", "design": {"kind": "points", "points": [{"R": 0.1, "G"
 
 
 def played(loaded: Loaded, start: float, days: float) -> list[LabEvent]:
-    book = journal.Memory(keep=True)
+    book = journal.MemoryJournal(keep=True)
     simulate(loaded, start, days, journal=book)
     return book.events
 
@@ -105,7 +105,7 @@ def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(t
     window["suspend"] = {"ambient": {"above": {"clear": 3000}}, "good_for": "10min"}
     jobs = {"j": job(when={"cron": "0 * * * *"})}
     loaded = lab_file(tmp_path, jobs, instruments={"a": window}, timezone="America/New_York")
-    account, book = Account(), journal.Memory(keep=True)
+    account, book = Account(), journal.MemoryJournal(keep=True)
     simulate(loaded, at("2026-06-15T05:00-04:00"), 1, listeners=[account], journal=book)
     assert any("too bright" in text for text in account.pauses)
     missed = [event for event in book.events if isinstance(event, Missed)]
@@ -117,7 +117,7 @@ def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(t
 def test_the_windows_end_pauses_a_campaign_until_the_window_opens_again(tmp_path: Path) -> None:
     slow = {"a": {"instrument": {"kind": "twin", "latency": 120.0}}}
     jobs = {"j": job(when={"cron": "55 5 * * *"}, between="20:00-06:00")}
-    account, book = Account(), journal.Memory(keep=True)
+    account, book = Account(), journal.MemoryJournal(keep=True)
     loaded = lab_file(tmp_path, jobs, instruments=slow)
     simulate(loaded, BEGIN, 1, listeners=[account], journal=book)
     (end,) = [event for event in book.events if isinstance(event, Ended)]

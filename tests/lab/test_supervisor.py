@@ -24,7 +24,7 @@ from sdl import config
 from sdl.core.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Safe, Stopped
 from sdl.lab.workers import handle
 from sdl.lab.workers.base import NOT_YET, News, Order
-from sdl.lab.workers.supervisor import Processes
+from sdl.lab.workers.supervisor import Supervisor
 from sdl.store import lease, record
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
@@ -67,9 +67,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def lab(parts: None) -> Iterator[Processes]:
+def lab(parts: None) -> Iterator[Supervisor]:
     """Processes; the warm one is the same for all tests."""
-    found = Processes()
+    found = Supervisor()
     yield found
     found.close()
 
@@ -101,7 +101,7 @@ def order(folder: Path, campaign: Mapping[str, Any], start: int = 1, hung: float
     return Order(start, campaign, folder, "led", hung, suspend)
 
 
-def until(lab: Processes, done: Callable[[list[News]], Any], seconds: float = PATIENCE) -> list[News]:
+def until(lab: Supervisor, done: Callable[[list[News]], Any], seconds: float = PATIENCE) -> list[News]:
     """The news until something is among them."""
     found: list[News] = []
     ends = time.monotonic() + seconds
@@ -113,7 +113,7 @@ def until(lab: Processes, done: Callable[[list[News]], Any], seconds: float = PA
     raise TimeoutError(f"only {found[-5:]}")
 
 
-def last(lab: Processes, seconds: float = PATIENCE) -> News:
+def last(lab: Supervisor, seconds: float = PATIENCE) -> News:
     """How the only start comes to its end; nothing may follow it."""
     found = until(lab, lambda news: news and news[-1].what in ("ended", "died"), seconds)
     assert [news.what in ("ended", "died") for news in found].count(True) == 1
@@ -121,7 +121,7 @@ def last(lab: Processes, seconds: float = PATIENCE) -> News:
     return found[-1]
 
 
-def made_safe(lab: Processes, instrument: Mapping[str, Any]) -> str:
+def made_safe(lab: Supervisor, instrument: Mapping[str, Any]) -> str:
     """The first word of who makes an instrument safe."""
     ends = time.monotonic() + PATIENCE
     while (said := lab.make_safe(instrument)) == NOT_YET and time.monotonic() < ends:
@@ -130,7 +130,7 @@ def made_safe(lab: Processes, instrument: Mapping[str, Any]) -> str:
     return said
 
 
-def measuring(lab: Processes, readings: int = 2) -> int:
+def measuring(lab: Supervisor, readings: int = 2) -> int:
     """Waits until some readings are taken; the process."""
     until(lab, lambda news: news and news[-1].readings >= readings)
     pid = lab.pid(1)
@@ -149,7 +149,9 @@ def of(folder: Path, kind: type[Event]) -> list[Any]:
 # --- from begin to end --------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_carried_out_in_the_folder_that_it_names(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_an_order_is_carried_out_in_the_folder_that_it_names(
+    lab: Supervisor, light: TwinServer, tmp_path: Path
+) -> None:
     lab.begin(order(tmp_path / "led" / "mine", tree(light)))
     news = last(lab)
     assert (news.what, news.outcome) == ("ended", "reached")
@@ -159,14 +161,14 @@ def test_an_order_is_carried_out_in_the_folder_that_it_names(lab: Processes, lig
     assert lab.pid(1) is None
 
 
-def test_a_start_has_one_process_only(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_a_start_has_one_process_only(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     lab.begin(order(tmp_path / "a", endless(light)))
     with pytest.raises(ValueError, match="start 1 has a process already"):
         lab.begin(order(tmp_path / "b", endless(light)))
 
 
 def test_an_interrupted_start_dies_resumable_and_goes_on_where_it_was(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     campaign = endless(light, stop={"trials": 40, "unreachable": None})
     lab.begin(order(tmp_path / "a", campaign))
@@ -182,7 +184,7 @@ def test_an_interrupted_start_dies_resumable_and_goes_on_where_it_was(
     assert len(of(tmp_path / "a", Measured)) == 40
 
 
-def test_a_record_that_is_closed_is_not_opened_again(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_a_record_that_is_closed_is_not_opened_again(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     """As where the process was killed between the last line and its last word."""
     lab.begin(order(tmp_path / "a", tree(light, stop={"trials": 2})))
     first = last(lab)
@@ -195,7 +197,7 @@ def test_a_record_that_is_closed_is_not_opened_again(lab: Processes, light: Twin
 
 @pytest.mark.parametrize("left", [b"", b'{"event": "Ope'])
 def test_a_record_without_a_whole_line_is_put_aside(
-    lab: Processes, light: TwinServer, tmp_path: Path, left: bytes
+    lab: Supervisor, light: TwinServer, tmp_path: Path, left: bytes
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "record.jsonl").write_bytes(left)
@@ -204,7 +206,7 @@ def test_a_record_without_a_whole_line_is_put_aside(
     assert (tmp_path / "a.empty-1" / "record.jsonl").read_bytes() == left
 
 
-def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     lab.begin(order(tmp_path / "a", {**tree(light), "goal": {"infrared": 3}}))
     news = last(lab)
     assert news.what == "died"
@@ -212,7 +214,7 @@ def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Processes, light: 
     assert "infrared" in news.text
 
 
-def test_an_instrument_in_use_is_waited_for(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_an_instrument_in_use_is_waited_for(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     campaign = tree(light, stop={"trials": 2})
     by_name = {**campaign["instrument"], "url": light.url.replace("127.0.0.1", "localhost")}
     with lease.lease(config.parse_kind("instrument", by_name).identity, "(by hand, bob)"):
@@ -226,7 +228,7 @@ def test_an_instrument_in_use_is_waited_for(lab: Processes, light: TwinServer, t
 
 
 def test_a_start_that_waits_for_its_instrument_can_be_aborted(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     campaign = tree(light)
     with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity):
@@ -239,7 +241,7 @@ def test_a_start_that_waits_for_its_instrument_can_be_aborted(
 
 
 def test_what_a_campaign_logs_is_logged_with_its_start_and_trial(
-    lab: Processes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    lab: Supervisor, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     four = {"kind": "twin", "variant": "rgbw"}  # the twin that it is watched against has three inputs
     watched = {"name": "w", "instrument": four, "goal": {"445nm": 16384}, "watch": "twin", "stop": {"trials": 1}}
@@ -253,7 +255,7 @@ def test_what_a_campaign_logs_is_logged_with_its_start_and_trial(
 
 
 def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     lab.begin(order(tmp_path / "a", endless(light)))
     measuring(lab)
@@ -276,7 +278,7 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
     assert not light.world.lit
 
 
-def test_what_is_told_right_after_the_order_is_heard(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_what_is_told_right_after_the_order_is_heard(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     lab.begin(order(tmp_path / "a", endless(light)))
     lab.abort(1, "asked for before a crash", "ada")
     news = last(lab)
@@ -285,7 +287,7 @@ def test_what_is_told_right_after_the_order_is_heard(lab: Processes, light: Twin
 
 
 def test_the_conditions_of_an_order_are_judged_in_its_process(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     lab.begin(order(tmp_path / "a", endless(light), disk=10**18))
     [*_, news] = until(lab, lambda news: any(item.what == "paused" for item in news))
@@ -294,7 +296,7 @@ def test_the_conditions_of_an_order_are_judged_in_its_process(
 
 
 def test_one_that_died_in_a_pause_says_that_it_still_pauses_and_tells_no_pause_of_old(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     campaign = endless(light)
     lab.begin(order(tmp_path / "a", campaign))
@@ -318,7 +320,7 @@ def test_one_that_died_in_a_pause_says_that_it_still_pauses_and_tells_no_pause_o
     last(lab)
 
 
-def test_what_is_told_to_nobody_harms_nobody(lab: Processes) -> None:
+def test_what_is_told_to_nobody_harms_nobody(lab: Supervisor) -> None:
     lab.interrupt(9, "ada")
     lab.abort(9, "too late", "ada")
     assert lab.news() == []
@@ -335,7 +337,7 @@ def test_what_is_told_to_nobody_harms_nobody(lab: Processes) -> None:
     ],
 )
 def test_a_part_that_brings_its_process_down_is_a_death_with_its_cause_in_words(
-    lab: Processes, light: TwinServer, tmp_path: Path, how: str, words: str
+    lab: Supervisor, light: TwinServer, tmp_path: Path, how: str, words: str
 ) -> None:
     lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": how})))
     news = last(lab)
@@ -344,7 +346,7 @@ def test_a_part_that_brings_its_process_down_is_a_death_with_its_cause_in_words(
     assert len(of(tmp_path / "a", Measured)) == 4  # none lost
 
 
-def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Processes, tmp_path: Path) -> None:
+def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Supervisor, tmp_path: Path) -> None:
     # An error of the sensor's bus leaves the LED on until the next request has failed, too.
     with TwinServer(speed=200, latency=4.0, faults=[Fault(name="html-500", at=(3,))]) as light:
         campaign = endless(light, retry={"times": 3, "wait": 3600.0, "longest": 3600.0})
@@ -365,7 +367,7 @@ def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Proc
         assert light.world.taken >= 4
 
 
-def test_a_process_that_gives_no_sign_is_hung_and_ended(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_a_process_that_gives_no_sign_is_hung_and_ended(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "hang"}), hung=2.0))
     news = last(lab)
     assert news.what == "died"
@@ -374,7 +376,7 @@ def test_a_process_that_gives_no_sign_is_hung_and_ended(lab: Processes, light: T
 
 
 def test_one_that_does_not_listen_is_killed(
-    lab: Processes, light: TwinServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Supervisor, light: TwinServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handle, "FINISH", 0.1)
     monkeypatch.setattr(handle, "SAFE", 0.2)
@@ -384,7 +386,7 @@ def test_one_that_does_not_listen_is_killed(
 
 
 def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     lab.begin(order(tmp_path / "a", endless(light), hung=2.0))
     os.kill(measuring(lab), signal.SIGSTOP)
@@ -393,7 +395,7 @@ def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
     assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
-def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Processes, tmp_path: Path) -> None:
+def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Supervisor, tmp_path: Path) -> None:
     nowhere = endless("http://127.0.0.1:9/api", retry={"times": 9, "wait": 60.0, "longest": 60.0})
     lab.begin(order(tmp_path / "a", nowhere, start=1, hung=3.0))
     paused = endless("http://127.0.0.1:9/api/2")
@@ -408,7 +410,7 @@ def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Processes, tmp_path: 
     assert {item.outcome for item in found if item.what == "ended"} == {"aborted"}
 
 
-def test_closing_interrupts_what_runs_and_tells_of_it(lab: Processes, light: TwinServer, tmp_path: Path) -> None:
+def test_closing_interrupts_what_runs_and_tells_of_it(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     lab.begin(order(tmp_path / "a", endless(light)))
     pid = measuring(lab)
     lab.close()
@@ -452,7 +454,7 @@ def test_ctrl_c_while_the_warm_process_loads_is_not_for_it(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_death_of_the_warm_process_harms_no_campaign_and_the_next_one_begins_all_the_same(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     lab.begin(order(tmp_path / "a", endless(light)))
     pid = measuring(lab)
@@ -514,7 +516,7 @@ def test_a_campaign_whose_lab_is_killed_interrupts_itself(light: TwinServer, tmp
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc, as the code does")
-def test_an_orphan_that_is_stopped_while_it_ends_is_woken_by_the_next_lab(lab: Processes, tmp_path: Path) -> None:
+def test_an_orphan_that_is_stopped_while_it_ends_is_woken_by_the_next_lab(lab: Supervisor, tmp_path: Path) -> None:
     with TwinServer(latency=3.0) as light:
         campaign = endless(light)
         other = subprocess.Popen(
@@ -550,7 +552,7 @@ def parent(pid: int) -> int:
 # --- made safe ----------------------------------------------------------------------------------------------------
 
 
-def test_making_safe_is_tried_until_the_instrument_answers(lab: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_safe_is_tried_until_the_instrument_answers(lab: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     with TwinServer(latency=0.001) as light:
         port = int(light.url.split(":")[2].split("/")[0])
     instrument = tree(f"http://127.0.0.1:{port}/api")["instrument"]
@@ -564,7 +566,7 @@ def test_making_safe_is_tried_until_the_instrument_answers(lab: Processes, monke
 
 
 def test_nobody_waits_for_instruments_that_say_nothing_and_they_are_asked_side_by_side(
-    lab: Processes, light: TwinServer
+    lab: Supervisor, light: TwinServer
 ) -> None:
     made_safe(lab, {"kind": "twin"})  # the warm process is there
     with contextlib.ExitStack() as stack:
@@ -580,7 +582,7 @@ def test_nobody_waits_for_instruments_that_say_nothing_and_they_are_asked_side_b
         assert [lab.make_safe(instrument) for instrument in trees] == [NOT_YET] * 3
 
 
-def test_no_word_of_who_makes_safe_is_lost_where_nobody_asks_for_it_at_once(lab: Processes, light: TwinServer) -> None:
+def test_no_word_of_who_makes_safe_is_lost_where_nobody_asks_for_it_at_once(lab: Supervisor, light: TwinServer) -> None:
     instrument = tree(light)["instrument"]
     assert lab.make_safe(instrument) == NOT_YET
     ends = time.monotonic() + PATIENCE
@@ -595,7 +597,7 @@ def test_no_word_of_who_makes_safe_is_lost_where_nobody_asks_for_it_at_once(lab:
 
 
 def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
-    lab: Processes, light: TwinServer, tmp_path: Path
+    lab: Supervisor, light: TwinServer, tmp_path: Path
 ) -> None:
     campaign = tree(light, stop={"trials": 2})
     with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
@@ -606,11 +608,11 @@ def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
     assert last(lab).outcome == "spent"
 
 
-def test_a_twin_in_virtual_time_is_always_safe(lab: Processes) -> None:
+def test_a_twin_in_virtual_time_is_always_safe(lab: Supervisor) -> None:
     assert made_safe(lab, {"kind": "twin"}) == ""
 
 
-def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Processes) -> None:
+def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Supervisor) -> None:
     stubborn = Server()
     stubborn.then(*[says({"in": [0.5, 0.0, 0.0], "out": OUT})] * 2)  # then it does as it is told
     instrument = tree(stubborn.url)["instrument"]
@@ -624,7 +626,7 @@ def test_an_instrument_that_does_not_apply_darkness_is_not_safe(lab: Processes) 
 
 @pytest.mark.slow
 def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_until_it_is_off(
-    lab: Processes, tmp_path: Path
+    lab: Supervisor, tmp_path: Path
 ) -> None:
     server = Server()
     server.then(good, *[says({"in": [0.2, 0.2, 0.2], "out": OUT})] * 30)
@@ -643,7 +645,7 @@ def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_u
     assert server.asked[-1] == [0.0] * 3
 
 
-def test_what_can_never_be_made_safe_says_so_at_once(lab: Processes) -> None:
+def test_what_can_never_be_made_safe_says_so_at_once(lab: Supervisor) -> None:
     said = made_safe(lab, {"kind": "manual"})
     assert "InstrumentError" in said
     assert "terminal" in said
@@ -670,7 +672,7 @@ def _zombies() -> list[str]:
 
 
 @pytest.mark.parametrize("campaigns", [8, pytest.param(300, marks=pytest.mark.slow)])
-def test_no_descriptor_and_no_zombie_is_left_by_many_campaigns(lab: Processes, tmp_path: Path, campaigns: int) -> None:
+def test_no_descriptor_and_no_zombie_is_left_by_many_campaigns(lab: Supervisor, tmp_path: Path, campaigns: int) -> None:
     virtual = config.parse({"name": "t", "instrument": "twin", "goal": {"445nm": 16384}, "stop": {"trials": 2}}).plain()
 
     def some(n: int, begin: int) -> None:

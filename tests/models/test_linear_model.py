@@ -7,7 +7,7 @@ import pytest
 from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
 
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.models.linear_model import fit_affine, widen
+from sdl.models.linear_model import fit_linear, t_factor
 from sdl.models.training_set import stand_on
 from sdl.registry import find
 from sdl.solvers.linear import Linear
@@ -19,7 +19,7 @@ TRUE = np.linalg.solve(GAINS, GOAL)
 
 def test_readings_without_noise_are_fitted_exactly():
     X = axis()
-    fit = fit_affine(X, 100 + X @ GAINS.T, np.ones((4, 3), bool))
+    fit = fit_linear(X, 100 + X @ GAINS.T, np.ones((4, 3), bool))
     assert fit.slope == pytest.approx(GAINS, rel=1e-9)
     assert fit.mean(np.zeros((1, 3)))[0] == pytest.approx([100] * 3, rel=1e-6)
     assert fit.backward((100 + GAINS @ [0.2, 0.9, 0.4])[None], np.arange(3))[0] == pytest.approx([0.2, 0.9, 0.4])
@@ -33,7 +33,7 @@ def test_weights_follow_the_jitter_and_earn_their_keep():
         Y = measure(X, rng)
         A = np.column_stack([np.ones(40), X])
         plain.append(np.linalg.lstsq(A, Y, rcond=None)[0][0])
-        weighted.append(fit_affine(X, Y, np.ones(Y.shape, bool)).coef[0])
+        weighted.append(fit_linear(X, Y, np.ones(Y.shape, bool)).coef[0])
     assert (np.std(weighted, axis=0) < 0.92 * np.std(plain, axis=0)).all()
 
 
@@ -71,7 +71,7 @@ def test_a_plane_through_the_origin_doubts_itself_by_its_residuals():
 
 
 def test_student_widens_few_degrees_of_freedom():
-    assert widen(np.array([0.0, 1.0, 4.0, 1e6])) == pytest.approx([np.nan, 1.837, 1.142, 1.0], abs=1e-3, nan_ok=True)
+    assert t_factor(np.array([0.0, 1.0, 4.0, 1e6])) == pytest.approx([np.nan, 1.837, 1.142, 1.0], abs=1e-3, nan_ok=True)
 
 
 def test_the_error_names_what_never_changed():
@@ -163,9 +163,9 @@ def test_the_likelier_shape_of_the_noise_is_taken(n):
     found = {"jitter": 0, "proportional": 0}
     for seed in range(30):
         rows = night(n, seed)
-        found["jitter"] += fit_affine(rows.X, rows.Y, rows.Y < 65535).shape == "jitter"
+        found["jitter"] += fit_linear(rows.X, rows.Y, rows.Y < 65535).shape == "jitter"
         Y = (100 + rows.X @ GAINS.T) * (1 + 0.0035 * np.random.default_rng(seed).normal(size=rows.Y.shape))
-        found["proportional"] += fit_affine(rows.X, Y, Y < 65535).shape == "proportional"
+        found["proportional"] += fit_linear(rows.X, Y, Y < 65535).shape == "proportional"
     assert min(found.values()) >= (20 if n == 8 else 27)
 
 
@@ -191,5 +191,5 @@ def test_a_channel_that_answers_to_nothing_does_not_make_the_others_noisy():
     rows = night(20)
     Y = np.column_stack([rows.Y, np.random.default_rng(0).normal(100, 5, 20)])
     usable = np.ones(Y.shape, bool)
-    with_it, without = fit_affine(rows.X, Y, usable), fit_affine(rows.X, rows.Y, usable[:, :3])
+    with_it, without = fit_linear(rows.X, Y, usable), fit_linear(rows.X, rows.Y, usable[:, :3])
     assert np.diag(with_it.noise)[:3] == pytest.approx(np.diag(without.noise), rel=0.3)

@@ -14,7 +14,7 @@ from report import kit
 from sdl.core.events import Measured
 from sdl.errors import ConfigError
 from sdl.report import style
-from sdl.report.digest import Digest
+from sdl.report.digest import TrialTable
 from sdl.report.figures import KINDS, draw
 from sdl.report.figures.parity import score
 from sdl.runs.runs import Run
@@ -22,7 +22,7 @@ from sdl.store import record
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Digest]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrialTable]:
     below = tmp_path_factory.mktemp("runs")
     refused = {"kind": "twin", "faults": [{"name": "refused", "after": 0}]}
     spent = kit.campaign(below, "spent", tolerance="0.01%", average=2, stop={"trials": 8})
@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Digest]:
             below, "collected", collect=True, goal=None, design={"kind": "latin-hypercube", "trials": 12}
         ),
     }
-    return {name: Digest(Run(folder)) for name, folder in folders.items()}
+    return {name: TrialTable(Run(folder)) for name, folder in folders.items()}
 
 
 EMPTY = {
@@ -50,7 +50,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_every_end_has_its_figures_and_every_axis_says_what_it_shows(name: str, runs: dict[str, Digest]) -> None:
+def test_every_end_has_its_figures_and_every_axis_says_what_it_shows(name: str, runs: dict[str, TrialTable]) -> None:
     empty = set()
     for kind in KINDS:
         figure = draw(runs[name], kind)
@@ -65,7 +65,7 @@ def test_every_end_has_its_figures_and_every_axis_says_what_it_shows(name: str, 
     assert empty == EMPTY[name]
 
 
-def test_the_error_is_that_which_the_campaign_ranked_by(runs: dict[str, Digest]) -> None:
+def test_the_error_is_that_which_the_campaign_ranked_by(runs: dict[str, TrialTable]) -> None:
     told = runs["spent"]
     history = told.run.campaign.history
     assert told.best is not None
@@ -81,7 +81,7 @@ def test_the_error_is_that_which_the_campaign_ranked_by(runs: dict[str, Digest])
     assert min(drawn["best so far"]) == pytest.approx(history.best.miss)
 
 
-def test_parity_knows_train_from_test(runs: dict[str, Digest]) -> None:
+def test_parity_knows_train_from_test(runs: dict[str, TrialTable]) -> None:
     from sdl.report.figures.parity import sides
 
     train, test = sides(runs["spent"])
@@ -91,7 +91,9 @@ def test_parity_knows_train_from_test(runs: dict[str, Digest]) -> None:
     assert [side.name for side in sides(runs["collected"])] == ["train"]
 
 
-def test_the_ticks_of_parity_stay_away_from_the_corners_where_two_labels_would_overlap(runs: dict[str, Digest]) -> None:
+def test_the_ticks_of_parity_stay_away_from_the_corners_where_two_labels_would_overlap(
+    runs: dict[str, TrialTable],
+) -> None:
     for name in ("reached", "unreachable", "collected"):
         figure = draw(runs[name], "parity")
         assert figure is not None
@@ -113,7 +115,7 @@ def test_the_scores_are_the_textbook_s() -> None:
     assert score(e[3:], m[3:]).n == 0
 
 
-def test_the_spectrum_s_goal_and_reading_stand_beside_each_other(runs: dict[str, Digest]) -> None:
+def test_the_spectrum_s_goal_and_reading_stand_beside_each_other(runs: dict[str, TrialTable]) -> None:
     told = runs["reached"]
     figure = draw(told, "spectrum")
     assert figure is not None
@@ -123,7 +125,7 @@ def test_the_spectrum_s_goal_and_reading_stand_beside_each_other(runs: dict[str,
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()][:3] == ["415", "445", "480"]
 
 
-def test_pauses_and_aborts_are_on_the_time_line(runs: dict[str, Digest]) -> None:
+def test_pauses_and_aborts_are_on_the_time_line(runs: dict[str, TrialTable]) -> None:
     figure = draw(runs["aborted"], "timeline")
     assert figure is not None
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -134,12 +136,12 @@ def test_pauses_and_aborts_are_on_the_time_line(runs: dict[str, Digest]) -> None
 
 @pytest.mark.parametrize("schema", ["schema-1", "schema-2"])
 def test_the_records_of_every_schema_have_figures(schema: str) -> None:
-    told = Digest(Run(Path(__file__).parent.parent / "golden" / schema))
+    told = TrialTable(Run(Path(__file__).parent.parent / "golden" / schema))
     assert len([name for name in KINDS if draw(told, name) is not None]) > 6
 
 
-def test_many_points_are_an_image_and_the_file_stays_small(runs: dict[str, Digest]) -> None:
-    told = Digest(runs["spent"].run)
+def test_many_points_are_an_image_and_the_file_stays_small(runs: dict[str, TrialTable]) -> None:
+    told = TrialTable(runs["spent"].run)
     told.rows = told.rows * 400
     for kind in ("error", "settings", "space"):
         figure = draw(told, kind)
@@ -149,20 +151,20 @@ def test_many_points_are_an_image_and_the_file_stays_small(runs: dict[str, Diges
         assert len(drawn) < 400_000
 
 
-def test_the_same_figure_is_the_same_file(runs: dict[str, Digest]) -> None:
+def test_the_same_figure_is_the_same_file(runs: dict[str, TrialTable]) -> None:
     one, two = (draw(runs["reached"].run, "error") for _ in range(2))
     assert one is not None
     assert two is not None
     assert style.svg(one) == style.svg(two)
 
 
-def test_a_figure_that_does_not_exist_lists_those_that_do(runs: dict[str, Digest]) -> None:
+def test_a_figure_that_does_not_exist_lists_those_that_do(runs: dict[str, TrialTable]) -> None:
     with pytest.raises(ConfigError, match="no figure 'err'; allowed: error, settings"):
         draw(runs["reached"], "err")
 
 
 def test_without_matplotlib_one_line_says_what_to_install(
-    runs: dict[str, Digest], monkeypatch: pytest.MonkeyPatch
+    runs: dict[str, TrialTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ConfigError, match="figures need matplotlib, which is not installed"):
@@ -172,7 +174,7 @@ def test_without_matplotlib_one_line_says_what_to_install(
 # --- the style ----------------------------------------------------------------------------------------------------
 
 
-def test_the_caller_s_own_look_is_put_back(runs: dict[str, Digest]) -> None:
+def test_the_caller_s_own_look_is_put_back(runs: dict[str, TrialTable]) -> None:
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 31}):
@@ -180,7 +182,7 @@ def test_the_caller_s_own_look_is_put_back(runs: dict[str, Digest]) -> None:
         assert matplotlib.rcParams["font.size"] == 31
 
 
-def test_a_page_s_svg_follows_light_and_dark_and_keeps_its_letters(runs: dict[str, Digest]) -> None:
+def test_a_page_s_svg_follows_light_and_dark_and_keeps_its_letters(runs: dict[str, TrialTable]) -> None:
     figure = draw(runs["reached"], "error")
     assert figure is not None
     plain = style.svg(figure)
@@ -233,14 +235,14 @@ def test_names_from_a_record_are_no_formula_and_break_no_label() -> None:
     assert style.png(figure)
 
 
-def test_every_figure_can_be_drawn_without_a_word(runs: dict[str, Digest]) -> None:
+def test_every_figure_can_be_drawn_without_a_word(runs: dict[str, TrialTable]) -> None:
     for kind in KINDS:  # warnings are errors
         figure = draw(runs["spent"], kind)
         assert figure is not None
         assert style.png(figure, dpi=30).startswith(b"\x89PNG")
 
 
-def test_a_run_s_figures_can_be_files(runs: dict[str, Digest], tmp_path: Path) -> None:
+def test_a_run_s_figures_can_be_files(runs: dict[str, TrialTable], tmp_path: Path) -> None:
     from sdl.report.page import figure_files
 
     (tmp_path / "error.png").write_text("old")
@@ -253,7 +255,7 @@ def test_a_run_s_figures_can_be_files(runs: dict[str, Digest], tmp_path: Path) -
 
 def test_four_inputs_keep_their_colours_and_their_labels_and_are_all_drawn(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"instrument": {"kind": "twin", "variant": "rgbw"}, "solver": {"kind": "random"}}
-    told = Digest(Run(kit.campaign(tmp_path, "white", **changes, tolerance="0.01%", stop={"trials": 8})))
+    told = TrialTable(Run(kit.campaign(tmp_path, "white", **changes, tolerance="0.01%", stop={"trials": 8})))
     drawn = draw(told, "settings")
     assert drawn is not None
     assert [axes.get_ylabel() for axes in drawn.axes[1:]] == list("RGBW")
@@ -293,14 +295,14 @@ def test_readings_and_settings_beyond_all_bounds_break_no_figure(tmp_path: Path)
             dataclasses.replace(e, **{key: dict.fromkeys(getattr(e, key), 1e300)}) if isinstance(e, Measured) else e
             for e in events
         ]
-        told = Digest(Run(kit.written(tmp_path / "huge" / f"20260101T000000Z-abc12{n}", huge)))
+        told = TrialTable(Run(kit.written(tmp_path / "huge" / f"20260101T000000Z-abc12{n}", huge)))
         for kind in KINDS:  # warnings are errors
             drawn = draw(told, kind)
             assert drawn is None or style.svg(drawn)
 
 
 def test_without_a_goal_no_figure_speaks_of_one(tmp_path: Path) -> None:
-    told = Digest(Run(kit.campaign(tmp_path, "data", collect=True, goal=None, design={"kind": "axis"})))
+    told = TrialTable(Run(kit.campaign(tmp_path, "data", collect=True, goal=None, design={"kind": "axis"})))
     for kind in KINDS.values():
         title, text = kind.said(told)
         if kind.home not in ("trials:error", "spread:spread"):  # those are not drawn

@@ -14,7 +14,7 @@ from sdl.paper import appendix, differences, sections
 from sdl.paper.appendix import Beside
 from sdl.paper.pairs import Pairs, from_log, from_twin
 from sdl.paper.published import BEYOND, GMM_SAMPLED, METHODS
-from sdl.paper.work import Asked, Findings, find
+from sdl.paper.work import Findings, SolverAnswers, find
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_every_number_that_the_paper_prints_stands_on_the_page(found: Findings, 
     assert {f"figure-{n}" for n in range(2, 12)} <= figures
 
 
-def blind(one: Asked) -> Asked:
+def blind(one: SolverAnswers) -> SolverAnswers:
     """The same where nobody knows the truth."""
     return replace(one, goal=None if one.goal is None else replace(one.goal, miss=None))
 

@@ -16,8 +16,8 @@ from sdl import runner
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import AbortAsked, Continued, Event, Failed, Interrupted, Measured, Paused, Resumed, Stopped
 from sdl.errors import Unreachable
-from sdl.runner import Abort, CampaignInterrupted, GoOn, Hold
-from sdl.runner.gate import Said
+from sdl.runner import Abort, CampaignInterrupted, Pause, Proceed
+from sdl.runner.gate import Decision
 from sdl.store import record
 from sdl.types import Outcome, Reading
 
@@ -32,11 +32,11 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 class Judge:
     """A gate that asks a function, and keeps what it was told."""
 
-    def __init__(self, judge: Callable[[Campaign, float], Said]) -> None:
+    def __init__(self, judge: Callable[[Campaign, float], Decision]) -> None:
         self.judge, self.asked = judge, 0
         self.told: list[Mapping[str, float] | None] = []
 
-    def ask(self, campaign: Campaign, now: float) -> Said:
+    def ask(self, campaign: Campaign, now: float) -> Decision:
         self.asked += 1
         return self.judge(campaign, now)
 
@@ -60,17 +60,17 @@ def names(events: list[Event]) -> list[str]:
     return [type(event).__name__ for event in events]
 
 
-def between(low: float, high: float, cause: str = "too bright") -> Callable[[Campaign, float], Said]:
+def between(low: float, high: float, cause: str = "too bright") -> Callable[[Campaign, float], Decision]:
     """Holds after the first reading, from `low` to `high` seconds."""
-    return lambda _, now: Hold(cause, "the room") if low <= now < high else GoOn("the room")
+    return lambda _, now: Pause(cause, "the room") if low <= now < high else Proceed("the room")
 
 
-def looking_once() -> Callable[[Campaign, float], Said]:
+def looking_once() -> Callable[[Campaign, float], Decision]:
     """Holds from 1 to 9 seconds, with one look once it is paused."""
     looks = iter([True])
 
-    def judge(state: Campaign, now: float) -> Said:
-        return Hold("bright", "room", look=state.paused and next(looks, False)) if 1.0 <= now < 9.0 else GoOn()
+    def judge(state: Campaign, now: float) -> Decision:
+        return Pause("bright", "room", look=state.paused and next(looks, False)) if 1.0 <= now < 9.0 else Proceed()
 
     return judge
 
@@ -90,11 +90,11 @@ def test_while_paused_the_light_is_off_and_the_connection_closed_and_it_is_opene
     instrument = with_script()
     lit: list[bool] = []
 
-    def judge(_: Campaign, now: float) -> Said:
+    def judge(_: Campaign, now: float) -> Decision:
         if not 1.0 <= now < 9.0:
-            return GoOn()
+            return Proceed()
         lit.append(script_of(instrument).lit)
-        return Hold("too bright", "the room")
+        return Pause("too bright", "the room")
 
     run(Judge(judge), instrument)
     assert lit[0]  # asked before anything was done about it
@@ -109,9 +109,9 @@ def test_a_campaign_held_from_the_start_touches_nothing() -> None:
     instrument = with_script()
     seen: list[list[str]] = []
 
-    def judge(_: Campaign, now: float) -> Said:
+    def judge(_: Campaign, now: float) -> Decision:
         seen.append(list(script_of(instrument).calls))
-        return Hold("night", "lab") if now < 5.0 else GoOn()
+        return Pause("night", "lab") if now < 5.0 else Proceed()
 
     events, _ = run(Judge(judge), instrument)
     assert names(events)[1] == "Paused"
@@ -120,7 +120,7 @@ def test_a_campaign_held_from_the_start_touches_nothing() -> None:
 
 def test_an_abort_ends_it_with_reason_and_person_and_the_light_off() -> None:
     instrument = with_script()
-    events, done = run(Judge(lambda _, now: Abort("wrong sample", "ada") if now >= 1.0 else GoOn()), instrument)
+    events, done = run(Judge(lambda _, now: Abort("wrong sample", "ada") if now >= 1.0 else Proceed()), instrument)
     assert names(events)[-2:] == ["AbortAsked", "Stopped"]
     assert isinstance(events[-2], AbortAsked)
     assert (events[-2].by, events[-2].reason) == ("ada", "wrong sample")
@@ -129,8 +129,8 @@ def test_an_abort_ends_it_with_reason_and_person_and_the_light_off() -> None:
 
 
 def test_a_paused_campaign_can_be_aborted() -> None:
-    def judge(_: Campaign, now: float) -> Said:
-        return GoOn() if now < 1 else Hold("night", "lab") if now < 5 else Abort("no more", "ada")
+    def judge(_: Campaign, now: float) -> Decision:
+        return Proceed() if now < 1 else Pause("night", "lab") if now < 5 else Abort("no more", "ada")
 
     events, done = run(Judge(judge), with_script())
     assert names(events)[-3:] == ["Paused", "AbortAsked", "Stopped"]
@@ -140,8 +140,8 @@ def test_a_paused_campaign_can_be_aborted() -> None:
 def test_what_is_decided_is_written_even_while_held() -> None:
     """The end is not held back: the record closes."""
 
-    def judge(state: Campaign, _: float) -> Said:
-        return Hold("night", "lab") if state.state is State.STOP else GoOn()
+    def judge(state: Campaign, _: float) -> Decision:
+        return Pause("night", "lab") if state.state is State.STOP else Proceed()
 
     events, done = run(Judge(judge), with_script())
     assert done.outcome is Outcome.DONE
@@ -150,7 +150,7 @@ def test_what_is_decided_is_written_even_while_held() -> None:
 
 def test_a_back_off_is_waited_in_short_steps_and_can_be_broken_off() -> None:
     fails = Unreachable("no network")
-    gate = Judge(lambda state, now: Abort("home time", "ada") if state.wait and now > 20 else GoOn())
+    gate = Judge(lambda state, now: Abort("home time", "ada") if state.wait and now > 20 else Proceed())
     retry = {"times": 5, "wait": 3600.0, "longest": 3600.0}
     events, done = run(gate, with_script(fails, fails), retry=retry)
     assert done.outcome is Outcome.ABORTED
@@ -165,11 +165,11 @@ def test_a_back_off_is_as_long_with_a_gate_as_without() -> None:
         runner.run(tree, runs=None, collect=True, watch=lambda event, _: events.append(event), **more)
         return [event.at for event in events]
 
-    assert times(gate=Judge(lambda *_: GoOn())) == times()
+    assert times(gate=Judge(lambda *_: Proceed())) == times()
 
 
 def test_failing_readings_pause_nothing() -> None:
-    events, _ = run(Judge(lambda *_: GoOn()), with_script(Unreachable("x")), retry={"times": 1, "wait": 0.0})
+    events, _ = run(Judge(lambda *_: Proceed()), with_script(Unreachable("x")), retry={"times": 1, "wait": 0.0})
     assert len([event for event in events if isinstance(event, Failed)]) == 1
     assert "Paused" not in names(events)
 
@@ -203,16 +203,16 @@ def test_a_look_that_fails_tells_so_and_the_pause_goes_on() -> None:
     assert not script_of(instrument).lit
 
 
-def _sigterm_after(script: Script, asked: int) -> Callable[[Campaign, float], Said]:
+def _sigterm_after(script: Script, asked: int) -> Callable[[Campaign, float], Decision]:
     """Held after the first reading; SIGTERM comes while it waits."""
     count = iter(range(asked + 1))
 
-    def judge(state: Campaign, now: float) -> Said:
+    def judge(state: Campaign, now: float) -> Decision:
         if now < 1.0:
-            return GoOn()
+            return Proceed()
         if state.paused and next(count, None) == asked - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return Hold("night", "lab")
+        return Pause("night", "lab")
 
     return judge
 
@@ -254,9 +254,9 @@ def test_a_resume_after_a_death_makes_safe_before_it_waits(tmp_path: Path) -> No
     script.safe_fails, script.calls[:] = None, []
     lit: list[bool] = []
 
-    def judge(state: Campaign, now: float) -> Said:
+    def judge(state: Campaign, now: float) -> Decision:
         lit.append(script.lit)
-        return Hold("night", "lab") if now < 220.0 else GoOn()  # the death took two minutes
+        return Pause("night", "lab") if now < 220.0 else Proceed()  # the death took two minutes
 
     runner.resume(tmp_path / "mine", gate=Judge(judge))
     assert lit[0]

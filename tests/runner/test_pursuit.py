@@ -18,7 +18,7 @@ from sdl.core.events import Continued, Event, Paused, Safe, Stopped
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked_safe
 from sdl.errors import InstrumentError, Unreachable
-from sdl.runner import Abort, GoOn, Hold, Patience, Pursuit
+from sdl.runner import Abort, Patience, Pause, Proceed, Pursuit
 from sdl.runs.runs import Result, open_run
 from sdl.store import record
 from sdl.types import Outcome, Power, SafeState
@@ -216,11 +216,11 @@ def test_a_pause_goes_on_asking_and_records_what_it_was_told(tmp_path: Path) -> 
     script, paused = script_of(tree["instrument"]), []
 
     class Night:
-        def ask(self, campaign: Any, now: float) -> GoOn | Hold | Abort:
+        def ask(self, campaign: Any, now: float) -> Proceed | Pause | Abort:
             if script.calls.count("measure") != 1:
-                return GoOn()
+                return Proceed()
             paused.append(script.calls.count("safe"))
-            return Hold("person in enclosure", "ada", again=0.0) if len(paused) < 9 else GoOn("ada")
+            return Pause("person in enclosure", "ada", again=0.0) if len(paused) < 9 else Proceed("ada")
 
         def dark(self, readings: Any, now: float) -> None:
             raise AssertionError

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 import sdl
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.solvers.auto import MANY, Auto, judge
+from sdl.solvers.auto import MANY, Auto, predictive_score
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
@@ -108,18 +108,18 @@ def test_errors_are_those_of_predictions_from_the_rows_before_in_the_smallest_st
     found = np.array([[foreseen(solver, rows, row) for row in (7, 8)] for solver in solvers])  # solver, row, off/std, c
     least = found[:, :, 1].min(axis=0)
     expected = np.sqrt(((found[:, :, 0] / least) ** 2).mean(axis=(1, 2)))
-    errors, settings = judge(solvers, rows, 2)
+    errors, settings = predictive_score(solvers, rows, 2)
     assert settings == 2
     np.testing.assert_allclose(errors, expected, rtol=1e-9)
 
 
 def test_only_settings_that_all_have_foreseen_are_compared():
     rows = night(6)
-    errors, settings = judge([Gp(), Bayes(knows="twin")], rows, 6)  # gp answers from the fourth row on
+    errors, settings = predictive_score([Gp(), Bayes(knows="twin")], rows, 6)  # gp answers from the fourth row on
     assert settings == 2
     off, std = foreseen(Gp(), rows, 5)
     other, std2 = foreseen(Bayes(knows="twin"), rows, 5)
-    errors, settings = judge([Gp(), Bayes(knows="twin")], rows, 1)
+    errors, settings = predictive_score([Gp(), Bayes(knows="twin")], rows, 1)
     least = np.minimum(std, std2)
     np.testing.assert_allclose(errors, [np.sqrt(((o / least) ** 2).mean()) for o in (off, other)], rtol=1e-9)
 
@@ -127,7 +127,7 @@ def test_only_settings_that_all_have_foreseen_are_compared():
 def test_readings_in_a_row_at_one_setting_are_one_trial():
     rows = bent(8)
     X, Y = np.vstack([rows.X, rows.X[-1:], rows.X[-1:]]), np.vstack([rows.Y, rows.Y[-1:], rows.Y[-1:]])
-    again, once = judge([Gp(), Bayes()], data(X, Y), 4), judge([Gp(), Bayes()], rows, 4)
+    again, once = predictive_score([Gp(), Bayes()], data(X, Y), 4), predictive_score([Gp(), Bayes()], rows, 4)
     assert again[1] == once[1] == 4
     np.testing.assert_allclose(again[0], once[0], rtol=0.02)  # the age of the rows before is two readings more
 
@@ -139,7 +139,9 @@ def test_a_saturated_reading_is_not_held_against_anybody():
     spoilt = data(rows.X, Y)
     assert spoilt.saturated[-1].all()
     before = data(rows.X[:-1], rows.Y[:-1])
-    np.testing.assert_allclose(judge([Gp(), Bayes()], spoilt, 3)[0], judge([Gp(), Bayes()], before, 3)[0])
+    np.testing.assert_allclose(
+        predictive_score([Gp(), Bayes()], spoilt, 3)[0], predictive_score([Gp(), Bayes()], before, 3)[0]
+    )
 
 
 def test_with_many_rows_the_latest_are_foreseen_by_one_fit_each():
@@ -152,18 +154,18 @@ def test_with_many_rows_the_latest_are_foreseen_by_one_fit_each():
             fits.append(len(data.X))
             return Linear().fit(data)
 
-    assert judge([Counting()], rows, 4)[1] == 4
+    assert predictive_score([Counting()], rows, 4)[1] == 4
     assert fits == [MANY + 6]
     fits.clear()
-    judge([Counting()], bent(20), 4)
+    predictive_score([Counting()], bent(20), 4)
     assert fits == [16, 17, 18, 19]
     fits.clear()
-    judge([Counting()], replace(rows, sitting=(np.arange(MANY + 10) > MANY + 7) * 1.0), 4)
+    predictive_score([Counting()], replace(rows, sitting=(np.arange(MANY + 10) > MANY + 7) * 1.0), 4)
     assert fits == [MANY + 6, MANY + 7, MANY + 8, MANY + 9]
 
 
 def test_a_candidate_that_knows_no_noise_can_be_judged():
-    errors, settings = judge([Linear()], night(5), 4)  # from four rows a line has no residual
+    errors, settings = predictive_score([Linear()], night(5), 4)  # from four rows a line has no residual
     assert settings == 1
     assert 0.01 < errors[0] < 100
 

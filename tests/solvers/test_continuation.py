@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sdl.errors import NotEnoughData
 from sdl.solvers.base import Targets
 from sdl.solvers.continuation import Path
-from sdl.testing.solver_contract import Plant
+from sdl.testing.solver_contract import AffinePlant
 from sdl.types import Channel, Input, Verdict
 
 GOAL = [16384.0] * 3
@@ -118,7 +118,7 @@ def test_bounds_narrower_than_the_instrument_s_are_kept() -> None:
 
 # Shapes --------------------------------------------------------------------------------------------------------------
 def test_more_inputs_than_goals_take_the_shortest_way() -> None:
-    plant, X = Plant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
+    plant, X = AffinePlant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
     rows, goal = plant.data(30), plant.targets(X)
     answer = Path(model="linear").fit(rows).propose(goal, plant.low, plant.high, rng())
     assert np.abs(plant.clean(answer.settings) / goal.value - 1).max() < 0.02
@@ -141,7 +141,7 @@ def test_a_band_that_the_path_would_break_is_kept_though_the_lines_nearest_setti
 
 
 def test_more_goals_than_inputs_take_the_least_squares() -> None:
-    plant, X = Plant(1, 3), np.array([[0.4]])
+    plant, X = AffinePlant(1, 3), np.array([[0.4]])
     answer = Path(model="linear").fit(plant.data(20)).propose(plant.targets(X), plant.low, plant.high, rng())
     assert answer.settings == pytest.approx(X, abs=0.01)
 

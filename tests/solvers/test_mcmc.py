@@ -10,12 +10,12 @@ import pytest
 from led import GAINS, HIGH, LOW, ask, data, measure, night, targets
 from pydantic import ValidationError
 
-from sdl.models.modes import Density, climb
-from sdl.models.training_set import Footing, stand_on
+from sdl.models.modes import LogPosterior, find_modes
+from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Targets
 from sdl.solvers.linear import Linear
 from sdl.solvers.mcmc import Bsi, FittedBsi
-from sdl.testing.solver_contract import Plant
+from sdl.testing.solver_contract import AffinePlant
 from sdl.types import Channel, Input, Verdict
 
 GOAL = [16384.0] * 3
@@ -37,7 +37,7 @@ def parabola(n: int = 14, seed: int = 0) -> Any:
 class Known:
     """A forward model that is what it is: mean and standard deviation of the readings in units of the bounds."""
 
-    footing: Footing
+    footing: TrainingSet
     mean: Any
     std: Any
 
@@ -100,13 +100,13 @@ def test_solutions_are_as_probable_as_their_slopes_say() -> None:
 def test_hills_are_told_from_one_another_and_a_ridge_is_one_hill() -> None:
     zero, one = np.zeros(2), np.ones(2)
     four = known(lambda U: (U - 0.5) ** 2 * 100, 0.5, 2)
-    density = Density(four.model, np.array([4.0, 4.0]), np.array([0, 1]), zero, one)
-    hills = climb(density, np.array([0.5, 0.6]), rng())
+    density = LogPosterior(four.model, np.array([4.0, 4.0]), np.array([0, 1]), zero, one)
+    hills = find_modes(density, np.array([0.5, 0.6]), rng())
     assert sorted(map(tuple, hills.tops.round(3).tolist())) == [(0.3, 0.3), (0.3, 0.7), (0.7, 0.3), (0.7, 0.7)]
     assert sorted(hills.of) == [0, 1, 2, 3]
     ridge = known(lambda U: 100 * U.sum(axis=1, keepdims=True), 0.5, 2)
-    density = Density(ridge.model, np.array([100.0]), np.array([0]), zero, one)
-    assert set(climb(density, np.array([0.5, 0.6]), rng()).of) == {0}
+    density = LogPosterior(ridge.model, np.array([100.0]), np.array([0]), zero, one)
+    assert set(find_modes(density, np.array([0.5, 0.6]), rng()).of) == {0}
 
 
 # Many solutions ------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_of_equal_solutions_the_one_close_to_what_was_measured_is_proposed() -> 
 
 
 def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> None:
-    plant, X = Plant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
+    plant, X = AffinePlant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
     rows, goal = plant.data(30), plant.targets(X)
     fitted = Bsi(model="bayes").fit(rows)
     answer = fitted.propose(goal, plant.low, plant.high, rng())

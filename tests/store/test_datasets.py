@@ -12,7 +12,7 @@ from core_kit import HIT, SETTINGS, interrupted, measured, opened, proposed
 
 from sdl.core.events import Event
 from sdl.errors import ConfigError, Damaged
-from sdl.store.datasets import SITTING_GAP, Rows, claude_light_line, load, save
+from sdl.store.datasets import SITTING_GAP, Dataset, claude_light_line, load, save
 from sdl.store.record import FILE, Record, file_sha
 from sdl.types import Channel, Reading
 
@@ -34,7 +34,7 @@ def line(
     return {"in": settings, "out": out, **({} if at is None else {"time": at}), **more}
 
 
-def rows_of(file: Path, wanted: tuple[str, ...] = ()) -> Rows:
+def rows_of(file: Path, wanted: tuple[str, ...] = ()) -> Dataset:
     return load(file, INPUTS, CHANNELS, wanted)
 
 

@@ -18,7 +18,7 @@ from sdl import config, runner
 from sdl.cli.show import write_export
 from sdl.errors import ConfigError
 from sdl.inverse import dataset
-from sdl.store.datasets import Columns, Rows, load, offered
+from sdl.store.datasets import Columns, Dataset, load, offered
 from sdl.types import Channel, Input, Reading
 
 INPUTS = (Input(name="R"), Input(name="G"))
@@ -35,11 +35,11 @@ def file_of(folder: Path, content: str | bytes, name: str = "data.csv") -> Path:
     return file
 
 
-def read(file: Path, **more: Any) -> Rows:
+def read(file: Path, **more: Any) -> Dataset:
     return load(file, INPUTS, CHANNELS, ("red",), **more)
 
 
-def values(found: Rows) -> list[tuple[float, ...]]:
+def values(found: Dataset) -> list[tuple[float, ...]]:
     """Settings and reading of every row, in any order of the file."""
     return [(*(row.reading.applied[name] for name in "RG"), row.reading.readings["red"]) for row in found.rows]
 

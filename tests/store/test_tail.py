@@ -11,7 +11,7 @@ from sdl import runner
 from sdl.core.events import Event, Stopped
 from sdl.errors import Damaged, RecordError
 from sdl.store import record
-from sdl.store.tail import Tail, follow
+from sdl.store.tail import TailReader, follow
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_what_is_read_in_any_pieces_is_what_was_written(raw: bytes, tmp_path: Path) -> None:
     file, found = tmp_path / "record.jsonl", []
     file.touch()
-    tail = Tail(tmp_path)
+    tail = TailReader(tmp_path)
     for end in range(0, len(raw) + 700, 700):  # never at a line's end, but for the last
         file.write_bytes(raw[:end])
         found += tail.new()
@@ -36,7 +36,7 @@ def test_what_is_read_in_any_pieces_is_what_was_written(raw: bytes, tmp_path: Pa
 def test_a_line_that_was_changed_is_told_with_its_number(raw: bytes, tmp_path: Path) -> None:
     lines = raw.splitlines(keepends=True)
     (tmp_path / "record.jsonl").write_bytes(b"".join(lines[:2]))
-    tail = Tail(tmp_path)
+    tail = TailReader(tmp_path)
     tail.new()
     (tmp_path / "record.jsonl").write_bytes(b"".join(lines[:3]) + lines[4])
     with pytest.raises(Damaged, match=r"record.jsonl:4: damaged"):
@@ -45,13 +45,13 @@ def test_a_line_that_was_changed_is_told_with_its_number(raw: bytes, tmp_path: P
 
 def test_what_is_gone_or_was_never_there_is_told(raw: bytes, tmp_path: Path) -> None:
     (tmp_path / "record.jsonl").write_bytes(raw)
-    tail = Tail(tmp_path)
+    tail = TailReader(tmp_path)
     tail.new()
     (tmp_path / "record.jsonl").write_bytes(raw[:100])
     with pytest.raises(Damaged, match="what was there before is gone"):
         tail.new()
     with pytest.raises(RecordError, match="cannot be read"):
-        Tail(tmp_path / "nowhere").new()
+        TailReader(tmp_path / "nowhere").new()
 
 
 def test_following_waits_between_looks_and_ends_with_the_run(raw: bytes, tmp_path: Path) -> None:

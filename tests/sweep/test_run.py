@@ -22,7 +22,7 @@ from sdl import runner, yamlfile
 from sdl.errors import ConfigError, Damaged, InUse, Lost, RecordError
 from sdl.parallel import pool
 from sdl.sweep import load, run, work
-from sdl.sweep.work import Task, do
+from sdl.sweep.work import SweepTask, do
 
 SWEEP = """\
 name: many
@@ -96,7 +96,7 @@ def test_what_hangs_in_a_clusters_worker_ends_what_the_worker_was_given_and_soon
     monkeypatch.setattr(work.os, "_exit", lambda code: ends.set())
     tree = {"name": "led", "instrument": "twin", "goal": {"445nm": 9000}}
     stuck_ = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "hang"))
-    tasks = [Task(name, {**tree, "solver": solver}, None, "") for name, solver in (("a", stuck_), ("b", "linear"))]
+    tasks = [SweepTask(name, {**tree, "solver": solver}, None, "") for name, solver in (("a", stuck_), ("b", "linear"))]
     assert work.do_all(tasks, 0.3) == [{"id": "a", "cannot": "ran for more than 0.3 s: solver stuck"}]
     assert ends.wait(PATIENCE)
     (tmp_path / "told").unlink()  # it goes on, and says that it cannot
@@ -285,7 +285,7 @@ def test_records_are_kept_on_demand_and_are_sound(plan, tmp_path):
 
 def test_a_campaign_that_a_lost_worker_left_half_way_goes_on_from_its_record(plan, tmp_path):
     task = plan(1, "keep: records\n").task(0, tmp_path)
-    whole = do(Task(task.id, task.tree, None, ""))
+    whole = do(SweepTask(task.id, task.tree, None, ""))
     halfway = 0
 
     def dies(event, campaign):

@@ -12,14 +12,14 @@ import numpy as np
 from sdl.twin.ambient import Sky
 from sdl.twin.evidence import Evidence, matrices
 from sdl.twin.model import Plant
-from sdl.twin.state import State
+from sdl.twin.state import TwinState
 
 MAIN = ["445nm", "480nm", "515nm", "555nm", "590nm", "630nm"]
 DAY = 86400.0
 
 
 def sittings(
-    state: State, days: int = 4, readings: int = 40, seed: int = 0, sky: Sky | None = None, drifts: bool = False
+    state: TwinState, days: int = 4, readings: int = 40, seed: int = 0, sky: Sky | None = None, drifts: bool = False
 ) -> Evidence:
     """Readings of the twin at random settings of a grid of tenths, one sitting a day, the first of each in the dark."""
     plant = Plant(state, seed, sky, drifts)

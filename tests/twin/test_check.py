@@ -12,7 +12,7 @@ from sdl.twin.check import check
 from sdl.twin.evidence import Evidence, dark_sittings, matrices
 from sdl.twin.model import Plant
 from sdl.twin.monitor import departure
-from sdl.twin.state import State, load
+from sdl.twin.state import TwinState, load
 from sdl.twin.variants import vary
 from sdl.types import Reading
 
@@ -21,14 +21,14 @@ from .kit import sittings
 NIGHT = load("night-2025-10")
 
 
-def stronger(factor: float, name: str = "G") -> State:
+def stronger(factor: float, name: str = "G") -> TwinState:
     channels = {
         n: c.model_copy(update={"gain": {**c.gain, name: c.gain[name] * factor}}) for n, c in NIGHT.channels.items()
     }
     return NIGHT.model_copy(update={"channels": channels})
 
 
-def bright(hour: float) -> State:
+def bright(hour: float) -> TwinState:
     """The night's state in a day that begins at this hour of New York."""
     return NIGHT.model_copy(update={"start": NIGHT.start.replace(hour=int(hour + 4), minute=10)})
 

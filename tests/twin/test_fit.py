@@ -12,7 +12,7 @@ from sdl.twin.ambient import Sky, load_room
 from sdl.twin.check import check
 from sdl.twin.evidence import collect, dark_sittings
 from sdl.twin.fit import Fit, fit
-from sdl.twin.state import State, load
+from sdl.twin.state import TwinState, load
 from sdl.twin.variants import vary
 from sdl.twin.write import toml
 
@@ -137,7 +137,7 @@ def test_a_fitted_state_can_be_named_by_a_campaign(tmp_path: Path, fitted: Fit) 
 # --- the real readings ----------------------------------------------------------------------------------------------
 
 
-def dark_rows(log: Path, folder: Path, state: State) -> tuple[Path, list[str]]:
+def dark_rows(log: Path, folder: Path, state: TwinState) -> tuple[Path, list[str]]:
     """The autumn's rows of ten channels, and the days of those taken in the dark."""
     file = part(log, folder / "ten.jsonl", lambda row: "version_251123" in row["source"])
     data = collect([file], state)

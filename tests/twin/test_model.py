@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdl.twin.model import Plant
-from sdl.twin.state import State, load
+from sdl.twin.state import TwinState, load
 
 MIDDLE = {"R": 0.5, "G": 0.5, "B": 0.5}
 DARK = {"R": 0.0, "G": 0.0, "B": 0.0}
@@ -20,8 +20,8 @@ def plant() -> Plant:
     return Plant(load("night-2025-10"), seed=1)
 
 
-def changed(**update: object) -> State:
-    return State.model_validate(load("night-2025-10").model_dump() | update)
+def changed(**update: object) -> TwinState:
+    return TwinState.model_validate(load("night-2025-10").model_dump() | update)
 
 
 def many(plant: Plant, settings: dict[str, float], n: int = 2000) -> np.ndarray:

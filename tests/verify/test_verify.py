@@ -29,8 +29,8 @@ def seen(seed: int = 0, trials: int = 5, outcome: str = "reached", error: float 
     return Seen(seed, outcome, "why", trials, trials, error, True, "reachable")
 
 
-def finding(given: config.Expect, those: list[Seen], claim: str) -> verify.Finding:
-    return next(found for found in verify.judge(given, those) if found.claim == claim)
+def finding(given: config.Expect, those: list[Seen], claim: str) -> verify.Evaluation:
+    return next(found for found in verify.evaluate(given, those) if found.claim == claim)
 
 
 # --- judging ------------------------------------------------------------------------------------------------------

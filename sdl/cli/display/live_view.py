@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sdl.runs.runs import Run
 
 
-class Trials:
+class ShownTrials:
     """Follows the events and keeps the trials to show."""
 
     def __init__(self) -> None:
@@ -105,19 +105,19 @@ class Trials:
         return shown
 
 
-def followed(run: Run) -> Trials:
+def followed(run: Run) -> ShownTrials:
     """The trials of a run as they were shown."""
-    trials = Trials()
+    trials = ShownTrials()
     for event, folded in steps(iter(run.events), run.folder):
         trials.take(event, folded.campaign)
     return trials
 
 
-class Lines:
+class PlainView:
     """One plain line a trial, for logs, pipes and terminals that cannot move their cursor."""
 
     def __init__(self, out: IO[str]) -> None:
-        self._out, self._trials, self._noted = out, Trials(), 0
+        self._out, self._trials, self._noted = out, ShownTrials(), 0
 
     def __call__(self, event: Event, campaign: Campaign) -> None:
         shown = self._trials.take(event, campaign)
@@ -138,21 +138,21 @@ MOST_ROWS = 200
 """So many trials stay on the screen at the end."""
 
 
-class Table:
+class LiveTable:
     """The live table: trials, swatches, error against the tolerance, and how much of the budget is used."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live
 
-        self._console, self._trials = console, Trials()
+        self._console, self._trials = console, ShownTrials()
         self._campaign: Campaign | None = None
-        self._lines: Lines | None = None
+        self._lines: PlainView | None = None
         self._ended = False
         self._began: tuple[float, int] | None = None
         self._lock = threading.RLock()  # the terminal is drawn by a thread of its own
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._draw)
 
-    def __enter__(self) -> Table:
+    def __enter__(self) -> LiveTable:
         self._live.start()
         return self
 
@@ -164,7 +164,7 @@ class Table:
         if isinstance(event, Opened) and event.instrument["kind"] == "manual":  # a person types: nothing may be redrawn
             self._live.transient = True
             self._live.stop()
-            self._lines = Lines(self._console.file)
+            self._lines = PlainView(self._console.file)
         if self._lines is not None:
             return self._lines(event, campaign)
         with self._lock:
@@ -251,10 +251,10 @@ def watching(*, json: bool, quiet: bool) -> Iterator[Watch | None]:
     elif stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
         from rich.console import Console
 
-        with Table(Console(file=stream, highlight=False)) as table:
+        with LiveTable(Console(file=stream, highlight=False)) as table:
             yield table
     else:
-        yield Lines(stream)
+        yield PlainView(stream)
 
 
 MOST_CHANNELS = 4

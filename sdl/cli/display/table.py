@@ -43,7 +43,7 @@ class Shown:
 
 
 @dataclass
-class Column:
+class TableColumn:
     """One column.
 
     Attributes:
@@ -80,35 +80,39 @@ def trial_table(
     return lines
 
 
-def _columns(trials: Sequence[Shown], opened: Opened, goal: Goal | None, colour: bool) -> dict[str, Column]:
+def _columns(trials: Sequence[Shown], opened: Opened, goal: Goal | None, colour: bool) -> dict[str, TableColumn]:
     plain = [""] * len(trials)
     inputs = [str(item["name"]) for item in opened.instrument["inputs"]]
     channels = list(goal.channels) if goal else [str(item["name"]) for item in opened.instrument["channels"]]
     judged = ["" if math.isinf(t.miss) else "green" if t.miss <= 1 else "red" for t in trials]
-    found = {"trial": Column("trial", [str(t.trial) for t in trials], plain)}
-    found["by"] = Column("by", [t.by for t in trials], plain, right=False, least=6)
+    found = {"trial": TableColumn("trial", [str(t.trial) for t in trials], plain)}
+    found["by"] = TableColumn("by", [t.by for t in trials], plain, right=False, least=6)
     colours = [swatch(t.settings, opened) for t in trials]
     if colour and any(colours):
-        found["swatch"] = Column("", [SWATCH if c else "" for c in colours], colours)
+        found["swatch"] = TableColumn("", [SWATCH if c else "" for c in colours], colours)
     asked = [settings(t.settings, opened) for t in trials]
     for name in inputs:
-        found[f"input {name}"] = Column(name, [part[name] for part in asked], plain)
+        found[f"input {name}"] = TableColumn(name, [part[name] for part in asked], plain)
     for name in channels:
         came = iter(readings([t.values[name] for t in trials if name in t.values], goal.bands[name] if goal else None))
         cells = [next(came) if name in t.values else "…" for t in trials]
-        found[f"channel {name}"] = Column(name, cells, plain)
+        found[f"channel {name}"] = TableColumn(name, cells, plain)
     if goal:
         known = [not math.isinf(t.miss) for t in trials]
-        found["worst"] = Column("worst", [t.worst if k else "" for t, k in zip(trials, known, strict=True)], judged)
+        found["worst"] = TableColumn(
+            "worst", [t.worst if k else "" for t, k in zip(trials, known, strict=True)], judged
+        )
         cells = [percent(t.error) if k and t.error is not None else "" for t, k in zip(trials, known, strict=True)]
-        found["error"] = Column("error", cells, judged)
-        found["tol"] = Column("/tol.", [times(t.miss) if k else "" for t, k in zip(trials, known, strict=True)], judged)
+        found["error"] = TableColumn("error", cells, judged)
+        found["tol"] = TableColumn(
+            "/tol.", [times(t.miss) if k else "" for t, k in zip(trials, known, strict=True)], judged
+        )
     notes = ["bold green" if t.note == "reached" else "red" if t.failed else "" for t in trials]
-    found["note"] = Column("", [t.note for t in trials], notes, right=False, least=7)
+    found["note"] = TableColumn("", [t.note for t in trials], notes, right=False, least=7)
     return found
 
 
-def _fitted(table: dict[str, Column], columns: int) -> list[Column]:
+def _fitted(table: dict[str, TableColumn], columns: int) -> list[TableColumn]:
     """The columns that fit, the rest cut or left out, the least important first."""
     channels = [key for key in table if key.startswith("channel")]
     inputs = [key for key in table if key.startswith("input")]
@@ -132,12 +136,12 @@ def _fitted(table: dict[str, Column], columns: int) -> list[Column]:
             gone += 1
             rows = len(table["trial"].cells)
             after = [k for k in table if k.startswith("channel")] or inputs or ["trial"]
-            table = _with(table, after[-1], Column(f"+{gone}", [""] * rows, [""] * rows))
+            table = _with(table, after[-1], TableColumn(f"+{gone}", [""] * rows, [""] * rows))
     return list(table.values())
 
 
-def _with(table: dict[str, Column], after: str, column: Column) -> dict[str, Column]:
-    found: dict[str, Column] = {}
+def _with(table: dict[str, TableColumn], after: str, column: TableColumn) -> dict[str, TableColumn]:
+    found: dict[str, TableColumn] = {}
     for key, old in table.items():
         if key != "more":
             found[key] = old
@@ -146,7 +150,7 @@ def _with(table: dict[str, Column], after: str, column: Column) -> dict[str, Col
     return found
 
 
-def _cell(column: Column, text: str) -> str:
+def _cell(column: TableColumn, text: str) -> str:
     if text == SWATCH:
         text = text[: column.width]
     if len(text) > column.width:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sdl.cli.display.live_view import Table
+from sdl.cli.display.live_view import LiveTable
 from sdl.cli.display.text import settings, times, visible
 from sdl.core.events import Event, Opened
 
@@ -22,7 +22,7 @@ BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::--=#"
 """A bar's eighths, and for terminals that cannot spell them."""
 
 
-class Trend(Table):
+class TrendTable(LiveTable):
     """The live table with the error's trend and the latest settings' colour above it."""
 
     def __call__(self, event: Event, campaign: Campaign) -> None:

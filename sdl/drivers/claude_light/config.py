@@ -20,10 +20,10 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sdl.clock import Clock
 from sdl.drivers import environment
-from sdl.drivers.baseline import Background, Darkness, share
+from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
-from sdl.drivers.http import Link
-from sdl.drivers.rate_limit import Manners
+from sdl.drivers.http import HttpConnection
+from sdl.drivers.rate_limit import RateLimiter
 from sdl.store import hosts
 from sdl.types import Channel, Frozen, Input
 
@@ -177,7 +177,7 @@ class ClaudeLight(Frozen):
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
         """Gets ready to ask; nothing is sent yet. `clock` is for the pauses between requests."""
-        link = Link(
+        link = HttpConnection(
             self.url,
             connect=self.connect_timeout,
             read=self.read_timeout,
@@ -185,6 +185,6 @@ class ClaudeLight(Frozen):
             environment=not self._local,  # a proxy would look for this machine on itself
         )
         most = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
-        manners = Manners(clock, self._interval, most, self.breaker, self.rest)
-        darkness = Darkness(self.background, {item.name: 0.0 for item in INPUTS})
+        manners = RateLimiter(clock, self._interval, most, self.breaker, self.rest)
+        darkness = BaselineSampler(self.background, {item.name: 0.0 for item in INPUTS})
         return ClaudeLightDriver(link, manners, darkness, within=self.connect_timeout + self.read_timeout)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sdl.drivers.baseline import Darkness
+from sdl.drivers.baseline import BaselineSampler
 from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.plausibility import Plausible
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES, reading
-from sdl.drivers.http import Link
+from sdl.drivers.http import HttpConnection
 from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
-from sdl.drivers.rate_limit import Manners
+from sdl.drivers.rate_limit import RateLimiter
 from sdl.errors import InstrumentError
 from sdl.types import Channel, Input, Power, Reading, SafeState
 
@@ -30,7 +30,7 @@ class ClaudeLightDriver:
         within: seconds for one request.
     """
 
-    def __init__(self, link: Link, manners: Manners, darkness: Darkness, within: float) -> None:
+    def __init__(self, link: HttpConnection, manners: RateLimiter, darkness: BaselineSampler, within: float) -> None:
         self._link, self._manners, self._darkness, self._within = link, manners, darkness, within
         self._plausible = Plausible(FULL_SCALE)
         self._lamp = Lamp(INPUTS, CHANNELS, "night-2025-10")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sdl.drivers.http import Answer
+from sdl.drivers.http import HttpReply
 from sdl.errors import BadReply, Busy, NotApplied, Unreachable
 from sdl.types import Reading
 
@@ -19,7 +19,7 @@ SAME = 1e-9
 """How far the echoed settings may differ from what was asked and still be the same."""
 
 
-def reading(answer: Answer, asked: Mapping[str, float]) -> Reading:
+def reading(answer: HttpReply, asked: Mapping[str, float]) -> Reading:
     """The reading in an answer.
 
     Args:
@@ -54,7 +54,7 @@ def reading(answer: Answer, asked: Mapping[str, float]) -> Reading:
     )
 
 
-def _check_status(answer: Answer) -> None:
+def _check_status(answer: HttpReply) -> None:
     status = answer.status
     if status == 200:
         return

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 from sdl.config.durations import Duration
 from sdl.drivers.base import Instrument
 from sdl.errors import Problem
-from sdl.twin.state import State, load, locate
+from sdl.twin.state import TwinState, load, locate
 from sdl.types import Frozen
 
 USUAL = "night-2025-10"
@@ -88,7 +88,7 @@ class Suspend(Frozen):
         return str(locate(value)) if value and value.endswith(".toml") else value
 
     @property
-    def state(self) -> State | None:
+    def state(self) -> TwinState | None:
         """The twin's state; None where it is not held against one."""
         return None if self.twin is None else load(USUAL if self.twin == "twin" else self.twin)
 

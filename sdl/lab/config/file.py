@@ -16,7 +16,7 @@ from sdl.config.mistakes import problems_of, short
 from sdl.drivers.base import names
 from sdl.errors import ConfigError, Problem
 from sdl.lab.config.conditions import refusals
-from sdl.lab.config.model import Bench, Job, LabFile
+from sdl.lab.config.model import Job, LabFile, LabInstrument
 from sdl.lab.core.cron import NEVER, next_due, seconds
 
 ATTENDED = {"manual": "asks somebody at a terminal", "replay": "has no instrument behind it"}
@@ -126,10 +126,10 @@ def _model(value: Mapping[str, Any]) -> tuple[LabFile | None, list[Problem]]:
             return None, problems
 
 
-def _instruments(lab: LabFile) -> tuple[dict[str, Bench], list[Problem]]:
+def _instruments(lab: LabFile) -> tuple[dict[str, LabInstrument], list[Problem]]:
     """The instruments without mistakes, complete; and the mistakes in the others."""
     problems: list[Problem] = []
-    found: dict[str, Bench] = {}
+    found: dict[str, LabInstrument] = {}
     same: dict[str, str] = {}
     for name, bench in lab.instruments.items():
         where = f"instruments.{name}.instrument"
@@ -196,7 +196,7 @@ def _unknown(name: str, allowed: Sequence[str], path: str) -> Problem:
 
 
 def _campaigns(
-    lab: LabFile, benches: Mapping[str, Bench], path: Path, tree: yamlfile.Tree
+    lab: LabFile, benches: Mapping[str, LabInstrument], path: Path, tree: yamlfile.Tree
 ) -> tuple[dict[str, config.CampaignFile], list[Problem]]:
     """Each job's campaign with the lab's instrument in it, and every mistake in them."""
     found: dict[str, config.CampaignFile] = {}
@@ -215,7 +215,7 @@ def _campaigns(
     return found, problems
 
 
-def _suspends(lab: LabFile, benches: Mapping[str, Bench]) -> list[Problem]:
+def _suspends(lab: LabFile, benches: Mapping[str, LabInstrument]) -> list[Problem]:
     """Conditions that no reading of an instrument tells of."""
     problems = []
     for name, bench in benches.items():

@@ -134,7 +134,7 @@ class Job(Frozen):
         return value
 
 
-class Bench(Frozen):
+class LabInstrument(Frozen):
     """An instrument of the lab."""
 
     instrument: Any = Field(description="`kind` and its options, as in a campaign file")
@@ -177,7 +177,7 @@ class LabFile(Frozen):
     description: str = Field("", max_length=2000, description="a sentence for people")
     runs: str = Field("runs", min_length=1, description="where the runs go; relative to this file")
     timezone: str = Field("UTC", description="of every time without one: Europe/Berlin, America/New_York, …")
-    instruments: Mapping[str, Bench] = Field(min_length=1, description="each by a name of the lab's own")
+    instruments: Mapping[str, LabInstrument] = Field(min_length=1, description="each by a name of the lab's own")
     jobs: Mapping[str, Job] = Field(min_length=1, description="each by a name of its own")
     blackouts: tuple[Blackout, ...] = Field((), description="spans in which nothing begins: {from, to, why}")
     suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause, unless an instrument says so")

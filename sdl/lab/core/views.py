@@ -11,7 +11,7 @@ import re
 from typing import TypedDict
 
 
-class Hold(TypedDict):
+class PauseStatus(TypedDict):
     """A pause that somebody asked for and nobody has ended. `what` is lab, instrument NAME, job NAME or start N."""
 
     what: str
@@ -35,11 +35,11 @@ class Running(TypedDict):
     attempt: int
     readings: int
     paused: str
-    pauses: list[Hold]
+    pauses: list[PauseStatus]
     resumable: bool
 
 
-class Bench(TypedDict):
+class InstrumentStatus(TypedDict):
     """An instrument. `lost` is why it could not be made safe, empty where it answers; `busy` the start on it."""
 
     name: str
@@ -87,9 +87,9 @@ class Status(TypedDict):
     timezone: str
     process: int
     since: float
-    instruments: list[Bench]
+    instruments: list[InstrumentStatus]
     running: list[Running]
-    held: list[Hold]
+    held: list[PauseStatus]
     next: list[Waiting]
 
 
@@ -111,7 +111,7 @@ def by_request(cause: str) -> bool:
     return _ASKED.match(cause) is not None
 
 
-def paused_by(hold: Hold, target: str) -> str:
+def paused_by(hold: PauseStatus, target: str) -> str:
     """A pause as it is told of a target that it covers: `paused with the whole lab by ada: person in enclosure`."""
     wider = "" if hold["what"] == target else f" with {named(hold['what'])}"
     by, cause = (f" by {hold['by']}" if hold["by"] else ""), (f": {hold['cause']}" if hold["cause"] else "")

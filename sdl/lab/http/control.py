@@ -24,8 +24,8 @@ from sdl.lab.core.cron import NEVER, outside, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.job_runs import Start
 from sdl.lab.core.state import Lab, single
-from sdl.lab.core.views import Bench, Hold, Running, Status, Waiting, is_paused, named, paused_by
-from sdl.lab.loop import Live, Loop
+from sdl.lab.core.views import InstrumentStatus, PauseStatus, Running, Status, Waiting, is_paused, named, paused_by
+from sdl.lab.loop import LabLoop, Live
 
 ANSWER_SECONDS = 20.0
 COMING = 5
@@ -41,10 +41,10 @@ class Desk:
         self._base = base
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._patience = answer_seconds
-        self._loop: Loop | None = None
+        self._loop: LabLoop | None = None
 
     # The loop's side ---------------------------------------------------------------------------------------------
-    def serve(self, loop: Loop) -> None:
+    def serve(self, loop: LabLoop) -> None:
         """From now on this loop answers."""
         self._loop = loop
 
@@ -79,14 +79,14 @@ class Desk:
         return self._ask(lambda loop: [*_waits(loop), *_coming(loop)])
 
     def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
-        def newest(loop: Loop) -> list[Mapping[str, Any]]:
+        def newest(loop: LabLoop) -> list[Mapping[str, Any]]:
             found = [row for row in reversed(loop.lab.past) if job in ("", row["job"])]
             return list(found[: max(most, 0)])
 
         return self._ask(newest)
 
     def pause(self, target: str, reason: str, by: str) -> str:
-        def hold(loop: Loop) -> str:
+        def hold(loop: LabLoop) -> str:
             _known(loop.lab, target)
             if (held := loop.lab.holds.get(target)) is not None:
                 raise ConfigError(f"{named(target)} is {paused_by(_hold(held), target)} already")
@@ -99,7 +99,7 @@ class Desk:
         return self._ask(hold)
 
     def resume(self, target: str, by: str, since: str = "") -> str:
-        def release(loop: Loop) -> str:
+        def release(loop: LabLoop) -> str:
             hold = loop.lab.holds.get(target)
             if hold is None:
                 return _resume_own(loop, target, by)
@@ -115,7 +115,7 @@ class Desk:
         return self._ask(release)
 
     def abort(self, target: str, reason: str, by: str) -> str:
-        def end(loop: Loop) -> str:
+        def end(loop: LabLoop) -> str:
             _known(loop.lab, target)
             every = _of(loop.lab, target)
             starts = [s for s in every if s.abort is None]
@@ -130,7 +130,7 @@ class Desk:
         return self._ask(end)
 
     def run_now(self, job: str, by: str) -> str:
-        def begin(loop: Loop) -> str:
+        def begin(loop: LabLoop) -> str:
             _known(loop.lab, f"job {job}")
             now = loop.clock.now()
             spec = loop.lab.lab.jobs[job].model_copy(update={"between": None})
@@ -142,7 +142,7 @@ class Desk:
         return self._ask(begin)
 
     def skip(self, target: str, reason: str, by: str) -> str:
-        def leave_out(loop: Loop) -> str:
+        def leave_out(loop: LabLoop) -> str:
             _known(loop.lab, target)
             kind, _, name = target.partition(" ")
             waiting = [s for s in _of(loop.lab, target) if not s.attempts and s.skip is None]
@@ -172,7 +172,7 @@ class Desk:
         # Through text, so that what the lab's record gives back compares as the same.
         plain = json.loads(json.dumps(self._campaign(campaign, instrument).plain()))
 
-        def begin(loop: Loop) -> str:
+        def begin(loop: LabLoop) -> str:
             _known(loop.lab, f"instrument {instrument}")
             loop.write(Asked("start", f"instrument {instrument}", "", by, loop.clock.now(), plain))
             return _queued(loop, single(plain), instrument)
@@ -182,14 +182,14 @@ class Desk:
     def _campaign(self, text: str, instrument: str) -> config.CampaignFile:
         """Read and validated here, in the thread of whoever asks: the loop has other things to do."""
 
-        def about(loop: Loop) -> tuple[Any, Path]:
+        def about(loop: LabLoop) -> tuple[Any, Path]:
             _known(loop.lab, f"instrument {instrument}")
             return loop.lab.lab.instruments[instrument].instrument, loop.runs
 
         found, runs = self._ask(about)
         return parse_text(text, found, base=self._base, runs=runs)
 
-    def _ask(self, work: Callable[[Loop], T]) -> T:
+    def _ask(self, work: Callable[[LabLoop], T]) -> T:
         answer: Future[T] = Future()
 
         def perform() -> None:
@@ -235,7 +235,7 @@ def _of(lab: Lab, target: str) -> list[Start]:
     return [start for start in lab.starts.values() if fits[kind](start)]
 
 
-def _queued(loop: Loop, job: str, instrument: str) -> str:
+def _queued(loop: LabLoop, job: str, instrument: str) -> str:
     """What became of a start that was just asked for: its number, and the pause that it waits for."""
     due = [event for event in scheduler.new_starts(loop.lab, loop.clock.now()) if isinstance(event, Due)]
     number = max((event.start for event in due if (event.job, event.cause) == (job, "asked")), default=0)
@@ -244,11 +244,11 @@ def _queued(loop: Loop, job: str, instrument: str) -> str:
     return said + "".join(f"; it waits while {is_paused(hold.what, hold.cause)}" for hold in pauses[:1])
 
 
-def _hold(held: Held) -> Hold:
-    return Hold(what=held.what, cause=held.cause, by=held.by, at=held.at)
+def _hold(held: Held) -> PauseStatus:
+    return PauseStatus(what=held.what, cause=held.cause, by=held.by, at=held.at)
 
 
-def _pauses(loop: Loop, target: str) -> str:
+def _pauses(loop: LabLoop, target: str) -> str:
     """The pauses that a start is under; of anything wider all there are in the lab; each with the words that end it."""
     if (start := _start(loop.lab, target)) is not None:
         holds, runs = loop.lab.pauses_of(start.number, start.job, start.instrument), list[Start]()
@@ -259,13 +259,13 @@ def _pauses(loop: Loop, target: str) -> str:
     return "; ".join(f"{named(what)}, {text} (sdl lab resume {what})" for what, text in found.items())
 
 
-def _resumable(loop: Loop, start: Start) -> bool:
+def _resumable(loop: LabLoop, start: Start) -> bool:
     """Whether a start that runs has a pause of its own: asked for, or for a condition."""
     live = loop.live.get(start.number, Live())
     return f"start {start.number}" in loop.lab.holds or (bool(live.paused) and not live.told)
 
 
-def _resume_own(loop: Loop, target: str, by: str) -> str:
+def _resume_own(loop: LabLoop, target: str, by: str) -> str:
     """Ends a campaign's pause for a condition: somebody says that all is well.
 
     Raises:
@@ -297,14 +297,14 @@ def _list(starts: Sequence[Start]) -> str:
     return ", ".join(f"start {start.number}" for start in starts)
 
 
-def _status(loop: Loop) -> dict[str, Any]:
+def _status(loop: LabLoop) -> dict[str, Any]:
     lab, now = loop.lab, loop.clock.now()
     benches = []
     for name, bench in lab.lab.instruments.items():
         on = lab.on(name)
         live = loop.live.get(on.number, Live()).readings - on.readings if on is not None else 0
         benches.append(
-            Bench(
+            InstrumentStatus(
                 name=name,
                 identity=_identity(json.dumps(bench.instrument)),
                 lost=lab.lost.get(name, ""),
@@ -344,7 +344,7 @@ def _status(loop: Loop) -> dict[str, Any]:
     return {**status, "trouble": loop.trouble, "jobs": jobs}
 
 
-def _due(loop: Loop, job: str) -> float | None:
+def _due(loop: LabLoop, job: str) -> float | None:
     """When it is due next by its schedule; None where nobody knows."""
     at = loop.lab.next_due(job)
     return at if at < NEVER else None
@@ -356,7 +356,7 @@ def _identity(instrument: str) -> str:
     return str(config.parse_kind("instrument", json.loads(instrument)).identity)
 
 
-def _waits(loop: Loop) -> list[Waiting]:
+def _waits(loop: LabLoop) -> list[Waiting]:
     """The starts that wait, the one that comes first in front."""
     lab, now = loop.lab, loop.clock.now()
     waiting = [start for start in lab.starts.values() if not start.running]
@@ -374,7 +374,7 @@ def _waits(loop: Loop) -> list[Waiting]:
     ]
 
 
-def _coming(loop: Loop, most: int = COMING) -> list[Waiting]:
+def _coming(loop: LabLoop, most: int = COMING) -> list[Waiting]:
     """The next due times of every job, in order."""
     lab = loop.lab
     found = []

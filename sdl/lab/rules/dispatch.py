@@ -22,7 +22,7 @@ LOOK_BACK = 2 * 86400.0
 _log = logging.getLogger(__name__)
 
 
-class Teller:
+class Dispatcher:
     """Tells people what happens in a lab; made once for each process of it.
 
     Args:

@@ -26,7 +26,7 @@ from sdl import yamlfile
 from sdl.config.durations import words
 from sdl.errors import ConfigError
 from sdl.lab.http import token
-from sdl.notify.model import Target, inside
+from sdl.notify.model import Recipient, inside
 from sdl.notify.sender import Deliver, NotSent, by_apprise
 
 AGAIN, RETRY = 6 * 3600.0, 300.0
@@ -71,13 +71,13 @@ def tell(
     return told
 
 
-def _targets(tree: Mapping[str, Any]) -> Iterator[tuple[str, Target]]:
+def _targets(tree: Mapping[str, Any]) -> Iterator[tuple[str, Recipient]]:
     """Each that can be understood, whatever is wrong with the others."""
     notify = tree.get("notify")
     to = notify.get("to") if isinstance(notify, Mapping) else None
     for name, value in to.items() if isinstance(to, Mapping) else ():
         with contextlib.suppress(ValidationError):
-            target = Target.model_validate(value)
+            target = Recipient.model_validate(value)
             if "failed" in target.tell:
                 yield str(name), target
 
@@ -90,7 +90,7 @@ def _zone(tree: Mapping[str, Any]) -> Any:
 
 
 def _one(
-    lab: str, name: str, target: Target, zone: Any, file: Path, error: BaseException, deliver: Deliver, now: float
+    lab: str, name: str, target: Recipient, zone: Any, file: Path, error: BaseException, deliver: Deliver, now: float
 ) -> bool:
     if inside(target.quiet, datetime.fromtimestamp(now, zone).strftime("%H:%M")):
         return False  # the first try after it will do

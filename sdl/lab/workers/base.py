@@ -1,4 +1,4 @@
-"""The borders inside a lab: who carries campaigns out (`Processes`), and who may tell the lab what to do (`Control`).
+"""The borders inside a lab: who carries campaigns out (`Workers`), and who may tell the lab what to do (`Control`).
 
 The loop (`sdl.lab.loop`) decides, by folding the lab's events; it does so the same way in real and in virtual time.
 """
@@ -61,7 +61,7 @@ class News:
     on: str = ""
 
 
-class Processes(Protocol):
+class Workers(Protocol):
     """Carries orders out: `sdl.lab.workers.supervisor` with a process each, `sdl.lab.simulate` within this one."""
 
     def begin(self, order: Order) -> None: ...

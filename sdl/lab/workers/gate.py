@@ -15,8 +15,8 @@ from sdl.config.durations import words
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Failed, Measured
 from sdl.lab.config.conditions import AWAY, Suspend
-from sdl.runner.gate import STEP, Abort, GoOn, Hold, Said
-from sdl.runner.observers import Against
+from sdl.runner.gate import STEP, Abort, Decision, Pause, Proceed
+from sdl.runner.observers import TwinMonitor
 
 BY = "suspend"
 """Who pauses for a condition."""
@@ -43,9 +43,9 @@ class LabGate:
         again: float = STEP,
     ) -> None:
         self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
-        self._against = Against(state) if (state := suspend.state) is not None else None
+        self._against = TwinMonitor(state) if (state := suspend.state) is not None else None
         self._lock = threading.Lock()
-        self._asked: Hold | None = None  # from outside
+        self._asked: Pause | None = None  # from outside
         self._abort: Abort | None = None
         self._by = ""  # who let go last
         self._paused = self._over = False  # what was said last; whether that pause is over, whatever follows it
@@ -63,7 +63,7 @@ class LabGate:
     def pause(self, cause: str, by: str) -> None:
         """Pauses until `proceed`, in place of any other pause."""
         with self._lock:
-            asked = Hold(cause, by, again=self._again)
+            asked = Pause(cause, by, again=self._again)
             if asked != self._asked:
                 self._over, self._by = True, "lab"
             self._asked = asked
@@ -118,20 +118,20 @@ class LabGate:
         if readings is not None:
             self._judge(readings, now)
 
-    def ask(self, campaign: Campaign, now: float) -> Said:
+    def ask(self, campaign: Campaign, now: float) -> Decision:
         """Whether to go on at `now`.
 
         Between two pauses it says so once: the runner writes the end of the one, asks again before it does anything,
         and writes the cause of the other.
         """
         with self._lock:
-            said = self._abort or self._held(now) or GoOn(self._by)
-            if self._paused and self._over and isinstance(said, Hold):
-                said = GoOn(self._by)
-            self._paused, self._over = isinstance(said, Hold), False
+            said = self._abort or self._held(now) or Proceed(self._by)
+            if self._paused and self._over and isinstance(said, Pause):
+                said = Proceed(self._by)
+            self._paused, self._over = isinstance(said, Pause), False
             return said
 
-    def _held(self, now: float) -> Hold | None:
+    def _held(self, now: float) -> Pause | None:
         bad = self._bright or self._gone or self._disk()
         if bad:
             self._cause, self._good_since = bad, None
@@ -148,7 +148,7 @@ class LabGate:
             return self._asked
         ambient = self._suspend.ambient
         look = ambient is not None and self._by_light and not 0 <= now - self._looked < ambient.look
-        return Hold(self._cause, BY, look=look, again=self._again)
+        return Pause(self._cause, BY, look=look, again=self._again)
 
     def _went_wrong(self, event: Failed, campaign: Campaign) -> None:
         """Counts what a pause may help against; before the last try at a reading, so that it costs no trial."""
@@ -160,13 +160,13 @@ class LabGate:
                 tries = f"{self._failed} tries" if self._failed > 1 else "a try"
                 self._away = f"{AWAY} in {tries}; the last: {event.error}"
 
-    def _while_away(self, now: float) -> Hold | None:
+    def _while_away(self, now: float) -> Pause | None:
         """Asks at once, then after as long again as it has been away, and at last every `away` seconds."""
         if not self._away or self._suspend.away is None:
             return None
         self._away_since = now if self._away_since is None else min(self._away_since, now)
         patience = min(max(self._looked - self._away_since, 1.0), self._suspend.away)
-        return Hold(self._away, BY, look=not 0 <= now - self._looked < patience, again=self._again)
+        return Pause(self._away, BY, look=not 0 <= now - self._looked < patience, again=self._again)
 
     def _answers(self) -> None:
         self._failed, self._away, self._away_since = 0, "", None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from sdl.lab.workers.worker_pipe import Link
+from sdl.lab.workers.worker_pipe import WorkerPipe
 
 log = logging.getLogger("sdl.lab")
 
@@ -38,7 +38,7 @@ class Child:
     """A process, and what is known of it."""
 
     process: BaseProcess
-    link: Link
+    link: WorkerPipe
     hung: float
     begun: float
     sign: float

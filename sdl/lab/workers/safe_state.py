@@ -9,7 +9,7 @@ from sdl.clock import Clock
 from sdl.errors import SdlError
 from sdl.lab.core.events import MadeSafe
 from sdl.lab.core.state import Lab
-from sdl.lab.workers.base import NOT_YET, Processes
+from sdl.lab.workers.base import NOT_YET, Workers
 
 SAFE_FIRST, SAFE_AGAIN, SAFE_LATER, SAFE_SOON = 0.1, 2.0, 30.0, 600.0
 """Whether an instrument is safe by now is asked after so many seconds: where nothing is known yet, most answer at once;
@@ -20,7 +20,7 @@ SAFE_PATIENCE = 10.0
 log = logging.getLogger("sdl.lab")
 
 
-class Lights:
+class SafeStateWatch:
     """Since when each unsafe instrument has been tried to be made safe, and when it is asked after again."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Lights:
         """Seconds until one is to be asked after again; inf where none is."""
         return min((again - now for _, again in self._tried.values()), default=float("inf"))
 
-    def tick(self, lab: Lab, processes: Processes, clock: Clock) -> Iterator[MadeSafe]:
+    def tick(self, lab: Lab, processes: Workers, clock: Clock) -> Iterator[MadeSafe]:
         """What there is to be written: an instrument that is safe now, or one that counts as lost from now on."""
         self._tried = {name: tried for name, tried in self._tried.items() if name in lab.unsafe}
         for name in sorted(lab.unsafe):

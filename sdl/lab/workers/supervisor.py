@@ -30,7 +30,7 @@ from sdl.errors import ConfigError
 from sdl.lab.workers.base import NOT_YET, News, Order
 from sdl.lab.workers.handle import LOST, Child, in_words
 from sdl.lab.workers.orphans import Orphans
-from sdl.lab.workers.worker_pipe import Link
+from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 
 log = logging.getLogger("sdl.lab")
@@ -41,8 +41,8 @@ TIMEOUT, SPARE = 120.0, 30.0
 """Seconds after which a process that makes safe and says nothing is ended: the driver's time-outs, and some more."""
 
 
-class Processes:
-    """Carries orders out with a process each; see `sdl.lab.workers.base.Processes`. Not for several threads."""
+class Supervisor:
+    """Carries orders out with a process each; see `sdl.lab.workers.base.Workers`. Not for several threads."""
 
     def __init__(self) -> None:
         if "forkserver" not in multiprocessing.get_all_start_methods():
@@ -169,7 +169,7 @@ class Processes:
                     ours.close()
                     if not left:
                         raise OSError(f"no process could be started: {error}") from error
-        link = Link(ours)
+        link = WorkerPipe(ours)
         link.send(message)
         now = time.monotonic()
         return Child(process, link, hung, now, now)

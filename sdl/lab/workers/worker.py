@@ -32,9 +32,9 @@ from sdl.drivers.base import names
 from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.lab.config.conditions import Suspend
 from sdl.lab.workers.gate import LabGate
-from sdl.lab.workers.worker_pipe import Link
+from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
-from sdl.runner.gate import Said
+from sdl.runner.gate import Decision
 from sdl.runner.pursuit import WARN, Patience, in_words
 from sdl.runs.runs import open_run
 from sdl.store import lease
@@ -55,7 +55,7 @@ ORPHANED = 75
 
 def main(end: socket.socket) -> NoReturn:
     """What the new process does, from its first line to its end."""
-    link = Link(end)
+    link = WorkerPipe(end)
     faulthandler.enable()
     children.started()
     with contextlib.suppress(OSError):
@@ -91,7 +91,7 @@ def main(end: socket.socket) -> NoReturn:
 
 
 # A campaign ----------------------------------------------------------------------------------------------------------
-def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
+def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
     folder = Path(order["folder"])
     gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
     _obey(gate.inner, more)
@@ -142,7 +142,7 @@ def _carry_out(link: Link, order: Mapping[str, Any], more: list[dict[str, Any]],
     link.send(end)
 
 
-def _wait_for_instrument(tree: Any, gate: _Gate, link: Link) -> None:
+def _wait_for_instrument(tree: Any, gate: _Gate, link: WorkerPipe) -> None:
     """Waits while somebody else on this machine drives the instrument: no reason to give a start up.
 
     Raises:
@@ -183,10 +183,10 @@ def _has_begun(folder: Path) -> bool:
 class _Gate:
     """The campaign's gate; being asked is a sign of life."""
 
-    def __init__(self, link: Link, inner: LabGate) -> None:
+    def __init__(self, link: WorkerPipe, inner: LabGate) -> None:
         self.inner, self._link, self._last = inner, link, -BEAT
 
-    def ask(self, campaign: Campaign, now: float) -> Said:
+    def ask(self, campaign: Campaign, now: float) -> Decision:
         self.beat()
         return self.inner.ask(campaign, now)
 
@@ -214,7 +214,7 @@ def _obey(gate: LabGate, messages: list[dict[str, Any]]) -> None:
                 gate.abort(str(message["reason"]), by)
 
 
-def _listen(link: Link, gate: LabGate) -> None:
+def _listen(link: WorkerPipe, gate: LabGate) -> None:
     """Obeys what comes over the link until it breaks; then this process is an orphan and ends itself."""
     while link.open:
         _obey(gate, link.receive(None))
@@ -225,7 +225,7 @@ def _listen(link: Link, gate: LabGate) -> None:
 
 
 # Making safe ---------------------------------------------------------------------------------------------------------
-def _make_safe(link: Link, tree: Mapping[str, Any]) -> None:
+def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
     """Has the instrument say that its light is off; tries as long as that may still help."""
     threading.Thread(target=_leave_with, args=(link,), daemon=True).start()
     waited = time.monotonic()
@@ -268,7 +268,7 @@ def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
     return None, False
 
 
-def _leave_with(link: Link) -> None:
+def _leave_with(link: WorkerPipe) -> None:
     while link.open:
         link.receive(None)
     os._exit(ORPHANED)
@@ -297,7 +297,7 @@ def _wake_when_the_lab_dies() -> None:
 class _Forward(logging.Handler):
     """What is logged here is logged by the lab."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: WorkerPipe) -> None:
         super().__init__()
         self._link = link
         self.trial: int | None = None

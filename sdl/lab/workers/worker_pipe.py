@@ -18,7 +18,7 @@ LONGEST = 1 << 24
 """Bytes of a line; a campaign has some thousand."""
 
 
-class Link:
+class WorkerPipe:
     """One side. May be written to by several threads, read by one.
 
     Args:

@@ -1,6 +1,6 @@
 """The figures of a run, each by its name: `draw(run, "error")`.
 
-Every one is a function from a `Digest` to a matplotlib Figure, or to None where the run has nothing to show in it.
+Every one is a function from a `TrialTable` to a matplotlib Figure, or to None where the run has nothing to show in it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError
-from sdl.report.digest import Digest
+from sdl.report.digest import TrialTable
 from sdl.report.style import png, styled
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Kind:
     text: str
     bare: tuple[str, str] | tuple[()] = ()
 
-    def said(self, told: Digest) -> tuple[str, str]:
+    def said(self, told: TrialTable) -> tuple[str, str]:
         """Title and text for this run."""
         return (self.bare if told.goal is None else ()) or (self.title, self.text)
 
@@ -102,7 +102,7 @@ KINDS = {
 }
 
 
-def draw(run: Run | Digest, name: str) -> Figure | None:
+def draw(run: Run | TrialTable, name: str) -> Figure | None:
     """One figure of a run.
 
     Args:
@@ -118,11 +118,11 @@ def draw(run: Run | Digest, name: str) -> Figure | None:
     if name not in KINDS:
         raise ConfigError(f"no figure {name!r}; allowed: {', '.join(KINDS)}")
     module, _, function = KINDS[name].home.partition(":")
-    digest = run if isinstance(run, Digest) else Digest(run)
+    digest = run if isinstance(run, TrialTable) else TrialTable(run)
     import numpy as np
 
     with styled(), np.errstate(all="ignore"):  # a record may hold any number; what is endless is not drawn
-        made: Callable[[Digest], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)
+        made: Callable[[TrialTable], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)
         figure = digest.drawn[name] if name in digest.drawn else made(digest)
     digest.drawn[name] = figure
     if figure is not None:  # so that a notebook shows it, whether matplotlib's own magic is on or not

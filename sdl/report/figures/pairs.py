@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from sdl.report.digest import Digest
+    from sdl.report.digest import TrialTable
 
 MOST_TRIALS = 600
 """Evenly chosen among more: what a pair plot shows is seen long before."""
@@ -25,7 +25,7 @@ MOST_INPUTS, MOST = 4, 6
 """Variables, 21 panels, and one more where there are four inputs: these come first, then channels of the goal."""
 
 
-class Column(NamedTuple):
+class Variable(NamedTuple):
     """One variable: (n,) its values; `about` an input, its bounds; None of a channel."""
 
     name: str
@@ -33,7 +33,7 @@ class Column(NamedTuple):
     about: Mapping[str, Any] | None = None
 
 
-def pairs(told: Digest) -> Figure | None:
+def pairs(told: TrialTable) -> Figure | None:
     """The lower half of a pair plot; None with fewer than three trials that have readings."""
     import numpy as np
 
@@ -41,12 +41,12 @@ def pairs(told: Digest) -> Figure | None:
     if len(with_readings) < 3:
         return None
     picked = with_readings[style.thinned(len(with_readings), MOST_TRIALS)]
-    columns = [Column(name, told.X[picked, n], told.about[name]) for n, name in enumerate(told.inputs[:MOST_INPUTS])]
+    columns = [Variable(name, told.X[picked, n], told.about[name]) for n, name in enumerate(told.inputs[:MOST_INPUTS])]
     variables = max(MOST, len(columns) + 3)
     for name in told.wanted:
         values = told.Y[picked, told.channels.index(name)]
         if len(columns) < variables and np.isfinite(values).any():
-            columns.append(Column(name, values))
+            columns.append(Variable(name, values))
     of_solver = told.by_solver[picked]
     sides = [("design", ~of_solver, 1), ("solver", of_solver, 0)]
     sides = [(who, chosen, n) for who, chosen, n in sides if chosen.any()]
@@ -97,7 +97,7 @@ def _empty() -> Figure:
     return figure
 
 
-def _scale(told: Digest, axes: Axes, which: str, column: Column, *, labels: bool) -> None:
+def _scale(told: TrialTable, axes: Axes, which: str, column: Variable, *, labels: bool) -> None:
     """The same limits and few ticks in every panel of a variable; names where there is room, at the edges."""
     import numpy as np
     from matplotlib.ticker import FixedLocator

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from sdl.report.digest import Digest
+    from sdl.report.digest import TrialTable
 
 MOST = 6
 """So many channels have a panel; of a goal with more, the first."""
@@ -55,7 +55,7 @@ def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score
     return Score(len(m), r2, float(np.mean(np.abs(off))), float(np.sqrt(np.mean(off**2))))
 
 
-def sides(told: Digest) -> list[Side]:
+def sides(told: TrialTable) -> list[Side]:
     """Train, where there are readings enough to say something; test, where a solver expected anything."""
     import numpy as np
 
@@ -76,7 +76,7 @@ def sides(told: Digest) -> list[Side]:
     return [side for side in found if np.isfinite(side.expected * side.measured).any()]
 
 
-def parity(told: Digest) -> Figure | None:
+def parity(told: TrialTable) -> Figure | None:
     """A panel a channel; None where nobody expected anything and there is too little to fit."""
     found = sides(told)
     if not found:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sdl.core.goal import Goal
-    from sdl.report.digest import Digest, Row
+    from sdl.report.digest import Row, TrialTable
 
 MOST = 40
 """So many channels have a bar of their own; the goal's are always among them."""
 
 
-def spectrum(told: Digest) -> Figure | None:
+def spectrum(told: TrialTable) -> Figure | None:
     """Readings of the best trial (or the last) over the channels; below, how far the goal's are off."""
     row = told.final
     if row is None or not row.mean:
@@ -49,7 +49,7 @@ def _short(name: str) -> str:
     return name.removesuffix("nm").removeprefix("ch") if style.wavelength(name) else name
 
 
-def _bars(axes: Axes, told: Digest, row: Row, names: list[str]) -> None:
+def _bars(axes: Axes, told: TrialTable, row: Row, names: list[str]) -> None:
     tints = style.channel_colours(names)
     axes.bar(range(len(names)), [row.mean[name] for name in names], color=[tints[n] for n in names], width=0.72)
     for at, name in enumerate(names):

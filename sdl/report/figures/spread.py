@@ -10,13 +10,13 @@ from sdl.report.style import INK, RASTER
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from sdl.report.digest import Digest
+    from sdl.report.digest import TrialTable
 
 MOST = 4
 """Inputs."""
 
 
-def spread(told: Digest) -> Figure | None:
+def spread(told: TrialTable) -> Figure | None:
     """A panel an input; None where no solver said anything of it, or there is no best trial to hold it against."""
     import numpy as np
     from matplotlib.ticker import LogLocator, NullLocator

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sdl.report.digest import Digest
+    from sdl.report.digest import TrialTable
 
 BACKGROUNDS = 6
 """Channels whose background is drawn; the goal's first."""
 
 
-def conditions(told: Digest) -> Figure | None:
+def conditions(told: TrialTable) -> Figure | None:
     """Background, where it was taken, and seconds a reading; None without a reading."""
     import numpy as np
 
@@ -68,7 +68,7 @@ def conditions(told: Digest) -> Figure | None:
     return figure
 
 
-def timeline(told: Digest) -> Figure | None:
+def timeline(told: TrialTable) -> Figure | None:
     """A row each for design, solver, failures, oddities, pauses and people; rows without anything are left out."""
     events = [event for event in told.run.events if not isinstance(event, Safe)]
     unit, length = unit_of_time(told.seconds)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sdl.report.digest import Digest
+    from sdl.report.digest import TrialTable
 
 GREY = "#8d8d90"
 """Behind settings in their own colours: dark and light ones can both be seen on it."""
@@ -24,7 +24,7 @@ LEAST = 1e-3
 """Tolerances: nearer is drawn here, since a logarithm has no 0."""
 
 
-def error(told: Digest) -> Figure | None:
+def error(told: TrialTable) -> Figure | None:
     """The worst channel's distance in tolerances, and the best so far; None without a goal or a judged trial."""
     import numpy as np
     from matplotlib.ticker import NullLocator
@@ -75,7 +75,7 @@ def error(told: Digest) -> Figure | None:
     return figure
 
 
-def settings(told: Digest) -> Figure | None:
+def settings(told: TrialTable) -> Figure | None:
     """Every input per trial, over its bounds, below the colour of the trials; None where there is no trial."""
     import numpy as np
 
@@ -121,7 +121,7 @@ def settings(told: Digest) -> Figure | None:
     return figure
 
 
-def space(told: Digest) -> Figure | None:
+def space(told: TrialTable) -> Figure | None:
     """Settings, two inputs at a time; None for one input or no trial."""
     import numpy as np
 
@@ -168,7 +168,7 @@ def space(told: Digest) -> Figure | None:
     return figure
 
 
-def _bounds(axes: Axes, told: Digest, a: str, b: str) -> None:
+def _bounds(axes: Axes, told: TrialTable, a: str, b: str) -> None:
     for which, name in (("x", a), ("y", b)):
         low, high = told.about[name]["low"], told.about[name]["high"]
         room = 0.06 * (high - low)
@@ -179,7 +179,7 @@ def _bounds(axes: Axes, told: Digest, a: str, b: str) -> None:
     axes.set_box_aspect(1)
 
 
-def colours(told: Digest) -> Any:
+def colours(told: TrialTable) -> Any:
     """(n, 3) colour of each trial, 0 … 1; None where the inputs are no colour."""
     import numpy as np
 
