@@ -25,10 +25,9 @@ from sdl.types import Input
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Bools = NDArray[np.bool_]
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Bools, Floats
+
 
 CANDIDATES = 64
 CLIPPED = 0.1

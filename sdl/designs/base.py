@@ -15,11 +15,10 @@ from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
+    from sdl.arrays import Floats
     from sdl.solvers.base import Data
 
-    Floats = NDArray[np.float64]
 
 Random = Callable[[int], "np.random.Generator"]
 """The generator for the n-th draw of the design's stream."""

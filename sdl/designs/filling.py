@@ -11,10 +11,7 @@ from sdl.designs.given import Axis
 from sdl.types import Input
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
 
 
 class LatinHypercube(Ranged):

@@ -11,10 +11,7 @@ from sdl.designs.base import MOST, Random, Ranged, farthest, scale
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
 
 
 class Axis(Ranged):

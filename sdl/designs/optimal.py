@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
+
 
 Terms = Literal["linear", "interactions", "quadratic"]
 STARTS, SWEEPS = 6, 30

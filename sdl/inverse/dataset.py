@@ -23,9 +23,9 @@ from sdl.types import Channel, Input, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sdl.arrays import Floats
     from sdl.store.datasets import DatasetRow
 
-Floats = NDArray[np.float64]
 
 NARROW = 0.01
 """An input that spans less of 0 … 1 has the data's range for bounds: the rows would be as good as at one setting."""

@@ -19,9 +19,8 @@ from sdl.solvers.base import Targets
 from sdl.types import Input
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from sdl.arrays import Floats
 
-    Floats = NDArray[np.float64]
     Predict = Callable[[Floats], tuple[Floats, Floats]]
 
 MOST = 4096

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sdl.arrays import Floats
 from sdl.core.goal import Goal
 from sdl.errors import SolverError
 from sdl.inverse.discrete import misses, units
 from sdl.inverse.propose import round_and_clip, targets_of
 from sdl.solvers.base import Data, Fitted, Targets
-
-Floats = NDArray[np.float64]
 
 APART = 0.05
 """Settings that differ by less in every input, as a part of the range, are one solution."""

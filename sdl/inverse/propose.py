@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sdl.arrays import Floats
 from sdl.core.goal import Goal, outshone, said
 from sdl.core.history import History
 from sdl.errors import SolverError
 from sdl.inverse.discrete import on_steps
 from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets
 from sdl.types import Channel, Input, Verdict
-
-Floats = NDArray[np.float64]
 
 ROUNDED = 2e-6
 """What rounding moves an input by at most, as a part of its range."""

@@ -20,17 +20,13 @@ there is none), and ten thousand rows cost little more than fifty.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from scipy.special import log_ndtr
+
+from sdl.arrays import Bools, Floats, Ints
 from sdl.models.linear_model import FLOOR, LinearModel
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
-    Bools = NDArray[np.bool_]
 
 NOISES = ("jitter", "proportional noise")
 DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
@@ -96,7 +92,6 @@ class DynamicLinearModel(LinearModel):
     belief: str
 
     def covariance(self, u: Floats) -> tuple[Floats, Floats]:
-        import numpy as np
 
         x = np.concatenate([[1.0], u])
         noise = np.sqrt(self.variance(u[None])[0])
@@ -104,7 +99,6 @@ class DynamicLinearModel(LinearModel):
         return self.noise * np.outer(noise, noise), self.noise * np.outer(doubt, doubt)
 
     def variance(self, U: Floats) -> Floats:
-        import numpy as np
 
         X = np.column_stack([np.ones(len(U)), U])
         variance: Floats = np.einsum("sm,snm->nm", self.sizes, variance_functions(X, self.coef.T))
@@ -113,7 +107,6 @@ class DynamicLinearModel(LinearModel):
 
 def variance_functions(X: Floats, coef: Floats) -> Floats:
     """(s, n, m) variances of one reading over sigma², for rows X (n, p) and coefficients (m, p); s as in NOISES."""
-    import numpy as np
 
     u, slope = np.clip(X[:, 1:], 0.0, 1.0), coef[:, 1:]
     width = np.abs(slope).sum(axis=1)
@@ -131,7 +124,6 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
         goal: the channels whose rows decide between the models.
         prior: with it there may be no row at all.
     """
-    import numpy as np
 
     n, p = rows.X.shape
     reference = _reference(rows, prior)
@@ -175,7 +167,6 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
 
 def _reference(rows: DynamicRows, prior: Prior | None) -> Floats:
     """(m, p) least squares over all rows: for the shape of the noise, and so that sums of squares stay small."""
-    import numpy as np
 
     p = rows.X.shape[1]
     outer = (rows.X[:, :, None] * rows.X[:, None, :]).reshape(-1, p * p)
@@ -189,7 +180,6 @@ def _reference(rows: DynamicRows, prior: Prior | None) -> Floats:
 
 
 def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Prior | None) -> Whitened:
-    import numpy as np
 
     (n, p), m = rows.X.shape, rows.Y.shape[1]
     ago = np.concatenate([np.cumsum((np.diff(rows.sitting) != 0)[::-1])[::-1], [0]]) if n else np.empty(0)
@@ -230,7 +220,6 @@ def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Prior | 
 
 def _blocks(ago: Floats) -> tuple[list[slice], int]:
     """Slices of older rows, each of one sitting, some 8, 16, 32 … long, newest first; and where single rows begin."""
-    import numpy as np
 
     single = stop = max(len(ago) - RECENT, 0)
     blocks: list[slice] = []
@@ -249,7 +238,6 @@ def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Flo
         (s, k, m, p) theta from the reference; (s, k, m, p, p) its covariance over sigma²; (s, k, m) sum of squares;
         (s, k, m) logarithm of the evidence without the power of the sum of squares; (s, k, m, N) residuals.
     """
-    import numpy as np
 
     p = reference.shape[1]
     slope2 = reference[:, 1:] ** 2
@@ -301,7 +289,6 @@ def _within(X: Floats, variance: Floats) -> Floats:
 
 def _alike(left: Floats, dof: Floats) -> Floats:
     """(m, m) correlation of the noise of the channels, from residuals (m, N); few of them hardly count."""
-    import numpy as np
 
     size = np.sqrt((left**2).sum(axis=1))
     alike = left @ left.T / np.maximum(np.outer(size, size), 1e-300)
@@ -311,7 +298,6 @@ def _alike(left: Floats, dof: Floats) -> Floats:
 
 def expand_to(moving: DynamicLinearModel, columns: Ints, m: int) -> DynamicLinearModel:
     """The same lines as `columns` of m channels; those of the others are unknown."""
-    import numpy as np
 
     def put(part: Floats, *axes: int, fill: float = np.nan) -> Floats:
         shape = tuple(m if axis in axes else length for axis, length in enumerate(part.shape))
@@ -337,8 +323,6 @@ def condition_on_censored(moving: DynamicLinearModel, X: Floats, least: Floats) 
     Returns:
         The lines, and how many bounds there were that did not contradict them.
     """
-    import numpy as np
-    from scipy.special import log_ndtr
 
     coef, root, used = moving.coef.copy(), moving.root.copy(), 0
     sizes = np.where(np.isfinite(moving.sizes), moving.sizes, NOMINAL**2 / len(NOISES))

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from sdl.arrays import Floats
 from sdl.models.training_set import TrainingSet, stand_on
 from sdl.solvers.base import Data
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
 
 ROWS = 200
 """Rows to learn from at most, the newest; the cost grows as their cube."""
@@ -38,7 +38,6 @@ class FittedGaussianProcess:
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
-        import numpy as np
 
         mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
         for c, model in zip(self.footing.goal, self.models, strict=True):
@@ -49,7 +48,6 @@ class FittedGaussianProcess:
 
     def doubt(self, X: Floats) -> Floats:
         """(n, m) standard deviation of the noise-free reading alone."""
-        import numpy as np
 
         std = self.predict(X)[1]
         noise = np.array([np.sqrt(model.kernel_.k2.noise_level) for model in self.models])
@@ -63,10 +61,6 @@ def fit_gaussian_process(data: Data) -> FittedGaussianProcess:
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-    import numpy as np
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
     footing = stand_on(data)
     U, Y = footing.U[-ROWS:], footing.Y[-ROWS:][:, footing.goal]

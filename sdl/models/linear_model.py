@@ -18,15 +18,12 @@ picks the settings nearest to the middle of the data where the goal leaves a cho
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from scipy.special import stdtrit
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
-    Bools = NDArray[np.bool_]
+from sdl.arrays import Bools, Floats, Ints
 
 Shape = Literal["jitter", "proportional", "even"]
 SHAPES: tuple[Shape, Shape] = ("jitter", "proportional")
@@ -81,7 +78,6 @@ class LinearModel:
 
     def covariance(self, u: Floats) -> tuple[Floats, Floats]:
         """Of the readings at one setting (d,): (m, m) noise of one reading, (m, m) doubt of the fitted mean."""
-        import numpy as np
 
         size = np.sqrt(self.variance(u[None])[0])
         x = _design(u[None], self.origin, self.coef.shape[0])[0]
@@ -98,14 +94,12 @@ class LinearModel:
 
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
         """(k, m) mean and standard deviation of one reading at settings (k, d)."""
-        import numpy as np
 
         parts = [np.diag(sum(self.covariance(u))) for u in U]
         return self.mean(U), np.sqrt(np.reshape(parts, (len(U), -1))) * t_factor(self.dof)
 
     def inverse(self, columns: Ints, u: Floats) -> Floats:
         """(d, len(columns)) settings for a change of the readings `columns`, weighted by their noise at u (d,)."""
-        import numpy as np
 
         slope = self.slope[columns]
         noise = np.diag(self.covariance(u)[0])[columns]
@@ -126,7 +120,6 @@ class LinearModel:
         With few degrees of freedom both are widened to hold as much as one standard deviation of a normal
         distribution does; with none they are NaN.
         """
-        import numpy as np
 
         inverse = self.inverse(columns, u)
         pick = np.ix_(columns, columns)
@@ -152,7 +145,6 @@ def fit_linear(
             with an intercept.
         counts: (n,) how much each row counts beside its noise, 0 … 1: near or new ones more than others. None: all 1.
     """
-    import numpy as np
 
     if origin is not None:
         return _fit(_design(U, origin, U.shape[1]), U, Y, usable, origin, "even")[0]
@@ -173,7 +165,6 @@ def _fit(
     X: Floats, U: Floats, Y: Floats, usable: Bools, origin: Floats, shape: Shape, counts: Floats | None = None
 ) -> tuple[LinearModel, float]:
     """The fit of rows X (n, p) with one shape of the noise, and the logarithm of its restricted likelihood."""
-    import numpy as np
 
     (n, p), d = X.shape, U.shape[1]
     k = usable * (np.ones(n) if counts is None else counts)[:, None]
@@ -205,7 +196,6 @@ def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Boo
 
     The settings are scaled, so the normal equations do; one step of refinement takes off what they round.
     """
-    import numpy as np
 
     n, p = X.shape
     gram = (w.T @ (X[:, :, None] * X[:, None, :]).reshape(n, -1)).reshape(-1, p, p)
@@ -224,7 +214,6 @@ def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
     A few of everybody's are added to a channel's own: the channels of one sensor are noisy in like measure. Of those
     the lower median counts, so that a channel that answers to nothing does not make the others noisy.
     """
-    import numpy as np
 
     square, some = (residual**2).sum(axis=0), dof > 0
     if not some.any():
@@ -239,22 +228,18 @@ def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
 
 def t_factor(dof: Floats) -> Floats:
     """Half of Student's central 68.3 % interval: 1 for many degrees of freedom, 1.84 for one, NaN for none."""
-    import numpy as np
-    from scipy.special import stdtrit
 
     known = np.asarray(dof) >= 1
     return np.where(known, stdtrit(np.where(known, dof, 1.0), 0.8413447460685429), np.nan)
 
 
 def _design(U: Floats, origin: Floats, p: int) -> Floats:
-    import numpy as np
 
     return np.column_stack([np.ones(len(U)), U]) if p > U.shape[1] else U + origin
 
 
 def _variance(U: Floats, mean: Floats, slope: Floats, shape: Shape) -> Floats:
     """(k, m) variance of one reading, its mean (k, m), at settings (k, d); its size is left to the residuals."""
-    import numpy as np
 
     if shape == "even":
         return np.ones(mean.shape)

@@ -14,15 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sdl.arrays import Floats
 from sdl.models.linear_model import t_factor
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sdl.models.training_set import TrainingSet
 
-    Floats = NDArray[np.float64]
 
 WIDTHS = (0.4, 0.2, 0.1, 0.05)
 """Of the weights, as a part of the range."""
@@ -64,7 +63,6 @@ class InverseRegression:
 
     def at(self, V: Floats) -> Floats:
         """(k, d) settings where the lines give V (k, d)."""
-        import numpy as np
 
         settings = V.copy()
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
@@ -73,7 +71,6 @@ class InverseRegression:
 
     def doubt(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (k, d) of answers U (k, d), where the lines give V (k, d)."""
-        import numpy as np
 
         affine, goal = self.footing.affine, self.footing.goal
         spread, uncertainty = np.swapaxes(np.array([affine.doubt(goal, u) for u in U]), 0, 1)
@@ -84,7 +81,6 @@ class InverseRegression:
 
     def _hat(self, V: Floats, j: int) -> Floats:
         """(k, n) as `_hat`; beyond the rows what was found at their edge goes on."""
-        import numpy as np
 
         return _hat(self.V, np.clip(V, self.V.min(axis=0), self.V.max(axis=0)), j, self.width[j])
 
@@ -93,7 +89,6 @@ class InverseRegression:
 
         The trend turned round: the settings V are sought that it would answer with X, and the lines asked there.
         """
-        import numpy as np
 
         U = self.footing.units(X)
         V = U.copy()
@@ -108,7 +103,6 @@ class InverseRegression:
 
 def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
     """The trend of the newest rows; its lines are those of all of them."""
-    import numpy as np
 
     U = footing.U[-MOST:]
     V = footing.affine.backward(footing.Y[-MOST:][:, footing.goal], footing.goal)
@@ -131,7 +125,6 @@ def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
 
 def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:
     """(k, n) what each row's value counts in that of a weighted affine fit at `at` (k, d)."""
-    import numpy as np
 
     n, d = V.shape
     weight = np.exp(-0.5 * ((at[:, j, None] - V[:, j]) / width) ** 2)  # (k, n)
@@ -147,7 +140,6 @@ def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:
 
 def _left_out(hat: Floats, value: Floats) -> float:
     """Mean square of what a linear smoother misses of each row when that row is left out."""
-    import numpy as np
 
     own = np.diag(hat)
     return float((((value - hat @ value) / np.maximum(1.0 - own, 1e-3)) ** 2).mean())

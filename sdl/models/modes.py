@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import qmc
+
+from sdl.arrays import Floats, Ints
 from sdl.solvers.forward import Forward
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
 
 STARTS, CLIMBERS, CLIMB = 256, 24, 25
 """Points that are looked at, those that climb, and their steps."""
@@ -43,14 +41,12 @@ class LogPosterior:
     """The logarithm of p(x | goal), up to a constant, of settings (n, d) in units; -inf outside low … high."""
 
     def __init__(self, model: Forward, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
-        import numpy as np
 
         self.low, self.high, self.columns = low, high, columns
         self._model, self._goal = model, value[columns]
         self._nominal = NOMINAL * np.abs(model.footing.affine.slope[columns]).sum(axis=1) + 1e-12
 
     def __call__(self, U: Floats) -> Floats:
-        import numpy as np
 
         height = np.full(len(U), -np.inf)
         inside = ((self.low <= U) & (self.high >= U)).all(axis=1)
@@ -61,7 +57,6 @@ class LogPosterior:
 
     def off(self, U: Floats) -> tuple[Floats, Floats]:
         """(n, c) how far the readings at U (n, d) are from the goal, in standard deviations, and these."""
-        import numpy as np
 
         mean, std = (part[:, self.columns] for part in self._model.predict(self._model.footing.settings(U)))
         std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
@@ -70,8 +65,6 @@ class LogPosterior:
 
 def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -> Modes:
     """The hills of a density: damped Gauss-Newton steps from the best of many starts, all at once."""
-    import numpy as np
-    from scipy.stats import qmc
 
     d = len(start)
     low, high = density.low, density.high
@@ -102,8 +95,6 @@ def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -
 
 def _joined(density: LogPosterior, tops: Floats, height: Floats) -> Ints:
     """(t,) numbers of the hills: tops (t, d) are on one where they hang together without a valley between."""
-    import numpy as np
-    from scipy.sparse.csgraph import connected_components
 
     t, d = tops.shape
     if t == 1:
@@ -119,7 +110,6 @@ def _joined(density: LogPosterior, tops: Floats, height: Floats) -> Ints:
 
 def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
     """(n, c) how far off in standard deviations, and (n, c, d) how that changes with the settings (n, d)."""
-    import numpy as np
 
     (n, d), h = U.shape, 1e-4
     step = h * np.eye(d)
@@ -132,7 +122,6 @@ def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
 
 def inside(u: Floats, low: Floats, high: Floats) -> Floats:
     """Folded back at the bounds."""
-    import numpy as np
 
     folded = low + np.abs(u - low)
     return np.asarray(np.clip(high - np.abs(high - folded), low, high), dtype=np.float64)

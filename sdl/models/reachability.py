@@ -21,15 +21,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from scipy.optimize import least_squares, linprog
+from scipy.special import fdtri, stdtrit
 
+from sdl.arrays import Bools, Floats, Ints
+
+if TYPE_CHECKING:
     from sdl.models.linear_model import LinearModel
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
-    Bools = NDArray[np.bool_]
     _Surface = tuple[Floats, Floats, float, int]
 
 SURE = 0.99977
@@ -108,7 +108,6 @@ class Reachability:
 
         Only what is sure is denied.
         """
-        import numpy as np
 
         if ((self.seen >= low) & (self.seen <= high)).all(axis=1).any():
             return True
@@ -117,7 +116,6 @@ class Reachability:
         if self.bend is not None:
             aims = (low - doubt, high + doubt, np.fmax(width, 1e-12))
             return any(self._outside(*aims, self.search(*aims, ends, start)) <= 1e-6 for start in _starts(best, ends))
-        from scipy.optimize import linprog
 
         slope = self.affine.slope[self.goal]
         zero = self.affine.mean(np.zeros((1, len(best))))[0, self.goal]
@@ -130,8 +128,6 @@ class Reachability:
 
     def search(self, low: Floats, high: Floats, unit: Floats, ends: tuple[Floats, Floats], start: Floats) -> Floats:
         """(d,) settings near `start` that come nearest to bands (g,) low…high, misses counted in `unit`."""
-        import numpy as np
-        from scipy.optimize import least_squares
 
         def outside(u: Floats) -> Floats:
             y = self.mean(u[None])[0]
@@ -145,7 +141,6 @@ class Reachability:
 
     def noise(self, u: Floats) -> tuple[Floats, Floats]:
         """(g,) standard deviation of one reading at settings (d,), and its degrees of freedom; NaN = unknown."""
-        import numpy as np
 
         lines = np.diag(self.affine.covariance(u)[0])[self.goal]
         stiller = ~(self.still[0] >= self.size) & np.isfinite(self.still[0])
@@ -155,15 +150,12 @@ class Reachability:
         return np.sqrt(variance), np.where(looked, freedom, self.affine.dof[self.goal])
 
     def _outside(self, low: Floats, high: Floats, unit: Floats, u: Floats) -> float:
-        import numpy as np
 
         y = self.mean(u[None])[0]
         return float((np.maximum(np.maximum(low - y, y - high), 0.0) / unit).max())
 
     def _doubt(self, u: Floats) -> Floats:
         """(g,) how far the readings at settings (d,) may be from the mean; NaN where no residual can tell."""
-        import numpy as np
-        from scipy.special import stdtrit
 
         if self.bend is not None:
             x = _surface(u[None])[0, : len(self.bend.coef)]
@@ -195,8 +187,6 @@ def assess(
         goal: (g,) columns.
         sitting: (n,) number of the sitting of each row; None: there was one.
     """
-    import numpy as np
-    from scipy.special import fdtri
 
     U, Y, usable = U[-MOST:], Y[-MOST:], usable[-MOST:]
     (off, sizes, freedom, *still), bends, sure = np.full((5, len(goal)), np.nan), [], False
@@ -234,7 +224,6 @@ def assess(
 
 def _sittings(sitting: Floats | None, n: int, least: int) -> list[Bools]:
     """Which of the newest n rows each sitting has, of those with at least so many; none where all are of one."""
-    import numpy as np
 
     numbers, counts = np.unique([] if sitting is None else sitting[len(sitting) - n :], return_counts=True)
     if sitting is None or len(numbers) < 2:
@@ -244,7 +233,6 @@ def _sittings(sitting: Floats | None, n: int, least: int) -> list[Bools]:
 
 def _still(u: Floats, y: Floats, scale: Floats, together: list[Bools]) -> tuple[float, float]:
     """Least variance of residuals y (n,) about a sitting's own lines, over the noise's shape, and its freedom."""
-    import numpy as np
 
     found = []
     for rows in together:
@@ -257,7 +245,6 @@ def _still(u: Floats, y: Floats, scale: Floats, together: list[Bools]) -> tuple[
 
 def _bend(Q: Floats, y: Floats, scale: Floats) -> _Surface:
     """Coefficients, inverse normal matrix, size of the noise and degrees of freedom of one channel's surface."""
-    import numpy as np
 
     A, b = Q / scale, y / scale[:, 0]
     coef: Floats = np.linalg.lstsq(A, b, rcond=None)[0].astype(float)
@@ -267,15 +254,12 @@ def _bend(Q: Floats, y: Floats, scale: Floats) -> _Surface:
 
 
 def _joined(bends: list[_Surface]) -> QuadraticSurface:
-    import numpy as np
-    from scipy.special import stdtrit
 
     coef, gram, size, freedom = zip(*bends, strict=True)
     return QuadraticSurface(np.column_stack(coef), np.stack(gram), np.array(size), float(stdtrit(min(freedom), SURE)))
 
 
 def _left(A: Floats, y: Floats) -> float:
-    import numpy as np
 
     rest = y - A @ np.linalg.lstsq(A, y, rcond=None)[0]
     return float(rest @ rest)
@@ -283,7 +267,6 @@ def _left(A: Floats, y: Floats) -> float:
 
 def _surface(U: Floats) -> Floats:
     """(k, q) one, the inputs, their squares, their products."""
-    import numpy as np
 
     V = U - 0.5
     i, j = np.triu_indices(U.shape[1], 1)
@@ -291,7 +274,6 @@ def _surface(U: Floats) -> Floats:
 
 
 def _starts(best: Floats, ends: tuple[Floats, Floats]) -> list[Floats]:
-    import numpy as np
 
     low, high = ends
     corners = np.array(np.meshgrid(*[[0.2, 0.8]] * min(len(best), 3))).reshape(min(len(best), 3), -1).T

@@ -17,17 +17,12 @@ so all rows are left as they are, and how far sittings lie apart is added to the
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+
+from sdl.arrays import Bools, Floats, Ints
 from sdl.models.linear_model import LinearModel, fit_linear
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
-    Bools = NDArray[np.bool_]
 
 OFFSETS = (0.02, 0.1, 0.3)
 """Standard deviation of the offset between sittings, as a part of the channel's response. Even the least of them is far
@@ -90,7 +85,6 @@ def align_to_current(U: Floats, Y: Floats, usable: Bools, sitting: Floats, now: 
         now: number of the present one.
         goal: the channels that decide how much sittings differ.
     """
-    import numpy as np
 
     numbers, which = np.unique(sitting, return_inverse=True)
     there = np.flatnonzero(numbers == now)
@@ -112,7 +106,6 @@ def _moved(
     U: Floats, Y: Floats, usable: Bools, which: Ints, present: int | None, fit: LinearModel, goal: Ints
 ) -> tuple[Floats, Floats]:
     """(n, m) readings moved, and (m, p, p) doubt of the present line beyond that of a fit to them."""
-    import numpy as np
 
     X = np.column_stack([np.ones(len(U)), U])
     p, m = X.shape[1], Y.shape[1]
@@ -145,7 +138,6 @@ def _moved(
 
 def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
     """Of rows X (n, p), distances r (n, c) from the reference, weights w (n, c); `which` (n,) are the sittings."""
-    import numpy as np
 
     order = np.argsort(which, kind="stable")
     starts = np.flatnonzero(np.diff(which[order], prepend=-1))
@@ -164,7 +156,6 @@ def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
 
 def _lines(sums: _Sums, size: Floats) -> _Lines:
     """Best linear unbiased predictions for D = diag(size), size (…, c, p); the noise is found on the way."""
-    import numpy as np
 
     p = size.shape[-1]
     dof = sums.rows.sum(axis=1) - p

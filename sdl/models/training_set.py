@@ -8,21 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog, lsq_linear
+
+from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.reachability import Reachability, assess
 from sdl.models.session_effects import align_to_current
 from sdl.models.verdict import assess_goal
 from sdl.solvers.base import Data, Proposals, Targets
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Bools = NDArray[np.bool_]
-    Floats = NDArray[np.float64]
 
 DISTINCT = 1e-3
 """Settings that differ by less, as a part of the range, count as the same."""
@@ -80,7 +77,6 @@ class TrainingSet:
 
     def doubted(self, spread: Floats, uncertainty: Floats, U: Floats) -> tuple[Floats, Floats]:
         """Doubts (k, d) of a model that takes all rows for one sitting's, put right, at its answers U (k, d)."""
-        import numpy as np
 
         if self.apart is None:
             return spread, uncertainty
@@ -96,7 +92,6 @@ class TrainingSet:
 
     def wanted(self, value: Floats) -> NDArray[np.intp]:
         """The goal's columns that have a target in `value` (m,)."""
-        import numpy as np
 
         return self.goal[np.isfinite(value[self.goal])]
 
@@ -113,7 +108,6 @@ class TrainingSet:
 
         So that every solver, which knows targets alone, keeps such a band too. Bounds are in units.
         """
-        import numpy as np
 
         limited = np.isnan(target.value) & (np.isfinite(target.low) | np.isfinite(target.high))
         free = self.goal[limited[self.goal]]
@@ -133,15 +127,12 @@ class TrainingSet:
 
     def aims(self, targets: Targets, low: Floats, high: Floats) -> Floats:
         """(k, m) targets of k goals, as `aimed` gives them; NaN = free. Bounds are in units of the inputs."""
-        import numpy as np
 
         ends = self.units(low), self.units(high)
         return np.array([self.aimed(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
 
     def preferred(self, u: Floats, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) the cheapest settings whose readings, by the lines, hit one goal as well as those at u (d,) do."""
-        import numpy as np
-        from scipy.optimize import linprog
 
         if self.prefer is None or not self.choice(target):
             return u
@@ -166,7 +157,6 @@ class TrainingSet:
 
     def choice(self, target: Targets) -> bool:
         """Whether one goal leaves a choice between settings."""
-        import numpy as np
 
         slope = self.affine.slope[self.wanted(target.value)]
         if not len(slope):
@@ -176,8 +166,6 @@ class TrainingSet:
 
     def _least(self, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) settings inside low…high whose readings come nearest to the targets; the middle of the data without."""
-        import numpy as np
-        from scipy.optimize import lsq_linear
 
         columns = self.wanted(target.value)
         middle: Floats = np.clip(self.affine.middle, low, high)
@@ -193,7 +181,6 @@ class TrainingSet:
 
     def inner(self, target: Targets) -> tuple[Floats, Floats]:
         """(m,) limits drawn in by three standard deviations of one reading in mid-range, to the middle at most."""
-        import numpy as np
 
         noise = np.sqrt(np.diag(self.affine.covariance(np.full(self.U.shape[1], 0.5))[0]))
         least = 0.01 * np.abs(self.affine.slope).sum(axis=1)
@@ -206,7 +193,6 @@ class TrainingSet:
 
         For models that map all readings of a goal to settings. Bounds are in units of the inputs.
         """
-        import numpy as np
 
         value = targets.value[:, self.goal].copy()
         for i in np.flatnonzero(~np.isfinite(value).all(axis=1)):
@@ -221,7 +207,6 @@ class TrainingSet:
         other channels of a goal out of reach given up for them. Of a band without a target it is 1 % at most, so that
         a wide one is kept as strictly as a narrow one.
         """
-        import numpy as np
 
         half = (target.high - target.low) / 2
         least = np.fmax(0.01 * np.abs(self.affine.slope).sum(axis=1), 1e-12)
@@ -253,7 +238,6 @@ class TrainingSet:
             notes: one for each answer, added to its sentence.
             prefers: the solver has picked the preferred settings itself; else they are found along the lines.
         """
-        import numpy as np
 
         low, high = (self.units(bound) for bound in bounds)
         goals = [Targets(*(part[i] for part in targets)) for i in range(len(settings))]
@@ -297,7 +281,6 @@ def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> Tra
         NotEnoughData: fewer than inputs + 1 of them.
         Degenerate: they do not vary every input, independently of the others.
     """
-    import numpy as np
 
     low = np.array([item.low for item in data.inputs])
     span = np.array([item.high - item.low for item in data.inputs])
@@ -332,7 +315,6 @@ def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> Tra
 
 def _require_variety(U: Floats, names: tuple[str, ...]) -> None:
     """Raises Degenerate where the settings (n, d) do not span every input."""
-    import numpy as np
 
     n, still = len(U), np.ptp(U, axis=0) < DISTINCT
     if still.all():

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.special import chdtri, ndtr
+
+from sdl.arrays import Floats
 from sdl.solvers.base import Targets
 from sdl.types import Verdict
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sdl.models.training_set import TrainingSet
 
-    Floats = NDArray[np.float64]
 
 MARGIN = 0.1
 """How far from the settings seen, as a part of the range, an answer still counts as among them."""
@@ -37,7 +37,6 @@ def assess_goal(
     Returns:
         The verdict, a few words, and where no settings inside low…high can hit it the nearest readings (m,).
     """
-    import numpy as np
 
     nearest, missed, sure = _nearest_readings(footing, target, low, high)
     if sure:
@@ -56,7 +55,6 @@ def assess_goal(
 
 def _nearest_readings(footing: TrainingSet, target: Targets, low: Floats, high: Floats) -> tuple[Floats, float, bool]:
     """(m,) readings nearest to a goal, by how many tolerances they are outside, and whether that is sure."""
-    import numpy as np
 
     c, ends = footing.goal, (low, high)
     best = footing.nearest(target, low, high)
@@ -77,8 +75,6 @@ def _below_noise(footing: TrainingSet, target: Targets, u: Floats) -> str:
 
     Said only where it is so even with the least noise that the rows allow.
     """
-    import numpy as np
-    from scipy.special import chdtri, ndtr
 
     noise, freedom = footing.reach.noise(u)
     if not (np.isfinite(noise).all() and (freedom > 0).all() and (noise > 0).all()):

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erfinv
+from scipy.stats import kstest
+
+from sdl.arrays import Floats
 from sdl.paper.published import CORRELATION, GAUSSIAN_DRAWS, QUICK, SLICE
 from sdl.paper.work import Tell
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sdl.solvers.base import Data
 
-    Floats = NDArray[np.float64]
 
 COMPONENTS = 4
 """Gaussians on the parabola (section 5.5.1)."""
@@ -92,7 +94,6 @@ class Beside:
 
 def show(*, seed: int = 0, quick: bool = False, tell: Tell = lambda _: None) -> Beside:
     """The appendix, sections 5.3 to 5.5; seeds and `tell` as for `work.find`."""
-    import numpy as np
 
     rng = np.random.default_rng([seed, 1, 1])
     tell("two Gaussians")
@@ -103,7 +104,6 @@ def show(*, seed: int = 0, quick: bool = False, tell: Tell = lambda _: None) -> 
 
 def condition(rng: np.random.Generator) -> Gaussian:
     """Figure 8."""
-    import numpy as np
 
     import sdl
 
@@ -122,9 +122,6 @@ def condition(rng: np.random.Generator) -> Gaussian:
 
 def transform(rng: np.random.Generator) -> Transformed:
     """Figure 9: through the inverse of the Gaussian's distribution function."""
-    import numpy as np
-    from scipy.special import erfinv
-    from scipy.stats import kstest
 
     before = rng.uniform(size=GAUSSIAN_DRAWS)
     after = np.sqrt(2.0) * erfinv(2.0 * before - 1.0)
@@ -133,7 +130,6 @@ def transform(rng: np.random.Generator) -> Transformed:
 
 def parabola(rng: np.random.Generator, quick: bool = False) -> Parabola:
     """Figures 10 and 11: forwards with the mixture, with the roles of x and y exchanged for the forest."""
-    import numpy as np
 
     grid = np.linspace(-5.0, 5.0, 150)
     seen = ((grid > -4) & (grid < -2)) | ((grid > 2) & (grid < 4))
@@ -157,7 +153,6 @@ def _fit(options: Mapping[str, Any], settings: Floats, readings: Floats) -> Any:
 
 def _data(settings: Floats, readings: Floats) -> Data:
     """One input and one channel."""
-    import numpy as np
 
     from sdl.solvers.base import Data
     from sdl.types import Channel, Input

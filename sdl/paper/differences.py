@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sdl.paper.pairs import STATE
 from sdl.paper.published import BEYOND, INPUTS, METHODS, QUICK
 from sdl.paper.tables import largest, number
@@ -70,7 +72,6 @@ def through_origin(found: Findings) -> str:
 
 def trees(found: Findings) -> str:
     """ForestDiffusion answers in steps."""
-    import numpy as np
 
     raw, lines = raw_of(found.paper[3]), raw_of(found.paper[1])
     theirs = largest(METHODS[3].answer, METHODS[1].answer)

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from sdl.arrays import Floats
 from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.paper.published import CHANNELS, INPUTS, METHODS, SLICE
@@ -12,15 +19,9 @@ from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK, OKABE_ITO
 
 if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
     from sdl.paper.appendix import Beside
     from sdl.paper.work import Findings, Parity
 
-    Floats = NDArray[np.float64]
 
 PRINTED = "#f0c878"
 """The paper's numbers."""
@@ -57,7 +58,6 @@ def all_of(found: Findings, beside: Beside) -> dict[str, Figure]:
 
 def pair_plot(values: Floats, said: str) -> Figure:
     """Inputs and channels, every one against every other; `values` (n, 7), inputs first (figures 2 and 5)."""
-    import numpy as np
 
     try:
         import seaborn
@@ -102,7 +102,6 @@ def pair_plot(values: Floats, said: str) -> Figure:
 
 def parity(found: Parity) -> Figure:
     """Found against known, and what is between them; rows learnt from faint, test rows as squares."""
-    import numpy as np
 
     tints = (style.channel_colours if found.unit == "counts" else style.input_colours)(found.columns)
     thousand = 1000.0 if found.unit == "counts" else 1.0
@@ -159,7 +158,6 @@ def answers(found: Findings) -> Figure:
         axes.set_yticks(range(len(methods)), names, fontsize=8)
         axes.locator_params(axis="x", nbins=3)
     figure.axes[0].invert_yaxis()
-    from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], color=PRINTED, lw=9, solid_capstyle="butt", label="printed in the paper, as rounded there"),
@@ -172,7 +170,6 @@ def answers(found: Findings) -> Figure:
 
 def joint_gaussian(beside: Beside) -> Figure:
     """Two variables that go together, the slice at y = 1, and both distributions (figure 8)."""
-    import numpy as np
 
     told = beside.gaussian
     x, y = told.points.T
@@ -201,7 +198,6 @@ def joint_gaussian(beside: Beside) -> Figure:
 
 def joint_transform(beside: Beside) -> Figure:
     """A uniform variable turned into a Gaussian one, point by point (figure 9)."""
-    import numpy as np
 
     told = beside.transformed
     figure, main, top, right = _joint()
@@ -255,7 +251,6 @@ def _joint() -> tuple[Figure, Axes, Axes, Axes]:
 
 
 def _columns(found: Findings) -> Floats:
-    import numpy as np
 
     return np.hstack([found.pairs.data.X, found.pairs.data.Y])
 
@@ -266,7 +261,6 @@ def _published() -> dict[str, Sequence[float]]:
 
 def _scale(axes: Axes, across: str, up: str | None) -> None:
     """Counts in thousands."""
-    from matplotlib.ticker import FuncFormatter
 
     thousands: Any = FuncFormatter(lambda value, _: f"{value / 1000:g}")
     if across in CHANNELS:

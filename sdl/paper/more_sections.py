@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sdl.paper import differences
 from sdl.paper.published import BEYOND, GAUSSIAN
 from sdl.paper.tables import HtmlTable, Section, number, power, three
@@ -138,7 +140,6 @@ def gaussian(beside: Beside) -> Section:
 
 def parabola(beside: Beside, quick: bool) -> Section:
     """Section 5.5, figures 10 and 11, and our Gaussian process."""
-    import numpy as np
 
     told = beside.parabola
     truth = told.grid**2

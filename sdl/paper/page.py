@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.figure import Figure
+
 from sdl.errors import ConfigError
 from sdl.paper import appendix, figures, sections, work
 from sdl.paper.published import GOAL, INPUTS, METHODS
@@ -16,8 +18,6 @@ from sdl.report.page import environment, picture, render, save
 from sdl.runner.setup import versions
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from sdl.paper.appendix import Beside
     from sdl.paper.pairs import Pairs
     from sdl.paper.work import Findings, SolverAnswers

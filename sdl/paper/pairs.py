@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from sdl.arrays import Ints
 from sdl.errors import ConfigError, Problem
 from sdl.paper.published import CHANNELS, GOAL, INPUTS, ROWS, SPLIT, TEST
 from sdl.types import Channel, Input, Reading
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sdl.solvers.base import Data
     from sdl.store.datasets import DatasetRow
     from sdl.twin.model import Plant
 
-    Ints = NDArray[np.intp]
 
 STATE = "paper-2025-03"
 """The twin as it was on the day of the paper."""
@@ -157,8 +157,6 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
 
 def _split(rows: Sequence[DatasetRow], source: str, notes: Sequence[str]) -> Pairs:
     """The paper's choice of test rows: by scikit-learn, with its seed."""
-    import numpy as np
-    from sklearn.model_selection import train_test_split
 
     from sdl.inverse.dataset import data_from
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sdl.paper import differences, more_sections
 from sdl.paper.differences import doubt_of, raw_of
 from sdl.paper.published import CHANNELS, FOREST_SAMPLED, GMM_SAMPLED, GOAL, INPUTS, METHODS, PAIR, ROWS, SECONDS
@@ -65,7 +67,6 @@ def summary(found: Findings) -> Section:
 
 def readings(found: Findings) -> Section:
     """Section 2, section 3.1 and the printed pair of section 5.2; figure 2."""
-    import numpy as np
 
     data, pairs = found.pairs.data, found.pairs
     together: Any = np.corrcoef(np.hstack([data.X, data.Y]).T)

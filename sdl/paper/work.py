@@ -7,21 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sdl.arrays import Bools, Floats
 from sdl.errors import SolverError
 from sdl.paper.published import BEYOND, CHANNELS, GOAL, INPUTS, METHODS, PAIR, QUICK, TARGET
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sdl.core.goal import Goal
     from sdl.inverse.propose import Proposal
     from sdl.paper.pairs import Pairs
     from sdl.report.figures.parity import Score
     from sdl.solvers.base import Targets
 
-    Floats = NDArray[np.float64]
-    Bools = NDArray[np.bool_]
 
 Tell = Callable[[str], None]
 """Told what begins now; the names are those of `steps`."""
@@ -155,7 +154,6 @@ def find(
     Raises:
         SolverError: one of the paper's methods could not answer; of ours, that is only written down.
     """
-    import numpy as np
 
     rng = np.random.default_rng([seed, 1, 0])
     asked: list[SolverAnswers] = []
@@ -189,7 +187,6 @@ def _ours(kind: str, pairs: Pairs, rng: np.random.Generator) -> SolverAnswers:
 
 def _ask(options: Mapping[str, Any], name: str, pairs: Pairs, rng: np.random.Generator) -> tuple[Any, SolverAnswers]:
     """The fitted solver and its answers."""
-    import numpy as np
 
     key = str(options["kind"])
     began = time.process_time()
@@ -212,7 +209,6 @@ def _fit(options: Mapping[str, Any], pairs: Pairs) -> Any:
 
 
 def _say(fitted: Any, key: str, target: tuple[float, ...], pairs: Pairs, rng: np.random.Generator) -> Said:
-    import numpy as np
 
     from sdl.inverse.propose import propose_fitted
 
@@ -241,7 +237,6 @@ def _miss(answer: Proposal, goal: Goal, pairs: Pairs) -> float | None:
 
 
 def _parity(key: str, fitted: Any, pairs: Pairs, rng: np.random.Generator) -> Parity:
-    import numpy as np
 
     data = pairs.data
     train = np.zeros(len(data.X), bool)
@@ -260,7 +255,6 @@ def _parity(key: str, fitted: Any, pairs: Pairs, rng: np.random.Generator) -> Pa
 
 def _settings(fitted: Any, pairs: Pairs, rows: NDArray[np.intp], rng: np.random.Generator) -> Floats:
     """(n, 3) settings that a solver finds for readings that were measured."""
-    import numpy as np
 
     from sdl.solvers.base import Targets
 

@@ -12,14 +12,15 @@ import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 INK, FAINT, LINE, PAPER, BAND = "#1a1a1b", "#5c5c5e", "#d2d2d4", "#fefefe", "#e4e4e6"
 """Text; what is said beside it; grid and frames; the ground; the tolerance. `themed` turns them round in the dark."""
@@ -112,7 +113,6 @@ def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float
         width: inches.
         more: as `Figure.subplots` takes it: sharex, height_ratios, …
     """
-    from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height))
     made.subplots(rows, columns, squeeze=False, **more)
@@ -130,7 +130,6 @@ def svg(figure: Figure) -> bytes:
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:
-    import numpy as np
 
     buffer = io.BytesIO()
     with styled(), warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -242,7 +241,6 @@ def thinned(count: int, most: int) -> list[int]:
 
 def whole_numbers(axes: Axes, which: str = "x") -> None:
     """No half trials on an axis."""
-    from matplotlib.ticker import MaxNLocator
 
     getattr(axes, f"{which}axis").set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
 

@@ -22,10 +22,9 @@ from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Bools = NDArray[np.bool_]
+    from sdl.arrays import Bools, Floats
+
 
 Candidate = Literal["gp", "bayes", "linear", "gmm"]
 """Solvers whose models predict readings."""

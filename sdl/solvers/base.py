@@ -14,10 +14,8 @@ from sdl.types import Channel, Input, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Bools = NDArray[np.bool_]
+    from sdl.arrays import Bools, Floats
 
 
 @dataclass(frozen=True)

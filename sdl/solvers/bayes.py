@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
+    from sdl.arrays import Floats
+
 
 GAIN = 0.2
 """How far, as a part of itself, a gain of another unit of the twin's make is off; one standard deviation."""

@@ -24,10 +24,9 @@ from sdl.types import Frozen
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
+    from sdl.arrays import Floats
+
 
 BEND = 0.1
 """How far a secant is expected to be off, as a part of the change that it goes along with."""

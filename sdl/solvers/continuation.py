@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
+    from sdl.arrays import Floats, Ints
+
 
 STEP = 1e-4
 """Of the finite differences, as a part of the range."""

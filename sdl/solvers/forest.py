@@ -27,9 +27,9 @@ from sdl.types import Channel, Frozen, Input
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
+
 
 SEED = 666
 """Of the noise that a fit is made on: ForestDiffusion's own default."""

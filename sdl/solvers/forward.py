@@ -13,10 +13,8 @@ from sdl.solvers.gp import FittedGp, Gp
 from sdl.solvers.linear import Linear
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from sdl.arrays import Floats
 
-    Floats = NDArray[np.float64]
 
 Model = Literal["gp", "bayes", "linear", "smooth"]
 

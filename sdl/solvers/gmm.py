@@ -16,10 +16,9 @@ from sdl.types import Frozen
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
+    from sdl.arrays import Floats, Ints
+
 
 MOST = 6
 """Components that `bic` tries at most."""

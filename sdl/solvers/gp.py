@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
+    from sdl.arrays import Floats
+
 
 BENDS = (
     (0.0, 1.0, 0.35),

@@ -15,9 +15,9 @@ from sdl.types import Frozen
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
+
 
 ROUNDS, CLOSE = 8, 1e-5
 """How often a neighbourhood is fitted anew at most, and by how little the answer moves when it is enough."""

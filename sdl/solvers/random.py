@@ -10,9 +10,8 @@ from sdl.types import Frozen, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
 
 
 class Random(Frozen):

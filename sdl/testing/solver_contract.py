@@ -24,10 +24,8 @@ from sdl.testing.instrument_contract import fail, need
 from sdl.types import Channel, Frozen, Input, Verdict
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from sdl.arrays import Floats
 
-    Floats = NDArray[np.float64]
 
 SATURATION = 65535.0
 

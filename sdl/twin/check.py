@@ -17,10 +17,8 @@ from sdl.twin.model import Plant
 from sdl.twin.state import TwinState
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from sdl.arrays import Floats
 
-    Floats = NDArray[np.float64]
 
 LIMIT = 2.0
 """A channel where the middle reading misses by more than this many times its due has left its twin."""

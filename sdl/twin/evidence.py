@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
+
 
 MOVES = 0.03
 """The light of a room moves by this part of itself within a sitting: 2.8 % in the middle of the real sittings."""

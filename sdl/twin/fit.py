@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from sdl.arrays import Floats
+
 
 GAIN = 0.3
 """How far a gain may be from the known state's: part of it, plus a hundredth of full scale."""

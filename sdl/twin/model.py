@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sdl.arrays import Floats
     from sdl.twin.ambient import Sky
 
-    Floats = NDArray[np.float64]
 
 STREAM = 2
 """The twin's place in `default_rng([seed, stream, n])`; 0 is the design, 1 the solver."""

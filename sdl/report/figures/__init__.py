@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from sdl.errors import ConfigError
 from sdl.report.digest import TrialTable
 from sdl.report.style import png, styled
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from sdl.runs.runs import Run
 
 
@@ -119,7 +120,6 @@ def draw(run: Run | TrialTable, name: str) -> Figure | None:
         raise ConfigError(f"no figure {name!r}; allowed: {', '.join(KINDS)}")
     module, _, function = KINDS[name].home.partition(":")
     digest = run if isinstance(run, TrialTable) else TrialTable(run)
-    import numpy as np
 
     with styled(), np.errstate(all="ignore"):  # a record may hold any number; what is endless is not drawn
         made: Callable[[TrialTable], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
+from numpy.typing import NDArray
+
 from sdl.report import style
 
 if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
     from sdl.report.digest import TrialTable
 
 MOST_TRIALS = 600
@@ -35,7 +38,6 @@ class Variable(NamedTuple):
 
 def pairs(told: TrialTable) -> Figure | None:
     """The lower half of a pair plot; None with fewer than three trials that have readings."""
-    import numpy as np
 
     with_readings = np.flatnonzero(told.came)
     if len(with_readings) < 3:
@@ -76,7 +78,6 @@ def pairs(told: TrialTable) -> Figure | None:
                     mec="none", alpha=0.5 if many else 0.85, rasterized=heavy,
                 )  # fmt: skip
             _scale(told, axes, "y", row, labels=j == 0)
-    from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], ls="", marker=style.series(n)[1], color=style.series(n)[0], label=f"by the {who}")
@@ -88,8 +89,6 @@ def pairs(told: TrialTable) -> Figure | None:
 
 def _empty() -> Figure:
     """With room for labels at the left and below; constrained layout takes seconds over so many axes."""
-    import matplotlib
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(style.WIDTH, style.WIDTH))
@@ -99,8 +98,6 @@ def _empty() -> Figure:
 
 def _scale(told: TrialTable, axes: Axes, which: str, column: Variable, *, labels: bool) -> None:
     """The same limits and few ticks in every panel of a variable; names where there is room, at the edges."""
-    import numpy as np
-    from matplotlib.ticker import FixedLocator
 
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
     if column.about is not None:  # an input is shown over its whole range

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
 from sdl.report import style
 from sdl.report.style import INK, RASTER
 
 if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
     from sdl.report.digest import TrialTable
 
 MOST = 6
@@ -44,7 +44,6 @@ class Side(NamedTuple):
 
 def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score:
     """Agreement of (n,) expected and measured; rows where either is NaN are left out."""
-    import numpy as np
 
     both = np.isfinite(expected) & np.isfinite(measured)
     e, m = expected[both], measured[both]
@@ -57,7 +56,6 @@ def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score
 
 def sides(told: TrialTable) -> list[Side]:
     """Train, where there are readings enough to say something; test, where a solver expected anything."""
-    import numpy as np
 
     index = [told.channels.index(name) for name in told.wanted]
     found = []
@@ -87,7 +85,6 @@ def parity(told: TrialTable) -> Figure | None:
     figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(found)) * rows)
     for extra in figure.axes[len(names) :]:
         extra.set_visible(False)
-    import numpy as np
 
     for k, (axes, name) in enumerate(zip(figure.axes, names, strict=False)):
         lines = []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from sdl.core.goal import Goal
     from sdl.report.digest import Row, TrialTable
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
 from sdl.report import style
 from sdl.report.style import INK, RASTER
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from sdl.report.digest import TrialTable
 
 MOST = 4
@@ -18,8 +20,6 @@ MOST = 4
 
 def spread(told: TrialTable) -> Figure | None:
     """A panel an input; None where no solver said anything of it, or there is no best trial to hold it against."""
-    import numpy as np
-    from matplotlib.ticker import LogLocator, NullLocator
 
     rows = [row for row in told.rows if row.by_solver]
     best = told.best

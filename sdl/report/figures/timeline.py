@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from sdl.core.events import (
     AbortAsked,
     Continued,
@@ -21,9 +25,6 @@ from sdl.report.digest import unit_of_time
 from sdl.report.style import FAINT, INK, OKABE_ITO, RASTER
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from sdl.report.digest import TrialTable
 
 BACKGROUNDS = 6
@@ -32,7 +33,6 @@ BACKGROUNDS = 6
 
 def conditions(told: TrialTable) -> Figure | None:
     """Background, where it was taken, and seconds a reading; None without a reading."""
-    import numpy as np
 
     readings = told.run.measured()
     if not readings:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from sdl.report.digest import TrialTable
 
 GREY = "#8d8d90"
@@ -26,8 +29,6 @@ LEAST = 1e-3
 
 def error(told: TrialTable) -> Figure | None:
     """The worst channel's distance in tolerances, and the best so far; None without a goal or a judged trial."""
-    import numpy as np
-    from matplotlib.ticker import NullLocator
 
     known = np.isfinite(told.misses)
     if told.goal is None or not known.any():
@@ -77,7 +78,6 @@ def error(told: TrialTable) -> Figure | None:
 
 def settings(told: TrialTable) -> Figure | None:
     """Every input per trial, over its bounds, below the colour of the trials; None where there is no trial."""
-    import numpy as np
 
     if not told.rows:
         return None
@@ -123,7 +123,6 @@ def settings(told: TrialTable) -> Figure | None:
 
 def space(told: TrialTable) -> Figure | None:
     """Settings, two inputs at a time; None for one input or no trial."""
-    import numpy as np
 
     names = told.inputs[:4]
     if len(names) < 2 or not told.rows:
@@ -154,8 +153,6 @@ def space(told: TrialTable) -> Figure | None:
         _bounds(axes, told, names[a], names[b])
     handles: list[Any] = []
     if not many and np.any(told.by_solver) and not np.all(told.by_solver):
-        from matplotlib.lines import Line2D
-
         handles = [
             Line2D([], [], ls="", marker=m, mfc=GREY, mec=INK, label=f"by the {n}")
             for m, n in (("s", "design"), ("o", "solver"))
@@ -181,7 +178,6 @@ def _bounds(axes: Axes, told: TrialTable, a: str, b: str) -> None:
 
 def colours(told: TrialTable) -> Any:
     """(n, 3) colour of each trial, 0 … 1; None where the inputs are no colour."""
-    import numpy as np
 
     inputs = told.run.opened.instrument["inputs"]
     seen = [style.swatch(dict(zip(told.inputs, map(float, row), strict=True)), inputs) for row in told.X]
