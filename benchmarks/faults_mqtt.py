@@ -2,7 +2,7 @@
 
 Each fault befalls the experiments of a campaign by chance, five seeds each; `broker` kills the broker once in the
 middle and starts it again a second later, `gone` takes it away for good. The broker is mosquitto where it is installed,
-else the one of the tests (amqtt). `OUTCOMES` is what docs/instruments.md promises.
+else the one of the tests (amqtt). `OUTCOMES` is what docs/reference/instruments.md promises.
 """
 
 from __future__ import annotations

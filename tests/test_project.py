@@ -216,7 +216,7 @@ def install(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_with_two_pages_alone_somebody_adds_a_solver_and_a_driver(tmp_path: Path) -> None:
-    for page in ("README.md", "docs/extending.md"):
+    for page in ("README.md", "docs/how-to/extending.md"):
         for found in NAMED.finditer((ROOT / page).read_text(encoding="utf-8")):
             (tmp_path / found[2]).write_text(found[1], encoding="utf-8")
     sdl = ("-c", "import sys; from sdl.cli import main; sys.exit(main())")

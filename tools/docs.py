@@ -20,10 +20,10 @@ def pages() -> dict[Path, str]:
     from sdl import config
 
     schema = config.schema()
-    made = {DOCS / "campaign.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"}
-    made[DOCS / "campaign.md"] = _replace(DOCS / "campaign.md", "keys", _keys(schema))
-    made[DOCS / "lab.md"] = _replace(DOCS / "lab.md", "keys", _lab_keys())
-    made[DOCS / "cli.md"] = _replace(DOCS / "cli.md", "commands", _commands())
+    made = {DOCS / "reference" / "campaign.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"}
+    made[DOCS / "reference" / "campaign.md"] = _replace(DOCS / "reference" / "campaign.md", "keys", _keys(schema))
+    made[DOCS / "how-to" / "lab.md"] = _replace(DOCS / "how-to" / "lab.md", "keys", _lab_keys())
+    made[DOCS / "reference" / "cli.md"] = _replace(DOCS / "reference" / "cli.md", "commands", _commands())
     return made
 
 

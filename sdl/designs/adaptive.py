@@ -6,7 +6,7 @@ uncertain, in parts of the inputs' ranges, times the distance to what has been m
 that takes the instrument for straight would measure corners for ever and never see it bend.
 
 Measured in benchmarks/learning.py, it is better than a Latin hypercube and no better than `farthest`, which needs no
-model: docs/designs.md has the figures.
+model: docs/reference/designs.md has the figures.
 """
 
 from __future__ import annotations

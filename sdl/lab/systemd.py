@@ -18,7 +18,7 @@ from sdl.errors import ConfigError
 from sdl.parallel import children
 
 UNIT = """\
-# Written by `sdl lab install`; docs/lab-control.md says what each line is for.
+# Written by `sdl lab install`; docs/how-to/lab-control.md says what each line is for.
 [Unit]
 Description=sdl lab {name}
 {after}StartLimitIntervalSec=0

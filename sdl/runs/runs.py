@@ -226,7 +226,7 @@ class Run:
         return ["trial", "repeat", "attempt", "by", *asked, *inputs, *channels, *last]
 
     def figure(self, name: str = "error") -> Any:
-        """A matplotlib Figure, which a notebook shows: one of those in docs/reports.md.
+        """A matplotlib Figure, which a notebook shows: one of those in docs/how-to/reports.md.
 
         Raises:
             ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.

@@ -142,7 +142,7 @@ BLINDING = 1e6
 class Fault(Frozen):
     """One fault and when it happens: by `probability`, `at` numbered readings, or from `after` on."""
 
-    name: Name = Field(description="what happens: docs/twin.md has the table")
+    name: Name = Field(description="what happens: docs/how-to/twin.md has the table")
     probability: float | None = Field(default=None, gt=0, le=1, description="chance for each reading")
     at: tuple[int, ...] | None = Field(
         default=None, min_length=1, description="numbers of the readings, counted from 0 since the twin was opened"

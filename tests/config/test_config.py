@@ -844,5 +844,5 @@ def test_what_load_takes_the_schema_takes(right: str, schema: dict[str, Any]) ->
 
 
 def test_the_schema_in_the_docs_is_that_of_the_code(schema: dict[str, Any]) -> None:
-    kept = json.loads((ROOT / "docs" / "campaign.schema.json").read_text(encoding="utf-8"))
-    assert kept == plain(schema), "run: sdl schema > docs/campaign.schema.json"
+    kept = json.loads((ROOT / "docs" / "reference" / "campaign.schema.json").read_text(encoding="utf-8"))
+    assert kept == plain(schema), "run: sdl schema > docs/reference/campaign.schema.json"

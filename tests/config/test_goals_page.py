@@ -1,4 +1,4 @@
-"""The worked example of docs/goals.md: goals with limits, a preference, and the end of what cannot be reached."""
+"""The worked example of docs/explanation/goals.md: goals with limits, a preference, and the end of what cannot be reached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdl.config import put
 from sdl.core.events import Event, Proposed
 from sdl.types import Outcome, Verdict
 
-PAGE = Path(__file__).parents[2] / "docs" / "goals.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "goals.md"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every fault of the twin in a campaign: what `docs/twin.md` says comes of it, comes of it."""
+"""Every fault of the twin in a campaign: what `docs/how-to/twin.md` says comes of it, comes of it."""
 
 from __future__ import annotations
 

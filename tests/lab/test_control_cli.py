@@ -297,7 +297,7 @@ def test_install_writes_a_unit_and_says_the_two_commands(sdl: Sdl, tmp_path: Pat
 def test_the_lab_files_of_the_page_are_valid(tmp_path: Path) -> None:
     from sdl.lab.config.file import load
 
-    page = (processes.ROOT / "docs" / "lab-control.md").read_text(encoding="utf-8")
+    page = (processes.ROOT / "docs" / "how-to" / "lab-control.md").read_text(encoding="utf-8")
     whole, notify = (textwrap.dedent(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
     (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
     (tmp_path / "one.yaml").write_text(whole, encoding="utf-8")

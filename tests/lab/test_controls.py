@@ -234,7 +234,7 @@ def row(loaded: Loaded, names: Sequence[str]) -> str:
 
 @pytest.mark.parametrize("names", SETS, ids=lambda names: "+".join(names) or "none")
 def test_the_table_in_the_documentation_is_what_the_controls_do(loaded: Loaded, names: Sequence[str]) -> None:
-    page = (processes.ROOT / "docs" / "lab-control.md").read_text(encoding="utf-8")
+    page = (processes.ROOT / "docs" / "how-to" / "lab-control.md").read_text(encoding="utf-8")
     assert row(loaded, names) in page.splitlines()
 
 

@@ -15,7 +15,7 @@ from waiting import PATIENCE
 from sdl.sweep import load
 from sdl.sweep.model import Sweep
 
-PAGE = (ROOT / "docs" / "sweep.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "sweep.md").read_text(encoding="utf-8")
 COMMANDS = [
     line.split("#")[0].strip()
     for block in re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

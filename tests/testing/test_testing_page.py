@@ -1,4 +1,4 @@
-"""docs/testing.md: its campaigns, commands and what they print."""
+"""docs/how-to/testing.md: its campaigns, commands and what they print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_project import PLUGIN, ROOT, python
 
-PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "testing.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -98,6 +98,6 @@ def test_every_fault_has_a_row_in_the_table() -> None:
 
 
 def test_the_documentation_has_the_same_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "twin.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "twin.md").read_text(encoding="utf-8")
     for name, row in MEANING.items():
         assert f"| `{name}` | {row.does} | {row.outcome} |" in page
