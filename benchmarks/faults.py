@@ -1,7 +1,8 @@
 """Every fault over HTTP: what a campaign makes of it, whether a reading is lost, whether the light is off at the end.
 
 Each fault befalls campaigns at 2 % against a twin that is served on this machine, once a seed, with the driver's own
-defaults (`background: each`) and short time-outs. `OUTCOMES` is what docs/reference/instruments.md promises; a run that ends
+defaults (`background: each`) and short time-outs. `OUTCOMES` is what docs/reference/instruments.md promises; a run
+that ends
 otherwise, loses a reading, leaves the light on or waits longer than it may is printed and counted as wrong.
 """
 

@@ -3,7 +3,8 @@
     python benchmarks/web.py                    10,000 runs
     python benchmarks/web.py --runs 500         fewer
 
-The runs are copies of one campaign of the twin under other names and times, written through `sdl.store.record`. Times of
+The runs are copies of one campaign of the twin under other names and times, written through `sdl.store.record`. Times
+of
 pages are those that a client on the same machine sees; medians of 30.
 """
 

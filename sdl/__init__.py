@@ -1,6 +1,7 @@
 """Closed-loop experiments on a small instrument, or on its twin.
 
-The public door: `run` a campaign, `resume` it, `open_run` what it wrote, `runs()` for all there are, `solve` a data set
+The public door: `run` a campaign, `resume` it, `open_run` what it wrote, `list_runs()` for all there are, `solve` a
+data set
 in one shot. Everything else is reached by its module. Names are loaded when they are
 first used, so that `import sdl` costs nothing.
 """
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sdl.errors import SdlError
     from sdl.inverse.dataset import Solution, solve
     from sdl.runner import resume, run
-    from sdl.runs.listing import listing as runs
+    from sdl.runs.listing import list_runs
     from sdl.runs.runs import Result, Run, open_run
 
 _HOMES = {
@@ -25,18 +26,18 @@ _HOMES = {
     "open_run": "sdl.runs.runs",
     "resume": "sdl.runner",
     "run": "sdl.runner",
-    "runs": "sdl.runs.runs",
+    "list_runs": "sdl.runs.listing",
     "solve": "sdl.inverse.dataset",
 }
 
-__all__ = ["Result", "Run", "SdlError", "Solution", "open_run", "resume", "run", "runs", "solve"]
+__all__ = ["Result", "Run", "SdlError", "Solution", "list_runs", "open_run", "resume", "run", "solve"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sdl' has no attribute {name!r}; it has {', '.join(__all__)}")
     home = import_module(_HOMES[name])
-    value = home if name == "runs" else getattr(home, name)  # that module can itself be called
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

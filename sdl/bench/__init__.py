@@ -10,11 +10,11 @@ from sdl.bench.days import Miss, days_left_out
 from sdl.bench.report import Recommendation, SolverSummary, lines, markdown, quantile, recommend
 
 __all__ = [
-    "BenchGoals",
     "BenchCampaign",
-    "SolverSummary",
+    "BenchGoals",
     "Miss",
     "Recommendation",
+    "SolverSummary",
     "campaigns",
     "days_left_out",
     "lines",

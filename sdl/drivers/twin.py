@@ -49,7 +49,9 @@ class Twin(Frozen):
     )
     drift: bool = Field(default=False, description="the light of the inputs changes a little from day to day")
     noise: bool = Field(default=True, description="false: readings are exact, only rounded down")
-    faults: tuple[Fault, ...] = Field(default=(), max_length=100, description="what goes wrong, and when: docs/how-to/twin.md")
+    faults: tuple[Fault, ...] = Field(
+        default=(), max_length=100, description="what goes wrong, and when: docs/how-to/twin.md"
+    )
     background: Background = "none"
     realtime: bool = Field(default=False, description="really wait as long as a reading takes")
     latency: float | Literal["real"] | None = Field(

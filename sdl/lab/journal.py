@@ -1,4 +1,4 @@
-"""The lab's own record: `runs/<name>.lab/journal.jsonl`, in the form of every record (`sdl.store.record`), with other events.
+"""The lab's own record: `runs/<name>.lab/journal.jsonl`, in the form of `sdl.store.record`, with other events.
 
 The same hash chain, fsync, lock and mending of a torn last line; it is never finished, so it has no seal. Unlike a
 run it is opened or created by one door, because a lab that systemd starts again must not care which.

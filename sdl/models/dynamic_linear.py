@@ -107,7 +107,6 @@ class DynamicLinearModel(LinearModel):
 
 def variance_functions(X: Floats, coef: Floats) -> Floats:
     """(s, n, m) variances of one reading over sigma², for rows X (n, p) and coefficients (m, p); s as in NOISES."""
-
     u, slope = np.clip(X[:, 1:], 0.0, 1.0), coef[:, 1:]
     width = np.abs(slope).sum(axis=1)
     still = 1e-12 * np.nanmax(width, initial=0.0) ** 2 or 1.0  # a channel that answers to nothing is noisy all the same
@@ -124,7 +123,6 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
         goal: the channels whose rows decide between the models.
         prior: with it there may be no row at all.
     """
-
     n, p = rows.X.shape
     reference = _reference(rows, prior)
     dof = rows.usable.sum(axis=0) - (0.0 if prior else float(p))
@@ -167,7 +165,6 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
 
 def _reference(rows: DynamicRows, prior: Prior | None) -> Floats:
     """(m, p) least squares over all rows: for the shape of the noise, and so that sums of squares stay small."""
-
     p = rows.X.shape[1]
     outer = (rows.X[:, :, None] * rows.X[:, None, :]).reshape(-1, p * p)
     gram = (rows.usable.T.astype(float) @ outer).reshape(-1, p, p)
@@ -220,7 +217,6 @@ def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Prior | 
 
 def _blocks(ago: Floats) -> tuple[list[slice], int]:
     """Slices of older rows, each of one sitting, some 8, 16, 32 … long, newest first; and where single rows begin."""
-
     single = stop = max(len(ago) - RECENT, 0)
     blocks: list[slice] = []
     length = 8
@@ -238,7 +234,6 @@ def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Flo
         (s, k, m, p) theta from the reference; (s, k, m, p, p) its covariance over sigma²; (s, k, m) sum of squares;
         (s, k, m) logarithm of the evidence without the power of the sum of squares; (s, k, m, N) residuals.
     """
-
     p = reference.shape[1]
     slope2 = reference[:, 1:] ** 2
     middle = variance_functions(np.array([[1.0] + [0.5] * (p - 1)]), reference)[:, 0]  # (s, m)
@@ -289,7 +284,6 @@ def _within(X: Floats, variance: Floats) -> Floats:
 
 def _alike(left: Floats, dof: Floats) -> Floats:
     """(m, m) correlation of the noise of the channels, from residuals (m, N); few of them hardly count."""
-
     size = np.sqrt((left**2).sum(axis=1))
     alike = left @ left.T / np.maximum(np.outer(size, size), 1e-300)
     trust = float(max(dof.min(initial=0.0), 0.0))
@@ -323,7 +317,6 @@ def condition_on_censored(moving: DynamicLinearModel, X: Floats, least: Floats) 
     Returns:
         The lines, and how many bounds there were that did not contradict them.
     """
-
     coef, root, used = moving.coef.copy(), moving.root.copy(), 0
     sizes = np.where(np.isfinite(moving.sizes), moving.sizes, NOMINAL**2 / len(NOISES))
     noise = np.einsum("sm,snm->nm", sizes, variance_functions(X, coef.T))

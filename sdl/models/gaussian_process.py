@@ -20,8 +20,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from sdl.arrays import Floats
+from sdl.models.data import Data
 from sdl.models.training_set import TrainingSet, stand_on
-from sdl.solvers.base import Data
 
 ROWS = 200
 """Rows to learn from at most, the newest; the cost grows as their cube."""
@@ -38,7 +38,6 @@ class FittedGaussianProcess:
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
-
         mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
         for c, model in zip(self.footing.goal, self.models, strict=True):
             mean[:, c], std[:, c] = model.predict(self.footing.units(X), return_std=True)
@@ -48,7 +47,6 @@ class FittedGaussianProcess:
 
     def doubt(self, X: Floats) -> Floats:
         """(n, m) standard deviation of the noise-free reading alone."""
-
         std = self.predict(X)[1]
         noise = np.array([np.sqrt(model.kernel_.k2.noise_level) for model in self.models])
         std[:, self.footing.goal] = np.sqrt(np.maximum(std[:, self.footing.goal] ** 2 - (self.size * noise) ** 2, 0.0))
@@ -61,7 +59,6 @@ def fit_gaussian_process(data: Data) -> FittedGaussianProcess:
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-
     footing = stand_on(data)
     U, Y = footing.U[-ROWS:], footing.Y[-ROWS:][:, footing.goal]
     centre, size = Y.mean(axis=0), np.maximum(Y.std(axis=0), 1e-300)

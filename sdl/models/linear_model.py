@@ -78,7 +78,6 @@ class LinearModel:
 
     def covariance(self, u: Floats) -> tuple[Floats, Floats]:
         """Of the readings at one setting (d,): (m, m) noise of one reading, (m, m) doubt of the fitted mean."""
-
         size = np.sqrt(self.variance(u[None])[0])
         x = _design(u[None], self.origin, self.coef.shape[0])[0]
         # Rows share their noise between channels, so the doubts of two channels are as correlated as their residuals.
@@ -94,13 +93,11 @@ class LinearModel:
 
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
         """(k, m) mean and standard deviation of one reading at settings (k, d)."""
-
         parts = [np.diag(sum(self.covariance(u))) for u in U]
         return self.mean(U), np.sqrt(np.reshape(parts, (len(U), -1))) * t_factor(self.dof)
 
     def inverse(self, columns: Ints, u: Floats) -> Floats:
         """(d, len(columns)) settings for a change of the readings `columns`, weighted by their noise at u (d,)."""
-
         slope = self.slope[columns]
         noise = np.diag(self.covariance(u)[0])[columns]
         scale = np.sqrt(np.where(np.isfinite(noise), noise, 0.0))
@@ -120,7 +117,6 @@ class LinearModel:
         With few degrees of freedom both are widened to hold as much as one standard deviation of a normal
         distribution does; with none they are NaN.
         """
-
         inverse = self.inverse(columns, u)
         pick = np.ix_(columns, columns)
         noise, model = (part[pick] for part in self.covariance(u))
@@ -145,7 +141,6 @@ def fit_linear(
             with an intercept.
         counts: (n,) how much each row counts beside its noise, 0 … 1: near or new ones more than others. None: all 1.
     """
-
     if origin is not None:
         return _fit(_design(U, origin, U.shape[1]), U, Y, usable, origin, "even")[0]
     zero = np.zeros(U.shape[1])
@@ -165,7 +160,6 @@ def _fit(
     X: Floats, U: Floats, Y: Floats, usable: Bools, origin: Floats, shape: Shape, counts: Floats | None = None
 ) -> tuple[LinearModel, float]:
     """The fit of rows X (n, p) with one shape of the noise, and the logarithm of its restricted likelihood."""
-
     (n, p), d = X.shape, U.shape[1]
     k = usable * (np.ones(n) if counts is None else counts)[:, None]
     w = usable.astype(float)
@@ -196,7 +190,6 @@ def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Boo
 
     The settings are scaled, so the normal equations do; one step of refinement takes off what they round.
     """
-
     n, p = X.shape
     gram = (w.T @ (X[:, :, None] * X[:, None, :]).reshape(n, -1)).reshape(-1, p, p)
     ends = np.linalg.eigvalsh(gram)
@@ -214,7 +207,6 @@ def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
     A few of everybody's are added to a channel's own: the channels of one sensor are noisy in like measure. Of those
     the lower median counts, so that a channel that answers to nothing does not make the others noisy.
     """
-
     square, some = (residual**2).sum(axis=0), dof > 0
     if not some.any():
         return np.full((len(dof), len(dof)), np.nan), dof
@@ -228,7 +220,6 @@ def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
 
 def t_factor(dof: Floats) -> Floats:
     """Half of Student's central 68.3 % interval: 1 for many degrees of freedom, 1.84 for one, NaN for none."""
-
     known = np.asarray(dof) >= 1
     return np.where(known, stdtrit(np.where(known, dof, 1.0), 0.8413447460685429), np.nan)
 
@@ -240,7 +231,6 @@ def _design(U: Floats, origin: Floats, p: int) -> Floats:
 
 def _variance(U: Floats, mean: Floats, slope: Floats, shape: Shape) -> Floats:
     """(k, m) variance of one reading, its mean (k, m), at settings (k, d); its size is left to the residuals."""
-
     if shape == "even":
         return np.ones(mean.shape)
     if shape == "proportional":

@@ -1,6 +1,7 @@
 """The trend from readings to settings: an affine fit, weighted about the goal where the instrument bends.
 
-The lines of `sdl.models.linear_model` turned round give settings v for the readings of a goal. An instrument that bends has
+The lines of `sdl.models.linear_model` turned round give settings v for the readings of a goal. An instrument that
+bends has
 the true setting u_j beside v_j by an amount that depends on v_j above all, each input bending for itself. So u_j is
 fitted once more as an affine function of v, rows weighted by their distance from the goal *in v_j alone*, with a
 Gaussian of some width: many rows are near in one coordinate where hardly any is near in all of them (Cleveland 1979,
@@ -63,7 +64,6 @@ class InverseRegression:
 
     def at(self, V: Floats) -> Floats:
         """(k, d) settings where the lines give V (k, d)."""
-
         settings = V.copy()
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
             settings[:, j] += self._hat(V, j) @ (self.U - self.V)[:, j]
@@ -71,7 +71,6 @@ class InverseRegression:
 
     def doubt(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (k, d) of answers U (k, d), where the lines give V (k, d)."""
-
         affine, goal = self.footing.affine, self.footing.goal
         spread, uncertainty = np.swapaxes(np.array([affine.doubt(goal, u) for u in U]), 0, 1)
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
@@ -81,7 +80,6 @@ class InverseRegression:
 
     def _hat(self, V: Floats, j: int) -> Floats:
         """(k, n) as `_hat`; beyond the rows what was found at their edge goes on."""
-
         return _hat(self.V, np.clip(V, self.V.min(axis=0), self.V.max(axis=0)), j, self.width[j])
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
@@ -89,7 +87,6 @@ class InverseRegression:
 
         The trend turned round: the settings V are sought that it would answer with X, and the lines asked there.
         """
-
         U = self.footing.units(X)
         V = U.copy()
         for _ in range(STEPS):
@@ -103,7 +100,6 @@ class InverseRegression:
 
 def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
     """The trend of the newest rows; its lines are those of all of them."""
-
     U = footing.U[-MOST:]
     V = footing.affine.backward(footing.Y[-MOST:][:, footing.goal], footing.goal)
     (n, d), off = U.shape, U - V
@@ -125,7 +121,6 @@ def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
 
 def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:
     """(k, n) what each row's value counts in that of a weighted affine fit at `at` (k, d)."""
-
     n, d = V.shape
     weight = np.exp(-0.5 * ((at[:, j, None] - V[:, j]) / width) ** 2)  # (k, n)
     weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
@@ -140,6 +135,5 @@ def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:
 
 def _left_out(hat: Floats, value: Floats) -> float:
     """Mean square of what a linear smoother misses of each row when that row is left out."""
-
     own = np.diag(hat)
     return float((((value - hat @ value) / np.maximum(1.0 - own, 1e-3)) ** 2).mean())

@@ -57,7 +57,6 @@ class LogPosterior:
 
     def off(self, U: Floats) -> tuple[Floats, Floats]:
         """(n, c) how far the readings at U (n, d) are from the goal, in standard deviations, and these."""
-
         mean, std = (part[:, self.columns] for part in self._model.predict(self._model.footing.settings(U)))
         std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
         return (self._goal - mean) / std, std
@@ -65,7 +64,6 @@ class LogPosterior:
 
 def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -> Modes:
     """The hills of a density: damped Gauss-Newton steps from the best of many starts, all at once."""
-
     d = len(start)
     low, high = density.low, density.high
     points = low + (high - low) * qmc.Sobol(d, rng=rng).random(STARTS)
@@ -95,7 +93,6 @@ def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -
 
 def _joined(density: LogPosterior, tops: Floats, height: Floats) -> Ints:
     """(t,) numbers of the hills: tops (t, d) are on one where they hang together without a valley between."""
-
     t, d = tops.shape
     if t == 1:
         return np.zeros(1, dtype=np.intp)
@@ -110,7 +107,6 @@ def _joined(density: LogPosterior, tops: Floats, height: Floats) -> Ints:
 
 def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
     """(n, c) how far off in standard deviations, and (n, c, d) how that changes with the settings (n, d)."""
-
     (n, d), h = U.shape, 1e-4
     step = h * np.eye(d)
     around = np.concatenate([U[:, None], U[:, None] + step, U[:, None] - step], axis=1).reshape(-1, d)
@@ -122,6 +118,5 @@ def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
 
 def inside(u: Floats, low: Floats, high: Floats) -> Floats:
     """Folded back at the bounds."""
-
     folded = low + np.abs(u - low)
     return np.asarray(np.clip(high - np.abs(high - folded), low, high), dtype=np.float64)

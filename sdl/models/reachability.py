@@ -108,7 +108,6 @@ class Reachability:
 
         Only what is sure is denied.
         """
-
         if ((self.seen >= low) & (self.seen <= high)).all(axis=1).any():
             return True
         width = CAP * np.abs(self.affine.slope[self.goal]).sum(axis=1)
@@ -141,7 +140,6 @@ class Reachability:
 
     def noise(self, u: Floats) -> tuple[Floats, Floats]:
         """(g,) standard deviation of one reading at settings (d,), and its degrees of freedom; NaN = unknown."""
-
         lines = np.diag(self.affine.covariance(u)[0])[self.goal]
         stiller = ~(self.still[0] >= self.size) & np.isfinite(self.still[0])
         size, freedom = np.where(stiller, self.still, (self.size, self.freedom))
@@ -156,7 +154,6 @@ class Reachability:
 
     def _doubt(self, u: Floats) -> Floats:
         """(g,) how far the readings at settings (d,) may be from the mean; NaN where no residual can tell."""
-
         if self.bend is not None:
             x = _surface(u[None])[0, : len(self.bend.coef)]
             spread = self.affine.variance(u[None])[0, self.goal] + np.einsum("p,gpq,q->g", x, self.bend.gram, x)
@@ -187,7 +184,6 @@ def assess(
         goal: (g,) columns.
         sitting: (n,) number of the sitting of each row; None: there was one.
     """
-
     U, Y, usable = U[-MOST:], Y[-MOST:], usable[-MOST:]
     (off, sizes, freedom, *still), bends, sure = np.full((5, len(goal)), np.nan), [], False
     together = _sittings(sitting, len(U), U.shape[1] + 1 + SPARE)
@@ -224,7 +220,6 @@ def assess(
 
 def _sittings(sitting: Floats | None, n: int, least: int) -> list[Bools]:
     """Which of the newest n rows each sitting has, of those with at least so many; none where all are of one."""
-
     numbers, counts = np.unique([] if sitting is None else sitting[len(sitting) - n :], return_counts=True)
     if sitting is None or len(numbers) < 2:
         return []
@@ -233,7 +228,6 @@ def _sittings(sitting: Floats | None, n: int, least: int) -> list[Bools]:
 
 def _still(u: Floats, y: Floats, scale: Floats, together: list[Bools]) -> tuple[float, float]:
     """Least variance of residuals y (n,) about a sitting's own lines, over the noise's shape, and its freedom."""
-
     found = []
     for rows in together:
         spare = int(rows.sum()) - u.shape[1] - 1
@@ -245,7 +239,6 @@ def _still(u: Floats, y: Floats, scale: Floats, together: list[Bools]) -> tuple[
 
 def _bend(Q: Floats, y: Floats, scale: Floats) -> _Surface:
     """Coefficients, inverse normal matrix, size of the noise and degrees of freedom of one channel's surface."""
-
     A, b = Q / scale, y / scale[:, 0]
     coef: Floats = np.linalg.lstsq(A, b, rcond=None)[0].astype(float)
     gram: Floats = np.linalg.pinv(A.T @ A, hermitian=True).astype(float)
@@ -267,7 +260,6 @@ def _left(A: Floats, y: Floats) -> float:
 
 def _surface(U: Floats) -> Floats:
     """(k, q) one, the inputs, their squares, their products."""
-
     V = U - 0.5
     i, j = np.triu_indices(U.shape[1], 1)
     return np.column_stack([np.ones(len(V)), V, V**2, V[:, i] * V[:, j]])

@@ -85,7 +85,6 @@ def align_to_current(U: Floats, Y: Floats, usable: Bools, sitting: Floats, now: 
         now: number of the present one.
         goal: the channels that decide how much sittings differ.
     """
-
     numbers, which = np.unique(sitting, return_inverse=True)
     there = np.flatnonzero(numbers == now)
     present = int(there[0]) if len(there) else None
@@ -106,7 +105,6 @@ def _moved(
     U: Floats, Y: Floats, usable: Bools, which: Ints, present: int | None, fit: LinearModel, goal: Ints
 ) -> tuple[Floats, Floats]:
     """(n, m) readings moved, and (m, p, p) doubt of the present line beyond that of a fit to them."""
-
     X = np.column_stack([np.ones(len(U)), U])
     p, m = X.shape[1], Y.shape[1]
     moved, doubt = Y.copy(), np.zeros((m, p, p))
@@ -138,7 +136,6 @@ def _moved(
 
 def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
     """Of rows X (n, p), distances r (n, c) from the reference, weights w (n, c); `which` (n,) are the sittings."""
-
     order = np.argsort(which, kind="stable")
     starts = np.flatnonzero(np.diff(which[order], prepend=-1))
 
@@ -156,7 +153,6 @@ def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
 
 def _lines(sums: _Sums, size: Floats) -> _Lines:
     """Best linear unbiased predictions for D = diag(size), size (…, c, p); the noise is found on the way."""
-
     p = size.shape[-1]
     dof = sums.rows.sum(axis=1) - p
     noise = np.full(size.shape[:-1], NOMINAL**2)

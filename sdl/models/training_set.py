@@ -15,11 +15,11 @@ from scipy.optimize import linprog, lsq_linear
 
 from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
+from sdl.models.data import Data, Proposals, Targets
 from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.reachability import Reachability, assess
 from sdl.models.session_effects import align_to_current
 from sdl.models.verdict import assess_goal
-from sdl.solvers.base import Data, Proposals, Targets
 
 DISTINCT = 1e-3
 """Settings that differ by less, as a part of the range, count as the same."""
@@ -77,7 +77,6 @@ class TrainingSet:
 
     def doubted(self, spread: Floats, uncertainty: Floats, U: Floats) -> tuple[Floats, Floats]:
         """Doubts (k, d) of a model that takes all rows for one sitting's, put right, at its answers U (k, d)."""
-
         if self.apart is None:
             return spread, uncertainty
         more = []
@@ -92,7 +91,6 @@ class TrainingSet:
 
     def wanted(self, value: Floats) -> NDArray[np.intp]:
         """The goal's columns that have a target in `value` (m,)."""
-
         return self.goal[np.isfinite(value[self.goal])]
 
     def nearest(self, target: Targets, low: Floats, high: Floats) -> Floats:
@@ -108,7 +106,6 @@ class TrainingSet:
 
         So that every solver, which knows targets alone, keeps such a band too. Bounds are in units.
         """
-
         limited = np.isnan(target.value) & (np.isfinite(target.low) | np.isfinite(target.high))
         free = self.goal[limited[self.goal]]
         if not len(free):
@@ -127,13 +124,11 @@ class TrainingSet:
 
     def aims(self, targets: Targets, low: Floats, high: Floats) -> Floats:
         """(k, m) targets of k goals, as `aimed` gives them; NaN = free. Bounds are in units of the inputs."""
-
         ends = self.units(low), self.units(high)
         return np.array([self.aimed(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
 
     def preferred(self, u: Floats, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) the cheapest settings whose readings, by the lines, hit one goal as well as those at u (d,) do."""
-
         if self.prefer is None or not self.choice(target):
             return u
         columns = self.wanted(target.value)
@@ -157,7 +152,6 @@ class TrainingSet:
 
     def choice(self, target: Targets) -> bool:
         """Whether one goal leaves a choice between settings."""
-
         slope = self.affine.slope[self.wanted(target.value)]
         if not len(slope):
             return True
@@ -166,7 +160,6 @@ class TrainingSet:
 
     def _least(self, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) settings inside low…high whose readings come nearest to the targets; the middle of the data without."""
-
         columns = self.wanted(target.value)
         middle: Floats = np.clip(self.affine.middle, low, high)
         if not len(columns):
@@ -181,7 +174,6 @@ class TrainingSet:
 
     def inner(self, target: Targets) -> tuple[Floats, Floats]:
         """(m,) limits drawn in by three standard deviations of one reading in mid-range, to the middle at most."""
-
         noise = np.sqrt(np.diag(self.affine.covariance(np.full(self.U.shape[1], 0.5))[0]))
         least = 0.01 * np.abs(self.affine.slope).sum(axis=1)
         margin = np.fmin(np.where(np.isfinite(noise), 3.0 * noise, least), (target.high - target.low) / 2)
@@ -193,7 +185,6 @@ class TrainingSet:
 
         For models that map all readings of a goal to settings. Bounds are in units of the inputs.
         """
-
         value = targets.value[:, self.goal].copy()
         for i in np.flatnonzero(~np.isfinite(value).all(axis=1)):
             nearest = self.nearest(Targets(*(part[i] for part in targets)), self.units(low), self.units(high))
@@ -207,7 +198,6 @@ class TrainingSet:
         other channels of a goal out of reach given up for them. Of a band without a target it is 1 % at most, so that
         a wide one is kept as strictly as a narrow one.
         """
-
         half = (target.high - target.low) / 2
         least = np.fmax(0.01 * np.abs(self.affine.slope).sum(axis=1), 1e-12)
         aimed = np.fmax(np.where(np.isfinite(half), half, 0.0), least)
@@ -238,7 +228,6 @@ class TrainingSet:
             notes: one for each answer, added to its sentence.
             prefers: the solver has picked the preferred settings itself; else they are found along the lines.
         """
-
         low, high = (self.units(bound) for bound in bounds)
         goals = [Targets(*(part[i] for part in targets)) for i in range(len(settings))]
         if self.prefer is not None and not prefers:
@@ -281,7 +270,6 @@ def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> Tra
         NotEnoughData: fewer than inputs + 1 of them.
         Degenerate: they do not vary every input, independently of the others.
     """
-
     low = np.array([item.low for item in data.inputs])
     span = np.array([item.high - item.low for item in data.inputs])
     goal = np.flatnonzero(data.goal)
@@ -315,7 +303,6 @@ def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> Tra
 
 def _require_variety(U: Floats, names: tuple[str, ...]) -> None:
     """Raises Degenerate where the settings (n, d) do not span every input."""
-
     n, still = len(U), np.ptp(U, axis=0) < DISTINCT
     if still.all():
         raise Degenerate(f"all {n} usable rows are at one setting")

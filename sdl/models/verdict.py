@@ -1,6 +1,7 @@
 """What is to be said of a goal: the verdict, in the same words whoever answers.
 
-In this order: unreachable (`sdl.models.reachability`), outside the data, below the noise, reachable. `sdl.inverse.propose` adds what
+In this order: unreachable (`sdl.models.reachability`), outside the data, below the noise, reachable.
+`sdl.inverse.propose` adds what
 only it can know: saturated, and between two steps.
 """
 
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.special import chdtri, ndtr
 
 from sdl.arrays import Floats
-from sdl.solvers.base import Targets
+from sdl.models.data import Targets
 from sdl.types import Verdict
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def assess_goal(
     Returns:
         The verdict, a few words, and where no settings inside low…high can hit it the nearest readings (m,).
     """
-
     nearest, missed, sure = _nearest_readings(footing, target, low, high)
     if sure:
         return Verdict.UNREACHABLE, "out of reach", nearest
@@ -55,7 +55,6 @@ def assess_goal(
 
 def _nearest_readings(footing: TrainingSet, target: Targets, low: Floats, high: Floats) -> tuple[Floats, float, bool]:
     """(m,) readings nearest to a goal, by how many tolerances they are outside, and whether that is sure."""
-
     c, ends = footing.goal, (low, high)
     best = footing.nearest(target, low, high)
     if footing.reach.bend is not None:
@@ -75,7 +74,6 @@ def _below_noise(footing: TrainingSet, target: Targets, u: Floats) -> str:
 
     Said only where it is so even with the least noise that the rows allow.
     """
-
     noise, freedom = footing.reach.noise(u)
     if not (np.isfinite(noise).all() and (freedom > 0).all() and (noise > 0).all()):
         return ""

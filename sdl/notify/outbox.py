@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from sdl.errors import RecordError
-from sdl.lab.rules.notices import Notice
+from sdl.notify.notice import Notice
 from sdl.store.plainfile import open_fd, reading, what_happened
 from sdl.store.record import write_file
 
 FILE = "outbox.jsonl"
 REMEMBERED = 30 * 86400.0
-"""Seconds that an id is remembered after it was done with; a restart folds the events of far less (`sdl.lab.rules.dispatch`)."""
+"""Seconds that an id is remembered after it was done with; a restart folds the events of far less."""
 
 _log = logging.getLogger(__name__)
 

@@ -94,7 +94,6 @@ class Beside:
 
 def show(*, seed: int = 0, quick: bool = False, tell: Tell = lambda _: None) -> Beside:
     """The appendix, sections 5.3 to 5.5; seeds and `tell` as for `work.find`."""
-
     rng = np.random.default_rng([seed, 1, 1])
     tell("two Gaussians")
     first, second = condition(rng), transform(rng)
@@ -104,7 +103,6 @@ def show(*, seed: int = 0, quick: bool = False, tell: Tell = lambda _: None) -> 
 
 def condition(rng: np.random.Generator) -> Gaussian:
     """Figure 8."""
-
     import sdl
 
     points = rng.multivariate_normal([0.0, 0.0], [[1.0, CORRELATION], [CORRELATION, 1.0]], GAUSSIAN_DRAWS)
@@ -122,7 +120,6 @@ def condition(rng: np.random.Generator) -> Gaussian:
 
 def transform(rng: np.random.Generator) -> Transformed:
     """Figure 9: through the inverse of the Gaussian's distribution function."""
-
     before = rng.uniform(size=GAUSSIAN_DRAWS)
     after = np.sqrt(2.0) * erfinv(2.0 * before - 1.0)
     return Transformed(before, after, float(after.mean()), float(after.std()), float(kstest(after, "norm").statistic))
@@ -130,7 +127,6 @@ def transform(rng: np.random.Generator) -> Transformed:
 
 def parabola(rng: np.random.Generator, quick: bool = False) -> Parabola:
     """Figures 10 and 11: forwards with the mixture, with the roles of x and y exchanged for the forest."""
-
     grid = np.linspace(-5.0, 5.0, 150)
     seen = ((grid > -4) & (grid < -2)) | ((grid > 2) & (grid < 4))
     x = grid[seen]
@@ -153,7 +149,6 @@ def _fit(options: Mapping[str, Any], settings: Floats, readings: Floats) -> Any:
 
 def _data(settings: Floats, readings: Floats) -> Data:
     """One input and one channel."""
-
     from sdl.solvers.base import Data
     from sdl.types import Channel, Input
 

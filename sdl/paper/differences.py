@@ -72,7 +72,6 @@ def through_origin(found: Findings) -> str:
 
 def trees(found: Findings) -> str:
     """ForestDiffusion answers in steps."""
-
     raw, lines = raw_of(found.paper[3]), raw_of(found.paper[1])
     theirs = largest(METHODS[3].answer, METHODS[1].answer)
     parity = found.parity["forest"]

@@ -58,7 +58,6 @@ def all_of(found: Findings, beside: Beside) -> dict[str, Figure]:
 
 def pair_plot(values: Floats, said: str) -> Figure:
     """Inputs and channels, every one against every other; `values` (n, 7), inputs first (figures 2 and 5)."""
-
     try:
         import seaborn
     except ImportError as error:
@@ -102,7 +101,6 @@ def pair_plot(values: Floats, said: str) -> Figure:
 
 def parity(found: Parity) -> Figure:
     """Found against known, and what is between them; rows learnt from faint, test rows as squares."""
-
     tints = (style.channel_colours if found.unit == "counts" else style.input_colours)(found.columns)
     thousand = 1000.0 if found.unit == "counts" else 1.0
     unit = "1000 counts" if found.unit == "counts" else found.unit
@@ -170,7 +168,6 @@ def answers(found: Findings) -> Figure:
 
 def joint_gaussian(beside: Beside) -> Figure:
     """Two variables that go together, the slice at y = 1, and both distributions (figure 8)."""
-
     told = beside.gaussian
     x, y = told.points.T
     figure, main, top, right = _joint()
@@ -198,7 +195,6 @@ def joint_gaussian(beside: Beside) -> Figure:
 
 def joint_transform(beside: Beside) -> Figure:
     """A uniform variable turned into a Gaussian one, point by point (figure 9)."""
-
     told = beside.transformed
     figure, main, top, right = _joint()
     main.plot(told.before, told.after, "o", ms=1.3, mew=0, color=OKABE_ITO[0], alpha=0.5, rasterized=True)
@@ -261,7 +257,6 @@ def _published() -> dict[str, Sequence[float]]:
 
 def _scale(axes: Axes, across: str, up: str | None) -> None:
     """Counts in thousands."""
-
     thousands: Any = FuncFormatter(lambda value, _: f"{value / 1000:g}")
     if across in CHANNELS:
         axes.xaxis.set_major_formatter(thousands)

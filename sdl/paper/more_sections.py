@@ -140,7 +140,6 @@ def gaussian(beside: Beside) -> Section:
 
 def parabola(beside: Beside, quick: bool) -> Section:
     """Section 5.5, figures 10 and 11, and our Gaussian process."""
-
     told = beside.parabola
     truth = told.grid**2
     inside = np.isin(told.grid, told.x)

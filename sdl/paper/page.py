@@ -60,10 +60,10 @@ def reproduce(
         pass
     began = time.perf_counter()
     found = work.find(pairs, seed=seed, quick=quick, tell=tell)
-    appendix = appendix.show(seed=seed, quick=quick, tell=tell)
+    beside = appendix.show(seed=seed, quick=quick, tell=tell)
     tell("figures")
-    drawn = figures.all_of(found, appendix)
-    told = sections.all_of(found, appendix)
+    drawn = figures.all_of(found, beside)
+    told = sections.all_of(found, beside)
     captions = {name: text for one in told for name, text in one.figures}
     titles = {name: _title(name) for name in captions}
     pictures = {name: picture(drawn[name], titles[name], captions[name]) for name in captions}

@@ -157,7 +157,6 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
 
 def _split(rows: Sequence[DatasetRow], source: str, notes: Sequence[str]) -> Pairs:
     """The paper's choice of test rows: by scikit-learn, with its seed."""
-
     from sdl.inverse.dataset import data_from
 
     inputs = tuple(Input(name=name) for name in INPUTS)

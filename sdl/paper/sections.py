@@ -67,7 +67,6 @@ def summary(found: Findings) -> Section:
 
 def readings(found: Findings) -> Section:
     """Section 2, section 3.1 and the printed pair of section 5.2; figure 2."""
-
     data, pairs = found.pairs.data, found.pairs
     together: Any = np.corrcoef(np.hstack([data.X, data.Y]).T)
     names = (*INPUTS, *CHANNELS)

@@ -154,7 +154,6 @@ def find(
     Raises:
         SolverError: one of the paper's methods could not answer; of ours, that is only written down.
     """
-
     rng = np.random.default_rng([seed, 1, 0])
     asked: list[SolverAnswers] = []
     parity: dict[str, Parity] = {}
@@ -187,7 +186,6 @@ def _ours(kind: str, pairs: Pairs, rng: np.random.Generator) -> SolverAnswers:
 
 def _ask(options: Mapping[str, Any], name: str, pairs: Pairs, rng: np.random.Generator) -> tuple[Any, SolverAnswers]:
     """The fitted solver and its answers."""
-
     key = str(options["kind"])
     began = time.process_time()
     fitted = _fit(options, pairs)
@@ -255,7 +253,6 @@ def _parity(key: str, fitted: Any, pairs: Pairs, rng: np.random.Generator) -> Pa
 
 def _settings(fitted: Any, pairs: Pairs, rows: NDArray[np.intp], rng: np.random.Generator) -> Floats:
     """(n, 3) settings that a solver finds for readings that were measured."""
-
     from sdl.solvers.base import Targets
 
     wanted = np.where(pairs.data.goal, pairs.data.Y[rows], np.nan)

@@ -113,7 +113,6 @@ def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float
         width: inches.
         more: as `Figure.subplots` takes it: sharex, height_ratios, …
     """
-
     made = Figure(figsize=(width, height))
     made.subplots(rows, columns, squeeze=False, **more)
     return made
@@ -241,7 +240,6 @@ def thinned(count: int, most: int) -> list[int]:
 
 def whole_numbers(axes: Axes, which: str = "x") -> None:
     """No half trials on an axis."""
-
     getattr(axes, f"{which}axis").set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
 
 

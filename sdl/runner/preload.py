@@ -14,7 +14,8 @@ import os
 import signal
 
 # It ends when its parent does: a SIGTERM to the whole group (systemd) is not for it, nor is Ctrl-C. Blocked and not
-# only ignored: a SIGTERM that reaches a process before it is ready (`sdl.parallel.pool`, `sdl.lab.workers.worker`) waits there, and the
+# only ignored: a SIGTERM that reaches a process before it is ready (`sdl.parallel.pool`, `sdl.lab.workers.worker`)
+# waits there, and the
 # rehearsal listens to both.
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -47,7 +47,7 @@ class Listing(list[dict[str, Any]]):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def listing(runs: str | Path = RUNS) -> Listing:
+def list_runs(runs: str | Path = RUNS) -> Listing:
     """All runs below a directory, the newest first: `sdl.list_runs()`.
 
     Each is a dictionary as `sdl list --json` prints it; `sdl.open_run(row["run"])` opens one.

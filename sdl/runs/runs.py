@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from sdl import config
@@ -264,13 +262,3 @@ def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
         ConfigError: there is none, or several. Damaged: a line is not as it was written.
     """
     return Run(find(path, Path(runs)))
-
-
-class _Module(ModuleType):
-    """`sdl.runs` is this module; called, it lists what is there. One name for both, as people expect it."""
-
-    def __call__(self, runs: str | Path = RUNS) -> Any:
-        return import_module("sdl.runs.listing").listing(Path(runs))
-
-
-sys.modules[__name__].__class__ = _Module

@@ -7,53 +7,16 @@ The shapes: n rows, d inputs, m channels, k goals asked at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from sdl.types import Channel, Input, Verdict
+from sdl.models.data import Data as Data
+from sdl.models.data import Proposals as Proposals
+from sdl.models.data import Targets as Targets
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sdl.arrays import Bools, Floats
-
-
-@dataclass(frozen=True)
-class Data:
-    """The rows to learn from, oldest first. Readings have their background taken off."""
-
-    X: Floats  # (n, d) applied settings
-    Y: Floats  # (n, m) readings; NaN where a channel was not measured
-    saturated: Bools  # (n, m) a bound, not a value
-    goal: Bools  # (m,) the channels that proposals will be asked for
-    age: Floats  # (n,) readings since: 0 is the newest
-    sitting: Floats  # (n,) rows with the same number were taken together
-    inputs: tuple[Input, ...]
-    channels: tuple[Channel, ...]
-    present: float | None = None  # the sitting that the next reading belongs to; None: that of the newest row
-    prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range: the cheapest settings that hit
-    average: int = 1  # readings that are averaged before a goal is judged
-
-
-class Targets(NamedTuple):
-    """k goals: the value wanted (NaN = free) and the band that counts as hit (±inf = free), each (k, m)."""
-
-    value: Floats
-    low: Floats
-    high: Floats
-
-
-@dataclass(frozen=True)
-class Proposals:
-    """k answers. May lie outside the bounds: `sdl.inverse.propose` rounds and clips, and says so. NaN = unknown."""
-
-    settings: Floats  # (k, d)
-    spread: Floats  # (k, d) standard deviation of the settings for one noisy reading at the goal
-    uncertainty: Floats  # (k, d) the same for the noise-free goal: the model's own doubt
-    expected: Floats | None  # (k, m) readings expected at the settings
-    verdict: tuple[Verdict, ...]  # (k,)
-    why: tuple[str, ...]  # (k,) a sentence for the record
-    nearest: Floats | None = None  # (k, m) where unreachable: the nearest readings that can be had; else NaN
+    from sdl.arrays import Floats
 
 
 class Fitted(Protocol):

@@ -6,7 +6,8 @@ The bend of input j is a process with the covariance (A s_cj)² exp(-(u_j - u'_j
 contributes to the channel over its range: an input that a channel hardly sees cannot bend it much. Because inputs bend
 each for itself, a point that was measured for one goal teaches all three curves. A, l and the level of the noise are
 the most probable of a small grid, all channels of the goal taken together, and so is which of the two shapes of
-`sdl.models.linear_model` the noise has. Each channel's own level is then sought near the common one. On four points A cannot
+`sdl.models.linear_model` the noise has. Each channel's own level is then sought near the common one. On four points A
+cannot
 be told: its prior then says how much bend to fear.
 Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), sections 2.2 and 5.4.1.
 """

@@ -1,6 +1,7 @@
 """Who drives which instrument on this machine: at most one campaign each, whoever started it.
 
-A lease is an operating-system lock (`sdl.store.lock`) on a file named after the instrument's identity, in a directory that
+A lease is an operating-system lock (`sdl.store.lock`) on a file named after the instrument's identity, in a directory
+that
 all users of the machine share. It ends with its holder, however that ends; the file stays and blocks nobody. An
 instrument with several names, such as a host's name and its addresses, is held by all of them or by none.
 

@@ -13,4 +13,4 @@ from sdl.sweep.model import Draw, RandomDraws, Sweep
 from sdl.sweep.plan import SweepPlan, load, plan
 from sdl.sweep.run import Progress, Told, run
 
-__all__ = ["Draw", "SweepPlan", "Progress", "RandomDraws", "Sweep", "Told", "load", "plan", "run"]
+__all__ = ["Draw", "Progress", "RandomDraws", "Sweep", "SweepPlan", "Told", "load", "plan", "run"]

@@ -57,7 +57,8 @@ def error(misses: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
         "band": (y(0.0), round(BOTTOM - y(0.0), 1)),
         "rows": [(y(n), f"{10.0**n:g}") for n in decades],
         "columns": [(x(trial), str(trial)) for trial in _whole(first, found[-1][0])],
-        "said": f"{formatting.count(len(found), 'trial')}, the best {formatting.times(min(m for _, m in found))} the tolerance",
+        "said": f"{formatting.count(len(found), 'trial')}, "
+        f"the best {formatting.times(min(m for _, m in found))} the tolerance",
     }
 
 

@@ -1,4 +1,4 @@
-"""The pages: `routes` gives them all, for a lab's own server or for `sdl web`. `sdl.lab.http.auth` stands before them."""
+"""The pages: `routes` gives them all, for a lab's own server or for `sdl web`, behind `sdl.lab.http.auth`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked example of docs/explanation/goals.md: goals with limits, a preference, and the end of what cannot be reached."""
+"""The worked example of docs/explanation/goals.md: limits, a preference, and a goal that cannot be reached."""
 
 from __future__ import annotations
 

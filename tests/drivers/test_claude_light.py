@@ -486,7 +486,8 @@ def test_it_drives_something_real_in_real_time() -> None:
 
 def test_naming_the_instrument_loads_no_httpx() -> None:
     code = (
-        "import sys; from sdl.drivers.claude_light.config import ClaudeLight; c = ClaudeLight(); c.channels, c.identity;"
+        "import sys; from sdl.drivers.claude_light.config import ClaudeLight; c = ClaudeLight();"
+        "c.channels, c.identity;"
         "sys.exit('httpx' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Every fault on the wire has the outcome that docs/reference/instruments.md promises; more seeds: benchmarks/faults.py."""
+"""Every fault on the wire has the outcome that the docs of instruments promise; more seeds: benchmarks/faults.py."""
 
 from __future__ import annotations
 

@@ -24,9 +24,10 @@ from sdl.lab.core.events import (
     Released,
     Started,
 )
-from sdl.lab.rules.notices import Notice, Notices
+from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import News
 from sdl.notify.model import Notify, Recipient, inside
+from sdl.notify.notice import Notice
 from sdl.runner.pursuit import in_words
 from sdl.types import Power, SafeState
 

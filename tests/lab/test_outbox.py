@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from sdl.lab.rules.notices import Notice
 from sdl.notify.model import Recipient
+from sdl.notify.notice import Notice
 from sdl.notify.outbox import FILE, REMEMBERED, Outbox
 from sdl.notify.sender import FIRST_WAIT, LONGEST_WAIT, NotSent, Sender, compose, masked
 

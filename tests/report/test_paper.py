@@ -29,7 +29,7 @@ def found(pairs: Pairs) -> Findings:
 
 
 @pytest.fixture(scope="module")
-def appendix() -> Beside:
+def beside() -> Beside:
     return appendix.show(quick=True)
 
 
@@ -106,8 +106,8 @@ def test_the_same_seed_gives_the_same_readings(pairs: Pairs):
     assert np.array_equal(from_twin().data.Y, pairs.data.Y)
 
 
-def test_every_number_that_the_paper_prints_stands_on_the_page(found: Findings, appendix: Beside):
-    told = sections.all_of(found, appendix)
+def test_every_number_that_the_paper_prints_stands_on_the_page(found: Findings, beside: Beside):
+    told = sections.all_of(found, beside)
     cells = {cell for section in told for table in section.tables for row in table.rows for cell in row}
     printed = [
         "0.49, 0.24, 0.52", "0.47, 0.23, 0.52", "0.47, 0.23, 0.51", "16\u202f384, 16\u202f384, 16\u202f384", "1.000",
@@ -125,14 +125,14 @@ def blind(one: SolverAnswers) -> SolverAnswers:
     return replace(one, goal=None if one.goal is None else replace(one.goal, miss=None))
 
 
-def test_sentences_and_tables_hold_for_a_log_of_another_day(found: Findings, appendix: Beside):
+def test_sentences_and_tables_hold_for_a_log_of_another_day(found: Findings, beside: Beside):
     told = replace(
         found,
         pairs=replace(found.pairs, state=None, plant=None, seconds=None),
         paper=tuple(map(blind, found.paper)),
         ours=tuple(map(blind, found.ours)),
     )
-    page = sections.all_of(told, appendix)
+    page = sections.all_of(told, beside)
     text = " ".join(part for one in page for part in (*one.text, *one.differences))
     assert "These readings are of another day than the paper's" in text
     assert "rebuilt from the numbers" not in text
@@ -165,15 +165,15 @@ def test_real_readings_are_said_to_be_of_several_sittings_and_of_repeated_settin
     assert [word for word in ("last 100", "sittings", "different settings") if word not in " ".join(told.notes)] == []
 
 
-def test_conditioning_agrees_with_the_formula_and_the_transformation_is_gaussian(appendix: Beside):
-    told = appendix.gaussian
+def test_conditioning_agrees_with_the_formula_and_the_transformation_is_gaussian(beside: Beside):
+    told = beside.gaussian
     assert told.solved == pytest.approx(told.exact, abs=0.003)
     assert told.sampled == pytest.approx((0.0, 0.99, 1.01, 0.05), abs=0.02)
-    assert appendix.transformed.distance < 0.014
+    assert beside.transformed.distance < 0.014
 
 
-def test_outside_its_data_the_mixture_runs_straight_and_the_forest_stays_level(appendix: Beside):
-    told = appendix.parabola
+def test_outside_its_data_the_mixture_runs_straight_and_the_forest_stays_level(beside: Beside):
+    told = beside.parabola
     left = told.grid < -4.2
     assert np.abs(np.diff(told.mixture[left], 2)).max() < 1e-6
     assert told.forest[left].min() > 12

@@ -2,7 +2,8 @@
 
     suspend: {ambient: {above: {clear: 2000}}, disk: 500MB, twin: twin, good_for: 5min}
 
-They are judged while a campaign runs, by `sdl.lab.workers.gate`. Black-outs, windows and an operator's pause need nothing here.
+They are judged while a campaign runs, by `sdl.lab.workers.gate`. Black-outs, windows and an operator's pause need
+nothing here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a lab file may say: a tree of frozen models, each option with its default and a sentence for the docs.
 
-As it was written, `campaign` and `instrument` name files and kinds; as `sdl.lab.config.file` resolves them, they are complete
+As it was written, `campaign` and `instrument` name files and kinds; as `sdl.lab.config.file` resolves them, they are
+complete
 plain values, and that is what the lab's record keeps: no later edit of a campaign file changes what was meant.
 """
 

@@ -8,7 +8,8 @@
     GET   /healthz, /readyz, /metrics
 
 Whoever changes something shows the token (`Authorization: Bearer …`). Reading needs none: nothing in it is secret,
-records are readable files anyway, and a Prometheus should not need to know what can abort a campaign. `sdl.lab.http.auth`
+records are readable files anyway, and a Prometheus should not need to know what can abort a campaign.
+`sdl.lab.http.auth`
 stands before everything, also before a page that is mounted beside it.
 
     400  a target, name or body that cannot be meant     404  no such page or run     405  GET for POST

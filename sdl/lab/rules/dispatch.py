@@ -10,10 +10,11 @@ from pathlib import Path
 
 from sdl.errors import ConfigError
 from sdl.lab.core.events import LabEvent
-from sdl.lab.rules.notices import Notice, Notices
+from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import News
 from sdl.notify import sender
 from sdl.notify.model import Notify
+from sdl.notify.notice import Notice
 from sdl.notify.outbox import Outbox
 
 LOOK_BACK = 2 * 86400.0
@@ -65,8 +66,8 @@ class Dispatcher:
         now = self._clock()
         for event in events:
             self._put([n for n in self._notices.handle(event) if n.at > now - LOOK_BACK])
-        for sender in self.senders:
-            sender.start()
+        for each in self.senders:
+            each.start()
 
     def handle(self, event: LabEvent) -> None:
         """An event was written."""
@@ -82,16 +83,16 @@ class Dispatcher:
 
     def close(self) -> None:
         """Stops sending; what waits is sent after the next start."""
-        for sender in self.senders:
-            sender.close()
+        for each in self.senders:
+            each.close()
         self.outbox.close()
 
     def _put(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
             new = self.outbox.put(notice, recipients(self._notify, notice), self._clock())
-            for sender in self.senders:
-                if sender.name in new:
-                    sender.wake()
+            for each in self.senders:
+                if each.name in new:
+                    each.wake()
 
 
 def recipients(notify: Notify, notice: Notice) -> list[str]:

@@ -36,6 +36,7 @@ from sdl.lab.core.events import (
 from sdl.lab.core.views import by_request
 from sdl.lab.workers.base import News
 from sdl.notify.model import Kind, Notify
+from sdl.notify.notice import Notice
 from sdl.runner.pursuit import NOT_OFF
 
 DAY = 86400.0
@@ -45,29 +46,6 @@ KNOWN = ("skipped", "aborted before", "black-out")
 """Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
 LOST_AFTER = 300.0
 """Seconds that an instrument may be away from a campaign that waits for it, before people are told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One thing to tell.
-
-    Attributes:
-        id: the same for the same happening, however often it is folded.
-        kind: who wants to know is chosen by it.
-        about: `job NAME`, `instrument NAME` or `lab`.
-        title: one line, the lab's name first.
-        body: what happened, in sentences.
-        at: seconds since 1970 UTC.
-        job: the job it concerns; empty where it is none's.
-    """
-
-    id: str
-    kind: Kind
-    about: str
-    title: str
-    body: str
-    at: float
-    job: str = ""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The gate of a lab's campaign: judges the conditions of `sdl.lab.config.conditions`, and hears what is asked from outside.
+"""The gate of a lab's campaign: judges the conditions of the lab file, and hears what is asked from outside.
 
 `ask` and `dark` are called by the runner, `saw` by it with every event; `pause`, `proceed`, `resume` and `abort` come
 from any other thread and are obeyed at the next question, half a second later at most, unless a reading is under way.

@@ -1,6 +1,7 @@
 """A stopped process of a lab that is gone: it still has its instrument's lease, and can neither go on nor end.
 
-A campaign whose lab dies ends itself (`sdl.lab.workers.worker`), and where it was stopped before that, Linux wakes it. One that
+A campaign whose lab dies ends itself (`sdl.lab.workers.worker`), and where it was stopped before that, Linux wakes
+it. One that
 is stopped while it ends is woken by nobody but the next lab, which finds the lease taken. The file of a lease names its
 holder, but anybody may write there. So it only says where to look; what is acted on is what the system says of that
 process: it is ours and stopped, it has this very file open, it was copied from a warm process, and that is gone.

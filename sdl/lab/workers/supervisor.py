@@ -1,7 +1,9 @@
 """One operating-system process a campaign, copied from a warm one, so that it starts at once and takes nothing with it.
 
-`multiprocessing`'s fork server is the warm process (`sdl.runner.preload`). What a process is told and says goes as JSON lines
-over a pair of sockets (`sdl.lab.workers.worker_pipe`); nothing that comes from outside this program is ever unpickled. Whoever calls
+`multiprocessing`'s fork server is the warm process (`sdl.runner.preload`). What a process is told and says goes as
+JSON lines
+over a pair of sockets (`sdl.lab.workers.worker_pipe`); nothing that comes from outside this program is ever
+unpickled. Whoever calls
 is never kept waiting for a campaign or an instrument: only for the first start of all (the warm process must be ready).
 
     no sign of life for `Order.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died

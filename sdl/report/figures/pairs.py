@@ -38,7 +38,6 @@ class Variable(NamedTuple):
 
 def pairs(told: TrialTable) -> Figure | None:
     """The lower half of a pair plot; None with fewer than three trials that have readings."""
-
     with_readings = np.flatnonzero(told.came)
     if len(with_readings) < 3:
         return None
@@ -89,7 +88,6 @@ def pairs(told: TrialTable) -> Figure | None:
 
 def _empty() -> Figure:
     """With room for labels at the left and below; constrained layout takes seconds over so many axes."""
-
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(style.WIDTH, style.WIDTH))
     figure.subplots_adjust(left=0.125, right=0.99, bottom=0.095, top=0.99, hspace=0.14, wspace=0.14)
@@ -98,7 +96,6 @@ def _empty() -> Figure:
 
 def _scale(told: TrialTable, axes: Axes, which: str, column: Variable, *, labels: bool) -> None:
     """The same limits and few ticks in every panel of a variable; names where there is room, at the edges."""
-
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
     if column.about is not None:  # an input is shown over its whole range
         low, high = float(column.about["low"]), float(column.about["high"])

@@ -44,7 +44,6 @@ class Side(NamedTuple):
 
 def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score:
     """Agreement of (n,) expected and measured; rows where either is NaN are left out."""
-
     both = np.isfinite(expected) & np.isfinite(measured)
     e, m = expected[both], measured[both]
     if not len(m):
@@ -56,7 +55,6 @@ def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score
 
 def sides(told: TrialTable) -> list[Side]:
     """Train, where there are readings enough to say something; test, where a solver expected anything."""
-
     index = [told.channels.index(name) for name in told.wanted]
     found = []
     history = told.run.campaign.history

@@ -20,7 +20,6 @@ MOST = 4
 
 def spread(told: TrialTable) -> Figure | None:
     """A panel an input; None where no solver said anything of it, or there is no best trial to hold it against."""
-
     rows = [row for row in told.rows if row.by_solver]
     best = told.best
     if not rows or best is None:

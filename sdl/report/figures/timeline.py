@@ -33,7 +33,6 @@ BACKGROUNDS = 6
 
 def conditions(told: TrialTable) -> Figure | None:
     """Background, where it was taken, and seconds a reading; None without a reading."""
-
     readings = told.run.measured()
     if not readings:
         return None

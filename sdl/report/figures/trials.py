@@ -29,7 +29,6 @@ LEAST = 1e-3
 
 def error(told: TrialTable) -> Figure | None:
     """The worst channel's distance in tolerances, and the best so far; None without a goal or a judged trial."""
-
     known = np.isfinite(told.misses)
     if told.goal is None or not known.any():
         return None
@@ -78,7 +77,6 @@ def error(told: TrialTable) -> Figure | None:
 
 def settings(told: TrialTable) -> Figure | None:
     """Every input per trial, over its bounds, below the colour of the trials; None where there is no trial."""
-
     if not told.rows:
         return None
     names = told.inputs[:6]  # more would not fit a page; the table has them all
@@ -123,7 +121,6 @@ def settings(told: TrialTable) -> Figure | None:
 
 def space(told: TrialTable) -> Figure | None:
     """Settings, two inputs at a time; None for one input or no trial."""
-
     names = told.inputs[:4]
     if len(names) < 2 or not told.rows:
         return None
@@ -178,7 +175,6 @@ def _bounds(axes: Axes, told: TrialTable, a: str, b: str) -> None:
 
 def colours(told: TrialTable) -> Any:
     """(n, 3) colour of each trial, 0 … 1; None where the inputs are no colour."""
-
     inputs = told.run.opened.instrument["inputs"]
     seen = [style.swatch(dict(zip(told.inputs, map(float, row), strict=True)), inputs) for row in told.X]
     if not seen or any(one is None for one in seen):
