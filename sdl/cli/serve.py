@@ -45,7 +45,7 @@ def serve(
         typer.Option(
             "--faults",
             metavar="WHAT",
-            help="NAME=PROBABILITY, all=PROBABILITY, or a YAML file with a list (docs/how-to/twin.md). May be repeated.",
+            help="NAME=PROBABILITY, all=PROBABILITY, or a YAML file with a list (docs/how-to/twin.md); repeatable.",
         ),
     ] = None,
     log: Annotated[

@@ -80,7 +80,7 @@ def reproduce(
         about=[("command", command), ("seed", str(seed)), *versions().items()],
         version=versions().get("sdl", ""),
     )
-    return Paper(found, appendix, drawn, html)
+    return Paper(found, beside, drawn, html)
 
 
 def save_figures(drawn: dict[str, Figure], folder: Path) -> list[Path]:

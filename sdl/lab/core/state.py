@@ -1,4 +1,4 @@
-"""The state of a lab: the fold of its events. No clock, file or process; what follows from it: `sdl.lab.core.scheduler`.
+"""The state of a lab: the fold of its events. Pure; what follows from it: `sdl.lab.core.scheduler`.
 
 A start is waiting (from Due), running (Started … Died or Ended), or died (Died, until it is Started again):
 
