@@ -57,7 +57,7 @@ def _keys(schema: dict[str, Any]) -> str:
         limits = next(option for option in definitions[name]["anyOf"] if "properties" in option)
         parts += ["", f"### `{title}`", "", limits["description"], "", _table(_rows(limits))]
     target = next(option for option in definitions["Target"]["anyOf"] if "properties" in option)
-    parts += ["", "### `goal.<channel>`", "", "A number of counts, or one of these ([goals.md](goals.md)):", ""]
+    parts += ["", "### `goal.<channel>`", "", "A number of counts, or one of these ([goals.md](../explanation/goals.md)):", ""]
     parts.append(_table(_rows(target)))
     for key, (group, _) in GROUPS.items():
         for kind in OURS[group]:
@@ -74,9 +74,9 @@ def _lab_keys() -> str:
 
     schema = LabFile.model_json_schema(by_alias=True)
     titles = {
-        "Bench": "instruments.<name>", "Job": "jobs.<name>", "When": "jobs.<name>.when", "Blackout": "blackouts[]",
+        "LabInstrument": "instruments.<name>", "Job": "jobs.<name>", "When": "jobs.<name>.when", "Blackout": "blackouts[]",
         "Suspend": "suspend", "Ambient": "suspend.ambient", "Supervise": "supervise", "Notify": "notify",
-        "Target": "notify.to.<name>", "Secret": "notify.to.<name>.url",
+        "Recipient": "notify.to.<name>", "Secret": "notify.to.<name>.url",
     }  # fmt: skip
     schema["$defs"]["Job"]["properties"]["missed"]["default"] = "late"
     for model in (schema, *schema["$defs"].values()):
