@@ -98,6 +98,7 @@ class Scripted(Frozen):
     identity = property(lambda self: f"scripted:{self.script}")
     simulated = property(lambda self: not self.real)
     virtual = property(lambda self: not self.real)
+    may_repeat = property(lambda self: True)  # a script has no noise
     reading_seconds = property(lambda self: 1.0)
 
     def open(self, clock: Clock) -> ScriptedDriver:

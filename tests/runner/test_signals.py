@@ -92,7 +92,7 @@ def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: P
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert events_of(file) == ["Opened", "Proposed", "Interrupted", "Safe"]
-    assert record.check(file.parent).lines == 5
+    assert record.check(file.parent).lines == 4
 
 
 def test_a_wait_of_a_minute_before_the_next_attempt_ends_promptly_and_nothing_is_asked_after_it(tmp_path: Path) -> None:
