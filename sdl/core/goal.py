@@ -174,6 +174,10 @@ class Goal:
             for name, band in self.bands.items()
         )
 
+    def worst_channel(self, readings: Mapping[str, float]) -> str:
+        """The channel with the largest tolerance ratio, which is that of `miss`."""
+        return max(self.bands, key=lambda name: self.bands[name].miss(readings.get(name, math.nan)))
+
     def reached(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> bool:
         """Whether every channel lies inside its band, the limits included."""
         return all(

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
+from sdl.core.trials import Trial, TrialState
 from sdl.types import Outcome, Reading, Verdict
-
-SAME = 1e-6
-"""Applied settings that differ by less, as a part of themselves or of 1, are the same: some instruments read them."""
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,35 +42,13 @@ class GrowingArray:
         return view
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One settings and its readings, closed.
-
-    Attributes:
-        settings: what was asked for.
-        mean: mean raw reading of each channel over all its readings.
-        applied: what the instrument said it did; None where its readings were not all at the same settings.
-        miss: `Goal.miss` of the mean; inf for a failed trial or without a goal.
-        reached: confirmed, every channel inside.
-    """
-
-    trial: int
-    readings: int
-    settings: Mapping[str, float]
-    applied: Mapping[str, float] | None
-    mean: Mapping[str, float]
-    miss: float
-    reached: bool
-    failed: bool
-    verdict: Verdict | None
-
-
 @dataclass
 class History:
     """Everything the rules, the designs and the solvers may ask about what happened.
 
     Attributes:
-        started: readings of the trial under way, in order.
+        open_trial: the trial under way; None between two.
+        last: the trial that was closed last.
         best: the closed trial with the smallest miss; the earliest of equals.
         trials, failures, readings, attempts: closed trials, failed ones in a row, readings, tries at a reading.
         failed: failed trials, all of them.
@@ -101,7 +78,7 @@ class History:
     last_error: str = ""
     misses: list[float] = field(default_factory=list)
     outcome: Outcome | None = None
-    started: list[Reading] = field(default_factory=list)
+    open_trial: Trial | None = None
     background: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -109,7 +86,6 @@ class History:
         self._y = GrowingArray(len(self.channels))
         self._saturated = GrowingArray(len(self.channels), bool)
         self._sitting = GrowingArray(1)
-        self._mean: tuple[dict[str, float], frozenset[str]] | None = None
         self._present = 0
         self._stepped: set[tuple[float, ...]] = set()
 
@@ -144,7 +120,7 @@ class History:
         return self._present
 
     # What happened ----------------------------------------------------------------------------------------------
-    def add_row(self, reading: Reading, sitting: int) -> None:
+    def add_row(self, reading: Reading | Measured, sitting: int) -> None:
         """Appends one row for the solvers."""
         base = reading.background or {}
         self._x.append([reading.applied[name] for name in self.inputs])
@@ -159,55 +135,55 @@ class History:
         self.prior_rows = len(readings)
         self._present = 1 + max((sitting for _, sitting in readings), default=-1)
 
-    def add_reading(self, reading: Reading) -> None:
-        """A reading of the trial under way."""
+    def begin(self, proposed: Proposed) -> None:
+        """Opens the next trial."""
+        self.open_trial = Trial(proposed, self.goal)
+
+    def add_reading(self, reading: Reading | Measured) -> None:
+        """Appends a reading of the campaign's own, of the open trial."""
         self.add_row(reading, self.present)
-        self.started.append(reading)
-        self._mean = None
+        if self.open_trial is not None:
+            self.open_trial.add(reading)
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
 
-    def mean(self) -> tuple[dict[str, float], frozenset[str]]:
-        """Mean raw readings of the trial under way, and the channels saturated in any of them."""
-        if self._mean is None:  # asked for when the trial is judged, and again when it is closed
-            (first, *more), count = [reading.readings for reading in self.started], len(self.started)
-            total = {name: float(value) for name, value in first.items()}
-            if more:
-                total = {name: sum([row.get(name, math.nan) for row in more], total[name]) / count for name in first}
-            self._mean = total, frozenset([name for reading in self.started for name in reading.saturated])
-        return self._mean
+    @property
+    def latest(self) -> Trial | None:
+        """The open trial, or else the one closed last."""
+        return self.open_trial or self.last
 
-    def applied(self) -> Mapping[str, float] | None:
-        """What was applied in the trial under way; None where its readings differ in it."""
-        first, *more = (reading.applied for reading in self.started)
-        alike = all(abs(other[n] - v) <= SAME * max(1.0, abs(v)) for other in more for n, v in first.items())
-        return first if alike else None
+    def close(self, state: TrialState = TrialState.CLOSED) -> Trial:
+        """Ends the open trial and ranks it.
 
-    def close(
-        self, settings: Mapping[str, float], verdict: Verdict | None, *, reached: bool = False, failed: bool = False
-    ) -> Trial:
-        """Ends the trial under way, whose settings were asked for and judged so, and ranks it."""
-        mean: Mapping[str, float] = {}
-        miss, applied = math.inf, None
-        if self.started:
-            mean, saturated = self.mean()
-            applied = self.applied()
-            if self.goal is not None and applied is not None and not failed:
-                miss = self.goal.miss(mean, saturated)
-        closed = Trial(self.trials, len(self.started), settings, applied, mean, miss, reached, failed, verdict)
+        Raises:
+            ValueError: no trial is open.
+        """
+        closed = self.open_trial
+        if closed is None:
+            raise ValueError("no trial is open")
+        closed.close(state)
         self.trials += 1
-        self.failures = self.failures + 1 if failed else 0
-        self.failed += failed
-        if not failed:
-            self.unreachable = self.unreachable + 1 if verdict is Verdict.UNREACHABLE else 0
-            again = verdict is Verdict.BETWEEN_STEPS and tuple(settings.values()) in self._stepped
-            self.between_steps = self.between_steps + 1 if again else 0
-            if verdict is Verdict.BETWEEN_STEPS:
-                self._stepped.add(tuple(settings.values()))
-        if self.goal is not None and not failed and (self.best is None or miss < self.best.miss or reached):
+        self.failures = self.failures + 1 if closed.failed else 0
+        self.failed += closed.failed
+        self.shortfall = closed.proposed.shortfall
+        if not closed.failed:
+            self._count_verdict(closed)
+        if (
+            self.goal is not None
+            and not closed.failed
+            and (self.best is None or closed.miss < self.best.miss or closed.reached)
+        ):
             self.best = closed
         self.misses.append(self.best.miss if self.best else math.inf)
-        self.last = closed
-        self.started, self._mean = [], None
+        self.last, self.open_trial = closed, None
         return closed
+
+    def _count_verdict(self, closed: Trial) -> None:
+        """Lengthens or ends the streaks of verdicts."""
+        settings = tuple(closed.settings.values())
+        stepped = closed.verdict is Verdict.BETWEEN_STEPS
+        self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0
+        self.between_steps = self.between_steps + 1 if stepped and settings in self._stepped else 0
+        if stepped:
+            self._stepped.add(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, SETTINGS, reading
+from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, proposed, reading
 from pydantic import ValidationError
 
 from sdl.core.history import History
@@ -75,14 +75,16 @@ def test_rules_about_the_goal_say_nothing_without_one() -> None:
 def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
     spent = history()
     for values in (FAR, MISS, FAR):
+        spent.begin(proposed(spent.trials))
         spent.add_reading(reading(values))
-        spent.close(SETTINGS, None)
+        spent.close()
     reason = Trials(most=3).check(spent, GOAL)
     assert reason is not None
     assert reason.text == "all 3 trials used; the nearest, trial 1, missed by 5.00 tolerances"
     blind = history(trials=3)
+    blind.begin(proposed(verdict=Verdict.REACHABLE))
     blind.add_reading(reading(HIT, saturated=("red",)))
-    blind.close(SETTINGS, Verdict.REACHABLE)
+    blind.close()
     reason = Trials(most=3).check(blind, GOAL)
     assert reason is not None
     assert reason.text == "all 3 trials used"
