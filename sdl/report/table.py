@@ -1,51 +1,21 @@
-"""A run read once, trial by trial: what figures, pages and comparisons are drawn from."""
+"""The trials of a run as arrays: what figures, pages and comparisons are made from."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sdl.core.events import Failed, Measured, Proposed
-from sdl.core.history import SAME
+import numpy as np
+
+from sdl.arrays import Bools, Floats
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from sdl.core.goal import Goal
+    from sdl.core.trials import Trial
     from sdl.runs.runs import Run
-
-
-@dataclass(slots=True)
-class Row:
-    """One trial.
-
-    Attributes:
-        proposed: who wanted it, and why.
-        readings: all of its readings, in order.
-        failures: all that did not come.
-        failed: why it was given up, or what it waits for now; empty where its readings came.
-        mean: mean raw reading of each channel; empty without one.
-        applied: what the instrument did; None where that was not the same throughout, or nothing was read.
-        miss: worst channel's distance from the target in tolerances; inf where it cannot be judged.
-    """
-
-    proposed: Proposed
-    readings: list[Measured] = field(default_factory=list)
-    failures: list[Failed] = field(default_factory=list)
-    failed: str = ""
-    mean: Mapping[str, float] = field(default_factory=dict)
-    applied: Mapping[str, float] | None = None
-    miss: float = math.inf
-
-    @property
-    def by_solver(self) -> bool:
-        """Whether somebody judged the goal; a design point has no verdict."""
-        return self.proposed.verdict is not None
 
 
 class TrialTable:
@@ -53,112 +23,82 @@ class TrialTable:
 
     Attributes:
         run: the run.
-        inputs, channels: their names, all that the instrument has.
+        specs: what the record says of each input and channel, by name: unit, low, high, step, saturation.
+        inputs, channels: the names of all that the instrument has.
         units: of inputs and channels, by name.
-        goal: what is wanted; None where readings are only collected.
-        wanted: the channels that matter: the goal's, or all.
-        rows: the trials.
-        drawn: the figures made of it so far, by name.
+        goal: None where readings are only collected.
+        goal_channels: the channels of the goal, or all of them without one.
+        trials: the trials.
+        figures: those drawn so far, by name.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.about: dict[str, Mapping[str, Any]] = {
-            str(item["name"]): item for kind in ("inputs", "channels") for item in run.opened.instrument[kind]
+        instrument = run.opened.instrument
+        self.specs: dict[str, Mapping[str, Any]] = {
+            str(item["name"]): item for kind in ("inputs", "channels") for item in instrument[kind]
         }
-        self.inputs = tuple(str(item["name"]) for item in run.opened.instrument["inputs"])
-        self.channels = tuple(str(item["name"]) for item in run.opened.instrument["channels"])
-        self.units = {name: str(item.get("unit") or "") for name, item in self.about.items()}
+        self.inputs = tuple(str(item["name"]) for item in instrument["inputs"])
+        self.channels = tuple(str(item["name"]) for item in instrument["channels"])
+        self.units = {name: str(item.get("unit") or "") for name, item in self.specs.items()}
         self.goal: Goal | None = run.campaign.plan.goal
-        self.wanted = tuple(name for name in self.channels if self.goal is None or name in self.goal.bands)
-        self.rows: list[Row] = []
-        self.drawn: dict[str, Figure | None] = {}
-        for event in run.events:
-            match event:
-                case Proposed():
-                    self._close()
-                    self.rows.append(Row(event))
-                case Measured():
-                    self.rows[-1].readings.append(event)
-                    self.rows[-1].failed = ""
-                case Failed(stage="measure") if self.rows:
-                    self.rows[-1].failures.append(event)
-                    self.rows[-1].failed = event.error
-        self._close()
+        self.goal_channels = tuple(name for name in self.channels if self.goal is None or name in self.goal.bands)
+        self.trials = run.trials
+        self.figures: dict[str, Figure | None] = {}
 
-    def _close(self) -> None:
-        """Judges the last row, as the campaign does."""
-        row = self.rows[-1] if self.rows else None
-        if row is None or not row.readings:
-            return
-        first, *more = row.readings
-        every = [event.readings for event in row.readings]
-        row.mean = {name: math.fsum(r.get(name, math.nan) for r in every) / len(every) for name in first.readings}
-        alike = all(abs(e.applied[n] - v) <= SAME * max(1.0, abs(v)) for e in more for n, v in first.applied.items())
-        row.applied = first.applied if alike else None
-        if self.goal is not None and row.applied is not None and not row.failed:
-            row.miss = self.goal.miss(row.mean, {name for event in row.readings for name in event.saturated})
+    @classmethod
+    def of(cls, run: Run | TrialTable) -> TrialTable:
+        """The table of a run, or the table itself."""
+        return run if isinstance(run, cls) else cls(cast("Run", run))
 
     @property
-    def best(self) -> Row | None:
-        """The trial nearest to the goal."""
-        return self.of(self.run.result.best)
+    def best(self) -> Trial | None:
+        """The trial with the smallest tolerance ratio."""
+        return self.run.campaign.history.best
 
     @property
-    def final(self) -> Row | None:
+    def final(self) -> Trial | None:
         """The best trial, or the last one with readings where none is best."""
-        return self.best or next((row for row in reversed(self.rows) if row.readings), None)
-
-    def of(self, trial: int | None) -> Row | None:
-        """The row of a trial."""
-        return next((row for row in self.rows if row.proposed.trial == trial), None)
+        return self.best or next((trial for trial in reversed(self.trials) if trial.readings), None)
 
     @cached_property
-    def trials(self) -> NDArray[np.float64]:
-        """(n,) their numbers."""
-        import numpy as np
-
-        return np.array([row.proposed.trial for row in self.rows], float)
+    def numbers(self) -> Floats:
+        """(n,) the trials' numbers."""
+        return np.array([trial.trial for trial in self.trials], float)
 
     @cached_property
-    def X(self) -> NDArray[np.float64]:
-        """(n, inputs) what was applied, else what was asked for."""
-        return self._array([row.applied or row.proposed.settings for row in self.rows], self.inputs)
+    def X(self) -> Floats:
+        """(n, inputs) settings: applied, or else asked for."""
+        return _array((trial.shown_settings for trial in self.trials), self.inputs)
 
     @cached_property
-    def Y(self) -> NDArray[np.float64]:
+    def Y(self) -> Floats:
         """(n, channels) mean raw readings; NaN where there is none."""
-        return self._array([row.mean for row in self.rows], self.channels)
+        return _array((trial.mean for trial in self.trials), self.channels)
 
     @cached_property
-    def expected(self) -> NDArray[np.float64]:
-        """(n, channels) what the solver expected, raw; NaN where nobody did."""
-        return self._array([row.proposed.expected for row in self.rows], self.channels)
+    def expected(self) -> Floats:
+        """(n, channels) raw readings that the solver expected; NaN for design points."""
+        return _array((trial.proposed.expected for trial in self.trials), self.channels)
 
     @cached_property
-    def misses(self) -> NDArray[np.float64]:
-        """(n,) in tolerances; NaN where it cannot be judged."""
-        import numpy as np
-
-        return np.array([row.miss if math.isfinite(row.miss) else math.nan for row in self.rows], float)
+    def tolerance_ratios(self) -> Floats:
+        """(n,) of the worst channel; NaN where a trial is not judged."""
+        return np.array([trial.miss if trial.judged else np.nan for trial in self.trials], float)
 
     @cached_property
-    def by_solver(self) -> NDArray[np.bool_]:
+    def by_solver(self) -> Bools:
         """(n,) whether a solver proposed it."""
-        import numpy as np
-
-        return np.array([row.by_solver for row in self.rows], bool)
+        return np.array([trial.by_solver for trial in self.trials], bool)
 
     @cached_property
-    def came(self) -> NDArray[np.bool_]:
+    def measured(self) -> Bools:
         """(n,) whether it has readings."""
-        import numpy as np
-
-        return np.array([bool(row.readings) for row in self.rows], bool)
+        return np.array([trial.readings > 0 for trial in self.trials], bool)
 
     @property
     def start(self) -> float:
-        """When it was opened, by the campaign's clock."""
+        """When the campaign was opened, by its own clock."""
         return self.run.opened.at
 
     @property
@@ -166,17 +106,15 @@ class TrialTable:
         """From the first event to the last."""
         return self.run.events[-1].at - self.start
 
-    def _array(self, rows: list[Any], names: tuple[str, ...]) -> NDArray[np.float64]:
-        import numpy as np
 
-        # A None, an input or channel that a row has no number for, becomes NaN.
-        values = [[row.get(name) for name in names] for row in rows]
-        return np.array(values, float).reshape(len(rows), len(names))
+def _array(rows: Iterable[Mapping[str, float | None]], names: tuple[str, ...]) -> Floats:
+    """(n, names) values; NaN where a row has None or nothing for a name."""
+    return np.array([[row.get(name) for name in names] for row in rows], float).reshape(-1, len(names))
 
 
 def unit_of_time(seconds: float) -> tuple[str, float]:
-    """What to count a length of time in: `("min", 60.0)`."""
-    for name, length, least in (("d", 86400.0, 3), ("h", 3600.0, 3), ("min", 60.0, 3)):
-        if seconds > least * length:
+    """The unit in which to give a duration, and its length in seconds: `("min", 60.0)`."""
+    for name, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds > 3 * length:
             return name, length
     return "s", 1.0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Safe
-from sdl.core.goal import Goal
 from sdl.types import Outcome
 
 
@@ -64,7 +62,7 @@ def result(campaign: Campaign, folder: Path | None) -> Result:
     else:
         reason = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
     shown = best if best is not None else history.last
-    judged = best is not None and goal is not None and best.miss != float("inf")
+    judged = best is not None and goal is not None and best.judged
     return Result(
         history.outcome if campaign.state is State.STOPPED else None,
         reason,
@@ -76,14 +74,9 @@ def result(campaign: Campaign, folder: Path | None) -> Result:
         shown.mean if shown else {},
         goal.error(best.mean) if best and goal and judged else None,
         best.miss if best and judged else None,
-        worst_channel(goal, best.mean) if best and goal and judged else None,
+        best.worst if best and judged else None,
         best.trial if best else None,
         campaign.stop.by if campaign.stop else "",
         str(folder) if folder else "",
         campaign.safe,
     )
-
-
-def worst_channel(goal: Goal, readings: Mapping[str, float]) -> str:
-    """The channel of a goal that is farthest from its target in tolerances, which is what `Goal.miss` is."""
-    return max(goal.bands, key=lambda name: goal.bands[name].miss(readings.get(name, math.nan)))

@@ -19,11 +19,11 @@ from sdl import config
 from sdl.core.campaign import Campaign, Plan
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.core.history import History
+from sdl.core.trials import Trial
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
 from sdl.runs.results import Result as Result
 from sdl.runs.results import result as result
-from sdl.runs.results import worst_channel as worst_channel
 from sdl.store import datasets
 from sdl.store.record import FILE, Line, plain_prior, scan
 from sdl.store.resolve import RUNS, find
@@ -38,12 +38,14 @@ class Folded:
         campaign: the state that follows from all of them.
         tree: the configuration, every change of a Resumed applied.
         at: time of the last event.
+        trials: all of them, in order.
     """
 
     opened: Opened
     campaign: Campaign
     tree: Mapping[str, Any]
     at: float
+    trials: list[Trial]
 
 
 def fold(events: Iterator[Event], folder: Path | None) -> Folded:
@@ -70,6 +72,7 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
         return
     tree: Mapping[str, Any] = opened.config
     campaign = opened_campaign(opened, folder)
+    trials: list[Trial] = []
     for number, event in enumerate(itertools.chain([opened], events), 1):
         if isinstance(event, Resumed) and event.changes:
             tree, campaign.plan = changed(tree, event, folder, number)
@@ -79,7 +82,9 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
             raise Damaged(
                 str((folder or Path()) / FILE), number, f"cannot follow what is before it: {error}"
             ) from error
-        yield event, Folded(opened, campaign, tree, event.at)
+        if isinstance(event, Proposed) and campaign.history.open_trial is not None:
+            trials.append(campaign.history.open_trial)
+        yield event, Folded(opened, campaign, tree, event.at, trials)
 
 
 def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
@@ -153,6 +158,11 @@ class Run:
     def config(self) -> Mapping[str, Any]:
         """The resolved configuration, changes of a resume applied."""
         return self._folded.tree
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Its trials, in order: settings, means, tolerance ratios, states."""
+        return self._folded.trials
 
     @cached_property
     def result(self) -> Result:
