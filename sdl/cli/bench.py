@@ -84,7 +84,7 @@ def bench(
     from sdl.bench import BenchGoals, campaigns, days_left_out, lines, recommend, solver_of
     from sdl.bench.campaigns import channels_of, goals_of
     from sdl.bench.report import days_table, draw, table
-    from sdl.cli.display.progress import Bar
+    from sdl.cli.display.progress import ProgressBar
     from sdl.parallel.pool import cores
 
     if out is not None and out.suffix not in (".png", ".html"):
@@ -99,11 +99,11 @@ def bench(
     with contextlib.ExitStack() as stack:
         name = twin if evidence is None else _written(state, stack)
         asked = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
-        with Bar("campaigns", quiet=quiet) as bar:
+        with ProgressBar("campaigns", quiet=quiet) as bar:
             ended = campaigns(asked, labels, processes, bar, limit_of(limit))
     missed = []
     if evidence is not None:
-        with Bar("days", quiet=quiet) as bar:
+        with ProgressBar("days", quiet=quiet) as bar:
             missed = days_left_out(evidence, state, wanted, labels, processes, bar, limit_of(limit))
     found = lines(ended, trials)
     advice = recommend(found, goals, missed)

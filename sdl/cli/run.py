@@ -65,7 +65,7 @@ def resume(
     Nothing is measured twice. A run that has reached its goal is left as it is.
     """
     from sdl import runner
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
 
     folder = campaign_run(name, runs)
@@ -73,7 +73,7 @@ def resume(
     if before.outcome is not None and before.outcome in FINAL:
         if changes:
             runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
-        report(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")
+        print_outcome(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
     act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
     _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
@@ -227,7 +227,7 @@ def _drive(
     `after` is called with the result and gives what else is told of it; `why` gives the reason in words of its own.
     """
     from sdl.cli.display.live_view import watching
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
     try:
@@ -238,7 +238,7 @@ def _drive(
         done, code = stopped.result, INTERRUPTED[stopped.signal]
         reason = "interrupted by " + ("Ctrl-C" if stopped.signal == "SIGINT" else stopped.signal)
     with contextlib.suppress(BrokenPipeError):  # nobody reads any more; the exit code still tells
-        report(done, json=json, reason=reason, more=after(done))
+        print_outcome(done, json=json, reason=reason, more=after(done))
     raise typer.Exit(code)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(StrEnum):
-    """What `sdl export` writes."""
+    """Formats of `sdl export`."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -48,15 +48,15 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     sdl show led-16384                     the newest run of that campaign
     """
     from sdl.cli.display.live_view import line, note
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.cli.display.text import goal_line, headline, width
-    from sdl.runs.listing import holder
+    from sdl.runs.listing import writing_process
     from sdl.runs.runs import open_run
 
     run = open_run(campaign_run(name, runs))
     reason, by = run.result.reason, ""
     if run.result.outcome is None:
-        by = holder(run.folder)
+        by = writing_process(run.folder)
         reason = f"running now ({by})" if by else f"{reason}; it can be resumed" if run.campaign.interrupted else ENDED
     if not json:
         say(headline(run.opened))
@@ -69,7 +69,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
                 print(line(trial, run.campaign.plan, run.opened))
         for text in filter(None, map(note, run.events)):
             say(f"     {text}", 7)
-    report(run.result, json=json, reason=reason, running=bool(by))
+    print_outcome(run.result, json=json, reason=reason, running=bool(by))
 
 
 ENDED = "its process was killed, or runs on another machine"
@@ -114,9 +114,9 @@ def explain(
 
 
 def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
-    """Check a record: was anything changed, lost or swapped?
+    """Check a record for changed, lost or swapped lines.
 
-    Exit code 0: sound; 5: damaged, with file and line. Nothing is changed. Also the journal of a lab.
+    Exit code 0: sound; 5: damaged, with file and line. Nothing is written. It also checks the journal of a lab.
 
     \b
     sdl check latest
@@ -133,7 +133,7 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
             found = _check_lab(lab)
         else:
             found = record.check(folder)
-            open_run(folder)  # sound lines may still not follow from one another
+            open_run(folder)  # each line may be sound and still not follow from those before it
     except SdlError as error:
         if json:
             emit({"run": str(folder), "sound": False, "reason": str(error), "exit_code": error.exit_code})
@@ -148,14 +148,14 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 
 
 def _lab(name: str, runs: Path) -> Path | None:
-    """The directory of a lab that is meant; None where it is a run."""
+    """The directory of a lab of this name; None where it is a run."""
     from sdl.lab.journal import is_journal
 
     return next((path for path in (Path(name), runs / name) if is_journal(path)), None)
 
 
 def _check_lab(folder: Path) -> Checked:
-    """A lab's journal against its hashes, and each event against those before it."""
+    """Check the hashes of a lab's journal, and that each event can follow those before it."""
     from sdl.errors import Damaged, OutOfTurn
     from sdl.lab import journal
     from sdl.lab.core.state import Lab
@@ -173,12 +173,12 @@ def export(
     name: RunName,
     to: Annotated[
         ExportFormat,
-        typer.Option("--to", help="csv, jsonl, parquet: a row a reading; claude-light: the paper's log."),
+        typer.Option("--to", help="csv, jsonl, parquet: one row per reading; claude-light: the paper's log format."),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")] = None,
     runs: Runs = RUNS,
 ) -> None:
-    """Write the readings of a run in another form.
+    """Write the readings of a run in another format.
 
     \b
     sdl export latest --to csv -o readings.csv
@@ -199,13 +199,13 @@ def export(
 
 
 def write_export(folder: Path, to: str, output: Path) -> int:
-    """Writes the readings of a run to `output`, which must not be there yet.
+    """Write the readings of a run to a new file.
 
     Returns:
-        How many lines.
+        The number of lines.
 
     Raises:
-        ConfigError: the file cannot be written; what was begun of it is taken away again.
+        ConfigError: the file exists or cannot be written; a partial file is removed.
     """
     lines = [f"{text}\n" for text in _export(folder, to)]
     _write("".join(lines).encode(), output)
@@ -222,23 +222,22 @@ def _write(content: bytes, output: Path) -> None:
                 output.unlink(missing_ok=True)
                 raise
     except FileExistsError as error:
-        raise ConfigError(f"{output} exists already; name another file") from error
+        raise ConfigError(f"{output} exists already; choose another file") from error
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
 
 
 def _parquet(folder: Path, output: Path | None) -> int:
-    """Writes the readings of a run as a Parquet file; how many."""
+    """Write the readings of a run as a Parquet file; returns their number."""
     from sdl.runs.runs import open_run
 
     if output is None:
-        raise ConfigError("--to parquet: a Parquet file is no text for the terminal; name a file, -o FILE")
+        raise ConfigError("--to parquet: a Parquet file cannot be printed; name a file with -o FILE")
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        said = "a Parquet file is written with pyarrow, which the extra `sweep` of this package brings"
-        raise ConfigError(f"--to parquet: {said} ({error})") from error
+        raise ConfigError(f"--to parquet: needs pyarrow, from the extra `sweep` of this package ({error})") from error
     rows = open_run(folder).rows()
     columns = dict.fromkeys(key for row in rows for key in row)
     content = pa.BufferOutputStream()

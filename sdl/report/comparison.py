@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import formatting
 from sdl.report import style
-from sdl.runs.listing import short
+from sdl.runs.listing import short_goal
 from sdl.types import Outcome
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class RunGroup:
 
 def run_result(run: Run) -> RunResult:
     """Extract from a run what a comparison needs."""
-    done, goal = run.result, run.campaign.plan.goal
+    done, goal, best = run.result, run.campaign.plan.goal, run.campaign.history.best
     # The channel with the largest tolerance ratio, as everywhere else; the largest percentage may be of another one.
-    error = goal.bands[done.worst].error(done.measured[done.worst]) if goal and done.worst else None
+    error = best.worst_error if best is not None else None
     return RunResult(
         run.folder,
         done.trials,
@@ -86,7 +86,7 @@ def run_result(run: Run) -> RunResult:
         str(done.outcome or "unfinished"),
         math.inf if done.miss is None else done.miss,
         math.nan if error is None else error,
-        {**dict(_flat(run.config)), "goal": short(goal) or "none"},
+        {**dict(_flat(run.config)), "goal": short_goal(goal) or "none"},
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdl import formatting, yamlfile
 from sdl.report import style
 from sdl.report.table import unit_of_time
-from sdl.runs.listing import holder, started
+from sdl.runs.listing import start_time, writing_process
 from sdl.types import Outcome
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MOST_WORDS = 600
 def summary(table: TrialTable) -> dict[str, Any]:
     """All values that `templates/pieces.html.j2` needs."""
     run, result, final = table.run, table.run.result, table.final
-    process = "" if result.outcome else holder(run.folder)
+    process = "" if result.outcome else writing_process(run.folder)
     not_off = formatting.not_off(result.safe)
     reasons = filter(None, [formatting.cause(result.reason), not_off])
     rows = [_row(table, trial) for trial in table.trials]
@@ -65,7 +65,7 @@ def summary(table: TrialTable) -> dict[str, Any]:
 
 
 def _when(table: TrialTable) -> str:
-    stamp = started(table.run.folder.name) or datetime.fromtimestamp(table.start, UTC).isoformat(timespec="seconds")
+    stamp = start_time(table.run.folder.name) or datetime.fromtimestamp(table.start, UTC).isoformat(timespec="seconds")
     return f"{stamp[:10]} {stamp[11:19]} UTC{stamp[19:].replace('+00:00', '')}"
 
 
@@ -99,7 +99,7 @@ def _inputs(table: TrialTable, trial: Trial) -> list[dict[str, str]]:
 
 
 def channel_cells(trial: Trial, channels: Sequence[str], units: dict[str, str]) -> list[dict[str, str]]:
-    """A row for each channel: its name, unit and reading; with a goal also the goal, the error and how far off it is.
+    """A row for each channel: its name, unit and reading; with a goal also the goal, the error and tolerance ratio.
 
     Args:
         trial: with readings.

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from sdl.errors import ConfigError
 from sdl.parallel import children
-from sdl.runs.listing import holder, row
+from sdl.runs.listing import list_row, writing_process
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import notes
@@ -161,14 +161,14 @@ class Index:
 
     def _still(self, db: sqlite3.Connection, campaign: str, run: str, before: str) -> None:
         """An unfinished run runs as long as its process is there, which no file tells."""
-        now = "running" if holder(self._runs / campaign / run) else "unfinished"
+        now = "running" if writing_process(self._runs / campaign / run) else "unfinished"
         if now != before and before in OPEN:
             db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, campaign, run))
 
     def _take(self, db: sqlite3.Connection, campaign: str, run: str, stamp: tuple[int, int, int]) -> None:
         folder = self._runs / campaign / run
         try:
-            told: Mapping[str, Any] = row(folder)
+            told: Mapping[str, Any] = list_row(folder)
         except Exception as error:  # whatever is in somebody's file, the others are still listed
             told = {"outcome": "unreadable", "reason": f"{type(error).__name__}: {error}"}
         try:

@@ -82,13 +82,13 @@ def test_the_error_is_that_which_the_campaign_ranked_by(runs: dict[str, TrialTab
 
 
 def test_parity_knows_train_from_test(runs: dict[str, TrialTable]) -> None:
-    from sdl.report.figures.parity import sides
+    from sdl.report.figures.parity import parity_sets
 
-    train, test = sides(runs["spent"])
+    train, test = parity_sets(runs["spent"])
     assert (train.name, len(train.measured)) == ("train", 4 * 2)  # the design's readings, each on its own
     assert (test.name, len(test.measured)) == ("test", 4)  # the solver's trials, their means
-    assert [side.name for side in sides(runs["reached"])] == ["test"]  # a plane through four points is no test of it
-    assert [side.name for side in sides(runs["collected"])] == ["train"]
+    assert [part.name for part in parity_sets(runs["reached"])] == ["test"]  # a plane fits four points exactly
+    assert [side.name for side in parity_sets(runs["collected"])] == ["train"]
 
 
 def test_the_ticks_of_parity_stay_away_from_the_corners_where_two_labels_would_overlap(
@@ -282,9 +282,9 @@ def test_channels_named_as_sdl_light_names_them_have_their_wavelength() -> None:
 
 
 def test_a_name_that_is_too_long_loses_its_middle() -> None:
-    assert style.labelled("temperature of heater 1", "K", 20) == "temperat…eater 1 (K)"
-    assert style.labelled("R", "", 20) == "R"
-    assert len(style.labelled("x" * 90, "u" * 90, 20)) == 20
+    assert style.axis_label("temperature of heater 1", "K", 20) == "temperat…eater 1 (K)"
+    assert style.axis_label("R", "", 20) == "R"
+    assert len(style.axis_label("x" * 90, "u" * 90, 20)) == 20
 
 
 def test_readings_and_settings_beyond_all_bounds_break_no_figure(tmp_path: Path) -> None:

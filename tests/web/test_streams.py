@@ -286,12 +286,12 @@ def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: 
 def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdl.runs.listing import row
+    from sdl.runs.listing import list_row
     from sdl.web.index import Index
 
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     go = threading.Event()
-    monkeypatch.setattr("sdl.web.index.row", lambda folder: row(folder) if go.wait(PATIENCE) else {})
+    monkeypatch.setattr("sdl.web.index.row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
     asked, found = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
     source = HomeSource(asked, found, Kept(tmp_path / "runs", asked))
     before = (source.look() or {})["parts"]

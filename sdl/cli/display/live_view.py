@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
-from sdl.cli.display.progress import PATIENCE
+from sdl.cli.display.progress import SILENT_SECONDS
 from sdl.cli.display.table import trial_table
 from sdl.cli.display.text import (
     best_trial,
@@ -194,7 +194,7 @@ class LiveTable:
             self._began = self._began or (now, used)
             return ""
         seconds, taken = now - self._began[0], used - self._began[1]
-        if seconds < PATIENCE or taken < 2:
+        if seconds < SILENT_SECONDS or taken < 2:
             return ""
         left = round(seconds / taken * (campaign.plan.collect - used))
         return (
@@ -251,8 +251,7 @@ def line(trial: Trial, plan: Plan, opened: Opened) -> str:
     means += [f"(mean of {trial.readings})"] if trial.readings > 1 else []
     worst = ""
     if goal and trial.judged:
-        error = goal.bands[trial.worst].error(trial.mean[trial.worst])
-        percentage = f" {percent(error)}," if error is not None else ""
+        percentage = f" {percent(trial.worst_error)}," if trial.worst_error is not None else ""
         worst = f"worst {trial.worst}:{percentage} {tolerance_ratio(trial.miss)}"
     parts = [f"{trial.trial:>4} {trial.proposed.by:<8}", asked, " ".join(means), worst]
     return "  ".join(filter(None, [*parts, "; ".join(trial_remarks(trial, plan))]))

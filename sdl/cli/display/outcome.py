@@ -22,7 +22,7 @@ MOST_FAILURES = 10
 """Most different failures that are printed; the record has them all."""
 
 
-def report(
+def print_outcome(
     done: Result,
     *,
     json: bool,
@@ -42,7 +42,7 @@ def report(
     from sdl.runs.runs import open_run
 
     run = open_run(done.run)
-    reason, then, more = cause(reason or done.reason), [] if running else advice(done, run), more or {}
+    reason, then, more = cause(reason or done.reason), [] if running else next_steps(done, run), more or {}
     if json:
         emit(dataclasses.asdict(done) | {"reason": reason, "next": " ".join(then), **more})
         return
@@ -85,7 +85,7 @@ def _failures(run: Run) -> list[str]:
     return lines[:MOST_FAILURES] + ([f"and {count(omitted, 'trial')} more"] if omitted else [])
 
 
-def advice(done: Result, run: Run) -> list[str]:
+def next_steps(done: Result, run: Run) -> list[str]:
     """What to do next: a sentence, and a command where there is one."""
     name = _short(run.folder)
     resume = f"sdl resume {name}"

@@ -82,9 +82,9 @@ class _Columns:
             ("swatch", any(swatches), lambda: TableColumn("", [SWATCH if c else "" for c in swatches], swatches)),
             *((f"input {name}", True, lambda name=name: self._input(name)) for name in inputs),
             *((f"channel {name}", True, lambda name=name: self._channel(name, goal)) for name in channels),
-            ("worst", goal is not None, lambda: self._judgement("worst", lambda t, _: t.worst)),
+            ("worst", goal is not None, lambda: self._judgement("worst", lambda t: t.worst)),
             ("error", goal is not None, lambda: self._judgement("error", _error)),
-            ("tol", goal is not None, lambda: self._judgement("× tol.", lambda t, _: ratio(t.miss))),
+            ("tol", goal is not None, lambda: self._judgement("× tol.", lambda t: ratio(t.miss))),
             ("remarks", True, self._remarks),
         ]
         return {key: build() for key, wanted, build in builders if wanted}
@@ -100,9 +100,9 @@ class _Columns:
         texts = iter(readings(measured, goal.bands[name] if goal else None))
         return self._text(name, [next(texts) if name in t.mean else "…" for t in self._trials])
 
-    def _judgement(self, title: str, cell: Callable[[Trial, Goal], str]) -> TableColumn:
+    def _judgement(self, title: str, cell: Callable[[Trial], str]) -> TableColumn:
         """A column that is empty for trials that are not judged."""
-        cells = [cell(t, t.goal) if t.goal is not None and t.judged else "" for t in self._trials]
+        cells = [cell(t) if t.judged else "" for t in self._trials]
         return TableColumn(title, cells, self._judged)
 
     def _remarks(self) -> TableColumn:
@@ -110,10 +110,9 @@ class _Columns:
         return TableColumn("", cells, [STATE_STYLES.get(t.state, "") for t in self._trials], right=False)
 
 
-def _error(trial: Trial, goal: Goal) -> str:
+def _error(trial: Trial) -> str:
     """Error of the worst channel in per cent; empty where its target is 0."""
-    error = goal.bands[trial.worst].error(trial.mean[trial.worst])
-    return percent(error) if error is not None else ""
+    return percent(trial.worst_error) if trial.worst_error is not None else ""
 
 
 def _fitted(table: dict[str, TableColumn], columns: int) -> list[TableColumn]:

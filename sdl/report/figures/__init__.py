@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FigureKind:
     """A figure of a report.
 
     Attributes:
@@ -42,31 +42,31 @@ class Kind:
 
 
 KINDS = {
-    "error": Kind(
+    "error": FigureKind(
         "trials:error",
         "Error per trial",
-        "Tolerance ratio of the worst channel by trial. In the shaded band, up to 1, all channels are within tolerance. "
-        "The line is the best so far.",
+        "Tolerance ratio of the worst channel by trial. In the shaded band, up to 1, all channels are within "
+        "tolerance. The line is the best so far.",
     ),
-    "settings": Kind(
+    "settings": FigureKind(
         "trials:settings",
         "Settings per trial",
         "Applied settings by trial, each input over its whole range, with their colour above.",
     ),
-    "space": Kind(
+    "space": FigureKind(
         "trials:space",
         "Settings in their space",
         "Settings of all trials, one panel per pair of inputs, in their own colour; the ring marks the best trial.",
         ("Settings in their space", "Settings of all trials, one panel per pair of inputs, in their own colour."),
     ),
-    "spectrum": Kind(
+    "spectrum": FigureKind(
         "spectrum:spectrum",
         "Readings and goal",
         "Above: readings of the best trial by channel, with the targets or limits of the goal. Below: errors of the "
         "goal's channels, × tolerance.",
         ("Last reading", "Readings of the last trial by channel."),
     ),
-    "parity": Kind(
+    "parity": FigureKind(
         "parity:parity",
         "Expected against measured",
         "Test: readings that the solver expected before its trials were measured. Train: a plane fitted by least "
@@ -77,7 +77,7 @@ KINDS = {
             "A plane fitted by least squares to all readings, evaluated at their settings. On the line both agree.",
         ),
     ),
-    "pairs": Kind(
+    "pairs": FigureKind(
         "pairs:pairs",
         "Inputs and channels in pairs",
         "Every input and channel of the goal against every other; histograms on the diagonal.",
@@ -86,18 +86,18 @@ KINDS = {
             "Every input and the first channels against every other; histograms on the diagonal.",
         ),
     ),
-    "spread": Kind(
+    "spread": FigureKind(
         "spread:spread",
         "Solver uncertainty",
         "For each proposal: the standard deviation of its settings for one reading at the goal (spread) and for the "
         "noise-free goal (uncertainty), and their distance from the settings of the best trial.",
     ),
-    "conditions": Kind(
+    "conditions": FigureKind(
         "timeline:conditions",
         "Background and latency",
         "Over time: the background, where it was measured, and the duration of every reading.",
     ),
-    "timeline": Kind(
+    "timeline": FigureKind(
         "timeline:timeline",
         "Timeline",
         "Over time: readings for the design and the solver, failures, pauses, resumes and aborts.",

@@ -28,7 +28,7 @@ MOST_INPUTS, MOST_VARIABLES = 4, 6
 """Inputs come first, then channels of the goal; with four inputs there is room for one variable more."""
 
 
-class Variable(NamedTuple):
+class PairVariable(NamedTuple):
     """One variable: its (n,) values, and the spec of an input with its range; None for a channel."""
 
     name: str
@@ -43,13 +43,13 @@ def pairs(table: TrialTable) -> Figure | None:
         return None
     picked = with_readings[style.thinned(len(with_readings), MOST_TRIALS)]
     columns = [
-        Variable(name, table.X[picked, n], table.specs[name]) for n, name in enumerate(table.inputs[:MOST_INPUTS])
+        PairVariable(name, table.X[picked, n], table.specs[name]) for n, name in enumerate(table.inputs[:MOST_INPUTS])
     ]
     variables = max(MOST_VARIABLES, len(columns) + 3)
     for name in table.goal_channels:
         values = table.Y[picked, table.channels.index(name)]
         if len(columns) < variables and np.isfinite(values).any():
-            columns.append(Variable(name, values))
+            columns.append(PairVariable(name, values))
     of_solver = table.by_solver[picked]
     sides = [("design", ~of_solver, 1), ("solver", of_solver, 0)]
     sides = [(who, chosen, n) for who, chosen, n in sides if chosen.any()]
@@ -96,7 +96,7 @@ def _empty() -> Figure:
     return figure
 
 
-def _scale(table: TrialTable, axes: Axes, which: str, column: Variable, *, labels: bool) -> None:
+def _scale(table: TrialTable, axes: Axes, which: str, column: PairVariable, *, labels: bool) -> None:
     """Set the same limits and few ticks in every panel of a variable; label only the panels at the edges."""
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
     if column.spec is not None:  # an input is shown over its whole range

@@ -19,7 +19,7 @@ MOST = 6
 """Most panels: the first channels of the goal."""
 
 
-class Score(NamedTuple):
+class ParityScore(NamedTuple):
     """Agreement of expected and measured readings.
 
     Attributes:
@@ -34,7 +34,7 @@ class Score(NamedTuple):
     rmse: float
 
 
-class Side(NamedTuple):
+class ParitySet(NamedTuple):
     """Expected and measured readings, (n, channels), of the train or the test set."""
 
     name: str
@@ -42,18 +42,18 @@ class Side(NamedTuple):
     measured: NDArray[np.float64]
 
 
-def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score:
+def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> ParityScore:
     """How well (n,) expected and measured readings agree; rows with a NaN are left out."""
     both = np.isfinite(expected) & np.isfinite(measured)
     e, m = expected[both], measured[both]
     if not len(m):
-        return Score(0, math.nan, math.nan, math.nan)
+        return ParityScore(0, math.nan, math.nan, math.nan)
     off, total = e - m, float(np.sum((m - m.mean()) ** 2))
     r2 = 1 - float(np.sum(off**2)) / total if len(m) > 2 and total > 0 else math.nan
-    return Score(len(m), r2, float(np.mean(np.abs(off))), float(np.sqrt(np.mean(off**2))))
+    return ParityScore(len(m), r2, float(np.mean(np.abs(off))), float(np.sqrt(np.mean(off**2))))
 
 
-def sides(table: TrialTable) -> list[Side]:
+def parity_sets(table: TrialTable) -> list[ParitySet]:
     """The train set, with enough readings to fit a plane, and the test set, with expected readings of a solver."""
     index = [table.channels.index(name) for name in table.goal_channels]
     found = []
@@ -65,16 +65,16 @@ def sides(table: TrialTable) -> list[Side]:
         use = np.isfinite(Y[:, k])
         if use.sum() > len(table.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
             made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
-    found.append(Side("train", made, Y))
+    found.append(ParitySet("train", made, Y))
     if np.isfinite(table.expected[:, index]).any():
         chosen = table.by_solver
-        found.append(Side("test", table.expected[chosen][:, index], table.Y[chosen][:, index]))
+        found.append(ParitySet("test", table.expected[chosen][:, index], table.Y[chosen][:, index]))
     return [side for side in found if np.isfinite(side.expected * side.measured).any()]
 
 
 def parity(table: TrialTable) -> Figure | None:
     """One panel per channel; None without expected readings and with too few readings to fit."""
-    found = sides(table)
+    found = parity_sets(table)
     if not found:
         return None
     names = table.goal_channels[:MOST]
@@ -102,18 +102,18 @@ def parity(table: TrialTable) -> Figure | None:
         axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
         axes.set_box_aspect(1)
         axes.set_title(style.plain(name, 20))
-        axes.set_xlabel(style.labelled("measured", table.units[name]) + "\n" + "\n".join(lines), fontsize=8)
+        axes.set_xlabel(style.axis_label("measured", table.units[name]) + "\n" + "\n".join(lines), fontsize=8)
         ticks = style.two_ticks(low, high)
         axes.set_xticks(ticks, [f"{tick:.10g}" for tick in ticks])
         axes.set_yticks(ticks, [f"{tick:.10g}" for tick in ticks])
         axes.tick_params(labelsize=7.5)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
-            axes.set_ylabel(style.labelled("expected", table.units[name]))
+            axes.set_ylabel(style.axis_label("expected", table.units[name]))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 
 
-def _scores_text(name: str, it: Score) -> str:
+def _scores_text(name: str, it: ParityScore) -> str:
     r2 = f"R² {it.r2:.4f}".replace("-", "−") if math.isfinite(it.r2) and it.r2 > -10 else "R² –"
     return f"{name} {it.n}: {r2}\nMAE {it.mae:.3g}, RMSE {it.rmse:.3g}"

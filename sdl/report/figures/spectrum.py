@@ -65,7 +65,7 @@ def _bars(axes: Axes, table: TrialTable, trial: Trial, names: list[str]) -> None
         axes.axhline(max(full), color=FAINT, lw=0.9, ls=(0, (4, 3)))
         axes.text(-0.5, max(full), "saturated", fontsize=8, color=FAINT, va="bottom")
     units = {table.units[name] for name in names}
-    axes.set_ylabel(style.labelled("reading", units.pop() if len(units) == 1 else ""))
+    axes.set_ylabel(style.axis_label("reading", units.pop() if len(units) == 1 else ""))
     axes.grid(False, axis="x")
     which = "best" if table.best is trial else "last"
     axes.plot([], [], "s", color=FAINT, ms=7, label=f"trial {trial.trial}, the {which}")

@@ -48,7 +48,7 @@ def spread(table: TrialTable) -> Figure | None:
                 x, every[kind, name], marker + ("" if many else "-"), color=colour, ms=1.5 if many else 4, lw=0.8,
                 label=kind, rasterized=many,
             )  # fmt: skip
-        axes.set_ylabel(style.labelled(name, table.units[name] or "setting", 18))
+        axes.set_ylabel(style.axis_label(name, table.units[name] or "setting", 18))
         stated = np.concatenate([every["spread", name], every["uncertainty", name]])
         # Settings that happen to equal the best ones have no logarithm: they are drawn at the foot of the axis.
         foot = np.nanmin(stated) / 20 if np.isfinite(stated).any() else 1e-6

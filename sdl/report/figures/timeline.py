@@ -54,7 +54,7 @@ def conditions(table: TrialTable) -> Figure | None:
                 at[has], values, style.MARKERS[n] + ("" if many else "-"), color=tints[name], ms=1.5 if many else 3.5,
                 lw=0.8, label=style.plain(name), rasterized=many,
             )  # fmt: skip
-        axes.set_ylabel(style.labelled("background", table.units[names[0]]))
+        axes.set_ylabel(style.axis_label("background", table.units[names[0]]))
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     last = figure.axes[-1]
     took = np.array([event.elapsed for event in readings])

@@ -110,7 +110,7 @@ def settings(table: TrialTable) -> Figure | None:
         room = 0.07 * (about["high"] - about["low"])
         one.set_ylim(about["low"] - room, about["high"] + room)
         one.set_yticks([about["low"], about["high"]], [f"{about['low']:g}", f"{about['high']:g}"])
-        one.set_ylabel(style.labelled(name, table.units[name], 11))
+        one.set_ylabel(style.axis_label(name, table.units[name], 11))
     axes[-1].set(xlabel="trial", xlim=(low, high))
     style.whole_numbers(axes[-1])
     if not many:
@@ -167,7 +167,7 @@ def _bounds(axes: Axes, table: TrialTable, a: str, b: str) -> None:
         low, high = table.specs[name]["low"], table.specs[name]["high"]
         room = 0.06 * (high - low)
         getattr(axes, f"set_{which}lim")(low - room, high + room)
-        getattr(axes, f"set_{which}label")(style.labelled(name, table.units[name], 20))
+        getattr(axes, f"set_{which}label")(style.axis_label(name, table.units[name], 20))
         ticks = [low, (low + high) / 2, high]
         getattr(axes, f"set_{which}ticks")(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_box_aspect(1)
