@@ -69,4 +69,4 @@ def watch(
         return
     run = open_run(folder)
     gone = run.result.outcome is None and not run.campaign.interrupted
-    print_outcome(run.result, json=False, reason="its process was ended without a word" if gone else None)
+    print_outcome(run.result, json=False, reason="its process was killed" if gone else None)

@@ -44,7 +44,7 @@ def summary(table: TrialTable) -> dict[str, Any]:
         "description": str(run.config.get("description") or ""),
         "outcome": str(result.outcome or ("running" if process else "unfinished")),
         "good": result.outcome in (Outcome.REACHED, Outcome.DONE) and not not_off,
-        "reason": f"it is running now ({process})" if process else _cut("; ".join(reasons), 3 * MOST_WORDS),
+        "reason": f"running now ({process})" if process else _cut("; ".join(reasons), 3 * MOST_WORDS),
         "goal": formatting.goal_line(table.goal),
         "has_goal": table.goal is not None,
         "settings_title": _settings_title(table),

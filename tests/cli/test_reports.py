@@ -180,7 +180,7 @@ def test_watch_of_a_run_whose_process_is_gone_says_so(sdl: Sdl, finished: Path, 
     copy.mkdir(parents=True)
     lines = (finished / "record.jsonl").read_bytes().splitlines(keepends=True)
     (copy / "record.jsonl").write_bytes(b"".join(lines[:6]))
-    assert "its process was ended without a word" in sdl("watch", copy).out
+    assert "its process was killed" in sdl("watch", copy).out
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 50), (40, 12)])

@@ -141,7 +141,7 @@ def _change(goal: Goal | None, done: Result, run: Run) -> str:
         return "all readings are equal: check the sensor"
     if done.worst is not None and done.measured[done.worst] > bands[done.worst].high:
         return "change the goal"
-    return "lower the goal, or check that the instrument is on"
+    return "lower the goal, check that the instrument is on"
 
 
 def _resolution_limited(run: Run) -> bool:
