@@ -18,7 +18,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What a terminal or a shell asks for is not what is tested: widths, colours, proxies and certificates of whoever runs it.
+# What a shell or a terminal asks for is not what is tested: widths, colours, proxies, certificates.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 SHELL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SDL_LOG", "SSLKEYLOGFILE", *PROXIES, *map(str.lower, PROXIES))
 for name in SHELL:
