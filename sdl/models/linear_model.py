@@ -1,4 +1,4 @@
-"""Readings as an affine function of the settings: the footing that all solvers of the paper share.
+"""Readings as an affine function of the settings: the training that all solvers of the paper share.
 
 Each channel is fitted by weighted least squares, y = a + K u, with the settings scaled to u in 0…1 by their bounds.
 The shape of the noise gives the weights, its size is estimated from the residuals. Of two shapes the one is taken that

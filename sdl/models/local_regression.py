@@ -44,14 +44,14 @@ class InverseRegression:
     """Settings for readings of the goal's channels.
 
     Attributes:
-        footing: the lines, and the rows they are fitted to.
+        training: the lines, and the rows they are fitted to.
         V, U: (n, d) settings that the lines give for the readings of the newest rows, and their true ones.
         width: (d,) of the weights; infinite: the lines alone.
         rest: (n, d) what the trend leaves of the settings of these rows.
         sigma: (d,) standard deviation of that, widened for few degrees of freedom.
     """
 
-    footing: TrainingSet
+    training: TrainingSet
     V: Floats
     U: Floats
     width: Floats
@@ -60,7 +60,7 @@ class InverseRegression:
 
     def lines(self, value: Floats) -> Floats:
         """(k, d) settings that the lines give for readings (k, g)."""
-        return self.footing.affine.backward(value, self.footing.goal)
+        return self.training.linear.solve_for_settings(value, self.training.goal)
 
     def at(self, V: Floats) -> Floats:
         """(k, d) settings where the lines give V (k, d)."""
@@ -71,7 +71,7 @@ class InverseRegression:
 
     def doubt(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (k, d) of answers U (k, d), where the lines give V (k, d)."""
-        affine, goal = self.footing.affine, self.footing.goal
+        affine, goal = self.training.linear, self.training.goal
         spread, uncertainty = np.swapaxes(np.array([affine.doubt(goal, u) for u in U]), 0, 1)
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
             lever = (self._hat(V, j) ** 2).sum(axis=1)
@@ -87,7 +87,7 @@ class InverseRegression:
 
         The trend turned round: the settings V are sought that it would answer with X, and the lines asked there.
         """
-        U = self.footing.units(X)
+        U = self.training.units(X)
         V = U.copy()
         for _ in range(STEPS):
             here = self.at(V)
@@ -95,17 +95,17 @@ class InverseRegression:
             V = V + np.clip(off / np.maximum(steep, FLAT), -0.2, 0.2)
             if np.abs(off).max(initial=0.0) < 1e-9:
                 break
-        return self.footing.affine.predict(V)
+        return self.training.linear.predict(V)
 
 
-def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
+def fit_inverse_regression(training: TrainingSet) -> InverseRegression:
     """The trend of the newest rows; its lines are those of all of them."""
-    U = footing.U[-MOST:]
-    V = footing.affine.backward(footing.Y[-MOST:][:, footing.goal], footing.goal)
+    U = training.U[-MOST:]
+    V = training.linear.solve_for_settings(training.Y[-MOST:][:, training.goal], training.goal)
     (n, d), off = U.shape, U - V
     width, rest, sigma = np.full(d, np.inf), off.copy(), np.full(d, np.nan)
     if n < LEAST * (d + 1) or not np.isfinite(V).all():
-        return InverseRegression(footing, V, U, width, rest, sigma)
+        return InverseRegression(training, V, U, width, rest, sigma)
     for j in range(d):
         # Lines fitted here, not the weighted ones: what counts is what narrow weights gain over wide ones.
         least = BETTER * _left_out(_hat(V, V, j, np.inf), off[:, j])
@@ -116,7 +116,7 @@ def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
                 rest[:, j] = off[:, j] - hat @ off[:, j]
                 freedom = np.array(max(n - 2 * np.trace(hat) + (hat**2).sum(), 1.0))
                 sigma[j] = np.sqrt((rest[:, j] ** 2).sum() / freedom) * t_factor(freedom)
-    return InverseRegression(footing, V, U, width, rest, sigma)
+    return InverseRegression(training, V, U, width, rest, sigma)
 
 
 def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:

@@ -99,7 +99,7 @@ class Reachability:
     def mean(self, U: Floats) -> Floats:
         """(k, g) readings at settings (k, d)."""
         if self.bend is None:
-            return self.affine.mean(U)[:, self.goal]
+            return self.linear.mean(U)[:, self.goal]
         mean: Floats = _surface(U)[:, : len(self.bend.coef)] @ self.bend.coef
         return mean
 
@@ -110,14 +110,14 @@ class Reachability:
         """
         if ((self.seen >= low) & (self.seen <= high)).all(axis=1).any():
             return True
-        width = CAP * np.abs(self.affine.slope[self.goal]).sum(axis=1)
+        width = CAP * np.abs(self.linear.slope[self.goal]).sum(axis=1)
         doubt = np.fmin(self._doubt(best), width)
         if self.bend is not None:
             aims = (low - doubt, high + doubt, np.fmax(width, 1e-12))
             return any(self._outside(*aims, self.search(*aims, ends, start)) <= 1e-6 for start in _starts(best, ends))
 
-        slope = self.affine.slope[self.goal]
-        zero = self.affine.mean(np.zeros((1, len(best))))[0, self.goal]
+        slope = self.linear.slope[self.goal]
+        zero = self.linear.mean(np.zeros((1, len(best))))[0, self.goal]
         A = np.vstack([slope, -slope])
         b = np.concatenate([high + doubt - zero, zero - low + doubt])
         use = np.isfinite(b)
@@ -140,12 +140,12 @@ class Reachability:
 
     def noise(self, u: Floats) -> tuple[Floats, Floats]:
         """(g,) standard deviation of one reading at settings (d,), and its degrees of freedom; NaN = unknown."""
-        lines = np.diag(self.affine.covariance(u)[0])[self.goal]
+        lines = np.diag(self.linear.covariance(u)[0])[self.goal]
         stiller = ~(self.still[0] >= self.size) & np.isfinite(self.still[0])
         size, freedom = np.where(stiller, self.still, (self.size, self.freedom))
         looked = np.isfinite(size)
-        variance = np.where(looked, size * self.affine.variance(u[None])[0, self.goal], lines)
-        return np.sqrt(variance), np.where(looked, freedom, self.affine.dof[self.goal])
+        variance = np.where(looked, size * self.linear.variance(u[None])[0, self.goal], lines)
+        return np.sqrt(variance), np.where(looked, freedom, self.linear.dof[self.goal])
 
     def _outside(self, low: Floats, high: Floats, unit: Floats, u: Floats) -> float:
 
@@ -156,18 +156,18 @@ class Reachability:
         """(g,) how far the readings at settings (d,) may be from the mean; NaN where no residual can tell."""
         if self.bend is not None:
             x = _surface(u[None])[0, : len(self.bend.coef)]
-            spread = self.affine.variance(u[None])[0, self.goal] + np.einsum("p,gpq,q->g", x, self.bend.gram, x)
+            spread = self.linear.variance(u[None])[0, self.goal] + np.einsum("p,gpq,q->g", x, self.bend.gram, x)
             bent: Floats = self.bend.quantile * np.sqrt(self.bend.size * spread)
             return bent
         # The noise of mid-range, not of the edge where such a goal ends up: there the response is off the line.
-        noise = np.diag(self.affine.covariance(np.full(len(u), 0.5))[0])[self.goal]
-        model = np.diag(self.affine.covariance(u)[1])[self.goal]
+        noise = np.diag(self.linear.covariance(np.full(len(u), 0.5))[0])[self.goal]
+        model = np.diag(self.linear.covariance(u)[1])[self.goal]
         looked = np.isfinite(self.off)
         # Where it was measured, and again, no bend can hide.
         far = min(np.sqrt(((self.U - u) ** 2).sum(axis=1)).min(initial=0.5), 0.5)
         sd = np.sqrt(model + np.where(looked, self.off, noise * min(far / NEAR, 1.0)))
-        doubt: Floats = np.asarray(stdtrit(np.fmax(self.affine.dof[self.goal], 1.0), SURE) * sd, dtype=np.float64)
-        doubt += np.where(looked, 0.0, UNSEEN * far * np.abs(self.affine.slope[self.goal]).sum(axis=1))
+        doubt: Floats = np.asarray(stdtrit(np.fmax(self.linear.dof[self.goal], 1.0), SURE) * sd, dtype=np.float64)
+        doubt += np.where(looked, 0.0, UNSEEN * far * np.abs(self.linear.slope[self.goal]).sum(axis=1))
         return doubt
 
 

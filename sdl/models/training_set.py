@@ -63,7 +63,7 @@ class TrainingSet:
     @cached_property
     def reach(self) -> Reachability:
         """What can be read at which settings, for the verdict."""
-        return assess(self.U[: len(self.Y)], self.Y, self.usable, self.affine, self.goal, self.sitting)
+        return assess(self.U[: len(self.Y)], self.Y, self.usable, self.linear, self.goal, self.sitting)
 
     def settings(self, U: Floats) -> Floats:
         """From units of the bounds to units of the inputs."""
@@ -81,13 +81,13 @@ class TrainingSet:
             return spread, uncertainty
         more = []
         for u in U:
-            x, inverse = np.concatenate([[1.0], u]), self.affine.inverse(self.goal, u)
+            x, inverse = np.concatenate([[1.0], u]), self.linear.inverse(self.goal, u)
             more.append(np.sqrt(inverse**2 @ np.maximum(np.einsum("p,mpq,q->m", x, self.apart[self.goal], x), 0.0)))
         return np.hypot(spread, np.array(more)), np.hypot(uncertainty, np.array(more))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN = unknown."""
-        return self.affine.predict(self.units(X))
+        return self.linear.predict(self.units(X))
 
     def wanted(self, value: Floats) -> NDArray[np.intp]:
         """The goal's columns that have a target in `value` (m,)."""
@@ -99,7 +99,7 @@ class TrainingSet:
         A band without a target is kept with some room for the noise. Where that leaves a choice: the preferred
         settings, or those nearest to the middle of the data.
         """
-        return self.preferred(self._least(self.aimed(target, low, high), low, high), target, low, high)
+        return self.preferred(self._least(self.activate_limits(target, low, high), low, high), target, low, high)
 
     def aimed(self, target: Targets, low: Floats, high: Floats) -> Targets:
         """One goal, with a target for each band without one that the settings for the others would break.
@@ -110,10 +110,10 @@ class TrainingSet:
         free = self.goal[limited[self.goal]]
         if not len(free):
             return target
-        least, most = self.inner(target)
-        room, aim = self.room(target), target._replace(value=target.value.copy())
+        least, most = self.guarded_limits(target)
+        room, aim = self.tolerance_scale(target), target._replace(value=target.value.copy())
         for _ in free:
-            y = self.affine.mean(self._least(aim, low, high)[None])[0]
+            y = self.linear.mean(self._least(aim, low, high)[None])[0]
             off = np.maximum(np.maximum(least - y, y - most), 0.0) / room
             left = [c for c in free if np.isnan(aim.value[c]) and off[c] > 1e-6]
             if not left:
@@ -125,18 +125,18 @@ class TrainingSet:
     def aims(self, targets: Targets, low: Floats, high: Floats) -> Floats:
         """(k, m) targets of k goals, as `aimed` gives them; NaN = free. Bounds are in units of the inputs."""
         ends = self.units(low), self.units(high)
-        return np.array([self.aimed(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
+        return np.array([self.activate_limits(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
 
     def preferred(self, u: Floats, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) the cheapest settings whose readings, by the lines, hit one goal as well as those at u (d,) do."""
-        if self.prefer is None or not self.choice(target):
+        if self.prefer is None or not self.is_underdetermined(target):
             return u
-        columns = self.wanted(target.value)
-        response = np.maximum(np.abs(self.affine.slope).sum(axis=1), 1e-300)
-        least, most = self.inner(target)
+        columns = self.target_columns(target.value)
+        response = np.maximum(np.abs(self.linear.slope).sum(axis=1), 1e-300)
+        least, most = self.guarded_limits(target)
         free = np.setdiff1d(self.goal, columns)
-        y = self.affine.mean(u[None])[0]
-        slope = self.affine.slope / response[:, None]
+        y = self.linear.mean(u[None])[0]
+        slope = self.linear.slope / response[:, None]
         down, up = (np.minimum(least, y) - y) / response, (np.maximum(most, y) - y) / response
         A, b = np.vstack([slope[free], -slope[free]]), np.concatenate([up[free], -down[free]])
         use = np.isfinite(b)
@@ -152,7 +152,7 @@ class TrainingSet:
 
     def choice(self, target: Targets) -> bool:
         """Whether one goal leaves a choice between settings."""
-        slope = self.affine.slope[self.wanted(target.value)]
+        slope = self.linear.slope[self.target_columns(target.value)]
         if not len(slope):
             return True
         response = np.maximum(np.abs(slope).sum(axis=1, keepdims=True), 1e-300)
@@ -160,22 +160,22 @@ class TrainingSet:
 
     def _least(self, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) settings inside low…high whose readings come nearest to the targets; the middle of the data without."""
-        columns = self.wanted(target.value)
-        middle: Floats = np.clip(self.affine.middle, low, high)
+        columns = self.target_columns(target.value)
+        middle: Floats = np.clip(self.linear.middle, low, high)
         if not len(columns):
             return middle
-        gap = target.value[columns] - self.affine.mean(middle[None])[0, columns]
-        room = self.room(target)[columns]
+        gap = target.value[columns] - self.linear.mean(middle[None])[0, columns]
+        room = self.tolerance_scale(target)[columns]
         weight = room.min() / room
         bounds = (low - middle - 1e-12, high - middle + 1e-12)
         # Bounds are exact here; the default method stops short of them, and gives up other channels for that.
-        step = lsq_linear(self.affine.slope[columns] * weight[:, None], gap * weight, bounds, method="bvls").x
+        step = lsq_linear(self.linear.slope[columns] * weight[:, None], gap * weight, bounds, method="bvls").x
         return np.asarray(np.clip(middle + step, low, high), dtype=np.float64)
 
     def inner(self, target: Targets) -> tuple[Floats, Floats]:
         """(m,) limits drawn in by three standard deviations of one reading in mid-range, to the middle at most."""
-        noise = np.sqrt(np.diag(self.affine.covariance(np.full(self.U.shape[1], 0.5))[0]))
-        least = 0.01 * np.abs(self.affine.slope).sum(axis=1)
+        noise = np.sqrt(np.diag(self.linear.covariance(np.full(self.U.shape[1], 0.5))[0]))
+        least = 0.01 * np.abs(self.linear.slope).sum(axis=1)
         margin = np.fmin(np.where(np.isfinite(noise), 3.0 * noise, least), (target.high - target.low) / 2)
         margin = np.where(np.isfinite(margin), margin, 0.0)  # a free channel that was never read below full scale
         return target.low + margin, target.high - margin
@@ -188,7 +188,7 @@ class TrainingSet:
         value = targets.value[:, self.goal].copy()
         for i in np.flatnonzero(~np.isfinite(value).all(axis=1)):
             nearest = self.nearest(Targets(*(part[i] for part in targets)), self.units(low), self.units(high))
-            value[i] = np.where(np.isfinite(value[i]), value[i], self.affine.mean(nearest[None])[0, self.goal])
+            value[i] = np.where(np.isfinite(value[i]), value[i], self.linear.mean(nearest[None])[0, self.goal])
         return value
 
     def room(self, target: Targets) -> Floats:
@@ -199,7 +199,7 @@ class TrainingSet:
         a wide one is kept as strictly as a narrow one.
         """
         half = (target.high - target.low) / 2
-        least = np.fmax(0.01 * np.abs(self.affine.slope).sum(axis=1), 1e-12)
+        least = np.fmax(0.01 * np.abs(self.linear.slope).sum(axis=1), 1e-12)
         aimed = np.fmax(np.where(np.isfinite(half), half, 0.0), least)
         room: Floats = np.where(np.isfinite(target.value) & np.isfinite(half), aimed, np.fmin(half, least))
         return room
@@ -233,9 +233,9 @@ class TrainingSet:
         if self.prefer is not None and not prefers:
             moved = np.array([self.preferred(u, goal, low, high) for u, goal in zip(settings, goals, strict=True)])
             if expected is not None:  # the lines say what the move changes, which is nothing of a target
-                expected = expected + self.affine.mean(moved) - self.affine.mean(settings)
+                expected = expected + self.linear.mean(moved) - self.linear.mean(settings)
             settings = moved
-        affine = self.affine.mean(settings)
+        affine = self.linear.mean(settings)
         nearest = np.full(affine.shape, np.nan)
         verdicts, why = [], []
         for i, (u, goal) in enumerate(zip(settings, goals, strict=True)):
@@ -244,7 +244,7 @@ class TrainingSet:
                 nearest[i] = readings
             chosen = ""
             if self.prefer is not None:
-                chosen = "the preferred of the settings that hit" if self.choice(goal) else "no choice left to prefer"
+                chosen = "the preferred of the settings that hit" if self.is_underdetermined(goal) else "no choice left to prefer"
             verdicts.append(verdict)
             why.append("; ".join(filter(None, [f"{model} on {self.about}", *notes[i : i + 1], chosen, said])))
         return Proposals(

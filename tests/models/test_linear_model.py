@@ -8,7 +8,7 @@ from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, 
 
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.linear_model import fit_linear, t_factor
-from sdl.models.training_set import stand_on
+from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input
@@ -22,7 +22,7 @@ def test_readings_without_noise_are_fitted_exactly():
     fit = fit_linear(X, 100 + X @ GAINS.T, np.ones((4, 3), bool))
     assert fit.slope == pytest.approx(GAINS, rel=1e-9)
     assert fit.mean(np.zeros((1, 3)))[0] == pytest.approx([100] * 3, rel=1e-6)
-    assert fit.backward((100 + GAINS @ [0.2, 0.9, 0.4])[None], np.arange(3))[0] == pytest.approx([0.2, 0.9, 0.4])
+    assert fit.solve_for_settings((100 + GAINS @ [0.2, 0.9, 0.4])[None], np.arange(3))[0] == pytest.approx([0.2, 0.9, 0.4])
 
 
 def test_weights_follow_the_jitter_and_earn_their_keep():
@@ -124,9 +124,9 @@ def test_a_channel_that_saturates_often_costs_the_goal_no_rows():
         goal=(0, 1, 2),
         channels=(*CHANNELS, Channel(name="clear", saturation=65535.0)),
     )
-    footing = stand_on(rows)
-    assert footing.about == "30 rows"
-    assert footing.affine.slope[3] == pytest.approx([20000] * 3, rel=1e-6)
+    training = TrainingSet.from_data(rows)
+    assert training.about == "30 rows"
+    assert training.linear.slope[3] == pytest.approx([20000] * 3, rel=1e-6)
 
 
 def test_a_goal_that_leaves_a_choice_gets_the_settings_nearest_to_the_data():

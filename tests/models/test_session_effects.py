@@ -10,7 +10,7 @@ from led import CHANNELS, GAINS, RGB, ask, axis, data, hypercube, measure, night
 
 from sdl.core.history import History
 from sdl.inverse.propose import data_of
-from sdl.models.training_set import stand_on
+from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm
@@ -69,21 +69,21 @@ def test_rows_of_one_sitting_are_left_as_they_are_to_the_last_bit(kind):
 def test_moved_rows_lie_on_the_present_line_and_the_present_ones_stay():
     present = hypercube(12, np.random.default_rng(5))
     rows = days(present=present)
-    footing = stand_on(rows)
+    training = TrainingSet.from_data(rows)
     noise = 0.003 * GAINS.max(axis=1)
-    assert (footing.Y[-12:] == rows.Y[-12:]).all()
-    assert np.abs((footing.Y - rows.X @ GAINS.T).mean(axis=0)) == pytest.approx([0] * 3, abs=0.5 * noise.max())
-    assert ((footing.Y - rows.X @ GAINS.T).std(axis=0) < 2 * noise).all()
-    assert footing.affine.slope == pytest.approx(GAINS, abs=0.01 * GAINS.max())
-    assert footing.about == "132 rows, those of 8 earlier sittings moved to the present level"
+    assert (training.Y[-12:] == rows.Y[-12:]).all()
+    assert np.abs((training.Y - rows.X @ GAINS.T).mean(axis=0)) == pytest.approx([0] * 3, abs=0.5 * noise.max())
+    assert ((training.Y - rows.X @ GAINS.T).std(axis=0) < 2 * noise).all()
+    assert training.linear.slope == pytest.approx(GAINS, abs=0.01 * GAINS.max())
+    assert training.about == "132 rows, those of 8 earlier sittings moved to the present level"
 
 
 def test_a_sitting_of_one_row_says_nothing_of_the_slopes():
     rows = night(30)
     odd = data(np.vstack([rows.X, [[0.9, 0.1, 0.1]]]), np.vstack([rows.Y, [[12000.0, 15000.0, 40000.0]]]))
     odd = replace(odd, sitting=np.append(np.zeros(30), 1.0), present=0.0)
-    kept, alike = stand_on(odd).affine.slope, stand_on(odd, level=False).affine.slope
-    assert kept == pytest.approx(stand_on(rows).affine.slope, abs=0.002 * GAINS.max())
+    kept, alike = TrainingSet.from_data(odd).linear.slope, TrainingSet.from_data(odd, level=False).linear.slope
+    assert kept == pytest.approx(TrainingSet.from_data(rows).linear.slope, abs=0.002 * GAINS.max())
     assert np.abs(alike - GAINS).max() > 0.02 * GAINS.max()
 
 
@@ -92,7 +92,7 @@ def test_another_lamp_is_believed_as_soon_as_it_has_shown_its_gains():
     X, new = hypercube(60, rng), np.vstack([axis(), hypercube(4, rng)])
     Y = np.vstack([measure(X, rng, 0.85 * GAINS), measure(new, rng)])
     rows = replace(data(np.vstack([X, new]), Y), sitting=np.repeat([0.0, 1.0], [60, 8]))
-    assert stand_on(rows).affine.slope == pytest.approx(GAINS, abs=0.015 * GAINS.max())
+    assert TrainingSet.from_data(rows).linear.slope == pytest.approx(GAINS, abs=0.015 * GAINS.max())
 
 
 def test_rows_before_the_present_sitting_are_judged_by_their_own_even_when_it_came_in_between():

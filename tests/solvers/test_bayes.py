@@ -146,7 +146,7 @@ def test_a_reading_that_is_saturated_in_one_channel_counts_in_the_others():
     Y = rows.Y.copy()
     Y[4:8, 1] = 65535.0
     fitted = Bayes().fit(data(rows.X, Y))
-    assert fitted.moving.dof[0] == pytest.approx(fitted.moving.dof[1] + 4)
+    assert fitted.dynamic.dof[0] == pytest.approx(fitted.dynamic.dof[1] + 4)
 
 
 @pytest.mark.parametrize(("size", "most"), [(0.3, 0.01), (0.8, 0.02)])

@@ -10,8 +10,8 @@ import pytest
 from led import GAINS, HIGH, LOW, ask, data, measure, night, targets
 from pydantic import ValidationError
 
-from sdl.models.modes import LogPosterior, find_modes
-from sdl.models.training_set import TrainingSet, stand_on
+from sdl.models.inversion.modes import LogPosterior, find_modes
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Targets
 from sdl.solvers.linear import Linear
 from sdl.solvers.mcmc import Bsi, FittedBsi
@@ -37,22 +37,22 @@ def parabola(n: int = 14, seed: int = 0) -> Any:
 class Known:
     """A forward model that is what it is: mean and standard deviation of the readings in units of the bounds."""
 
-    footing: TrainingSet
+    training: TrainingSet
     mean: Any
     std: Any
 
     def predict(self, X: Any) -> Any:
-        mean = self.mean(U := self.footing.units(X))
+        mean = self.mean(U := self.training.units(X))
         return mean, self.std(U) if callable(self.std) else np.full_like(mean, self.std)
 
 
 def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedBsi:
     inputs = tuple(Input(name=f"x{i}") for i in range(d))
     X = rng(5).random((12, d))
-    footing = stand_on(
+    training = TrainingSet.from_data(
         data(X, mean(X), inputs=inputs, channels=tuple(Channel(name=f"c{i}") for i in range(len(mean(X)[0]))))
     )
-    return FittedBsi(Bsi(**options), Known(footing, mean, std), footing)
+    return FittedBsi(Bsi(**options), Known(training, mean, std), training)
 
 
 # The density ---------------------------------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ def test_a_plane_through_the_origin_answers_as_in_the_paper(bounded):
 
 def test_the_program_comes_to_the_exact_answer_of_its_model():
     fitted = Linear(intercept=False).fit(paper_day())
-    X = fitted.footing.settings(fitted.footing.U)
-    slope = np.linalg.lstsq(X, fitted.footing.Y, rcond=None)[0]
+    X = fitted.training.settings(fitted.training.U)
+    slope = np.linalg.lstsq(X, fitted.training.Y, rcond=None)[0]
     assert ask(Linear(intercept=False), paper_day(), GOAL).settings[0] == pytest.approx(
         np.linalg.solve(slope.T, GOAL), abs=1e-6
     )

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import qmc
 
 from sdl.arrays import Floats, Ints
-from sdl.solvers.forward import Forward
+from sdl.models.forward_models import ForwardModel
 
 STARTS, CLIMBERS, CLIMB = 256, 24, 25
 """Points that are looked at, those that climb, and their steps."""
@@ -40,11 +40,11 @@ class Modes(NamedTuple):
 class LogPosterior:
     """The logarithm of p(x | goal), up to a constant, of settings (n, d) in units; -inf outside low … high."""
 
-    def __init__(self, model: Forward, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
+    def __init__(self, model: ForwardModel, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
 
         self.low, self.high, self.columns = low, high, columns
         self._model, self._goal = model, value[columns]
-        self._nominal = NOMINAL * np.abs(model.footing.affine.slope[columns]).sum(axis=1) + 1e-12
+        self._nominal = NOMINAL * np.abs(model.training.linear.slope[columns]).sum(axis=1) + 1e-12
 
     def __call__(self, U: Floats) -> Floats:
 
@@ -57,7 +57,7 @@ class LogPosterior:
 
     def off(self, U: Floats) -> tuple[Floats, Floats]:
         """(n, c) how far the readings at U (n, d) are from the goal, in standard deviations, and these."""
-        mean, std = (part[:, self.columns] for part in self._model.predict(self._model.footing.settings(U)))
+        mean, std = (part[:, self.columns] for part in self._model.predict(self._model.training.settings(U)))
         std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
         return (self._goal - mean) / std, std
 
