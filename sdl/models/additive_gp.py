@@ -24,7 +24,8 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
 
 from sdl.arrays import Bools, Floats
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.linear_model import FLOOR, SHAPES, Shape, t_factor
+from sdl.models.linear_model import t_factor
+from sdl.models.noise import FLOOR, SHAPES, Shape, variance_of
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
@@ -52,10 +53,9 @@ def fit_additive_gp(data: Data, *, rows: int = 200) -> FittedAdditiveGp:
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-
     training = TrainingSet.from_data(data)
-    U, goal = training.U[-rows :], training.goal
-    Y = training.Y[-rows :][:, goal]
+    U, goal = training.U[-rows:], training.goal
+    Y = training.Y[-rows:][:, goal]
     slope = training.linear.slope[goal]
     # What the slopes leave of the readings' range is bent there and back: every input may have done it.
     left = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
@@ -75,6 +75,7 @@ def fit_additive_gp(data: Data, *, rows: int = 200) -> FittedAdditiveGp:
         models.append(model.fit(U, Z[:, c]))
     return FittedAdditiveGp(training, tuple(models), centre, response, share, bend, noise, shape)
 
+
 @dataclass(frozen=True)
 class FittedAdditiveGp:
     """A process for each channel of the goal, of readings less `centre` in units of `response` (g,)."""
@@ -89,7 +90,7 @@ class FittedAdditiveGp:
     shape: Shape
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.units(space.low), self.training.units(space.high)
+        ends = self.training.bounds(space)
         settings, doubts = [], []
         for parts in zip(*targets, strict=True):
             target = self.training.activate_limits(Targets(*parts), *ends)
@@ -104,7 +105,6 @@ class FittedAdditiveGp:
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
-
         mean, std = (np.full((len(X), len(self.training.channels)), np.nan) for _ in range(2))
         U = self.training.units(X)
         for c, model in enumerate(self.models):
@@ -115,19 +115,16 @@ class FittedAdditiveGp:
 
     def _noise(self, U: Floats, z: Floats, c: int) -> Floats:
         """(k,) standard deviation of one reading of a channel at settings U (k, d), z (k,) being its mean there."""
-
         part = (z + self.centre[c] / self.response[c])[:, None]
         noise: Floats = self.noise[c] * np.sqrt(_variance(U, part, self.share[c : c + 1], self.shape)[:, 0])
         return noise
 
     def _mean(self, U: Floats) -> Floats:
         """(k, g) readings in units of the response."""
-
         return np.column_stack([model.predict(U) for model in self.models])
 
     def _slope(self, u: Floats) -> tuple[Floats, Floats]:
         """(g,) readings at u (d,) and (g, d) their derivatives."""
-
         step = 1e-4 * np.eye(len(u))
         mean = self._mean(np.vstack([u, u + step, u - step]))
         d = len(u)
@@ -135,7 +132,6 @@ class FittedAdditiveGp:
 
     def _search(self, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) settings inside low…high whose readings come nearest to the goal, from where the line would have it."""
-
         goal = self.training.goal
         use = np.isfinite(target.value[goal])
         best = self.training.nearest(target, low, high)
@@ -169,7 +165,6 @@ class FittedAdditiveGp:
 
     def _doubt(self, u: Floats, use: Bools) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method."""
-
         if not use.any():
             unknown = np.full(len(u), np.nan)
             return unknown, unknown
@@ -184,9 +179,9 @@ class FittedAdditiveGp:
         spread = factor * np.sqrt((inverse**2) @ (noise**2 + model**2))
         return spread, factor * np.sqrt((inverse**2) @ model**2)
 
+
 def _kernel(bend: Floats, length: float) -> Any:
     """A line of unknown slope and offset, and a bend (d,) for each input."""
-
     kernel = ConstantKernel(4.0) * DotProduct(1.0)
     for j, amplitude in enumerate(bend):
         if amplitude > 0:
@@ -195,15 +190,14 @@ def _kernel(bend: Floats, length: float) -> Any:
             kernel = kernel + ConstantKernel(amplitude**2, "fixed") * RBF(lengths)
     return kernel
 
+
 def _variance(U: Floats, part: Floats, share: Floats, shape: Shape) -> Floats:
     """(n, g) variance of one reading, about 1 in mid-range, at settings (n, d); it is `part` (n, g) of the response."""
-
+    variance = variance_of(shape, U, part, share)
     if shape == "proportional":
-        variance: Floats = 4.0 * (part**2 + 1e-4)
-        return variance
-    u = np.clip(U, 0.0, 1.0)
-    weighed: Floats = ((u * (1.0 - u) + FLOOR) / 0.3) @ (share**2).T / (share**2).sum(axis=1)
-    return weighed
+        return 4.0 * variance
+    return variance / ((0.25 + FLOOR) * (share**2).sum(axis=1))
+
 
 def _likeliest(
     U: Floats, Z: Floats, size: Floats, share: Floats, shape: Shape
@@ -212,7 +206,6 @@ def _likeliest(
 
     `size` (n, g) is the variance of the readings' noise, up to a factor, that goes with its `shape`.
     """
-
     line = 4.0 * (1.0 + U @ U.T)
     away = (U[:, None] - U[None]) ** 2  # (n, n, d)
     noises = np.array(NOISES)
@@ -234,9 +227,9 @@ def _likeliest(
             best, found = float(score.max()), (shape, bend, length, np.array([_between(noises, one) for one in own]))
     return best, found
 
+
 def _between(noises: Floats, score: Floats) -> float:
     """The most probable noise: where the parabola through the best level and its neighbours is highest."""
-
     i = int(np.clip(score.argmax(), 1, len(noises) - 2))
     before, at, after = score[i - 1 : i + 2]
     bent = before - 2 * at + after

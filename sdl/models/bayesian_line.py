@@ -12,9 +12,9 @@ import numpy as np
 
 from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
+from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.data import Data, Proposals, Targets
 from sdl.models.dynamic_linear import (
-    NOMINAL,
     DynamicLinearModel,
     DynamicRows,
     Prior,
@@ -22,14 +22,10 @@ from sdl.models.dynamic_linear import (
     expand_to,
     fit,
 )
-from sdl.models.training_set import DISTINCT, TrainingSet
+from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
-GAIN = 0.2
-"""How far, as a part of itself, a gain of another unit of the twin's make is off; one standard deviation."""
-AMBIENT = (0.04, 0.03)
-"""Mean and standard deviation of the room's light, as a part of the twin's full scale: 0 … 5000 counts of 65535."""
 BOUNDS = 100
 """How many of the latest rows are looked at for saturated readings."""
 
@@ -46,7 +42,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     goal = np.flatnonzero(data.goal)
     if not len(goal):
         raise Degenerate("the goal names no channel that was measured")
-    prior = _prior(data.knowledge, low, span) if data.knowledge is not None else None
+    prior = Prior(*data.knowledge, NOMINAL, 4.0) if data.knowledge is not None else None
     placed = np.isfinite(data.X).all(axis=1)
     X, Y, saturated = data.X[placed], data.Y[placed], data.saturated[placed]
     U = (X - low) / span
@@ -56,33 +52,22 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
         np.where(usable, Y, 0.0),
         usable,
         data.age[placed] + 1.0,
-        data.sitting[placed],
-        past=data.present not in (None, *data.sitting[placed]) and len(np.unique(data.sitting[placed])) > 1,
+        data.session[placed],
+        past=data.current_session not in (None, *data.session[placed]) and len(np.unique(data.session[placed])) > 1,
     )
     known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
     part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
     dynamic = expand_to(fit(part, np.searchsorted(known, goal), prior), known, len(channels))
-    # Only the latest of the last sitting: before, the room may have been brighter.
-    late = slice(max(int(np.searchsorted(rows.sitting, rows.sitting[-1:].sum())), len(U) - BOUNDS), None)
+    # Only the latest of the last session: before, the room may have been brighter.
+    late = slice(max(int(np.searchsorted(rows.session, rows.session[-1:].sum())), len(U) - BOUNDS), None)
     dynamic, used = condition_on_censored(dynamic, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
     n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
     summary = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
     seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
-    rest = (data.prefer, data.average, None, None, rows.sitting)
+    rest = (data.prefer, data.average, None, None, rows.session)
     training = TrainingSet(seen, rows.Y, usable, goal, low, span, dynamic, summary, channels, *rest)
     return FittedBayesianLine(training, dynamic)
 
-def _prior(self, data: Data, low: Floats, span: Floats) -> Prior:
-    names, wanted = [item.name for item in data.inputs], [channel.name for channel in data.channels]
-    state = self._known_state(names, wanted)
-    gain = np.array([[state.channels[c].gain[name] for name in names] for c in wanted])
-    above = np.array([state.inputs[name].above_zero for name in names])
-    below = np.array([state.inputs[name].below_one for name in names])
-    slope = gain * (1.0 - above - below)
-    room, room_sd = (part * state.full_scale for part in AMBIENT)
-    start = room + gain @ above + slope @ low
-    sd = np.column_stack([np.full(len(gain), room_sd), GAIN * np.abs(slope * span)])
-    return Prior(np.column_stack([start, slope * span]), np.maximum(sd, 1.0), NOMINAL, 4.0)
 
 @dataclass(frozen=True)
 class FittedBayesianLine:
@@ -93,21 +78,23 @@ class FittedBayesianLine:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """The settings inside low … high whose readings come nearest to each goal, in tolerances."""
-
-        ends = self.training.units(space.low), self.training.units(space.high)
+        ends = self.training.bounds(space)
         settings, doubts = [], []
         for parts in zip(*targets, strict=True):
             target = Targets(*parts)
             u = self.training.nearest(target, *ends)
             columns = self.training.target_columns(target.value)
             settings.append(u)
-            doubts.append(self.dynamic.doubt(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+            doubts.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         name = f"a Bayesian line ({self.dynamic.belief})"
-        return to_proposals(self.training, name, np.array(settings), (spread, uncertainty), targets, space, prefers=True)
+        return to_proposals(
+            self.training, name, np.array(settings), (spread, uncertainty), targets, space, prefers=True
+        )
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         return self.training.predict(X)
+
 
 def _determined(rows: DynamicRows, data: Data) -> Bools:
     """(m,) the channels whose usable rows determine a line.
@@ -115,7 +102,6 @@ def _determined(rows: DynamicRows, data: Data) -> Bools:
     Raises:
         NotEnoughData, Degenerate: one of the goal does not belong to them.
     """
-
     p = rows.X.shape[1]
     enough = np.zeros(len(data.channels), bool)
     for c, channel in enumerate(data.channels):

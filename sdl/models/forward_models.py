@@ -17,12 +17,14 @@ from sdl.models.training_set import TrainingSet
 
 ForwardKind = Literal["gp", "bayes", "linear", "smooth"]
 
+
 class ForwardModel(Protocol):
     """What is asked of a fitted model."""
 
     @property
     def training(self) -> TrainingSet: ...
     def predict(self, X: Floats) -> tuple[Floats, Floats]: ...
+
 
 def fit_forward(kind: ForwardKind, data: Data) -> ForwardModel:
     """The model `kind`, fitted with its default options.
@@ -36,9 +38,9 @@ def fit_forward(kind: ForwardKind, data: Data) -> ForwardModel:
         return fit_additive_gp(data)
     return fit_bayesian_line(data) if kind == "bayes" else fit_least_squares(data)
 
+
 def std_error(model: ForwardModel, X: Floats) -> Floats:
     """(n, m) standard deviation of the noise-free reading at settings (n, d): the model's own doubt; NaN = unknown."""
-
     training, U = model.training, model.training.units(X)
     if isinstance(model, FittedGaussianProcess):
         return model.std_error(X)

@@ -49,7 +49,9 @@ class FittedGaussianProcess:
         """(n, m) standard deviation of the noise-free reading alone."""
         std = self.predict(X)[1]
         noise = np.array([np.sqrt(model.kernel_.k2.noise_level) for model in self.models])
-        std[:, self.training.goal] = np.sqrt(np.maximum(std[:, self.training.goal] ** 2 - (self.size * noise) ** 2, 0.0))
+        std[:, self.training.goal] = np.sqrt(
+            np.maximum(std[:, self.training.goal] ** 2 - (self.size * noise) ** 2, 0.0)
+        )
         return std
 
 

@@ -9,21 +9,27 @@ Dawid, J. R. Stat. Soc. A 147 (1984) 278 ("prequential" statistics).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from sdl.arrays import Bools, Floats
 from sdl.errors import SolverError
+from sdl.models.constants import NOMINAL
 from sdl.models.data import Data, Proposals, Targets
 from sdl.space import Space
 
 MANY = 40
-"""Rows beyond which the latest settings of one sitting are all predicted by one earlier fit instead of one each."""
-NOMINAL = 0.004
-"""Standard deviation of a reading, as a part of the highest, where no candidate knows one."""
+"""Rows beyond which the latest settings of one session are all predicted by one earlier fit instead of one each."""
+
+
+class Fittable(Protocol):
+    """A solver, for all that is asked of it here; its fits offer `propose` and `predict`."""
+
+    def fit(self, data: Data) -> Any: ...
 
 
 def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> SelectedModel:
@@ -56,6 +62,7 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
     rest = ", ".join(f"{kind} to {error:.2g}" for kind, error in errors.items() if kind != best)
     return SelectedModel(fitted[best], f"{said} ({rest})" if rest else said)
 
+
 @dataclass(frozen=True)
 class SelectedModel:
     """The candidate that was chosen, and why."""
@@ -64,13 +71,14 @@ class SelectedModel:
     why: str
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        given: Proposals = self.chosen.propose(targets, low, high, rng)
+        given: Proposals = self.chosen.propose(targets, space, rng)
         return replace(given, why=tuple(f"auto took {self.why}; {why}" for why in given.why))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the chosen one."""
         mean, std = self.chosen.predict(X)
         return mean, std
+
 
 def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[Floats, int]:
     """How well each solver foresaw the readings at the latest settings.
@@ -84,14 +92,13 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
         Root mean square errors in standard deviations of a reading, over the channels of the goal, NaN for a solver
         that foresaw none; and the number of settings they are over, which the other solvers foresaw all.
     """
-
     goal = np.flatnonzero(data.goal)
     usable: Bools = np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True)
     runs = [run for run in _runs(data) if usable[run][:, goal].any()][-window:]
     off, std = (np.full((len(solvers), len(runs), len(goal)), np.nan) for _ in range(2))
     known = np.zeros((len(runs), len(goal)), bool)
     starts = [run.start for run in runs]
-    once = len(data.X) > MANY and len(set(data.sitting[starts])) == 1  # the first reading of a sitting tells its level
+    once = len(data.X) > MANY and len(set(data.session[starts])) == 1  # the first reading of a session tells its level
     for i, solver in enumerate(solvers):
         model: Any = None
         for j, run in enumerate(runs):
@@ -119,22 +126,22 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
     errors: Floats = np.where(some, np.sqrt(squares.mean(axis=1)), np.nan)
     return errors, int(shared.sum())
 
+
 def _runs(data: Data) -> list[slice]:
     """The rows in pieces that were taken one after the other at the same settings."""
-
-    changed = (data.X[1:] != data.X[:-1]).any(axis=1) | (data.sitting[1:] != data.sitting[:-1])
+    changed = (data.X[1:] != data.X[:-1]).any(axis=1) | (data.session[1:] != data.session[:-1])
     cuts = [0, *(np.flatnonzero(changed) + 1).tolist(), len(data.X)]
     return [slice(a, b) for a, b in pairwise(cuts) if b > a]
 
+
 def _before(data: Data, row: int) -> Data:
     """What was known when a row was about to be measured."""
-
     return replace(
         data,
         X=data.X[:row],
         Y=data.Y[:row],
         saturated=data.saturated[:row],
         age=np.maximum(data.age[:row] - data.age[row] - 1.0, 0.0),
-        sitting=data.sitting[:row],
-        present=float(data.sitting[row]),
+        session=data.session[:row],
+        current_session=float(data.session[row]),
     )

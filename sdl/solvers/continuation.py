@@ -17,7 +17,9 @@ class Continuation(Frozen):
     """Starts from the measured readings nearest to the goal and integrates dx/ds = J⁺ dy/ds along a straight line."""
 
     kind: Literal["continuation", "path"] = "continuation"
-    model: Literal["gp", "bayes", "linear", "smooth"] = Field("gp", description="the forward model that gives the derivatives J")
+    model: Literal["gp", "bayes", "linear", "smooth"] = Field(
+        "gp", description="the forward model that gives the derivatives J"
+    )
     precision: float = Field(1e-5, ge=1e-10, le=1e-2, description="error of a step, as a part of each input's range")
 
     def fit(self, data: Data) -> FittedContinuation:

@@ -67,7 +67,5 @@ class Forest(Frozen):
             raise SolverError(absent)
         from sdl.models.backward.flow_matching import FlowOptions, fit_flow_matching
 
-        options = FlowOptions(
-            self.n_t, self.duplicate_K, self.n_estimators, self.max_depth, self.trend, self.samples
-        )
+        options = FlowOptions(self.n_t, self.duplicate_K, self.n_estimators, self.max_depth, self.trend, self.samples)
         return fit_flow_matching(data, options)

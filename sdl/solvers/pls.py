@@ -42,6 +42,4 @@ class Pls(Frozen):
         """
         from sdl.models.backward.partial_least_squares import fit_partial_least_squares
 
-        return fit_partial_least_squares(
-            data, components=self.components, level=self.level, weighted=self.weighted
-        )
+        return fit_partial_least_squares(data, components=self.components, level=self.level, weighted=self.weighted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from led import GAINS, ask, data, hypercube, measure, night, targets
+from led import GAINS, ask, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.models.local_regression import fit_inverse_regression
@@ -43,7 +43,9 @@ def test_an_instrument_that_does_not_bend_keeps_its_lines():
             trend = fit_inverse_regression(training)
             assert np.isinf(trend.width).all()
             value = training.Y[:3, training.goal]
-            assert (trend.at(trend.lines(value)) == training.linear.solve_for_settings(value, training.goal)).all()
+            assert (
+                trend.at(trend.linear_settings(value)) == training.linear.solve_for_settings(value, training.goal)
+            ).all()
 
 
 @pytest.mark.parametrize(("size", "half", "most"), [(0.3, 0.5, 1.1), (0.8, 1.0, 2.5)])
@@ -71,7 +73,7 @@ def test_the_trend_turned_round_gives_the_readings_back():
     trend = fit_inverse_regression(TrainingSet.from_data(curve()))
     mean, std = trend.predict(GOALS)
     assert mean == pytest.approx(bent(GOALS) @ GAINS.T, rel=0.02)
-    assert trend.at(trend.lines(mean)) == pytest.approx(GOALS, abs=1e-6)
+    assert trend.at(trend.linear_settings(mean)) == pytest.approx(GOALS, abs=1e-6)
     assert (std > 0).all()
 
 
@@ -89,7 +91,7 @@ def test_the_doubt_of_a_bent_answer_is_that_of_the_rows_around_it():
         fitted = Gmm().fit(curve(seed=seed, size=0.3))
         rng = np.random.default_rng([seed, 1])
         goals = (bent(GOALS, 0.3) @ GAINS.T) * (1 + 0.0035 * rng.normal(size=(4, 3)))
-        answer = fitted.propose(targets(goals), np.zeros(3), np.ones(3), rng)
+        answer = fitted.propose(targets(goals), space(np.zeros(3), np.ones(3)), rng)
         inside.append(np.abs(answer.settings - GOALS) < answer.spread)
         assert (answer.spread < 0.01).all()
     assert 0.55 < np.mean(inside) < 0.85

@@ -57,6 +57,7 @@ def fit_flow_matching(data: Data, options: FlowOptions) -> FittedFlow:
     forest = _grow(options, trend.rest, readings[-len(trend.rest) :]) if grown else None
     return FittedFlowOnTrend(options.samples, training, forest, trend)
 
+
 def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
     if settings.shape[1] == 1:  # a single column to generate crashes it
         settings = np.column_stack([settings, np.zeros(len(settings))])
@@ -73,6 +74,7 @@ def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
             nthread=1,  # of xgboost's, in every version
             seed=SEED,
         )
+
 
 @dataclass(frozen=True)
 class FittedFlow:
@@ -91,10 +93,10 @@ class FittedFlow:
         name = "flow matching"
         if self.trend is not None:
             name = "flow matching on the residuals of an affine fit" if self.forest else "the affine trend alone"
-            V = self.trend.lines(value)
+            V = self.trend.linear_settings(value)
             # How far the trees moved the answer is doubted too: on few rows it is noise that they have learnt.
             moved = np.sqrt(((U - self.trend.at(V)) ** 2).mean(axis=1, keepdims=True))
-            spread, uncertainty = (np.hypot(part, moved) for part in self.trend.doubt(U, V))
+            spread, uncertainty = (np.hypot(part, moved) for part in self.trend.std_errors(U, V))
         expected = None if self.trend is None else self.trend.predict(self.training.settings(U))[0]
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected)
 
@@ -104,16 +106,16 @@ class FittedFlow:
 
     def _draw(self, value: Floats, n: int, rng: np.random.Generator) -> Floats:
         """(k, n, d) settings in units: n for each of the goals (k, g), all drawn at once."""
-
         k, d = len(value), self.training.U.shape[1]
         base: Floats = np.zeros((k, 1, d))
         if self.trend is not None:
-            base = self.trend.at(self.trend.lines(value))[:, None]
+            base = self.trend.at(self.trend.linear_settings(value))[:, None]
         if self.forest is None:
             return np.repeat(base, n, axis=1)
         with _library(int(rng.integers(2**32))):
             drawn = self.forest.generate(batch_size=k * n, X_covs=np.repeat(value, n, axis=0))
         return base + np.asarray(drawn, dtype=np.float64)[:, :d].reshape(k, n, d)
+
 
 @dataclass(frozen=True)
 class FittedFlowOnTrend(FittedFlow):
@@ -124,10 +126,10 @@ class FittedFlowOnTrend(FittedFlow):
         predicted: tuple[Floats, Floats] = (self.trend or fit_inverse_regression(self.training)).predict(X)
         return predicted
 
+
 @contextmanager
 def _library(seed: int) -> Iterator[None]:
     """Numpy's global generator at `seed` and xgboost (from 3.0 on) on one thread; both as they were afterwards."""
-
     state = np.random.get_state()
     try:
         np.random.seed(seed)

@@ -40,7 +40,6 @@ def fit_gaussian_mixture(
         NotEnoughData, Degenerate: as for every solver.
         ConfigError: `channels` names one that the instrument does not have.
     """
-
     names = [channel.name for channel in data.channels]
     if unknown := [name for name in channels if name not in names]:
         raise ConfigError(f"solver.channels: unknown channel {unknown[0]!r}; allowed: {', '.join(names)}")
@@ -54,12 +53,14 @@ def fit_gaussian_mixture(
     mixture = _mixture((D - mean) / scale, components)
     return FittedMixture(training, mixture, columns, mean, scale, fit_inverse_regression(training) if beside else None)
 
+
 def _mixture(D: Floats, components: int | Literal["bic"]) -> Any:
     most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
     if components != "bic":
         return _fitted(D, min(components, most))
     candidates = [_fitted(D, k) for k in range(1, min(MOST, most) + 1)]
     return min(candidates, key=lambda mixture: _bic(mixture, D))
+
 
 @dataclass(frozen=True)
 class FittedMixture:
@@ -78,7 +79,6 @@ class FittedMixture:
         Not the mean of the whole mixture: where two different settings give the same readings, that lies between
         them and gives neither.
         """
-
         d = self.training.U.shape[1]
         aims = self.training.active_targets(targets, space)
         parts = [self._given(*self._fixed(value)) for value in aims]
@@ -87,9 +87,9 @@ class FittedMixture:
         doubt = self.training.add_session_variance(spread, uncertainty, U)
         if self.trend is not None:
             goal = aims[:, self.training.goal]
-            V = self.trend.lines(np.where(np.isfinite(goal), goal, 0.0))
+            V = self.trend.linear_settings(np.where(np.isfinite(goal), goal, 0.0))
             better = self.trend.at(V)
-            surer = self.trend.doubt(better, V)
+            surer = self.trend.std_errors(better, V)
             # A goal that leaves a choice is the joint Gaussian's own, and so is one that no line leads to.
             sure = np.array([not self.training.is_underdetermined(targets._replace(value=value)) for value in aims])
             use = sure & np.isfinite(goal).all(axis=1) & ~(surer[0] > LOST * doubt[0]).any(axis=1)
@@ -103,7 +103,6 @@ class FittedMixture:
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not modelled."""
-
         if self.trend is not None:
             return self.trend.predict(X)
         d = X.shape[1]
@@ -119,7 +118,6 @@ class FittedMixture:
 
     def pairs(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Draws n settings (n, d) with their readings (n, m), NaN for channels not modelled, from the whole mixture."""
-
         drawn, d = self._draw(np.array([], dtype=np.intp), np.array([]), n, rng), self.training.U.shape[1]
         readings = np.full((n, len(self.training.channels)), np.nan)
         readings[:, self.columns] = drawn[:, d:]
@@ -127,7 +125,6 @@ class FittedMixture:
 
     def _draw(self, index: Ints, value: Floats, n: int, rng: np.random.Generator) -> Floats:
         """(n, columns but `index`) draws of the mixture, with the columns `index` fixed at `value`."""
-
         given = self._condition(index, value)
         which = rng.choice(len(given.priors), size=n, p=given.priors / given.priors.sum())
         rest = np.setdiff1d(np.arange(len(self.mean)), index)
@@ -141,7 +138,6 @@ class FittedMixture:
 
     def _fixed(self, target: Floats) -> tuple[Ints, Floats]:
         """Which columns of the mixture a target (m,) fixes, and at what."""
-
         value = target[self.columns]
         fixed = np.flatnonzero(np.isfinite(value) & np.isin(self.columns, self.training.goal))
         return fixed + self.training.U.shape[1], value[fixed]
@@ -158,7 +154,6 @@ class FittedMixture:
         here, and the doubt of the regression itself added: sigma² (1 + 1/n + D²/n) for one reading, D the goal's
         distance from the rows in standard deviations. With no degree of freedom left both are unknown.
         """
-
         given = self._condition(index, value)
         k = int(np.argmax(given.priors))
         rest = np.setdiff1d(np.arange(len(self.mean)), index)
@@ -171,6 +166,7 @@ class FittedMixture:
         lever = (1 + far) / n
         mean = given.means[k] * self.scale[rest] + self.mean[rest]
         return mean, float(given.priors[k]), (sigma * np.sqrt(1 + lever), sigma * np.sqrt(lever))
+
 
 def _fitted(D: Floats, components: int) -> Any:
     """The likeliest of some fits, always from the same starting points."""
@@ -185,6 +181,7 @@ def _fitted(D: Floats, components: int) -> Any:
     sound = [m for m in map(fit, range(TRIES)) if (m.priors * len(D)).min() >= D.shape[1] + 1]
     return max(sound, key=lambda m: _log_likelihood(m, D)) if sound else _fitted(D, components - 1)
 
+
 def _log_likelihood(mixture: Any, D: Floats) -> float:
     n, p = D.shape
     terms = np.empty((n, mixture.n_components))
@@ -195,9 +192,9 @@ def _log_likelihood(mixture: Any, D: Floats) -> float:
         terms[:, k] = np.log(mixture.priors[k]) - 0.5 * ((z**2).sum(axis=1) + np.log(values).sum())
     return float(logsumexp(terms, axis=1).sum() - 0.5 * n * p * np.log(2 * np.pi))
 
+
 def _bic(mixture: Any, D: Floats) -> float:
     """Bayesian information criterion: the lower, the better."""
-
     n, p = D.shape
     parameters = mixture.n_components * (1 + p + p * (p + 1) / 2) - 1
     return float(parameters * math.log(n) - 2.0 * _log_likelihood(mixture, D))

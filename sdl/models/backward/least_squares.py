@@ -46,6 +46,7 @@ def fit_least_squares(
         model = weighted(training, recency)
     return FittedLeastSquares(training, model, recency, intercept, bounded, starts, local)
 
+
 def wide_enough(counts: Callable[[float], Floats], width: float, training: TrainingSet) -> Floats:
     """(n,) how much rows count with this width, or with the next wider one that is worth enough rows."""
     n, p = len(training.U), training.U.shape[1] + 1
@@ -56,12 +57,14 @@ def wide_enough(counts: Callable[[float], Floats], width: float, training: Train
         width *= 1.5
     return found
 
+
 def weighted(training: TrainingSet, counts: Floats) -> LinearModel:
     """The lines of all rows, each counting as much as `counts` (n,) says."""
     fit = fit_linear(training.U, training.Y, training.usable, counts=counts)
     if training.apart is None or fit.extra is None:
         return fit
     return replace(fit, extra=fit.extra + training.apart)
+
 
 @dataclass(frozen=True)
 class FittedLeastSquares:
@@ -83,7 +86,7 @@ class FittedLeastSquares:
     local: float | None
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.units(space.low), self.training.units(space.high)
+        ends = self.training.bounds(space)
         settings, doubts, expected = [], [], []
         for value, *band in zip(*targets, strict=True):
             target = self.training.activate_limits(Targets(value, *band), *ends)
@@ -95,7 +98,7 @@ class FittedLeastSquares:
                     break
             settings.append(u)
             columns = self.training.target_columns(value)
-            doubts.append(model.doubt(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+            doubts.append(model.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
             expected.append(model.mean(u[None])[0])
         U = np.array(settings)
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
@@ -104,7 +107,6 @@ class FittedLeastSquares:
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d)."""
-
         U = self.training.units(X)
         if self.local is None:
             return self.model.predict(U)
@@ -113,7 +115,6 @@ class FittedLeastSquares:
 
     def local_fit(self, u: Floats) -> LinearModel:
         """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""
-
         away = ((self.training.U - u) ** 2).sum(axis=1)
         away -= away.min()
         width = self.local or np.inf
@@ -124,7 +125,6 @@ class FittedLeastSquares:
         self, model: LinearModel, target: Targets, low: Floats, high: Floats, rng: np.random.Generator
     ) -> Floats:
         """(d,) settings in units. The misses are taken in tolerances: in counts the search ends in lost precision."""
-
         columns = self.training.target_columns(target.value)
         middle = np.clip(model.middle, low, high)
         starts = [middle, *rng.uniform(low, high, (self.starts - 1, len(low)))]

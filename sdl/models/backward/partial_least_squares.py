@@ -42,9 +42,9 @@ def fit_partial_least_squares(
         maps = (_fit(Y, U, np.ones(len(U)), components),)
     return FittedPartialLeastSquares(training, maps, components)
 
+
 def _weight(training: TrainingSet) -> Floats:
     """(n, d) what a row counts for each input, of mean 1: 1 over the variance of the setting that its readings give."""
-
     inverse = training.linear.inverse(training.goal, training.linear.middle)  # (d, g)
     variance = (training.linear.variance(training.U) * np.diag(training.linear.noise))[:, training.goal] @ inverse.T**2
     if not np.isfinite(variance).all() or not (variance.max(axis=0) > 0).all():
@@ -53,9 +53,9 @@ def _weight(training: TrainingSet) -> Floats:
     scaled: Floats = weight / weight.mean(axis=0)
     return scaled
 
+
 def _fit(Y: Floats, U: Floats, weight: Floats, components: int) -> RegressionMap:
     """Partial least squares of U (n, e) on Y (n, g), rows weighted."""
-
     middle = weight @ Y / weight.sum(), weight @ U / weight.sum()
     root = np.sqrt(weight)[:, None]
     V, W = root * (Y - middle[0]), root * (U - middle[1])
@@ -70,6 +70,7 @@ def _fit(Y: Floats, U: Floats, weight: Floats, components: int) -> RegressionMap
         sigma = np.sqrt(((W - model.predict(V)) ** 2).sum(axis=0) / dof) * t_factor(np.array(dof))
     seen = model.transform(V)
     return RegressionMap(model, middle, sigma, np.linalg.pinv(seen.T @ seen), 1 / len(U))
+
 
 @dataclass(frozen=True)
 class RegressionMap:
@@ -91,13 +92,13 @@ class RegressionMap:
 
     def answer(self, value: Floats) -> tuple[Floats, Floats, Floats]:
         """For readings (k, g) the settings, their spread and their uncertainty, (k, e) each, in units of the bounds."""
-
         left = value - self.middle[0]
         latent = self.model.transform(left)
         U = self.middle[1] + np.asarray(self.model.predict(left), dtype=np.float64).reshape(len(value), -1)
         # How far a goal lies from the rows, as in any regression: 1/n + t' (T'T)^-1 t.
         far = self.least + np.einsum("ij,jk,ik->i", latent, self.inverse, latent)[:, None]
         return U, np.sqrt(1 + far) * self.sigma, np.sqrt(far) * self.sigma
+
 
 @dataclass(frozen=True)
 class FittedPartialLeastSquares:

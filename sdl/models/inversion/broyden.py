@@ -19,8 +19,9 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from sdl.arrays import Floats
+from sdl.models.constants import DISTINCT
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.training_set import DISTINCT, TrainingSet
+from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
@@ -40,7 +41,6 @@ def fit_broyden(data: Data, *, noise: float = 0.004) -> FittedBroyden:
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-
     training = TrainingSet.from_data(data)
     U, Y = training.U, training.Y[:, training.goal]
     first = max(_first(U), len(U) - LAST)
@@ -58,6 +58,7 @@ def fit_broyden(data: Data, *, noise: float = 0.004) -> FittedBroyden:
         slope = slope + np.outer(gain * (Y[i] - Y[i - 1] - ahead), step) / length
     return FittedBroyden(noise, training, slope, sigma)
 
+
 @dataclass(frozen=True)
 class FittedBroyden:
     """Slopes (g, d) of the channels of the goal, and the noise (n, g) of each reading; settings in units."""
@@ -69,8 +70,7 @@ class FittedBroyden:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """One step to each goal, inside low … high. A secant has no idea of its spread and uncertainty."""
-
-        training, ends = self.training, (self.training.units(space.low), self.training.units(space.high))
+        training, ends = self.training, (self.training.bounds(space))
         settings, expected = [], np.full((len(targets.value), len(training.channels)), np.nan)
         for i, parts in enumerate(zip(*targets, strict=True)):
             target = training.activate_limits(Targets(*parts), *ends)
@@ -80,13 +80,12 @@ class FittedBroyden:
                 u = self._step(target, base, y, *ends)
             settings.append(u)
             expected[i, training.goal] = y + self.slope @ (u - base)
-        unknown = np.full((len(settings), len(low)), np.nan)
+        unknown = np.full((len(settings), len(space.low)), np.nan)
         doubts = (unknown, unknown.copy())
         return to_proposals(training, "a secant step", np.array(settings), doubts, targets, space, expected)
 
     def _base(self, u: Floats) -> tuple[Floats, Floats]:
         """Settings (d,) and readings (g,) to start from, on the way to settings near u (d,)."""
-
         U, Y = self.training.U, self.training.Y[:, self.training.goal]
         if self.noise == 0:
             return U[-1], Y[-1]
@@ -97,7 +96,6 @@ class FittedBroyden:
 
     def _step(self, target: Targets, base: Floats, y: Floats, low: Floats, high: Floats) -> Floats:
         """(d,) settings inside low…high that the slopes take nearest to the goal, in tolerances."""
-
         goal = self.training.goal
         use = np.isfinite(target.value[goal])
         if not use.any():
@@ -108,9 +106,9 @@ class FittedBroyden:
         step = lsq_linear(self.slope[use] / room[:, None], gap, ends, method="bvls").x
         return np.asarray(np.clip(base + step, low, high), dtype=np.float64)
 
+
 def _first(U: Floats) -> int:
     """How many of the oldest rows of U (n, d) determine slopes."""
-
     n = len(U)
     for k in range(U.shape[1] + 1, n):
         if np.linalg.svd(U[:k] - U[:k].mean(axis=0), compute_uv=False)[-1] > DISTINCT:

@@ -48,6 +48,7 @@ def fit_continuation(data: Data, *, model: ForwardKind = "gp", precision: float 
         raise NotEnoughData(0, 1, "usable rows to start from")
     return FittedContinuation(model, precision, fitted, training, tuple(item.name for item in data.inputs))
 
+
 @dataclass(frozen=True)
 class FittedContinuation:
     """A forward model and the rows it was fitted on."""
@@ -59,7 +60,7 @@ class FittedContinuation:
     inputs: tuple[str, ...]
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.units(space.low), self.training.units(space.high)
+        ends = self.training.bounds(space)
         settings, doubts, notes = [], [], []
         for parts in zip(*targets, strict=True):
             u, doubt, said = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
@@ -78,30 +79,23 @@ class FittedContinuation:
     def _answer(self, target: Targets, low: Floats, high: Floats) -> tuple[Floats, tuple[Floats, Floats], str]:
         """Settings (d,) for one goal, their spread and uncertainty, and how they came about.
 
-        A path that ends outside a band without a target is walked again with the band's nearer limit as one: it ends
-        elsewhere than at the settings that `Footing.aimed` thought of.
+        A path that ends beyond a limit is followed again with that limit as a target, because it ends elsewhere than at
+        the settings by which `TrainingSet.activate_limits` chose.
         """
-
         columns = self.training.target_columns(target.value)
         if not len(columns):
             unknown = np.full(len(low), np.nan)
             return self.training.nearest(target, low, high), (unknown, unknown), "nothing to aim at"
-        (least, most), room = self.training.guarded_limits(target), self.training.tolerance_scale(target)
-        value, goal = target.value.copy(), self.training.goal
-        for _ in goal:
-            walked = self._follow(target._replace(value=value), self.training.target_columns(value), low, high)
-            y = self.model.predict(self.training.settings(walked[0][None]))[0][0]
-            off = np.fmax(np.fmax(least - y, y - most), 0.0) / room
-            left = [c for c in goal if np.isnan(value[c]) and off[c] > 1e-6]
-            if not left:
+        active = target._replace(value=target.value.copy())
+        for _ in self.training.goal:
+            result = self._follow(active, self.training.target_columns(active.value), low, high)
+            y = self.model.predict(self.training.settings(result[0][None]))[0][0]
+            if not self.training.activate_worst(active, y, self.training.goal):
                 break
-            worst = max(left, key=lambda c: float(off[c]))
-            value[worst] = least[worst] if y[worst] < least[worst] else most[worst]
-        return walked
+        return result
 
     def _start(self, target: Targets, columns: Ints) -> tuple[Floats, Floats, int]:
         """Settings (d,) whose readings (len(columns),) lie nearest to the goal, in tolerances; and of how many rows."""
-
         usable = np.flatnonzero(self.training.usable[:, columns].all(axis=1))
         U, Y = self.training.U[usable], self.training.Y[np.ix_(usable, columns)]
         off = np.abs((Y - target.value[columns]) / self.training.tolerance_scale(target)[columns]).max(axis=1)
@@ -115,7 +109,6 @@ class FittedContinuation:
 
         An input that comes to its bound is held there, and the others go on as well as they can.
         """
-
         start, y0, rows = self._start(target, columns)
         room = self.training.tolerance_scale(target)[columns]
         way = (target.value[columns] - y0) / room
@@ -146,7 +139,6 @@ class FittedContinuation:
 
     def _inverse(self, u: Floats, columns: Ints, room: Floats, free: Bools) -> Floats:
         """(d, c) settings for a change of the readings, in tolerances, at u (d,); 0 for inputs that are held."""
-
         step = STEP * np.eye(len(u))
         mean = self.model.predict(self.training.settings(np.vstack([u + step, u - step])))[0][:, columns] / room
         J = (mean[: len(u)] - mean[len(u) :]).T / (2 * STEP)
@@ -158,7 +150,6 @@ class FittedContinuation:
         The answer carries the noise of the readings it started from, and the model's doubt there; one noisy reading at
         the goal adds its own.
         """
-
         inverse = self._inverse(end, columns, room, np.ones(len(end), bool))
         both = self.training.settings(np.stack([start, end]))
         first, last = (self.model.predict(both)[1][:, columns] / room) ** 2

@@ -52,6 +52,7 @@ def fit_mcmc(
     fitted = fit_forward(model, data)
     return FittedMcmc(fitted, fitted.training, model, answer, walkers, steps, burn)
 
+
 class Cloud(NamedTuple):
     """What was drawn: settings (n, d) in units, their log density (n,), and which hill (n,) each is on."""
 
@@ -59,6 +60,7 @@ class Cloud(NamedTuple):
     height: Floats
     hill: Ints
     hills: Modes
+
 
 @dataclass(frozen=True)
 class FittedMcmc:
@@ -73,14 +75,14 @@ class FittedMcmc:
     burn: int = 20
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        ends = self.training.units(space.low), self.training.units(space.high)
+        ends = self.training.bounds(space)
         settings, doubts, notes = [], [], []
         for parts in zip(*targets, strict=True):
             target = self.training.activate_limits(Targets(*parts), *ends)
             columns = self.training.target_columns(target.value)
             if not len(columns):
                 settings.append(self.training.nearest(target, *ends))
-                doubts.append(np.full((2, len(low)), np.nan))
+                doubts.append(np.full((2, len(space.low)), np.nan))
                 notes.append("nothing to aim at")
                 continue
             density = LogPosterior(self.model, target.value, columns, *ends)
@@ -100,7 +102,6 @@ class FittedMcmc:
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Draws n settings (n, d) that one reading `target` (m,) may have come from, NaN where free; all solutions."""
-
         d = len(self.training.low)
         columns = self.training.target_columns(target)
         if not len(columns):
@@ -132,7 +133,6 @@ class FittedMcmc:
 
     def _answer(self, cloud: Cloud, density: LogPosterior) -> tuple[Floats, Floats, str]:
         """(d,) what is proposed of a cloud, (d,) standard deviation of its hill, and a few words."""
-
         share = np.bincount(cloud.hill) / len(cloud.U)
         # Of solutions about as probable the one close to what was measured: a campaign does not jump to and fro.
         likely = np.flatnonzero(share >= 0.5 * share.max())
@@ -156,13 +156,12 @@ class FittedMcmc:
         Draws are for one reading at the goal, so they give the spread. Which part of it is the model's doubt says the
         delta method; what is drawn beyond that method (a choice, a bend) stays without noise as well.
         """
-
         X = self.training.settings(u[None])
         std = self.model.predict(X)[1][0, density.columns]
         if not np.isfinite(std).all():
             return np.full((2, len(u)), np.nan)
         inverse = np.linalg.pinv(slopes(density, u[None])[1][0], rcond=1e-4) ** 2
         plain = np.sqrt(inverse.sum(axis=1))
-        model = np.sqrt(inverse @ (doubt(self.model, X)[0, density.columns] / std) ** 2)
+        model = np.sqrt(inverse @ (std_error(self.model, X)[0, density.columns] / std) ** 2)
         beyond = np.where(spread > 1.25 * plain, np.sqrt(np.maximum(spread**2 - plain**2, 0.0)), 0.0)
         return np.stack([spread, np.minimum(np.hypot(model, beyond), spread)])

@@ -9,18 +9,15 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import qmc
 
 from sdl.arrays import Floats, Ints
+from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.forward_models import ForwardModel
 
 STARTS, CLIMBERS, CLIMB = 256, 24, 25
 """Points that are looked at, those that climb, and their steps."""
 LOW = 12.0
 """A hill so much lower than the highest, in logarithms of the density, is none."""
-SAME = 1e-3
-"""Tops that are closer, as a part of the range, are one."""
 MERGE_DEPTH = 3.0
 """Two tops with a valley between them that is less deep are one hill."""
-NOMINAL = 0.004
-"""Noise of a reading, as a part of the response, where the rows cannot tell it yet."""
 
 
 class Modes(NamedTuple):
@@ -84,7 +81,7 @@ def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -
     order = [i for i in np.argsort(-height, kind="stable") if height[i] >= height.max() - LOW]
     tops: list[int] = []
     for i in order:
-        if all(np.abs(points[i] - points[k]).max() > SAME for k in tops):
+        if all(np.abs(points[i] - points[k]).max() > DISTINCT for k in tops):
             tops.append(i)
     wide = np.diag(12.0 / (high - low) ** 2)  # the prior's own width, for directions that the goal leaves free
     covariance = np.linalg.inv(np.swapaxes(J[tops], 1, 2) @ J[tops] + wide)

@@ -10,6 +10,7 @@ from sdl.models.data import Proposals, Targets
 from sdl.space import Space
 from sdl.types import Verdict
 
+
 @dataclass(frozen=True)
 class FittedRandom:
     """Knows nothing, and says so: spread and uncertainty are NaN, no readings are expected."""
@@ -18,10 +19,10 @@ class FittedRandom:
     """Whether some settings are preferred."""
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        k, d = len(targets.value), len(low)
+        k, d = len(targets.value), len(space.low)
         unknown = np.full((k, d), np.nan)
         return Proposals(
-            settings=low + (high - low) * rng.random((k, d)),
+            settings=space.low + space.width * rng.random((k, d)),
             spread=unknown,
             uncertainty=unknown.copy(),
             expected=None,
