@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
-    from sdl.lab.config.file import Loaded
-    from sdl.lab.http.token import Door
+    from sdl.lab.config.file import ResolvedLab
+    from sdl.lab.http.token import Credentials
     from sdl.lab.workers.base import Control
 
 
@@ -52,11 +52,11 @@ def web(
 class LabPage:
     """The page of a lab, for `sdl.lab.serve`; without Jinja the lab runs without it and says so."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: ResolvedLab) -> None:
         self._loaded = loaded
         self._served = False
 
-    def routes(self, control: Control, runs: Path, door: Door) -> Sequence[BaseRoute]:
+    def routes(self, control: Control, runs: Path, door: Credentials) -> Sequence[BaseRoute]:
         """The routes of the page."""
         from sdl.errors import ConfigError
         from sdl.web.pages import routes

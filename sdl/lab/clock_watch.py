@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from sdl.lab.core.events import ClockJumped
 
-LEAST = 5.0
+TOLERANCE = 5.0
 """Seconds; less is how clocks are kept right."""
 
 
-def asleep() -> float:
+def seconds_asleep() -> float:
     """Seconds that this machine has slept since it was started; 0 where the system does not say."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -26,7 +26,9 @@ class ClockWatch:
         slept: seconds that it slept.
     """
 
-    def __init__(self, awake: Callable[[], float] = time.monotonic, slept: Callable[[], float] = asleep) -> None:
+    def __init__(
+        self, awake: Callable[[], float] = time.monotonic, slept: Callable[[], float] = seconds_asleep
+    ) -> None:
         self._awake, self._slept = awake, slept
         self._last: tuple[float, float, float] | None = None
 
@@ -38,9 +40,9 @@ class ClockWatch:
             return None
         shown, awake, slept = (a - b for a, b in zip(here, before, strict=True))
         ahead = shown - awake
-        if abs(ahead) < LEAST:
+        if abs(ahead) < TOLERANCE:
             return None
-        if abs(ahead - slept) < LEAST:
+        if abs(ahead - slept) < TOLERANCE:
             return ClockJumped(round(ahead, 3), "the machine slept", now)
         cause = "the clock was set forward, or the machine slept" if ahead > 0 else "the clock was set back"
         return ClockJumped(round(ahead, 3), cause, now)

@@ -17,7 +17,7 @@ from sdl.lab.core.events import SCHEMA, LabEvent, LabOpened
 from sdl.store import record
 from sdl.store.plainfile import open_fd
 
-FORM = record.EventSchema(
+JOURNAL = record.EventSchema(
     typing.get_args(LabEvent),
     schema=SCHEMA,
     first=LabOpened,
@@ -65,13 +65,13 @@ def open_journal(place: Path) -> record.Record:
     """
     try:
         place.mkdir(parents=True, exist_ok=True)
-        fd = open_fd(place / FORM.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        fd = open_fd(place / JOURNAL.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.close(fd)
         record.sync_folder(place)
         record.sync_folder(place.parent)
     except OSError as error:
         raise RecordError(f"{place}: cannot be created: {error.strerror}") from error
-    return record.Record.open(place, FORM)
+    return record.Record.open(place, JOURNAL)
 
 
 def read(place: Path) -> Iterator[LabEvent]:
@@ -80,7 +80,7 @@ def read(place: Path) -> Iterator[LabEvent]:
     Raises:
         Damaged, RecordError: as `sdl.store.record.scan`.
     """
-    return record.read(place, FORM)
+    return record.read(place, JOURNAL)
 
 
 def check(place: Path) -> record.Checked:
@@ -89,9 +89,9 @@ def check(place: Path) -> record.Checked:
     Raises:
         Damaged: with file and line.
     """
-    return record.check(place, FORM)
+    return record.check(place, JOURNAL)
 
 
 def is_journal(place: Path) -> bool:
     """Whether this is a lab's directory, or its journal."""
-    return (place / FORM.file).is_file() or (place.name == FORM.file and place.is_file())
+    return (place / JOURNAL.file).is_file() or (place.name == JOURNAL.file and place.is_file())

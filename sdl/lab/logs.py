@@ -22,14 +22,14 @@ from typing import Any
 from sdl.store.plainfile import open_fd, what_happened
 
 FILE = "lab.log"
-MOST_BYTES, KEPT = 5_000_000, 5
-SPEAKERS = ("sdl", "uvicorn")
+MAX_BYTES, KEPT = 5_000_000, 5
+LOGGERS = ("sdl", "uvicorn")
 KEYS = ("start", "job", "instrument", "run", "trial")
-_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
+_about: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 - never changed, only replaced
 
 
 @contextlib.contextmanager
-def about(**what: Any) -> Iterator[None]:
+def log_context(**what: Any) -> Iterator[None]:
     """Puts start, job, instrument, run, trial into every line that is logged inside, in this thread.
 
     Raises:
@@ -62,7 +62,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class People(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """`14:00:00 WARNING start 12 job night: message`, local time."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -74,7 +74,7 @@ class People(logging.Formatter):
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 
-class File(logging.handlers.RotatingFileHandler):
+class LogFile(logging.handlers.RotatingFileHandler):
     """The rotated file. What cannot be written is left out: no traceback, no end of the lab.
 
     Where it was deleted or replaced, the next line begins it anew.
@@ -97,7 +97,7 @@ class File(logging.handlers.RotatingFileHandler):
         """A full disk, most likely."""
 
 
-def open_log(folder: Path, *, level: int = logging.INFO) -> File:
+def open_log(folder: Path, *, level: int = logging.INFO) -> LogFile:
     """Has everything that `sdl` and its HTTP server say written to `lab.log` in a folder as well.
 
     Args:
@@ -108,10 +108,10 @@ def open_log(folder: Path, *, level: int = logging.INFO) -> File:
         OSError: the file cannot be opened.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handler = File(folder / FILE, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
+    handler = LogFile(folder / FILE, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
     handler.setFormatter(JsonFormatter())
     handler.setLevel(level)
-    for name in SPEAKERS:
+    for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
     logger = logging.getLogger("sdl")
     if logger.getEffectiveLevel() > level:
@@ -119,8 +119,8 @@ def open_log(folder: Path, *, level: int = logging.INFO) -> File:
     return handler
 
 
-def close_log(handler: File) -> None:
+def close_log(handler: LogFile) -> None:
     """Takes the file out again and closes it."""
-    for name in SPEAKERS:
+    for name in LOGGERS:
         logging.getLogger(name).removeHandler(handler)
     handler.close()

@@ -21,23 +21,23 @@ from sdl.core.events import Measured, Safe, Stopped
 from sdl.errors import Full, Lost, RecordError, SdlError
 from sdl.extras import versions_of
 from sdl.lab.clock_watch import ClockWatch
-from sdl.lab.config.file import Loaded
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core import scheduler
 from sdl.lab.core.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
 from sdl.lab.core.job_runs import Start
 from sdl.lab.core.state import Lab
-from sdl.lab.core.views import by_request
+from sdl.lab.core.views import is_requested_pause
 from sdl.lab.journal import Journal
-from sdl.lab.logs import about
-from sdl.lab.workers.base import News, Order, Workers
+from sdl.lab.logs import log_context
+from sdl.lab.workers.base import JobOrder, Workers, WorkerUpdate
 from sdl.lab.workers.safe_state import SafeStateWatch
 from sdl.store import record
 
 TICK = 1.0
 """Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
-AT_ONCE = 500
+EVENTS_PER_TICK = 500
 """Events that one tick writes, more or less."""
-END_SECONDS = 30.0
+CLOSE_TIMEOUT = 30.0
 """How long campaigns have to end when the lab does, before their processes are closed."""
 
 log = logging.getLogger("sdl.lab")
@@ -47,12 +47,12 @@ class Listener(Protocol):
     """Who is told what happens in a lab."""
 
     def handle(self, event: LabEvent) -> None: ...
-    def news(self, item: News) -> None: ...
+    def update(self, item: WorkerUpdate) -> None: ...
     def tick(self, now: float) -> None: ...
 
 
 @dataclass(slots=True)
-class Live:
+class LiveStart:
     """What is known of a running start beyond the journal: readings so far, why it pauses, and what it was told."""
 
     readings: int = 0
@@ -89,16 +89,16 @@ class LabLoop:
         self.lab, self.clock, self.runs = lab, clock, runs
         self.requests, self.listeners = requests, list(listeners)
         self.processes = processes
-        self.live: dict[int, Live] = {}
+        self.live: dict[int, LiveStart] = {}
         self.trouble, self.lost = "", False
         self._journal, self._jumps = journal, jumps
-        self._news: deque[News] = deque()
-        self._heard: News | None = None
-        self._lights = SafeStateWatch()
+        self._updates: deque[WorkerUpdate] = deque()
+        self._heard: WorkerUpdate | None = None
+        self._safe_states = SafeStateWatch()
         self._ending = self._more = False
 
     # Begin and end -----------------------------------------------------------------------------------------------
-    def open(self, loaded: Loaded, process: int, user: str) -> None:
+    def open(self, loaded: ResolvedLab, process: int, user: str) -> None:
         """Takes the lab over: its file where that has changed, and what an earlier process left behind.
 
         Raises:
@@ -136,19 +136,19 @@ class LabLoop:
         running = self.lab.running()
         for start in running:
             self.processes.interrupt(start.number, by)
-        until = self.clock.monotonic() + END_SECONDS
+        until = self.clock.monotonic() + CLOSE_TIMEOUT
         while self.lab.running() and self.clock.monotonic() < until:
-            self._take_news()
+            self._take_updates()
             if self.lab.running():
                 self.clock.sleep(0.1)
-        while self.lab.unsafe and not self.looked_at() and self.clock.monotonic() < until:
+        while self.lab.unsafe and not self.safe_states_tried() and self.clock.monotonic() < until:
             self._make_safe()  # a campaign that was killed may have left its light on
             self.clock.sleep(0.1)
         self.processes.close()
-        self._take_news()
+        self._take_updates()
         now = self.clock.now()
         for start in self.lab.running():
-            readings = self.live.get(start.number, Live()).readings
+            readings = self.live.get(start.number, LiveStart()).readings
             self.write(Died(start.number, f"did not end when the lab did ({by})", readings, now, own=False))
         self.write(LabStopped(by, now))
 
@@ -160,7 +160,7 @@ class LabLoop:
                 log.warning("%s: %+.0f s", jump.cause, jump.seconds)
                 self.write(jump)
             self.requests()
-            self._take_news()
+            self._take_updates()
             self._make_safe()
             self._do_due()
             self._make_safe()
@@ -175,7 +175,7 @@ class LabLoop:
     def until_next(self) -> float:
         """Seconds until the next tick has something to do, at most `TICK`."""
         soon = 0.0 if self._more and not self.trouble else scheduler.next_time(self.lab) - self.clock.now()
-        soon = min(soon, self._lights.until_next(self.clock.now()))
+        soon = min(soon, self._safe_states.until_next(self.clock.now()))
         return min(max(soon, 0.001), TICK)
 
     def write(self, event: LabEvent) -> None:
@@ -189,7 +189,7 @@ class LabLoop:
         except Lost:
             raise
         except RecordError as error:
-            raise (Full if isinstance(error, Full) else RecordError)(_brief(str(error))) from error
+            raise (Full if isinstance(error, Full) else RecordError)(_without_line(str(error))) from error
         self.lab.handle(event)
         self._tell(lambda listener: listener.handle(event))
 
@@ -213,7 +213,7 @@ class LabLoop:
     def _do_due(self) -> None:
         """Until nothing is due, or for as long as a tick may take: after a month away there is much to account for."""
         written, self._more = 0, True
-        while written < AT_ONCE:
+        while written < EVENTS_PER_TICK:
             if not (found := scheduler.due(self.lab, self.clock.now())):
                 self._more = False
                 return
@@ -226,7 +226,7 @@ class LabLoop:
     def _begin(self, event: Started) -> None:
         start, lab = self.lab.starts[event.start], self.lab.lab
         campaign = start.spec.campaign
-        order = Order(
+        order = JobOrder(
             start.number,
             {} if isinstance(campaign, str) else campaign,
             self.runs / event.run,
@@ -235,34 +235,34 @@ class LabLoop:
             lab.suspend_of(event.instrument).model_dump(mode="json"),
             after_death=event.attempt > 0,
         )
-        self.live[start.number] = Live(start.readings)
-        with about(start=start.number, job=start.job, instrument=event.instrument, run=event.run):
+        self.live[start.number] = LiveStart(start.readings)
+        with log_context(start=start.number, job=start.job, instrument=event.instrument, run=event.run):
             log.info("%s: %s", "goes on" if event.attempt else "begins", event.run)
             try:
                 self.processes.begin(order)
             except (OSError, SdlError) as error:
-                self._news.append(News(start.number, "died", f"it could not be begun: {error}", at=event.at))
+                self._updates.append(WorkerUpdate(start.number, "died", f"it could not be begun: {error}", at=event.at))
                 return
         if start.abort is not None:  # asked before a crash
             self.processes.abort(start.number, *start.abort)
 
     # What comes back ---------------------------------------------------------------------------------------------
-    def _take_news(self) -> None:
-        self._news.extend(self.processes.news())
-        while self._news:
-            item = self._news[0]
+    def _take_updates(self) -> None:
+        self._updates.extend(self.processes.updates())
+        while self._updates:
+            item = self._updates[0]
             start = self.lab.starts.get(item.start)
             if start is not None and start.running:
-                self._hear(start, item)  # where the disk is full it stays in line
-                self._tell(lambda listener, item=item: listener.news(item))  # type: ignore[misc]
-            self._news.popleft()
+                self._handle_update(start, item)  # where the disk is full it stays in line
+                self._tell(lambda listener, item=item: listener.update(item))  # type: ignore[misc]
+            self._updates.popleft()
 
-    def _hear(self, start: Start, item: News) -> None:
-        live = self.live.setdefault(start.number, Live())
+    def _handle_update(self, start: Start, item: WorkerUpdate) -> None:
+        live = self.live.setdefault(start.number, LiveStart())
         live.readings = max(live.readings, item.readings)
         at = item.at or self.clock.now()
         again, self._heard = item is self._heard, item  # while nothing can be written it is heard at every tick
-        with about(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
+        with log_context(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
             match item.what:
                 case "paused":
                     live.paused = item.text
@@ -280,17 +280,17 @@ class LabLoop:
                 case "died":
                     if not again:
                         log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
-                    death = Died(start.number, _brief(item.text), live.readings, at)
+                    death = Died(start.number, _without_line(item.text), live.readings, at)
                     self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)
 
     # Instruments -------------------------------------------------------------------------------------------------
     def _make_safe(self) -> None:
         """Has every light put out that nobody drives, and asks again and again until it is."""
-        for event in self._lights.tick(self.lab, self.processes, self.clock):
+        for event in self._safe_states.tick(self.lab, self.processes, self.clock):
             self.write(event)
 
-    def looked_at(self) -> bool:
+    def safe_states_tried(self) -> bool:
         """Whether every instrument was tried to be made safe at least once since the lab began."""
         return all(name in self.lab.lost for name in self.lab.unsafe)
 
@@ -298,18 +298,18 @@ class LabLoop:
         """Tells what runs to pause and to go on: pauses asked for, black-outs, windows, the day's readings."""
         now = self.clock.now()
         for start in self.lab.running():
-            live = self.live.setdefault(start.number, Live())
+            live = self.live.setdefault(start.number, LiveStart())
             reason = scheduler.reason_to_pause(self.lab, start, now, live.readings)
             if reason is not None and reason[0] != live.told:
                 self.processes.pause(start.number, *reason)
                 live.told = reason[0]
             elif reason is None and live.told:
-                by = self.lab.let_go_by if by_request(live.told) else "lab file"
+                by = self.lab.resumed_by if is_requested_pause(live.told) else "lab file"
                 self.processes.proceed(start.number, by or "lab")
                 live.told = ""
 
 
-def _brief(said: str) -> str:
+def _without_line(said: str) -> str:
     """What went wrong with a record, without the line that was to be written; the log has that of a campaign."""
     return said.partition("; the line was: ")[0]
 

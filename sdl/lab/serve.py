@@ -16,17 +16,17 @@ from sdl.clock import Clock, RealClock
 from sdl.errors import SdlError
 from sdl.lab import journal
 from sdl.lab.clock_watch import ClockWatch
-from sdl.lab.config.file import Loaded
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.events import LabEvent
 from sdl.lab.core.state import fold
-from sdl.lab.http.control import Desk
+from sdl.lab.http.control import Controller
 from sdl.lab.http.health import disk_free
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 from sdl.lab.logs import close_log, open_log
 from sdl.lab.loop import LabLoop
 from sdl.lab.rules.dispatch import Dispatcher
 from sdl.lab.systemd import Watchdog
-from sdl.lab.workers.base import Control, News, Workers
+from sdl.lab.workers.base import Control, Workers, WorkerUpdate
 from sdl.runner import user
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ DISK_SECONDS = 60.0
 log = logging.getLogger("sdl.lab")
 
 
-class Ears:
+class DispatchListener:
     """Passes on to the notices what the loop says, how much room the disk has, and that the journal is lost."""
 
     def __init__(self, teller: Dispatcher, loop: LabLoop) -> None:
@@ -47,8 +47,8 @@ class Ears:
     def handle(self, event: LabEvent) -> None:
         self._teller.handle(event)
 
-    def news(self, item: News) -> None:
-        self._teller.news(item)
+    def update(self, item: WorkerUpdate) -> None:
+        self._teller.update(item)
 
     def tick(self, now: float) -> None:
         """Looks at the disk once a minute."""
@@ -59,12 +59,12 @@ class Ears:
 
 
 def serve(
-    loaded: Loaded,
+    loaded: ResolvedLab,
     *,
     port: int = 0,
     clock: Clock | None = None,
     processes: Workers | None = None,
-    page: Callable[[Control, Path, Door], Sequence[BaseRoute]] | None = None,
+    page: Callable[[Control, Path, Credentials], Sequence[BaseRoute]] | None = None,
     told: Callable[[str], None] = lambda url: None,
 ) -> str:
     """Runs a lab until it is asked to end.
@@ -85,7 +85,7 @@ def serve(
         Damaged: its journal was changed; nothing was begun.
         ConfigError: notifications whose secrets are not there, a port that is taken, a package that is missing.
     """
-    from sdl.lab.http.app import Surface
+    from sdl.lab.http.app import LabServer
 
     if processes is None:
         from sdl.lab.workers.supervisor import Supervisor as Own
@@ -103,13 +103,13 @@ def serve(
             log.warning("%s: %s", place, note)
         lab, before = fold(book.events), book.events
         book.events = ()  # weeks of events, which nobody needs twice
-        desk, watchdog = Desk(base=loaded.path.parent), Watchdog()
+        desk, watchdog = Controller(base=loaded.path.parent), Watchdog()
         loop = LabLoop(lab, book, processes, clock, runs=loaded.runs, requests=desk.requests, jumps=ClockWatch())
         teller = Dispatcher(
             loaded.lab.name, loaded.lab.notify, folder=place, base=loaded.path.parent, zone=loaded.lab.zone
         )
         stack.callback(teller.close)
-        surface = Surface(
+        surface = LabServer(
             desk, lab=loaded.lab.name, record=place, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
             waiting=lambda: teller.outbox.count(),
             page=lambda door: page(desk, loaded.runs, door) if page is not None else (),
@@ -117,15 +117,15 @@ def serve(
         stack.callback(surface.close)
         teller.start(before)
         del before
-        loop.listeners.append(Ears(teller, loop))
-        with _asked_to_end(desk) as asked:
+        loop.listeners.append(DispatchListener(teller, loop))
+        with _stop_signals(desk) as asked:
             loop.open(loaded, os.getpid(), user())
             desk.serve(loop)
             surface.start()
             log.info("lab %s: %s", loaded.lab.name, surface.url)
             told(surface.url)
             try:
-                _go(loop, desk, watchdog, asked)
+                _run_loop(loop, desk, watchdog, asked)
             finally:
                 watchdog.stopping()
                 try:
@@ -135,12 +135,12 @@ def serve(
         return asked[0]
 
 
-def _go(loop: LabLoop, desk: Desk, watchdog: Watchdog, asked: list[str]) -> None:
+def _run_loop(loop: LabLoop, desk: Controller, watchdog: Watchdog, asked: list[str]) -> None:
     """Ticks until somebody asks for the end."""
     ready = False
     while not asked:
         loop.tick()
-        if not ready and loop.looked_at():
+        if not ready and loop.safe_states_tried():
             watchdog.ready("every instrument was looked at")
             ready = True
         running = len(loop.lab.running())
@@ -149,7 +149,7 @@ def _go(loop: LabLoop, desk: Desk, watchdog: Watchdog, asked: list[str]) -> None
 
 
 @contextlib.contextmanager
-def _asked_to_end(desk: Desk) -> Iterator[list[str]]:
+def _stop_signals(desk: Controller) -> Iterator[list[str]]:
     """The names of the signals that asked for the end so far; outside the main thread nobody can ask."""
     asked: list[str] = []
     before = {}

@@ -22,13 +22,13 @@ from sdl.drivers.base import Driver
 from sdl.drivers.twin import Twin
 from sdl.errors import ConfigError
 from sdl.lab.config.conditions import Suspend
-from sdl.lab.config.file import Loaded
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core import scheduler
 from sdl.lab.core.cron import NEVER
 from sdl.lab.core.state import DAY, Lab
 from sdl.lab.journal import Journal, MemoryJournal
 from sdl.lab.loop import LabLoop, Listener
-from sdl.lab.workers.base import News, Order
+from sdl.lab.workers.base import JobOrder, WorkerUpdate
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
 from sdl.runner.setup import load_priors, opening
@@ -38,13 +38,13 @@ from sdl.types import Input, Reading, SafeState
 
 STEP = 60.0
 """Virtual seconds between two ticks at most."""
-AGAIN = 30.0
+POLL_SECONDS = 30.0
 """Virtual seconds between two questions of a campaign that pauses."""
-LAB_STARTED = 1.0
+LEAD_SECONDS = 1.0
 """Virtual seconds before the begin at which the lab is there, so that the very first start is due."""
 
 
-class _Relay:
+class _CurrentClock:
     """The clock of whoever has a twin at present."""
 
     kind = "virtual"
@@ -65,7 +65,7 @@ class _Relay:
         self.clock.interrupt()
 
 
-class Standing:
+class SharedTwin:
     """A twin that stands in for an instrument through a whole simulation, whoever drives it.
 
     Only one campaign has it at a time, so that its clock is that of the campaign that opened it last. Faults that are
@@ -87,7 +87,7 @@ class Standing:
             raise ConfigError(
                 f"kind {instrument.kind} has no twin to simulate it with; allowed: twin, claude-light, sdl-light"
             )
-        self._twin, self._relay = twin, _Relay(VirtualClock(start))
+        self._twin, self._relay = twin, _CurrentClock(VirtualClock(start))
         self._driver = twin.open(self._relay)
 
     simulated = virtual = True
@@ -104,7 +104,7 @@ class Standing:
         self._relay.clock = clock
         return self
 
-    def model_copy(self, *, update: Mapping[str, Any]) -> Standing:
+    def model_copy(self, *, update: Mapping[str, Any]) -> SharedTwin:
         """Itself, for a look in the dark: what was to be changed costs nothing here, and its faults go on."""
         return self
 
@@ -124,7 +124,7 @@ class Standing:
         """The twin lives on."""
 
 
-class Simulated:
+class SimulatedWorkers:
     """Carries orders out in this process, in virtual time; see `sdl.lab.workers.base.Workers`.
 
     Args:
@@ -135,41 +135,45 @@ class Simulated:
         end: of the simulation; no pause lasts longer.
     """
 
-    def __init__(self, loaded: Loaded, lab: Lab, clock: VirtualClock, keep: bool = False, end: float = NEVER) -> None:
+    def __init__(
+        self, loaded: ResolvedLab, lab: Lab, clock: VirtualClock, keep: bool = False, end: float = NEVER
+    ) -> None:
         self._lab, self._clock, self._keep, self._end = lab, clock, keep, end
         self._benches = {
-            name: Standing(config.parse_kind("instrument", bench.instrument), clock.now(), seed)
+            name: SharedTwin(config.parse_kind("instrument", bench.instrument), clock.now(), seed)
             for seed, (name, bench) in enumerate(loaded.lab.instruments.items(), 1)
         }
         self._campaigns = loaded.campaigns
-        self._news: list[tuple[float, int, News]] = []
+        self._updates: list[tuple[float, int, WorkerUpdate]] = []
         self._order = itertools.count()
 
-    def begin(self, order: Order) -> None:
+    def begin(self, order: JobOrder) -> None:
         start = self._lab.starts[order.start]
         bench = self._benches[order.instrument]
         chosen = self._campaigns[start.job].model_copy(update={"instrument": bench})
-        gate = _Gate(self._lab, order, self._end)
+        gate = _SimulatedGate(self._lab, order, self._end)
 
         def watch(event: Event, campaign: Campaign) -> None:
             gate.inner.saw(event, campaign)
             if isinstance(event, Paused):
-                self._say(News(order.start, "paused", f"{event.cause} ({event.by})", "", gate.readings, event.at))
+                self._say(
+                    WorkerUpdate(order.start, "paused", f"{event.cause} ({event.by})", "", gate.readings, event.at)
+                )
             elif isinstance(event, Continued):
-                self._say(News(order.start, "continued", event.by, "", gate.readings, event.at))
+                self._say(WorkerUpdate(order.start, "continued", event.by, "", gate.readings, event.at))
 
         done, ended = self._run(chosen, order, gate, watch)
-        self._say(News(order.start, "ended", done.reason, str(done.outcome), done.readings, ended))
+        self._say(WorkerUpdate(order.start, "ended", done.reason, str(done.outcome), done.readings, ended))
 
-    def news(self) -> Sequence[News]:
+    def updates(self) -> Sequence[WorkerUpdate]:
         found = []
-        while self._news and self._news[0][0] <= self._clock.now():
-            found.append(heapq.heappop(self._news)[2])
+        while self._updates and self._updates[0][0] <= self._clock.now():
+            found.append(heapq.heappop(self._updates)[2])
         return found
 
-    def next_news(self) -> float:
+    def next_update(self) -> float:
         """When there will be news; never where there will be none."""
-        return self._news[0][0] if self._news else NEVER
+        return self._updates[0][0] if self._updates else NEVER
 
     def pause(self, start: int, cause: str, by: str) -> None:
         """Nothing: its gate knows already."""
@@ -185,9 +189,9 @@ class Simulated:
 
     def interrupt(self, start: int, by: str) -> None:
         """The simulation is over: what has not ended by now is left out."""
-        self._news = [item for item in self._news if item[2].start != start]
-        heapq.heapify(self._news)
-        self._say(News(start, "died", f"interrupted by {by}", at=self._clock.now()))
+        self._updates = [item for item in self._updates if item[2].start != start]
+        heapq.heapify(self._updates)
+        self._say(WorkerUpdate(start, "died", f"interrupted by {by}", at=self._clock.now()))
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
         return ""
@@ -195,10 +199,12 @@ class Simulated:
     def close(self) -> None:
         """Nothing is left."""
 
-    def _say(self, item: News) -> None:
-        heapq.heappush(self._news, (item.at, next(self._order), item))
+    def _say(self, item: WorkerUpdate) -> None:
+        heapq.heappush(self._updates, (item.at, next(self._order), item))
 
-    def _run(self, chosen: config.CampaignFile, order: Order, gate: _Gate, watch: runner.Watch) -> tuple[Result, float]:
+    def _run(
+        self, chosen: config.CampaignFile, order: JobOrder, gate: _SimulatedGate, watch: runner.Watch
+    ) -> tuple[Result, float]:
         """What `runner.run` does, in the lab's time and without a word on the disk before the end."""
         memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
         priors = load_priors(chosen)
@@ -214,12 +220,14 @@ class Simulated:
         return done, clock.now()
 
 
-class _Gate:
+class _SimulatedGate:
     """A simulated campaign's gate: the lab's reasons to pause first, then the conditions of the lab file."""
 
-    def __init__(self, lab: Lab, order: Order, end: float) -> None:
+    def __init__(self, lab: Lab, order: JobOrder, end: float) -> None:
         # The disk of this machine tells nothing of the lab's.
-        self.inner = LabGate(Suspend.model_validate(order.suspend), order.folder, free=lambda _: 1 << 60, again=AGAIN)
+        self.inner = LabGate(
+            Suspend.model_validate(order.suspend), order.folder, free=lambda _: 1 << 60, again=POLL_SECONDS
+        )
         self.readings = 0
         self._lab, self._start, self._end = lab, lab.starts[order.start], end
 
@@ -228,14 +236,14 @@ class _Gate:
         if now > self._end:  # of an instrument that never comes back, or one that left its twin
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
-        return self.inner.ask(campaign, now) if reason is None else Pause(*reason, again=AGAIN)
+        return self.inner.ask(campaign, now) if reason is None else Pause(*reason, again=POLL_SECONDS)
 
     def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
         self.inner.dark(readings, now)
 
 
 def simulate(
-    loaded: Loaded,
+    loaded: ResolvedLab,
     start: float,
     days: float,
     *,
@@ -261,15 +269,15 @@ def simulate(
     Raises:
         ConfigError: an instrument has no twin.
     """
-    begin, end = start - LAB_STARTED, start + days * DAY
+    begin, end = start - LEAD_SECONDS, start + days * DAY
     clock, lab = VirtualClock(begin), Lab()
-    processes = Simulated(loaded, lab, clock, keep is not None, end)
+    processes = SimulatedWorkers(loaded, lab, clock, keep is not None, end)
     loop = LabLoop(lab, journal or MemoryJournal(), processes, clock, runs=keep or loaded.runs, listeners=listeners)
     loop.open(loaded, 0, "simulation")
     while clock.now() < end:
         loop.tick()
         progress(clock.now())
-        soon = min(scheduler.next_time(lab), processes.next_news(), clock.now() + STEP, end)
+        soon = min(scheduler.next_time(lab), processes.next_update(), clock.now() + STEP, end)
         clock.sleep(max(soon - clock.now(), 1e-6))
     loop.close("the end of the simulation")
     return lab

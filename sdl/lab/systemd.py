@@ -53,7 +53,7 @@ Wants=network-online.target
 After=network-online.target time-sync.target
 """
 """For the machine's manager; a user's knows neither."""
-KEPT = ("XDG_STATE_HOME", "SDL_LEASES")
+SHARED_VARIABLES = ("XDG_STATE_HOME", "SDL_LEASES")
 """Variables that decide where a lab is found and where leases lie: in its service as in its user's terminals."""
 WATCHDOG_SECONDS = 60.0
 
@@ -113,7 +113,7 @@ class Watchdog:
             pass  # nobody listens: then nobody waits for it either
 
 
-def unit(
+def unit_text(
     name: str, file: Path, *, system: bool = False, user: str = "", environ: Mapping[str, str] | None = None
 ) -> str:
     """The text of a unit that runs a lab file with this Python.
@@ -129,7 +129,9 @@ def unit(
         ConfigError: a path that a unit cannot hold.
     """
     environ = os.environ if environ is None else environ
-    shared = {key: environ[key] for key in KEPT if environ.get(key) and not (system and key == "XDG_STATE_HOME")}
+    shared = {
+        key: environ[key] for key in SHARED_VARIABLES if environ.get(key) and not (system and key == "XDG_STATE_HOME")
+    }
     for path in (str(file), sys.executable, *shared.values()):
         if re.search(r"[\x00-\x1f\x7f]", path):
             raise ConfigError(f"{path!r}: a unit cannot hold a path with control characters")

@@ -15,14 +15,14 @@ from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.lab.http.app import HOST, START_SECONDS, http_server, listen
 from sdl.lab.http.auth import Guard, Refused
-from sdl.lab.http.token import TOKEN, Door
+from sdl.lab.http.token import TOKEN, Credentials
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
 
-def create_app(runs: Path, door: Door, port: int) -> Guard:
+def create_app(runs: Path, door: Credentials, port: int) -> Guard:
     """The pages behind their guard.
 
     Args:
@@ -73,7 +73,7 @@ def serve(runs: Path, *, port: int = 0, told: Callable[[str, Path], None]) -> st
         place = listen(port)
         stack.callback(place.close)
         number = place.getsockname()[1]
-        door = Door(f"web-{number}", runs, runs)
+        door = Credentials(f"web-{number}", runs, runs)
         stack.callback(door.close)
         server = http_server(create_app(runs, door, number))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, name="sdl web", daemon=True)

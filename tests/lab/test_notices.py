@@ -25,7 +25,7 @@ from sdl.lab.core.events import (
     Started,
 )
 from sdl.lab.rules.notices import Notices
-from sdl.lab.workers.base import News
+from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify.model import Notify, Recipient, inside
 from sdl.notify.notice import Notice
 from sdl.runner.pursuit import in_words
@@ -126,25 +126,25 @@ def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_
     notices, now = Notices("bench", Notify()), BEGIN
     for event in run(1, "reached", BEGIN)[:2]:
         notices.handle(event)
-    waits = News(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
-    told = notices.news(waits)
+    waits = WorkerUpdate(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    told = notices.update(waits)
     for now in range(int(BEGIN), int(BEGIN) + 1800, 60):
         told += notices.tick(now)
     assert [(notice.kind, notice.about) for notice in told] == [("lost", "instrument led-1")]
     assert "refused" in told[0].body
     assert told[0].at == BEGIN + 10
-    [back] = notices.news(News(1, "continued", "suspend: it gives readings again", at=BEGIN + 1810))
+    [back] = notices.update(WorkerUpdate(1, "continued", "suspend: it gives readings again", at=BEGIN + 1810))
     assert (back.kind, back.body.startswith("It was gone for 30 min")) == ("back", True)
 
 
 def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_is_back() -> None:
-    waits = News(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    waits = WorkerUpdate(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
     for seconds, ends in ((200, []), (400, ["lost"])):
         notices = Notices("bench", Notify())
         begun, started, _ = run(1, "aborted", BEGIN)
         notices.handle(begun)
         notices.handle(started)
-        notices.news(waits)
+        notices.update(waits)
         told = notices.tick(BEGIN + seconds) + notices.handle(Ended(1, "aborted", "by ada", 9, BEGIN + seconds))
         assert [notice.kind for notice in told] == [*ends, "finished"]
 
@@ -201,10 +201,10 @@ def test_a_hold_is_told_once_it_lasts_and_not_after_its_end() -> None:
 def test_a_campaign_that_pauses_for_long_is_told_with_its_cause() -> None:
     notices = Notices("bench", Notify())
     notices.handle(Due(4, "night", BEGIN, "schedule", "", BEGIN))
-    notices.news(News(4, "paused", "ambient light above 500", at=BEGIN))
-    notices.news(News(4, "continued", at=BEGIN + 60))
+    notices.update(WorkerUpdate(4, "paused", "ambient light above 500", at=BEGIN))
+    notices.update(WorkerUpdate(4, "continued", at=BEGIN + 60))
     assert notices.tick(BEGIN + DAY) == []
-    notices.news(News(4, "paused", "ambient light above 500", at=BEGIN + DAY))
+    notices.update(WorkerUpdate(4, "paused", "ambient light above 500", at=BEGIN + DAY))
     (notice,) = notices.tick(BEGIN + DAY + HOUR)
     assert (notice.kind, notice.job) == ("paused", "night")
     assert "ambient light above 500" in notice.body
@@ -214,7 +214,7 @@ def test_a_pause_that_follows_from_a_hold_is_told_with_the_hold_alone() -> None:
     notices = Notices("bench", Notify())
     for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("lab", "fire drill", "anna", BEGIN)):
         notices.handle(event)
-    notices.news(News(4, "paused", "the whole lab is paused: fire drill (ada)", at=BEGIN))
+    notices.update(WorkerUpdate(4, "paused", "the whole lab is paused: fire drill (ada)", at=BEGIN))
     assert [notice.about for notice in notices.tick(BEGIN + DAY)] == ["lab"]
 
 
@@ -222,8 +222,8 @@ def test_a_pause_of_one_start_lasts_whatever_its_campaign_still_says() -> None:
     notices = Notices("bench", Notify())
     for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("start 4", "a look", "anna", BEGIN)):
         notices.handle(event)
-    notices.news(News(4, "running", at=BEGIN + 1))  # the reading under way
-    notices.news(News(4, "paused", "start 4 is paused: a look (anna)", at=BEGIN + 1))
+    notices.update(WorkerUpdate(4, "running", at=BEGIN + 1))  # the reading under way
+    notices.update(WorkerUpdate(4, "paused", "start 4 is paused: a look (anna)", at=BEGIN + 1))
     notices.handle(Died(4, "killed", 1, BEGIN + 2))
     assert [notice.about for notice in notices.tick(BEGIN + HOUR)] == ["start 4"]
     notices.handle(Released("start 4", "anna", BEGIN + HOUR))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdl.errors import OutOfTurn
-from sdl.lab.config.file import Loaded
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.cron import times
 from sdl.lab.core.events import (
     Asked,
@@ -301,7 +301,7 @@ def test_a_start_that_had_begun_cannot_be_missed_nor_two_be_on_one_instrument(tm
 
 
 # A crash between any two events ---------------------------------------------------------------------------------------
-def busy(folder: Path) -> Loaded:
+def busy(folder: Path) -> ResolvedLab:
     jobs = {
         "often": minutely(),
         "grace": job("a", when={"every": "2min"}, missed={"grace": "90s"}, priority=1),
@@ -322,7 +322,7 @@ def some(seed: int) -> object:
     return script
 
 
-def sound(loaded: Loaded, events: list[LabEvent], until: float) -> None:
+def sound(loaded: ResolvedLab, events: list[LabEvent], until: float) -> None:
     """Every start that was due is there once and ended once at most; what did not end is still known to the lab."""
     wanted: set[tuple[str, float]] = set()
     for name, spec in loaded.lab.jobs.items():
@@ -340,7 +340,7 @@ def sound(loaded: Loaded, events: list[LabEvent], until: float) -> None:
     follows = sum(
         isinstance(e, Ended) and e.outcome in ("reached", "spent") for e in events if _job(e, events) == "often"
     )
-    assert sum(isinstance(e, Due) and e.cause == "after" for e in events) + len(lab.owed) == follows
+    assert sum(isinstance(e, Due) and e.cause == "after" for e in events) + len(lab.pending) == follows
 
 
 def _job(event: LabEvent, events: list[LabEvent]) -> str:
@@ -377,7 +377,7 @@ def test_crashes_again_and_again_lose_and_double_nothing(seed: int, crashes: lis
     sound(loaded, bench.events, bench.clock.now())
 
 
-LOADED: list[Loaded] = []
+LOADED: list[ResolvedLab] = []
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -20,11 +20,11 @@ from sdl.cli.options import Json, Quiet, emit
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.lab.config.file import Loaded
+    from sdl.lab.config.file import ResolvedLab
     from sdl.lab.config.model import LabFile
     from sdl.lab.core.events import LabEvent
-    from sdl.lab.core.usage import Account
-    from sdl.lab.workers.base import News
+    from sdl.lab.core.usage import Usage
+    from sdl.lab.workers.base import WorkerUpdate
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,12 +54,12 @@ def simulate(
     from sdl.lab import journal
     from sdl.lab.config.file import load
     from sdl.lab.core.cron import seconds
-    from sdl.lab.core.usage import Account
+    from sdl.lab.core.usage import Usage
     from sdl.lab.simulate import simulate as simulated
 
     loaded = load(file)
     start = _moment(begin, seconds, loaded)
-    account, told = Account(), _Told(loaded)
+    account, told = Usage(), _Told(loaded)
     if keep is not None and keep.exists():
         raise ConfigError(f"--keep {keep}: is there already; name a new directory")
     book = journal.open_journal(journal.folder(keep, loaded.lab.name)) if keep is not None else None
@@ -93,7 +93,7 @@ def simulate(
 class _Told:
     """What would have been sent; a listener."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: ResolvedLab) -> None:
         from sdl.lab.rules.notices import Notices
 
         self._notify = loaded.lab.notify
@@ -103,8 +103,8 @@ class _Told:
     def handle(self, event: LabEvent) -> None:
         self._take(self._notices.handle(event))
 
-    def news(self, item: News) -> None:
-        self._take(self._notices.news(item))
+    def update(self, item: WorkerUpdate) -> None:
+        self._take(self._notices.update(item))
 
     def tick(self, now: float) -> None:
         self._take(self._notices.tick(now))
@@ -128,7 +128,7 @@ class _Told:
             say(f"  and {len(self.messages) - most} more")
 
 
-def _moment(text: str, seconds: Callable[[str, ZoneInfo], float], loaded: Loaded) -> float:
+def _moment(text: str, seconds: Callable[[str, ZoneInfo], float], loaded: ResolvedLab) -> float:
     """The begin of a simulation; the present full hour by default."""
     if not text:
         return time.time() // 3600 * 3600
@@ -174,7 +174,7 @@ class _Lines:
             print(f"day {day:.2g} of {self._days:g}, {left} left", file=sys.stderr, flush=True)
 
 
-def _accounted(loaded: Loaded, account: Account, told: _Told, start: float, days: float) -> dict[str, Any]:
+def _accounted(loaded: ResolvedLab, account: Usage, told: _Told, start: float, days: float) -> dict[str, Any]:
     jobs = {
         name: {
             "due": tally.due,
@@ -200,7 +200,7 @@ def _accounted(loaded: Loaded, account: Account, told: _Told, start: float, days
     }
 
 
-def _print_account(loaded: Loaded, account: Account, start: float, days: float) -> None:
+def _print_account(loaded: ResolvedLab, account: Usage, start: float, days: float) -> None:
     from sdl.config.durations import words
     from sdl.lab.core.usage import LEGEND
 

@@ -21,15 +21,15 @@ from sdl.errors import Problem
 from sdl.twin.state import TwinState, load, locate
 from sdl.types import Frozen
 
-USUAL = "night-2025-10"
+DEFAULT_TWIN = "night-2025-10"
 """The state that `twin: twin` means, as in `watch`."""
-AWAY = "no reading"
+NO_READING = "no reading"
 """How the cause of a pause begins that waits for an instrument."""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
 
-def size(value: Any) -> int:
+def parse_size(value: Any) -> int:
     """A size in bytes.
 
     Raises:
@@ -43,7 +43,7 @@ def size(value: Any) -> int:
     raise ValueError(f"must be a size such as 500MB or 2GB, not {value!r}")
 
 
-Size = Annotated[int, BeforeValidator(size), WithJsonSchema({"type": "string", "description": "500MB, 2GB"})]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "description": "500MB, 2GB"})]
 """A size, in bytes once it is read."""
 
 
@@ -91,10 +91,10 @@ class Suspend(Frozen):
     @property
     def state(self) -> TwinState | None:
         """The twin's state; None where it is not held against one."""
-        return None if self.twin is None else load(USUAL if self.twin == "twin" else self.twin)
+        return None if self.twin is None else load(DEFAULT_TWIN if self.twin == "twin" else self.twin)
 
 
-def refusals(suspend: Suspend, instrument: Instrument) -> list[Problem]:
+def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Problem]:
     """What of the conditions an instrument cannot tell; paths start below `suspend`."""
     found = []
     if suspend.ambient is not None:

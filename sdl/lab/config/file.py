@@ -15,16 +15,16 @@ from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
 from sdl.drivers.base import names
 from sdl.errors import ConfigError, Problem
-from sdl.lab.config.conditions import refusals
+from sdl.lab.config.conditions import unsupported_conditions
 from sdl.lab.config.model import Job, LabFile, LabInstrument
 from sdl.lab.core.cron import NEVER, next_due, seconds
 
-ATTENDED = {"manual": "asks somebody at a terminal", "replay": "has no instrument behind it"}
+UNSUITABLE_KINDS = {"manual": "asks somebody at a terminal", "replay": "has no instrument behind it"}
 """Kinds that a lab cannot leave alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class ResolvedLab:
     """A lab file and what it names.
 
     Attributes:
@@ -40,7 +40,7 @@ class Loaded:
     campaigns: Mapping[str, config.CampaignFile]
 
 
-def load(file: str | Path) -> Loaded:
+def load(file: str | Path) -> ResolvedLab:
     """Reads and validates a lab file and the campaigns that it names.
 
     Raises:
@@ -65,7 +65,7 @@ def load(file: str | Path) -> Loaded:
     jobs = {name: job.model_copy(update={"campaign": campaigns[name].plain()}) for name, job in lab.jobs.items()}
     # Through text, so that what the lab's record gives back compares as the same.
     resolved = parse(lab.model_copy(update={"jobs": jobs}).plain())
-    return Loaded(resolved, path, Path(os.path.normpath(path.parent / lab.runs)), campaigns)
+    return ResolvedLab(resolved, path, Path(os.path.normpath(path.parent / lab.runs)), campaigns)
 
 
 def parse(plain: Mapping[str, Any]) -> LabFile:
@@ -138,8 +138,10 @@ def _instruments(lab: LabFile) -> tuple[dict[str, LabInstrument], list[Problem]]
         except ConfigError as error:
             problems += [Problem(p.message, f"{where}.{p.path}".rstrip(".")) for p in error.problems]
             continue
-        if instrument.kind in ATTENDED:
-            problems.append(Problem(f"kind {instrument.kind} {ATTENDED[instrument.kind]}; a lab runs alone", where))
+        if instrument.kind in UNSUITABLE_KINDS:
+            problems.append(
+                Problem(f"kind {instrument.kind} {UNSUITABLE_KINDS[instrument.kind]}; a lab runs alone", where)
+            )
         if getattr(instrument, "seed", 0) is None:  # else each campaign's own: every job would have another instrument
             instrument = instrument.model_copy(update={"seed": 0})
         known = names(instrument, look_up=False)
@@ -223,7 +225,8 @@ def _suspends(lab: LabFile, benches: Mapping[str, LabInstrument]) -> list[Proble
         instrument = config.parse_kind("instrument", bench.instrument)
         about = f" (instrument {name})" if bench.suspend is None else ""
         problems += [
-            Problem(p.message + about, f"{where}.{p.path}") for p in refusals(lab.suspend_of(name), instrument)
+            Problem(p.message + about, f"{where}.{p.path}")
+            for p in unsupported_conditions(lab.suspend_of(name), instrument)
         ]
     return problems
 

@@ -84,7 +84,7 @@ class When(Frozen):
         return self
 
 
-PUNCTUAL = 60.0
+SKIP_GRACE = 60.0
 """Seconds within which a start is in time."""
 
 
@@ -99,7 +99,7 @@ class Lateness(Frozen):
         if isinstance(value, str):
             if value not in ("late", "skip"):
                 raise ValueError(f"must be late, skip or {{grace: 10min}}, not {value!r}")
-            return {"grace": PUNCTUAL if value == "skip" else None}
+            return {"grace": SKIP_GRACE if value == "skip" else None}
         return value
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MARGIN = 4 * 3600.0
 """Seconds: more than clocks are ever put forward or back at once."""
 NEVER = float("inf")
-MOST_LEFT_OUT = 3000
+MAX_OUTSIDE = 3000
 """So many times in a row outside a window, and none is inside: more than two days of minutes."""
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """By the number that a crontab gives them; APScheduler 3 counts from Monday, so it is only ever told names."""
@@ -90,7 +90,7 @@ def times(job: Job, lab: LabFile, after: float) -> Iterator[float]:
         if job.between is None or inside(job.between, clock(at, zone)):
             left_out = 0
             yield at
-        elif (left_out := left_out + 1) > MOST_LEFT_OUT:
+        elif (left_out := left_out + 1) > MAX_OUTSIDE:
             return  # its window and its times do not meet
 
 
@@ -114,7 +114,7 @@ def blackout(lab: LabFile, instrument: str, at: float) -> Blackout | None:
     return None
 
 
-def outside(job: Job, lab: LabFile, at: float) -> str:
+def schedule_conflict(job: Job, lab: LabFile, at: float) -> str:
     """Why a campaign of the job has to wait at this time, or empty: a black-out, or its window is closed."""
     span = blackout(lab, job.instrument, at)
     if span is not None:

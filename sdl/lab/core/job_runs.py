@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sdl.lab.config.model import Job
-from sdl.lab.core.views import Past
+from sdl.lab.core.views import EndedStart
 
 
-class Owed(NamedTuple):
+class PendingStart(NamedTuple):
     """A start that has to be made due: it follows from an end, or was asked for; `spec` where no job has it."""
 
     job: str
@@ -60,9 +60,9 @@ class Start:
         """The name of its instrument in the lab file."""
         return self.spec.instrument
 
-    def ended(self, at: float, fate: str, outcome: str, reason: str) -> Past:
+    def ended(self, at: float, fate: str, outcome: str, reason: str) -> EndedStart:
         """What the history shows of it."""
-        return Past(
+        return EndedStart(
             start=self.number,
             job=self.job,
             instrument=self.instrument,

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from itertools import takewhile
 
 from sdl.config.durations import words
-from sdl.lab.core.cron import NEVER, blackout, outside, times
+from sdl.lab.core.cron import NEVER, blackout, schedule_conflict, times
 from sdl.lab.core.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.job_runs import Start
 from sdl.lab.core.state import DAY, Lab
-from sdl.lab.core.views import is_paused
+from sdl.lab.core.views import pause_reason
 
-MOST = 500
+MAX_NEW_STARTS = 500
 """Due starts that are made out at one go."""
 
 
@@ -32,11 +32,13 @@ def due(lab: Lab, now: float) -> list[LabEvent]:
 
 def new_starts(lab: Lab, now: float) -> list[LabEvent]:
     """The starts that came due up to now: asked for, following an end, by schedule."""
-    found = [(owed.due, owed.job, owed.cause, owed.by) for owed in lab.owed]
+    found = [(owed.due, owed.job, owed.cause, owed.by) for owed in lab.pending]
     for name in lab.lab.jobs:
         found += [(at, name, "schedule", "schedule") for at in _scheduled(lab, name, now)]
     found.sort(key=lambda item: item[0])
-    return [Due(lab.number + n, job, at, cause, by, now) for n, (at, job, cause, by) in enumerate(found[:MOST])]
+    return [
+        Due(lab.number + n, job, at, cause, by, now) for n, (at, job, cause, by) in enumerate(found[:MAX_NEW_STARTS])
+    ]
 
 
 def _scheduled(lab: Lab, job: str, now: float) -> Iterator[float]:
@@ -58,12 +60,12 @@ def _missed(lab: Lab, now: float) -> list[LabEvent]:
     """Starts that will never run, each for a reason of its own."""
     found: list[LabEvent] = []
     for start in _waiting(lab):
-        if reason := _never(lab, start, now):
+        if reason := _missed_cause(lab, start, now):
             found.append(Missed(start.number, *reason, now))
     return found
 
 
-def _never(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
+def _missed_cause(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
     """Why, and by whom."""
     if start.abort is not None:
         return f"aborted before it began: {start.abort[0]}", start.abort[1]
@@ -81,18 +83,18 @@ def _never(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
     grace = start.spec.missed.grace
     if grace is not None and now - start.due > grace:
         late = f"too late by {words(max(now - start.due - grace, 1.0))} ({words(grace)} allowed)"
-        return f"{late}: {_held_up(lab, start, now)}", "schedule"
+        return f"{late}: {_delay_cause(lab, start, now)}", "schedule"
     return None
 
 
-def _held_up(lab: Lab, start: Start, now: float) -> str:
+def _delay_cause(lab: Lab, start: Start, now: float) -> str:
     """Why a start did not begin in time."""
     if lab.since > start.due:
         return "the lab was not running"
-    return blocked(lab, start, now) or _was_taken(lab, start) or "the machine slept, or was too busy"
+    return blocked(lab, start, now) or _instrument_holder(lab, start) or "the machine slept, or was too busy"
 
 
-def _was_taken(lab: Lab, start: Start) -> str:
+def _instrument_holder(lab: Lab, start: Start) -> str:
     """Which start was on its instrument when it was due, where that has left it this moment; or empty."""
     for other in lab.starts.values():  # it died, and is not gone on with yet
         if other.instrument == start.instrument and other.begun is not None and other.begun <= start.due:
@@ -115,7 +117,7 @@ def _replaced(lab: Lab, now: float) -> list[LabEvent]:
     found: list[LabEvent] = []
     for start in waiting:
         if (later := last[start.job]) is not start:
-            cause = f"replaced by the later start {later.number}: {_held_up(lab, start, now)}"
+            cause = f"replaced by the later start {later.number}: {_delay_cause(lab, start, now)}"
             found.append(Missed(start.number, cause, "schedule", now))
     return found
 
@@ -144,11 +146,11 @@ def _begin(lab: Lab, now: float) -> list[LabEvent]:
         ready = [s for s in lab.starts.values() if s.instrument == name and not blocked(lab, s, now)]
         if ready:
             first = min(ready, key=lambda s: (-s.spec.priority, not s.attempts, s.due, s.number))
-            found.append(Started(first.number, name, first.run or _run(first, now), first.attempts, now))
+            found.append(Started(first.number, name, first.run or _new_run(first, now), first.attempts, now))
     return found
 
 
-def _run(start: Start, now: float) -> str:
+def _new_run(start: Start, now: float) -> str:
     """The directory of a new run, below the lab's runs: sorts by time, as those of `sdl run` do."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     name = start.spec.campaign["name"] if not isinstance(start.spec.campaign, str) else start.job
@@ -181,13 +183,13 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tu
         readings: taken in its run so far, where it runs.
     """
     for hold in lab.pauses_of(start.number, start.job, start.instrument):
-        return is_paused(hold.what, hold.cause), hold.by
+        return pause_reason(hold.what, hold.cause), hold.by
     spec = start.spec.model_copy(update={"between": None}) if start.cause == "asked" else start.spec
-    if why := outside(spec, lab.lab, now):
+    if why := schedule_conflict(spec, lab.lab, now):
         return why, "lab file"
     bench = lab.lab.instruments.get(start.instrument)
     if bench is not None and bench.readings_a_day is not None:
-        taken = lab.taken(start.instrument, now) + max(readings - start.readings, 0)
+        taken = lab.readings_last_day(start.instrument, now) + max(readings - start.readings, 0)
         if taken >= bench.readings_a_day:
             return f"{taken} readings in the last {words(DAY)} ({bench.readings_a_day} allowed)", "lab file"
     return None

@@ -38,15 +38,15 @@ from sdl.lab.core.events import (
     Released,
     Started,
 )
-from sdl.lab.core.job_runs import Owed, Start
-from sdl.lab.core.views import Past
+from sdl.lab.core.job_runs import PendingStart, Start
+from sdl.lab.core.views import EndedStart
 from sdl.types import Outcome
 
 DAY = 86400.0
 HISTORY = 1000
 """Ended starts that are remembered; the journal has all."""
-LONGEST_BACKOFF = 3600.0
-ANSWERED = (Outcome.REACHED, Outcome.UNREACHABLE)
+MAX_BACKOFF = 3600.0
+SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
 """Ends that follow from a reading that just came."""
 
 
@@ -62,7 +62,7 @@ class Lab:
         horizon: by job, the time up to which its schedule has been made due.
         owed: starts that have to be made due, in order.
         skips: by job, who wants its next start left out, and why.
-        holds: by what is held; `let_go_by` is who released the last one.
+        holds: by what is held; `resumed_by` is who released the last one.
         unsafe: the instruments whose light may be on with nobody driving them.
         lost: by instrument, why it could not be made safe.
         alive: whether a process has the lab, for all the journal says.
@@ -72,14 +72,14 @@ class Lab:
     file: LabFile | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     starts: dict[int, Start] = field(default_factory=dict)
-    past: deque[Past] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    past: deque[EndedStart] = field(default_factory=lambda: deque(maxlen=HISTORY))
     horizon: dict[str, float] = field(default_factory=dict)
-    owed: list[Owed] = field(default_factory=list)
+    pending: list[PendingStart] = field(default_factory=list)
     skips: dict[str, tuple[str, str]] = field(default_factory=dict)
-    holds: dict[str, Held] = field(default_factory=dict)
+    pauses: dict[str, Held] = field(default_factory=dict)
     unsafe: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
-    let_go_by: str = ""
+    resumed_by: str = ""
     number: int = 1
     alive: bool = False
     since: float = 0.0
@@ -116,9 +116,9 @@ class Lab:
     def pauses_of(self, start: int, job: str, instrument: str) -> list[Held]:
         """The pauses asked for that a start is under, the widest first."""
         covering = ("lab", f"instrument {instrument}", f"job {job}", f"start {start}")
-        return [self.holds[what] for what in covering if what in self.holds]
+        return [self.pauses[what] for what in covering if what in self.pauses]
 
-    def taken(self, instrument: str, now: float) -> int:
+    def readings_last_day(self, instrument: str, now: float) -> int:
         """Readings of an instrument in the last 24 hours, those of what runs left out."""
         return sum(n for at, n in self._taken.get(instrument, ()) if now - DAY < at)
 
@@ -141,7 +141,7 @@ class Lab:
         for start in self.starts.values():
             if start.attempts == 0 and start.job in new.jobs:
                 start.spec = new.jobs[start.job]
-        self.owed = [owed for owed in self.owed if owed.job in new.jobs or owed.spec is not None]
+        self.pending = [owed for owed in self.pending if owed.job in new.jobs or owed.spec is not None]
         self.unsafe &= new.instruments.keys()
         self.lost = {name: why for name, why in self.lost.items() if name in new.instruments}
 
@@ -153,7 +153,7 @@ class Lab:
         self.alive = False
 
     def _due(self, event: Due) -> None:
-        owed = next((o for o in self.owed if (o.job, o.due, o.cause) == (event.job, event.due, event.cause)), None)
+        owed = next((o for o in self.pending if (o.job, o.due, o.cause) == (event.job, event.due, event.cause)), None)
         spec = owed.spec if owed is not None and owed.spec is not None else self.lab.jobs.get(event.job)
         if event.start != self.number or spec is None:
             raise OutOfTurn(f"start {event.start} of {event.job}: {self.number} is the next number")
@@ -164,7 +164,7 @@ class Lab:
         handed_in = owed is not None and owed.spec is not None
         start = Start(event.start, event.job, event.due, event.cause, event.by, spec, single=handed_in)
         if owed is not None:
-            self.owed.remove(owed)
+            self.pending.remove(owed)
         if event.cause == "schedule":
             self.horizon[event.job] = event.due
             start.skip = self.skips.pop(event.job, None)
@@ -190,11 +190,11 @@ class Lab:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
         self._gone(start, event.at, "ended", event.outcome, event.reason)
-        if event.outcome not in ANSWERED and start.instrument in self.lab.instruments:
+        if event.outcome not in SAFE_OUTCOMES and start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)  # perhaps it was away, and did not hear that its light is to go out
         for name, job in self.lab.jobs.items():
             if job.when.after == start.job and Outcome(event.outcome) in job.when.outcome:
-                self.owed.append(Owed(name, event.at, "after", f"start {start.number}"))
+                self.pending.append(PendingStart(name, event.at, "after", f"start {start.number}"))
 
     def _died(self, event: Died) -> None:
         start = self._find(event.start, running=True)
@@ -203,9 +203,9 @@ class Lab:
         if event.own:
             start.deaths += 1
             wait = self.lab.supervise.backoff * 2.0 ** (start.deaths - 1)
-            start.ready = event.at + min(wait, LONGEST_BACKOFF)
+            start.ready = event.at + min(wait, MAX_BACKOFF)
         elif event.full:
-            start.ready = event.at + min(self.lab.supervise.backoff, LONGEST_BACKOFF)
+            start.ready = event.at + min(self.lab.supervise.backoff, MAX_BACKOFF)
         if start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)
 
@@ -221,19 +221,23 @@ class Lab:
             self.unsafe.discard(event.instrument)
 
     def _held(self, event: Held) -> None:
-        self.holds[event.what] = event
+        self.pauses[event.what] = event
 
     def _released(self, event: Released) -> None:
-        if self.holds.pop(event.what, None) is None:
+        if self.pauses.pop(event.what, None) is None:
             raise OutOfTurn(f"{event.what} is not held")
-        self.let_go_by = event.by
+        self.resumed_by = event.by
 
     def _asked(self, event: Asked) -> None:
         kind, _, name = event.target.partition(" ")
         if event.verb == "run-now":
-            self.owed.append(Owed(name, event.at, "asked", event.by))
+            self.pending.append(PendingStart(name, event.at, "asked", event.by))
         elif event.verb == "start":
-            self.owed.append(Owed(single(event.campaign), event.at, "asked", event.by, _alone(event.campaign, name)))
+            self.pending.append(
+                PendingStart(
+                    single_job_name(event.campaign), event.at, "asked", event.by, _single_job(event.campaign, name)
+                )
+            )
         elif event.verb == "skip" and kind == "job":
             self.skips[name] = (event.reason, event.by)
         elif event.verb in ("skip", "abort"):
@@ -268,7 +272,7 @@ class Lab:
 
     def _gone(self, start: Start, at: float, fate: str, outcome: str, reason: str) -> None:
         del self.starts[start.number]
-        self.holds.pop(f"start {start.number}", None)
+        self.pauses.pop(f"start {start.number}", None)
         self.past.append(start.ended(at, fate, outcome, reason))
 
 
@@ -290,12 +294,12 @@ _HANDLERS: dict[type, Callable[[Lab, Any], None]] = {
 }
 
 
-def single(campaign: Mapping[str, Any]) -> str:
+def single_job_name(campaign: Mapping[str, Any]) -> str:
     """What stands for a job where a campaign was handed in; no job can be called so, for its space."""
     return f"campaign {campaign['name']}"
 
 
-def _alone(campaign: Mapping[str, Any], instrument: str) -> Job:
+def _single_job(campaign: Mapping[str, Any], instrument: str) -> Job:
     return Job(campaign=campaign, instrument=instrument, when=When(asked=True))
 
 

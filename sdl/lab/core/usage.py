@@ -10,17 +10,17 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sdl.lab.core.events import Died, Due, Ended, GaveUp, LabEvent, Missed, Started
-from sdl.lab.workers.base import News
+from sdl.lab.workers.base import WorkerUpdate
 
 CELLS, HALF_HOUR = 48, 1800.0
 """Parts of a day in the picture, and how long one is in seconds."""
-SIGNS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
+SYMBOLS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
 """What a cell shows, the most telling first; a dot where nothing happened."""
 LEGEND = "# reached   o ended otherwise   - running or paused   x missed   + given up   . nothing"
 
 
 @dataclass
-class Tally:
+class JobUsage:
     """What became of the starts of one job.
 
     Attributes:
@@ -46,11 +46,11 @@ class Tally:
     marks: list[tuple[float, str]] = field(default_factory=list)
 
 
-class Account:
+class Usage:
     """Folds a lab's events; a listener of a loop, or fed with a journal."""
 
     def __init__(self) -> None:
-        self.jobs: dict[str, Tally] = {}
+        self.jobs: dict[str, JobUsage] = {}
         self.pauses: Counter[str] = Counter()
         self._starts: dict[int, tuple[str, float]] = {}
         self._begun: dict[int, float] = {}
@@ -64,7 +64,7 @@ class Account:
         """Counts what an event says."""
         if isinstance(event, Due):
             self._starts[event.start] = event.job, event.due
-            self.jobs.setdefault(event.job, Tally()).due += 1
+            self.jobs.setdefault(event.job, JobUsage()).due += 1
         if not isinstance(event, (Started, Ended, Died, Missed, GaveUp)):
             return
         job, due = self._starts[event.start]
@@ -83,16 +83,16 @@ class Account:
                 tally.died += 1
                 tally.spans.append((self._begun.pop(event.start), event.at))
             case Missed():
-                tally.missed[cause(event.cause)] += 1
+                tally.missed[generic_cause(event.cause)] += 1
                 self._end(event.start, due, "missed")
             case GaveUp():
                 tally.gave_up += 1
                 self._end(event.start, event.at, "given up")
 
-    def news(self, item: News) -> None:
+    def update(self, item: WorkerUpdate) -> None:
         """Counts pauses by their cause."""
         if item.what == "paused":
-            self.pauses[cause(item.text)] += 1
+            self.pauses[generic_cause(item.text)] += 1
 
     def tick(self, now: float) -> None:
         """Nothing."""
@@ -105,7 +105,7 @@ class Account:
 
     def picture(self, job: str, zone: ZoneInfo, begin: float, end: float) -> Iterator[tuple[str, str]]:
         """A line a day: its date, and a sign for each half hour that the wall clock shows."""
-        tally = self.jobs.get(job, Tally())
+        tally = self.jobs.get(job, JobUsage())
         seen: dict[tuple[date, int], set[str]] = {}
         for at, what in tally.marks:
             seen.setdefault(_cell(at, zone), set()).add(what)
@@ -116,7 +116,7 @@ class Account:
         day, last = _cell(begin, zone)[0], _cell(end - 1e-6, zone)[0]
         while day <= last:
             cells = (seen.get((day, n), set()) for n in range(CELLS))
-            signs = (next((sign for what, sign in SIGNS.items() if what in here), ".") for here in cells)
+            signs = (next((sign for what, sign in SYMBOLS.items() if what in here), ".") for here in cells)
             yield day.strftime("%a %d %b"), "".join(signs)
             day += timedelta(days=1)
 
@@ -126,7 +126,7 @@ def _cell(at: float, zone: ZoneInfo) -> tuple[date, int]:
     return wall.date(), (wall.hour * 60 + wall.minute) // 30
 
 
-def cause(text: str) -> str:
+def generic_cause(text: str) -> str:
     """A cause without what differs from one time to the next, so that it can be counted."""
     for pattern, said in (
         (r"\bthe later start \d+", "a later one"),

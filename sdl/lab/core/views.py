@@ -20,7 +20,7 @@ class PauseStatus(TypedDict):
     at: float
 
 
-class Running(TypedDict):
+class RunningStart(TypedDict):
     """A start whose process is there.
 
     `paused` is the cause of its pause, empty while it measures; `pauses` are those asked for that it is under, the
@@ -49,7 +49,7 @@ class InstrumentStatus(TypedDict):
     readings_today: int
 
 
-class Waiting(TypedDict):
+class QueuedStart(TypedDict):
     """A start that waits (`start` is its number, `why` what for), or a due time to come (`start` is None).
 
     `begun` says whether its campaign has begun and died: such a start can be aborted, not skipped.
@@ -63,7 +63,7 @@ class Waiting(TypedDict):
     begun: bool
 
 
-class Past(TypedDict):
+class EndedStart(TypedDict):
     """A start that ended. `fate` is ended, missed or gave up; `outcome` the campaign's; `reason` or cause in words."""
 
     start: int
@@ -79,7 +79,7 @@ class Past(TypedDict):
     readings: int
 
 
-class Status(TypedDict):
+class LabStatus(TypedDict):
     """A lab at one moment."""
 
     lab: str
@@ -88,31 +88,31 @@ class Status(TypedDict):
     process: int
     since: float
     instruments: list[InstrumentStatus]
-    running: list[Running]
+    running: list[RunningStart]
     held: list[PauseStatus]
-    next: list[Waiting]
+    next: list[QueuedStart]
 
 
 _ASKED = re.compile(r"(?:the whole lab|(?:instrument|job|start) \S+) is paused\b")
 
 
-def named(target: str) -> str:
+def display_target(target: str) -> str:
     """A target in a sentence."""
     return "the whole lab" if target == "lab" else target
 
 
-def is_paused(target: str, cause: str) -> str:
+def pause_reason(target: str, cause: str) -> str:
     """Why nothing of a target begins: `the whole lab is paused: person in enclosure`."""
-    return f"{named(target)} is paused" + (f": {cause}" if cause else "")
+    return f"{display_target(target)} is paused" + (f": {cause}" if cause else "")
 
 
-def by_request(cause: str) -> bool:
-    """Whether a campaign's pause follows from one that somebody asked for (`is_paused`)."""
+def is_requested_pause(cause: str) -> bool:
+    """Whether a campaign's pause follows from one that somebody asked for (`pause_reason`)."""
     return _ASKED.match(cause) is not None
 
 
-def paused_by(hold: PauseStatus, target: str) -> str:
+def describe_pause(hold: PauseStatus, target: str) -> str:
     """A pause as it is told of a target that it covers: `paused with the whole lab by ada: person in enclosure`."""
-    wider = "" if hold["what"] == target else f" with {named(hold['what'])}"
+    wider = "" if hold["what"] == target else f" with {display_target(hold['what'])}"
     by, cause = (f" by {hold['by']}" if hold["by"] else ""), (f": {hold['cause']}" if hold["cause"] else "")
     return f"paused{wider}{by}{cause}"

@@ -20,21 +20,30 @@ from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
 from sdl.lab.core import scheduler
-from sdl.lab.core.cron import NEVER, outside, upcoming
+from sdl.lab.core.cron import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.job_runs import Start
-from sdl.lab.core.state import Lab, single
-from sdl.lab.core.views import InstrumentStatus, PauseStatus, Running, Status, Waiting, is_paused, named, paused_by
-from sdl.lab.loop import LabLoop, Live
+from sdl.lab.core.state import Lab, single_job_name
+from sdl.lab.core.views import (
+    InstrumentStatus,
+    LabStatus,
+    PauseStatus,
+    QueuedStart,
+    RunningStart,
+    describe_pause,
+    display_target,
+    pause_reason,
+)
+from sdl.lab.loop import LabLoop, LiveStart
 
 ANSWER_SECONDS = 20.0
-COMING = 5
+UPCOMING_PER_JOB = 5
 """So many due times to come are shown of each job."""
 
 T = TypeVar("T")
 
 
-class Desk:
+class Controller:
     """`sdl.lab.workers.base.Control` of a loop. `requests` is what the loop calls once a tick."""
 
     def __init__(self, answer_seconds: float = ANSWER_SECONDS, base: Path = Path()) -> None:
@@ -88,29 +97,29 @@ class Desk:
     def pause(self, target: str, reason: str, by: str) -> str:
         def hold(loop: LabLoop) -> str:
             _known(loop.lab, target)
-            if (held := loop.lab.holds.get(target)) is not None:
-                raise ConfigError(f"{named(target)} is {paused_by(_hold(held), target)} already")
+            if (held := loop.lab.pauses.get(target)) is not None:
+                raise ConfigError(f"{display_target(target)} is {describe_pause(_hold(held), target)} already")
             loop.write(Held(target, reason, by, loop.clock.now()))
             start = _start(loop.lab, target)
             if start is not None:
                 return f"Pausing {target} " + ("after its current reading." if start.running else "before it begins.")
-            return f"Pausing {named(target)}: nothing begins, and what runs pauses after its current reading."
+            return f"Pausing {display_target(target)}: nothing begins, and what runs pauses after its current reading."
 
         return self._ask(hold)
 
     def resume(self, target: str, by: str, since: str = "") -> str:
         def release(loop: LabLoop) -> str:
-            hold = loop.lab.holds.get(target)
+            hold = loop.lab.pauses.get(target)
             if hold is None:
                 return _resume_own(loop, target, by)
             if since not in ("", repr(hold.at)):
                 raise ConfigError(
-                    f"{named(target)} was paused anew meanwhile; now it is {paused_by(_hold(hold), target)}"
+                    f"{display_target(target)} was paused anew meanwhile; now it is {describe_pause(_hold(hold), target)}"
                 )
             loop.write(Released(target, by, loop.clock.now()))
             left = _pauses(loop, target)
             still = f" What still pauses: {left}." if left else ""
-            return f"Resumed {named(target)}, which was {paused_by(_hold(hold), target)}.{still}"
+            return f"Resumed {display_target(target)}, which was {describe_pause(_hold(hold), target)}.{still}"
 
         return self._ask(release)
 
@@ -134,7 +143,7 @@ class Desk:
             _known(loop.lab, f"job {job}")
             now = loop.clock.now()
             spec = loop.lab.lab.jobs[job].model_copy(update={"between": None})
-            if why := outside(spec, loop.lab.lab, now):
+            if why := schedule_conflict(spec, loop.lab.lab, now):
                 raise ConfigError(f"job {job}: {why}")
             loop.write(Asked("run-now", f"job {job}", "", by, now))
             return _queued(loop, job, loop.lab.lab.jobs[job].instrument)
@@ -175,7 +184,7 @@ class Desk:
         def begin(loop: LabLoop) -> str:
             _known(loop.lab, f"instrument {instrument}")
             loop.write(Asked("start", f"instrument {instrument}", "", by, loop.clock.now(), plain))
-            return _queued(loop, single(plain), instrument)
+            return _queued(loop, single_job_name(plain), instrument)
 
         return self._ask(begin)
 
@@ -241,7 +250,7 @@ def _queued(loop: LabLoop, job: str, instrument: str) -> str:
     number = max((event.start for event in due if (event.job, event.cause) == (job, "asked")), default=0)
     said = f"{job} is queued on {instrument}" + (f": start {number}" if number else "")
     pauses = loop.lab.pauses_of(number, job, instrument)
-    return said + "".join(f"; it waits while {is_paused(hold.what, hold.cause)}" for hold in pauses[:1])
+    return said + "".join(f"; it waits while {pause_reason(hold.what, hold.cause)}" for hold in pauses[:1])
 
 
 def _hold(held: Held) -> PauseStatus:
@@ -253,16 +262,16 @@ def _pauses(loop: LabLoop, target: str) -> str:
     if (start := _start(loop.lab, target)) is not None:
         holds, runs = loop.lab.pauses_of(start.number, start.job, start.instrument), list[Start]()
     else:
-        holds, runs = list(loop.lab.holds.values()), [run for run in loop.lab.running() if _resumable(loop, run)]
+        holds, runs = list(loop.lab.pauses.values()), [run for run in loop.lab.running() if _resumable(loop, run)]
     found = {f"start {run.number}": f"paused: {loop.live[run.number].paused}" for run in runs}
-    found |= {held.what: paused_by(_hold(held), held.what) for held in holds}
-    return "; ".join(f"{named(what)}, {text} (sdl lab resume {what})" for what, text in found.items())
+    found |= {held.what: describe_pause(_hold(held), held.what) for held in holds}
+    return "; ".join(f"{display_target(what)}, {text} (sdl lab resume {what})" for what, text in found.items())
 
 
 def _resumable(loop: LabLoop, start: Start) -> bool:
     """Whether a start that runs has a pause of its own: asked for, or for a condition."""
-    live = loop.live.get(start.number, Live())
-    return f"start {start.number}" in loop.lab.holds or (bool(live.paused) and not live.told)
+    live = loop.live.get(start.number, LiveStart())
+    return f"start {start.number}" in loop.lab.pauses or (bool(live.paused) and not live.told)
 
 
 def _resume_own(loop: LabLoop, target: str, by: str) -> str:
@@ -275,7 +284,7 @@ def _resume_own(loop: LabLoop, target: str, by: str) -> str:
     left = _pauses(loop, target)
     start = _start(loop.lab, target)
     if start is None:
-        raise ConfigError(f"{named(target)} is not paused" + (f"; what is: {left}" if left else ""))
+        raise ConfigError(f"{display_target(target)} is not paused" + (f"; what is: {left}" if left else ""))
     if start.running and _resumable(loop, start):
         cause = loop.live[start.number].paused
         loop.write(Asked("resume", target, "", by, loop.clock.now()))
@@ -302,21 +311,21 @@ def _status(loop: LabLoop) -> dict[str, Any]:
     benches = []
     for name, bench in lab.lab.instruments.items():
         on = lab.on(name)
-        live = loop.live.get(on.number, Live()).readings - on.readings if on is not None else 0
+        live = loop.live.get(on.number, LiveStart()).readings - on.readings if on is not None else 0
         benches.append(
             InstrumentStatus(
                 name=name,
                 identity=_identity(json.dumps(bench.instrument)),
                 lost=lab.lost.get(name, ""),
                 busy=on.number if on is not None else None,
-                readings_today=lab.taken(name, now) + max(live, 0),
+                readings_today=lab.readings_last_day(name, now) + max(live, 0),
             )
         )
     running = []
     for start in lab.running():
-        live_start = loop.live.get(start.number, Live())
+        live_start = loop.live.get(start.number, LiveStart())
         running.append(
-            Running(
+            RunningStart(
                 start=start.number,
                 job=start.job,
                 instrument=start.instrument,
@@ -329,7 +338,7 @@ def _status(loop: LabLoop) -> dict[str, Any]:
                 resumable=_resumable(loop, start),
             )
         )
-    status = Status(
+    status = LabStatus(
         lab=lab.lab.name,
         at=now,
         timezone=lab.lab.timezone,
@@ -337,7 +346,7 @@ def _status(loop: LabLoop) -> dict[str, Any]:
         since=lab.since,
         instruments=benches,
         running=running,
-        held=[_hold(held) for held in lab.holds.values()],
+        held=[_hold(held) for held in lab.pauses.values()],
         next=_coming(loop, 1),
     )
     jobs = [{"name": name, "instrument": job.instrument, "due": _due(loop, name)} for name, job in lab.lab.jobs.items()]
@@ -356,13 +365,13 @@ def _identity(instrument: str) -> str:
     return str(config.parse_kind("instrument", json.loads(instrument)).identity)
 
 
-def _waits(loop: LabLoop) -> list[Waiting]:
+def _waits(loop: LabLoop) -> list[QueuedStart]:
     """The starts that wait, the one that comes first in front."""
     lab, now = loop.lab, loop.clock.now()
     waiting = [start for start in lab.starts.values() if not start.running]
     waiting.sort(key=lambda s: (-s.spec.priority, not s.attempts, s.due, s.number))
     return [
-        Waiting(
+        QueuedStart(
             start=s.number,
             job=s.job,
             instrument=s.instrument,
@@ -374,7 +383,7 @@ def _waits(loop: LabLoop) -> list[Waiting]:
     ]
 
 
-def _coming(loop: LabLoop, most: int = COMING) -> list[Waiting]:
+def _coming(loop: LabLoop, most: int = UPCOMING_PER_JOB) -> list[QueuedStart]:
     """The next due times of every job, in order."""
     lab = loop.lab
     found = []
@@ -382,5 +391,5 @@ def _coming(loop: LabLoop, most: int = COMING) -> list[Waiting]:
         for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), most)):
             reason = lab.skips[name][0] if name in lab.skips and i == 0 else None
             why = "" if reason is None else f"skipped: {reason}" if reason else "skipped"
-            found.append(Waiting(start=None, job=name, instrument=job.instrument, due=at, why=why, begun=False))
+            found.append(QueuedStart(start=None, job=name, instrument=job.instrument, due=at, why=why, begun=False))
     return sorted(found, key=lambda row: row["due"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from sdl.errors import ConfigError
 from sdl.lab.core.events import LabEvent
 from sdl.lab.rules.notices import Notices
-from sdl.lab.workers.base import News
+from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify import sender
 from sdl.notify.model import Notify
 from sdl.notify.notice import Notice
@@ -73,9 +73,9 @@ class Dispatcher:
         """An event was written."""
         self._put(self._notices.handle(event))
 
-    def news(self, item: News) -> None:
+    def update(self, item: WorkerUpdate) -> None:
         """Word of a running campaign."""
-        self._put(self._notices.news(item))
+        self._put(self._notices.update(item))
 
     def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> None:
         """Time has passed."""

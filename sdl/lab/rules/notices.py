@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.config.durations import words
-from sdl.lab.config.conditions import AWAY
+from sdl.lab.config.conditions import NO_READING
 from sdl.lab.core.events import (
     Died,
     Due,
@@ -33,16 +33,16 @@ from sdl.lab.core.events import (
     Released,
     Started,
 )
-from sdl.lab.core.views import by_request
-from sdl.lab.workers.base import News
+from sdl.lab.core.views import is_requested_pause
+from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify.model import Kind, Notify
 from sdl.notify.notice import Notice
 from sdl.runner.pursuit import NOT_OFF
 
 DAY = 86400.0
-NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
+UNREACHABLE = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
 """How a campaign's reason says that it failed because its instrument was gone; the last is a driver's that rests."""
-KNOWN = ("skipped", "aborted before", "black-out")
+EXPECTED_CAUSES = ("skipped", "aborted before", "black-out")
 """Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
 LOST_AFTER = 300.0
 """Seconds that an instrument may be away from a campaign that waits for it, before people are told."""
@@ -66,7 +66,7 @@ class _Pause:
 
 
 @dataclass(slots=True)
-class _Told:
+class _LastNotice:
     at: float
     left_out: int = 0
 
@@ -88,7 +88,7 @@ class Notices:
     _pauses: dict[str, _Pause] = field(default_factory=dict)  # that somebody asked for, by what pauses
     _waits: dict[str, _Pause] = field(default_factory=dict)  # of campaigns, for a condition
     _lost: dict[str, float] = field(default_factory=dict)
-    _told: dict[tuple[str, str], _Told] = field(default_factory=dict)
+    _told: dict[tuple[str, str], _LastNotice] = field(default_factory=dict)
     _tally: deque[tuple[float, str]] = field(default_factory=deque)
     _opened: float | None = None
     _digest: float | None = None
@@ -132,13 +132,13 @@ class Notices:
                 self._pauses.pop(event.what, None)
         return []
 
-    def news(self, item: News) -> list[Notice]:
+    def update(self, item: WorkerUpdate) -> list[Notice]:
         """What word of a running campaign is worth telling: only its pauses, once they last, and an instrument back."""
         key, start = f"start {item.start}", self._starts.get(item.start)
-        if item.what == "paused" and start is not None and not by_request(item.text):
+        if item.what == "paused" and start is not None and not is_requested_pause(item.text):
             if key not in self._waits:
                 self._count(item.at, "paused")
-            away = start.instrument if item.text.startswith(AWAY) else ""
+            away = start.instrument if item.text.startswith(NO_READING) else ""
             self._waits.setdefault(key, _Pause(item.at, item.text, start.job, away=away))
         elif item.what in ("running", "continued"):
             over = self._waits.pop(key, None)
@@ -182,7 +182,7 @@ class Notices:
         waited = (pause := self._waits.get(f"start {event.start}")) is not None and pause.away
         start = self._gone(event.start)
         self._count(event.at, event.outcome, event.readings)
-        lost = event.outcome == "failed" and bool(NO_ANSWER.search(event.reason))
+        lost = event.outcome == "failed" and bool(UNREACHABLE.search(event.reason))
         found: list[Notice] = []
         if lost:
             found = self._instrument_lost(start.instrument, event.reason, event.at)
@@ -201,7 +201,7 @@ class Notices:
     def _missed(self, event: Missed) -> list[Notice]:
         start = self._gone(event.start)
         self._count(event.at, "missed")
-        if event.cause.startswith(KNOWN):
+        if event.cause.startswith(EXPECTED_CAUSES):
             return []
         body = f"Due at {self._time(start.due)}: {event.cause}."
         title = f"{start.job}: a start was missed"
@@ -286,7 +286,7 @@ class Notices:
         if before is not None and before.left_out:
             body += f"\nLeft out since {self._time(before.at)}: {before.left_out} more like it."
         if kind in ("failed", "unreachable", "missed"):
-            self._told[kind, about] = _Told(at)
+            self._told[kind, about] = _LastNotice(at)
         named = f"{self.lab}: {title}"
         return [Notice(f"{kind}-{about}-{what}".replace(" ", "-"), kind, about, named, body, at, job)]
 

@@ -29,15 +29,15 @@ from sdl.lab.http import token
 from sdl.notify.model import Recipient, inside
 from sdl.notify.sender import Deliver, NotSent, by_apprise
 
-AGAIN, RETRY = 6 * 3600.0, 300.0
+REPEAT_SECONDS, RETRY_SECONDS = 6 * 3600.0, 300.0
 """Seconds after which the same is told again; after which it is tried again where it could not be sent."""
-LONGEST = 2000
+MAX_TEXT = 2000
 """Signs of an error that are told."""
 
 log = logging.getLogger("sdl.lab")
 
 
-def tell(
+def report_startup_failure(
     file: Path,
     error: BaseException,
     *,
@@ -94,7 +94,7 @@ def _one(
 ) -> bool:
     if inside(target.quiet, datetime.fromtimestamp(now, zone).strftime("%H:%M")):
         return False  # the first try after it will do
-    text = (str(error) or type(error).__name__)[:LONGEST]
+    text = (str(error) or type(error).__name__)[:MAX_TEXT]
     same = re.sub(r"\d+", "#", text)  # of another process, at another line, with some bytes less
     key = hashlib.sha256("\0".join([str(file.absolute()), name, same]).encode()).hexdigest()[:16]
     if _known(key, now):
@@ -102,11 +102,11 @@ def _one(
     url = target.url.read(file.parent)
     if not _mark(key, now):
         raise ConfigError("nothing can be written down of it, and it would be told every few seconds")
-    again = f"It is tried again where systemd keeps the lab; the same is told again after {words(AGAIN)}."
+    again = f"It is tried again where systemd keeps the lab; the same is told again after {words(REPEAT_SECONDS)}."
     try:
         deliver(url, f"{lab}: the lab cannot run", f"{text}\n{again}\n\n[failed-lab-{key}-{now:.0f}]")
     except NotSent:
-        _mark(key, now - AGAIN + RETRY)
+        _mark(key, now - REPEAT_SECONDS + RETRY_SECONDS)
         raise
     log.info("%s was told that the lab cannot run", name)
     return True
@@ -121,7 +121,7 @@ def _known(key: str, now: float) -> bool:
     for folder in _folders():
         with contextlib.suppress(OSError):
             found = (folder / f"sdl-told-{key}").lstat()
-            if _ours(found) and 0 <= now - found.st_mtime < AGAIN:
+            if _ours(found) and 0 <= now - found.st_mtime < REPEAT_SECONDS:
                 return True
     return False
 
