@@ -91,9 +91,9 @@ def test_with_both_servers_away_for_a_while_and_a_restart_each_message_arrives_o
 SENDS = """
 import sys, time
 from pathlib import Path
-from sdl.lab.rules.dispatch import Teller
+from sdl.lab.rules.dispatch import Dispatcher
 from lab.test_tell import missed, notify
-lab = Teller("bench", notify("hook"), folder=Path(sys.argv[1]), base=Path("."), clock=lambda: 1_780_000_000.0)
+lab = Dispatcher("bench", notify("hook"), folder=Path(sys.argv[1]), base=Path("."), clock=lambda: 1_780_000_000.0)
 lab.start([event for n in range(int(sys.argv[2])) for event in missed(n)])
 print("began", flush=True)
 while lab.outbox.count():
@@ -220,7 +220,7 @@ def test_people_are_told_of_a_lab_whose_folder_was_deleted_although_its_outbox_w
     shutil.rmtree(tmp_path / "runs")
     bench.go(60, step=1)
     (message,) = [item for item in told.outbox.waiting("hook") if item.kind == "failed"]
-    assert message.title == "bench: the lab's journal is lost"
+    assert message.title == "bench: journal lost"
     assert "test.lab.rescued" in message.body
     told.close()
     book.close()

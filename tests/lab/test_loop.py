@@ -504,7 +504,7 @@ def test_the_status_says_what_runs_waits_and_comes(asking: Asking) -> None:
     assert [row["job"] for row in status["next"]] == ["j", "l"]
     asking.bench.go(60)
     queue = asking("queue")
-    assert (queue[0]["start"], queue[0]["why"]) == (2, "start 1 (j) is on a")
+    assert (queue[0]["start"], queue[0]["why"]) == (2, "a is in use by start 1 (j)")
     asking.bench.go(600)
     assert [row["fate"] for row in asking("history", 2)] == ["missed", "ended"]
     assert asking("history", 9, "k") == []

@@ -48,7 +48,7 @@ def test_a_lab_that_lost_its_journal_tells_whoever_wants_to_know_of_failures() -
     assert notices.tick(BEGIN - 1) == []
     (notice,) = notices.tick(BEGIN, lost="journal.jsonl: was deleted; a copy is saved in x")
     assert notices.tick(BEGIN + 9 * DAY, lost="journal.jsonl: was deleted; a copy is saved in x") == [], "once"
-    assert (notice.kind, notice.title) == ("failed", "bench: the lab's journal is lost")
+    assert (notice.kind, notice.title) == ("failed", "bench: journal lost")
     assert "No campaign begins" in notice.body
     assert "a copy is saved in x" in notice.body
 
@@ -106,7 +106,7 @@ def test_an_instrument_is_lost_once_and_back_once(gone: str) -> None:
     events += run(3, "reached", BEGIN + 2 * HOUR)
     told = [notice for notice in fold(events) if notice.about == "instrument led-1"]
     assert [notice.kind for notice in told] == ["lost", "back"]
-    assert "gone for 2 h" in told[1].body
+    assert "did not answer for 2 h" in told[1].body
 
 
 def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None:
@@ -134,7 +134,7 @@ def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_
     assert "refused" in told[0].body
     assert told[0].at == BEGIN + 10
     [back] = notices.update(WorkerUpdate(1, "continued", "suspend: it gives readings again", at=BEGIN + 1810))
-    assert (back.kind, back.body.startswith("It was gone for 30 min")) == ("back", True)
+    assert (back.kind, back.body.startswith("It did not answer for 30 min")) == ("back", True)
 
 
 def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_is_back() -> None:
@@ -151,7 +151,7 @@ def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_
 
 def test_an_instrument_that_somebody_else_drives_is_not_said_to_be_silent() -> None:
     [told] = fold([MadeSafe("led-1", "InUse: led-1: in use by process 7 (ada)", BEGIN)])
-    assert (told.kind, told.title) == ("lost", "bench: led-1: somebody else drives it")
+    assert (told.kind, told.title) == ("lost", "bench: led-1: in use by somebody else")
 
 
 def test_a_campaign_that_fails_by_its_solver_does_not_make_its_instrument_lost() -> None:
@@ -181,7 +181,7 @@ def test_a_lab_that_crashed_says_so_and_one_that_was_stopped_does_not() -> None:
     begun = [LabOpened(1, "bench", {}, {}, BEGIN), LabStarted(1, "a", BEGIN)]
     assert fold([*begun, LabStopped("a", BEGIN + 1), LabStarted(2, "a", BEGIN + 2)]) == []
     (notice,) = fold([*begun, LabStarted(2, "a", BEGIN + 2)])
-    assert "came back after a crash" in notice.title
+    assert "restarted after a crash" in notice.title
 
 
 def test_a_hold_is_told_once_it_lasts_and_not_after_its_end() -> None:
@@ -265,9 +265,9 @@ def test_nothing_grows_over_a_thousand_starts() -> None:
         for event in run(n, "reached", BEGIN + n * HOUR):
             notices.handle(event)
     assert not notices._starts
-    assert not notices._pauses
-    assert len(notices._tally) <= 3 * 24 * 3 + 3
-    assert len(notices._told) <= 1
+    assert not notices._requested
+    assert len(notices._counts) <= 3 * 24 * 3 + 3
+    assert len(notices._last) <= 1
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,6 @@ def _print_account(loaded: ResolvedLab, account: Usage, start: float, days: floa
     print(f"\n{LEGEND}; a sign is half an hour of {lab.timezone}")
     for name in lab.jobs:
         print(f"{name}{'':{max(1, 11 - len(name))}}0     3     6     9     12    15    18    21")
-        for day, signs in account.picture(name, lab.zone, start, end):
+        for day, signs in usage.chart(name, lab.zone, start, end):
             print(f"{day:10} {signs}")
     print()
