@@ -57,7 +57,7 @@ def holds(asking: Asking) -> list[str]:
 
 def reason(asking: Asking, start: int) -> str:
     """Why a start is paused, as its process was told; empty where it goes on."""
-    return asking.bench.loop.live[start].told
+    return asking.bench.loop.live[start].pause_sent
 
 
 def check(asking: Asking, held: Sequence[str]) -> None:

@@ -56,7 +56,7 @@ def test_a_lab_makes_every_instrument_safe_before_it_goes_on_with_what_was_runni
         "MadeSafe",
         "Started",
     ]
-    assert again.of(Died)[0].cause == "the lab's process ended without a word"
+    assert again.of(Died)[0].cause == "the lab's process crashed or was killed"
     assert not again.of(Died)[0].own
     assert [event.attempt for event in again.of(Started)] == [0, 1]
     assert again.processes.orders[0].folder == first.processes.orders[0].folder
@@ -265,7 +265,9 @@ def test_a_full_disk_is_said_once_and_without_the_lines_that_did_not_fit(
     book.full = True
     bench.go(200, step=1)
     assert bench.loop.trouble == "no room"
-    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == ["nothing begins: no room"]
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == [
+        "no campaign begins: no room"
+    ]
 
 
 def test_a_lab_whose_journal_is_deleted_begins_nothing_more_and_says_so(tmp_path: Path) -> None:

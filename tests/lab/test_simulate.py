@@ -110,7 +110,9 @@ def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(t
     assert any("too bright" in text for text in account.pauses)
     missed = [event for event in book.events if isinstance(event, Missed)]
     assert missed
-    assert {generic_cause(event.cause) for event in missed} == {"replaced by a later one: a is in use by another start (j)"}
+    assert {generic_cause(event.cause) for event in missed} == {
+        "replaced by a later one: a is in use by another start (j)"
+    }
     assert overlaps(book.events) == []
 
 

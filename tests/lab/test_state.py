@@ -101,7 +101,9 @@ def test_a_start_that_must_be_punctual_is_missed_because_the_instrument_was_take
         "short": job(when={"at": ["2026-11-24 00:02"]}, missed="skip"),
     }
     bench = Bench(lab_file(tmp_path, jobs), script=lambda start, attempt: Fate(600)).open().go(300)
-    assert [event.cause for event in bench.of(Missed)] == ["too late by 10 s (1 min allowed): a is in use by start 1 (long)"]
+    assert [event.cause for event in bench.of(Missed)] == [
+        "too late by 10 s (1 min allowed): a is in use by start 1 (long)"
+    ]
 
 
 def test_a_start_that_has_just_become_too_late_is_not_late_by_nothing(tmp_path: Path) -> None:
@@ -110,7 +112,9 @@ def test_a_start_that_has_just_become_too_late_is_not_late_by_nothing(tmp_path: 
         "short": job(when={"at": ["2026-11-24 00:02"]}, missed="skip"),
     }
     bench = Bench(lab_file(tmp_path, jobs), script=lambda start, attempt: Fate(600)).open().go(200, step=0.2)
-    assert [event.cause for event in bench.of(Missed)] == ["too late by 1 s (1 min allowed): a is in use by start 1 (long)"]
+    assert [event.cause for event in bench.of(Missed)] == [
+        "too late by 1 s (1 min allowed): a is in use by start 1 (long)"
+    ]
 
 
 def test_the_days_readings_are_shared_by_all_jobs_and_come_back_after_24_hours(tmp_path: Path) -> None:
@@ -178,7 +182,9 @@ def test_a_start_that_is_too_late_the_moment_its_instrument_comes_free_says_who_
     bench = Bench(lab_file(tmp_path, jobs), script=lambda s, a: Fate(118, died=died)).open()
     bench.go(125, step=1)
     bench.tick(58)  # nobody looked for a minute, and now the other has just come to its end
-    assert [event.cause for event in bench.of(Missed)] == ["too late by 3 s (1 min allowed): a was in use by start 1 (long)"]
+    assert [event.cause for event in bench.of(Missed)] == [
+        "too late by 3 s (1 min allowed): a was in use by start 1 (long)"
+    ]
 
 
 # Deaths ---------------------------------------------------------------------------------------------------------------

@@ -477,12 +477,12 @@ def test_the_death_of_the_warm_process_harms_no_campaign_and_the_next_one_begins
 _LAB = """
 import sys, time
 from pathlib import Path
-from sdl.lab.workers.base import Order
+from sdl.lab.workers.base import JobOrder
 from sdl.lab.workers.supervisor import Processes
 import json
 if __name__ == "__main__":
     lab = Processes()
-    lab.begin(Order(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
+    lab.begin(JobOrder(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
     print(lab.pid(1), flush=True)
     while True:
         lab.updates()

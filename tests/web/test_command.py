@@ -104,5 +104,5 @@ def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
     assert "its page" not in told.out
     assert len(page.routes(PageLab(tmp_path), tmp_path / "runs", door)) > 5
     page.told("http://127.0.0.1:1")
-    assert "its page: http://127.0.0.1:1" in capsys.readouterr().out
+    assert "page: http://127.0.0.1:1" in capsys.readouterr().out
     door.close()

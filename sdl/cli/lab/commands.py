@@ -95,7 +95,7 @@ def _run(file: Path, port: int, verbose: bool) -> int:
     say(f"lab {loaded.lab.name} runs until Ctrl-C; `sdl lab status` tells of it, and its log {log}")
     sys.stdout.flush()
     page = LabPage(loaded)
-    return INTERRUPTED[serve(loaded, port=port, page=page.routes, told=page.told)]
+    return INTERRUPTED[serve(loaded, port=port, page=page.routes, on_listen=page.announce)]
 
 
 def _plan(loaded: ResolvedLab, now: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ over a pair of sockets (`sdl.lab.workers.worker_pipe`); nothing that comes from 
 unpickled. Whoever calls
 is never kept waiting for a campaign or an instrument: only for the first start of all (the warm process must be ready).
 
-    no sign of life for `Order.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died
+    no sign of life for `JobOrder.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died
     interrupted, closed                  the same
     gone without a word                  died, with the cause in words
 """
