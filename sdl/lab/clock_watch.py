@@ -1,4 +1,4 @@
-"""Notices when the clock shows more or less than has passed: the machine slept, or somebody set the clock."""
+"""Detection of clock changes: the machine slept, or the clock was set."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Callable
 from sdl.lab.core.events import ClockJumped
 
 TOLERANCE = 5.0
-"""Seconds; less is how clocks are kept right."""
+"""Seconds; smaller differences are ordinary clock corrections."""
 
 
 def seconds_asleep() -> float:
-    """Seconds that this machine has slept since it was started; 0 where the system does not say."""
+    """Seconds that this machine has slept since boot; 0 if the system does not report it."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
     return 0.0
 
 
 class ClockWatch:
-    """Compares the clock with what has passed, at every look.
+    """Compares the clock with the elapsed time at every call of `look`.
 
     Args:
-        awake: seconds that passed while the machine was awake.
+        awake: seconds elapsed while the machine was awake.
         slept: seconds that it slept.
     """
 
@@ -33,7 +33,7 @@ class ClockWatch:
         self._last: tuple[float, float, float] | None = None
 
     def look(self, now: float) -> ClockJumped | None:
-        """What happened since the last look, if anything did."""
+        """The clock change since the last call, if any."""
         here = (now, self._awake(), self._slept())
         before, self._last = self._last, here
         if before is None:

@@ -1,8 +1,8 @@
-"""A lab in virtual time: the same loop, with every instrument replaced by its twin and campaigns run in this process.
+"""A lab in virtual time: the same loop, with twins for instruments and campaigns in this process.
 
-A campaign is carried out at once, from the moment at which it begins to the one at which it ends; its news is told when
-the lab's time has come so far. What would make it pause (a window, a black-out, the day's readings, the conditions of
-`suspend`) is judged by its gate at the time that it has reached, by the same functions that the loop uses.
+A campaign runs in one go from begin to end; its updates are delivered when the lab's clock reaches their times. Its
+gate decides about pauses (windows, black-outs, quota, conditions of `suspend`) at the campaign's own time, with the
+functions that the loop uses.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from sdl.store import datasets, record
 from sdl.types import Input, Reading, SafeState
 
 STEP = 60.0
-"""Virtual seconds between two ticks at most."""
+"""Maximum virtual seconds between ticks."""
 POLL_SECONDS = 30.0
-"""Virtual seconds between two questions of a campaign that pauses."""
+"""Virtual seconds between two queries of the gate by a paused campaign."""
 LEAD_SECONDS = 1.0
-"""Virtual seconds before the begin at which the lab is there, so that the very first start is due."""
+"""Virtual seconds by which the lab starts early, so that a start due at the very beginning counts."""
 
 
 class _CurrentClock:
-    """The clock of whoever has a twin at present."""
+    """Delegates to the clock of the campaign that is using a twin."""
 
     kind = "virtual"
 
@@ -66,15 +66,15 @@ class _CurrentClock:
 
 
 class SharedTwin:
-    """A twin that stands in for an instrument through a whole simulation, whoever drives it.
+    """The twin of one instrument, shared by all campaigns of a simulation.
 
-    Only one campaign has it at a time, so that its clock is that of the campaign that opened it last. Faults that are
-    counted in readings, or in seconds since the start, go on from campaign to campaign, as a real instrument's would.
+    One campaign uses it at a time, so it takes its time from the campaign that opened it last. Faults counted in readings
+    or seconds continue from campaign to campaign, as those of a real instrument.
     """
 
     def __init__(self, instrument: Any, start: float, seed: int) -> None:
         moment = datetime.fromtimestamp(start, UTC).isoformat()
-        self._instrument, self._full = instrument, 1.0
+        self._instrument, self._scale = instrument, 1.0
         if isinstance(instrument, Twin):
             twin = instrument.model_copy(update={"realtime": False, "start": moment})
         elif instrument.kind == "claude-light":
@@ -82,7 +82,7 @@ class SharedTwin:
         elif instrument.kind == "sdl-light":
             # Its own background comes with every answer, and its inputs are whole numbers from 0 to `most`.
             twin = Twin(state="sdl-light", background="each", seed=seed, start=moment)
-            self._full = float(instrument.most)
+            self._scale = float(instrument.most)
         else:
             raise ConfigError(
                 f"kind {instrument.kind} has no twin to simulate it with; allowed: twin, claude-light, sdl-light"
@@ -100,48 +100,48 @@ class SharedTwin:
         return tuple(self._instrument.inputs)
 
     def open(self, clock: Clock) -> Driver:
-        """The twin, from now on in the time of `clock`."""
+        """The twin, with the time of `clock` from now on."""
         self._relay.clock = clock
         return self
 
     def model_copy(self, *, update: Mapping[str, Any]) -> SharedTwin:
-        """Itself, for a look in the dark: what was to be changed costs nothing here, and its faults go on."""
+        """Itself: a changed `background` option makes no difference here, and the faults continue."""
         return self
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
         """One reading."""
-        if self._full == 1.0:
+        if self._scale == 1.0:
             return self._driver.measure(settings)
-        found = self._driver.measure({name: value / self._full for name, value in settings.items()})
-        applied = {name: round(value * self._full) for name, value in found.applied.items()}
-        return Reading(applied, found.readings, found.background, found.saturated, found.fault)
+        raw = self._driver.measure({name: value / self._scale for name, value in settings.items()})
+        applied = {name: round(value * self._scale) for name, value in raw.applied.items()}
+        return Reading(applied, raw.readings, raw.background, raw.saturated, raw.fault)
 
     def safe(self) -> SafeState:
-        """Switches the light off."""
+        """Switch the twin off."""
         return self._driver.safe()
 
     def close(self) -> None:
-        """The twin lives on."""
+        """Nothing: other campaigns use the twin."""
 
 
 class SimulatedWorkers:
-    """Carries orders out in this process, in virtual time; see `sdl.lab.workers.base.Workers`.
+    """Runs job orders in this process in virtual time; see `sdl.lab.workers.base.Workers`.
 
     Args:
-        loaded: the lab file.
-        lab: the state of the lab, which says when a campaign has to pause.
-        clock: the lab's.
-        keep: whether records are written, each at once when its campaign has ended.
-        end: of the simulation; no pause lasts longer.
+        loaded: the resolved lab file.
+        lab: the state of the lab, which decides about pauses.
+        clock: the lab's clock.
+        keep: whether to write the record of each campaign when it ends.
+        end: of the simulation, which ends every pause.
     """
 
     def __init__(
         self, loaded: ResolvedLab, lab: Lab, clock: VirtualClock, keep: bool = False, end: float = NEVER
     ) -> None:
         self._lab, self._clock, self._keep, self._end = lab, clock, keep, end
-        self._benches = {
-            name: SharedTwin(config.parse_kind("instrument", bench.instrument), clock.now(), seed)
-            for seed, (name, bench) in enumerate(loaded.lab.instruments.items(), 1)
+        self._twins = {
+            name: SharedTwin(config.parse_kind("instrument", item.instrument), clock.now(), seed)
+            for seed, (name, item) in enumerate(loaded.lab.instruments.items(), 1)
         }
         self._campaigns = loaded.campaigns
         self._updates: list[tuple[float, int, WorkerUpdate]] = []
@@ -149,21 +149,21 @@ class SimulatedWorkers:
 
     def begin(self, order: JobOrder) -> None:
         start = self._lab.starts[order.start]
-        bench = self._benches[order.instrument]
-        chosen = self._campaigns[start.job].model_copy(update={"instrument": bench})
+        twin = self._twins[order.instrument]
+        campaign_file = self._campaigns[start.job].model_copy(update={"instrument": twin})
         gate = _SimulatedGate(self._lab, order, self._end)
 
         def watch(event: Event, campaign: Campaign) -> None:
             gate.inner.saw(event, campaign)
             if isinstance(event, Paused):
-                self._say(
+                self._push(
                     WorkerUpdate(order.start, "paused", f"{event.cause} ({event.by})", "", gate.readings, event.at)
                 )
             elif isinstance(event, Continued):
-                self._say(WorkerUpdate(order.start, "continued", event.by, "", gate.readings, event.at))
+                self._push(WorkerUpdate(order.start, "continued", event.by, "", gate.readings, event.at))
 
-        done, ended = self._run(chosen, order, gate, watch)
-        self._say(WorkerUpdate(order.start, "ended", done.reason, str(done.outcome), done.readings, ended))
+        result, ended = self._run(campaign_file, order, gate, watch)
+        self._push(WorkerUpdate(order.start, "ended", result.reason, str(result.outcome), result.readings, ended))
 
     def updates(self) -> Sequence[WorkerUpdate]:
         found = []
@@ -172,59 +172,59 @@ class SimulatedWorkers:
         return found
 
     def next_update(self) -> float:
-        """When there will be news; never where there will be none."""
+        """The time of the next update; infinity if there is none."""
         return self._updates[0][0] if self._updates else NEVER
 
     def pause(self, start: int, cause: str, by: str) -> None:
-        """Nothing: its gate knows already."""
+        """Nothing: the gate has decided."""
 
     def proceed(self, start: int, by: str) -> None:
-        """Nothing: its gate knows already."""
+        """Nothing: the gate has decided."""
 
     def resume(self, start: int, by: str) -> None:
-        """Nobody asks in a simulation."""
+        """Nothing: no requests in a simulation."""
 
     def abort(self, start: int, reason: str, by: str) -> None:
-        """Nobody asks in a simulation."""
+        """Nothing: no requests in a simulation."""
 
     def interrupt(self, start: int, by: str) -> None:
-        """The simulation is over: what has not ended by now is left out."""
+        """Discard what the campaign did after the end of the simulation."""
         self._updates = [item for item in self._updates if item[2].start != start]
         heapq.heapify(self._updates)
-        self._say(WorkerUpdate(start, "died", f"interrupted by {by}", at=self._clock.now()))
+        self._push(WorkerUpdate(start, "died", f"interrupted by {by}", at=self._clock.now()))
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
         return ""
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Nothing to close."""
 
-    def _say(self, item: WorkerUpdate) -> None:
+    def _push(self, item: WorkerUpdate) -> None:
         heapq.heappush(self._updates, (item.at, next(self._order), item))
 
     def _run(
-        self, chosen: config.CampaignFile, order: JobOrder, gate: _SimulatedGate, watch: runner.Watch
+        self, campaign_file: config.CampaignFile, order: JobOrder, gate: _SimulatedGate, watch: runner.Watch
     ) -> tuple[Result, float]:
-        """What `runner.run` does, in the lab's time and without a word on the disk before the end."""
+        """Like `runner.run`, in virtual time, with the record in memory until the end."""
         memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
-        priors = load_priors(chosen)
-        opened = opening(chosen, order.folder.name, memory, (), clock)
+        priors = load_priors(campaign_file)
+        opened = opening(campaign_file, order.folder.name, memory, (), clock)
         memory.append(opened)
         campaign = fold(iter([opened]), None).campaign
         if priors:
             rows = [(row.reading, sitting) for _, row, sitting in datasets.numbered(priors)]
             campaign.history.add_prior(rows)
-        done = runner.Runner(chosen, campaign, memory, clock, watch, gate=gate).go()
+        result = runner.Runner(campaign_file, campaign, memory, clock, watch, gate=gate).go()
         if self._keep:
             record.write_whole(order.folder, memory.events)
-        return done, clock.now()
+        return result, clock.now()
 
 
 class _SimulatedGate:
-    """A simulated campaign's gate: the lab's reasons to pause first, then the conditions of the lab file."""
+    """The gate of a simulated campaign: first the lab's reasons to pause, then the conditions of `suspend`."""
 
     def __init__(self, lab: Lab, order: JobOrder, end: float) -> None:
-        # The disk of this machine tells nothing of the lab's.
+        # Free space is constant: the disk of this machine is not the lab's.
         self.inner = LabGate(
             Suspend.model_validate(order.suspend), order.folder, free=lambda _: 1 << 60, again=POLL_SECONDS
         )
@@ -233,7 +233,7 @@ class _SimulatedGate:
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
         self.readings = campaign.history.readings
-        if now > self._end:  # of an instrument that never comes back, or one that left its twin
+        if now > self._end:  # the instrument never recovered, or no longer matches its twin
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
         return self.inner.ask(campaign, now) if reason is None else Pause(*reason, again=POLL_SECONDS)
@@ -252,19 +252,19 @@ def simulate(
     journal: Journal | None = None,
     progress: Callable[[float], None] = lambda at: None,
 ) -> Lab:
-    """Runs a lab in virtual time.
+    """Run a lab in virtual time.
 
     Args:
-        loaded: the lab file.
-        start: when it begins, seconds since 1970 UTC; a start that is due at this very moment is in.
-        days: how long; a start due at the very end is out.
-        listeners: told of every event, news and tick.
-        keep: where records are written; nowhere by default.
-        journal: where the lab's events go; nowhere by default.
-        progress: told of the lab's time at every tick.
+        loaded: the resolved lab file.
+        start: begin, seconds since 1970 UTC, inclusive.
+        days: duration; the end is exclusive.
+        listeners: called with every event, update and tick.
+        keep: directory for the records; None: not written.
+        journal: receives the lab's events; None: not written.
+        progress: called with the lab's time at every tick.
 
     Returns:
-        The lab at the end.
+        The state of the lab at the end.
 
     Raises:
         ConfigError: an instrument has no twin.
