@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 from sdl.lab.systemd import Watchdog
 from sdl.lab.workers.base import Control
 
@@ -31,11 +31,11 @@ POLL_SECONDS = 0.05
 """How often the server looks whether it is to end."""
 GRACE_SECONDS = 3
 """What is being answered when the server ends has so long; open streams end at once."""
-MOST_AT_ONCE = 128
+MAX_CONNECTIONS = 128
 """Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
 
 
-def needed() -> None:
+def require_packages() -> None:
     """Looks whether what a lab's server is made of is installed.
 
     Raises:
@@ -49,7 +49,7 @@ def needed() -> None:
         raise ConfigError(missing("labs", "lab", error)) from error
 
 
-class Surface:
+class LabServer:
     """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
 
     Args:
@@ -83,9 +83,9 @@ class Surface:
         watchdog: Watchdog,
         port: int = 0,
         waiting: Callable[[], int] = lambda: 0,
-        page: Callable[[Door], Sequence[BaseRoute]] = lambda door: (),
+        page: Callable[[Credentials], Sequence[BaseRoute]] = lambda door: (),
     ) -> None:
-        needed()
+        require_packages()
         from sdl.lab.http.api import create_app
         from sdl.lab.http.health import Readiness
         from sdl.lab.http.metrics import Metrics
@@ -94,7 +94,7 @@ class Surface:
         number = self._socket.getsockname()[1]
         self.url = f"http://{HOST}:{number}"
         try:
-            self.door = Door(lab, record, file)
+            self.door = Credentials(lab, record, file)
             self.door.announce("")  # one that is starting is a lab too: who asks for the only one must not get another
             app = create_app(
                 control,
@@ -142,7 +142,7 @@ class HttpServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=_bounded(app, MOST_AT_ONCE),
+                http=_bounded(app, MAX_CONNECTIONS),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError, RecordError
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BODY = 16 * 1024
-MOST_DRAINED = 4 * 1024 * 1024
+MAX_BODY = 16 * 1024
+MAX_DRAINED = 4 * 1024 * 1024
 """Bytes of a refused body that are still taken in, so that its sender is there to read the answer."""
 BODY_SECONDS = 10.0
 LINES_A_MINUTE = 60
@@ -47,7 +47,7 @@ class Refused(Exception):
 class Guard:
     """Refuses what must not come in, before the application sees it; writes one line for each refusal."""
 
-    def __init__(self, app: ASGIApp, door: Door, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, app: ASGIApp, door: Credentials, port: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._door, self._clock = app, door, clock
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._minute, self._lines = clock(), 0
@@ -165,7 +165,7 @@ class Guard:
         self._lines += 1
         if self._lines <= LINES_A_MINUTE:
             client = scope.get("client") or ("?", 0)
-            _log.warning("refused %s from %s:%s: %d %s", shown(scope), *client, status, why)
+            _log.warning("refused %s from %s:%s: %d %s", request_line(scope), *client, status, why)
 
 
 def _check_path(scope: Scope, headers: Headers) -> None:
@@ -180,30 +180,30 @@ async def _body(receive: Receive) -> bytes:
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while size <= MOST_DRAINED:
+            while size <= MAX_DRAINED:
                 message = await receive()
                 if message["type"] != "http.request":
                     raise Refused(400, "the connection was closed")
                 size += len(message.get("body", b""))
-                if size <= MOST_BODY:
+                if size <= MAX_BODY:
                     parts.append(message.get("body", b""))
                 if not message.get("more_body"):
                     break
     except TimeoutError:
         raise Refused(408, f"the body did not come within {BODY_SECONDS:g} s") from None
-    if size > MOST_BODY:
-        raise Refused(413, f"a body of at most {MOST_BODY} bytes")
+    if size > MAX_BODY:
+        raise Refused(413, f"a body of at most {MAX_BODY} bytes")
     return b"".join(parts)
 
 
-def cut(text: str) -> str:
+def quoted(text: str) -> str:
     """Somebody else's text as a message shows it: quoted, at most 60 signs."""
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
-def shown(scope: Scope) -> str:
+def request_line(scope: Scope) -> str:
     """Method and path for a log: no query, no control characters, not long."""
-    return f"{scope['method'][:12]!a} {cut(scope['path'])!s}".replace("'", "")
+    return f"{scope['method'][:12]!a} {quoted(scope['path'])!s}".replace("'", "")
 
 
 def _once(body: bytes, receive: Receive) -> Receive:
