@@ -17,8 +17,8 @@ mistyped kind lists the allowed ones. Nothing here touches the instrument.
 from sdl.config.cost import Cost, cost, design_points, oddities
 from sdl.config.expect import Expect, seeds_of, tested_on, untestable
 from sdl.config.goals import Prefer, Target
-from sdl.config.load_file import load, parse, parse_kind
-from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, Retry
+from sdl.config.load_file import load, parse, parse_kind, restore
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, ResolvedCampaign, Retry
 from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
 
@@ -32,6 +32,7 @@ __all__ = [
     "Expect",
     "Prefer",
     "Prior",
+    "ResolvedCampaign",
     "Retry",
     "Target",
     "cost",
@@ -42,6 +43,7 @@ __all__ = [
     "parse",
     "parse_kind",
     "put",
+    "restore",
     "schema",
     "seeds_of",
     "split",

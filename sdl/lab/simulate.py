@@ -31,9 +31,9 @@ from sdl.lab.loop import LabLoop, Listener
 from sdl.lab.workers.base import News, Order
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
-from sdl.runner.setup import load_priors, opening
-from sdl.runs.runs import Result, fold
-from sdl.store import datasets, record
+from sdl.runner.setup import load_priors, opening, started_campaign
+from sdl.runs.runs import Result
+from sdl.store import record
 from sdl.types import Input, Reading, SafeState
 
 STEP = 60.0
@@ -204,10 +204,7 @@ class Simulated:
         priors = load_priors(chosen)
         opened = opening(chosen, order.folder.name, memory, (), clock)
         memory.append(opened)
-        campaign = fold(iter([opened]), None).campaign
-        if priors:
-            rows = [(row.reading, sitting) for _, row, sitting in datasets.numbered(priors)]
-            campaign.history.add_prior(rows)
+        campaign = started_campaign(chosen, opened, None, priors)
         done = runner.Runner(chosen, campaign, memory, clock, watch, gate=gate).go()
         if self._keep:
             record.write_whole(order.folder, memory.events)

@@ -18,7 +18,7 @@ from sdl.runs.runs import changed, opened_campaign
 from sdl.store import record
 
 if TYPE_CHECKING:
-    from sdl.config import CampaignFile
+    from sdl.config import ResolvedCampaign
     from sdl.core.campaign import Campaign
     from sdl.drivers.base import Driver
     from sdl.runner import Proposer
@@ -88,7 +88,7 @@ class _Replayer:
         self._folder, self._opened, self._tree = folder, opened, opened.config
         self._campaign: Campaign = opened_campaign(opened, folder)
         self._world: _World | None = None
-        self._chosen: CampaignFile = self._parsed()
+        self._chosen: ResolvedCampaign = self._parsed()
         self._check_instrument()
         self._proposer = self._asker()
         self._campaign.handle(opened)
@@ -136,8 +136,8 @@ class _Replayer:
             if then != now:
                 raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
 
-    def _parsed(self) -> CampaignFile:
-        return config.parse({**self._tree, "prior": (), "expect": None}, collect=True)
+    def _parsed(self) -> ResolvedCampaign:
+        return config.restore(self._tree)
 
     def _asker(self) -> Proposer:
         from sdl.runner import Proposer

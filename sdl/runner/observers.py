@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from sdl.config import CampaignFile
+from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Measured
 from sdl.store.datasets import SITTING_GAP
@@ -21,7 +21,7 @@ USUAL = "night-2025-10"
 """The state that `watch: twin` means."""
 
 
-def with_twin_monitor(chosen: CampaignFile, watch: Watch | None) -> Watch | None:
+def with_twin_monitor(chosen: ResolvedCampaign, watch: Watch | None) -> Watch | None:
     """The same watch, with one before it that warns where the campaign's instrument leaves its twin."""
     if chosen.watch is None:
         return watch

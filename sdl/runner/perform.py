@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
 from sdl.clock import Clock
-from sdl.config import CampaignFile
+from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import (
     AbortAsked,
@@ -81,7 +81,7 @@ class Runner:
 
     def __init__(
         self,
-        chosen: CampaignFile,
+        chosen: ResolvedCampaign,
         campaign: Campaign,
         record: Log,
         clock: Clock,

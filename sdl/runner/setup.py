@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdl.clock import Clock, RealClock, VirtualClock
-from sdl.config import CampaignFile
+from sdl.config import CampaignFile, ResolvedCampaign
+from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Failed, Opened, Proposed
 from sdl.drivers.base import Instrument, names
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord
+from sdl.runs.runs import opened_campaign
 from sdl.store import datasets
 from sdl.store.lease import lease
 from sdl.store.record import FILE, PRIOR, Record, read
@@ -107,6 +109,17 @@ def opening(
         user(),
         clock.now(),
     )
+
+
+def started_campaign(
+    chosen: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
+) -> Campaign:
+    """The campaign after its first event; without a folder the priors' rows come from memory."""
+    campaign = opened_campaign(opened, folder, chosen.plan())
+    if priors and folder is None:
+        campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.numbered(priors)])
+    campaign.handle(opened)
+    return campaign
 
 
 def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:

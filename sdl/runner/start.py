@@ -18,10 +18,9 @@ from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
 from sdl.runner.pursuit import Patience
-from sdl.runner.setup import clock_for, held, load_priors, opening, user, versions
-from sdl.runs.runs import Folded, Result, fold, loop_of, steps
+from sdl.runner.setup import clock_for, held, load_priors, opening, started_campaign, user, versions
+from sdl.runs.runs import Folded, Result, loop_of, steps
 from sdl.runs.runs import result as result_of
-from sdl.store.datasets import numbered
 from sdl.store.record import Record, write_file
 from sdl.store.resolve import RUNS
 from sdl.types import Outcome
@@ -69,13 +68,13 @@ def run(
     if isinstance(campaign, (str, Path)):
         chosen = config.load(campaign, changes, collect=collect, runs=below)
     else:
-        tree = campaign.plain() if isinstance(campaign, CampaignFile) else campaign
+        if changes and isinstance(campaign, CampaignFile):
+            campaign = campaign.plain()
         for change in changes:
-            tree = config.override(tree, change)
-        chosen = config.parse(tree, collect=collect, runs=below)
+            campaign = config.override(campaign, change)
+        chosen = config.parse(campaign, collect=collect, runs=below)
     if collect and chosen.goal is not None:
-        # What the campaign should come to is said of its goal, and goes with it.
-        chosen = config.parse({**chosen.plain(), "goal": None, "expect": None}, collect=True)
+        chosen = chosen.without_goal()
     priors = load_priors(chosen)
     for prior in priors:
         for text in prior.warnings:
@@ -90,13 +89,10 @@ def run(
         if isinstance(record, Record):
             text = "# What this run was started with, every default written out. A copy: the record is what counts.\n"
             write_file(record.folder / "campaign.yaml", text + yamlfile.dump(chosen.plain()))
-        folded = fold(iter([opened]), record.folder)
-        if priors and record.folder is None:
-            rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
-            folded.campaign.history.add_prior(rows)
-        watch = notify(watch, opened, folded.campaign)
+        state = started_campaign(chosen, opened, record.folder, priors)
+        watch = notify(watch, opened, state)
         more: dict[str, Any] = {"gate": gate, "patience": patience, "guarded": guarded}
-        return Runner(chosen, folded.campaign, record, clock, watch, **more).go()
+        return Runner(chosen, state, record, clock, watch, **more).go()
 
 
 def resume(
@@ -140,7 +136,7 @@ def resume(
         for path, value in changed.items():
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
-        chosen = config.parse({**tree, "prior": (), "expect": None}, collect=True)
+        chosen = config.restore(tree)
         if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
             return result_of(folded.campaign, record.folder)
         stack.enter_context(held(chosen.instrument, record.folder.name))

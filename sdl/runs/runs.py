@@ -82,11 +82,18 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
         yield event, Folded(opened, campaign, tree, event.at)
 
 
-def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
-    """The campaign as it was before its first event, its prior rows in it."""
+def opened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
+    """The campaign as it was before its first event, its prior rows in it.
+
+    Args:
+        opened: the first event.
+        folder: the run's directory, for its prior.jsonl; None where nothing is on the disk.
+        plan: where it is known already; else read from the event's configuration.
+    """
     inputs, channels = datasets.instrument_of(opened, (folder or Path()) / FILE)
-    with _as_written(folder, 1):
-        plan = loop_of(opened.config).plan()
+    if plan is None:
+        with _as_written(folder, 1):
+            plan = loop_of(opened.config).plan()
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
         rows = datasets.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
