@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from sdl.config.expect import untestable
-from sdl.config.model import CampaignFile
+from sdl.config.model import CampaignFile, ResolvedCampaign
 
 OFTEN = 0.95
 """How often perfect settings should hit."""
@@ -51,7 +51,7 @@ def cost(campaign: CampaignFile) -> Cost:
     )
 
 
-def design_points(campaign: CampaignFile) -> int:
+def design_points(campaign: ResolvedCampaign) -> int:
     """How many points of the design are measured before the solver is asked first.
 
     All of them, unless the solver has a method `needs(inputs) -> int | None` that gives another number: 0 for one that

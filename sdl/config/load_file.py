@@ -65,8 +65,9 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
     Raises:
         ConfigError: with every mistake found; `Problem.path` is dotted.
     """
+    problems: list[Problem] = []
     if isinstance(value, CampaignFile):
-        campaign, problems = value, []
+        campaign = value
     else:
         campaign, problems = _validated(CampaignFile, value)
     if campaign.goal is None and not collect and not any(p.path.split(".")[0] == "goal" for p in problems):

@@ -68,11 +68,10 @@ def run(
     if isinstance(campaign, (str, Path)):
         chosen = config.load(campaign, changes, collect=collect, runs=below)
     else:
-        if changes and isinstance(campaign, CampaignFile):
-            campaign = campaign.plain()
+        tree = campaign.plain() if changes and isinstance(campaign, CampaignFile) else campaign
         for change in changes:
-            campaign = config.override(campaign, change)
-        chosen = config.parse(campaign, collect=collect, runs=below)
+            tree = config.override(tree, change)
+        chosen = config.parse(tree, collect=collect, runs=below)
     if collect and chosen.goal is not None:
         chosen = chosen.without_goal()
     priors = load_priors(chosen)
