@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sdl.bench.campaigns import BenchCampaign
-from sdl.bench.days import Miss
+from sdl.bench.days import DaysScore
 from sdl.errors import ConfigError, RecordError
 from sdl.extras import missing
 
-SURE = 2.0
+SIGNIFICANT = 2.0
 """Standard errors between two solvers that make one of them better."""
-DEAR = 10.0
+MUCH_SLOWER = 10.0
 """A solver that computes so many times as long as another, which is as good, is not recommended."""
 
 
@@ -75,7 +75,7 @@ def markdown(head: str, rows: Sequence[str], columns: Sequence[str], cell: Calla
     return "\n".join(lines) + "\n"
 
 
-def lines(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
+def summarise(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
     """A line for each solver, the best first.
 
     Args:
@@ -115,14 +115,14 @@ def lines(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
     return sorted(found, key=lambda line: (line.mean, line.ms))
 
 
-def recommend(found: Sequence[SolverSummary], goals: int, missed: Sequence[Miss] = ()) -> Recommendation:
+def recommend(found: Sequence[SolverSummary], goals: int, missed: Sequence[DaysScore] = ()) -> Recommendation:
     """The solver to take among those that nothing tells apart from the best on the twin.
 
     That is, where there are days left out, the one that found their settings best; else the one with the fewest trials,
-    unless another of them computes less than a `DEAR` part of it.
+    unless another of them computes less than a `MUCH_SLOWER` part of it.
 
     Args:
-        found: as `lines` gives them, the best first.
+        found: as `summarise` gives them, the best first.
         goals: how many different ones were asked for.
         missed: days left out, where there is a log of several.
     """
@@ -130,14 +130,14 @@ def recommend(found: Sequence[SolverSummary], goals: int, missed: Sequence[Miss]
     if not best.reached:
         said = f"None of {count(len(found), 'solver')} reached a goal: are goals, tolerance and trials what you want?"
         return Recommendation("", (), said)
-    alike = [line for line in found if line is best or not line.more > SURE * line.error]
+    alike = [line for line in found if line is best or not line.more > SIGNIFICANT * line.error]
     off = {miss.solver: miss.rms for miss in missed if not math.isnan(miss.rms)}
     cheap = min((line.ms for line in alike if not math.isnan(line.ms)), default=math.nan)
-    chosen = next((line for line in alike if not line.ms > DEAR * cheap), best)
+    chosen = next((line for line in alike if not line.ms > MUCH_SLOWER * cheap), best)
     if known := [line for line in alike if line.solver in off]:
         chosen = min(known, key=lambda line: off[line.solver])
     said = f"Take `{chosen.solver}`: it reached {chosen.reached} of {chosen.campaigns} goals"
-    said += f", half of them within {shown(chosen.median)} trials, 95 % within {shown(chosen.p95)}."
+    said += f", half of them within {format_trials(chosen.median)} trials, 95 % within {format_trials(chosen.p95)}."
     if others := [line for line in alike if line is not chosen]:
         names = ", ".join(f"`{line.solver}`" for line in others)
         said += f" On the twin {count(goals, 'goal')} {'does' if goals == 1 else 'do'} not tell it from {names}"
@@ -159,18 +159,20 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def table(found: Sequence[SolverSummary]) -> list[str]:
+def solver_table(found: Sequence[SolverSummary]) -> list[str]:
     """The lines of a plain table, its head first."""
     rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU"]]
     for line in found:
         more = "" if line is found[0] else f"{line.more:+.2f} ± {line.error:.2f}"
         ms = "" if math.isnan(line.ms) else f"{line.ms:.0f} ms"
         reached = f"{line.reached} of {line.campaigns}"
-        rows.append([line.solver, reached, shown(line.median), shown(line.p95), f"{line.mean:.2f}", more, ms])
+        rows.append(
+            [line.solver, reached, format_trials(line.median), format_trials(line.p95), f"{line.mean:.2f}", more, ms]
+        )
     return _aligned(rows)
 
 
-def days_table(missed: Sequence[Miss]) -> list[str]:
+def days_table(missed: Sequence[DaysScore]) -> list[str]:
     """The lines of a plain table of days left out, its head first."""
     rows = [["solver", "settings off by", "readings", "days"]]
     for miss in sorted(missed, key=lambda m: (math.isnan(m.rms), m.rms)):
@@ -179,7 +181,7 @@ def days_table(missed: Sequence[Miss]) -> list[str]:
     return _aligned(rows)
 
 
-def shown(value: float) -> str:
+def format_trials(value: float) -> str:
     """A number of trials; `never` for one that was not reached."""
     return "never" if math.isinf(value) else f"{value:g}"
 
@@ -231,7 +233,7 @@ def draw(ended: Sequence[BenchCampaign], found: Sequence[SolverSummary], most: i
     return drawn.getvalue()
 
 
-def write(file: Path, picture: bytes, title: str, told: str, tables: Mapping[str, Sequence[str]]) -> None:
+def write_report(file: Path, picture: bytes, title: str, told: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Writes the figure as .png, or a page with everything as .html.
 
     Raises:

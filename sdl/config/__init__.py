@@ -14,8 +14,8 @@ Whatever has a `kind` is looked up in the registry before it is validated, so th
 mistyped kind lists the allowed ones. Nothing here touches the instrument.
 """
 
-from sdl.config.cost import Cost, cost, design_points, oddities
-from sdl.config.expect import Expect, seeds_of, tested_on, untestable
+from sdl.config.cost import Cost, cautions, cost, design_points
+from sdl.config.expect import Expect, instrument_tested_on, seeds_of, why_untestable
 from sdl.config.goals import Prefer, Target
 from sdl.config.load_file import load, parse, parse_kind, restore
 from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, ResolvedCampaign, Retry
@@ -35,10 +35,11 @@ __all__ = [
     "ResolvedCampaign",
     "Retry",
     "Target",
+    "cautions",
     "cost",
     "design_points",
+    "instrument_tested_on",
     "load",
-    "oddities",
     "override",
     "parse",
     "parse_kind",
@@ -47,6 +48,5 @@ __all__ = [
     "schema",
     "seeds_of",
     "split",
-    "tested_on",
-    "untestable",
+    "why_untestable",
 ]

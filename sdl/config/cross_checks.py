@@ -8,7 +8,7 @@ from sdl.config.model import ResolvedCampaign
 from sdl.errors import ConfigError, Problem
 
 
-def across(campaign: ResolvedCampaign) -> list[Problem]:
+def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
     """Every such mistake of a campaign."""
     problems: list[Problem] = []
     if campaign.instrument is not None:

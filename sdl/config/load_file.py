@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sdl import registry, yamlfile
-from sdl.config.cross_checks import across
-from sdl.config.expect import expect_problems, tested_on
+from sdl.config.cross_checks import cross_check
+from sdl.config.expect import expect_problems, instrument_tested_on
 from sdl.config.mistakes import problems_of, short
 from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior, ResolvedCampaign
 from sdl.config.overrides import override
@@ -72,10 +72,10 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
         campaign, problems = _validated(CampaignFile, value)
     if campaign.goal is None and not collect and not any(p.path.split(".")[0] == "goal" for p in problems):
         problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
-    problems += across(campaign) + expect_problems(campaign)
+    problems += cross_check(campaign) + expect_problems(campaign)
     priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
     problems += missing
-    if not problems and (other := tested_on(campaign)) is not None:
+    if not problems and (other := instrument_tested_on(campaign)) is not None:
         problems += _problems_on(campaign, other)
     if problems:
         raise ConfigError(*problems)
@@ -90,7 +90,7 @@ def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:
     """
     needed = {key: value for key, value in tree.items() if key not in ("prior", "expect")}
     campaign, problems = _validated(ResolvedCampaign, needed)
-    problems += across(campaign)
+    problems += cross_check(campaign)
     if problems:
         raise ConfigError(*problems)
     return campaign
@@ -126,7 +126,7 @@ def _problems_on(campaign: CampaignFile, given: Any) -> list[Problem]:
         return [Problem(p.message, f"expect.instrument.{p.path}".rstrip(".")) for p in error.problems]
     return [
         Problem(f"on the instrument given here: {p.path}: {p.message}", "expect.instrument")
-        for p in across(campaign.model_copy(update={"instrument": instrument}))
+        for p in cross_check(campaign.model_copy(update={"instrument": instrument}))
     ]
 
 

@@ -161,7 +161,7 @@ class Campaign:
             return [Propose(self.history.trials)]
         if self.state is State.MEASURE and self.proposed is not None:
             settings = self.proposed.settings
-            return [Measure(self.history.trials, settings, len(self.history.started), self.attempt, self.wait)]
+            return [Measure(self.history.trials, settings, len(self.history.open_readings), self.attempt, self.wait)]
         if self.state is State.STOP and self.stop is not None:
             return [self.stop]
         return []
@@ -180,12 +180,12 @@ class Campaign:
             case Proposed():
                 return event.trial == self.history.trials
             case Measured():
-                due = (self.history.trials, len(self.history.started), self.attempt)
+                due = (self.history.trials, len(self.history.open_readings), self.attempt)
                 return (event.trial, event.repeat, event.attempt) == due
             case Failed(stage="propose"):
                 return self.state is State.PROPOSE and event.trial == self.history.trials
             case Failed():
-                due = (self.history.trials, len(self.history.started), self.attempt)
+                due = (self.history.trials, len(self.history.open_readings), self.attempt)
                 return self.state is State.MEASURE and (event.trial, event.repeat, event.attempt) == due
             case Resumed() if self.state is State.STOPPED:
                 return self.history.outcome not in (Outcome.REACHED, Outcome.DONE)
@@ -219,10 +219,10 @@ class Campaign:
         self.history.attempts += 1
         self.attempt, self.wait = 0, 0.0
         self.history.add_reading(Reading(event.applied, event.readings, event.background, event.saturated, event.fault))
-        done, confirmed = len(self.history.started), self.plan.average * (1 + self.plan.confirm)
+        done, confirmed = len(self.history.open_readings), self.plan.average * (1 + self.plan.confirm)
         if done < self.plan.average or (self.plan.average < done < confirmed):
             pass
-        elif not self._hits():
+        elif not self._within_tolerance():
             self._close()
         elif done >= confirmed:  # more than that where a resume asks for fewer confirmations
             self._close(reached=True)
@@ -263,7 +263,7 @@ class Campaign:
         self.state = State.STOPPED
 
     # What follows from them --------------------------------------------------------------------------------------
-    def _hits(self) -> bool:
+    def _within_tolerance(self) -> bool:
         if self.plan.goal is None or self.history.applied() is None:
             return False
         mean, saturated = self.history.mean()
@@ -278,9 +278,9 @@ class Campaign:
         if reached:
             self._stop(Outcome.REACHED, f"every channel inside, the mean of {closed.readings} readings", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
-            self._stop(Outcome.DONE, self._taken(), "design")
+            self._stop(Outcome.DONE, self._points_measured(), "design")
 
-    def _taken(self) -> str:
+    def _points_measured(self) -> str:
         history, points = self.history, self.plan.collect
         if not history.failed:
             return f"all {points} points taken" if points > 1 else "the point was taken"

@@ -228,22 +228,26 @@ def decimals(size: float, tolerance: float | None = None) -> int:
     return min(max(0, -math.floor(math.log10(least) + 1e-9)), 6) if least > 0 else 0
 
 
-def figure(value: float, tolerance: float | None = None) -> str:
+def format_reading(value: float, tolerance: float | None = None) -> str:
     """A reading for people: `16384`, `12.5`, `0.483`."""
     if tolerance is None and value == round(value, 0):
         return f"{value:.0f}"
     return f"{value:.{decimals(value, tolerance)}f}"
 
 
-def outshone(goal: Goal, background: Mapping[str, float] | None) -> str:
+def background_exceeds(goal: Goal, background: Mapping[str, float] | None) -> str:
     """Which channels the light of the room alone lifts beyond their band, in words; empty if it lifts none."""
     base = background or {}
     bands = {name: band for name, band in goal.bands.items() if name in base}
-    over = [f"{figure(base[n])} at {n}, above {figure(b.high)}" for n, b in bands.items() if base[n] > b.high]
+    over = [
+        f"{format_reading(base[n])} at {n}, above {format_reading(b.high)}"
+        for n, b in bands.items()
+        if base[n] > b.high
+    ]
     return f"the light of the room alone is {'; '.join(over)}" if over else ""
 
 
-def said(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
+def format_shortfall(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
     """A shortfall in words: `445nm 30357, short of 58800 … 61200 by 28443; 515nm 16384`."""
     parts = []
     for name, part in shortfall.items():
@@ -252,10 +256,10 @@ def said(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
             continue
         low, high = part["low"], part["high"]
         width = (high - low) / 2 if low is not None and high is not None else None
-        text = f"{name} {figure(nearest, width)}"
+        text = f"{name} {format_reading(nearest, width)}"
         if by:
-            least, most = ("" if end is None else figure(end, width) for end in (low, high))
+            least, most = ("" if end is None else format_reading(end, width) for end in (low, high))
             limits = f"{least}…{most}" if least and most else f"at least {least}" if least else f"at most {most}"
-            text += f", {figure(by)} outside {limits}"
+            text += f", {format_reading(by)} outside {limits}"
         parts.append(text)
     return "; ".join(parts)

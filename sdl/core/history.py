@@ -16,7 +16,7 @@ import numpy as np
 from sdl.core.goal import Goal
 from sdl.types import Outcome, Reading, Verdict
 
-SAME = 1e-6
+SAME_SETTINGS = 1e-6
 """Applied settings that differ by less, as a part of themselves or of 1, are the same: some instruments read them."""
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ class History:
     """Everything the rules, the designs and the solvers may ask about what happened.
 
     Attributes:
-        started: readings of the trial under way, in order.
+        open_readings: readings of the trial under way, in order.
         best: the closed trial with the smallest miss; the earliest of equals.
         trials, failures, readings, attempts: closed trials, failed ones in a row, readings, tries at a reading.
         failed: failed trials, all of them.
         unreachable: measured trials in a row whose proposal had the verdict `unreachable`.
-        between_steps: measured trials in a row at settings that had the verdict `between two steps` before.
+        resolution_limited_streak: measured trials in a row at settings that had the verdict `between two steps` before.
         shortfall: what the last of them said was nearest (`Goal.shortfall`).
         misses: the best miss so far after each closed trial, which is what stagnation looks at.
         active: seconds from Opened or Resumed to the last event, pauses left out.
@@ -93,7 +93,7 @@ class History:
     readings: int = 0
     attempts: int = 0
     unreachable: int = 0
-    between_steps: int = 0
+    resolution_limited_streak: int = 0
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     active: float = 0.0
     best: Trial | None = None
@@ -101,7 +101,7 @@ class History:
     last_error: str = ""
     misses: list[float] = field(default_factory=list)
     outcome: Outcome | None = None
-    started: list[Reading] = field(default_factory=list)
+    open_readings: list[Reading] = field(default_factory=list)
     background: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -110,8 +110,8 @@ class History:
         self._saturated = GrowingArray(len(self.channels), bool)
         self._sitting = GrowingArray(1)
         self._mean: tuple[dict[str, float], frozenset[str]] | None = None
-        self._present = 0
-        self._stepped: set[tuple[float, ...]] = set()
+        self._current_session = 0
+        self._resolution_limited: set[tuple[float, ...]] = set()
 
     # What the solvers see ---------------------------------------------------------------------------------------
     @property
@@ -141,7 +141,7 @@ class History:
     @property
     def present(self) -> int:
         """The sitting that the campaign's own rows belong to."""
-        return self._present
+        return self._current_session
 
     # What happened ----------------------------------------------------------------------------------------------
     def add_row(self, reading: Reading, sitting: int) -> None:
@@ -157,12 +157,12 @@ class History:
         for reading, sitting in readings:
             self.add_row(reading, sitting)
         self.prior_rows = len(readings)
-        self._present = 1 + max((sitting for _, sitting in readings), default=-1)
+        self._current_session = 1 + max((sitting for _, sitting in readings), default=-1)
 
     def add_reading(self, reading: Reading) -> None:
         """A reading of the trial under way."""
         self.add_row(reading, self.present)
-        self.started.append(reading)
+        self.open_readings.append(reading)
         self._mean = None
         self.readings += 1
         if reading.background is not None:
@@ -171,17 +171,17 @@ class History:
     def mean(self) -> tuple[dict[str, float], frozenset[str]]:
         """Mean raw readings of the trial under way, and the channels saturated in any of them."""
         if self._mean is None:  # asked for when the trial is judged, and again when it is closed
-            (first, *more), count = [reading.readings for reading in self.started], len(self.started)
+            (first, *more), count = [reading.readings for reading in self.open_readings], len(self.open_readings)
             total = {name: float(value) for name, value in first.items()}
             if more:
                 total = {name: sum([row.get(name, math.nan) for row in more], total[name]) / count for name in first}
-            self._mean = total, frozenset([name for reading in self.started for name in reading.saturated])
+            self._mean = total, frozenset([name for reading in self.open_readings for name in reading.saturated])
         return self._mean
 
     def applied(self) -> Mapping[str, float] | None:
         """What was applied in the trial under way; None where its readings differ in it."""
-        first, *more = (reading.applied for reading in self.started)
-        alike = all(abs(other[n] - v) <= SAME * max(1.0, abs(v)) for other in more for n, v in first.items())
+        first, *more = (reading.applied for reading in self.open_readings)
+        alike = all(abs(other[n] - v) <= SAME_SETTINGS * max(1.0, abs(v)) for other in more for n, v in first.items())
         return first if alike else None
 
     def close(
@@ -190,24 +190,24 @@ class History:
         """Ends the trial under way, whose settings were asked for and judged so, and ranks it."""
         mean: Mapping[str, float] = {}
         miss, applied = math.inf, None
-        if self.started:
+        if self.open_readings:
             mean, saturated = self.mean()
             applied = self.applied()
             if self.goal is not None and applied is not None and not failed:
                 miss = self.goal.miss(mean, saturated)
-        closed = Trial(self.trials, len(self.started), settings, applied, mean, miss, reached, failed, verdict)
+        closed = Trial(self.trials, len(self.open_readings), settings, applied, mean, miss, reached, failed, verdict)
         self.trials += 1
         self.failures = self.failures + 1 if failed else 0
         self.failed += failed
         if not failed:
             self.unreachable = self.unreachable + 1 if verdict is Verdict.UNREACHABLE else 0
-            again = verdict is Verdict.BETWEEN_STEPS and tuple(settings.values()) in self._stepped
-            self.between_steps = self.between_steps + 1 if again else 0
+            again = verdict is Verdict.BETWEEN_STEPS and tuple(settings.values()) in self._resolution_limited
+            self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
             if verdict is Verdict.BETWEEN_STEPS:
-                self._stepped.add(tuple(settings.values()))
+                self._resolution_limited.add(tuple(settings.values()))
         if self.goal is not None and not failed and (self.best is None or miss < self.best.miss or reached):
             self.best = closed
         self.misses.append(self.best.miss if self.best else math.inf)
         self.last = closed
-        self.started, self._mean = [], None
+        self.open_readings, self._mean = [], None
         return closed

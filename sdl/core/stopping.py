@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import Field
 
-from sdl.core.goal import outshone, said
+from sdl.core.goal import background_exceeds, format_shortfall
 from sdl.types import Frozen, Outcome
 
 if TYPE_CHECKING:
@@ -101,16 +101,16 @@ class UnreachableGoal(Frozen):
     times: int = Field(ge=1)
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
-        if goal is None or max(history.unreachable, history.between_steps) < self.times:
+        if goal is None or max(history.unreachable, history.resolution_limited_streak) < self.times:
             return None
-        short = f"; the nearest readings are {said(history.shortfall)}" if history.shortfall else ""
+        short = f"; the nearest readings are {format_shortfall(history.shortfall)}" if history.shortfall else ""
         if history.unreachable < self.times:
             text = (
                 f"the goal lies between two steps of the inputs, and the nearest were measured {self.times + 1} times"
             )
             return Reason(Outcome.UNREACHABLE, f"{text}{short}{_nearest(history)}", "unreachable")
         text = f"no settings reach the goal, and it stood so after the nearest were measured ({self.times} in a row)"
-        bright = outshone(goal, history.background)
+        bright = background_exceeds(goal, history.background)
         light = f"; {bright}" if bright else ""
         return Reason(Outcome.UNREACHABLE, f"{text}{short}{light}{_nearest(history)}", "unreachable")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sdl.arrays import Floats
-from sdl.core.goal import Goal, outshone, said
+from sdl.core.goal import Goal, background_exceeds, format_shortfall
 from sdl.core.history import History
 from sdl.errors import SolverError
 from sdl.inverse.discrete import on_steps
@@ -140,8 +140,8 @@ def propose_fitted(
     shortfall: Mapping[str, Mapping[str, float | None]] = {}
     if verdict is Verdict.UNREACHABLE and nearest is not None:
         shortfall = goal.shortfall(_raw(nearest[0], data.channels, base))
-        why = f"{why}: the nearest are {said(shortfall)}"
-    for never in (outshone(goal, background), _below_zero(goal, data.channels)):
+        why = f"{why}: the nearest are {format_shortfall(shortfall)}"
+    for never in (background_exceeds(goal, background), _below_zero(goal, data.channels)):
         if never:
             why = f"{why}; {never}" if verdict is Verdict.UNREACHABLE else never  # what was doubtful is sure now
             verdict = Verdict.UNREACHABLE
@@ -156,7 +156,8 @@ def propose_fitted(
             verdict = Verdict.BETWEEN_STEPS
             first, second = (goal.shortfall(_raw(y, data.channels, base)) for y in stepped.readings)
             shortfall = first
-            why = f"{why}; no step near the answer hits: the two nearest are {said(first)}; or {said(second)}"
+            texts = f"{format_shortfall(first)}; or {format_shortfall(second)}"
+            why = f"{why}; no step near the answer hits: the two nearest are {texts}"
     if full := _saturated(goal, data, settings, base):
         why = f"{why}; {full}"
         if verdict is not Verdict.UNREACHABLE:  # which says more, and ends a campaign

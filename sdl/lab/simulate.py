@@ -31,7 +31,7 @@ from sdl.lab.loop import LabLoop, Listener
 from sdl.lab.workers.base import News, Order
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
-from sdl.runner.setup import load_priors, opening, started_campaign
+from sdl.runner.setup import load_priors, opened_event, started_campaign
 from sdl.runs.runs import Result
 from sdl.store import record
 from sdl.types import Input, Reading, SafeState
@@ -202,7 +202,7 @@ class Simulated:
         """What `runner.run` does, in the lab's time and without a word on the disk before the end."""
         memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
         priors = load_priors(chosen)
-        opened = opening(chosen, order.folder.name, memory, (), clock)
+        opened = opened_event(chosen, order.folder.name, memory, (), clock)
         memory.append(opened)
         campaign = started_campaign(chosen, opened, None, priors)
         done = runner.Runner(chosen, campaign, memory, clock, watch, gate=gate).go()
@@ -225,10 +225,10 @@ class _Gate:
         if now > self._end:  # of an instrument that never comes back, or one that left its twin
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
-        return self.inner.ask(campaign, now) if reason is None else Pause(*reason, again=AGAIN)
+        return self.inner.ask(campaign, now) if reason is None else Pause(*reason, poll_after=AGAIN)
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
-        self.inner.dark(readings, now)
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
+        self.inner.on_background(readings, now)
 
 
 def simulate(

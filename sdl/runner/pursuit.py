@@ -20,13 +20,13 @@ from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")
 
-WARN, PURSUE, PAUSE = 20.0, 120.0, 1.0
+WARN_AFTER, RETRY_FOR, RETRY_EVERY = 20.0, 120.0, 1.0
 """Seconds: after which people are warned; for which off is pursued; between two attempts."""
-NOT_OFF = "the instrument may still be on"
+MAY_BE_ON = "the instrument may still be on"
 """How every sentence on an instrument begins that is not known to be off."""
 
 
-class Steady(RealClock):
+class MonotonicClock(RealClock):
     """The machine's clock that nobody sets, and that no signal interrupts unless it is told."""
 
     def now(self) -> float:
@@ -43,16 +43,16 @@ class Patience:
             campaign's clock does not do for a real instrument: whoever interrupts a campaign ends all of its waits.
     """
 
-    seconds: float = PURSUE
+    seconds: float = RETRY_FOR
     clock: Clock | None = None
 
-    def pursuit(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> Pursuit:
+    def pursuit(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
         """The pursuit of off at one instrument, whose campaign lives by `clock`."""
-        own = clock if instrument.virtual else Steady()
-        return Pursuit(ask, self.clock or own, virtual=instrument.virtual)
+        own = clock if instrument.virtual else MonotonicClock()
+        return SwitchOff(ask, self.clock or own, virtual=instrument.virtual)
 
 
-class Pursuit:
+class SwitchOff:
     """Asks one instrument to be off, from the first attempt until it is proven or given up.
 
     Args:
@@ -77,7 +77,7 @@ class Pursuit:
 
     def until(self, seconds: float, give_up: Callable[[], bool] = lambda: False) -> SafeState:
         """Asks until off is proven, `seconds` after the first attempt have gone, or `give_up`; once at least in all."""
-        return self._ask_while(lambda: self.seconds + PAUSE <= seconds and not give_up())
+        return self._ask_while(lambda: self.seconds + RETRY_EVERY <= seconds and not give_up())
 
     def once_more(self) -> SafeState:
         """Asks once more where off is not proven yet."""
@@ -85,7 +85,7 @@ class Pursuit:
         return self._ask_while(lambda: next(more, False))
 
     def _ask_while(self, again: Callable[[], bool]) -> SafeState:
-        alarm = threading.Timer(WARN, self._warn)  # an attempt alone may take longer
+        alarm = threading.Timer(WARN_AFTER, self._warn)  # an attempt alone may take longer
         alarm.daemon = True
         if not self._virtual and not self.state.proven:
             alarm.start()
@@ -94,7 +94,7 @@ class Pursuit:
                 self._began = self._clock.now()
                 self._attempt()
             while not self.state.proven and self._again and again():
-                self._clock.sleep(PAUSE)
+                self._clock.sleep(RETRY_EVERY)
                 self._attempt()
         except KeyboardInterrupt:  # whoever is in the terminal wants no more of it; the record must still be closed
             self._again, self.seconds = False, self._clock.now() - self._began
@@ -118,7 +118,7 @@ class Pursuit:
         self.seconds = self._clock.now() - self._began
         if self.state.proven and self.warned:
             log.warning("the instrument is off now, %.0f s after it was first asked to be", self.seconds)
-        elif self.seconds >= WARN:
+        elif self.seconds >= WARN_AFTER:
             self._warn()
 
     def _warn(self) -> None:
@@ -127,7 +127,7 @@ class Pursuit:
             if self.warned or self.state.proven:
                 return
             self.warned = True
-        log.warning("%s; it is asked again and again", in_words(self.state))
+        log.warning("%s; it is asked again and again", not_off_warning(self.state))
 
 
 def switch_off(driver: Driver, instrument: Instrument, clock: Clock, patience: Patience | None = None) -> SafeState:
@@ -136,16 +136,16 @@ def switch_off(driver: Driver, instrument: Instrument, clock: Clock, patience: P
     pursuit = patience.pursuit(driver.safe, instrument, clock)
     state = pursuit.until(patience.seconds)
     if not state.proven:
-        give_up(pursuit)
+        warn_given_up(pursuit)
     return state
 
 
-def give_up(pursuit: Pursuit) -> None:
+def warn_given_up(pursuit: SwitchOff) -> None:
     """Tells people that nobody asks any more."""
-    log.warning("%s: look at it; given up after %.0f s", in_words(pursuit.state), pursuit.seconds)
+    log.warning("%s: look at it; given up after %.0f s", not_off_warning(pursuit.state), pursuit.seconds)
 
 
-def in_words(state: SafeState) -> str:
+def not_off_warning(state: SafeState) -> str:
     """What people are told of an instrument that is not known to be off."""
     word = "its last reply says so" if state.state is Power.ON else "no reply proves that it is off"
-    return f"{NOT_OFF}: {word}" + (f" ({state.why})" if state.why else "")
+    return f"{MAY_BE_ON}: {word}" + (f" ({state.why})" if state.why else "")

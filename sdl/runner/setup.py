@@ -16,7 +16,7 @@ from sdl.drivers.base import Instrument, names
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord
-from sdl.runs.runs import opened_campaign
+from sdl.runs.runs import unopened_campaign
 from sdl.store import datasets
 from sdl.store.lease import lease
 from sdl.store.record import FILE, PRIOR, Record, read
@@ -30,7 +30,7 @@ def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
     return VirtualClock(start, paced=not instrument.virtual)
 
 
-def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
+def instrument_lease(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
     """The lease of an instrument, for a `with`; one that is simulated in virtual time needs none.
 
     Raises:
@@ -74,7 +74,7 @@ def user() -> str:
         return "unknown"
 
 
-def opening(
+def opened_event(
     chosen: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
 ) -> Opened:
     """The first event; copies the priors' rows into the run's directory."""
@@ -115,7 +115,7 @@ def started_campaign(
     chosen: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
 ) -> Campaign:
     """The campaign after its first event; without a folder the priors' rows come from memory."""
-    campaign = opened_campaign(opened, folder, chosen.plan())
+    campaign = unopened_campaign(opened, folder, chosen.plan())
     if priors and folder is None:
         campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.numbered(priors)])
     campaign.handle(opened)

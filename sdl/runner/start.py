@@ -18,8 +18,8 @@ from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
 from sdl.runner.pursuit import Patience
-from sdl.runner.setup import clock_for, held, load_priors, opening, started_campaign, user, versions
-from sdl.runs.runs import Folded, Result, loop_of, steps
+from sdl.runner.setup import clock_for, instrument_lease, load_priors, opened_event, started_campaign, user, versions
+from sdl.runs.runs import Folded, Result, fold_stepwise, rules_of
 from sdl.runs.runs import result as result_of
 from sdl.store.record import Record, write_file
 from sdl.store.resolve import RUNS
@@ -81,9 +81,12 @@ def run(
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
     place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None
     name = place.name if place is not None else name
-    with held(chosen.instrument, name), contextlib.closing(Record.create(place) if place else MemoryRecord()) as record:
+    with (
+        instrument_lease(chosen.instrument, name),
+        contextlib.closing(Record.create(place) if place else MemoryRecord()) as record,
+    ):
         clock = clock_for(chosen.instrument)
-        opened = opening(chosen, name, record, priors, clock)
+        opened = opened_event(chosen, name, record, priors, clock)
         record.append(opened)
         if isinstance(record, Record):
             text = "# What this run was started with, every default written out. A copy: the record is what counts.\n"
@@ -126,7 +129,7 @@ def resume(
         for note in record.notes:
             log.warning("%s: %s", record.folder, note)
         folded = None
-        for event, folded in steps(iter(record.events), record.folder):
+        for event, folded in fold_stepwise(iter(record.events), record.folder):
             watch = notify(watch, event, folded.campaign)
         if folded is None:
             raise RecordError(f"{record.folder}: empty: run the campaign anew")
@@ -138,7 +141,7 @@ def resume(
         chosen = config.restore(tree)
         if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
             return result_of(folded.campaign, record.folder)
-        stack.enter_context(held(chosen.instrument, record.folder.name))
+        stack.enter_context(instrument_lease(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
         unfinished = not folded.campaign.history.outcome
         more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "patience": patience}
@@ -146,7 +149,7 @@ def resume(
             log.warning("the solver went on after %s, so its process was ended", interrupted)
             return Runner(chosen, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
         runner = Runner(chosen, folded.campaign, record, clock, watch, guarded=guarded, **more)
-        folded.campaign.plan = loop_of(tree).plan()
+        folded.campaign.plan = rules_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:
             runner.write(Continued(user(), clock.now()))

@@ -25,7 +25,7 @@ from sdl.store.resolve import RUNS
 from sdl.sweep.model import Sweep
 from sdl.sweep.work import SweepTask
 
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 NOT_IDENTITY = ("name", "description", "expect", "seed")
 """Keys of a campaign that do not decide what comes of it, or that stand beside it in its id."""
 
@@ -156,7 +156,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
             said = ", ".join(f"{key}={short(value)}" for key, value in values.items())
             for problem in error.problems:
                 problems.setdefault((problem.path, problem.message), []).append(said)
-            if len(problems) >= MOST_PROBLEMS:
+            if len(problems) >= MAX_PROBLEMS:
                 break
             continue
         instrument = chosen.instrument

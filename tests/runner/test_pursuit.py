@@ -18,7 +18,7 @@ from sdl.core.events import Continued, Event, Paused, Safe, Stopped
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked_safe
 from sdl.errors import InstrumentError, Unreachable
-from sdl.runner import Abort, Patience, Pause, Proceed, Pursuit
+from sdl.runner import Abort, Patience, Pause, Proceed, SwitchOff
 from sdl.runs.runs import Result, open_run
 from sdl.store import record
 from sdl.types import Outcome, Power, SafeState
@@ -56,7 +56,7 @@ def said(caplog: pytest.LogCaptureFixture) -> str:
 
 
 # The pursuit -----------------------------------------------------------------------------------------------------
-def pursuit(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> tuple[Pursuit, VirtualClock]:
+def pursuit(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> tuple[SwitchOff, VirtualClock]:
     clock, turn = VirtualClock(0.0), iter(answers)
 
     def ask() -> SafeState | None:
@@ -66,7 +66,7 @@ def pursuit(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> t
             raise answer
         return answer
 
-    return Pursuit(ask, clock, virtual=False), clock
+    return SwitchOff(ask, clock, virtual=False), clock
 
 
 def test_off_at_once_is_asked_for_once_and_nobody_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -220,9 +220,9 @@ def test_a_pause_goes_on_asking_and_records_what_it_was_told(tmp_path: Path) -> 
             if script.calls.count("measure") != 1:
                 return Proceed()
             paused.append(script.calls.count("safe"))
-            return Pause("person in enclosure", "ada", again=0.0) if len(paused) < 9 else Proceed("ada")
+            return Pause("person in enclosure", "ada", poll_after=0.0) if len(paused) < 9 else Proceed("ada")
 
-        def dark(self, readings: Any, now: float) -> None:
+        def on_background(self, readings: Any, now: float) -> None:
             raise AssertionError
 
     _, events, _ = run(tree, tmp_path / "run", gate=Night())

@@ -28,7 +28,7 @@ from sdl.core.events import (
     Safe,
     Stopped,
 )
-from sdl.runs.runs import steps, worst_channel
+from sdl.runs.runs import fold_stepwise, worst_channel
 from sdl.types import Power
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class ShownTrials:
 def followed(run: Run) -> ShownTrials:
     """The trials of a run as they were shown."""
     trials = ShownTrials()
-    for event, folded in steps(iter(run.events), run.folder):
+    for event, folded in fold_stepwise(iter(run.events), run.folder):
         trials.take(event, folded.campaign)
     return trials
 

@@ -201,7 +201,7 @@ def _accounted(loaded: Loaded, account: Account, told: _Told, start: float, days
 
 
 def _print_account(loaded: Loaded, account: Account, start: float, days: float) -> None:
-    from sdl.config.durations import words
+    from sdl.config.durations import format_duration
     from sdl.lab.core.usage import LEGEND
 
     lab, end = loaded.lab, start + days * 86400.0
@@ -213,7 +213,7 @@ def _print_account(loaded: Loaded, account: Account, start: float, days: float) 
             continue
         good = tally.outcomes["reached"] + tally.outcomes["done"]
         other = Counter({key: n for key, n in tally.outcomes.items() if key not in ("reached", "done")})
-        wait = words(tally.late) if tally.late >= 1 else ""
+        wait = format_duration(tally.late) if tally.late >= 1 else ""
         print(
             f"{name:{wide}} {tally.due:5} {tally.ran:5} {good:8} {other.total():16} {tally.missed.total():7} "
             f"{tally.gave_up:9} {tally.readings:9}  {wait:>12}"

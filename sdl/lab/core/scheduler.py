@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.lab.core.cron import NEVER, blackout, outside, times
 from sdl.lab.core.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.job_runs import Start
@@ -80,7 +80,7 @@ def _never(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
         return "black-out" + (f": {span.why}" if span.why else ""), "lab file"
     grace = start.spec.missed.grace
     if grace is not None and now - start.due > grace:
-        late = f"too late by {words(max(now - start.due - grace, 1.0))} ({words(grace)} allowed)"
+        late = f"too late by {format_duration(max(now - start.due - grace, 1.0))} ({format_duration(grace)} allowed)"
         return f"{late}: {_held_up(lab, start, now)}", "schedule"
     return None
 
@@ -158,7 +158,7 @@ def _run(start: Start, now: float) -> str:
 def blocked(lab: Lab, start: Start, now: float) -> str:
     """Why a start that does not run cannot begin now; empty where it can."""
     if start.ready > now:
-        return f"its process died ({start.last}); again in {words(start.ready - now)}"
+        return f"its process died ({start.last}); again in {format_duration(start.ready - now)}"
     if pause := reason_to_pause(lab, start, now):
         return pause[0]
     if start.instrument not in lab.lab.instruments:
@@ -189,5 +189,5 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tu
     if bench is not None and bench.readings_a_day is not None:
         taken = lab.taken(start.instrument, now) + max(readings - start.readings, 0)
         if taken >= bench.readings_a_day:
-            return f"{taken} readings in the last {words(DAY)} ({bench.readings_a_day} allowed)", "lab file"
+            return f"{taken} readings in the last {format_duration(DAY)} ({bench.readings_a_day} allowed)", "lab file"
     return None

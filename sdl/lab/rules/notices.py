@@ -16,7 +16,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.lab.config.conditions import AWAY
 from sdl.lab.core.events import (
     Died,
@@ -37,7 +37,7 @@ from sdl.lab.core.views import by_request
 from sdl.lab.workers.base import News
 from sdl.notify.model import Kind, Notify
 from sdl.notify.notice import Notice
-from sdl.runner.pursuit import NOT_OFF
+from sdl.runner.pursuit import MAY_BE_ON
 
 DAY = 86400.0
 NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
@@ -160,7 +160,7 @@ class Notices:
             if not pause.told and now - pause.since >= self.notify.paused:
                 pause.told = True
                 about = f"job {pause.job}" if pause.job else what
-                title = f"{about}: paused for {words(self.notify.paused)}"
+                title = f"{about}: paused for {format_duration(self.notify.paused)}"
                 body = f"Since {self._time(pause.since)}: {pause.cause or 'no cause given'}."
                 found += self._tell("paused", about, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
         if disk_free is not None:
@@ -222,14 +222,14 @@ class Notices:
             return []
         self._lost[name] = at
         what = "somebody else drives it" if error.startswith("InUse: ") else "no answer"
-        title = f"{name}: {'not known to be off' if NOT_OFF in error else what}"
+        title = f"{name}: {'not known to be off' if MAY_BE_ON in error else what}"
         return self._tell("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
 
     def _instrument_back(self, name: str, at: float) -> list[Notice]:
         since = self._lost.pop(name, None)
         if since is None:
             return []
-        body = f"It was gone for {words(at - since)}, since {self._time(since)}."
+        body = f"It was gone for {format_duration(at - since)}, since {self._time(since)}."
         return self._tell("back", f"instrument {name}", f"{since:.0f}", f"{name}: answers again", body, at)
 
     def _disk(self, free: float, now: float) -> list[Notice]:

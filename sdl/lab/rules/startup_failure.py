@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from sdl import yamlfile
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.lab.http import token
 from sdl.notify.model import Recipient, inside
@@ -102,7 +102,7 @@ def _one(
     url = target.url.read(file.parent)
     if not _mark(key, now):
         raise ConfigError("nothing can be written down of it, and it would be told every few seconds")
-    again = f"It is tried again where systemd keeps the lab; the same is told again after {words(AGAIN)}."
+    again = f"It is tried again where systemd keeps the lab; the same is told again after {format_duration(AGAIN)}."
     try:
         deliver(url, f"{lab}: the lab cannot run", f"{text}\n{again}\n\n[failed-lab-{key}-{now:.0f}]")
     except NotSent:
