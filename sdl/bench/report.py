@@ -115,43 +115,44 @@ def summarise(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
     return sorted(found, key=lambda line: (line.mean, line.ms))
 
 
-def recommend(found: Sequence[SolverSummary], goals: int, missed: Sequence[DaysScore] = ()) -> Recommendation:
-    """The solver to take among those that nothing tells apart from the best on the twin.
+def recommend(found: Sequence[SolverSummary], goals: int, scores: Sequence[DaysScore] = ()) -> Recommendation:
+    """The solver to take among those that cannot be told apart from the best one on the twin.
 
-    That is, where there are days left out, the one that found their settings best; else the one with the fewest trials,
-    unless another of them computes less than a `MUCH_SLOWER` part of it.
+    Where days were left out, the one that predicted their settings best; otherwise the one with the fewest trials,
+    unless its proposals take `MUCH_SLOWER` times as long as those of an equally good one.
 
     Args:
         found: as `summarise` gives them, the best first.
-        goals: how many different ones were asked for.
-        missed: days left out, where there is a log of several.
+        goals: number of different goals.
+        scores: of days left out, where there is a log of several.
     """
     best = found[0]
     if not best.reached:
-        said = f"None of {count(len(found), 'solver')} reached a goal: are goals, tolerance and trials what you want?"
-        return Recommendation("", (), said)
-    alike = [line for line in found if line is best or not line.more > SIGNIFICANT * line.error]
-    off = {miss.solver: miss.rms for miss in missed if not math.isnan(miss.rms)}
-    cheap = min((line.ms for line in alike if not math.isnan(line.ms)), default=math.nan)
-    chosen = next((line for line in alike if not line.ms > MUCH_SLOWER * cheap), best)
-    if known := [line for line in alike if line.solver in off]:
-        chosen = min(known, key=lambda line: off[line.solver])
-    said = f"Take `{chosen.solver}`: it reached {chosen.reached} of {chosen.campaigns} goals"
-    said += f", half of them within {format_trials(chosen.median)} trials, 95 % within {format_trials(chosen.p95)}."
-    if others := [line for line in alike if line is not chosen]:
-        names = ", ".join(f"`{line.solver}`" for line in others)
-        said += f" On the twin {count(goals, 'goal')} {'does' if goals == 1 else 'do'} not tell it from {names}"
-        if chosen.solver in off:
-            said += (
-                f"; of these it found the settings of days that it had not seen best (off by {off[chosen.solver]:.4f})."
-            )
-        else:
-            said += "; a smaller --tolerance or more --goals might." if chosen is best else "; it computes much less."
-    if worse := [line for line in found if line not in alike]:
-        more = f"{worse[0].more:.1f} ± {worse[0].error:.1f} trials a goal beyond the best"
-        below = " and those below it in the table take" if worse[1:] else " takes"
-        said += f" `{worse[0].solver}`{below} longer ({more})."
-    return Recommendation(chosen.solver, tuple(line.solver for line in others), said)
+        why = f"None of {count(len(found), 'solver')} reached a goal: check goals, tolerance and trials."
+        return Recommendation("", (), why)
+    ties = [line for line in found if line is best or not line.more > SIGNIFICANT * line.error]
+    rms = {score.solver: score.rms for score in scores if not math.isnan(score.rms)}
+    if predicted := [line for line in ties if line.solver in rms]:
+        taken = min(predicted, key=lambda line: rms[line.solver])
+        why = f"of these it predicted the settings of unseen days best (off by {rms[taken.solver]:.4f})"
+    else:
+        fastest = min((line.ms for line in ties if not math.isnan(line.ms)), default=math.nan)
+        taken = next((line for line in ties if not line.ms > MUCH_SLOWER * fastest), best)
+        why = "a smaller --tolerance or more --goals might" if taken is best else "it takes much less computing"
+    others = tuple(line.solver for line in ties if line is not taken)
+    sentences = [
+        f"Take `{taken.solver}`: it reached {taken.reached} of {taken.campaigns} goals, half of them within "
+        f"{format_trials(taken.median)} trials, 95 % within {format_trials(taken.p95)}."
+    ]
+    if others:
+        names = ", ".join(f"`{name}`" for name in others)
+        verb = "does" if goals == 1 else "do"
+        sentences.append(f"On the twin {count(goals, 'goal')} {verb} not distinguish it from {names}; {why}.")
+    if slower := [line for line in found if line not in ties]:
+        subject = f"`{slower[0].solver}`" + (" and those below it in the table take" if slower[1:] else " takes")
+        more = f"{slower[0].more:.1f} ± {slower[0].error:.1f} trials per goal more than the best"
+        sentences.append(f"{subject} longer ({more}).")
+    return Recommendation(taken.solver, others, " ".join(sentences))
 
 
 def count(n: int, noun: str) -> str:

@@ -111,7 +111,8 @@ def collect(
     Exit code 3 where a point could not be measured; what was is recorded and written all the same.
     """
     from sdl import config, runner
-    from sdl.cli.show import write_export
+    from sdl.export import ExportFormat, write
+    from sdl.runs.runs import open_run
 
     chosen = [*(changes or ()), *([f"design.trials={trials}"] if trials is not None else ())]
     chosen = ["design.kind=adaptive", *chosen] if adaptive else _with_design(file, chosen)
@@ -123,7 +124,7 @@ def collect(
     def act(watch: Watch | None) -> Result:
         return runner.run(campaign, runs=runs, watch=watch, collect=True, guarded=True)
 
-    def write(done: Result) -> dict[str, Any]:
+    def written(done: Result) -> dict[str, Any]:
         if output is None:
             return {}
         if done.outcome is None:
@@ -132,14 +133,14 @@ def collect(
         if not done.readings:
             return {"output": f"{output} is not written: there is no reading"}
         try:
-            write_export(Path(done.run), "claude-light", output)
+            write(open_run(done.run), ExportFormat.CLAUDE_LIGHT, output)
         except ConfigError as error:
             raise ConfigError(f"{error}; the readings are in {done.run}") from error
         return {"output": f"{output}: {count(done.readings, 'reading')} written"}
 
     if output is not None and output.exists():
         raise ConfigError(f"{output} exists already; name another file")
-    _drive(act, json=json, quiet=quiet, after=write)
+    _drive(act, json=json, quiet=quiet, after=written)
 
 
 def _with_design(file: Path, changes: list[str]) -> list[str]:

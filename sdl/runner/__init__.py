@@ -16,8 +16,8 @@ from sdl.runner.gate import Abort, Gate, Pause, Proceed
 from sdl.runner.observers import Watch
 from sdl.runner.perform import Log, MemoryRecord, Runner
 from sdl.runner.propose import Proposer
-from sdl.runner.pursuit import MonotonicClock, Patience, SwitchOff, switch_off
 from sdl.runner.setup import clock_for, instrument_lease, user, versions
+from sdl.runner.shutdown import MonotonicClock, Patience, SwitchOff, switch_off
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
 

@@ -39,10 +39,9 @@ from sdl.runner.exit_codes import CampaignInterrupted
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Gate, Pause, Proceed
 from sdl.runner.observers import Watch, with_twin_monitor
 from sdl.runner.propose import Proposer
-from sdl.runner.pursuit import WARN_AFTER, Patience, SwitchOff, warn_given_up
+from sdl.runner.shutdown import WARN_AFTER, Patience, SwitchOff, warn_given_up
 from sdl.runner.signals import Signals
-from sdl.runs.runs import Result
-from sdl.runs.runs import result as result_of
+from sdl.runs.runs import Result, result_of
 from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")
@@ -98,7 +97,7 @@ class Runner:
         self._gate = gate
         self._driver: Driver | None = None
         self._patience = patience or Patience()
-        self._pursuit: SwitchOff | None = None  # of the open driver, or of the last one
+        self._shutdown: SwitchOff | None = None  # of the open driver, or of the last one
         self._background_error = ""
         self._unfinished = unfinished  # a process died on it, perhaps with the light on
         self._proposer = Proposer(chosen, campaign, clock)
@@ -197,9 +196,9 @@ class Runner:
             instrument = instrument.model_copy(update={"background": "none"})  # one request, not two
         try:
             if self._driver is None:  # else it is not known to be off yet
-                self._driver, self._pursuit = instrument.open(self.clock), None
+                self._driver, self._shutdown = instrument.open(self.clock), None
             reading = checked_reading(self._driver.measure(self._off), self._off, self._channels)
-            if reading.applied == self._off and self._pursuit is None:  # the light is off: nothing more to be asked
+            if reading.applied == self._off and self._shutdown is None:  # the light is off: nothing more to be asked
                 self._close()
             return reading.background if reading.background is not None else reading.readings
         except KeyboardInterrupt:
@@ -227,7 +226,7 @@ class Runner:
         began = self.clock.monotonic()
         place = (action.trial, action.repeat, action.attempt)
         try:
-            self._pursuit = None  # it may be on from here
+            self._shutdown = None  # it may be on from here
             if self._driver is None:
                 self._driver = self.config.instrument.open(self.clock)
             reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
@@ -267,24 +266,24 @@ class Runner:
             seconds: for which off is pursued; once more by default. The driver stays open until off is proven.
             last: nobody here will ask again.
         """
-        instrument, pursuit, signals = self.config.instrument, self._pursuit, self._signals.count
-        if pursuit is None:
+        instrument, shutdown, signals = self.config.instrument, self._shutdown, self._signals.count
+        if shutdown is None:
             if self._driver is None and not self._unfinished:
                 return
-            pursuit = self._pursuit = self._patience.pursuit(self._switch_off, instrument, self.clock)
+            shutdown = self._shutdown = self._patience.switch_off(self._switch_off, instrument, self.clock)
         with self._signals.shield(patience=SIGNALS_WAITED_OUT):
             if seconds is None:
-                state = pursuit.once_more()
+                state = shutdown.once_more()
             else:
-                state = pursuit.until(seconds, lambda: self._signals.count > signals)
+                state = shutdown.until(seconds, lambda: self._signals.count > signals)
             if state.proven or last:
                 self._close()
             if last and not state.proven:
-                warn_given_up(pursuit)
+                warn_given_up(shutdown)
             told = self.campaign.safe
-            news = pursuit.warned and (told is None or told.state is not state.state)
+            news = shutdown.warned and (told is None or told.state is not state.state)
             if news or (last and (told is not None or not state.proven or not instrument.virtual)):
-                self._write_safe(pursuit)
+                self._write_safe(shutdown)
 
     def _switch_off(self) -> SafeState | None:
         """One attempt."""
@@ -295,13 +294,13 @@ class Runner:
         self._unfinished = False
         return self._driver.safe()
 
-    def _write_safe(self, pursuit: SwitchOff) -> None:
-        state, at = pursuit.state, self.clock.now()
+    def _write_safe(self, shutdown: SwitchOff) -> None:
+        state, at = shutdown.state, self.clock.now()
         if state.state is Power.NOT_NEEDED:
             return
         try:
             self.write(
-                Safe(state.state, state.applied, cut(state.why), pursuit.attempts, round(pursuit.seconds, 3), at)
+                Safe(state.state, state.applied, cut(state.why), shutdown.attempts, round(shutdown.seconds, 3), at)
             )
         except RecordError as error:  # the end itself is written, or says why not
             log.warning("not recorded: %s", error)

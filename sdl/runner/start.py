@@ -17,10 +17,9 @@ from sdl.errors import ConfigError, Problem, RecordError
 from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
-from sdl.runner.pursuit import Patience
 from sdl.runner.setup import clock_for, instrument_lease, load_priors, opened_event, started_campaign, user, versions
-from sdl.runs.runs import Folded, Result, fold_stepwise, rules_of
-from sdl.runs.runs import result as result_of
+from sdl.runner.shutdown import Patience
+from sdl.runs.runs import Folded, Result, fold_stepwise, result_of, rules_of
 from sdl.store.record import Record, write_file
 from sdl.store.resolve import RUNS
 from sdl.types import Outcome

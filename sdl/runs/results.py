@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdl.core.campaign import Campaign, State
@@ -55,33 +55,37 @@ class Result:
         return self.outcome is Outcome.REACHED
 
 
-def result(campaign: Campaign, folder: Path | None) -> Result:
+def result_of(campaign: Campaign, folder: Path | None) -> Result:
     """The result of a campaign in its present state."""
-    history, best = campaign.history, campaign.history.best
-    goal = campaign.plan.goal
-    if campaign.stop:
-        reason = campaign.stop.reason
-    else:
-        reason = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
-    shown = best if best is not None else history.last
-    judged = best is not None and goal is not None and best.miss != float("inf")
-    return Result(
-        history.outcome if campaign.state is State.STOPPED else None,
-        reason,
-        history.trials,
-        history.readings,
-        history.failed,
-        shown.settings if shown else {},
-        (shown.applied or {}) if shown else {},
-        shown.mean if shown else {},
-        goal.error(best.mean) if best and goal and judged else None,
-        best.miss if best and judged else None,
-        worst_channel(goal, best.mean) if best and goal and judged else None,
-        best.trial if best else None,
-        campaign.stop.by if campaign.stop else "",
-        str(folder) if folder else "",
-        campaign.safe,
+    history, goal, best = campaign.history, campaign.plan.goal, campaign.history.best
+    state = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
+    done = Result(
+        outcome=history.outcome if campaign.state is State.STOPPED else None,
+        reason=campaign.stop.reason if campaign.stop else state,
+        trials=history.trials,
+        readings=history.readings,
+        failed=history.failed,
+        settings={},
+        applied={},
+        measured={},
+        error=None,
+        miss=None,
+        worst=None,
+        best=None,
+        by=campaign.stop.by if campaign.stop else "",
+        run=str(folder) if folder else "",
+        safe=campaign.safe,
     )
+    trial = best or history.last
+    if trial is None:
+        return done
+    done = replace(done, settings=trial.settings, applied=trial.applied or {}, measured=trial.mean)
+    if best is None:
+        return done
+    done = replace(done, best=best.trial)
+    if goal is None or math.isinf(best.miss):
+        return done
+    return replace(done, error=goal.error(best.mean), miss=best.miss, worst=worst_channel(goal, best.mean))
 
 
 def worst_channel(goal: Goal, readings: Mapping[str, float]) -> str:

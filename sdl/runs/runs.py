@@ -22,7 +22,7 @@ from sdl.core.history import History
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
 from sdl.runs.results import Result as Result
-from sdl.runs.results import result as result
+from sdl.runs.results import result_of as result_of
 from sdl.runs.results import worst_channel as worst_channel
 from sdl.store import datasets
 from sdl.store.record import FILE, Line, plain_prior, scan
@@ -165,7 +165,7 @@ class Run:
 
     @cached_property
     def result(self) -> Result:
-        return result(self.campaign, self.folder)
+        return result_of(self.campaign, self.folder)
 
     @cached_property
     def proposals(self) -> dict[int, Proposed]:

@@ -149,7 +149,7 @@ def test_the_best_is_recommended_and_what_cannot_be_told_from_it_is_named():
     found = recommend([line("a"), line("b", 0.1, 0.1), line("c", 3.0, 0.5), line("d", 9.0, 0.5)], 20)
     assert (found.solver, found.as_good) == ("a", ("b",))
     assert "Take `a`: it reached 10 of 10 goals, half of them within 5 trials, 95 % within 6." in found.sentence
-    assert "20 goals do not tell it from `b`" in found.sentence
+    assert "20 goals do not distinguish it from `b`" in found.sentence
     assert "`c` and those below it in the table take longer (3.0 ± 0.5 trials" in found.sentence
 
 

@@ -28,7 +28,7 @@ from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import News
 from sdl.notify.model import Notify, Recipient, inside
 from sdl.notify.notice import Notice
-from sdl.runner.pursuit import not_off_warning
+from sdl.runner.shutdown import not_off_warning
 from sdl.types import Power, SafeState
 
 HOUR, DAY = 3600.0, 86400.0

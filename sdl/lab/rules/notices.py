@@ -37,7 +37,7 @@ from sdl.lab.core.views import by_request
 from sdl.lab.workers.base import News
 from sdl.notify.model import Kind, Notify
 from sdl.notify.notice import Notice
-from sdl.runner.pursuit import MAY_BE_ON
+from sdl.runner.shutdown import MAY_BE_ON
 
 DAY = 86400.0
 NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")

@@ -35,7 +35,7 @@ from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 from sdl.runner.gate import Decision
-from sdl.runner.pursuit import WARN_AFTER, Patience, not_off_warning
+from sdl.runner.shutdown import WARN_AFTER, Patience, not_off_warning
 from sdl.runs.runs import open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan

@@ -1,7 +1,8 @@
-"""Off is pursued: a driver's `safe` is one attempt, and here is who asks again until a reply proves it.
+"""Switch an instrument off, and repeat the attempt until a reply confirms it.
 
-A shared server may try for 50 s inside one request and then say that it failed, with the light on, and for as long once
-more; so an attempt may take that long, and the whole two minutes. Nothing of the campaign is waited for meanwhile.
+A driver's `safe` is one attempt. A shared server may try for 50 s within one request, report failure with the light
+still on, and need as long again, so one attempt may take that long and all of them two minutes. Nothing of the campaign
+waits for them.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from sdl.types import Power, SafeState
 log = logging.getLogger("sdl")
 
 WARN_AFTER, RETRY_FOR, RETRY_EVERY = 20.0, 120.0, 1.0
-"""Seconds: after which people are warned; for which off is pursued; between two attempts."""
+"""Seconds: until a warning is given, until the attempts end, between two attempts."""
 MAY_BE_ON = "the instrument may still be on"
-"""How every sentence on an instrument begins that is not known to be off."""
+"""Begins every message about an instrument that is not known to be off."""
 
 
 class MonotonicClock(RealClock):
-    """The machine's clock that nobody sets, and that no signal interrupts unless it is told."""
+    """Monotonic time of the machine; an interrupt of a campaign does not end its waits."""
 
     def now(self) -> float:
         return time.monotonic()
@@ -35,35 +36,36 @@ class MonotonicClock(RealClock):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a campaign pursues off before it leaves that to somebody else.
+    """How long a campaign keeps trying to switch its instrument off.
 
     Attributes:
-        seconds: from the first attempt; one that is under way is waited for.
-        clock: what the pauses are taken on. None: real time, or the campaign's own where that is virtual. The
-            campaign's clock does not do for a real instrument: whoever interrupts a campaign ends all of its waits.
+        seconds: from the first attempt; an attempt in progress is waited for.
+        clock: for the waits between attempts. None: the campaign's clock where it is virtual, else real time (the
+            campaign's own real clock will not do, because interrupting the campaign ends its waits).
     """
 
     seconds: float = RETRY_FOR
     clock: Clock | None = None
 
-    def pursuit(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
-        """The pursuit of off at one instrument, whose campaign lives by `clock`."""
+    def switch_off(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
+        """The attempts on one instrument; `clock` is its campaign's."""
         own = clock if instrument.virtual else MonotonicClock()
         return SwitchOff(ask, self.clock or own, virtual=instrument.virtual)
 
 
 class SwitchOff:
-    """Asks one instrument to be off, from the first attempt until it is proven or given up.
+    """The attempts to switch one instrument off, until a reply confirms it or they are given up.
 
     Args:
-        ask: one attempt: what the driver's `safe` returns.
-        clock: what the pauses are taken on.
-        virtual: whether the instrument lives in virtual time.
+        ask: makes one attempt and returns what the driver's `safe` returns.
+        clock: for the waits between attempts.
+        virtual: whether the instrument runs in virtual time.
 
     Attributes:
-        state: what the last attempt came to.
-        attempts, seconds: how many so far, and how long after the begin of the first the last one ended.
-        warned: whether people were told that it may be on.
+        state: result of the last attempt.
+        attempts: number of attempts so far.
+        seconds: from the start of the first attempt to the end of the last.
+        warned: whether a warning was logged that the instrument may be on.
     """
 
     def __init__(self, ask: Callable[[], SafeState | None], clock: Clock, *, virtual: bool) -> None:
@@ -76,11 +78,11 @@ class SwitchOff:
         self.warned = False
 
     def until(self, seconds: float, give_up: Callable[[], bool] = lambda: False) -> SafeState:
-        """Asks until off is proven, `seconds` after the first attempt have gone, or `give_up`; once at least in all."""
+        """Try until off is confirmed, `seconds` have passed since the first attempt, or `give_up()`; at least once."""
         return self._ask_while(lambda: self.seconds + RETRY_EVERY <= seconds and not give_up())
 
     def once_more(self) -> SafeState:
-        """Asks once more where off is not proven yet."""
+        """Make one more attempt unless off is confirmed already."""
         more = iter([True])
         return self._ask_while(lambda: next(more, False))
 
@@ -96,14 +98,14 @@ class SwitchOff:
             while not self.state.proven and self._again and again():
                 self._clock.sleep(RETRY_EVERY)
                 self._attempt()
-        except KeyboardInterrupt:  # whoever is in the terminal wants no more of it; the record must still be closed
+        except KeyboardInterrupt:  # a person ends the attempts; the record must still be closed
             self._again, self.seconds = False, self._clock.now() - self._began
         finally:
             alarm.cancel()
         return self.state
 
     def _attempt(self) -> None:
-        """Asks, and tells people what they have to know."""
+        """Make one attempt; log when it succeeds late or takes too long."""
         self.attempts += 1
         try:
             answer = self._ask()
@@ -117,35 +119,35 @@ class SwitchOff:
             self._again = getattr(error, "retryable", not isinstance(error, BUGS))
         self.seconds = self._clock.now() - self._began
         if self.state.proven and self.warned:
-            log.warning("the instrument is off now, %.0f s after it was first asked to be", self.seconds)
+            log.warning("the instrument is off now, %.0f s after the first attempt", self.seconds)
         elif self.seconds >= WARN_AFTER:
             self._warn()
 
     def _warn(self) -> None:
-        """Tells people, once."""
+        """Warn, once."""
         with self._lock:
             if self.warned or self.state.proven:
                 return
             self.warned = True
-        log.warning("%s; it is asked again and again", not_off_warning(self.state))
+        log.warning("%s; trying again", not_off_warning(self.state))
 
 
 def switch_off(driver: Driver, instrument: Instrument, clock: Clock, patience: Patience | None = None) -> SafeState:
-    """Has an open driver switch its instrument off, again and again where need be; people are told where it is not."""
+    """Have an open driver switch its instrument off, with as many attempts as needed; log a warning if it fails."""
     patience = patience or Patience()
-    pursuit = patience.pursuit(driver.safe, instrument, clock)
-    state = pursuit.until(patience.seconds)
+    attempts = patience.switch_off(driver.safe, instrument, clock)
+    state = attempts.until(patience.seconds)
     if not state.proven:
-        warn_given_up(pursuit)
+        warn_given_up(attempts)
     return state
 
 
-def warn_given_up(pursuit: SwitchOff) -> None:
-    """Tells people that nobody asks any more."""
-    log.warning("%s: look at it; given up after %.0f s", not_off_warning(pursuit.state), pursuit.seconds)
+def warn_given_up(attempts: SwitchOff) -> None:
+    """Warn that no further attempt will be made."""
+    log.warning("%s: check it yourself; gave up after %.0f s", not_off_warning(attempts.state), attempts.seconds)
 
 
 def not_off_warning(state: SafeState) -> str:
-    """What people are told of an instrument that is not known to be off."""
-    word = "its last reply says so" if state.state is Power.ON else "no reply proves that it is off"
+    """The message about an instrument that is not known to be off."""
+    word = "its last reply says that it is on" if state.state is Power.ON else "no reply confirms that it is off"
     return f"{MAY_BE_ON}: {word}" + (f" ({state.why})" if state.why else "")
