@@ -23,7 +23,6 @@ from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
 from sdl.runs.results import Result as Result
 from sdl.runs.results import result_of as result_of
-from sdl.runs.results import worst_channel as worst_channel
 from sdl.store import datasets
 from sdl.store.record import FILE, Line, plain_prior, scan
 from sdl.store.resolve import RUNS, find
