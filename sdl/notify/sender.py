@@ -16,7 +16,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import unquote
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import missing
@@ -130,7 +130,7 @@ class Sender:
             self._retry_at = now + wait
             _log.warning(
                 "not sent to %s (attempt %d, again in %s): %s: %s",
-                self.name, self.failures, words(wait), title, error,
+                self.name, self.failures, format_duration(wait), title, error,
             )  # fmt: skip
             return False
         self._outbox.finish(self.name, [item.id for item in messages], now)
@@ -143,7 +143,9 @@ class Sender:
         if old:
             self._outbox.finish(self.name, [item.id for item in old], now)
             titles = "; ".join(item.title for item in old[:5]) + ("; …" if len(old) > 5 else "")
-            _log.error("%d messages to %s given up after %s: %s", len(old), self.name, words(self._keep), titles)
+            _log.error(
+                "%d messages to %s given up after %s: %s", len(old), self.name, format_duration(self._keep), titles
+            )
 
     def _run(self) -> None:
         while not self._ended:
