@@ -36,7 +36,7 @@ class Manual(Frozen):
     channels: tuple[Channel, ...] = Field(
         default=tuple(Channel(name=name) for name in ("445nm", "515nm", "630nm")),
         min_length=1,
-        description="what is read: name, unit, saturation, resolution",
+        description="what is read: name, unit, low, high, resolution",
     )
     background: Background = "none"
     label: str = Field(
@@ -187,7 +187,7 @@ class ManualDriver:
         if len(values) != len(names):
             raise ValueError(f"{len(values)} numbers for {len(names)} channels ({', '.join(names)})")
         readings = dict(zip(names, values, strict=True))
-        full = {item.name: item.saturation for item in self._manual.channels}
+        full = {item.name: item.high for item in self._manual.channels}
         saturated = tuple(n for n, value in readings.items() if (top := full[n]) is not None and value >= top)
         return Reading(applied=applied, readings=readings, saturated=saturated)
 

@@ -180,7 +180,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
         inputs, channels = datasets.instrument_of(opened, file)
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
-        channels = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
+        channels = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
     rows = [row.reading for row in datasets.load(file, inputs, channels, ()).rows]
     if opened is None and rows:
         fullest = max(rows, key=lambda row: len(row.readings)).readings

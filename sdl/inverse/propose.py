@@ -141,7 +141,7 @@ def propose_fitted(
     if verdict is Verdict.UNREACHABLE and nearest is not None:
         shortfall = goal.shortfall(_raw(nearest[0], data.channels, base))
         why = f"{why}: the nearest are {said(shortfall)}"
-    for never in (outshone(goal, background), _below_zero(goal, data.channels)):
+    for never in (outshone(goal, background), _below_low(goal, data.channels)):
         if never:
             why = f"{why}; {never}" if verdict is Verdict.UNREACHABLE else never  # what was doubtful is sure now
             verdict = Verdict.UNREACHABLE
@@ -201,12 +201,12 @@ def _raw(readings: Floats, channels: Sequence[Channel], base: Mapping[str, float
     return {name: value + base.get(name, 0.0) for name, value in pairs if math.isfinite(value)}
 
 
-def _below_zero(goal: Goal, channels: Sequence[Channel]) -> str:
-    """Which channel of the goal is asked for less than nothing; one that saturates counts, and counts have a zero."""
+def _below_low(goal: Goal, channels: Sequence[Channel]) -> str:
+    """Which channel of the goal is asked for readings below its low end, as a sentence; empty if none."""
     for channel in channels:
         band = goal.bands.get(channel.name)
-        if band is not None and channel.saturation is not None and band.high < 0:
-            return f"{channel.name} counts from 0 to {channel.saturation:g}, never {band.high:g}"
+        if band is not None and channel.low is not None and band.high < channel.low:
+            return f"{channel.name} never reads below {channel.low:g}, and at most {band.high:g} is asked for"
     return ""
 
 
@@ -221,8 +221,8 @@ def _saturated(goal: Goal, data: Data, settings: Mapping[str, float], base: Mapp
         band = goal.bands.get(channel.name)
         if band is None:
             continue
-        if channel.saturation is not None and band.low >= channel.saturation:
-            return f"{channel.name} saturates at {channel.saturation:g}, below {band.low:g}"
+        if channel.high is not None and band.low >= channel.high:
+            return f"{channel.name} saturates at {channel.high:g}, below {band.low:g}"
         full = data.saturated[:0, i] if here is None else data.saturated[here, i][-3:]
         if len(full) and full.all():
             return f"{channel.name} was saturated where it was measured at these settings"

@@ -524,7 +524,7 @@ def _read(
             "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {sitting!r:.40}"
         )
     at, day = _when(line.time, line.day)
-    full = {c.name for c in channels if c.saturation is not None and values.get(c.name, 0) >= c.saturation}
+    full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     fault = str(line.fault) if line.fault else None
     return _Found(number, Reading(settings, values, background, saturated, fault), at, day, sitting)

@@ -122,7 +122,7 @@ def test_a_channel_that_saturates_often_costs_the_goal_no_rows():
         X,
         np.column_stack([measure(X, rng), clear]),
         goal=(0, 1, 2),
-        channels=(*CHANNELS, Channel(name="clear", saturation=65535.0)),
+        channels=(*CHANNELS, Channel(name="clear", low=0.0, high=65535.0)),
     )
     footing = stand_on(rows)
     assert footing.about == "30 rows"

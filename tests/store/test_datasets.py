@@ -17,7 +17,7 @@ from sdl.store.record import FILE, Record, file_sha
 from sdl.types import Channel, Reading
 
 INPUTS = ("R", "G")
-CHANNELS = (Channel(name="red", saturation=1000), Channel(name="green", saturation=1000), Channel(name="clear"))
+CHANNELS = (Channel(name="red", high=1000), Channel(name="green", high=1000), Channel(name="clear"))
 NOON = 1_760_000_000.0
 ABOUT = {"inputs": [{"name": "R"}, {"name": "G"}], "channels": []}
 
@@ -282,7 +282,7 @@ def test_a_reading_goes_out_in_the_paper_s_form_and_comes_back(tmp_path: Path) -
 # The real instrument ----------------------------------------------------------------------------------------------
 def test_the_real_log_is_read_and_what_is_left_out_is_accounted_for(real_readings: Path) -> None:
     names = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
-    channels = tuple(Channel(name=name, saturation=65535) for name in names)
+    channels = tuple(Channel(name=name, high=65535) for name in names)
     count = len(real_readings.read_bytes().splitlines())
     found = load(real_readings, ("R", "G", "B"), channels, ("445nm", "515nm", "630nm"))
     assert len(found.rows) + sum(found.left_out.values()) == count

@@ -79,7 +79,7 @@ class SdlLight(Frozen):
     def channels(self) -> tuple[Channel, ...]:
         """Eight colours, counts. Full scale is what the integration time can count to, 65535 at most."""
         full = min(FULL_SCALE, (self.atime + 1) * (self.astep + 1))
-        return tuple(Channel(name=name, saturation=float(full)) for name in NAMES)
+        return tuple(Channel(name=name, low=0.0, high=float(full)) for name in NAMES)
 
     @property
     def identity(self) -> str:
@@ -167,7 +167,7 @@ class SdlLightDriver:
         self._exchange = Exchange(broker, f"{topic}/GPIO/28", f"{topic}/as7341/")
         self._session = str(uuid4())
         self._inputs = light.inputs
-        self._full = {channel.name: channel.saturation or FULL_SCALE for channel in light.channels}
+        self._full = {channel.name: channel.high or FULL_SCALE for channel in light.channels}
         self._lamp = Lamp(light.inputs, light.channels, "sdl-light")
         self._known = UNTOUCHED
         self._closed = False
