@@ -13,6 +13,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+SESSION_GAP = 600.0
+"""Seconds between two readings that begin a new session, where an instrument declares nothing else."""
+
 
 class Frozen(BaseModel):
     """What a YAML file can name: validated once, then never changed. Unknown keys and look-alike types are refused."""

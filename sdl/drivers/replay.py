@@ -18,12 +18,13 @@ from pydantic import Field, field_validator
 
 from sdl.clock import Clock
 from sdl.core.events import Opened
+from sdl.drivers.base import SessionGap
 from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
 from sdl.store import datasets
 from sdl.store.record import FILE
-from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
 """Part of an input's range: settings that differ by no more are the same."""
@@ -41,6 +42,7 @@ class Replay(Frozen):
         description="how far the nearest settings may lie, as a part of each input's range; 0: exact ones only",
     )
     latency: float = Field(default=0.78, ge=0, le=3600, description="virtual seconds that a reading takes")
+    session_gap: SessionGap = SESSION_GAP
 
     @field_validator("source")
     @classmethod

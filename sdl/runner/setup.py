@@ -11,7 +11,7 @@ from pathlib import Path
 from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile
 from sdl.core.events import SCHEMA, Failed, Opened, Proposed
-from sdl.drivers.base import Instrument, names
+from sdl.drivers.base import Instrument, names, session_gap
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord
@@ -115,11 +115,13 @@ def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
     Raises:
         ConfigError: one that cannot be read or has no usable row.
     """
-    instrument, wanted = chosen.instrument, tuple(chosen.goal or ())
+    instrument, wanted, gap = chosen.instrument, tuple(chosen.goal or ()), session_gap(chosen.instrument)
     found = []
     for prior in chosen.prior:
         columns = datasets.Columns(prior.inputs, prior.channels)
-        rows = datasets.load(prior.source, instrument.inputs, instrument.channels, wanted, columns=columns)
+        rows = datasets.load(
+            prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap
+        )
         found.append(rows)
         if not rows.rows:
             why = "; ".join(rows.said)

@@ -9,7 +9,7 @@ from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.plausibility import Plausible
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES, reading
 from sdl.drivers.http import HttpConnection
-from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
+from sdl.drivers.led.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.rate_limit import RateLimiter
 from sdl.errors import InstrumentError
 from sdl.types import Channel, Input, Power, Reading, SafeState

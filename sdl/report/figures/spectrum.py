@@ -59,7 +59,9 @@ def _bars(axes: Axes, told: TrialTable, row: Row, names: list[str]) -> None:
             if math.isfinite(end):
                 axes.hlines(end, at - 0.47, at + 0.47, color=INK, lw=1.8)
     about = [told.about[name] for name in names]
-    full = [float(end) for item in about if (end := item.get("high") or item.get("saturation"))]
+    full = [
+        float(item.get("high") or item["saturation"]) for item in about if item.get("high") or item.get("saturation")
+    ]
     top = max([row.mean[name] for name in names], default=0.0)
     if full and top > 0.7 * max(full):
         axes.axhline(max(full), color=FAINT, lw=0.9, ls=(0, (4, 3)))
