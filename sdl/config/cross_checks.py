@@ -6,6 +6,7 @@ from sdl.config.expect import expect_problems
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
 from sdl.config.model import CampaignFile
+from sdl.designs.given import Points
 from sdl.errors import ConfigError, Problem
 
 
@@ -75,7 +76,7 @@ def _design_problems(campaign: CampaignFile) -> list[Problem]:
             campaign.design.size(campaign.instrument.inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
-    for i, point in enumerate(getattr(campaign.design, "points", ())):
+    for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
         path = f"design.points.{i}"
         if set(point) != set(inputs):
             missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -26,8 +26,9 @@ class Reason(NamedTuple):
     rule: str
 
 
+@runtime_checkable
 class Rule(Protocol):
-    """Asked after every reading and every failure."""
+    """Asked after every reading and every failure. A frozen model; one of another package also has a `kind`."""
 
     def check(self, history: History, goal: Goal | None) -> Reason | None: ...
 
@@ -133,7 +134,7 @@ class StopRules(Frozen):
         "settings again) so many times in a row; null: never",
     )
 
-    def rules(self) -> tuple[Rule, ...]:
+    def active(self) -> tuple[Rule, ...]:
         """The rules that are switched on, in the order they are asked."""
         found: list[Rule] = [Failures(most=self.failures)]
         if self.unreachable is not None:
