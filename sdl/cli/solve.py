@@ -281,10 +281,11 @@ def _others(solver: Solver, data: Data, held: Mapping[str, float], goal: Goal, s
     """All settings that reach the goal, or why they cannot be listed."""
     import numpy as np
 
+    from sdl.inverse.knowledge import fit
     from sdl.inverse.multiple import solutions
 
     try:
-        found = solutions(solver.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
+        found = solutions(fit(solver, data), data, goal, np.random.default_rng([seed, 1, 1]))
     except SolverError as error:
         return {"solutions": None, "no_solutions": str(error)}
     return {"solutions": [{"settings": {**s.settings, **held}, "expected": s.expected, "miss": s.miss} for s in found]}

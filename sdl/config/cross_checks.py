@@ -8,6 +8,7 @@ from sdl.config.mistakes import short
 from sdl.config.model import CampaignFile
 from sdl.designs.given import Points
 from sdl.errors import ConfigError, Problem
+from sdl.twin.state import known_state
 
 
 def across(campaign: CampaignFile) -> list[Problem]:
@@ -54,11 +55,14 @@ def _needs_problems(campaign: CampaignFile) -> list[Problem]:
 
 def _unsuited(campaign: CampaignFile) -> list[Problem]:
     """An instrument that the solver, as it is set, cannot work for."""
-    suits = getattr(campaign.solver, "suits", None)
-    if suits is None or not campaign.goal:
+    inputs, channels = campaign.instrument.inputs, campaign.instrument.channels
+    if not campaign.goal:
         return []
     try:
-        suits(campaign.instrument.inputs, campaign.instrument.channels)
+        if hasattr(campaign.solver, "suits"):
+            campaign.solver.suits(inputs, channels)
+        if getattr(campaign.solver, "knows", "nothing") == "twin":
+            known_state(campaign.solver.state, [item.name for item in inputs], [item.name for item in channels])
     except ConfigError as error:
         return [Problem(problem.message, "solver") for problem in error.problems]
     except KeyboardInterrupt:

@@ -123,7 +123,7 @@ def test_a_goal_above_saturation_and_a_place_that_was_saturated_are_called_satur
         Y=np.vstack([rows.Y, [[1800.0, 950.0]]]),
         saturated=np.vstack([rows.saturated, [[True, False]]]),
         age=np.append(rows.age + 1, 0.0),
-        sitting=np.zeros(13),
+        session=np.zeros(13),
     )
     assert asked(rows, wanted).verdict is Verdict.REACHABLE
     there = asked(full, wanted)

@@ -17,6 +17,7 @@ from sdl.errors import Degenerate, NotEnoughData, SolverError
 from sdl.inverse.propose import Proposal, data_of, propose, propose_fitted, targets_of
 from sdl.solvers.base import Data, Proposals, Solver, Targets
 from sdl.solvers.linear import Linear
+from sdl.space import Space
 from sdl.types import Channel, Input, Reading, Verdict
 
 INPUTS = (Input(name="R"), Input(name="G", low=-10, high=10, step=0.5))
@@ -42,8 +43,8 @@ class Scripted:
             raise self.fit_raises
         return self
 
-    def propose(self, targets: Targets, low: Any, high: Any, rng: np.random.Generator) -> Proposals:
-        self.seen |= {"targets": targets, "low": low, "high": high, "rng": rng}
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        self.seen |= {"targets": targets, "low": space.low, "high": space.high, "rng": rng}
         if self.propose_raises:
             raise self.propose_raises
         expected = None if self.expected is None else np.array([self.expected])
@@ -82,7 +83,7 @@ def test_a_solver_sees_the_rows_without_background_oldest_first_and_copies_nothi
     assert data.saturated[:2].tolist() == [[False, True, False], [False] * 3]
     assert data.goal.tolist() == [False, True, False]
     assert data.age.tolist() == [2.0, 1.0, 0.0]
-    assert data.sitting.tolist() == [0.0, 0.0, 0.0]
+    assert data.session.tolist() == [0.0, 0.0, 0.0]
     assert (data.inputs, data.channels) == (INPUTS, CHANNELS)
     assert np.shares_memory(data.X, found.X)
     assert np.shares_memory(data.Y, found.Y)
