@@ -5,6 +5,7 @@ from __future__ import annotations
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
 from sdl.config.model import ResolvedCampaign
+from sdl.designs.given import Points
 from sdl.errors import ConfigError, Problem
 from sdl.twin.state import known_state
 
@@ -77,7 +78,7 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
             campaign.design.size(campaign.instrument.inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
-    for i, point in enumerate(getattr(campaign.design, "points", ())):
+    for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
         path = f"design.points.{i}"
         if set(point) != set(inputs):
             missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]

@@ -10,9 +10,9 @@ from pydantic import Field, field_validator, model_serializer, model_validator
 from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
 from sdl.config.mistakes import NAME, short
+from sdl.config.stop import StopOptions
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
-from sdl.core.stopping import StopRules
 from sdl.designs.base import Design
 from sdl.drivers.base import Instrument
 from sdl.solvers.base import Solver
@@ -57,7 +57,7 @@ class CampaignRules(Frozen):
         2, ge=0, le=1000, description="further readings (× average) at settings that hit; the mean of all must hit too"
     )
     average: int = Field(1, ge=1, le=1000, description="readings a trial")
-    stop: StopRules = Field(default_factory=StopRules, description="when to end without having reached the goal")
+    stop: StopOptions = Field(default_factory=StopOptions, description="when to end without having reached the goal")
     retry: Retry = Field(default_factory=Retry, description="what is done when a reading fails in a way that may pass")
 
     def goals(self) -> Goal | None:
@@ -69,7 +69,7 @@ class CampaignRules(Frozen):
     def plan(self) -> Plan:
         """What the state machine is asked to do; without a goal it takes `stop.trials` points."""
         goal, retry = self.goals(), self.retry
-        rules = self.stop.rules()
+        rules = self.stop.active()
         return Plan(
             goal, rules, self.average, self.confirm, retry.times, retry.wait, retry.longest, collect=self.stop.trials
         )

@@ -130,7 +130,7 @@ def solve(
         np.arange(len(x) - 1, -1, -1, dtype=float),
         np.zeros(len(x)),
         inputs,
-        tuple(Channel(name=name, saturation=saturation) for name in channels),
+        tuple(Channel(name=name, high=saturation) for name in channels),
         prefer=parse_prefer(prefer, inputs),
         average=average,
     )
