@@ -172,7 +172,9 @@ class Runner:
                 return self._while_held()
             case Abort(reason, by):
                 return self.write(AbortAsked(by, reason, self.clock.now()))
-        return self.write(self._perform(action))
+        with self._signals.alone():
+            event = self._perform(action)
+        return self.write(event)
 
     def _while_held(self) -> list[Action]:
         """Waits with the instrument safe and given back; what is due when the pause is over, nothing after a signal."""
