@@ -171,7 +171,9 @@ class Runner:
                 return self._while_held()
             case Abort(reason, by):
                 return self.write(AbortAsked(by, reason, self.clock.now()))
-        return self.write(self._execute(action))
+        with self._signals.alone():
+            event = self._execute(action)
+        return self.write(event)
 
     def _while_held(self) -> list[Action]:
         """Waits with the instrument safe and given back; what is due when the pause is over, nothing after a signal."""
