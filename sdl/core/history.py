@@ -1,6 +1,6 @@
-"""The trials so far, folded from the events as they come: growing arrays, the best trial, the streaks.
+"""The trials so far, updated event by event: growing arrays, the best trial, the streaks.
 
-Rules and solvers read it; nothing scans it, so the ten-thousandth trial costs what the tenth did.
+Rules and solvers read it without scanning it, so that the ten-thousandth trial costs as much as the tenth.
 Rows are in the order of measurement, prior rows first; Y is readings − background.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class GrowingArray:
-    """An array (rows, width) that grows by doubling; `view` is the filled part, read-only."""
+    """An array (rows, width) that doubles its capacity when full; `view` is the filled part, read-only."""
 
     def __init__(self, width: int, dtype: type = float) -> None:
         self._store: NDArray[Any] = np.empty((64, width), dtype)
@@ -44,20 +44,21 @@ class GrowingArray:
 
 @dataclass
 class History:
-    """Everything the rules, the designs and the solvers may ask about what happened.
+    """What rules, designs and solvers may know about the trials so far.
 
     Attributes:
-        open_trial: the trial under way; None between two.
-        last: the trial that was closed last.
-        best: the closed trial with the smallest miss; the earliest of equals.
-        trials, failures, readings, attempts: closed trials, failed ones in a row, readings, tries at a reading.
-        failed: failed trials, all of them.
-        unreachable: measured trials in a row whose proposal had the verdict `unreachable`.
-        between_steps: measured trials in a row at settings that had the verdict `between two steps` before.
-        shortfall: what the last of them said was nearest (`Goal.shortfall`).
-        misses: the best miss so far after each closed trial, which is what stagnation looks at.
-        active: seconds from Opened or Resumed to the last event, pauses left out.
-        prior_rows: rows that came with the campaign.
+        open_trial: the current trial; None between two.
+        last: the latest finished trial.
+        best: the finished trial with the smallest tolerance ratio; the earliest of equals.
+        trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
+        failures: number of failed trials in a row.
+        failed: number of failed trials in all.
+        unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
+        resolution_limited_streak: measured trials in a row at settings that had the verdict `between two steps` before.
+        shortfall: of the last of those proposals (`Goal.shortfall`).
+        misses: the smallest tolerance ratio so far after each finished trial; the rule `stagnation` reads it.
+        active: seconds from Opened or Resumed to the last event, pauses excluded.
+        prior_rows: number of rows from the priors.
     """
 
     inputs: tuple[str, ...]
@@ -70,7 +71,7 @@ class History:
     readings: int = 0
     attempts: int = 0
     unreachable: int = 0
-    between_steps: int = 0
+    resolution_limited_streak: int = 0
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     active: float = 0.0
     best: Trial | None = None
@@ -86,10 +87,10 @@ class History:
         self._y = GrowingArray(len(self.channels))
         self._saturated = GrowingArray(len(self.channels), bool)
         self._sitting = GrowingArray(1)
-        self._present = 0
-        self._stepped: set[tuple[float, ...]] = set()
+        self._current_session = 0
+        self._resolution_limited: set[tuple[float, ...]] = set()
 
-    # What the solvers see ---------------------------------------------------------------------------------------
+    # Rows for the solvers ---------------------------------------------------------------------------------------
     @property
     def rows(self) -> int:
         return len(self._x.view)
@@ -111,17 +112,17 @@ class History:
 
     @property
     def sitting(self) -> NDArray[np.float64]:
-        """(n,) which rows were taken together: one number a prior sitting, the campaign itself the last."""
+        """(n,) the session of each row: numbers of the priors' sessions, then one number for the campaign itself."""
         return self._sitting.view[:, 0]
 
     @property
     def present(self) -> int:
-        """The sitting that the campaign's own rows belong to."""
-        return self._present
+        """The session of the campaign's own rows."""
+        return self._current_session
 
-    # What happened ----------------------------------------------------------------------------------------------
+    # Updates ------------------------------------------------------------------------------------------------------
     def add_row(self, reading: Reading | Measured, sitting: int) -> None:
-        """Appends one row for the solvers."""
+        """Append one row for the solvers."""
         base = reading.background or {}
         self._x.append([reading.applied[name] for name in self.inputs])
         self._y.append([reading.readings.get(name, math.nan) - base.get(name, 0.0) for name in self.channels])
@@ -129,18 +130,18 @@ class History:
         self._sitting.append([sitting])
 
     def add_prior(self, readings: Sequence[tuple[Reading, int]]) -> None:
-        """Appends the rows a campaign starts with; each comes with the number of its sitting."""
+        """Append the rows of the priors, each with the number of its session."""
         for reading, sitting in readings:
             self.add_row(reading, sitting)
         self.prior_rows = len(readings)
-        self._present = 1 + max((sitting for _, sitting in readings), default=-1)
+        self._current_session = 1 + max((sitting for _, sitting in readings), default=-1)
 
     def begin(self, proposed: Proposed) -> None:
-        """Opens the next trial."""
+        """Open the next trial."""
         self.open_trial = Trial(proposed, self.goal)
 
     def add_reading(self, reading: Reading | Measured) -> None:
-        """Appends a reading of the campaign's own, of the open trial."""
+        """Add a reading to the current trial."""
         self.add_row(reading, self.present)
         if self.open_trial is not None:
             self.open_trial.add(reading)
@@ -150,11 +151,11 @@ class History:
 
     @property
     def latest(self) -> Trial | None:
-        """The open trial, or else the one closed last."""
+        """The current trial, or else the latest finished one."""
         return self.open_trial or self.last
 
     def close(self, state: TrialState = TrialState.CLOSED) -> Trial:
-        """Ends the open trial and ranks it.
+        """Finish the current trial and rank it.
 
         Raises:
             ValueError: no trial is open.
@@ -180,10 +181,11 @@ class History:
         return closed
 
     def _count_verdict(self, closed: Trial) -> None:
-        """Lengthens or ends the streaks of verdicts."""
+        """Lengthen or end the streaks of verdicts."""
         settings = tuple(closed.settings.values())
-        stepped = closed.verdict is Verdict.BETWEEN_STEPS
+        resolution_limited = closed.verdict is Verdict.BETWEEN_STEPS
         self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0
-        self.between_steps = self.between_steps + 1 if stepped and settings in self._stepped else 0
-        if stepped:
-            self._stepped.add(settings)
+        again = resolution_limited and settings in self._resolution_limited
+        self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
+        if resolution_limited:
+            self._resolution_limited.add(settings)

@@ -19,7 +19,7 @@ from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
-from sdl.report.figures import KINDS, draw
+from sdl.report.figures import draw, known
 from sdl.report.summary import summary
 from sdl.report.table import TrialTable
 
@@ -39,7 +39,7 @@ def run_page(run: Run | TrialTable) -> str:
     """The report on a run, with every figure for which it has data."""
     table = TrialTable.of(run)
     figures, left_out = [], []
-    for name, kind in KINDS.items():
+    for name, kind in known().items():
         drawn = draw(table, name)
         title, text = kind.caption(table)
         if drawn is None:
@@ -157,7 +157,7 @@ def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> l
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in KINDS:
+        for name in known():
             drawn = draw(table, name)
             for kind in kinds if drawn is not None else ():
                 path = folder / f"{name}.{kind}"

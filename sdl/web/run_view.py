@@ -11,7 +11,7 @@ from sdl.core.events import AbortAsked, Event, Measured, Opened, Paused, Propose
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
 from sdl.report.summary import channel_cells, trial_cells
-from sdl.runs.runs import changed, opened_campaign
+from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import charts
@@ -55,7 +55,7 @@ class RunView:
         """
         self._events += 1
         if isinstance(event, Opened):
-            self.campaign = opened_campaign(event, self.folder)  # first: nothing is opened where this is damaged
+            self.campaign = unopened_campaign(event, self.folder)  # first: nothing is opened where this is damaged
             self.opened, self._tree = event, event.config
             self._inputs = [str(item["name"]) for item in event.instrument["inputs"]]
             self._channels = [str(item["name"]) for item in event.instrument["channels"]]
@@ -67,7 +67,7 @@ class RunView:
         if campaign is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
         if isinstance(event, Resumed) and event.changes:
-            self._tree, campaign.plan = changed(self._tree, event, self.folder, self._events)
+            self._tree, campaign.plan = apply_changes(self._tree, event, self.folder, self._events)
         try:
             campaign.handle(event)
         except OutOfTurn as error:

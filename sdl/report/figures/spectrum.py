@@ -59,7 +59,10 @@ def _bars(axes: Axes, table: TrialTable, trial: Trial, names: list[str]) -> None
         for end in ends:
             if math.isfinite(end):
                 axes.hlines(end, at - 0.47, at + 0.47, color=INK, lw=1.8)
-    full = [float(table.specs[name]["saturation"]) for name in names if table.specs[name].get("saturation")]
+    specs = [table.specs[name] for name in names]
+    full = [
+        float(item.get("high") or item["saturation"]) for item in specs if item.get("high") or item.get("saturation")
+    ]
     top = max([trial.mean[name] for name in names], default=0.0)
     if full and top > 0.7 * max(full):
         axes.axhline(max(full), color=FAINT, lw=0.9, ls=(0, (4, 3)))
