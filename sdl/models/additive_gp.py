@@ -100,7 +100,7 @@ class FittedAdditiveGp:
         U = np.array(settings)
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         expected = self.predict(self.training.settings(U))[0]
-        name = f"a Gaussian process (bend {self.bend:.0%})"
+        name = f"Gaussian process, nonlinearity {100 * self.bend:.0f} %"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected, prefers=True)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
@@ -196,7 +196,8 @@ def _variance(U: Floats, part: Floats, share: Floats, shape: Shape) -> Floats:
     variance = variance_of(shape, U, part, share)
     if shape == "proportional":
         return 4.0 * variance
-    return variance / ((0.25 + FLOOR) * (share**2).sum(axis=1))
+    scaled: Floats = variance / ((0.25 + FLOOR) * (share**2).sum(axis=1))
+    return scaled
 
 
 def _likeliest(

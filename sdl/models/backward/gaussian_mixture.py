@@ -98,7 +98,7 @@ class FittedMixture:
                 part[use] = other[use]
         expected = self.predict(self.training.settings(U))[0]
         count = self.mixture.n_components
-        name = "a joint Gaussian" if count == 1 else f"the likeliest of {count} Gaussians"
+        name = "joint Gaussian" if count == 1 else f"likeliest of {count} Gaussians"
         return to_proposals(self.training, name, U, doubt, targets, space, expected)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:

@@ -61,9 +61,9 @@ def wide_enough(counts: Callable[[float], Floats], width: float, training: Train
 def weighted(training: TrainingSet, counts: Floats) -> LinearModel:
     """The lines of all rows, each counting as much as `counts` (n,) says."""
     fit = fit_linear(training.U, training.Y, training.usable, counts=counts)
-    if training.apart is None or fit.extra is None:
+    if training.session_cov is None or fit.extra is None:
         return fit
-    return replace(fit, extra=fit.extra + training.apart)
+    return replace(fit, extra=fit.extra + training.session_cov)
 
 
 @dataclass(frozen=True)

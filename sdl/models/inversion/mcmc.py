@@ -83,7 +83,7 @@ class FittedMcmc:
             if not len(columns):
                 settings.append(self.training.nearest(target, *ends))
                 doubts.append(np.full((2, len(space.low)), np.nan))
-                notes.append("nothing to aim at")
+                notes.append("no channel has a target")
                 continue
             density = LogPosterior(self.model, target.value, columns, *ends)
             cloud = self._draw(density, self.training.nearest(target, *ends), rng)
