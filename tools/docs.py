@@ -46,7 +46,7 @@ def _keys(schema: dict[str, Any]) -> str:
     parts = ["### Top level", "", _table(top)]
     tables = {
         "prefer": "Prefer",
-        "stop": "StopRules",
+        "stop": "StopOptions",
         "stop.stagnation": "Stagnation",
         "retry": "Retry",
         "expect": "Expect",
@@ -57,7 +57,13 @@ def _keys(schema: dict[str, Any]) -> str:
         limits = next(option for option in definitions[name]["anyOf"] if "properties" in option)
         parts += ["", f"### `{title}`", "", limits["description"], "", _table(_rows(limits))]
     target = next(option for option in definitions["Target"]["anyOf"] if "properties" in option)
-    parts += ["", "### `goal.<channel>`", "", "A number of counts, or one of these ([goals.md](../explanation/goals.md)):", ""]
+    parts += [
+        "",
+        "### `goal.<channel>`",
+        "",
+        "A number of counts, or one of these ([goals.md](../explanation/goals.md)):",
+        "",
+    ]
     parts.append(_table(_rows(target)))
     for key, (group, _) in GROUPS.items():
         for kind in OURS[group]:
@@ -74,8 +80,9 @@ def _lab_keys() -> str:
 
     schema = LabFile.model_json_schema(by_alias=True)
     titles = {
-        "LabInstrument": "instruments.<name>", "Job": "jobs.<name>", "When": "jobs.<name>.when", "Blackout": "blackouts[]",
-        "Suspend": "suspend", "Ambient": "suspend.ambient", "Supervise": "supervise", "Notify": "notify",
+        "LabInstrument": "instruments.<name>", "Job": "jobs.<name>", "When": "jobs.<name>.when",
+        "Blackout": "blackouts[]", "Suspend": "suspend", "Ambient": "suspend.ambient",
+        "Supervise": "supervise", "Notify": "notify",
         "Recipient": "notify.to.<name>", "Secret": "notify.to.<name>.url",
     }  # fmt: skip
     schema["$defs"]["Job"]["properties"]["missed"]["default"] = "late"

@@ -21,7 +21,7 @@ TOLERANCE = 0.02
 """Of the goals, which some solvers look at; the settings of most do not depend on it."""
 
 
-class Miss(NamedTuple):
+class DaysScore(NamedTuple):
     """How far the settings that a solver gives are from those that were applied.
 
     Attributes:
@@ -45,7 +45,7 @@ def days_left_out(
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
     limit: float | None = None,
-) -> list[Miss]:
+) -> list[DaysScore]:
     """Predicts the settings of every day from all others.
 
     Args:
@@ -83,7 +83,7 @@ def days_left_out(
     for label in solvers:
         rows = np.vstack(off[label]) if off[label] else np.zeros((0, len(state.inputs)))
         rms = float(np.sqrt((rows**2).mean())) if len(rows) else math.nan
-        missed.append(Miss(label, rms, len(off[label]), len(rows), why.get(label, "")))
+        missed.append(DaysScore(label, rms, len(off[label]), len(rows), why.get(label, "")))
     return missed
 
 

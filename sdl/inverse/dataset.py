@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from sdl.config import Prefer, Target, parse_kind
-from sdl.config.goals import MOST, absurd, prefer_problems
+from sdl.config.goals import MAX_READING, implausible, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
@@ -130,7 +130,7 @@ def solve(
         np.arange(len(x) - 1, -1, -1, dtype=float),
         np.zeros(len(x)),
         inputs,
-        tuple(Channel(name=name, saturation=saturation) for name in channels),
+        tuple(Channel(name=name, high=saturation) for name in channels),
         prefer=parse_prefer(prefer, inputs),
         average=average,
     )
@@ -184,7 +184,7 @@ def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
     """
     try:
         target = Target.model_validate(value)
-        if said := absurd(target):
+        if said := implausible(target):
             raise ConfigError(Problem(said, name))
         return target.band(tolerance)
     except ValidationError as error:
@@ -392,8 +392,8 @@ def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
     numbers = [value for value in found.values() if isinstance(value, float)]
     if not found or not np.isfinite(numbers).all():
         raise ConfigError(f"target must have at least one finite number, not {target}")
-    if max(map(abs, numbers), default=0.0) > MOST:
-        raise ConfigError(f"target must lie between -{MOST:g} and {MOST:g}, not {target}")
+    if max(map(abs, numbers), default=0.0) > MAX_READING:
+        raise ConfigError(f"target must lie between -{MAX_READING:g} and {MAX_READING:g}, not {target}")
     return found
 
 

@@ -74,7 +74,7 @@ def data(step: float | None, n: int = 12, top: float = 1e5) -> Data:
     rng = np.random.default_rng(0)
     X = rng.uniform(size=(n, 2))
     Y = X @ GAINS.T + rng.normal(size=(n, 2)) * 0.1
-    items, channels = inputs(step, step), (Channel(name="a", saturation=top), Channel(name="b"))
+    items, channels = inputs(step, step), (Channel(name="a", high=top), Channel(name="b"))
     return Data(X, Y, np.zeros((n, 2), bool), np.ones(2, bool), np.arange(n)[::-1] * 1.0, np.zeros(n), items, channels)
 
 

@@ -16,7 +16,7 @@ from sdl.types import Channel, Verdict
 
 FOUR = np.vstack([GAINS, [15393.0, 1283.0, 485.0]])
 """The same LED with a fourth channel that sees red, as 630 nm does."""
-CHANNELS = tuple(Channel(name=name, saturation=65535.0) for name in ("445nm", "515nm", "630nm", "590nm"))
+CHANNELS = tuple(Channel(name=name, low=0.0, high=65535.0) for name in ("445nm", "515nm", "630nm", "590nm"))
 
 
 def flat(gains, n, rng, bend=0.0, drift=0.0):

@@ -75,7 +75,7 @@ def test_a_channel_that_sees_the_room_rather_than_the_lamp_does_not_spoil_the_ot
     window = 500 * X.sum(axis=1, keepdims=True) + room + rng.normal(0, 800, (120, 1))
     X, Y = np.vstack([X, TRUE, TRUE]), np.hstack([measure(X, rng, ambient=room), window])
     night = np.column_stack([measure(X[-2:], rng), [500.0, 600.0]])
-    channels = (*CHANNELS, Channel(name="nir", saturation=65535.0))
+    channels = (*CHANNELS, Channel(name="nir", low=0.0, high=65535.0))
     rows = data(X, np.vstack([Y, night]), goal=(0, 1, 2), channels=channels)
     rows = replace(rows, session=np.append(np.repeat(np.arange(8.0), 15), [8.0, 8.0]))
     assert ask(Bayes(), rows, [*GOAL, np.nan]).settings[0] == pytest.approx(TRUE, abs=0.008)
@@ -222,7 +222,7 @@ def test_the_error_names_the_input_that_never_changed():
 def test_a_channel_that_is_not_of_the_goal_may_be_missing():
     rows = night(12)
     Y = np.column_stack([rows.Y, np.full(12, np.nan)])
-    asked = data(rows.X, Y, goal=(0, 1, 2), channels=(*CHANNELS, Channel(name="clear", saturation=65535.0)))
+    asked = data(rows.X, Y, goal=(0, 1, 2), channels=(*CHANNELS, Channel(name="clear", low=0.0, high=65535.0)))
     answer = ask(Bayes(), asked, [*GOAL, np.nan])
     assert answer.settings[0] == pytest.approx(ask(Bayes(), rows, GOAL).settings[0], abs=1e-9)
     assert np.isnan(answer.expected[0, 3])

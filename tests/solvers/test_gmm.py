@@ -102,7 +102,7 @@ def test_further_channels_are_modelled_and_cost_the_rows_without_them():
     X = hypercube(40, rng)
     Y = np.column_stack([measure(X, rng), 500 * X[:, 0]])
     Y[:7, 3] = np.nan
-    channels = tuple(Channel(name=name, saturation=65535.0) for name in "abcd")
+    channels = tuple(Channel(name=name, low=0.0, high=65535.0) for name in "abcd")
     rows = data(X, Y, goal=(0, 1, 2), channels=channels)
     answer = ask(Gmm(channels=("d",)), rows, [*GOAL, np.nan])
     assert answer.why[0].startswith("a joint Gaussian on 33 rows (7 incomplete left out)")
