@@ -69,16 +69,16 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
 class SelectedModel:
     """The candidate that predicted best, and why it was chosen."""
 
-    chosen: Any
+    model: Any
     why: str
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        given: Proposals = self.chosen.propose(targets, space, rng)
+        given: Proposals = self.model.propose(targets, space, rng)
         return replace(given, why=tuple(f"auto chose {self.why}. {why[:1].upper()}{why[1:]}" for why in given.why))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the chosen one."""
-        mean, std = self.chosen.predict(X)
+        mean, std = self.model.predict(X)
         return mean, std
 
 

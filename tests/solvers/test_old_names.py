@@ -1,4 +1,4 @@
-"""Solvers and files written for sdl 0.1: old kinds, the old arguments of `propose`, the old names of the training set."""
+"""Solvers and files written for sdl 0.1: old kinds, old arguments of `propose`, old names of the training set."""
 
 from __future__ import annotations
 

@@ -55,10 +55,10 @@ def fit_gaussian_mixture(
 
 
 def _mixture(D: Floats, components: int | Literal["bic"]) -> Any:
-    most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
+    limit = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
     if components != "bic":
-        return _fitted(D, min(components, most))
-    candidates = [_fitted(D, k) for k in range(1, min(MOST, most) + 1)]
+        return _fitted(D, min(components, limit))
+    candidates = [_fitted(D, k) for k in range(1, min(MOST, limit) + 1)]
     return min(candidates, key=lambda mixture: _bic(mixture, D))
 
 

@@ -63,10 +63,10 @@ class FittedContinuation:
         ends = self.training.bounds(space)
         settings, doubts, notes = [], [], []
         for parts in zip(*targets, strict=True):
-            u, doubt, said = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
+            u, doubt, note = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
             settings.append(u)
             doubts.append(doubt)
-            notes.append(said)
+            notes.append(note)
         U = np.array(settings)
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         expected = self.model.predict(self.training.settings(U))[0]
@@ -134,8 +134,8 @@ class FittedContinuation:
                 free &= ~out
                 if not out.any():
                     break
-        said = "from " + (f"{rows} readings" if rows > 1 else "a reading") + f" at {self._place(start)}"
-        return u, self._doubt(start, u, columns, room, rows), "; ".join([said, *held])
+        origin = "from " + (f"{rows} readings" if rows > 1 else "a reading") + f" at {self._place(start)}"
+        return u, self._doubt(start, u, columns, room, rows), "; ".join([origin, *held])
 
     def _inverse(self, u: Floats, columns: Ints, room: Floats, free: Bools) -> Floats:
         """(d, c) settings for a change of the readings, in tolerances, at u (d,); 0 for inputs that are held."""
