@@ -110,7 +110,7 @@ class Notify(Frozen):
         return value
 
 
-def inside(span: str | None, clock: str) -> bool:
+def within_span(span: str | None, clock: str) -> bool:
     """Whether a time of the day, `23:10`, lies in `22:00-07:00`; its end not."""
     if not span:
         return False

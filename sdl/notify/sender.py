@@ -20,12 +20,12 @@ from sdl.config.durations import format_duration
 from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import missing
-from sdl.notify.model import Kind, Recipient, inside
+from sdl.notify.model import Kind, Recipient, within_span
 from sdl.notify.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
 """Seconds after the first failure, doubled with each, up to the longest."""
-LOOK = 60.0
+POLL_SECONDS = 60.0
 """Seconds after which a sender looks again although nobody woke it: quiet hours end by the clock on the wall."""
 
 URGENT: frozenset[Kind] = frozenset({"failed", "lost", "disk"})
@@ -69,7 +69,7 @@ class Sender:
     ) -> None:
         self.name, self.failures = name, 0
         self._target, self._url, self._outbox, self._keep, self._zone = target, url, outbox, keep, zone
-        self._deliver = deliver or by_apprise
+        self._deliver = deliver or send_by_apprise
         self._clock = clock
         self._recent: deque[float] = deque()
         self._retry_at = -float("inf")
@@ -104,19 +104,19 @@ class Sender:
         while waiting := self._outbox.waiting(self.name):
             if now < self._retry_at:
                 return min(self._retry_at - now, LONGEST_WAIT)
-            if inside(self._target.quiet, datetime.fromtimestamp(now, self._zone).strftime("%H:%M")):
-                return LOOK
+            if within_span(self._target.quiet, datetime.fromtimestamp(now, self._zone).strftime("%H:%M")):
+                return POLL_SECONDS
             while self._recent and self._recent[0] <= now - 3600:
                 self._recent.popleft()
             urgent = [item for item in waiting if item.kind in URGENT]
             kept = 0 if urgent else self._target.an_hour // 4
             room = self._target.an_hour - kept - len(self._recent)
             if room <= 0:
-                return min(self._recent[-room] + 3600 - now, LOOK)
+                return min(self._recent[-room] + 3600 - now, POLL_SECONDS)
             first = urgent or waiting
             if not self._send(first if len(first) > room else first[:1], now):
                 return self._retry_at - now
-        return LOOK
+        return POLL_SECONDS
 
     def _send(self, messages: Sequence[Message], now: float) -> bool:
         title, body = compose(messages)
@@ -154,7 +154,7 @@ class Sender:
                 wait = self.step(self._clock())
             except Exception:  # a bug here must not silence the lab for good
                 _log.exception("sending to %s", self.name)
-                wait = LOOK
+                wait = POLL_SECONDS
             self._wake.wait(max(wait, 0.05))
 
 
@@ -173,7 +173,7 @@ def masked(url: str) -> str:
     return f"{scheme}://…" if mark and scheme.isalnum() else "…"
 
 
-def check(url: str) -> None:
+def check_address(url: str) -> None:
     """Looks whether Apprise understands an address; sends nothing.
 
     Raises:
@@ -182,7 +182,7 @@ def check(url: str) -> None:
     _of(url)
 
 
-def by_apprise(url: str, title: str, body: str) -> None:
+def send_by_apprise(url: str, title: str, body: str) -> None:
     """Sends one message.
 
     Raises:

@@ -23,9 +23,9 @@ from typing import Any
 
 SAFE_PATH = "PYTHONSAFEPATH"
 """Set to any text, it keeps the working directory out of a Python's path; `-P` does the same."""
-OURS = "sdl"
+BY_SDL = "sdl"
 """Our text in it, so that a child can tell it from the user's own."""
-LONGEST = 70
+MAX_PATH_BYTES = 70
 """Bytes of a folder's path in which `multiprocessing` can make a socket; the system allows 104 with its name."""
 
 
@@ -35,9 +35,9 @@ def command(*words: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def starting(**values: str) -> Iterator[None]:
+def child_environment(**values: str) -> Iterator[None]:
     """What is started inside does not import from the working directory, and has `values` in its environment."""
-    values = {SAFE_PATH: os.environ.get(SAFE_PATH) or OURS, **values}
+    values = {SAFE_PATH: os.environ.get(SAFE_PATH) or BY_SDL, **values}
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -50,13 +50,13 @@ def starting(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def started() -> None:
+def restore_environment() -> None:
     """Says, in a child, that it has begun: the programs that a plug-in starts find their modules as they always do."""
-    if os.environ.get(SAFE_PATH) == OURS:
+    if os.environ.get(SAFE_PATH) == BY_SDL:
         del os.environ[SAFE_PATH]
 
 
-def plain_signals() -> None:
+def default_signals() -> None:
     """Gives a child, and the programs that a plug-in starts there, the signals that a program expects.
 
     They are inherited: the background of a script ignores Ctrl-C, and the warm process blocks SIGTERM. A Ctrl-C that
@@ -70,18 +70,18 @@ def plain_signals() -> None:
 
 
 def fork_server(preload: Sequence[str]) -> Any:
-    """`multiprocessing`'s way to copy processes from one that has loaded `preload`; begin them inside `starting`."""
+    """A `multiprocessing` context that copies processes from one with `preload` loaded, inside `child_environment`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    room()  # its socket lies there
+    temporary_folder()  # its socket lies there
     return context
 
 
-_kept: list[int] = []
+_lock_held: list[int] = []
 """Open for as long as this process lives: the lock on its folder."""
 
 
-def room() -> str | None:
+def temporary_folder() -> str | None:
     """A folder for this process's temporary files; None where the usual one must do.
 
     It goes with the process. That of one that was killed stays, and is removed by the next that asks for its own.
@@ -89,15 +89,15 @@ def room() -> str | None:
     if os.name != "posix":
         return None
     folder = Path(tempfile.gettempdir()) / f"sdl-{os.getuid()}"
-    if len(os.fsencode(folder)) > LONGEST:
+    if len(os.fsencode(folder)) > MAX_PATH_BYTES:
         return None
     try:
-        return multiprocessing.util.get_temp_dir() if _kept else _make_room(folder)
+        return multiprocessing.util.get_temp_dir() if _lock_held else _make_temporary_folder(folder)
     except OSError:
         return None
 
 
-def _make_room(folder: Path) -> str:
+def _make_temporary_folder(folder: Path) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
@@ -113,7 +113,7 @@ def _make_room(folder: Path) -> str:
             made = multiprocessing.util.get_temp_dir()
         finally:
             tempfile.tempdir = before
-        _kept.append(_locked(Path(made)))
+        _lock_held.append(_locked(Path(made)))
         return made
     finally:
         os.close(gate)

@@ -30,8 +30,8 @@ R = TypeVar("R")
 
 GRACE = 10.0
 """Seconds that a worker has to end by itself when it is told to; a campaign in it makes its instrument safe."""
-BRIEF = 1.0  # where items have a limit: they may be killed at any time
-WARM = "sdl.runner.preload"
+SHORT_GRACE = 1.0  # where items have a limit: they may be killed at any time
+PRELOAD = "sdl.runner.preload"
 """What the process that workers are copied from loads; a name, because nothing of it belongs into this process."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Told to the workers: several processes of several threads each only get in each other's way."""
@@ -124,7 +124,7 @@ class _Worker:
         context = _context()
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, function), daemon=True)
-        with children.starting(**ONE_THREAD), _no_ctrl_c():
+        with children.child_environment(**ONE_THREAD), _no_ctrl_c():
             self.process.start()
         there.close()
         self.at: tuple[int, Any] = (-1, None)
@@ -206,7 +206,7 @@ def _run(
             worker.process.terminate()
         raise
     finally:
-        _end([*busy.values(), *idle], GRACE if limit == math.inf else BRIEF)
+        _end([*busy.values(), *idle], GRACE if limit == math.inf else SHORT_GRACE)
 
 
 def _end(workers: list[_Worker], grace: float) -> None:
@@ -226,7 +226,7 @@ def _context() -> Any:
     """
     if sys.platform != "linux":  # copying is not safe with the system libraries of macOS, and unknown to Windows
         return multiprocessing.get_context("spawn")
-    return children.fork_server([WARM])
+    return children.fork_server([PRELOAD])
 
 
 @contextlib.contextmanager
@@ -244,12 +244,12 @@ def _no_ctrl_c() -> Iterator[None]:
 
 def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
     """What a worker does: answers items until its pipe ends."""
-    children.started()
+    children.restore_environment()
     if hasattr(os, "setpgid"):
         # A group of its own: the terminal's Ctrl-C is for the parent alone, and a simulator that a solver calls is
         # killed with it.
         os.setpgid(0, 0)
-        children.plain_signals()
+        children.default_signals()
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()

@@ -89,7 +89,7 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
         folder: the run's directory, for its prior.jsonl; None where nothing is on the disk.
         plan: where it is known already; else read from the event's configuration.
     """
-    inputs, channels = datasets.instrument_of(opened, (folder or Path()) / FILE)
+    inputs, channels = datasets.recorded_instrument(opened, (folder or Path()) / FILE)
     if plan is None:
         with _as_written(folder, 1):
             plan = rules_of(opened.config).plan()

@@ -29,24 +29,24 @@ from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
 from sdl.types import SESSION_GAP, Channel, Input, Reading
 
-MOST = 1e12
+MAX_READING = 1e12
 """No sensor counts as far; beyond it squares lose their meaning."""
-TOLERATED = 0.1
+MAX_UNUSABLE = 0.1
 """Part of a file's lines that may be left out because they cannot be used."""
-ROUNDING = 1e-6
+BOUNDS_ROUNDING = 1e-6
 """Part of an input's range by which a setting may lie outside its bounds: a float of 32 bits is as far off."""
 SCALES = (10, 100, 255, 1000, 1023, 4095, 65535, 1_000_000)
 """Factors between scales that people use: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
-SHOWN = 5
+MAX_LINES_SHOWN = 5
 """Lines that are named of those left out for one reason."""
 
-TIMES = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
+TIME_COLUMNS = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
 """Columns that say when; the first that is there."""
-AGAIN = "the same reading again, with the same time"
-ASKED, DARK = "_asked", "_background"
-EXPORTED = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
+DUPLICATE = "the same reading again, with the same time"
+ASKED_SUFFIX, BACKGROUND_SUFFIX = "_asked", "_background"
+EXPORT_COLUMNS = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
 """Columns of `sdl export` that are neither inputs nor channels; those that end in `_asked` and `_background` beside."""
-DAYS = ("time_local", "day", "date")
+DAY_COLUMNS = ("time_local", "day", "date")
 """Columns that say the day, where none says when."""
 _TIME_UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0}
 _MILLISECONDS = 1e11
@@ -98,19 +98,19 @@ class Dataset:
 
     def _said(self, reason: str) -> str:
         lines = self.lines[reason]
-        shown = ", ".join(map(str, lines[:SHOWN])) + (", …" if len(lines) > SHOWN else "")
+        shown = ", ".join(map(str, lines[:MAX_LINES_SHOWN])) + (", …" if len(lines) > MAX_LINES_SHOWN else "")
         return f"{len(lines)} left out: {reason} (line{'' if len(lines) == 1 else 's'} {shown})"
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnNames:
     """The columns of inputs and channels whose names in a file are others: name to column."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
 
 
-NO_COLUMNS = Columns()
+SAME_NAMES = ColumnNames()
 
 
 def load(
@@ -120,8 +120,8 @@ def load(
     wanted: Sequence[str],
     base: Path | None = None,
     *,
-    columns: Columns = NO_COLUMNS,
-    tolerated: float = TOLERATED,
+    columns: ColumnNames = SAME_NAMES,
+    tolerated: float = MAX_UNUSABLE,
     session_gap: float = SESSION_GAP,
 ) -> Dataset:
     """Reads a record (a run's directory or its record.jsonl), a log or a table.
@@ -145,14 +145,16 @@ def load(
     if file.exists() and not file.is_file():
         raise ConfigError(Problem("not a regular file", file=str(file)))  # a pipe would be waited for
     try:
-        opened, sha = opened_of(file), file_sha(file)
+        opened, sha = read_opened(file), file_sha(file)
     except OSError as error:
         raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(file))) from error
     names = [item.name if isinstance(item, Input) else item for item in inputs]
-    table = tables.read(file) if opened is None else _record(file, opened, [columns.inputs.get(n, n) for n in names])
-    form = _form(file, table, names, channels, wanted, columns)
+    table = (
+        tables.read(file) if opened is None else _record_table(file, opened, [columns.inputs.get(n, n) for n in names])
+    )
+    form = _parser(file, table, names, channels, wanted, columns)
     bounds = {item.name: (item.low, item.high) for item in inputs if isinstance(item, Input)}
-    found: list[_Found] = []
+    found: list[_ReadRow] = []
     unusable: list[tuple[int, Unusable]] = []
     for number, cells in table.rows:
         try:
@@ -160,7 +162,7 @@ def load(
         except Unusable as why:
             unusable.append((number, why))
     if len(unusable) > tolerated * len(table.rows):
-        raise ConfigError(*_refused(file, unusable, len(table.rows), _scale(table, form, bounds)))
+        raise ConfigError(*_refusal(file, unusable, len(table.rows), _scale_hint(table, form, bounds)))
     lines: dict[str, list[int]] = {}
     for number, bad in unusable:
         lines.setdefault(bad.reason, []).append(number)
@@ -169,7 +171,7 @@ def load(
     for one, sitting in _sittings(found, session_gap, by_day=opened is None):
         again = opened is None and one.key() in seen
         seen.add(one.key())
-        reason = AGAIN if again and one.at == one.at else _not_wanted(one.reading, wanted)
+        reason = DUPLICATE if again and one.at == one.at else _reason_unused(one.reading, wanted)
         if reason:
             lines.setdefault(reason, []).append(one.line)
         else:
@@ -179,7 +181,7 @@ def load(
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class FileColumns:
     """What a file says of its inputs and channels by itself.
 
     Attributes:
@@ -195,7 +197,7 @@ class Offered:
     channels: tuple[str, ...] = ()
 
 
-def offered(file: Path) -> Offered:
+def describe_columns(file: Path) -> FileColumns:
     """Looks at a log or a table.
 
     Raises:
@@ -209,19 +211,27 @@ def offered(file: Path) -> Offered:
         outs = [cells["out"] for cells in rows if isinstance(cells.get("out"), Mapping)]
         channels = dict.fromkeys(name for part in outs for name in part)
         unnamed = max((len(part) for part in given if isinstance(part, list)), default=0)
-        return Offered((*named, *channels), tuple(named), unnamed, tuple(channels))
-    inputs = [name for name in table.columns if f"{name}{ASKED}" in table.columns]
-    rest = [name for name in table.columns if name not in (*inputs, *EXPORTED) and not name.endswith((ASKED, DARK))]
-    return Offered(table.columns, tuple(inputs), 0, tuple(rest) if inputs else ())
+        return FileColumns((*named, *channels), tuple(named), unnamed, tuple(channels))
+    inputs = [name for name in table.columns if f"{name}{ASKED_SUFFIX}" in table.columns]
+    rest = [
+        name
+        for name in table.columns
+        if name not in (*inputs, *EXPORT_COLUMNS) and not name.endswith((ASKED_SUFFIX, BACKGROUND_SUFFIX))
+    ]
+    return FileColumns(table.columns, tuple(inputs), 0, tuple(rest) if inputs else ())
 
 
-def column(name: str, columns: Sequence[str]) -> str | None:
+def find_column(name: str, columns: Sequence[str]) -> str | None:
     """The column that `name` means: of that name, else so without its unit, `red (uL)`, else in other letter case.
 
     Raises:
         ConfigError: there are several.
     """
-    keys: tuple[Callable[[str], str], ...] = (str, lambda text: _bare(text)[0], lambda text: _bare(text)[0].lower())
+    keys: tuple[Callable[[str], str], ...] = (
+        str,
+        lambda text: _split_unit(text)[0],
+        lambda text: _split_unit(text)[0].lower(),
+    )
     for key in keys:
         found = [each for each in columns if key(each) == key(name)]
         if len(found) > 1:
@@ -238,7 +248,7 @@ def save(path: Path, sources: Iterable[Dataset]) -> str:
         Hash of the file.
     """
     lines = []
-    for source, row, sitting in numbered(sources):
+    for source, row, sitting in number_sessions(sources):
         reading = row.reading
         line = {"in": dict(reading.applied), "out": dict(reading.readings), "sitting": sitting}
         line |= {"day": row.day, "source": source.source}
@@ -251,7 +261,7 @@ def save(path: Path, sources: Iterable[Dataset]) -> str:
     return file_sha(path)
 
 
-def numbered(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
+def number_sessions(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
     """The rows of all sources, one after the other, each with a sitting that no other source shares."""
     offset = 0
     for source in sources:
@@ -267,7 +277,7 @@ def claude_light_line(event: Measured, inputs: Sequence[str]) -> dict[str, Any]:
     return {"in": settings, "out": dict(event.readings), "time": event.at}
 
 
-def instrument_of(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
+def recorded_instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
     """The inputs and channels that the instrument of a record had.
 
     Raises:
@@ -280,7 +290,7 @@ def instrument_of(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[
         raise Damaged(str(file), 1, f"no instrument has these inputs and channels: {one_line(error)}") from error
 
 
-def opened_of(file: Path) -> Opened | None:
+def read_opened(file: Path) -> Opened | None:
     """The first event where the file is a record.
 
     Raises:
@@ -299,7 +309,7 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _not_wanted(reading: Reading, wanted: Sequence[str]) -> str:
+def _reason_unused(reading: Reading, wanted: Sequence[str]) -> str:
     missing = [name for name in wanted if name not in reading.readings]
     if missing:
         return f"without {', '.join(missing)}"
@@ -308,31 +318,31 @@ def _not_wanted(reading: Reading, wanted: Sequence[str]) -> str:
     return ""
 
 
-def _refused(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
-    first = [Problem(why.detail, file=str(file), line=number) for number, why in unusable[:SHOWN]]
+def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
+    first = [Problem(why.detail, file=str(file), line=number) for number, why in unusable[:MAX_LINES_SHOWN]]
     said = f"{len(unusable)} of {total} lines cannot be used; at most a tenth may be left out{hint}"
     return [*first, Problem(said, file=str(file))]
 
 
-def _scale(table: Table, form: _Form, bounds: Mapping[str, tuple[float, float]]) -> str:
+def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, float]]) -> str:
     """The factor that would bring all settings inside their bounds, in words; empty where no usual one does."""
     found: list[dict[str, float]] = []
     for _, cells in table.rows:
         with contextlib.suppress(Unusable):
             found.append(_numbers(form(cells).settings))
     values = [(number, *bounds[name]) for row in found for name, number in row.items() if name in bounds]
-    if all(_inside(*value) for value in values):
+    if all(_in_bounds(*value) for value in values):
         return ""
     for way in ("divided", "multiplied"):
         for scale in SCALES:
             factor = 1 / scale if way == "divided" else scale
-            if all(_inside(number * factor, low, high) for number, low, high in values):
+            if all(_in_bounds(number * factor, low, high) for number, low, high in values):
                 return f"; the settings are of another scale than the instrument's: {way} by {scale} all would fit"
     return ""
 
 
-def _inside(number: float, low: float, high: float) -> bool:
-    slack = ROUNDING * (high - low)
+def _in_bounds(number: float, low: float, high: float) -> bool:
+    slack = BOUNDS_ROUNDING * (high - low)
     return low - slack <= number <= high + slack
 
 
@@ -350,11 +360,11 @@ class _Cells(NamedTuple):
     sitting: Any = None
 
 
-_Form = Callable[[Mapping[str, Any] | Unusable], _Cells]
+_Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _ReadRow:
     """A reading on its line; `at` is NaN where it has no time."""
 
     line: int
@@ -368,8 +378,8 @@ class _Found:
         return f"{self.at!r} {self.reading!r}"
 
 
-def _record(file: Path, opened: Opened, names: Sequence[str]) -> Table:
-    have = [item.name for item in instrument_of(opened, file)[0]]
+def _record_table(file: Path, opened: Opened, names: Sequence[str]) -> Table:
+    have = [item.name for item in recorded_instrument(opened, file)[0]]
     if sorted(have) != sorted(names):
         said = f"has the inputs {', '.join(have)}; {', '.join(names)} are needed"
         raise ConfigError(Problem(said, file=str(file), line=1))
@@ -394,33 +404,37 @@ def _is_log(table: Table) -> bool:
     )
 
 
-def _form(
+def _parser(
     file: Path,
     table: Table,
     names: Sequence[str],
     channels: Sequence[Channel],
     wanted: Sequence[str],
-    columns: Columns,
-) -> _Form:
+    columns: ColumnNames,
+) -> _Parser:
     """How the lines of a file are taken apart.
 
     Raises:
         ConfigError: a table without a column that is needed.
     """
     if _is_log(table) or not table.columns:
-        return lambda cells: _of_log(cells, names, [channel.name for channel in channels], columns)
+        return lambda cells: _parse_log(cells, names, [channel.name for channel in channels], columns)
     try:
-        inputs = _placed(names, names, columns.inputs, table.columns, ())
+        inputs = _match_columns(names, names, columns.inputs, table.columns, ())
         needed = {*wanted, *columns.channels}
-        outputs = _placed([c.name for c in channels], needed, columns.channels, table.columns, inputs.values())
+        outputs = _match_columns([c.name for c in channels], needed, columns.channels, table.columns, inputs.values())
         rest = [name for name in table.columns if name not in (*inputs.values(), *outputs.values())]
-        dark = {name: found for name, place in outputs.items() if (found := column(f"{_bare(place)[0]}{DARK}", rest))}
-        extra = {name: column(name, rest) for name in ("saturated", "fault", *TIMES, *DAYS)}
+        dark = {
+            name: found
+            for name, place in outputs.items()
+            if (found := find_column(f"{_split_unit(place)[0]}{BACKGROUND_SUFFIX}", rest))
+        }
+        extra = {name: find_column(name, rest) for name in ("saturated", "fault", *TIME_COLUMNS, *DAY_COLUMNS)}
     except ConfigError as error:
         raise ConfigError(*(Problem(p.message, file=str(file)) for p in error.problems)) from error
-    when = next((place for name in TIMES if (place := extra[name])), "")
-    day = next((place for name in DAYS if (place := extra[name])), "")
-    unit = _TIME_UNITS.get(_bare(when)[1])
+    when = next((place for name in TIME_COLUMNS if (place := extra[name])), "")
+    day = next((place for name in DAY_COLUMNS if (place := extra[name])), "")
+    unit = _TIME_UNITS.get(_split_unit(when)[1])
 
     def of_table(cells: Mapping[str, Any] | Unusable) -> _Cells:
         if isinstance(cells, Unusable):
@@ -440,7 +454,7 @@ def _form(
     return of_table
 
 
-def _placed(
+def _match_columns(
     names: Sequence[str],
     needed: Iterable[str],
     given: Mapping[str, str],
@@ -450,7 +464,7 @@ def _placed(
     """The column of each name, those given first; none of the columns taken already."""
     found: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name not in given):
-        place = column(given.get(name, name), [each for each in columns if each not in (*taken, *found.values())])
+        place = find_column(given.get(name, name), [each for each in columns if each not in (*taken, *found.values())])
         if place is not None:
             found[name] = place
         elif name in needed:
@@ -458,8 +472,8 @@ def _placed(
     return found
 
 
-def _of_log(
-    cells: Mapping[str, Any] | Unusable, names: Sequence[str], channels: Sequence[str], columns: Columns
+def _parse_log(
+    cells: Mapping[str, Any] | Unusable, names: Sequence[str], channels: Sequence[str], columns: ColumnNames
 ) -> _Cells:
     if isinstance(cells, Unusable):
         raise cells
@@ -488,7 +502,7 @@ def _of_log(
         base,
         [name for name, place in places.items() if place in full],
         cells.get("fault"),
-        next((cells[name] for name in TIMES if name in cells), None),
+        next((cells[name] for name in TIME_COLUMNS if name in cells), None),
         cells.get("day", cells.get("time_local")),
         cells.get("sitting"),
     )
@@ -497,10 +511,10 @@ def _of_log(
 def _read(
     number: int,
     cells: Mapping[str, Any] | Unusable,
-    form: _Form,
+    form: _Parser,
     channels: Sequence[Channel],
     bounds: Mapping[str, tuple[float, float]],
-) -> _Found:
+) -> _ReadRow:
     """The reading of a line.
 
     Raises:
@@ -511,7 +525,7 @@ def _read(
     if missing := [name for name in line.settings if name not in settings]:
         raise Unusable(f"no value of {', '.join(missing)}")
     for name, (low, high) in bounds.items():
-        if not _inside(settings[name], low, high):
+        if not _in_bounds(settings[name], low, high):
             said = f"outside its bounds, {low:g} … {high:g}"
             raise Unusable(f"{name} {said}", f"{name} is {settings[name]:g}, {said}")
         settings[name] = min(max(settings[name], low), high)
@@ -523,11 +537,11 @@ def _read(
         raise Unusable(
             "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {sitting!r:.40}"
         )
-    at, day = _when(line.time, line.day)
+    at, day = _parse_time(line.time, line.day)
     full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     fault = str(line.fault) if line.fault else None
-    return _Found(number, Reading(settings, values, background, saturated, fault), at, day, sitting)
+    return _ReadRow(number, Reading(settings, values, background, saturated, fault), at, day, sitting)
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
@@ -540,14 +554,14 @@ def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
     for name, value in cells.items():
         if value is None or value != value:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MOST:
-            said = f"{name} is {str(value)[:40]!r}, not a number between -{MOST:g} and {MOST:g}"
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_READING:
+            said = f"{name} is {str(value)[:40]!r}, not a number between -{MAX_READING:g} and {MAX_READING:g}"
             raise Unusable(f"{name} is not a number", said)
         found[name] = value
     return found
 
 
-def _when(time: Any, day: Any) -> tuple[float, str]:
+def _parse_time(time: Any, day: Any) -> tuple[float, str]:
     """Seconds since 1970 (NaN if not told), and the day.
 
     Raises:
@@ -571,7 +585,7 @@ def _when(time: Any, day: Any) -> tuple[float, str]:
         raise Unusable(said, detail) from error
 
 
-def _sittings(found: Sequence[_Found], session_gap: float, *, by_day: bool) -> Iterable[tuple[_Found, int]]:
+def _sittings(found: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
     """The readings by time, and in which sitting each was taken.
 
     Those that have only a day come at its beginning, those without either behind the one before them in the file.
@@ -595,7 +609,7 @@ def _sittings(found: Sequence[_Found], session_gap: float, *, by_day: bool) -> I
         yield one, sitting
 
 
-def _bare(name: str) -> tuple[str, str]:
+def _split_unit(name: str) -> tuple[str, str]:
     """A column without its unit, and the unit: `red (uL)`, `red [uL]`, `red / uL`."""
     found = _UNIT.fullmatch(name.strip())
     return (found[1], found[2] or found[3] or found[4] or "") if found and found[1] else (name.strip(), "")

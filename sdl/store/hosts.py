@@ -13,7 +13,7 @@ PATIENCE = 5.0
 """Seconds for which the system may look up a name."""
 
 
-def plain(host: str) -> str:
+def normalise(host: str) -> str:
     """The text of a host in lower case and ASCII, without a last dot; a number of version 6 in brackets."""
     text = host.lower()
     with contextlib.suppress(UnicodeError):
@@ -36,7 +36,7 @@ def names(host: str, *, look_up: bool = True) -> set[str]:
         host: a name or a number.
         look_up: false asks no network: only numbers and localhost have an address then.
     """
-    text = plain(host)
+    text = normalise(host)
     if text == HERE or text.endswith(f".{HERE}"):
         return {text, HERE}
     found: list[str] = []
@@ -50,7 +50,7 @@ def names(host: str, *, look_up: bool = True) -> set[str]:
     thread = threading.Thread(target=look, name="sdl look-up", daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    return {text, *(HERE if _is_here(address) else plain(address) for address in tuple(found))}
+    return {text, *(HERE if _is_here(address) else normalise(address) for address in tuple(found))}
 
 
 def _is_here(address: str) -> bool:

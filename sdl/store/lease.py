@@ -31,7 +31,7 @@ from sdl.errors import InUse, RecordError
 from sdl.store.lock import Lock, acquire
 from sdl.store.plainfile import open_fd
 
-WHERE = "SDL_LEASES"
+DIRECTORY_VARIABLE = "SDL_LEASES"
 """Environment variable: another directory for the leases; all processes that are to see each other need the same."""
 TRIES, PAUSE = 10, 0.02
 """How often a lease is tried, and the seconds between: who only looks who holds it, locks it for a moment."""
@@ -60,7 +60,7 @@ def lease(identity: str, purpose: str = "", names: Iterable[str] = ()) -> Iterat
     """
     with contextlib.ExitStack() as held:
         for name in sorted({identity, *names}):  # in one order, so that of several who want it one gets it
-            held.callback(_taken(name, identity, purpose).release)
+            held.callback(_acquire(name, identity, purpose).release)
         yield
 
 
@@ -101,13 +101,13 @@ def file(identity: str) -> Path:
 
 def directory() -> Path:
     """Where the leases of this machine are."""
-    given = os.environ.get(WHERE)
+    given = os.environ.get(DIRECTORY_VARIABLE)
     # Not tempfile's own choice, which TMPDIR sets and which is another one for each user on macOS.
     shared = Path(tempfile.gettempdir()) if sys.platform == "win32" else Path("/tmp")
     return Path(given) if given else shared / "sdl-leases"
 
 
-def _taken(name: str, identity: str, purpose: str) -> Lock:
+def _acquire(name: str, identity: str, purpose: str) -> Lock:
     folder = directory()
     _prepare(folder)
     path = folder / _file(name)
@@ -125,20 +125,24 @@ def _prepare(folder: Path) -> None:
     """Makes the directory, for everybody; refuses one in which others could replace our files."""
     try:
         try:
-            folder.mkdir(mode=0o700, parents=WHERE in os.environ)
+            folder.mkdir(mode=0o700, parents=DIRECTORY_VARIABLE in os.environ)
         except FileExistsError:
             pass
         else:
             folder.chmod(0o1777)
         found = folder.lstat()
     except OSError as error:
-        raise RecordError(f"{folder}: cannot be made: {error.strerror}; name another with {WHERE}") from error
+        raise RecordError(
+            f"{folder}: cannot be made: {error.strerror}; name another with {DIRECTORY_VARIABLE}"
+        ) from error
     if not stat.S_ISDIR(found.st_mode):
         raise RecordError(
-            f"{folder}: is no directory (a link is not followed); remove it, or name another with {WHERE}"
+            f"{folder}: is no directory (a link is not followed); remove it, or name another with {DIRECTORY_VARIABLE}"
         )
     if sys.platform != "win32" and found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
-        raise RecordError(f"{folder}: others could replace what is in it; `chmod +t` it, or name another with {WHERE}")
+        raise RecordError(
+            f"{folder}: others could replace what is in it; `chmod +t` it, or name another with {DIRECTORY_VARIABLE}"
+        )
 
 
 def _opener(path: Path) -> int:

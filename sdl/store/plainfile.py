@@ -44,7 +44,7 @@ def open_fd(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644, *, follow: 
     return fd
 
 
-def reading(path: Path, *, follow: bool = False) -> BufferedReader:
+def open_existing(path: Path, *, follow: bool = False) -> BufferedReader:
     """A regular file, open for reading.
 
     Raises:
@@ -53,7 +53,7 @@ def reading(path: Path, *, follow: bool = False) -> BufferedReader:
     return os.fdopen(open_fd(path, follow=follow), "rb")
 
 
-def anew(path: Path) -> BufferedWriter:
+def open_new(path: Path) -> BufferedWriter:
     """An empty file, open for writing; one of the name that is already there goes, and what a link led to stays.
 
     Raises:
@@ -63,7 +63,7 @@ def anew(path: Path) -> BufferedWriter:
     return os.fdopen(open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
 
 
-def what_happened(fd: int, path: Path, length: int) -> str:
+def describe_change(fd: int, path: Path, length: int) -> str:
     """What others did to a file that this process appends to, in words that follow its name; empty: nothing.
 
     Args:

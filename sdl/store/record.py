@@ -37,10 +37,10 @@ from sdl.core.events import SCHEMA, Event, Opened, Safe, Stopped
 from sdl.errors import Damaged, Full, Lost, RecordError
 from sdl.store import resolve
 from sdl.store.lock import Lock
-from sdl.store.plainfile import anew, open_fd, reading, what_happened
+from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 
 FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
-KEPT = 4 << 20
+SAVED_BYTES = 4 << 20
 """Bytes of a record's end that its writer has in memory as well: a file that others cut can still be saved."""
 
 
@@ -176,7 +176,7 @@ def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
     file = path / form.file if inside else path
     sha, end, number = START, 0, 0
     try:
-        with reading(file, follow=not inside) as stream:
+        with open_existing(file, follow=not inside) as stream:
             for number, raw in enumerate(stream, 1):
                 whole = raw.endswith(b"\n")
                 try:
@@ -282,7 +282,7 @@ class Record:
         self._number = len(lines)
         self._sha = lines[-1].sha if lines else START
         self._length = os.fstat(fd).st_size
-        self._end = bytearray(_from(fd, max(self._length - KEPT, 0)))
+        self._end = bytearray(_read_from(fd, max(self._length - SAVED_BYTES, 0)))
         self._file = (folder / form.file).absolute()  # a plug-in may change the working directory
         self._prior = _open_prior(folder, self.events[0]) if self.events else -1
         self._beside = {place: _device(place) for place in (folder.parent, folder.parent.parent)}
@@ -349,7 +349,7 @@ class Record:
         """
         line, sha = encode(event, self._sha, self._form)
         try:
-            if happened := what_happened(self._fd, self._file, self._length):
+            if happened := describe_change(self._fd, self._file, self._length):
                 raise self._lost(f"{happened} while it was being written", line)
             written = os.write(self._fd, line)
             if written != len(line):
@@ -373,8 +373,8 @@ class Record:
             ) from error
         self._length += len(line)
         self._end += line
-        if len(self._end) > 2 * KEPT:
-            del self._end[:-KEPT]
+        if len(self._end) > 2 * SAVED_BYTES:
+            del self._end[:-SAVED_BYTES]
         if self._number == 0:
             self._prior = _open_prior(self.folder, event)
         self._number += 1
@@ -422,7 +422,7 @@ class Record:
     def _save(self, line: bytes) -> Path | None:
         """Writes all that is known into a new folder: beside the run, below the runs, here, or in the temporary one."""
         before = self._length - len(self._end)
-        text = _from(self._fd, 0)[:before] if before else b""
+        text = _read_from(self._fd, 0)[:before] if before else b""
         # Where a file system was unmounted, its folders are another's now and would hide the copy once it is back.
         near = [place for place, device in self._beside.items() if device is not None and _device(place) == device]
         for place in (*near, Path(), Path(tempfile.gettempdir())):
@@ -432,7 +432,7 @@ class Record:
                 folder.mkdir()
                 write_file(folder / self._form.file, text + bytes(self._end) + line)
                 if self._prior >= 0:
-                    write_file(folder / PRIOR, _from(self._prior, 0))
+                    write_file(folder / PRIOR, _read_from(self._prior, 0))
                 return folder
         return None
 
@@ -465,7 +465,7 @@ def write_file(path: Path, text: str | bytes) -> None:
     """
     draft = path.with_name(path.name + ".new")
     try:
-        with anew(draft) as stream:
+        with open_new(draft) as stream:
             stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             os.fsync(stream.fileno())
@@ -494,11 +494,11 @@ def file_sha(path: Path) -> str:
     Raises:
         OSError: it cannot be read, or is not a regular file.
     """
-    with reading(path, follow=True) as stream:
+    with open_existing(path, follow=True) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _from(fd: int, start: int) -> bytes:
+def _read_from(fd: int, start: int) -> bytes:
     """What an open file holds from a place on; as much of it as can be read."""
     found = b""
     with contextlib.suppress(OSError):
@@ -547,7 +547,7 @@ def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> t
     if not tail.torn:
         return ()
     kept = next(f for n in itertools.count(1) if not os.path.lexists(f := folder / f"{form.stem}.torn-{n}"))
-    with anew(kept) as stream:
+    with open_new(kept) as stream:
         stream.write(tail.torn)
     with os.fdopen(open_fd(folder / form.file, os.O_RDWR), "r+b") as stream:
         stream.truncate(lines[-1].end if lines else 0)
@@ -557,7 +557,7 @@ def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> t
 
 def _read_seal(path: Path) -> tuple[int, str] | None:
     try:
-        with reading(path) as stream:
+        with open_existing(path) as stream:
             seal = json.loads(stream.read(1000))
         lines, sha = seal["lines"], seal["sha"]
         if type(lines) is not int or not 1 <= lines < 2**53 or not re.fullmatch("[0-9a-f]{32}", sha):

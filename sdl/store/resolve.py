@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from sdl.errors import ConfigError
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 
 RUNS = Path("runs")
 """Where runs go unless told otherwise."""
@@ -56,7 +56,7 @@ def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
 def has_goal(folder: Path) -> bool:
     """Whether a run looks for a goal; True where its first line does not tell, so that nobody is spared its damage."""
     try:
-        with reading(folder / FILE) as stream:
+        with open_existing(folder / FILE) as stream:
             return json.loads(stream.readline())["config"]["goal"] is not None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return True

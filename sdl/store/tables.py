@@ -34,11 +34,11 @@ import jsonlines
 
 from sdl.errors import ConfigError, Problem
 
-MOST_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
 """Of a file, unpacked."""
 PEEK = 20
 """Lines among which one must begin with `{` in a file of JSON lines."""
-LONGEST_QUOTE = 20
+MAX_QUOTE_LINES = 20
 """Lines that a quoted cell may span."""
 
 _NOTHING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
@@ -107,13 +107,13 @@ def _bytes(file: Path) -> bytes:
             packed = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
             source = gzip.GzipFile(fileobj=stream) if packed else stream
-            raw = source.read(MOST_BYTES + 1)
+            raw = source.read(MAX_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(f"its gzip data is damaged or cut off: {error}") from error
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}") from error
-    if len(raw) > MOST_BYTES:
-        raise ConfigError(f"larger than {MOST_BYTES >> 30} GB; split it")
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"larger than {MAX_BYTES >> 30} GB; split it")
     return raw
 
 
@@ -233,7 +233,7 @@ def _whole(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     while at < len(lines):
         end = at + 1
         if not lines[at].startswith("#") and _OPEN_QUOTE.search(_QUOTED.sub("", lines[at])):
-            closing = range(end, min(at + LONGEST_QUOTE, len(lines)))
+            closing = range(end, min(at + MAX_QUOTE_LINES, len(lines)))
             # Where it is never closed, each is a line of its own.
             end = next((i + 1 for i in closing if lines[i].count('"') % 2), end)
         text = "\n".join(lines[at:end])

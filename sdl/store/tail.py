@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdl.core.events import Event
 from sdl.errors import Damaged, RecordError
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 from sdl.store.record import START, decode
 from sdl.store.resolve import FILE
 
@@ -31,7 +31,7 @@ class TailReader:
             RecordError: the file cannot be read.
         """
         try:
-            with reading(self._file) as stream:
+            with open_existing(self._file) as stream:
                 stream.seek(0, 2)
                 if stream.tell() < self._offset:
                     raise Damaged(str(self._file), self._number, "what was there before is gone")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdl.store import datasets
-from sdl.store.datasets import NO_COLUMNS, Columns
+from sdl.store.datasets import SAME_NAMES, ColumnNames
 from sdl.twin.model import Plant
 from sdl.twin.state import TwinState
 from sdl.types import Reading
@@ -74,7 +74,7 @@ class RoomOffsets:
 
 
 def collect(
-    sources: Sequence[Path], state: TwinState, days: Sequence[str] = (), columns: Columns = NO_COLUMNS
+    sources: Sequence[Path], state: TwinState, days: Sequence[str] = (), columns: ColumnNames = SAME_NAMES
 ) -> Evidence:
     """Reads records, logs and tables.
 

@@ -19,7 +19,7 @@ from sdl.errors import ConfigError
 from sdl.export import ExportFormat, write
 from sdl.inverse import dataset
 from sdl.runs.runs import open_run
-from sdl.store.datasets import Columns, Dataset, load, offered
+from sdl.store.datasets import ColumnNames, Dataset, describe_columns, load
 from sdl.types import Channel, Input, Reading
 
 INPUTS = (Input(name="R"), Input(name="G"))
@@ -191,12 +191,12 @@ def test_names_alone_have_no_bounds(tmp_path: Path) -> None:
     ],
 )
 def test_a_column_may_be_named_for_an_input_or_a_channel(tmp_path: Path, content: str) -> None:
-    found = read(file_of(tmp_path, content), columns=Columns({"R": "red"}, {"red": "R"}))
+    found = read(file_of(tmp_path, content), columns=ColumnNames({"R": "red"}, {"red": "R"}))
     assert values(found) == [(0.5, 0.25, 100)]
 
 
 def test_a_column_that_was_named_and_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
-    for columns in (Columns({"R": "rouge"}), Columns(channels={"green": "vert"})):
+    for columns in (ColumnNames({"R": "rouge"}), ColumnNames(channels={"green": "vert"})):
         with pytest.raises(ConfigError, match=r"data\.csv: no column (rouge|vert); it has R, G, red"):
             read(file_of(tmp_path, PLAIN), columns=columns)
 
@@ -209,7 +209,7 @@ def test_backgrounds_and_saturation_are_read_as_export_writes_them(tmp_path: Pat
     first, second = (row.reading for row in read(file).rows)
     assert first == Reading({"R": 0.5, "G": 0.25}, {"red": 100, "green": 900}, {"red": 3}, ("green",), "not-applied")
     assert second == Reading({"R": 0.5, "G": 0.5}, {"red": 1, "green": 2})
-    assert (offered(file).inputs, offered(file).channels) == (("R", "G"), ("red", "green"))
+    assert (describe_columns(file).inputs, describe_columns(file).channels) == (("R", "G"), ("red", "green"))
 
 
 # Time -------------------------------------------------------------------------------------------------------------
@@ -302,8 +302,8 @@ def test_what_export_writes_is_read_back_equal(run: Path, form: str, tmp_path: P
     assert any(row.reading.background for row in record.rows)
     assert any(row.reading.saturated for row in record.rows)
     assert table.rows == record.rows
-    assert offered(file).inputs == ("R", "G", "B")
-    assert offered(file).channels == tuple(channel.name for channel in twin.channels)
+    assert describe_columns(file).inputs == ("R", "G", "B")
+    assert describe_columns(file).channels == tuple(channel.name for channel in twin.channels)
 
 
 def test_parquet_may_hold_times_and_log_lines(tmp_path: Path) -> None:
