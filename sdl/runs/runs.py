@@ -96,7 +96,7 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
         rows = datasets.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
-        history.add_prior([(row.reading, row.sitting) for row in rows])
+        history.add_prior([(row.reading, row.session) for row in rows])
     return Campaign(plan, history)
 
 

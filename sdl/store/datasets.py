@@ -1,13 +1,13 @@
-"""Readings that are already there, as rows for a solver: our records, logs, and tables such as CSV or Parquet files.
+"""Rows for a solver from existing readings: records of campaigns, logs, and tables such as CSV or Parquet files.
 
-A Claude-Light log is what the instrument's own users keep, one JSON object a line: `{"in": [R, G, B],
+A Claude-Light log, as users of that instrument keep it, is one JSON object per line: `{"in": [R, G, B],
 "out": {"445nm": …}, "time": unix}` (paper, section 5.2; also the server's own results.jsonl, whose time is `t0`); `in`
-may also give each input by its name. A table has a column for each input and channel, as `sdl export` writes it. A
-campaign copies the rows of its priors into its own directory in the log's form, with `background`, `saturated` and
-`sitting` beside them, and reads nothing but that copy afterwards.
+may also map input names to values. A table has one column per input and channel, as `sdl export` writes it. A campaign
+copies the rows of its priors into its own directory in the form of a log, with `background`, `saturated` and `sitting`
+(the session), and reads only that copy afterwards.
 
-Rows are sorted by time, where they have one. Lines that cannot be used are left out one by one and counted by reason; a
-file in which they are more than a tenth is refused.
+Rows with a time are sorted by it. Unusable lines are skipped and counted by reason; a file with more than a tenth of
+them is refused.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from sdl.store.tables import Table, Unusable
 from sdl.types import SESSION_GAP, Channel, Input, Reading
 
 MAX_READING = 1e12
-"""No sensor counts as far; beyond it squares lose their meaning."""
+"""Largest absolute value of a reading; squares of larger ones lose precision."""
 MAX_UNUSABLE = 0.1
-"""Part of a file's lines that may be left out because they cannot be used."""
+"""Largest fraction of the lines of a file that may be unusable."""
 BOUNDS_ROUNDING = 1e-6
-"""Part of an input's range by which a setting may lie outside its bounds: a float of 32 bits is as far off."""
+"""Fraction of an input's range by which a setting may exceed its bounds, from rounding to 32 bits."""
 SCALES = (10, 100, 255, 1000, 1023, 4095, 65535, 1_000_000)
-"""Factors between scales that people use: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
+"""Factors between common scales: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
 MAX_LINES_SHOWN = 5
-"""Lines that are named of those left out for one reason."""
+"""Line numbers shown for each reason."""
 
 TIME_COLUMNS = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
-"""Columns that say when; the first that is there."""
+"""Columns that hold the time; the first one present counts."""
 DUPLICATE = "the same reading again, with the same time"
 ASKED_SUFFIX, BACKGROUND_SUFFIX = "_asked", "_background"
 EXPORT_COLUMNS = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
-"""Columns of `sdl export` that are neither inputs nor channels; those that end in `_asked` and `_background` beside."""
+"""Columns of `sdl export` besides inputs, channels and those that end in `_asked` or `_background`."""
 DAY_COLUMNS = ("time_local", "day", "date")
-"""Columns that say the day, where none says when."""
+"""Columns that hold the day, for files without a time."""
 _TIME_UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0}
 _MILLISECONDS = 1e11
-"""Seconds after 1970 from which on milliseconds are meant: the year 5138, or 1973."""
+"""A time from this value on is in milliseconds: as seconds it would be the year 5138, as milliseconds 1973."""
 _UNIT = re.compile(r"(.*?)\s*(?:\(([^)]*)\)|\[([^\]]*)\]|\s/\s*(\S+))")
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """One reading with where it belongs: `sitting` (readings taken together) and `day` (for leaving days out)."""
+    """One reading with its session and its day (for cross-validation by days)."""
 
     reading: Reading
-    sitting: int
+    session: int
     day: str
 
 
@@ -68,11 +68,11 @@ class Dataset:
     """The rows of one source.
 
     Attributes:
-        source: as it was named.
-        sha256: of the file.
-        rows: by time; those without one where they stand in the file.
-        lines: the lines that were not used, by reason.
-        bad: those of the reasons that make a line no reading at all.
+        source: name of the file or run, as given.
+        sha256: hash of the file.
+        rows: sorted by time; rows without a time keep their place in the file.
+        lines: numbers of the lines that were not used, by reason.
+        bad: the reasons for which a line is not a reading at all.
     """
 
     source: str
@@ -83,17 +83,17 @@ class Dataset:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many lines were not used, by reason."""
+        """Number of lines that were not used, by reason."""
         return {reason: len(lines) for reason, lines in self.lines.items()}
 
     @property
     def said(self) -> tuple[str, ...]:
-        """What was left out, each reason with its lines in words."""
+        """One sentence per reason for which lines were left out, with their numbers."""
         return tuple(map(self._said, self.lines))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was left out because it is no reading, likewise."""
+        """The same for lines that are not readings."""
         return tuple(self._said(reason) for reason in self.lines if reason in self.bad)
 
     def _said(self, reason: str) -> str:
@@ -104,7 +104,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """The columns of inputs and channels whose names in a file are others: name to column."""
+    """Columns of inputs and channels that have other names in a file: name to column."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
@@ -124,20 +124,20 @@ def load(
     tolerated: float = MAX_UNUSABLE,
     session_gap: float = SESSION_GAP,
 ) -> Dataset:
-    """Reads a record (a run's directory or its record.jsonl), a log or a table.
+    """Read a record (a run's directory or its record.jsonl), a log or a table.
 
     Args:
         source: path, relative to `base`.
-        inputs: in the order of a log's `in`; names alone where their bounds are not known.
-        channels: what the instrument measures; others are ignored.
-        wanted: channels that a row must have to be used.
-        base: directory that a relative path starts from; None is the present one.
-        columns: where the file calls them otherwise.
-        tolerated: part of the lines that may be unusable.
+        inputs: in the order of a log's `in`; names alone if their bounds are not known.
+        channels: the channels of the instrument; others are ignored.
+        wanted: channels without which a row is not used.
+        base: directory that a relative path starts from; None is the working directory.
+        columns: columns with other names in the file.
+        tolerated: largest fraction of unusable lines.
         session_gap: seconds between two readings that begin a new session.
 
     Raises:
-        ConfigError: no such file, no column for an input, or too many lines that cannot be used; with file and line.
+        ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
         Damaged: a record that is not as it was written.
     """
     path = (base or Path()) / source
@@ -168,27 +168,27 @@ def load(
         lines.setdefault(bad.reason, []).append(number)
     rows: list[DatasetRow] = []
     seen: set[str] = set()
-    for one, sitting in _sittings(found, session_gap, by_day=opened is None):
+    for one, session in _sessions(found, session_gap, by_day=opened is None):
         again = opened is None and one.key() in seen
         seen.add(one.key())
         reason = DUPLICATE if again and one.at == one.at else _reason_unused(one.reading, wanted)
         if reason:
             lines.setdefault(reason, []).append(one.line)
         else:
-            rows.append(DatasetRow(one.reading, sitting, one.day))
+            rows.append(DatasetRow(one.reading, session, one.day))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
     return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
 
 @dataclass(frozen=True, slots=True)
 class FileColumns:
-    """What a file says of its inputs and channels by itself.
+    """Inputs and channels that a file names itself.
 
     Attributes:
-        columns: every column.
-        inputs: by name, where it names them; empty where it does not.
-        unnamed: how many it lists without a name.
-        channels: by name; empty where they cannot be told from other columns.
+        columns: all columns.
+        inputs: names of inputs; empty if the file has none.
+        unnamed: number of inputs listed without names.
+        channels: names of channels; empty if they cannot be distinguished from other columns.
     """
 
     columns: tuple[str, ...]
@@ -198,7 +198,7 @@ class FileColumns:
 
 
 def describe_columns(file: Path) -> FileColumns:
-    """Looks at a log or a table.
+    """Inputs, channels and columns of a log or a table.
 
     Raises:
         ConfigError: it cannot be read.
@@ -222,10 +222,10 @@ def describe_columns(file: Path) -> FileColumns:
 
 
 def find_column(name: str, columns: Sequence[str]) -> str | None:
-    """The column that `name` means: of that name, else so without its unit, `red (uL)`, else in other letter case.
+    """The column called `name`, ignoring its unit (`red (uL)`) and then letter case if there is no exact match.
 
     Raises:
-        ConfigError: there are several.
+        ConfigError: several columns match.
     """
     keys: tuple[Callable[[str], str], ...] = (
         str,
@@ -242,15 +242,15 @@ def find_column(name: str, columns: Sequence[str]) -> str | None:
 
 
 def save(path: Path, sources: Iterable[Dataset]) -> str:
-    """Writes the rows of all sources, one after the other, as a campaign's own prior.
+    """Write the rows of all sources, one source after the other, as the prior of a campaign.
 
     Returns:
         Hash of the file.
     """
     lines = []
-    for source, row, sitting in number_sessions(sources):
+    for source, row, session in number_sessions(sources):
         reading = row.reading
-        line = {"in": dict(reading.applied), "out": dict(reading.readings), "sitting": sitting}
+        line = {"in": dict(reading.applied), "out": dict(reading.readings), "sitting": session}
         line |= {"day": row.day, "source": source.source}
         if reading.background is not None:
             line["background"] = dict(reading.background)
@@ -262,26 +262,26 @@ def save(path: Path, sources: Iterable[Dataset]) -> str:
 
 
 def number_sessions(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
-    """The rows of all sources, one after the other, each with a sitting that no other source shares."""
+    """The rows of all sources with their sessions, renumbered so that no two sources share one."""
     offset = 0
     for source in sources:
         for row in source.rows:
-            yield source, row, row.sitting + offset
-        offset += 1 + max((row.sitting for row in source.rows), default=0)
+            yield source, row, row.session + offset
+        offset += 1 + max((row.session for row in source.rows), default=0)
 
 
 def claude_light_line(event: Measured, inputs: Sequence[str]) -> dict[str, Any]:
-    """One reading in the form of the paper's own log; inputs that are not the paper's by name, in no order to guess."""
+    """One reading as a line of a Claude-Light log; inputs other than R, G, B are given by name."""
     applied = {name: event.applied[name] for name in inputs}
     settings = [*applied.values()] if [*inputs] == ["R", "G", "B"] else applied
     return {"in": settings, "out": dict(event.readings), "time": event.at}
 
 
 def recorded_instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
-    """The inputs and channels that the instrument of a record had.
+    """The inputs and channels of the instrument of a record.
 
     Raises:
-        Damaged: none that an instrument can have; its hash fits, but no campaign wrote it.
+        Damaged: they are invalid, although the hash of the line is right.
     """
     try:
         inputs, channels = opened.instrument["inputs"], opened.instrument["channels"]
@@ -291,7 +291,7 @@ def recorded_instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], 
 
 
 def read_opened(file: Path) -> Opened | None:
-    """The first event where the file is a record.
+    """The first event of a record; None if the file is not a record.
 
     Raises:
         OSError: it cannot be read.
@@ -305,7 +305,7 @@ def read_opened(file: Path) -> Opened | None:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, in a line that is not too long."""
+    """The message of an error on one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
 
 
@@ -325,7 +325,7 @@ def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, h
 
 
 def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, float]]) -> str:
-    """The factor that would bring all settings inside their bounds, in words; empty where no usual one does."""
+    """Name the common factor that would bring all settings inside their bounds; empty if there is none."""
     found: list[dict[str, float]] = []
     for _, cells in table.rows:
         with contextlib.suppress(Unusable):
@@ -348,7 +348,7 @@ def _in_bounds(number: float, low: float, high: float) -> bool:
 
 # From a line to a reading -----------------------------------------------------------------------------------------
 class _Cells(NamedTuple):
-    """What a line says, by the names of inputs and channels, not yet looked at."""
+    """The cells of a line by input and channel, not yet validated."""
 
     settings: Mapping[str, Any]
     readings: Mapping[str, Any]
@@ -357,7 +357,7 @@ class _Cells(NamedTuple):
     fault: Any
     time: Any
     day: Any
-    sitting: Any = None
+    session: Any = None
 
 
 _Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
@@ -365,16 +365,16 @@ _Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
 
 @dataclass(frozen=True, slots=True)
 class _ReadRow:
-    """A reading on its line; `at` is NaN where it has no time."""
+    """A reading with its line number; `at` is NaN without a time."""
 
     line: int
     reading: Reading
     at: float
     day: str
-    sitting: int | None
+    session: int | None
 
     def key(self) -> str:
-        """Equal for readings that are equal in every value and in time."""
+        """Equal for readings with equal values and times."""
         return f"{self.at!r} {self.reading!r}"
 
 
@@ -389,14 +389,14 @@ def _record_table(file: Path, opened: Opened, names: Sequence[str]) -> Table:
             try:
                 datetime.fromtimestamp(event.at, UTC)
             except (ValueError, OverflowError, OSError) as error:
-                raise RecordError(f"{file}: a reading {event.at:g} s after 1970, which is no day") from error
+                raise RecordError(f"{file}: a reading {event.at:g} s after 1970, which is not a valid date") from error
             cells = {"in": event.applied, "out": event.readings, "background": event.background, "time": event.at}
             rows.append((number, cells | {"saturated": event.saturated, "fault": event.fault}))
     return Table(rows, ())
 
 
 def _is_log(table: Table) -> bool:
-    """Whether settings and readings are parts of their own, `in` and `out`, in its lines; else each has a column."""
+    """Whether the lines group settings and readings under `in` and `out`, instead of one column each."""
     return any(
         isinstance(cells, Mapping)
         and (isinstance(cells.get("in"), (list, Mapping)) or isinstance(cells.get("out"), Mapping))
@@ -412,10 +412,10 @@ def _parser(
     wanted: Sequence[str],
     columns: ColumnNames,
 ) -> _Parser:
-    """How the lines of a file are taken apart.
+    """The function that parses the lines of a file.
 
     Raises:
-        ConfigError: a table without a column that is needed.
+        ConfigError: a needed column is missing from a table.
     """
     if _is_log(table) or not table.columns:
         return lambda cells: _parse_log(cells, names, [channel.name for channel in channels], columns)
@@ -461,7 +461,7 @@ def _match_columns(
     columns: Sequence[str],
     taken: Iterable[str],
 ) -> dict[str, str]:
-    """The column of each name, those given first; none of the columns taken already."""
+    """The column of each name; explicitly given names are matched first, and columns in `taken` are excluded."""
     found: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name not in given):
         place = find_column(given.get(name, name), [each for each in columns if each not in (*taken, *found.values())])
@@ -515,10 +515,10 @@ def _read(
     channels: Sequence[Channel],
     bounds: Mapping[str, tuple[float, float]],
 ) -> _ReadRow:
-    """The reading of a line.
+    """Parse and validate one line.
 
     Raises:
-        Unusable: it is none.
+        Unusable: the line is not a reading.
     """
     line = form(cells)
     settings, values = _numbers(line.settings), _numbers(line.readings)
@@ -532,23 +532,23 @@ def _read(
     if line.background and not isinstance(line.background, Mapping):
         raise Unusable("`background` is no mapping", "`background` must be a mapping of channel to value")
     background = (_numbers(line.background) or None) if line.background else None
-    sitting = line.sitting
-    if sitting is not None and not (isinstance(sitting, int) and 0 <= sitting < 2**53):
+    session = line.session
+    if session is not None and not (isinstance(session, int) and 0 <= session < 2**53):
         raise Unusable(
-            "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {sitting!r:.40}"
+            "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {session!r:.40}"
         )
     at, day = _parse_time(line.time, line.day)
     full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     fault = str(line.fault) if line.fault else None
-    return _ReadRow(number, Reading(settings, values, background, saturated, fault), at, day, sitting)
+    return _ReadRow(number, Reading(settings, values, background, saturated, fault), at, day, session)
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
-    """The cells that have a value; NaN is none.
+    """The cells that have a value; NaN counts as missing.
 
     Raises:
-        Unusable: one that is no number, or too large for any sensor.
+        Unusable: a value is not a number, or larger than any sensor reads.
     """
     found: dict[str, float] = {}
     for name, value in cells.items():
@@ -562,7 +562,7 @@ def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _parse_time(time: Any, day: Any) -> tuple[float, str]:
-    """Seconds since 1970 (NaN if not told), and the day.
+    """Seconds since 1970 (NaN without a time), and the day.
 
     Raises:
         Unusable: a time that cannot be read.
@@ -585,10 +585,10 @@ def _parse_time(time: Any, day: Any) -> tuple[float, str]:
         raise Unusable(said, detail) from error
 
 
-def _sittings(found: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
-    """The readings by time, and in which sitting each was taken.
+def _sessions(found: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
+    """The readings sorted by time, each with its session.
 
-    Those that have only a day come at its beginning, those without either behind the one before them in the file.
+    A reading with only a day is placed at the start of that day; one without either follows the line before it.
     """
     times, last = [], -math.inf
     for one in found:
@@ -598,18 +598,18 @@ def _sittings(found: Sequence[_ReadRow], session_gap: float, *, by_day: bool) ->
             with contextlib.suppress(ValueError):
                 last = datetime.fromisoformat(one.day).replace(tzinfo=UTC).timestamp()
         times.append(last)
-    sitting, before = 0, None
+    session, before = 0, None
     for i in sorted(range(len(found)), key=times.__getitem__):
         one = found[i]
-        if one.sitting is not None:
-            sitting = one.sitting
+        if one.session is not None:
+            session = one.session
         elif before and ((by_day and one.day != before.day) or abs(one.at - before.at) > session_gap):
-            sitting += 1
+            session += 1
         before = one
-        yield one, sitting
+        yield one, session
 
 
 def _split_unit(name: str) -> tuple[str, str]:
-    """A column without its unit, and the unit: `red (uL)`, `red [uL]`, `red / uL`."""
+    """Split a column name into name and unit: `red (uL)`, `red [uL]`, `red / uL`."""
     found = _UNIT.fullmatch(name.strip())
     return (found[1], found[2] or found[3] or found[4] or "") if found and found[1] else (name.strip(), "")

@@ -153,7 +153,7 @@ def test_what_is_started_keeps_out_of_the_working_directory_and_what_a_plug_in_s
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(children.SAFE_PATH, raising=False)
-    code = "import os, random; from sdl.parallel.children import started; started()"
+    code = "import os, random; from sdl.parallel import children; children.restore_environment()"
     code += "; print(os.environ.get('PYTHONSAFEPATH'))"
     with children.child_environment(PYTHONPATH=str(processes.ROOT)):
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)

@@ -234,7 +234,7 @@ def test_rows_are_sorted_by_times_of_this_form_and_gaps_part_them(tmp_path: Path
     lines = [f"{i / 10},0.5,{i},{text(seconds)}\n" for i, seconds in enumerate(at)]
     found = read(file_of(tmp_path, f"R,G,red,{name}\n" + "".join(lines)))
     assert [row.reading.readings["red"] for row in found.rows] == [1, 2, 0, 3]
-    assert [row.sitting for row in found.rows] == [0, 0, 1, 1]
+    assert [row.session for row in found.rows] == [0, 0, 1, 1]
     assert {row.day for row in found.rows} == {"2025-10-09"}
 
 
@@ -250,7 +250,7 @@ def test_a_time_without_an_offset_is_utc_wherever_it_is_read(tmp_path: Path, mon
 
 def test_elapsed_minutes_are_told_by_the_unit(tmp_path: Path) -> None:
     found = read(file_of(tmp_path, "R,G,red,time (min)\n0,0,1,0\n0,1,2,9\n1,1,3,20\n"))
-    assert [row.sitting for row in found.rows] == [0, 0, 1]
+    assert [row.session for row in found.rows] == [0, 0, 1]
 
 
 def test_an_input_called_time_is_no_time(tmp_path: Path) -> None:
@@ -261,14 +261,14 @@ def test_an_input_called_time_is_no_time(tmp_path: Path) -> None:
 
 def test_a_day_alone_makes_no_row_a_repeat(tmp_path: Path) -> None:
     found = read(file_of(tmp_path, "R,G,red,date\n" + "0,0,1,2025-10-09\n" * 2 + "1,0,1,2025-10-08\n"))
-    assert [(row.day, row.sitting) for row in found.rows] == [("2025-10-08", 0), *[("2025-10-09", 1)] * 2]
+    assert [(row.day, row.session) for row in found.rows] == [("2025-10-08", 0), *[("2025-10-09", 1)] * 2]
 
 
 def test_the_order_of_a_file_makes_no_sittings(tmp_path: Path) -> None:
     lines = [f"{i % 10 / 10},0.5,{i},{NOON + 5 * i + 2000 * (i // 10)}\n" for i in range(30)]
     ordered, mixed = ("R,G,red,time\n" + "".join(part) for part in (lines, sorted(lines)))
     assert read(file_of(tmp_path, ordered)).rows == read(file_of(tmp_path, mixed)).rows
-    assert {row.sitting for row in read(file_of(tmp_path, mixed)).rows} == {0, 1, 2}
+    assert {row.session for row in read(file_of(tmp_path, mixed)).rows} == {0, 1, 2}
 
 
 def test_rows_equal_in_every_value_and_in_time_are_one_and_without_a_time_all_count(tmp_path: Path) -> None:
