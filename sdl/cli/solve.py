@@ -516,4 +516,4 @@ def _bounded(
 
 
 def _left_out(found: Sequence[Dataset]) -> str:
-    return "; ".join(text for rows in found for text in rows.said)
+    return "; ".join(text for rows in found for text in rows.omissions)

@@ -133,7 +133,7 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
         [Channel(name=name, low=0.0, high=FULL) for name in CHANNELS],
         CHANNELS,
     )
-    said = list(found.said)
+    said = list(found.omissions)
     if len(found.rows) < LEAST:
         why = "".join(f"; {text}" for text in said)
         channels = ", ".join(CHANNELS)

@@ -137,7 +137,7 @@ def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
         )
         found.append(rows)
         if not rows.rows:
-            why = "; ".join(rows.said)
+            why = "; ".join(rows.omissions)
             said = f"no usable row: {why}" if why else f"no reading in it{_trials(Path(rows.source))}"
             raise ConfigError(Problem(said, "prior", rows.source))
     return found

@@ -87,16 +87,16 @@ class Dataset:
         return {reason: len(lines) for reason, lines in self.lines.items()}
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def omissions(self) -> tuple[str, ...]:
         """One sentence per reason for which lines were left out, with their numbers."""
-        return tuple(map(self._said, self.lines))
+        return tuple(map(self._describe, self.lines))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The same for lines that are not readings."""
-        return tuple(self._said(reason) for reason in self.lines if reason in self.bad)
+        return tuple(self._describe(reason) for reason in self.lines if reason in self.bad)
 
-    def _said(self, reason: str) -> str:
+    def _describe(self, reason: str) -> str:
         lines = self.lines[reason]
         shown = ", ".join(map(str, lines[:MAX_LINES_SHOWN])) + (", …" if len(lines) > MAX_LINES_SHOWN else "")
         return f"{len(lines)} left out: {reason} (line{'' if len(lines) == 1 else 's'} {shown})"
@@ -117,7 +117,7 @@ def load(
     source: str | Path,
     inputs: Sequence[Input] | Sequence[str],
     channels: Sequence[Channel],
-    wanted: Sequence[str],
+    required: Sequence[str],
     base: Path | None = None,
     *,
     columns: ColumnNames = SAME_NAMES,
@@ -130,7 +130,7 @@ def load(
         source: path, relative to `base`.
         inputs: in the order of a log's `in`; names alone if their bounds are not known.
         channels: the channels of the instrument; others are ignored.
-        wanted: channels without which a row is not used.
+        required: channels without which a row is not used.
         base: directory that a relative path starts from; None is the working directory.
         columns: columns with other names in the file.
         tolerated: largest fraction of unusable lines.
@@ -152,13 +152,13 @@ def load(
     table = (
         tables.read(file) if opened is None else _record_table(file, opened, [columns.inputs.get(n, n) for n in names])
     )
-    form = _parser(file, table, names, channels, wanted, columns)
+    form = _parser(file, table, names, channels, required, columns)
     bounds = {item.name: (item.low, item.high) for item in inputs if isinstance(item, Input)}
-    found: list[_ReadRow] = []
+    read_rows: list[_ReadRow] = []
     unusable: list[tuple[int, Unusable]] = []
     for number, cells in table.rows:
         try:
-            found.append(_read(number, cells, form, channels, bounds))
+            read_rows.append(_read(number, cells, form, channels, bounds))
         except Unusable as why:
             unusable.append((number, why))
     if len(unusable) > tolerated * len(table.rows):
@@ -168,14 +168,14 @@ def load(
         lines.setdefault(bad.reason, []).append(number)
     rows: list[DatasetRow] = []
     seen: set[str] = set()
-    for one, session in _sessions(found, session_gap, by_day=opened is None):
-        again = opened is None and one.key() in seen
-        seen.add(one.key())
-        reason = DUPLICATE if again and one.at == one.at else _reason_unused(one.reading, wanted)
+    for row, session in _sessions(read_rows, session_gap, by_day=opened is None):
+        again = opened is None and row.key() in seen
+        seen.add(row.key())
+        reason = DUPLICATE if again and row.at == row.at else _reason_unused(row.reading, required)
         if reason:
-            lines.setdefault(reason, []).append(one.line)
+            lines.setdefault(reason, []).append(row.line)
         else:
-            rows.append(DatasetRow(one.reading, session, one.day))
+            rows.append(DatasetRow(row.reading, session, row.day))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
     return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
@@ -233,11 +233,11 @@ def find_column(name: str, columns: Sequence[str]) -> str | None:
         lambda text: _split_unit(text)[0].lower(),
     )
     for key in keys:
-        found = [each for each in columns if key(each) == key(name)]
-        if len(found) > 1:
-            raise ConfigError(f"{name} is the name of {len(found)} columns: {', '.join(found)}; rename all but one")
-        if found:
-            return found[0]
+        matches = [each for each in columns if key(each) == key(name)]
+        if len(matches) > 1:
+            raise ConfigError(f"{name} is the name of {len(matches)} columns: {', '.join(matches)}; rename all but one")
+        if matches:
+            return matches[0]
     return None
 
 
@@ -309,28 +309,28 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _reason_unused(reading: Reading, wanted: Sequence[str]) -> str:
-    missing = [name for name in wanted if name not in reading.readings]
+def _reason_unused(reading: Reading, required: Sequence[str]) -> str:
+    missing = [name for name in required if name not in reading.readings]
     if missing:
         return f"without {', '.join(missing)}"
-    if any(name in reading.saturated for name in wanted):
+    if any(name in reading.saturated for name in required):
         return "saturated in a channel of the goal"
     return ""
 
 
 def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
     first = [Problem(why.detail, file=str(file), line=number) for number, why in unusable[:MAX_LINES_SHOWN]]
-    said = f"{len(unusable)} of {total} lines cannot be used; at most a tenth may be left out{hint}"
-    return [*first, Problem(said, file=str(file))]
+    message = f"{len(unusable)} of {total} lines cannot be used; at most a tenth may be left out{hint}"
+    return [*first, Problem(message, file=str(file))]
 
 
 def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, float]]) -> str:
     """Name the common factor that would bring all settings inside their bounds; empty if there is none."""
-    found: list[dict[str, float]] = []
+    settings_of_rows: list[dict[str, float]] = []
     for _, cells in table.rows:
         with contextlib.suppress(Unusable):
-            found.append(_numbers(form(cells).settings))
-    values = [(number, *bounds[name]) for row in found for name, number in row.items() if name in bounds]
+            settings_of_rows.append(_numbers(form(cells).settings))
+    values = [(number, *bounds[name]) for row in settings_of_rows for name, number in row.items() if name in bounds]
     if all(_in_bounds(*value) for value in values):
         return ""
     for way in ("divided", "multiplied"):
@@ -379,10 +379,10 @@ class _ReadRow:
 
 
 def _record_table(file: Path, opened: Opened, names: Sequence[str]) -> Table:
-    have = [item.name for item in recorded_instrument(opened, file)[0]]
-    if sorted(have) != sorted(names):
-        said = f"has the inputs {', '.join(have)}; {', '.join(names)} are needed"
-        raise ConfigError(Problem(said, file=str(file), line=1))
+    recorded = [item.name for item in recorded_instrument(opened, file)[0]]
+    if sorted(recorded) != sorted(names):
+        message = f"has the inputs {', '.join(recorded)}; {', '.join(names)} are needed"
+        raise ConfigError(Problem(message, file=str(file), line=1))
     rows: list[tuple[int, Mapping[str, Any]]] = []
     for number, event in enumerate(read(file), 1):
         if isinstance(event, Measured):
@@ -409,7 +409,7 @@ def _parser(
     table: Table,
     names: Sequence[str],
     channels: Sequence[Channel],
-    wanted: Sequence[str],
+    required: Sequence[str],
     columns: ColumnNames,
 ) -> _Parser:
     """The function that parses the lines of a file.
@@ -421,13 +421,13 @@ def _parser(
         return lambda cells: _parse_log(cells, names, [channel.name for channel in channels], columns)
     try:
         inputs = _match_columns(names, names, columns.inputs, table.columns, ())
-        needed = {*wanted, *columns.channels}
+        needed = {*required, *columns.channels}
         outputs = _match_columns([c.name for c in channels], needed, columns.channels, table.columns, inputs.values())
         rest = [name for name in table.columns if name not in (*inputs.values(), *outputs.values())]
         dark = {
-            name: found
+            name: background
             for name, place in outputs.items()
-            if (found := find_column(f"{_split_unit(place)[0]}{BACKGROUND_SUFFIX}", rest))
+            if (background := find_column(f"{_split_unit(place)[0]}{BACKGROUND_SUFFIX}", rest))
         }
         extra = {name: find_column(name, rest) for name in ("saturated", "fault", *TIME_COLUMNS, *DAY_COLUMNS)}
     except ConfigError as error:
@@ -462,14 +462,16 @@ def _match_columns(
     taken: Iterable[str],
 ) -> dict[str, str]:
     """The column of each name; explicitly given names are matched first, and columns in `taken` are excluded."""
-    found: dict[str, str] = {}
+    matches: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name not in given):
-        place = find_column(given.get(name, name), [each for each in columns if each not in (*taken, *found.values())])
+        place = find_column(
+            given.get(name, name), [each for each in columns if each not in (*taken, *matches.values())]
+        )
         if place is not None:
-            found[name] = place
+            matches[name] = place
         elif name in needed:
             raise ConfigError(f"no column {given.get(name, name)}; it has {', '.join(columns)}")
-    return found
+    return matches
 
 
 def _parse_log(
@@ -479,8 +481,8 @@ def _parse_log(
         raise cells
     given, out, full = cells.get("in"), cells.get("out"), cells.get("saturated") or ()
     if "error" in cells and (given is None or out is None):
-        said = "an error instead of a reading"
-        raise Unusable(said, f"{said}: {str(cells['error'])[:80]}")
+        reason = "an error instead of a reading"
+        raise Unusable(reason, f"{reason}: {str(cells['error'])[:80]}")
     if not isinstance(given, (list, Mapping)):
         raise Unusable("no settings", "no settings: `in` must be a list or a mapping")
     if not isinstance(out, Mapping):
@@ -490,8 +492,8 @@ def _parse_log(
     if not isinstance(given, list):
         given = [given.get(columns.inputs.get(name, name)) for name in names]
     if len(given) != len(names):
-        said = "another number of inputs"
-        raise Unusable(said, f"{said}: `in` has {len(given)} values; the inputs are {', '.join(names)}")
+        reason = "another number of inputs"
+        raise Unusable(reason, f"{reason}: `in` has {len(given)} values; the inputs are {', '.join(names)}")
     places = {name: columns.channels.get(name, name) for name in channels}
     base = cells.get("background")
     if isinstance(base, Mapping):
@@ -526,8 +528,8 @@ def _read(
         raise Unusable(f"no value of {', '.join(missing)}")
     for name, (low, high) in bounds.items():
         if not _in_bounds(settings[name], low, high):
-            said = f"outside its bounds, {low:g} … {high:g}"
-            raise Unusable(f"{name} {said}", f"{name} is {settings[name]:g}, {said}")
+            reason = f"outside its bounds, {low:g} … {high:g}"
+            raise Unusable(f"{name} {reason}", f"{name} is {settings[name]:g}, {reason}")
         settings[name] = min(max(settings[name], low), high)
     if line.background and not isinstance(line.background, Mapping):
         raise Unusable("`background` is no mapping", "`background` must be a mapping of channel to value")
@@ -550,15 +552,15 @@ def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         Unusable: a value is not a number, or larger than any sensor reads.
     """
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in cells.items():
         if value is None or value != value:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_READING:
-            said = f"{name} is {str(value)[:40]!r}, not a number between -{MAX_READING:g} and {MAX_READING:g}"
-            raise Unusable(f"{name} is not a number", said)
-        found[name] = value
-    return found
+            detail = f"{name} is {str(value)[:40]!r}, not a number between -{MAX_READING:g} and {MAX_READING:g}"
+            raise Unusable(f"{name} is not a number", detail)
+        numbers[name] = value
+    return numbers
 
 
 def _parse_time(time: Any, day: Any) -> tuple[float, str]:
@@ -567,9 +569,9 @@ def _parse_time(time: Any, day: Any) -> tuple[float, str]:
     Raises:
         Unusable: a time that cannot be read.
     """
-    told = day.strip()[:10] if isinstance(day, str) else ""
+    day_text = day.strip()[:10] if isinstance(day, str) else ""
     if time is None or time != time or time == "":
-        return math.nan, told
+        return math.nan, day_text
     try:
         if isinstance(time, str) and len(time.strip()) <= len("2025-10-28"):  # a day, which orders nothing within it
             return math.nan, datetime.fromisoformat(time.strip()).date().isoformat()
@@ -578,38 +580,38 @@ def _parse_time(time: Any, day: Any) -> tuple[float, str]:
             at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         else:
             at = float(moment) / (1000 if abs(moment) >= _MILLISECONDS else 1)
-        return at, told or datetime.fromtimestamp(at, UTC).date().isoformat()
+        return at, day_text or datetime.fromtimestamp(at, UTC).date().isoformat()
     except (ValueError, TypeError, OverflowError, OSError) as error:
-        said = "a time that cannot be read"
-        detail = f"{said}, {str(time)[:40]!r}: write 2025-10-28 17:06:07, seconds or milliseconds since 1970"
-        raise Unusable(said, detail) from error
+        reason = "a time that cannot be read"
+        detail = f"{reason}, {str(time)[:40]!r}: write 2025-10-28 17:06:07, seconds or milliseconds since 1970"
+        raise Unusable(reason, detail) from error
 
 
-def _sessions(found: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
+def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
     """The readings sorted by time, each with its session.
 
     A reading with only a day is placed at the start of that day; one without either follows the line before it.
     """
     times, last = [], -math.inf
-    for one in found:
-        if one.at == one.at:
-            last = one.at
+    for row in read_rows:
+        if row.at == row.at:
+            last = row.at
         else:
             with contextlib.suppress(ValueError):
-                last = datetime.fromisoformat(one.day).replace(tzinfo=UTC).timestamp()
+                last = datetime.fromisoformat(row.day).replace(tzinfo=UTC).timestamp()
         times.append(last)
     session, before = 0, None
-    for i in sorted(range(len(found)), key=times.__getitem__):
-        one = found[i]
-        if one.session is not None:
-            session = one.session
-        elif before and ((by_day and one.day != before.day) or abs(one.at - before.at) > session_gap):
+    for i in sorted(range(len(read_rows)), key=times.__getitem__):
+        row = read_rows[i]
+        if row.session is not None:
+            session = row.session
+        elif before and ((by_day and row.day != before.day) or abs(row.at - before.at) > session_gap):
             session += 1
-        before = one
-        yield one, session
+        before = row
+        yield row, session
 
 
 def _split_unit(name: str) -> tuple[str, str]:
     """Split a column name into name and unit: `red (uL)`, `red [uL]`, `red / uL`."""
-    found = _UNIT.fullmatch(name.strip())
-    return (found[1], found[2] or found[3] or found[4] or "") if found and found[1] else (name.strip(), "")
+    match = _UNIT.fullmatch(name.strip())
+    return (match[1], match[2] or match[3] or match[4] or "") if match and match[1] else (name.strip(), "")

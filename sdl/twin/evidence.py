@@ -96,7 +96,7 @@ def collect(
         first = 1 + max((sitting for _, sitting, _ in found), default=-1)
         rows = [row for row in loaded.rows if not days or row.day in days]
         found += [(row.reading, row.session + first, row.day) for row in rows]
-        told.append("; ".join([f"{source}: {len(rows)} readings", *loaded.said]))
+        told.append("; ".join([f"{source}: {len(rows)} readings", *loaded.omissions]))
     if not found:
         raise ValueError(f"no readings{' of ' + ', '.join(days) if days else ''} in {', '.join(map(str, sources))}")
     return matrices(found, state, told)

@@ -69,7 +69,7 @@ def test_channels_that_the_instrument_has_not_are_ignored(tmp_path: Path) -> Non
 def test_nan_is_no_value_as_null_is(tmp_path: Path) -> None:
     file = log_of(tmp_path, line(), '{"in": [0.5, 0.25], "out": {"red": NaN, "green": 1}}')
     assert rows_of(file).rows[1].reading.readings == {"green": 1}
-    assert rows_of(file, ("red",)).said == ("1 left out: without red (line 2)",)
+    assert rows_of(file, ("red",)).omissions == ("1 left out: without red (line 2)",)
 
 
 def test_rows_without_a_channel_that_is_wanted_are_left_out_and_counted_by_reason(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_bad_line_is_left_out_and_named_and_more_than_a_tenth_refuse_the_file(
     good = [line(NOON + i) for i in range(9)]
     found = rows_of(log_of(tmp_path, *good[:2], BAD[bad], *good[2:]))
     (reason,) = found.lines
-    assert (len(found.rows), found.lines[reason], found.said) == (9, [3], (f"1 left out: {reason} (line 3)",))
+    assert (len(found.rows), found.lines[reason], found.omissions) == (9, [3], (f"1 left out: {reason} (line 3)",))
     file = log_of(tmp_path, *good[:2], BAD[bad], *good[2:8])
     with pytest.raises(ConfigError) as refused:
         rows_of(file)

@@ -158,7 +158,7 @@ def test_a_table_of_this_shape_is_refused_with_line_and_reason(tmp_path: Path, s
 )
 def test_one_bad_line_of_many_is_left_out_and_named(tmp_path: Path, bad: str, reason: str) -> None:
     found = read(file_of(tmp_path, "R,G,red\n" + ROW * 3 + bad + ROW * 8))
-    assert (len(found.rows), found.said) == (11, (f"1 left out: {reason} (line 5)",))
+    assert (len(found.rows), found.omissions) == (11, (f"1 left out: {reason} (line 5)",))
 
 
 def test_more_than_a_tenth_of_bad_lines_refuses_the_file_with_the_first_five(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_rows_equal_in_every_value_and_in_time_are_one_and_without_a_time_all_co
     once = f"0.5,0.25,100,{NOON}\n"
     found = read(file_of(tmp_path, "R,G,red,time\n" + once * 3 + f"0.5,0.25,101,{NOON}\n0.5,0.25,100,{NOON + 1}\n"))
     assert (len(found.rows), found.left_out) == (3, {"the same reading again, with the same time": 2})
-    assert found.said == ("2 left out: the same reading again, with the same time (lines 3, 4)",)
+    assert found.omissions == ("2 left out: the same reading again, with the same time (lines 3, 4)",)
     assert len(read(file_of(tmp_path, "R,G,red\n" + ROW * 5)).rows) == 5
 
 
