@@ -214,11 +214,11 @@ def data_from(
         np.array([[c.name in row.reading.saturated for c in channels] for row in rows], bool).reshape(n, m),
         np.array([c.name in wanted for c in channels]),
         np.arange(n - 1, -1, -1, dtype=float),
-        np.array([row.sitting for row in rows], float),
+        np.array([row.session for row in rows], float),
         inputs,
         channels,
         current_session=1.0
-        + max((row.sitting for row in rows), default=-1),  # the next reading will be of none of them
+        + max((row.session for row in rows), default=-1),  # the next reading will be of none of them
     )
 
 
