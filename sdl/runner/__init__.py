@@ -19,7 +19,7 @@ from sdl.runner.propose import Proposer
 from sdl.runner.pursuit import Patience, Pursuit, Steady, switch_off
 from sdl.runner.setup import clock_for, held, user, versions
 from sdl.runner.signals import Signals
-from sdl.runner.start import resume, run
+from sdl.runner.start import left_on, resume, run
 
 __all__ = [
     "EXIT_CODES",
@@ -41,6 +41,7 @@ __all__ = [
     "clock_for",
     "exit_code",
     "held",
+    "left_on",
     "resume",
     "run",
     "switch_off",
