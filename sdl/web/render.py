@@ -62,8 +62,8 @@ def environment() -> Environment:
         "when": when,
         "part": part,
         "stamp": stamp,
-        "display_target": display_target,
-        "describe_pause": describe_pause,
+        "named": display_target,
+        "paused_by": describe_pause,
     }
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made

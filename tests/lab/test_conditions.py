@@ -83,8 +83,8 @@ def test_light_of_the_room_above_its_limit_pauses_until_it_was_dark_for_the_stat
     instrument = lit_by(50, 101, 400, 300, 99)
     events, done = run(LabGate(suspend(**BRIGHT), HERE), instrument)
     [(cause, by, begun, ended, who)] = pauses(events)
-    assert cause == "the room is too bright: with the light off x reads 101, above 100"
-    assert (by, who) == ("suspend", "suspend: well for 5 min")
+    assert cause == "the background is too high: x reads 101, above 100"
+    assert (by, who) == ("suspend", "suspend: good for 5 min")
     assert begun == 2.0
     # Looked at after one, two and three minutes; dark from the third on, and so it was at the four after.
     assert 480.0 <= ended - begun <= 490.0

@@ -125,7 +125,7 @@ def test_each_verb_is_done_in_the_name_of_who_asked(
 def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:
     assert sdl("resume")[2].endswith("error: name the pause that is to end: nothing is paused\n")
     lab.pause("lab", "person in enclosure", "anna")
-    lab.running[7]["paused"] = "the room is too bright (suspend)"
+    lab.running[7]["paused"] = "the background is too high (suspend)"
     code, _, err = sdl("resume")
     assert code == 2
     for words in (
