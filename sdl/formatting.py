@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdl.core.events import Safe
-from sdl.core.goal import decimals, figure
+from sdl.core.goal import decimals, format_reading
 
 if TYPE_CHECKING:
     from sdl.core.events import Opened
@@ -66,7 +66,7 @@ def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
 
 def reading(value: float, band: Band | None = None) -> str:
     """One reading with as many digits as it needs: `16384`, `12.5`, `0.483`."""
-    return figure(value, room(band) if band else None)
+    return format_reading(value, room(band) if band else None)
 
 
 def room(band: Band) -> float:
@@ -107,9 +107,7 @@ def goal_line(goal: Goal | None) -> str:
 
 def worst(goal: Goal, values: Mapping[str, float]) -> str:
     """The channel that is farthest off, by how much, and its own tolerance: `515nm 0.78 % off, tolerance 2 %`."""
-    from sdl.runs.runs import worst_channel
-
-    name = worst_channel(goal, values)
+    name = goal.worst_channel(values)
     return f"{name} {off(goal.bands[name], values.get(name, math.nan))}"
 
 
@@ -119,9 +117,9 @@ def off(band: Band, value: float) -> str:
         return "not read"
     if band.target is None:
         if value > band.high:
-            return f"reads {reading(value, band)}, {figure(value - band.high)} above {band.high:g}"
+            return f"reads {reading(value, band)}, {format_reading(value - band.high)} above {band.high:g}"
         if value < band.low:
-            return f"reads {reading(value, band)}, {figure(band.low - value)} below {band.low:g}"
+            return f"reads {reading(value, band)}, {format_reading(band.low - value)} below {band.low:g}"
         return f"reads {reading(value, band)}, inside {band}"
     side = band.high - band.target if value > band.target else band.target - band.low
     if band.target == 0:

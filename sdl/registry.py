@@ -26,9 +26,9 @@ OURS: dict[str, dict[str, str]] = {
         "forest": "sdl.solvers.forest:Forest",
         "bayes": "sdl.solvers.bayes:Bayes",
         "gp": "sdl.solvers.gp:Gp",
-        "secant": "sdl.solvers.broyden:Secant",
-        "bsi": "sdl.solvers.mcmc:Bsi",
-        "path": "sdl.solvers.continuation:Path",
+        "broyden": "sdl.solvers.broyden:Broyden",
+        "mcmc": "sdl.solvers.mcmc:Mcmc",
+        "continuation": "sdl.solvers.continuation:Continuation",
         "random": "sdl.solvers.random:Random",
     },
     "drivers": {
@@ -52,6 +52,9 @@ OURS: dict[str, dict[str, str]] = {
     },
 }
 
+ALIASES: dict[str, dict[str, str]] = {"solvers": {"secant": "broyden", "bsi": "mcmc", "path": "continuation"}}
+"""Old names of kinds, which files and records may still have."""
+
 
 def kinds(group: str) -> tuple[str, ...]:
     """The kinds that `group` knows, ours first, then those of installed packages."""
@@ -64,6 +67,7 @@ def find(group: str, kind: object) -> type[Any]:
     Raises:
         ConfigError: no such kind (the message lists the allowed ones), or its package cannot be imported.
     """
+    kind = ALIASES.get(group, {}).get(str(kind), kind)
     if kind not in OURS[group] and kind not in (allowed := kinds(group)):
         near = get_close_matches(str(kind), allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

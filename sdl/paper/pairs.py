@@ -63,7 +63,7 @@ class Pairs:
             Y=data.Y[which],
             saturated=data.saturated[which],
             age=data.age[which],
-            sitting=data.sitting[which],
+            session=data.session[which],
         )
 
 

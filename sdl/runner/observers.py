@@ -1,11 +1,11 @@
-"""Who is told of events; and the watch that holds a real instrument against its twin (`watch: twin`)."""
+"""Who is told of events; and the watch that compares a real instrument with its twin (`watch: twin`)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from sdl.config import CampaignFile
+from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Measured
 from sdl.store.datasets import SITTING_GAP
@@ -17,15 +17,15 @@ log = logging.getLogger("sdl")
 Watch = Callable[[Event, Campaign], None]
 """Told of every event after it is written and folded."""
 
-USUAL = "night-2025-10"
+DEFAULT_TWIN = "night-2025-10"
 """The state that `watch: twin` means."""
 
 
-def with_twin_monitor(chosen: CampaignFile, watch: Watch | None) -> Watch | None:
+def with_twin_monitor(chosen: ResolvedCampaign, watch: Watch | None) -> Watch | None:
     """The same watch, with one before it that warns where the campaign's instrument leaves its twin."""
     if chosen.watch is None:
         return watch
-    state = load(USUAL if chosen.watch == "twin" else chosen.watch)
+    state = load(DEFAULT_TWIN if chosen.watch == "twin" else chosen.watch)
     have = {item.name for item in chosen.instrument.inputs}
     if have != state.inputs.keys():
         log.warning(
@@ -35,17 +35,17 @@ def with_twin_monitor(chosen: CampaignFile, watch: Watch | None) -> Watch | None
             ", ".join(sorted(have)),
         )
         return watch
-    against, said = TwinMonitor(state), False
+    monitor, warned = TwinMonitor(state), False
 
     def both(event: Event, campaign: Campaign) -> None:
-        nonlocal said
+        nonlocal warned
         if isinstance(event, Measured):
-            gone = against.saw(event)
-            if gone and not said:
-                log.warning("trial %d: %s (watch: %s)", event.trial, gone, chosen.watch)
-            elif said and not gone:
+            departed = monitor.observe(event)
+            if departed and not warned:
+                log.warning("trial %d: %s (watch: %s)", event.trial, departed, chosen.watch)
+            elif warned and not departed:
                 log.warning("trial %d: the instrument is where its twin is again", event.trial)
-            said = bool(gone)
+            warned = bool(departed)
         if watch is not None:
             watch(event, campaign)
 
@@ -53,7 +53,7 @@ def with_twin_monitor(chosen: CampaignFile, watch: Watch | None) -> Watch | None
 
 
 class TwinMonitor:
-    """A campaign's readings, held against a twin as they come.
+    """A campaign's readings, compared with a twin as they come.
 
     Args:
         state: of the twin.
@@ -64,7 +64,7 @@ class TwinMonitor:
         self._taken: list[tuple[Reading, int]] = []
         self._last = -float("inf")
 
-    def saw(self, event: Measured) -> str | None:
+    def observe(self, event: Measured) -> str | None:
         """A sentence where the instrument has left its twin by this reading; else None."""
         from sdl.twin.monitor import departure
 
@@ -74,6 +74,6 @@ class TwinMonitor:
         self._last = event.at
         return departure(self._state, self._taken)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Begins anew, as after somebody has seen to the instrument."""
         self._taken.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.http.app import HOST, START_SECONDS, http_server, listen
+from sdl.lab.http.app import HOST, HttpServer, listen
 from sdl.lab.http.auth import Guard, Refused
 from sdl.lab.http.token import TOKEN, Credentials
 
@@ -75,8 +74,7 @@ def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) 
         number = listener.getsockname()[1]
         credentials = Credentials(f"web-{number}", runs, runs)
         stack.callback(credentials.close)
-        server = http_server(create_app(runs, credentials, number))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sdl web", daemon=True)
+        server = HttpServer(create_app(runs, credentials, number), listener, "sdl web")
         end = threading.Event()
 
         def stop(number: int, _: FrameType | None) -> None:
@@ -85,19 +83,13 @@ def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) 
 
         before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
-            thread.start()
-            until = time.monotonic() + START_SECONDS
-            while not server.started:
-                if not thread.is_alive() or time.monotonic() > until:
-                    raise ConfigError(f"http://{HOST}:{number}: the server did not start")
-                end.wait(0.01)
+            server.start()
             on_listen(f"http://{HOST}:{number}", credentials.folder / TOKEN)
             while not end.wait(1.0):
-                if not thread.is_alive():
+                if not server.alive:
                     raise ConfigError("the server stopped unexpectedly")
         finally:
-            server.should_exit = True
-            thread.join(START_SECONDS)
+            server.close()
             for one, handler in before.items():
                 signal.signal(one, handler)
     return signals[0]

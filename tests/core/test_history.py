@@ -106,7 +106,7 @@ def test_a_trial_is_the_mean_of_its_raw_readings() -> None:
         verdict=Verdict.REACHABLE,
     )
     assert found.last == closed
-    assert found.started == []
+    assert found.open_readings == []
 
 
 def test_a_channel_that_a_later_reading_lacks_has_no_mean() -> None:
@@ -204,7 +204,7 @@ def test_between_steps_counts_settings_that_were_said_to_be_so_before_and_measur
     ]:
         found.add_reading(reading(MISS))
         found.close({"R": red, "G": 0.1, "B": 0.1}, verdict)
-        counts.append(found.between_steps)
+        counts.append(found.resolution_limited_streak)
     assert counts == [0, 0, 1, 0, 1, 2, 0]
 
 

@@ -17,6 +17,7 @@ from sdl.core.events import Proposed
 from sdl.designs.adaptive import Adaptive
 from sdl.designs.base import Learning
 from sdl.solvers.base import Proposals, Targets
+from sdl.space import Space
 from sdl.types import Channel, Frozen, Input, Verdict
 
 ASKED: list[Any] = []
@@ -48,7 +49,7 @@ class FittedUnsure:
         mean = 1000 * np.column_stack([X, X])[:, : self.channels]
         return mean, np.ones_like(mean)
 
-    def propose(self, targets: Targets, low: Any, high: Any, rng: Any) -> Proposals:
+    def propose(self, targets: Targets, space: Space, rng: Any) -> Proposals:
         settings = np.nan_to_num(targets.value[:, :3]) / 1000
         doubt = np.column_stack([1e-6 + (settings[:, 0] > 0.5), np.zeros((len(settings), 2))])
         said = (Verdict.REACHABLE,) * len(settings)

@@ -55,7 +55,7 @@ def run(gate: LabGate, instrument: Mapping[str, Any]) -> tuple[list[Event], Any]
 
     def watch(event: Event, state: Campaign) -> None:
         events.append(event)
-        gate.saw(event, state)
+        gate.observe(event, state)
 
     done = runner.run(campaign(instrument, **POINTS), runs=None, collect=True, gate=gate, watch=watch)
     assert done.outcome is Outcome.DONE
@@ -142,7 +142,7 @@ def test_an_instrument_away_for_however_long_costs_a_campaign_of_a_lab_nothing_b
 
     def watch(event: Event, state: Campaign) -> None:
         events.append(event)
-        gate.saw(event, state)
+        gate.observe(event, state)
 
     done = runner.run(campaign(instrument, **tree), runs=None, collect=True, gate=gate, watch=watch)
     assert done.outcome is Outcome.DONE
@@ -252,7 +252,7 @@ def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -
         events.append(event)
         if isinstance(event, Measured):  # as if the lamp had only half its light
             event = replace(event, readings={name: value / 2 for name, value in event.readings.items()})
-        gate.saw(event, state)
+        gate.observe(event, state)
 
     tree = {"name": "t", "instrument": twin, "design": {"kind": "points", "points": points * 2}}
     runner.run(tree, runs=None, collect=True, gate=gate, watch=watch)

@@ -28,7 +28,7 @@ from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify.model import Notify, Recipient, inside
 from sdl.notify.notice import Notice
-from sdl.runner.pursuit import in_words
+from sdl.runner.shutdown import not_off_warning
 from sdl.types import Power, SafeState
 
 HOUR, DAY = 3600.0, 86400.0
@@ -116,7 +116,7 @@ def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None
 
 
 def test_an_instrument_that_answers_and_stays_on_is_not_called_silent() -> None:
-    why = in_words(SafeState(Power.ON, None, "it says that it applied R = 0.2"))
+    why = not_off_warning(SafeState(Power.ON, None, "it says that it applied R = 0.2"))
     told = fold([*run(1, "reached", BEGIN), MadeSafe("led-1", why, BEGIN + 90), MadeSafe("led-1", "", BEGIN + 99)])
     assert [notice.title for notice in told[1:]] == ["bench: led-1: not known to be off", "bench: led-1: answers again"]
     assert told[1].body == why

@@ -637,7 +637,7 @@ def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_u
     lab.begin(order(tmp_path / "a", campaign))
     news = last(lab)
     assert (news.what, news.outcome) == ("ended", "spent")
-    assert news.on.startswith("the instrument may still be on: its last reply says so")
+    assert news.on.startswith("the instrument may still be on: its last reply says that it is on")
     assert kinds(tmp_path / "a")[-2:] == [Stopped, Safe]
     ends = time.monotonic() + 60
     while (said := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:

@@ -222,7 +222,7 @@ def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -
             [guardian.SOLVES, signal.SIGINT],
         ):
             os.write(here, bytes(said))
-            waiting = threading.Thread(target=guardian.too_long, args=(there, 0.0), daemon=True)
+            waiting = threading.Thread(target=guardian.overruns, args=(there, 0.0), daemon=True)
             waiting.start()
             waiting.join(0.2)
             assert waiting.is_alive(), said
@@ -231,7 +231,7 @@ def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -
             assert not waiting.is_alive(), said
     finally:
         os.close(here)
-    assert not guardian.too_long(there, 0.0)  # the campaign has ended
+    assert not guardian.overruns(there, 0.0)  # the campaign has ended
     os.close(there)
 
 

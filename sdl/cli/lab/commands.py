@@ -153,13 +153,13 @@ def described(loaded: ResolvedLab, file: Path) -> tuple[dict[str, Any], list[str
 
 def _when(job: Job) -> str:
     """When a job runs and what happens to starts that cannot, in words."""
-    from sdl.config.durations import words
+    from sdl.config.durations import format_duration
 
     when = job.when
     if when.cron is not None:
         text = f"cron {when.cron}"
     elif when.every is not None:
-        text = f"every {words(when.every)}"
+        text = f"every {format_duration(when.every)}"
     elif when.at:
         text = f"at {count(len(when.at), 'time')}"
     elif when.after is not None:
@@ -168,4 +168,8 @@ def _when(job: Job) -> str:
         text = "when somebody asks for it"
     text += f", {job.between}" if job.between else ""
     grace = job.missed.grace
-    return text if when.asked else text + ("; late if need be" if grace is None else f"; at most {words(grace)} late")
+    return (
+        text
+        if when.asked
+        else text + ("; late if need be" if grace is None else f"; at most {format_duration(grace)} late")
+    )

@@ -43,7 +43,7 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     sdl lab status
     sdl lab status --lab lab.yaml --json
     """
-    from sdl.config.durations import words
+    from sdl.config.durations import format_duration
     from sdl.lab.core.views import describe_pause
     from sdl.lab.http.client import Client
 
@@ -53,7 +53,10 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         emit(client.names | shown)
         return
     now, zone = shown["at"], ZoneInfo(shown["timezone"])
-    say(f"{client.home}, up for {words(now - shown['since'])} (process {shown['process']}), {shown['timezone']}")
+    say(
+        f"{client.home}, up for {format_duration(now - shown['since'])} "
+        f"(process {shown['process']}), {shown['timezone']}"
+    )
     if shown.get("trouble"):
         say(f"trouble: {shown['trouble']}")
     for hold in shown["held"]:
@@ -111,7 +114,7 @@ def history(
     \b
     sdl lab history --job hourly -n 50
     """
-    from sdl.config.durations import words
+    from sdl.config.durations import format_duration
 
     client = _client(lab, url, json)
     shown = client.get("history", most=most, job=job)
@@ -127,7 +130,7 @@ def history(
             row["instrument"],
             row["outcome"] or row["fate"],
             str(row["readings"]),
-            words(row["ended"] - row["begun"]) if row["begun"] is not None else "",
+            format_duration(row["ended"] - row["begun"]) if row["begun"] is not None else "",
             Path(row["run"]).name if row["run"] else row["reason"],
         )
         for row in shown["history"]

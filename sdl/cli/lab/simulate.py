@@ -202,7 +202,7 @@ def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float,
 
 
 def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -> None:
-    from sdl.config.durations import words
+    from sdl.config.durations import format_duration
     from sdl.lab.core.usage import LEGEND
 
     lab, end = loaded.lab, start + days * 86400.0
@@ -214,7 +214,7 @@ def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -
             continue
         good = job.outcomes["reached"] + job.outcomes["done"]
         other = Counter({key: n for key, n in job.outcomes.items() if key not in ("reached", "done")})
-        wait = words(job.late) if job.late >= 1 else ""
+        wait = format_duration(job.late) if job.late >= 1 else ""
         print(
             f"{name:{wide}} {job.due:5} {job.ran:5} {good:8} {other.total():16} {job.missed.total():7} "
             f"{job.gave_up:9} {job.readings:9}  {wait:>12}"

@@ -15,7 +15,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError, RecordError
@@ -29,6 +29,10 @@ MAX_DRAINED = 4 * 1024 * 1024
 """Bytes of a refused body that are still taken in, so that its sender is there to read the answer."""
 BODY_SECONDS = 10.0
 LINES_A_MINUTE = 60
+READING = ("GET", "HEAD")
+"""Methods that change nothing, and need no token."""
+Headers = Mapping[bytes, Sequence[str]]
+"""The values of each header, by its name in lower case."""
 _log = logging.getLogger(__name__)
 
 
@@ -48,10 +52,15 @@ class Guard:
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._minute, self._lines = clock(), 0
         self._ending = asyncio.Event()
+        self._answering: set[tuple[str, int]] = set()
 
     def end(self) -> None:
         """Has whoever still listens for a request hear that nothing more comes; called in the server's loop."""
         self._ending.set()
+
+    def answers(self, client: tuple[str, int]) -> bool:
+        """Whether a whole request of this address and port is being answered."""
+        return client in self._answering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,7 +72,7 @@ class Guard:
         error: Refused | None = None
         receive = self._until_the_end(receive)
         try:
-            self._look(scope)
+            self._check(scope)
         except Refused as found:
             error = found
         try:
@@ -86,12 +95,16 @@ class Guard:
                     self._say(scope, message["status"], str(scope.get("refused", "")))
             await send(message)
 
+        client = tuple(scope.get("client") or ("", 0))
+        self._answering.add(client)
         try:
             await self._app(scope, _once(body, receive), seen)
         except asyncio.CancelledError:  # an answer that takes longer than the server waits at its end
             if started or not self._ending.is_set():
                 raise
             await _refuse(send, Refused(503, "the server ended before it could answer; what was asked may be done"))
+        finally:
+            self._answering.discard(client)
 
     def _until_the_end(self, receive: Receive) -> Receive:
         """What comes from a connection, for as long as the server does not end."""
@@ -107,27 +120,32 @@ class Guard:
 
         return heard
 
-    def _look(self, scope: Scope) -> None:
-        """Host, Origin, path, token: in this order, so that a stranger learns as little as possible."""
-        heads: dict[bytes, list[bytes]] = {}
+    def _check(self, scope: Scope) -> None:
+        """Host, origin, path, token: in this order, so that a stranger learns as little as possible."""
+        headers: dict[bytes, list[str]] = {}
         for name, value in scope["headers"]:
-            heads.setdefault(name.lower(), []).append(value)
-        host = [value.decode("latin-1").lower() for value in heads.get(b"host", [])]
-        if len(host) != 1 or host[0] not in self._hosts:
+            headers.setdefault(name.lower(), []).append(value.decode("latin-1"))
+        for check in (self._check_host, self._check_origin, _check_path, self._check_token):
+            check(scope, headers)
+
+    def _check_host(self, scope: Scope, headers: Headers) -> None:
+        hosts = headers.get(b"host", [])
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             raise Refused(421, "this server is asked as 127.0.0.1 or localhost, with its port")
-        origins = [value.decode("latin-1").lower() for value in heads.get(b"origin", [])]
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        origins = [value.lower() for value in headers.get(b"origin", [])]
         if any(origin.removeprefix("http://") not in self._hosts or "://" not in origin for origin in origins):
             raise Refused(403, "a page of another site may ask nothing here")
-        sites = [value.decode("latin-1").lower() for value in heads.get(b"sec-fetch-site", [])]
-        if scope["method"] not in ("GET", "HEAD") and any(site not in ("same-origin", "none") for site in sites):
+        sites = [value.lower() for value in headers.get(b"sec-fetch-site", [])]
+        if scope["method"] not in READING and any(site not in ("same-origin", "none") for site in sites):
             raise Refused(403, "a page of another site may change nothing here")
-        path = scope["path"]
-        if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
-            raise Refused(400, "a path that cannot be meant")
-        if scope["method"] in ("GET", "HEAD"):
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        if scope["method"] in READING:
             return
-        given = heads.get(b"authorization", [])
-        scheme, _, token = given[0].decode("latin-1").partition(" ") if len(given) == 1 else ("", "", "")
+        given = headers.get(b"authorization", [])
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
             raise Refused(401, "no token; send it as Authorization: Bearer …")
         try:
@@ -148,6 +166,12 @@ class Guard:
         if self._lines <= LINES_A_MINUTE:
             client = scope.get("client") or ("?", 0)
             _log.warning("refused %s from %s:%s: %d %s", request_line(scope), *client, status, why)
+
+
+def _check_path(scope: Scope, headers: Headers) -> None:
+    path = scope["path"]
+    if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
+        raise Refused(400, "a path that cannot be meant")
 
 
 async def _body(receive: Receive) -> bytes:

@@ -178,9 +178,9 @@ class Metrics:
         seen = self._seen[record.instrument]
         match event["event"]:
             case "Opened":
-                from sdl.runs.runs import loop_of
+                from sdl.runs.runs import rules_of
 
-                record.goal = loop_of(event["config"]).plan().goal
+                record.goal = rules_of(event["config"]).plan().goal
             case "Proposed":
                 seen.trials += 1
                 record.trial, record.sums, record.n = event["trial"], {}, 0

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from sdl import yamlfile
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.lab.http import token
 from sdl.notify.model import Recipient, inside
@@ -102,7 +102,7 @@ def _send(
     url = target.url.read(file.parent)
     if not _mark(key, now):
         raise ConfigError("no marker file can be written, so the message would be repeated every few seconds")
-    note = f"Under systemd the start is retried. This message is repeated after {words(REPEAT_SECONDS)}."
+    note = f"Under systemd the start is retried. This message is repeated after {format_duration(REPEAT_SECONDS)}."
     try:
         deliver(url, f"{lab}: the lab cannot start", f"{text}\n{note}\n\n[failed-lab-{key}-{now:.0f}]")
     except NotSent:

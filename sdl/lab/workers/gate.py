@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Failed, Measured
 from sdl.lab.config.conditions import NO_READING, Suspend
-from sdl.runner.gate import STEP, Abort, Decision, Pause, Proceed
+from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 
 CONDITION = "suspend"
@@ -40,17 +40,17 @@ class LabGate:
         folder: Path,
         *,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-        again: float = STEP,
+        again: float = POLL_SECONDS,
     ) -> None:
         self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
-        self._against = TwinMonitor(state) if (state := suspend.state) is not None else None
+        self._monitor = TwinMonitor(state) if (state := suspend.state) is not None else None
         self._lock = threading.Lock()
-        self._asked: Pause | None = None  # requested by the lab
+        self._requested: Pause | None = None  # requested by the lab
         self._abort: Abort | None = None
         self._by = ""  # who ended the last pause
         self._paused = self._over = False  # the last decision; whether that pause has ended, even if another follows
-        self._bright = ""  # why the background is too high, if it is
-        self._gone = ""  # how the instrument differs from its twin, if it does
+        self._background = ""  # why the background is too high, if it is
+        self._mismatch = ""  # how the instrument differs from its twin, if it does
         self._failed = 0  # consecutive failed attempts at a reading
         self._away = ""  # why the instrument counts as away, if it does
         self._away_since: float | None = None
@@ -63,24 +63,24 @@ class LabGate:
     def pause(self, cause: str, by: str) -> None:
         """Pause until `proceed`, replacing any other requested pause."""
         with self._lock:
-            asked = Pause(cause, by, again=self._again)
-            if asked != self._asked:
+            requested = Pause(cause, by, poll_after=self._again)
+            if requested != self._requested:
                 self._over, self._by = True, "lab"
-            self._asked = asked
+            self._requested = requested
 
     def proceed(self, by: str) -> None:
         """End the requested pause; a pause for a condition stays."""
         with self._lock:
-            self._asked, self._by, self._over = None, by, True
+            self._requested, self._by, self._over = None, by, True
 
     def resume(self, by: str) -> None:
         """End a pause for a condition, unless the condition persists; a requested pause stays."""
         with self._lock:
             self._by = by
-            self._answers()
-            self._gone = self._cause = ""  # set again if the condition persists
-            if self._against is not None:
-                self._against.forget()
+            self._reset_away()
+            self._mismatch = self._cause = ""  # set again if the condition persists
+            if self._monitor is not None:
+                self._monitor.reset()
 
     def abort(self, reason: str, by: str) -> None:
         """End the campaign; the first request is kept."""
@@ -93,27 +93,27 @@ class LabGate:
         return self._abort is not None
 
     # from the runner -------------------------------------------------------------------------------------------------
-    def saw(self, event: Event, campaign: Campaign) -> None:
+    def observe(self, event: Event, campaign: Campaign) -> None:
         """Receive one event of the campaign."""
         if isinstance(event, Failed):
-            self._went_wrong(event, campaign)
+            self._count_failure(event, campaign)
         elif isinstance(event, (Measured, Continued)):
             with self._lock:
-                self._answers()
+                self._reset_away()
         if not isinstance(event, Measured):
             return
         if event.background is not None:
             self._judge(event.background, event.at)
-        if self._against is not None:
+        if self._monitor is not None:
             with self._lock:
-                self._gone = self._against.saw(event) or ""
+                self._mismatch = self._monitor.observe(event) or ""
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
         """Receive a background reading taken while paused; None if it failed, which changes nothing."""
         with self._lock:
             self._looked = now
             if readings is not None and self._away:
-                self._answers()
+                self._reset_away()
                 self._by = f"{CONDITION}: it gives readings again"
         if readings is not None:
             self._judge(readings, now)
@@ -131,25 +131,25 @@ class LabGate:
             return decision
 
     def _pause(self, now: float) -> Pause | None:
-        bad = self._bright or self._gone or self._disk()
+        bad = self._background or self._mismatch or self._disk()
         if bad:
             self._cause, self._good_since = bad, None
-            self._by_ambient = self._by_ambient or bool(self._bright)
+            self._by_ambient = self._by_ambient or bool(self._background)
         elif self._cause:
             since = now if self._good_since is None else self._good_since
             self._good_since = min(since, now)  # the clock may have been set back
             if now - self._good_since >= self._suspend.good_for:
-                self._cause, self._by = "", f"{CONDITION}: good for {words(self._suspend.good_for)}"
+                self._cause, self._by = "", f"{CONDITION}: good for {format_duration(self._suspend.good_for)}"
         if not self._cause:
             self._by_ambient = False
-            return self._asked or self._while_away(now)
-        if self._asked is not None:
-            return self._asked
+            return self._requested or self._while_away(now)
+        if self._requested is not None:
+            return self._requested
         ambient = self._suspend.ambient
         look = ambient is not None and self._by_ambient and not 0 <= now - self._looked < ambient.look
-        return Pause(self._cause, CONDITION, look=look, again=self._again)
+        return Pause(self._cause, CONDITION, sample_background=look, poll_after=self._again)
 
-    def _went_wrong(self, event: Failed, campaign: Campaign) -> None:
+    def _count_failure(self, event: Failed, campaign: Campaign) -> None:
         """Count failed attempts that a pause may cure; pause before the last attempt, so that no trial is lost."""
         if event.stage != "measure" or not event.retryable or self._suspend.away is None:
             return
@@ -165,9 +165,10 @@ class LabGate:
             return None
         self._away_since = now if self._away_since is None else min(self._away_since, now)
         patience = min(max(self._looked - self._away_since, 1.0), self._suspend.away)
-        return Pause(self._away, CONDITION, look=not 0 <= now - self._looked < patience, again=self._again)
+        sample = not 0 <= now - self._looked < patience
+        return Pause(self._away, CONDITION, sample_background=sample, poll_after=self._again)
 
-    def _answers(self) -> None:
+    def _reset_away(self) -> None:
         self._failed, self._away, self._away_since = 0, "", None
 
     def _judge(self, background: Mapping[str, float], at: float) -> None:
@@ -180,7 +181,7 @@ class LabGate:
             if background.get(name, 0.0) > limit
         ]
         with self._lock:
-            self._looked, self._bright = at, f"the background is too high: {', '.join(texts)}" if texts else ""
+            self._looked, self._background = at, f"the background is too high: {', '.join(texts)}" if texts else ""
 
     def _disk(self) -> str:
         least = self._suspend.disk

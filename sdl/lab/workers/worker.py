@@ -35,7 +35,7 @@ from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 from sdl.runner.gate import Decision
-from sdl.runner.pursuit import WARN, Patience, in_words
+from sdl.runner.shutdown import WARN_AFTER, Patience, not_off_warning
 from sdl.runs.runs import open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan
@@ -101,7 +101,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
 
     def watch(event: Event, campaign: Campaign) -> None:
         nonlocal readings, written, paused
-        gate.inner.saw(event, campaign)
+        gate.inner.observe(event, campaign)
         readings, forward.trial = campaign.history.readings, campaign.history.trials
         paused = event if isinstance(event, Paused) else paused
         if written:  # events of an earlier process, which reported them
@@ -117,7 +117,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
         link.send(told, must="text" in told)
 
     _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
-    patience = Patience(WARN)  # afterwards the lab continues without limit and sends the notices
+    patience = Patience(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
     if _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
@@ -137,7 +137,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             patience=patience,
         )
     safe = done.safe
-    on = "" if safe is None or safe.proven else in_words(SafeState(safe.state, safe.applied, safe.why))
+    on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
     end = {"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings, "on": on}
     link.send(end)
 
@@ -196,8 +196,8 @@ class _Gate:
             self._last = time.monotonic()
             self._link.send({"sign": "waiting"}, must=False)
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
-        self.inner.dark(readings, now)
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
+        self.inner.on_background(readings, now)
 
 
 def _apply(gate: LabGate, messages: list[dict[str, Any]]) -> None:
@@ -250,7 +250,7 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
         instrument = instrument.model_copy(update={"background": "none"})  # one request is enough
     dark = {item.name: item.low for item in instrument.inputs}
     try:
-        with runner.held(instrument, "making it safe"):
+        with runner.instrument_lease(instrument, "making it safe"):
             driver = instrument.open(RealClock())
             try:
                 applied = dict(driver.measure(dark).applied)  # it has to have been asked over this connection
@@ -258,7 +258,7 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
                     return InstrumentError(f"asked to be off it applied {applied}"), True
                 answer = driver.safe()
                 if answer is not None and not answer.proven:  # a driver of before 0.2 says nothing: its reply did
-                    return InstrumentError(in_words(answer)), True
+                    return InstrumentError(not_off_warning(answer)), True
             finally:
                 driver.close()
     except InUse as error:
