@@ -92,7 +92,7 @@ def test_every_view_is_one_json_object_where_it_is_asked_for(sdl: Sdl, lab: List
 
 
 def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
-    assert sdl("history")[1] == "nothing has ended yet\n"
+    assert sdl("history")[1] == "no start has ended yet\n"
     lab.end(7)
     head, row = sdl("history")[1].splitlines()
     assert head.split()[:5] == ["start", "due,", "UTC", "job", "instrument"]
@@ -314,9 +314,9 @@ def test_tell_reaches_everyone_or_says_whom_it_did_not(
     hook = Hook()
     monkeypatch.setenv("SDL_HOOK", hook.url)
     with hook:
-        assert sdl("tell", "lab.yaml")[:2] == (0, "hook: sent\n")
+        assert sdl("notify-test", "lab.yaml")[:2] == (0, "hook: sent\n")
     assert hook.got == ["The lab can reach you. Nothing has happened."]
-    code, out, _ = sdl("tell", "lab.yaml")
+    code, out, _ = sdl("notify-test", "lab.yaml")
     assert code == 1
     assert out.startswith("hook: json://…: ")
     assert "hunter2" not in out
