@@ -69,9 +69,7 @@ def install(
     print(f"  {scope} daemon-reload")
     print(f"  {scope} enable --now {name}\n")
     if not system:
-        say(
-            f"To keep it running while you are logged out (once): loginctl enable-linger {shlex.quote(getpass.getuser())}"
-        )
+        say(f"To keep it running while logged out (once): loginctl enable-linger {shlex.quote(getpass.getuser())}")
     say("Status: sdl lab status; log: " + f"{scope.replace('systemctl', 'journalctl')} -u {name}")
 
 
