@@ -107,9 +107,7 @@ def goal_line(goal: Goal | None) -> str:
 
 def worst(goal: Goal, values: Mapping[str, float]) -> str:
     """The channel that is farthest off, by how much, and its own tolerance: `515nm 0.78 % off, tolerance 2 %`."""
-    from sdl.runs.runs import worst_channel
-
-    name = worst_channel(goal, values)
+    name = goal.worst_channel(values)
     return f"{name} {off(goal.bands[name], values.get(name, math.nan))}"
 
 

@@ -12,7 +12,7 @@ from sdl import formatting
 from sdl.core.events import AbortAsked, Event, Failed, Measured, Opened, Paused, Proposed, Resumed, Stopped
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
-from sdl.runs.runs import apply_changes, unopened_campaign, worst_channel
+from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import charts
@@ -108,7 +108,7 @@ class RunView:
                 self._best = row
             row.note = "; ".join(filter(None, [row.note, "reached" if last.reached else ""]))
         else:
-            row.mean = dict(history.mean()[0])
+            row.mean = dict(history.open_trial.mean) if history.open_trial is not None else {}
             row.miss = goal.miss(row.mean, row.saturated) if goal is not None else math.inf
 
     # What is shown -----------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class RunView:
             "rgb": swatch(row.applied or row.proposed.settings, opened.instrument["inputs"]),
             "by": row.proposed.by,
             "settings": [formatting.setting(row.proposed.settings[name], about[name]) for name in inputs],
-            "worst": worst_channel(goal, row.mean) if judged else "",
+            "worst": goal.worst_channel(row.mean) if judged else "",
             "miss": formatting.times(row.miss) if judged else "",
             "mark": ("good" if row.miss <= 1 else "bad") if judged else "",
             "readings": row.readings,
