@@ -29,7 +29,13 @@ def history(**facts: object) -> History:
         (Minutes(most=0.5), {"active": 29.999}, {"active": 30.0}, Outcome.SPENT, "minutes"),
         (Failures(most=2), {"failures": 1}, {"failures": 2}, Outcome.FAILED, "failures"),
         (UnreachableGoal(times=2), {"unreachable": 1}, {"unreachable": 2}, Outcome.UNREACHABLE, "unreachable"),
-        (UnreachableGoal(times=2), {"resolution_limited_streak": 1}, {"resolution_limited_streak": 2}, Outcome.UNREACHABLE, "unreachable"),
+        (
+            UnreachableGoal(times=2),
+            {"resolution_limited_streak": 1},
+            {"resolution_limited_streak": 2},
+            Outcome.UNREACHABLE,
+            "unreachable",
+        ),
         (Stagnation(trials=2), {"misses": [3.0, 3.0]}, {"misses": [3.0, 3.0, 3.0]}, Outcome.STALLED, "stagnation"),
     ],
 )
