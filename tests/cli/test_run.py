@@ -430,7 +430,7 @@ def test_a_prior_without_a_reading_says_how_many_trials_failed(sdl: Sdl, monkeyp
     Path("m.yaml").write_text("name: hand\ninstrument: {kind: manual}\ngoal: {515nm: 3000}\n", encoding="utf-8")
     sdl("run", "m.yaml")
     done = sdl("run", "m.yaml", "--set", "prior=[latest]")
-    assert (done.code, "no reading in it: 1 trial, 1 failed" in done.err) == (2, True)
+    assert (done.code, "contains no reading: 1 trial, 1 failed" in done.err) == (2, True)
 
 
 @pytest.mark.usefixtures("_registered")

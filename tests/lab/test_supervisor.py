@@ -247,7 +247,7 @@ def test_what_a_campaign_logs_is_logged_with_its_start_and_trial(
     watched = {"name": "w", "instrument": four, "goal": {"445nm": 16384}, "watch": "twin", "stop": {"trials": 1}}
     lab.begin(order(tmp_path / "a", config.parse(watched).plain()))
     assert last(lab).what == "ended"
-    [line] = [record for record in caplog.records if "nothing is watched" in record.getMessage()]
+    [line] = [record for record in caplog.records if "they are not compared" in record.getMessage()]
     assert (line.start, line.run) == (1, str(tmp_path / "a"))  # type: ignore[attr-defined]
 
 
