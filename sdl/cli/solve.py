@@ -327,11 +327,12 @@ def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, 
     """All settings that reach the goal, or why they cannot be listed."""
     import numpy as np
 
+    from sdl.inverse.knowledge import fit
     from sdl.inverse.multiple import solutions
 
     rng = np.random.default_rng([seed, 1, 1])
     try:
-        found = solutions(solver.fit(question.data), question.data, question.goal, rng)
+        found = solutions(fit(solver, question.data), question.data, question.goal, rng)
     except SolverError as error:
         return {"solutions": None, "no_solutions": str(error)}
     listed = [{"settings": {**s.settings, **question.held}, "expected": s.expected, "miss": s.miss} for s in found]

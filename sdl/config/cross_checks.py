@@ -5,7 +5,9 @@ from __future__ import annotations
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
 from sdl.config.model import ResolvedCampaign
+from sdl.designs.given import Points
 from sdl.errors import ConfigError, Problem
+from sdl.twin.state import known_state
 
 
 def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
@@ -51,11 +53,14 @@ def _needs_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 def _unsuited(campaign: ResolvedCampaign) -> list[Problem]:
     """An instrument that the solver, with its present options, cannot work for."""
-    suits = getattr(campaign.solver, "suits", None)
-    if suits is None or not campaign.goal:
+    inputs, channels = campaign.instrument.inputs, campaign.instrument.channels
+    if not campaign.goal:
         return []
     try:
-        suits(campaign.instrument.inputs, campaign.instrument.channels)
+        if hasattr(campaign.solver, "suits"):
+            campaign.solver.suits(inputs, channels)
+        if getattr(campaign.solver, "knows", "nothing") == "twin":
+            known_state(campaign.solver.state, [item.name for item in inputs], [item.name for item in channels])
     except ConfigError as error:
         return [Problem(problem.message, "solver") for problem in error.problems]
     except KeyboardInterrupt:
@@ -73,7 +78,7 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
             campaign.design.size(campaign.instrument.inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
-    for i, point in enumerate(getattr(campaign.design, "points", ())):
+    for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
         path = f"design.points.{i}"
         if set(point) != set(inputs):
             missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]

@@ -191,9 +191,9 @@ def goal_problems(
             hint = f"; did you mean {near[0]!r}?" if near else ""
             problems.append(Problem(f"unknown channel; the instrument has: {', '.join(channels)}{hint}", path))
         elif target.target is not None:
-            problems += _target_problems(target.target, target.tolerance or tolerance, channels[name].saturation, path)
+            problems += _target_problems(target.target, target.tolerance or tolerance, channels[name].high, path)
         else:
-            problems += _limit_problems(target, channels[name].saturation, path)
+            problems += _limit_problems(target, channels[name].high, path)
     return problems
 
 

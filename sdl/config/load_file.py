@@ -17,6 +17,7 @@ from sdl.config.overrides import override
 from sdl.errors import ConfigError, Problem
 from sdl.store import resolve
 from sdl.store.resolve import RUNS
+from sdl.twin.state import load as load_state
 from sdl.types import Frozen
 
 C = TypeVar("C", bound=ResolvedCampaign)
@@ -181,6 +182,11 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
         raise
     except BaseException as error:  # the checks of a kind, perhaps somebody else's, may fail in any way
         raise ConfigError(f"kind {kind!r} cannot be checked: {short(error)}") from error
+    if kind in registry.OURS[group] and hasattr(found, "knows") and found.state is not None:
+        try:
+            load_state(found.state)
+        except ValueError as error:
+            raise ConfigError(Problem(str(error), "state")) from error
     if "seed" in model.model_fields and found.seed is None and type(seed) is int and 0 <= seed < 2**63:
         found = found.model_copy(update={"seed": seed})
     if not isinstance(found, contract):

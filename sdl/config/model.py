@@ -10,9 +10,9 @@ from pydantic import Field, field_validator, model_serializer, model_validator
 from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
 from sdl.config.mistakes import NAME, short
+from sdl.config.stop import StopOptions
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
-from sdl.core.stopping import StopRules
 from sdl.designs.base import Design
 from sdl.drivers.base import Instrument
 from sdl.solvers.base import Solver
@@ -60,7 +60,7 @@ class CampaignRules(Frozen):
         description="further readings (× average) at settings within tolerance; the mean of all must lie within it too",
     )
     average: int = Field(1, ge=1, le=1000, description="readings per trial")
-    stop: StopRules = Field(default_factory=StopRules, description="when to stop without having reached the goal")
+    stop: StopOptions = Field(default_factory=StopOptions, description="when to stop without having reached the goal")
     retry: Retry = Field(
         default_factory=Retry, description="what to do when a reading fails in a way that a retry may mend"
     )
@@ -74,7 +74,7 @@ class CampaignRules(Frozen):
     def plan(self) -> Plan:
         """The instructions for the state machine; without a goal it measures `stop.trials` points."""
         goal, retry = self.goals(), self.retry
-        rules = self.stop.rules()
+        rules = self.stop.active()
         return Plan(
             goal, rules, self.average, self.confirm, retry.times, retry.wait, retry.longest, collect=self.stop.trials
         )

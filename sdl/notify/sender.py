@@ -133,7 +133,7 @@ class Sender:
                 self.name, self.failures, format_duration(wait), title, error,
             )  # fmt: skip
             return False
-        self._outbox.sent(self.name, [item.id for item in messages], now)
+        self._outbox.finish(self.name, [item.id for item in messages], now)
         self.failures = 0
         _log.info("sent to %s: %s", self.name, title)
         return True
@@ -141,7 +141,7 @@ class Sender:
     def _give_up_old(self, now: float) -> None:
         old = [item for item in self._outbox.waiting(self.name) if item.at < now - self._keep]
         if old:
-            self._outbox.dropped(self.name, [item.id for item in old], now)
+            self._outbox.finish(self.name, [item.id for item in old], now)
             titles = "; ".join(item.title for item in old[:5]) + ("; …" if len(old) > 5 else "")
             _log.error(
                 "%d messages to %s given up after %s: %s", len(old), self.name, format_duration(self._keep), titles

@@ -157,6 +157,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _worst(told: TrialTable, row: Row) -> str:
+
     return told.goal.worst_channel(row.mean) if told.goal is not None else ""
 
 

@@ -42,6 +42,12 @@ class Guard:
         with contextlib.suppress(OSError):  # it has been killed
             os.write(self._pipe, bytes([guardian.SOLVES if solving else guardian.SOLVED]))
 
+    def leave(self) -> None:
+        """Has it hear nothing of a copy of the campaign's process."""
+        signal.set_wakeup_fd(self._before)
+        os.close(self._pipe)
+        self._pipe = -1
+
     def close(self) -> None:
         """End the guardian."""
         signal.set_wakeup_fd(self._before)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Measured
-from sdl.store.datasets import SITTING_GAP
+from sdl.drivers.base import session_gap
 from sdl.twin.state import TwinState, load
-from sdl.types import Reading
+from sdl.types import SESSION_GAP, Reading
 
 log = logging.getLogger("sdl")
 
@@ -35,7 +35,7 @@ def with_twin_monitor(chosen: ResolvedCampaign, watch: Watch | None) -> Watch | 
             ", ".join(sorted(have)),
         )
         return watch
-    monitor, warned = TwinMonitor(state), False
+    monitor, warned = TwinMonitor(state, session_gap(chosen.instrument)), False
 
     def both(event: Event, campaign: Campaign) -> None:
         nonlocal warned
@@ -57,10 +57,11 @@ class TwinMonitor:
 
     Args:
         state: of the twin.
+        session_gap: seconds between two readings that begin a new session.
     """
 
-    def __init__(self, state: TwinState) -> None:
-        self._state = state
+    def __init__(self, state: TwinState, session_gap: float = SESSION_GAP) -> None:
+        self._state, self._session_gap = state, session_gap
         self._readings: list[tuple[Reading, int]] = []
         self._last = -float("inf")
 
@@ -70,7 +71,7 @@ class TwinMonitor:
 
         session = self._readings[-1][1] if self._readings else 0
         reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
-        self._readings.append((reading, session + (event.at - self._last > SITTING_GAP)))
+        self._readings.append((reading, session + (event.at - self._last > self._session_gap)))
         self._last = event.at
         return departure(self._state, self._readings)
 

@@ -32,7 +32,7 @@ from sdl.core.events import (
     Stop,
     Stopped,
 )
-from sdl.drivers.base import Driver
+from sdl.drivers.base import Driver, off_settings
 from sdl.drivers.checks import BUGS, Repeats, checked_reading
 from sdl.errors import ConfigError, InstrumentError, RecordError, cut
 from sdl.runner.exit_codes import CampaignInterrupted
@@ -101,7 +101,7 @@ class Runner:
         self._background_error = ""
         self._unfinished = unfinished  # a process died during it, perhaps with the instrument on
         self._proposer = Proposer(chosen, campaign, clock)
-        self._off = {item.name: item.low for item in chosen.instrument.inputs}
+        self._off = off_settings(chosen.instrument)
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
         self._repeats = Repeats(chosen.instrument)
         self._signals = Signals(clock, record.folder if guarded else None)
@@ -171,7 +171,9 @@ class Runner:
                 return self._while_held()
             case Abort(reason, by):
                 return self.write(AbortAsked(by, reason, self.clock.now()))
-        return self.write(self._execute(action))
+        with self._signals.alone():
+            event = self._execute(action)
+        return self.write(event)
 
     def _while_held(self) -> list[Action]:
         """Wait with the instrument off and released; returns the actions due after the pause, none after a signal."""

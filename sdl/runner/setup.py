@@ -12,7 +12,7 @@ from sdl.clock import Clock, RealClock, VirtualClock
 from sdl.config import CampaignFile, ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Failed, Opened, Proposed
-from sdl.drivers.base import Instrument, names
+from sdl.drivers.base import Instrument, names, session_gap
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord
@@ -128,11 +128,13 @@ def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
     Raises:
         ConfigError: a prior cannot be read or has no usable row.
     """
-    instrument, wanted = chosen.instrument, tuple(chosen.goal or ())
+    instrument, wanted, gap = chosen.instrument, tuple(chosen.goal or ()), session_gap(chosen.instrument)
     found = []
     for prior in chosen.prior:
         columns = datasets.Columns(prior.inputs, prior.channels)
-        rows = datasets.load(prior.source, instrument.inputs, instrument.channels, wanted, columns=columns)
+        rows = datasets.load(
+            prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap
+        )
         found.append(rows)
         if not rows.rows:
             why = "; ".join(rows.said)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.core.views import named, paused_by
+from sdl.lab.core.views import describe_pause, display_target
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,7 +58,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"when": when, "part": part, "stamp": stamp, "named": named, "paused_by": paused_by}
+    made.filters |= {
+        "when": when,
+        "part": part,
+        "stamp": stamp,
+        "display_target": display_target,
+        "describe_pause": describe_pause,
+    }
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made
 

@@ -217,7 +217,9 @@ class Steps:
 
 
 def test_a_late_trial_costs_as_many_steps_as_an_early_one() -> None:
-    rules = StopRules.model_validate({"trials": 10_000, "minutes": 1e6, "stagnation": {"trials": 2, "by": 0.0}}).rules()
+    rules = StopRules.model_validate(
+        {"trials": 10_000, "minutes": 1e6, "stagnation": {"trials": 2, "by": 0.0}}
+    ).active()
     campaign = new_campaign(rules=rules, average=2)
     campaign.handle(opened())
 

@@ -84,7 +84,10 @@ def test_a_sound_line_that_cannot_follow_is_damage_with_its_number(folder: Path,
     [
         ({"instrument": {}}, "1: damaged: no instrument has these inputs and channels: 'inputs'"),
         ({"instrument": {"inputs": [{"name": "R", "low": "x"}], "channels": []}}, "1: damaged: no instrument .* low"),
-        ({"config": {"stop": {"trials": "many"}}}, r"1: damaged: no campaign can have this configuration: .* stop\.trials"),
+        (
+            {"config": {"stop": {"trials": "many"}}},
+            r"1: damaged: no campaign can have this configuration: .* stop\.trials",
+        ),
         ({"config": {"goal": 3}}, "1: damaged: no campaign can have this configuration: .* goal"),
     ],
 )

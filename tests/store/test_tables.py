@@ -23,7 +23,7 @@ from sdl.store.datasets import Columns, Dataset, load, offered
 from sdl.types import Channel, Input, Reading
 
 INPUTS = (Input(name="R"), Input(name="G"))
-CHANNELS = (Channel(name="red", saturation=1000), Channel(name="green", saturation=1000))
+CHANNELS = (Channel(name="red", high=1000), Channel(name="green", high=1000))
 NOON = 1_760_000_000
 PLAIN = "R,G,red\n0.5,0.25,100\n0,1,7.5\n1,0.125,900\n"
 TRUE = [(0.5, 0.25, 100), (0, 1, 7.5), (1, 0.125, 900)]

@@ -83,7 +83,7 @@ class ShownTrials:
         if goal is None:
             shown.note = ", ".join(filter(None, [event.fault or "", saturated]))
             return shown if closed else None
-        shown.miss, shown.worst = goal.miss(self._means, event.saturated)(goal, self._means)
+        shown.miss, shown.worst = goal.miss(self._means, event.saturated), goal.worst_channel(self._means)
         shown.error = goal.bands[shown.worst].error(self._means.get(shown.worst, math.nan))
         if closed and campaign.history.last is not None and campaign.history.last.reached:
             shown.note = "reached"
