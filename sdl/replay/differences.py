@@ -9,8 +9,9 @@ from typing import Any
 
 STEP = 2e-6
 """Settings closer than this fraction of an input's range are equal: the last bit of another processor's linear algebra
-may move them by one step of their rounding.""" FIGURE_TOLERANCE = 1e-4 """Relative difference up to which the figures
-of a proposal count as equal on every processor."""
+may move them by one step of their rounding."""
+FIGURE_TOLERANCE = 1e-4
+"""Relative difference up to which the figures of a proposal count as equal on every processor."""
 
 
 @dataclass(frozen=True, slots=True)
