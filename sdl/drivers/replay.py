@@ -179,7 +179,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     file = Path(source) / FILE if os.path.isdir(source) else Path(source)
     opened = _opened(file)
     if opened is not None:
-        inputs, channels = datasets.instrument_of(opened, file)
+        inputs, channels = datasets.recorded_instrument(opened, file)
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
         channels = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
@@ -197,7 +197,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
 def _opened(file: Path) -> Opened | None:
     """The first event where the file is a record."""
     try:
-        return datasets.opened_of(file)
+        return datasets.read_opened(file)
     except OSError as error:
         raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
 

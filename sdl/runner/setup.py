@@ -117,7 +117,7 @@ def started_campaign(
     """The campaign after its first event; without a folder the priors' rows come from `priors`."""
     campaign = unopened_campaign(opened, folder, chosen.plan())
     if priors and folder is None:
-        campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.numbered(priors)])
+        campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.number_sessions(priors)])
     campaign.handle(opened)
     return campaign
 
@@ -131,13 +131,13 @@ def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
     instrument, wanted, gap = chosen.instrument, tuple(chosen.goal or ()), session_gap(chosen.instrument)
     found = []
     for prior in chosen.prior:
-        columns = datasets.Columns(prior.inputs, prior.channels)
+        columns = datasets.ColumnNames(prior.inputs, prior.channels)
         rows = datasets.load(
             prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap
         )
         found.append(rows)
         if not rows.rows:
-            why = "; ".join(rows.said)
+            why = "; ".join(rows.omissions)
             message = f"no usable row: {why}" if why else f"contains no reading{_trials(Path(rows.source))}"
             raise ConfigError(Problem(message, "prior", rows.source))
     return found

@@ -89,14 +89,14 @@ def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = N
         folder: the run's directory, for its prior.jsonl; None for a record in memory.
         plan: if known already; otherwise taken from the event's configuration.
     """
-    inputs, channels = datasets.instrument_of(opened, (folder or Path()) / FILE)
+    inputs, channels = datasets.recorded_instrument(opened, (folder or Path()) / FILE)
     if plan is None:
         with _as_written(folder, 1):
             plan = rules_of(opened.config).plan()
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
         rows = datasets.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
-        history.add_prior([(row.reading, row.sitting) for row in rows])
+        history.add_prior([(row.reading, row.session) for row in rows])
     return Campaign(plan, history)
 
 

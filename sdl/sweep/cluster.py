@@ -57,7 +57,7 @@ def each(
     except ImportError as error:
         raise ConfigError(missing("clusters (--cluster)", "sweep", error)) from error
     with contextlib.ExitStack() as stack:
-        stack.enter_context(children.starting(**pool.ONE_THREAD))
+        stack.enter_context(children.child_environment(**pool.ONE_THREAD))
         stack.enter_context(_quiet())
         if address == "local":
             has = dict.fromkeys(resources, 1) if resources else None

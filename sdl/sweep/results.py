@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
 from sdl.extras import missing
 from sdl.store.lock import Lock
-from sdl.store.plainfile import anew, open_fd, reading, what_happened
+from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 from sdl.store.record import write_file
 from sdl.sweep.plan import SweepPlan
 from sdl.sweep.work import Row
@@ -123,7 +123,7 @@ class Results:
 
     def _check_journal(self) -> int:
         """The length of the journal, which no other process may have changed."""
-        if happened := what_happened(self._journal, self.folder / JOURNAL, self._length):
+        if happened := describe_change(self._journal, self.folder / JOURNAL, self._length):
             said = "run the sweep again: the campaigns whose rows are missing are repeated"
             raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {said}", None)
         return self._length
@@ -149,7 +149,7 @@ class Results:
         whole = pa.concat_tables(tables).sort_by("number")
         part = data.with_suffix(".part")
         try:
-            with anew(part) as stream:
+            with open_new(part) as stream:
                 pq.write_table(whole, stream, compression="zstd", row_group_size=64 * 1024)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -164,7 +164,7 @@ class Results:
         """Release the directory; may be called twice."""
         if self._journal >= 0:
             journal = self.folder / JOURNAL
-            if not self._length and not what_happened(self._journal, journal, 0):
+            if not self._length and not describe_change(self._journal, journal, 0):
                 journal.unlink()
             os.close(self._journal)
             self._journal = -1
@@ -186,7 +186,7 @@ class Results:
         then: dict[str, str] = {}
         if file.exists():
             try:
-                with reading(file) as stream:
+                with open_existing(file) as stream:
                     then = dict(json.load(stream)["versions"])
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RecordError(f"{file}: cannot be read: {error}") from error
@@ -251,7 +251,7 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        with reading(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
+        with open_existing(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
             found = pq.read_table(stream, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise RecordError(f"{data}: cannot be read: {str(error).splitlines()[0]}; {MOVE}") from error
@@ -278,7 +278,7 @@ def schema_of(plan: SweepPlan) -> pa.Schema:
 def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
     """The rows of a journal; `mend` truncates an incomplete last line."""
     whole = 0
-    with reading(journal) as stream:
+    with open_existing(journal) as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
                 break

@@ -60,7 +60,7 @@ def run_tasks(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Ro
     Returns:
         Their rows, up to the first that took too long.
     """
-    children.started()
+    children.restore_environment()
     if limit is None:
         return [run_task(task) for task in tasks]
     rows: list[Row] = []

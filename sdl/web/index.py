@@ -252,7 +252,7 @@ def cache_folder(runs: Path) -> Path:
         with tempfile.TemporaryFile(dir=place):
             return place
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.room()))
+        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.temporary_folder()))
 
 
 class RunFiles(NamedTuple):

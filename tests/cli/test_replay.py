@@ -10,7 +10,7 @@ import pytest
 import stuck
 
 from sdl import runner, yamlfile
-from sdl.solvers import linear
+from sdl.models.backward import least_squares
 from sdl.store.record import Record, read
 
 from .conftest import Sdl
@@ -29,13 +29,13 @@ def test_a_run_that_would_be_the_same_today_ends_with_0(sdl: Sdl) -> None:
 def test_a_run_that_would_be_another_ends_with_1_and_says_from_which_trial_and_by_how_much(
     sdl: Sdl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = linear.FittedLinear.propose
+    right = least_squares.FittedLeastSquares.propose
 
     def off(*args: Any) -> Any:
         answer = right(*args)
         return replace(answer, settings=answer.settings * 1.01)
 
-    monkeypatch.setattr(linear.FittedLinear, "propose", off)
+    monkeypatch.setattr(least_squares.FittedLeastSquares, "propose", off)
     done = sdl("replay", GOLDEN / "linear", "--limit", "0")  # in this process, where it was changed
     assert done.code == 1
     lines = done.out.splitlines()

@@ -82,7 +82,7 @@ def tell(file: File, json: Json = False) -> None:
     """
     from sdl.lab.config.file import load
     from sdl.lab.rules.dispatch import addresses
-    from sdl.notify.sender import NotSent, by_apprise
+    from sdl.notify.sender import NotSent, send_by_apprise
 
     loaded = load(file)
     if not loaded.lab.notify.to:
@@ -90,7 +90,7 @@ def tell(file: File, json: Json = False) -> None:
     results: dict[str, str] = {}
     for name, url in addresses(loaded.lab.notify, file.parent).items():
         try:
-            by_apprise(url, f"{loaded.lab.name}: a test", "The lab can reach you. Nothing has happened.")
+            send_by_apprise(url, f"{loaded.lab.name}: a test", "The lab can reach you. Nothing has happened.")
             results[name] = ""
         except NotSent as error:
             results[name] = str(error)

@@ -33,7 +33,7 @@ from sdl.errors import ConfigError, SdlError
 from sdl.lab.http.auth import Guard, Refused, quoted, request_line
 from sdl.lab.http.token import Credentials
 from sdl.lab.workers.base import Control
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -218,7 +218,7 @@ def _lines(folder: Path, after: int, most: int) -> list[Any]:
     """Events of a record from a line on, as they were written."""
     found: list[Any] = []
     try:
-        with reading(folder / "record.jsonl") as stream:
+        with open_existing(folder / "record.jsonl") as stream:
             for number, line in enumerate(stream, 1):
                 if number > after and line.endswith(b"\n"):
                     found.append(json.loads(line))

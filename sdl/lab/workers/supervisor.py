@@ -65,7 +65,7 @@ class Supervisor:
         """
         from multiprocessing import forkserver
 
-        with children.starting():
+        with children.child_environment():
             if threading.current_thread() is not threading.main_thread():  # nobody else may
                 forkserver.ensure_running()
                 return

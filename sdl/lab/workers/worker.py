@@ -57,7 +57,7 @@ def main(end: socket.socket) -> NoReturn:
     """What the new process does, from its first line to its end."""
     link = WorkerPipe(end)
     faulthandler.enable()
-    children.started()
+    children.restore_environment()
     with contextlib.suppress(OSError):
         os.setsid()  # Ctrl-C in the lab's terminal is the lab's to pass on
     for number in (signal.SIGTERM, signal.SIGINT):
