@@ -108,7 +108,7 @@ class RunView:
                 self._best = row
             row.note = "; ".join(filter(None, [row.note, "reached" if last.reached else ""]))
         else:
-            row.mean = dict(history.mean()[0])
+            row.mean = dict(history.open_trial.mean) if history.open_trial is not None else {}
             row.miss = goal.miss(row.mean, row.saturated) if goal is not None else math.inf
 
     # What is shown -----------------------------------------------------------------------------------------------
