@@ -28,7 +28,7 @@ from sdl.cli.options import (
 from sdl.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
-    from sdl.store.datasets import Columns
+    from sdl.store.datasets import ColumnNames
     from sdl.twin.evidence import Evidence
     from sdl.twin.state import TwinState
 
@@ -162,7 +162,7 @@ def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
 
 
 def _instrument(
-    sources: Sequence[str], columns: Columns, start: str, runs: Path
+    sources: Sequence[str], columns: ColumnNames, start: str, runs: Path
 ) -> tuple[TwinState, Evidence | None, list[str]]:
     """The twin that is asked; the readings it was fitted to, if any, and what is told of them."""
     from sdl.store import resolve
@@ -187,7 +187,9 @@ def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
     from sdl.parallel import children
     from sdl.twin.write import toml
 
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.room())))
+    folder = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.temporary_folder()))
+    )
     file = folder / "fitted.toml"
     file.write_text(toml(state), encoding="utf-8")
     return str(file)

@@ -62,15 +62,17 @@ def resume(
     sdl resume latest
     sdl resume led-16384 --set stop.trials=80          its newest run, with changed rules
 
-    Nothing is measured twice. A run that has reached its goal is left as it is.
+    Nothing is measured twice. A run that has reached its goal is left as it is, but that its
+    instrument is made safe where its record does not prove that it is off.
     """
     from sdl import runner
     from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
 
     folder = campaign_run(name, runs)
-    before = open_run(folder).result
-    if before.outcome is not None and before.outcome in FINAL:
+    run = open_run(folder)
+    before = run.result
+    if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
         print_outcome(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")

@@ -276,7 +276,8 @@ class Campaign:
         self.attempt, self.wait = 0, 0.0
         self.state = State.PROPOSE
         if closed.reached:
-            self._stop(Outcome.REACHED, f"all channels within tolerance (mean of {closed.readings} readings)", "goal")
+            readings = f"{closed.readings} reading{'' if closed.readings == 1 else 's'}"
+            self._stop(Outcome.REACHED, f"all channels within tolerance (mean of {readings})", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
             self._stop(Outcome.DONE, self._points_measured(), "design")
 

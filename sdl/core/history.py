@@ -47,14 +47,15 @@ class History:
     """What rules, designs and solvers may know about the trials so far.
 
     Attributes:
-        open_trial: the current trial; None between two.
-        last: the latest finished trial.
+        open_trial: the current trial; None between two trials.
+        last: the last finished trial.
         best: the finished trial with the smallest tolerance ratio; the earliest of equals.
         trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
         failures: number of failed trials in a row.
         failed: number of failed trials in all.
         unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
-        resolution_limited_streak: measured trials in a row at settings that had the verdict `between two steps` before.
+        resolution_limited_streak: number of measured trials in a row at settings whose verdict was `between two steps`
+            before.
         shortfall: of the last of those proposals (`Goal.shortfall`).
         misses: the smallest tolerance ratio so far after each finished trial; the rule `stagnation` reads it.
         active: seconds from Opened or Resumed to the last event, pauses excluded.
@@ -141,7 +142,7 @@ class History:
         self.open_trial = Trial(proposed, self.goal)
 
     def add_reading(self, reading: Reading | Measured) -> None:
-        """Add a reading to the current trial."""
+        """Append a reading of the open trial."""
         self.add_row(reading, self.present)
         if self.open_trial is not None:
             self.open_trial.add(reading)
@@ -151,11 +152,11 @@ class History:
 
     @property
     def latest(self) -> Trial | None:
-        """The current trial, or else the latest finished one."""
+        """The open trial, or else the last finished one."""
         return self.open_trial or self.last
 
     def close(self, state: TrialState = TrialState.CLOSED) -> Trial:
-        """Finish the current trial and rank it.
+        """Finish the open trial and rank it.
 
         Raises:
             ValueError: no trial is open.
@@ -181,7 +182,7 @@ class History:
         return closed
 
     def _count_verdict(self, closed: Trial) -> None:
-        """Lengthen or end the streaks of verdicts."""
+        """Extend or end the streaks of verdicts."""
         settings = tuple(closed.settings.values())
         resolution_limited = closed.verdict is Verdict.BETWEEN_STEPS
         self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0

@@ -154,7 +154,7 @@ class SimulatedWorkers:
         gate = _SimulatedGate(self._lab, order, self._end)
 
         def watch(event: Event, campaign: Campaign) -> None:
-            gate.inner.saw(event, campaign)
+            gate.inner.observe(event, campaign)
             if isinstance(event, Paused):
                 self._push(
                     WorkerUpdate(order.start, "paused", f"{event.cause} ({event.by})", "", gate.readings, event.at)

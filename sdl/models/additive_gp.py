@@ -58,8 +58,8 @@ def fit_additive_gp(data: Data, *, rows: int = 200) -> FittedAdditiveGp:
     Y = training.Y[-rows:][:, goal]
     slope = training.linear.slope[goal]
     # What the slopes leave of the readings' range is bent there and back: every input may have done it.
-    left = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
-    contribution = np.maximum(np.abs(slope) + left[:, None], 1e-12)  # a dark LED moves no channel at all
+    unexplained = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
+    contribution = np.maximum(np.abs(slope) + unexplained[:, None], 1e-12)  # without any response no channel moves
     response = contribution.sum(axis=1)
     share = contribution / response[:, None]
     centre = Y.mean(axis=0)
@@ -100,7 +100,7 @@ class FittedAdditiveGp:
         U = np.array(settings)
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         expected = self.predict(self.training.settings(U))[0]
-        name = f"a Gaussian process (bend {self.bend:.0%})"
+        name = f"Gaussian process, nonlinearity {100 * self.bend:.0f} %"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected, prefers=True)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
@@ -137,31 +137,31 @@ class FittedAdditiveGp:
         best = self.training.nearest(target, low, high)
         if not use.any():
             return best
-        wanted = ((target.value[goal] - self.centre) / self.response)[use]
+        target_scaled = ((target.value[goal] - self.centre) / self.response)[use]
         room = (self.training.tolerance_scale(target)[goal] / self.response)[use]
-        reach = 0.5
+        radius = 0.5
         at, slope = self._slope(best)
-        gap = (wanted - at[use]) / room
+        gap = (target_scaled - at[use]) / room
         for _ in range(STEPS):
-            ends = np.maximum(low - best, -reach) - 1e-12, np.minimum(high - best, reach) + 1e-12
+            ends = np.maximum(low - best, -radius) - 1e-12, np.minimum(high - best, radius) + 1e-12
             step = lsq_linear(slope[use] / room[:, None], gap, ends, method="bvls").x
             trial = np.clip(best + step, low, high)
             at, steeper = self._slope(trial)
-            left = (wanted - at[use]) / room
-            if left @ left < gap @ gap:
-                best, gap, slope = trial, left, steeper
+            remaining = (target_scaled - at[use]) / room
+            if remaining @ remaining < gap @ gap:
+                best, gap, slope = trial, remaining, steeper
                 if np.abs(step).max() < 1e-7:
                     break
             else:
-                reach = np.abs(step).max() / 4
-                if reach < 1e-7:
+                radius = np.abs(step).max() / 4
+                if radius < 1e-7:
                     break
         return best
 
     def _at(self, u: Floats) -> list[tuple[Any, Any]]:
         """Mean and doubt of each channel of the goal at settings (d,), in units of the response."""
-        found = [model.predict(u[None], return_std=True) for model in self.models]
-        return [(mean[0], doubt[0]) for mean, doubt in found]
+        predictions = [model.predict(u[None], return_std=True) for model in self.models]
+        return [(mean[0], doubt[0]) for mean, doubt in predictions]
 
     def _doubt(self, u: Floats, use: Bools) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method."""
@@ -196,7 +196,8 @@ def _variance(U: Floats, part: Floats, share: Floats, shape: Shape) -> Floats:
     variance = variance_of(shape, U, part, share)
     if shape == "proportional":
         return 4.0 * variance
-    return variance / ((0.25 + FLOOR) * (share**2).sum(axis=1))
+    scaled: Floats = variance / ((0.25 + FLOOR) * (share**2).sum(axis=1))
+    return scaled
 
 
 def _likeliest(
@@ -209,7 +210,7 @@ def _likeliest(
     line = 4.0 * (1.0 + U @ U.T)
     away = (U[:, None] - U[None]) ** 2  # (n, n, d)
     noises = np.array(NOISES)
-    best, found = -np.inf, (shape, 0.0, 1.0, np.full(Z.shape[1], 0.002))
+    best, parameters = -np.inf, (shape, 0.0, 1.0, np.full(Z.shape[1], 0.002))
     for bend, length, chance in BENDS:
         curves = np.exp(-0.5 * away / length**2)
         each = np.zeros((Z.shape[1], len(noises)))
@@ -224,8 +225,9 @@ def _likeliest(
         if score.max() > best:
             common = _between(noises, score)
             own = each - 0.5 * (np.log(noises / common) / ALIKE) ** 2
-            best, found = float(score.max()), (shape, bend, length, np.array([_between(noises, one) for one in own]))
-    return best, found
+            best = float(score.max())
+            parameters = (shape, bend, length, np.array([_between(noises, one) for one in own]))
+    return best, parameters
 
 
 def _between(noises: Floats, score: Floats) -> float:

@@ -62,7 +62,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     late = slice(max(int(np.searchsorted(rows.session, rows.session[-1:].sum())), len(U) - BOUNDS), None)
     dynamic, used = condition_on_censored(dynamic, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
     n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
-    summary = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
+    summary = f"{n} readings" + (f" ({full} saturated, {used} of them used as bounds)" if full else "")
     seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
     rest = (data.prefer, data.average, None, None, rows.session)
     training = TrainingSet(seen, rows.Y, usable, goal, low, span, dynamic, summary, channels, *rest)
@@ -87,7 +87,7 @@ class FittedBayesianLine:
             settings.append(u)
             doubts.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
-        name = f"a Bayesian line ({self.dynamic.belief})"
+        name = f"Bayesian linear model ({self.dynamic.belief})"
         return to_proposals(
             self.training, name, np.array(settings), (spread, uncertainty), targets, space, prefers=True
         )

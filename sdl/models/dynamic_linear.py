@@ -128,7 +128,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
     before = np.log([STILL] + [(1.0 - STILL) / (len(DRIFTS) - 1)] * (len(DRIFTS) - 1))
     # What is known in counts can be weighed only once the noise is known: then everything is done twice.
     for _ in range(2 if prior or len(np.unique(rows.session)) > 1 else 1):
-        theta, spread, square, evidence, left = _fit(_whiten(rows, reference, sigma, prior), reference, sigma)
+        theta, spread, square, evidence, residuals = _fit(_whiten(rows, reference, sigma, prior), reference, sigma)
         # A channel's own squares and a few of everybody's: the channels of one sensor are noisy in like measure.
         common = (square[..., goal].sum(axis=2) + sure * first[:, None] ** 2) / max(pool, 1.0)
         noise = (square + POOL * common[..., None]) / (dof + POOL)  # (s, k, m)
@@ -150,7 +150,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
         rows=rows.X[:0],
         weight=rows.Y[:0],
         gram=np.empty((0, p, p)),
-        noise=_alike(left[best], dof),
+        noise=_alike(residuals[best], dof),
         dof=dof + POOL if pool >= 1 else dof,
         shape="jitter",
         root=np.einsum("sk,skm,skmpq->mpq", weight, noise, spread) + np.einsum("sk,skmp,skmq->mpq", weight, off, off),
@@ -266,10 +266,10 @@ def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Flo
     gram = A.swapaxes(-1, -2) @ A
     spread = np.linalg.inv(gram)
     theta = (spread @ (A.swapaxes(-1, -2) @ z[..., None]))[..., 0]
-    left = z - (A @ theta[..., None])[..., 0]
-    square = (left**2).sum(axis=-1) + white.rest[:, None]
+    residuals = z - (A @ theta[..., None])[..., 0]
+    square = (residuals**2).sum(axis=-1) + white.rest[:, None]
     evidence = -volume - 0.5 * np.linalg.slogdet(gram)[1] - white.size[:, None]
-    return theta, spread, square, evidence, left
+    return theta, spread, square, evidence, residuals
 
 
 def _within(X: Floats, variance: Floats) -> Floats:
@@ -278,10 +278,10 @@ def _within(X: Floats, variance: Floats) -> Floats:
     return within
 
 
-def _alike(left: Floats, dof: Floats) -> Floats:
+def _alike(residuals: Floats, dof: Floats) -> Floats:
     """(m, m) correlation of the noise of the channels, from residuals (m, N); few of them hardly count."""
-    size = np.sqrt((left**2).sum(axis=1))
-    alike = left @ left.T / np.maximum(np.outer(size, size), 1e-300)
+    size = np.sqrt((residuals**2).sum(axis=1))
+    alike = residuals @ residuals.T / np.maximum(np.outer(size, size), 1e-300)
     trust = float(max(dof.min(initial=0.0), 0.0))
     return np.asarray(np.where(np.eye(len(size)) > 0, 1.0, alike * trust / (trust + POOL)), dtype=np.float64)
 

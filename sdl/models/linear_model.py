@@ -153,23 +153,23 @@ def _fit(
     (n, p), d = X.shape, U.shape[1]
     k = usable * (np.ones(n) if counts is None else counts)[:, None]
     w = usable.astype(float)
-    coef, gram, found = _least_squares(X, Y, k)
+    coef, gram, determined = _least_squares(X, Y, k)
     for _ in range(0 if shape == "even" else 1):  # the weights need the line, which hardly depends on the weights
         w = usable / _variance(U, X @ coef, coef[-d:].T, shape)
-        coef, gram, found = _least_squares(X, Y, k * w)
-    w = np.where(found, w, 0.0)
-    residual = np.sqrt(k * w) * np.where(usable & found, Y - X @ coef, 0.0)
+        coef, gram, determined = _least_squares(X, Y, k * w)
+    w = np.where(determined, w, 0.0)
+    residual = np.sqrt(k * w) * np.where(usable & determined, Y - X @ coef, 0.0)
     worth = k.sum(axis=0) ** 2 / np.maximum((k**2).sum(axis=0), 1e-300)  # as many rows that count alike
     residual *= np.sqrt(worth / np.maximum(k.sum(axis=0), 1e-300))
-    dof = np.where(found, worth - p, -1.0)
+    dof = np.where(determined, worth - p, -1.0)
     judged = np.flatnonzero(dof > 0)
     square = np.maximum((residual[:, judged] ** 2).sum(axis=0), 1e-300)
     size = np.log(w[:, judged], out=np.zeros((n, len(judged))), where=usable[:, judged]).sum(axis=0)
     volume = np.linalg.slogdet(gram[judged])[1]
     score = 0.5 * float((size - dof[judged] * np.log(square) - volume).sum())
     inverse = np.full(gram.shape, np.nan)
-    inverse[found] = np.linalg.inv(gram[found])
-    coef = np.where(found, coef, np.nan)
+    inverse[determined] = np.linalg.inv(gram[determined])
+    coef = np.where(determined, coef, np.nan)
     noise, dof = _noise(residual, dof)
     # Rows that count less than their noise would have it: their weight in the doubt is that in the fit, squared.
     return LinearModel(coef, origin, U.mean(axis=0), X, k**2 * w, inverse, noise, dof, shape), score
@@ -183,12 +183,12 @@ def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Boo
     n, p = X.shape
     gram = (w.T @ (X[:, :, None] * X[:, None, :]).reshape(n, -1)).reshape(-1, p, p)
     ends = np.linalg.eigvalsh(gram)
-    found = ends[:, 0] > RANK * ends[:, -1]
-    safe = np.where(found[:, None, None], gram, np.eye(p))
+    determined = ends[:, 0] > RANK * ends[:, -1]
+    safe = np.where(determined[:, None, None], gram, np.eye(p))
     coef = np.zeros((p, Y.shape[1]))
     for _ in range(2):
         coef += np.linalg.solve(safe, ((w * (Y - X @ coef)).T @ X)[..., None])[..., 0].T
-    return coef, gram, found
+    return coef, gram, determined
 
 
 def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:

@@ -122,8 +122,8 @@ class Reachability:
         b = np.concatenate([high + doubt - zero, zero - low + doubt])
         use = np.isfinite(b)
         scale = np.abs(A[use]).max(initial=1e-300)
-        found = linprog(np.zeros(len(best)), A[use] / scale, b[use] / scale, bounds=list(zip(*ends, strict=True)))
-        return bool(found.status != 2)  # 2: proven infeasible
+        solution = linprog(np.zeros(len(best)), A[use] / scale, b[use] / scale, bounds=list(zip(*ends, strict=True)))
+        return bool(solution.status != 2)  # 2: proven infeasible
 
     def search(self, low: Floats, high: Floats, unit: Floats, ends: tuple[Floats, Floats], start: Floats) -> Floats:
         """(d,) settings near `start` that come nearest to bands (g,) low…high, misses counted in `unit`."""
@@ -135,8 +135,8 @@ class Reachability:
 
         margin = 1e-9
         inside = np.clip(start, ends[0] + margin, ends[1] - margin)
-        found: Floats = least_squares(outside, inside, bounds=ends, xtol=1e-10, ftol=1e-10, max_nfev=60).x
-        return found
+        nearest: Floats = least_squares(outside, inside, bounds=ends, xtol=1e-10, ftol=1e-10, max_nfev=60).x
+        return nearest
 
     def noise(self, u: Floats) -> tuple[Floats, Floats]:
         """(g,) standard deviation of one reading at settings (d,), and its degrees of dof; NaN = unknown."""
@@ -205,9 +205,11 @@ def assess(
             continue
         y = (Y[use, c] - mean) / scale[:, 0]
         still[0][i], still[1][i] = _within_session_var(u, y, scale, [part[use] for part in together])
-        left = [_residual_square(part / scale, y) for part in (quadratic[:, :p], np.column_stack([quadratic, drift]))]
-        size = max(left[1] / dof_left, 1e-300)
-        ratio = (left[0] - left[1]) / extra / size
+        residuals = [
+            _residual_square(part / scale, y) for part in (quadratic[:, :p], np.column_stack([quadratic, drift]))
+        ]
+        size = max(residuals[1] / dof_left, 1e-300)
+        ratio = (residuals[0] - residuals[1]) / extra / size
         sizes[i], dof[i] = size, dof_left
         off[i] = 2.0 * max(ratio - fdtri(extra, dof_left, CHANCE), 0.0) * extra / n * size * middle[c]
         bends.append((quadratic, Y[use, c], scale))
@@ -231,13 +233,13 @@ def _session_rows(session: Floats | None, n: int, least: int) -> list[Bools]:
 
 def _within_session_var(u: Floats, y: Floats, scale: Floats, together: list[Bools]) -> tuple[float, float]:
     """Least variance of residuals y (n,) about a session's own lines, over the noise's shape, and its dof."""
-    found = []
+    variances = []
     for rows in together:
         dof_left = int(rows.sum()) - u.shape[1] - 1
         if dof_left >= DOF_NEEDED:
             lines = np.column_stack([np.ones(dof_left + u.shape[1] + 1), u[rows]]) / scale[rows]
-            found.append((max(_residual_square(lines, y[rows]) / dof_left, 1e-300), float(dof_left)))
-    return min(found, default=(math.nan, math.nan))
+            variances.append((max(_residual_square(lines, y[rows]) / dof_left, 1e-300), float(dof_left)))
+    return min(variances, default=(math.nan, math.nan))
 
 
 def _fit_surface(Q: Floats, y: Floats, scale: Floats) -> _Surface:

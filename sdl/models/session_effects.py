@@ -97,8 +97,8 @@ def align_to_current(U: Floats, Y: Floats, usable: Bools, session: Floats, curre
     if present is None:
         message = f"at the mean level of {len(numbers)} sessions"
     else:
-        earlier = f"{len(numbers) - 1} earlier session" + ("s" if len(numbers) > 2 else "")
-        message = f"those of {earlier} moved to the present level"
+        earlier = len(numbers) - 1
+        message = f"offset{'s' * (earlier > 1)} of {earlier} earlier session{'s' * (earlier > 1)} removed"
     return Aligned(moved, replace(fit, extra=extra), covariance, message)
 
 

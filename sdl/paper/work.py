@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 """Told what begins now; the names are those of `steps`."""
 
-OURS = ("linear", "pls", "gmm", "forest", "bayes", "gp", "auto", "secant", "path", "bsi")
+OURS = ("linear", "pls", "gmm", "forest", "bayes", "gp", "auto", "broyden", "continuation", "mcmc")
 """Our solvers with their own defaults; `random` knows nothing and is left out."""
 ASKED = 2e-2
 """Tolerance of the goals, as a part of them, for the verdict."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import missing
 from sdl.runs.runs import Run
-from sdl.store.lock import held
-from sdl.store.plainfile import reading
+from sdl.store.lock import is_locked
+from sdl.store.plainfile import open_existing
 from sdl.store.record import LOCK
 from sdl.store.resolve import RUNS, folders
 
@@ -78,7 +78,7 @@ def writing_process(folder: Path) -> str:
         return ""
     # Another process may have its number by now, so the lock itself is tested; not for a process that is gone, since
     # the test locks out a resume for a moment.
-    return f"process {number}" if held(folder / LOCK) else ""
+    return f"process {number}" if is_locked(folder / LOCK) else ""
 
 
 def is_abandoned(folder: Path) -> bool:
@@ -95,7 +95,7 @@ def _lock_holder(folder: Path) -> int | None:
     Raises:
         OSError: the lock cannot be read.
     """
-    with reading(folder / LOCK) as stream:
+    with open_existing(folder / LOCK) as stream:
         found = re.match(rb"process ([1-9][0-9]{0,9}) on (\S+)", stream.read(400))
     return int(found[1]) if found and found[2].decode(errors="replace") == socket.gethostname() else None
 

@@ -53,7 +53,7 @@ def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
     assert lines[2].split()[:2] == ["0", "axis"]
     assert re.search(r"  worst 445nm [0-9.]+ %, [0-9.]+x$", lines[2])
     assert max(map(len, lines[2:7])) <= 130
-    assert any(line.startswith("reached: every channel inside") for line in lines)
+    assert any(line.startswith("reached: all channels within tolerance") for line in lines)
     assert "\x1b" not in done.out
     (folder,) = Path("runs").glob("led/*")
     assert str(folder) in lines[-1]
@@ -257,7 +257,7 @@ def collecting(*steps: object, **changes: object) -> str:
 def test_a_point_that_failed_for_good_is_exit_3_and_the_others_are_written(sdl: Sdl) -> None:
     done = sdl("collect", collecting(None, Busy("away")), "-o", "log.jsonl")
     assert done.code == 3
-    assert "done: 3 of 4 points taken; the last failure: " in done.out
+    assert "done: 3 of 4 points measured; the last failure: " in done.out
     assert "  failed: trial 1: busy: away\n" in done.out
     assert "log.jsonl: 3 readings written" in done.out
     assert len(Path("log.jsonl").read_text(encoding="utf-8").splitlines()) == 3
@@ -270,7 +270,7 @@ def test_where_no_point_could_be_taken_no_empty_log_is_written(sdl: Sdl) -> None
     done = sdl("collect", collecting(*[Busy("away")] * 4), "-o", "log.jsonl")
     assert (done.code, Path("log.jsonl").exists()) == (3, False)
     assert "log.jsonl is not written: there is no reading" in done.out
-    assert "0 of 4 points taken" in done.out
+    assert "0 of 4 points measured" in done.out
 
 
 @pytest.mark.usefixtures("_registered")
@@ -430,7 +430,7 @@ def test_a_prior_without_a_reading_says_how_many_trials_failed(sdl: Sdl, monkeyp
     Path("m.yaml").write_text("name: hand\ninstrument: {kind: manual}\ngoal: {515nm: 3000}\n", encoding="utf-8")
     sdl("run", "m.yaml")
     done = sdl("run", "m.yaml", "--set", "prior=[latest]")
-    assert (done.code, "no reading in it: 1 trial, 1 failed" in done.err) == (2, True)
+    assert (done.code, "contains no reading: 1 trial, 1 failed" in done.err) == (2, True)
 
 
 @pytest.mark.usefixtures("_registered")

@@ -29,7 +29,13 @@ def history(**facts: object) -> History:
         (Minutes(most=0.5), {"active": 29.999}, {"active": 30.0}, Outcome.SPENT, "minutes"),
         (Failures(most=2), {"failures": 1}, {"failures": 2}, Outcome.FAILED, "failures"),
         (UnreachableGoal(times=2), {"unreachable": 1}, {"unreachable": 2}, Outcome.UNREACHABLE, "unreachable"),
-        (UnreachableGoal(times=2), {"between_steps": 1}, {"between_steps": 2}, Outcome.UNREACHABLE, "unreachable"),
+        (
+            UnreachableGoal(times=2),
+            {"resolution_limited_streak": 1},
+            {"resolution_limited_streak": 2},
+            Outcome.UNREACHABLE,
+            "unreachable",
+        ),
         (Stagnation(trials=2), {"misses": [3.0, 3.0]}, {"misses": [3.0, 3.0, 3.0]}, Outcome.STALLED, "stagnation"),
     ],
 )
@@ -80,7 +86,7 @@ def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
         spent.close()
     reason = Trials(most=3).check(spent, GOAL)
     assert reason is not None
-    assert reason.text == "all 3 trials used; the nearest, trial 1, missed by 5.00 tolerances"
+    assert reason.text == "all 3 trials used; closest (trial 1): red off by +50 (tolerance ± 10)"
     blind = history(trials=3)
     blind.begin(proposed(verdict=Verdict.REACHABLE))
     blind.add_reading(reading(HIT, saturated=("red",)))

@@ -85,11 +85,11 @@ def test_all_who_watch_share_one_look_and_nothing_is_left_when_they_go() -> None
         browsers = [Browser() for _ in range(50)]
         tasks = [asyncio.create_task(hub.stream("k", lambda: source, b.receive, b.send)) for b in browsers]
         await until(lambda: all(len(b.heard) > 3 for b in browsers))
-        assert (hub.open, len(hub.channels), hub.channels["k"].readers) == (50, 1, 50)
+        assert (hub.open, len(hub.topics), hub.topics["k"].readers) == (50, 1, 50)
         for browser in browsers:
             browser.leave()
         await asyncio.gather(*tasks)
-        assert (hub.open, hub.channels) == (0, {})
+        assert (hub.open, hub.topics) == (0, {})
         looks = source.looks
         await asyncio.sleep(0.05)
         assert source.looks <= looks + 1, "nobody watches: nobody looks"

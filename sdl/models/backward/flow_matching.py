@@ -92,7 +92,7 @@ class FittedFlow:
         uncertainty = np.full_like(U, np.nan)  # trees know no doubt of their own
         name = "flow matching"
         if self.trend is not None:
-            name = "flow matching on the residuals of an affine fit" if self.forest else "the affine trend alone"
+            name = "flow matching on the residuals of a linear model" if self.forest else "linear trend alone"
             V = self.trend.linear_settings(value)
             # How far the trees moved the answer is doubted too: on few rows it is noise that they have learnt.
             moved = np.sqrt(((U - self.trend.at(V)) ** 2).mean(axis=1, keepdims=True))

@@ -55,10 +55,10 @@ def fit_gaussian_mixture(
 
 
 def _mixture(D: Floats, components: int | Literal["bic"]) -> Any:
-    most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
+    limit = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
     if components != "bic":
-        return _fitted(D, min(components, most))
-    candidates = [_fitted(D, k) for k in range(1, min(MOST, most) + 1)]
+        return _fitted(D, min(components, limit))
+    candidates = [_fitted(D, k) for k in range(1, min(MOST, limit) + 1)]
     return min(candidates, key=lambda mixture: _bic(mixture, D))
 
 
@@ -98,7 +98,7 @@ class FittedMixture:
                 part[use] = other[use]
         expected = self.predict(self.training.settings(U))[0]
         count = self.mixture.n_components
-        name = "a joint Gaussian" if count == 1 else f"the likeliest of {count} Gaussians"
+        name = "joint Gaussian" if count == 1 else f"likeliest of {count} Gaussians"
         return to_proposals(self.training, name, U, doubt, targets, space, expected)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:

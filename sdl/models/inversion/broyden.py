@@ -82,7 +82,7 @@ class FittedBroyden:
             expected[i, training.goal] = y + self.slope @ (u - base)
         unknown = np.full((len(settings), len(space.low)), np.nan)
         doubts = (unknown, unknown.copy())
-        return to_proposals(training, "a secant step", np.array(settings), doubts, targets, space, expected)
+        return to_proposals(training, "secant step", np.array(settings), doubts, targets, space, expected)
 
     def _base(self, u: Floats) -> tuple[Floats, Floats]:
         """Settings (d,) and readings (g,) to start from, on the way to settings near u (d,)."""

@@ -63,14 +63,14 @@ class FittedContinuation:
         ends = self.training.bounds(space)
         settings, doubts, notes = [], [], []
         for parts in zip(*targets, strict=True):
-            u, doubt, said = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
+            u, doubt, note = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
             settings.append(u)
             doubts.append(doubt)
-            notes.append(said)
+            notes.append(note)
         U = np.array(settings)
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         expected = self.model.predict(self.training.settings(U))[0]
-        name = f"a path on the derivatives of {self.kind}"
+        name = f"continuation with the derivatives of {self.kind}"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected, notes)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
@@ -85,7 +85,7 @@ class FittedContinuation:
         columns = self.training.target_columns(target.value)
         if not len(columns):
             unknown = np.full(len(low), np.nan)
-            return self.training.nearest(target, low, high), (unknown, unknown), "nothing to aim at"
+            return self.training.nearest(target, low, high), (unknown, unknown), "no channel has a target"
         active = target._replace(value=target.value.copy())
         for _ in self.training.goal:
             result = self._follow(active, self.training.target_columns(active.value), low, high)
@@ -125,7 +125,7 @@ class FittedContinuation:
         while s < 1 and free.any():
             walked = solve_ivp(slope, (s, 1.0), u, rtol=1e-6, atol=self.precision, events=leaves)
             if not walked.success:
-                return u, self._doubt(start, u, columns, room, rows), f"the path broke off at {s:.0%}: {walked.message}"
+                return u, self._doubt(start, u, columns, room, rows), f"the path ended at {s:.0%}: {walked.message}"
             u, s = np.clip(walked.y[:, -1], low, high), float(walked.t[-1])
             if walked.status == 1:  # somebody has come to a bound; held where the path would lead on outside
                 onward = slope(s, u)
@@ -134,8 +134,8 @@ class FittedContinuation:
                 free &= ~out
                 if not out.any():
                     break
-        said = "from " + (f"{rows} readings" if rows > 1 else "a reading") + f" at {self._place(start)}"
-        return u, self._doubt(start, u, columns, room, rows), "; ".join([said, *held])
+        origin = "from " + (f"{rows} readings" if rows > 1 else "a reading") + f" at {self._place(start)}"
+        return u, self._doubt(start, u, columns, room, rows), "; ".join([origin, *held])
 
     def _inverse(self, u: Floats, columns: Ints, room: Floats, free: Bools) -> Floats:
         """(d, c) settings for a change of the readings, in tolerances, at u (d,); 0 for inputs that are held."""
