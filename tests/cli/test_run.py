@@ -187,11 +187,11 @@ def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file
     ("changes", "first", "advice"),
     [
         (["stop.trials=2"], "spent: all 2 trials used", "--set stop.trials=4"),
-        (["stop.minutes=.02"], "spent: all 0.02 minutes used", "allow as many minutes again"),
+        (["stop.minutes=.02"], "spent: all 0.02 minutes used", "allow the same number of minutes again"),
         (
             ["goal.445nm=60000"],
             "unreachable: ",
-            "wanted 60000 ± 1200: ask for less, look whether the light is on, or see why with",
+            "goal 60000 ± 1200: lower the goal, check that the instrument is on, or see why with",
         ),
         (
             ["tolerance=1", "solver=random", "stop.stagnation={trials: 3}"],
@@ -239,7 +239,7 @@ def test_a_failed_reading_is_told_without_the_names_of_our_classes(sdl: Sdl) -> 
     out = sdl("run", "away.yaml").out
     assert "Busy" not in out.replace("the last: Busy: away", "")
     assert "  failed: trial 0: busy: away (× 2)\n" in out
-    assert "look at the instrument, then go on with" in out
+    assert "check the instrument, then continue with" in out
 
 
 # --- collect and measure ------------------------------------------------------------------------------------------
@@ -450,7 +450,7 @@ def test_a_frozen_sensor_is_named_as_one(sdl: Sdl) -> None:
         encoding="utf-8",
     )
     told = sdl("run", "frozen.yaml", "--json").told
-    assert "every reading is the same: look whether the sensor is alive" in told["next"]
+    assert "all readings are equal: check the sensor" in told["next"]
 
 
 def test_explain_of_a_trial_beyond_the_only_one_names_the_run(sdl: Sdl, file: str) -> None:

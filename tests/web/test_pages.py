@@ -157,7 +157,7 @@ def test_the_runs_can_be_filtered_and_say_how_many_there_are(alone: Http, runs: 
     assert (
         "1 run<" in alone.get("/runs?q=evening+16384&outcome=reached&solver=linear&from=2026-10-31&to=2026-11-02").text
     )
-    assert "No run is like that." in alone.get("/runs?q=nothing-like-it").text
+    assert "No runs match these filters." in alone.get("/runs?q=nothing-like-it").text
     link = re.search(r'href="(/runs\?[^"]*page=2)"', alone.get("/runs?q=many&outcome=reached").text)
     assert link is not None
     assert "60 runs, 51 to 60" in alone.get(html.unescape(link[1])).text
