@@ -57,7 +57,13 @@ def _keys(schema: dict[str, Any]) -> str:
         limits = next(option for option in definitions[name]["anyOf"] if "properties" in option)
         parts += ["", f"### `{title}`", "", limits["description"], "", _table(_rows(limits))]
     target = next(option for option in definitions["Target"]["anyOf"] if "properties" in option)
-    parts += ["", "### `goal.<channel>`", "", "A number of counts, or one of these ([goals.md](../explanation/goals.md)):", ""]
+    parts += [
+        "",
+        "### `goal.<channel>`",
+        "",
+        "A number of counts, or one of these ([goals.md](../explanation/goals.md)):",
+        "",
+    ]
     parts.append(_table(_rows(target)))
     for key, (group, _) in GROUPS.items():
         for kind in OURS[group]:
