@@ -1,4 +1,4 @@
-"""The command that asks whether today's code decides what it decided then."""
+"""The command that re-runs the decisions of a record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False) -> None:
-    """Ask whether today's code decides what it decided in a run.
+    """Re-run the decisions of a record and report differences.
 
     \b
     sdl replay latest

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import cause, count, reading, say, settings, worst
+from sdl.cli.display.text import cause, count, display, reading, say, settings, units, worst
 from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
 from sdl.errors import ConfigError, SdlError
 
@@ -309,7 +309,7 @@ def _sentences(told: Mapping[str, Any], run: Run) -> Iterator[str]:
     if told["clipped"]:
         yield f"  clipped to the bounds: {', '.join(told['clipped'])}"
     if told["verdict"] is not None:
-        yield f"  verdict: {told['verdict']}"
+        yield f"  verdict: {display(told['verdict'])}"
     if told["measured"]:
         asked = any(value is not None for value in told["expected"].values())
         bands = goal.bands if goal else {}
@@ -323,7 +323,9 @@ def _sentences(told: Mapping[str, Any], run: Run) -> Iterator[str]:
         yield from _table(head, rows)
         yield f"  came: {'the mean of ' if told['readings'] > 1 else ''}{count(told['readings'], 'reading')}"
     if goal and told["miss"] is not None and told["measured"]:
-        yield f"  worst: {worst(goal, told['measured'])}" + (" (inside)" if told["miss"] <= 1 else "")
+        yield f"  worst: {worst(goal, told['measured'], units(run.opened))}" + (
+            " (inside)" if told["miss"] <= 1 else ""
+        )
     for error in told["failed"]:
         yield f"  failed: {cause(error)}"
 

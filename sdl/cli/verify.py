@@ -34,7 +34,7 @@ def verify(
     changes: Set = None,
     json: Json = False,
 ) -> None:
-    """Hold campaigns to their `expect:` block, over many seeds.
+    """Test campaigns against their `expect:` block, over many seeds.
 
     \b
     sdl verify configs/*.yaml

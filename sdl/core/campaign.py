@@ -276,7 +276,9 @@ class Campaign:
         self.proposed, self.attempt, self.wait = None, 0, 0.0
         self.state = State.PROPOSE
         if reached:
-            self._stop(Outcome.REACHED, f"every channel inside, the mean of {closed.readings} readings", "goal")
+            n = closed.readings
+            said = f"mean of {n} readings" if n > 1 else "1 reading"
+            self._stop(Outcome.REACHED, f"All channels within tolerance ({said}).", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
             self._stop(Outcome.DONE, self._taken(), "design")
 

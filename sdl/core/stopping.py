@@ -41,7 +41,7 @@ class Trials(Frozen):
         if history.trials < self.most:
             return None
         used = f"all {self.most} trials used" if self.most > 1 else "the only trial was used"
-        return Reason(Outcome.SPENT, f"{used}{_nearest(history)}", "trials")
+        return Reason(Outcome.SPENT, _used(used, history), "trials")
 
 
 class Minutes(Frozen):
@@ -52,7 +52,7 @@ class Minutes(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if history.active < self.most * 60:
             return None
-        return Reason(Outcome.SPENT, f"all {self.most:g} minutes used{_nearest(history)}", "minutes")
+        return Reason(Outcome.SPENT, _used(f"all {self.most:g} minutes used", history), "minutes")
 
 
 class Failures(Frozen):
@@ -87,7 +87,7 @@ class Stagnation(Frozen):
             return None
         return Reason(
             Outcome.STALLED,
-            f"no improvement by {self.by:.3g} of the best miss in {self.trials} trials{_nearest(history)}",
+            _used(f"no improvement by {self.by:.3g} of the best miss in {self.trials} trials", history),
             "stagnation",
         )
 
@@ -103,16 +103,16 @@ class UnreachableGoal(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if goal is None or max(history.unreachable, history.between_steps) < self.times:
             return None
-        short = f"; the nearest readings are {said(history.shortfall)}" if history.shortfall else ""
+        shortfall = f"closest readings: {said(history.shortfall)}" if history.shortfall else ""
         if history.unreachable < self.times:
-            text = (
-                f"the goal lies between two steps of the inputs, and the nearest were measured {self.times + 1} times"
-            )
-            return Reason(Outcome.UNREACHABLE, f"{text}{short}{_nearest(history)}", "unreachable")
-        text = f"no settings reach the goal, and it stood so after the nearest were measured ({self.times} in a row)"
-        bright = outshone(goal, history.background)
-        light = f"; {bright}" if bright else ""
-        return Reason(Outcome.UNREACHABLE, f"{text}{short}{light}{_nearest(history)}", "unreachable")
+            text = "No combination of input steps reaches this goal."
+            times, light = self.times + 1, ""
+        else:
+            text, times, light = "No settings can reach this goal.", self.times, outshone(goal, history.background)
+        count = {1: "One measurement", 2: "Two measurements"}.get(times, f"{times} measurements")
+        details = "; ".join(filter(None, (shortfall, light, _closest(history))))
+        text = f"{text} {count} at the closest settings confirmed it. {details[:1].upper()}{details[1:]}".rstrip()
+        return Reason(Outcome.UNREACHABLE, text, "unreachable")
 
 
 class StopRules(Frozen):
@@ -150,8 +150,10 @@ def _in_a_row(failures: int) -> str:
     return f"{failures} failed trials in a row; the last: " if failures > 1 else "a trial failed: "
 
 
-def _nearest(history: History) -> str:
+def _closest(history: History) -> str:
     best = history.best
-    if best is None or math.isinf(best.miss):
-        return ""
-    return f"; the nearest, trial {best.trial}, missed by {best.miss:.2f} tolerances"
+    return "" if best is None or math.isinf(best.miss) else f"closest: trial {best.trial}, {best.miss:.2f} × tolerance"
+
+
+def _used(text: str, history: History) -> str:
+    return "; ".join(filter(None, (text, _closest(history))))

@@ -225,7 +225,7 @@ class _Gate:
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
         self.readings = campaign.history.readings
-        if now > self._end:  # of an instrument that never comes back, or one that left its twin
+        if now > self._end:  # of an instrument that never comes back, or one that no longer matches its twin
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
         return self.inner.ask(campaign, now) if reason is None else Pause(*reason, again=AGAIN)

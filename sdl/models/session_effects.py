@@ -96,8 +96,8 @@ def align_to_current(U: Floats, Y: Floats, usable: Bools, sitting: Floats, now: 
     if present is None:
         said = f"at the mean level of {len(numbers)} sittings"
     else:
-        earlier = f"{len(numbers) - 1} earlier sitting" + ("s" if len(numbers) > 2 else "")
-        said = f"those of {earlier} moved to the present level"
+        earlier = f"{len(numbers) - 1} earlier session" + ("s" if len(numbers) > 2 else "")
+        said = f"offset of {earlier} removed"
     return Aligned(moved, replace(fit, extra=extra), doubt, said)
 
 

@@ -99,5 +99,9 @@ def _below_noise(footing: TrainingSet, target: Targets, u: Floats) -> str:
         few, many = (few, between) if passes(between, noise) >= PASS else (between, many)
     if many <= footing.average:
         return ""
-    of = "one reading" if footing.average == 1 else f"the mean of {footing.average} readings"
-    return f"{of} at perfect settings would hit in {passes(footing.average, noise):.0%} of cases; average {many}"
+    of = "a single reading" if footing.average == 1 else f"the mean of {footing.average} readings"
+    share = passes(footing.average, noise)
+    return (
+        f"At the best settings {of} would be within tolerance about {share:.0%} of the time; "
+        f"average {many} readings per trial, or widen the tolerance"
+    )

@@ -42,7 +42,7 @@ def facts(told: TrialTable) -> dict[str, Any]:
         "when": _when(told),
         "taken": _taken(told),
         "description": str(run.config.get("description") or ""),
-        "outcome": str(done.outcome or ("running" if running else "unfinished")),
+        "outcome": formatting.display(done.outcome or ("running" if running else "unfinished")),
         "good": done.outcome in (Outcome.REACHED, Outcome.DONE) and not on,
         "reason": f"it is running now ({running})" if running else _cut("; ".join(said), 3 * MOST_WORDS),
         "goal": formatting.goal_line(told.goal),
@@ -129,7 +129,7 @@ def _row(told: TrialTable, row: Row) -> dict[str, Any]:
     judged = told.goal is not None and math.isfinite(row.miss)
     said = [formatting.cause(proposed.why)]
     if proposed.verdict is not None and proposed.verdict != "reachable":
-        said.append(str(proposed.verdict))
+        said.append(formatting.display(proposed.verdict))
     if proposed.clipped:
         said.append(f"clipped: {', '.join(proposed.clipped)}")
     said += sorted({event.fault for event in row.readings if event.fault})

@@ -65,7 +65,7 @@ class TwinMonitor:
         self._last = -float("inf")
 
     def saw(self, event: Measured) -> str | None:
-        """A sentence where the instrument has left its twin by this reading; else None."""
+        """A sentence where the instrument no longer matches its twin by this reading; else None."""
         from sdl.twin.monitor import departure
 
         sitting = self._taken[-1][1] if self._taken else 0

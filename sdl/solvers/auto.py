@@ -105,17 +105,17 @@ class Auto(Frozen):
             raise next(iter(failed.values()))
         if len(fitted) == 1:
             kind = next(iter(fitted))
-            others = "".join(f"; {other} cannot answer: {error}" for other, error in failed.items())
-            return FittedAuto(fitted[kind], f"{kind}, the only one that can answer{others}" if failed else kind)
+            others = "".join(f"; {other}: {error}" for other, error in failed.items())
+            return FittedAuto(fitted[kind], f"{kind}, the only solver that could be fitted{others}" if failed else kind)
         off, settings = predictive_score([solvers[kind] for kind in fitted], data, self.window)
         if not settings:
             first = next(iter(fitted))
-            return FittedAuto(fitted[first], f"{first}, the first that can answer: no reading tells which is best yet")
+            return FittedAuto(fitted[first], f"{first}: too few readings to compare solvers yet")
         errors = {kind: float(error) for kind, error in zip(fitted, off, strict=True) if error >= 0}
         best = min(errors, key=errors.__getitem__)
-        latest = f"the latest {settings} settings" if settings > 1 else "the latest settings"
-        said = f"{best}, which foresaw the readings at {latest} to {errors[best]:.2g} standard deviations"
-        rest = ", ".join(f"{kind} to {error:.2g}" for kind, error in errors.items() if kind != best)
+        latest = f"the last {settings} settings" if settings > 1 else "the last settings"
+        said = f"{best}: prediction error on {latest} {errors[best]:.2g} σ"
+        rest = ", ".join(f"{kind} {error:.2g} σ" for kind, error in errors.items() if kind != best)
         return FittedAuto(fitted[best], f"{said} ({rest})" if rest else said)
 
     def _passed(self) -> dict[str, str]:
@@ -133,7 +133,7 @@ class FittedAuto:
 
     def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
         given: Proposals = self.chosen.propose(targets, low, high, rng)
-        return replace(given, why=tuple(f"auto took {self.why}; {why}" for why in given.why))
+        return replace(given, why=tuple(f"auto chose {self.why}. {why[:1].upper()}{why[1:]}" for why in given.why))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the chosen one."""

@@ -114,7 +114,7 @@ class FittedGp:
         U = np.array(settings)
         spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
         expected = self.predict(self.footing.settings(U))[0]
-        name = f"a Gaussian process (bend {self.bend:.0%})"
+        name = f"a Gaussian process (nonlinearity {self.bend:.0%})"
         return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected, prefers=True)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:

@@ -58,7 +58,7 @@ def error(misses: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
         "rows": [(y(n), f"{10.0**n:g}") for n in decades],
         "columns": [(x(trial), str(trial)) for trial in _whole(first, found[-1][0])],
         "said": f"{formatting.count(len(found), 'trial')}, "
-        f"the best {formatting.times(min(m for _, m in found))} the tolerance",
+        f"the best {formatting.in_tolerances(min(m for _, m in found))}",
     }
 
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
+from sdl.formatting import display
 from sdl.lab.core.views import named, paused_by
 
 if TYPE_CHECKING:
@@ -58,7 +59,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"when": when, "part": part, "stamp": stamp, "named": named, "paused_by": paused_by}
+    made.filters |= {
+        "display": display,
+        "when": when,
+        "part": part,
+        "stamp": stamp,
+        "named": named,
+        "paused_by": paused_by,
+    }
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made
 

@@ -122,7 +122,7 @@ class RunView:
             good, text = outcome in (Outcome.REACHED, Outcome.DONE), formatting.cause(campaign.stop.reason)
             if on := formatting.not_off(campaign.safe):
                 good, text = False, f"{text}; {on}"
-            return {"word": str(outcome), "text": text, "good": good}
+            return {"word": formatting.display(outcome), "text": text, "good": good}
         if self._abort:
             return {"word": "ending", "text": f"an abort was asked for: {self._abort}", "good": False}
         if not process or campaign.interrupted:
@@ -153,7 +153,7 @@ class RunView:
         return {
             "rgb": swatch(row.applied or row.proposed.settings, self.opened.instrument["inputs"]),
             "text": self._doing(),
-            "best": f"best: trial {best.trial}, {formatting.times(best.miss)} the tolerance" if best and near else "",
+            "best": f"best: trial {best.trial}, {formatting.in_tolerances(best.miss)}" if best and near else "",
         }
 
     def shown(self, process: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class RunView:
         said = [formatting.count(history.trials, "trial"), formatting.count(history.readings, "reading")]
         said += [f"{history.failed} failed"] if history.failed else []
         if best is not None and math.isfinite(best.miss):
-            said.append(f"best: trial {best.trial}, {formatting.times(best.miss)} the tolerance")
+            said.append(f"best: trial {best.trial}, {formatting.in_tolerances(best.miss)}")
         return found | {
             "instrument": f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}",
             "goal": formatting.goal_line(goal),
@@ -227,7 +227,7 @@ class RunView:
         judged = goal is not None and bool(row.mean) and math.isfinite(row.miss)
         said = [row.note, ", ".join(f"{name} saturated" for name in sorted(row.saturated))]
         if row.proposed.verdict is not None and row.proposed.verdict != "reachable":
-            said.insert(0, str(row.proposed.verdict))
+            said.insert(0, formatting.display(row.proposed.verdict))
         return {
             "trial": row.proposed.trial,
             "rgb": swatch(row.applied or row.proposed.settings, opened.instrument["inputs"]),

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from sdl.cli.display.progress import PATIENCE
 from sdl.cli.display.table import Shown, trial_table
-from sdl.cli.display.text import cause, count, goal_line, headline, percent, reading, settings, times, visible
+from sdl.cli.display.text import cause, count, display, goal_line, headline, in_tolerances, reading, settings, visible
 from sdl.core.events import (
     AbortAsked,
     Continued,
@@ -271,19 +271,18 @@ def line(shown: Shown, campaign: Campaign, opened: Opened) -> str:
     came += [f"(mean of {shown.readings})"] if shown.readings > 1 else []
     error = ""
     if goal and shown.values and shown.miss < math.inf:
-        share = f" {percent(shown.error)}," if shown.error is not None else ""
-        error = f"worst {shown.worst}{share} {times(shown.miss)}"
+        error = f"worst {shown.worst}: {in_tolerances(shown.miss)}"
     return "  ".join(filter(None, [f"{shown.trial:>4} {shown.by:<8}", asked, " ".join(came), error, shown.note]))
 
 
 def best_text(campaign: Campaign) -> str:
     """The best trial so far, for the end of a line."""
     best = campaign.history.best
-    return "" if best is None or math.isinf(best.miss) else f"; best: trial {best.trial}, {times(best.miss)}"
+    return "" if best is None or math.isinf(best.miss) else f"; best: trial {best.trial}, {in_tolerances(best.miss)}"
 
 
 def _verdict(event: Proposed) -> str:
-    parts = [str(event.verdict)] if event.verdict is not None and event.verdict != "reachable" else []
+    parts = [display(event.verdict)] if event.verdict is not None and event.verdict != "reachable" else []
     if event.clipped:
         parts.append(f"clipped: {' '.join(event.clipped)}")
     return "; ".join(parts)

@@ -129,7 +129,7 @@ class Guard:
         given = heads.get(b"authorization", [])
         scheme, _, token = given[0].decode("latin-1").partition(" ") if len(given) == 1 else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Refused(401, "no token; send it as Authorization: Bearer …")
+            raise Refused(401, "Enter the access token (programs: Authorization: Bearer …).")
         try:
             if not self._door.opens(token.strip()):
                 raise Refused(401, "not the token of this lab; it is new at every start")

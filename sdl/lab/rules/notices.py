@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.config.durations import words
+from sdl.formatting import display
 from sdl.lab.config.conditions import AWAY
 from sdl.lab.core.events import (
     Died,
@@ -190,10 +191,10 @@ class Notices:
             found = self._instrument_back(start.instrument, event.at)
         kinds: dict[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
         kind = kinds.get(event.outcome, "finished")
-        title = f"{start.job}: {event.outcome}"
+        title = f"{start.job}: {display(event.outcome)}"
         body = (
-            f"Start {event.start} on {start.instrument} ended as {event.outcome} after {event.readings} readings: "
-            f"{event.reason}\nRecord: {start.run}"
+            f"Start {event.start} on {start.instrument} ended ({display(event.outcome)}) after {event.readings} "
+            f"readings: {event.reason}\nRecord: {start.run}"
         )
         about = f"start {event.start}" if kind == "finished" else f"job {start.job}"
         return found + self._tell(kind, about, f"{event.start}", title, body, event.at, start.job)

@@ -50,7 +50,7 @@ class LabGate:
         self._by = ""  # who let go last
         self._paused = self._over = False  # what was said last; whether that pause is over, whatever follows it
         self._bright = ""  # why the room is too bright, if it is
-        self._gone = ""  # how the instrument has left its twin, if it has
+        self._gone = ""  # how the instrument no longer matches its twin, if it has
         self._failed = 0  # tries at a reading, in a row
         self._away = ""  # why the instrument counts as away, if it does
         self._away_since: float | None = None

@@ -86,7 +86,7 @@ KINDS = {
     ),
     "spread": Kind(
         "spread:spread",
-        "What the solver said it did not know",
+        "Solver uncertainty",
         "For each proposal the spread (for one reading at the goal) and the uncertainty (for the noise-free goal) "
         "of its settings, beside how far it was from the settings of the best trial.",
     ),

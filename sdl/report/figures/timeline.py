@@ -20,6 +20,7 @@ from sdl.core.events import (
     Safe,
     Stopped,
 )
+from sdl.formatting import display
 from sdl.report import style
 from sdl.report.digest import unit_of_time
 from sdl.report.style import FAINT, INK, OKABE_ITO, RASTER
@@ -133,7 +134,7 @@ def timeline(told: TrialTable) -> Figure | None:
     for event in stops[-20:]:
         axes.axvline(when(event), color=INK, lw=0.8)
     if stops and stops[-1] is events[-1]:
-        said = f"{stops[-1].outcome} "
+        said = f"{display(stops[-1].outcome)} "
         axes.text(when(stops[-1]), -0.75, said, ha="right", va="center", fontsize=8)
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.4, -1.1)
