@@ -65,13 +65,17 @@ def version(solver: str) -> str:
     files = {ROOT / name for name in ("plants.py", "baselines.py", "cells.py")}
     package = Path(sdl.__file__).parent
     kind = solver.partition(":")[0]
-    todo = [package / "inverse.py", *(package / "designs" / f"{name}.py" for name in ("base", "given", "filling"))]
+    todo = [
+        package / "inverse" / "propose.py",
+        *(package / "designs" / f"{name}.py" for name in ("base", "given", "filling")),
+    ]
     if kind in kinds("solvers"):
         todo.append(Path(inspect.getfile(find("solvers", kind))))
     while todo:
         files.add(file := todo.pop())
         text = file.read_text()
-        found = {package / "solvers" / f"{name}.py" for name in re.findall(r"sdl\.solvers\.(\w+)", text)}
+        named = re.findall(r"sdl\.(solvers|models)((?:\.\w+)+)", text)
+        found = {(package / part).joinpath(*name.strip(".").split(".")).with_suffix(".py") for part, name in named}
         if "sdl.registry" in text:  # asks other solvers
             found |= set((package / "solvers").glob("*.py"))
         todo += [one for one in found - files if one.exists()]

@@ -20,10 +20,10 @@ def test_the_public_names_are_these() -> None:
         "Run",
         "SdlError",
         "Solution",
+        "list_runs",
         "open_run",
         "resume",
         "run",
-        "runs",
         "solve",
     ]
     assert dir(sdl) == list(sdl.__all__)
@@ -55,7 +55,7 @@ def test_a_result_and_a_solution_have_these_fields() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(AttributeError, match="open_run, resume, run, runs, solve"):
+    with pytest.raises(AttributeError, match="list_runs, open_run, resume, run, solve"):
         sdl.simulate  # noqa: B018
 
 

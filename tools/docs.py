@@ -81,7 +81,8 @@ def _lab_keys() -> str:
     schema = LabFile.model_json_schema(by_alias=True)
     titles = {
         "LabInstrument": "instruments.<name>", "Job": "jobs.<name>", "When": "jobs.<name>.when",
-        "Blackout": "blackouts[]", "Suspend": "suspend", "Ambient": "suspend.ambient", "Supervise": "supervise", "Notify": "notify",
+        "Blackout": "blackouts[]", "Suspend": "suspend", "Ambient": "suspend.ambient",
+        "Supervise": "supervise", "Notify": "notify",
         "Recipient": "notify.to.<name>", "Secret": "notify.to.<name>.url",
     }  # fmt: skip
     schema["$defs"]["Job"]["properties"]["missed"]["default"] = "late"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdl.solvers.base import Targets
-from sdl.types import Input
+from sdl.space import Space
 
 if TYPE_CHECKING:
     from sdl.arrays import Floats
@@ -69,26 +69,26 @@ def units(targets: Targets) -> Floats:
     return np.asarray(np.where(np.isfinite(half), half, np.fmax(hundredth, 1.0)), dtype=np.float64)
 
 
-def on_steps(predict: Predict, settings: Sequence[float], inputs: Sequence[Input], targets: Targets) -> Stepped | None:
+def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets: Targets) -> Stepped | None:
     """The best settings on the steps near an answer.
 
     Args:
         predict: settings (n, d) to the readings' mean and standard deviation, each (n, m).
         settings: (d,) the answer, inside the bounds.
-        inputs: their bounds and steps.
+        space: their bounds and steps.
         targets: one goal, each part (m,).
 
     Returns:
         None where no input has a step, or where there are too many combinations to compare.
     """
     x = np.asarray(settings, float)
-    grids = [_near(value, item) for value, item in zip(x, inputs, strict=True)]
+    grids = space.steps_near(x)
     if math.prod(map(len, grids)) > MOST:
-        grids = [_near(value, item, reach=1) for value, item in zip(x, inputs, strict=True)]
-    stepped = np.array([item.step is not None for item in inputs])
+        grids = space.steps_near(x, reach=1)
+    stepped = np.array([item.step is not None for item in space.inputs])
     if not stepped.any() or math.prod(map(len, grids)) > MOST:
         return None
-    low, high, scale = (np.array(part) for part in zip(*((i.low, i.high, i.high - i.low) for i in inputs), strict=True))
+    low, high, scale = space.low, space.high, space.width
     here = predict(x[None])[0][0]
     slope = np.column_stack([_slope(predict, x, j, low, high) for j in range(len(x))])  # (m, d)
     moves = np.array(list(product(*grids))) - x
@@ -108,16 +108,6 @@ def on_steps(predict: Predict, settings: Sequence[float], inputs: Sequence[Input
     second = order[1] if len(order) > 1 else order[0]
     between = float(misses(targets, here[None])[0]) <= 1
     return Stepped(candidates[order[0]], bool(exact[order[0]] <= 1), between, readings[[order[0], second]])
-
-
-def _near(value: float, item: Input, reach: int = 2) -> list[float]:
-    """The steps on either side of a value, `reach` each; the value itself where there is no step."""
-    if item.step is None:
-        return [value]
-    below = math.floor((value - item.low) / item.step + 1e-9)
-    last = math.floor((item.high - item.low) / item.step + 1e-9)
-    numbers = {min(max(k, 0), last) for k in range(below - reach + 1, below + reach + 1)}
-    return [item.low + k * item.step for k in sorted(numbers)]
 
 
 def _slope(predict: Predict, x: Floats, j: int, low: Floats, high: Floats) -> Floats:

@@ -16,8 +16,9 @@ from sdl.arrays import Floats
 from sdl.core.goal import Goal
 from sdl.errors import SolverError
 from sdl.inverse.discrete import misses, units
-from sdl.inverse.propose import round_and_clip, targets_of
+from sdl.inverse.propose import targets_of
 from sdl.solvers.base import Data, Fitted, Targets
+from sdl.space import Space
 
 APART = 0.05
 """Settings that differ by less in every input, as a part of the range, are one solution."""
@@ -157,7 +158,8 @@ def _apart(found: Floats) -> Floats:
 def _named(
     x: Floats, predict: Callable[[Floats], Any] | None, data: Data, target: Targets, base: Mapping[str, float]
 ) -> Mode:
-    settings, _ = round_and_clip(dict(zip((i.name for i in data.inputs), x.tolist(), strict=True)), data.inputs)
+    space = Space(data.inputs)
+    settings, _ = space.project(space.decode(x))
     if predict is None:
         return Mode(settings, {}, None)
     mean = predict(np.array([[settings[item.name] for item in data.inputs]]))[0]

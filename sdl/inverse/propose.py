@@ -1,7 +1,7 @@
 """Between names and matrices: asks a solver for the settings of a goal and gives its answer back by name.
 
-The one place where a history becomes arrays, where settings are rounded to their step and clipped to their bounds, and
-where a goal in raw readings becomes targets with the background taken off.
+The one place where a history becomes arrays, and where a goal in raw readings becomes targets with the background
+taken off.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sdl.core.history import History
 from sdl.errors import SolverError
 from sdl.inverse.discrete import on_steps
 from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets
+from sdl.space import Space
 from sdl.types import Channel, Input, Verdict
 
 ROUNDED = 2e-6
@@ -127,13 +128,14 @@ def propose_fitted(
     fitted: Fitted, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
 ) -> Proposal:
     """As `propose`, of a solver that is fitted already."""
-    low = np.array([item.low for item in data.inputs], float)
-    high = np.array([item.high for item in data.inputs], float)
+    space = Space(data.inputs)
     targets = targets_of(goal, data.channels, background)
-    given = fitted.propose(targets, low, high, rng)
-    names, base = [item.name for item in data.inputs], background or {}
-    raw = dict(zip(names, given.settings[0].tolist(), strict=True))
-    settings, clipped = round_and_clip(raw, data.inputs)
+    given = fitted.propose(targets, space.low, space.high, rng)
+    names, base = space.names, background or {}
+    raw = space.decode(given.settings[0])
+    if missing := [name for name, value in raw.items() if math.isnan(value)]:
+        raise SolverError(f"the solver gave no number for {', '.join(missing)}")
+    settings, clipped = space.project(raw)
     verdict, why, nearest = Verdict(given.verdict[0]), str(given.why[0]), given.nearest
     shortfall: Mapping[str, Mapping[str, float | None]] = {}
     if verdict is Verdict.UNREACHABLE and nearest is not None:
@@ -146,10 +148,10 @@ def propose_fitted(
     predict = getattr(fitted, "predict", None)
     stepped = None
     if predict is not None:
-        inside = np.clip(given.settings[0], low, high)
-        stepped = on_steps(predict, inside, data.inputs, Targets(*(part[0] for part in targets)))
+        inside = np.clip(given.settings[0], space.low, space.high)
+        stepped = on_steps(predict, inside, space, Targets(*(part[0] for part in targets)))
     if stepped is not None:
-        settings, _ = round_and_clip(dict(zip(names, stepped.settings.tolist(), strict=True)), data.inputs)
+        settings, _ = space.project(space.decode(stepped.settings))
         if verdict is not Verdict.UNREACHABLE and stepped.hits_between and not stepped.hits:
             verdict = Verdict.BETWEEN_STEPS
             first, second = (goal.shortfall(_raw(y, data.channels, base)) for y in stepped.readings)
@@ -225,35 +227,6 @@ def _saturated(goal: Goal, data: Data, settings: Mapping[str, float], base: Mapp
         if len(full) and full.all():
             return f"{channel.name} was saturated where it was measured at these settings"
     return ""
-
-
-def round_and_clip(raw: Mapping[str, float], inputs: Sequence[Input]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Settings that the instrument can take: inside the bounds, on a step where the input has one.
-
-    Inputs without a step are rounded to a millionth of their range, far below any instrument's jitter.
-
-    Returns:
-        The settings, and the inputs that lay outside their bounds by more than that.
-
-    Raises:
-        SolverError: a setting that is no number.
-    """
-    settings: dict[str, float] = {}
-    clipped: list[str] = []
-    for item in inputs:
-        value = raw[item.name]
-        if math.isnan(value):
-            raise SolverError(f"the solver gave no number for {item.name}")
-        inside = min(max(value, item.low), item.high)
-        if abs(value - inside) > 1e-6 * (item.high - item.low):
-            clipped.append(item.name)
-        if item.step is not None:
-            steps = round((inside - item.low) / item.step)
-            steps = min(steps, math.floor((item.high - item.low) / item.step + 1e-9))
-            inside = item.low + steps * item.step
-        digits = 6 - math.floor(math.log10(item.high - item.low))
-        settings[item.name] = min(max(round(inside, digits), item.low), item.high)
-    return settings, tuple(clipped)
 
 
 def _known(value: float) -> float | None:

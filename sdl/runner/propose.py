@@ -20,8 +20,9 @@ from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
 from sdl.designs.base import Learning
 from sdl.errors import Degenerate, NotEnoughData, SolverError, cut
-from sdl.inverse.propose import data_of, propose, round_and_clip
+from sdl.inverse.propose import data_of, propose
 from sdl.solvers.base import Data
+from sdl.space import Space
 
 DESIGN, SOLVER = 0, 1
 """Streams of random numbers: default_rng([seed, stream, n])."""
@@ -36,6 +37,7 @@ class Proposer:
     def __init__(self, chosen: CampaignFile, campaign: Campaign, clock: Clock) -> None:
         self._config, self._campaign, self._clock = chosen, campaign, clock
         self._inputs, self._channels = chosen.instrument.inputs, chosen.instrument.channels
+        self._space = Space(self._inputs)
         self._size = chosen.design.size(self._inputs)
         self._first = design_points(chosen)
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
@@ -98,7 +100,7 @@ class Proposer:
             raise
         except BaseException as error:  # a design, perhaps somebody else's, may fail in any way
             return self._failed(trial, f"the design {design.kind} failed: {error!r}")
-        settings, clipped = round_and_clip(raw, self._inputs)
+        settings, clipped = self._space.project(raw)
         return Proposed(
             trial,
             settings,

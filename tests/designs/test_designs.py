@@ -19,8 +19,8 @@ from sdl.designs.filling import Farthest, LatinHypercube, Sobol
 from sdl.designs.given import Axis, Points
 from sdl.designs.optimal import DOptimal, coefficients, terms
 from sdl.errors import ConfigError
-from sdl.inverse.propose import round_and_clip
 from sdl.registry import kinds
+from sdl.space import Space
 from sdl.types import Input
 
 RGB = tuple(Input(name=name) for name in "RGB")
@@ -98,7 +98,7 @@ def test_on_an_instrument_with_steps_every_point_ends_on_one(design: Any) -> Non
         Input(name="d", high=1, step=0.25),
     )
     for point in walk(design, inputs, design.size(inputs)):
-        settings, clipped = round_and_clip({item.name: v for item, v in zip(inputs, point, strict=True)}, inputs)
+        settings, clipped = Space(inputs).project(Space(inputs).decode(point))
         assert not clipped
         for item in inputs:
             steps = (settings[item.name] - item.low) / item.step

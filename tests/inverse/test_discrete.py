@@ -13,6 +13,7 @@ from sdl.inverse.discrete import misses, on_steps
 from sdl.inverse.propose import propose
 from sdl.solvers.base import Data, Targets
 from sdl.solvers.linear import Linear
+from sdl.space import Space
 from sdl.types import Channel, Input, Verdict
 
 GAINS = np.array([[1000.0, 900.0], [900.0, 1000.0]])
@@ -36,7 +37,7 @@ def inputs(*steps: float | None) -> tuple[Input, ...]:
 def test_the_combination_is_best_and_not_each_input_by_itself() -> None:
     u = [0.26, 0.26]
     target = goal_at(u, 10.0)
-    found = on_steps(predict, u, inputs(0.1, 0.1), target)
+    found = on_steps(predict, u, Space(inputs(0.1, 0.1)), target)
     assert found is not None
     grid = np.array([[a / 10, b / 10] for a in range(11) for b in range(11)])
     best = misses(target, grid @ GAINS.T).min()
@@ -46,7 +47,7 @@ def test_the_combination_is_best_and_not_each_input_by_itself() -> None:
 
 def test_an_input_without_a_step_makes_up_for_the_others() -> None:
     target = goal_at([0.27, 0.31], 60.0)
-    found = on_steps(predict, [0.27, 0.31], inputs(0.1, None), target)
+    found = on_steps(predict, [0.27, 0.31], Space(inputs(0.1, None)), target)
     assert found is not None
     assert found.settings[0] == pytest.approx(0.3)
     assert found.settings[1] == pytest.approx(0.28, abs=0.02)
@@ -55,14 +56,14 @@ def test_an_input_without_a_step_makes_up_for_the_others() -> None:
 
 def test_without_steps_or_with_too_many_combinations_nothing_is_done() -> None:
     target = goal_at([0.5, 0.5], 10.0)
-    assert on_steps(predict, [0.5, 0.5], inputs(None, None), target) is None
-    many = tuple(Input(name=f"x{i}", step=0.1) for i in range(13))
+    assert on_steps(predict, [0.5, 0.5], Space(inputs(None, None)), target) is None
+    many = Space([Input(name=f"x{i}", step=0.1) for i in range(13)])
     assert on_steps(lambda X: (X, X), [0.55] * 13, many, Targets(*np.zeros((3, 13)))) is None
 
 
 @pytest.mark.parametrize("ends", [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 def test_the_steps_stay_inside_the_bounds(ends: list[float]) -> None:
-    found = on_steps(predict, ends, inputs(0.3, 0.3), goal_at(ends, 10.0))
+    found = on_steps(predict, ends, Space(inputs(0.3, 0.3)), goal_at(ends, 10.0))
     assert found is not None
     assert found.settings.min() >= 0
     assert found.settings.max() <= 0.9 + 1e-9  # the last step of 0.3 below 1

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from core_kit import reading
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sdl.core.goal import Band, Goal
 from sdl.core.history import History
 from sdl.errors import Degenerate, NotEnoughData, SolverError
-from sdl.inverse.propose import Proposal, data_of, propose, propose_fitted, round_and_clip, targets_of
+from sdl.inverse.propose import Proposal, data_of, propose, propose_fitted, targets_of
 from sdl.solvers.base import Data, Proposals, Solver, Targets
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input, Reading, Verdict
@@ -65,53 +63,9 @@ def asked(solver: Scripted, background: Mapping[str, float] | None = None, **kep
     return propose(solver, data, GOAL, kept.get("rng") or np.random.default_rng(0), background)
 
 
-# Rounding and clipping --------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("raw", "settings", "clipped"),
-    [
-        ({"R": 0.123456789, "G": 1.3}, {"R": 0.123457, "G": 1.5}, ()),
-        ({"R": -0.2, "G": 11.0}, {"R": 0.0, "G": 10.0}, ("R", "G")),
-        ({"R": 1.0 + 1e-9, "G": -10.0 - 1e-9}, {"R": 1.0, "G": -10.0}, ()),
-        ({"R": math.inf, "G": -math.inf}, {"R": 1.0, "G": -10.0}, ("R", "G")),
-    ],
-)
-def test_settings_are_rounded_to_their_step_and_clipped_and_clipping_is_told(
-    raw: dict[str, float], settings: dict[str, float], clipped: tuple[str, ...]
-) -> None:
-    assert round_and_clip(raw, INPUTS) == (settings, clipped)
-
-
-def test_a_setting_that_is_no_number_is_refused_by_name() -> None:
+def test_an_answer_that_is_no_number_is_refused_by_name() -> None:
     with pytest.raises(SolverError, match="no number for G"):
-        round_and_clip({"R": 0.5, "G": math.nan}, INPUTS)
-
-
-def test_the_highest_step_is_taken_where_the_range_ends_between_two() -> None:
-    item = Input(name="x", low=0.0, high=1.0, step=0.3)
-    assert round_and_clip({"x": 1.0}, [item]) == ({"x": 0.9}, ())
-    assert round_and_clip({"x": 7.0}, [item]) == ({"x": 0.9}, ("x",))
-
-
-@given(
-    st.floats(allow_nan=False),
-    st.floats(-1e6, 1e6),
-    st.floats(1e-3, 1e6),
-    st.none() | st.floats(1e-3, 2),
-)
-def test_whatever_a_solver_answers_the_instrument_can_take(
-    value: float, low: float, span: float, step: float | None
-) -> None:
-    item = Input(name="x", low=low, high=low + span, step=step and step * span)
-    settings, clipped = round_and_clip({"x": value}, [item])
-    assert item.low <= settings["x"] <= item.high
-    assert (clipped == ("x",)) == (not low - 1e-6 * span <= value <= item.high + 1e-6 * (item.high - low))
-    if item.step is None:
-        assert abs(settings["x"] - min(max(value, item.low), item.high)) <= 1e-6 * span
-    else:
-        steps = (settings["x"] - low) / item.step
-        assert abs(steps - round(steps)) * item.step <= 1e-5 * span
-        assert abs(settings["x"] - min(max(value, item.low), item.high)) <= item.step * 1.01
-    assert round_and_clip(settings, [item]) == (settings, ())
+        asked(Scripted((0.5, math.nan)))
 
 
 # What a solver is shown -------------------------------------------------------------------------------------------

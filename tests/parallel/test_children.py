@@ -153,7 +153,8 @@ def test_what_is_started_keeps_out_of_the_working_directory_and_what_a_plug_in_s
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(children.SAFE_PATH, raising=False)
-    code = "import os, random; from sdl import children; children.started(); print(os.environ.get('PYTHONSAFEPATH'))"
+    code = "import os, random; from sdl.parallel.children import started; started()"
+    code += "; print(os.environ.get('PYTHONSAFEPATH'))"
     with children.starting(PYTHONPATH=str(processes.ROOT)):
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"
@@ -168,7 +169,7 @@ def test_what_is_started_keeps_out_of_the_working_directory_and_what_a_plug_in_s
 FORKS = """
 import sys
 from multiprocessing import forkserver
-from sdl import children
+from sdl.parallel import children
 
 children.fork_server([])
 with children.starting():

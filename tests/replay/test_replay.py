@@ -13,7 +13,7 @@ import libraries
 import numpy as np
 import pytest
 import scripted
-from tests.solvers.led import ORDERLESS, stirred
+from led import ORDERLESS, stirred
 
 import sdl
 from sdl import registry, replay

@@ -207,7 +207,7 @@ def test_replaying_asks_no_solver_and_no_instrument(reference: Path, monkeypatch
     def never(*_: object) -> None:
         raise AssertionError("asked")
 
-    monkeypatch.setattr("sdl.runner.propose.ask", never)
+    monkeypatch.setattr("sdl.runner.propose.propose", never)
     monkeypatch.setattr("sdl.drivers.twin.Twin.open", never)
     folded = runs.fold(record.read(reference), reference)
     assert folded.campaign.history.trials == 30

@@ -312,7 +312,7 @@ def buggy(driver: scripted.ScriptedDriver, settings: Mapping[str, float]) -> Rea
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (buggy, "AttributeError: 'dict' object has no attribute 'nothing' (test_runner.py:"),
+        (buggy, "AttributeError: 'dict' object has no attribute 'nothing' (scripted.py:"),
         (lambda driver, settings: None, "TypeError: measure must return an sdl.types.Reading, it gave 'None'"),
         (NotImplementedError("later"), "NotImplementedError: later (scripted.py:"),
     ],
@@ -388,7 +388,7 @@ def test_an_instrument_that_cannot_be_opened_is_a_failure_of_the_reading(
     instrument = with_script(open_fails=error)
     with caplog.at_level(logging.CRITICAL, "sdl"):
         done, events = run(campaign(instrument, stop={"failures": 2}, retry={"times": 1}))
-    hopeless = isinstance(error, Rejected)  # it says itself that another try does not help
+    hopeless = isinstance(error, (Rejected, ConfigError))  # it says itself that another try does not help
     assert (done.outcome, done.trials, done.readings) == (Outcome.FAILED, 1 if hopeless else 2, 0)
     assert set(script_of(instrument).calls) == {"open"}
     assert len(of(events, Failed)) == (4 if isinstance(error, Busy) else 1 if hopeless else 2)
@@ -696,7 +696,7 @@ def test_a_driver_that_cannot_be_made_safe_is_told_and_changes_nothing(caplog: p
     instrument = with_script(safe_fails=OSError("cable"))
     done, _ = run(campaign(instrument))
     assert done.outcome is Outcome.REACHED
-    assert "nothing proves that it is off (OSError: cable): look at it; given up after 120 s" in caplog.text
+    assert "no reply proves that it is off (OSError: cable): look at it; given up after 120 s" in caplog.text
     assert script_of(instrument).calls[-1] == "close"
 
 
