@@ -161,10 +161,10 @@ def off(band: Band, value: float, unit: str = "") -> str:
     limit = f"{tolerance:g}"
     part = f"{100 * tolerance / abs(band.target):.3g}" if band.target else limit
     digits = [len(re.sub(r"\D", "", text).strip("0")) for text in (part, limit)]
-    side = "±" if math.isclose(band.high - band.target, band.target - band.low, rel_tol=1e-9) else sign
+    side = "± " if math.isclose(band.high - band.target, band.target - band.low, rel_tol=1e-9) else sign
     if band.target and digits[0] < digits[1]:
-        return f"off by {sign}{percent(abs(error / band.target))} (tolerance {side} {part} %)"
-    return f"off by {sign}{reading(abs(error), band)}{unit} (tolerance {side} {limit}{unit})"
+        return f"off by {sign}{percent(abs(error / band.target))} (tolerance {side}{part} %)"
+    return f"off by {sign}{reading(abs(error), band)}{unit} (tolerance {side}{limit}{unit})"
 
 
 def not_off(safe: Safe | None) -> str:

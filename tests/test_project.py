@@ -284,7 +284,9 @@ def test_there_are_configurations_to_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "name"), [("README.md", "quickstart"), ("docs/tutorial/first-campaign.md", "first")], ids=("demo", "tutorial")
+    ("page", "name"),
+    [("README.md", "quickstart"), ("docs/tutorial/first-campaign.md", "first")],
+    ids=("demo", "tutorial"),
 )
 def test_a_campaign_ends_as_the_page_shows(page: str, name: str, tmp_path: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

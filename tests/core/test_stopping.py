@@ -79,7 +79,7 @@ def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
         spent.close(SETTINGS, None)
     reason = Trials(most=3).check(spent, GOAL)
     assert reason is not None
-    assert reason.text == "all 3 trials used; the nearest, trial 1, missed by 5.00 tolerances"
+    assert reason.text == "all 3 trials used; closest: trial 1, 5.00 × tolerance"
     blind = history(trials=3)
     blind.add_reading(reading(HIT, saturated=("red",)))
     blind.close(SETTINGS, Verdict.REACHABLE)

@@ -52,12 +52,12 @@ def foreseen(solver, rows, row):
 # Whom it takes -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(5))
 def test_an_instrument_that_bends_is_left_to_the_gaussian_process(seed):
-    assert Auto().fit(bent(12, seed)).why.startswith("gp, which foresaw")
+    assert Auto().fit(bent(12, seed)).why.startswith("gp: prediction error")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_instrument_that_fades_is_left_to_the_model_that_drifts(seed):
-    assert Auto().fit(fading(24, seed)).why.startswith("bayes, which foresaw")
+    assert Auto().fit(fading(24, seed)).why.startswith("bayes: prediction error")
 
 
 def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
@@ -65,7 +65,7 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
     given, own = ask(Auto(), rows, GOAL), ask(Gp(), rows, GOAL)
     assert given.settings.tobytes() == own.settings.tobytes()
     assert (given.verdict, given.spread.tobytes()) == (own.verdict, own.spread.tobytes())
-    assert given.why[0].startswith("auto took gp, which foresaw the readings at the latest 3 settings to ")
+    assert given.why[0].startswith("auto chose gp: prediction error on the last 3 settings ")
     assert given.why[0].endswith(f"; {own.why[0]}")
     X = np.full((2, 3), 0.4)
     for mine, its in zip(Auto().fit(rows).predict(X), Gp().fit(rows).predict(X), strict=True):
@@ -211,7 +211,7 @@ def test_the_record_says_whom_it_took():
     }
     why = []
     sdl.run(tree, runs=None, watch=lambda event, _: why.append(getattr(event, "why", "")))
-    assert any("auto took gp, the first that can answer" in said for said in why)
+    assert any("auto chose gp: too few readings" in said for said in why)
 
 
 def test_several_goals_are_answered_at_once():
@@ -219,4 +219,4 @@ def test_several_goals_are_answered_at_once():
         Auto().fit(bent(12)).propose(targets([GOAL, [9000.0, 20000.0, 8000.0]]), LOW, HIGH, np.random.default_rng(0))
     )
     assert given.settings.shape == (2, 3)
-    assert all(why.startswith("auto took") for why in given.why)
+    assert all(why.startswith("auto chose") for why in given.why)
