@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.solvers.base import Data, Proposals, Targets
+from sdl.space import Space
 from sdl.types import Verdict
 
 Floats = NDArray[np.float64]
@@ -87,9 +88,9 @@ class _Asked:
     Y: Floats
     goal: NDArray[np.intp]
 
-    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         value = targets.value[:, self.goal]
-        settings = np.array([self.solver.answer(self.X, self.Y, v, (low, high), rng) for v in value])
+        settings = np.array([self.solver.answer(self.X, self.Y, v, (space.low, space.high), rng) for v in value])
         unknown = np.full(settings.shape, np.nan)
         k = len(settings)
         return Proposals(settings, unknown, unknown, None, (Verdict.REACHABLE,) * k, (self.solver.kind,) * k)

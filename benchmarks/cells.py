@@ -30,6 +30,7 @@ from plants import (
 from sdl.errors import SolverError
 from sdl.registry import find
 from sdl.solvers.base import Data, Proposals, Solver, Targets
+from sdl.space import Space
 from sdl.types import Verdict
 
 Floats = NDArray[np.float64]
@@ -169,7 +170,7 @@ def _timed(label: str, n: int, seed: int) -> float:
     if label == UPSTREAM:
         _upstream(data, goal, tiny=seed == 0)
     else:
-        solver_of(label).fit(data).propose(goal, np.zeros(3), np.ones(3), rng)
+        solver_of(label).fit(data).propose(goal, Space(data.inputs), rng)
     return (time.process_time() - began) * 1e3
 
 
@@ -217,9 +218,8 @@ def _rows(name: str, n: int, pair: int) -> tuple[Plant, Data, np.random.Generato
 
 
 def _answers(label: str, data: Data, goals: Targets, rng: np.random.Generator) -> Proposals | None:
-    d = data.X.shape[1]
     try:
-        return solver_of(label).fit(data).propose(goals, np.zeros(d), np.ones(d), rng)
+        return solver_of(label).fit(data).propose(goals, Space(data.inputs), rng)
     except SolverError:
         return None
 

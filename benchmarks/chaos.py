@@ -181,7 +181,9 @@ class Chaos:
 
         with contextlib.suppress(Exception):
             lab = fold(journal.read(journal.folder(self.runs, "chaos")))
-            return len(lab.starts) + len(lab.owed) + any(lab.next_due(job) < time.time() + 1e6 for job in lab.lab.jobs)
+            return (
+                len(lab.starts) + len(lab.pending) + any(lab.next_due(job) < time.time() + 1e6 for job in lab.lab.jobs)
+            )
         return 1
 
     def _end(self) -> None:

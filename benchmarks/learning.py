@@ -37,6 +37,7 @@ from sdl.designs.adaptive import Adaptive
 from sdl.designs.filling import Farthest, LatinHypercube
 from sdl.errors import SolverError
 from sdl.registry import find
+from sdl.space import Space
 
 Floats = NDArray[np.float64]
 
@@ -97,11 +98,11 @@ DESIGNS = ("latin-hypercube", "latin-hypercube .1", "farthest", "adaptive", "ada
 # What the solvers make of them ---------------------------------------------------------------------------------------
 def misses(plant: Plant, X: Floats, Y: Floats, solver: str, seed: int) -> list[float]:
     """Worst channel's miss in per cent, without noise, at so many goals; inf where the solver cannot answer."""
-    rng, d = _rng(seed, 0), len(plant.inputs)
+    rng = _rng(seed, 0)
     wanted = plant.noise_free(np.array([plant.draw(rng) for _ in range(GOALS)]))[:, plant.goal]
     try:
         fitted = find("solvers", solver)().fit(plant.data(X, Y))
-        given = fitted.propose(targets(plant, wanted, 1.0), np.zeros(d), np.ones(d), _rng(seed, 5))
+        given = fitted.propose(targets(plant, wanted, 1.0), Space(plant.inputs), _rng(seed, 5))
     except SolverError:
         return [float("inf")] * GOALS
     got = plant.noise_free(np.clip(given.settings, 0, 1))[:, plant.goal]

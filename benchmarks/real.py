@@ -28,6 +28,7 @@ from plants import FULL, GAINS, GOAL, SPECTRUM, targets_of_columns
 from sdl.errors import SolverError
 from sdl.registry import kinds
 from sdl.solvers.base import Data
+from sdl.space import Space
 from sdl.types import Channel, Input
 
 Floats = NDArray[np.float64]
@@ -63,7 +64,7 @@ class Log:
     def data(self, rows: NDArray[np.intp], columns: Sequence[int]) -> Data:
         """Some rows, in the order given, as a solver gets them."""
         wanted = np.isin(np.arange(len(SPECTRUM)), columns)
-        channels = tuple(Channel(name=name, saturation=FULL) for name in SPECTRUM)
+        channels = tuple(Channel(name=name, low=0.0, high=FULL) for name in SPECTRUM)
         Y, age = self.Y[rows], np.arange(len(rows) - 1, -1, -1, dtype=float)
         return Data(self.X[rows], Y, Y >= FULL, wanted, age, self.session[rows].astype(float), INPUTS, channels)
 
@@ -113,8 +114,8 @@ def misses(log: Log, which: str, label: str, columns: Sequence[int]) -> Floats |
         goals = targets_of_columns(log.Y[predict][:, columns], 2.0, columns, len(SPECTRUM))
         try:
             now = float(log.session[predict[0]])
-            fitted = solver_of(label).fit(replace(log.data(learn, columns), present=now))
-            given = fitted.propose(goals, np.zeros(3), np.ones(3), np.random.default_rng(0))
+            data = replace(log.data(learn, columns), current_session=now)
+            given = solver_of(label).fit(data).propose(goals, Space(data.inputs), np.random.default_rng(0))
         except SolverError as error:
             return str(error)
         found.append(np.clip(given.settings, 0, 1) - log.X[predict])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdl.core.events import Safe
-from sdl.core.goal import decimals, figure
+from sdl.core.goal import decimals, format_reading
 
 if TYPE_CHECKING:
     from sdl.core.events import Opened
@@ -84,7 +84,7 @@ def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
 
 def reading(value: float, band: Band | None = None) -> str:
     """One reading as text, rounded to a tenth of the tolerance: `16384`, `12.5`, `0.483`."""
-    return figure(value, room(band) if band else None)
+    return format_reading(value, room(band) if band else None)
 
 
 def room(band: Band) -> float:
@@ -131,9 +131,7 @@ def worst(goal: Goal, values: Mapping[str, float], units: Mapping[str, str] | No
         values: one reading of each channel.
         units: of the channels, for errors that are not percentages.
     """
-    from sdl.runs.runs import worst_channel
-
-    name = worst_channel(goal, values)
+    name = goal.worst_channel(values)
     return f"{name} {off(goal.bands[name], values.get(name, math.nan), (units or {}).get(name, ''))}"
 
 
@@ -153,7 +151,7 @@ def off(band: Band, value: float, unit: str = "") -> str:
     if band.target is None:
         if beyond := band.beyond(value):
             side, edge = ("above", band.high) if value > band.high else ("below", band.low)
-            return f"reads {reading(value, band)}{unit}, {figure(beyond)}{unit} {side} {edge:g}"
+            return f"reads {reading(value, band)}{unit}, {format_reading(beyond)}{unit} {side} {edge:g}"
         return f"reads {reading(value, band)}{unit}, inside {band}"
     error = value - band.target
     tolerance = band.high - band.target if error > 0 else band.target - band.low

@@ -18,6 +18,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What a shell or a terminal asks for is not what is tested: widths, colours, proxies, certificates.
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+SHELL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "SDL_LOG", "SSLKEYLOGFILE", *PROXIES, *map(str.lower, PROXIES))
+for name in SHELL:
+    os.environ.pop(name, None)
+
 # A shared machine stalls for seconds: hypothesis' deadline would fail tests at random. pytest-timeout ends real hangs.
 settings.register_profile("sdl", deadline=None)
 settings.load_profile("sdl")

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from sdl.inverse.knowledge import fit
 from sdl.solvers.base import Data, Targets
+from sdl.space import Space
 from sdl.types import Channel, Input
 
 GAINS = np.array([[122.0, 365.0, 30226.0], [365.0, 63597.0, 428.0], [29264.0, 1322.0, 753.0]])
@@ -14,8 +16,14 @@ GAINS = np.array([[122.0, 365.0, 30226.0], [365.0, 63597.0, 428.0], [29264.0, 13
 PAPER_GAINS = np.array([[122.0, 365.0, 30000.0], [365.0, 62000.0, 428.0], [29000.0, 1322.0, 753.0]])
 PAPER_AMBIENT = np.array([740.0, 1430.0, 2160.0])
 RGB = tuple(Input(name=name, low=0.0, high=1.0, step=None) for name in "RGB")
-CHANNELS = tuple(Channel(name=name, saturation=65535.0) for name in ("445nm", "515nm", "630nm"))
+CHANNELS = tuple(Channel(name=name, low=0.0, high=65535.0) for name in ("445nm", "515nm", "630nm"))
 LOW, HIGH = np.zeros(3), np.ones(3)
+
+
+def space(low=LOW, high=HIGH):
+    """The settings between these bounds."""
+    bounds = zip(np.asarray(low).tolist(), np.asarray(high).tolist(), strict=True)
+    return Space([Input(name=f"x{i}", low=a, high=b) for i, (a, b) in enumerate(bounds)])
 
 
 def hypercube(n, rng, d=3):
@@ -65,7 +73,7 @@ def paper_day(seed=0, n=100):
     return data(X, measure(X, rng, PAPER_GAINS, PAPER_AMBIENT))
 
 
-ORDERLESS = ("linear", "pls", "gmm", "gp", "bsi", "path", "random")
+ORDERLESS = ("linear", "pls", "gmm", "gp", "mcmc", "continuation", "random")
 """Solvers for which the order of rows says nothing; for others new rows count more, or trees draw rows by number."""
 
 
@@ -74,9 +82,9 @@ def stirred(rows, *, shuffled):
     rng, n = np.random.default_rng(7), len(rows.X)
     order = rng.permutation(n) if shuffled else np.arange(n)
     moved = replace(rows, Y=rows.Y * (1 + 1e-12 * rng.uniform(-1, 1, rows.Y.shape)))
-    return replace(moved, **{name: getattr(moved, name)[order] for name in ("X", "Y", "saturated", "age", "sitting")})
+    return replace(moved, **{name: getattr(moved, name)[order] for name in ("X", "Y", "saturated", "age", "session")})
 
 
 def ask(solver, rows, value, seed=0, tolerance=0.02):
     """One fit, one question (or several)."""
-    return solver.fit(rows).propose(targets(value, tolerance), LOW, HIGH, np.random.default_rng(seed))
+    return fit(solver, rows).propose(targets(value, tolerance), space(), np.random.default_rng(seed))

@@ -17,6 +17,7 @@ import pytest
 from sdl import registry
 from sdl.clock import Clock
 from sdl.solvers.base import Data, Proposals, Targets
+from sdl.space import Space
 from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState, Verdict
 
 GAIN = np.array([[30000.0, 300.0, 100.0], [1000.0, 60000.0, 400.0], [100.0, 400.0, 30000.0]])
@@ -93,7 +94,7 @@ class Scripted(Frozen):
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return tuple(Channel(name=name, saturation=65535.0) for name in CHANNELS)
+        return tuple(Channel(name=name, low=0.0, high=65535.0) for name in CHANNELS)
 
     identity = property(lambda self: f"scripted:{self.script}")
     simulated = property(lambda self: not self.real)
@@ -189,7 +190,7 @@ class FittedScript:
     script: Answers
     step: Any
 
-    def propose(self, targets: Targets, low: Any, high: Any, rng: Any) -> Proposals:
+    def propose(self, targets: Targets, space: Space, rng: Any) -> Proposals:
         self.script.targets.append(targets)
         if isinstance(self.step, Proposals):
             return self.step

@@ -15,6 +15,7 @@ from conftest import ROOT
 from waiting import PATIENCE
 
 from sdl.registry import find
+from sdl.space import Space
 from sdl.types import Verdict
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -206,7 +207,7 @@ def test_baselines_propose_inside_the_bounds(kind):
     one, solver = plant("RGBW"), BASELINES[kind]()
     rows = one.rows(plants.spread_out(12, 4, np.random.default_rng(0)), np.random.default_rng(1))
     goal = plants.targets(one, one.noise_free(np.array([[0.9, 0.1, 0.5, 0.2]])), 1.0)
-    given = solver.fit(rows).propose(goal, np.zeros(4), np.ones(4), np.random.default_rng(0))
+    given = solver.fit(rows).propose(goal, Space(rows.inputs), np.random.default_rng(0))
     assert given.settings.shape == (1, 4)
     assert given.settings.min() >= 0
     assert given.settings.max() <= 1

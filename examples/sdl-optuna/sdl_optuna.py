@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sdl.models.training_set import TrainingSet, stand_on
+from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import to_proposals
 from sdl.solvers.base import Data, Proposals, Targets
+from sdl.space import Space
 from sdl.types import Frozen
 
 Floats = NDArray[np.float64]
@@ -40,7 +42,7 @@ class Optuna(Frozen):
             NotEnoughData, Degenerate: they cannot carry a judgement of the goal; a design point is measured instead.
         """
         # Of one sitting: an optimiser that is told single numbers cannot tell a change of the light from progress.
-        return FittedOptuna(self, stand_on(data, level=False))
+        return FittedOptuna(self, TrainingSet.from_data(data, level=False))
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,16 @@ class FittedOptuna:
     options: Optuna
     rows: TrainingSet
 
-    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """The next point that Optuna would try for each of k goals."""
         goals = [Targets(*(part[i] for part in targets)) for i in range(len(targets.value))]
-        ends = self.rows.units(low), self.rows.units(high)
+        ends = self.rows.bounds(space)
         with _quiet():
             U = np.array([self._next(self._misses(goal), *ends, int(rng.integers(2**32))) for goal in goals])
         unknown = np.full_like(U, np.nan)  # it tells no doubt: NaN, never 0
         about = f"Optuna's TPE, the best of {len(self.rows.U)} rows missed by"
         notes = [f"{about} {self._misses(goal).min():.2f} tolerances" for goal in goals]
-        return self.rows.answer("optuna", U, (unknown, unknown), targets, (low, high), notes=notes)
+        return to_proposals(self.rows, "optuna", U, (unknown, unknown), targets, space, notes=notes)
 
     def _misses(self, goal: Targets) -> Floats:
         """(n,) how far each row is off, the worst channel, in tolerances: 1 is the edge of what counts as hit."""
@@ -81,7 +83,7 @@ class FittedOptuna:
         import optuna  # heavy; only a campaign that uses it waits for it
 
         names = [f"x{i}" for i in range(len(low))]
-        space: dict[str, optuna.distributions.BaseDistribution] = {
+        ranges: dict[str, optuna.distributions.BaseDistribution] = {
             name: optuna.distributions.FloatDistribution(float(a), float(b))
             for name, a, b in zip(names, low, high, strict=True)
         }
@@ -96,12 +98,12 @@ class FittedOptuna:
         study.add_trials(
             [
                 optuna.trial.create_trial(
-                    params=dict(zip(names, map(float, u), strict=True)), distributions=space, value=float(miss)
+                    params=dict(zip(names, map(float, u), strict=True)), distributions=ranges, value=float(miss)
                 )
                 for u, miss in zip(inside, misses, strict=True)
             ]
         )
-        asked = study.ask(space).params
+        asked = study.ask(ranges).params
         return np.array([asked[name] for name in names])
 
 

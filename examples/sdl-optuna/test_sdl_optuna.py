@@ -6,6 +6,7 @@ from sdl_optuna import Optuna
 
 import sdl
 from sdl.solvers.base import Targets
+from sdl.space import Space
 from sdl.testing import SolverContract
 from sdl.testing.solver_contract import AffinePlant
 
@@ -26,7 +27,7 @@ def test_more_rows_bring_it_nearer():
     def far(rows):
         fitted = Optuna().fit(plant.data(rows))
         return np.median([
-            np.abs(fitted.propose(targets, plant.low, plant.high, np.random.default_rng(i)).settings - wanted).max()
+            np.abs(fitted.propose(targets, Space(plant.inputs), np.random.default_rng(i)).settings - wanted).max()
             for i in range(20)
         ])  # fmt: skip
 

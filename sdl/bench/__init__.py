@@ -6,20 +6,20 @@ tell        tables, the recommendation with its evidence, the figure and the pag
 """
 
 from sdl.bench.campaigns import BenchCampaign, BenchGoals, campaigns, solver_of
-from sdl.bench.days import Miss, days_left_out
-from sdl.bench.report import Recommendation, SolverSummary, lines, markdown, quantile, recommend
+from sdl.bench.days import DaysScore, days_left_out
+from sdl.bench.report import Recommendation, SolverSummary, markdown, quantile, recommend, summarise
 
 __all__ = [
     "BenchCampaign",
     "BenchGoals",
-    "Miss",
+    "DaysScore",
     "Recommendation",
     "SolverSummary",
     "campaigns",
     "days_left_out",
-    "lines",
     "markdown",
     "quantile",
     "recommend",
     "solver_of",
+    "summarise",
 ]

@@ -21,7 +21,7 @@ TOLERANCE = 0.02
 """Of the goals, which some solvers look at; the settings of most do not depend on it."""
 
 
-class Miss(NamedTuple):
+class DaysScore(NamedTuple):
     """How far the settings that a solver gives are from those that were applied.
 
     Attributes:
@@ -45,7 +45,7 @@ def days_left_out(
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
     limit: float | None = None,
-) -> list[Miss]:
+) -> list[DaysScore]:
     """Predicts the settings of every day from all others.
 
     Args:
@@ -83,7 +83,7 @@ def days_left_out(
     for label in solvers:
         rows = np.vstack(off[label]) if off[label] else np.zeros((0, len(state.inputs)))
         rms = float(np.sqrt((rows**2).mean())) if len(rows) else math.nan
-        missed.append(Miss(label, rms, len(off[label]), len(rows), why.get(label, "")))
+        missed.append(DaysScore(label, rms, len(off[label]), len(rows), why.get(label, "")))
     return missed
 
 
@@ -95,23 +95,25 @@ def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str])
     """Settings found less settings applied, (readings of the day, d); or None and why."""
     import numpy as np
 
-    from sdl.solvers.base import Data, Targets
+    from sdl.inverse.knowledge import fit
+    from sdl.solvers.base import Data, Targets, ask
+    from sdl.space import Space
 
     tree, data, state, columns, day = item
-    learn, ask = np.flatnonzero(data.day != day), np.flatnonzero(data.day == day)
+    learn, asked = np.flatnonzero(data.day != day), np.flatnonzero(data.day == day)
     inputs, channels = state.input_list(), state.channel_list()
     goal = np.isin(np.arange(len(channels)), columns)
-    value = np.where(goal, data.Y[ask], np.nan)
+    value = np.where(goal, data.Y[asked], np.nan)
     width = TOLERANCE * np.abs(value)
     low, high = (np.where(goal, value + side * width, side * np.inf) for side in (-1, 1))
     age = np.arange(len(learn) - 1, -1, -1, dtype=float)
     full = data.Y[learn] >= state.full_scale
     sitting = data.sitting[learn].astype(float)
-    rows = Data(data.X[learn], data.Y[learn], full, goal, age, sitting, inputs, channels, float(data.sitting[ask[0]]))
-    ends = [np.array([getattr(item, end) for item in inputs]) for end in ("low", "high")]
+    rows = Data(data.X[learn], data.Y[learn], full, goal, age, sitting, inputs, channels, float(data.sitting[asked[0]]))
+    space = Space(inputs)
     try:
-        fitted = config.parse_kind("solver", tree).fit(rows)
-        given = fitted.propose(Targets(value, low, high), *ends, np.random.default_rng(0))
+        fitted = fit(config.parse_kind("solver", tree), rows)
+        given = ask(fitted, Targets(value, low, high), space, np.random.default_rng(0))
     except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
         return None, f"{type(error).__name__}: {error}"[:300]
-    return (np.clip(given.settings, *ends) - data.X[ask]) / (ends[1] - ends[0]), ""
+    return (np.clip(given.settings, space.low, space.high) - data.X[asked]) / space.width, ""

@@ -21,6 +21,7 @@ from sdl.cli import (
     bench,
     campaign_files,
     compare,
+    export,
     instrument,
     list,
     paper,
@@ -81,7 +82,7 @@ def _common(
 
 
 PARTS = (
-    *(run, campaign_files, list, show, watch, report, compare, verify, replay, solve, paper),
+    *(run, campaign_files, list, show, export, watch, report, compare, verify, replay, solve, paper),
     *(twin, serve, instrument, commands, web, sweep, bench),
 )
 """In the order of the help."""

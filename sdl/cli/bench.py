@@ -80,9 +80,9 @@ def bench(
     With --data a twin is fitted to the readings first, starting from --twin; and where they are of several days, every
     solver also finds the settings of each day from all the others.
     """
-    from sdl.bench import BenchGoals, campaigns, days_left_out, lines, recommend, solver_of
+    from sdl.bench import BenchGoals, campaigns, days_left_out, recommend, solver_of, summarise
     from sdl.bench.campaigns import channels_of, goals_of
-    from sdl.bench.report import days_table, draw, table, write
+    from sdl.bench.report import days_table, draw, solver_table, write_report
     from sdl.cli.display.progress import Bar
     from sdl.parallel.pool import cores
 
@@ -104,7 +104,7 @@ def bench(
     if evidence is not None:
         with Bar("days", quiet=quiet) as bar:
             missed = days_left_out(evidence, state, wanted, labels, processes, bar, limit_of(limit))
-    found = lines(ended, trials)
+    found = summarise(ended, trials)
     advice = recommend(found, goals, missed)
     about = f"{count(goals, 'goal')} of {', '.join(wanted)} within {tolerance}, {count(seeds, 'kind')} of noise each"
     if json:
@@ -113,7 +113,7 @@ def bench(
             {"solver": advice.solver, "sentence": advice.sentence, "solvers": [f.plain() for f in found], "days": days}
         )
     else:
-        print("\n".join([*told, f"on the twin: {about}", "", *table(found), ""]))
+        print("\n".join([*told, f"on the twin: {about}", "", *solver_table(found), ""]))
         for line in found:
             if line.why:
                 say(f"{line.solver}: {line.why}")
@@ -123,8 +123,10 @@ def bench(
         say(advice.sentence)
     if out is not None:
         title = "Which solver for this instrument?"
-        tables = {f"On the twin: {about}": table(found)} | ({"Days left out": days_table(missed)} if missed else {})
-        write(out, draw(ended, found, trials, about), title, advice.sentence, tables)
+        tables = {f"On the twin: {about}": solver_table(found)} | (
+            {"Days left out": days_table(missed)} if missed else {}
+        )
+        write_report(out, draw(ended, found, trials, about), title, advice.sentence, tables)
         if not json:
             print(f"written: {out}")
 

@@ -83,7 +83,7 @@ def validate(
         cost = config.cost(campaign)
         asks = {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)}
         retried = {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)}
-        odd = config.oddities(campaign)
+        odd = config.cautions(campaign)
         found.append(
             {
                 "file": str(file),

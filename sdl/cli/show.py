@@ -1,14 +1,10 @@
-"""Commands that only read: show, explain, check, export."""
+"""Commands that only read: show, explain, check."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json as jsonlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,18 +21,9 @@ if TYPE_CHECKING:
     from sdl.store.record import Checked
 
 
-class ExportFormat(StrEnum):
-    """What `sdl export` writes."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    CLAUDE_LIGHT = "claude-light"
-    PARQUET = "parquet"
-
-
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (show, explain, check, export):
+    for command in (show, explain, check):
         app.command()(command)
 
 
@@ -168,106 +155,6 @@ def _check_lab(folder: Path) -> Checked:
         except OutOfTurn as error:
             raise Damaged(str(folder), number, f"cannot follow what is before it: {error}") from error
     return found
-
-
-def export(
-    name: RunName,
-    to: Annotated[
-        ExportFormat,
-        typer.Option("--to", help="csv, jsonl, parquet: a row a reading; claude-light: the paper's log."),
-    ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")] = None,
-    runs: Runs = RUNS,
-) -> None:
-    """Write the readings of a run in another form.
-
-    \b
-    sdl export latest --to csv -o readings.csv
-    """
-    from sdl.store.resolve import find
-
-    folder = find(name, runs)
-    if to == ExportFormat.PARQUET:
-        rows = _parquet(folder, output)
-        print(f"{output}: {count(rows, 'row')} written")
-        return
-    if output is None:
-        for text in _export(folder, to):
-            print(text)
-        return
-    lines = write_export(folder, to, output)
-    print(f"{output}: {count(lines, 'line')} written")
-
-
-def write_export(folder: Path, to: str, output: Path) -> int:
-    """Writes the readings of a run to `output`, which must not be there yet.
-
-    Returns:
-        How many lines.
-
-    Raises:
-        ConfigError: the file cannot be written; what was begun of it is taken away again.
-    """
-    lines = [f"{text}\n" for text in _export(folder, to)]
-    _write("".join(lines).encode(), output)
-    return len(lines)
-
-
-def _write(content: bytes, output: Path) -> None:
-    try:
-        with output.open("xb") as stream:
-            try:
-                stream.write(content)
-                stream.flush()
-            except OSError:
-                output.unlink(missing_ok=True)
-                raise
-    except FileExistsError as error:
-        raise ConfigError(f"{output} exists already; name another file") from error
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
-
-
-def _parquet(folder: Path, output: Path | None) -> int:
-    """Writes the readings of a run as a Parquet file; how many."""
-    from sdl.runs.runs import open_run
-
-    if output is None:
-        raise ConfigError("--to parquet: a Parquet file is no text for the terminal; name a file, -o FILE")
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        said = "a Parquet file is written with pyarrow, which the extra `sweep` of this package brings"
-        raise ConfigError(f"--to parquet: {said} ({error})") from error
-    rows = open_run(folder).rows()
-    columns = dict.fromkeys(key for row in rows for key in row)
-    content = pa.BufferOutputStream()
-    pq.write_table(pa.table({key: [row.get(key) for row in rows] for key in columns}), content)
-    _write(content.getvalue().to_pybytes(), output)
-    return len(rows)
-
-
-def _export(folder: Path, to: str) -> Iterator[str]:
-    from sdl.runs.runs import open_run
-    from sdl.store.datasets import claude_light_line
-
-    run = open_run(folder)
-    if to == ExportFormat.CLAUDE_LIGHT:
-        inputs = [str(item["name"]) for item in run.opened.instrument["inputs"]]
-        for event in run.measured():
-            yield jsonlib.dumps(claude_light_line(event, inputs), allow_nan=False)
-        return
-    rows = run.rows()
-    if to == ExportFormat.JSONL:
-        for row in rows:
-            yield jsonlib.dumps(row, allow_nan=False, ensure_ascii=False)
-        return
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    for row in ({key: key for key in columns}, *rows):
-        text = io.StringIO()
-        csv.DictWriter(text, columns, restval="", lineterminator="").writerow(row)
-        yield text.getvalue()
 
 
 def _explained(run: Run, proposed: Proposed) -> dict[str, Any]:

@@ -132,21 +132,21 @@ def _short(finding: Evaluation) -> str:
 
 def _sureness(finding: Evaluation) -> str:
     """What the seeds tell of those that were not tried."""
-    from sdl.verify import Level, sureness
+    from sdl.verify import Level, describe_certainty
 
-    said = sureness(finding)
+    said = describe_certainty(finding)
     return f": {said}" if finding.level is Level.UNSURE else f" ({said})" if said else ""
 
 
 def _why(found: Verified, finding: Evaluation) -> dict[str, str]:
     """What a person needs to look into a claim that is not met."""
-    from sdl.verify import again, ended, kept
+    from sdl.verify import describe_end, describe_kept, rerun_command
 
-    told = {"expected": finding.expected, "seen": f"{finding.seen}; {kept(finding)}"}
+    told = {"expected": finding.expected, "seen": f"{finding.seen}; {describe_kept(finding)}"}
     if finding.seed is not None:
         seen = next(seen for seen in found.seen if seen.seed == finding.seed)
-        told["worst"] = f"seed {finding.seed}: {ended(seen)}"
-    return told | {"goal": found.plan.goal} | ({"again": command} if (command := again(found, finding)) else {})
+        told["worst"] = f"seed {finding.seed}: {describe_end(seen)}"
+    return told | {"goal": found.plan.goal} | ({"again": command} if (command := rerun_command(found, finding)) else {})
 
 
 def _write_junit(file: Path, found: list[Verified]) -> None:

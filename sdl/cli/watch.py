@@ -43,7 +43,7 @@ def watch(
     from sdl.cli.display.trend import TrendTable
     from sdl.core.events import Interrupted, Stopped
     from sdl.runs.listing import left
-    from sdl.runs.runs import open_run, steps
+    from sdl.runs.runs import fold_stepwise, open_run
     from sdl.store.tail import follow
 
     folder = campaign_run(name, runs)
@@ -58,11 +58,11 @@ def watch(
             from rich.console import Console
 
             with TrendTable(Console(highlight=False)) as view:
-                for event, folded in steps(events, folder):
+                for event, folded in fold_stepwise(events, folder):
                     view(event, folded.campaign)
         else:
             lines = PlainView(sys.stdout)
-            for event, folded in steps(events, folder):
+            for event, folded in fold_stepwise(events, folder):
                 lines(event, folded.campaign)
     except KeyboardInterrupt:
         print(f"left; the run is not touched: {folder}")

@@ -1,4 +1,4 @@
-"""The command that serves the page."""
+"""The command `sdl web`."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
-    from sdl.lab.config.file import Loaded
-    from sdl.lab.http.token import Door
+    from sdl.lab.config.file import ResolvedLab
+    from sdl.lab.http.token import Credentials
     from sdl.lab.workers.base import Control
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command()(web)
 
 
 def web(
     runs: Runs = RUNS,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Of the page on 127.0.0.1; 0: any that is free.")
+        int, typer.Option("--port", min=0, max=65535, help="Port of the page on 127.0.0.1; 0: any free one.")
     ] = 0,
 ) -> None:
-    """Serve a page over the runs: live ones, all of them, reports.
+    """Serve a web page with all runs, live views and reports.
 
     \b
     sdl web --port 8080
-    sdl lab run lab.yaml                   the same page, with the lab's instruments, schedule and buttons
+    sdl lab run lab.yaml                   the same page, with instruments, schedule and controls of the lab
 
-    It changes nothing but notes and tags, which need the token. Ctrl-C or SIGTERM ends it, with exit code 0.
+    The page can change only notes and tags, with the access token. Ctrl-C or SIGTERM stops it, with exit code 0.
     """
     from sdl.web.server import serve
 
-    def told(url: str, token: Path) -> None:
-        say(f"{url} shows the runs in {runs} until Ctrl-C; the token for notes is in {token}")
+    def announce(url: str, token: Path) -> None:
+        say(f"{url} shows the runs in {runs} until Ctrl-C; the access token for notes is in {token}")
         sys.stdout.flush()
 
-    serve(runs, port=port, told=told)
+    serve(runs, port=port, on_listen=announce)
 
 
 class LabPage:
-    """The page of a lab, for `sdl.lab.serve`; without Jinja the lab runs without it and says so."""
+    """The page of a lab, for `sdl.lab.serve`; without Jinja the lab runs without a page."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: ResolvedLab) -> None:
         self._loaded = loaded
         self._served = False
 
-    def routes(self, control: Control, runs: Path, door: Door) -> Sequence[BaseRoute]:
-        """The routes of the page."""
+    def routes(self, control: Control, runs: Path, door: Credentials) -> Sequence[BaseRoute]:
+        """The routes of the page; none if Jinja is missing."""
         from sdl.errors import ConfigError
         from sdl.web.pages import routes
 
@@ -69,8 +69,8 @@ class LabPage:
         self._served = True
         return found
 
-    def told(self, url: str) -> None:
-        """Says where it is."""
+    def announce(self, url: str) -> None:
+        """Print the address."""
         if self._served:
-            say(f"its page: {url}")
+            say(f"page: {url}")
             sys.stdout.flush()

@@ -14,11 +14,11 @@ Whatever has a `kind` is looked up in the registry before it is validated, so th
 mistyped kind lists the allowed ones. Nothing here touches the instrument.
 """
 
-from sdl.config.cost import Cost, cost, design_points, oddities
-from sdl.config.expect import Expect, seeds_of, tested_on, untestable
+from sdl.config.cost import Cost, cautions, cost, design_points
+from sdl.config.expect import Expect, instrument_tested_on, seeds_of, why_untestable
 from sdl.config.goals import Prefer, Target
-from sdl.config.load_file import load, parse, parse_kind
-from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, Retry
+from sdl.config.load_file import load, parse, parse_kind, restore
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, ResolvedCampaign, Retry
 from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
 
@@ -32,19 +32,21 @@ __all__ = [
     "Expect",
     "Prefer",
     "Prior",
+    "ResolvedCampaign",
     "Retry",
     "Target",
+    "cautions",
     "cost",
     "design_points",
+    "instrument_tested_on",
     "load",
-    "oddities",
     "override",
     "parse",
     "parse_kind",
     "put",
+    "restore",
     "schema",
     "seeds_of",
     "split",
-    "tested_on",
-    "untestable",
+    "why_untestable",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sdl.config.expect import untestable
-from sdl.config.model import CampaignFile
+from sdl.config.expect import why_untestable
+from sdl.config.model import CampaignFile, ResolvedCampaign
 
-OFTEN = 0.95
+MIN_HIT_RATE = 0.95
 """How often perfect settings should hit."""
-MOST = 1001
+MAX_AVERAGE = 1001
 """Readings that are averaged are fewer."""
 
 
@@ -51,7 +51,7 @@ def cost(campaign: CampaignFile) -> Cost:
     )
 
 
-def design_points(campaign: CampaignFile) -> int:
+def design_points(campaign: ResolvedCampaign) -> int:
     """How many points of the design are measured before the solver is asked first.
 
     All of them, unless the solver has a method `needs(inputs) -> int | None` that gives another number: 0 for one that
@@ -63,9 +63,9 @@ def design_points(campaign: CampaignFile) -> int:
     return campaign.design.size(inputs) if wanted is None else wanted
 
 
-def oddities(campaign: CampaignFile) -> list[str]:
+def cautions(campaign: CampaignFile) -> list[str]:
     """What is valid but hardly meant, a sentence each."""
-    found = [f"expect: {why}"] if (why := untestable(campaign)) else []
+    found = [f"expect: {why}"] if (why := why_untestable(campaign)) else []
     if not campaign.goal:
         return found
     first, trials, solver = design_points(campaign), campaign.stop.trials, campaign.solver.kind
@@ -93,9 +93,9 @@ def _narrow(campaign: CampaignFile) -> list[str]:
     def passes(readings: int) -> float:
         return math.prod(math.erf(room / sd * math.sqrt(readings / 2)) for room, sd in widths if sd > 0)
 
-    if passes(campaign.average) >= OFTEN:
+    if passes(campaign.average) >= MIN_HIT_RATE:
         return []
-    enough = next((n for n in range(campaign.average, MOST) if passes(n) >= OFTEN), None)
+    enough = next((n for n in range(campaign.average, MAX_AVERAGE) if passes(n) >= MIN_HIT_RATE), None)
     many = f"average: {enough} would do" if enough else "no number of readings would do"
     return [
         f"tolerance: perfect settings would hit in only {passes(campaign.average):.0%} of trials, because readings are "

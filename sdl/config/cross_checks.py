@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from sdl.config.expect import expect_problems
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
-from sdl.config.model import CampaignFile
+from sdl.config.model import ResolvedCampaign
+from sdl.designs.given import Points
 from sdl.errors import ConfigError, Problem
+from sdl.twin.state import known_state
 
 
-def across(campaign: CampaignFile) -> list[Problem]:
+def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
     """Every such mistake of a campaign."""
     problems: list[Problem] = []
     if campaign.instrument is not None:
@@ -20,13 +21,12 @@ def across(campaign: CampaignFile) -> list[Problem]:
         problems += _design_problems(campaign)
         problems += _needs_problems(campaign) or _unsuited(campaign)
         problems += _channel_problems(campaign)
-    problems += expect_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
     return problems
 
 
-def _channel_problems(campaign: CampaignFile) -> list[Problem]:
+def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
     """Channels that an option `channels` of the solver or the design names."""
     known = [channel.name for channel in campaign.instrument.channels]
     return [
@@ -37,7 +37,7 @@ def _channel_problems(campaign: CampaignFile) -> list[Problem]:
     ]
 
 
-def _needs_problems(campaign: CampaignFile) -> list[Problem]:
+def _needs_problems(campaign: ResolvedCampaign) -> list[Problem]:
     """How many design points the solver says it wants."""
     if not hasattr(campaign.solver, "needs"):
         return []
@@ -51,13 +51,16 @@ def _needs_problems(campaign: CampaignFile) -> list[Problem]:
     return [] if wanted is None or (isinstance(wanted, int) and wanted >= 0) else [Problem(message, "solver")]
 
 
-def _unsuited(campaign: CampaignFile) -> list[Problem]:
+def _unsuited(campaign: ResolvedCampaign) -> list[Problem]:
     """An instrument that the solver, as it is set, cannot work for."""
-    suits = getattr(campaign.solver, "suits", None)
-    if suits is None or not campaign.goal:
+    inputs, channels = campaign.instrument.inputs, campaign.instrument.channels
+    if not campaign.goal:
         return []
     try:
-        suits(campaign.instrument.inputs, campaign.instrument.channels)
+        if hasattr(campaign.solver, "suits"):
+            campaign.solver.suits(inputs, channels)
+        if getattr(campaign.solver, "knows", "nothing") == "twin":
+            known_state(campaign.solver.state, [item.name for item in inputs], [item.name for item in channels])
     except ConfigError as error:
         return [Problem(problem.message, "solver") for problem in error.problems]
     except KeyboardInterrupt:
@@ -67,7 +70,7 @@ def _unsuited(campaign: CampaignFile) -> list[Problem]:
     return []
 
 
-def _design_problems(campaign: CampaignFile) -> list[Problem]:
+def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
     inputs = {item.name: item for item in campaign.instrument.inputs}
     try:
@@ -75,7 +78,7 @@ def _design_problems(campaign: CampaignFile) -> list[Problem]:
             campaign.design.size(campaign.instrument.inputs)
     except ConfigError as error:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
-    for i, point in enumerate(getattr(campaign.design, "points", ())):
+    for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
         path = f"design.points.{i}"
         if set(point) != set(inputs):
             missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]

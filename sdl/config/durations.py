@@ -12,7 +12,7 @@ UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)\s*")
 
 
-def seconds(value: Any) -> float:
+def parse_duration(value: Any) -> float:
     """The span in seconds.
 
     Raises:
@@ -30,7 +30,7 @@ def seconds(value: Any) -> float:
     raise ValueError(f"must be a time such as 90s, 10min, 1h or 7d, not {value!r}")
 
 
-def words(span: float) -> str:
+def format_duration(span: float) -> str:
     """The two largest units of a span: `2 d 3 h`, `1 h 30 min`, `45 s`."""
     left, parts = round(span), []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
@@ -41,6 +41,6 @@ def words(span: float) -> str:
 
 
 Duration = Annotated[
-    float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "description": "90s, 10min, 1h, 7d"})
+    float, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "description": "90s, 10min, 1h, 7d"})
 ]
 """A span of time, in seconds once it is read."""

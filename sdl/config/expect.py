@@ -15,10 +15,12 @@ from sdl.types import Frozen
 if TYPE_CHECKING:
     from sdl.config.model import CampaignFile
 
-Ends = Literal["reached", "done", "unreachable", "spent", "stalled", "failed"]
-Verdicts = Literal["reachable", "unreachable", "outside the data", "below the noise", "between two steps", "saturated"]
+ExpectedOutcome = Literal["reached", "done", "unreachable", "spent", "stalled", "failed"]
+ExpectedVerdict = Literal[
+    "reachable", "unreachable", "outside the data", "below the noise", "between two steps", "saturated"
+]
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
-MOST_SEEDS = 100_000
+MAX_SEEDS = 100_000
 
 
 def _percentage(value: Any) -> Tolerance:
@@ -92,7 +94,7 @@ class ErrorLimits(_Limits):
 class Expect(Frozen):
     """What the campaign should come to, whatever the seed. `sdl run` ignores it, `sdl verify` and pytest check it."""
 
-    outcome: Ends = Field("reached", description="how every seed must end; `done` where there is no goal")
+    outcome: ExpectedOutcome = Field("reached", description="how every seed must end; `done` where there is no goal")
     trials: TrialLimits | None = Field(
         None, description="upper limits of the trials until then: `{median: 6, p95: 9, most: 12}`"
     )
@@ -101,12 +103,14 @@ class Expect(Frozen):
         description="upper limits of the worst channel's error at the best settings, `2%` or `{median: 1%, most: 2%}`: "
         "without noise where the instrument can tell (a twin), else as measured",
     )
-    verdict: Verdicts | None = Field(None, description="what the solver must say of the goal in its last proposal")
+    verdict: ExpectedVerdict | None = Field(
+        None, description="what the solver must say of the goal in its last proposal"
+    )
     instrument: Any = Field(
         None,
         description="what it is tested on, where the campaign drives a real instrument: `{kind: twin}`",
     )
-    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] | Annotated[tuple[Whole, ...], Field(min_length=1)] = Field(
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | Annotated[tuple[Whole, ...], Field(min_length=1)] = Field(
         20, description="how many seeds, from the campaign's own on; or a list of them"
     )
 
@@ -146,13 +150,13 @@ def expect_problems(campaign: CampaignFile) -> list[Problem]:
     return found
 
 
-def tested_on(campaign: CampaignFile) -> Any:
+def instrument_tested_on(campaign: CampaignFile) -> Any:
     """The plain `instrument:` that an expectation is checked on; None: the campaign's own."""
     given = campaign.expect.instrument if campaign.expect is not None else None
     return dict(given) if isinstance(given, Mapping) else given
 
 
-def untestable(campaign: CampaignFile) -> str:
+def why_untestable(campaign: CampaignFile) -> str:
     """Why the expectation of a campaign cannot be checked, in words; empty where it can."""
     if campaign.expect is None or campaign.instrument is None or campaign.expect.instrument is not None:
         return ""

@@ -51,11 +51,11 @@ ToleranceKey = Annotated[
     ),
 ]
 
-MOST = 1e12
+MAX_READING = 1e12
 """Beyond it squares of misses lose their meaning; no sensor counts as far."""
 FORMS = ("target", "between", "at most", "at least")
 EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
-POWER = "power"
+TOTAL_POWER = "power"
 """What `prefer` calls the sum of all inputs, each as a part of its range."""
 
 
@@ -167,14 +167,14 @@ class Prefer(Frozen):
     def cost(self, inputs: Sequence[Input]) -> tuple[float, ...]:
         """What each input costs over its whole range; of the settings that reach a goal the cheapest are taken."""
         name, sign = (self.minimise, 1.0) if self.minimise is not None else (self.maximise, -1.0)
-        return tuple(sign if name in (POWER, item.name) else 0.0 for item in inputs)
+        return tuple(sign if name in (TOTAL_POWER, item.name) else 0.0 for item in inputs)
 
 
-def absurd(target: Target) -> str:
+def implausible(target: Target) -> str:
     """Says which number of a target no sensor reads; empty where there is none."""
     numbers = [target.target, target.at_most, target.at_least, *(target.between or ())]
-    wrong = [value for value in numbers if value is not None and abs(value) > MOST]
-    return f"{wrong[0]:g} is no reading of any sensor; allowed: -{MOST:g} to {MOST:g}" if wrong else ""
+    wrong = [value for value in numbers if value is not None and abs(value) > MAX_READING]
+    return f"{wrong[0]:g} is no reading of any sensor; allowed: -{MAX_READING:g} to {MAX_READING:g}" if wrong else ""
 
 
 def goal_problems(
@@ -184,16 +184,16 @@ def goal_problems(
     problems: list[Problem] = []
     for name, target in goal.items():
         path = f"{where}.{name}"
-        if said := absurd(target):
+        if said := implausible(target):
             problems.append(Problem(said, path))
         elif name not in channels:
             near = get_close_matches(name, channels, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             problems.append(Problem(f"unknown channel; the instrument has: {', '.join(channels)}{hint}", path))
         elif target.target is not None:
-            problems += _target_problems(target.target, target.tolerance or tolerance, channels[name].saturation, path)
+            problems += _target_problems(target.target, target.tolerance or tolerance, channels[name].high, path)
         else:
-            problems += _limit_problems(target, channels[name].saturation, path)
+            problems += _limit_problems(target, channels[name].high, path)
     return problems
 
 
@@ -227,7 +227,7 @@ def _limit_problems(target: Target, top: float | None, path: str) -> list[Proble
 
 def prefer_problems(prefer: Prefer, inputs: Sequence[Input]) -> list[Problem]:
     """An input that the instrument does not have."""
-    allowed = [POWER, *(item.name for item in inputs)]
+    allowed = [TOTAL_POWER, *(item.name for item in inputs)]
     key = "minimise" if prefer.minimise is not None else "maximise"
     name = str(getattr(prefer, key))
     if name in allowed:

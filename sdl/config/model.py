@@ -10,9 +10,9 @@ from pydantic import Field, field_validator, model_serializer, model_validator
 from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
 from sdl.config.mistakes import NAME, short
+from sdl.config.stop import StopOptions
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
-from sdl.core.stopping import StopRules
 from sdl.designs.base import Design
 from sdl.drivers.base import Instrument
 from sdl.solvers.base import Solver
@@ -57,7 +57,7 @@ class CampaignRules(Frozen):
         2, ge=0, le=1000, description="further readings (× average) at settings that hit; the mean of all must hit too"
     )
     average: int = Field(1, ge=1, le=1000, description="readings a trial")
-    stop: StopRules = Field(default_factory=StopRules, description="when to end without having reached the goal")
+    stop: StopOptions = Field(default_factory=StopOptions, description="when to end without having reached the goal")
     retry: Retry = Field(default_factory=Retry, description="what is done when a reading fails in a way that may pass")
 
     def goals(self) -> Goal | None:
@@ -69,7 +69,7 @@ class CampaignRules(Frozen):
     def plan(self) -> Plan:
         """What the state machine is asked to do; without a goal it takes `stop.trials` points."""
         goal, retry = self.goals(), self.retry
-        rules = self.stop.rules()
+        rules = self.stop.active()
         return Plan(
             goal, rules, self.average, self.confirm, retry.times, retry.wait, retry.longest, collect=self.stop.trials
         )
@@ -100,13 +100,11 @@ class Prior(Frozen):
         return {"source": self.source, "inputs": dict(self.inputs), "channels": dict(self.channels)}
 
 
-class CampaignFile(CampaignRules):
-    """A campaign: instrument, goal, design, solver and stopping rules. One YAML file."""
+class ResolvedCampaign(CampaignRules):
+    """What it takes to run a campaign: its rules, and the instrument, the design and the solver themselves.
 
-    ORDER: ClassVar[tuple[str, ...]] = (
-        *("name", "description", "instrument", "goal", "tolerance", "prefer", "confirm", "average"),
-        *("design", "solver", "stop", "retry", "prior", "watch", "seed", "expect"),
-    )
+    A start has more (`CampaignFile`); a resume has the rows of the priors in the run's own copy and expects nothing.
+    """
 
     name: str = Field(
         pattern=NAME,
@@ -118,29 +116,18 @@ class CampaignFile(CampaignRules):
         default_factory=lambda: {"kind": "axis"}, description="trials before the solver: `kind`, options"
     )
     solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="what proposes: `kind` and its options")
-    prior: tuple[Prior, ...] = Field(
-        (),
-        max_length=100,
-        examples=[["night.jsonl"]],
-        description="records, logs or tables ([data.md](data.md)) to start with: paths relative to this file, or runs "
-        "by their name (`latest`, `led-16384`); with other names of columns `{source: night.csv, inputs: {R: red}}`",
-    )
     watch: str | None = Field(
         None,
-        description="the twin that the instrument is held against while it is driven: `twin`, a state's name, or a "
-        "path of a `.toml` file; a warning says when the instrument leaves it",
+        description="the twin that the instrument is compared with while it is driven: `twin`, a state's name, or a "
+        "path of a `.toml` file; a warning says when the instrument no longer matches it",
     )
     seed: int = Field(
         0, ge=0, lt=2**63, description="of everything random; the same file and seed give the same campaign"
     )
-    expect: Expect | None = Field(
-        None,
-        description="what it should come to, for `sdl verify` and pytest ([testing.md](testing.md)); not for a run",
-    )
 
     @field_validator("name")
     @classmethod
-    def _free(cls, value: str) -> str:
+    def _not_reserved(cls, value: str) -> str:
         if value == "latest":
             raise ValueError("`latest` means the newest run wherever a run is named; take another name")
         return value
@@ -153,11 +140,41 @@ class CampaignFile(CampaignRules):
         # Whole, so that a campaign can be resumed from another folder.
         return str(locate(value)) if value and value.endswith(".toml") else value
 
+
+class CampaignFile(ResolvedCampaign):
+    """A campaign: instrument, goal, design, solver and stopping rules. One YAML file."""
+
+    ORDER: ClassVar[tuple[str, ...]] = (
+        *("name", "description", "instrument", "goal", "tolerance", "prefer", "confirm", "average"),
+        *("design", "solver", "stop", "retry", "prior", "watch", "seed", "expect"),
+    )
+
+    prior: tuple[Prior, ...] = Field(
+        (),
+        max_length=100,
+        examples=[["night.jsonl"]],
+        description="records, logs or tables ([data.md](data.md)) to start with: paths relative to this file, or runs "
+        "by their name (`latest`, `led-16384`); with other names of columns `{source: night.csv, inputs: {R: red}}`",
+    )
+    expect: Expect | None = Field(
+        None,
+        description="what it should come to, for `sdl verify` and pytest ([testing.md](testing.md)); not for a run",
+    )
+
     def plain(self) -> dict[str, Any]:
         """The resolved file, every default written out, as plain values that `parse` reads back to the same."""
         tree = self.model_dump(mode="json", exclude=set(GROUPS))
         tree |= {key: getattr(self, key).model_dump(mode="json") for key in GROUPS}
         return {key: tree[key] for key in self.ORDER}
+
+    def without_goal(self) -> CampaignFile:
+        """The campaign that only measures its design; an expectation is of the goal, and goes with it."""
+        return self.model_copy(update={"goal": None, "expect": None}).with_all_points()
+
+    def with_all_points(self) -> CampaignFile:
+        """The campaign with as many trials as its design has points."""
+        size = self.design.size(self.instrument.inputs)
+        return self.model_copy(update={"stop": self.stop.model_copy(update={"trials": size})})
 
 
 KEYS = CampaignFile.ORDER

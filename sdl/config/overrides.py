@@ -9,7 +9,7 @@ from sdl import yamlfile
 from sdl.errors import ConfigError, Problem
 
 
-def override(value: Mapping[str, Any], change: str) -> dict[str, Any]:
+def override(value: Any, change: str) -> dict[str, Any]:
     """The tree with one `a.b=value` applied, as `put` does.
 
     Raises:

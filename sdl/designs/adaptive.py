@@ -20,13 +20,14 @@ from sdl import registry
 from sdl.designs.base import Random, Ranged, scale
 from sdl.designs.filling import Farthest
 from sdl.errors import ConfigError, Degenerate, NotEnoughData
-from sdl.solvers.base import Data, Targets
+from sdl.solvers.base import Data, Targets, ask
 from sdl.types import Input
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sdl.arrays import Bools, Floats
+    from sdl.space import Space
 
 
 CANDIDATES = 64
@@ -70,13 +71,15 @@ class Adaptive(Ranged):
         from scipy.spatial.distance import cdist
         from scipy.stats import qmc
 
+        from sdl.space import Space
+
         inputs, rng = data.inputs, random(trial)
-        low, high = (np.array([getattr(item, end) for item in inputs]) for end in ("low", "high"))
+        space = Space(inputs)
         unit = self.between(qmc.Sobol(len(inputs), rng=rng).random(CANDIDATES))
-        apart = cdist(unit, (data.X - low) / (high - low)).min(axis=1) if len(data.X) else np.ones(CANDIDATES)
+        apart = cdist(unit, (data.X - space.low) / space.width).min(axis=1) if len(data.X) else np.ones(CANDIDATES)
         candidates = scale(unit, inputs)
         try:
-            doubt = self._doubt(replace(data, goal=self._listened(data)), candidates, low, high, rng)
+            doubt = self._doubt(replace(data, goal=self._listened(data)), candidates, space, rng)
         except (NotEnoughData, Degenerate) as error:
             if trial <= len(inputs):
                 return self.point(trial, data.X, inputs, random), f"axis point {trial + 1} of {len(inputs) + 1}"
@@ -100,7 +103,7 @@ class Adaptive(Ranged):
         bad = (data.saturated | ~np.isfinite(data.Y)).sum(axis=0)
         return np.asarray(bad <= CLIPPED * len(data.Y), dtype=np.bool_)
 
-    def _doubt(self, data: Data, candidates: Floats, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+    def _doubt(self, data: Data, candidates: Floats, space: Space, rng: np.random.Generator) -> Floats:
         """(k,) how unsure the solver would be of the settings that it proposes for each candidate's readings."""
         import numpy as np
 
@@ -109,5 +112,5 @@ class Adaptive(Ranged):
         value = np.where(data.goal, forward.predict(candidates)[0], np.nan)
         half = np.where(data.goal, BAND * np.abs(value) + 1e-9, np.inf)
         targets = Targets(value, np.where(data.goal, value - half, -np.inf), np.where(data.goal, value + half, np.inf))
-        given = fitted.propose(targets, low, high, rng).uncertainty / (high - low)
+        given = ask(fitted, targets, space, rng).uncertainty / space.width
         return np.asarray(np.sqrt((given**2).sum(axis=1)), dtype=np.float64)

@@ -8,9 +8,8 @@ No cache may answer: a stored answer is no measurement. Caches are told so, ever
 further parameter, which the published server ignores as it does every name but R, G and B), and an answer that says
 that it was stored is refused.
 
-A connection is used again only if the server promised to keep it, within a second, and if nothing was heard of it
-since: one that the server closes meanwhile could not be told from one that broke while measuring, and what it says
-beyond its answer would be taken for the next one. Where that was too late once, no connection is used again.
+Each request has a connection of its own: a kept one that the server closes meanwhile could not be told from one that
+broke while measuring, and what the server says beyond its answer would be taken for the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from operator import attrgetter
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -31,17 +29,10 @@ from uuid import uuid4
 from sdl.drivers.environment import check_variables, proxy_for
 from sdl.errors import BadReply, ConfigError, InstrumentError, Unreachable
 
-IDLE = 1.0
-"""Seconds that a connection may wait for the next request. Servers wait for a minute before they close one, so there is
-no moment in which both do something; and a shared instrument is asked less often than that, on a new one each time."""
 NUMBER = "_"
 """The parameter that makes every address another one, for a cache that heeds nothing else."""
 BODY_LIMIT = 64 * 1024
 """Bytes; a reading has some 200."""
-
-SURPLUS = attrgetter("stream._stream._httpcore_stream._stream._connection._h11_state.trailing_data")
-"""What came after an answer in one piece with it, and whether the other end closed. Nothing public of httpx tells;
-where another version has it elsewhere, no connection is used again, which costs time only."""
 
 CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "ConnectTimeout": (Unreachable, "no connection in time"),
@@ -83,38 +74,32 @@ class HttpReply:
 
 
 class _Watch:
-    """Sees one request through: notes when it leaves, and can cut its connection.
+    """Notes when one request leaves, and can cut its connection."""
 
-    Args:
-        held: the connection of the request before, which may be used again.
-    """
-
-    def __init__(self, held: socket.socket | None) -> None:
-        self.sent = self.fresh = False
-        self.overdue = False
-        self.socket = held
+    def __init__(self) -> None:
+        self.sent = self.overdue = False
+        self._socket: socket.socket | None = None
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Called by httpcore at every step of a request (its `trace` extension)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self.socket, self.fresh = info["return_value"].get_extra_info("socket"), True
+            self._socket = info["return_value"].get_extra_info("socket")
             if self.overdue:
-                self.cut()
+                self._cut()
         elif event.endswith(".send_request_headers.started"):
             # A proxy is first asked to connect; that is not our request yet.
             self.sent = self.sent or info["request"].method != b"CONNECT"
 
     def expire(self) -> None:
-        """It took too long."""
+        """End a request that takes too long."""
         self.overdue = True
-        self.cut()
+        self._cut()
 
-    def cut(self) -> None:
-        """Ends the connection under whoever uses it; a new one is made for the next request."""
-        if self.socket is not None:
+    def _cut(self) -> None:
+        if self._socket is not None:
             with suppress(OSError):
                 # The plain socket's own method: that of ssl would pull the object from under the reading thread.
-                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Watchdog:
@@ -186,17 +171,15 @@ class HttpConnection:
         proxy = proxy_for(url) if environment else ""
         self._asked = f"{url} (by the proxy in {proxy})" if proxy else url
         self.ever_sent = False
-        self._socket: socket.socket | None = None
-        self._keeps = True
         self._watchdog = _Watchdog()
         weakref.finalize(self, self._watchdog.end)  # where nobody closes it
         # Compressed answers are not asked for: they could be small on the way and huge when unpacked.
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
-        headers |= {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache"}
+        headers |= {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache", "Connection": "close"}
         try:
             self._client = httpx.Client(
                 timeout=httpx.Timeout(connect, read=read),
-                limits=httpx.Limits(max_keepalive_connections=1, keepalive_expiry=IDLE),
+                limits=httpx.Limits(max_keepalive_connections=0),
                 follow_redirects=False,
                 trust_env=environment,
                 headers=headers,
@@ -216,7 +199,7 @@ class HttpConnection:
         """
         import httpx
 
-        watch = _Watch(self._socket)
+        watch = _Watch()
         body = bytearray()
         params = {**params, NUMBER: uuid4().hex}
         try:
@@ -228,19 +211,13 @@ class HttpConnection:
                     body += piece
                     if len(body) > BODY_LIMIT:
                         raise BadReply(f"{self._asked}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
-                promised = "keep-alive" in reply.headers.get("connection", "").lower()
-                kept = self._keeps and promised and not _more(reply)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             if not watch.overdue:
-                # Hung up just when it was used again: one reading is lost by it, but not one in thirty.
-                self._keeps = self._keeps and (watch.fresh or not watch.sent)
                 raise translate(error, self._asked, sent=watch.sent) from error
         finally:
-            self.ever_sent, self._socket = self.ever_sent or watch.sent, watch.socket
+            self.ever_sent = self.ever_sent or watch.sent
         if watch.overdue:
             raise Unreachable(f"{self._asked}: no whole answer within {within:g} s", maybe_measured=watch.sent)
-        if not kept:
-            watch.cut()  # it may close without a word, just when the next request is on its way
         if (age := reply.headers.get("age", "")).isdecimal() and age.strip("0"):
             raise BadReply(
                 f"{self._asked}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
@@ -251,14 +228,6 @@ class HttpConnection:
     def close(self) -> None:
         self._watchdog.end()
         self._client.close()
-
-
-def _more(reply: Any) -> bool:
-    """Whether anything came after the answer, or nobody can tell."""
-    try:
-        return bool(SURPLUS(reply) != (b"", False))
-    except AttributeError:
-        return True
 
 
 def translate(error: Exception, url: str, *, sent: bool) -> InstrumentError:

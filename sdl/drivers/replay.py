@@ -18,12 +18,13 @@ from pydantic import Field, field_validator
 
 from sdl.clock import Clock
 from sdl.core.events import Opened
+from sdl.drivers.base import SessionGap
 from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
 from sdl.store import datasets
 from sdl.store.record import FILE
-from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
 """Part of an input's range: settings that differ by no more are the same."""
@@ -41,6 +42,7 @@ class Replay(Frozen):
         description="how far the nearest settings may lie, as a part of each input's range; 0: exact ones only",
     )
     latency: float = Field(default=0.78, ge=0, le=3600, description="virtual seconds that a reading takes")
+    session_gap: SessionGap = SESSION_GAP
 
     @field_validator("source")
     @classmethod
@@ -180,7 +182,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
         inputs, channels = datasets.instrument_of(opened, file)
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
-        channels = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
+        channels = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
     rows = [row.reading for row in datasets.load(file, inputs, channels, ()).rows]
     if opened is None and rows:
         fullest = max(rows, key=lambda row: len(row.readings)).readings

@@ -11,13 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from sdl.config import Prefer, Target, parse_kind
-from sdl.config.goals import MOST, absurd, prefer_problems
+from sdl.config.goals import MAX_READING, implausible, prefer_problems
 from sdl.config.mistakes import problems_of
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.errors import ConfigError, Problem
+from sdl.inverse.knowledge import fit
 from sdl.inverse.multiple import solutions
 from sdl.inverse.propose import Proposal, propose, translated
-from sdl.solvers.base import Data, Solver, Targets
+from sdl.solvers.base import Data, Solver, Targets, ask
+from sdl.space import Space
 from sdl.types import Channel, Input, Verdict
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def solve(
         np.arange(len(x) - 1, -1, -1, dtype=float),
         np.zeros(len(x)),
         inputs,
-        tuple(Channel(name=name, saturation=saturation) for name in channels),
+        tuple(Channel(name=name, high=saturation) for name in channels),
         prefer=parse_prefer(prefer, inputs),
         average=average,
     )
@@ -142,7 +144,7 @@ def solve(
     others = None
     if all_solutions:
         with translated(chosen.kind, len(data.X)):
-            found = solutions(chosen.fit(data), data, goal, np.random.default_rng([seed, 1, 1]))
+            found = solutions(fit(chosen, data), data, goal, np.random.default_rng([seed, 1, 1]))
         others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in found], len(names), X)
     return Solution(
         _vector(answer.settings, names, X),
@@ -182,7 +184,7 @@ def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
     """
     try:
         target = Target.model_validate(value)
-        if said := absurd(target):
+        if said := implausible(target):
             raise ConfigError(Problem(said, name))
         return target.band(tolerance)
     except ValidationError as error:
@@ -215,7 +217,8 @@ def data_from(
         np.array([row.sitting for row in rows], float),
         inputs,
         channels,
-        present=1.0 + max((row.sitting for row in rows), default=-1),  # the next reading will be of none of them
+        current_session=1.0
+        + max((row.sitting for row in rows), default=-1),  # the next reading will be of none of them
     )
 
 
@@ -287,7 +290,6 @@ def cross_validate(
     by = "day" if len(set(labels[usable])) > 1 else "fold"
     if by == "fold":
         labels = np.arange(len(data.X)) % 5
-    low, high = (np.array([getattr(i, end) for i in data.inputs]) for end in ("low", "high"))
     errors: list[Floats] = []
     parts = sorted(set(labels[usable].tolist()))
     for n, part in enumerate(parts):
@@ -301,7 +303,7 @@ def cross_validate(
             np.where(data.goal, wanted + width, np.inf),
         )
         with translated(solver.kind, len(learnt.X)):
-            given = solver.fit(learnt).propose(band, low, high, np.random.default_rng([seed, 1, n]))
+            given = ask(fit(solver, learnt), band, Space(data.inputs), np.random.default_rng([seed, 1, n]))
         errors.append(np.asarray(given.settings) - data.X[test])
         tell(n + 1, len(parts))
     all_errors = np.concatenate(errors)
@@ -326,10 +328,10 @@ def _rows(data: Data, which: NDArray[np.bool_]) -> Data:
         data.saturated[which],
         data.goal,
         data.age[which],
-        data.sitting[which],
+        data.session[which],
         data.inputs,
         data.channels,
-        present=data.present,
+        current_session=data.current_session,
     )
 
 
@@ -390,8 +392,8 @@ def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
     numbers = [value for value in found.values() if isinstance(value, float)]
     if not found or not np.isfinite(numbers).all():
         raise ConfigError(f"target must have at least one finite number, not {target}")
-    if max(map(abs, numbers), default=0.0) > MOST:
-        raise ConfigError(f"target must lie between -{MOST:g} and {MOST:g}, not {target}")
+    if max(map(abs, numbers), default=0.0) > MAX_READING:
+        raise ConfigError(f"target must lie between -{MAX_READING:g} and {MAX_READING:g}, not {target}")
     return found
 
 

@@ -17,7 +17,7 @@ from sdl.core.goal import Goal
 from sdl.errors import SolverError
 from sdl.inverse.discrete import misses, units
 from sdl.inverse.propose import targets_of
-from sdl.solvers.base import Data, Fitted, Targets
+from sdl.solvers.base import Data, Fitted, Targets, ask
 from sdl.space import Space
 
 APART = 0.05
@@ -77,7 +77,7 @@ def solutions(
     if predict is None:
         found = _crowds((drawn - low) / (high - low))
     else:
-        own = np.clip(fitted.propose(targets, low, high, rng).settings, low, high)
+        own = np.clip(ask(fitted, targets, Space(data.inputs), rng).settings, low, high)
         starts = np.vstack([own, _hypercube(STARTS, low, high, rng), drawn[:: max(len(drawn) // STARTS, 1)]])
         found = _searched(predict, one, (starts - low) / (high - low), low, high)
     if data.prefer is not None:

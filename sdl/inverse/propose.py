@@ -10,22 +10,24 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from sdl.arrays import Floats
-from sdl.core.goal import Goal, outshone, said
+from sdl.core.goal import Goal, background_exceeds, format_shortfall
 from sdl.core.history import History
 from sdl.errors import SolverError
-from sdl.inverse.discrete import on_steps
-from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets
+from sdl.inverse.discrete import Stepped, on_steps
+from sdl.inverse.knowledge import with_knowledge
+from sdl.solvers.base import Data, Fitted, Proposals, Solver, Targets, ask
 from sdl.space import Space
+from sdl.space.numeric import PRECISION
 from sdl.types import Channel, Input, Verdict
 
-ROUNDED = 2e-6
-"""What rounding moves an input by at most, as a part of its range."""
-HERE = 0.01
-"""Settings that differ by less, as a part of the range, are the same place."""
+NEARBY = 0.01
+"""A channel that was saturated at settings this near, as a fraction of the range, is taken to be saturated again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class Proposal:
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
+class Finding(NamedTuple):
+    """What one check says of a goal; shortfall: the nearest readings, as `Goal.shortfall` gives them."""
+
+    verdict: Verdict
+    sentence: str
+    shortfall: Mapping[str, Mapping[str, float | None]] = MappingProxyType({})
+
+
 def data_of(
     history: History,
     inputs: tuple[Input, ...],
@@ -76,7 +86,7 @@ def data_of(
         history.sitting,
         inputs,
         channels,
-        present=history.present,
+        current_session=history.present,
         prefer=prefer,
         average=average,
     )
@@ -96,19 +106,20 @@ def targets_of(goal: Goal, channels: tuple[Channel, ...], background: Mapping[st
 def propose(
     solver: Solver, data: Data, goal: Goal, rng: np.random.Generator, background: Mapping[str, float] | None = None
 ) -> Proposal:
-    """Fits `solver` and asks it for the settings of `goal`.
+    """Fit `solver` and ask it for the settings of `goal`.
 
     Args:
         solver: with its hyper-parameters.
         data: the rows to learn from.
         goal: in raw readings.
         rng: for whatever the solver draws.
-        background: raw readings with the light off, None where they are not known.
+        background: raw readings with the instrument off, None where they are not known.
 
     Raises:
         NotEnoughData, Degenerate: the rows cannot carry the solver.
         SolverError: its answer is no settings, or the solver itself failed.
     """
+    data = with_knowledge(solver, data)
     with translated(solver.kind, len(data.X)):
         return propose_fitted(solver.fit(data), data, goal, rng, background)
 
@@ -130,21 +141,12 @@ def propose_fitted(
     """As `propose`, of a solver that is fitted already."""
     space = Space(data.inputs)
     targets = targets_of(goal, data.channels, background)
-    given = fitted.propose(targets, space.low, space.high, rng)
+    given = ask(fitted, targets, space, rng)
     names, base = space.names, background or {}
     raw = space.decode(given.settings[0])
     if missing := [name for name, value in raw.items() if math.isnan(value)]:
         raise SolverError(f"the solver gave no number for {', '.join(missing)}")
     settings, clipped = space.project(raw)
-    verdict, why, nearest = Verdict(given.verdict[0]), str(given.why[0]), given.nearest
-    shortfall: Mapping[str, Mapping[str, float | None]] = {}
-    if verdict is Verdict.UNREACHABLE and nearest is not None:
-        shortfall = goal.shortfall(_raw(nearest[0], data.channels, base))
-        why = f"{why}: the nearest are {said(shortfall)}"
-    for never in (outshone(goal, background), _below_zero(goal, data.channels)):
-        if never:
-            why = f"{why}; {never}" if verdict is Verdict.UNREACHABLE else never  # what was doubtful is sure now
-            verdict = Verdict.UNREACHABLE
     predict = getattr(fitted, "predict", None)
     stepped = None
     if predict is not None:
@@ -152,15 +154,15 @@ def propose_fitted(
         stepped = on_steps(predict, inside, space, Targets(*(part[0] for part in targets)))
     if stepped is not None:
         settings, _ = space.project(space.decode(stepped.settings))
-        if verdict is not Verdict.UNREACHABLE and stepped.hits_between and not stepped.hits:
-            verdict = Verdict.BETWEEN_STEPS
-            first, second = (goal.shortfall(_raw(y, data.channels, base)) for y in stepped.readings)
-            shortfall = first
-            why = f"{why}; no step near the answer hits: the two nearest are {said(first)}; or {said(second)}"
-    if full := _saturated(goal, data, settings, base):
-        why = f"{why}; {full}"
-        if verdict is not Verdict.UNREACHABLE:  # which says more, and ends a campaign
-            verdict = Verdict.SATURATED
+    verdict, why, shortfall = _first_of(
+        [
+            _of_solver(given, goal, data.channels, base),
+            _exceeded_by_background(goal, background),
+            _below_range(goal, data.channels),
+            _between_steps(stepped, goal, data.channels, base),
+            _saturated(goal, data, settings),
+        ]
+    )
     expected: Mapping[str, float] = {}
     if given.expected is not None or predict is not None:
         readings = _expected(given, predict, settings, raw, data.inputs, data.channels)
@@ -174,7 +176,7 @@ def propose_fitted(
         expected,
         verdict,
         why,
-        shortfall,
+        dict(shortfall),
     )
 
 
@@ -188,7 +190,7 @@ def _expected(
 ) -> Floats:
     """(m,) readings expected at the settings that will be applied; NaN = unknown."""
     off = max(abs(settings[item.name] - raw[item.name]) / (item.high - item.low) for item in inputs)
-    if off <= ROUNDED and given.expected is not None:
+    if off <= 2 * PRECISION and given.expected is not None:
         return np.asarray(given.expected[0], dtype=np.float64)
     if predict is None:  # what was expected was so elsewhere
         return np.full(len(channels), np.nan)
@@ -201,32 +203,74 @@ def _raw(readings: Floats, channels: Sequence[Channel], base: Mapping[str, float
     return {name: value + base.get(name, 0.0) for name, value in pairs if math.isfinite(value)}
 
 
-def _below_zero(goal: Goal, channels: Sequence[Channel]) -> str:
-    """Which channel of the goal is asked for less than nothing; one that saturates counts, and counts have a zero."""
+def _first_of(checks: Sequence[Finding | None]) -> Finding:
+    """The verdict that holds: the first by the enum's order, with the sentences of all that apply beside it.
+
+    Beside a goal that is unreachable for sure, what was only doubtful is left out.
+    """
+    findings = [finding for finding in checks if finding is not None]
+    verdict = min((finding.verdict for finding in findings), key=[*Verdict].index)
+    if verdict is Verdict.UNREACHABLE:
+        findings = [finding for finding in findings if finding.verdict in (Verdict.UNREACHABLE, Verdict.SATURATED)]
+    shortfall = next((finding.shortfall for finding in findings if finding.shortfall), {})
+    return Finding(verdict, "; ".join(finding.sentence for finding in findings), shortfall)
+
+
+def _of_solver(given: Proposals, goal: Goal, channels: Sequence[Channel], base: Mapping[str, float]) -> Finding:
+    """The solver's own verdict."""
+    verdict, sentence = Verdict(given.verdict[0]), str(given.why[0])
+    if verdict is not Verdict.UNREACHABLE or given.nearest is None:
+        return Finding(verdict, sentence)
+    shortfall = goal.shortfall(_raw(given.nearest[0], channels, base))
+    return Finding(verdict, f"{sentence}: the nearest are {format_shortfall(shortfall)}", shortfall)
+
+
+def _exceeded_by_background(goal: Goal, background: Mapping[str, float] | None) -> Finding | None:
+    """Background readings that alone exceed a channel of the goal."""
+    sentence = background_exceeds(goal, background)
+    return Finding(Verdict.UNREACHABLE, sentence) if sentence else None
+
+
+def _below_range(goal: Goal, channels: Sequence[Channel]) -> Finding | None:
+    """A channel of the goal whose band lies below its low end."""
     for channel in channels:
         band = goal.bands.get(channel.name)
-        if band is not None and channel.saturation is not None and band.high < 0:
-            return f"{channel.name} counts from 0 to {channel.saturation:g}, never {band.high:g}"
-    return ""
+        if band is not None and channel.low is not None and band.high < channel.low:
+            sentence = f"{channel.name} never reads below {channel.low:g}, and at most {band.high:g} is asked for"
+            return Finding(Verdict.UNREACHABLE, sentence)
+    return None
 
 
-def _saturated(goal: Goal, data: Data, settings: Mapping[str, float], base: Mapping[str, float]) -> str:
-    """Which channel of the goal cannot be read: what is asked is beyond its end, or what was read there was."""
-    here = None
+def _between_steps(
+    stepped: Stepped | None, goal: Goal, channels: Sequence[Channel], base: Mapping[str, float]
+) -> Finding | None:
+    """Settings that would hit, but none on the steps of the inputs."""
+    if stepped is None or stepped.hits or not stepped.hits_between:
+        return None
+    first, second = (goal.shortfall(_raw(y, channels, base)) for y in stepped.readings)
+    nearest = f"{format_shortfall(first)}; or {format_shortfall(second)}"
+    sentence = f"no step near the answer hits: the two nearest are {nearest}"
+    return Finding(Verdict.BETWEEN_STEPS, sentence, first)
+
+
+def _saturated(goal: Goal, data: Data, settings: Mapping[str, float]) -> Finding | None:
+    """A channel of the goal that is asked for more than it can read, or was saturated at these settings."""
+    near = None
     if data.saturated.any():  # mostly none is, and then no row needs to be looked at
         x = np.array([settings[item.name] for item in data.inputs])
         scale = np.array([item.high - item.low for item in data.inputs])
-        here = (np.abs(data.X - x) <= HERE * scale).all(axis=1)
+        near = (np.abs(data.X - x) <= NEARBY * scale).all(axis=1)
     for i, channel in enumerate(data.channels):
         band = goal.bands.get(channel.name)
         if band is None:
             continue
-        if channel.saturation is not None and band.low >= channel.saturation:
-            return f"{channel.name} saturates at {channel.saturation:g}, below {band.low:g}"
-        full = data.saturated[:0, i] if here is None else data.saturated[here, i][-3:]
-        if len(full) and full.all():
-            return f"{channel.name} was saturated where it was measured at these settings"
-    return ""
+        if channel.high is not None and band.low >= channel.high:
+            sentence = f"{channel.name} saturates at {channel.high:g}, below {band.low:g}"
+            return Finding(Verdict.SATURATED, sentence)
+        latest = data.saturated[:0, i] if near is None else data.saturated[near, i][-3:]
+        if len(latest) and latest.all():
+            return Finding(Verdict.SATURATED, f"{channel.name} was saturated where it was measured at these settings")
+    return None
 
 
 def _known(value: float) -> float | None:

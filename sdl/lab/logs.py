@@ -1,8 +1,8 @@
-"""The lab's log: one JSON object a line, rotated, with start, job, run and trial in each; people get a line of text.
+"""The log of a lab: a rotated file with one JSON object per line, and plain text on a terminal.
 
     {"at": "2026-11-23T14:00:00.123+00:00", "level": "WARNING", "where": "sdl.lab.loop", "message": "…", "start": 12, …}
 
-The record is the truth, this is for finding out why. A full disk loses lines and ends nothing.
+The log is for diagnosis; records and journal hold the facts. A full disk loses log lines and has no other effect.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from typing import Any
 from sdl.store.plainfile import open_fd, what_happened
 
 FILE = "lab.log"
-MOST_BYTES, KEPT = 5_000_000, 5
-SPEAKERS = ("sdl", "uvicorn")
+MAX_BYTES, KEPT = 5_000_000, 5
+LOGGERS = ("sdl", "uvicorn")
 KEYS = ("start", "job", "instrument", "run", "trial")
-_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
+_context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 - replaced, never changed
 
 
 @contextlib.contextmanager
-def about(**what: Any) -> Iterator[None]:
-    """Puts start, job, instrument, run, trial into every line that is logged inside, in this thread.
+def log_context(**fields: Any) -> Iterator[None]:
+    """Add start, job, instrument, run or trial to every line logged inside, in this thread.
 
     Raises:
-        TypeError: another key.
+        TypeError: an unknown field.
     """
-    if wrong := set(what) - set(KEYS):
-        raise TypeError(f"about({', '.join(sorted(wrong))}=…): allowed: {', '.join(KEYS)}")
-    mark = _about.set({**_about.get(), **what})
+    if wrong := set(fields) - set(KEYS):
+        raise TypeError(f"log_context({', '.join(sorted(wrong))}=…): allowed: {', '.join(KEYS)}")
+    token = _context.set({**_context.get(), **fields})
     try:
         yield
     finally:
-        _about.reset(mark)
+        _context.reset(token)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its newline."""
@@ -55,29 +55,35 @@ class JsonFormatter(logging.Formatter):
             "where": record.name,
             "message": record.getMessage(),
         }
-        line |= {key: value for key, value in _about.get().items() if value not in (None, "")}
-        line |= {key: getattr(record, key) for key in KEYS if getattr(record, key, None) not in (None, "")}
+        line |= {key: value for key, value in _fields(record).items() if value not in (None, "")}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
-class People(logging.Formatter):
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields of the context and of the line itself."""
+    return {**_context.get(), **{key: getattr(record, key) for key in KEYS if hasattr(record, key)}}
+
+
+class TextFormatter(logging.Formatter):
     """`14:00:00 WARNING start 12 job night: message`, local time."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its newline."""
-        told = {**_about.get(), **{key: getattr(record, key) for key in KEYS if hasattr(record, key)}}
-        who = " ".join(f"{key} {told[key]}" for key in ("start", "job", "trial") if told.get(key) not in (None, ""))
+        fields = _fields(record)
+        prefix = " ".join(
+            f"{key} {fields[key]}" for key in ("start", "job", "trial") if fields.get(key) not in (None, "")
+        )
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        text = f"{clock} {record.levelname} {who}{': ' if who else ''}{record.getMessage()}"
+        text = f"{clock} {record.levelname} {prefix}{': ' if prefix else ''}{record.getMessage()}"
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 
-class File(logging.handlers.RotatingFileHandler):
-    """The rotated file. What cannot be written is left out: no traceback, no end of the lab.
+class LogFile(logging.handlers.RotatingFileHandler):
+    """The rotated log file. Lines that cannot be written are dropped silently.
 
-    Where it was deleted or replaced, the next line begins it anew.
+    If the file was deleted or replaced, the next line creates it again.
     """
 
     def _open(self) -> TextIOWrapper:
@@ -85,7 +91,7 @@ class File(logging.handlers.RotatingFileHandler):
         return os.fdopen(fd, "a", encoding=self.encoding)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes one line, into the file that has the name now."""
+        """Write one line, to the file that bears the name now."""
         if self.stream is not None:
             fd = self.stream.fileno()
             if what_happened(fd, Path(self.baseFilename), os.fstat(fd).st_size):
@@ -94,24 +100,24 @@ class File(logging.handlers.RotatingFileHandler):
         super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk, most likely."""
+        """Ignore the error, most likely a full disk."""
 
 
-def open_log(folder: Path, *, level: int = logging.INFO) -> File:
-    """Has everything that `sdl` and its HTTP server say written to `lab.log` in a folder as well.
+def open_log(folder: Path, *, level: int = logging.INFO) -> LogFile:
+    """Write the log of `sdl` and its HTTP server also to `lab.log` in a folder.
 
     Args:
-        folder: the lab's; made where it is not there.
-        level: of what is written.
+        folder: of the lab; created if missing.
+        level: lowest level written.
 
     Raises:
         OSError: the file cannot be opened.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handler = File(folder / FILE, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
+    handler = LogFile(folder / FILE, maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8", delay=False)
     handler.setFormatter(JsonFormatter())
     handler.setLevel(level)
-    for name in SPEAKERS:
+    for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
     logger = logging.getLogger("sdl")
     if logger.getEffectiveLevel() > level:
@@ -119,8 +125,8 @@ def open_log(folder: Path, *, level: int = logging.INFO) -> File:
     return handler
 
 
-def close_log(handler: File) -> None:
-    """Takes the file out again and closes it."""
-    for name in SPEAKERS:
+def close_log(handler: LogFile) -> None:
+    """Detach and close the log file."""
+    for name in LOGGERS:
         logging.getLogger(name).removeHandler(handler)
     handler.close()

@@ -1,10 +1,10 @@
-"""The performer: writes what is due into the lab's journal, and acts on it. The same in real and in virtual time.
+"""The loop of a lab: writes the events that are due to the journal and acts on them, in real or virtual time.
 
-One tick: the clock is looked at, what was asked is done, news of the campaigns is written, then whatever is due until
-nothing is. Each event is written and folded before anything follows from it. A disk that is full stops that and
-nothing else: news is kept, and everything is tried again at the next tick.
+One tick checks the clock, executes requests, records updates from the campaigns, then writes events until none is due.
+Every event is written and folded before it takes effect. A full disk stops only the writing: updates are kept, and
+everything is retried at the next tick.
 
-At its start a lab makes every instrument safe before anything begins on it, and then goes on with what was running.
+When it starts, a lab switches off every instrument before anything begins on it, then resumes what was running.
 """
 
 from __future__ import annotations
@@ -21,57 +21,57 @@ from sdl.core.events import Measured, Safe, Stopped
 from sdl.errors import Full, Lost, RecordError, SdlError
 from sdl.extras import versions_of
 from sdl.lab.clock_watch import ClockWatch
-from sdl.lab.config.file import Loaded
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core import scheduler
 from sdl.lab.core.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
 from sdl.lab.core.job_runs import Start
 from sdl.lab.core.state import Lab
-from sdl.lab.core.views import by_request
+from sdl.lab.core.views import is_requested_pause
 from sdl.lab.journal import Journal
-from sdl.lab.logs import about
-from sdl.lab.workers.base import News, Order, Workers
+from sdl.lab.logs import log_context
+from sdl.lab.workers.base import JobOrder, Workers, WorkerUpdate
 from sdl.lab.workers.safe_state import SafeStateWatch
 from sdl.store import record
 
 TICK = 1.0
-"""Seconds between two looks at the clock at most, so that a machine that slept is noticed when it wakes."""
-AT_ONCE = 500
-"""Events that one tick writes, more or less."""
-END_SECONDS = 30.0
-"""How long campaigns have to end when the lab does, before their processes are closed."""
+"""Maximum seconds between ticks, so that sleep of the machine is detected when it wakes."""
+EVENTS_PER_TICK = 500
+"""Approximate number of events written per tick."""
+CLOSE_TIMEOUT = 30.0
+"""Seconds that campaigns have to end when the lab is stopped, before their processes are killed."""
 
 log = logging.getLogger("sdl.lab")
 
 
 class Listener(Protocol):
-    """Who is told what happens in a lab."""
+    """Receives every event, worker update and tick of a lab."""
 
     def handle(self, event: LabEvent) -> None: ...
-    def news(self, item: News) -> None: ...
+    def update(self, item: WorkerUpdate) -> None: ...
     def tick(self, now: float) -> None: ...
 
 
 @dataclass(slots=True)
-class Live:
-    """What is known of a running start beyond the journal: readings so far, why it pauses, and what it was told."""
+class LiveStart:
+    """A running start as known beyond the journal: readings so far, why it is paused, the pause last sent to it."""
 
     readings: int = 0
     paused: str = ""
-    told: str = ""
+    pause_sent: str = ""
 
 
 class LabLoop:
-    """A lab that runs.
+    """A running lab.
 
     Args:
-        lab: the fold of the journal.
-        journal: where its events go.
-        processes: carries campaigns out.
-        clock: what time it is.
-        runs: where the runs go.
-        requests: does what was asked from outside; called once a tick.
-        listeners: told of every event, news and tick.
-        jumps: notices a clock that was set; None: nobody looks.
+        lab: the state folded from the journal.
+        journal: receives the events.
+        processes: runs the campaigns.
+        clock: the time.
+        runs: directory of the runs.
+        requests: executes pending requests; called once per tick.
+        listeners: called with every event, update and tick.
+        jumps: detects clock changes; None: no detection.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class LabLoop:
         self.lab, self.clock, self.runs = lab, clock, runs
         self.requests, self.listeners = requests, list(listeners)
         self.processes = processes
-        self.live: dict[int, Live] = {}
+        self.live: dict[int, LiveStart] = {}
         self.trouble, self.lost = "", False
         self._journal, self._jumps = journal, jumps
-        self._news: deque[News] = deque()
-        self._heard: News | None = None
-        self._lights = SafeStateWatch()
-        self._ending = self._more = False
+        self._updates: deque[WorkerUpdate] = deque()
+        self._last_update: WorkerUpdate | None = None
+        self._safe_states = SafeStateWatch()
+        self._ending = self._backlog = False
 
     # Begin and end -----------------------------------------------------------------------------------------------
-    def open(self, loaded: Loaded, process: int, user: str) -> None:
-        """Takes the lab over: its file where that has changed, and what an earlier process left behind.
+    def open(self, loaded: ResolvedLab, process: int, user: str) -> None:
+        """Take over the lab: record a changed lab file, and the fate of starts left running by an earlier process.
 
         Raises:
             RecordError: the journal cannot be written.
@@ -107,126 +107,121 @@ class LabLoop:
         now = self.clock.now()
         config = loaded.lab.plain()
         if self.lab.config != config:
-            if self.lab.file is not None:  # what was due by the old file is due, whatever the new one says
-                while found := scheduler.new_starts(self.lab, now):
-                    self._write_all(found)
-            self.write(LabOpened(SCHEMA, loaded.lab.name, config, _versions(), now))
+            if self.lab.file is not None:  # starts due under the old file remain due
+                while starts := scheduler.new_starts(self.lab, now):
+                    for event in starts:
+                        self.write(event)
+            versions = versions_of("apscheduler", "pydantic", "tzdata")
+            self.write(LabOpened(SCHEMA, loaded.lab.name, config, versions, now))
         crashed = self.lab.alive
         self.write(LabStarted(process, user, now))
         for start in self.lab.running():
             self.write(self._left_behind(start, crashed, now))
 
     def _left_behind(self, start: Start, crashed: bool, now: float) -> LabEvent:
-        """What became of a start whose lab ended: its own end, where its record has one."""
+        """The end of a start whose lab ended: its own end if its record has one, else its death."""
         readings, last = start.readings, None
         try:
             events = list(record.read(self.runs / start.run))
             readings = sum(isinstance(event, Measured) for event in events)
             last = next((event for event in reversed(events) if not isinstance(event, Safe)), None)
-        except SdlError as error:  # never begun, or damaged: whoever goes on with it will say so
+        except SdlError as error:  # never begun, or damaged: resuming it reports that
             log.info("start %d: %s", start.number, error)
         if isinstance(last, Stopped):
             return Ended(start.number, str(last.outcome), last.reason, readings, now)
-        cause = "the lab's process ended without a word" if crashed else "the lab was stopped"
+        cause = "the lab's process crashed or was killed" if crashed else "the lab was stopped"
         return Died(start.number, cause, readings, now, own=False)
 
     def close(self, by: str) -> None:
-        """Interrupts what runs, leaves it resumable and the instruments safe, and says so in the journal."""
+        """Interrupt the running campaigns, which stay resumable, switch the instruments off, and record the stop."""
         self._ending = True
         running = self.lab.running()
         for start in running:
             self.processes.interrupt(start.number, by)
-        until = self.clock.monotonic() + END_SECONDS
+        until = self.clock.monotonic() + CLOSE_TIMEOUT
         while self.lab.running() and self.clock.monotonic() < until:
-            self._take_news()
+            self._take_updates()
             if self.lab.running():
                 self.clock.sleep(0.1)
-        while self.lab.unsafe and not self.looked_at() and self.clock.monotonic() < until:
-            self._make_safe()  # a campaign that was killed may have left its light on
+        while self.lab.unsafe and not self.safe_states_tried() and self.clock.monotonic() < until:
+            self._make_safe()  # a killed campaign may have left its instrument on
             self.clock.sleep(0.1)
         self.processes.close()
-        self._take_news()
+        self._take_updates()
         now = self.clock.now()
         for start in self.lab.running():
-            readings = self.live.get(start.number, Live()).readings
-            self.write(Died(start.number, f"did not end when the lab did ({by})", readings, now, own=False))
+            readings = self.live.get(start.number, LiveStart()).readings
+            self.write(Died(start.number, f"did not end when the lab was stopped ({by})", readings, now, own=False))
         self.write(LabStopped(by, now))
 
     # One tick ----------------------------------------------------------------------------------------------------
     def tick(self) -> None:
-        """Does whatever is due."""
+        """Do everything that is due."""
         try:
             if self._jumps is not None and (jump := self._jumps.look(self.clock.now())) is not None:
                 log.warning("%s: %+.0f s", jump.cause, jump.seconds)
                 self.write(jump)
             self.requests()
-            self._take_news()
+            self._take_updates()
             self._make_safe()
             self._do_due()
             self._make_safe()
-            self._pauses()
-            self._well()
+            self._send_pauses()
+            if self.trouble:
+                log.warning("the journal can be written again")
+            self.trouble, self.lost = "", False
         except RecordError as error:
-            if not self.trouble:  # once, however many lines do not fit
-                log.error("nothing begins: %s", error)
+            if not self.trouble:  # logged once
+                log.error("no campaign begins: %s", error)
             self.trouble, self.lost = str(error), isinstance(error, Lost)
-        self._tell(lambda listener: listener.tick(self.clock.now()))
+        self._notify(lambda listener: listener.tick(self.clock.now()))
 
     def until_next(self) -> float:
-        """Seconds until the next tick has something to do, at most `TICK`."""
-        soon = 0.0 if self._more and not self.trouble else scheduler.next_time(self.lab) - self.clock.now()
-        soon = min(soon, self._lights.until_next(self.clock.now()))
+        """Seconds until the next tick is needed, at most `TICK`."""
+        soon = 0.0 if self._backlog and not self.trouble else scheduler.next_time(self.lab) - self.clock.now()
+        soon = min(soon, self._safe_states.until_next(self.clock.now()))
         return min(max(soon, 0.001), TICK)
 
     def write(self, event: LabEvent) -> None:
-        """Writes one event, folds it, tells who listens.
+        """Write one event, fold it, notify the listeners.
 
         Raises:
-            RecordError: it is not written, and nothing follows from it.
+            RecordError: the event was not written and takes no effect.
         """
         try:
             self._journal.append(event)
         except Lost:
             raise
         except RecordError as error:
-            raise (Full if isinstance(error, Full) else RecordError)(_brief(str(error))) from error
+            raise (Full if isinstance(error, Full) else RecordError)(_without_line(str(error))) from error
         self.lab.handle(event)
-        self._tell(lambda listener: listener.handle(event))
+        self._notify(lambda listener: listener.handle(event))
 
-    def _tell(self, what: Callable[[Listener], None]) -> None:
-        """Tells everybody; who cannot hear it (a full disk, a bug) must not keep the lab from acting on it."""
+    def _notify(self, call: Callable[[Listener], None]) -> None:
+        """Call every listener; an error in one (a full disk, a bug) must not stop the lab."""
         for listener in self.listeners:
             try:
-                what(listener)
+                call(listener)
             except Exception:
-                log.exception("%s could not be told", type(listener).__name__)
-
-    def _well(self) -> None:
-        if self.trouble:
-            log.warning("the journal can be written again")
-        self.trouble, self.lost = "", False
-
-    def _write_all(self, events: Sequence[LabEvent]) -> None:
-        for event in events:
-            self.write(event)
+                log.exception("%s failed", type(listener).__name__)
 
     def _do_due(self) -> None:
-        """Until nothing is due, or for as long as a tick may take: after a month away there is much to account for."""
-        written, self._more = 0, True
-        while written < AT_ONCE:
-            if not (found := scheduler.due(self.lab, self.clock.now())):
-                self._more = False
+        """Write and execute due events until none is left or the tick is full, as after weeks of downtime."""
+        written, self._backlog = 0, True
+        while written < EVENTS_PER_TICK:
+            if not (events := scheduler.due(self.lab, self.clock.now())):
+                self._backlog = False
                 return
-            for event in found:
+            for event in events:
                 self.write(event)
                 if isinstance(event, Started):
                     self._begin(event)
-            written += len(found)
+            written += len(events)
 
     def _begin(self, event: Started) -> None:
         start, lab = self.lab.starts[event.start], self.lab.lab
         campaign = start.spec.campaign
-        order = Order(
+        order = JobOrder(
             start.number,
             {} if isinstance(campaign, str) else campaign,
             self.runs / event.run,
@@ -235,34 +230,34 @@ class LabLoop:
             lab.suspend_of(event.instrument).model_dump(mode="json"),
             after_death=event.attempt > 0,
         )
-        self.live[start.number] = Live(start.readings)
-        with about(start=start.number, job=start.job, instrument=event.instrument, run=event.run):
-            log.info("%s: %s", "goes on" if event.attempt else "begins", event.run)
+        self.live[start.number] = LiveStart(start.readings)
+        with log_context(start=start.number, job=start.job, instrument=event.instrument, run=event.run):
+            log.info("%s %s", "resuming" if event.attempt else "starting", event.run)
             try:
                 self.processes.begin(order)
             except (OSError, SdlError) as error:
-                self._news.append(News(start.number, "died", f"it could not be begun: {error}", at=event.at))
+                self._updates.append(WorkerUpdate(start.number, "died", f"could not be started: {error}", at=event.at))
                 return
-        if start.abort is not None:  # asked before a crash
+        if start.abort is not None:  # requested before a crash
             self.processes.abort(start.number, *start.abort)
 
-    # What comes back ---------------------------------------------------------------------------------------------
-    def _take_news(self) -> None:
-        self._news.extend(self.processes.news())
-        while self._news:
-            item = self._news[0]
+    # Updates from the campaigns ----------------------------------------------------------------------------------
+    def _take_updates(self) -> None:
+        self._updates.extend(self.processes.updates())
+        while self._updates:
+            item = self._updates[0]
             start = self.lab.starts.get(item.start)
             if start is not None and start.running:
-                self._hear(start, item)  # where the disk is full it stays in line
-                self._tell(lambda listener, item=item: listener.news(item))  # type: ignore[misc]
-            self._news.popleft()
+                self._handle_update(start, item)  # stays queued if the disk is full
+                self._notify(lambda listener, item=item: listener.update(item))  # type: ignore[misc]
+            self._updates.popleft()
 
-    def _hear(self, start: Start, item: News) -> None:
-        live = self.live.setdefault(start.number, Live())
+    def _handle_update(self, start: Start, item: WorkerUpdate) -> None:
+        live = self.live.setdefault(start.number, LiveStart())
         live.readings = max(live.readings, item.readings)
         at = item.at or self.clock.now()
-        again, self._heard = item is self._heard, item  # while nothing can be written it is heard at every tick
-        with about(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
+        again, self._last_update = item is self._last_update, item  # retried at every tick while the disk is full
+        with log_context(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
             match item.what:
                 case "paused":
                     live.paused = item.text
@@ -280,39 +275,35 @@ class LabLoop:
                 case "died":
                     if not again:
                         log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
-                    death = Died(start.number, _brief(item.text), live.readings, at)
+                    death = Died(start.number, _without_line(item.text), live.readings, at)
                     self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)
 
     # Instruments -------------------------------------------------------------------------------------------------
     def _make_safe(self) -> None:
-        """Has every light put out that nobody drives, and asks again and again until it is."""
-        for event in self._lights.tick(self.lab, self.processes, self.clock):
+        """Have every instrument that no campaign is driving switched off, and retry until it confirms."""
+        for event in self._safe_states.tick(self.lab, self.processes, self.clock):
             self.write(event)
 
-    def looked_at(self) -> bool:
-        """Whether every instrument was tried to be made safe at least once since the lab began."""
+    def safe_states_tried(self) -> bool:
+        """Whether switching off was tried on every instrument since the lab started."""
         return all(name in self.lab.lost for name in self.lab.unsafe)
 
-    def _pauses(self) -> None:
-        """Tells what runs to pause and to go on: pauses asked for, black-outs, windows, the day's readings."""
+    def _send_pauses(self) -> None:
+        """Pause and continue running campaigns: requested pauses, black-outs, windows, the daily quota."""
         now = self.clock.now()
         for start in self.lab.running():
-            live = self.live.setdefault(start.number, Live())
+            live = self.live.setdefault(start.number, LiveStart())
             reason = scheduler.reason_to_pause(self.lab, start, now, live.readings)
-            if reason is not None and reason[0] != live.told:
+            if reason is not None and reason[0] != live.pause_sent:
                 self.processes.pause(start.number, *reason)
-                live.told = reason[0]
-            elif reason is None and live.told:
-                by = self.lab.let_go_by if by_request(live.told) else "lab file"
+                live.pause_sent = reason[0]
+            elif reason is None and live.pause_sent:
+                by = self.lab.resumed_by if is_requested_pause(live.pause_sent) else "lab file"
                 self.processes.proceed(start.number, by or "lab")
-                live.told = ""
+                live.pause_sent = ""
 
 
-def _brief(said: str) -> str:
-    """What went wrong with a record, without the line that was to be written; the log has that of a campaign."""
-    return said.partition("; the line was: ")[0]
-
-
-def _versions() -> dict[str, str]:
-    return versions_of("apscheduler", "pydantic", "tzdata")
+def _without_line(message: str) -> str:
+    """The message of a record error without the line that could not be written; the log has that of a campaign."""
+    return message.partition("; the line was: ")[0]

@@ -1,4 +1,4 @@
-"""A lab from its file to its end: journal, processes, loop, and whoever is told of it, put together."""
+"""Run a lab: journal, worker processes, loop, HTTP server and notifications."""
 
 from __future__ import annotations
 
@@ -16,152 +16,148 @@ from sdl.clock import Clock, RealClock
 from sdl.errors import SdlError
 from sdl.lab import journal
 from sdl.lab.clock_watch import ClockWatch
-from sdl.lab.config.file import Loaded
-from sdl.lab.core.events import LabEvent
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.state import fold
-from sdl.lab.http.control import Desk
+from sdl.lab.http.control import Controller
 from sdl.lab.http.health import disk_free
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 from sdl.lab.logs import close_log, open_log
 from sdl.lab.loop import LabLoop
 from sdl.lab.rules.dispatch import Dispatcher
 from sdl.lab.systemd import Watchdog
-from sdl.lab.workers.base import Control, News, Workers
+from sdl.lab.workers.base import Control, Workers
 from sdl.runner import user
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 DISK_SECONDS = 60.0
-"""How often the free space is looked at, to be told of."""
+"""Interval of checking the free disk space for notices."""
 
 log = logging.getLogger("sdl.lab")
 
 
-class Ears:
-    """Passes on to the notices what the loop says, how much room the disk has, and that the journal is lost."""
+class DispatchListener:
+    """Passes events, updates, free disk space and loss of the journal to the notifications."""
 
-    def __init__(self, teller: Dispatcher, loop: LabLoop) -> None:
-        self._teller, self._loop, self._looked = teller, loop, -float("inf")
-
-    def handle(self, event: LabEvent) -> None:
-        self._teller.handle(event)
-
-    def news(self, item: News) -> None:
-        self._teller.news(item)
+    def __init__(self, dispatcher: Dispatcher, loop: LabLoop) -> None:
+        self._dispatcher, self._loop, self._checked = dispatcher, loop, -float("inf")
+        self.handle, self.update = dispatcher.handle, dispatcher.update
 
     def tick(self, now: float) -> None:
-        """Looks at the disk once a minute."""
+        """Check the disk once a minute."""
         free = None
-        if not 0 <= now - self._looked < DISK_SECONDS:
-            self._looked, free = now, disk_free(self._loop.runs)
-        self._teller.tick(now, free, self._loop.trouble if self._loop.lost else "")
+        if not 0 <= now - self._checked < DISK_SECONDS:
+            self._checked, free = now, disk_free(self._loop.runs)
+        self._dispatcher.tick(now, free, self._loop.trouble if self._loop.lost else "")
 
 
 def serve(
-    loaded: Loaded,
+    loaded: ResolvedLab,
     *,
     port: int = 0,
     clock: Clock | None = None,
     processes: Workers | None = None,
-    page: Callable[[Control, Path, Door], Sequence[BaseRoute]] | None = None,
-    told: Callable[[str], None] = lambda url: None,
+    page: Callable[[Control, Path, Credentials], Sequence[BaseRoute]] | None = None,
+    on_listen: Callable[[str], None] = lambda url: None,
 ) -> str:
-    """Runs a lab until it is asked to end.
+    """Run a lab until a signal stops it.
 
     Args:
-        loaded: the lab file.
-        port: of the API; 0 for any that is free.
-        clock: the machine's by default.
-        processes: one for each campaign by default.
-        page: makes the routes of a page over the lab, its runs and its door, beside those of the API.
-        told: called with the address once it listens.
+        loaded: the resolved lab file.
+        port: of the HTTP server; 0 for any free one.
+        clock: the system clock by default.
+        processes: runs the campaigns; one process per campaign by default.
+        page: makes the routes of the page, served beside the API.
+        on_listen: called with the address of the server.
 
     Returns:
-        The signal that ended it.
+        The name of the signal.
 
     Raises:
         InUse: another process runs this lab.
-        Damaged: its journal was changed; nothing was begun.
-        ConfigError: notifications whose secrets are not there, a port that is taken, a package that is missing.
+        Damaged: the journal was changed; nothing was started.
+        ConfigError: a secret of the notifications or a package is missing, or the port is taken.
     """
-    from sdl.lab.http.app import Surface
+    from sdl.lab.http.app import LabServer
 
     if processes is None:
-        from sdl.lab.workers.supervisor import Supervisor as Own
+        from sdl.lab.workers.supervisor import Supervisor
 
-        own = Own()
-        own.warm_up()
-        processes = own
+        supervisor = Supervisor()
+        supervisor.warm_up()
+        processes = supervisor
     clock = RealClock() if clock is None else clock
-    place = journal.folder(loaded.runs, loaded.lab.name)
-    book = journal.open_journal(place)
+    folder = journal.folder(loaded.runs, loaded.lab.name)
+    record = journal.open_journal(folder)
     with contextlib.ExitStack() as stack:
-        stack.callback(book.close)
-        stack.callback(close_log, open_log(place))
-        for note in book.notes:
-            log.warning("%s: %s", place, note)
-        lab, before = fold(book.events), book.events
-        book.events = ()  # weeks of events, which nobody needs twice
-        desk, watchdog = Desk(base=loaded.path.parent), Watchdog()
-        loop = LabLoop(lab, book, processes, clock, runs=loaded.runs, requests=desk.requests, jumps=ClockWatch())
-        teller = Dispatcher(
-            loaded.lab.name, loaded.lab.notify, folder=place, base=loaded.path.parent, zone=loaded.lab.zone
+        stack.callback(record.close)
+        stack.callback(close_log, open_log(folder))
+        for note in record.notes:
+            log.warning("%s: %s", folder, note)
+        lab, history = fold(record.events), record.events
+        record.events = ()  # frees weeks of events
+        controller, watchdog = Controller(base=loaded.path.parent), Watchdog()
+        loop = LabLoop(
+            lab, record, processes, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
         )
-        stack.callback(teller.close)
-        surface = Surface(
-            desk, lab=loaded.lab.name, record=place, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
-            waiting=lambda: teller.outbox.count(),
-            page=lambda door: page(desk, loaded.runs, door) if page is not None else (),
+        dispatcher = Dispatcher(
+            loaded.lab.name, loaded.lab.notify, folder=folder, base=loaded.path.parent, zone=loaded.lab.zone
+        )
+        stack.callback(dispatcher.close)
+        server = LabServer(
+            controller, lab=loaded.lab.name, record=folder, file=loaded.path, runs=loaded.runs, watchdog=watchdog,
+            port=port, waiting=lambda: dispatcher.outbox.count(),
+            page=lambda credentials: page(controller, loaded.runs, credentials) if page is not None else (),
         )  # fmt: skip
-        stack.callback(surface.close)
-        teller.start(before)
-        del before
-        loop.listeners.append(Ears(teller, loop))
-        with _asked_to_end(desk) as asked:
+        stack.callback(server.close)
+        dispatcher.start(history)
+        del history
+        loop.listeners.append(DispatchListener(dispatcher, loop))
+        with _stop_signals(controller) as signals:
             loop.open(loaded, os.getpid(), user())
-            desk.serve(loop)
-            surface.start()
-            log.info("lab %s: %s", loaded.lab.name, surface.url)
-            told(surface.url)
+            controller.serve(loop)
+            server.start()
+            log.info("lab %s: %s", loaded.lab.name, server.url)
+            on_listen(server.url)
             try:
-                _go(loop, desk, watchdog, asked)
+                _run_loop(loop, controller, watchdog, signals)
             finally:
                 watchdog.stopping()
                 try:
-                    loop.close(asked[0] if asked else "an error")
+                    loop.close(signals[0] if signals else "an error")
                 except SdlError as error:  # such as a full disk; the next start finds out what was running
-                    log.error("the end could not be written: %s", error)
-        return asked[0]
+                    log.error("the stop could not be recorded: %s", error)
+        return signals[0]
 
 
-def _go(loop: LabLoop, desk: Desk, watchdog: Watchdog, asked: list[str]) -> None:
-    """Ticks until somebody asks for the end."""
+def _run_loop(loop: LabLoop, controller: Controller, watchdog: Watchdog, signals: list[str]) -> None:
+    """Tick until a signal arrives."""
     ready = False
-    while not asked:
+    while not signals:
         loop.tick()
-        if not ready and loop.looked_at():
-            watchdog.ready("every instrument was looked at")
+        if not ready and loop.safe_states_tried():
+            watchdog.ready("all instruments checked")
             ready = True
         running = len(loop.lab.running())
         watchdog.tick(loop.trouble or f"{running} running, {len(loop.lab.starts) - running} waiting")
-        desk.wait(loop.until_next())
+        controller.wait(loop.until_next())
 
 
 @contextlib.contextmanager
-def _asked_to_end(desk: Desk) -> Iterator[list[str]]:
-    """The names of the signals that asked for the end so far; outside the main thread nobody can ask."""
-    asked: list[str] = []
+def _stop_signals(controller: Controller) -> Iterator[list[str]]:
+    """The names of the stop signals received so far; handlers are installed in the main thread only."""
+    signals: list[str] = []
     before = {}
 
     def handle(number: int, _: FrameType | None) -> None:
-        asked.append(signal.Signals(number).name)
-        desk.wake()
+        signals.append(signal.Signals(number).name)
+        controller.wake()
 
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

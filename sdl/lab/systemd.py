@@ -1,7 +1,7 @@
-"""A lab under systemd: its unit, and the word to the service manager that it is ready and alive.
+"""A lab under systemd: its unit file, and the messages that it is ready and alive.
 
-The protocol is one datagram to the socket that systemd names in NOTIFY_SOCKET (sd_notify(3)), so that it needs no
-library. `Watchdog` also serves where there is no systemd: `/healthz` asks it how long ago the loop ticked.
+Each message is one datagram to the socket in NOTIFY_SOCKET (sd_notify(3)). `Watchdog` is also used without systemd:
+`/healthz` reports the time since the last tick.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ NotifyAccess=main
 ExecStart={command}
 WorkingDirectory={folder}
 {user}{environment}EnvironmentFile=-{secrets}
-# Whatever ended it: a full disk, a folder that is not mounted yet and a mistake in the lab file all pass.
+# Restart after any failure: a full disk, a directory not mounted yet and a mistake in the lab file can all be fixed.
 Restart=always
 RestartSec=5
-# Asked to end, it ends with these codes: no failure.
+# Exit codes of an ordinary stop.
 SuccessExitStatus=130 143
-# The loop says that it is alive; where it is stuck, systemd ends it and starts it anew.
+# The loop reports that it is alive; systemd restarts it if it hangs.
 WatchdogSec={watchdog:g}
-# Instruments are made safe before the lab is ready, and when it ends.
+# Instruments are switched off before the lab is ready and when it stops.
 TimeoutStartSec=300
 TimeoutStopSec=90
-# SIGTERM reaches the campaigns too, so that what a killed lab leaves behind turns its light off first.
+# SIGTERM also reaches campaigns left behind by a killed lab, so that they switch their instruments off.
 KillMode=control-group
-# A campaign that took all memory is ended alone.
+# If a campaign exhausts the memory, only that campaign is killed.
 OOMPolicy=continue
 NoNewPrivileges=yes
 
@@ -52,18 +52,18 @@ AFTER = """\
 Wants=network-online.target
 After=network-online.target time-sync.target
 """
-"""For the machine's manager; a user's knows neither."""
-KEPT = ("XDG_STATE_HOME", "SDL_LEASES")
-"""Variables that decide where a lab is found and where leases lie: in its service as in its user's terminals."""
+"""For the system manager; a user manager has neither target."""
+SHARED_VARIABLES = ("XDG_STATE_HOME", "SDL_LEASES")
+"""Variables that locate labs and leases; the service must have the same values as the user's terminals."""
 WATCHDOG_SECONDS = 60.0
 
 
 class Watchdog:
-    """Tells systemd, and whoever asks, that the loop goes round.
+    """Reports to systemd that the loop is alive, and knows the time of the last tick.
 
     Args:
-        environ: where systemd says what it wants: NOTIFY_SOCKET, WATCHDOG_USEC.
-        clock: seconds that never jump.
+        environ: with NOTIFY_SOCKET and WATCHDOG_USEC of systemd.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -76,32 +76,32 @@ class Watchdog:
             span = int(environ.get("WATCHDOG_USEC", "0")) / 1e6
         except ValueError:
             span = 0.0
-        self._every = span / 4  # systemd.service(5) advises at least every half of it
+        self._every = span / 4  # systemd.service(5) recommends at most half
         self._ticked: float | None = None
-        self._told = -float("inf")
+        self._sent = -float("inf")
         self._status = ""
 
     def ready(self, status: str = "") -> None:
-        """Every instrument is safe and the loop begins."""
-        self._ticked = self._told = self._clock()
-        self._say(f"READY=1\nSTATUS={_line(status)}")
+        """Report that every instrument was checked and the loop runs."""
+        self._ticked = self._sent = self._clock()
+        self._send(f"READY=1\nSTATUS={_line(status)}")
 
     def tick(self, status: str = "") -> None:
-        """The loop went round; from its own thread only, or a stuck loop would look alive."""
+        """Report one tick; call it from the loop's thread only, or a hanging loop would seem alive."""
         self._ticked = now = self._clock()
-        if now - self._told >= self._every and (self._every or status != self._status):
-            self._told, self._status = now, status
-            self._say("WATCHDOG=1" + (f"\nSTATUS={_line(status)}" if status else ""))
+        if now - self._sent >= self._every and (self._every or status != self._status):
+            self._sent, self._status = now, status
+            self._send("WATCHDOG=1" + (f"\nSTATUS={_line(status)}" if status else ""))
 
     def stopping(self) -> None:
-        """The lab was asked to end."""
-        self._say("STOPPING=1")
+        """Report that the lab is stopping."""
+        self._send("STOPPING=1")
 
     def age(self) -> float:
         """Seconds since the last tick; inf before the first."""
         return float("inf") if self._ticked is None else self._clock() - self._ticked
 
-    def _say(self, message: str) -> None:
+    def _send(self, message: str) -> None:
         if not self._socket or not hasattr(socket, "AF_UNIX"):
             return
         address = "\0" + self._socket[1:] if self._socket.startswith("@") else self._socket
@@ -110,29 +110,31 @@ class Watchdog:
                 stream.settimeout(1.0)
                 stream.sendto(message.encode(), address)
         except OSError:
-            pass  # nobody listens: then nobody waits for it either
+            pass  # systemd is not listening
 
 
-def unit(
+def unit_text(
     name: str, file: Path, *, system: bool = False, user: str = "", environ: Mapping[str, str] | None = None
 ) -> str:
     """The text of a unit that runs a lab file with this Python.
 
     Args:
-        name: the lab's.
+        name: of the lab.
         file: the lab file, absolute.
-        system: for the machine's manager instead of the user's.
-        user: who it runs as; for the machine's manager.
-        environ: the environment of who asks, some of which the lab must share.
+        system: for the system manager instead of the user's.
+        user: account of the service, with `system`.
+        environ: the caller's environment; `SHARED_VARIABLES` are copied from it.
 
     Raises:
-        ConfigError: a path that a unit cannot hold.
+        ConfigError: a path contains control characters.
     """
     environ = os.environ if environ is None else environ
-    shared = {key: environ[key] for key in KEPT if environ.get(key) and not (system and key == "XDG_STATE_HOME")}
+    shared = {
+        key: environ[key] for key in SHARED_VARIABLES if environ.get(key) and not (system and key == "XDG_STATE_HOME")
+    }
     for path in (str(file), sys.executable, *shared.values()):
         if re.search(r"[\x00-\x1f\x7f]", path):
-            raise ConfigError(f"{path!r}: a unit cannot hold a path with control characters")
+            raise ConfigError(f"{path!r}: a systemd unit cannot contain a path with control characters")
     command = " ".join(_quoted(part) for part in children.command("lab", "run", str(file)))
     return UNIT.format(
         name=name.replace("%", "%%"),
@@ -153,20 +155,20 @@ def unit_name(lab: str) -> str:
 
 
 def unit_folder(*, system: bool) -> Path:
-    """Where the manager looks for units."""
+    """The directory in which systemd looks for units."""
     if system:
         return Path("/etc/systemd/system")
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
 def _quoted(text: str, dollar: str = "$$") -> str:
-    """One word of ExecStart, or of Environment with its own way to write `$`: every sign stands for itself."""
+    """One argument of ExecStart or, with another escape of `$`, of Environment, taken literally."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", dollar)
     return f'"{text}"'
 
 
 def _path(path: Path) -> str:
-    """A path in a setting that takes the rest of the line."""
+    """A path in a setting that extends to the end of the line."""
     return str(path).replace("%", "%%")
 
 

@@ -5,6 +5,7 @@ The shapes: n rows, d inputs, m channels, k goals asked at once.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,18 @@ from sdl.types import Channel, Input, Verdict
 
 if TYPE_CHECKING:
     from sdl.arrays import Bools, Floats
+
+
+class Knowledge(NamedTuple):
+    """What is known of an instrument before any reading: each channel a linear function of the settings.
+
+    Attributes:
+        mean: (m, d + 1) reading with all inputs at their lower bounds, and its change over the range of each.
+        sd: (m, d + 1) standard deviations of these.
+    """
+
+    mean: Floats
+    sd: Floats
 
 
 @dataclass(frozen=True)
@@ -23,12 +36,19 @@ class Data:
     saturated: Bools  # (n, m) a bound, not a value
     goal: Bools  # (m,) the channels that proposals will be asked for
     age: Floats  # (n,) readings since: 0 is the newest
-    sitting: Floats  # (n,) rows with the same number were taken together
+    session: Floats  # (n,) rows with the same number were taken together
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]
-    present: float | None = None  # the sitting that the next reading belongs to; None: that of the newest row
+    current_session: float | None = None  # that the next reading belongs to; None: that of the newest row
     prefer: tuple[float, ...] | None = None  # (d,) cost of each input over its range: the cheapest settings that hit
     average: int = 1  # readings that are averaged before a goal is judged
+    knowledge: Knowledge | None = None  # known of the instrument before any reading, for a solver that asks for it
+
+    @property
+    def sitting(self) -> Floats:
+        """Old name of `session`."""
+        warnings.warn("Data.sitting is called Data.session", DeprecationWarning, stacklevel=2)
+        return self.session
 
 
 class Targets(NamedTuple):

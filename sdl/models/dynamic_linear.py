@@ -7,7 +7,7 @@ drifts, so several models are held at once, each weighted by how well it explain
     noise   sigma² K² (u (1 - u) + floor)    the edges of pulse-width modulation
             sigma² (y² + floor)              in proportion to the reading
     delta   none | a random walk, slow or fast | a steady trend, over the readings since; and between the present
-            sitting and any other a jump: of the ambient light by a tenth of the response, of each gain by a percent
+            session and any other a jump: of the ambient light by a tenth of the response, of each gain by a percent
 
 Given noise and drift all is Gaussian. With V the covariance of the rows, noise and drift together, theta is a
 generalised least-squares fit with a flat prior (a given one enters as further rows), sigma² is integrated out, and the
@@ -26,7 +26,9 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
-from sdl.models.linear_model import FLOOR, LinearModel
+from sdl.models.constants import NOMINAL
+from sdl.models.linear_model import POOL, LinearModel
+from sdl.models.noise import SHAPES, bounded_below, variance_of
 
 NOISES = ("jitter", "proportional noise")
 DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
@@ -35,11 +37,7 @@ STILL = 0.89
 """How sure it is that nothing drifts, before any row is seen. Surer, its doubt on eight rows would hold less of what
 drifts (already too little) and more rightly what does not, and campaigns under drift or on bent plants take longer."""
 JUMP = (0.1, 0.01)
-"""By how much two sittings differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
-NOMINAL = 0.004
-"""Sigma where a size in counts has to be compared with noise that no row has shown yet."""
-POOL = 2.0
-"""How many degrees of freedom all channels' noise counts for in that of one."""
+"""By how much two sessions differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
 CONTRADICTION = 4.0
 """A bound so many standard deviations beyond what the other rows say is left out: the sensor saw something else."""
 RECENT, BLOCKS = 24, 24
@@ -53,8 +51,8 @@ class DynamicRows(NamedTuple):
     Y: Floats  # (n, m); 0 where not usable
     usable: Bools  # (n, m)
     age: Floats  # (n,) readings until the next one: the newest has 1
-    sitting: Floats  # (n,)
-    past: bool = False  # whether none of them is of the present sitting
+    session: Floats  # (n,)
+    past: bool = False  # whether none of them is of the current session
 
 
 class Prior(NamedTuple):
@@ -71,8 +69,8 @@ class Whitened(NamedTuple):
 
     X: Floats  # (s, m, N, p)
     y: Floats  # (s, m, N) distance from the reference
-    age: Floats  # (N,) readings until the next one, or until the end of its own sitting
-    ago: Floats  # (N,) sittings since
+    age: Floats  # (N,) readings until the next one, or until the end of its own session
+    ago: Floats  # (N,) sessions since
     rest: Floats  # (s, m) squares that are left over inside the blocks
     size: Floats  # (s, m) sum of the logarithms of the sizes of the noise
 
@@ -106,13 +104,11 @@ class DynamicLinearModel(LinearModel):
 
 
 def variance_functions(X: Floats, coef: Floats) -> Floats:
-    """(s, n, m) variances of one reading over sigma², for rows X (n, p) and coefficients (m, p); s as in NOISES."""
-    u, slope = np.clip(X[:, 1:], 0.0, 1.0), coef[:, 1:]
-    width = np.abs(slope).sum(axis=1)
-    still = 1e-12 * np.nanmax(width, initial=0.0) ** 2 or 1.0  # a channel that answers to nothing is noisy all the same
-    jitter = (u * (1.0 - u) + FLOOR) @ (slope**2).T
-    proportional = (X @ coef.T) ** 2 + (0.01 * width) ** 2
-    return np.maximum([jitter, proportional], still)
+    """(s, n, m) variances of one reading over sigma², for rows X (n, p) and coefficients (m, p); s as in SHAPES."""
+    slope = coef[:, 1:]
+    mean = X @ coef.T
+    largest = np.nanmax(np.abs(slope).sum(axis=1), initial=0.0) ** 2
+    return bounded_below(np.array([variance_of(shape, X[:, 1:], mean, slope) for shape in SHAPES]), largest)
 
 
 def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLinearModel:
@@ -131,7 +127,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
     pool = float(dof[goal].sum()) + sure
     before = np.log([STILL] + [(1.0 - STILL) / (len(DRIFTS) - 1)] * (len(DRIFTS) - 1))
     # What is known in counts can be weighed only once the noise is known: then everything is done twice.
-    for _ in range(2 if prior or len(np.unique(rows.sitting)) > 1 else 1):
+    for _ in range(2 if prior or len(np.unique(rows.session)) > 1 else 1):
         theta, spread, square, evidence, left = _fit(_whiten(rows, reference, sigma, prior), reference, sigma)
         # A channel's own squares and a few of everybody's: the channels of one sensor are noisy in like measure.
         common = (square[..., goal].sum(axis=2) + sure * first[:, None] ** 2) / max(pool, 1.0)
@@ -179,7 +175,7 @@ def _reference(rows: DynamicRows, prior: Prior | None) -> Floats:
 def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Prior | None) -> Whitened:
 
     (n, p), m = rows.X.shape, rows.Y.shape[1]
-    ago = np.concatenate([np.cumsum((np.diff(rows.sitting) != 0)[::-1])[::-1], [0]]) if n else np.empty(0)
+    ago = np.concatenate([np.cumsum((np.diff(rows.session) != 0)[::-1])[::-1], [0]]) if n else np.empty(0)
     ago = ago + float(rows.past)
     age = rows.age - np.where(ago > 0, rows.age[np.searchsorted(-ago, -ago, side="right") - 1] - 1.0, 0.0)
     blocks, single = _blocks(ago)
@@ -216,12 +212,12 @@ def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Prior | 
 
 
 def _blocks(ago: Floats) -> tuple[list[slice], int]:
-    """Slices of older rows, each of one sitting, some 8, 16, 32 … long, newest first; and where single rows begin."""
+    """Slices of older rows, each of one session, some 8, 16, 32 … long, newest first; and where single rows begin."""
     single = stop = max(len(ago) - RECENT, 0)
     blocks: list[slice] = []
     length = 8
     while stop and len(blocks) < BLOCKS:
-        same = int(np.searchsorted(-ago[:stop], -ago[stop - 1]))  # where the sitting of the last row begins
+        same = int(np.searchsorted(-ago[:stop], -ago[stop - 1]))  # where the session of the last row begins
         blocks.append(slice(max(same, stop - length), stop))
         stop, length = blocks[-1].start, 2 * length
     return blocks, single
@@ -248,12 +244,12 @@ def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Flo
         "wander": np.minimum.outer(white.age, white.age),
         "trend": np.outer(white.age, white.age),
     }
-    # Every other sitting differs from the present one by as much; two of them share what the present one differs by.
+    # Every other session differs from the present one by as much; two of them share what the present one differs by.
     together = white.ago[:, None] == white.ago
     still = np.eye(N)
     if white.ago.any():
         still = still + _within(white.X, jump) * 0.5 * np.outer(white.ago > 0, white.ago > 0) * (1.0 + together)
-    moved = _within(white.X, drift) * together  # what a sitting drifts says nothing of another one's drift
+    moved = _within(white.X, drift) * together  # what a session drifts says nothing of another one's drift
     sides = np.concatenate([white.X, white.y[..., None]], axis=-1)  # (s, m, N, p + 1)
     # The rows below L of this matrix's Cholesky factor are (L^-1 sides)'; its last corner only has to be large enough.
     whole = np.zeros((*sides.shape[:2], N + p + 1, N + p + 1))  # its upper triangle is not read

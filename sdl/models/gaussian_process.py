@@ -21,7 +21,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from sdl.arrays import Floats
 from sdl.models.data import Data
-from sdl.models.training_set import TrainingSet, stand_on
+from sdl.models.training_set import TrainingSet
 
 ROWS = 200
 """Rows to learn from at most, the newest; the cost grows as their cube."""
@@ -31,25 +31,27 @@ ROWS = 200
 class FittedGaussianProcess:
     """A process for each channel of the goal, of readings less `centre` in units of `size` (g,)."""
 
-    footing: TrainingSet
+    training: TrainingSet
     models: tuple[Any, ...]
     centre: Floats
     size: Floats
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
-        mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
-        for c, model in zip(self.footing.goal, self.models, strict=True):
-            mean[:, c], std[:, c] = model.predict(self.footing.units(X), return_std=True)
-        mean[:, self.footing.goal] = self.centre + self.size * mean[:, self.footing.goal]
-        std[:, self.footing.goal] *= self.size
+        mean, std = (np.full((len(X), len(self.training.channels)), np.nan) for _ in range(2))
+        for c, model in zip(self.training.goal, self.models, strict=True):
+            mean[:, c], std[:, c] = model.predict(self.training.units(X), return_std=True)
+        mean[:, self.training.goal] = self.centre + self.size * mean[:, self.training.goal]
+        std[:, self.training.goal] *= self.size
         return mean, std
 
-    def doubt(self, X: Floats) -> Floats:
+    def std_error(self, X: Floats) -> Floats:
         """(n, m) standard deviation of the noise-free reading alone."""
         std = self.predict(X)[1]
         noise = np.array([np.sqrt(model.kernel_.k2.noise_level) for model in self.models])
-        std[:, self.footing.goal] = np.sqrt(np.maximum(std[:, self.footing.goal] ** 2 - (self.size * noise) ** 2, 0.0))
+        std[:, self.training.goal] = np.sqrt(
+            np.maximum(std[:, self.training.goal] ** 2 - (self.size * noise) ** 2, 0.0)
+        )
         return std
 
 
@@ -59,8 +61,8 @@ def fit_gaussian_process(data: Data) -> FittedGaussianProcess:
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-    footing = stand_on(data)
-    U, Y = footing.U[-ROWS:], footing.Y[-ROWS:][:, footing.goal]
+    training = TrainingSet.from_data(data)
+    U, Y = training.U[-ROWS:], training.Y[-ROWS:][:, training.goal]
     centre, size = Y.mean(axis=0), np.maximum(Y.std(axis=0), 1e-300)
     models = []
     for z in ((Y - centre) / size).T:
@@ -69,4 +71,4 @@ def fit_gaussian_process(data: Data) -> FittedGaussianProcess:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its limit: the input hardly matters
             models.append(GaussianProcessRegressor(kernel, random_state=0).fit(U, z))
-    return FittedGaussianProcess(footing, tuple(models), centre, size)
+    return FittedGaussianProcess(training, tuple(models), centre, size)

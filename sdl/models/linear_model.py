@@ -1,14 +1,9 @@
-"""Readings as an affine function of the settings: the footing that all solvers of the paper share.
+"""The heteroscedastic linear model: readings as a linear function of the settings, weighted by their noise.
 
 Each channel is fitted by weighted least squares, y = a + K u, with the settings scaled to u in 0…1 by their bounds.
-The shape of the noise gives the weights, its size is estimated from the residuals. Of two shapes the one is taken that
-all channels together make likelier, and what the other would have said is added to the doubt:
-
-    jitter          An LED driven by pulse-width modulation is noisiest in the middle of its range and nearly silent at
-                    both ends: the variance of a reading goes as sum_j K_j² u_j (1 - u_j). A small floor keeps a row at
-                    the very end of the range, where the response is a little off the line, from being believed without
-                    limit.
-    proportional    The standard deviation goes as the reading itself.
+The shape of the noise (`sdl.models.noise`) gives the weights, its size is estimated from the residuals. The shape with
+the greater restricted likelihood, all channels together, is chosen; the other's prediction is averaged in with its
+probability, and their difference added to the uncertainty.
 
 The inverse is that of the forward fit (a generalised least-squares step from the middle of the data), not a regression
 of settings on readings: it needs no more rows than there are settings, however many channels the goal has, and it
@@ -18,17 +13,12 @@ picks the settings nearest to the middle of the data where the goal leaves a cho
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from scipy.special import stdtrit
 
 from sdl.arrays import Bools, Floats, Ints
-
-Shape = Literal["jitter", "proportional", "even"]
-SHAPES: tuple[Shape, Shape] = ("jitter", "proportional")
-FLOOR = 0.05
-"""Added to u (1 - u): a row at the end of the range counts at most some six times one in the middle."""
+from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 
 RANK = 1e-13
 """Part of its greatest eigenvalue that the least of a normal matrix must be above, for a line to be determined."""
@@ -52,7 +42,7 @@ class LinearModel:
         noise: (m, m) covariance of the weighted residuals; NaN where no degrees of freedom are left.
         dof: (m,) degrees of freedom that it rests on.
         shape: of the noise, as a function of settings and reading.
-        extra: (m, p, p) doubt of the coefficients beyond the noise: of its shape, of readings moved between sittings.
+        extra: (m, p, p) doubt of the coefficients beyond the noise: of its shape, of readings moved between sessions.
     """
 
     coef: Floats
@@ -105,13 +95,13 @@ class LinearModel:
         inverse: Floats = np.linalg.pinv(slope / scale[:, None], rcond=1e-4) / scale
         return inverse
 
-    def backward(self, Y: Floats, columns: Ints) -> Floats:
+    def solve_for_settings(self, Y: Floats, columns: Ints) -> Floats:
         """(k, d) settings that give the readings (k, len(columns)), nearest to the middle where there is a choice."""
         base = self.mean(self.middle[None])[:, columns]
         settings: Floats = self.middle + (Y - base) @ self.inverse(columns, self.middle).T
         return settings
 
-    def doubt(self, columns: Ints, u: Floats) -> tuple[Floats, Floats]:
+    def std_errors(self, columns: Ints, u: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,) that answer a goal in `columns` (delta method).
 
         With few degrees of freedom both are widened to hold as much as one standard deviation of a normal
@@ -230,13 +220,6 @@ def _design(U: Floats, origin: Floats, p: int) -> Floats:
 
 
 def _variance(U: Floats, mean: Floats, slope: Floats, shape: Shape) -> Floats:
-    """(k, m) variance of one reading, its mean (k, m), at settings (k, d); its size is left to the residuals."""
-    if shape == "even":
-        return np.ones(mean.shape)
-    if shape == "proportional":
-        variance: Floats = mean**2 + (0.01 * np.abs(slope).sum(axis=1)) ** 2
-    else:
-        u = np.clip(U, 0.0, 1.0)
-        variance = (u * (1.0 - u) + FLOOR) @ (slope**2).T
-    still = np.nanmax(variance, initial=0.0) * 1e-12 or 1.0  # a channel that answers to nothing has noise all the same
-    return np.maximum(variance, still)
+    """(k, m) variance of one reading, up to a factor."""
+    variance = variance_of(shape, U, mean, slope)
+    return bounded_below(variance, np.nanmax(variance, initial=0.0))

@@ -13,29 +13,25 @@ plainly better.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sdl.arrays import Floats
 from sdl.models.linear_model import t_factor
-
-if TYPE_CHECKING:
-    from sdl.models.training_set import TrainingSet
-
+from sdl.models.training_set import TrainingSet
 
 WIDTHS = (0.4, 0.2, 0.1, 0.05)
 """Of the weights, as a part of the range."""
 BETTER = 0.5
 """A width is taken if the mean square of what it misses of rows left out is less than this part of the lines'."""
-LEAST = 2
+ROWS_NEEDED = 2
 """Rows for each coefficient that a weighted fit may have (the trace of its hat matrix); on fewer it follows noise."""
 RIDGE = 1e-6
 """Part of its weight that a coefficient without enough rows around is drawn to zero with."""
 STEPS, NUDGE, FLAT = 40, 1e-3, 0.2
 """Of the search for the readings that the trend answers with given settings: steps at most, difference for the slope,
 least slope."""
-MOST = 400
+MAX_ROWS = 400
 """Rows at most, the newest; the cost of choosing widths grows as their square."""
 
 
@@ -44,23 +40,23 @@ class InverseRegression:
     """Settings for readings of the goal's channels.
 
     Attributes:
-        footing: the lines, and the rows they are fitted to.
+        training: the rows and their linear model.
         V, U: (n, d) settings that the lines give for the readings of the newest rows, and their true ones.
         width: (d,) of the weights; infinite: the lines alone.
         rest: (n, d) what the trend leaves of the settings of these rows.
         sigma: (d,) standard deviation of that, widened for few degrees of freedom.
     """
 
-    footing: TrainingSet
+    training: TrainingSet
     V: Floats
     U: Floats
     width: Floats
     rest: Floats
     sigma: Floats
 
-    def lines(self, value: Floats) -> Floats:
+    def linear_settings(self, value: Floats) -> Floats:
         """(k, d) settings that the lines give for readings (k, g)."""
-        return self.footing.affine.backward(value, self.footing.goal)
+        return self.training.linear.solve_for_settings(value, self.training.goal)
 
     def at(self, V: Floats) -> Floats:
         """(k, d) settings where the lines give V (k, d)."""
@@ -69,10 +65,10 @@ class InverseRegression:
             settings[:, j] += self._hat(V, j) @ (self.U - self.V)[:, j]
         return settings
 
-    def doubt(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
+    def std_errors(self, U: Floats, V: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (k, d) of answers U (k, d), where the lines give V (k, d)."""
-        affine, goal = self.footing.affine, self.footing.goal
-        spread, uncertainty = np.swapaxes(np.array([affine.doubt(goal, u) for u in U]), 0, 1)
+        linear, goal = self.training.linear, self.training.goal
+        spread, uncertainty = np.swapaxes(np.array([linear.std_errors(goal, u) for u in U]), 0, 1)
         for j in np.flatnonzero(np.isfinite(self.width)).tolist():
             lever = (self._hat(V, j) ** 2).sum(axis=1)
             spread[:, j], uncertainty[:, j] = (self.sigma[j] * np.sqrt(part + lever) for part in (1.0, 0.0))
@@ -87,7 +83,7 @@ class InverseRegression:
 
         The trend turned round: the settings V are sought that it would answer with X, and the lines asked there.
         """
-        U = self.footing.units(X)
+        U = self.training.units(X)
         V = U.copy()
         for _ in range(STEPS):
             here = self.at(V)
@@ -95,28 +91,28 @@ class InverseRegression:
             V = V + np.clip(off / np.maximum(steep, FLAT), -0.2, 0.2)
             if np.abs(off).max(initial=0.0) < 1e-9:
                 break
-        return self.footing.affine.predict(V)
+        return self.training.linear.predict(V)
 
 
-def fit_inverse_regression(footing: TrainingSet) -> InverseRegression:
+def fit_inverse_regression(training: TrainingSet) -> InverseRegression:
     """The trend of the newest rows; its lines are those of all of them."""
-    U = footing.U[-MOST:]
-    V = footing.affine.backward(footing.Y[-MOST:][:, footing.goal], footing.goal)
+    U = training.U[-MAX_ROWS:]
+    V = training.linear.solve_for_settings(training.Y[-MAX_ROWS:][:, training.goal], training.goal)
     (n, d), off = U.shape, U - V
     width, rest, sigma = np.full(d, np.inf), off.copy(), np.full(d, np.nan)
-    if n < LEAST * (d + 1) or not np.isfinite(V).all():
-        return InverseRegression(footing, V, U, width, rest, sigma)
+    if n < ROWS_NEEDED * (d + 1) or not np.isfinite(V).all():
+        return InverseRegression(training, V, U, width, rest, sigma)
     for j in range(d):
         # Lines fitted here, not the weighted ones: what counts is what narrow weights gain over wide ones.
         least = BETTER * _left_out(_hat(V, V, j, np.inf), off[:, j])
         for narrow in WIDTHS:
             hat = _hat(V, V, j, narrow)
-            if LEAST * np.trace(hat) <= n and (miss := _left_out(hat, off[:, j])) < least:
+            if ROWS_NEEDED * np.trace(hat) <= n and (miss := _left_out(hat, off[:, j])) < least:
                 least, width[j] = miss, narrow
                 rest[:, j] = off[:, j] - hat @ off[:, j]
                 freedom = np.array(max(n - 2 * np.trace(hat) + (hat**2).sum(), 1.0))
                 sigma[j] = np.sqrt((rest[:, j] ** 2).sum() / freedom) * t_factor(freedom)
-    return InverseRegression(footing, V, U, width, rest, sigma)
+    return InverseRegression(training, V, U, width, rest, sigma)
 
 
 def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:

@@ -1,17 +1,17 @@
-"""Sittings: rows that were taken together, and what changed between them.
+"""Sessions: rows that were taken together, and what changed between them.
 
-From one sitting to the next the room gets brighter or darker and the gains move by some percent; rows of many sittings
-in one fit outvote the few that the present one has. So each channel gets a line of its own in every sitting,
+From one session to the next the room gets brighter or darker and the gains move by some percent; rows of many sessions
+in one fit outvote the few that the present one has. So each channel gets a line of its own in every session,
 
     y = x (theta + b_s) + noise        x = (1, u), b_s ~ N(0, D), D = diag(offset², gain² slope²)
 
 fitted jointly (a mixed model: Henderson 1975, 10.2307/2529430; Robinson 1991, 10.1214/ss/1177011926). The size of D is
 the most probable of a small grid (restricted likelihood), all channels of the goal taken together. Earlier readings are
-then moved by x (b_now - b_s), so that every solver sees rows of the present sitting alone; an ordinary weighted fit of
-the moved rows gives theta + b_now. A sitting of one row has an offset and next to nothing to say of a slope.
+then moved by x (b_now - b_s), so that every solver sees rows of the current session alone; an ordinary weighted fit of
+the moved rows gives theta + b_now. A session of one row has an offset and next to nothing to say of a slope.
 
-Before the present sitting has a row, nothing tells where it will lie. It is one more drawn from where the others lie,
-so all rows are left as they are, and how far sittings lie apart is added to the doubt.
+Before the current session has a row, nothing tells where it will lie. It is one more drawn from where the others lie,
+so all rows are left as they are, and how far sessions lie apart is added to the doubt.
 """
 
 from __future__ import annotations
@@ -22,41 +22,42 @@ from typing import NamedTuple
 import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
+from sdl.models.constants import NOMINAL
 from sdl.models.linear_model import LinearModel, fit_linear
 
 OFFSETS = (0.02, 0.1, 0.3)
-"""Standard deviation of the offset between sittings, as a part of the channel's response. Even the least of them is far
-above the noise of one reading, so that a new sitting's first reading is believed."""
+"""Standard deviation of the offset between sessions, as a part of the channel's response. Even the least of them is far
+above the noise of one reading, so that a new session's first reading is believed."""
 GAINS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """The same of a gain, as a part of itself."""
-NOMINAL, LEAST = 4e-3, 1e-6
-"""Noise of a reading where no row is left to tell it, and the least that is believed, both as a part of its shape."""
+LEAST = 1e-6
+"""The least noise of a reading that is believed, as a fraction of its shape."""
 ROUNDS = 3
 """D counts in units of the noise, which is known only once D is."""
-MOST = 100
-"""Sittings, those with the most rows, that the size of D is told from; all of them get their lines."""
+MAX_SESSIONS = 100
+"""Sessions, those with the most rows, that the size of D is told from; all of them get their lines."""
 PASSES = 2
 """The shape of the noise can be told only from rows at one level, and moving them needs that shape."""
 
 
 class Aligned(NamedTuple):
-    """Rows at the level of the present sitting.
+    """Rows at the level of the current session.
 
     Attributes:
-        Y: (n, m) readings, those of other sittings moved.
+        Y: (n, m) readings, those of other sessions moved.
         fit: of them.
-        apart: (m, p, p) doubt of the present line beyond that of a fit to these rows; part of the fit's `extra`.
-        said: a few words for the sentence.
+        session_cov: (m, p, p) covariance of the current line beyond that of a fit to these rows; part of `extra`.
+        message: a few words for the sentence.
     """
 
     Y: Floats
     fit: LinearModel
-    apart: Floats
-    said: str
+    session_cov: Floats
+    message: str
 
 
 class _Sums(NamedTuple):
-    """Sums over the rows of each of S sittings, weighted, taken from a reference line, of c channels."""
+    """Sums over the rows of each of S sessions, weighted, taken from a reference line, of c channels."""
 
     rows: Floats  # (c, S)
     gram: Floats  # (c, S, p, p)
@@ -67,38 +68,38 @@ class _Sums(NamedTuple):
 class _Lines(NamedTuple):
     """Lines of c channels with a size of D each."""
 
-    theta: Floats  # (…, c, p) from the reference
-    apart: Floats  # (…, c, S, p) b
+    fixed_effects: Floats  # (…, c, p) from the reference
+    random_effects: Floats  # (…, c, S, p) b
     spread: Floats  # (…, c, p, p) covariance of theta
     noise: Floats  # (…, c) variance of a reading, as a part of its shape
     score: Floats  # (…, c) logarithm of the restricted likelihood
 
 
-def align_to_current(U: Floats, Y: Floats, usable: Bools, sitting: Floats, now: float, goal: Ints) -> Aligned:
-    """Moves the readings of other sittings to the level of the present one, and fits them.
+def align_to_current(U: Floats, Y: Floats, usable: Bools, session: Floats, current: float, goal: Ints) -> Aligned:
+    """Moves the readings of other sessions to the level of the present one, and fits them.
 
     Args:
         U: (n, d) settings in units of their bounds.
         Y: (n, m) readings.
         usable: (n, m) which of them count.
-        sitting: (n,) number of the sitting of each row.
-        now: number of the present one.
-        goal: the channels that decide how much sittings differ.
+        session: (n,) number of the session of each row.
+        current: number of the present one.
+        goal: the channels that decide how much sessions differ.
     """
-    numbers, which = np.unique(sitting, return_inverse=True)
-    there = np.flatnonzero(numbers == now)
-    present = int(there[0]) if len(there) else None
+    numbers, which = np.unique(session, return_inverse=True)
+    matches = np.flatnonzero(numbers == current)
+    present = int(matches[0]) if len(matches) else None
     fit = fit_linear(U, Y, usable)
     for _ in range(PASSES):
-        moved, doubt = _moved(U, Y, usable, which, present, fit, goal)
+        moved, covariance = _moved(U, Y, usable, which, present, fit, goal)
         fit = fit_linear(U, moved, usable)
-    extra = doubt if fit.extra is None else doubt + fit.extra
+    extra = covariance if fit.extra is None else covariance + fit.extra
     if present is None:
-        said = f"at the mean level of {len(numbers)} sittings"
+        message = f"at the mean level of {len(numbers)} sessions"
     else:
         earlier = f"{len(numbers) - 1} earlier session" + ("s" if len(numbers) > 2 else "")
-        said = f"offset of {earlier} removed"
-    return Aligned(moved, replace(fit, extra=extra), doubt, said)
+        message = f"those of {earlier} moved to the present level"
+    return Aligned(moved, replace(fit, extra=extra), covariance, message)
 
 
 def _moved(
@@ -107,7 +108,7 @@ def _moved(
     """(n, m) readings moved, and (m, p, p) doubt of the present line beyond that of a fit to them."""
     X = np.column_stack([np.ones(len(U)), U])
     p, m = X.shape[1], Y.shape[1]
-    moved, doubt = Y.copy(), np.zeros((m, p, p))
+    moved, covariance = Y.copy(), np.zeros((m, p, p))
     known = np.flatnonzero(fit.dof >= 0)
     weight = np.where(usable, 1.0 / fit.variance(U), 0.0)[:, known]
     sums = _sums(X, (Y - X @ fit.coef)[:, known], weight, which)
@@ -116,26 +117,26 @@ def _moved(
     sizes = np.array(  # (grid, c, p)
         [np.hstack([(offset * width) ** 2, (gain * slope) ** 2]) for offset in OFFSETS for gain in GAINS]
     )
-    many = np.sort(np.argsort(-np.bincount(which), kind="stable")[:MOST])
-    heard = np.isin(known, goal)
-    scores = _lines(_Sums(*(part[heard][:, many] for part in sums)), sizes[:, heard]).score
+    many = np.sort(np.argsort(-np.bincount(which), kind="stable")[:MAX_SESSIONS])
+    decides = np.isin(known, goal)
+    scores = _lines(_Sums(*(part[decides][:, many] for part in sums)), sizes[:, decides]).score
     size = sizes[int(scores.sum(axis=1).argmax())]
-    found = _lines(sums, size)
+    lines = _lines(sums, size)
     for i, c in enumerate(known):
         D = np.diag(size[i])
         if present is None:
-            doubt[c] = found.spread[i] + D
+            covariance[c] = lines.spread[i] + D
             continue
         use = usable[:, c]
-        moved[use, c] += (X[use] * (found.apart[i, present] - found.apart[i, which[use]])).sum(axis=1)
-        rest = np.linalg.inv(np.eye(p) + D @ sums.gram[i, present] / found.noise[i])  # what b_now keeps of D
-        total = rest @ (found.spread[i] @ rest.T + D)
-        doubt[c] = total - found.noise[i] * np.linalg.pinv(sums.gram[i].sum(axis=0), hermitian=True)
-    return moved, doubt
+        moved[use, c] += (X[use] * (lines.random_effects[i, present] - lines.random_effects[i, which[use]])).sum(axis=1)
+        rest = np.linalg.inv(np.eye(p) + D @ sums.gram[i, present] / lines.noise[i])  # what b_now keeps of D
+        total = rest @ (lines.spread[i] @ rest.T + D)
+        covariance[c] = total - lines.noise[i] * np.linalg.pinv(sums.gram[i].sum(axis=0), hermitian=True)
+    return moved, covariance
 
 
 def _sums(X: Floats, r: Floats, w: Floats, which: Ints) -> _Sums:
-    """Of rows X (n, p), distances r (n, c) from the reference, weights w (n, c); `which` (n,) are the sittings."""
+    """Of rows X (n, p), distances r (n, c) from the reference, weights w (n, c); `which` (n,) are the sessions."""
     order = np.argsort(which, kind="stable")
     starts = np.flatnonzero(np.diff(which[order], prepend=-1))
 
@@ -164,10 +165,12 @@ def _lines(sums: _Sums, size: Floats) -> _Lines:
         information = both[..., :p].sum(axis=-3)
         spread = np.linalg.pinv(information, hermitian=True)
         theta = (spread @ both[..., p].sum(axis=-2)[..., None])[..., 0]
-        apart = (both[..., p] - (both[..., :p] @ theta[..., None, :, None])[..., 0]) * D  # D (I + G D)^-1 (g - G theta)
-        left = sums.side - (sums.gram @ theta[..., None, :, None])[..., 0]
-        square = sums.square.sum(axis=1) - (theta * (sums.side + left).sum(axis=-2)).sum(axis=-1)
-        square = square - (left * apart).sum(axis=(-1, -2))
+        random_effects = (
+            both[..., p] - (both[..., :p] @ theta[..., None, :, None])[..., 0]
+        ) * D  # D (I + G D)^-1 (g - G theta)
+        rest = sums.side - (sums.gram @ theta[..., None, :, None])[..., 0]
+        square = sums.square.sum(axis=1) - (theta * (sums.side + rest).sum(axis=-2)).sum(axis=-1)
+        square = square - (rest * random_effects).sum(axis=(-1, -2))
         noise = np.where(dof >= 1, np.maximum(square / np.maximum(dof, 1.0), LEAST**2), noise)
     volume = np.linalg.slogdet(inner)[1].sum(axis=-1) + np.linalg.slogdet(information)[1]
-    return _Lines(theta, apart, spread * noise[..., None, None], noise, -0.5 * (dof * np.log(noise) + volume))
+    return _Lines(theta, random_effects, spread * noise[..., None, None], noise, -0.5 * (dof * np.log(noise) + volume))

@@ -1,6 +1,6 @@
-"""What every solver does before and after its own model: picks the rows, and judges the goal.
+"""The training set: the usable rows of the data, scaled to the bounds, with a linear model of them.
 
-All solvers are judged by one affine fit of the same rows, so that a verdict means the same whoever answers.
+Every model starts from it, and every goal is judged by its linear model, so that a verdict means the same for all.
 """
 
 from __future__ import annotations
@@ -8,26 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linprog, lsq_linear
 
-from sdl.arrays import Bools, Floats
+from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.models.data import Data, Proposals, Targets
+from sdl.models.constants import DISTINCT
+from sdl.models.data import Data, Targets
 from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.reachability import Reachability, assess
 from sdl.models.session_effects import align_to_current
-from sdl.models.verdict import assess_goal
-
-DISTINCT = 1e-3
-"""Settings that differ by less, as a part of the range, count as the same."""
+from sdl.space import Space
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The usable rows, their affine fit, and the names to speak of them.
+    """The usable rows, with their linear model.
 
     Attributes:
         U: (n, d) settings in units of their bounds: 0 is low, 1 is high.
@@ -35,35 +33,78 @@ class TrainingSet:
         usable: (n, m) neither missing nor saturated; all of the goal's columns (and those a solver asked for) are.
         goal: (g,) columns of the goal.
         low, range: (d,) lower bounds and widths.
-        affine: fit of all channels that have enough rows.
-        about: "12 rows (3 saturated left out)".
+        linear: fit of all channels that have enough rows.
+        summary: "12 rows (3 saturated left out)".
         channels: names.
-        prefer: (d,) what each input costs over its range; of the settings that hit, the cheapest are wanted.
+        prefer: (d,) cost of each input over its range: the cheapest settings that hit are preferred.
         average: how many readings are averaged before a goal is judged.
-        apart: (m, p, p) doubt of the lines' coefficients that comes of several sittings; None: there was one.
+        session_cov: (m, p, p) covariance of the coefficients from differences between sessions; None: one session.
         age: (n,) readings since each row.
-        sitting: (n,) number of the sitting of each row; None: there was one.
+        session: (n,) number of the session of each row; None: there was one.
     """
 
     U: Floats
     Y: Floats
     usable: Bools
-    goal: NDArray[np.intp]
+    goal: Ints
     low: Floats
     range: Floats
-    affine: LinearModel
-    about: str
+    linear: LinearModel
+    summary: str
     channels: tuple[str, ...]
     prefer: tuple[float, ...] | None = None
     average: int = 1
-    apart: Floats | None = None
+    session_cov: Floats | None = None
     age: Floats | None = None
-    sitting: Floats | None = None
+    session: Floats | None = None
+
+    @classmethod
+    def from_data(cls, data: Data, also: Sequence[int] = (), *, level: bool = True) -> Self:
+        """Pick the rows that hold all channels of the goal (and the columns `also`) unsaturated, and fit them.
+
+        Args:
+            data: all rows.
+            also: further columns that a row must hold.
+            level: align the readings of other sessions to the current one.
+
+        Raises:
+            NotEnoughData: fewer than inputs + 1 of them.
+            Degenerate: they do not vary every input, independently of the others.
+        """
+        low = np.array([item.low for item in data.inputs])
+        span = np.array([item.high - item.low for item in data.inputs])
+        goal = np.flatnonzero(data.goal)
+        if not len(goal):
+            raise Degenerate("the goal names no channel that was measured")
+        columns = sorted({*goal.tolist(), *also})
+        complete = np.isfinite(data.Y[:, columns]).all(axis=1) & np.isfinite(data.X).all(axis=1)
+        clear = ~data.saturated[:, columns].any(axis=1)
+        keep = complete & clear
+        n, need = int(keep.sum()), len(data.inputs) + 1
+        excluded = {"saturated": int((~clear).sum()), "incomplete": int((clear & ~complete).sum())}
+        left_out = ", ".join(f"{count} {reason}" for reason, count in excluded.items() if count)
+        if n < need:
+            raise NotEnoughData(n, need, "usable rows" + (f" ({left_out} left out)" if left_out else ""))
+        U = (data.X[keep] - low) / span
+        _require_variety(U, tuple(item.name for item in data.inputs))
+        usable = np.isfinite(data.Y[keep]) & ~data.saturated[keep]
+        Y = np.where(usable, data.Y[keep], 0.0)
+        summary = f"{n} rows" + (f" ({left_out} left out)" if left_out else "")
+        session = data.session[keep]
+        if level and (session != session[0]).any():
+            now = float(data.session[-1]) if data.current_session is None else data.current_session
+            Y, fit, session_cov, message = align_to_current(U, Y, usable, session, now, goal)
+            summary = f"{summary}, {message}"
+        else:
+            fit, session_cov = fit_linear(U, Y, usable), None
+        names = tuple(channel.name for channel in data.channels)
+        rest = (data.prefer, data.average, session_cov, data.age[keep], session)
+        return cls(U, Y, usable, goal, low, span, fit, summary, names, *rest)
 
     @cached_property
-    def reach(self) -> Reachability:
+    def reachability(self) -> Reachability:
         """What can be read at which settings, for the verdict."""
-        return assess(self.U[: len(self.Y)], self.Y, self.usable, self.affine, self.goal, self.sitting)
+        return assess(self.U[: len(self.Y)], self.Y, self.usable, self.linear, self.goal, self.session)
 
     def settings(self, U: Floats) -> Floats:
         """From units of the bounds to units of the inputs."""
@@ -75,72 +116,84 @@ class TrainingSet:
         units: Floats = (X - self.low) / self.range
         return units
 
-    def doubted(self, spread: Floats, uncertainty: Floats, U: Floats) -> tuple[Floats, Floats]:
-        """Doubts (k, d) of a model that takes all rows for one sitting's, put right, at its answers U (k, d)."""
-        if self.apart is None:
+    def bounds(self, space: Space) -> tuple[Floats, Floats]:
+        """Low and high (d,) of a space, in units of the bounds."""
+        return self.units(space.low), self.units(space.high)
+
+    def add_session_variance(self, spread: Floats, uncertainty: Floats, U: Floats) -> tuple[Floats, Floats]:
+        """Spread and uncertainty (k, d) at U (k, d) of a model that ignores sessions, with their variance added."""
+        if self.session_cov is None:
             return spread, uncertainty
-        more = []
+        between = []
         for u in U:
-            x, inverse = np.concatenate([[1.0], u]), self.affine.inverse(self.goal, u)
-            more.append(np.sqrt(inverse**2 @ np.maximum(np.einsum("p,mpq,q->m", x, self.apart[self.goal], x), 0.0)))
-        return np.hypot(spread, np.array(more)), np.hypot(uncertainty, np.array(more))
+            x, inverse = np.concatenate([[1.0], u]), self.linear.inverse(self.goal, u)
+            between.append(
+                np.sqrt(inverse**2 @ np.maximum(np.einsum("p,mpq,q->m", x, self.session_cov[self.goal], x), 0.0))
+            )
+        return np.hypot(spread, np.array(between)), np.hypot(uncertainty, np.array(between))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN = unknown."""
-        return self.affine.predict(self.units(X))
+        return self.linear.predict(self.units(X))
 
-    def wanted(self, value: Floats) -> NDArray[np.intp]:
+    def target_columns(self, value: Floats) -> Ints:
         """The goal's columns that have a target in `value` (m,)."""
         return self.goal[np.isfinite(value[self.goal])]
 
     def nearest(self, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) settings inside low…high (d,), in units, whose readings come nearest to one goal, in tolerances.
 
-        A band without a target is kept with some room for the noise. Where that leaves a choice: the preferred
-        settings, or those nearest to the middle of the data.
+        A limit is kept with a margin for the noise. Where that leaves a choice: the preferred settings, or those
+        nearest to the middle of the data.
         """
-        return self.preferred(self._least(self.aimed(target, low, high), low, high), target, low, high)
+        return self.preferred(self._nearest(self.activate_limits(target, low, high), low, high), target, low, high)
 
-    def aimed(self, target: Targets, low: Floats, high: Floats) -> Targets:
-        """One goal, with a target for each band without one that the settings for the others would break.
+    def activate_limits(self, target: Targets, low: Floats, high: Floats) -> Targets:
+        """One goal, with a target at each limit that the best settings for the other channels would break.
 
-        So that every solver, which knows targets alone, keeps such a band too. Bounds are in units.
+        With it a model that knows only targets keeps limits too (an active-set method). Bounds are in units.
         """
         limited = np.isnan(target.value) & (np.isfinite(target.low) | np.isfinite(target.high))
         free = self.goal[limited[self.goal]]
         if not len(free):
             return target
-        least, most = self.inner(target)
-        room, aim = self.room(target), target._replace(value=target.value.copy())
+        active = target._replace(value=target.value.copy())
         for _ in free:
-            y = self.affine.mean(self._least(aim, low, high)[None])[0]
-            off = np.maximum(np.maximum(least - y, y - most), 0.0) / room
-            left = [c for c in free if np.isnan(aim.value[c]) and off[c] > 1e-6]
-            if not left:
+            y = self.linear.mean(self._nearest(active, low, high)[None])[0]
+            if not self.activate_worst(active, y, free):
                 break
-            worst = max(left, key=lambda c: float(off[c]))
-            aim.value[worst] = least[worst] if y[worst] < least[worst] else most[worst]
-        return aim
+        return active
 
-    def aims(self, targets: Targets, low: Floats, high: Floats) -> Floats:
-        """(k, m) targets of k goals, as `aimed` gives them; NaN = free. Bounds are in units of the inputs."""
-        ends = self.units(low), self.units(high)
-        return np.array([self.aimed(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
+    def activate_worst(self, target: Targets, y: Floats, free: Ints) -> bool:
+        """Set the target of the channel in `free` that readings y (m,) leave farthest outside; False: none is."""
+        low, high = self.guarded_limits(target)
+        beyond = np.fmax(np.fmax(low - y, y - high), 0.0) / self.tolerance_scale(target)
+        broken = [c for c in free if np.isnan(target.value[c]) and beyond[c] > 1e-6]
+        if broken:
+            worst = max(broken, key=lambda c: float(beyond[c]))
+            target.value[worst] = low[worst] if y[worst] < low[worst] else high[worst]
+        return bool(broken)
+
+    def active_targets(self, targets: Targets, space: Space) -> Floats:
+        """(k, m) targets of k goals, as `activate_limits` gives them; NaN = free."""
+        ends = self.bounds(space)
+        return np.array([self.activate_limits(Targets(*parts), *ends).value for parts in zip(*targets, strict=True)])
 
     def preferred(self, u: Floats, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) the cheapest settings whose readings, by the lines, hit one goal as well as those at u (d,) do."""
-        if self.prefer is None or not self.choice(target):
+        """(d,) the cheapest settings whose readings, by the linear model, hit one goal as well as those at u (d,)."""
+        if self.prefer is None or not self.is_underdetermined(target):
             return u
-        columns = self.wanted(target.value)
-        response = np.maximum(np.abs(self.affine.slope).sum(axis=1), 1e-300)
-        least, most = self.inner(target)
+        columns = self.target_columns(target.value)
+        response = np.maximum(np.abs(self.linear.slope).sum(axis=1), 1e-300)
+        low_guarded, high_guarded = self.guarded_limits(target)
         free = np.setdiff1d(self.goal, columns)
-        y = self.affine.mean(u[None])[0]
-        slope = self.affine.slope / response[:, None]
-        down, up = (np.minimum(least, y) - y) / response, (np.maximum(most, y) - y) / response
+        y = self.linear.mean(u[None])[0]
+        slope = self.linear.slope / response[:, None]
+        down = (np.minimum(low_guarded, y) - y) / response
+        up = (np.maximum(high_guarded, y) - y) / response
         A, b = np.vstack([slope[free], -slope[free]]), np.concatenate([up[free], -down[free]])
         use = np.isfinite(b)
-        found = linprog(
+        solution = linprog(
             np.array(self.prefer),
             A[use] if use.any() else None,
             b[use] if use.any() else None,
@@ -148,165 +201,68 @@ class TrainingSet:
             np.zeros(len(columns)) if len(columns) else None,
             list(zip(low - u, high - u, strict=True)),
         )
-        return u if found.x is None else np.asarray(np.clip(u + found.x, low, high), dtype=np.float64)
+        return u if solution.x is None else np.asarray(np.clip(u + solution.x, low, high), dtype=np.float64)
 
-    def choice(self, target: Targets) -> bool:
+    def is_underdetermined(self, target: Targets) -> bool:
         """Whether one goal leaves a choice between settings."""
-        slope = self.affine.slope[self.wanted(target.value)]
+        slope = self.linear.slope[self.target_columns(target.value)]
         if not len(slope):
             return True
         response = np.maximum(np.abs(slope).sum(axis=1, keepdims=True), 1e-300)
         return bool(np.linalg.matrix_rank(slope / response, tol=1e-4) < slope.shape[1])
 
-    def _least(self, target: Targets, low: Floats, high: Floats) -> Floats:
+    def _nearest(self, target: Targets, low: Floats, high: Floats) -> Floats:
         """(d,) settings inside low…high whose readings come nearest to the targets; the middle of the data without."""
-        columns = self.wanted(target.value)
-        middle: Floats = np.clip(self.affine.middle, low, high)
+        columns = self.target_columns(target.value)
+        middle: Floats = np.clip(self.linear.middle, low, high)
         if not len(columns):
             return middle
-        gap = target.value[columns] - self.affine.mean(middle[None])[0, columns]
-        room = self.room(target)[columns]
-        weight = room.min() / room
+        gap = target.value[columns] - self.linear.mean(middle[None])[0, columns]
+        scale = self.tolerance_scale(target)[columns]
+        weight = scale.min() / scale
         bounds = (low - middle - 1e-12, high - middle + 1e-12)
         # Bounds are exact here; the default method stops short of them, and gives up other channels for that.
-        step = lsq_linear(self.affine.slope[columns] * weight[:, None], gap * weight, bounds, method="bvls").x
+        step = lsq_linear(self.linear.slope[columns] * weight[:, None], gap * weight, bounds, method="bvls").x
         return np.asarray(np.clip(middle + step, low, high), dtype=np.float64)
 
-    def inner(self, target: Targets) -> tuple[Floats, Floats]:
+    def guarded_limits(self, target: Targets) -> tuple[Floats, Floats]:
         """(m,) limits drawn in by three standard deviations of one reading in mid-range, to the middle at most."""
-        noise = np.sqrt(np.diag(self.affine.covariance(np.full(self.U.shape[1], 0.5))[0]))
-        least = 0.01 * np.abs(self.affine.slope).sum(axis=1)
+        noise = np.sqrt(np.diag(self.linear.covariance(np.full(self.U.shape[1], 0.5))[0]))
+        least = 0.01 * np.abs(self.linear.slope).sum(axis=1)
         margin = np.fmin(np.where(np.isfinite(noise), 3.0 * noise, least), (target.high - target.low) / 2)
         margin = np.where(np.isfinite(margin), margin, 0.0)  # a free channel that was never read below full scale
         return target.low + margin, target.high - margin
 
-    def filled(self, targets: Targets, low: Floats, high: Floats) -> Floats:
+    def fill_free_targets(self, targets: Targets, space: Space) -> Floats:
         """(k, g) targets of the goal's channels; one left free gets the reading that goes with the others.
 
-        For models that map all readings of a goal to settings. Bounds are in units of the inputs.
+        For models that map all readings of a goal to settings.
         """
         value = targets.value[:, self.goal].copy()
         for i in np.flatnonzero(~np.isfinite(value).all(axis=1)):
-            nearest = self.nearest(Targets(*(part[i] for part in targets)), self.units(low), self.units(high))
-            value[i] = np.where(np.isfinite(value[i]), value[i], self.affine.mean(nearest[None])[0, self.goal])
+            nearest = self.nearest(Targets(*(part[i] for part in targets)), *self.bounds(space))
+            value[i] = np.where(np.isfinite(value[i]), value[i], self.linear.mean(nearest[None])[0, self.goal])
         return value
 
-    def room(self, target: Targets) -> Floats:
-        """(m,) what a miss of each channel is counted in: half its band, but at least 1 % of its response.
+    def tolerance_scale(self, target: Targets) -> Floats:
+        """(m,) unit of the error of each channel: half its band, but at least 1 % of its response.
 
-        A low target's few percent are fewer counts than anything can hold; taken by the letter, they would have all
-        other channels of a goal out of reach given up for them. Of a band without a target it is 1 % at most, so that
-        a wide one is kept as strictly as a narrow one.
+        Otherwise a low target, whose few per cent are smaller than any noise, would outweigh all other channels of an
+        unreachable goal. Without a target it is at most 1 %, so that wide ranges are kept as strictly as narrow ones.
         """
         half = (target.high - target.low) / 2
-        least = np.fmax(0.01 * np.abs(self.affine.slope).sum(axis=1), 1e-12)
-        aimed = np.fmax(np.where(np.isfinite(half), half, 0.0), least)
-        room: Floats = np.where(np.isfinite(target.value) & np.isfinite(half), aimed, np.fmin(half, least))
-        return room
-
-    def answer(
-        self,
-        model: str,
-        settings: Floats,
-        doubt: tuple[Floats, Floats],
-        targets: Targets,
-        bounds: tuple[Floats, Floats],
-        expected: Floats | None = None,
-        notes: Sequence[str] = (),
-        *,
-        prefers: bool = False,
-    ) -> Proposals:
-        """Puts verdict and sentence to a solver's k answers, and moves them to what is preferred.
-
-        Args:
-            model: what made them, for the sentence.
-            settings: (k, d) in units.
-            doubt: spread and uncertainty, each (k, d) in units.
-            targets: each (k, m).
-            bounds: low and high (d,), in units of the inputs.
-            expected: (k, m) readings at the answers; those of the affine fit where NaN or not given.
-            notes: one for each answer, added to its sentence.
-            prefers: the solver has picked the preferred settings itself; else they are found along the lines.
-        """
-        low, high = (self.units(bound) for bound in bounds)
-        goals = [Targets(*(part[i] for part in targets)) for i in range(len(settings))]
-        if self.prefer is not None and not prefers:
-            moved = np.array([self.preferred(u, goal, low, high) for u, goal in zip(settings, goals, strict=True)])
-            if expected is not None:  # the lines say what the move changes, which is nothing of a target
-                expected = expected + self.affine.mean(moved) - self.affine.mean(settings)
-            settings = moved
-        affine = self.affine.mean(settings)
-        nearest = np.full(affine.shape, np.nan)
-        verdicts, why = [], []
-        for i, (u, goal) in enumerate(zip(settings, goals, strict=True)):
-            verdict, said, readings = assess_goal(self, goal, low, high, u)
-            if readings is not None:
-                nearest[i] = readings
-            chosen = ""
-            if self.prefer is not None:
-                chosen = "the preferred of the settings that hit" if self.choice(goal) else "no choice left to prefer"
-            verdicts.append(verdict)
-            why.append("; ".join(filter(None, [f"{model} on {self.about}", *notes[i : i + 1], chosen, said])))
-        return Proposals(
-            settings=self.settings(settings),
-            spread=doubt[0] * self.range,
-            uncertainty=doubt[1] * self.range,
-            expected=affine if expected is None else np.where(np.isfinite(expected), expected, affine),
-            verdict=tuple(verdicts),
-            why=tuple(why),
-            nearest=nearest,
-        )
-
-
-def stand_on(data: Data, also: Sequence[int] = (), *, level: bool = True) -> TrainingSet:
-    """Picks the rows that hold all channels of the goal (and the columns `also`) unsaturated, and fits them.
-
-    Args:
-        data: all rows.
-        also: further columns that a row must hold.
-        level: bring the readings of other sittings to the level of the present one.
-
-    Raises:
-        NotEnoughData: fewer than inputs + 1 of them.
-        Degenerate: they do not vary every input, independently of the others.
-    """
-    low = np.array([item.low for item in data.inputs])
-    span = np.array([item.high - item.low for item in data.inputs])
-    goal = np.flatnonzero(data.goal)
-    if not len(goal):
-        raise Degenerate("the goal names no channel that was measured")
-    columns = sorted({*goal.tolist(), *also})
-    complete = np.isfinite(data.Y[:, columns]).all(axis=1) & np.isfinite(data.X).all(axis=1)
-    clear = ~data.saturated[:, columns].any(axis=1)
-    keep = complete & clear
-    n, need = int(keep.sum()), len(data.inputs) + 1
-    left = {"saturated": int((~clear).sum()), "incomplete": int((clear & ~complete).sum())}
-    left_out = ", ".join(f"{count} {reason}" for reason, count in left.items() if count)
-    if n < need:
-        raise NotEnoughData(n, need, "usable rows" + (f" ({left_out} left out)" if left_out else ""))
-    U = (data.X[keep] - low) / span
-    _require_variety(U, tuple(item.name for item in data.inputs))
-    usable = np.isfinite(data.Y[keep]) & ~data.saturated[keep]
-    Y = np.where(usable, data.Y[keep], 0.0)
-    about = f"{n} rows" + (f" ({left_out} left out)" if left_out else "")
-    sitting = data.sitting[keep]
-    if level and (sitting != sitting[0]).any():
-        now = float(data.sitting[-1]) if data.present is None else data.present
-        Y, fit, apart, said = align_to_current(U, Y, usable, sitting, now, goal)
-        about = f"{about}, {said}"
-    else:
-        fit, apart = fit_linear(U, Y, usable), None
-    names = tuple(channel.name for channel in data.channels)
-    rest = (data.prefer, data.average, apart, data.age[keep], sitting)
-    return TrainingSet(U, Y, usable, goal, low, span, fit, about, names, *rest)
+        least = np.fmax(0.01 * np.abs(self.linear.slope).sum(axis=1), 1e-12)
+        scale = np.fmax(np.where(np.isfinite(half), half, 0.0), least)
+        has_target = np.isfinite(target.value) & np.isfinite(half)
+        return np.asarray(np.where(has_target, scale, np.fmin(half, least)), dtype=np.float64)
 
 
 def _require_variety(U: Floats, names: tuple[str, ...]) -> None:
-    """Raises Degenerate where the settings (n, d) do not span every input."""
-    n, still = len(U), np.ptp(U, axis=0) < DISTINCT
-    if still.all():
+    """Raise Degenerate where the settings (n, d) do not span every input."""
+    n, constant = len(U), np.ptp(U, axis=0) < DISTINCT
+    if constant.all():
         raise Degenerate(f"all {n} usable rows are at one setting")
-    if still.any():
-        raise Degenerate(f"{names[int(np.argmax(still))]} never changed in {n} usable rows")
+    if constant.any():
+        raise Degenerate(f"{names[int(np.argmax(constant))]} never changed in {n} usable rows")
     if np.linalg.svd(U - U.mean(axis=0), compute_uv=False)[-1] < DISTINCT:
         raise Degenerate(f"{', '.join(names)} were not varied independently in {n} usable rows")

@@ -1,107 +1,163 @@
-"""What is to be said of a goal: the verdict, in the same words whoever answers.
+"""The verdict on a goal, the same whichever model proposes the settings.
 
-In this order: unreachable (`sdl.models.reachability`), outside the data, below the noise, reachable.
-`sdl.inverse.propose` adds what
-only it can know: saturated, and between two steps.
+Each check gives its own verdict or None; the first by the order of `sdl.types.Verdict` holds: unreachable, outside the
+data, below the noise, reachable. `sdl.inverse.propose` adds the checks that need names and steps.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import chdtri, ndtr
 
 from sdl.arrays import Floats
-from sdl.models.data import Targets
+from sdl.models.data import Proposals, Targets
+from sdl.models.training_set import TrainingSet
+from sdl.space import Space
 from sdl.types import Verdict
 
-if TYPE_CHECKING:
-    from sdl.models.training_set import TrainingSet
-
-
 MARGIN = 0.1
-"""How far from the settings seen, as a part of the range, an answer still counts as among them."""
-PERHAPS = 0.1
-"""A goal that is missed by less than this part of `Footing.room` is not worth a word."""
+"""Settings that lie beyond the measured ones by no more than this fraction of the range count as among them."""
+WORTH_TELLING = 0.1
+"""Errors below this fraction of `TrainingSet.tolerance_scale` are not reported."""
 PASS = 0.95
-"""How often readings at perfect settings must hit."""
-MOST = 1_000_000
-"""Readings that nobody averages."""
+"""Fraction of readings at the best settings that must hit."""
+MAX_READINGS = 1_000_000
+"""More readings than this are never averaged."""
 
 
-def assess_goal(
-    footing: TrainingSet, target: Targets, low: Floats, high: Floats, u: Floats
-) -> tuple[Verdict, str, Floats | None]:
-    """What is to be said of one goal (each part (m,)), its answer being u (d,).
+class Assessment(NamedTuple):
+    """A verdict with its sentence; nearest: (m,) where unreachable, the nearest readings that can be had."""
 
-    Returns:
-        The verdict, a few words, and where no settings inside low…high can hit it the nearest readings (m,).
-    """
-    nearest, missed, sure = _nearest_readings(footing, target, low, high)
-    if sure:
-        return Verdict.UNREACHABLE, "out of reach", nearest
+    verdict: Verdict
+    message: str = ""
+    nearest: Floats | None = None
+
+
+def assess_goal(training: TrainingSet, target: Targets, low: Floats, high: Floats, u: Floats) -> Assessment:
+    """Assess one goal (each part (m,)) for the settings u (d,) inside low…high (d,), all in units."""
+    nearest, missed, is_sure = _nearest_readings(training, target, low, high)
+    if is_sure:
+        return Assessment(Verdict.UNREACHABLE, "out of reach", nearest)
     inside = np.clip(u, low, high)
-    beyond = np.maximum(footing.U.min(axis=0) - inside, inside - footing.U.max(axis=0))
+    beyond = np.maximum(training.U.min(axis=0) - inside, inside - training.U.max(axis=0))
     if (beyond > MARGIN + 1e-9).any():
-        return Verdict.OUTSIDE, f"{beyond.max():.0%} of the range away from the settings seen so far", None
+        return Assessment(Verdict.OUTSIDE, f"{beyond.max():.0%} of the range away from the settings seen so far")
     if missed > 0:
         # Of the fit alone: what else is known of the instrument (`sdl.inverse.propose`) may settle it.
-        said = f"the fit misses it by {missed:.2g} tolerances, no more than it may be wrong by"
-        return Verdict.REACHABLE, said, None
-    said = _below_noise(footing, target, inside)
-    return (Verdict.BELOW_NOISE, said, None) if said else (Verdict.REACHABLE, "", None)
+        message = f"the fit misses it by {missed:.2g} tolerances, no more than it may be wrong by"
+        return Assessment(Verdict.REACHABLE, message)
+    if message := _below_noise(training, target, inside):
+        return Assessment(Verdict.BELOW_NOISE, message)
+    return Assessment(Verdict.REACHABLE)
 
 
-def _nearest_readings(footing: TrainingSet, target: Targets, low: Floats, high: Floats) -> tuple[Floats, float, bool]:
-    """(m,) readings nearest to a goal, by how many tolerances they are outside, and whether that is sure."""
-    c, ends = footing.goal, (low, high)
-    best = footing.nearest(target, low, high)
-    if footing.reach.bend is not None:
-        best = footing.reach.search(target.low[c], target.high[c], footing.room(target)[c], ends, best)
-    readings = footing.affine.mean(best[None])[0]
-    readings[c] = footing.reach.mean(best[None])[0]
-    miss = np.maximum(target.low - readings, readings - target.high)[c]
-    sure = (miss > 0).any() and not footing.reach.possible(target.low[c], target.high[c], ends, best)
-    room, half = footing.room(target)[c], ((target.high - target.low) / 2)[c]
-    told = (miss > PERHAPS * room).any()
-    tolerance = np.where(np.isfinite(target.value[c]) & np.isfinite(half) & (half > 0), half, room)
-    return readings, float((miss / tolerance).max()) if told else 0.0, bool(sure)
+def to_proposals(
+    training: TrainingSet,
+    model: str,
+    settings: Floats,
+    std_errors: tuple[Floats, Floats],
+    targets: Targets,
+    space: Space,
+    expected: Floats | None = None,
+    notes: Sequence[str] = (),
+    *,
+    prefers: bool = False,
+) -> Proposals:
+    """Move a model's k settings to the preferred ones, and add verdict and sentence.
 
-
-def _below_noise(footing: TrainingSet, target: Targets, u: Floats) -> str:
-    """How many readings to average where perfect settings would miss a goal too often; else nothing.
-
-    Said only where it is so even with the least noise that the rows allow.
+    Args:
+        training: the rows that the goals are judged by.
+        model: what made them, for the sentence.
+        settings: (k, d) in units.
+        std_errors: spread and uncertainty, each (k, d) in units.
+        targets: each (k, m).
+        space: of the settings.
+        expected: (k, m) readings at the settings; those of the linear model where NaN or not given.
+        notes: one for each goal, added to its sentence.
+        prefers: the model has chosen the preferred settings itself; else they are found by the linear model.
     """
-    noise, freedom = footing.reach.noise(u)
-    if not (np.isfinite(noise).all() and (freedom > 0).all() and (noise > 0).all()):
-        return ""
-    low, high = target.low[footing.goal], target.high[footing.goal]
-    least, most = (limit[footing.goal] for limit in footing.inner(target))
-    value = target.value[footing.goal]
-    aim = np.where(np.isfinite(value), value, np.clip(footing.affine.mean(u[None])[0, footing.goal], least, most))
+    low, high = training.bounds(space)
+    goals = [Targets(*(part[i] for part in targets)) for i in range(len(settings))]
+    if training.prefer is not None and not prefers:
+        moved = np.array([training.preferred(u, goal, low, high) for u, goal in zip(settings, goals, strict=True)])
+        if expected is not None:  # the linear model says what the move changes, which is nothing of a target
+            expected = expected + training.linear.mean(moved) - training.linear.mean(settings)
+        settings = moved
+    linear = training.linear.mean(settings)
+    nearest = np.full(linear.shape, np.nan)
+    verdicts, why = [], []
+    for i, (u, goal) in enumerate(zip(settings, goals, strict=True)):
+        verdict, message, readings = assess_goal(training, goal, low, high, u)
+        if readings is not None:
+            nearest[i] = readings
+        preference = ""
+        if training.prefer is not None:
+            free = training.is_underdetermined(goal)
+            preference = "the preferred of the settings that hit" if free else "no choice left to prefer"
+        verdicts.append(verdict)
+        sentences = [f"{model} on {training.summary}", *notes[i : i + 1], preference, message]
+        why.append("; ".join(filter(None, sentences)))
+    return Proposals(
+        settings=training.settings(settings),
+        spread=std_errors[0] * training.range,
+        uncertainty=std_errors[1] * training.range,
+        expected=linear if expected is None else np.where(np.isfinite(expected), expected, linear),
+        verdict=tuple(verdicts),
+        why=tuple(why),
+        nearest=nearest,
+    )
 
-    def passes(readings: int, sd: Floats) -> float:
+
+def _nearest_readings(training: TrainingSet, target: Targets, low: Floats, high: Floats) -> tuple[Floats, float, bool]:
+    """(m,) readings nearest to a goal, their tolerance ratio beyond its edge, and whether it is surely unreachable."""
+    c, ends = training.goal, (low, high)
+    best = training.nearest(target, low, high)
+    if training.reachability.surface is not None:
+        scale = training.tolerance_scale(target)[c]
+        best = training.reachability.search(target.low[c], target.high[c], scale, ends, best)
+    readings = training.linear.mean(best[None])[0]
+    readings[c] = training.reachability.mean(best[None])[0]
+    outside = np.maximum(target.low - readings, readings - target.high)[c]
+    is_sure = (outside > 0).any() and not training.reachability.is_reachable(target.low[c], target.high[c], ends, best)
+    scale, half = training.tolerance_scale(target)[c], ((target.high - target.low) / 2)[c]
+    tolerance = np.where(np.isfinite(target.value[c]) & np.isfinite(half) & (half > 0), half, scale)
+    is_worth_telling = (outside > WORTH_TELLING * scale).any()
+    return readings, float((outside / tolerance).max()) if is_worth_telling else 0.0, bool(is_sure)
+
+
+def _below_noise(training: TrainingSet, target: Targets, u: Floats) -> str:
+    """How many readings to average where the best settings would miss a goal too often; else nothing.
+
+    Reported only where it is so even with the least noise that the rows allow.
+    """
+    noise, dof = training.reachability.noise(u)
+    if not (np.isfinite(noise).all() and (dof > 0).all() and (noise > 0).all()):
+        return ""
+    low, high = target.low[training.goal], target.high[training.goal]
+    guarded_low, guarded_high = (limit[training.goal] for limit in training.guarded_limits(target))
+    value = target.value[training.goal]
+    linear = training.linear.mean(u[None])[0, training.goal]
+    aim = np.where(np.isfinite(value), value, np.clip(linear, guarded_low, guarded_high))
+
+    def hit_rate(readings: int, sd: Floats) -> float:
         parts = ndtr((high - aim) * readings**0.5 / sd) - ndtr((low - aim) * readings**0.5 / sd)
         return float(np.prod(parts))
 
-    if passes(footing.average, noise * np.sqrt(freedom / chdtri(freedom, 0.05))) >= PASS:
+    if hit_rate(training.average, noise * np.sqrt(dof / chdtri(dof, 0.05))) >= PASS:
         return ""
-    many = 1
-    while many < MOST and passes(many, noise) < PASS:
-        many *= 2
-    if many >= MOST:
+    enough = 1
+    while enough < MAX_READINGS and hit_rate(enough, noise) < PASS:
+        enough *= 2
+    if enough >= MAX_READINGS:
         return "the tolerance is too narrow for any number of readings"
-    few = many // 2  # too few; `many` are enough
-    while many - few > 1:
-        between = (few + many) // 2
-        few, many = (few, between) if passes(between, noise) >= PASS else (between, many)
-    if many <= footing.average:
+    too_few = enough // 2
+    while enough - too_few > 1:
+        between = (too_few + enough) // 2
+        too_few, enough = (too_few, between) if hit_rate(between, noise) >= PASS else (between, enough)
+    if enough <= training.average:
         return ""
-    of = "a single reading" if footing.average == 1 else f"the mean of {footing.average} readings"
-    share = passes(footing.average, noise)
-    return (
-        f"At the best settings {of} would be within tolerance about {share:.0%} of the time; "
-        f"average {many} readings per trial, or widen the tolerance"
-    )
+    of = "one reading" if training.average == 1 else f"the mean of {training.average} readings"
+    return f"{of} at perfect settings would hit in {hit_rate(training.average, noise):.0%} of cases; average {enough}"

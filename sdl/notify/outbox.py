@@ -1,44 +1,44 @@
-"""Messages that are to be sent, on the disk until they are: nothing is lost by a restart or a server that is down.
+"""Messages to be sent, kept on the disk until they are: neither a restart nor an unreachable server loses one.
 
-An append-only file beside the lab's record, one JSON object a line, each on the disk (fsync) before `put` returns:
+A SQLite file beside the lab's record, with one row for each message and target; it is written before `put` returns. An
+id is taken once for each target. A message is sent twice only where the process is killed between the server's reply
+and the row's change, a few milliseconds; its id is in the text, so that a reader can tell.
 
-    {"put": {id, target, kind, title, body, at}}     a message for one target
-    {"sent": [id, …], "target": …, "at": …}          it arrived, as far as the target's server said
-    {"dropped": [id, …], "target": …, "at": …}       it was given up
-    {"known": {"id target": at, …}}                  what earlier lines came to, when the file was last shortened
-
-An id is taken once for each target. A message is sent twice only where the process is killed between the server's
-word and the line `sent`, a few milliseconds; its id is in the message, so that a reader can tell. On a full disk
-messages are kept in memory and written as soon as there is room: the word that the disk is full must still go out.
-Where somebody deletes, replaces or cuts the file, all that is known is written anew.
+All rows are in memory as well. On a full disk they are written once there is room, since the message that the disk is
+full must still go out; a file that others delete, replace or cut is written anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sdl.errors import RecordError
 from sdl.notify.notice import Notice
-from sdl.store.plainfile import open_fd, reading, what_happened
-from sdl.store.record import write_file
+from sdl.store.plainfile import open_fd, reading
+from sdl.store.record import sync_folder
 
-FILE = "outbox.jsonl"
+FILE, JSON_LINES = "outbox.sqlite", "outbox.jsonl"
+"""The file, and that of version 0.1, whose messages are taken over at the first start."""
 REMEMBERED = 30 * 86400.0
-"""Seconds that an id is remembered after it was done with; a restart folds the events of far less."""
+"""Seconds that an id is remembered after its message was sent; a restart folds the events of far less."""
+_TABLE = "CREATE TABLE messages (id, target, kind, title, body, at, done, PRIMARY KEY (id, target))"
+_WRITE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET done = excluded.done"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One notice for one target."""
+    """One notice for one target; `done` is when it was sent or given up, None while it waits."""
 
     id: str
     target: str
@@ -46,6 +46,12 @@ class Message:
     title: str
     body: str
     at: float
+    done: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is taken once by."""
+        return self.id, self.target
 
 
 class Outbox:
@@ -60,156 +66,151 @@ class Outbox:
     """
 
     def __init__(self, folder: Path, now: float) -> None:
-        self._path = folder / FILE
-        self._lock = threading.Lock()
-        self._known: dict[str, float] = {}
-        self._waiting: dict[str, dict[str, Message]] = {}
-        self._unwritten: list[bytes] = []
-        self._fd, self._length = -1, 0
-        self._read()
-        self._known = {key: at for key, at in self._known.items() if at > now - REMEMBERED or self._waits(key)}
-        try:
-            if self._known:
-                write_file(self._path, self._state())
-        except RecordError as error:
-            _log.warning("the outbox is left as it is: %s", error)
-        self._open()
+        self._path, self._lock = folder / FILE, threading.Lock()
+        self._messages = {item.key: item for item in (*_from_json_lines(folder / JSON_LINES), *_read(self._path))}
+        for item in list(self._messages.values()):
+            if item.done is not None and item.done <= now - REMEMBERED:
+                del self._messages[item.key]
+        self._unwritten: dict[tuple[str, str], Message] = {}
+        self._database: sqlite3.Connection | None = None  # None: all rows are to be written anew
+        self._written: tuple[int, int, int] | None = None
+        if self._messages and self._write():
+            with contextlib.suppress(OSError):
+                (folder / JSON_LINES).unlink(missing_ok=True)
 
     def put(self, notice: Notice, targets: Iterable[str], now: float) -> list[str]:
-        """Takes a notice for each target that has not had it; the targets that are new."""
-        new: list[str] = []
+        """Take a notice for each target that has not had it; give the targets that are new."""
+        title, body = (text.encode(errors="backslashreplace").decode() for text in (notice.title, notice.body))
         with self._lock:
-            for target in targets:
-                if _key(notice.id, target) in self._known:
-                    continue
-                item = Message(notice.id, target, notice.kind, notice.title, notice.body, notice.at)
-                self._take(item, now)
-                self._append({"put": asdict(item)})
-                new.append(target)
+            new = [target for target in targets if (notice.id, target) not in self._messages]
+            self._change(Message(notice.id, target, notice.kind, title, body, notice.at) for target in new)
         return new
 
     def waiting(self, target: str) -> list[Message]:
-        """What waits for one target, the oldest first."""
+        """The messages that wait for one target, the oldest first."""
         with self._lock:
-            return list(self._waiting.get(target, {}).values())
+            return [item for item in self._messages.values() if item.done is None and item.target == target]
 
     def count(self) -> int:
-        """How many wait, for whomever."""
+        """Number of messages that wait, for all targets."""
         with self._lock:
-            return sum(map(len, self._waiting.values()))
+            return sum(item.done is None for item in self._messages.values())
 
-    def sent(self, target: str, ids: Sequence[str], now: float) -> None:
-        """They arrived."""
-        self._done("sent", target, ids, now)
-
-    def dropped(self, target: str, ids: Sequence[str], now: float) -> None:
-        """They are given up."""
-        self._done("dropped", target, ids, now)
+    def finish(self, target: str, ids: Sequence[str], now: float) -> None:
+        """Note that messages were sent, or given up."""
+        with self._lock:
+            self._change(replace(self._messages[one, target], done=now) for one in ids)
 
     def close(self) -> None:
-        """Gives the file back; may be called twice."""
+        """Release the file; may be called twice."""
         with self._lock:
-            self._flush()
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            if self._unwritten:
+                self._write()
+            self._release()
 
-    def _done(self, what: str, target: str, ids: Sequence[str], now: float) -> None:
-        with self._lock:
-            for one in ids:
-                self._waiting.get(target, {}).pop(one, None)
-                self._known[_key(one, target)] = now
-            self._append({what: list(ids), "target": target, "at": now})
+    def _change(self, messages: Iterable[Message]) -> None:
+        changed = {item.key: item for item in messages}
+        self._messages |= changed
+        self._unwritten |= changed
+        if self._unwritten:
+            self._write()
 
-    def _take(self, item: Message, now: float) -> None:
-        self._known[_key(item.id, item.target)] = now
-        self._waiting.setdefault(item.target, {})[item.id] = item
-
-    def _waits(self, key: str) -> bool:
-        one, _, target = key.partition(" ")
-        return one in self._waiting.get(target, {})
-
-    def _append(self, line: dict[str, Any]) -> None:
-        self._unwritten.append(json.dumps(line).encode() + b"\n")
-        self._flush()
-
-    def _flush(self) -> None:
-        """Writes what is not on the disk yet; on a full disk all of it stays for the next time."""
-        if not self._unwritten:
-            return
-        if self._fd >= 0 and what_happened(self._fd, self._path, self._length):
-            self._anew()
-        if self._fd < 0:
-            self._open()
-        if self._fd < 0:
-            return
-        text = b"".join(self._unwritten)
+    def _write(self) -> bool:
+        """Write the changed rows, or all of them where the file is not as it was left; False on a full disk."""
         try:
-            if os.write(self._fd, text) != len(text):
-                raise OSError(28, "no space left on the disk")
-            os.fsync(self._fd)
-        except OSError as error:
-            _log.warning("the outbox keeps %d lines in memory: %s", len(self._unwritten), error.strerror)
-            try:
-                os.ftruncate(self._fd, self._length)
-            except OSError:  # a piece of a line is left: a new line must not follow it directly
-                self._unwritten.insert(0, b"\n")
-            self._length = os.fstat(self._fd).st_size
-            return
-        self._length += len(text)
+            if self._database is None or self._identity() != self._written:
+                self._write_anew()
+            else:
+                with self._database:
+                    self._database.executemany(_WRITE, map(astuple, self._unwritten.values()))
+            self._written = self._identity()
+        except (sqlite3.Error, OSError) as error:
+            _log.warning("%s: cannot be written; messages are kept in memory: %s", self._path, error)
+            self._release()
+            return False
         self._unwritten.clear()
+        return True
 
-    def _anew(self) -> None:
-        """Writes all that is known into a new file, since this one is no longer ours alone."""
-        os.close(self._fd)
-        self._fd = -1
-        known = self._state()
+    def _write_anew(self) -> None:
+        """Write all rows into a draft that then replaces the file."""
+        self._release()
+        draft = self._path.with_name(f"{FILE}.new")
+        for old in (draft, Path(f"{draft}-journal"), Path(f"{self._path}-journal")):
+            old.unlink(missing_ok=True)  # a journal that a killed process left would be applied to the new file
+        os.close(open_fd(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(_connect(draft)) as database, database:
+            database.execute(_TABLE)
+            database.executemany(_WRITE, map(astuple, self._messages.values()))
+        draft.replace(self._path)
+        sync_folder(self._path.parent)
+        self._database = _connect(self._path)
+
+    def _identity(self) -> tuple[int, int, int] | None:
+        """Which file has the name now, and its length."""
+        with contextlib.suppress(OSError):
+            status = self._path.lstat()
+            return status.st_dev, status.st_ino, status.st_size
+        return None
+
+    def _release(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False)
+    database.execute("PRAGMA synchronous = EXTRA")  # a row is on the disk when its transaction ends
+    return database
+
+
+def _read(path: Path) -> list[Message]:
+    """The rows of the file; one that is no database any more is put aside.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    try:
+        os.close(open_fd(path))
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            return [Message(*row) for row in database.execute("SELECT * FROM messages ORDER BY rowid")]
+    except FileNotFoundError:
+        return []
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise RecordError(f"{path}: cannot be read: {error}") from error
+        _log.warning("%s: damaged, put aside as %s.damaged: %s", path, FILE, error)
+        path.replace(f"{path}.damaged")
+        return []
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _from_json_lines(path: Path) -> Iterator[Message]:
+    """The messages of an outbox of version 0.1: `put`, `sent`, `dropped` and `known` lines.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    try:
+        with reading(path) as stream:
+            lines = stream.read().splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, text in enumerate(lines, 1):
         try:
-            write_file(self._path, known)
-            self._unwritten.clear()
-        except RecordError as error:
-            _log.warning("the outbox keeps its messages in memory: %s", error)
-            self._unwritten[:] = [b"\n" + known]
-
-    def _open(self) -> None:
-        try:
-            self._fd = open_fd(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            self._length = os.fstat(self._fd).st_size
-        except OSError as error:
-            _log.warning("%s: cannot be written: %s", self._path, error.strerror)
-
-    def _read(self) -> None:
-        try:
-            with reading(self._path) as stream:
-                lines = stream.read().splitlines()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise RecordError(f"{self._path}: cannot be read: {error.strerror}") from error
-        for number, line in enumerate(lines, 1):
-            try:
-                if line:
-                    self._fold(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                _log.warning("%s:%d: not a line of an outbox, left out", self._path, number)
-
-    def _fold(self, line: dict[str, Any]) -> None:
-        if "put" in line:
-            item = Message(**line["put"])
-            self._take(item, item.at)
-        elif "known" in line:
-            self._known.update({str(key): float(at) for key, at in line["known"].items()})
-        else:
-            for one in line["sent"] if "sent" in line else line["dropped"]:
-                self._waiting.get(line["target"], {}).pop(one, None)
-                self._known[_key(one, line["target"])] = float(line["at"])
-
-    def _state(self) -> bytes:
-        """What waits, and the ids that are remembered: all that the lines came to."""
-        lines = [json.dumps({"known": self._known})]
-        lines += [json.dumps({"put": asdict(item)}) for box in self._waiting.values() for item in box.values()]
-        return "".join(f"{line}\n" for line in lines).encode()
+            yield from _messages_of(json.loads(text) if text else {"known": {}})
+        except (ValueError, TypeError, KeyError, AttributeError):
+            _log.warning("%s:%d: not a line of an outbox, left out", path, number)
 
 
-def _key(one: str, target: str) -> str:
-    return f"{one} {target}"
+def _messages_of(line: dict[str, Any]) -> list[Message]:
+    if "put" in line:
+        return [Message(**line["put"])]
+    if "known" in line:
+        done = [(*key.partition(" ")[::2], float(at)) for key, at in line["known"].items()]
+    else:
+        done = [(one, line["target"], float(line["at"])) for one in line["sent" if "sent" in line else "dropped"]]
+    return [Message(one, target, "", "", "", at, at) for one, target, at in done]

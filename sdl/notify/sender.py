@@ -16,7 +16,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import unquote
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import missing
@@ -130,10 +130,10 @@ class Sender:
             self._retry_at = now + wait
             _log.warning(
                 "not sent to %s (attempt %d, again in %s): %s: %s",
-                self.name, self.failures, words(wait), title, error,
+                self.name, self.failures, format_duration(wait), title, error,
             )  # fmt: skip
             return False
-        self._outbox.sent(self.name, [item.id for item in messages], now)
+        self._outbox.finish(self.name, [item.id for item in messages], now)
         self.failures = 0
         _log.info("sent to %s: %s", self.name, title)
         return True
@@ -141,9 +141,11 @@ class Sender:
     def _give_up_old(self, now: float) -> None:
         old = [item for item in self._outbox.waiting(self.name) if item.at < now - self._keep]
         if old:
-            self._outbox.dropped(self.name, [item.id for item in old], now)
+            self._outbox.finish(self.name, [item.id for item in old], now)
             titles = "; ".join(item.title for item in old[:5]) + ("; …" if len(old) > 5 else "")
-            _log.error("%d messages to %s given up after %s: %s", len(old), self.name, words(self._keep), titles)
+            _log.error(
+                "%d messages to %s given up after %s: %s", len(old), self.name, format_duration(self._keep), titles
+            )
 
     def _run(self) -> None:
         while not self._ended:

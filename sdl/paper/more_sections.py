@@ -81,7 +81,7 @@ def ours(found: Findings) -> Section:
     ]
     if found.pairs.plant:
         text.append("Miss: how far the worst channel would be off at these settings without noise; only a twin knows.")
-    if len(set(found.pairs.data.sitting.tolist())) > 1:
+    if len(set(found.pairs.data.session.tolist())) > 1:
         text.append(
             "The rows are of several sittings. Our solvers add to their spread how far sittings lie apart, because "
             "the next reading would be of none of them; the paper's methods take all rows as they are."

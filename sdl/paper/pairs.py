@@ -63,7 +63,7 @@ class Pairs:
             Y=data.Y[which],
             saturated=data.saturated[which],
             age=data.age[which],
-            sitting=data.sitting[which],
+            session=data.session[which],
         )
 
 
@@ -130,7 +130,7 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
     found = load(
         path,
         [Input(name=name) for name in INPUTS],
-        [Channel(name=name, saturation=FULL) for name in CHANNELS],
+        [Channel(name=name, low=0.0, high=FULL) for name in CHANNELS],
         CHANNELS,
     )
     said = list(found.said)
@@ -160,7 +160,7 @@ def _split(rows: Sequence[DatasetRow], source: str, notes: Sequence[str]) -> Pai
     from sdl.inverse.dataset import data_from
 
     inputs = tuple(Input(name=name) for name in INPUTS)
-    channels = tuple(Channel(name=name, saturation=FULL) for name in CHANNELS)
+    channels = tuple(Channel(name=name, low=0.0, high=FULL) for name in CHANNELS)
     data = data_from(rows, inputs, channels, GOAL)
     train, test = train_test_split(np.arange(len(rows)), test_size=TEST, random_state=SPLIT)
     return Pairs(data, np.sort(train), np.sort(test), source, tuple(notes))

@@ -254,11 +254,12 @@ def _parity(key: str, fitted: Any, pairs: Pairs, rng: np.random.Generator) -> Pa
 def _settings(fitted: Any, pairs: Pairs, rows: NDArray[np.intp], rng: np.random.Generator) -> Floats:
     """(n, 3) settings that a solver finds for readings that were measured."""
     from sdl.solvers.base import Targets
+    from sdl.space import Space
 
     wanted = np.where(pairs.data.goal, pairs.data.Y[rows], np.nan)
     room = ASKED * np.abs(wanted) + 1.0
     low = np.where(pairs.data.goal, wanted - room, -np.inf)
     high = np.where(pairs.data.goal, wanted + room, np.inf)
     targets: Targets = Targets(wanted, low, high)
-    given = fitted.propose(targets, np.zeros(len(INPUTS)), np.ones(len(INPUTS)), rng)
+    given = fitted.propose(targets, Space(pairs.data.inputs), rng)
     return np.asarray(given.settings, dtype=np.float64)

@@ -2,8 +2,7 @@
 
 Each worker has a pipe of its own, so that a worker that dies (a crash in a library, the system out of memory) takes one
 known item with it: that item, and no other, is run again in a new process. One that hangs is killed when its time is
-over. `concurrent.futures` cannot say which item broke its pool, and its workers outlive a parent that was killed; these
-end with it.
+over. Workers end with their parent. Libraries that were tried instead: docs/decisions/0041-processes-and-queues.md.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 STEP = 2e-6
 """Settings closer than this part of an input's range are the same: one step of what they are rounded to, which the last
 bit of another processor's linear algebra may turn."""
-FIGURES = 1e-4
+FIGURE_TOLERANCE = 1e-4
 """Figures beside a decision that are closer than this part of themselves are the same on every processor."""
 
 
@@ -88,7 +88,7 @@ class Replayed:
     @property
     def equal(self) -> bool:
         """Whether it is the same, figures too, as far as processors agree on them."""
-        return self.same and self.far <= FIGURES
+        return self.same and self.far <= FIGURE_TOLERANCE
 
     @property
     def identical(self) -> bool:

@@ -14,20 +14,20 @@ from sdl.clock import VirtualClock
 from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
-from sdl.runs.runs import changed, opened_campaign
+from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store import record
 
 if TYPE_CHECKING:
-    from sdl.config import CampaignFile
+    from sdl.config import ResolvedCampaign
     from sdl.core.campaign import Campaign
     from sdl.drivers.base import Driver
     from sdl.runner import Proposer
 
-STEERS = ("by", "verdict", "clipped")
+DECIDING = ("by", "verdict", "clipped")
 """The fields of a proposal that, beside its settings, decide how a campaign goes on; the others only describe it."""
-TOLD = ("targets", "spread", "uncertainty", "expected", "shortfall")
+FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
 """Figures that a proposal comes with."""
-MOST_SAID = 200
+MAX_ERROR_TEXT = 200
 """So much of a foreign error is told."""
 
 
@@ -86,9 +86,9 @@ class _Replayer:
         self.loop, self.unasked, self.finished = "", "", False
         self.versions = dict(opened.versions)
         self._folder, self._opened, self._tree = folder, opened, opened.config
-        self._campaign: Campaign = opened_campaign(opened, folder)
+        self._campaign: Campaign = unopened_campaign(opened, folder)
         self._world: _World | None = None
-        self._chosen: CampaignFile = self._parsed()
+        self._chosen: ResolvedCampaign = self._parsed()
         self._check_instrument()
         self._proposer = self._asker()
         self._campaign.handle(opened)
@@ -99,7 +99,7 @@ class _Replayer:
         if isinstance(event, Resumed):
             self.versions |= event.versions
             if event.changes:
-                self._tree, self._campaign.plan = changed(self._tree, event, self._folder, number)
+                self._tree, self._campaign.plan = apply_changes(self._tree, event, self._folder, number)
                 self._chosen = self._parsed()
                 self._proposer = self._asker()
         due = self._campaign.due()
@@ -136,8 +136,8 @@ class _Replayer:
             if then != now:
                 raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
 
-    def _parsed(self) -> CampaignFile:
-        return config.parse({**self._tree, "prior": (), "expect": None}, collect=True)
+    def _parsed(self) -> ResolvedCampaign:
+        return config.restore(self._tree)
 
     def _asker(self) -> Proposer:
         from sdl.runner import Proposer
@@ -165,13 +165,13 @@ class _Replayer:
             if then_said != now_said:
                 self.decided.append(Difference(event.trial, f"then {then_said}, now {now_said}"))
             return
-        apart = [name for name in STEERS if getattr(event, name) != getattr(now, name)]
+        apart = [name for name in DECIDING if getattr(event, name) != getattr(now, name)]
         shifts = self._shifts(event, now)
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
         if apart or moved > STEP:
             said = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
             self.decided.append(Difference(event.trial, "; ".join(said), shifts))
-        elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in TOLD)):
+        elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in FIGURES)):
             self.told[event.trial] = off
 
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
@@ -260,7 +260,7 @@ def _proposal(event: Proposed | Failed) -> str:
     if isinstance(event, Proposed):
         return f"a proposal by {event.by}"
     said = " ".join(event.error.split())  # some libraries put their whole stack into a message
-    return f"no proposal ({said if len(said) <= MOST_SAID else said[:MOST_SAID] + '…'})"
+    return f"no proposal ({said if len(said) <= MAX_ERROR_TEXT else said[:MAX_ERROR_TEXT] + '…'})"
 
 
 def _named(event: Event) -> str:

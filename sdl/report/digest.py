@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sdl.core.events import Failed, Measured, Proposed
-from sdl.core.history import SAME
+from sdl.core.history import SAME_SETTINGS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,9 @@ class TrialTable:
         first, *more = row.readings
         every = [event.readings for event in row.readings]
         row.mean = {name: math.fsum(r.get(name, math.nan) for r in every) / len(every) for name in first.readings}
-        alike = all(abs(e.applied[n] - v) <= SAME * max(1.0, abs(v)) for e in more for n, v in first.applied.items())
+        alike = all(
+            abs(e.applied[n] - v) <= SAME_SETTINGS * max(1.0, abs(v)) for e in more for n, v in first.applied.items()
+        )
         row.applied = first.applied if alike else None
         if self.goal is not None and row.applied is not None and not row.failed:
             row.miss = self.goal.miss(row.mean, {name for event in row.readings for name in event.saturated})

@@ -20,7 +20,7 @@ from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
 from sdl.report.digest import TrialTable
-from sdl.report.figures import KINDS, draw
+from sdl.report.figures import draw, known
 from sdl.report.summary import facts
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run_page(run: Run | TrialTable) -> str:
     """The page of a run, with every figure that has something to show."""
     told = run if isinstance(run, TrialTable) else TrialTable(run)
     figures, left_out = [], []
-    for name, kind in KINDS.items():
+    for name, kind in known().items():
         drawn = draw(told, name)
         title, text = kind.said(told)
         if drawn is None:
@@ -157,7 +157,7 @@ def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> l
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in KINDS:
+        for name in known():
             drawn = draw(told, name)
             for kind in kinds if drawn is not None else ():
                 path = folder / f"{name}.{kind}"

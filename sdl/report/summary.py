@@ -157,9 +157,8 @@ def _cut(text: str, most: int) -> str:
 
 
 def _worst(told: TrialTable, row: Row) -> str:
-    from sdl.runs.runs import worst_channel
 
-    return worst_channel(told.goal, row.mean) if told.goal is not None else ""
+    return told.goal.worst_channel(row.mean) if told.goal is not None else ""
 
 
 def _thinned(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from sdl.runner.gate import Abort, Gate, Pause, Proceed
 from sdl.runner.observers import Watch
 from sdl.runner.perform import Log, MemoryRecord, Runner
 from sdl.runner.propose import Proposer
-from sdl.runner.pursuit import Patience, Pursuit, Steady, switch_off
-from sdl.runner.setup import clock_for, held, user, versions
+from sdl.runner.setup import clock_for, instrument_lease, user, versions
+from sdl.runner.shutdown import MonotonicClock, Patience, SwitchOff, switch_off
 from sdl.runner.signals import Signals
 from sdl.runner.start import resume, run
 
@@ -29,18 +29,18 @@ __all__ = [
     "Gate",
     "Log",
     "MemoryRecord",
+    "MonotonicClock",
     "Patience",
     "Pause",
     "Proceed",
     "Proposer",
-    "Pursuit",
     "Runner",
     "Signals",
-    "Steady",
+    "SwitchOff",
     "Watch",
     "clock_for",
     "exit_code",
-    "held",
+    "instrument_lease",
     "resume",
     "run",
     "switch_off",

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sdl.core.campaign import Campaign
 
-STEP = 0.5
+POLL_SECONDS = 0.5
 """Seconds after which it is asked again while the campaign waits."""
 
 
@@ -29,14 +29,14 @@ class Pause:
     Attributes:
         cause: a sentence.
         by: who or what asks for it.
-        look: take a reading with the light off now, and tell it (`Gate.dark`).
-        again: seconds after which to ask again.
+        sample_background: take a reading with the light off now, and tell it (`Gate.on_background`).
+        poll_after: seconds after which to ask again.
     """
 
     cause: str
     by: str
-    look: bool = False
-    again: float = STEP
+    sample_background: bool = False
+    poll_after: float = POLL_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,6 @@ class Gate(Protocol):
         """What is to be done at `now` (seconds since 1970 UTC, of the campaign's clock)."""
         ...
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
-        """The reading that a Hold with `look` asked for; None where none came."""
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
+        """The reading that a Hold with `sample_background` asked for; None where none came."""
         ...

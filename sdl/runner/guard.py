@@ -12,7 +12,7 @@ from pathlib import Path
 from sdl.parallel import children
 from sdl.runner import guardian
 
-PATIENCE = 2.0
+OVERRUN = 2.0
 """Seconds that a solver may go on after SIGTERM. With the start of another `sdl` and the instrument's answer the
 light is off within 10 s."""
 
@@ -31,7 +31,7 @@ class Guard:
         os.set_blocking(self._pipe, False)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", script, f"{PATIENCE:g}", *after], stdin=there, start_new_session=True
+                [sys.executable, "-I", "-S", script, f"{OVERRUN:g}", *after], stdin=there, start_new_session=True
             )
         finally:
             os.close(there)
@@ -41,6 +41,12 @@ class Guard:
         """Says that a solver begins to compute, or has come to its end."""
         with contextlib.suppress(OSError):  # somebody ended it
             os.write(self._pipe, bytes([guardian.SOLVES if solving else guardian.SOLVED]))
+
+    def leave(self) -> None:
+        """Has it hear nothing of a copy of the campaign's process."""
+        signal.set_wakeup_fd(self._before)
+        os.close(self._pipe)
+        self._pipe = -1
 
     def close(self) -> None:
         """Ends it."""

@@ -19,11 +19,11 @@ import time
 
 SOLVES, SOLVED = 128, 129
 """Beyond the numbers of signals."""
-DIES = 5.0
+KILL_TIMEOUT = 5.0
 """Seconds to wait for the end of a process that was killed."""
 
 
-def too_long(said: int, patience: float) -> bool:
+def overruns(said: int, patience: float) -> bool:
     """Waits until a solver has gone on for `patience` seconds after SIGTERM; False where the campaign ended before.
 
     Args:
@@ -50,9 +50,9 @@ def main() -> None:
     """Watches over the process that started this one."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which systemd sends to everybody
     watched = os.getppid()
-    if too_long(0, float(sys.argv[1])) and os.getppid() == watched:
+    if overruns(0, float(sys.argv[1])) and os.getppid() == watched:
         os.kill(watched, signal.SIGKILL)
-        until = time.monotonic() + DIES
+        until = time.monotonic() + KILL_TIMEOUT
         while os.getppid() == watched and time.monotonic() < until:  # its locks are free when it is gone
             time.sleep(0.01)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
 from sdl.clock import Clock
-from sdl.config import CampaignFile
+from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import (
     AbortAsked,
@@ -32,22 +32,21 @@ from sdl.core.events import (
     Stop,
     Stopped,
 )
-from sdl.drivers.base import Driver
+from sdl.drivers.base import Driver, off_settings
 from sdl.drivers.checks import BUGS, Repeats, checked_reading
 from sdl.errors import ConfigError, InstrumentError, RecordError, cut
 from sdl.runner.exit_codes import CampaignInterrupted
-from sdl.runner.gate import STEP, Abort, Decision, Gate, Pause, Proceed
+from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Gate, Pause, Proceed
 from sdl.runner.observers import Watch, with_twin_monitor
 from sdl.runner.propose import Proposer
-from sdl.runner.pursuit import WARN, Patience, Pursuit, give_up
+from sdl.runner.shutdown import WARN_AFTER, Patience, SwitchOff, warn_given_up
 from sdl.runner.signals import Signals
-from sdl.runs.runs import Result
-from sdl.runs.runs import result as result_of
+from sdl.runs.runs import Result, result_of
 from sdl.types import Power, SafeState
 
 log = logging.getLogger("sdl")
 
-PATIENCE = 2
+SIGNALS_WAITED_OUT = 2
 """So many signals during one attempt to make the instrument safe are waited out; the next breaks it off. Between two
 attempts one is enough."""
 
@@ -81,7 +80,7 @@ class Runner:
 
     def __init__(
         self,
-        chosen: CampaignFile,
+        chosen: ResolvedCampaign,
         campaign: Campaign,
         record: Log,
         clock: Clock,
@@ -98,11 +97,11 @@ class Runner:
         self._gate = gate
         self._driver: Driver | None = None
         self._patience = patience or Patience()
-        self._pursuit: Pursuit | None = None  # of the open driver, or of the last one
-        self._look_failed = ""
+        self._shutdown: SwitchOff | None = None  # of the open driver, or of the last one
+        self._background_error = ""
         self._unfinished = unfinished  # a process died on it, perhaps with the light on
         self._proposer = Proposer(chosen, campaign, clock)
-        self._off = {item.name: item.low for item in chosen.instrument.inputs}
+        self._off = off_settings(chosen.instrument)
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
         self._repeats = Repeats(chosen.instrument)
         self._signals = Signals(clock, record.folder if guarded else None)
@@ -124,7 +123,7 @@ class Runner:
                     wait = actions[0].wait if isinstance(actions[0], Measure) else 0.0
                     said = Proceed() if isinstance(actions[0], Stop) else self._wait(wait)
                     if not self._signals.asked:  # a back-off may last minutes
-                        actions = self._obey(said, actions[0])
+                        actions = self._apply(said, actions[0])
                 failed = False
             except KeyboardInterrupt:
                 if not self._signals.asked:
@@ -159,12 +158,12 @@ class Runner:
             return Proceed()
         said = self._gate.ask(self.campaign, self.clock.now())
         while seconds > 0 and isinstance(said, Proceed) and not self._signals.asked:
-            self.clock.sleep(min(seconds, STEP))
-            seconds -= STEP  # counted, not looked up: the machine's time may be set meanwhile
+            self.clock.sleep(min(seconds, POLL_SECONDS))
+            seconds -= POLL_SECONDS  # counted, not looked up: the machine's time may be set meanwhile
             said = self._gate.ask(self.campaign, self.clock.now())
         return said
 
-    def _obey(self, said: Decision, action: Action) -> list[Action]:
+    def _apply(self, said: Decision, action: Action) -> list[Action]:
         """Does what is due, or pauses until the gate lets go, or ends the campaign; what is due then."""
         match said:
             case Pause(cause, by):
@@ -172,47 +171,49 @@ class Runner:
                 return self._while_held()
             case Abort(reason, by):
                 return self.write(AbortAsked(by, reason, self.clock.now()))
-        return self.write(self._perform(action))
+        with self._signals.alone():
+            event = self._execute(action)
+        return self.write(event)
 
     def _while_held(self) -> list[Action]:
         """Waits with the instrument safe and given back; what is due when the pause is over, nothing after a signal."""
-        self._make_safe(min(WARN, self._patience.seconds))
+        self._make_safe(min(WARN_AFTER, self._patience.seconds))
         while self._gate is not None and not self._signals.asked:
             match self._gate.ask(self.campaign, self.clock.now()):
                 case Proceed(by):
                     return self.write(Continued(by or "sdl", self.clock.now()))
                 case Abort(reason, by):
                     return self.write(AbortAsked(by, reason, self.clock.now()))
-                case Pause(look=look, again=again):
-                    if look:
-                        self._gate.dark(self._look(), self.clock.now())
-                    self.clock.sleep(again)
+                case Pause(sample_background=wanted, poll_after=seconds):
+                    if wanted:
+                        self._gate.on_background(self._sample_background(), self.clock.now())
+                    self.clock.sleep(seconds)
                     self._make_safe()  # where it is not yet
         return []
 
-    def _look(self) -> Mapping[str, float] | None:
+    def _sample_background(self) -> Mapping[str, float] | None:
         """One reading with the light off, by a connection of its own; None where there is none."""
         instrument = self.config.instrument
         if getattr(instrument, "background", None) is not None:
             instrument = instrument.model_copy(update={"background": "none"})  # one request, not two
         try:
             if self._driver is None:  # else it is not known to be off yet
-                self._driver, self._pursuit = instrument.open(self.clock), None
+                self._driver, self._shutdown = instrument.open(self.clock), None
             reading = checked_reading(self._driver.measure(self._off), self._off, self._channels)
-            if reading.applied == self._off and self._pursuit is None:  # the light is off: nothing more to be asked
+            if reading.applied == self._off and self._shutdown is None:  # the light is off: nothing more to be asked
                 self._close()
             return reading.background if reading.background is not None else reading.readings
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever a driver lets through; it is asked again later
-            if str(error) != self._look_failed:  # through a night it may be the same every minute
+            if str(error) != self._background_error:  # through a night it may be the same every minute
                 log.warning("no reading with the light off while paused: %s", error)
-            self._look_failed = str(error)
+            self._background_error = str(error)
             return None
         finally:
             self._make_safe(0.0)
 
-    def _perform(self, action: Action) -> Event:
+    def _execute(self, action: Action) -> Event:
         match action:
             case Propose():
                 with self._signals.solving():
@@ -227,7 +228,7 @@ class Runner:
         began = self.clock.monotonic()
         place = (action.trial, action.repeat, action.attempt)
         try:
-            self._pursuit = None  # it may be on from here
+            self._shutdown = None  # it may be on from here
             if self._driver is None:
                 self._driver = self.config.instrument.open(self.clock)
             reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
@@ -267,24 +268,24 @@ class Runner:
             seconds: for which off is pursued; once more by default. The driver stays open until off is proven.
             last: nobody here will ask again.
         """
-        instrument, pursuit, signals = self.config.instrument, self._pursuit, self._signals.count
-        if pursuit is None:
+        instrument, shutdown, signals = self.config.instrument, self._shutdown, self._signals.count
+        if shutdown is None:
             if self._driver is None and not self._unfinished:
                 return
-            pursuit = self._pursuit = self._patience.pursuit(self._switch_off, instrument, self.clock)
-        with self._signals.shield(patience=PATIENCE):
+            shutdown = self._shutdown = self._patience.switch_off(self._switch_off, instrument, self.clock)
+        with self._signals.shield(patience=SIGNALS_WAITED_OUT):
             if seconds is None:
-                state = pursuit.once_more()
+                state = shutdown.once_more()
             else:
-                state = pursuit.until(seconds, lambda: self._signals.count > signals)
+                state = shutdown.until(seconds, lambda: self._signals.count > signals)
             if state.proven or last:
                 self._close()
             if last and not state.proven:
-                give_up(pursuit)
+                warn_given_up(shutdown)
             told = self.campaign.safe
-            news = pursuit.warned and (told is None or told.state is not state.state)
+            news = shutdown.warned and (told is None or told.state is not state.state)
             if news or (last and (told is not None or not state.proven or not instrument.virtual)):
-                self._write_safe(pursuit)
+                self._write_safe(shutdown)
 
     def _switch_off(self) -> SafeState | None:
         """One attempt."""
@@ -295,13 +296,13 @@ class Runner:
         self._unfinished = False
         return self._driver.safe()
 
-    def _write_safe(self, pursuit: Pursuit) -> None:
-        state, at = pursuit.state, self.clock.now()
+    def _write_safe(self, shutdown: SwitchOff) -> None:
+        state, at = shutdown.state, self.clock.now()
         if state.state is Power.NOT_NEEDED:
             return
         try:
             self.write(
-                Safe(state.state, state.applied, cut(state.why), pursuit.attempts, round(pursuit.seconds, 3), at)
+                Safe(state.state, state.applied, cut(state.why), shutdown.attempts, round(shutdown.seconds, 3), at)
             )
         except RecordError as error:  # the end itself is written, or says why not
             log.warning("not recorded: %s", error)

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from sdl.clock import Clock
-from sdl.config import CampaignFile, design_points
+from sdl.config import ResolvedCampaign, design_points
 from sdl.core.campaign import Campaign
 from sdl.core.events import Failed, Proposed
 from sdl.core.goal import Goal
@@ -34,7 +34,7 @@ FARTHEST = "farthest"
 class Proposer:
     """Asks the design and the solver of one campaign."""
 
-    def __init__(self, chosen: CampaignFile, campaign: Campaign, clock: Clock) -> None:
+    def __init__(self, chosen: ResolvedCampaign, campaign: Campaign, clock: Clock) -> None:
         self._config, self._campaign, self._clock = chosen, campaign, clock
         self._inputs, self._channels = chosen.instrument.inputs, chosen.instrument.channels
         self._space = Space(self._inputs)

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdl.clock import Clock, RealClock, VirtualClock
-from sdl.config import CampaignFile
+from sdl.config import CampaignFile, ResolvedCampaign
+from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Failed, Opened, Proposed
-from sdl.drivers.base import Instrument, names
+from sdl.drivers.base import Instrument, names, session_gap
 from sdl.errors import ConfigError, Problem
 from sdl.extras import versions_of
 from sdl.runner.perform import MemoryRecord
+from sdl.runs.runs import unopened_campaign
 from sdl.store import datasets
 from sdl.store.lease import lease
 from sdl.store.record import FILE, PRIOR, Record, read
@@ -28,7 +30,7 @@ def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
     return VirtualClock(start, paced=not instrument.virtual)
 
 
-def held(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
+def instrument_lease(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
     """The lease of an instrument, for a `with`; one that is simulated in virtual time needs none.
 
     Raises:
@@ -72,7 +74,7 @@ def user() -> str:
         return "unknown"
 
 
-def opening(
+def opened_event(
     chosen: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
 ) -> Opened:
     """The first event; copies the priors' rows into the run's directory."""
@@ -109,17 +111,30 @@ def opening(
     )
 
 
+def started_campaign(
+    chosen: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
+) -> Campaign:
+    """The campaign after its first event; without a folder the priors' rows come from memory."""
+    campaign = unopened_campaign(opened, folder, chosen.plan())
+    if priors and folder is None:
+        campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.numbered(priors)])
+    campaign.handle(opened)
+    return campaign
+
+
 def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
     """The rows of every prior.
 
     Raises:
         ConfigError: one that cannot be read or has no usable row.
     """
-    instrument, wanted = chosen.instrument, tuple(chosen.goal or ())
+    instrument, wanted, gap = chosen.instrument, tuple(chosen.goal or ()), session_gap(chosen.instrument)
     found = []
     for prior in chosen.prior:
         columns = datasets.Columns(prior.inputs, prior.channels)
-        rows = datasets.load(prior.source, instrument.inputs, instrument.channels, wanted, columns=columns)
+        rows = datasets.load(
+            prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap
+        )
         found.append(rows)
         if not rows.rows:
             why = "; ".join(rows.said)

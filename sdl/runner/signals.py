@@ -2,6 +2,9 @@
 
 A solver is broken off at once: nothing is lost, since on resume it is asked the same again. One that cannot be broken
 off, because it is compiled code or catches every exception, is ended together with its process by a guard.
+
+A plug-in may copy the process (`os.fork`, a pool of `multiprocessing`). Signals sent to a copy are its own: they
+neither reach the guard nor end the campaign, and a copy that comes back to the campaign ends there.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from sdl.clock import Clock
 from sdl.runner.guard import Guard
 
 log = logging.getLogger("sdl")
+
+COPY = 70
+"""Exit code of a copy of the process that comes back to the campaign."""
 
 
 class Signals:
@@ -43,19 +49,39 @@ class Signals:
         self._shields, self._waiting = 0, False
         self._patience: float = math.inf
         self._before: dict[signal.Signals, Any] = {}
+        self._process = os.getpid()
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)
             self._guard = _guard(self._guarded) if self._guarded is not None else None
+            _handling.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self in _handling:
+            _handling.remove(self)
         if self._guard is not None:
             self._guard.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def copied(self) -> None:
+        """Leaves the signals of a copy of this process to whoever made it."""
+        if self._guard is not None:
+            self._guard.leave()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Ends a copy of this process that was made inside, before it goes on with the campaign as well."""
+        try:
+            yield
+        finally:
+            if os.getpid() != self._process:
+                os._exit(COPY)
 
     @contextlib.contextmanager
     def shield(self, *, last: bool = False, patience: float = math.inf) -> Iterator[None]:
@@ -110,6 +136,19 @@ class Signals:
             self._waiting = True
         elif again:
             raise KeyboardInterrupt(self.name)
+
+
+_handling: list[Signals] = []
+
+
+def _copied() -> None:
+    for signals in reversed(_handling):
+        signals.copied()
+    _handling.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_copied)
 
 
 def _guard(folder: Path) -> Guard | None:

@@ -17,11 +17,9 @@ from sdl.errors import ConfigError, Problem, RecordError
 from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
-from sdl.runner.pursuit import Patience
-from sdl.runner.setup import clock_for, held, load_priors, opening, user, versions
-from sdl.runs.runs import Folded, Result, fold, loop_of, steps
-from sdl.runs.runs import result as result_of
-from sdl.store.datasets import numbered
+from sdl.runner.setup import clock_for, instrument_lease, load_priors, opened_event, started_campaign, user, versions
+from sdl.runner.shutdown import Patience
+from sdl.runs.runs import Folded, Result, fold_stepwise, result_of, rules_of
 from sdl.store.record import Record, write_file
 from sdl.store.resolve import RUNS
 from sdl.types import Outcome
@@ -69,13 +67,12 @@ def run(
     if isinstance(campaign, (str, Path)):
         chosen = config.load(campaign, changes, collect=collect, runs=below)
     else:
-        tree = campaign.plain() if isinstance(campaign, CampaignFile) else campaign
+        tree = campaign.plain() if changes and isinstance(campaign, CampaignFile) else campaign
         for change in changes:
             tree = config.override(tree, change)
         chosen = config.parse(tree, collect=collect, runs=below)
     if collect and chosen.goal is not None:
-        # What the campaign should come to is said of its goal, and goes with it.
-        chosen = config.parse({**chosen.plain(), "goal": None, "expect": None}, collect=True)
+        chosen = chosen.without_goal()
     priors = load_priors(chosen)
     for prior in priors:
         for text in prior.warnings:
@@ -83,20 +80,20 @@ def run(
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
     place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None
     name = place.name if place is not None else name
-    with held(chosen.instrument, name), contextlib.closing(Record.create(place) if place else MemoryRecord()) as record:
+    with (
+        instrument_lease(chosen.instrument, name),
+        contextlib.closing(Record.create(place) if place else MemoryRecord()) as record,
+    ):
         clock = clock_for(chosen.instrument)
-        opened = opening(chosen, name, record, priors, clock)
+        opened = opened_event(chosen, name, record, priors, clock)
         record.append(opened)
         if isinstance(record, Record):
             text = "# What this run was started with, every default written out. A copy: the record is what counts.\n"
             write_file(record.folder / "campaign.yaml", text + yamlfile.dump(chosen.plain()))
-        folded = fold(iter([opened]), record.folder)
-        if priors and record.folder is None:
-            rows = [(row.reading, sitting) for _, row, sitting in numbered(priors)]
-            folded.campaign.history.add_prior(rows)
-        watch = notify(watch, opened, folded.campaign)
+        state = started_campaign(chosen, opened, record.folder, priors)
+        watch = notify(watch, opened, state)
         more: dict[str, Any] = {"gate": gate, "patience": patience, "guarded": guarded}
-        return Runner(chosen, folded.campaign, record, clock, watch, **more).go()
+        return Runner(chosen, state, record, clock, watch, **more).go()
 
 
 def resume(
@@ -131,7 +128,7 @@ def resume(
         for note in record.notes:
             log.warning("%s: %s", record.folder, note)
         folded = None
-        for event, folded in steps(iter(record.events), record.folder):
+        for event, folded in fold_stepwise(iter(record.events), record.folder):
             watch = notify(watch, event, folded.campaign)
         if folded is None:
             raise RecordError(f"{record.folder}: empty: run the campaign anew")
@@ -140,10 +137,10 @@ def resume(
         for path, value in changed.items():
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
-        chosen = config.parse({**tree, "prior": (), "expect": None}, collect=True)
+        chosen = config.restore(tree)
         if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
             return result_of(folded.campaign, record.folder)
-        stack.enter_context(held(chosen.instrument, record.folder.name))
+        stack.enter_context(instrument_lease(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
         unfinished = not folded.campaign.history.outcome
         more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "patience": patience}
@@ -151,7 +148,7 @@ def resume(
             log.warning("the solver went on after %s, so its process was ended", interrupted)
             return Runner(chosen, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
         runner = Runner(chosen, folded.campaign, record, clock, watch, guarded=guarded, **more)
-        folded.campaign.plan = loop_of(tree).plan()
+        folded.campaign.plan = rules_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:
             runner.write(Continued(user(), clock.now()))

@@ -22,8 +22,7 @@ from sdl.core.history import History
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
 from sdl.runs.results import Result as Result
-from sdl.runs.results import result as result
-from sdl.runs.results import worst_channel as worst_channel
+from sdl.runs.results import result_of as result_of
 from sdl.store import datasets
 from sdl.store.record import FILE, Line, plain_prior, scan
 from sdl.store.resolve import RUNS, find
@@ -57,22 +56,22 @@ def fold(events: Iterator[Event], folder: Path | None) -> Folded:
         Damaged: an event that the ones before it do not allow.
         RecordError: there is no event at all.
     """
-    every = deque(steps(events, folder), maxlen=1)
+    every = deque(fold_stepwise(events, folder), maxlen=1)
     if not every:
         raise RecordError(f"{folder}: empty: the campaign was ended before it began; run it anew")
     return every[0][1]
 
 
-def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event, Folded]]:
+def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event, Folded]]:
     """As `fold`, stopping after every event; the campaign inside is one and the same, going on."""
     opened = next(events, None)
     if not isinstance(opened, Opened):
         return
     tree: Mapping[str, Any] = opened.config
-    campaign = opened_campaign(opened, folder)
+    campaign = unopened_campaign(opened, folder)
     for number, event in enumerate(itertools.chain([opened], events), 1):
         if isinstance(event, Resumed) and event.changes:
-            tree, campaign.plan = changed(tree, event, folder, number)
+            tree, campaign.plan = apply_changes(tree, event, folder, number)
         try:
             campaign.handle(event)
         except OutOfTurn as error:
@@ -82,11 +81,18 @@ def steps(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event,
         yield event, Folded(opened, campaign, tree, event.at)
 
 
-def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
-    """The campaign as it was before its first event, its prior rows in it."""
+def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
+    """The campaign as it was before its first event, its prior rows in it.
+
+    Args:
+        opened: the first event.
+        folder: the run's directory, for its prior.jsonl; None where nothing is on the disk.
+        plan: where it is known already; else read from the event's configuration.
+    """
     inputs, channels = datasets.instrument_of(opened, (folder or Path()) / FILE)
-    with _as_written(folder, 1):
-        plan = loop_of(opened.config).plan()
+    if plan is None:
+        with _as_written(folder, 1):
+            plan = rules_of(opened.config).plan()
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
         rows = datasets.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
@@ -94,7 +100,9 @@ def opened_campaign(opened: Opened, folder: Path | None) -> Campaign:
     return Campaign(plan, history)
 
 
-def changed(tree: Mapping[str, Any], event: Resumed, folder: Path | None, number: int) -> tuple[dict[str, Any], Plan]:
+def apply_changes(
+    tree: Mapping[str, Any], event: Resumed, folder: Path | None, number: int
+) -> tuple[dict[str, Any], Plan]:
     """The configuration and the rules from line `number` on.
 
     Raises:
@@ -104,7 +112,7 @@ def changed(tree: Mapping[str, Any], event: Resumed, folder: Path | None, number
     with _as_written(folder, number):
         for path, value in event.changes.items():
             found = config.put(found, path, value)
-        return found, loop_of(found).plan()
+        return found, rules_of(found).plan()
 
 
 @contextlib.contextmanager
@@ -117,7 +125,7 @@ def _as_written(folder: Path | None, number: int) -> Iterator[None]:
         raise Damaged(str((folder or Path()) / FILE), number, said) from error
 
 
-def loop_of(tree: Mapping[str, Any]) -> config.CampaignRules:
+def rules_of(tree: Mapping[str, Any]) -> config.CampaignRules:
     """The keys of a resolved configuration that a replay needs."""
     return config.CampaignRules.model_validate(
         {key: tree[key] for key in config.CampaignRules.model_fields if key in tree}
@@ -156,7 +164,7 @@ class Run:
 
     @cached_property
     def result(self) -> Result:
-        return result(self.campaign, self.folder)
+        return result_of(self.campaign, self.folder)
 
     @cached_property
     def proposals(self) -> dict[int, Proposed]:

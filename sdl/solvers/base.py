@@ -1,13 +1,15 @@
 """The contract of a solver: *which settings give these readings?*
 
 A solver is a frozen model of hyper-parameters, straight from YAML; `fit` gives a fitted value, `propose` asks it.
-Import numpy, scipy and the like inside the functions that use them, never at the top of the file.
+Import numpy, scipy and the like inside `fit`, or in a module that `fit` imports, never at the top of the file.
 The shapes: n rows, d inputs, m channels, k goals asked at once.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+import inspect
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sdl.models.data import Data as Data
 from sdl.models.data import Proposals as Proposals
@@ -16,13 +18,25 @@ from sdl.models.data import Targets as Targets
 if TYPE_CHECKING:
     import numpy as np
 
-    from sdl.arrays import Floats
+    from sdl.space import Space
 
 
 class Fitted(Protocol):
     """May also offer `predict(X) -> (mean, std)`, each (n, m), and `sample(target, n, rng) -> (n, d)`."""
 
-    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals: ...
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals: ...
+
+
+def ask(fitted: Any, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+    """Call `propose` of a fitted solver, also with the arguments of sdl 0.1: `(targets, low, high, rng)`."""
+    proposals: Proposals
+    if "high" not in inspect.signature(fitted.propose).parameters:
+        proposals = fitted.propose(targets, space, rng)
+        return proposals
+    name = type(fitted).__name__
+    warnings.warn(f"{name}.propose must take (targets, space, rng), not low and high", DeprecationWarning, stacklevel=2)
+    proposals = fitted.propose(targets, space.low, space.high, rng)
+    return proposals
 
 
 @runtime_checkable

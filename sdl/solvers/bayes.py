@@ -1,44 +1,18 @@
-"""An affine model that knows its noise, lets the instrument drift, and can start from what is known of the twin.
-
-The mathematics is in `sdl.models.dynamic_linear`. Here the rows are picked, each channel for itself: a reading that is
-saturated in one channel still counts in the others, and in that one it is a bound.
-"""
+"""A linear model that knows its noise, lets the instrument drift, and can start from what is known of the twin."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from sdl.errors import ConfigError, Degenerate, NotEnoughData
-from sdl.models.dynamic_linear import (
-    NOMINAL,
-    DynamicLinearModel,
-    DynamicRows,
-    Prior,
-    condition_on_censored,
-    expand_to,
-    fit,
-)
-from sdl.models.training_set import DISTINCT, TrainingSet
-from sdl.solvers.base import Data, Proposals, Targets
-from sdl.twin.state import TwinState, load
-from sdl.types import Channel, Frozen, Input
+from sdl.errors import SolverError
+from sdl.solvers.base import Data
+from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sdl.arrays import Floats
-
-
-GAIN = 0.2
-"""How far, as a part of itself, a gain of another unit of the twin's make is off; one standard deviation."""
-AMBIENT = (0.04, 0.03)
-"""Mean and standard deviation of the room's light, as a part of the twin's full scale: 0 … 5000 counts of 65535."""
-BOUNDS = 100
-"""How many of the latest rows are looked at for saturated readings."""
+    from sdl.models.bayesian_line import FittedBayesianLine
 
 
 class Bayes(Frozen):
@@ -55,129 +29,21 @@ class Bayes(Frozen):
         description="The twin's state that it knows: the name of one, or the path of your own .toml file.",
     )
 
-    @field_validator("state")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        load(value)
-        return value
-
     def needs(self, inputs: tuple[Input, ...]) -> int | None:
         """How many design points it wants before its first answer; None: the whole design."""
         return 0 if self.knows == "twin" else None
 
-    def suits(self, inputs: tuple[Input, ...], channels: tuple[Channel, ...]) -> None:
-        """Raises ConfigError where the twin that it knows is another instrument."""
-        if self.knows == "twin":
-            self._known_state([item.name for item in inputs], [channel.name for channel in channels])
+    def fit(self, data: Data) -> FittedBayesianLine:
+        """Fit the lines at the next reading.
 
-    def _known_state(self, inputs: list[str], channels: list[str]) -> TwinState:
-        state = load(self.state)
-        if set(inputs) != set(state.inputs) or not set(channels) <= set(state.channels):
-            raise ConfigError(
-                f"solver bayes knows the twin {self.state}, which is another instrument: its inputs are "
-                f"{', '.join(state.inputs)} and its channels {', '.join(state.channels)}, "
-                f"here are {', '.join(inputs)} and {', '.join(channels)}"
-            )
-        return state
+        Raises:
+            NotEnoughData, Degenerate: the rows cannot carry the fit.
+            SolverError: it is to start from knowledge that `data` does not hold.
+        """
+        from sdl.models.bayesian_line import fit_bayesian_line
 
-    def fit(self, data: Data) -> FittedBayes:
-        import numpy as np
-
-        low = np.array([item.low for item in data.inputs])
-        span = np.array([item.high - item.low for item in data.inputs])
-        channels = tuple(channel.name for channel in data.channels)
-        goal = np.flatnonzero(data.goal)
-        if not len(goal):
-            raise Degenerate("the goal names no channel that was measured")
-        prior = self._prior(data, low, span) if self.knows == "twin" else None
-        placed = np.isfinite(data.X).all(axis=1)
-        X, Y, saturated = data.X[placed], data.Y[placed], data.saturated[placed]
-        U = (X - low) / span
-        usable = np.isfinite(Y) & ~saturated
-        rows = DynamicRows(
-            np.column_stack([np.ones(len(U)), U]),
-            np.where(usable, Y, 0.0),
-            usable,
-            data.age[placed] + 1.0,
-            data.sitting[placed],
-            past=data.present not in (None, *data.sitting[placed]) and len(np.unique(data.sitting[placed])) > 1,
-        )
-        known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
-        part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
-        moving = expand_to(fit(part, np.searchsorted(known, goal), prior), known, len(channels))
-        # Only the latest of the last sitting: before, the room may have been brighter.
-        late = slice(max(int(np.searchsorted(rows.sitting, rows.sitting[-1:].sum())), len(U) - BOUNDS), None)
-        moving, used = condition_on_censored(moving, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
-        n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
-        about = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
-        seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
-        rest = (data.prefer, data.average, None, None, rows.sitting)
-        footing = TrainingSet(seen, rows.Y, usable, goal, low, span, moving, about, channels, *rest)
-        return FittedBayes(self, footing, moving)
-
-    def _prior(self, data: Data, low: Floats, span: Floats) -> Prior:
-        import numpy as np
-
-        names, wanted = [item.name for item in data.inputs], [channel.name for channel in data.channels]
-        state = self._known_state(names, wanted)
-        gain = np.array([[state.channels[c].gain[name] for name in names] for c in wanted])
-        above = np.array([state.inputs[name].above_zero for name in names])
-        below = np.array([state.inputs[name].below_one for name in names])
-        slope = gain * (1.0 - above - below)
-        room, room_sd = (part * state.full_scale for part in AMBIENT)
-        start = room + gain @ above + slope @ low
-        sd = np.column_stack([np.full(len(gain), room_sd), GAIN * np.abs(slope * span)])
-        return Prior(np.column_stack([start, slope * span]), np.maximum(sd, 1.0), NOMINAL, 4.0)
-
-
-@dataclass(frozen=True)
-class FittedBayes:
-    """The lines at the next reading."""
-
-    solver: Bayes
-    footing: TrainingSet
-    moving: DynamicLinearModel
-
-    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
-        """The settings inside low … high whose readings come nearest to each goal, in tolerances."""
-        import numpy as np
-
-        ends = self.footing.units(low), self.footing.units(high)
-        settings, doubts = [], []
-        for parts in zip(*targets, strict=True):
-            target = Targets(*parts)
-            u = self.footing.nearest(target, *ends)
-            columns = self.footing.wanted(target.value)
-            settings.append(u)
-            doubts.append(self.moving.doubt(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
-        name = f"a Bayesian line ({self.moving.belief})"
-        return self.footing.answer(name, np.array(settings), (spread, uncertainty), targets, (low, high), prefers=True)
-
-    def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        return self.footing.predict(X)
-
-
-def _determined(rows: DynamicRows, data: Data) -> NDArray[np.bool_]:
-    """(m,) the channels whose usable rows determine a line.
-
-    Raises:
-        NotEnoughData, Degenerate: one of the goal does not belong to them.
-    """
-    import numpy as np
-
-    p = rows.X.shape[1]
-    enough = np.zeros(len(data.channels), bool)
-    for c, channel in enumerate(data.channels):
-        X = rows.X[rows.usable[:, c]]
-        least = np.sqrt(np.linalg.eigvalsh(X.T @ X)[0].clip(0.0)) if len(X) else 0.0
-        enough[c] = len(X) >= p and least > DISTINCT
-        if data.goal[c] and len(X) < p:
-            full = int(data.saturated[:, c].sum())
-            raise NotEnoughData(len(X), p, f"usable rows of {channel.name}" + (f" ({full} saturated)" if full else ""))
-        if data.goal[c] and not enough[c]:
-            widths = np.ptp(X[:, 1:], axis=0)
-            still = [item.name for item, width in zip(data.inputs, widths, strict=True) if width < DISTINCT]
-            what = f"{', '.join(still)} never changed" if still else "the inputs were not varied independently"
-            raise Degenerate(f"{what} in {len(X)} usable rows of {channel.name}")
-    return enough
+        if self.knows == "nothing":
+            return fit_bayesian_line(replace(data, knowledge=None))
+        if data.knowledge is None:
+            raise SolverError(f"knows: {self.knows} needs data with knowledge; `sdl.inverse.knowledge` adds it")
+        return fit_bayesian_line(data)

@@ -1,189 +1,33 @@
-"""From a measured pair to the goal along a path: the complementary approach that the paper recalls in its introduction.
-
-Somebody measured the readings y0 at the settings x0. On the straight line from y0 to the goal y1 the settings obey
-
-    dx/ds = J⁺(x) (y1 - y0),    x(0) = x0,    s from 0 to 1,
-
-J being the derivatives of a forward model, J⁺ their pseudo-inverse with readings counted in tolerances (for more inputs
-than readings the shortest step, for fewer the least squares). Integrating it maps connected inputs and outputs onto
-each other and leads to the solution that hangs together with x0, where a search might end up on another branch.
-Kitchin et al., Digital Discovery 2025, 10.1039/D5DD00137D, section 1; Davidenko, Dokl. Akad. Nauk SSSR 88 (1953) 601;
-Allgower and Georg, Numerical Continuation Methods (1990), chapter 2.
-
-Because it starts from readings and not from the model's idea of them, what the model has wrong cancels close to the
-goal; for the same reason the noise of these readings stays in the answer.
-"""
+"""Numerical continuation: from a measured pair to the goal along a path of readings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sdl.errors import NotEnoughData
-from sdl.models.training_set import TrainingSet
-from sdl.solvers.base import Data, Proposals, Targets
-from sdl.solvers.forward import Forward, Model, forward
+from sdl.solvers.base import Data
 from sdl.types import Frozen
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sdl.arrays import Floats, Ints
+    from sdl.models.inversion.continuation import FittedContinuation
 
 
-STEP = 1e-4
-"""Of the finite differences, as a part of the range."""
-FLAT = 1e-4
-"""Directions that change the readings by less, relative to the strongest one, are left alone."""
-
-
-class Path(Frozen):
+class Continuation(Frozen):
     """Starts from the measured readings nearest to the goal and integrates dx/ds = J⁺ dy/ds along a straight line."""
 
-    kind: Literal["path"] = "path"
-    model: Model = Field("gp", description="the forward model that gives the derivatives J")
+    kind: Literal["continuation", "path"] = "continuation"
+    model: Literal["gp", "bayes", "linear", "smooth"] = Field(
+        "gp", description="the forward model that gives the derivatives J"
+    )
     precision: float = Field(1e-5, ge=1e-10, le=1e-2, description="error of a step, as a part of each input's range")
 
-    def fit(self, data: Data) -> FittedPath:
-        """Fits the forward model.
+    def fit(self, data: Data) -> FittedContinuation:
+        """Fit the forward model.
 
         Raises:
-            NotEnoughData, Degenerate: as the forward model does, or there is no measured pair to start from.
+            NotEnoughData, Degenerate: the forward model cannot be fitted, or there is no measured pair to start from.
         """
-        fitted = forward(self.model, data)
-        footing = fitted.footing
-        complete = footing.usable[:, footing.goal].all(axis=1)
-        if not complete.any():
-            raise NotEnoughData(0, 1, "usable rows to start from")
-        return FittedPath(self, fitted, footing, tuple(item.name for item in data.inputs))
+        from sdl.models.inversion.continuation import fit_continuation
 
-
-@dataclass(frozen=True)
-class FittedPath:
-    """A forward model and the rows it was fitted on."""
-
-    solver: Path
-    model: Forward
-    footing: TrainingSet
-    inputs: tuple[str, ...]
-
-    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
-        import numpy as np
-
-        ends = self.footing.units(low), self.footing.units(high)
-        settings, doubts, notes = [], [], []
-        for parts in zip(*targets, strict=True):
-            u, doubt, said = self._answer(self.footing.aimed(Targets(*parts), *ends), *ends)
-            settings.append(u)
-            doubts.append(doubt)
-            notes.append(said)
-        U = np.array(settings)
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
-        expected = self.model.predict(self.footing.settings(U))[0]
-        name = f"a path on the derivatives of {self.solver.model}"
-        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected, notes)
-
-    def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        return self.model.predict(X)
-
-    def _answer(self, target: Targets, low: Floats, high: Floats) -> tuple[Floats, tuple[Floats, Floats], str]:
-        """Settings (d,) for one goal, their spread and uncertainty, and how they came about.
-
-        A path that ends outside a band without a target is walked again with the band's nearer limit as one: it ends
-        elsewhere than at the settings that `Footing.aimed` thought of.
-        """
-        import numpy as np
-
-        columns = self.footing.wanted(target.value)
-        if not len(columns):
-            unknown = np.full(len(low), np.nan)
-            return self.footing.nearest(target, low, high), (unknown, unknown), "nothing to aim at"
-        (least, most), room = self.footing.inner(target), self.footing.room(target)
-        value, goal = target.value.copy(), self.footing.goal
-        for _ in goal:
-            walked = self._follow(target._replace(value=value), self.footing.wanted(value), low, high)
-            y = self.model.predict(self.footing.settings(walked[0][None]))[0][0]
-            off = np.fmax(np.fmax(least - y, y - most), 0.0) / room
-            left = [c for c in goal if np.isnan(value[c]) and off[c] > 1e-6]
-            if not left:
-                break
-            worst = max(left, key=lambda c: float(off[c]))
-            value[worst] = least[worst] if y[worst] < least[worst] else most[worst]
-        return walked
-
-    def _start(self, target: Targets, columns: Ints) -> tuple[Floats, Floats, int]:
-        """Settings (d,) whose readings (len(columns),) lie nearest to the goal, in tolerances; and of how many rows."""
-        import numpy as np
-
-        usable = np.flatnonzero(self.footing.usable[:, columns].all(axis=1))
-        U, Y = self.footing.U[usable], self.footing.Y[np.ix_(usable, columns)]
-        off = np.abs((Y - target.value[columns]) / self.footing.room(target)[columns]).max(axis=1)
-        same = (np.abs(U - U[int(off.argmin())]) < 1e-9).all(axis=1)
-        return U[int(off.argmin())], Y[same].mean(axis=0), int(same.sum())
-
-    def _follow(
-        self, target: Targets, columns: Ints, low: Floats, high: Floats
-    ) -> tuple[Floats, tuple[Floats, Floats], str]:
-        """Settings (d,) at the end of the path, their spread and uncertainty, and what happened on the way.
-
-        An input that comes to its bound is held there, and the others go on as well as they can.
-        """
-        import numpy as np
-        from scipy.integrate import solve_ivp
-
-        start, y0, rows = self._start(target, columns)
-        room = self.footing.room(target)[columns]
-        way = (target.value[columns] - y0) / room
-        free = np.ones(len(start), bool)
-        u, s, held = np.clip(start, low, high), 0.0, []
-
-        def slope(_: float, at: Floats) -> Floats:
-            return np.asarray(self._inverse(at, columns, room, free) @ way, dtype=np.float64)
-
-        def leaves(_: float, at: Floats) -> float:
-            return float(np.where(free, np.minimum(at - low, high - at) + 1e-9, 1.0).min())
-
-        leaves.terminal = True  # type: ignore[attr-defined]
-        while s < 1 and free.any():
-            walked = solve_ivp(slope, (s, 1.0), u, rtol=1e-6, atol=self.solver.precision, events=leaves)
-            if not walked.success:
-                return u, self._doubt(start, u, columns, room, rows), f"the path broke off at {s:.0%}: {walked.message}"
-            u, s = np.clip(walked.y[:, -1], low, high), float(walked.t[-1])
-            if walked.status == 1:  # somebody has come to a bound; held where the path would lead on outside
-                onward = slope(s, u)
-                out = free & (((u - low < 1e-8) & (onward < 0)) | ((high - u < 1e-8) & (onward > 0)))
-                held += [f"{self.inputs[j]} held at its bound from {s:.0%} of the way" for j in np.flatnonzero(out)]
-                free &= ~out
-                if not out.any():
-                    break
-        said = "from " + (f"{rows} readings" if rows > 1 else "a reading") + f" at {self._place(start)}"
-        return u, self._doubt(start, u, columns, room, rows), "; ".join([said, *held])
-
-    def _inverse(self, u: Floats, columns: Ints, room: Floats, free: NDArray[np.bool_]) -> Floats:
-        """(d, c) settings for a change of the readings, in tolerances, at u (d,); 0 for inputs that are held."""
-        import numpy as np
-
-        step = STEP * np.eye(len(u))
-        mean = self.model.predict(self.footing.settings(np.vstack([u + step, u - step])))[0][:, columns] / room
-        J = (mean[: len(u)] - mean[len(u) :]).T / (2 * STEP)
-        return np.asarray(np.linalg.pinv(J * free, rcond=FLAT), dtype=np.float64)
-
-    def _doubt(self, start: Floats, end: Floats, columns: Ints, room: Floats, rows: int) -> tuple[Floats, Floats]:
-        """Spread and uncertainty (d,) by the delta method.
-
-        The answer carries the noise of the readings it started from, and the model's doubt there; one noisy reading at
-        the goal adds its own.
-        """
-        import numpy as np
-
-        inverse = self._inverse(end, columns, room, np.ones(len(end), bool))
-        both = self.footing.settings(np.stack([start, end]))
-        first, last = (self.model.predict(both)[1][:, columns] / room) ** 2
-        uncertainty = np.sqrt(inverse**2 @ first / rows)
-        return np.hypot(uncertainty, np.sqrt(inverse**2 @ last)), uncertainty
-
-    def _place(self, u: Floats) -> str:
-        return ", ".join(f"{n} {v:.4g}" for n, v in zip(self.inputs, self.footing.settings(u), strict=True))
+        return fit_continuation(data, model=self.model, precision=self.precision)

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sdl.errors import ConfigError
-from sdl.models.linear_model import t_factor
-from sdl.models.local_regression import InverseRegression, fit_inverse_regression
-from sdl.models.training_set import TrainingSet, stand_on
-from sdl.solvers.base import Data, Proposals, Targets
+from sdl.solvers.base import Data
 from sdl.types import Frozen
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from sdl.arrays import Floats, Ints
-
-
-MOST = 6
-"""Components that `bic` tries at most."""
-LOST = 3.0
-"""A trend with so many times the joint Gaussian's spread is lost: its lines run along the goal, not to it."""
-TRIES = 5
-"""Starting points of the fit of more than one component; the likeliest is kept."""
+    from sdl.models.backward.gaussian_mixture import FittedMixture
 
 
 class Gmm(Frozen):
@@ -55,188 +40,13 @@ class Gmm(Frozen):
             raise ValueError(f"trend affine goes with components 1, not {self.components}; several need trend none")
         return self
 
-    def fit(self, data: Data) -> FittedGmm:
-        """Fits the mixture on standardised columns.
+    def fit(self, data: Data) -> FittedMixture:
+        """Fit the mixture.
 
         Raises:
-            NotEnoughData, Degenerate: as for every solver.
+            NotEnoughData, Degenerate: the rows cannot carry the fit.
             ConfigError: `channels` names one that the instrument does not have.
         """
-        import numpy as np
+        from sdl.models.backward.gaussian_mixture import fit_gaussian_mixture
 
-        names = [channel.name for channel in data.channels]
-        if unknown := [name for name in self.channels if name not in names]:
-            raise ConfigError(f"solver.channels: unknown channel {unknown[0]!r}; allowed: {', '.join(names)}")
-        also = [names.index(name) for name in self.channels]
-        beside = self.components == 1 and self.trend != "none"
-        footing = stand_on(data, also, level=self.trend != "none")
-        columns = np.union1d(footing.goal, np.array(also, dtype=np.intp)).astype(np.intp)
-        D = np.column_stack([footing.U, footing.Y[:, columns]])
-        mean, scale = D.mean(axis=0), D.std(axis=0)
-        scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
-        mixture = self._mixture((D - mean) / scale)
-        return FittedGmm(footing, mixture, columns, mean, scale, fit_inverse_regression(footing) if beside else None)
-
-    def _mixture(self, D: Floats) -> Any:
-        most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
-        if self.components != "bic":
-            return _fitted(D, min(self.components, most))
-        candidates = [_fitted(D, k) for k in range(1, min(MOST, most) + 1)]
-        return min(candidates, key=lambda mixture: _bic(mixture, D))
-
-
-@dataclass(frozen=True)
-class FittedGmm:
-    """A mixture over the inputs and then `columns` of the readings, standardised by `mean` and `scale`."""
-
-    footing: TrainingSet
-    mixture: Any
-    columns: Ints
-    mean: Floats
-    scale: Floats
-    trend: InverseRegression | None = None
-
-    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
-        """The mean of the most probable Gaussian, given the goal.
-
-        Not the mean of the whole mixture: where two different settings give the same readings, that lies between
-        them and gives neither.
-        """
-        import numpy as np
-
-        d = self.footing.U.shape[1]
-        aims = self.footing.aims(targets, low, high)
-        parts = [self._given(*self._fixed(value)) for value in aims]
-        U = np.array([mean[:d] for mean, _, _ in parts])
-        spread, uncertainty = (np.array([pair[i][:d] for *_, pair in parts]) for i in (0, 1))
-        doubt = self.footing.doubted(spread, uncertainty, U)
-        if self.trend is not None:
-            goal = aims[:, self.footing.goal]
-            V = self.trend.lines(np.where(np.isfinite(goal), goal, 0.0))
-            better = self.trend.at(V)
-            surer = self.trend.doubt(better, V)
-            # A goal that leaves a choice is the joint Gaussian's own, and so is one that no line leads to.
-            sure = np.array([not self.footing.choice(targets._replace(value=value)) for value in aims])
-            use = sure & np.isfinite(goal).all(axis=1) & ~(surer[0] > LOST * doubt[0]).any(axis=1)
-            U[use] = better[use]
-            for part, other in zip(doubt, surer, strict=True):
-                part[use] = other[use]
-        expected = self.predict(self.footing.settings(U))[0]
-        count = self.mixture.n_components
-        name = "a joint Gaussian" if count == 1 else f"the likeliest of {count} Gaussians"
-        return self.footing.answer(name, U, doubt, targets, (low, high), expected)
-
-    def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not modelled."""
-        import numpy as np
-
-        if self.trend is not None:
-            return self.trend.predict(X)
-        d = X.shape[1]
-        mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
-        for i, u in enumerate(self.footing.units(X)):
-            given, _, (spread, _) = self._given(np.arange(d), u)
-            mean[i, self.columns], std[i, self.columns] = given, spread
-        return mean, std
-
-    def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draws n settings (n, d) that go with the readings `target` (m,), NaN where free, from the whole mixture."""
-        return self.footing.settings(self._draw(*self._fixed(target), n, rng)[:, : self.footing.U.shape[1]])
-
-    def pairs(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Draws n settings (n, d) with their readings (n, m), NaN for channels not modelled, from the whole mixture."""
-        import numpy as np
-
-        drawn, d = self._draw(np.array([], dtype=np.intp), np.array([]), n, rng), self.footing.U.shape[1]
-        readings = np.full((n, len(self.footing.channels)), np.nan)
-        readings[:, self.columns] = drawn[:, d:]
-        return self.footing.settings(drawn[:, :d]), readings
-
-    def _draw(self, index: Ints, value: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """(n, columns but `index`) draws of the mixture, with the columns `index` fixed at `value`."""
-        import numpy as np
-
-        given = self._condition(index, value)
-        which = rng.choice(len(given.priors), size=n, p=given.priors / given.priors.sum())
-        rest = np.setdiff1d(np.arange(len(self.mean)), index)
-        drawn = np.empty((n, len(rest)))
-        for k in np.unique(which):
-            values, vectors = np.linalg.eigh(given.covariances[k])  # rounding may leave a variance just below zero
-            root = vectors * np.sqrt(np.maximum(values, 0.0))
-            z = rng.standard_normal((int((which == k).sum()), len(rest)))
-            drawn[which == k] = (given.means[k] + z @ root.T) * self.scale[rest] + self.mean[rest]
-        return drawn
-
-    def _fixed(self, target: Floats) -> tuple[Ints, Floats]:
-        """Which columns of the mixture a target (m,) fixes, and at what."""
-        import numpy as np
-
-        value = target[self.columns]
-        fixed = np.flatnonzero(np.isfinite(value) & np.isin(self.columns, self.footing.goal))
-        return fixed + self.footing.U.shape[1], value[fixed]
-
-    def _condition(self, index: Ints, value: Floats) -> Any:
-        if not len(index):
-            return self.mixture
-        return self.mixture.condition(index, (value - self.mean[index]) / self.scale[index])
-
-    def _given(self, index: Ints, value: Floats) -> tuple[Floats, float, tuple[Floats, Floats]]:
-        """The likeliest Gaussian of the other columns: its mean, its probability, spread and uncertainty.
-
-        gmr divides by the rows, not by the degrees of freedom that are left after fixing `index`; that is put right
-        here, and the doubt of the regression itself added: sigma² (1 + 1/n + D²/n) for one reading, D the goal's
-        distance from the rows in standard deviations. With no degree of freedom left both are unknown.
-        """
-        import numpy as np
-
-        given = self._condition(index, value)
-        k = int(np.argmax(given.priors))
-        rest = np.setdiff1d(np.arange(len(self.mean)), index)
-        n = float(self.mixture.priors[k]) * len(self.footing.U)
-        dof = np.floor(n + 1e-6) - 1 - len(index)
-        away = (value - self.mean[index]) / self.scale[index] - self.mixture.means[k][index]
-        far = away @ np.linalg.pinv(self.mixture.covariances[k][np.ix_(index, index)], hermitian=True) @ away
-        variance = np.maximum(np.diag(given.covariances[k]), 0.0) * n / max(dof, 1.0)
-        sigma = np.sqrt(variance) * self.scale[rest] * t_factor(np.array(dof))
-        lever = (1 + far) / n
-        mean = given.means[k] * self.scale[rest] + self.mean[rest]
-        return mean, float(given.priors[k]), (sigma * np.sqrt(1 + lever), sigma * np.sqrt(lever))
-
-
-def _fitted(D: Floats, components: int) -> Any:
-    """The likeliest of some fits, always from the same starting points."""
-    import numpy as np
-    from gmr import GMM
-
-    def fit(seed: int) -> Any:
-        mixture = GMM(n_components=components, random_state=np.random.RandomState(seed))
-        return mixture.from_samples(D, init_params="kmeans++" if components > 1 else "random")
-
-    if components == 1:
-        return fit(0)
-    # A Gaussian that has shrunk onto a few rows is infinitely likely and worth nothing.
-    sound = [m for m in map(fit, range(TRIES)) if (m.priors * len(D)).min() >= D.shape[1] + 1]
-    return max(sound, key=lambda m: _log_likelihood(m, D)) if sound else _fitted(D, components - 1)
-
-
-def _log_likelihood(mixture: Any, D: Floats) -> float:
-    import numpy as np
-    from scipy.special import logsumexp
-
-    n, p = D.shape
-    terms = np.empty((n, mixture.n_components))
-    for k in range(mixture.n_components):
-        values, vectors = np.linalg.eigh(mixture.covariances[k])
-        values = np.maximum(values, 1e-12)  # columns are standardised: far below any noise
-        z = (D - mixture.means[k]) @ vectors / np.sqrt(values)
-        terms[:, k] = np.log(mixture.priors[k]) - 0.5 * ((z**2).sum(axis=1) + np.log(values).sum())
-    return float(logsumexp(terms, axis=1).sum() - 0.5 * n * p * np.log(2 * np.pi))
-
-
-def _bic(mixture: Any, D: Floats) -> float:
-    """Bayesian information criterion: the lower, the better."""
-    import math
-
-    n, p = D.shape
-    parameters = mixture.n_components * (1 + p + p * (p + 1) / 2) - 1
-    return float(parameters * math.log(n) - 2.0 * _log_likelihood(mixture, D))
+        return fit_gaussian_mixture(data, components=self.components, channels=self.channels, trend=self.trend)

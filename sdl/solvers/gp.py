@@ -1,51 +1,16 @@
-"""A Gaussian process on the readings: a line, and a smooth bend of each input's own (scikit-learn).
-
-    y_c = line(u) + sum_j bend_j(u_j) + noise        u: settings in units of their bounds
-
-The bend of input j is a process with the covariance (A s_cj)² exp(-(u_j - u'_j)² / 2 l²), s_cj what the input
-contributes to the channel over its range: an input that a channel hardly sees cannot bend it much. Because inputs bend
-each for itself, a point that was measured for one goal teaches all three curves. A, l and the level of the noise are
-the most probable of a small grid, all channels of the goal taken together, and so is which of the two shapes of
-`sdl.models.linear_model` the noise has. Each channel's own level is then sought near the common one. On four points A
-cannot
-be told: its prior then says how much bend to fear.
-Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), sections 2.2 and 5.4.1.
-"""
+"""A Gaussian process on the readings: a line, and a smooth nonlinear part of each input (scikit-learn)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sdl.models.linear_model import FLOOR, SHAPES, Shape, t_factor
-from sdl.models.training_set import TrainingSet, stand_on
-from sdl.solvers.base import Data, Proposals, Targets
+from sdl.solvers.base import Data
 from sdl.types import Frozen
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sdl.arrays import Floats
-
-
-BENDS = (
-    (0.0, 1.0, 0.35),
-    (0.01, 1.0, 0.1),
-    (0.05, 0.5, 0.125),
-    (0.05, 1.0, 0.125),
-    (0.2, 0.5, 0.1),
-    (0.2, 1.0, 0.1),
-    (0.8, 2.0, 0.1),
-)
-"""A, in parts of an input's contribution, l, and how probable they are before anything is measured."""
-NOISES = tuple(0.0003 * 1.4**i for i in range(14))
-"""Level of the noise, as the standard deviation in the middle of the range, in parts of the channel's response."""
-ALIKE = 0.25
-"""How far the noise of one channel is from that of them all: standard deviation of its logarithm."""
-STEPS = 25
+    from sdl.models.additive_gp import FittedAdditiveGp
 
 
 class Gp(Frozen):
@@ -56,220 +21,12 @@ class Gp(Frozen):
         default=200, ge=10, le=2000, description="Rows to learn from at most, the newest; the cost grows as their cube."
     )
 
-    def fit(self, data: Data) -> FittedGp:
-        """Finds the most probable bend and noise, and conditions a process for each channel of the goal.
+    def fit(self, data: Data) -> FittedAdditiveGp:
+        """Find the most probable nonlinearity and noise, and condition a process for each channel of the goal.
 
         Raises:
-            NotEnoughData, Degenerate: as for every solver.
+            NotEnoughData, Degenerate: the rows cannot carry the fit.
         """
-        import numpy as np
-        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sdl.models.additive_gp import fit_additive_gp
 
-        footing = stand_on(data)
-        U, goal = footing.U[-self.rows :], footing.goal
-        Y = footing.Y[-self.rows :][:, goal]
-        slope = footing.affine.slope[goal]
-        # What the slopes leave of the readings' range is bent there and back: every input may have done it.
-        left = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
-        contribution = np.maximum(np.abs(slope) + left[:, None], 1e-12)  # a dark LED moves no channel at all
-        response = contribution.sum(axis=1)
-        share = contribution / response[:, None]
-        centre = Y.mean(axis=0)
-        Z = (Y - centre) / response
-        sizes = {shape: _variance(U, Y / response, share, shape) for shape in SHAPES}
-        shape, bend, length, noise = max(
-            (_likeliest(U, Z, sizes[shape], share, shape) for shape in SHAPES), key=lambda found: found[0]
-        )[1]
-        models = []
-        for c in range(len(goal)):
-            kernel = _kernel(bend * share[c], length)
-            model = GaussianProcessRegressor(kernel, alpha=noise[c] ** 2 * sizes[shape][:, c] + 1e-12, optimizer=None)
-            models.append(model.fit(U, Z[:, c]))
-        return FittedGp(footing, tuple(models), centre, response, share, bend, noise, shape)
-
-
-@dataclass(frozen=True)
-class FittedGp:
-    """A process for each channel of the goal, of readings less `centre` in units of `response` (g,)."""
-
-    footing: TrainingSet
-    models: tuple[Any, ...]
-    centre: Floats
-    response: Floats
-    share: Floats
-    bend: float
-    noise: Floats
-    shape: Shape
-
-    def propose(self, targets: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Proposals:
-        import numpy as np
-
-        ends = self.footing.units(low), self.footing.units(high)
-        settings, doubts = [], []
-        for parts in zip(*targets, strict=True):
-            target = self.footing.aimed(Targets(*parts), *ends)
-            u = self._search(target, *ends)
-            settings.append(u)
-            doubts.append(self._doubt(u, np.isfinite(target.value[self.footing.goal])))
-        U = np.array(settings)
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
-        expected = self.predict(self.footing.settings(U))[0]
-        name = f"a Gaussian process (nonlinearity {self.bend:.0%})"
-        return self.footing.answer(name, U, (spread, uncertainty), targets, (low, high), expected, prefers=True)
-
-    def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
-        import numpy as np
-
-        mean, std = (np.full((len(X), len(self.footing.channels)), np.nan) for _ in range(2))
-        U = self.footing.units(X)
-        for c, model in enumerate(self.models):
-            z, doubt = model.predict(U, return_std=True)
-            mean[:, self.footing.goal[c]] = self.centre[c] + self.response[c] * z
-            std[:, self.footing.goal[c]] = self.response[c] * np.hypot(doubt, self._noise(U, z, c))
-        return mean, std
-
-    def _noise(self, U: Floats, z: Floats, c: int) -> Floats:
-        """(k,) standard deviation of one reading of a channel at settings U (k, d), z (k,) being its mean there."""
-        import numpy as np
-
-        part = (z + self.centre[c] / self.response[c])[:, None]
-        noise: Floats = self.noise[c] * np.sqrt(_variance(U, part, self.share[c : c + 1], self.shape)[:, 0])
-        return noise
-
-    def _mean(self, U: Floats) -> Floats:
-        """(k, g) readings in units of the response."""
-        import numpy as np
-
-        return np.column_stack([model.predict(U) for model in self.models])
-
-    def _slope(self, u: Floats) -> tuple[Floats, Floats]:
-        """(g,) readings at u (d,) and (g, d) their derivatives."""
-        import numpy as np
-
-        step = 1e-4 * np.eye(len(u))
-        mean = self._mean(np.vstack([u, u + step, u - step]))
-        d = len(u)
-        return mean[0], (mean[1 : d + 1] - mean[d + 1 :]).T / 2e-4
-
-    def _search(self, target: Targets, low: Floats, high: Floats) -> Floats:
-        """(d,) settings inside low…high whose readings come nearest to the goal, from where the line would have it."""
-        import numpy as np
-        from scipy.optimize import lsq_linear
-
-        goal = self.footing.goal
-        use = np.isfinite(target.value[goal])
-        best = self.footing.nearest(target, low, high)
-        if not use.any():
-            return best
-        wanted = ((target.value[goal] - self.centre) / self.response)[use]
-        room = (self.footing.room(target)[goal] / self.response)[use]
-        reach = 0.5
-        at, slope = self._slope(best)
-        gap = (wanted - at[use]) / room
-        for _ in range(STEPS):
-            ends = np.maximum(low - best, -reach) - 1e-12, np.minimum(high - best, reach) + 1e-12
-            step = lsq_linear(slope[use] / room[:, None], gap, ends, method="bvls").x
-            trial = np.clip(best + step, low, high)
-            at, steeper = self._slope(trial)
-            left = (wanted - at[use]) / room
-            if left @ left < gap @ gap:
-                best, gap, slope = trial, left, steeper
-                if np.abs(step).max() < 1e-7:
-                    break
-            else:
-                reach = np.abs(step).max() / 4
-                if reach < 1e-7:
-                    break
-        return best
-
-    def _at(self, u: Floats) -> list[tuple[Any, Any]]:
-        """Mean and doubt of each channel of the goal at settings (d,), in units of the response."""
-        found = [model.predict(u[None], return_std=True) for model in self.models]
-        return [(mean[0], doubt[0]) for mean, doubt in found]
-
-    def _doubt(self, u: Floats, use: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Spread and uncertainty (d,) of the settings u (d,), by the delta method."""
-        import numpy as np
-
-        if not use.any():
-            unknown = np.full(len(u), np.nan)
-            return unknown, unknown
-        slope = self._slope(u)[1][use]
-        mean, model = (np.array(p)[use] for p in zip(*self._at(u), strict=True))
-        noise = np.array(
-            [self._noise(u[None], z[None], c)[0] for c, z in zip(np.flatnonzero(use).tolist(), mean, strict=True)]
-        )
-        scale = np.maximum(noise, 1e-9)[:, None]
-        inverse = np.linalg.pinv(slope / scale, rcond=1e-4) / scale.T
-        factor = t_factor(self.footing.affine.dof[self.footing.goal][use].min())
-        spread = factor * np.sqrt((inverse**2) @ (noise**2 + model**2))
-        return spread, factor * np.sqrt((inverse**2) @ model**2)
-
-
-def _kernel(bend: Floats, length: float) -> Any:
-    """A line of unknown slope and offset, and a bend (d,) for each input."""
-    import numpy as np
-    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
-
-    kernel = ConstantKernel(4.0) * DotProduct(1.0)
-    for j, amplitude in enumerate(bend):
-        if amplitude > 0:
-            lengths = np.full(len(bend), 1e6)  # all other inputs do not matter to this one's bend
-            lengths[j] = length
-            kernel = kernel + ConstantKernel(amplitude**2, "fixed") * RBF(lengths)
-    return kernel
-
-
-def _variance(U: Floats, part: Floats, share: Floats, shape: Shape) -> Floats:
-    """(n, g) variance of one reading, about 1 in mid-range, at settings (n, d); it is `part` (n, g) of the response."""
-    import numpy as np
-
-    if shape == "proportional":
-        variance: Floats = 4.0 * (part**2 + 1e-4)
-        return variance
-    u = np.clip(U, 0.0, 1.0)
-    weighed: Floats = ((u * (1.0 - u) + FLOOR) / 0.3) @ (share**2).T / (share**2).sum(axis=1)
-    return weighed
-
-
-def _likeliest(
-    U: Floats, Z: Floats, size: Floats, share: Floats, shape: Shape
-) -> tuple[float, tuple[Shape, float, float, Floats]]:
-    """Bend, length and noise (g,) that are most probable given all channels, the columns of Z (n, g), and how probable.
-
-    `size` (n, g) is the variance of the readings' noise, up to a factor, that goes with its `shape`.
-    """
-    import numpy as np
-
-    line = 4.0 * (1.0 + U @ U.T)
-    away = (U[:, None] - U[None]) ** 2  # (n, n, d)
-    noises = np.array(NOISES)
-    best, found = -np.inf, (shape, 0.0, 1.0, np.full(Z.shape[1], 0.002))
-    for bend, length, chance in BENDS:
-        curves = np.exp(-0.5 * away / length**2)
-        each = np.zeros((Z.shape[1], len(noises)))
-        for c in range(Z.shape[1]):
-            root = 1.0 / np.sqrt(size[:, c])
-            covariance = line + curves @ (bend * share[c]) ** 2
-            values, vectors = np.linalg.eigh(root[:, None] * covariance * root)
-            power = (vectors.T @ (root * Z[:, c])) ** 2
-            variance = np.maximum(values, 0.0)[None] + noises[:, None] ** 2
-            each[c] = -0.5 * ((power / variance + np.log(variance)).sum(axis=1) + np.log(size[:, c]).sum())
-        score = each.sum(axis=0) + np.log(chance) - 0.5 * (np.log(noises / 0.0025) / 0.7) ** 2
-        if score.max() > best:
-            common = _between(noises, score)
-            own = each - 0.5 * (np.log(noises / common) / ALIKE) ** 2
-            best, found = float(score.max()), (shape, bend, length, np.array([_between(noises, one) for one in own]))
-    return best, found
-
-
-def _between(noises: Floats, score: Floats) -> float:
-    """The most probable noise: where the parabola through the best level and its neighbours is highest."""
-    import numpy as np
-
-    i = int(np.clip(score.argmax(), 1, len(noises) - 2))
-    before, at, after = score[i - 1 : i + 2]
-    bent = before - 2 * at + after
-    shift = float(np.clip(0.5 * (before - after) / bent, -1.0, 1.0)) if bent < 0 else float(score.argmax() - i)
-    return float(noises[i] * (noises[i + 1] / noises[i]) ** shift)
+        return fit_additive_gp(data, rows=self.rows)

@@ -27,12 +27,10 @@ from sdl.errors import ConfigError, Damaged, Problem, RecordError
 from sdl.store import tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
-from sdl.types import Channel, Input, Reading
+from sdl.types import SESSION_GAP, Channel, Input, Reading
 
 MOST = 1e12
 """No sensor counts as far; beyond it squares lose their meaning."""
-SITTING_GAP = 600.0
-"""Seconds between two readings that make them two sittings."""
 TOLERATED = 0.1
 """Part of a file's lines that may be left out because they cannot be used."""
 ROUNDING = 1e-6
@@ -124,6 +122,7 @@ def load(
     *,
     columns: Columns = NO_COLUMNS,
     tolerated: float = TOLERATED,
+    session_gap: float = SESSION_GAP,
 ) -> Dataset:
     """Reads a record (a run's directory or its record.jsonl), a log or a table.
 
@@ -135,6 +134,7 @@ def load(
         base: directory that a relative path starts from; None is the present one.
         columns: where the file calls them otherwise.
         tolerated: part of the lines that may be unusable.
+        session_gap: seconds between two readings that begin a new session.
 
     Raises:
         ConfigError: no such file, no column for an input, or too many lines that cannot be used; with file and line.
@@ -166,7 +166,7 @@ def load(
         lines.setdefault(bad.reason, []).append(number)
     rows: list[DatasetRow] = []
     seen: set[str] = set()
-    for one, sitting in _sittings(found, by_day=opened is None):
+    for one, sitting in _sittings(found, session_gap, by_day=opened is None):
         again = opened is None and one.key() in seen
         seen.add(one.key())
         reason = AGAIN if again and one.at == one.at else _not_wanted(one.reading, wanted)
@@ -524,7 +524,7 @@ def _read(
             "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {sitting!r:.40}"
         )
     at, day = _when(line.time, line.day)
-    full = {c.name for c in channels if c.saturation is not None and values.get(c.name, 0) >= c.saturation}
+    full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     fault = str(line.fault) if line.fault else None
     return _Found(number, Reading(settings, values, background, saturated, fault), at, day, sitting)
@@ -571,7 +571,7 @@ def _when(time: Any, day: Any) -> tuple[float, str]:
         raise Unusable(said, detail) from error
 
 
-def _sittings(found: Sequence[_Found], *, by_day: bool) -> Iterable[tuple[_Found, int]]:
+def _sittings(found: Sequence[_Found], session_gap: float, *, by_day: bool) -> Iterable[tuple[_Found, int]]:
     """The readings by time, and in which sitting each was taken.
 
     Those that have only a day come at its beginning, those without either behind the one before them in the file.
@@ -589,7 +589,7 @@ def _sittings(found: Sequence[_Found], *, by_day: bool) -> Iterable[tuple[_Found
         one = found[i]
         if one.sitting is not None:
             sitting = one.sitting
-        elif before and ((by_day and one.day != before.day) or abs(one.at - before.at) > SITTING_GAP):
+        elif before and ((by_day and one.day != before.day) or abs(one.at - before.at) > session_gap):
             sitting += 1
         before = one
         yield one, sitting

@@ -23,6 +23,7 @@ def plain(host: str) -> str:
         number = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
         return text
+    number = getattr(number, "ipv4_mapped", None) or number
     return f"[{number}]" if number.version == 6 else str(number)
 
 

@@ -27,20 +27,32 @@ import tempfile
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
 from sdl.core.events import SCHEMA, Event, Opened, Safe, Stopped
 from sdl.errors import Damaged, Full, Lost, RecordError
-from sdl.hints import check_of
 from sdl.store import resolve
 from sdl.store.lock import Lock
 from sdl.store.plainfile import anew, open_fd, reading, what_happened
-from sdl.types import Outcome, Power, Verdict
 
 FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
 KEPT = 4 << 20
 """Bytes of a record's end that its writer has in memory as well: a file that others cut can still be saved."""
+
+
+_STRICT = ConfigDict(strict=True, revalidate_instances="always", allow_inf_nan=False)
+
+
+def _enums(fields: Mapping[str, Any]) -> Iterator[tuple[str, type[Enum]]]:
+    """The fields that hold a member of an enum, or None."""
+    for name, hint in fields.items():
+        for part in (hint, *typing.get_args(hint)):
+            if isinstance(part, type) and issubclass(part, Enum):
+                yield name, part
 
 
 class EventSchema:
@@ -54,7 +66,7 @@ class EventSchema:
         last: the class after which the file is finished; None: it never is.
         after: the class that may still follow it.
         file: its name; the lock, the seal and torn pieces lie beside it under the same stem.
-        since: mappings that a later schema added, by kind; empty in the files of an earlier one.
+        added_in: mappings that a later schema added, by kind; empty in the files of an earlier one.
     """
 
     def __init__(
@@ -67,13 +79,14 @@ class EventSchema:
         last: type[Any] | None,
         after: type[Any] | None = None,
         file: str,
-        since: Mapping[str, Sequence[str]] | None = None,
+        added_in: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.kinds = {kind.__name__: kind for kind in kinds}
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
-        self.checks = {name: {field: check_of(hint) for field, hint in of.items()} for name, of in self.fields.items()}
+        self.adapters = {name: TypeAdapter(with_config(_STRICT)(kind)) for name, kind in self.kinds.items()}
+        self.enums = {name: dict(_enums(of)) for name, of in self.fields.items()}
         self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
-        self.schema, self.first, self.once, self.since = schema, first, once, since or {}
+        self.schema, self.first, self.once, self.added_in = schema, first, once, added_in or {}
         self.last, self.after = last, after
         self.file, self.stem = file, file.partition(".")[0]
         self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
@@ -93,7 +106,7 @@ CAMPAIGN = EventSchema(
     last=Stopped,
     after=Safe,
     file=FILE,
-    since={"Proposed": ("shortfall",)},
+    added_in={"Proposed": ("shortfall",)},
 )
 START = "0" * 32
 """What stands for the sha of the line before the first."""
@@ -582,20 +595,20 @@ def plain_prior(folder: Path) -> Path:
 
 def _build(kind: type[Any], body: dict[str, Any], form: EventSchema) -> Any:
     """The event from its JSON form; unknown and missing fields, and values of other types, are errors."""
-    for name in form.since.get(kind.__name__, ()):
-        body.setdefault(name, {})
-    wrong = set(body) ^ set(form.fields[kind.__name__])
-    if wrong:
-        raise ValueError(f"{kind.__name__} has other fields: {', '.join(sorted(wrong))}")
-    for name, hint in form.fields[kind.__name__].items():
-        value = body[name]
+    name = kind.__name__
+    for field in form.added_in.get(name, ()):
+        body.setdefault(field, {})
+    if wrong := body.keys() ^ form.fields[name].keys():  # also a missing one that has a default
+        raise ValueError(f"{name} has other fields: {', '.join(sorted(wrong))}")
+    for field, value in body.items():
         if isinstance(value, list):
-            body[name] = tuple(value)
-        elif hint is Outcome or hint is Power:
-            body[name] = hint(value)
-        elif value is not None and hint == Verdict | None:
-            body[name] = Verdict(value)
-    for name, good in form.checks[kind.__name__].items():
-        if not good(body[name]):
-            raise ValueError(f"{kind.__name__}.{name} is {str(body[name])[:80]!r}")
-    return kind(**body)
+            body[field] = tuple(value)
+        elif value is not None and field in form.enums[name]:
+            body[field] = form.enums[name][field](value)
+    event = kind(**body)
+    try:
+        form.adapters[name].validate_python(event)  # the event itself is kept: a whole number stays one
+    except ValidationError as error:
+        field = str(error.errors()[0]["loc"][0])
+        raise ValueError(f"{name}.{field} is {str(body[field])[:80]!r}") from error
+    return event

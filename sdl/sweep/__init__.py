@@ -11,6 +11,6 @@ summary   the rows as a table and a figure
 
 from sdl.sweep.model import Draw, RandomDraws, Sweep
 from sdl.sweep.plan import SweepPlan, load, plan
-from sdl.sweep.run import Progress, Told, run
+from sdl.sweep.run import Progress, SweepOutcome, run
 
-__all__ = ["Draw", "Progress", "RandomDraws", "Sweep", "SweepPlan", "Told", "load", "plan", "run"]
+__all__ = ["Draw", "Progress", "RandomDraws", "Sweep", "SweepOutcome", "SweepPlan", "load", "plan", "run"]

@@ -1,10 +1,10 @@
-"""The campaigns of a sweep by the workers of a Dask cluster: the only importer of distributed.
+"""Run the campaigns of a sweep on the workers of a Dask cluster; the only importer of distributed.
 
-Campaigns of milliseconds are sent several at a time, so that a task lasts about `LASTS` seconds; a few tasks per worker
-are under way, so that memory does not grow with the sweep. A worker that is lost gives its tasks back to the scheduler,
-which gives them to another; where a worker is lost to the same task too often, its campaigns are tried singly, and the
-one that does it is told. A campaign on a real instrument needs a worker that says it has it (a resource of Dask, one
-each), so that one worker near the instrument drives it, one campaign at a time.
+Campaigns of milliseconds are sent in batches, so that a task lasts about `TASK_SECONDS` seconds; only a few tasks per
+worker are pending, so that memory does not grow with the sweep. When a worker is lost, the scheduler gives its tasks to
+another one; a task that has cost too many workers is split into single campaigns, and the one responsible is reported.
+A campaign on a real instrument needs a worker that declares it (a Dask resource, one of each), so that one worker near
+the instrument drives it, one campaign at a time.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, RecordError
 from sdl.extras import missing
 from sdl.parallel import children, pool
-from sdl.sweep.work import Row, SweepTask, do_all
+from sdl.sweep.work import Row, SweepTask, run_tasks
 
 if TYPE_CHECKING:
     from distributed import Client
 
-LASTS = 0.5
+TASK_SECONDS = 0.5
 """Seconds that a task is to last: long beside what a task costs Dask (milliseconds), short for who waits for it."""
-MOST = 50
+MAX_PER_TASK = 50
 """Campaigns a task at most; so many are run again when a worker is lost."""
-AHEAD = 2
+TASKS_PER_THREAD = 2
 """Tasks under way for each thread of a worker."""
-PATIENCE = 30.0
+CONNECT_TIMEOUT = 30.0
 """Seconds to wait for the scheduler, for its first worker, and for those that have an instrument."""
 
 
@@ -69,7 +69,7 @@ def each(
         else:
             target = address
         try:
-            client = stack.enter_context(distributed.Client(target, timeout=PATIENCE, set_as_default=False))
+            client = stack.enter_context(distributed.Client(target, timeout=CONNECT_TIMEOUT, set_as_default=False))
         except (OSError, ValueError, TimeoutError) as error:
             raise ConfigError(f"--cluster {address}: no Dask scheduler answers there: {error}") from error
         threads = _look_at(client, address, resources)
@@ -103,7 +103,9 @@ def _done(
 
     def give(some: list[SweepTask]) -> None:
         needs = {"resources": {some[0].resource: 1}} if some[0].resource else {}
-        future = client.submit(do_all, some, limit, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs)
+        future = client.submit(
+            run_tasks, some, limit, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs
+        )
         begun[future.key] = some, time.monotonic()
         under_way.add(future)
 
@@ -116,7 +118,7 @@ def _done(
             some.append(more)
         return some
 
-    while len(begun) < AHEAD * threads and (some := batch()):
+    while len(begun) < TASKS_PER_THREAD * threads and (some := batch()):
         give(some)
     for future in under_way:
         some, since = begun.pop(future.key)
@@ -127,9 +129,9 @@ def _done(
             if left := [task for task in some if task.id not in have]:  # they stood behind one that hung
                 give(left)
             else:
-                took = (time.monotonic() - since) / AHEAD / len(some)  # it waited for the task before it
+                took = (time.monotonic() - since) / TASKS_PER_THREAD / len(some)  # it waited for the task before it
                 mean = took if not mean else 0.8 * mean + 0.2 * took
-                size = min(MOST, max(1.0, LASTS / max(mean, 1e-4)))
+                size = min(MAX_PER_TASK, max(1.0, TASK_SECONDS / max(mean, 1e-4)))
             yield rows
         elif isinstance(error, KilledWorker) and len(some) > 1:
             for task in some:
@@ -140,18 +142,18 @@ def _done(
             said = f"{type(error).__name__}: {error}" if error else f"the task was {future.status}"
             yield [{"id": task.id, "cannot": said[:500]} for task in some]
         del future
-        while len(begun) < AHEAD * threads and (some := batch()):
+        while len(begun) < TASKS_PER_THREAD * threads and (some := batch()):
             give(some)
 
 
 def _look_at(client: Client, address: str, resources: Sequence[str]) -> int:
     """Threads of all workers, once they are what the sweep needs."""
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
     except TimeoutError as error:
         said = f"the scheduler has no worker; start some: dask worker {address} --nthreads 1"
         raise ConfigError(f"--cluster {address}: {said}") from error
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + CONNECT_TIMEOUT
     while True:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         missing = [name for name in resources if not any(name in w["resources"] for w in workers.values())]

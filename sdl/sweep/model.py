@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from sdl.config.mistakes import NAME, short
 from sdl.types import Frozen
 
-MOST = 10_000_000
+MAX_CAMPAIGNS = 10_000_000
 """Campaigns of one sweep."""
 RESERVED = {
     "seed": "the seeds are listed under `seeds`",
@@ -121,8 +121,8 @@ class Sweep(Frozen):
     @classmethod
     def _some_seeds(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
         if isinstance(value, int):
-            if not 1 <= value <= MOST:
-                raise ValueError(f"must be 1 to {MOST} seeds, not {value}; name them in a list: [{value}]")
+            if not 1 <= value <= MAX_CAMPAIGNS:
+                raise ValueError(f"must be 1 to {MAX_CAMPAIGNS} seeds, not {value}; name them in a list: [{value}]")
         elif not value or len(set(value)) < len(value) or any(not 0 <= seed < 2**63 for seed in value):
             raise ValueError(f"must be different whole numbers of at least 0, not {short(value)}")
         return value
@@ -147,8 +147,8 @@ class Sweep(Frozen):
                 raise ValueError(f"{key} cannot be varied: {why}")
         if twice := [key for key in drawn if key in self.grid]:
             raise ValueError(f"{twice[0]} stands in the grid and among the random keys")
-        if self.size > MOST:
-            raise ValueError(f"these are {self.size} campaigns; at most {MOST}")
+        if self.size > MAX_CAMPAIGNS:
+            raise ValueError(f"these are {self.size} campaigns; at most {MAX_CAMPAIGNS}")
         return self
 
     @property

@@ -20,12 +20,13 @@ from pydantic import ValidationError
 
 from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
+from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError, Problem
 from sdl.store.resolve import RUNS
 from sdl.sweep.model import Sweep
 from sdl.sweep.work import SweepTask
 
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 NOT_IDENTITY = ("name", "description", "expect", "seed")
 """Keys of a campaign that do not decide what comes of it, or that stand beside it in its id."""
 
@@ -130,48 +131,95 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
         ConfigError: the mistakes of all the campaigns, each told once.
     """
     where = where or yamlfile.Tree({}, {}, "")
-    base = sweep.campaign
-    source, home = where, folder
-    if isinstance(base, str):
-        source, home = yamlfile.read(folder / base), (folder / base).parent
-        if source.problems:
-            raise ConfigError(*source.problems)
-        base = source.value
-    if not isinstance(base, Mapping):
-        raise ConfigError(Problem(f"must be a campaign, a mapping; not {short(base)}", "campaign", source.file, 1))
-    inside = "campaign." if source is where else ""
-    problems: dict[tuple[str, str], list[str]] = {}
+    base, source, home = _base(sweep, folder, where)
+    problems = _Problems(sweep, where, source)
     points: list[Point] = []
-    inputs: dict[str, None] = {}
-    channels: dict[str, None] = {}
-    total, virtual = 0, True
+    instruments: list[Instrument] = []
     for values in _combinations(sweep):
-        total += 1
-        raw: Mapping[str, Any] = base
-        for key in sorted(values, key=_kind_first):
-            raw = config.put(raw, key, values[key])
+        problems.total += 1
+        raw = _with(base, values)
         try:
             chosen = config.parse(raw, base=home, runs=runs)
         except ConfigError as error:
-            said = ", ".join(f"{key}={short(value)}" for key, value in values.items())
-            for problem in error.problems:
-                problems.setdefault((problem.path, problem.message), []).append(said)
-            if len(problems) >= MOST_PROBLEMS:
+            problems.add(error, values)
+            if len(problems.places) >= MAX_PROBLEMS:
                 break
             continue
-        instrument = chosen.instrument
-        inputs |= dict.fromkeys(item.name for item in instrument.inputs)
-        channels |= dict.fromkeys(item.name for item in instrument.channels)
-        virtual = virtual and instrument.virtual
-        resource = "" if instrument.simulated else sweep.resource or str(instrument.kind)
-        if sweep.repeats > 1 and instrument.simulated and instrument.virtual:
-            said = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
-            problems.setdefault(("", said), []).append("")
+        instruments.append(chosen.instrument)
+        resource = "" if chosen.instrument.simulated else sweep.resource or str(chosen.instrument.kind)
         points.append(Point(values, _resolved(chosen, raw), _identity(raw), resource))
-    if problems:
-        raise ConfigError(*(_placed(*one, said, total, sweep, source, where, inside) for one, said in problems.items()))
+    problems.raise_all(useless_repeats=sweep.repeats > 1 and any(one.simulated and one.virtual for one in instruments))
+    inputs, channels = (
+        tuple(dict.fromkeys(item.name for one in instruments for item in getattr(one, key)))
+        for key in ("inputs", "channels")
+    )
     shown = os.path.normpath(source.file) if source.file else sweep.name
-    return SweepPlan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, virtual, tuple(sweep.seed_list))
+    virtual = all(one.virtual for one in instruments)
+    return SweepPlan(sweep, tuple(points), inputs, channels, shown, virtual, tuple(sweep.seed_list))
+
+
+def _base(sweep: Sweep, folder: Path, where: yamlfile.Tree) -> tuple[Mapping[str, Any], yamlfile.Tree, Path]:
+    """The campaign that is varied, the file that it is in, and the folder where its paths start from."""
+    campaign, tree = sweep.campaign, where
+    if isinstance(campaign, str):
+        file = folder / campaign
+        tree, folder = yamlfile.read(file), file.parent
+        if tree.problems:
+            raise ConfigError(*tree.problems)
+        campaign = tree.value
+    if not isinstance(campaign, Mapping):
+        raise ConfigError(Problem(f"must be a campaign, a mapping; not {short(campaign)}", "campaign", tree.file, 1))
+    return campaign, tree, folder
+
+
+def _with(base: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The base campaign with one set of values."""
+    for key in sorted(values, key=_kind_first):
+        base = config.put(base, key, values[key])
+    return base
+
+
+@dataclass
+class _Problems:
+    """The mistakes of all campaigns, each with the values that lead to it.
+
+    Attributes:
+        base: the file of the base campaign; `where` itself when the campaign stands in the sweep's file.
+        total: number of campaigns looked at.
+    """
+
+    sweep: Sweep
+    where: yamlfile.Tree
+    base: yamlfile.Tree
+    places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    total: int = 0
+
+    def add(self, error: ConfigError, values: Mapping[str, Any]) -> None:
+        """Adds the mistakes of one campaign."""
+        text = ", ".join(f"{key}={short(value)}" for key, value in values.items())
+        for problem in error.problems:
+            self.places.setdefault((problem.path, problem.message), []).append(text)
+
+    def raise_all(self, *, useless_repeats: bool) -> None:
+        """Raise them, if there are any, each with its place in a file."""
+        found = [self._placed(*one, values) for one, values in self.places.items()]
+        if useless_repeats:
+            message = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
+            found.append(Problem(message, "repeats", self.where.file, self.where.line("repeats")))
+        if found:
+            raise ConfigError(*found)
+
+    def _placed(self, path: str, message: str, values: list[str]) -> Problem:
+        """One mistake: in the sweep's file where it lies in what is varied, else in the base."""
+        others = f", and {len(values) - 1} more" if values[1:] else ""
+        note = f" (with {values[0]}{others})" if values[0] and len(values) < self.total else ""
+        for key in self.sweep.keys:
+            if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
+                group = ("grid",) if key in self.sweep.grid else ("random", "keys")
+                line = self.where.lines.get((*group, key))
+                return Problem(message + note, f"{'.'.join(group)}.{key}", self.where.file, line)
+        place = f"campaign.{path}" if self.base is self.where else path
+        return Problem(message + note, place, self.base.file, self.base.line(place))
 
 
 def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
@@ -210,22 +258,6 @@ def _identity(raw: Mapping[str, Any]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _placed(
-    path: str, message: str, said: list[str], total: int, sweep: Sweep, source: yamlfile.Tree, where: yamlfile.Tree,
-    inside: str,
-) -> Problem:  # fmt: skip
-    """A mistake of some campaigns: in the sweep's file where it lies in what is varied, else in the base."""
-    if not path and not said[0]:
-        return Problem(message, "repeats", where.file, where.line("repeats"))
-    few = f" (with {said[0]}" + (f", and {len(said) - 1} more" if said[1:] else "") + ")"
-    note = few if said[0] and len(said) < total else ""
-    for key in sweep.keys:
-        if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
-            group = ("grid",) if key in sweep.grid else ("random", "keys")
-            return Problem(message + note, f"{'.'.join(group)}.{key}", where.file, where.lines.get((*group, key)))
-    return Problem(message + note, inside + path, source.file, source.line(inside + path))
 
 
 def _line(tree: yamlfile.Tree, path: str) -> int | None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from sdl.parallel import pool
 from sdl.sweep.plan import SweepPlan
 from sdl.sweep.results import DATA, RECORDS, Results
-from sdl.sweep.work import Row, SweepTask, do, too_long
+from sdl.sweep.work import Row, SweepTask, run_task, timeout_row
 
 Progress = Callable[[int, int], None]
 """Told how many campaigns are done, and of how many."""
 
 
 @dataclass(frozen=True)
-class Told:
+class SweepOutcome:
     """How a sweep ended.
 
     Attributes:
@@ -43,7 +43,7 @@ def run(
     cluster: str | None = None,
     limit: float | None = None,
     progress: Progress = lambda done, of: None,
-) -> Told:
+) -> SweepOutcome:
     """Runs the campaigns of a sweep that have no result yet.
 
     Args:
@@ -82,7 +82,7 @@ def run(
                 results.settle()
         else:
             results.settle()
-        return Told(folder / DATA, total, before, ran, tuple(cannot), results.changed)
+        return SweepOutcome(folder / DATA, total, before, ran, tuple(cannot), results.changed)
 
 
 def _here(
@@ -98,9 +98,9 @@ def _here(
 
     def crashed(error: pool.Crashed) -> Row:
         task, why = given[error.index], str(error).partition(": ")[2]
-        return too_long(task, why) if isinstance(error, pool.TooLong) else {"id": task.id, "cannot": why}
+        return timeout_row(task, why) if isinstance(error, pool.TooLong) else {"id": task.id, "cannot": why}
 
-    done = pool.each(do, named(), jobs, ordered=False, crashed=crashed, limit=limit)
+    done = pool.each(run_task, named(), jobs, ordered=False, crashed=crashed, limit=limit)
     with contextlib.closing(done):
         for index, row in done:
             given.pop(index)

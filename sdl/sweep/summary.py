@@ -53,7 +53,7 @@ def quantile(trials: Sequence[float] | NDArray[np.float64], percent: float) -> f
     return float(ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)])
 
 
-def shown(value: float) -> str:
+def format_trials(value: float) -> str:
     """A number of trials; `never` for one that was not reached."""
     return "never" if math.isinf(value) else f"{value:g}"
 
@@ -119,7 +119,7 @@ def table(found: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
     for group in found:
         error = "" if math.isnan(group.error) else f"{100 * group.error:.2f} %"
         counts = [str(group.campaigns), f"{100 * group.reached / group.campaigns:.3g} %"]
-        rows.append([*group.values, *counts, shown(group.median), shown(group.p95), error])
+        rows.append([*group.values, *counts, format_trials(group.median), format_trials(group.p95), error])
     width = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = []
     for row in rows:

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 _ONE = threading.Lock()
 """A worker of several threads does one campaign at a time: some libraries draw from numbers that all threads share."""
 
-LINGER = 10.0
+EXIT_DELAY = 10.0
 """Seconds that a worker of a cluster with a campaign that hangs lives on, for its other results to be fetched."""
 
 
@@ -39,7 +39,7 @@ class SweepTask(NamedTuple):
     resource: str
 
 
-def do(task: SweepTask) -> Row:
+def run_task(task: SweepTask) -> Row:
     """Runs one campaign.
 
     Returns:
@@ -49,7 +49,7 @@ def do(task: SweepTask) -> Row:
         return _row_of(task)
 
 
-def do_all(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Row]:
+def run_tasks(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Row]:
     """Runs some campaigns one after the other, in the worker of a cluster.
 
     Args:
@@ -62,7 +62,7 @@ def do_all(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Row]:
     """
     children.started()
     if limit is None:
-        return [do(task) for task in tasks]
+        return [run_task(task) for task in tasks]
     rows: list[Row] = []
     for task in tasks:
         _ONE.acquire()  # released only when it ends: what hangs may still draw numbers
@@ -70,17 +70,17 @@ def do_all(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Row]:
         worker.start()
         worker.join(min(limit, threading.TIMEOUT_MAX))  # which inf would exceed
         if worker.is_alive():
-            end = threading.Timer(LINGER, os._exit, [1])
+            end = threading.Timer(EXIT_DELAY, os._exit, [1])
             end.daemon = True
             end.start()
-            return [*rows, too_long(task, f"ran for more than {limit:g} s")]
+            return [*rows, timeout_row(task, f"ran for more than {limit:g} s")]
         _ONE.release()
         if not rows or rows[-1]["id"] != task.id:
             rows.append({"id": task.id, "cannot": "it ended without a result"})
     return rows
 
 
-def too_long(task: SweepTask, why: str) -> Row:
+def timeout_row(task: SweepTask, why: str) -> Row:
     """What is told of a campaign that was ended because it hung."""
     solver = (task.tree.get("solver") or {}).get("kind", "none")
     return {"id": task.id, "cannot": f"{why}: solver {solver}"}

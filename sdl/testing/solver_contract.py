@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from sdl.errors import Degenerate, NotEnoughData
-from sdl.solvers.base import Data, Proposals, Solver, Targets
+from sdl.solvers.base import Data, Proposals, Solver, Targets, ask
+from sdl.space import Space
 from sdl.testing.instrument_contract import fail, need
 from sdl.types import Channel, Frozen, Input, Verdict
 
@@ -52,7 +53,7 @@ class AffinePlant:
         self.base = rng.uniform(100, 1500, channels)
         self.goal = np.isin(np.arange(channels), goal)
         self.inputs = tuple(Input(name=f"x{i}", low=0.0, high=1.0, step=None) for i in range(inputs))
-        self.channels = tuple(Channel(name=f"c{i}", saturation=SATURATION) for i in range(channels))
+        self.channels = tuple(Channel(name=f"c{i}", low=0.0, high=SATURATION) for i in range(channels))
         self.low, self.high = np.zeros(inputs), np.ones(inputs)
 
     def clean(self, X: Floats) -> Floats:
@@ -108,7 +109,7 @@ class SolverContract:
         """Fits and asks once."""
         import numpy as np
 
-        return solver.fit(data).propose(targets, plant.low, plant.high, np.random.default_rng(seed))
+        return ask(solver.fit(data), targets, Space(plant.inputs), np.random.default_rng(seed))
 
     def test_it_is_a_frozen_model_that_its_kind_names(self, solver: Solver) -> None:
         need(isinstance(solver, Solver), "it lacks `kind` or `fit`")
@@ -186,9 +187,9 @@ class SolverContract:
         data, targets = plant.data(self.rows), plant.targets(np.full((2, 3), 0.4))
         fitted = solver.fit(data)
         first, again = (
-            f.propose(targets, plant.low, plant.high, np.random.default_rng(7)) for f in (fitted, solver.fit(data))
+            ask(f, targets, Space(plant.inputs), np.random.default_rng(7)) for f in (fitted, solver.fit(data))
         )
-        third = fitted.propose(targets, plant.low, plant.high, np.random.default_rng(7))
+        third = ask(fitted, targets, Space(plant.inputs), np.random.default_rng(7))
         for other, what in ((again, "fitted twice"), (third, "asked twice")):
             for name in ("settings", "spread", "uncertainty"):
                 same = getattr(first, name).tobytes() == getattr(other, name).tobytes()
@@ -203,7 +204,7 @@ class SolverContract:
         monkeypatch.chdir(tmp_path)
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
-        arrays = [data.X, data.Y, data.saturated, data.goal, data.age, data.sitting, *targets, plant.low, plant.high]
+        arrays = [data.X, data.Y, data.saturated, data.goal, data.age, data.session, *targets, plant.low, plant.high]
         before = [array.tobytes() for array in arrays]
         for array in arrays:
             array.setflags(write=False)
@@ -225,9 +226,9 @@ class SolverContract:
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         fitted = solver.fit(data)
-        before = fitted.propose(targets, plant.low, plant.high, np.random.default_rng(0)).settings
+        before = ask(fitted, targets, Space(plant.inputs), np.random.default_rng(0)).settings
         data.X[:], data.Y[:] = 0.5, 1.0
-        after = fitted.propose(targets, plant.low, plant.high, np.random.default_rng(0)).settings
+        after = ask(fitted, targets, Space(plant.inputs), np.random.default_rng(0)).settings
         need(before.tobytes() == after.tobytes(), "the answer changed when the caller went on using its arrays")
 
     @pytest.mark.parametrize("n", [0, 1])

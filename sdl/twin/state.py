@@ -7,15 +7,19 @@ has the same keys. Reading one loads no numpy, so that a campaign can be checked
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
+from sdl.errors import ConfigError
 from sdl.types import Channel, Frozen, Input
 
 FOLDER = Path(__file__).parent / "states"
+KNOWN = "night-2025-10"
+"""The state that a solver knows where it names none."""
 
 
 class Dimming(Frozen):
@@ -112,7 +116,7 @@ class TwinState(Frozen):
 
     def channel_list(self) -> tuple[Channel, ...]:
         """The channels as the rest of `sdl` knows them."""
-        return tuple(Channel(name=name, saturation=float(self.full_scale)) for name in self.channels)
+        return tuple(Channel(name=name, low=0.0, high=float(self.full_scale)) for name in self.channels)
 
 
 def _rises_to_one(pairs: list[list[float]]) -> bool:
@@ -151,6 +155,23 @@ def load(name: str) -> TwinState:
         ValueError: the file cannot be found, read or understood; the message says which key is wrong.
     """
     return _parse(*_content(name))
+
+
+def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]) -> TwinState:
+    """The state `name` as a solver knows it; without a name the default.
+
+    Raises:
+        ConfigError: it is not of an instrument with these inputs and channels.
+        ValueError: there is no such state.
+    """
+    state = load(name := name or KNOWN)
+    if set(inputs) != set(state.inputs) or not set(channels) <= set(state.channels):
+        raise ConfigError(
+            f"solver bayes knows the twin {name}, which is another instrument: its inputs are "
+            f"{', '.join(state.inputs)} and its channels {', '.join(state.channels)}, "
+            f"here are {', '.join(inputs)} and {', '.join(channels)}"
+        )
+    return state
 
 
 def fingerprint(name: str) -> str:

@@ -26,11 +26,11 @@ RISK = 0.05
 """How often a claim that does not hold may be called met."""
 SHARES = {"median": 0.5, "p95": 0.95}
 """The part of all seeds that must keep a limit."""
-MOST_NEEDED = 10_000
+MAX_SEEDS_NEEDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeedResult:
     """What came of one seed.
 
     Attributes:
@@ -87,12 +87,12 @@ class Evaluation:
     seed: int | None
 
 
-def broken(expect: Expect, seen: Seen) -> list[tuple[str, str, str]]:
+def broken_claims(expect: Expect, seen: SeedResult) -> list[tuple[str, str, str]]:
     """The claims about every seed that one seed breaks: (claim, expected, seen) each."""
     return [(c.claim, c.expected, c.told(seen)) for c in _claims(expect) if c.share == 1 and not c.keeps(seen)]
 
 
-def evaluate(expect: Expect, seen: Sequence[Seen]) -> tuple[Evaluation, ...]:
+def evaluate(expect: Expect, seen: Sequence[SeedResult]) -> tuple[Evaluation, ...]:
     """Every claim of an expectation, judged by the seeds that were tried (at least one)."""
     return tuple(_judged(claim, seen) for claim in _claims(expect))
 
@@ -104,11 +104,11 @@ class _Claim:
     claim: str
     expected: str
     share: float
-    size: Callable[[Seen], float]
+    size: Callable[[SeedResult], float]
     limit: float
-    told: Callable[[Seen], str]
+    told: Callable[[SeedResult], str]
 
-    def keeps(self, seen: Seen) -> bool:
+    def keeps(self, seen: SeedResult) -> bool:
         return self.size(seen) <= self.limit
 
 
@@ -118,10 +118,10 @@ def _claims(expect: Expect) -> Iterator[_Claim]:
         verdict = expect.verdict
         yield _Claim("verdict", verdict, 1, lambda s: float(s.verdict != verdict), 0, lambda s: s.verdict or "none")
 
-    def trials(seen: Seen) -> float:
+    def trials(seen: SeedResult) -> float:
         return seen.trials if seen.outcome == expect.outcome else math.inf
 
-    def off(seen: Seen) -> float:
+    def off(seen: SeedResult) -> float:
         return math.inf if seen.error is None else seen.error
 
     for name, limits, size, words in (
@@ -134,18 +134,20 @@ def _claims(expect: Expect) -> Iterator[_Claim]:
                 yield _Claim(f"{name}, {key}", f"at most {words(limit)}", SHARES.get(key, 1), size, limit, told)
 
 
-def _telling(size: Callable[[Seen], float], words: Callable[[float], str], key: str) -> Callable[[Seen], str]:
+def _telling(
+    size: Callable[[SeedResult], float], words: Callable[[float], str], key: str
+) -> Callable[[SeedResult], str]:
     return lambda seen: words(size(seen))
 
 
-def _judged(claim: _Claim, seen: Sequence[Seen]) -> Evaluation:
+def _judged(claim: _Claim, seen: Sequence[SeedResult]) -> Evaluation:
     ranked = sorted(seen, key=claim.size)
     kept, n = sum(map(claim.keeps, seen)), len(seen)
-    at_least = least_share(kept, n)
+    at_least = lower_confidence_bound(kept, n)
     needed = None
     if kept < claim.share * n - 1e-9:
         level = Level.NOT
-    elif claim.share == 1 or chance(kept, n, claim.share) <= RISK:
+    elif claim.share == 1 or binomial_tail(kept, n, claim.share) <= RISK:
         level = Level.MET
     else:
         level, needed = Level.UNSURE, seeds_needed(kept, n, claim.share)
@@ -157,7 +159,7 @@ def _judged(claim: _Claim, seen: Sequence[Seen]) -> Evaluation:
     return Evaluation(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
 
 
-def chance(kept: int, n: int, share: float) -> float:
+def binomial_tail(kept: int, n: int, share: float) -> float:
     """How likely at least `kept` of `n` seeds keep a claim that a part `share` (0 … 1, exclusive) of all keeps."""
     if kept <= 0:
         return 1.0
@@ -170,7 +172,7 @@ def chance(kept: int, n: int, share: float) -> float:
     return min(1.0, math.fsum(parts))
 
 
-def least_share(kept: int, n: int) -> float:
+def lower_confidence_bound(kept: int, n: int) -> float:
     """The smallest part of all seeds that could keep a claim which `kept` of `n` keep, at 95 % certainty.
 
     The lower end of Clopper and Pearson's one-sided interval (Biometrika 26, 1934).
@@ -180,27 +182,27 @@ def least_share(kept: int, n: int) -> float:
         return 0.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if chance(kept, n, middle) <= RISK else (low, middle)
+        low, high = (middle, high) if binomial_tail(kept, n, middle) <= RISK else (low, middle)
     return low
 
 
 def seeds_needed(kept: int, n: int, share: float) -> int | None:
     """With how many seeds a claim would be met if the same part of them kept it; None: more than anybody tries."""
     many = n
-    while many < MOST_NEEDED:
+    while many < MAX_SEEDS_NEEDED:
         many += max(1, many // 50)
         so_many = kept * many // n
-        if so_many >= share * many and chance(so_many, many, share) <= RISK:
+        if so_many >= share * many and binomial_tail(so_many, many, share) <= RISK:
             return many
     return None
 
 
-def together(expect: Expect) -> bool:
+def needs_all_seeds(expect: Expect) -> bool:
     """Whether an expectation says something of all seeds together: a median or a p95."""
     return any(claim.share < 1 for claim in _claims(expect))
 
 
-def ended(seen: Seen) -> str:
+def describe_end(seen: SeedResult) -> str:
     """How one campaign ended, in words."""
     kind = "noise-free" if seen.noise_free else "measured"
     off = "" if seen.error is None else f", {kind} error {_percent(seen.error)}"
@@ -208,17 +210,17 @@ def ended(seen: Seen) -> str:
     return f"{seen.outcome} after {trials}{off}, verdict {seen.verdict or 'none'}: {seen.reason}"
 
 
-def kept(finding: Evaluation) -> str:
+def describe_kept(finding: Evaluation) -> str:
     """How many of the seeds keep a claim, in words."""
     must = f"{finding.share:.0%} must" if finding.share < 1 else "all must"
     return f"{finding.within} of {finding.of} seed{'' if finding.of == 1 else 's'} keep it, {must}"
 
 
-def sureness(finding: Evaluation) -> str:
+def describe_certainty(finding: Evaluation) -> str:
     """What the seeds that were tried tell of all others, in words."""
     if finding.level is Level.UNSURE:
         more = f"{finding.needed} seeds would do" if finding.needed else "no number of seeds would do if it goes on so"
-        return f"{kept(finding)}; to be sure, {more}"
+        return f"{describe_kept(finding)}; to be sure, {more}"
     if finding.level is Level.NOT:
         return ""
     return "at 95% certainty" if finding.share < 1 else f"by at least {finding.at_least:.0%} of all seeds"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import config, yamlfile
 from sdl.errors import ConfigError, Problem
-from sdl.verify.evaluate import Evaluation, Level, Seen, evaluate
+from sdl.verify.evaluate import Evaluation, Level, SeedResult, evaluate
 
 if TYPE_CHECKING:
     from sdl.config import CampaignFile, Expect
@@ -76,7 +76,7 @@ class Verified:
     """A plan with what was seen and what that means."""
 
     plan: VerifyPlan
-    seen: tuple[Seen, ...]
+    seen: tuple[SeedResult, ...]
     findings: tuple[Evaluation, ...]
 
     @property
@@ -108,9 +108,9 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
     expect = campaign.expect
     if expect is None:
         return None
-    if why := config.untestable(campaign):
+    if why := config.why_untestable(campaign):
         raise ConfigError(Problem(why, "expect", str(file)))
-    other = config.tested_on(campaign)
+    other = config.instrument_tested_on(campaign)
     if other is not None:
         if isinstance(other, dict):
             other = json.dumps(other) if set(other) > {"kind"} else other["kind"]
@@ -136,7 +136,7 @@ def _same_noise(tasks: Sequence[VerifyTask]) -> str:
     return "instrument.seed is fixed, so that every seed meets the same noise; take it out"
 
 
-def run(task: VerifyTask) -> Seen:
+def run(task: VerifyTask) -> SeedResult:
     """Runs one campaign; in memory, unless the task says where its record goes.
 
     Raises:
@@ -157,7 +157,7 @@ def run(task: VerifyTask) -> Seen:
     goal = chosen.goals()
     exact = _noise_free(chosen, done, at) if goal else None
     error = goal.error(exact) if goal and exact else done.error
-    return Seen(
+    return SeedResult(
         task.seed,
         str(done.outcome),
         done.reason,
@@ -203,8 +203,8 @@ def verify(
 
     tasks = [(task, plan) for plan in plans for task in plan.tasks]
 
-    def crashed(error: Crashed) -> Seen:
-        return without(*tasks[error.index], error)
+    def crashed(error: Crashed) -> SeedResult:
+        return lost_campaign(*tasks[error.index], error)
 
     with contextlib.closing(each(run, (task for task, _ in tasks), jobs, crashed=crashed, limit=limit)) as results:
         done = 0
@@ -217,7 +217,7 @@ def verify(
             yield Verified(plan, tuple(seen), evaluate(plan.expect, seen))
 
 
-def without(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> Seen:
+def lost_campaign(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> SeedResult:
     """What came of a campaign whose process died, or was killed."""
     from sdl.parallel.pool import TooLong
 
@@ -225,8 +225,8 @@ def without(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> Seen:
     if isinstance(error, TooLong):
         solver = plan.campaign.solver
         why += f": solver {solver.kind}" if solver is not None else ""
-        return Seen(task.seed, OUT_OF_TIME, why, 0, 0, None, False, None)
-    return Seen(task.seed, CRASHED, why, 0, 0, None, False, None)
+        return SeedResult(task.seed, OUT_OF_TIME, why, 0, 0, None, False, None)
+    return SeedResult(task.seed, CRASHED, why, 0, 0, None, False, None)
 
 
 def plain(found: Verified) -> dict[str, Any]:
@@ -237,11 +237,11 @@ def plain(found: Verified) -> dict[str, Any]:
         "goal": found.plan.goal,
         "note": found.plan.note,
         "level": str(found.level),
-        "findings": [dataclasses.asdict(f) | {"again": again(found, f)} for f in found.findings],
+        "findings": [dataclasses.asdict(f) | {"again": rerun_command(found, f)} for f in found.findings],
         "seeds": [dataclasses.asdict(seen) for seen in found.seen],
     }
 
 
-def again(found: Verified, finding: Evaluation) -> str:
+def rerun_command(found: Verified, finding: Evaluation) -> str:
     """The command that runs the worst seed of a finding again; empty where no seed breaks it."""
     return found.task(finding.seed).command if finding.seed is not None else ""

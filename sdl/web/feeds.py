@@ -19,12 +19,12 @@ from sdl.web.index import Index
 from sdl.web.query import Query
 from sdl.web.run_view import RunView
 
-FRESH = 0.5
+STATUS_SECONDS = 0.5
 """Seconds for which the lab is not asked again, however many pages want to know."""
-PROCESS = 2.0
+HOLDER_SECONDS = 2.0
 """Seconds between two looks whether the process of a run is still there."""
-PAST, NEXT, LATEST = 8, 12, 10
-KEPT, FEW = 24, 12
+PAST_ROWS, NEXT, LATEST_ROWS = 8, 12, 10
+CACHED_RUNS, OTHER_RUNS = 24, 12
 """Runs that are kept folded, and of those on the home page that no lab started."""
 
 
@@ -45,7 +45,7 @@ class LabFeed:
         if self.control is None:
             return {}
         with self._lock:
-            if time.monotonic() - self._at > FRESH:
+            if time.monotonic() - self._at > STATUS_SECONDS:
                 self._known = self._ask(self.control)
                 self._at = time.monotonic()
             return self._known
@@ -60,16 +60,16 @@ class LabFeed:
 
     def _ask(self, control: Control) -> dict[str, Any]:
         try:
-            return {**control.status(), "queue": list(control.queue()), "past": list(control.history(PAST))}
+            return {**control.status(), "queue": list(control.queue()), "past": list(control.history(PAST_ROWS))}
         except (SdlError, TimeoutError) as error:
             known = self._known or {key: [] for key in ("instruments", "running", "held", "queue", "past", "jobs")}
             return {"lab": "", "timezone": "UTC", "at": time.time(), **known, "trouble": f"the lab: {error}"}
 
 
-class RunSource:
+class RunFeed:
     """A run: its record as it grows, and who writes to it."""
 
-    every = sse.POLL
+    every = sse.POLL_SECONDS
 
     def __init__(self, folder: Path, asked: LabFeed) -> None:
         self.folder, self._asked = folder, asked
@@ -88,7 +88,7 @@ class RunSource:
     def look(self) -> Mapping[str, Any] | None:
         """The parts of the page that have to be drawn anew; None where nothing has changed."""
         grown = self._read()
-        if not grown and time.monotonic() - self._looked < PROCESS:
+        if not grown and time.monotonic() - self._looked < HOLDER_SECONDS:
             return None
         self._looked = time.monotonic()
         process = holder(self.folder)
@@ -133,20 +133,20 @@ class RunSource:
         return {"parts": drawn, "said": f"{live['state']['word']}: {live['state']['text']}"}
 
 
-class Kept:
+class RunCache:
     """Runs that are kept folded, so that nobody reads the same 5,000 trials twice; may be asked from any thread."""
 
     def __init__(self, runs: Path, asked: LabFeed) -> None:
         self._runs, self._asked = runs, asked
         self._lock = threading.Lock()
-        self._folded: dict[Path, RunSource] = {}
+        self._folded: dict[Path, RunFeed] = {}
 
-    def of(self, folder: Path) -> RunSource:
+    def of(self, folder: Path) -> RunFeed:
         """A run by its directory."""
         with self._lock:
-            source = self._folded.pop(folder, None) or RunSource(folder, self._asked)
+            source = self._folded.pop(folder, None) or RunFeed(folder, self._asked)
             self._folded[folder] = source  # the newest last
-            if len(self._folded) > KEPT:
+            if len(self._folded) > CACHED_RUNS:
                 del self._folded[next(iter(self._folded))]
             return source
 
@@ -165,13 +165,13 @@ class Kept:
             return {}
 
 
-class HomeSource:
+class HomeFeed:
     """The lab, or without one the runs that are under way and the newest; `zone` as of the site."""
 
     every = 1.0
     ended = False
 
-    def __init__(self, asked: LabFeed, index: Index, kept: Kept, zone: str = "") -> None:
+    def __init__(self, asked: LabFeed, index: Index, kept: RunCache, zone: str = "") -> None:
         self._asked, self._index, self._kept, self._zone = asked, index, kept, zone
 
     def look(self) -> Mapping[str, Any] | None:
@@ -179,11 +179,12 @@ class HomeSource:
         complete, known, total = self._index.poke(0.05), self._index.known, self._index.total
         status = self._asked.status()
         live = self._index.live()
-        latest = self._index.page(Query(), 1, LATEST)[0] if self._asked.control is None else []
+        latest = self._index.page(Query(), 1, LATEST_ROWS)[0] if self._asked.control is None else []
         running = status.get("running", ())
         others = [row for row in live if not _own(row, running)]
         doings = [
-            self._kept.briefly(f"{row['campaign']}/{row['run']}") if n < FEW else {} for n, row in enumerate(others)
+            self._kept.briefly(f"{row['campaign']}/{row['run']}") if n < OTHER_RUNS else {}
+            for n, row in enumerate(others)
         ]
         values = {
             "status": status,

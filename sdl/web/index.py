@@ -31,15 +31,15 @@ from sdl.web.query import Query
 CACHE = ".sdl-web"
 """What pages keep, in the directory of the runs; may be deleted at any time."""
 VERSION = 1
-STALE, REST, LONGEST = 1.0, 30.0, 5.0
+MIN_REFRESH, REFRESH_FACTOR, MAX_REFRESH = 1.0, 30.0, 5.0
 """Seconds after which a look at the directories is made again, when somebody asks: so many, or so many times what the
 last one took, up to the longest."""
-PATIENCE = 20.0
+REREAD_FACTOR = 20.0
 """A run that grows is read again only after so many times what reading it took."""
-BATCH = 0.5
+COMMIT_SECONDS = 0.5
 """Seconds after which what was read is written down."""
-FINAL = tuple(str(outcome) for outcome in Outcome)
-OPEN = ("running", "unfinished")
+FINAL_OUTCOMES = tuple(str(outcome) for outcome in Outcome)
+OPEN_OUTCOMES = ("running", "unfinished")
 COLUMNS = (
     "campaign", "run", "size", "changed", "noted", "started", "outcome", "reason", "trials", "readings", "failed",
     "error", "solver", "goal", "short_goal", "instrument", "note", "tags", "words",
@@ -118,7 +118,7 @@ class Index:
             _log.warning("%s", self.trouble)
         finally:
             now = time.monotonic()
-            self._next = now + min(max(STALE, REST * (now - begun)), LONGEST)
+            self._next = now + min(max(MIN_REFRESH, REFRESH_FACTOR * (now - begun)), MAX_REFRESH)
             self._thread = None
 
     def refresh(self) -> None:
@@ -131,7 +131,7 @@ class Index:
             known = {(c, r): (s, t, n, o) for c, r, s, t, n, o in db.execute(
                 "SELECT campaign, run, size, changed, noted, outcome FROM runs"
             )}  # fmt: skip
-            there = sorted(_there(self._runs), key=lambda found: found[1], reverse=True)
+            there = sorted(_scan(self._runs), key=lambda found: found[1], reverse=True)
             changed = []
             for found in there:
                 campaign, run, stamp = found.campaign, found.run, (found.size, found.changed, found.noted)
@@ -140,7 +140,7 @@ class Index:
                     said = before is None or stamp[2] != before[2]  # new, or somebody's notes: at once
                     if said or self._again.get((campaign, run), 0.0) <= time.monotonic():
                         changed.append((campaign, run, stamp))
-                elif before[3] not in FINAL:
+                elif before[3] not in FINAL_OUTCOMES:
                     self._still(db, campaign, run, before[3])
             for campaign, run in known:  # gone from the disk
                 db.execute("DELETE FROM runs WHERE campaign = ? AND run = ?", (campaign, run))
@@ -152,8 +152,8 @@ class Index:
                 self._take(db, campaign, run, about)
                 self.known += 1
                 cost = time.monotonic() - begun
-                self._again[campaign, run] = time.monotonic() + PATIENCE * cost
-                if time.monotonic() - written > BATCH:
+                self._again[campaign, run] = time.monotonic() + REREAD_FACTOR * cost
+                if time.monotonic() - written > COMMIT_SECONDS:
                     db.commit()
                     written = time.monotonic()
             db.commit()
@@ -162,7 +162,7 @@ class Index:
     def _still(self, db: sqlite3.Connection, campaign: str, run: str, before: str) -> None:
         """An unfinished run runs as long as its process is there, which no file tells."""
         now = "running" if holder(self._runs / campaign / run) else "unfinished"
-        if now != before and before in OPEN:
+        if now != before and before in OPEN_OUTCOMES:
             db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, campaign, run))
 
     def _take(self, db: sqlite3.Connection, campaign: str, run: str, stamp: tuple[int, int, int]) -> None:
@@ -244,7 +244,7 @@ class Index:
             self._file.with_name(self._file.name + tail).unlink(missing_ok=True)
 
 
-def cache(runs: Path) -> Path:
+def cache_folder(runs: Path) -> Path:
     """Where pages keep things: beside the runs, or in a temporary directory where that cannot be written."""
     place = runs / CACHE
     try:
@@ -255,7 +255,7 @@ def cache(runs: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.room()))
 
 
-class There(NamedTuple):
+class RunFiles(NamedTuple):
     """A run on the disk: size and time of its record, time of its notes (0 without any)."""
 
     campaign: str
@@ -265,7 +265,7 @@ class There(NamedTuple):
     noted: int
 
 
-def _there(runs: Path) -> Iterator[There]:
+def _scan(runs: Path) -> Iterator[RunFiles]:
     with contextlib.suppress(FileNotFoundError), os.scandir(runs) as campaigns:
         for campaign in campaigns:
             if campaign.name.startswith(".") or not campaign.is_dir():
@@ -280,7 +280,7 @@ def _there(runs: Path) -> Iterator[There]:
                     with contextlib.suppress(OSError):
                         noted = os.stat(os.path.join(run.path, notes.FILE)).st_mtime_ns
                     names = str(_storable(campaign.name)), str(_storable(run.name))
-                    yield There(*names, about.st_size, about.st_mtime_ns, noted)
+                    yield RunFiles(*names, about.st_size, about.st_mtime_ns, noted)
 
 
 def _storable(value: Any) -> Any:

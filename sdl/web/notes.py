@@ -12,8 +12,8 @@ from sdl.store.plainfile import reading
 from sdl.store.record import write_file
 
 FILE = "notes.json"
-MOST_NOTE, MOST_TAGS, LONGEST_TAG = 8000, 20, 40
-MOST_BYTES = 64 * 1024
+MAX_NOTE, MAX_TAGS, MAX_TAG = 8000, 20, 40
+MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ def read(folder: Path) -> Notes:
     path = folder / FILE
     try:
         with reading(path) as stream:
-            raw = stream.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise ValueError(f"larger than {MOST_BYTES // 1024} kB")
+            raw = stream.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ValueError(f"larger than {MAX_BYTES // 1024} kB")
         told = json.loads(raw)
         tags = tuple(told["tags"])
         found = Notes(told["note"], tags, told["version"], told["by"], told["at"])
@@ -64,8 +64,8 @@ def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, a
 
     Args:
         folder: the run's directory.
-        note: of at most `MOST_NOTE` signs.
-        tags: at most `MOST_TAGS` of at most `LONGEST_TAG` signs each, without commas.
+        note: of at most `MAX_NOTE` signs.
+        tags: at most `MAX_TAGS` of at most `MAX_TAG` signs each, without commas.
         version: that of the notes that were seen.
         by: who says so.
         at: seconds since 1970 UTC.
@@ -75,12 +75,12 @@ def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, a
         RecordError: they cannot be written.
     """
     tags = tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
-    if len(note) > MOST_NOTE:
-        raise ConfigError(f"the note: at most {MOST_NOTE} signs")
-    if len(tags) > MOST_TAGS:
-        raise ConfigError(f"tags: at most {MOST_TAGS}")
-    if wrong := [tag for tag in tags if len(tag) > LONGEST_TAG or "," in tag or not tag.isprintable()]:
-        raise ConfigError(f"tag {wrong[0][:60]!r}: one line of at most {LONGEST_TAG} signs, without commas")
+    if len(note) > MAX_NOTE:
+        raise ConfigError(f"the note: at most {MAX_NOTE} signs")
+    if len(tags) > MAX_TAGS:
+        raise ConfigError(f"tags: at most {MAX_TAGS}")
+    if wrong := [tag for tag in tags if len(tag) > MAX_TAG or "," in tag or not tag.isprintable()]:
+        raise ConfigError(f"tag {wrong[0][:60]!r}: one line of at most {MAX_TAG} signs, without commas")
     before = read(folder)
     if before.version != version:
         raise ConfigError(f"{before.by or 'somebody'} changed the notes meanwhile; load the page again")

@@ -15,15 +15,15 @@ from urllib.parse import urlencode
 from sdl import formatting
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
-from sdl.lab.http.auth import Refused, cut
-from sdl.lab.http.token import TOKEN, Door
+from sdl.lab.http.auth import Refused, quoted
+from sdl.lab.http.token import TOKEN, Credentials
 from sdl.lab.workers.base import Control
 from sdl.runs.listing import started
 from sdl.store.resolve import FILE
 from sdl.web import notes, render
-from sdl.web.feeds import HomeSource, Kept, LabFeed, RunSource
-from sdl.web.index import Index, cache
-from sdl.web.query import asked_for
+from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
+from sdl.web.index import Index, cache_folder
+from sdl.web.query import parse_query
 from sdl.web.reports import Reports
 from sdl.web.sse import Hub
 
@@ -55,7 +55,9 @@ class Site:
     version: str
 
 
-def routes(control: Control | None, runs: Path, door: Door, *, name: str = "", zone: str = "") -> list[BaseRoute]:
+def routes(
+    control: Control | None, runs: Path, door: Credentials, *, name: str = "", zone: str = ""
+) -> list[BaseRoute]:
     """Every page.
 
     Args:
@@ -91,13 +93,13 @@ def _page(view: Callable[[Pages, Request], Response]) -> Callable[[Pages, Reques
 class Pages:
     """All pages of one server; arguments as in `routes`."""
 
-    def __init__(self, control: Control | None, runs: Path, door: Door, *, name: str, zone: str) -> None:
+    def __init__(self, control: Control | None, runs: Path, door: Credentials, *, name: str, zone: str) -> None:
         self._runs = runs
         self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, own_version())
-        place = cache(runs)
+        place = cache_folder(runs)
         self._index, self._reports = Index(runs, place), Reports(place)
         self._asked, self._hub = LabFeed(control), Hub()
-        self._kept, self._saving = Kept(runs, self._asked), threading.Lock()
+        self._kept, self._saving = RunCache(runs, self._asked), threading.Lock()
 
     def routes(self) -> list[BaseRoute]:
         from starlette.routing import Route
@@ -128,7 +130,7 @@ class Pages:
 
     @_page
     def runs(self, request: Request) -> Response:
-        query, number = asked_for(request.query_params, self._site.zone)
+        query, number = parse_query(request.query_params, self._site.zone)
         complete = self._index.poke()
         rows, count = self._index.page(query, number, ROWS)
         for row in rows:
@@ -239,10 +241,10 @@ class Pages:
 
     async def _run_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
         folder = self._folder(params)
-        await self._hub.stream(_short(folder), lambda: RunSource(folder, self._asked), receive, send)
+        await self._hub.stream(_short(folder), lambda: RunFeed(folder, self._asked), receive, send)
 
-    def _home(self) -> HomeSource:
-        return HomeSource(self._asked, self._index, self._kept, self._site.zone)
+    def _home(self) -> HomeFeed:
+        return HomeFeed(self._asked, self._index, self._kept, self._site.zone)
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:
@@ -253,7 +255,7 @@ class Pages:
         """
         campaign, run = str(params["campaign"]), str(params["run"])
         names = (campaign, run)
-        missing = Refused(404, f"no run {cut(f'{campaign}/{run}')}")
+        missing = Refused(404, f"no run {quoted(f'{campaign}/{run}')}")
         if any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names):
             raise missing
         folder = self._runs / campaign / run

@@ -61,7 +61,7 @@ def _midnight(day: str, zone: str, days: int) -> str:
     return f"{begins.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
-def asked_for(given: Mapping[str, str], zone: str = "") -> tuple[Query, int]:
+def parse_query(given: Mapping[str, str], zone: str = "") -> tuple[Query, int]:
     """What an address asks for, and the number of the page.
 
     Args:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.formatting import display
-from sdl.lab.core.views import named, paused_by
+from sdl.lab.core.views import describe_pause, display_target
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -64,8 +64,8 @@ def environment() -> Environment:
         "when": when,
         "part": part,
         "stamp": stamp,
-        "named": named,
-        "paused_by": paused_by,
+        "display_target": display_target,
+        "describe_pause": describe_pause,
     }
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made

@@ -13,7 +13,7 @@ from sdl.store.plainfile import reading
 from sdl.store.resolve import FILE
 
 SECONDS = 120.0
-KEPT = 40
+CACHED_REPORTS = 40
 """Pages that are kept; a run whose record is the same is not drawn again."""
 
 
@@ -63,6 +63,6 @@ class Reports:
         if done.returncode or not file.exists():
             said = done.stderr.strip().splitlines()
             raise Refused(503, f"the report cannot be made: {said[-1] if said else f'exit code {done.returncode}'}")
-        old = sorted(self._cache.glob("*.html"), key=lambda path: path.stat().st_mtime)[:-KEPT]
+        old = sorted(self._cache.glob("*.html"), key=lambda path: path.stat().st_mtime)[:-CACHED_REPORTS]
         for path in old:
             path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from sdl import formatting
 from sdl.core.events import AbortAsked, Event, Failed, Measured, Opened, Paused, Proposed, Resumed, Stopped
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
-from sdl.runs.runs import changed, opened_campaign, worst_channel
+from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import charts
@@ -69,13 +69,13 @@ class RunView:
         """
         self._events += 1
         if isinstance(event, Opened):
-            self.campaign = opened_campaign(event, self.folder)  # first: where it is damaged nothing is opened
+            self.campaign = unopened_campaign(event, self.folder)  # first: where it is damaged nothing is opened
             self.opened, self._tree = event, event.config
         campaign = self.campaign
         if campaign is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
         if isinstance(event, Resumed) and event.changes:
-            self._tree, campaign.plan = changed(self._tree, event, self.folder, self._events)
+            self._tree, campaign.plan = apply_changes(self._tree, event, self.folder, self._events)
         try:
             campaign.handle(event)
         except OutOfTurn as error:
@@ -233,7 +233,7 @@ class RunView:
             "rgb": swatch(row.applied or row.proposed.settings, opened.instrument["inputs"]),
             "by": row.proposed.by,
             "settings": [formatting.setting(row.proposed.settings[name], about[name]) for name in inputs],
-            "worst": worst_channel(goal, row.mean) if judged else "",
+            "worst": goal.worst_channel(row.mean) if judged else "",
             "miss": formatting.times(row.miss) if judged else "",
             "mark": ("good" if row.miss <= 1 else "bad") if judged else "",
             "readings": row.readings,

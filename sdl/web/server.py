@@ -1,11 +1,10 @@
-"""`sdl web`: the pages by themselves, over a directory of runs that no lab of this process writes to."""
+"""The server of `sdl web`: the pages over a directory of runs, without a lab."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -13,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.http.app import HOST, START_SECONDS, http_server, listen
+from sdl.lab.http.app import HOST, HttpServer, listen
 from sdl.lab.http.auth import Guard, Refused
-from sdl.lab.http.token import TOKEN, Door
+from sdl.lab.http.token import TOKEN, Credentials
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
 
-def create_app(runs: Path, door: Door, port: int) -> Guard:
-    """The pages behind their guard.
+def create_app(runs: Path, credentials: Credentials, port: int) -> Guard:
+    """The pages behind request checks.
 
     Args:
-        runs: where the runs are.
-        door: knows the token, which notes need.
-        port: where it is served: part of every Host and Origin that is let in.
+        runs: directory of the runs.
+        credentials: the access token.
+        port: of the server; part of every accepted Host and Origin.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -43,61 +42,54 @@ def create_app(runs: Path, door: Door, port: int) -> Guard:
         return JSONResponse({"error": message, "status": status}, status)
 
     handlers: dict[Any, Any] = {Refused: refused, HTTPException: refused}
-    return Guard(Starlette(routes=routes(None, runs, door), exception_handlers=handlers), door, port)
+    return Guard(Starlette(routes=routes(None, runs, credentials), exception_handlers=handlers), credentials, port)
 
 
-def serve(runs: Path, *, port: int = 0, told: Callable[[str, Path], None]) -> str:
-    """Serves until it is asked to end.
+def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) -> str:
+    """Serve until a signal stops the server.
 
     Args:
-        runs: where the runs are.
-        port: 0 for any that is free.
-        told: called with the address and the file of the token once it listens.
+        runs: directory of the runs.
+        port: 0 for any free one.
+        on_listen: called with the address and the file of the token.
 
     Returns:
-        The signal that ended it.
+        The name of the signal.
 
     Raises:
-        ConfigError: the port is taken, there is no such directory, or a package is missing.
+        ConfigError: the port is taken, or the directory or a package is missing.
         RecordError: the token cannot be written.
     """
     try:
-        import starlette  # noqa: F401 - told now, and not with the first page
+        import starlette  # noqa: F401 - reported now, not with the first page
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise ConfigError(missing("pages", "web", error)) from error
     if not runs.is_dir():
         raise ConfigError(f"--runs {runs}: no such directory")
-    asked: list[str] = []
+    signals: list[str] = []
     with contextlib.ExitStack() as stack:
-        place = listen(port)
-        stack.callback(place.close)
-        number = place.getsockname()[1]
-        door = Door(f"web-{number}", runs, runs)
-        stack.callback(door.close)
-        server = http_server(create_app(runs, door, number))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, name="sdl web", daemon=True)
+        listener = listen(port)
+        stack.callback(listener.close)
+        number = listener.getsockname()[1]
+        credentials = Credentials(f"web-{number}", runs, runs)
+        stack.callback(credentials.close)
+        server = HttpServer(create_app(runs, credentials, number), listener, "sdl web")
         end = threading.Event()
 
         def stop(number: int, _: FrameType | None) -> None:
-            asked.append(signal.Signals(number).name)
+            signals.append(signal.Signals(number).name)
             end.set()
 
         before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
-            thread.start()
-            until = time.monotonic() + START_SECONDS
-            while not server.started:
-                if not thread.is_alive() or time.monotonic() > until:
-                    raise ConfigError(f"http://{HOST}:{number}: the page's server did not come up")
-                end.wait(0.01)
-            told(f"http://{HOST}:{number}", door.folder / TOKEN)
+            server.start()
+            on_listen(f"http://{HOST}:{number}", credentials.folder / TOKEN)
             while not end.wait(1.0):
-                if not thread.is_alive():
-                    raise ConfigError("the page's server ended by itself")
+                if not server.alive:
+                    raise ConfigError("the server stopped unexpectedly")
         finally:
-            server.should_exit = True
-            thread.join(START_SECONDS)
+            server.close()
             for one, handler in before.items():
                 signal.signal(one, handler)
-    return asked[0]
+    return signals[0]

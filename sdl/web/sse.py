@@ -1,8 +1,8 @@
 """Streams of events to browsers: one look at a thing for all who watch it, and never more than the newest to each.
 
 A channel is what several readers watch, a run or the lab. It looks a few times a second while somebody watches and
-makes one frame for all of them. A reader that is slow skips frames; one that takes nothing for `SLOW` seconds is
-dropped, and no more than `MOST` are let in. Nothing is kept for anybody, so that an idle stream costs a heartbeat.
+makes one frame for all of them. A reader that is slow skips frames; one that takes nothing for `SEND_TIMEOUT` seconds is
+dropped, and no more than `MAX_STREAMS` are let in. Nothing is kept for anybody, so that an idle stream costs a heartbeat.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from sdl.lab.http.auth import Refused
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
 
-MOST = 64
+MAX_STREAMS = 64
 """Streams at one time."""
-POLL = 0.25
+POLL_SECONDS = 0.25
 """Seconds between two looks."""
-BEAT = 5.0
+HEARTBEAT = 5.0
 """Seconds without an event after which a heartbeat is sent, so that the page knows that somebody is there."""
-SLOW = 15.0
+SEND_TIMEOUT = 15.0
 _log = logging.getLogger(__name__)
 
 
-class Source(Protocol):
+class Feed(Protocol):
     """Something to watch. Only one look at a time, each in some thread."""
 
     every: float
@@ -43,7 +43,7 @@ class Source(Protocol):
 class Topic:
     """A source and those who watch it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Feed) -> None:
         self._source = source
         self.version, self.frame, self.ended, self.readers = 0, b"", False, 0
         self.changed = asyncio.Event()
@@ -72,12 +72,12 @@ class Topic:
 class Hub:
     """All channels of a server; everything in the server's one thread."""
 
-    def __init__(self, *, most: int = MOST, beat: float = BEAT, slow: float = SLOW) -> None:
+    def __init__(self, *, most: int = MAX_STREAMS, beat: float = HEARTBEAT, slow: float = SEND_TIMEOUT) -> None:
         self._most, self._beat, self._slow = most, beat, slow
         self.channels: dict[str, Topic] = {}
         self.open = 0
 
-    async def stream(self, key: str, source: Callable[[], Source], receive: Receive, send: Send) -> None:
+    async def stream(self, key: str, source: Callable[[], Feed], receive: Receive, send: Send) -> None:
         """Answers one request with events until either side ends.
 
         Raises:

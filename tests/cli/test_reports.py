@@ -19,7 +19,7 @@ from waiting import PATIENCE
 from cli.conftest import Sdl
 from sdl.cli.display.trend import TrendTable, chart
 from sdl.core.events import Proposed
-from sdl.runs.runs import Run, steps
+from sdl.runs.runs import Run, fold_stepwise
 from sdl.store import record
 from sdl.store.lock import Lock
 
@@ -192,7 +192,7 @@ def test_the_picture_fits_the_terminal(columns: int, rows: int, colour: bool, fi
         color_system="truecolor" if colour else None, legacy_windows=False, _environ={"TERM": "xterm"},
     )  # fmt: skip
     view, run = TrendTable(console), Run(finished)
-    for event, folded in steps(iter(run.events), run.folder):
+    for event, folded in fold_stepwise(iter(run.events), run.folder):
         view(event, folded.campaign)
     out.truncate(0)
     console.print(view._draw())

@@ -89,9 +89,9 @@ def test_seeds_count_from_the_campaigns_own_or_are_as_listed() -> None:
 
 def test_an_expectation_on_a_real_instrument_is_odd_but_no_mistake_because_a_run_ignores_it() -> None:
     real = expecting({"trials": 9}, instrument="claude-light")
-    assert any("no test drives" in sentence for sentence in config.oddities(real))
+    assert any("no test drives" in sentence for sentence in config.cautions(real))
     twin = expecting({"trials": 9, "instrument": "twin"}, instrument="claude-light")
-    assert not any("expect" in sentence for sentence in config.oddities(twin))
+    assert not any("expect" in sentence for sentence in config.cautions(twin))
 
 
 def test_a_run_ignores_it_and_is_resumed_where_its_instrument_is_gone(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_trial_is_the_mean_of_its_raw_readings() -> None:
         verdict=Verdict.REACHABLE,
     )
     assert found.last == closed
-    assert found.started == []
+    assert found.open_readings == []
 
 
 def test_a_channel_that_a_later_reading_lacks_has_no_mean() -> None:
@@ -204,7 +204,7 @@ def test_between_steps_counts_settings_that_were_said_to_be_so_before_and_measur
     ]:
         found.add_reading(reading(MISS))
         found.close({"R": red, "G": 0.1, "B": 0.1}, verdict)
-        counts.append(found.between_steps)
+        counts.append(found.resolution_limited_streak)
     assert counts == [0, 0, 1, 0, 1, 2, 0]
 
 
@@ -237,7 +237,9 @@ class Steps:
 
 
 def test_a_late_trial_costs_as_many_steps_as_an_early_one() -> None:
-    rules = StopRules.model_validate({"trials": 10_000, "minutes": 1e6, "stagnation": {"trials": 2, "by": 0.0}}).rules()
+    rules = StopRules.model_validate(
+        {"trials": 10_000, "minutes": 1e6, "stagnation": {"trials": 2, "by": 0.0}}
+    ).active()
     campaign = new_campaign(rules=rules, average=2)
     campaign.handle(opened())
 

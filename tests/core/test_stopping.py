@@ -43,7 +43,7 @@ def test_a_rule_fires_exactly_at_its_limit(
 
 
 def test_no_rule_fires_on_an_empty_history() -> None:
-    rules = StopRules(minutes=1, stagnation=Stagnation(trials=2)).rules()
+    rules = StopRules(minutes=1, stagnation=Stagnation(trials=2)).active()
     assert [rule.check(history(), GOAL) for rule in rules] == [None] * 5
 
 
@@ -97,15 +97,15 @@ def test_the_reason_of_failures_tells_the_last_error() -> None:
 def test_checking_a_rule_changes_nothing() -> None:
     found = history(trials=99, failures=9, unreachable=9, active=900.0, misses=[3.0] * 9)
     before = repr(vars(found))
-    for rule in StopRules(minutes=1, stagnation=Stagnation(trials=2)).rules():
+    for rule in StopRules(minutes=1, stagnation=Stagnation(trials=2)).active():
         assert rule.check(found, GOAL) is not None
     assert repr(vars(found)) == before
 
 
 def test_only_the_rules_that_are_switched_on_are_asked() -> None:
-    assert StopRules().rules() == (Failures(most=5), UnreachableGoal(times=2), Trials(most=40))
-    assert StopRules(unreachable=None, failures=1, trials=3).rules() == (Failures(most=1), Trials(most=3))
-    every = StopRules(minutes=2, stagnation=Stagnation(trials=4, by=0.2)).rules()
+    assert StopRules().active() == (Failures(most=5), UnreachableGoal(times=2), Trials(most=40))
+    assert StopRules(unreachable=None, failures=1, trials=3).active() == (Failures(most=1), Trials(most=3))
+    every = StopRules(minutes=2, stagnation=Stagnation(trials=4, by=0.2)).active()
     assert [type(rule).__name__ for rule in every] == ["Failures", "UnreachableGoal", "Stagnation", "Trials", "Minutes"]
 
 

@@ -21,7 +21,7 @@ import sdl
 from sdl.clock import VirtualClock
 from sdl.drivers.http import HttpConnection, HttpReply
 from sdl.runner import exit_code
-from sdl.runner.pursuit import Patience
+from sdl.runner.shutdown import Patience
 from sdl.store import record
 from sdl.types import Outcome, Power
 
@@ -250,7 +250,7 @@ import sdl
 from drivers.hostile import FAULTS, FINAL, Hostile, Lamp
 from drivers.server import Server
 from sdl.clock import VirtualClock
-from sdl.runner.pursuit import Patience
+from sdl.runner.shutdown import Patience
 
 for name in sys.argv[1:]:
     server = Server()

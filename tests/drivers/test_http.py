@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import select
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,10 +89,10 @@ def test_a_cut_off_answer_is_told_from_none() -> None:
 
 
 class Keeping(BaseHTTPRequestHandler):
-    """Answers with what its connection is: the port of the client. Says `Connection: keep-alive` where told to."""
+    """Answers with what its connection is, the port of the client, and promises to keep it."""
 
     protocol_version = "HTTP/1.1"
-    promises, closes, answers, surplus = True, False, 1000, b""
+    surplus = b""
     breaks = 0  # the request that gets no answer, because it hangs up
     asked: list[int]
 
@@ -103,13 +101,10 @@ class Keeping(BaseHTTPRequestHandler):
         if len(self.asked) == self.breaks:
             self.close_connection = True
             return
-        if len(self.asked) > self.answers:
-            self.rfile.read(1)  # until the client hangs up
-            return
         body = str(self.client_address[1]).encode()
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(body))
-        self.wfile.write((b"Connection: keep-alive\r\n" if self.promises else b"") + b"\r\n" + body + self.surplus)
-        self.close_connection = self.closes
+        self.wfile.write(b"Connection: keep-alive\r\n\r\n" + body + self.surplus)
+        self.close_connection = False
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -137,73 +132,23 @@ def port(link: HttpConnection) -> int:
 
 
 @pytest.mark.parametrize(
-    "surplus", [b"\r\n", b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n1"]
+    "surplus", [b"", b"\r\n", b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n1"]
 )
-def test_what_comes_in_one_piece_with_an_answer_is_not_taken_for_the_next_one(surplus: bytes) -> None:
+def test_each_request_has_a_connection_of_its_own_so_that_nothing_left_over_is_its_answer(surplus: bytes) -> None:
     with keeping(surplus=surplus) as (server, link):
         got = [port(link) for _ in range(3)]
     assert got == server.asked
-    assert len(set(got)) == 3, "each on a connection of its own"
+    assert len(set(got)) == 3
 
 
-def test_a_connection_that_is_promised_to_last_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
-    with keeping() as (_, link):
-        assert len({port(link) for _ in range(3)}) == 1
-
-
-def test_a_connection_that_nobody_promised_to_keep_is_not_used_again() -> None:
-    with keeping(promises=False) as (_, link):
-        assert len({port(link) for _ in range(3)}) == 3
-
-
-def test_a_connection_that_waited_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.drivers.http.IDLE", 0.0)
-    with keeping() as (_, link):
-        assert len({port(link) for _ in range(3)}) == 3
-
-
-def test_a_connection_that_was_closed_against_the_promise_is_seen_before_it_is_used(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
-    with keeping(closes=True) as (_, link):
-        first = port(link)
-        held = link._socket
-        if held is not None and held.fileno() >= 0:  # else it was seen at once
-            assert select.select([held], [], [], 30)[0], "the server hung up"
-        assert port(link) != first
-
-
-def test_a_server_that_hung_up_on_a_kept_connection_is_not_trusted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
+def test_a_request_that_the_server_hangs_up_on_is_not_sent_again() -> None:
     with keeping(breaks=2) as (server, link):
-        kept = port(link)
+        port(link)
         with pytest.raises(Unreachable, match="without an answer") as caught:
             link.get({}, within=30.0)
         assert caught.value.maybe_measured
-        after = [port(link) for _ in range(3)]
-        assert server.asked == [kept, kept, *after], "nothing is sent twice"
-        assert len(set(after)) == 3
-
-
-def test_a_server_that_hung_up_on_a_new_connection_may_keep_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
-    with keeping(breaks=1) as (_, link):
-        with pytest.raises(Unreachable):
-            link.get({}, within=30.0)
-        assert len({port(link) for _ in range(3)}) == 1
-
-
-def test_a_request_on_a_kept_connection_is_cut_in_time_and_never_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.drivers.http.IDLE", 30.0)
-    with keeping(answers=1) as (server, link):
-        kept, began = port(link), time.monotonic()
-        with pytest.raises(Unreachable, match=r"no whole answer within 0\.2 s") as caught:
-            link.get({}, within=0.2)
-        assert caught.value.maybe_measured
-        assert time.monotonic() - began < PATIENCE, "not only after the 600 s for each piece"
-        assert server.asked == [kept, kept]
+        port(link)
+        assert len(server.asked) == len(set(server.asked)) == 3
 
 
 def test_no_thread_is_left_behind(server: Server) -> None:
@@ -235,6 +180,7 @@ def test_no_two_requests_are_the_same_to_a_cache_and_caches_are_told_to_keep_out
     for head in server.heads:
         assert "\r\ncache-control: no-cache, no-store\r\n" in head.lower()
         assert "\r\npragma: no-cache\r\n" in head.lower()
+        assert "\r\nconnection: close\r\n" in head.lower()
         assert head.split()[1].startswith("/api?R=0.5&G=0&B=0&_=")
 
 

@@ -74,7 +74,7 @@ def data(step: float | None, n: int = 12, top: float = 1e5) -> Data:
     rng = np.random.default_rng(0)
     X = rng.uniform(size=(n, 2))
     Y = X @ GAINS.T + rng.normal(size=(n, 2)) * 0.1
-    items, channels = inputs(step, step), (Channel(name="a", saturation=top), Channel(name="b"))
+    items, channels = inputs(step, step), (Channel(name="a", high=top), Channel(name="b"))
     return Data(X, Y, np.zeros((n, 2), bool), np.ones(2, bool), np.arange(n)[::-1] * 1.0, np.zeros(n), items, channels)
 
 
@@ -123,7 +123,7 @@ def test_a_goal_above_saturation_and_a_place_that_was_saturated_are_called_satur
         Y=np.vstack([rows.Y, [[1800.0, 950.0]]]),
         saturated=np.vstack([rows.saturated, [[True, False]]]),
         age=np.append(rows.age + 1, 0.0),
-        sitting=np.zeros(13),
+        session=np.zeros(13),
     )
     assert asked(rows, wanted).verdict is Verdict.REACHABLE
     there = asked(full, wanted)

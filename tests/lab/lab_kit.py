@@ -13,13 +13,13 @@ from typing import Any
 
 from sdl import yamlfile
 from sdl.clock import VirtualClock
-from sdl.lab.config.file import Loaded, load
+from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.core.events import Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.state import Lab, fold
-from sdl.lab.http.control import Desk
+from sdl.lab.http.control import Controller
 from sdl.lab.journal import MemoryJournal
 from sdl.lab.loop import LabLoop
-from sdl.lab.workers.base import News, Order
+from sdl.lab.workers.base import JobOrder, WorkerUpdate
 
 CAMPAIGN = {"name": "small", "goal": {"445nm": 16384}, "solver": "linear"}
 
@@ -36,7 +36,7 @@ def job(instrument: str = "a", **keys: Any) -> dict[str, Any]:
     return {"campaign": CAMPAIGN, "instrument": instrument, **keys}
 
 
-def lab_file(folder: Path, jobs: Mapping[str, Any], **keys: Any) -> Loaded:
+def lab_file(folder: Path, jobs: Mapping[str, Any], **keys: Any) -> ResolvedLab:
     """A lab file with the instruments a, b, c (twins), written and loaded."""
     instruments = {name: {"instrument": {"kind": "twin", "seed": n}} for n, name in enumerate("abc")}
     tree = {"name": "test", "instruments": instruments, "jobs": jobs, **keys}
@@ -64,53 +64,53 @@ class Scripted:
 
     def __init__(self, clock: VirtualClock, script: Callable[[int, int], Fate] = lambda start, attempt: Fate()) -> None:
         self.clock, self.script = clock, script
-        self.orders: list[Order] = []
+        self.orders: list[JobOrder] = []
         self.told: list[tuple[Any, ...]] = []
         self.unsafe: dict[str, str] = {}
         self._attempts: dict[int, int] = {}
-        self._news: list[tuple[float, int, News]] = []
+        self._updates: list[tuple[float, int, WorkerUpdate]] = []
         self._count = itertools.count()
 
-    def say(self, item: News) -> None:
-        heapq.heappush(self._news, (item.at, next(self._count), item))
+    def say(self, item: WorkerUpdate) -> None:
+        heapq.heappush(self._updates, (item.at, next(self._count), item))
 
-    def begin(self, order: Order) -> None:
+    def begin(self, order: JobOrder) -> None:
         self.orders.append(order)
         attempt = self._attempts[order.start] = self._attempts.get(order.start, -1) + 1
         fate = self.script(order.start, attempt)
         when = self.clock.now() + fate.seconds
         if fate.died:
-            self.say(News(order.start, "died", fate.died, "", fate.readings, when))
+            self.say(WorkerUpdate(order.start, "died", fate.died, "", fate.readings, when))
         else:
-            self.say(News(order.start, "ended", "so it was", fate.outcome, fate.readings, when, fate.on))
+            self.say(WorkerUpdate(order.start, "ended", "so it was", fate.outcome, fate.readings, when, fate.on))
 
-    def news(self) -> Sequence[News]:
+    def updates(self) -> Sequence[WorkerUpdate]:
         found = []
-        while self._news and self._news[0][0] <= self.clock.now():
-            found.append(heapq.heappop(self._news)[2])
+        while self._updates and self._updates[0][0] <= self.clock.now():
+            found.append(heapq.heappop(self._updates)[2])
         return found
 
     def pause(self, start: int, cause: str, by: str) -> None:
         self.told.append(("pause", start, cause, by))
-        self.say(News(start, "paused", f"{cause} ({by})", at=self.clock.now()))
+        self.say(WorkerUpdate(start, "paused", f"{cause} ({by})", at=self.clock.now()))
 
     def proceed(self, start: int, by: str) -> None:
         self.told.append(("proceed", start, by))
-        self.say(News(start, "continued", by, at=self.clock.now()))
+        self.say(WorkerUpdate(start, "continued", by, at=self.clock.now()))
 
     def resume(self, start: int, by: str) -> None:
         self.told.append(("resume", start, by))
 
     def abort(self, start: int, reason: str, by: str) -> None:
         self.told.append(("abort", start, reason, by))
-        self._news = [item for item in self._news if item[2].start != start]
-        heapq.heapify(self._news)
-        self.say(News(start, "ended", reason, "aborted", 1, self.clock.now()))
+        self._updates = [item for item in self._updates if item[2].start != start]
+        heapq.heapify(self._updates)
+        self.say(WorkerUpdate(start, "ended", reason, "aborted", 1, self.clock.now()))
 
     def interrupt(self, start: int, by: str) -> None:
-        self._news = [item for item in self._news if item[2].start != start]
-        heapq.heapify(self._news)
-        self.say(News(start, "died", f"interrupted by {by}", at=self.clock.now()))
+        self._updates = [item for item in self._updates if item[2].start != start]
+        heapq.heapify(self._updates)
+        self.say(WorkerUpdate(start, "died", f"interrupted by {by}", at=self.clock.now()))
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
         self.told.append(("make_safe", instrument["seed"]))
@@ -125,7 +125,7 @@ class Bench:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: ResolvedLab,
         *,
         now: float = BEGIN,
         before: Sequence[LabEvent] = (),
@@ -175,8 +175,8 @@ def long(start: int, attempt: int) -> Fate:
 class Asking:
     """A bench and somebody who asks: each question is answered by the next tick."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.desk = Desk(answer_seconds=30)
+    def __init__(self, loaded: ResolvedLab) -> None:
+        self.desk = Controller(answer_seconds=30)
         self.bench = Bench(loaded, requests=self.desk.requests, script=long).open()
         self.desk.serve(self.bench.loop)
 

@@ -24,7 +24,7 @@ from waiting import PATIENCE
 
 from sdl.errors import ConfigError
 from sdl.lab.http import app as surface_module
-from sdl.lab.http.app import Surface
+from sdl.lab.http.app import LabServer
 from sdl.lab.http.token import read
 from sdl.lab.systemd import Watchdog
 from sdl.web.sse import Hub
@@ -44,7 +44,7 @@ class Still:
 @dataclass
 class Served:
     lab: ListLab
-    surface: Surface
+    surface: LabServer
     http: httpx.Client
     watchdog: Watchdog
     log: pytest.LogCaptureFixture
@@ -66,12 +66,12 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[tuple[ListLab, Surface, httpx.Client, Watchdog]]:
+def serving(folder: Path) -> Iterator[tuple[ListLab, LabServer, httpx.Client, Watchdog]]:
     lab, watchdog = ListLab(folder / "runs"), Watchdog({})
     watchdog.ready()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        surface = Surface(
+        surface = LabServer(
             lab, lab="bench", record=lab.runs / "bench.lab", file=folder / "lab.yaml", runs=lab.runs, watchdog=watchdog
         )
     surface.start()
@@ -81,13 +81,13 @@ def serving(folder: Path) -> Iterator[tuple[ListLab, Surface, httpx.Client, Watc
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ListLab, Surface, httpx.Client, Watchdog]]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ListLab, LabServer, httpx.Client, Watchdog]]:
     with serving(tmp_path_factory.mktemp("lab")) as found:
         yield found
 
 
 @pytest.fixture
-def served(shared: tuple[ListLab, Surface, httpx.Client, Watchdog], caplog: pytest.LogCaptureFixture) -> Served:
+def served(shared: tuple[ListLab, LabServer, httpx.Client, Watchdog], caplog: pytest.LogCaptureFixture) -> Served:
     """The one server of this file, with a lab in which start 7 runs; it logs at most 60 refusals a minute."""
     caplog.set_level(logging.INFO)
     lab, surface, http, watchdog = shared
@@ -349,7 +349,7 @@ def test_a_server_that_ends_breaks_off_what_is_open_without_an_error(
         raise AssertionError("it was broken off")
 
     hub = Hub()
-    surface = Surface(
+    surface = LabServer(
         lab, lab="bench", record=tmp_path, file=tmp_path / "lab.yaml", runs=lab.runs, watchdog=Watchdog({}),
         page=lambda door: [Route("/long", long), Mount("/stream", app=stream)],
     )  # fmt: skip
@@ -372,7 +372,7 @@ def test_a_server_that_ends_breaks_off_what_is_open_without_an_error(
 def test_a_port_that_is_taken_is_told(served: Served, tmp_path: Path) -> None:
     port = int(served.surface.url.rpartition(":")[2])
     with pytest.raises(ConfigError, match=f"cannot listen at 127.0.0.1:{port}"):
-        Surface(served.lab, lab="b", record=tmp_path, file=tmp_path, runs=tmp_path, watchdog=Watchdog({}), port=port)
+        LabServer(served.lab, lab="b", record=tmp_path, file=tmp_path, runs=tmp_path, watchdog=Watchdog({}), port=port)
 
 
 def test_it_listens_on_this_machine_alone(served: Served) -> None:

@@ -16,7 +16,7 @@ from sdl import config, runner
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Measured, Paused
 from sdl.errors import Rejected, Unreachable
-from sdl.lab.config.conditions import Suspend, refusals, size
+from sdl.lab.config.conditions import Suspend, parse_size, unsupported_conditions
 from sdl.lab.workers.gate import LabGate
 from sdl.runner import Pause, Proceed
 from sdl.types import Outcome, Reading
@@ -367,7 +367,7 @@ def light(**keys: Any) -> Any:
 
 def test_ambient_light_is_refused_where_the_instrument_cannot_tell_it() -> None:
     wanted = suspend(ambient={"above": {"clear": 2000.0, "infrared": 1.0}}, twin="twin")
-    problems = refusals(wanted, light(kind="claude-light", background="none"))
+    problems = unsupported_conditions(wanted, light(kind="claude-light", background="none"))
     assert [problem.path for problem in problems] == ["ambient.above.infrared", "ambient"]
     assert "background: each" in problems[1].message
     assert "415nm, 445nm" in problems[0].message
@@ -385,14 +385,14 @@ def test_an_instrument_that_measures_its_background_is_good_enough(kind: dict[st
     wanted = suspend(ambient={"above": {channel: 2000.0}})
     instrument = light(**kind)
     named = [c.name for c in instrument.channels]
-    problems = refusals(wanted, instrument)
+    problems = unsupported_conditions(wanted, instrument)
     assert problems == [] or channel not in named, problems
 
 
 def test_a_twin_with_other_inputs_is_refused() -> None:
-    problems = refusals(suspend(twin="twin"), light(kind="twin", variant="rgbw"))
+    problems = unsupported_conditions(suspend(twin="twin"), light(kind="twin", variant="rgbw"))
     assert [problem.path for problem in problems] == ["twin"]
-    assert refusals(suspend(twin="twin"), light(kind="twin")) == []
+    assert unsupported_conditions(suspend(twin="twin"), light(kind="twin")) == []
 
 
 def test_the_model_reads_back_what_it_writes() -> None:
@@ -421,4 +421,4 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_sizes_are_read_as_people_write_them() -> None:
-    assert [size(text) for text in ("500MB", "1.5 GB", "2kB", 7)] == [500_000_000, 1_500_000_000, 2000, 7]
+    assert [parse_size(text) for text in ("500MB", "1.5 GB", "2kB", 7)] == [500_000_000, 1_500_000_000, 2000, 7]

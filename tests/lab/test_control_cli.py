@@ -20,7 +20,7 @@ import pytest
 from waiting import PATIENCE, until
 
 from sdl.cli import main
-from sdl.lab.http.app import Surface
+from sdl.lab.http.app import LabServer
 from sdl.lab.http.token import folder, labs, read
 from sdl.lab.systemd import Watchdog
 from sdl.twin.serve import TwinServer
@@ -52,7 +52,7 @@ def sdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def lab(tmp_path: Path, sdl: Sdl) -> Iterator[ListLab]:
     found = ListLab(tmp_path / "runs")
     found.begin(7)
-    surface = Surface(
+    surface = LabServer(
         found, lab="bench", record=tmp_path / "bench.lab", file=tmp_path / "lab.yaml", runs=found.runs,
         watchdog=Watchdog({}),
     )  # fmt: skip
@@ -226,7 +226,7 @@ def test_a_second_lab_on_its_way_up_is_not_taken_for_the_one_that_runs(
     away.mkdir()
     second.mkdir()
     (second / "lab.yaml").write_text("name: second\n", encoding="utf-8")
-    surface = Surface(
+    surface = LabServer(
         ListLab(second / "runs"), lab="second", record=second, file=second / "lab.yaml", runs=second / "runs",
         watchdog=Watchdog({}),
     )  # fmt: skip

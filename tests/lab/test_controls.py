@@ -12,9 +12,9 @@ import processes
 import pytest
 
 from sdl.errors import ConfigError
-from sdl.lab.config.file import Loaded
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.events import Asked, Due, Held, Released, Started
-from sdl.lab.workers.base import News
+from sdl.lab.workers.base import WorkerUpdate
 from sdl.web import render
 from tests.lab.lab_kit import Asking, job, lab_file
 
@@ -27,18 +27,18 @@ BUTTON = re.compile(r'<button[^>]* data-verb="([^"]+)" data-target="([^"]+)"[^>]
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> ResolvedLab:
     asked = {"asked": True}
     return lab_file(tmp_path_factory.mktemp("lab"), {"j": job(when=asked), "k": job("b", when=asked)})
 
 
 @pytest.fixture(params=SETS, ids=lambda names: "+".join(names) or "none")
-def paused(request: pytest.FixtureRequest, loaded: Loaded) -> tuple[Asking, list[str]]:
+def paused(request: pytest.FixtureRequest, loaded: ResolvedLab) -> tuple[Asking, list[str]]:
     """Start 1 runs on a, 2 on b, 3 waits for a; and what of it is paused, by ada."""
     return under(loaded, request.param)
 
 
-def under(loaded: Loaded, names: Sequence[str]) -> tuple[Asking, list[str]]:
+def under(loaded: ResolvedLab, names: Sequence[str]) -> tuple[Asking, list[str]]:
     asking = Asking(loaded)
     for name in ("j", "k", "j"):
         asking("run_now", name, "ada")
@@ -52,12 +52,12 @@ def under(loaded: Loaded, names: Sequence[str]) -> tuple[Asking, list[str]]:
 
 
 def holds(asking: Asking) -> list[str]:
-    return [target for target in (*PAUSES.values(), *ELSEWHERE) if target in asking.bench.lab.holds]
+    return [target for target in (*PAUSES.values(), *ELSEWHERE) if target in asking.bench.lab.pauses]
 
 
 def reason(asking: Asking, start: int) -> str:
     """Why a start is paused, as its process was told; empty where it goes on."""
-    return asking.bench.loop.live[start].told
+    return asking.bench.loop.live[start].pause_sent
 
 
 def check(asking: Asking, held: Sequence[str]) -> None:
@@ -107,7 +107,7 @@ def test_a_pause_adds_the_one_of_that_name_whatever_else_is_paused(
         check(asking, held)
     else:
         asking("pause", target, "why", "bob")
-        assert set(asking.bench.lab.holds) == {*held, target}
+        assert set(asking.bench.lab.pauses) == {*held, target}
     assert proceeded(asking) == set()
 
 
@@ -147,7 +147,7 @@ def test_a_skip_leaves_out_one_start_and_no_pause(paused: tuple[Asking, list[str
 
 @pytest.mark.parametrize(("verb", "instrument"), [("run_now", "a"), ("run_now", "b"), ("start", "a"), ("start", "b")])
 def test_a_start_that_is_asked_for_names_itself_and_what_it_waits_for(
-    paused: tuple[Asking, list[str]], loaded: Loaded, verb: str, instrument: str
+    paused: tuple[Asking, list[str]], loaded: ResolvedLab, verb: str, instrument: str
 ) -> None:
     asking, held = paused
     text = "name: by-hand\ngoal: {445nm: 16384}\nsolver: linear\n"
@@ -184,7 +184,9 @@ def of_page(asking: Asking, held: Sequence[str]) -> dict[tuple[str, str], str]:
     return own | wider | {("abort", "start 1"): "Abort this campaign"}
 
 
-def test_each_button_of_a_runs_page_does_what_its_label_says(paused: tuple[Asking, list[str]], loaded: Loaded) -> None:
+def test_each_button_of_a_runs_page_does_what_its_label_says(
+    paused: tuple[Asking, list[str]], loaded: ResolvedLab
+) -> None:
     asking, held = paused
     shown = buttons(asking, 1)
     assert shown == of_page(asking, held)
@@ -214,7 +216,7 @@ def test_the_page_of_the_lab_has_one_control_for_each_pause_and_it_names_it(
     assert (("pause", "lab", "Pause the whole lab") in shown) == ("lab" not in held)
 
 
-def row(loaded: Loaded, names: Sequence[str]) -> str:
+def row(loaded: ResolvedLab, names: Sequence[str]) -> str:
     """What `resume` of each target does under these pauses, found by doing it, and what the run's page offers."""
     cells = []
     for target in PAUSES.values():
@@ -224,7 +226,7 @@ def row(loaded: Loaded, names: Sequence[str]) -> str:
         except ConfigError:
             cells.append("refused")
         else:
-            left = [name for name, other in PAUSES.items() if other in asking.bench.lab.holds]
+            left = [name for name, other in PAUSES.items() if other in asking.bench.lab.pauses]
             assert bool(left) == bool(reason(asking, 1))
             cells.append(f"paused: {', '.join(left)}" if left else "goes on")
     shown = buttons(under(loaded, names)[0], 1).values()
@@ -233,7 +235,7 @@ def row(loaded: Loaded, names: Sequence[str]) -> str:
 
 
 @pytest.mark.parametrize("names", SETS, ids=lambda names: "+".join(names) or "none")
-def test_the_table_in_the_documentation_is_what_the_controls_do(loaded: Loaded, names: Sequence[str]) -> None:
+def test_the_table_in_the_documentation_is_what_the_controls_do(loaded: ResolvedLab, names: Sequence[str]) -> None:
     page = (processes.ROOT / "docs" / "how-to" / "lab-control.md").read_text(encoding="utf-8")
     assert row(loaded, names) in page.splitlines()
 
@@ -241,11 +243,13 @@ def test_the_table_in_the_documentation_is_what_the_controls_do(loaded: Loaded, 
 # Pauses that nobody asked for -----------------------------------------------------------------------------------------
 def bright(asking: Asking) -> None:
     """The campaign of start 1 pauses by itself."""
-    asking.bench.processes.say(News(1, "paused", "the room is too bright (suspend)", at=asking.bench.clock.now()))
+    asking.bench.processes.say(
+        WorkerUpdate(1, "paused", "the room is too bright (suspend)", at=asking.bench.clock.now())
+    )
     asking.bench.tick(0.1)
 
 
-def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded: Loaded) -> None:
+def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded: ResolvedLab) -> None:
     asking, _ = under(loaded, [])
     bright(asking)
     assert buttons(asking, 1) == {
@@ -262,7 +266,7 @@ def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded
 
 
 @pytest.mark.parametrize("target", ["lab", "instrument a", "job j", "start 1"])
-def test_the_end_of_a_pause_that_was_asked_for_is_not_the_end_of_a_condition(loaded: Loaded, target: str) -> None:
+def test_the_end_of_a_pause_that_was_asked_for_is_not_the_end_of_a_condition(loaded: ResolvedLab, target: str) -> None:
     asking, _ = under(loaded, [name for name, other in PAUSES.items() if other == target])
     bright(asking)
     asking("resume", target, "bob")
@@ -281,7 +285,7 @@ def test_what_the_lab_file_pauses_nobody_resumes(tmp_path: Path) -> None:
     assert ("resume", "start 1") not in buttons(asking, 1)
 
 
-def test_a_pause_that_was_asked_for_anew_is_not_ended_by_who_was_shown_the_old_one(loaded: Loaded) -> None:
+def test_a_pause_that_was_asked_for_anew_is_not_ended_by_who_was_shown_the_old_one(loaded: ResolvedLab) -> None:
     asking, _ = under(loaded, ["lab"])
     [shown] = asking("status")["held"]
     asking("resume", "lab", "ada", repr(shown["at"]))
@@ -292,7 +296,7 @@ def test_a_pause_that_was_asked_for_anew_is_not_ended_by_who_was_shown_the_old_o
     assert holds(asking) == ["lab"]
 
 
-def test_a_pause_of_a_job_that_has_left_the_lab_file_can_still_be_ended(loaded: Loaded, tmp_path: Path) -> None:
+def test_a_pause_of_a_job_that_has_left_the_lab_file_can_still_be_ended(loaded: ResolvedLab, tmp_path: Path) -> None:
     asking, _ = under(loaded, ["job"])
     asking.bench.loop.open(lab_file(tmp_path, {"k": job("b", when={"asked": True})}), 1, "ada")
     asking("resume", "job j", "bob")
@@ -301,7 +305,7 @@ def test_a_pause_of_a_job_that_has_left_the_lab_file_can_still_be_ended(loaded: 
         asking("pause", "job j", "", "bob")
 
 
-def test_two_who_ask_for_a_job_at_once_are_told_different_starts(loaded: Loaded) -> None:
+def test_two_who_ask_for_a_job_at_once_are_told_different_starts(loaded: ResolvedLab) -> None:
     asking = Asking(loaded)
     said: list[Any] = []
     for _ in range(2):
@@ -322,7 +326,7 @@ def test_who_asks_at_the_moment_at_which_another_is_due_is_told_the_own_start(tm
     assert said == told
 
 
-def test_every_pause_and_every_end_of_one_is_in_the_journal_under_its_own_name(loaded: Loaded) -> None:
+def test_every_pause_and_every_end_of_one_is_in_the_journal_under_its_own_name(loaded: ResolvedLab) -> None:
     asking, held = under(loaded, list(PAUSES))
     for target in reversed(held):
         asking("resume", target, "bob")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdl.lab.config.model import Blackout, Job, LabFile, When
-from sdl.lab.core.cron import NEVER, blackout, next_due, outside, times, upcoming
+from sdl.lab.core.cron import NEVER, blackout, next_due, schedule_conflict, times, upcoming
 from tests.lab.lab_kit import at
 
 ZONES = {
@@ -210,7 +210,7 @@ def test_a_blackout_is_that_of_its_instruments_and_ends_when_it_says() -> None:
     assert blackout(file, "b", inside) is None
     assert blackout(file, "a", inside - 1) is None
     assert blackout(file, "a", after) is None
-    assert outside(job({"asked": True}), file, inside).startswith("black-out until 2026-06-02 12:00")
+    assert schedule_conflict(job({"asked": True}), file, inside).startswith("black-out until 2026-06-02 12:00")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sdl.lab import journal
 from sdl.lab.core.events import Due, LabEvent, LabOpened, Missed
 from sdl.lab.rules.dispatch import Dispatcher, addresses, recipients
 from sdl.lab.rules.notices import Notices
-from sdl.lab.serve import Ears
+from sdl.lab.serve import DispatchListener
 from sdl.notify.model import Notify
 from sdl.notify.outbox import Outbox
 from sdl.notify.sender import NotSent, by_apprise
@@ -91,9 +91,9 @@ def test_with_both_servers_away_for_a_while_and_a_restart_each_message_arrives_o
 SENDS = """
 import sys, time
 from pathlib import Path
-from sdl.lab.rules.dispatch import Teller
+from sdl.lab.rules.dispatch import Dispatcher
 from lab.test_tell import missed, notify
-lab = Teller("bench", notify("hook"), folder=Path(sys.argv[1]), base=Path("."), clock=lambda: 1_780_000_000.0)
+lab = Dispatcher("bench", notify("hook"), folder=Path(sys.argv[1]), base=Path("."), clock=lambda: 1_780_000_000.0)
 lab.start([event for n in range(int(sys.argv[2])) for event in missed(n)])
 print("began", flush=True)
 while lab.outbox.count():
@@ -214,13 +214,13 @@ def test_people_are_told_of_a_lab_whose_folder_was_deleted_although_its_outbox_w
     bench, book = Bench(loaded), journal.open_journal(place)
     bench.loop._journal = book  # type: ignore[assignment]
     told = teller(place, [NOW], "hook")
-    bench.loop.listeners.append(Ears(told, bench.loop))
+    bench.loop.listeners.append(DispatchListener(told, bench.loop))
     bench.open().go(65, step=1)
     assert told.outbox.count() == 0
     shutil.rmtree(tmp_path / "runs")
     bench.go(60, step=1)
     (message,) = [item for item in told.outbox.waiting("hook") if item.kind == "failed"]
-    assert message.title == "bench: the lab's journal is lost"
+    assert message.title == "bench: journal lost"
     assert "test.lab.rescued" in message.body
     told.close()
     book.close()

@@ -15,16 +15,16 @@ from sdl.errors import ConfigError
 from sdl.lab import journal
 from sdl.lab.core.events import Asked, Due, Ended, Missed, Started
 from sdl.lab.core.state import fold
-from sdl.lab.http.control import Desk
-from sdl.lab.journal import FORM
+from sdl.lab.http.control import Controller
+from sdl.lab.journal import JOURNAL
 from sdl.store.record import START, decode, encode
 from tests.lab.lab_kit import BEGIN, CAMPAIGN, Bench, fates, job, lab_file
 
 TEXT = yamlfile.dump(CAMPAIGN)
 
 
-def bench_of(folder: Path, **keys: Any) -> tuple[Bench, Desk]:
-    desk = Desk(answer_seconds=10, base=folder)
+def bench_of(folder: Path, **keys: Any) -> tuple[Bench, Controller]:
+    desk = Controller(answer_seconds=10, base=folder)
     bench = Bench(lab_file(folder, {"j": job(when={"asked": True})}, **keys), requests=desk.requests).open()
     desk.serve(bench.loop)
     bench.tick()
@@ -71,8 +71,8 @@ def test_what_is_handed_in_is_recorded_whole_before_anything_follows_from_it(tmp
     (told,) = bench.of(Asked)
     assert kinds.index(Asked) < kinds.index(Due)
     assert (told.verb, told.target, told.campaign["name"]) == ("start", "instrument a", "small")
-    line, _ = encode(told, START, FORM)
-    assert decode(line[:-1], START, FORM)[0] == told
+    line, _ = encode(told, START, JOURNAL)
+    assert decode(line[:-1], START, JOURNAL)[0] == told
 
 
 def test_a_lab_that_was_killed_after_it_was_asked_still_begins_it(tmp_path: Path) -> None:
@@ -120,11 +120,11 @@ def test_a_journal_of_schema_1_is_still_read(tmp_path: Path) -> None:
     asked(bench, lambda: desk.run_now("j", "ada"))
     lines, sha = [], START
     for event in bench.events:
-        line, _ = encode(event, sha, FORM)
+        line, _ = encode(event, sha, JOURNAL)
         body = line.rpartition(b', "sha": "')[0].replace(b', "campaign": {}', b"")
         sha = hashlib.sha256(sha.encode() + body).hexdigest()[:32]
         lines.append(body + f', "sha": "{sha}"}}\n'.encode())
     place = tmp_path / "old.lab"
     place.mkdir()
-    (place / FORM.file).write_bytes(b"".join(lines))
+    (place / JOURNAL.file).write_bytes(b"".join(lines))
     assert list(journal.read(place)) == bench.events

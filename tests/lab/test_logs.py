@@ -15,7 +15,7 @@ LOG = logging.getLogger("sdl.lab.test")
 
 
 @pytest.fixture
-def handler(tmp_path: Path) -> Iterator[logs.File]:
+def handler(tmp_path: Path) -> Iterator[logs.LogFile]:
     found = logs.open_log(tmp_path)
     yield found
     logs.close_log(found)
@@ -25,9 +25,9 @@ def lines(tmp_path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (tmp_path / logs.FILE).read_text(encoding="utf-8").splitlines()]
 
 
-def test_each_line_is_json_with_what_it_is_about(tmp_path: Path, handler: logs.File) -> None:
-    with logs.about(start=12, job="night", run="led/x"):
-        with logs.about(trial=3):
+def test_each_line_is_json_with_what_it_is_about(tmp_path: Path, handler: logs.LogFile) -> None:
+    with logs.log_context(start=12, job="night", run="led/x"):
+        with logs.log_context(trial=3):
             LOG.warning("a line\nbreak %s", "and ±")
         LOG.info("next")
     LOG.info("alone", extra={"trial": 4})
@@ -41,11 +41,11 @@ def test_each_line_is_json_with_what_it_is_about(tmp_path: Path, handler: logs.F
 
 
 def test_another_key_is_a_mistake() -> None:
-    with pytest.raises(TypeError, match="allowed: start, job"), logs.about(colour=1):
+    with pytest.raises(TypeError, match="allowed: start, job"), logs.log_context(colour=1):
         pass
 
 
-def test_an_error_keeps_its_traceback_in_its_line(tmp_path: Path, handler: logs.File) -> None:
+def test_an_error_keeps_its_traceback_in_its_line(tmp_path: Path, handler: logs.LogFile) -> None:
     try:
         raise ValueError("no")
     except ValueError:
@@ -54,7 +54,7 @@ def test_an_error_keeps_its_traceback_in_its_line(tmp_path: Path, handler: logs.
     assert "ValueError: no" in str(line["error"])
 
 
-def test_the_file_is_rotated_and_the_oldest_is_dropped(tmp_path: Path, handler: logs.File) -> None:
+def test_the_file_is_rotated_and_the_oldest_is_dropped(tmp_path: Path, handler: logs.LogFile) -> None:
     handler.maxBytes = 2000
     for n in range(400):
         LOG.info("line %d", n)
@@ -65,7 +65,7 @@ def test_the_file_is_rotated_and_the_oldest_is_dropped(tmp_path: Path, handler: 
 
 
 def test_a_full_disk_loses_lines_and_ends_nothing(
-    tmp_path: Path, handler: logs.File, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, handler: logs.LogFile, capfd: pytest.CaptureFixture[str]
 ) -> None:
     resource = pytest.importorskip("resource")
     LOG.info("before")
@@ -80,12 +80,12 @@ def test_a_full_disk_loses_lines_and_ends_nothing(
 
 def test_people_get_one_line_of_text() -> None:
     record = logging.LogRecord("sdl", logging.WARNING, "", 0, "not sent", (), None)
-    with logs.about(start=12, job="night"):
-        text = logs.People().format(record)
+    with logs.log_context(start=12, job="night"):
+        text = logs.TextFormatter().format(record)
     assert text.endswith("WARNING start 12 job night: not sent")
 
 
-def test_what_the_http_server_says_is_in_it_too(tmp_path: Path, handler: logs.File) -> None:
+def test_what_the_http_server_says_is_in_it_too(tmp_path: Path, handler: logs.LogFile) -> None:
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     assert [line["where"] for line in lines(tmp_path)] == ["uvicorn.error"]
 

@@ -30,7 +30,7 @@ from sdl.lab.core.events import (
     Started,
 )
 from sdl.lab.core.state import fold
-from sdl.lab.http.control import Desk
+from sdl.lab.http.control import Controller
 from sdl.lab.loop import LabLoop
 from sdl.lab.workers.base import NOT_YET
 from sdl.store import record
@@ -56,7 +56,7 @@ def test_a_lab_makes_every_instrument_safe_before_it_goes_on_with_what_was_runni
         "MadeSafe",
         "Started",
     ]
-    assert again.of(Died)[0].cause == "the lab's process ended without a word"
+    assert again.of(Died)[0].cause == "the lab's process crashed or was killed"
     assert not again.of(Died)[0].own
     assert [event.attempt for event in again.of(Started)] == [0, 1]
     assert again.processes.orders[0].folder == first.processes.orders[0].folder
@@ -74,13 +74,13 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
     assert made == ["a"]
     assert again.of(Started)[-1].attempt == 1, "what ran on the one that answered goes on"
     assert again.loop.until_next() <= 0.1, "most answer at once"
-    assert not again.loop.looked_at()
+    assert not again.loop.safe_states_tried()
     again.processes.unsafe = {"2": NOT_YET}
     again.tick(0.1)
     assert again.of(MadeSafe)[-1].instrument == "b"
     again.go(60)
     assert again.lab.lost == {"c": NOT_YET}
-    assert again.loop.looked_at()
+    assert again.loop.safe_states_tried()
     asked = again.processes.told.count(("make_safe", 2))
     assert asked <= 5 / 0.1 + 60 / 2 + 3
 
@@ -88,7 +88,7 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
 def test_an_instrument_that_a_campaign_leaves_on_is_told_of_and_asked_without_end_before_anything_begins_on_it(
     tmp_path: Path,
 ) -> None:
-    why = "the instrument may still be on: no reply proves that it is off (status 500)"
+    why = "the instrument may still be on: no reply confirms that it is off (status 500)"
     bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(20.0, on=why)).open()
     bench.go(70)
     bench.processes.unsafe = {"0": "InstrumentError: it is still lit"}
@@ -168,7 +168,7 @@ def test_the_readings_of_a_campaign_whose_lab_was_killed_count_towards_the_day(t
     again = Bench(loaded, now=first.clock.now() + 5, before=first.events).open()
     taken = sum(b'"event": "Measured"' in line for line in lines)
     assert taken > 0
-    assert again.of(Died)[0].readings == taken == again.lab.taken("a", again.clock.now())
+    assert again.of(Died)[0].readings == taken == again.lab.readings_last_day("a", again.clock.now())
 
 
 def test_what_cannot_be_begun_has_died_and_is_tried_again(tmp_path: Path) -> None:
@@ -265,7 +265,9 @@ def test_a_full_disk_is_said_once_and_without_the_lines_that_did_not_fit(
     book.full = True
     bench.go(200, step=1)
     assert bench.loop.trouble == "no room"
-    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == ["nothing begins: no room"]
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == [
+        "no campaign begins: no room"
+    ]
 
 
 def test_a_lab_whose_journal_is_deleted_begins_nothing_more_and_says_so(tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ def test_a_campaign_that_dies_of_a_full_disk_is_gone_on_with_however_long_that_l
         return Fate(1, died="Full: record.jsonl: no room; the line was: {}") if attempt < 20 else Fate(30)
 
     loaded = lab_file(tmp_path, {"j": job(when={"asked": True})}, supervise={"restarts": 2, "backoff": "30s"})
-    desk = Desk()
+    desk = Controller()
     bench = Bench(loaded, script=script, requests=desk.requests).open()
     desk.serve(bench.loop)
     bench.loop.write(Asked("run-now", "job j", "", "ada", bench.clock.now()))
@@ -345,7 +347,7 @@ def test_a_listener_that_fails_keeps_nothing_from_beginning(tmp_path: Path, capl
         def handle(self, event: LabEvent) -> None:
             raise OSError("the outbox is full")
 
-        news = tick = handle
+        update = tick = handle
 
     bench = Bench(lab_file(tmp_path, {"j": minutely()}), listeners=[Deaf()]).open().go(100)
     assert fates(bench.events) == {1: ["Ended"]}
@@ -447,7 +449,7 @@ def test_a_hold_survives_a_crash(asking: Asking) -> None:
     asking("pause", "lab", "holidays", "ada")
     again = Bench(asking.bench.loaded, now=asking.bench.clock.now() + 200, before=asking.bench.events).open().go(300)
     assert len(again.of(Started)) == 1
-    assert again.lab.holds["lab"].cause == "holidays"
+    assert again.lab.pauses["lab"].cause == "holidays"
 
 
 def test_an_abort_ends_what_runs_and_two_at_once_are_one(asking: Asking) -> None:
@@ -504,7 +506,7 @@ def test_the_status_says_what_runs_waits_and_comes(asking: Asking) -> None:
     assert [row["job"] for row in status["next"]] == ["j", "l"]
     asking.bench.go(60)
     queue = asking("queue")
-    assert (queue[0]["start"], queue[0]["why"]) == (2, "start 1 (j) is on a")
+    assert (queue[0]["start"], queue[0]["why"]) == (2, "a is in use by start 1 (j)")
     asking.bench.go(600)
     assert [row["fate"] for row in asking("history", 2)] == ["missed", "ended"]
     assert asking("history", 9, "k") == []
@@ -516,4 +518,4 @@ def test_a_question_that_nobody_answers_is_given_up_and_never_done_later(tmp_pat
     with pytest.raises(TimeoutError):
         made.desk.pause("lab", "", "ada")
     made.bench.tick()
-    assert made.bench.lab.holds == {}
+    assert made.bench.lab.pauses == {}

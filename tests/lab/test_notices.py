@@ -25,10 +25,10 @@ from sdl.lab.core.events import (
     Started,
 )
 from sdl.lab.rules.notices import Notices
-from sdl.lab.workers.base import News
+from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify.model import Notify, Recipient, inside
 from sdl.notify.notice import Notice
-from sdl.runner.pursuit import in_words
+from sdl.runner.shutdown import not_off_warning
 from sdl.types import Power, SafeState
 
 HOUR, DAY = 3600.0, 86400.0
@@ -48,7 +48,7 @@ def test_a_lab_that_lost_its_journal_tells_whoever_wants_to_know_of_failures() -
     assert notices.tick(BEGIN - 1) == []
     (notice,) = notices.tick(BEGIN, lost="journal.jsonl: was deleted; a copy is saved in x")
     assert notices.tick(BEGIN + 9 * DAY, lost="journal.jsonl: was deleted; a copy is saved in x") == [], "once"
-    assert (notice.kind, notice.title) == ("failed", "bench: the lab's journal is lost")
+    assert (notice.kind, notice.title) == ("failed", "bench: journal lost")
     assert "No campaign begins" in notice.body
     assert "a copy is saved in x" in notice.body
 
@@ -106,7 +106,7 @@ def test_an_instrument_is_lost_once_and_back_once(gone: str) -> None:
     events += run(3, "reached", BEGIN + 2 * HOUR)
     told = [notice for notice in fold(events) if notice.about == "instrument led-1"]
     assert [notice.kind for notice in told] == ["lost", "back"]
-    assert "gone for 2 h" in told[1].body
+    assert "did not answer for 2 h" in told[1].body
 
 
 def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None:
@@ -116,7 +116,7 @@ def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None
 
 
 def test_an_instrument_that_answers_and_stays_on_is_not_called_silent() -> None:
-    why = in_words(SafeState(Power.ON, None, "it says that it applied R = 0.2"))
+    why = not_off_warning(SafeState(Power.ON, None, "it says that it applied R = 0.2"))
     told = fold([*run(1, "reached", BEGIN), MadeSafe("led-1", why, BEGIN + 90), MadeSafe("led-1", "", BEGIN + 99)])
     assert [notice.title for notice in told[1:]] == ["bench: led-1: not known to be off", "bench: led-1: answers again"]
     assert told[1].body == why
@@ -126,32 +126,32 @@ def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_
     notices, now = Notices("bench", Notify()), BEGIN
     for event in run(1, "reached", BEGIN)[:2]:
         notices.handle(event)
-    waits = News(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
-    told = notices.news(waits)
+    waits = WorkerUpdate(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    told = notices.update(waits)
     for now in range(int(BEGIN), int(BEGIN) + 1800, 60):
         told += notices.tick(now)
     assert [(notice.kind, notice.about) for notice in told] == [("lost", "instrument led-1")]
     assert "refused" in told[0].body
     assert told[0].at == BEGIN + 10
-    [back] = notices.news(News(1, "continued", "suspend: it gives readings again", at=BEGIN + 1810))
-    assert (back.kind, back.body.startswith("It was gone for 30 min")) == ("back", True)
+    [back] = notices.update(WorkerUpdate(1, "continued", "suspend: it gives readings again", at=BEGIN + 1810))
+    assert (back.kind, back.body.startswith("It did not answer for 30 min")) == ("back", True)
 
 
 def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_is_back() -> None:
-    waits = News(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    waits = WorkerUpdate(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
     for seconds, ends in ((200, []), (400, ["lost"])):
         notices = Notices("bench", Notify())
         begun, started, _ = run(1, "aborted", BEGIN)
         notices.handle(begun)
         notices.handle(started)
-        notices.news(waits)
+        notices.update(waits)
         told = notices.tick(BEGIN + seconds) + notices.handle(Ended(1, "aborted", "by ada", 9, BEGIN + seconds))
         assert [notice.kind for notice in told] == [*ends, "finished"]
 
 
 def test_an_instrument_that_somebody_else_drives_is_not_said_to_be_silent() -> None:
     [told] = fold([MadeSafe("led-1", "InUse: led-1: in use by process 7 (ada)", BEGIN)])
-    assert (told.kind, told.title) == ("lost", "bench: led-1: somebody else drives it")
+    assert (told.kind, told.title) == ("lost", "bench: led-1: in use by somebody else")
 
 
 def test_a_campaign_that_fails_by_its_solver_does_not_make_its_instrument_lost() -> None:
@@ -181,7 +181,7 @@ def test_a_lab_that_crashed_says_so_and_one_that_was_stopped_does_not() -> None:
     begun = [LabOpened(1, "bench", {}, {}, BEGIN), LabStarted(1, "a", BEGIN)]
     assert fold([*begun, LabStopped("a", BEGIN + 1), LabStarted(2, "a", BEGIN + 2)]) == []
     (notice,) = fold([*begun, LabStarted(2, "a", BEGIN + 2)])
-    assert "came back after a crash" in notice.title
+    assert "restarted after a crash" in notice.title
 
 
 def test_a_hold_is_told_once_it_lasts_and_not_after_its_end() -> None:
@@ -201,10 +201,10 @@ def test_a_hold_is_told_once_it_lasts_and_not_after_its_end() -> None:
 def test_a_campaign_that_pauses_for_long_is_told_with_its_cause() -> None:
     notices = Notices("bench", Notify())
     notices.handle(Due(4, "night", BEGIN, "schedule", "", BEGIN))
-    notices.news(News(4, "paused", "ambient light above 500", at=BEGIN))
-    notices.news(News(4, "continued", at=BEGIN + 60))
+    notices.update(WorkerUpdate(4, "paused", "ambient light above 500", at=BEGIN))
+    notices.update(WorkerUpdate(4, "continued", at=BEGIN + 60))
     assert notices.tick(BEGIN + DAY) == []
-    notices.news(News(4, "paused", "ambient light above 500", at=BEGIN + DAY))
+    notices.update(WorkerUpdate(4, "paused", "ambient light above 500", at=BEGIN + DAY))
     (notice,) = notices.tick(BEGIN + DAY + HOUR)
     assert (notice.kind, notice.job) == ("paused", "night")
     assert "ambient light above 500" in notice.body
@@ -214,7 +214,7 @@ def test_a_pause_that_follows_from_a_hold_is_told_with_the_hold_alone() -> None:
     notices = Notices("bench", Notify())
     for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("lab", "fire drill", "anna", BEGIN)):
         notices.handle(event)
-    notices.news(News(4, "paused", "the whole lab is paused: fire drill (ada)", at=BEGIN))
+    notices.update(WorkerUpdate(4, "paused", "the whole lab is paused: fire drill (ada)", at=BEGIN))
     assert [notice.about for notice in notices.tick(BEGIN + DAY)] == ["lab"]
 
 
@@ -222,8 +222,8 @@ def test_a_pause_of_one_start_lasts_whatever_its_campaign_still_says() -> None:
     notices = Notices("bench", Notify())
     for event in (Due(4, "night", BEGIN, "schedule", "", BEGIN), Held("start 4", "a look", "anna", BEGIN)):
         notices.handle(event)
-    notices.news(News(4, "running", at=BEGIN + 1))  # the reading under way
-    notices.news(News(4, "paused", "start 4 is paused: a look (anna)", at=BEGIN + 1))
+    notices.update(WorkerUpdate(4, "running", at=BEGIN + 1))  # the reading under way
+    notices.update(WorkerUpdate(4, "paused", "start 4 is paused: a look (anna)", at=BEGIN + 1))
     notices.handle(Died(4, "killed", 1, BEGIN + 2))
     assert [notice.about for notice in notices.tick(BEGIN + HOUR)] == ["start 4"]
     notices.handle(Released("start 4", "anna", BEGIN + HOUR))
@@ -265,9 +265,9 @@ def test_nothing_grows_over_a_thousand_starts() -> None:
         for event in run(n, "reached", BEGIN + n * HOUR):
             notices.handle(event)
     assert not notices._starts
-    assert not notices._pauses
-    assert len(notices._tally) <= 3 * 24 * 3 + 3
-    assert len(notices._told) <= 1
+    assert not notices._requested
+    assert len(notices._counts) <= 3 * 24 * 3 + 3
+    assert len(notices._last) <= 1
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_an_orphan_is_woken_and_killed_where_it_is_stopped_again_and_again(monke
         ours.end("lamp")
         until(lambda: state(pid) in "SR")
         stop(pid)
-        monkeypatch.setattr(orphans, "PATIENCE", -1.0)
+        monkeypatch.setattr(orphans, "WAKE_TIMEOUT", -1.0)
         ours.end("lamp")
         until(lambda: state(pid) == "Z")
         assert lease.holder("lamp") is None

@@ -1,21 +1,28 @@
-"""The outbox and its senders: once each, through restarts, torn files, a full disk, quiet hours and limits."""
+"""The outbox and its senders: once each, through restarts, damaged files, a full disk, quiet hours and limits."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import re
 import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
+from sdl.errors import RecordError
 from sdl.notify.model import Recipient
 from sdl.notify.notice import Notice
-from sdl.notify.outbox import FILE, REMEMBERED, Outbox
+from sdl.notify.outbox import FILE, JSON_LINES, REMEMBERED, Outbox
 from sdl.notify.sender import FIRST_WAIT, LONGEST_WAIT, NotSent, Sender, compose, masked
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC).timestamp()
@@ -56,7 +63,7 @@ def test_what_waits_waits_after_a_restart_and_what_was_sent_is_not_taken_again(t
     box = Outbox(tmp_path, NOW)
     for n in range(3):
         box.put(notice(n), ["a"], NOW)
-    box.sent("a", ["failed-job-1"], NOW)
+    box.finish("a", ["failed-job-1"], NOW)
     # Not closed: a killed process closes nothing.
     for _ in range(3):
         again = Outbox(tmp_path, NOW + 1)
@@ -64,32 +71,89 @@ def test_what_waits_waits_after_a_restart_and_what_was_sent_is_not_taken_again(t
         assert again.put(notice(1), ["a"], NOW + 1) == []
 
 
-def test_a_line_that_a_crash_tore_is_left_out_and_nothing_else(tmp_path: Path) -> None:
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sdl.notify.notice import Notice
+from sdl.notify.outbox import Outbox
+box = Outbox(Path(sys.argv[1]), {now})
+for n in range(10**6):
+    box.put(Notice(f"failed-job-{{n}}", "failed", f"job {{n}}", "title", "body", {now}), ["a"], {now})
+    print(n, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 30])
+def test_a_process_killed_at_any_moment_loses_no_message_that_it_took(tmp_path: Path, lines: int) -> None:
+    command = [sys.executable, "-c", KILLED.format(now=NOW), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        taken = [int(process.stdout.readline()) for _ in range(lines)]
+        process.send_signal(signal.SIGKILL)
+        taken += map(int, process.stdout.read().split())
+    again = Outbox(tmp_path, NOW)
+    found = [m.id for m in again.waiting("a")]
+    assert found[: len(taken)] == [f"failed-job-{n}" for n in taken]
+    assert len(found) <= len(taken) + 1, "one more may have been taken before it was said"
+    assert again.put(notice(0), ["a"], NOW) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database", b"SQLite format 3\0 and no more"])
+def test_a_file_that_is_no_database_is_put_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    (tmp_path / FILE).write_bytes(damage)
+    box = Outbox(tmp_path, NOW)
+    assert box.put(notice(1), ["a"], NOW) == ["a"]
+    box.close()
+    assert len(Outbox(tmp_path, NOW).waiting("a")) == 1
+    assert (tmp_path / f"{FILE}.damaged").read_bytes() == damage
+    assert "put aside" in caplog.text
+
+
+def test_an_outbox_is_reached_through_no_link(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("not ours\n")
+    (tmp_path / FILE).symlink_to(tmp_path / "other")
+    with pytest.raises(RecordError, match="it is a link"):
+        Outbox(tmp_path, NOW)
+    assert (tmp_path / "other").read_text() == "not ours\n"
+
+
+def test_the_messages_of_an_outbox_of_json_lines_are_taken_over_once(tmp_path: Path) -> None:
+    def put(n: int) -> dict[str, Any]:
+        fields = {"id": f"failed-job-{n}", "target": "a", "kind": "failed", "title": "t", "body": "b", "at": NOW}
+        return {"put": fields}
+
+    old = tmp_path / JSON_LINES
+    lines = [
+        {"known": {"lost-1 a": NOW, "failed-job-0 a": NOW}},
+        *map(put, range(4)),
+        {"sent": ["failed-job-1"], "target": "a", "at": NOW},
+        {"dropped": ["failed-job-2"], "target": "a", "at": NOW},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + json.dumps(put(9))[:-20]  # torn by a crash
+    old.write_text(text)
+    box = Outbox(tmp_path, NOW)
+    assert not old.exists()
+    assert [m.id for m in box.waiting("a")] == ["failed-job-0", "failed-job-3"]
+    assert [box.put(notice(n), ["a"], NOW) for n in (1, 2, 3)] == [[], [], []]
+    assert box.put(Notice("lost-1", "lost", "lab", "", "", NOW), ["a"], NOW) == []
+    box.finish("a", ["failed-job-3"], NOW)
+    old.write_text(text)  # as after a crash between the new file and the old one's removal
+    assert [m.id for m in Outbox(tmp_path, NOW).waiting("a")] == ["failed-job-0"]
+
+
+def test_a_message_is_on_the_disk_before_put_returns(tmp_path: Path) -> None:
+    def stored() -> list[tuple[str, float | None]]:
+        with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as other:
+            return list(other.execute("SELECT id, done FROM messages"))
+
     box = Outbox(tmp_path, NOW)
     box.put(notice(1), ["a"], NOW)
-    box.put(notice(2), ["a"], NOW)
-    box.close()
-    file = tmp_path / FILE
-    file.write_bytes(file.read_bytes()[:-20])
-    again = Outbox(tmp_path, NOW)
-    assert [m.id for m in again.waiting("a")] == ["failed-job-1"]
-    assert again.put(notice(2), ["a"], NOW) == ["a"]
-    again.close()
-    assert len(Outbox(tmp_path, NOW).waiting("a")) == 2
-
-
-def test_a_message_is_on_the_disk_before_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    box, synced, sync = Outbox(tmp_path, NOW), list[str](), os.fsync
-
-    def watched(fd: int) -> None:
-        sync(fd)
-        synced.append((tmp_path / FILE).read_text().splitlines()[-1])
-
-    monkeypatch.setattr(os, "fsync", watched)
-    box.put(notice(1), ["a"], NOW)
-    assert json.loads(synced[-1])["put"]["id"] == "failed-job-1"
-    box.sent("a", ["failed-job-1"], NOW)
-    assert json.loads(synced[-1])["sent"] == ["failed-job-1"]
+    assert stored() == [("failed-job-1", None)]
+    box.finish("a", ["failed-job-1"], NOW)
+    assert stored() == [("failed-job-1", NOW)]
 
 
 def test_a_full_disk_loses_nothing_and_is_caught_up_with(tmp_path: Path) -> None:
@@ -97,15 +161,15 @@ def test_a_full_disk_loses_nothing_and_is_caught_up_with(tmp_path: Path) -> None
     box = Outbox(tmp_path, NOW)
     box.put(notice(1), ["a"], NOW)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    size = (tmp_path / FILE).stat().st_size
+    before = (tmp_path / FILE).read_bytes()
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, hard))  # a piece of the line fits
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
         box.put(notice(2), ["a"], NOW)
-        box.sent("a", ["failed-job-1"], NOW)
+        box.finish("a", ["failed-job-1"], NOW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [m.id for m in box.waiting("a")] == ["failed-job-2"]
-    assert (tmp_path / FILE).stat().st_size == size
+    assert (tmp_path / FILE).read_bytes() == before
     box.put(notice(3), ["a"], NOW)
     assert [m.id for m in Outbox(tmp_path, NOW).waiting("a")] == ["failed-job-2", "failed-job-3"]
 
@@ -117,7 +181,7 @@ def test_an_outbox_that_others_take_away_is_written_anew_with_all_that_is_known(
     box, file = Outbox(folder, NOW), folder / FILE
     box.put(notice(1), ["a"], NOW)
     box.put(notice(2), ["a"], NOW)
-    box.sent("a", ["failed-job-1"], NOW)
+    box.finish("a", ["failed-job-1"], NOW)
     match loss:
         case "deleted":
             file.unlink()
@@ -146,13 +210,14 @@ def test_ids_are_forgotten_long_after_they_could_come_again(tmp_path: Path) -> N
     box = Outbox(tmp_path, NOW)
     for n in range(20):
         box.put(notice(n), ["a"], NOW)
-        box.sent("a", [f"failed-job-{n}"], NOW)
+        box.finish("a", [f"failed-job-{n}"], NOW)
     box.put(notice(100), ["a"], NOW)
     box.close()
     Outbox(tmp_path, NOW + REMEMBERED + 1).close()
     later = Outbox(tmp_path, NOW + REMEMBERED + 2)
     assert [m.id for m in later.waiting("a")] == ["failed-job-100"]
-    assert len((tmp_path / FILE).read_text().splitlines()) == 2
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as stored:
+        assert stored.execute("SELECT count(*) FROM messages").fetchone() == (1,)
 
 
 def test_a_failure_is_tried_again_with_doubled_waits_and_each_is_logged_without_the_address(

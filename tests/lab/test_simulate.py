@@ -17,11 +17,11 @@ from sdl.cli import app
 from sdl.cli.lab.simulate import _Lines
 from sdl.errors import ConfigError
 from sdl.lab import journal
-from sdl.lab.config.file import Loaded, load
+from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.core.events import Due, Ended, LabEvent, Missed, Started
 from sdl.lab.core.state import fold
-from sdl.lab.core.usage import Account, cause
-from sdl.lab.simulate import Standing, simulate
+from sdl.lab.core.usage import Usage, generic_cause
+from sdl.lab.simulate import SharedTwin, simulate
 from sdl.store import record
 from tests.lab.lab_kit import BEGIN, Bench, at, fates, job, lab_file, overlaps
 from tests.processes import ROOT
@@ -29,7 +29,7 @@ from tests.processes import ROOT
 POINT = {"name": "point", "design": {"kind": "points", "points": [{"R": 0.1, "G": 0.2, "B": 0.3}]}}
 
 
-def played(loaded: Loaded, start: float, days: float) -> list[LabEvent]:
+def played(loaded: ResolvedLab, start: float, days: float) -> list[LabEvent]:
     book = journal.MemoryJournal(keep=True)
     simulate(loaded, start, days, journal=book)
     return book.events
@@ -100,24 +100,26 @@ def test_a_lab_that_moves_to_another_zone_runs_its_jobs_at_that_zones_times(tmp_
         assert start.at == BEGIN + hour * 3600
 
 
-def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(tmp_path: Path) -> None:
+def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_plain_for(tmp_path: Path) -> None:
     window = {"instrument": {"kind": "twin", "ambient": "day", "background": "each"}}
     window["suspend"] = {"ambient": {"above": {"clear": 3000}}, "good_for": "10min"}
     jobs = {"j": job(when={"cron": "0 * * * *"})}
     loaded = lab_file(tmp_path, jobs, instruments={"a": window}, timezone="America/New_York")
-    account, book = Account(), journal.MemoryJournal(keep=True)
+    account, book = Usage(), journal.MemoryJournal(keep=True)
     simulate(loaded, at("2026-06-15T05:00-04:00"), 1, listeners=[account], journal=book)
     assert any("too bright" in text for text in account.pauses)
     missed = [event for event in book.events if isinstance(event, Missed)]
     assert missed
-    assert {cause(event.cause) for event in missed} == {"replaced by a later one: another start (j) is on a"}
+    assert {generic_cause(event.cause) for event in missed} == {
+        "replaced by a later one: a is in use by another start (j)"
+    }
     assert overlaps(book.events) == []
 
 
 def test_the_windows_end_pauses_a_campaign_until_the_window_opens_again(tmp_path: Path) -> None:
     slow = {"a": {"instrument": {"kind": "twin", "latency": 120.0}}}
     jobs = {"j": job(when={"cron": "55 5 * * *"}, between="20:00-06:00")}
-    account, book = Account(), journal.MemoryJournal(keep=True)
+    account, book = Usage(), journal.MemoryJournal(keep=True)
     loaded = lab_file(tmp_path, jobs, instruments=slow)
     simulate(loaded, BEGIN, 1, listeners=[account], journal=book)
     (end,) = [event for event in book.events if isinstance(event, Ended)]
@@ -141,7 +143,7 @@ def test_an_instrument_away_for_ten_minutes_costs_no_campaign_and_one_away_for_g
     for more, ended in (({"lasts": 600.0}, 3), ({}, 1)):
         faulty = {"a": {"instrument": {"kind": "twin", "faults": [fault | more]}}}
         loaded = lab_file(tmp_path, {"j": job(when={"cron": "0 * * * *"})}, instruments=faulty)
-        account = Account()
+        account = Usage()
         simulate(loaded, BEGIN, 3 / 24, listeners=[account])
         assert account.jobs["j"].outcomes == {"reached": ended}
         assert sum(account.pauses.values()) == 1
@@ -150,7 +152,7 @@ def test_an_instrument_away_for_ten_minutes_costs_no_campaign_and_one_away_for_g
 def test_looks_at_an_instrument_that_is_away_meet_the_faults_that_its_campaign_meets(tmp_path: Path) -> None:
     faulty = {"a": {"instrument": {"kind": "twin", "faults": [{"name": "refused", "at": [*range(2, 40)]}]}}}
     loaded = lab_file(tmp_path, {"j": job(when={"cron": "0 * * * *"})}, instruments=faulty)
-    account = Account()
+    account = Usage()
     simulate(loaded, BEGIN, 1 / 24, listeners=[account])
     assert account.jobs["j"].outcomes == {"reached": 1}
     assert sum(account.pauses.values()) == 1
@@ -171,14 +173,14 @@ def test_a_real_instrument_is_replaced_by_its_twin_and_never_asked(
     design = {"kind": "points", "points": [{"R": 30 if whole else 0.3, "G": 0, "B": 10 if whole else 0.1}]}
     jobs = {"j": job(when={"cron": "0 * * * *"}) | {"campaign": {"name": "real", "design": design}}}
     loaded = lab_file(tmp_path, jobs, instruments={"a": {"instrument": instrument}})
-    account = Account()
+    account = Usage()
     simulate(loaded, BEGIN, 2 / 24, listeners=[account], keep=tmp_path / "kept")
     assert account.jobs["j"].outcomes == {"done": 2}
     run = next((tmp_path / "kept").glob("*/*"))
     measured = next(event for event in record.read(run) if hasattr(event, "applied"))
     assert measured.applied == design["points"][0]
     assert measured.background is not None
-    standing = Standing(loaded.campaigns["j"].instrument, BEGIN, 1)
+    standing = SharedTwin(loaded.campaigns["j"].instrument, BEGIN, 1)
     assert set(measured.readings) == {channel.name for channel in standing.channels}
     assert standing.virtual
 
@@ -258,7 +260,7 @@ def test_a_thousand_campaigns_leave_the_memory_as_it_was(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_week_that_is_shipped_is_504_campaigns() -> None:
     """Two of its days."""
-    loaded, account = load(ROOT / "configs" / "lab-week.yaml"), Account()
+    loaded, account = load(ROOT / "configs" / "lab-week.yaml"), Usage()
     simulate(loaded, at("2026-11-24T00:00-05:00"), 2, listeners=[account])
     assert sum(tally.due for tally in account.jobs.values()) == 504 * 2 / 7
     assert account.open <= 2

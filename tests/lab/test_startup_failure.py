@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from sdl.cli import app
 from sdl.errors import Full
 from sdl.lab.rules import startup_failure
-from sdl.lab.rules.startup_failure import AGAIN, RETRY, tell
+from sdl.lab.rules.startup_failure import REPEAT_SECONDS, RETRY_SECONDS, report_startup_failure
 from sdl.notify.sender import NotSent
 from tests.processes import sdl
 
@@ -55,28 +55,30 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_whoever_can_be_read_is_told_once_in_six_hours_however_often_it_is_started(lab: Path) -> None:
     post = Post()
     for n in range(1, 50):
-        told = tell(lab, Full(f"no room: {n} bytes left"), deliver=post, clock=lambda: NOW + 5 * n)  # noqa: B023
+        told = report_startup_failure(lab, Full(f"no room: {n} bytes left"), deliver=post, clock=lambda: NOW + 5 * n)  # noqa: B023
         assert told == (["me"] if n == 1 else [])
     [(url, title, body)] = post.went
     assert (url, title) == ("json://127.0.0.1:9/hook", "bench: the lab cannot run")
     assert "no room: 1 bytes left" in body
-    assert tell(lab, Full("no room: 0 bytes left"), deliver=post, clock=lambda: NOW + AGAIN + 6) == ["me"]
-    assert tell(lab, ValueError("another"), deliver=post, clock=lambda: NOW + 6) == ["me"]
+    assert report_startup_failure(
+        lab, Full("no room: 0 bytes left"), deliver=post, clock=lambda: NOW + REPEAT_SECONDS + 6
+    ) == ["me"]
+    assert report_startup_failure(lab, ValueError("another"), deliver=post, clock=lambda: NOW + 6) == ["me"]
 
 
 def test_what_could_not_be_sent_is_tried_again_after_five_minutes(lab: Path) -> None:
     post, error = Post(), Full("no room")
     post.open = False
-    assert tell(lab, error, deliver=post, clock=lambda: NOW) == []
+    assert report_startup_failure(lab, error, deliver=post, clock=lambda: NOW) == []
     post.open = True
-    assert tell(lab, error, deliver=post, clock=lambda: NOW + RETRY - 1) == []
-    assert tell(lab, error, deliver=post, clock=lambda: NOW + RETRY + 1) == ["me"]
+    assert report_startup_failure(lab, error, deliver=post, clock=lambda: NOW + RETRY_SECONDS - 1) == []
+    assert report_startup_failure(lab, error, deliver=post, clock=lambda: NOW + RETRY_SECONDS + 1) == ["me"]
 
 
 def test_where_nothing_can_be_written_down_nothing_is_sent(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     post = Post()
     monkeypatch.setattr(startup_failure, "_folders", lambda: [lab.parent / "no" / "room"])
-    assert tell(lab, Full("no room"), deliver=post, clock=lambda: NOW) == []
+    assert report_startup_failure(lab, Full("no room"), deliver=post, clock=lambda: NOW) == []
     assert post.went == []
 
 
@@ -84,8 +86,8 @@ def test_a_file_that_cannot_be_read_at_all_is_no_further_error(tmp_path: Path) -
     post = Post()
     for text in ("[", "- 1", "notify: {to: 3}", "notify: []"):
         (tmp_path / "x.yaml").write_text(text)
-        assert tell(tmp_path / "x.yaml", ValueError("so"), deliver=post) == []
-    assert tell(tmp_path / "none.yaml", ValueError("so"), deliver=post) == []
+        assert report_startup_failure(tmp_path / "x.yaml", ValueError("so"), deliver=post) == []
+    assert report_startup_failure(tmp_path / "none.yaml", ValueError("so"), deliver=post) == []
 
 
 def test_the_command_tells_and_ends_with_its_documented_code(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdl.errors import OutOfTurn
-from sdl.lab.config.file import Loaded
+from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.cron import times
 from sdl.lab.core.events import (
     Asked,
@@ -92,7 +92,7 @@ def test_a_job_whose_last_start_still_runs_has_one_waiting_and_the_others_replac
     bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(200)).open().go(330)
     assert [event.start for event in bench.of(Started)] == [1, 4]
     assert [event.start for event in bench.of(Missed)] == [2, 3]
-    assert bench.of(Missed)[0].cause == "replaced by the later start 3: start 1 (j) is on a"
+    assert bench.of(Missed)[0].cause == "replaced by the later start 3: a is in use by start 1 (j)"
 
 
 def test_a_start_that_must_be_punctual_is_missed_because_the_instrument_was_taken(tmp_path: Path) -> None:
@@ -101,7 +101,9 @@ def test_a_start_that_must_be_punctual_is_missed_because_the_instrument_was_take
         "short": job(when={"at": ["2026-11-24 00:02"]}, missed="skip"),
     }
     bench = Bench(lab_file(tmp_path, jobs), script=lambda start, attempt: Fate(600)).open().go(300)
-    assert [event.cause for event in bench.of(Missed)] == ["too late by 10 s (1 min allowed): start 1 (long) is on a"]
+    assert [event.cause for event in bench.of(Missed)] == [
+        "too late by 10 s (1 min allowed): a is in use by start 1 (long)"
+    ]
 
 
 def test_a_start_that_has_just_become_too_late_is_not_late_by_nothing(tmp_path: Path) -> None:
@@ -110,7 +112,9 @@ def test_a_start_that_has_just_become_too_late_is_not_late_by_nothing(tmp_path: 
         "short": job(when={"at": ["2026-11-24 00:02"]}, missed="skip"),
     }
     bench = Bench(lab_file(tmp_path, jobs), script=lambda start, attempt: Fate(600)).open().go(200, step=0.2)
-    assert [event.cause for event in bench.of(Missed)] == ["too late by 1 s (1 min allowed): start 1 (long) is on a"]
+    assert [event.cause for event in bench.of(Missed)] == [
+        "too late by 1 s (1 min allowed): a is in use by start 1 (long)"
+    ]
 
 
 def test_the_days_readings_are_shared_by_all_jobs_and_come_back_after_24_hours(tmp_path: Path) -> None:
@@ -178,7 +182,9 @@ def test_a_start_that_is_too_late_the_moment_its_instrument_comes_free_says_who_
     bench = Bench(lab_file(tmp_path, jobs), script=lambda s, a: Fate(118, died=died)).open()
     bench.go(125, step=1)
     bench.tick(58)  # nobody looked for a minute, and now the other has just come to its end
-    assert [event.cause for event in bench.of(Missed)] == ["too late by 3 s (1 min allowed): start 1 (long) was on a"]
+    assert [event.cause for event in bench.of(Missed)] == [
+        "too late by 3 s (1 min allowed): a was in use by start 1 (long)"
+    ]
 
 
 # Deaths ---------------------------------------------------------------------------------------------------------------
@@ -192,7 +198,7 @@ def test_a_start_whose_process_dies_is_gone_on_with_later_and_later_and_then_giv
     assert [round(b - d) for d, b in zip(deaths, begins[1:], strict=False)] == [60, 120]
     assert len({event.run for event in bench.of(Started)}) == 1
     assert [order.after_death for order in bench.processes.orders] == [False, True, True]
-    assert bench.of(GaveUp)[0].reason == "its process died 3 times; the last: SIGSEGV"
+    assert bench.of(GaveUp)[0].reason == "its process died 3 times; last cause: SIGSEGV"
 
 
 def test_an_instrument_is_made_safe_after_a_death_and_nothing_begins_on_it_before(tmp_path: Path) -> None:
@@ -236,7 +242,7 @@ def test_a_changed_file_accounts_for_what_was_due_by_the_old_one(tmp_path: Path)
     gone = [event.start for event in again.of(Due) if event.job == "goes"]
     assert len(gone) == 4
     assert [fates(again.events)[start] for start in gone] == [["Ended"], ["Missed"], ["Missed"], ["Missed"]]
-    assert "its job is no longer in the lab file" in {event.cause for event in again.of(Missed)}
+    assert "the job is no longer in the lab file" in {event.cause for event in again.of(Missed)}
     first = min(event.due for event in again.of(Due) if event.job == "comes")
     assert first > again.of(LabOpened)[1].at
     unchanged = Bench(new, now=again.clock.now() + 1, before=again.events).open()
@@ -293,7 +299,7 @@ def test_a_start_that_had_begun_cannot_be_missed_nor_two_be_on_one_instrument(tm
     for n in (1, 2):
         lab.handle(Due(n, "j", BEGIN + 60 * n, "schedule", "schedule", BEGIN))
     lab.handle(Started(1, "a", "x", 0, BEGIN))
-    with pytest.raises(OutOfTurn, match="start 1 is on a"):
+    with pytest.raises(OutOfTurn, match="a is in use by start 1"):
         lab.handle(Started(2, "a", "y", 0, BEGIN))
     lab.handle(Died(1, "killed", 0, BEGIN))
     with pytest.raises(OutOfTurn, match="had begun"):
@@ -301,7 +307,7 @@ def test_a_start_that_had_begun_cannot_be_missed_nor_two_be_on_one_instrument(tm
 
 
 # A crash between any two events ---------------------------------------------------------------------------------------
-def busy(folder: Path) -> Loaded:
+def busy(folder: Path) -> ResolvedLab:
     jobs = {
         "often": minutely(),
         "grace": job("a", when={"every": "2min"}, missed={"grace": "90s"}, priority=1),
@@ -322,7 +328,7 @@ def some(seed: int) -> object:
     return script
 
 
-def sound(loaded: Loaded, events: list[LabEvent], until: float) -> None:
+def sound(loaded: ResolvedLab, events: list[LabEvent], until: float) -> None:
     """Every start that was due is there once and ended once at most; what did not end is still known to the lab."""
     wanted: set[tuple[str, float]] = set()
     for name, spec in loaded.lab.jobs.items():
@@ -340,7 +346,7 @@ def sound(loaded: Loaded, events: list[LabEvent], until: float) -> None:
     follows = sum(
         isinstance(e, Ended) and e.outcome in ("reached", "spent") for e in events if _job(e, events) == "often"
     )
-    assert sum(isinstance(e, Due) and e.cause == "after" for e in events) + len(lab.owed) == follows
+    assert sum(isinstance(e, Due) and e.cause == "after" for e in events) + len(lab.pending) == follows
 
 
 def _job(event: LabEvent, events: list[LabEvent]) -> str:
@@ -377,7 +383,7 @@ def test_crashes_again_and_again_lose_and_double_nothing(seed: int, crashes: lis
     sound(loaded, bench.events, bench.clock.now())
 
 
-LOADED: list[Loaded] = []
+LOADED: list[ResolvedLab] = []
 
 
 @pytest.fixture(autouse=True, scope="module")

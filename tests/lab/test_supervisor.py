@@ -23,7 +23,7 @@ from waiting import PATIENCE
 from sdl import config
 from sdl.core.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Safe, Stopped
 from sdl.lab.workers import handle
-from sdl.lab.workers.base import NOT_YET, News, Order
+from sdl.lab.workers.base import NOT_YET, JobOrder, WorkerUpdate
 from sdl.lab.workers.supervisor import Supervisor
 from sdl.store import lease, record
 from sdl.twin.faults import Fault
@@ -97,27 +97,29 @@ def endless(light: TwinServer | str, **changes: Any) -> dict[str, Any]:
     return tree(light, **{"goal": goal, "solver": "random", **rules, **changes})
 
 
-def order(folder: Path, campaign: Mapping[str, Any], start: int = 1, hung: float = PATIENCE, **suspend: Any) -> Order:
-    return Order(start, campaign, folder, "led", hung, suspend)
+def order(
+    folder: Path, campaign: Mapping[str, Any], start: int = 1, hung: float = PATIENCE, **suspend: Any
+) -> JobOrder:
+    return JobOrder(start, campaign, folder, "led", hung, suspend)
 
 
-def until(lab: Supervisor, done: Callable[[list[News]], Any], seconds: float = PATIENCE) -> list[News]:
+def until(lab: Supervisor, done: Callable[[list[WorkerUpdate]], Any], seconds: float = PATIENCE) -> list[WorkerUpdate]:
     """The news until something is among them."""
-    found: list[News] = []
+    found: list[WorkerUpdate] = []
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        found += lab.news()
+        found += lab.updates()
         if done(found):
             return found
         time.sleep(0.005)
     raise TimeoutError(f"only {found[-5:]}")
 
 
-def last(lab: Supervisor, seconds: float = PATIENCE) -> News:
+def last(lab: Supervisor, seconds: float = PATIENCE) -> WorkerUpdate:
     """How the only start comes to its end; nothing may follow it."""
     found = until(lab, lambda news: news and news[-1].what in ("ended", "died"), seconds)
     assert [news.what in ("ended", "died") for news in found].count(True) == 1
-    assert lab.news() == []
+    assert lab.updates() == []
     return found[-1]
 
 
@@ -126,7 +128,7 @@ def made_safe(lab: Supervisor, instrument: Mapping[str, Any]) -> str:
     ends = time.monotonic() + PATIENCE
     while (said := lab.make_safe(instrument)) == NOT_YET and time.monotonic() < ends:
         time.sleep(0.01)
-        assert lab.news() == []  # as the loop does; no word is lost by it
+        assert lab.updates() == []  # as the loop does; no word is lost by it
     return said
 
 
@@ -323,7 +325,7 @@ def test_one_that_died_in_a_pause_says_that_it_still_pauses_and_tells_no_pause_o
 def test_what_is_told_to_nobody_harms_nobody(lab: Supervisor) -> None:
     lab.interrupt(9, "ada")
     lab.abort(9, "too late", "ada")
-    assert lab.news() == []
+    assert lab.updates() == []
 
 
 # --- deaths -------------------------------------------------------------------------------------------------------
@@ -414,7 +416,7 @@ def test_closing_interrupts_what_runs_and_tells_of_it(lab: Supervisor, light: Tw
     lab.begin(order(tmp_path / "a", endless(light)))
     pid = measuring(lab)
     lab.close()
-    [*_, news] = lab.news()
+    [*_, news] = lab.updates()
     assert (news.what, news.text) == ("died", "interrupted: the lab ends; interrupted (SIGTERM)")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -475,15 +477,15 @@ def test_the_death_of_the_warm_process_harms_no_campaign_and_the_next_one_begins
 _LAB = """
 import sys, time
 from pathlib import Path
-from sdl.lab.workers.base import Order
+from sdl.lab.workers.base import JobOrder
 from sdl.lab.workers.supervisor import Processes
 import json
 if __name__ == "__main__":
     lab = Processes()
-    lab.begin(Order(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
+    lab.begin(JobOrder(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
     print(lab.pid(1), flush=True)
     while True:
-        lab.news()
+        lab.updates()
         time.sleep(.01)
 """
 
@@ -562,7 +564,7 @@ def test_making_safe_is_tried_until_the_instrument_answers(lab: Supervisor, monk
         while lab.make_safe(instrument) and time.monotonic() < ends:
             time.sleep(0.05)
         assert light.world.taken == 2, "one to be asked over this connection, one to say that it is off"
-    assert lab.news() == []
+    assert lab.updates() == []
 
 
 def test_nobody_waits_for_instruments_that_say_nothing_and_they_are_asked_side_by_side(
@@ -587,10 +589,10 @@ def test_no_word_of_who_makes_safe_is_lost_where_nobody_asks_for_it_at_once(lab:
     assert lab.make_safe(instrument) == NOT_YET
     ends = time.monotonic() + PATIENCE
     while light.world.taken < 1 and time.monotonic() < ends:
-        assert lab.news() == []
+        assert lab.updates() == []
         time.sleep(0.01)
     for _ in range(20):
-        assert lab.news() == []
+        assert lab.updates() == []
         time.sleep(0.01)
     assert made_safe(lab, instrument) == ""
     assert light.world.taken == 2
@@ -635,7 +637,7 @@ def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_u
     lab.begin(order(tmp_path / "a", campaign))
     news = last(lab)
     assert (news.what, news.outcome) == ("ended", "spent")
-    assert news.on.startswith("the instrument may still be on: its last reply says so")
+    assert news.on.startswith("the instrument may still be on: its last reply says that it is on")
     assert kinds(tmp_path / "a")[-2:] == [Stopped, Safe]
     ends = time.monotonic() + 60
     while (said := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:

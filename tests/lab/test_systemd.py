@@ -13,7 +13,7 @@ import pytest
 from waiting import PATIENCE
 
 from sdl.errors import ConfigError
-from sdl.lab.systemd import Watchdog, unit, unit_name
+from sdl.lab.systemd import Watchdog, unit_name, unit_text
 from sdl.runner import INTERRUPTED
 
 
@@ -88,26 +88,26 @@ def test_a_manager_that_is_gone_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_a_path_with_every_sign_that_systemd_reads_stands_for_itself() -> None:
-    text = unit("bench", Path('/tmp/my "labs"/50% $HOME/lab.yaml'))
+    text = unit_text("bench", Path('/tmp/my "labs"/50% $HOME/lab.yaml'))
     assert r'"/tmp/my \"labs\"/50%% $$HOME/lab.yaml"' in text
     assert 'WorkingDirectory=/tmp/my "labs"/50%% $HOME\n' in text
     with pytest.raises(ConfigError, match="control characters"):
-        unit("bench", Path("/tmp/a\nExecStartPre=/bin/false/lab.yaml"))
+        unit_text("bench", Path("/tmp/a\nExecStartPre=/bin/false/lab.yaml"))
 
 
 def test_the_lab_is_found_and_takes_its_leases_where_its_user_looks_for_them() -> None:
     environ = {"XDG_STATE_HOME": "/tmp/my state", "SDL_LEASES": "/tmp/50%", "SECRET": "x"}
-    text = unit("bench", Path("/tmp/lab.yaml"), environ=environ)
+    text = unit_text("bench", Path("/tmp/lab.yaml"), environ=environ)
     assert 'Environment="XDG_STATE_HOME=/tmp/my state"\nEnvironment="SDL_LEASES=/tmp/50%%"\n' in text
     assert "SECRET" not in text
-    text = unit("bench", Path("/tmp/lab.yaml"), system=True, user="lab", environ=environ)
+    text = unit_text("bench", Path("/tmp/lab.yaml"), system=True, user="lab", environ=environ)
     assert "XDG_STATE_HOME" not in text
     assert "SDL_LEASES" in text
 
 
 def test_a_lab_that_was_asked_to_end_has_not_failed() -> None:
     [line] = [
-        line for line in unit("bench", Path("/tmp/lab.yaml")).splitlines() if line.startswith("SuccessExitStatus")
+        line for line in unit_text("bench", Path("/tmp/lab.yaml")).splitlines() if line.startswith("SuccessExitStatus")
     ]
     assert {int(code) for code in line.partition("=")[2].split()} == set(INTERRUPTED.values())
 
@@ -124,7 +124,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, system: bool)
     (folder / "lab.yaml").touch()
     file = tmp_path / unit_name("bench")
     leases = {"SDL_LEASES": "/tmp/a b"}
-    text = unit("bench", folder / "lab.yaml", system=system, user="root" if system else "", environ=leases)
+    text = unit_text("bench", folder / "lab.yaml", system=system, user="root" if system else "", environ=leases)
     file.write_text(text, encoding="utf-8")
     command = ["systemd-analyze", "verify", *([] if system else ["--user"]), str(file)]
     environ = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}

@@ -11,7 +11,7 @@ import pytest
 from sdl.errors import ConfigError, Unreachable
 from sdl.lab.http import token
 from sdl.lab.http.client import Client
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file modes")
 
@@ -21,8 +21,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(tmp_path / "state")}
 
 
-def door(tmp_path: Path, environ: dict[str, str], name: str = "bench") -> Door:
-    return Door(name, tmp_path / f"{name}.lab", tmp_path / f"{name}.yaml", environ=environ)
+def door(tmp_path: Path, environ: dict[str, str], name: str = "bench") -> Credentials:
+    return Credentials(name, tmp_path / f"{name}.lab", tmp_path / f"{name}.yaml", environ=environ)
 
 
 def test_a_token_is_for_its_user_alone_and_new_every_time(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
+from led import CHANNELS, GAINS, LOW, RGB, ask, axis, data, hypercube, measure, night, space, targets
 
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.linear_model import fit_linear, t_factor
-from sdl.models.training_set import stand_on
+from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.linear import Linear
 from sdl.types import Channel, Input
@@ -22,7 +22,9 @@ def test_readings_without_noise_are_fitted_exactly():
     fit = fit_linear(X, 100 + X @ GAINS.T, np.ones((4, 3), bool))
     assert fit.slope == pytest.approx(GAINS, rel=1e-9)
     assert fit.mean(np.zeros((1, 3)))[0] == pytest.approx([100] * 3, rel=1e-6)
-    assert fit.backward((100 + GAINS @ [0.2, 0.9, 0.4])[None], np.arange(3))[0] == pytest.approx([0.2, 0.9, 0.4])
+    assert fit.solve_for_settings((100 + GAINS @ [0.2, 0.9, 0.4])[None], np.arange(3))[0] == pytest.approx(
+        [0.2, 0.9, 0.4]
+    )
 
 
 def test_weights_follow_the_jitter_and_earn_their_keep():
@@ -96,7 +98,7 @@ def test_units_of_the_inputs_change_nothing_but_the_units():
     for kind in ("linear", "pls", "gmm", "forest"):
         solver = find("solvers", kind)()
         plain = ask(solver, rows, GOAL)
-        other = solver.fit(scaled).propose(targets(GOAL), low, high, np.random.default_rng(0))
+        other = solver.fit(scaled).propose(targets(GOAL), space(low, high), np.random.default_rng(0))
         assert (other.settings + 50) / 250 == pytest.approx(plain.settings, abs=1e-6)
         assert other.spread / 250 == pytest.approx(plain.spread, rel=1e-4)
 
@@ -109,7 +111,7 @@ def test_a_plane_through_the_origin_means_the_origin_of_the_inputs():
     answer = (
         Linear(intercept=False)
         .fit(rows)
-        .propose(targets(0.4 * GAINS @ [0.7, 0.8, 0.9]), np.full(3, 0.5), np.full(3, 1.5), rng)
+        .propose(targets(0.4 * GAINS @ [0.7, 0.8, 0.9]), space(np.full(3, 0.5), np.full(3, 1.5)), rng)
     )
     assert answer.settings[0] == pytest.approx([0.7, 0.8, 0.9], abs=1e-6)
 
@@ -122,11 +124,11 @@ def test_a_channel_that_saturates_often_costs_the_goal_no_rows():
         X,
         np.column_stack([measure(X, rng), clear]),
         goal=(0, 1, 2),
-        channels=(*CHANNELS, Channel(name="clear", saturation=65535.0)),
+        channels=(*CHANNELS, Channel(name="clear", low=0.0, high=65535.0)),
     )
-    footing = stand_on(rows)
-    assert footing.about == "30 rows"
-    assert footing.affine.slope[3] == pytest.approx([20000] * 3, rel=1e-6)
+    training = TrainingSet.from_data(rows)
+    assert training.about == "30 rows"
+    assert training.linear.slope[3] == pytest.approx([20000] * 3, rel=1e-6)
 
 
 def test_a_goal_that_leaves_a_choice_gets_the_settings_nearest_to_the_data():
@@ -154,7 +156,7 @@ def test_predicted_readings_come_with_the_noise_of_one():
 
 def test_the_bounds_that_count_are_those_of_the_question():
     fitted = Linear().fit(night(20))
-    answer = fitted.propose(targets([[1.0] * 3]), LOW + 0.05, np.ones(3), np.random.default_rng(0))
+    answer = fitted.propose(targets([[1.0] * 3]), space(LOW + 0.05, np.ones(3)), np.random.default_rng(0))
     assert answer.settings.min() >= 0.05
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from led import GAINS, ask, data, hypercube, measure, night, targets
+from led import GAINS, ask, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.models.local_regression import fit_inverse_regression
-from sdl.models.training_set import stand_on
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm
 from sdl.solvers.linear import Linear
@@ -39,11 +39,13 @@ def misses(solver, seeds=3, size=0.8):
 def test_an_instrument_that_does_not_bend_keeps_its_lines():
     for seed in range(20):
         for n in (8, 12, 20, 60):
-            footing = stand_on(night(n, seed))
-            trend = fit_inverse_regression(footing)
+            training = TrainingSet.from_data(night(n, seed))
+            trend = fit_inverse_regression(training)
             assert np.isinf(trend.width).all()
-            value = footing.Y[:3, footing.goal]
-            assert (trend.at(trend.lines(value)) == footing.affine.backward(value, footing.goal)).all()
+            value = training.Y[:3, training.goal]
+            assert (
+                trend.at(trend.linear_settings(value)) == training.linear.solve_for_settings(value, training.goal)
+            ).all()
 
 
 @pytest.mark.parametrize(("size", "half", "most"), [(0.3, 0.5, 1.1), (0.8, 1.0, 2.5)])
@@ -63,20 +65,20 @@ def test_each_input_bends_for_itself():
     rng = np.random.default_rng(0)
     X = hypercube(80, rng)
     only = np.column_stack([X[:, 0], bent(X[:, 1]), X[:, 2]])
-    width = fit_inverse_regression(stand_on(data(X, measure(only, rng)))).width
+    width = fit_inverse_regression(TrainingSet.from_data(data(X, measure(only, rng)))).width
     assert np.isfinite(width).tolist() == [False, True, False]
 
 
 def test_the_trend_turned_round_gives_the_readings_back():
-    trend = fit_inverse_regression(stand_on(curve()))
+    trend = fit_inverse_regression(TrainingSet.from_data(curve()))
     mean, std = trend.predict(GOALS)
     assert mean == pytest.approx(bent(GOALS) @ GAINS.T, rel=0.02)
-    assert trend.at(trend.lines(mean)) == pytest.approx(GOALS, abs=1e-6)
+    assert trend.at(trend.linear_settings(mean)) == pytest.approx(GOALS, abs=1e-6)
     assert (std > 0).all()
 
 
 def test_beyond_the_rows_the_trend_goes_on_as_it_was_at_their_edge():
-    trend = fit_inverse_regression(stand_on(curve()))
+    trend = fit_inverse_regression(TrainingSet.from_data(curve()))
     edge = trend.V.max(axis=0)
     off = trend.at(edge[None] + np.array([[0.0], [0.5], [50.0]])) - edge - np.array([[0.0], [0.5], [50.0]])
     assert off[1] == pytest.approx(off[0])
@@ -89,7 +91,7 @@ def test_the_doubt_of_a_bent_answer_is_that_of_the_rows_around_it():
         fitted = Gmm().fit(curve(seed=seed, size=0.3))
         rng = np.random.default_rng([seed, 1])
         goals = (bent(GOALS, 0.3) @ GAINS.T) * (1 + 0.0035 * rng.normal(size=(4, 3)))
-        answer = fitted.propose(targets(goals), np.zeros(3), np.ones(3), rng)
+        answer = fitted.propose(targets(goals), space(np.zeros(3), np.ones(3)), rng)
         inside.append(np.abs(answer.settings - GOALS) < answer.spread)
         assert (answer.spread < 0.01).all()
     assert 0.55 < np.mean(inside) < 0.85

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from led import GAINS, HIGH, LOW, ask, axis, data, hypercube, measure, night, targets
+from led import GAINS, ask, axis, data, hypercube, measure, night, space, targets
 
 from sdl.registry import find
 from sdl.solvers.bayes import Bayes
@@ -16,7 +16,7 @@ from sdl.types import Channel, Verdict
 
 FOUR = np.vstack([GAINS, [15393.0, 1283.0, 485.0]])
 """The same LED with a fourth channel that sees red, as 630 nm does."""
-CHANNELS = tuple(Channel(name=name, saturation=65535.0) for name in ("445nm", "515nm", "630nm", "590nm"))
+CHANNELS = tuple(Channel(name=name, low=0.0, high=65535.0) for name in ("445nm", "515nm", "630nm", "590nm"))
 
 
 def flat(gains, n, rng, bend=0.0, drift=0.0):
@@ -105,8 +105,8 @@ def test_a_restless_day_says_nothing_of_the_noise_of_a_still_night(kind):
     sitting = np.repeat([0.0, 1.0, 2.0], 30)
     solver, goal = find("solvers", kind)(), GAINS @ [0.5, 0.3, 0.5]
     together = ask(solver, data(X, Y), goal)
-    apart = ask(solver, replace(data(X, Y), sitting=sitting), goal)
-    alike = ask(solver, replace(data(X[:60], Y[:60]), sitting=sitting[:60]), goal)
+    apart = ask(solver, replace(data(X, Y), session=sitting), goal)
+    alike = ask(solver, replace(data(X[:60], Y[:60]), session=sitting[:60]), goal)
     assert (together.verdict, alike.verdict) == ((Verdict.BELOW_NOISE,), (Verdict.BELOW_NOISE,))
     assert apart.verdict == (Verdict.REACHABLE,)
 
@@ -127,7 +127,7 @@ def test_a_limit_is_kept_with_room_for_the_noise_and_the_targets_are_hit(kind):
     X, Y = night(30).X, night(30).Y
     for limit, check in [((-np.inf, 9000.0), np.less), ((14000.0, np.inf), np.greater)]:
         goal, rows = limited(data(X, Y), limit)
-        answer = find("solvers", kind)().fit(rows).propose(goal, LOW, HIGH, np.random.default_rng(0))
+        answer = find("solvers", kind)().fit(rows).propose(goal, space(), np.random.default_rng(0))
         got = GAINS @ answer.settings[0]
         assert got[:2] == pytest.approx([16384, 16384], rel=0.02)
         edge = limit[1] if np.isinf(limit[0]) else limit[0]
@@ -139,7 +139,7 @@ def test_a_limit_that_is_kept_anyway_changes_nothing():
     free, rows = limited(night(30), (-np.inf, np.inf))
     wide, _ = limited(rows, (-np.inf, 40000.0))
     fitted = Linear().fit(rows)
-    one, other = (fitted.propose(goal, LOW, HIGH, np.random.default_rng(0)).settings for goal in (free, wide))
+    one, other = (fitted.propose(goal, space(), np.random.default_rng(0)).settings for goal in (free, wide))
     assert one.tobytes() == other.tobytes()
 
 
@@ -148,7 +148,7 @@ def test_a_limit_that_is_kept_anyway_changes_nothing():
 def test_a_preference_takes_the_cheapest_of_the_settings_that_hit(kind, prefer, red):
     rows = replace(night(30), goal=np.array([True, True, False]), prefer=prefer)
     goal, _ = limited(rows, (-np.inf, np.inf))
-    answer = find("solvers", kind)().fit(rows).propose(goal, LOW, HIGH, np.random.default_rng(0))
+    answer = find("solvers", kind)().fit(rows).propose(goal, space(), np.random.default_rng(0))
     assert (GAINS @ np.clip(answer.settings[0], 0, 1))[:2] == pytest.approx([16384, 16384], rel=0.02)
     assert "the preferred of the settings that hit" in answer.why[0]
     if red is not None:
@@ -158,7 +158,7 @@ def test_a_preference_takes_the_cheapest_of_the_settings_that_hit(kind, prefer, 
 def test_where_the_goal_leaves_no_choice_the_answer_stays_and_says_so():
     goal = targets(GAINS @ [0.5, 0.3, 0.5])
     plain, preferring = (
-        Linear().fit(rows).propose(goal, LOW, HIGH, np.random.default_rng(0))
+        Linear().fit(rows).propose(goal, space(), np.random.default_rng(0))
         for rows in (night(30), replace(night(30), prefer=(1.0, 1.0, 1.0)))
     )
     assert plain.settings.tobytes() == preferring.settings.tobytes()

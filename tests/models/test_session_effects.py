@@ -10,7 +10,7 @@ from led import CHANNELS, GAINS, RGB, ask, axis, data, hypercube, measure, night
 
 from sdl.core.history import History
 from sdl.inverse.propose import data_of
-from sdl.models.training_set import stand_on
+from sdl.models.training_set import TrainingSet
 from sdl.registry import find
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm
@@ -36,7 +36,7 @@ def days(seed=0, sittings=8, rows=15, present=()):
         X = np.array(present)
         parts.append((X, measure(X, rng), np.full(len(X), float(sittings))))
     X, Y, sitting = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return replace(data(X, Y), sitting=sitting, present=float(sittings))
+    return replace(data(X, Y), session=sitting, current_session=float(sittings))
 
 
 def miss(settings):
@@ -61,7 +61,7 @@ def test_a_prior_of_other_days_is_overruled_within_three_readings(kind):
 def test_rows_of_one_sitting_are_left_as_they_are_to_the_last_bit(kind):
     rows, solver = night(20), find("solvers", kind)()
     plain = ask(solver, rows, GOAL)
-    for other in (replace(rows, sitting=np.full(20, 7.0)), replace(rows, present=3.0)):
+    for other in (replace(rows, session=np.full(20, 7.0)), replace(rows, current_session=3.0)):
         assert (ask(solver, other, GOAL).settings == plain.settings).all()
         assert (ask(solver, other, GOAL).uncertainty == plain.uncertainty).all()
 
@@ -69,21 +69,21 @@ def test_rows_of_one_sitting_are_left_as_they_are_to_the_last_bit(kind):
 def test_moved_rows_lie_on_the_present_line_and_the_present_ones_stay():
     present = hypercube(12, np.random.default_rng(5))
     rows = days(present=present)
-    footing = stand_on(rows)
+    training = TrainingSet.from_data(rows)
     noise = 0.003 * GAINS.max(axis=1)
-    assert (footing.Y[-12:] == rows.Y[-12:]).all()
-    assert np.abs((footing.Y - rows.X @ GAINS.T).mean(axis=0)) == pytest.approx([0] * 3, abs=0.5 * noise.max())
-    assert ((footing.Y - rows.X @ GAINS.T).std(axis=0) < 2 * noise).all()
-    assert footing.affine.slope == pytest.approx(GAINS, abs=0.01 * GAINS.max())
-    assert footing.about == "132 rows, offset of 8 earlier sessions removed"
+    assert (training.Y[-12:] == rows.Y[-12:]).all()
+    assert np.abs((training.Y - rows.X @ GAINS.T).mean(axis=0)) == pytest.approx([0] * 3, abs=0.5 * noise.max())
+    assert ((training.Y - rows.X @ GAINS.T).std(axis=0) < 2 * noise).all()
+    assert training.linear.slope == pytest.approx(GAINS, abs=0.01 * GAINS.max())
+    assert training.about == "132 rows, those of 8 earlier sittings moved to the present level"
 
 
 def test_a_sitting_of_one_row_says_nothing_of_the_slopes():
     rows = night(30)
     odd = data(np.vstack([rows.X, [[0.9, 0.1, 0.1]]]), np.vstack([rows.Y, [[12000.0, 15000.0, 40000.0]]]))
-    odd = replace(odd, sitting=np.append(np.zeros(30), 1.0), present=0.0)
-    kept, alike = stand_on(odd).affine.slope, stand_on(odd, level=False).affine.slope
-    assert kept == pytest.approx(stand_on(rows).affine.slope, abs=0.002 * GAINS.max())
+    odd = replace(odd, session=np.append(np.zeros(30), 1.0), current_session=0.0)
+    kept, alike = TrainingSet.from_data(odd).linear.slope, TrainingSet.from_data(odd, level=False).linear.slope
+    assert kept == pytest.approx(TrainingSet.from_data(rows).linear.slope, abs=0.002 * GAINS.max())
     assert np.abs(alike - GAINS).max() > 0.02 * GAINS.max()
 
 
@@ -91,14 +91,14 @@ def test_another_lamp_is_believed_as_soon_as_it_has_shown_its_gains():
     rng = np.random.default_rng(0)
     X, new = hypercube(60, rng), np.vstack([axis(), hypercube(4, rng)])
     Y = np.vstack([measure(X, rng, 0.85 * GAINS), measure(new, rng)])
-    rows = replace(data(np.vstack([X, new]), Y), sitting=np.repeat([0.0, 1.0], [60, 8]))
-    assert stand_on(rows).affine.slope == pytest.approx(GAINS, abs=0.015 * GAINS.max())
+    rows = replace(data(np.vstack([X, new]), Y), session=np.repeat([0.0, 1.0], [60, 8]))
+    assert TrainingSet.from_data(rows).linear.slope == pytest.approx(GAINS, abs=0.015 * GAINS.max())
 
 
 def test_rows_before_the_present_sitting_are_judged_by_their_own_even_when_it_came_in_between():
     rows = days(present=[TRUE, TRUE])
     turned = np.r_[120:122, 0:120]
-    mixed = replace(rows, X=rows.X[turned], Y=rows.Y[turned], sitting=rows.sitting[turned])
+    mixed = replace(rows, X=rows.X[turned], Y=rows.Y[turned], session=rows.session[turned])
     assert ask(Linear(), mixed, GOAL).settings[0] == pytest.approx(ask(Linear(), rows, GOAL).settings[0], abs=1e-9)
 
 
@@ -107,7 +107,7 @@ def test_before_the_first_reading_all_days_count_alike_and_the_doubt_is_theirs(k
     solver = find("solvers", kind)()
     rows = days()
     answer = ask(solver, rows, GOAL)
-    alike = ask(solver, replace(rows, sitting=np.zeros(120), present=0.0), GOAL)
+    alike = ask(solver, replace(rows, session=np.zeros(120), current_session=0.0), GOAL)
     assert answer.settings[0] == pytest.approx(alike.settings[0], abs=0.002)
     assert "120 rows, at the mean level of 8 sittings" in answer.why[0]
     assert (answer.uncertainty[0] > 0.01).all()
@@ -128,7 +128,7 @@ def test_the_doubt_of_a_new_level_holds_what_it_claims(kind):
 @pytest.mark.parametrize("solver", PAPER, ids=lambda solver: solver.kind)
 def test_the_papers_variants_take_all_rows_as_they_are(solver):
     rows = days(present=[TRUE, TRUE])
-    alike = replace(rows, sitting=np.zeros(122), present=None)
+    alike = replace(rows, session=np.zeros(122), current_session=None)
     assert (ask(solver, rows, GOAL).settings == ask(solver, alike, GOAL).settings).all()
 
 
@@ -143,7 +143,7 @@ def test_of_thousands_of_sittings_only_some_tell_how_far_they_lie_apart(monkeypa
     monkeypatch.setattr(np.linalg, "solve", spied)
     rng = np.random.default_rng(0)
     X = hypercube(4000, rng)
-    rows = replace(data(X, measure(X, rng) + rng.normal(0, 200, (4000, 1))), sitting=np.arange(4000.0))
+    rows = replace(data(X, measure(X, rng) + rng.normal(0, 200, (4000, 1))), session=np.arange(4000.0))
     assert ask(Linear(), rows, GOAL).settings[0] == pytest.approx(TRUE, abs=0.02)
     assert max(solved) == 4000 * len(CHANNELS)
 
@@ -152,8 +152,8 @@ def test_a_campaign_with_a_prior_tells_its_solver_which_sitting_is_its_own():
     history = History(("R", "G", "B"), tuple(channel.name for channel in CHANNELS))
     reading = Reading(dict.fromkeys("RGB", 0.5), {channel.name: 100.0 for channel in CHANNELS})
     history.add_prior([(reading, 0), (reading, 4)])
-    assert data_of(history, RGB, CHANNELS, ["445nm"]).present == 5
+    assert data_of(history, RGB, CHANNELS, ["445nm"]).current_session == 5
     history.add_reading(reading)
     asked = data_of(history, RGB, CHANNELS, ["445nm"])
-    assert asked.sitting.tolist() == [0, 4, 5]
-    assert asked.present == 5
+    assert asked.session.tolist() == [0, 4, 5]
+    assert asked.current_session == 5

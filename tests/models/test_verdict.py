@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from led import GAINS, LOW, ask, axis, data, measure, night, targets
+from led import GAINS, LOW, ask, axis, data, measure, night, space, targets
 
 import sdl
 from sdl.registry import find, kinds
@@ -61,9 +61,9 @@ def test_one_channel_out_of_two_may_pull_the_other_to_the_edge_of_its_band_and_s
     half = np.array([[101.0, 101.0, 101.0, 101.0]])
     fitted = Linear().fit(rows)
     wanted = type(targets([1.0]))(value, value - half, value + half)
-    assert fitted.propose(wanted, low, high, rng).verdict == (Verdict.REACHABLE,)
+    assert fitted.propose(wanted, space(low, high), rng).verdict == (Verdict.REACHABLE,)
     narrow = type(wanted)(value, value - half / 2, value + half / 2)
-    assert fitted.propose(narrow, low, high, rng).verdict == (Verdict.UNREACHABLE,)
+    assert fitted.propose(narrow, space(low, high), rng).verdict == (Verdict.UNREACHABLE,)
 
 
 def axis_of_one(channels):
@@ -92,8 +92,8 @@ def test_the_axis_points_cry_no_wolf_inside_the_bounds():
 def test_narrower_bounds_make_a_goal_unreachable():
     fitted = Linear().fit(night(20))
     goal = targets(GAINS @ [0.5, 0.5, 0.9])
-    assert fitted.propose(goal, LOW, np.ones(3), np.random.default_rng(0)).verdict == (Verdict.REACHABLE,)
-    inside = fitted.propose(goal, LOW, np.full(3, 0.6), np.random.default_rng(0))
+    assert fitted.propose(goal, space(LOW, np.ones(3)), np.random.default_rng(0)).verdict == (Verdict.REACHABLE,)
+    inside = fitted.propose(goal, space(LOW, np.full(3, 0.6)), np.random.default_rng(0))
     assert inside.verdict == (Verdict.UNREACHABLE,)
     assert inside.settings.max() <= 0.6
 
@@ -103,9 +103,9 @@ def test_a_one_sided_band_is_judged_on_its_side_only():
     value[0, 2], low[0, 2], high[0, 2] = np.nan, -np.inf, 40000.0  # at most: no target of its own
     wanted = type(targets([1.0]))(value, low, high)
     fitted = Linear().fit(night(20))
-    assert fitted.propose(wanted, LOW, np.ones(3), np.random.default_rng(0)).verdict == (Verdict.REACHABLE,)
+    assert fitted.propose(wanted, space(LOW, np.ones(3)), np.random.default_rng(0)).verdict == (Verdict.REACHABLE,)
     high[0, 2] = -3000.0
-    assert fitted.propose(wanted, LOW, np.ones(3), np.random.default_rng(0)).verdict == (Verdict.UNREACHABLE,)
+    assert fitted.propose(wanted, space(LOW, np.ones(3)), np.random.default_rng(0)).verdict == (Verdict.UNREACHABLE,)
 
 
 def test_the_sentence_says_how_many_rows_were_left_out_and_why():

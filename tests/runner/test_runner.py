@@ -37,6 +37,7 @@ from sdl.runner.propose import random_stream
 from sdl.runs import runs
 from sdl.runs.runs import Result
 from sdl.solvers.base import Data, Proposals
+from sdl.space import Space
 from sdl.store import record, resolve
 from sdl.types import Frozen, Input, Outcome, Reading, Verdict
 
@@ -545,7 +546,7 @@ class Knowing(Frozen):
     def fit(self, data: Data) -> Knowing:
         return self
 
-    def propose(self, targets: Any, low: Any, high: Any, rng: Any) -> Proposals:
+    def propose(self, targets: Any, space: Space, rng: Any) -> Proposals:
         return proposals([0.5, 0.25, 0.5])
 
 
@@ -696,7 +697,7 @@ def test_a_driver_that_cannot_be_made_safe_is_told_and_changes_nothing(caplog: p
     instrument = with_script(safe_fails=OSError("cable"))
     done, _ = run(campaign(instrument))
     assert done.outcome is Outcome.REACHED
-    assert "no reply proves that it is off (OSError: cable): look at it; given up after 120 s" in caplog.text
+    assert "no reply confirms that it is off (OSError: cable): check it yourself; gave up after 120 s" in caplog.text
     assert script_of(instrument).calls[-1] == "close"
 
 

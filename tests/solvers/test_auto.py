@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from led import CHANNELS, GAINS, HIGH, LOW, RGB, ask, axis, data, hypercube, measure, night, targets
+from led import CHANNELS, GAINS, RGB, ask, axis, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
 import sdl
-from sdl.errors import Degenerate, NotEnoughData
-from sdl.solvers.auto import MANY, Auto, predictive_score
+from sdl.config import parse_kind
+from sdl.errors import ConfigError, Degenerate, NotEnoughData
+from sdl.inverse.knowledge import fit, with_knowledge
+from sdl.models.model_selection import MANY, predictive_score
+from sdl.solvers.auto import Auto
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
@@ -42,10 +45,10 @@ def foreseen(solver, rows, row):
         Y=rows.Y[:row],
         saturated=rows.saturated[:row],
         age=np.arange(row)[::-1].astype(float),
-        sitting=rows.sitting[:row],
-        present=0.0,
+        session=rows.session[:row],
+        current_session=0.0,
     )
-    mean, std = solver.fit(before).predict(rows.X[row : row + 1])
+    mean, std = fit(solver, before).predict(rows.X[row : row + 1])
     return rows.Y[row] - mean[0], std[0]
 
 
@@ -90,7 +93,7 @@ def test_who_knows_the_twin_answers_before_the_first_row_and_the_others_are_name
     solver = Auto(knows="twin")
     assert (solver.needs(RGB), Auto().needs(RGB)) == (0, None)
     none = night(4)
-    none = replace(none, **{name: getattr(none, name)[:0] for name in ("X", "Y", "saturated", "age", "sitting")})
+    none = replace(none, **{name: getattr(none, name)[:0] for name in ("X", "Y", "saturated", "age", "session")})
     said = ask(solver, none, GOAL).why[0]
     assert "took bayes, the only one that can answer; gp cannot answer: 0 usable rows, 4 needed" in said
 
@@ -114,12 +117,12 @@ def test_errors_are_those_of_predictions_from_the_rows_before_in_the_smallest_st
 
 
 def test_only_settings_that_all_have_foreseen_are_compared():
-    rows = night(6)
-    errors, settings = predictive_score([Gp(), Bayes(knows="twin")], rows, 6)  # gp answers from the fourth row on
+    rows, knows = night(6), Bayes(knows="twin")
+    errors, settings = predictive_score([Gp(), knows], with_knowledge(knows, rows), 6)  # gp: from 4 rows
     assert settings == 2
     off, std = foreseen(Gp(), rows, 5)
-    other, std2 = foreseen(Bayes(knows="twin"), rows, 5)
-    errors, settings = predictive_score([Gp(), Bayes(knows="twin")], rows, 1)
+    other, std2 = foreseen(knows, rows, 5)
+    errors, settings = predictive_score([Gp(), knows], with_knowledge(knows, rows), 1)
     least = np.minimum(std, std2)
     np.testing.assert_allclose(errors, [np.sqrt(((o / least) ** 2).mean()) for o in (off, other)], rtol=1e-9)
 
@@ -160,7 +163,7 @@ def test_with_many_rows_the_latest_are_foreseen_by_one_fit_each():
     predictive_score([Counting()], bent(20), 4)
     assert fits == [16, 17, 18, 19]
     fits.clear()
-    predictive_score([Counting()], replace(rows, sitting=(np.arange(MANY + 10) > MANY + 7) * 1.0), 4)
+    predictive_score([Counting()], replace(rows, session=(np.arange(MANY + 10) > MANY + 7) * 1.0), 4)
     assert fits == [MANY + 6, MANY + 7, MANY + 8, MANY + 9]
 
 
@@ -194,8 +197,8 @@ def test_options_that_cannot_be_meant_are_refused(options, said):
 
 
 def test_a_state_that_nobody_knows_is_refused_at_once():
-    with pytest.raises(ValidationError, match="unknown state 'nowhere'; allowed:"):
-        Auto(knows="twin", state="nowhere")
+    with pytest.raises(ConfigError, match="state: unknown state 'nowhere'; allowed:"):
+        parse_kind("solver", {"kind": "auto", "knows": "twin", "state": "nowhere"})
 
 
 # In a campaign -------------------------------------------------------------------------------------------------------
@@ -215,8 +218,6 @@ def test_the_record_says_whom_it_took():
 
 
 def test_several_goals_are_answered_at_once():
-    given = (
-        Auto().fit(bent(12)).propose(targets([GOAL, [9000.0, 20000.0, 8000.0]]), LOW, HIGH, np.random.default_rng(0))
-    )
+    given = Auto().fit(bent(12)).propose(targets([GOAL, [9000.0, 20000.0, 8000.0]]), space(), np.random.default_rng(0))
     assert given.settings.shape == (2, 3)
     assert all(why.startswith("auto chose") for why in given.why)

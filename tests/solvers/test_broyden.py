@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from led import GAINS, HIGH, LOW, ask, axis, data, hypercube, measure, night, targets
+from led import GAINS, ask, axis, data, hypercube, measure, night, space, targets
 
 from sdl.errors import Degenerate
-from sdl.solvers import broyden
-from sdl.solvers.broyden import Secant
+from sdl.models.inversion import broyden
+from sdl.solvers.broyden import Broyden
 
 GOAL = [16384.0, 16384.0, 16384.0]
 PERFECT = np.linalg.solve(GAINS, GOAL)
@@ -31,7 +31,7 @@ def follow(solver, read, steps):
 
 @pytest.mark.parametrize("noise", [0.0, 0.004])
 def test_an_affine_instrument_is_solved_by_the_first_step(noise):
-    answer = ask(Secant(noise=noise), exact(axis()), GOAL)
+    answer = ask(Broyden(noise=noise), exact(axis()), GOAL)
     np.testing.assert_allclose(answer.settings[0], np.linalg.solve(GAINS, np.array(GOAL) - 500.0), atol=1e-6)
     np.testing.assert_allclose(answer.expected[0], GOAL, rtol=1e-9)
 
@@ -40,7 +40,7 @@ def test_without_noise_it_is_broyden_s_method():
     def read(x):
         return GAINS @ (x + 0.5 * x * (1 - x))
 
-    found = follow(Secant(noise=0.0), read, 5)
+    found = follow(Broyden(noise=0.0), read, 5)
     X, Y = axis(), np.array([read(x) for x in axis()])
     jacobian = np.linalg.lstsq(np.column_stack([np.ones(4), X]), Y, rcond=None)[0][1:].T
     x, y = X[-1], Y[-1]
@@ -57,7 +57,7 @@ def test_it_finds_the_goal_of_an_instrument_that_bends(noise):
     def read(x):
         return GAINS @ (x + 0.8 * x * (1 - x))
 
-    last = follow(Secant(noise=noise), read, 8)[-1]
+    last = follow(Broyden(noise=noise), read, 8)[-1]
     np.testing.assert_allclose(read(last), GOAL, rtol=0.002)
 
 
@@ -65,7 +65,7 @@ def test_a_step_that_is_lost_in_the_noise_does_not_turn_the_slopes():
     X = np.vstack([axis(), PERFECT, PERFECT + 1e-3])
     Y = X @ GAINS.T
     Y[-1] *= 0.98  # five standard deviations, and nine times what the step can have changed
-    damped, plain = (Secant(noise=noise).fit(data(X, Y)).slope for noise in (0.004, 0.0))
+    damped, plain = (Broyden(noise=noise).fit(data(X, Y)).slope for noise in (0.004, 0.0))
     scale = GAINS.max(axis=1, keepdims=True)
     assert np.abs((damped - GAINS) / scale).max() < 0.6
     assert np.abs((plain - GAINS) / scale).max() > 2
@@ -79,7 +79,7 @@ def test_noise_averages_out_where_many_rows_are_near_the_goal():
         return np.abs(ask(solver, rows, GOAL).settings[0] - PERFECT).max()
 
     averaged, latest = (
-        np.median([error(solver, seed) for seed in range(40)]) for solver in (Secant(noise=0.01), Secant(noise=0.0))
+        np.median([error(solver, seed) for seed in range(40)]) for solver in (Broyden(noise=0.01), Broyden(noise=0.0))
     )
     assert averaged < 0.8 * latest
 
@@ -90,7 +90,7 @@ def test_rows_far_from_the_goal_hardly_count():
 
     goal = read(PERFECT[None])[0]
     X = np.vstack([axis(), PERFECT + 0.005, PERFECT - 0.005, [0.95, 0.95, 0.95], [0.05, 0.9, 0.1]])
-    answer = ask(Secant(), data(X, read(X)), goal).settings
+    answer = ask(Broyden(), data(X, read(X)), goal).settings
     np.testing.assert_allclose(read(answer)[0], goal, rtol=0.01)
 
 
@@ -98,27 +98,27 @@ def test_rows_of_long_ago_hardly_count():
     X = np.vstack([axis(), np.tile(PERFECT, (16, 1))])
     Y = X @ GAINS.T
     faded = data(X, np.vstack([Y[:10], 0.97 * Y[10:]]))
-    answer = ask(Secant(), faded, GOAL).settings[0]
+    answer = ask(Broyden(), faded, GOAL).settings[0]
     np.testing.assert_allclose(0.97 * GAINS @ answer, GOAL, rtol=0.002)
 
 
 def test_answers_keep_to_the_bounds():
-    given = Secant().fit(night(12)).propose(targets([[60000.0] * 3, [0.0] * 3]), LOW, HIGH, np.random.default_rng(0))
+    given = Broyden().fit(night(12)).propose(targets([[60000.0] * 3, [0.0] * 3]), space(), np.random.default_rng(0))
     assert given.settings.min() >= 0
     assert given.settings.max() <= 1
 
 
 def test_it_does_not_pretend_to_know_how_sure_it_is():
-    given = ask(Secant(), night(12), GOAL)
+    given = ask(Broyden(), night(12), GOAL)
     assert np.isnan(given.spread).all()
     assert np.isnan(given.uncertainty).all()
 
 
 def test_the_slopes_begin_with_the_oldest_rows_that_determine_them():
     X = np.vstack([np.full((6, 3), 0.1), axis(), hypercube(5, np.random.default_rng(0))])
-    np.testing.assert_allclose(Secant().fit(exact(X)).slope, GAINS, rtol=1e-6)
+    np.testing.assert_allclose(Broyden().fit(exact(X)).slope, GAINS, rtol=1e-6)
     with pytest.raises(Degenerate):
-        Secant().fit(exact(X[:6]))
+        Broyden().fit(exact(X[:6]))
 
 
 def test_of_many_rows_the_last_correct_the_slopes_and_those_before_them_count_alike(monkeypatch):
@@ -128,6 +128,6 @@ def test_of_many_rows_the_last_correct_the_slopes_and_those_before_them_count_al
     Y = measure(X, rng)
     early = np.concatenate([rng.permutation(19), np.arange(19, 26)])
     late = np.concatenate([np.arange(20), 20 + rng.permutation(6)])
-    slope, shuffled, other = (Secant().fit(data(X[order], Y[order])).slope for order in (slice(None), early, late))
+    slope, shuffled, other = (Broyden().fit(data(X[order], Y[order])).slope for order in (slice(None), early, late))
     np.testing.assert_allclose(shuffled, slope, rtol=1e-8)
     assert np.abs(other - slope).max() > 10

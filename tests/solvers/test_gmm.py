@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from led import GAINS, ask, data, hypercube, measure, night, targets
+from led import GAINS, ask, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.errors import ConfigError
@@ -56,12 +56,12 @@ def test_two_branches_give_one_of_them_and_not_the_middle():
     rows = many_to_one()
     low, high = np.array([-1.0]), np.array([1.0])
     fitted = Gmm(components=4).fit(rows)
-    answer = fitted.propose(targets([0.49]), low, high, np.random.default_rng(0))
+    answer = fitted.propose(targets([0.49]), space(low, high), np.random.default_rng(0))
     assert abs(answer.settings[0, 0]) == pytest.approx(0.7, abs=0.05)
     drawn = fitted.sample(np.array([0.49]), 400, np.random.default_rng(0))[:, 0]
     assert np.abs(drawn).mean() == pytest.approx(0.7, abs=0.05)
     assert 0.2 < (drawn > 0).mean() < 0.8
-    straight = Gmm(trend="none").fit(rows).propose(targets([0.49]), low, high, np.random.default_rng(0))
+    straight = Gmm(trend="none").fit(rows).propose(targets([0.49]), space(low, high), np.random.default_rng(0))
     assert straight.settings[0, 0] == pytest.approx(0.0, abs=0.1)
 
 
@@ -102,7 +102,7 @@ def test_further_channels_are_modelled_and_cost_the_rows_without_them():
     X = hypercube(40, rng)
     Y = np.column_stack([measure(X, rng), 500 * X[:, 0]])
     Y[:7, 3] = np.nan
-    channels = tuple(Channel(name=name, saturation=65535.0) for name in "abcd")
+    channels = tuple(Channel(name=name, low=0.0, high=65535.0) for name in "abcd")
     rows = data(X, Y, goal=(0, 1, 2), channels=channels)
     answer = ask(Gmm(channels=("d",)), rows, [*GOAL, np.nan])
     assert answer.why[0].startswith("a joint Gaussian on 33 rows (7 incomplete left out)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from led import CHANNELS, GAINS, LOW, ask, axis, data, hypercube, measure, night, targets
+from led import CHANNELS, GAINS, LOW, ask, axis, data, hypercube, measure, night, space, targets
 from pydantic import ValidationError
 
 from sdl.solvers.gp import Gp
@@ -104,7 +104,9 @@ def test_only_the_newest_rows_are_learnt_from():
 
 def test_a_goal_beyond_the_bounds_gets_the_nearest_inside_them():
     answer = (
-        Gp().fit(night(20)).propose(targets(GAINS @ [0.9, 0.5, 0.5]), LOW, np.full(3, 0.6), np.random.default_rng(0))
+        Gp()
+        .fit(night(20))
+        .propose(targets(GAINS @ [0.9, 0.5, 0.5]), space(LOW, np.full(3, 0.6)), np.random.default_rng(0))
     )
     assert answer.settings[0] == pytest.approx([0.6, 0.5, 0.5], abs=0.02)
     assert answer.verdict == ("unreachable",)
@@ -118,7 +120,9 @@ def test_a_free_channel_leaves_the_others_their_goal():
 def test_one_input_and_one_channel_are_enough():
     X = np.linspace(0, 1, 12)[:, None]
     rows = data(X, bent(X) * 100, inputs=(Input(name="x", low=0.0, high=1.0),), channels=(Channel(name="y"),))
-    answer = Gp().fit(rows).propose(targets([bent(0.37) * 100]), np.zeros(1), np.ones(1), np.random.default_rng(0))
+    answer = (
+        Gp().fit(rows).propose(targets([bent(0.37) * 100]), space(np.zeros(1), np.ones(1)), np.random.default_rng(0))
+    )
     assert answer.settings[0] == pytest.approx([0.37], abs=0.005)
 
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from led import GAINS, HIGH, LOW, ask, data, measure, night, targets
+from led import GAINS, LOW, ask, data, measure, night, space, targets
 from pydantic import ValidationError
 
-from sdl.models.modes import LogPosterior, find_modes
-from sdl.models.training_set import TrainingSet, stand_on
+from sdl.models.inversion.mcmc import FittedMcmc
+from sdl.models.inversion.modes import LogPosterior, find_modes
+from sdl.models.training_set import TrainingSet
 from sdl.solvers.base import Targets
 from sdl.solvers.linear import Linear
-from sdl.solvers.mcmc import Bsi, FittedBsi
+from sdl.solvers.mcmc import Mcmc
+from sdl.space import Space
 from sdl.testing.solver_contract import AffinePlant
 from sdl.types import Channel, Input, Verdict
 
@@ -37,22 +39,22 @@ def parabola(n: int = 14, seed: int = 0) -> Any:
 class Known:
     """A forward model that is what it is: mean and standard deviation of the readings in units of the bounds."""
 
-    footing: TrainingSet
+    training: TrainingSet
     mean: Any
     std: Any
 
     def predict(self, X: Any) -> Any:
-        mean = self.mean(U := self.footing.units(X))
+        mean = self.mean(U := self.training.units(X))
         return mean, self.std(U) if callable(self.std) else np.full_like(mean, self.std)
 
 
-def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedBsi:
+def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedMcmc:
     inputs = tuple(Input(name=f"x{i}") for i in range(d))
     X = rng(5).random((12, d))
-    footing = stand_on(
+    training = TrainingSet.from_data(
         data(X, mean(X), inputs=inputs, channels=tuple(Channel(name=f"c{i}") for i in range(len(mean(X)[0]))))
     )
-    return FittedBsi(Bsi(**options), Known(footing, mean, std), footing)
+    return FittedMcmc(Known(training, mean, std), training, **options)
 
 
 # The density ---------------------------------------------------------------------------------------------------------
@@ -60,7 +62,7 @@ def known(mean: Any, std: float, d: int = 1, **options: Any) -> FittedBsi:
 def test_on_a_line_the_draws_are_what_the_delta_method_says(model: Any) -> None:
     """Affine readings and Gaussian noise: the density is a Gaussian of known covariance."""
     rows = night(40)
-    bsi = ask(Bsi(model=model, walkers=100, steps=200), rows, GOAL)
+    bsi = ask(Mcmc(model=model, walkers=100, steps=200), rows, GOAL)
     line = ask(Linear(), rows, GOAL)
     assert bsi.settings == pytest.approx(line.settings, abs=4e-4)
     assert bsi.spread == pytest.approx(line.spread, rel=0.2)
@@ -113,8 +115,8 @@ def test_hills_are_told_from_one_another_and_a_ridge_is_one_hill() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_parabola_has_two_solutions_one_is_proposed_and_both_are_drawn(seed: int) -> None:
     rows = parabola(seed=seed)
-    fitted = Bsi(model="smooth").fit(rows)
-    answer = fitted.propose(targets([4100.0]), -np.ones(1), np.ones(1), rng(seed))
+    fitted = Mcmc(model="smooth").fit(rows)
+    answer = fitted.propose(targets([4100.0]), space(-np.ones(1), np.ones(1)), rng(seed))
     x = np.sqrt(0.36)
     assert abs(answer.settings[0, 0]) == pytest.approx(x, abs=0.005)
     assert "on one of 2 solutions" in answer.why[0]
@@ -131,15 +133,17 @@ def test_of_equal_solutions_the_one_close_to_what_was_measured_is_proposed() -> 
     for sign in (1, -1):
         rows = data(sign * x, 10_000 * x**2 + 500, inputs=ONE, channels=(Channel(name="y"),))
         for seed in range(3):
-            answer = Bsi(model="smooth").fit(rows).propose(targets([4100.0]), -np.ones(1), np.ones(1), rng(seed))
+            answer = (
+                Mcmc(model="smooth").fit(rows).propose(targets([4100.0]), space(-np.ones(1), np.ones(1)), rng(seed))
+            )
             assert answer.settings[0, 0] == pytest.approx(-0.6 * sign, abs=0.02)
 
 
 def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> None:
     plant, X = AffinePlant(4, 3), np.array([[0.4, 0.5, 0.6, 0.5]])
     rows, goal = plant.data(30), plant.targets(X)
-    fitted = Bsi(model="bayes").fit(rows)
-    answer = fitted.propose(goal, plant.low, plant.high, rng())
+    fitted = Mcmc(model="bayes").fit(rows)
+    answer = fitted.propose(goal, Space(plant.inputs), rng())
     assert np.abs(plant.clean(answer.settings) / goal.value - 1).max() < 0.01
     assert answer.spread.max() > 0.1
     assert answer.uncertainty.max() > 0.1  # without noise the choice is still there
@@ -150,7 +154,7 @@ def test_four_inputs_for_three_goals_leave_a_ridge_whose_every_draw_hits() -> No
 
 def test_where_the_middle_of_a_bent_cloud_misses_its_most_probable_point_is_proposed() -> None:
     circle = known(lambda U: 100 * ((U[:, :1] - 0) ** 2 + (U[:, 1:] - 0) ** 2), 0.5, 2)
-    answer = circle.propose(targets([64.0]), np.zeros(2), np.ones(2), rng())
+    answer = circle.propose(targets([64.0]), space(np.zeros(2), np.ones(2)), rng())
     assert np.hypot(*answer.settings[0]) == pytest.approx(0.8, abs=0.01)
     assert "lies off them" in answer.why[0]
 
@@ -158,18 +162,18 @@ def test_where_the_middle_of_a_bent_cloud_misses_its_most_probable_point_is_prop
 # Bounds, seeds, few rows ---------------------------------------------------------------------------------------------
 def test_every_draw_and_answer_keeps_to_the_bounds() -> None:
     top = GAINS @ np.array([1.0, 0.5, 0.02])
-    fitted = Bsi().fit(night(20))
-    answer = fitted.propose(targets(top), LOW, HIGH, rng())
+    fitted = Mcmc().fit(night(20))
+    answer = fitted.propose(targets(top), space(), rng())
     assert ((answer.settings >= 0) & (answer.settings <= 1)).all()
     assert answer.settings[0] == pytest.approx([1, 0.5, 0.02], abs=0.01)
     drawn = fitted.sample(top, 1000, rng())
     assert ((drawn >= 0) & (drawn <= 1)).all()
-    narrow = fitted.propose(targets(top), LOW, np.array([0.7, 1, 1]), rng())
+    narrow = fitted.propose(targets(top), space(LOW, np.array([0.7, 1, 1])), rng())
     assert narrow.settings[0, 0] <= 0.7
 
 
 def test_the_same_seed_draws_the_same_settings_and_the_global_generator_is_left_alone() -> None:
-    fitted = Bsi().fit(night(12))
+    fitted = Mcmc().fit(night(12))
     np.random.seed(42)
     before = np.random.get_state()[1].tobytes()
     one, again, other = (fitted.sample(np.array(GOAL), 100, rng(seed)) for seed in (1, 1, 2))
@@ -181,35 +185,35 @@ def test_the_same_seed_draws_the_same_settings_and_the_global_generator_is_left_
 
 
 def test_with_no_degree_of_freedom_it_answers_and_does_not_pretend_to_know_how_well() -> None:
-    answer = ask(Bsi(model="linear"), night(4), GOAL)
+    answer = ask(Mcmc(model="linear"), night(4), GOAL)
     assert np.abs(GAINS @ answer.settings[0] / 16384 - 1).max() < 0.05
     assert np.isnan(answer.spread).all()
     assert np.isnan(answer.uncertainty).all()
 
 
 def test_more_draws_than_the_chains_have_are_drawn_again() -> None:
-    fitted = Bsi(walkers=16, steps=10).fit(night(12))
+    fitted = Mcmc(walkers=16, steps=10).fit(night(12))
     assert fitted.sample(np.array(GOAL), 1000, rng()).shape == (1000, 3)
     assert fitted.sample(np.full(3, np.nan), 50, rng()).shape == (50, 3)
 
 
 @pytest.mark.parametrize("answer", ["mean", "median", "top"])
 def test_mean_median_and_top_of_a_narrow_cloud_agree(answer: Any) -> None:
-    found = ask(Bsi(model="bayes", answer=answer), night(30), GOAL)
+    found = ask(Mcmc(model="bayes", answer=answer), night(30), GOAL)
     assert np.abs(GAINS @ found.settings[0] / 16384 - 1).max() < 0.02
 
 
 @pytest.mark.parametrize("wrong", [{"model": "pls"}, {"walkers": 4}, {"steps": 0}, {"answer": "best"}, {"burn": -1}])
 def test_options_that_cannot_be_meant_are_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError):
-        Bsi(**wrong)
+        Mcmc(**wrong)
 
 
 def test_a_band_without_a_target_is_kept() -> None:
     """At most 8000 at 630 nm, where red light for the other goals alone would leave it free."""
     inf = np.inf
     goal = Targets(*(np.array([part]) for part in ([16384, 16384, np.nan], [16000, 16000, -inf], [16700, 16700, 8000])))
-    answer = Bsi(model="bayes").fit(night(30)).propose(goal, LOW, HIGH, rng())
+    answer = Mcmc(model="bayes").fit(night(30)).propose(goal, space(), rng())
     readings = GAINS @ answer.settings[0]
     assert readings[:2] == pytest.approx(16384, rel=0.02)
     assert readings[2] < 8000

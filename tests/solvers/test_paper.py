@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from led import PAPER_AMBIENT, PAPER_GAINS, ask, measure, paper_day, targets
+from led import PAPER_AMBIENT, PAPER_GAINS, ask, measure, paper_day, space, targets
 
 from sdl.solvers.forest import Forest
 from sdl.solvers.gmm import Gmm
@@ -23,8 +23,8 @@ def test_a_plane_through_the_origin_answers_as_in_the_paper(bounded):
 
 def test_the_program_comes_to_the_exact_answer_of_its_model():
     fitted = Linear(intercept=False).fit(paper_day())
-    X = fitted.footing.settings(fitted.footing.U)
-    slope = np.linalg.lstsq(X, fitted.footing.Y, rcond=None)[0]
+    X = fitted.training.settings(fitted.training.U)
+    slope = np.linalg.lstsq(X, fitted.training.Y, rcond=None)[0]
     assert ask(Linear(intercept=False), paper_day(), GOAL).settings[0] == pytest.approx(
         np.linalg.solve(slope.T, GOAL), abs=1e-6
     )
@@ -79,6 +79,6 @@ def test_the_forest_of_the_paper_is_some_percent_off_and_its_trend_mends_that():
 def test_expected_readings_are_what_comes_at_the_answer():
     rows = paper_day()
     for solver in (Linear(), Pls(), Gmm(), Forest()):
-        answer = solver.fit(rows).propose(targets(GOAL), np.zeros(3), np.ones(3), np.random.default_rng(0))
+        answer = solver.fit(rows).propose(targets(GOAL), space(np.zeros(3), np.ones(3)), np.random.default_rng(0))
         came = measure(np.repeat(answer.settings, 400, axis=0), np.random.default_rng(1), PAPER_GAINS, PAPER_AMBIENT)
         assert answer.expected[0] == pytest.approx(came.mean(axis=0), rel=0.01)

@@ -12,12 +12,12 @@ from core_kit import HIT, SETTINGS, interrupted, measured, opened, proposed
 
 from sdl.core.events import Event
 from sdl.errors import ConfigError, Damaged
-from sdl.store.datasets import SITTING_GAP, Dataset, claude_light_line, load, save
+from sdl.store.datasets import Dataset, claude_light_line, load, save
 from sdl.store.record import FILE, Record, file_sha
-from sdl.types import Channel, Reading
+from sdl.types import SESSION_GAP, Channel, Reading
 
 INPUTS = ("R", "G")
-CHANNELS = (Channel(name="red", saturation=1000), Channel(name="green", saturation=1000), Channel(name="clear"))
+CHANNELS = (Channel(name="red", high=1000), Channel(name="green", high=1000), Channel(name="clear"))
 NOON = 1_760_000_000.0
 ABOUT = {"inputs": [{"name": "R"}, {"name": "G"}], "channels": []}
 
@@ -89,14 +89,14 @@ def test_a_reading_at_the_end_of_its_range_is_saturated_and_of_use_where_nobody_
 
 def test_a_gap_or_a_new_day_begins_a_new_sitting(tmp_path: Path) -> None:
     midnight = 1_759_968_000.0
-    times = [midnight - 60, midnight - 59, midnight, midnight + SITTING_GAP, midnight + 2 * SITTING_GAP + 0.1]
+    times = [midnight - 60, midnight - 59, midnight, midnight + SESSION_GAP, midnight + 2 * SESSION_GAP + 0.1]
     found = rows_of(log_of(tmp_path, *map(line, times)))
     assert [row.sitting for row in found.rows] == [0, 0, 1, 1, 2]
     assert [row.day for row in found.rows] == ["2025-10-08"] * 2 + ["2025-10-09"] * 3
 
 
 def test_the_server_s_own_log_calls_its_time_t0(tmp_path: Path) -> None:
-    found = rows_of(log_of(tmp_path, line(None, t0=NOON), line(None, t0=NOON + SITTING_GAP + 1)))
+    found = rows_of(log_of(tmp_path, line(None, t0=NOON), line(None, t0=NOON + SESSION_GAP + 1)))
     assert [(row.sitting, row.day) for row in found.rows] == [(0, "2025-10-09"), (1, "2025-10-09")]
 
 
@@ -215,7 +215,7 @@ def test_a_record_gives_every_reading_with_its_background_saturation_and_fault(t
 
 
 def test_a_record_s_sittings_are_told_by_the_gaps_between_its_readings(tmp_path: Path) -> None:
-    times = [0.0, 5.0, 5.0 + SITTING_GAP, 6.0 + 2 * SITTING_GAP]
+    times = [0.0, 5.0, 5.0 + SESSION_GAP, 6.0 + 2 * SESSION_GAP]
     events = [measured(trial, at=at) for trial, at in enumerate(times)]
     folder = record_of(tmp_path / "run", opened(instrument=ABOUT), *events)
     assert [row.sitting for row in rows_of(folder).rows] == [0, 0, 0, 1]
@@ -282,7 +282,7 @@ def test_a_reading_goes_out_in_the_paper_s_form_and_comes_back(tmp_path: Path) -
 # The real instrument ----------------------------------------------------------------------------------------------
 def test_the_real_log_is_read_and_what_is_left_out_is_accounted_for(real_readings: Path) -> None:
     names = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
-    channels = tuple(Channel(name=name, saturation=65535) for name in names)
+    channels = tuple(Channel(name=name, high=65535) for name in names)
     count = len(real_readings.read_bytes().splitlines())
     found = load(real_readings, ("R", "G", "B"), channels, ("445nm", "515nm", "630nm"))
     assert len(found.rows) + sum(found.left_out.values()) == count

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from sdl import config, runner
-from sdl.cli.show import write_export
 from sdl.errors import ConfigError
+from sdl.export import ExportFormat, write
 from sdl.inverse import dataset
+from sdl.runs.runs import open_run
 from sdl.store.datasets import Columns, Dataset, load, offered
 from sdl.types import Channel, Input, Reading
 
 INPUTS = (Input(name="R"), Input(name="G"))
-CHANNELS = (Channel(name="red", saturation=1000), Channel(name="green", saturation=1000))
+CHANNELS = (Channel(name="red", high=1000), Channel(name="green", high=1000))
 NOON = 1_760_000_000
 PLAIN = "R,G,red\n0.5,0.25,100\n0,1,7.5\n1,0.125,900\n"
 TRUE = [(0.5, 0.25, 100), (0, 1, 7.5), (1, 0.125, 900)]
@@ -295,7 +296,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_what_export_writes_is_read_back_equal(run: Path, form: str, tmp_path: Path) -> None:
     file = tmp_path / f"x.{form}"
-    assert write_export(run, form, file) > 0
+    assert write(open_run(run), ExportFormat(form), file) > 0
     twin = config.parse_kind("instrument", "twin")
     record, table = (load(source, twin.inputs, twin.channels, ("515nm",)) for source in (run, file))
     assert any(row.reading.background for row in record.rows)

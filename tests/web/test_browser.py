@@ -65,7 +65,7 @@ class Lab:
         out = (self.folder / "lab.out").open("ab")
         self.process = subprocess.Popen(command, cwd=self.folder, env=variables, stdout=out, stderr=out)
         out.close()
-        until(lambda: (self.folder / "lab.out").read_text().count("its page: ") >= self.begun, self.process)
+        until(lambda: (self.folder / "lab.out").read_text().count("page: ") >= self.begun, self.process)
 
     begun = 1
 

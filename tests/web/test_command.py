@@ -15,7 +15,7 @@ from processes import sdl, start
 from waiting import PATIENCE
 
 from sdl.cli.web import LabPage
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 from tests.lab.lab_kit import job, lab_file
 from tests.web.web_kit import PageLab
 
@@ -92,7 +92,7 @@ def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
     from sdl.web import render
 
     loaded: Any = lab_file(tmp_path, {"j": job(when={"asked": True})})
-    door = Door("test", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path)})
+    door = Credentials("test", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path)})
     page = LabPage(loaded)
     render.environment.cache_clear()
     with monkeypatch.context() as without:
@@ -104,5 +104,5 @@ def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
     assert "its page" not in told.out
     assert len(page.routes(PageLab(tmp_path), tmp_path / "runs", door)) > 5
     page.told("http://127.0.0.1:1")
-    assert "its page: http://127.0.0.1:1" in capsys.readouterr().out
+    assert "page: http://127.0.0.1:1" in capsys.readouterr().out
     door.close()

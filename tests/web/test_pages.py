@@ -15,7 +15,7 @@ import pytest
 from sdl.core.events import Event
 from sdl.errors import ConfigError
 from sdl.lab.http.api import create_app
-from sdl.lab.http.token import Door, read
+from sdl.lab.http.token import Credentials, read
 from sdl.store import record
 from sdl.web import notes, server
 from sdl.web.pages import EXAMPLE, routes
@@ -39,8 +39,8 @@ def runs(tmp_path: Path, events: Sequence[Event]) -> Path:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    made = Door("bench", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path / "state")})
+def door(tmp_path: Path) -> Iterator[Credentials]:
+    made = Credentials("bench", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path / "state")})
     yield made
     made.close()
 
@@ -50,7 +50,7 @@ def client(app: Any) -> Http:
 
 
 @pytest.fixture
-def alone(runs: Path, door: Door) -> Http:
+def alone(runs: Path, door: Credentials) -> Http:
     """`sdl web`."""
     return client(server.create_app(runs, door, PORT))
 
@@ -63,14 +63,14 @@ def lab(runs: Path) -> PageLab:
 
 
 @pytest.fixture
-def inside(runs: Path, door: Door, lab: PageLab) -> Http:
+def inside(runs: Path, door: Credentials, lab: PageLab) -> Http:
     """The page of a lab."""
     pages = routes(lab, runs, door, name="bench")
     app = create_app(lab, door, PORT, runs=runs, alive=lambda: 0.0, unready=lambda: (), metrics=bytes, routes=pages)
     return client(app)
 
 
-def bearer(door: Door) -> dict[str, str]:
+def bearer(door: Credentials) -> dict[str, str]:
     return {"Authorization": f"Bearer {read(door.folder / 'token')}"}
 
 
@@ -186,7 +186,7 @@ def test_without_a_lab_there_is_nothing_to_press_but_notes(alone: Http) -> None:
 
 
 # What they do -----------------------------------------------------------------------------------------------------
-def test_notes_are_kept_beside_the_record_and_found_by_their_tags(alone: Http, runs: Path, door: Door) -> None:
+def test_notes_are_kept_beside_the_record_and_found_by_their_tags(alone: Http, runs: Path, door: Credentials) -> None:
     before = (runs / "evening" / STAMP / "record.jsonl").read_bytes()
     body = {"note": "a new\nfilter", "tags": ["blue", "x"], "version": 0, "by": "ada"}
     assert alone.post(f"{RUN}/notes", json=body, headers=bearer(door)).json()["version"] == 1
@@ -200,7 +200,7 @@ def test_notes_are_kept_beside_the_record_and_found_by_their_tags(alone: Http, r
 
 
 def test_nothing_is_changed_without_the_token_or_from_another_page(
-    alone: Http, inside: Http, runs: Path, door: Door, lab: PageLab
+    alone: Http, inside: Http, runs: Path, door: Credentials, lab: PageLab
 ) -> None:
     body = {"note": "no", "tags": [], "version": 0, "by": "eve"}
     good = bearer(door)
@@ -239,17 +239,17 @@ def test_a_page_of_another_site_may_not_even_read(alone: Http) -> None:
         b"[" * 9000,
     ],
 )  # fmt: skip
-def test_a_body_that_cannot_be_meant_changes_nothing(alone: Http, runs: Path, door: Door, body: bytes) -> None:
+def test_a_body_that_cannot_be_meant_changes_nothing(alone: Http, runs: Path, door: Credentials, body: bytes) -> None:
     assert alone.post(f"{RUN}/notes", content=body, headers=bearer(door)).status_code == 400
     assert notes.read(runs / "evening" / STAMP) == notes.Notes()
 
 
-def test_a_body_that_is_too_large_is_refused(alone: Http, door: Door) -> None:
+def test_a_body_that_is_too_large_is_refused(alone: Http, door: Credentials) -> None:
     body = {"note": "x" * 20_000, "tags": [], "version": 0, "by": "eve"}
     assert alone.post(f"{RUN}/notes", json=body, headers=bearer(door)).status_code == 413
 
 
-def test_a_campaign_is_checked_and_started_through_the_lab(inside: Http, door: Door, lab: PageLab) -> None:
+def test_a_campaign_is_checked_and_started_through_the_lab(inside: Http, door: Credentials, lab: PageLab) -> None:
     good = {"campaign": EXAMPLE, "instrument": "led-1"}
     assert "at most 30" in inside.post("/api/v1/check", json=good, headers=bearer(door)).json()["done"]
     assert lab.done == []
@@ -271,7 +271,7 @@ EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'
 
 
 def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
-    tmp_path: Path, events: Sequence[Event], door: Door
+    tmp_path: Path, events: Sequence[Event], door: Credentials
 ) -> None:
     runs = tmp_path / "evil"
     name = EVIL.replace("/", "")
@@ -320,7 +320,7 @@ def test_a_link_to_a_run_elsewhere_is_no_run(alone: Http, runs: Path, tmp_path: 
     assert alone.get("/runs/evening/linked").status_code == 404
 
 
-def test_times_and_dates_of_runs_are_those_of_the_lab(runs: Path, door: Door, lab: PageLab) -> None:
+def test_times_and_dates_of_runs_are_those_of_the_lab(runs: Path, door: Credentials, lab: PageLab) -> None:
     pages = routes(lab, runs, door, name="bench", zone="Asia/Tokyo")  # nine hours ahead: 12:00 UTC is 21:00
     app = create_app(lab, door, PORT, runs=runs, alive=lambda: 0.0, unready=lambda: (), metrics=bytes, routes=pages)
     late = runs / "evening" / "20261101T160000.000000Z-a2"
@@ -367,7 +367,7 @@ def test_a_record_that_no_campaign_wrote_has_a_page_that_says_so(alone: Http, ru
     assert "damaged" in answer.text
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, runs: Path, door: Door) -> None:
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, runs: Path, door: Credentials) -> None:
     import sys
 
     from sdl.web import render

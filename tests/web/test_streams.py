@@ -16,7 +16,7 @@ from waiting import PATIENCE
 from sdl.core.events import Event
 from sdl.lab.http.app import STALLED_SECONDS, listen
 from sdl.lab.http.auth import Refused
-from sdl.web.feeds import HomeSource, Kept, LabFeed, RunSource
+from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
 from sdl.web.sse import Hub
 from tests.web.web_kit import Append, PageLab, copy, real
 
@@ -177,7 +177,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Event]:
 def test_a_run_is_drawn_anew_with_each_reading_and_only_then(tmp_path: Path, events: Sequence[Event]) -> None:
     growing = Append(events, tmp_path, "night", STAMP)
     growing.write(1)
-    source = RunSource(growing.folder, LabFeed(None))
+    source = RunFeed(growing.folder, LabFeed(None))
     assert "Nothing is proposed yet" in (source.look() or {})["parts"]["live-now"]
     assert source.look() is None
     growing.write(2)
@@ -190,7 +190,7 @@ def test_a_run_is_drawn_anew_with_each_reading_and_only_then(tmp_path: Path, eve
     growing.close()
     assert last["said"].startswith("reached: ")
     assert last["parts"]["live-trials"].count("<tr>") == source.picture.campaign.history.trials + 1  # type: ignore[union-attr]
-    whole = RunSource(growing.folder, LabFeed(None)).whole()
+    whole = RunFeed(growing.folder, LabFeed(None)).whole()
     assert whole["parts"] == last["parts"], "read at once and read as it grew: the same"
 
 
@@ -199,7 +199,7 @@ def test_a_run_whose_process_is_gone_is_said_to_be_unfinished(tmp_path: Path, ev
     growing.write(3)
     growing.close()
     (growing.folder / "record.lock").write_text("process 999999999 on nowhere since now")
-    assert (RunSource(growing.folder, LabFeed(None)).look() or {})["said"].startswith("unfinished: ")
+    assert (RunFeed(growing.folder, LabFeed(None)).look() or {})["said"].startswith("unfinished: ")
 
 
 def test_a_run_of_the_lab_has_buttons_that_follow_its_holds(tmp_path: Path, events: Sequence[Event]) -> None:
@@ -208,7 +208,7 @@ def test_a_run_of_the_lab_has_buttons_that_follow_its_holds(tmp_path: Path, even
     lab = PageLab(tmp_path)
     lab.begin(7, run=f"night/{STAMP}")
     asked = LabFeed(lab)
-    source = RunSource(growing.folder, asked)
+    source = RunFeed(growing.folder, asked)
     assert 'data-verb="pause" data-target="start 7"' in source.whole()["parts"]["live-state"]
     lab.pause("lab", "person in enclosure", "ada")
     asked.forget()
@@ -244,7 +244,7 @@ def test_the_home_page_says_in_words_what_runs(tmp_path: Path) -> None:
     lab.begin(7)
     lab.running[7]["paused"] = "too bright"
     asked = LabFeed(lab)
-    shown = HomeSource(asked, Index(tmp_path, tmp_path / "cache"), Kept(tmp_path, asked)).look() or {}
+    shown = HomeFeed(asked, Index(tmp_path, tmp_path / "cache"), RunCache(tmp_path, asked)).look() or {}
     assert shown["said"] == "1 running, 1 of them paused"
     assert "too bright" in shown["parts"]["home-now"]
 
@@ -258,7 +258,7 @@ def test_the_home_page_shows_colour_and_error_of_what_runs_as_they_change(tmp_pa
     lab.begin(7, run=f"night/{growing.folder.name}")
     lab.begin(8, run="night/not-there")  # nothing is written yet
     asked = LabFeed(lab)
-    source = HomeSource(asked, Index(tmp_path, tmp_path / "cache"), Kept(tmp_path, asked))
+    source = HomeFeed(asked, Index(tmp_path, tmp_path / "cache"), RunCache(tmp_path, asked))
     before = (source.look() or {})["parts"]["home-now"]
     assert "its colour, rgb(" in before
     assert "trial 0, 1 reading" in before
@@ -277,7 +277,7 @@ def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: 
     found = Index(tmp_path / "runs", tmp_path / "cache")
     found.refresh()
     asked = LabFeed(None)
-    shown = (HomeSource(asked, found, Kept(tmp_path / "runs", asked)).look() or {})["parts"]["home-now"]
+    shown = (HomeFeed(asked, found, RunCache(tmp_path / "runs", asked)).look() or {})["parts"]["home-now"]
     growing.close()
     assert "trial 0, 1 reading" in shown
     assert "rgb(" in shown
@@ -293,7 +293,7 @@ def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_rea
     go = threading.Event()
     monkeypatch.setattr("sdl.web.index.row", lambda folder: row(folder) if go.wait(PATIENCE) else {})
     asked, found = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
-    source = HomeSource(asked, found, Kept(tmp_path / "runs", asked))
+    source = HomeFeed(asked, found, RunCache(tmp_path / "runs", asked))
     before = (source.look() or {})["parts"]
     go.set()
     found.poke(30)

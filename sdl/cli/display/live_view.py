@@ -28,7 +28,7 @@ from sdl.core.events import (
     Safe,
     Stopped,
 )
-from sdl.runs.runs import steps, worst_channel
+from sdl.runs.runs import fold_stepwise
 from sdl.types import Power
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ShownTrials:
         if goal is None:
             shown.note = ", ".join(filter(None, [event.fault or "", saturated]))
             return shown if closed else None
-        shown.miss, shown.worst = goal.miss(self._means, event.saturated), worst_channel(goal, self._means)
+        shown.miss, shown.worst = goal.miss(self._means, event.saturated), goal.worst_channel(self._means)
         shown.error = goal.bands[shown.worst].error(self._means.get(shown.worst, math.nan))
         if closed and campaign.history.last is not None and campaign.history.last.reached:
             shown.note = "reached"
@@ -108,7 +108,7 @@ class ShownTrials:
 def followed(run: Run) -> ShownTrials:
     """The trials of a run as they were shown."""
     trials = ShownTrials()
-    for event, folded in steps(iter(run.events), run.folder):
+    for event, folded in fold_stepwise(iter(run.events), run.folder):
         trials.take(event, folded.campaign)
     return trials
 

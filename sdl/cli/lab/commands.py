@@ -18,7 +18,7 @@ from sdl.cli.web import LabPage
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.lab.config.file import Loaded
+    from sdl.lab.config.file import ResolvedLab
     from sdl.lab.config.model import Job, LabFile
 
 COMING = 5
@@ -70,35 +70,35 @@ def run(
         code = _run(file, port, verbose)
     except Exception as error:
         if not sys.stderr.isatty():  # who starts it at a terminal reads it there
-            from sdl.lab.rules.startup_failure import tell
+            from sdl.lab.rules.startup_failure import report_startup_failure
 
-            tell(file, error)
+            report_startup_failure(file, error)
         raise
     raise typer.Exit(code)
 
 
 def _run(file: Path, port: int, verbose: bool) -> int:
     from sdl.lab.config.file import load
-    from sdl.lab.http.app import needed
+    from sdl.lab.http.app import require_packages
     from sdl.lab.journal import folder
     from sdl.lab.logs import FILE as LOG
-    from sdl.lab.logs import People
+    from sdl.lab.logs import TextFormatter
     from sdl.lab.serve import serve
     from sdl.runner import INTERRUPTED
 
     loaded = load(file)
-    needed()  # before it is said that the lab runs
+    require_packages()  # before it is said that the lab runs
     for handler in logging.getLogger().handlers:  # the log file has everything, whoever looks on has what matters
-        handler.setFormatter(People())
+        handler.setFormatter(TextFormatter())
         handler.setLevel(logging.INFO if verbose else logging.WARNING)
     log = folder(loaded.runs, loaded.lab.name) / LOG
     say(f"lab {loaded.lab.name} runs until Ctrl-C; `sdl lab status` tells of it, and its log {log}")
     sys.stdout.flush()
     page = LabPage(loaded)
-    return INTERRUPTED[serve(loaded, port=port, page=page.routes, told=page.told)]
+    return INTERRUPTED[serve(loaded, port=port, page=page.routes, on_listen=page.announce)]
 
 
-def _plan(loaded: Loaded, now: float) -> dict[str, Any]:
+def _plan(loaded: ResolvedLab, now: float) -> dict[str, Any]:
     """What a lab would do from now on, as plain values."""
     from sdl.lab.core.cron import upcoming
 
@@ -130,7 +130,7 @@ def _one_job_each(lab: LabFile) -> dict[str, str]:
     return found
 
 
-def described(loaded: Loaded, file: Path) -> tuple[dict[str, Any], list[str]]:
+def described(loaded: ResolvedLab, file: Path) -> tuple[dict[str, Any], list[str]]:
     """What a lab file would do, as plain values and in sentences."""
     lab, plan = loaded.lab, _plan(loaded, time.time())
     jobs, benches = count(len(lab.jobs), "job"), count(len(lab.instruments), "instrument")
@@ -153,13 +153,13 @@ def described(loaded: Loaded, file: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _when(job: Job) -> str:
     """When a job runs and what happens to starts that cannot, in words."""
-    from sdl.config.durations import words
+    from sdl.config.durations import format_duration
 
     when = job.when
     if when.cron is not None:
         text = f"cron {when.cron}"
     elif when.every is not None:
-        text = f"every {words(when.every)}"
+        text = f"every {format_duration(when.every)}"
     elif when.at:
         text = f"at {count(len(when.at), 'time')}"
     elif when.after is not None:
@@ -168,4 +168,8 @@ def _when(job: Job) -> str:
         text = "when somebody asks for it"
     text += f", {job.between}" if job.between else ""
     grace = job.missed.grace
-    return text if when.asked else text + ("; late if need be" if grace is None else f"; at most {words(grace)} late")
+    return (
+        text
+        if when.asked
+        else text + ("; late if need be" if grace is None else f"; at most {format_duration(grace)} late")
+    )

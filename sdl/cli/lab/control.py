@@ -43,8 +43,8 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     sdl lab status
     sdl lab status --lab lab.yaml --json
     """
-    from sdl.config.durations import words
-    from sdl.lab.core.views import paused_by
+    from sdl.config.durations import format_duration
+    from sdl.lab.core.views import describe_pause
     from sdl.lab.http.client import Client
 
     client = Client(lab, url)
@@ -53,11 +53,14 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         emit(client.names | shown)
         return
     now, zone = shown["at"], ZoneInfo(shown["timezone"])
-    say(f"{client.home}, up for {words(now - shown['since'])} (process {shown['process']}), {shown['timezone']}")
+    say(
+        f"{client.home}, up for {format_duration(now - shown['since'])} "
+        f"(process {shown['process']}), {shown['timezone']}"
+    )
     if shown.get("trouble"):
         say(f"trouble: {shown['trouble']}")
     for hold in shown["held"]:
-        say(f"{hold['what']}: {paused_by(hold, hold['what'])}, since {_time(hold['at'], now, zone)}")
+        say(f"{hold['what']}: {describe_pause(hold, hold['what'])}, since {_time(hold['at'], now, zone)}")
     running = {row["start"]: row for row in shown["running"]}
     rows = []
     for bench in shown["instruments"]:
@@ -65,10 +68,10 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         doing = "idle" if run is None else f"start {run['start']} of {run['job']}"
         state = (
             f"{'not ours' if bench['lost'].startswith('InUse: ') else 'no answer'}: {bench['lost']}" if bench["lost"]
-            else "; ".join(paused_by(hold, f"start {run['start']}") for hold in run["pauses"]) if run and run["pauses"]
+            else "; ".join(describe_pause(hold, f"start {run['start']}") for hold in run["pauses"]) if run and run["pauses"]
             else f"paused: {run['paused']}" if run and run["paused"]
             else "; ".join(
-                paused_by(hold, f"instrument {bench['name']}") for hold in shown["held"]
+                describe_pause(hold, f"instrument {bench['name']}") for hold in shown["held"]
                 if hold["what"] in ("lab", f"instrument {bench['name']}")
             )
         )  # fmt: skip
@@ -111,7 +114,7 @@ def history(
     \b
     sdl lab history --job hourly -n 50
     """
-    from sdl.config.durations import words
+    from sdl.config.durations import format_duration
 
     client = _client(lab, url, json)
     shown = client.get("history", most=most, job=job)
@@ -127,7 +130,7 @@ def history(
             row["instrument"],
             row["outcome"] or row["fate"],
             str(row["readings"]),
-            words(row["ended"] - row["begun"]) if row["begun"] is not None else "",
+            format_duration(row["ended"] - row["begun"]) if row["begun"] is not None else "",
             Path(row["run"]).name if row["run"] else row["reason"],
         )
         for row in shown["history"]
@@ -224,11 +227,11 @@ def _client(lab: str, url: str, json: bool) -> Client:
 
 def _pauses(client: Client) -> list[str]:
     """The words that end each pause of a lab, with who asked for it and why."""
-    from sdl.lab.core.views import paused_by
+    from sdl.lab.core.views import describe_pause
 
     shown = client.get("status")
     ends = {f"start {run['start']}": f"paused: {run['paused']}" for run in shown["running"] if run["resumable"]}
-    ends |= {hold["what"]: paused_by(hold, hold["what"]) for hold in shown["held"]}
+    ends |= {hold["what"]: describe_pause(hold, hold["what"]) for hold in shown["held"]}
     return [f"sdl lab resume {what} ({text})" for what, text in ends.items()]
 
 

@@ -43,13 +43,13 @@ def install(
     sudo sdl lab install lab.yaml --system --as lab
     """
     from sdl.lab.config.file import load
-    from sdl.lab.systemd import unit, unit_folder, unit_name
+    from sdl.lab.systemd import unit_folder, unit_name, unit_text
 
     loaded, path = load(file), file.absolute()
     if account and not system:
         raise ConfigError("--as belongs to --system; your own systemd runs everything as you")
     user = (account or os.environ.get("SUDO_USER") or getpass.getuser()) if system else ""
-    text = unit(loaded.lab.name, path, system=system, user=user)
+    text = unit_text(loaded.lab.name, path, system=system, user=user)
     if stdout:
         print(text, end="")
         return

@@ -1,9 +1,8 @@
-"""Conditions under which campaigns pause: what a lab file says of them, and whether an instrument can tell.
+"""The conditions of a lab file under which campaigns pause, and whether an instrument can report them.
 
     suspend: {ambient: {above: {clear: 2000}}, disk: 500MB, twin: twin, good_for: 5min}
 
-They are judged while a campaign runs, by `sdl.lab.workers.gate`. Black-outs, windows and an operator's pause need
-nothing here.
+`sdl.lab.workers.gate` evaluates them while a campaign runs.
 """
 
 from __future__ import annotations
@@ -21,40 +20,40 @@ from sdl.errors import Problem
 from sdl.twin.state import TwinState, load, locate
 from sdl.types import Frozen
 
-USUAL = "night-2025-10"
-"""The state that `twin: twin` means, as in `watch`."""
-AWAY = "no reading"
-"""How the cause of a pause begins that waits for an instrument."""
+DEFAULT_TWIN = "night-2025-10"
+"""The state that `twin: twin` stands for, as in `watch`."""
+NO_READING = "no reading"
+"""Beginning of the cause of a pause that waits for an instrument."""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
 
-def size(value: Any) -> int:
+def parse_size(value: Any) -> int:
     """A size in bytes.
 
     Raises:
-        ValueError: it is neither a number of bytes above 0 nor text such as `500MB`.
+        ValueError: neither a positive number of bytes nor text such as `500MB`.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found and (many := round(float(found[1]) * _BYTES[found[2]])) > 0:
-        return many
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match and (size := round(float(match[1]) * _BYTES[match[2]])) > 0:
+        return size
     raise ValueError(f"must be a size such as 500MB or 2GB, not {value!r}")
 
 
-Size = Annotated[int, BeforeValidator(size), WithJsonSchema({"type": "string", "description": "500MB, 2GB"})]
-"""A size, in bytes once it is read."""
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "description": "500MB, 2GB"})]
+"""A size, parsed to bytes."""
 
 
 class Ambient(Frozen):
-    """Light of the room, told by the backgrounds that are measured anyway; while paused, by readings in the dark."""
+    """Limits of the background: from the campaign's own background readings, or samples taken while paused."""
 
     above: Mapping[str, float] = Field(
         min_length=1,
-        description="raw reading of a channel with the light off, above which campaigns pause: {clear: 2000}",
+        description="background of a channel, in raw readings, above which campaigns pause: {clear: 2000}",
     )
-    look: Duration = Field(60.0, description="while paused, how often a reading with the light off is taken: 1min")
+    look: Duration = Field(60.0, description="interval of background readings while paused: 1min")
 
     @field_validator("above")
     @classmethod
@@ -65,21 +64,25 @@ class Ambient(Frozen):
 
 
 class Suspend(Frozen):
-    """When a campaign pauses by itself; it goes on when all is well again for a while. Only `away` by default."""
+    """When a campaign pauses by itself, until every condition has been good for `good_for`. Only `away` by default."""
 
     away: Duration | None = Field(
         60.0,
-        description="while the instrument gives no readings; how often it is asked at most whether it does again. "
+        description="pause while the instrument gives no readings; longest interval between attempts to reach it. "
         "null: no pause, so that `retry` and `stop.failures` end the campaign",
     )
-    ambient: Ambient | None = Field(None, description="while the room is too bright: {above: {clear: 2000}}")
+    ambient: Ambient | None = Field(None, description="pause while the background is too high: {above: {clear: 2000}}")
     twin: str | None = Field(
         None,
-        description="when the instrument leaves its twin: `twin`, a state's name, or the path of a .toml file; goes on "
-        "only when somebody says so, because without readings nothing tells that it is well again",
+        description="pause when the instrument no longer matches its twin: `twin`, the name of a state, or the path of "
+        "a .toml file; continues only on request, because a paused campaign takes no readings that could show recovery",
     )
-    disk: Size | None = Field(None, description="while less than this is free where the runs go: 500MB")
-    good_for: Duration = Field(300.0, description="how long all must be well before it goes on: 5min")
+    disk: Size | None = Field(
+        None, description="pause while less than this is free at the directory of the runs: 500MB"
+    )
+    good_for: Duration = Field(
+        300.0, description="how long all conditions must be good before a campaign continues: 5min"
+    )
 
     @field_validator("twin")
     @classmethod
@@ -90,40 +93,34 @@ class Suspend(Frozen):
 
     @property
     def state(self) -> TwinState | None:
-        """The twin's state; None where it is not held against one."""
-        return None if self.twin is None else load(USUAL if self.twin == "twin" else self.twin)
+        """The state of the twin to compare with; None without comparison."""
+        return None if self.twin is None else load(DEFAULT_TWIN if self.twin == "twin" else self.twin)
 
 
-def refusals(suspend: Suspend, instrument: Instrument) -> list[Problem]:
-    """What of the conditions an instrument cannot tell; paths start below `suspend`."""
-    found = []
+def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Problem]:
+    """The conditions that an instrument cannot report; paths start below `suspend`."""
+    problems = []
     if suspend.ambient is not None:
         channels = [channel.name for channel in instrument.channels]
         for name in suspend.ambient.above:
             if name not in channels:
-                found.append(
-                    Problem(
-                        f"the instrument has no such channel; it has {', '.join(channels)}", f"ambient.above.{name}"
-                    )
-                )
-        if not _tells_background(instrument):
-            found.append(
-                Problem(
-                    f"the instrument (kind {instrument.kind}) takes no readings with the light off, so that nobody "
-                    "knows how bright the room is; give it `background: each` or `background: {every: 10}`",
-                    "ambient",
-                )
+                text = f"the instrument has no such channel; it has {', '.join(channels)}"
+                problems.append(Problem(text, f"ambient.above.{name}"))
+        if not _measures_background(instrument):
+            text = (
+                f"the instrument (kind {instrument.kind}) does not measure its background; "
+                "set its option `background: each` or `background: {every: 10}`"
             )
+            problems.append(Problem(text, "ambient"))
     if (state := suspend.state) is not None:
         have = {item.name for item in instrument.inputs}
         if have != state.inputs.keys():
             names = ", ".join(sorted(have))
-            found.append(
-                Problem(f"{suspend.twin} has the inputs {', '.join(state.inputs)}, the instrument {names}", "twin")
-            )
-    return found
+            text = f"{suspend.twin} has the inputs {', '.join(state.inputs)}, the instrument has {names}"
+            problems.append(Problem(text, "twin"))
+    return problems
 
 
-def _tells_background(instrument: Instrument) -> bool:
+def _measures_background(instrument: Instrument) -> bool:
     option = getattr(instrument, "background", None)
     return bool(getattr(instrument, "tells_background", False)) if option is None else option != "none"

@@ -1,4 +1,4 @@
-"""From a lab file to a validated lab, with every mistake at once: in the file and in each campaign that it names."""
+"""Load a lab file and the campaigns that it names; report every mistake at once."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
 from sdl.drivers.base import names
 from sdl.errors import ConfigError, Problem
-from sdl.lab.config.conditions import refusals
+from sdl.lab.config.conditions import unsupported_conditions
 from sdl.lab.config.model import Job, LabFile, LabInstrument
 from sdl.lab.core.cron import NEVER, next_due, seconds
 
-ATTENDED = {"manual": "asks somebody at a terminal", "replay": "has no instrument behind it"}
-"""Kinds that a lab cannot leave alone."""
+UNSUITABLE_KINDS = {"manual": "needs a person at a terminal", "replay": "has no real instrument"}
+"""Kinds that cannot run unattended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A lab file and what it names.
+class ResolvedLab:
+    """A lab file with every campaign and instrument resolved.
 
     Attributes:
-        lab: resolved: every campaign and instrument complete.
-        path: the file.
-        runs: where the runs go.
-        campaigns: each job's campaign as a model.
+        lab: the resolved file.
+        path: of the file.
+        runs: directory of the runs.
+        campaigns: by job, its campaign.
     """
 
     lab: LabFile
@@ -40,11 +40,11 @@ class Loaded:
     campaigns: Mapping[str, config.CampaignFile]
 
 
-def load(file: str | Path) -> Loaded:
-    """Reads and validates a lab file and the campaigns that it names.
+def load(file: str | Path) -> ResolvedLab:
+    """Load and validate a lab file and the campaigns that it names.
 
     Raises:
-        ConfigError: with every mistake found.
+        ConfigError: with every mistake.
     """
     path = Path(file)
     tree = yamlfile.read(path)
@@ -54,25 +54,26 @@ def load(file: str | Path) -> Loaded:
     lab, wrong = _model(value)
     problems += [_located(problem, tree) for problem in wrong]
     if lab is not None:
-        benches, found = _instruments(lab)
-        lab = lab.model_copy(update={"instruments": {**lab.instruments, **benches}})
+        instruments, wrong = _instruments(lab)
+        lab = lab.model_copy(update={"instruments": {**lab.instruments, **instruments}})
         names = {key: tuple(value.get(key) or ()) for key in ("instruments", "jobs")}
-        problems += [_located(problem, tree) for problem in [*found, *_suspends(lab, benches), *_names(lab, names)]]
-        campaigns, found = _campaigns(lab, benches, path, tree)
-        problems += found
+        wrong += [*_suspends(lab, instruments), *_names(lab, names)]
+        problems += [_located(problem, tree) for problem in wrong]
+        campaigns, wrong = _campaigns(lab, instruments, path, tree)
+        problems += wrong
     if problems or lab is None:
         raise ConfigError(*sorted(dict.fromkeys(problems), key=lambda p: (p.file != str(path), p.line or 0)))
     jobs = {name: job.model_copy(update={"campaign": campaigns[name].plain()}) for name, job in lab.jobs.items()}
-    # Through text, so that what the lab's record gives back compares as the same.
+    # Through JSON, so that it equals what the journal returns.
     resolved = parse(lab.model_copy(update={"jobs": jobs}).plain())
-    return Loaded(resolved, path, Path(os.path.normpath(path.parent / lab.runs)), campaigns)
+    return ResolvedLab(resolved, path, Path(os.path.normpath(path.parent / lab.runs)), campaigns)
 
 
 def parse(plain: Mapping[str, Any]) -> LabFile:
-    """A lab from what `LabFile.plain` gave, as kept in a lab's record; its campaigns are not looked at again.
+    """A lab file from its plain values in a journal; its campaigns are not validated again.
 
     Raises:
-        ConfigError: it is of another version of sdl.
+        ConfigError: written by an incompatible version of sdl.
     """
     try:
         return LabFile.model_validate_json(json.dumps(plain))
@@ -81,16 +82,16 @@ def parse(plain: Mapping[str, Any]) -> LabFile:
 
 
 def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.CampaignFile:
-    """One campaign that somebody hands in, with an instrument of the lab in place of its own.
+    """A campaign submitted as text, with its instrument replaced by one of the lab.
 
     Args:
-        text: its YAML.
-        instrument: the lab's, as plain values.
-        base: directory that its priors start from.
-        runs: where priors that are runs are looked up.
+        text: YAML.
+        instrument: of the lab, as plain values.
+        base: directory that relative paths of priors refer to.
+        runs: directory in which priors that name runs are found.
 
     Raises:
-        ConfigError: with every mistake found, and its line.
+        ConfigError: with every mistake and its line.
     """
     tree = yamlfile.parse(text)
     problems = list(tree.problems)
@@ -98,16 +99,16 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
     if isinstance(value, Mapping):
         value = {**value, "instrument": instrument}
     try:
-        found = config.parse(value, base=base, collect=True, runs=runs)
+        campaign = config.parse(value, base=base, collect=True, runs=runs)
     except ConfigError as error:
         problems += [_located(problem, tree) for problem in error.problems]
     if problems:
         raise ConfigError(*sorted(problems, key=lambda problem: problem.line or 0))
-    return found
+    return campaign
 
 
 def _model(value: Mapping[str, Any]) -> tuple[LabFile | None, list[Problem]]:
-    """The lab, and its mistakes; without what is wrong in it, so that the rest can still be looked at."""
+    """The lab without its invalid parts, so that the rest can still be checked, and the mistakes."""
     try:
         return LabFile.model_validate(value), []
     except ValidationError as error:
@@ -127,31 +128,32 @@ def _model(value: Mapping[str, Any]) -> tuple[LabFile | None, list[Problem]]:
 
 
 def _instruments(lab: LabFile) -> tuple[dict[str, LabInstrument], list[Problem]]:
-    """The instruments without mistakes, complete; and the mistakes in the others."""
+    """The valid instruments, resolved, and the mistakes in the others."""
     problems: list[Problem] = []
-    found: dict[str, LabInstrument] = {}
-    same: dict[str, str] = {}
-    for name, bench in lab.instruments.items():
+    resolved: dict[str, LabInstrument] = {}
+    owners: dict[str, str] = {}  # by identity
+    for name, item in lab.instruments.items():
         where = f"instruments.{name}.instrument"
         try:
-            instrument = config.parse_kind("instrument", bench.instrument)
+            instrument = config.parse_kind("instrument", item.instrument)
         except ConfigError as error:
             problems += [Problem(p.message, f"{where}.{p.path}".rstrip(".")) for p in error.problems]
             continue
-        if instrument.kind in ATTENDED:
-            problems.append(Problem(f"kind {instrument.kind} {ATTENDED[instrument.kind]}; a lab runs alone", where))
-        if getattr(instrument, "seed", 0) is None:  # else each campaign's own: every job would have another instrument
+        if instrument.kind in UNSUITABLE_KINDS:
+            text = f"kind {instrument.kind} {UNSUITABLE_KINDS[instrument.kind]}; a lab runs unattended"
+            problems.append(Problem(text, where))
+        if getattr(instrument, "seed", 0) is None:  # the campaign's seed would give every job another instrument
             instrument = instrument.model_copy(update={"seed": 0})
-        known = names(instrument, look_up=False)
-        if first := next((same[one] for one in known if one in same), None):
-            problems.append(Problem(f"the same instrument as {first} ({instrument.identity}): name it once", where))
-        same = dict.fromkeys(known, name) | same
-        found[name] = bench.model_copy(update={"instrument": instrument.model_dump(mode="json")})
-    return found, problems
+        identities = names(instrument, look_up=False)
+        if first := next((owners[one] for one in identities if one in owners), None):
+            problems.append(Problem(f"the same instrument as {first} ({instrument.identity}): list it once", where))
+        owners = dict.fromkeys(identities, name) | owners
+        resolved[name] = item.model_copy(update={"instrument": instrument.model_dump(mode="json")})
+    return resolved, problems
 
 
 def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """Names that do not exist, jobs that wait for themselves, spans that end before they begin."""
+    """Unknown names, jobs that wait for themselves, schedules outside their window, spans that end before they begin."""
     problems = []
     instruments, jobs = names["instruments"], names["jobs"]
     for name, job in lab.jobs.items():
@@ -162,7 +164,7 @@ def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
         elif job.when.after is not None and name in _before(name, lab.jobs):
             problems.append(Problem("the job would wait for itself", f"jobs.{name}.when.after"))
         if job.between and not job.when.at and (job.when.cron or job.when.every) and next_due(job, lab, 0.0) == NEVER:
-            problems.append(Problem(f"none of the job's times lies inside {job.between}", f"jobs.{name}.between"))
+            problems.append(Problem(f"no scheduled time of the job lies in {job.between}", f"jobs.{name}.between"))
     for i, span in enumerate(lab.blackouts):
         try:
             if seconds(span.from_, lab.zone) >= seconds(span.to, lab.zone):
@@ -182,13 +184,13 @@ def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
 
 
 def _before(name: str, jobs: Mapping[str, Job]) -> set[str]:
-    """The jobs that a job waits for, one after another."""
-    found: set[str] = set()
+    """All jobs that a job waits for, directly or indirectly."""
+    before: set[str] = set()
     after = jobs[name].when.after
-    while after is not None and after in jobs and after not in found:
-        found.add(after)
+    while after is not None and after in jobs and after not in before:
+        before.add(after)
         after = jobs[after].when.after
-    return found
+    return before
 
 
 def _unknown(name: str, allowed: Sequence[str], path: str) -> Problem:
@@ -196,34 +198,34 @@ def _unknown(name: str, allowed: Sequence[str], path: str) -> Problem:
 
 
 def _campaigns(
-    lab: LabFile, benches: Mapping[str, LabInstrument], path: Path, tree: yamlfile.Tree
+    lab: LabFile, instruments: Mapping[str, LabInstrument], path: Path, tree: yamlfile.Tree
 ) -> tuple[dict[str, config.CampaignFile], list[Problem]]:
-    """Each job's campaign with the lab's instrument in it, and every mistake in them."""
-    found: dict[str, config.CampaignFile] = {}
+    """The campaign of each job with the lab's instrument in it, and the mistakes in the campaigns."""
+    campaigns: dict[str, config.CampaignFile] = {}
     problems: list[Problem] = []
     for name, job in lab.jobs.items():
-        if (bench := benches.get(job.instrument)) is None:
-            continue  # said already
-        # JSON is YAML: the way that every change of a campaign takes.
-        changes = [f"instrument={json.dumps(bench.instrument)}"]
+        if (instrument := instruments.get(job.instrument)) is None:
+            continue  # reported already
+        # As `--set` does it; JSON is YAML.
+        changes = [f"instrument={json.dumps(instrument.instrument)}"]
         changes += [f"{key}={json.dumps(value)}" for key, value in job.set.items()]
         try:
-            found[name] = _campaign(job, path.parent, changes, path.parent / lab.runs)
+            campaigns[name] = _campaign(job, path.parent, changes, path.parent / lab.runs)
         except ConfigError as error:
             problems += [_of_job(p, name, job, tree, path.parent) for p in error.problems]
-            continue
-    return found, problems
+    return campaigns, problems
 
 
-def _suspends(lab: LabFile, benches: Mapping[str, LabInstrument]) -> list[Problem]:
-    """Conditions that no reading of an instrument tells of."""
+def _suspends(lab: LabFile, instruments: Mapping[str, LabInstrument]) -> list[Problem]:
+    """Conditions that an instrument cannot report."""
     problems = []
-    for name, bench in benches.items():
-        where = "suspend" if bench.suspend is None else f"instruments.{name}.suspend"
-        instrument = config.parse_kind("instrument", bench.instrument)
-        about = f" (instrument {name})" if bench.suspend is None else ""
+    for name, item in instruments.items():
+        where = "suspend" if item.suspend is None else f"instruments.{name}.suspend"
+        instrument = config.parse_kind("instrument", item.instrument)
+        suffix = f" (instrument {name})" if item.suspend is None else ""
         problems += [
-            Problem(p.message + about, f"{where}.{p.path}") for p in refusals(lab.suspend_of(name), instrument)
+            Problem(p.message + suffix, f"{where}.{p.path}")
+            for p in unsupported_conditions(lab.suspend_of(name), instrument)
         ]
     return problems
 
@@ -238,7 +240,7 @@ def _campaign(job: Job, base: Path, changes: list[str], runs: Path) -> config.Ca
 
 
 def _of_job(problem: Problem, name: str, job: Job, tree: yamlfile.Tree, base: Path) -> Problem:
-    """Where a campaign's mistake stands: in its own file, or in the lab's."""
+    """A campaign's mistake with its file and line: in the campaign file, or in the lab file."""
     key = problem.path.removeprefix("--set ")
     if any(key == given or key.startswith(f"{given}.") for given in job.set):
         path = f"jobs.{name}.set.{key}"

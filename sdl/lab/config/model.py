@@ -1,8 +1,7 @@
-"""What a lab file may say: a tree of frozen models, each option with its default and a sentence for the docs.
+"""The schema of a lab file: frozen models, each option with its default and description.
 
-As it was written, `campaign` and `instrument` name files and kinds; as `sdl.lab.config.file` resolves them, they are
-complete
-plain values, and that is what the lab's record keeps: no later edit of a campaign file changes what was meant.
+In the file `campaign` and `instrument` name files and kinds. `sdl.lab.config.file` resolves them to complete plain
+values, which the journal keeps, so that later edits of a campaign file do not change what was meant.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ class When(Frozen):
     cron: str | None = Field(
         None, description='minute, hour, day, month, day of the week: `"0 * * * *"` is hourly, `"30 2 * * mon-fri"`'
     )
-    every: Duration | None = Field(
-        None, description="an interval of at least 1min, whatever the clocks show: 1h, 90min"
-    )
+    every: Duration | None = Field(None, description="an interval in real time, at least 1min: 1h, 90min")
     from_: str | None = Field(
-        None, alias="from", description="a time that `every` counts from; midnight of 1 January 1970 by default"
+        None, alias="from", description="origin of `every`; midnight of 1 January 1970 by default"
     )
-    at: tuple[str, ...] = Field((), description='times, "2026-12-24 20:00": of the lab\'s zone where they name none')
-    after: str | None = Field(None, description="another job: due whenever that has ended")
+    at: tuple[str, ...] = Field(
+        (), description='dates and times, "2026-12-24 20:00"; in the time zone of the lab unless given'
+    )
+    after: str | None = Field(None, description="name of another job: due whenever that job has ended")
     outcome: tuple[Annotated[Outcome, Field(strict=False)], ...] = Field(
-        (Outcome.REACHED, Outcome.DONE), description="with one of these outcomes (for `after`)"
+        (Outcome.REACHED, Outcome.DONE), description="for `after`: only if that job ended with one of these outcomes"
     )
-    asked: bool = Field(False, description="true: only when somebody asks for it, `sdl lab run-now`")
+    asked: bool = Field(False, description="true: only on request, `sdl lab run-now`")
 
     @field_validator("cron")
     @classmethod
@@ -84,14 +83,14 @@ class When(Frozen):
         return self
 
 
-PUNCTUAL = 60.0
-"""Seconds within which a start is in time."""
+SKIP_GRACE = 60.0
+"""Seconds of delay allowed by `skip`."""
 
 
 class Lateness(Frozen):
-    """What a start does that cannot begin in time: `late`, `skip`, or `{grace: 10min}`."""
+    """What happens to a start that cannot begin in time: `late`, `skip`, or `{grace: 10min}`."""
 
-    grace: Duration | None = Field(None, description="how long after its time it may still begin; null: however late")
+    grace: Duration | None = Field(None, description="longest delay after which it may still begin; null: no limit")
 
     @model_validator(mode="before")
     @classmethod
@@ -99,33 +98,35 @@ class Lateness(Frozen):
         if isinstance(value, str):
             if value not in ("late", "skip"):
                 raise ValueError(f"must be late, skip or {{grace: 10min}}, not {value!r}")
-            return {"grace": PUNCTUAL if value == "skip" else None}
+            return {"grace": SKIP_GRACE if value == "skip" else None}
         return value
 
 
 class Job(Frozen):
-    """A campaign, and when it runs."""
+    """A campaign and its schedule."""
 
     campaign: str | Mapping[str, Any] = Field(
         description="a campaign file, relative to this file, or a campaign written out"
     )
-    instrument: str = Field(description="one of `instruments`; takes the place of the campaign's own")
-    set: Mapping[str, Any] = Field({}, description="keys of the campaign with other values: `{stop.trials: 20}`")
+    instrument: str = Field(description="one of `instruments`; replaces the campaign's own")
+    set: Mapping[str, Any] = Field({}, description="changed keys of the campaign: `{stop.trials: 20}`")
     when: When = Field(description="cron, every, at, after or asked")
     between: str | None = Field(
-        None, description='only inside these local times, "20:00-06:00"; what still runs at the end pauses'
+        None, description='only within these local times, "20:00-06:00"; a campaign still running at the end pauses'
     )
     missed: Lateness = Field(
         default_factory=Lateness,
-        description="a start that cannot begin in time: late (once, as soon as it can), skip (recorded as missed after "
-        "a minute), or {grace: 10min}",
+        description="what happens to a start that cannot begin in time: late (runs once, as soon as possible), skip "
+        "(recorded as missed after a minute), or {grace: 10min}",
     )
     clock_change: Literal["once", "twice"] | None = Field(
         None,
-        description="a time of day that comes twice in autumn: once (the first) or twice; once by default, twice where "
-        "the cron's hour is `*`. One that spring leaves out is due as much later as the clocks are put forward",
+        description="a time of day that occurs twice in autumn: once (the first) or twice; by default once, twice if "
+        "the cron hour is `*`. A time of day skipped in spring is shifted by the clock change",
     )
-    priority: int = Field(0, ge=-1000, le=1000, description="of jobs that wait for one instrument the highest begins")
+    priority: int = Field(
+        0, ge=-1000, le=1000, description="of the jobs waiting for an instrument, the highest begins first"
+    )
 
     @field_validator("between")
     @classmethod
@@ -140,22 +141,20 @@ class LabInstrument(Frozen):
 
     instrument: Any = Field(description="`kind` and its options, as in a campaign file")
     readings_a_day: int | None = Field(
-        None, ge=1, description="most readings in 24 hours, of all campaigns together; then they wait or pause"
+        None, ge=1, description="limit of readings in 24 hours, all campaigns together; beyond it they wait or pause"
     )
-    suspend: Suspend | None = Field(None, description="when its campaigns pause; replaces the lab's")
+    suspend: Suspend | None = Field(None, description="when its campaigns pause; replaces `suspend` of the lab")
 
 
 class Blackout(Frozen):
-    """A span in which no start begins and what runs pauses."""
+    """A span in which no start begins and running campaigns pause."""
 
     model_config = ConfigDict(populate_by_name=True)
 
-    from_: str = Field(
-        alias="from", description='its begin, "2026-12-24 12:00": of the lab\'s zone where it names none'
-    )
-    to: str = Field(description="its end")
-    why: str = Field("", max_length=200, description="for people")
-    instruments: tuple[str, ...] = Field((), description="only these; all by default")
+    from_: str = Field(alias="from", description='begin, "2026-12-24 12:00"; in the time zone of the lab unless given')
+    to: str = Field(description="end")
+    why: str = Field("", max_length=200, description="reason, for the log and messages")
+    instruments: tuple[str, ...] = Field((), description="only these instruments; all by default")
 
     @field_validator("from_", "to")
     @classmethod
@@ -164,26 +163,26 @@ class Blackout(Frozen):
 
 
 class Supervise(Frozen):
-    """What is done about campaigns whose process dies or hangs."""
+    """Treatment of campaigns whose process dies or hangs."""
 
-    hung: Duration = Field(900.0, description="longest time without an event before it counts as hung: 15min")
-    restarts: int = Field(3, ge=0, le=100, description="how often a campaign whose process died is gone on with")
-    backoff: Duration = Field(30.0, description="before the first of these; doubles each time, at most 1h")
+    hung: Duration = Field(900.0, description="time without an event after which a process counts as hung: 15min")
+    restarts: int = Field(3, ge=0, le=100, description="how often a campaign whose process died is resumed")
+    backoff: Duration = Field(30.0, description="delay before the first restart; doubles each time, at most 1h")
 
 
 class LabFile(Frozen):
-    """A lab: instruments, jobs, and what happens when nobody looks. One YAML file."""
+    """A lab: instruments, jobs, and how to run them unattended. One YAML file."""
 
-    name: str = Field(pattern=NAME, description="what its record is filed under: runs/NAME.lab")
-    description: str = Field("", max_length=2000, description="a sentence for people")
-    runs: str = Field("runs", min_length=1, description="where the runs go; relative to this file")
+    name: str = Field(pattern=NAME, description="name of the lab; its journal is in runs/NAME.lab")
+    description: str = Field("", max_length=2000, description="free text")
+    runs: str = Field("runs", min_length=1, description="directory of the runs, relative to this file")
     timezone: str = Field("UTC", description="of every time without one: Europe/Berlin, America/New_York, …")
-    instruments: Mapping[str, LabInstrument] = Field(min_length=1, description="each by a name of the lab's own")
-    jobs: Mapping[str, Job] = Field(min_length=1, description="each by a name of its own")
-    blackouts: tuple[Blackout, ...] = Field((), description="spans in which nothing begins: {from, to, why}")
-    suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause, unless an instrument says so")
-    supervise: Supervise = Field(default_factory=Supervise, description="of campaigns whose process dies or hangs")
-    notify: Notify = Field(default_factory=Notify, description="who is told of what")
+    instruments: Mapping[str, LabInstrument] = Field(min_length=1, description="the instruments, by name")
+    jobs: Mapping[str, Job] = Field(min_length=1, description="the jobs, by name")
+    blackouts: tuple[Blackout, ...] = Field((), description="spans in which no start begins: {from, to, why}")
+    suspend: Suspend = Field(default_factory=Suspend, description="when campaigns pause; instruments may override it")
+    supervise: Supervise = Field(default_factory=Supervise, description="campaigns whose process dies or hangs")
+    notify: Notify = Field(default_factory=Notify, description="recipients of messages")
 
     @field_validator("timezone")
     @classmethod
@@ -200,7 +199,7 @@ class LabFile(Frozen):
     @classmethod
     def _names(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
         if wrong := [name for name in value if not re.fullmatch(NAME, name)]:
-            raise ValueError(f"{wrong[0]!r} is no name: 1 to 64 letters, digits, `.`, `_` or `-`")
+            raise ValueError(f"{wrong[0]!r} is not a valid name: 1 to 64 letters, digits, `.`, `_` or `-`")
         return value
 
     @property
@@ -209,27 +208,27 @@ class LabFile(Frozen):
         return ZoneInfo(self.timezone)
 
     def suspend_of(self, instrument: str) -> Suspend:
-        """The conditions under which campaigns on an instrument pause."""
+        """The pause conditions that apply to an instrument."""
         own = self.instruments[instrument].suspend if instrument in self.instruments else None
         return self.suspend if own is None else own
 
     def plain(self) -> dict[str, Any]:
-        """The file as plain values that `LabFile.model_validate` reads back to the same."""
+        """The file as plain values that `LabFile.model_validate` reads back unchanged."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 def moment(value: str) -> str:
-    """The same text, where it is a date and time.
+    """The text unchanged, if it is a date and time.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not.
     """
     try:
-        found = datetime.fromisoformat(value)
+        parsed = datetime.fromisoformat(value)
     except ValueError:
         raise ValueError(
             f"{value!r} is not a date and time such as 2026-12-24 20:00 or 2026-12-24T20:00+01:00"
         ) from None
-    if not 1970 < found.year < 9999:
+    if not 1970 < parsed.year < 9999:
         raise ValueError(f"{value!r} is before 1971 or after 9998")
     return value

@@ -1,11 +1,12 @@
-"""When a job is due: pure functions of the lab file and of time.
+"""When a job is due: pure functions of the lab file and the time.
 
-Cron is asked in wall-clock time that knows no changes (APScheduler's trigger in UTC, which stands for the wall), and
-each wall-clock time is then mapped to real time by one rule. Asked with a real zone the trigger (3.11.3) leaves starts
-out where the clocks go forward: `0,30 2 * * *` gives one start on that day in New York, `0 0 * * *` none in Havana.
+Cron expressions are evaluated in wall-clock time without clock changes (APScheduler's trigger with UTC standing for the
+wall clock); one rule then maps each wall-clock time to real time. Evaluated with a real time zone, the trigger (3.11.3)
+omits starts when the clocks go forward: `0,30 2 * * *` gives one start on that day in New York, `0 0 * * *` none in
+Havana.
 
-A wall-clock time that does not exist (spring) is due as much later as the clocks are put forward: 02:30 at 03:30. One
-that comes twice (autumn) is due at the first, or at both: `Job.clock_change`.
+A wall-clock time that does not exist (spring) is shifted by the clock change: 02:30 becomes 03:30. One that occurs twice
+(autumn) is due at the first or at both: `Job.clock_change`.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
     from sdl.lab.config.model import Blackout, Job, LabFile
 
 MARGIN = 4 * 3600.0
-"""Seconds: more than clocks are ever put forward or back at once."""
+"""Upper bound of a clock change, seconds."""
 NEVER = float("inf")
-MOST_LEFT_OUT = 3000
-"""So many times in a row outside a window, and none is inside: more than two days of minutes."""
+MAX_OUTSIDE = 3000
+"""Consecutive times outside the window after which a job counts as never due: more than two days of minutes."""
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-"""By the number that a crontab gives them; APScheduler 3 counts from Monday, so it is only ever told names."""
+"""Indexed by crontab number. APScheduler 3 counts from Monday, so it is always given names."""
 
 
 @lru_cache(maxsize=256)
 def cron_trigger(text: str) -> Any:
-    """The trigger of five cron fields, in wall-clock time.
+    """The trigger for five cron fields, in wall-clock time.
 
     Raises:
-        ValueError: with the reason; also for a day of the month together with one of the week, which cron programs
-            read in two ways.
+        ValueError: the fields are invalid, or give both a day of the month and a day of the week, which cron programs
+            interpret in two ways.
     """
     from apscheduler.triggers.cron import CronTrigger
 
@@ -46,7 +47,9 @@ def cron_trigger(text: str) -> Any:
         raise ValueError(f"must be five fields: minute, hour, day, month, day of the week; {text!r} has {len(fields)}")
     minute, hour, day, month, week = fields
     if day != "*" and week != "*":
-        raise ValueError("has a day of the month and one of the week, which cron programs read in two ways: give one")
+        raise ValueError(
+            "gives a day of the month and a day of the week, which cron programs interpret in two ways: give only one"
+        )
     try:
         trigger = CronTrigger(
             minute=minute, hour=hour, day=day, month=month, day_of_week=_named(week), second="0", timezone=UTC
@@ -54,13 +57,13 @@ def cron_trigger(text: str) -> Any:
     except ValueError as error:
         raise ValueError(f"{text!r} cannot be read: {error}") from None
     if trigger.get_next_fire_time(None, datetime(2000, 1, 1, tzinfo=UTC)) is None:
-        raise ValueError(f"{text!r}: no such day ever comes")
+        raise ValueError(f"{text!r}: no such date exists")
     return trigger
 
 
 def _named(week: str) -> str:
     """The days of the week by name: `1-5` is `mon,tue,wed,thu,fri`."""
-    found: list[str] = []
+    days: list[str] = []
     for part in week.split(","):
         first, dash, last = part.partition("-")
         if part == "*":
@@ -68,8 +71,8 @@ def _named(week: str) -> str:
         numbers = [_day(name) for name in ((first, last) if dash else (first, first))]
         if dash and numbers[1] < numbers[0]:
             numbers[1] += 7
-        found += [DAYS[number % 7] for number in range(numbers[0], numbers[1] + 1)]
-    return ",".join(dict.fromkeys(found))
+        days += [DAYS[number % 7] for number in range(numbers[0], numbers[1] + 1)]
+    return ",".join(dict.fromkeys(days))
 
 
 def _day(name: str) -> int:
@@ -77,35 +80,35 @@ def _day(name: str) -> int:
         return DAYS.index(name)
     if name in tuple("01234567"):
         return int(name)
-    raise ValueError(f"{name!r} is no day of the week; allowed: sun … sat, or 0 … 7 with 0 and 7 for Sunday")
+    raise ValueError(f"{name!r} is not a day of the week; allowed: sun … sat, or 0 … 7 with 0 and 7 for Sunday")
 
 
 def times(job: Job, lab: LabFile, after: float) -> Iterator[float]:
-    """The times after `after` at which a job's schedule says so, inside its window, in order; seconds since 1970 UTC.
+    """The scheduled times of a job after `after` that lie inside its window, in order; seconds since 1970 UTC.
 
-    None for a job that follows another or is asked for. Without end for cron and every.
+    Empty for a job that follows another or is started on request; infinite for `cron` and `every`.
     """
-    zone, left_out = lab.zone, 0
+    zone, outside = lab.zone, 0
     for at in _times(job, zone, after):
         if job.between is None or inside(job.between, clock(at, zone)):
-            left_out = 0
+            outside = 0
             yield at
-        elif (left_out := left_out + 1) > MOST_LEFT_OUT:
-            return  # its window and its times do not meet
+        elif (outside := outside + 1) > MAX_OUTSIDE:
+            return  # no scheduled time lies inside the window
 
 
 def next_due(job: Job, lab: LabFile, after: float) -> float:
-    """The first of `times`; never (infinity) where there is none."""
+    """The first of `times`; infinity if there is none."""
     return next(times(job, lab, after), NEVER)
 
 
 def upcoming(job: Job, lab: LabFile, after: float, most: int) -> list[float]:
-    """The first of `times`, at most so many."""
+    """The first `most` of `times`."""
     return list(islice(times(job, lab, after), most))
 
 
 def blackout(lab: LabFile, instrument: str, at: float) -> Blackout | None:
-    """The black-out of an instrument at a time, if there is one."""
+    """The black-out of an instrument in force at a time."""
     zone = lab.zone
     for span in lab.blackouts:
         named = not span.instruments or instrument in span.instruments
@@ -114,8 +117,8 @@ def blackout(lab: LabFile, instrument: str, at: float) -> Blackout | None:
     return None
 
 
-def outside(job: Job, lab: LabFile, at: float) -> str:
-    """Why a campaign of the job has to wait at this time, or empty: a black-out, or its window is closed."""
+def schedule_conflict(job: Job, lab: LabFile, at: float) -> str:
+    """Why the schedule forbids a campaign of the job at this time: a black-out, or outside its window; else empty."""
     span = blackout(lab, job.instrument, at)
     if span is not None:
         return f"black-out until {span.to}" + (f": {span.why}" if span.why else "")
@@ -132,21 +135,21 @@ def clock(at: float, zone: ZoneInfo) -> str:
 @lru_cache(maxsize=1024)
 def seconds(text: str, zone: ZoneInfo) -> float:
     """A date and time of a lab file in seconds since 1970 UTC."""
-    found = datetime.fromisoformat(text)
-    return real(found, zone)[0] if found.tzinfo is None else found.timestamp()
+    moment = datetime.fromisoformat(text)
+    return real(moment, zone)[0] if moment.tzinfo is None else moment.timestamp()
 
 
 def real(wall: datetime, zone: ZoneInfo) -> tuple[float, ...]:
-    """When a wall clock shows this: once, or twice where the clocks go back.
+    """The real times of a wall-clock time: two if the clocks go back over it, else one.
 
-    Where they are put forward over it, it is due as much later.
+    A time that the clocks skip is shifted by the clock change.
     """
     first, second = (wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return (first, second) if second > first else (first,)  # in a gap fold 1 comes before fold 0
 
 
 def _times(job: Job, zone: ZoneInfo, after: float) -> Iterator[float]:
-    """The due times after `after`, in order, windows left out of account."""
+    """The scheduled times after `after`, in order, regardless of the window."""
     when = job.when
     if when.every is not None:
         start = seconds(when.from_ or "1970-01-01 00:00", zone)
@@ -166,28 +169,28 @@ def _cron(text: str, change: str | None, zone: ZoneInfo, after: float) -> Iterat
     twice = change == "twice" or (change is None and text.split()[1] == "*")
     trigger = cron_trigger(text)
     wall = datetime.fromtimestamp(after, zone).replace(tzinfo=UTC) - timedelta(seconds=_margin(after, zone))
-    held: list[float] = []  # walls come in order; the real times of two may not, where the clocks go back
+    buffer: list[float] = []  # wall-clock times come in order; their real times may not when the clocks go back
     last = after
-    release = -NEVER
-    while release < NEVER:
-        found = trigger.get_next_fire_time(None, wall)
-        if found is None or found.year > 9000:
-            release = NEVER
+    horizon = -NEVER
+    while horizon < NEVER:
+        due = trigger.get_next_fire_time(None, wall)
+        if due is None or due.year > 9000:
+            horizon = NEVER
         else:
-            shown = real(found.replace(tzinfo=None), zone)
-            held += shown if twice else shown[:1]
-            release = shown[0] - _margin(shown[0], zone)  # no later wall is due before this
-            wall = found + timedelta(microseconds=1)
-        for at in sorted(held):
-            if at > release:
+            moments = real(due.replace(tzinfo=None), zone)
+            buffer += moments if twice else moments[:1]
+            horizon = moments[0] - _margin(moments[0], zone)  # no later wall-clock time is due before this
+            wall = due + timedelta(microseconds=1)
+        for at in sorted(buffer):
+            if at > horizon:
                 break
-            held.remove(at)
+            buffer.remove(at)
             if at > last:
                 last = at
                 yield at
 
 
 def _margin(at: float, zone: ZoneInfo) -> float:
-    """How far real times may be out of the order of the wall clock around a time: not at all, on most days."""
+    """How far the order of real times may differ from that of the wall clock around a time: 0 on most days."""
     before, behind = (datetime.fromtimestamp(at + day, zone).utcoffset() for day in (-86400.0, 86400.0))
     return 0.0 if before == behind else MARGIN

@@ -1,8 +1,8 @@
-"""What happened in a lab: written to the lab's own record (`sdl.lab.journal`), in this order, before it is acted on.
+"""The events of a lab, written to its journal (`sdl.lab.journal`) before anything acts on them.
 
-A *start* is one run of a job that was due or asked for; its number is its identity from `Due` to its end. Every due
-start ends in exactly one of Ended, Missed or GaveUp, whatever is killed in between. Times (`at`, `due`) are seconds
-since 1970 UTC; nothing here knows a time zone.
+A *start* is one run of a job, scheduled or requested; its number identifies it from Due to its end. Every start ends
+in exactly one of Ended, Missed or GaveUp, whichever process is killed meanwhile. Times (`at`, `due`) are seconds since
+1970 UTC.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 2
-"""Version of these events' form."""
+"""Version of the event schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabOpened:
-    """The first line of a lab's record, and again whenever the lab file has changed. `config` is the resolved file."""
+    """The lab file, resolved: the first line of a journal, repeated whenever the file has changed."""
 
     schema: int
     lab: str
@@ -28,7 +28,7 @@ class LabOpened:
 
 @dataclass(frozen=True, slots=True)
 class LabStarted:
-    """A process took the lab over: the first time, after a stop, after a crash."""
+    """A process took over the lab: initially, after a stop, or after a crash."""
 
     process: int
     user: str
@@ -37,7 +37,7 @@ class LabStarted:
 
 @dataclass(frozen=True, slots=True)
 class LabStopped:
-    """It was asked to end, and its campaigns were interrupted; missing after a crash."""
+    """The lab was stopped and its campaigns were interrupted; absent after a crash."""
 
     by: str
     at: float
@@ -45,7 +45,7 @@ class LabStopped:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A start exists from here on. `cause`: schedule, after, asked. Many may share one look at the clock."""
+    """A start was created. `cause` is schedule, after or asked."""
 
     start: int
     job: str
@@ -57,7 +57,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A start that will never run, and why: too late, skipped by somebody, blacked out, replaced by a later one, …"""
+    """A start will never run: too late, skipped, in a black-out, replaced by a later one, …"""
 
     start: int
     cause: str
@@ -67,7 +67,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Its process is about to begin (attempt 0) or to go on (attempt ≥ 1). `run` is the directory of its record."""
+    """A start's process is about to begin (attempt 0) or resume (attempt ≥ 1); `run` is the directory of its record."""
 
     start: int
     instrument: str
@@ -78,7 +78,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Its campaign came to an end of its own. `outcome` as in its record."""
+    """A start's campaign ended by itself, with the outcome in its record."""
 
     start: int
     outcome: str
@@ -89,10 +89,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """Its process is gone without an end: crashed, killed, hung, interrupted. Then: Started again, or GaveUp.
+    """A start's process ended before its campaign: crashed, killed, hung, interrupted. Started again or GaveUp follows.
 
-    `own` is false where it was the lab that ended, or the disk that was full (`full`): such a death does not count
-    against the campaign. From a full disk it is gone on with after the first back-off, again and again.
+    `own` is false if the lab was stopped or the disk was full; such a death does not count towards
+    `supervise.restarts`. After a full disk the campaign is resumed after the first back-off, without limit.
     """
 
     start: int
@@ -103,18 +103,18 @@ class Died:
 
     @property
     def full(self) -> bool:
-        """Whether its process died because the disk was full: the class of the error, as the process says it."""
+        """Whether the process died because the disk was full."""
         return self.cause.startswith("Full: ")
 
     @property
     def lost(self) -> bool:
-        """Whether its record was deleted, replaced or cut while it was written: people are told, and it is given up."""
+        """Whether the record was deleted, replaced or truncated while being written; the start is then given up."""
         return self.cause.startswith("Lost: ")
 
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """It was begun too often, or could not be begun; its run can still be resumed by hand."""
+    """A start's process died too often or could not be started; its run can still be resumed by hand."""
 
     start: int
     reason: str
@@ -123,7 +123,7 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True)
 class MadeSafe:
-    """The supervisor turned an instrument's light off because nobody else could; `error` is empty where it worked."""
+    """The lab switched off an instrument that no campaign is driving; `error` is empty if that succeeded."""
 
     instrument: str
     error: str
@@ -132,7 +132,7 @@ class MadeSafe:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """No start of `what` (lab, instrument NAME, job NAME, start N) begins, and what runs pauses, until Released."""
+    """A pause was requested for `what` (lab, instrument NAME, job NAME or start N); it lasts until Released."""
 
     what: str
     cause: str
@@ -142,7 +142,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The hold is over."""
+    """A requested pause was ended."""
 
     what: str
     by: str
@@ -151,9 +151,9 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody asked for something from outside: abort, run-now, skip, start, …; written before it is done.
+    """A command from outside: abort, run-now, skip, start, resume.
 
-    `campaign` is the resolved one that is to be started, since schema 2; empty for all other verbs.
+    `campaign` is the resolved campaign of `start`, since schema 2; empty for the other commands.
     """
 
     verb: str
@@ -166,7 +166,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class ClockJumped:
-    """The clock showed so many seconds more (or less) than passed. `cause`: the machine slept, or the clock was set."""
+    """The clock moved by `seconds` more (or less) than the time elapsed: the machine slept, or the clock was set."""
 
     seconds: float
     cause: str

@@ -1,4 +1,4 @@
-"""A start: one run of a job that was due or asked for, from Due to its end."""
+"""A start: one run of a job, scheduled or requested, from Due to its end."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sdl.lab.config.model import Job
-from sdl.lab.core.views import Past
+from sdl.lab.core.views import EndedStart
 
 
-class Owed(NamedTuple):
-    """A start that has to be made due: it follows from an end, or was asked for; `spec` where no job has it."""
+class PendingStart(NamedTuple):
+    """A start requested, or triggered by the end of another, that is not yet Due; `spec` if no job of the file has it."""
 
     job: str
     due: float
@@ -21,19 +21,20 @@ class Owed(NamedTuple):
 
 @dataclass(slots=True)
 class Start:
-    """A start that has not come to its end.
+    """A start that has not ended.
 
     Attributes:
         number, job, due, cause, by: as in Due.
-        spec: the job as it was meant when the start was due, or began.
-        single: its campaign was handed in with the request; no job of the lab file has it.
-        running: whether its process is there, for all the lab knows.
-        attempts: how often it was begun.
-        deaths: of its process, those left out that were the lab's own end.
-        lost: whether its record was deleted, replaced or cut while it was written.
-        ready: seconds since 1970 UTC before which it is not begun again.
-        readings: in its record, as far as is known.
-        skip, abort: cause and person, where somebody asked for it.
+        spec: the job as configured when the start was created or begun.
+        single: the campaign was submitted on its own and belongs to no job of the lab file.
+        running: whether the journal says that its process is running.
+        attempts: number of times its process was started.
+        deaths: number of times its process died, without interruptions by the lab itself.
+        lost: whether its record was deleted, replaced or truncated while being written.
+        ready: earliest time of the next attempt, seconds since 1970 UTC.
+        readings: number in its record, as far as known.
+        last: cause of the last death.
+        skip, abort: reason and requester, if requested.
     """
 
     number: int
@@ -60,18 +61,9 @@ class Start:
         """The name of its instrument in the lab file."""
         return self.spec.instrument
 
-    def ended(self, at: float, fate: str, outcome: str, reason: str) -> Past:
-        """What the history shows of it."""
-        return Past(
-            start=self.number,
-            job=self.job,
-            instrument=self.instrument,
-            run=self.run,
-            due=self.due,
-            begun=self.begun,
-            ended=at,
-            fate=fate,
-            outcome=outcome,
-            reason=reason,
-            readings=self.readings,
-        )
+    def ended(self, at: float, fate: str, outcome: str, reason: str) -> EndedStart:
+        """Its row of the history."""
+        return EndedStart(
+            start=self.number, job=self.job, instrument=self.instrument, run=self.run, due=self.due, begun=self.begun,
+            ended=at, fate=fate, outcome=outcome, reason=reason, readings=self.readings,
+        )  # fmt: skip

@@ -1,13 +1,13 @@
-"""The state of a lab: the fold of its events. Pure; what follows from it: `sdl.lab.core.scheduler`.
+"""The state of a lab, folded from its events. Pure; `sdl.lab.core.scheduler` decides what to do next.
 
-A start is waiting (from Due), running (Started … Died or Ended), or died (Died, until it is Started again):
+A start is waiting (from Due), running (from Started to Died or Ended), or died (from Died until it is Started again):
 
     Due ──► waiting ──Started──► running ──Ended──► gone
               │  │                 │  ▲
               │  └──Missed──► gone └Died──► died ──GaveUp──► gone
               └─────GaveUp──► gone          (Started: running again)
 
-An event that does not fit is refused and leaves the state as it was; in a file it is damage.
+An event out of turn is refused and leaves the state unchanged; in a journal it counts as damage.
 """
 
 from __future__ import annotations
@@ -38,48 +38,49 @@ from sdl.lab.core.events import (
     Released,
     Started,
 )
-from sdl.lab.core.job_runs import Owed, Start
-from sdl.lab.core.views import Past
+from sdl.lab.core.job_runs import PendingStart, Start
+from sdl.lab.core.views import EndedStart
 from sdl.types import Outcome
 
 DAY = 86400.0
 HISTORY = 1000
-"""Ended starts that are remembered; the journal has all."""
-LONGEST_BACKOFF = 3600.0
-ANSWERED = (Outcome.REACHED, Outcome.UNREACHABLE)
-"""Ends that follow from a reading that just came."""
+"""Number of ended starts kept in memory; the journal has all."""
+MAX_BACKOFF = 3600.0
+SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
+"""Outcomes that follow directly from a reading: the instrument was connected and has been switched off."""
 
 
 @dataclass
 class Lab:
-    """The fold of a lab's journal.
+    """The state of a lab.
 
     Attributes:
         file: the resolved lab file; None before LabOpened.
-        config: the same as plain values, as it stands in the journal.
-        starts: by number, those that have not come to their end.
-        past: the newest that have, oldest first.
-        horizon: by job, the time up to which its schedule has been made due.
-        owed: starts that have to be made due, in order.
-        skips: by job, who wants its next start left out, and why.
-        holds: by what is held; `let_go_by` is who released the last one.
-        unsafe: the instruments whose light may be on with nobody driving them.
-        lost: by instrument, why it could not be made safe.
-        alive: whether a process has the lab, for all the journal says.
-        since: when that process took it over; `process` is its number.
+        config: the same as plain values, as stored in the journal.
+        starts: by number, the starts that have not ended.
+        past: the most recently ended starts, oldest first.
+        horizon: by job, the time up to which scheduled starts have been created.
+        pending: starts requested or triggered but not yet Due, in order.
+        skips: by job, reason and requester of skipping its next start.
+        pauses: requested pauses by target; `resumed_by` is who ended the last one.
+        unsafe: instruments not known to be off that no campaign is driving.
+        lost: by instrument, why it could not be switched off.
+        number: of the next start.
+        alive: whether a process runs the lab, according to the journal.
+        since: when that process took over; `process` is its id.
     """
 
     file: LabFile | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     starts: dict[int, Start] = field(default_factory=dict)
-    past: deque[Past] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    past: deque[EndedStart] = field(default_factory=lambda: deque(maxlen=HISTORY))
     horizon: dict[str, float] = field(default_factory=dict)
-    owed: list[Owed] = field(default_factory=list)
+    pending: list[PendingStart] = field(default_factory=list)
     skips: dict[str, tuple[str, str]] = field(default_factory=dict)
-    holds: dict[str, Held] = field(default_factory=dict)
+    pauses: dict[str, Held] = field(default_factory=dict)
     unsafe: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
-    let_go_by: str = ""
+    resumed_by: str = ""
     number: int = 1
     alive: bool = False
     since: float = 0.0
@@ -88,48 +89,48 @@ class Lab:
     _next: dict[str, tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def handle(self, event: LabEvent) -> None:
-        """Folds one event.
+        """Fold one event.
 
         Raises:
-            OutOfTurn: it does not fit; the state is as before.
+            OutOfTurn: the event is out of turn; the state is unchanged.
         """
         if self.file is None and not isinstance(event, LabOpened):
             raise OutOfTurn(f"{type(event).__name__} before LabOpened")
         _HANDLERS[type(event)](self, event)
 
-    # What others ask ---------------------------------------------------------------------------------------------
+    # Queries -----------------------------------------------------------------------------------------------------
     @property
     def lab(self) -> LabFile:
-        """The lab file; there is one from LabOpened on."""
+        """The lab file; available from LabOpened on."""
         if self.file is None:
             raise OutOfTurn("the lab is not opened yet")
         return self.file
 
     def running(self) -> list[Start]:
-        """The starts whose process is there."""
+        """The starts whose campaign process is running."""
         return [start for start in self.starts.values() if start.running]
 
     def on(self, instrument: str) -> Start | None:
-        """The start that runs on an instrument."""
+        """The start running on an instrument."""
         return next((s for s in self.starts.values() if s.running and s.instrument == instrument), None)
 
     def pauses_of(self, start: int, job: str, instrument: str) -> list[Held]:
-        """The pauses asked for that a start is under, the widest first."""
+        """The requested pauses that cover a start, widest first."""
         covering = ("lab", f"instrument {instrument}", f"job {job}", f"start {start}")
-        return [self.holds[what] for what in covering if what in self.holds]
+        return [self.pauses[what] for what in covering if what in self.pauses]
 
-    def taken(self, instrument: str, now: float) -> int:
-        """Readings of an instrument in the last 24 hours, those of what runs left out."""
+    def readings_last_day(self, instrument: str, now: float) -> int:
+        """Readings of an instrument in the last 24 hours, without those of the running start."""
         return sum(n for at, n in self._taken.get(instrument, ()) if now - DAY < at)
 
     def next_due(self, job: str) -> float:
-        """When a job is due next by its schedule; kept, because it is asked every second."""
+        """The next scheduled time of a job; cached, since it is needed every second."""
         horizon = self.horizon[job]
         if self._next.get(job, (None, 0.0))[0] != horizon:
             self._next[job] = (horizon, next_due(self.lab.jobs[job], self.lab, horizon))
         return self._next[job][1]
 
-    # One method an event -----------------------------------------------------------------------------------------
+    # One method per event ----------------------------------------------------------------------------------------
     def _opened(self, event: LabOpened) -> None:
         old, new = self.file, parse(event.config)
         for name, job in new.jobs.items():
@@ -141,30 +142,31 @@ class Lab:
         for start in self.starts.values():
             if start.attempts == 0 and start.job in new.jobs:
                 start.spec = new.jobs[start.job]
-        self.owed = [owed for owed in self.owed if owed.job in new.jobs or owed.spec is not None]
+        self.pending = [item for item in self.pending if item.job in new.jobs or item.spec is not None]
         self.unsafe &= new.instruments.keys()
         self.lost = {name: why for name, why in self.lost.items() if name in new.instruments}
 
     def _started_lab(self, event: LabStarted) -> None:
         self.alive, self.since, self.process = True, event.at, event.process
-        self.unsafe = set(self.lab.instruments)  # whatever was left behind
+        self.unsafe = set(self.lab.instruments)  # a previous process may have left any of them on
 
     def _stopped_lab(self, event: LabStopped) -> None:
         self.alive = False
 
     def _due(self, event: Due) -> None:
-        owed = next((o for o in self.owed if (o.job, o.due, o.cause) == (event.job, event.due, event.cause)), None)
-        spec = owed.spec if owed is not None and owed.spec is not None else self.lab.jobs.get(event.job)
+        key = (event.job, event.due, event.cause)
+        pending = next((item for item in self.pending if (item.job, item.due, item.cause) == key), None)
+        own_spec = None if pending is None else pending.spec
+        spec = own_spec or self.lab.jobs.get(event.job)
         if event.start != self.number or spec is None:
-            raise OutOfTurn(f"start {event.start} of {event.job}: {self.number} is the next number")
-        if event.cause != "schedule" and owed is None:
-            raise OutOfTurn(f"start {event.start} of {event.job}: nobody asked for it")
+            raise OutOfTurn(f"start {event.start} of {event.job}: expected number {self.number}")
+        if event.cause != "schedule" and pending is None:
+            raise OutOfTurn(f"start {event.start} of {event.job}: was never requested")
         if event.cause == "schedule" and event.due <= self.horizon[event.job]:
-            raise OutOfTurn(f"start {event.start} of {event.job}: was due before")
-        handed_in = owed is not None and owed.spec is not None
-        start = Start(event.start, event.job, event.due, event.cause, event.by, spec, single=handed_in)
-        if owed is not None:
-            self.owed.remove(owed)
+            raise OutOfTurn(f"start {event.start} of {event.job}: already created")
+        start = Start(event.start, *key, event.by, spec, single=own_spec is not None)
+        if pending is not None:
+            self.pending.remove(pending)
         if event.cause == "schedule":
             self.horizon[event.job] = event.due
             start.skip = self.skips.pop(event.job, None)
@@ -174,15 +176,15 @@ class Lab:
     def _missed(self, event: Missed) -> None:
         start = self._find(event.start, running=False)
         if start.attempts:
-            raise OutOfTurn(f"start {event.start} had begun; it cannot be missed")
+            raise OutOfTurn(f"start {event.start} has begun and cannot be missed")
         self._gone(start, event.at, "missed", "", event.cause)
 
     def _began(self, event: Started) -> None:
         start = self._find(event.start, running=False)
         if event.attempt != start.attempts or event.instrument != start.instrument:
-            raise OutOfTurn(f"start {event.start}: attempt {start.attempts} on {start.instrument} is the next")
+            raise OutOfTurn(f"start {event.start}: expected attempt {start.attempts} on {start.instrument}")
         if (other := self.on(event.instrument)) is not None:
-            raise OutOfTurn(f"start {event.start}: start {other.number} is on {event.instrument}")
+            raise OutOfTurn(f"start {event.start}: {event.instrument} is in use by start {other.number}")
         start.running, start.attempts, start.run = True, start.attempts + 1, event.run
         start.begun = event.at if start.begun is None else start.begun
 
@@ -190,11 +192,11 @@ class Lab:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
         self._gone(start, event.at, "ended", event.outcome, event.reason)
-        if event.outcome not in ANSWERED and start.instrument in self.lab.instruments:
-            self.unsafe.add(start.instrument)  # perhaps it was away, and did not hear that its light is to go out
+        if event.outcome not in SAFE_OUTCOMES and start.instrument in self.lab.instruments:
+            self.unsafe.add(start.instrument)  # it may not have received the request to switch off
         for name, job in self.lab.jobs.items():
             if job.when.after == start.job and Outcome(event.outcome) in job.when.outcome:
-                self.owed.append(Owed(name, event.at, "after", f"start {start.number}"))
+                self.pending.append(PendingStart(name, event.at, "after", f"start {start.number}"))
 
     def _died(self, event: Died) -> None:
         start = self._find(event.start, running=True)
@@ -203,9 +205,9 @@ class Lab:
         if event.own:
             start.deaths += 1
             wait = self.lab.supervise.backoff * 2.0 ** (start.deaths - 1)
-            start.ready = event.at + min(wait, LONGEST_BACKOFF)
+            start.ready = event.at + min(wait, MAX_BACKOFF)
         elif event.full:
-            start.ready = event.at + min(self.lab.supervise.backoff, LONGEST_BACKOFF)
+            start.ready = event.at + min(self.lab.supervise.backoff, MAX_BACKOFF)
         if start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)
 
@@ -215,46 +217,50 @@ class Lab:
     def _made_safe(self, event: MadeSafe) -> None:
         if event.error:
             self.lost[event.instrument] = event.error
-            self.unsafe.add(event.instrument)  # a campaign that ended as it should may leave it on
+            self.unsafe.add(event.instrument)  # a campaign that ended normally may still have left it on
         else:
             self.lost.pop(event.instrument, None)
             self.unsafe.discard(event.instrument)
 
     def _held(self, event: Held) -> None:
-        self.holds[event.what] = event
+        self.pauses[event.what] = event
 
     def _released(self, event: Released) -> None:
-        if self.holds.pop(event.what, None) is None:
-            raise OutOfTurn(f"{event.what} is not held")
-        self.let_go_by = event.by
+        if self.pauses.pop(event.what, None) is None:
+            raise OutOfTurn(f"{event.what} is not paused")
+        self.resumed_by = event.by
 
     def _asked(self, event: Asked) -> None:
         kind, _, name = event.target.partition(" ")
         if event.verb == "run-now":
-            self.owed.append(Owed(name, event.at, "asked", event.by))
+            self.pending.append(PendingStart(name, event.at, "asked", event.by))
         elif event.verb == "start":
-            self.owed.append(Owed(single(event.campaign), event.at, "asked", event.by, _alone(event.campaign, name)))
+            self.pending.append(
+                PendingStart(
+                    single_job_name(event.campaign), event.at, "asked", event.by, _single_job(event.campaign, name)
+                )
+            )
         elif event.verb == "skip" and kind == "job":
             self.skips[name] = (event.reason, event.by)
         elif event.verb in ("skip", "abort"):
             start = self.starts.get(int(name))
             if start is None:
-                raise OutOfTurn(f"there is no start {name}")
+                raise OutOfTurn(f"no start {name}")
             if event.verb == "skip":
                 start.skip = (event.reason, event.by)
             else:
                 start.abort = (event.reason, event.by)
 
     def _jumped(self, event: ClockJumped) -> None:
-        if event.seconds < 0:  # nobody waits longer because the clock was set back
+        if event.seconds < 0:  # a clock set back must not lengthen the back-off
             for start in self.starts.values():
                 start.ready += event.seconds
 
-    # What follows from them --------------------------------------------------------------------------------------
+    # Helpers -----------------------------------------------------------------------------------------------------
     def _find(self, number: int, *, running: bool) -> Start:
         start = self.starts.get(number)
         if start is None or start.running != running:
-            state = "is not there" if start is None else "is running" if start.running else "does not run"
+            state = "does not exist" if start is None else "is running" if start.running else "is not running"
             raise OutOfTurn(f"start {number} {state}")
         return start
 
@@ -268,7 +274,7 @@ class Lab:
 
     def _gone(self, start: Start, at: float, fate: str, outcome: str, reason: str) -> None:
         del self.starts[start.number]
-        self.holds.pop(f"start {start.number}", None)
+        self.pauses.pop(f"start {start.number}", None)
         self.past.append(start.ended(at, fate, outcome, reason))
 
 
@@ -290,20 +296,20 @@ _HANDLERS: dict[type, Callable[[Lab, Any], None]] = {
 }
 
 
-def single(campaign: Mapping[str, Any]) -> str:
-    """What stands for a job where a campaign was handed in; no job can be called so, for its space."""
+def single_job_name(campaign: Mapping[str, Any]) -> str:
+    """The job name of a campaign submitted on its own; the space keeps it apart from every job of a lab file."""
     return f"campaign {campaign['name']}"
 
 
-def _alone(campaign: Mapping[str, Any], instrument: str) -> Job:
+def _single_job(campaign: Mapping[str, Any], instrument: str) -> Job:
     return Job(campaign=campaign, instrument=instrument, when=When(asked=True))
 
 
 def fold(events: Iterable[LabEvent]) -> Lab:
-    """The state after all of these events.
+    """The state after all events.
 
     Raises:
-        OutOfTurn: one does not fit those before it.
+        OutOfTurn: an event is out of turn.
     """
     lab = Lab()
     for event in events:
@@ -312,5 +318,5 @@ def fold(events: Iterable[LabEvent]) -> Lab:
 
 
 def _schedule(job: Job, lab: LabFile) -> tuple[Any, ...]:
-    """What decides when a job is due."""
+    """Everything that determines when a job is due."""
     return job.when, job.between, job.clock_change, lab.timezone

@@ -1,4 +1,4 @@
-"""What became of every start of a lab: a table a job, and a picture of the days in text. Folded from its events."""
+"""Statistics of a lab's starts, folded from its events: counts per job and a text chart of the days."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sdl.lab.core.events import Died, Due, Ended, GaveUp, LabEvent, Missed, Started
-from sdl.lab.workers.base import News
+from sdl.lab.workers.base import WorkerUpdate
 
 CELLS, HALF_HOUR = 48, 1800.0
-"""Parts of a day in the picture, and how long one is in seconds."""
-SIGNS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
-"""What a cell shows, the most telling first; a dot where nothing happened."""
+"""Cells per day in the chart; seconds per cell."""
+SYMBOLS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
+"""Symbols of a cell, most important first; a dot if nothing happened."""
 LEGEND = "# reached   o ended otherwise   - running or paused   x missed   + given up   . nothing"
 
 
 @dataclass
-class Tally:
-    """What became of the starts of one job.
+class JobUsage:
+    """Statistics of the starts of one job.
 
     Attributes:
-        due: how many there were.
-        ran: how many of them began.
-        outcomes: of those that ended, by outcome.
-        missed: by cause, without the numbers in it.
-        gave_up, died, readings: how many.
-        late: the longest wait of one that began, seconds.
-        spans: when each was on its instrument.
-        marks: (time, a key of SIGNS) of each end.
+        due: number of starts.
+        ran: number that began.
+        outcomes: number that ended, by outcome.
+        missed: number missed, by cause without numbers.
+        gave_up, died, readings: counts.
+        late: longest delay of a start that began, seconds.
+        spans: (begin, end) of each use of the instrument.
+        marks: (time, key of SYMBOLS) of each end.
     """
 
     due: int = 0
@@ -46,25 +46,25 @@ class Tally:
     marks: list[tuple[float, str]] = field(default_factory=list)
 
 
-class Account:
-    """Folds a lab's events; a listener of a loop, or fed with a journal."""
+class Usage:
+    """The statistics of all jobs; a listener of a loop, or fed with a journal."""
 
     def __init__(self) -> None:
-        self.jobs: dict[str, Tally] = {}
+        self.jobs: dict[str, JobUsage] = {}
         self.pauses: Counter[str] = Counter()
         self._starts: dict[int, tuple[str, float]] = {}
         self._begun: dict[int, float] = {}
 
     @property
     def open(self) -> int:
-        """Starts that have not ended."""
+        """Number of starts that have not ended."""
         return len(self._starts)
 
     def handle(self, event: LabEvent) -> None:
-        """Counts what an event says."""
+        """Count an event."""
         if isinstance(event, Due):
             self._starts[event.start] = event.job, event.due
-            self.jobs.setdefault(event.job, Tally()).due += 1
+            self.jobs.setdefault(event.job, JobUsage()).due += 1
         if not isinstance(event, (Started, Ended, Died, Missed, GaveUp)):
             return
         job, due = self._starts[event.start]
@@ -83,16 +83,16 @@ class Account:
                 tally.died += 1
                 tally.spans.append((self._begun.pop(event.start), event.at))
             case Missed():
-                tally.missed[cause(event.cause)] += 1
+                tally.missed[generic_cause(event.cause)] += 1
                 self._end(event.start, due, "missed")
             case GaveUp():
                 tally.gave_up += 1
                 self._end(event.start, event.at, "given up")
 
-    def news(self, item: News) -> None:
-        """Counts pauses by their cause."""
+    def update(self, item: WorkerUpdate) -> None:
+        """Count a pause by its cause."""
         if item.what == "paused":
-            self.pauses[cause(item.text)] += 1
+            self.pauses[generic_cause(item.text)] += 1
 
     def tick(self, now: float) -> None:
         """Nothing."""
@@ -103,21 +103,21 @@ class Account:
             tally.spans.append((self._begun.pop(start), at))
         tally.marks.append((at, what))
 
-    def picture(self, job: str, zone: ZoneInfo, begin: float, end: float) -> Iterator[tuple[str, str]]:
-        """A line a day: its date, and a sign for each half hour that the wall clock shows."""
-        tally = self.jobs.get(job, Tally())
-        seen: dict[tuple[date, int], set[str]] = {}
+    def chart(self, job: str, zone: ZoneInfo, begin: float, end: float) -> Iterator[tuple[str, str]]:
+        """One line per day: the date, and a symbol per half hour of local time."""
+        tally = self.jobs.get(job, JobUsage())
+        cells: dict[tuple[date, int], set[str]] = {}
         for at, what in tally.marks:
-            seen.setdefault(_cell(at, zone), set()).add(what)
+            cells.setdefault(_cell(at, zone), set()).add(what)
         for low, high in tally.spans:
             for n in range(int((high - low) // HALF_HOUR) + 1):
-                seen.setdefault(_cell(low + n * HALF_HOUR, zone), set()).add("running")
-            seen.setdefault(_cell(high, zone), set()).add("running")
+                cells.setdefault(_cell(low + n * HALF_HOUR, zone), set()).add("running")
+            cells.setdefault(_cell(high, zone), set()).add("running")
         day, last = _cell(begin, zone)[0], _cell(end - 1e-6, zone)[0]
         while day <= last:
-            cells = (seen.get((day, n), set()) for n in range(CELLS))
-            signs = (next((sign for what, sign in SIGNS.items() if what in here), ".") for here in cells)
-            yield day.strftime("%a %d %b"), "".join(signs)
+            row = (cells.get((day, n), set()) for n in range(CELLS))
+            symbols = (next((text for what, text in SYMBOLS.items() if what in cell), ".") for cell in row)
+            yield day.strftime("%a %d %b"), "".join(symbols)
             day += timedelta(days=1)
 
 
@@ -126,14 +126,14 @@ def _cell(at: float, zone: ZoneInfo) -> tuple[date, int]:
     return wall.date(), (wall.hour * 60 + wall.minute) // 30
 
 
-def cause(text: str) -> str:
-    """A cause without what differs from one time to the next, so that it can be counted."""
-    for pattern, said in (
+def generic_cause(text: str) -> str:
+    """A cause without its numbers, for counting."""
+    for pattern, replacement in (
         (r"\bthe later start \d+", "a later one"),
         (r"\bstart \d+", "another start"),
         (r"\b\d+ readings in", "readings in"),
         (r"\blate by [^(]*", "late "),
         (r"\breads [\d.]+", "is"),
     ):
-        text = re.sub(pattern, said, text)
+        text = re.sub(pattern, replacement, text)
     return text

@@ -1,8 +1,7 @@
-"""What `Control` shows of a lab: the keys of its status, queue and history, and how a pause is named.
+"""The status, queue and history of a lab as `Control` returns them, and the texts that describe a pause.
 
-The loop makes them; the API, the commands, the metrics and the page read them. Times are seconds since 1970 UTC;
-`run` is the directory of a run below the lab's runs, empty before it has one.
-Further keys may be added; a reader leaves alone what it does not know.
+The API, the commands, the metrics and the page read these mappings. Times are seconds since 1970 UTC; `run` is the
+directory of a run below the lab's runs, empty before it has one. Further keys may be added; readers ignore unknown ones.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TypedDict
 
 
 class PauseStatus(TypedDict):
-    """A pause that somebody asked for and nobody has ended. `what` is lab, instrument NAME, job NAME or start N."""
+    """A requested pause in force. `what` is lab, instrument NAME, job NAME or start N."""
 
     what: str
     cause: str
@@ -20,11 +19,11 @@ class PauseStatus(TypedDict):
     at: float
 
 
-class Running(TypedDict):
-    """A start whose process is there.
+class RunningStart(TypedDict):
+    """A running start.
 
-    `paused` is the cause of its pause, empty while it measures; `pauses` are those asked for that it is under, the
-    widest first; `resumable` says whether it has a pause of its own, which `resume` of this start ends.
+    `paused` is the cause of its pause, empty while it measures; `pauses` are the requested pauses that cover it, widest
+    first; `resumable` is whether it has a pause of its own, which `resume` of this start ends.
     """
 
     start: int
@@ -40,7 +39,7 @@ class Running(TypedDict):
 
 
 class InstrumentStatus(TypedDict):
-    """An instrument. `lost` is why it could not be made safe, empty where it answers; `busy` the start on it."""
+    """An instrument. `lost` is why it could not be switched off, else empty; `busy` is the start that uses it."""
 
     name: str
     identity: str
@@ -49,10 +48,10 @@ class InstrumentStatus(TypedDict):
     readings_today: int
 
 
-class Waiting(TypedDict):
-    """A start that waits (`start` is its number, `why` what for), or a due time to come (`start` is None).
+class QueuedStart(TypedDict):
+    """A waiting start, with `why` it waits; or a future scheduled time, with `start` None.
 
-    `begun` says whether its campaign has begun and died: such a start can be aborted, not skipped.
+    `begun` is whether its campaign has begun and its process died: such a start can be aborted, not skipped.
     """
 
     start: int | None
@@ -63,8 +62,8 @@ class Waiting(TypedDict):
     begun: bool
 
 
-class Past(TypedDict):
-    """A start that ended. `fate` is ended, missed or gave up; `outcome` the campaign's; `reason` or cause in words."""
+class EndedStart(TypedDict):
+    """A start that ended. `fate` is ended, missed or gave up; `outcome` is the campaign's; `reason` is a sentence."""
 
     start: int
     job: str
@@ -79,8 +78,8 @@ class Past(TypedDict):
     readings: int
 
 
-class Status(TypedDict):
-    """A lab at one moment."""
+class LabStatus(TypedDict):
+    """A lab at one time."""
 
     lab: str
     at: float
@@ -88,31 +87,31 @@ class Status(TypedDict):
     process: int
     since: float
     instruments: list[InstrumentStatus]
-    running: list[Running]
+    running: list[RunningStart]
     held: list[PauseStatus]
-    next: list[Waiting]
+    next: list[QueuedStart]
 
 
-_ASKED = re.compile(r"(?:the whole lab|(?:instrument|job|start) \S+) is paused\b")
+_REQUESTED = re.compile(r"(?:the whole lab|(?:instrument|job|start) \S+) is paused\b")
 
 
-def named(target: str) -> str:
-    """A target in a sentence."""
+def display_target(target: str) -> str:
+    """A target as it stands in a sentence."""
     return "the whole lab" if target == "lab" else target
 
 
-def is_paused(target: str, cause: str) -> str:
-    """Why nothing of a target begins: `the whole lab is paused: person in enclosure`."""
-    return f"{named(target)} is paused" + (f": {cause}" if cause else "")
+def pause_reason(target: str, cause: str) -> str:
+    """The reason given by a requested pause: `the whole lab is paused: person in enclosure`."""
+    return f"{display_target(target)} is paused" + (f": {cause}" if cause else "")
 
 
-def by_request(cause: str) -> bool:
-    """Whether a campaign's pause follows from one that somebody asked for (`is_paused`)."""
-    return _ASKED.match(cause) is not None
+def is_requested_pause(cause: str) -> bool:
+    """Whether the cause of a campaign's pause is a requested pause (`pause_reason`)."""
+    return _REQUESTED.match(cause) is not None
 
 
-def paused_by(hold: PauseStatus, target: str) -> str:
-    """A pause as it is told of a target that it covers: `paused with the whole lab by ada: person in enclosure`."""
-    wider = "" if hold["what"] == target else f" with {named(hold['what'])}"
-    by, cause = (f" by {hold['by']}" if hold["by"] else ""), (f": {hold['cause']}" if hold["cause"] else "")
+def describe_pause(pause: PauseStatus, target: str) -> str:
+    """A pause as described for a target that it covers: `paused with the whole lab by ada: person in enclosure`."""
+    wider = "" if pause["what"] == target else f" with {display_target(pause['what'])}"
+    by, cause = (f" by {pause['by']}" if pause["by"] else ""), (f": {pause['cause']}" if pause["cause"] else "")
     return f"paused{wider}{by}{cause}"

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sdl.errors import ConfigError, SdlError
-from sdl.lab.http.auth import Guard, Refused, cut, shown
-from sdl.lab.http.token import Door
+from sdl.lab.http.auth import Guard, Refused, quoted, request_line
+from sdl.lab.http.token import Credentials
 from sdl.lab.workers.base import Control
 from sdl.store.plainfile import reading
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 ALIVE_SECONDS = 60.0
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 TARGET = re.compile(rf"lab|(?:instrument|job) {_NAME}|start [0-9]{{1,12}}")
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 def create_app(
     control: Control,
-    door: Door,
+    door: Credentials,
     port: int,
     *,
     runs: Path,
@@ -76,8 +76,8 @@ def create_app(
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    reading = _Reading(control, runs)
-    asking = _Asking(control)
+    reading = _ReadRoutes(control, runs)
+    asking = _CommandRoutes(control)
 
     async def health(request: Request) -> Response:
         age = alive()
@@ -99,7 +99,7 @@ def create_app(
         return JSONResponse({"error": message, "status": status}, status, getattr(error, "headers", None))
 
     async def broken(request: Request, error: Exception) -> Response:
-        _log.exception("answering %s", shown(request.scope), exc_info=error)
+        _log.exception("answering %s", request_line(request.scope), exc_info=error)
         return JSONResponse({"error": "a bug in sdl; the lab's log has it", "status": 500}, 500)
 
     app = Starlette(
@@ -117,7 +117,7 @@ def create_app(
     return Guard(app, door, port)
 
 
-class _Reading:
+class _ReadRoutes:
     """GET."""
 
     def __init__(self, control: Control, runs: Path) -> None:
@@ -130,7 +130,7 @@ class _Reading:
         return _json({"queue": list(_asked(self._control.queue))})
 
     def history(self, request: Request) -> Response:
-        most = _number(request, "most", 100, MOST_ROWS)
+        most = _number(request, "most", 100, MAX_ROWS)
         job = request.query_params.get("job", "")
         if job and not re.fullmatch(_NAME, job):
             raise Refused(400, "job: not a name")
@@ -141,15 +141,15 @@ class _Reading:
         name = str(request.path_params["run"])
         if not RUN.fullmatch(name) or ".." in name:
             raise Refused(400, "run: not the name of a run")
-        after, most = _number(request, "after", 0, 10**9), _number(request, "most", 500, MOST_ROWS)
-        rows = [*_asked(self._control.history, MOST_ROWS, ""), *_asked(self._control.status).get("running", ())]
+        after, most = _number(request, "after", 0, 10**9), _number(request, "most", 500, MAX_ROWS)
+        rows = [*_asked(self._control.history, MAX_ROWS, ""), *_asked(self._control.status).get("running", ())]
         row = next((row for row in rows if Path(str(row.get("run") or "")).name == name), None)
         if row is None:
-            raise Refused(404, f"no run {name} among the lab's last {MOST_ROWS}")
+            raise Refused(404, f"no run {name} among the lab's last {MAX_ROWS}")
         return _json({"start": row, "events": _lines(self._runs / str(row["run"]), after, most)})
 
 
-class _Asking:
+class _CommandRoutes:
     """POST."""
 
     VERBS = ("pause", "resume", "abort", "skip", "run-now", "start", "check")
@@ -175,7 +175,7 @@ class _Asking:
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
             raise Refused(400, "the body must be a JSON object of texts")
         if unknown := sorted(set(given) - wants):
-            raise Refused(400, f"unknown key {cut(unknown[0])}; allowed: {', '.join(sorted(wants))}")
+            raise Refused(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(wants))}")
         by, reason = _text(given, "by", 80) or "somebody", _text(given, "reason", 500)
         if verb == "run-now":
             job = given.get("job", "")

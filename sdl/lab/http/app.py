@@ -10,18 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 from sdl.lab.systemd import Watchdog
 from sdl.lab.workers.base import Control
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.routing import BaseRoute
-    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from sdl.lab.http.auth import Guard
 
@@ -29,13 +27,15 @@ HOST = "127.0.0.1"
 START_SECONDS = 10.0
 STALLED_SECONDS = 30.0
 """After so long a connection whose other side takes nothing is ended by the system."""
+POLL_SECONDS = 0.05
+"""How often the server looks whether it is to end."""
 GRACE_SECONDS = 3
 """What is being answered when the server ends has so long; open streams end at once."""
-MOST_AT_ONCE = 128
+MAX_CONNECTIONS = 128
 """Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
 
 
-def needed() -> None:
+def require_packages() -> None:
     """Looks whether what a lab's server is made of is installed.
 
     Raises:
@@ -49,7 +49,7 @@ def needed() -> None:
         raise ConfigError(missing("labs", "lab", error)) from error
 
 
-class Surface:
+class LabServer:
     """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
 
     Args:
@@ -83,9 +83,9 @@ class Surface:
         watchdog: Watchdog,
         port: int = 0,
         waiting: Callable[[], int] = lambda: 0,
-        page: Callable[[Door], Sequence[BaseRoute]] = lambda door: (),
+        page: Callable[[Credentials], Sequence[BaseRoute]] = lambda door: (),
     ) -> None:
-        needed()
+        require_packages()
         from sdl.lab.http.api import create_app
         from sdl.lab.http.health import Readiness
         from sdl.lab.http.metrics import Metrics
@@ -94,7 +94,7 @@ class Surface:
         number = self._socket.getsockname()[1]
         self.url = f"http://{HOST}:{number}"
         try:
-            self.door = Door(lab, record, file)
+            self.door = Credentials(lab, record, file)
             self.door.announce("")  # one that is starting is a lab too: who asks for the only one must not get another
             app = create_app(
                 control,
@@ -109,11 +109,59 @@ class Surface:
         except BaseException:
             self._socket.close()
             raise
-        self._server = http_server(app)
-        self._thread = threading.Thread(target=self._serve, name="sdl lab server", daemon=True)
+        self._server = HttpServer(app, self._socket, "sdl lab server")
 
     def start(self) -> None:
-        """Begins to serve, and tells the command line where.
+        """Begin to serve, and announce the address to the command line.
+
+        Raises:
+            ConfigError: it did not come up.
+        """
+        self._server.start()
+        self.door.announce(self.url)
+
+    def close(self) -> None:
+        """Remove the door's files, answer open requests, and end. May be called twice."""
+        self.door.close()
+        self._server.close()
+
+
+class HttpServer:
+    """An application of a lab or of `sdl web`, served by uvicorn in a thread.
+
+    Args:
+        app: the application behind its guard.
+        listening: the socket, closed with the server.
+        name: of the thread.
+    """
+
+    def __init__(self, app: Guard, listening: socket.socket, name: str) -> None:
+        import uvicorn
+
+        self._app, self._socket = app, listening
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=_bounded(app, MAX_CONNECTIONS),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=name, daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to serve.
 
         Raises:
             ConfigError: it did not come up.
@@ -121,77 +169,49 @@ class Surface:
         self._thread.start()
         until = time.monotonic() + START_SECONDS
         while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > until:
-                raise ConfigError(f"{self.url}: the lab's server did not come up")
+            if not self.alive or time.monotonic() > until:
+                host, port = self._socket.getsockname()
+                raise ConfigError(f"http://{host}:{port}: the server did not come up")
             time.sleep(0.01)
-        self.door.announce(self.url)
 
     def close(self) -> None:
-        """Takes the door away, answers what was asked, and ends. May be called twice."""
-        self.door.close()
+        """Answer open requests, and end. May be called twice."""
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(START_SECONDS)
         with contextlib.suppress(OSError):
             self._socket.close()
 
-    def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
+    async def _serve(self) -> None:
+        serving = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
+        while not (self._server.should_exit or serving.done()):
+            await asyncio.sleep(POLL_SECONDS)
+        self._app.end()  # open streams, which uvicorn would wait for
+        await serving
 
 
-def http_server(app: Guard) -> uvicorn.Server:
-    """The server of a lab, and of `sdl web`: ends open streams before it waits for what else is being answered."""
-    import uvicorn
+def _bounded(app: Guard, limit: int) -> type[asyncio.Protocol]:
+    """HTTP as uvicorn speaks it; beyond `limit` connections, the oldest that has sent no whole request is closed.
 
-    class Server(uvicorn.Server):
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.end()
-            await super().shutdown(sockets)
-
-    return Server(
-        uvicorn.Config(
-            app,
-            http=_protocol(MOST_AT_ONCE),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    )
-
-
-def _protocol(most: int) -> type[asyncio.Protocol]:
-    """HTTP as uvicorn speaks it, where of too many connections the one that has been silent longest is cut off.
-
-    Silent is one that has sent no whole request. So nobody keeps others, and an abort, out by opening connections and
-    saying nothing, or half of something.
+    So nobody keeps others, and an abort, out by opening connections and sending nothing, or half of a request.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    there: dict[H11Protocol, None] = {}  # the oldest first
+    connections: list[asyncio.BaseTransport] = []  # the oldest first
 
-    class Polite(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            there[self] = None
-            if len(there) > most:
-                oldest = next((one for one in there if _silent(one.cycle)), self)
-                del there[oldest]
-                oldest.transport.abort()
+    class Bounded(asyncio.Protocol):
+        def __init__(self, **options: Any) -> None:
+            self._http = H11Protocol(**options)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            there.pop(self, None)
-            super().connection_lost(exc)
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            connections[:] = [*(each for each in connections if not each.is_closing()), transport]
+            transport.set_protocol(self._http)
+            self._http.connection_made(cast(asyncio.Transport, transport))
+            if len(connections) > limit:
+                idle = (each for each in connections if not app.answers(each.get_extra_info("peername")))
+                cast(asyncio.Transport, next(idle, transport)).abort()
 
-    return Polite
-
-
-def _silent(cycle: RequestResponseCycle | None) -> bool:
-    return cycle is None or cycle.response_complete or cycle.more_body
+    return Bounded
 
 
 def listen(port: int) -> socket.socket:

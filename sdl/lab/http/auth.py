@@ -15,20 +15,24 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError, RecordError
-from sdl.lab.http.token import Door
+from sdl.lab.http.token import Credentials
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BODY = 16 * 1024
-MOST_DRAINED = 4 * 1024 * 1024
+MAX_BODY = 16 * 1024
+MAX_DRAINED = 4 * 1024 * 1024
 """Bytes of a refused body that are still taken in, so that its sender is there to read the answer."""
 BODY_SECONDS = 10.0
 LINES_A_MINUTE = 60
+READING = ("GET", "HEAD")
+"""Methods that change nothing, and need no token."""
+Headers = Mapping[bytes, Sequence[str]]
+"""The values of each header, by its name in lower case."""
 _log = logging.getLogger(__name__)
 
 
@@ -43,15 +47,20 @@ class Refused(Exception):
 class Guard:
     """Refuses what must not come in, before the application sees it; writes one line for each refusal."""
 
-    def __init__(self, app: ASGIApp, door: Door, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, app: ASGIApp, door: Credentials, port: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._door, self._clock = app, door, clock
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._minute, self._lines = clock(), 0
         self._ending = asyncio.Event()
+        self._answering: set[tuple[str, int]] = set()
 
     def end(self) -> None:
         """Has whoever still listens for a request hear that nothing more comes; called in the server's loop."""
         self._ending.set()
+
+    def answers(self, client: tuple[str, int]) -> bool:
+        """Whether a whole request of this address and port is being answered."""
+        return client in self._answering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,7 +72,7 @@ class Guard:
         error: Refused | None = None
         receive = self._until_the_end(receive)
         try:
-            self._look(scope)
+            self._check(scope)
         except Refused as found:
             error = found
         try:
@@ -86,12 +95,16 @@ class Guard:
                     self._say(scope, message["status"], str(scope.get("refused", "")))
             await send(message)
 
+        client = tuple(scope.get("client") or ("", 0))
+        self._answering.add(client)
         try:
             await self._app(scope, _once(body, receive), seen)
         except asyncio.CancelledError:  # an answer that takes longer than the server waits at its end
             if started or not self._ending.is_set():
                 raise
             await _refuse(send, Refused(503, "the server ended before it could answer; what was asked may be done"))
+        finally:
+            self._answering.discard(client)
 
     def _until_the_end(self, receive: Receive) -> Receive:
         """What comes from a connection, for as long as the server does not end."""
@@ -107,27 +120,32 @@ class Guard:
 
         return heard
 
-    def _look(self, scope: Scope) -> None:
-        """Host, Origin, path, token: in this order, so that a stranger learns as little as possible."""
-        heads: dict[bytes, list[bytes]] = {}
+    def _check(self, scope: Scope) -> None:
+        """Host, origin, path, token: in this order, so that a stranger learns as little as possible."""
+        headers: dict[bytes, list[str]] = {}
         for name, value in scope["headers"]:
-            heads.setdefault(name.lower(), []).append(value)
-        host = [value.decode("latin-1").lower() for value in heads.get(b"host", [])]
-        if len(host) != 1 or host[0] not in self._hosts:
+            headers.setdefault(name.lower(), []).append(value.decode("latin-1"))
+        for check in (self._check_host, self._check_origin, _check_path, self._check_token):
+            check(scope, headers)
+
+    def _check_host(self, scope: Scope, headers: Headers) -> None:
+        hosts = headers.get(b"host", [])
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             raise Refused(421, "this server is asked as 127.0.0.1 or localhost, with its port")
-        origins = [value.decode("latin-1").lower() for value in heads.get(b"origin", [])]
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        origins = [value.lower() for value in headers.get(b"origin", [])]
         if any(origin.removeprefix("http://") not in self._hosts or "://" not in origin for origin in origins):
             raise Refused(403, "a page of another site may ask nothing here")
-        sites = [value.decode("latin-1").lower() for value in heads.get(b"sec-fetch-site", [])]
-        if scope["method"] not in ("GET", "HEAD") and any(site not in ("same-origin", "none") for site in sites):
+        sites = [value.lower() for value in headers.get(b"sec-fetch-site", [])]
+        if scope["method"] not in READING and any(site not in ("same-origin", "none") for site in sites):
             raise Refused(403, "a page of another site may change nothing here")
-        path = scope["path"]
-        if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
-            raise Refused(400, "a path that cannot be meant")
-        if scope["method"] in ("GET", "HEAD"):
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        if scope["method"] in READING:
             return
-        given = heads.get(b"authorization", [])
-        scheme, _, token = given[0].decode("latin-1").partition(" ") if len(given) == 1 else ("", "", "")
+        given = headers.get(b"authorization", [])
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
             raise Refused(401, "Enter the access token (programs: Authorization: Bearer …).")
         try:
@@ -147,7 +165,13 @@ class Guard:
         self._lines += 1
         if self._lines <= LINES_A_MINUTE:
             client = scope.get("client") or ("?", 0)
-            _log.warning("refused %s from %s:%s: %d %s", shown(scope), *client, status, why)
+            _log.warning("refused %s from %s:%s: %d %s", request_line(scope), *client, status, why)
+
+
+def _check_path(scope: Scope, headers: Headers) -> None:
+    path = scope["path"]
+    if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
+        raise Refused(400, "a path that cannot be meant")
 
 
 async def _body(receive: Receive) -> bytes:
@@ -156,30 +180,30 @@ async def _body(receive: Receive) -> bytes:
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while size <= MOST_DRAINED:
+            while size <= MAX_DRAINED:
                 message = await receive()
                 if message["type"] != "http.request":
                     raise Refused(400, "the connection was closed")
                 size += len(message.get("body", b""))
-                if size <= MOST_BODY:
+                if size <= MAX_BODY:
                     parts.append(message.get("body", b""))
                 if not message.get("more_body"):
                     break
     except TimeoutError:
         raise Refused(408, f"the body did not come within {BODY_SECONDS:g} s") from None
-    if size > MOST_BODY:
-        raise Refused(413, f"a body of at most {MOST_BODY} bytes")
+    if size > MAX_BODY:
+        raise Refused(413, f"a body of at most {MAX_BODY} bytes")
     return b"".join(parts)
 
 
-def cut(text: str) -> str:
+def quoted(text: str) -> str:
     """Somebody else's text as a message shows it: quoted, at most 60 signs."""
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
-def shown(scope: Scope) -> str:
+def request_line(scope: Scope) -> str:
     """Method and path for a log: no query, no control characters, not long."""
-    return f"{scope['method'][:12]!a} {cut(scope['path'])!s}".replace("'", "")
+    return f"{scope['method'][:12]!a} {quoted(scope['path'])!s}".replace("'", "")
 
 
 def _once(body: bytes, receive: Receive) -> Receive:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdl.errors import ConfigError, Unreachable
 from sdl.lab.http import token
-from sdl.lab.http.token import Address
+from sdl.lab.http.token import LabAddress
 
 SECONDS = 30.0
 HERE = "lab.yaml"
@@ -90,7 +90,7 @@ class Client:
         return answer
 
 
-def _chosen(found: list[Address], lab: str) -> Address:
+def _chosen(found: list[LabAddress], lab: str) -> LabAddress:
     """The lab that is meant."""
     here = not lab and os.path.exists(HERE)
     if lab or here:

@@ -1,6 +1,7 @@
-"""What may be asked of a running lab: from any thread, done by the loop between two events.
+"""Commands and queries of a running lab: submitted from any thread, executed by the loop between two events.
 
-Whatever is asked is written before it is done. A question waits for its answer, the loop never for a question.
+Commands are written to the journal before they take effect. A caller waits for the answer; the loop never waits for a
+caller.
 """
 
 from __future__ import annotations
@@ -20,181 +21,190 @@ from sdl.errors import ConfigError
 from sdl.formatting import count
 from sdl.lab.config.file import parse_text
 from sdl.lab.core import scheduler
-from sdl.lab.core.cron import NEVER, outside, upcoming
+from sdl.lab.core.cron import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.job_runs import Start
-from sdl.lab.core.state import Lab, single
-from sdl.lab.core.views import InstrumentStatus, PauseStatus, Running, Status, Waiting, is_paused, named, paused_by
-from sdl.lab.loop import LabLoop, Live
+from sdl.lab.core.state import Lab, single_job_name
+from sdl.lab.core.views import (
+    InstrumentStatus,
+    LabStatus,
+    PauseStatus,
+    QueuedStart,
+    RunningStart,
+    describe_pause,
+    display_target,
+    pause_reason,
+)
+from sdl.lab.loop import LabLoop, LiveStart
 
 ANSWER_SECONDS = 20.0
-COMING = 5
-"""So many due times to come are shown of each job."""
+UPCOMING_PER_JOB = 5
+"""Scheduled times listed per job."""
 
 T = TypeVar("T")
 
 
-class Desk:
-    """`sdl.lab.workers.base.Control` of a loop. `requests` is what the loop calls once a tick."""
+class Controller:
+    """The `sdl.lab.workers.base.Control` of a loop, which calls `requests` once per tick."""
 
     def __init__(self, answer_seconds: float = ANSWER_SECONDS, base: Path = Path()) -> None:
         self._base = base
-        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._patience = answer_seconds
+        self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._timeout = answer_seconds
         self._loop: LabLoop | None = None
 
-    # The loop's side ---------------------------------------------------------------------------------------------
+    # Called by the loop ------------------------------------------------------------------------------------------
     def serve(self, loop: LabLoop) -> None:
-        """From now on this loop answers."""
+        """Let this loop answer from now on."""
         self._loop = loop
 
     def requests(self) -> None:
-        """Does what was asked; called by the loop, in its thread."""
-        while True:
-            try:
-                work = self._asked.get_nowait()
-            except queue.Empty:
-                return
-            if work is not None:
-                work()
+        """Execute all pending requests."""
+        while self._execute_next(block=False):
+            pass
 
     def wait(self, seconds: float) -> None:
-        """Waits until so many seconds have passed or something is asked."""
+        """Wait for a request, at most `seconds`, and execute it."""
+        self._execute_next(timeout=seconds)
+
+    def _execute_next(self, **wait: Any) -> bool:
+        """Execute the next request; False if there is none."""
         try:
-            work = self._asked.get(timeout=seconds)
+            request = self._requests.get(**wait)
         except queue.Empty:
-            return
-        if work is not None:
-            work()
+            return False
+        if request is not None:
+            request()
+        return True
 
     def wake(self) -> None:
-        """Ends the present wait; may be called in a signal handler."""
-        self._asked.put(None)
+        """End the present `wait`; callable from a signal handler."""
+        self._requests.put(None)
 
-    # Anybody's side ----------------------------------------------------------------------------------------------
+    # Called from any thread --------------------------------------------------------------------------------------
     def status(self) -> Mapping[str, Any]:
         return self._ask(_status)
 
     def queue(self) -> Sequence[Mapping[str, Any]]:
-        return self._ask(lambda loop: [*_waits(loop), *_coming(loop)])
+        return self._ask(lambda loop: [*_queue(loop), *_upcoming(loop)])
 
     def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
-        def newest(loop: LabLoop) -> list[Mapping[str, Any]]:
-            found = [row for row in reversed(loop.lab.past) if job in ("", row["job"])]
-            return list(found[: max(most, 0)])
-
-        return self._ask(newest)
+        return self._ask(
+            lambda loop: [row for row in reversed(loop.lab.past) if job in ("", row["job"])][: max(most, 0)]
+        )
 
     def pause(self, target: str, reason: str, by: str) -> str:
-        def hold(loop: LabLoop) -> str:
-            _known(loop.lab, target)
-            if (held := loop.lab.holds.get(target)) is not None:
-                raise ConfigError(f"{named(target)} is {paused_by(_hold(held), target)} already")
+        def pause(loop: LabLoop) -> str:
+            _require(loop.lab, target)
+            if (event := loop.lab.pauses.get(target)) is not None:
+                raise ConfigError(f"{display_target(target)} is already {describe_pause(_pause(event), target)}")
             loop.write(Held(target, reason, by, loop.clock.now()))
             start = _start(loop.lab, target)
             if start is not None:
                 return f"Pausing {target} " + ("after its current reading." if start.running else "before it begins.")
-            return f"Pausing {named(target)}: nothing begins, and what runs pauses after its current reading."
+            return (
+                f"Pausing {display_target(target)}: no start begins; running campaigns pause after the current reading."
+            )
 
-        return self._ask(hold)
+        return self._ask(pause)
 
     def resume(self, target: str, by: str, since: str = "") -> str:
-        def release(loop: LabLoop) -> str:
-            hold = loop.lab.holds.get(target)
-            if hold is None:
+        def resume(loop: LabLoop) -> str:
+            event = loop.lab.pauses.get(target)
+            if event is None:
                 return _resume_own(loop, target, by)
-            if since not in ("", repr(hold.at)):
-                raise ConfigError(
-                    f"{named(target)} was paused anew meanwhile; now it is {paused_by(_hold(hold), target)}"
-                )
+            name, text = display_target(target), describe_pause(_pause(event), target)
+            if since not in ("", repr(event.at)):
+                raise ConfigError(f"{name} was paused again meanwhile; it is now {text}")
             loop.write(Released(target, by, loop.clock.now()))
-            left = _pauses(loop, target)
-            still = f" What still pauses: {left}." if left else ""
-            return f"Resumed {named(target)}, which was {paused_by(_hold(hold), target)}.{still}"
+            others = _pauses(loop, target)
+            return f"Resumed {name}, which was {text}." + (f" Still paused: {others}." if others else "")
 
-        return self._ask(release)
+        return self._ask(resume)
 
     def abort(self, target: str, reason: str, by: str) -> str:
-        def end(loop: LabLoop) -> str:
-            _known(loop.lab, target)
-            every = _of(loop.lab, target)
+        def abort(loop: LabLoop) -> str:
+            _require(loop.lab, target)
+            every = _starts(loop.lab, target)
             starts = [s for s in every if s.abort is None]
             if not starts:
-                raise ConfigError(f"{target}: " + ("is being aborted already" if every else "nothing runs or waits"))
+                raise ConfigError(
+                    f"{target}: " + ("already being aborted" if every else "no start is running or waiting")
+                )
             for start in starts:
                 loop.write(Asked("abort", f"start {start.number}", reason, by, loop.clock.now()))
                 if start.running:
                     loop.processes.abort(start.number, reason, by)
-            return f"{_list(starts)}: aborted"
+            return f"Aborted {', '.join(f'start {start.number}' for start in starts)}."
 
-        return self._ask(end)
+        return self._ask(abort)
 
     def run_now(self, job: str, by: str) -> str:
-        def begin(loop: LabLoop) -> str:
-            _known(loop.lab, f"job {job}")
+        def queue_job(loop: LabLoop) -> str:
+            _require(loop.lab, f"job {job}")
             now = loop.clock.now()
             spec = loop.lab.lab.jobs[job].model_copy(update={"between": None})
-            if why := outside(spec, loop.lab.lab, now):
+            if why := schedule_conflict(spec, loop.lab.lab, now):
                 raise ConfigError(f"job {job}: {why}")
             loop.write(Asked("run-now", f"job {job}", "", by, now))
             return _queued(loop, job, loop.lab.lab.jobs[job].instrument)
 
-        return self._ask(begin)
+        return self._ask(queue_job)
 
     def skip(self, target: str, reason: str, by: str) -> str:
-        def leave_out(loop: LabLoop) -> str:
-            _known(loop.lab, target)
+        def skip(loop: LabLoop) -> str:
+            _require(loop.lab, target)
             kind, _, name = target.partition(" ")
-            waiting = [s for s in _of(loop.lab, target) if not s.attempts and s.skip is None]
+            waiting = [s for s in _starts(loop.lab, target) if not s.attempts and s.skip is None]
             if kind not in ("start", "job"):
                 raise ConfigError(f"{target}: only `start N` or `job NAME` can be skipped")
             if waiting:
                 loop.write(Asked("skip", f"start {waiting[0].number}", reason, by, loop.clock.now()))
-                return f"start {waiting[0].number} is skipped"
+                return f"Skipped start {waiting[0].number}."
             if kind == "start":
                 raise ConfigError(f"{target} has begun; abort it instead")
             if name in loop.lab.skips:
-                raise ConfigError(f"the next start of {target} is skipped already, by {loop.lab.skips[name][1]}")
+                raise ConfigError(f"the next start of {target} is already skipped, by {loop.lab.skips[name][1]}")
             if loop.lab.next_due(name) == NEVER:
-                raise ConfigError(f"{target} has no next start")
+                raise ConfigError(f"{target} has no scheduled start")
             loop.write(Asked("skip", target, reason, by, loop.clock.now()))
             moment = datetime.fromtimestamp(loop.lab.next_due(name), loop.lab.lab.zone)
-            return f"the next start of {target} is skipped, due {moment:%Y-%m-%d %H:%M}"
+            return f"Skipped the next start of {target}, due {moment:%Y-%m-%d %H:%M}."
 
-        return self._ask(leave_out)
+        return self._ask(skip)
 
     def check(self, campaign: str, instrument: str) -> str:
-        found = self._campaign(campaign, instrument)
-        most = count(found.plan().collect, "trial")
-        return f"{found.name} on {instrument} ({found.instrument.identity}): at most {most}"
+        parsed = self._campaign(campaign, instrument)
+        trials = count(parsed.plan().collect, "trial")
+        return f"{parsed.name} on {instrument} ({parsed.instrument.identity}): at most {trials}"
 
     def start(self, campaign: str, instrument: str, by: str) -> str:
         # Through text, so that what the lab's record gives back compares as the same.
         plain = json.loads(json.dumps(self._campaign(campaign, instrument).plain()))
 
-        def begin(loop: LabLoop) -> str:
-            _known(loop.lab, f"instrument {instrument}")
+        def queue_campaign(loop: LabLoop) -> str:
+            _require(loop.lab, f"instrument {instrument}")
             loop.write(Asked("start", f"instrument {instrument}", "", by, loop.clock.now(), plain))
-            return _queued(loop, single(plain), instrument)
+            return _queued(loop, single_job_name(plain), instrument)
 
-        return self._ask(begin)
+        return self._ask(queue_campaign)
 
     def _campaign(self, text: str, instrument: str) -> config.CampaignFile:
-        """Read and validated here, in the thread of whoever asks: the loop has other things to do."""
+        """Parse a campaign in the caller's thread, to keep the loop free."""
 
-        def about(loop: LabLoop) -> tuple[Any, Path]:
-            _known(loop.lab, f"instrument {instrument}")
+        def look_up(loop: LabLoop) -> tuple[Any, Path]:
+            _require(loop.lab, f"instrument {instrument}")
             return loop.lab.lab.instruments[instrument].instrument, loop.runs
 
-        found, runs = self._ask(about)
-        return parse_text(text, found, base=self._base, runs=runs)
+        plain, runs = self._ask(look_up)
+        return parse_text(text, plain, base=self._base, runs=runs)
 
     def _ask(self, work: Callable[[LabLoop], T]) -> T:
         answer: Future[T] = Future()
 
         def perform() -> None:
             if not answer.set_running_or_notify_cancel():
-                return  # nobody waits any more: it must not be done behind their back
+                return  # the caller has timed out, so the request must not be executed
             try:
                 if self._loop is None:
                     raise ConfigError("the lab is not running yet")
@@ -202,28 +212,28 @@ class Desk:
             except Exception as error:
                 answer.set_exception(error)
 
-        self._asked.put(perform)
+        self._requests.put(perform)
         try:
-            return answer.result(self._patience)
+            return answer.result(self._timeout)
         except TimeoutError:
             answer.cancel()
-            raise TimeoutError(f"no answer within {self._patience:g} s") from None
+            raise TimeoutError(f"no answer within {self._timeout:g} s") from None
 
 
-def _known(lab: Lab, target: str) -> None:
-    """Refuses a target that is not there."""
+def _require(lab: Lab, target: str) -> None:
+    """Raise ConfigError unless the target exists."""
     kind, _, name = target.partition(" ")
     names: Sequence[Any] = {
         "instrument": list(lab.lab.instruments), "job": list(lab.lab.jobs), "start": [str(n) for n in lab.starts]
     }.get(kind, [])  # fmt: skip
     if target != "lab" and name not in names:
         if kind == "start":
-            raise ConfigError(f"{target} does not run or wait; it may have ended: see the history")
+            raise ConfigError(f"{target} is neither running nor waiting; the history lists starts that have ended")
         allowed = f"; allowed: {', '.join(names)}" if names else "; allowed: lab, instrument NAME, job NAME, start N"
         raise ConfigError(f"unknown {target!r}{allowed}")
 
 
-def _of(lab: Lab, target: str) -> list[Start]:
+def _starts(lab: Lab, target: str) -> list[Start]:
     """The starts of a target that have not ended."""
     kind, _, name = target.partition(" ")
     fits: dict[str, Callable[[Start], bool]] = {
@@ -236,133 +246,125 @@ def _of(lab: Lab, target: str) -> list[Start]:
 
 
 def _queued(loop: LabLoop, job: str, instrument: str) -> str:
-    """What became of a start that was just asked for: its number, and the pause that it waits for."""
+    """The answer to a request for a start: its number, and the pause that delays it."""
     due = [event for event in scheduler.new_starts(loop.lab, loop.clock.now()) if isinstance(event, Due)]
     number = max((event.start for event in due if (event.job, event.cause) == (job, "asked")), default=0)
-    said = f"{job} is queued on {instrument}" + (f": start {number}" if number else "")
+    text = f"Queued {job} on {instrument}" + (f" as start {number}." if number else ".")
     pauses = loop.lab.pauses_of(number, job, instrument)
-    return said + "".join(f"; it waits while {is_paused(hold.what, hold.cause)}" for hold in pauses[:1])
+    return text + "".join(f" It waits: {pause_reason(event.what, event.cause)}." for event in pauses[:1])
 
 
-def _hold(held: Held) -> PauseStatus:
-    return PauseStatus(what=held.what, cause=held.cause, by=held.by, at=held.at)
+def _pause(event: Held) -> PauseStatus:
+    return PauseStatus(what=event.what, cause=event.cause, by=event.by, at=event.at)
 
 
 def _pauses(loop: LabLoop, target: str) -> str:
-    """The pauses that a start is under; of anything wider all there are in the lab; each with the words that end it."""
-    if (start := _start(loop.lab, target)) is not None:
-        holds, runs = loop.lab.pauses_of(start.number, start.job, start.instrument), list[Start]()
+    """The pauses that cover a start, or all of the lab for a wider target, each with the command that ends it."""
+    start = _start(loop.lab, target)
+    if start is not None:
+        events, runs = loop.lab.pauses_of(start.number, start.job, start.instrument), list[Start]()
     else:
-        holds, runs = list(loop.lab.holds.values()), [run for run in loop.lab.running() if _resumable(loop, run)]
-    found = {f"start {run.number}": f"paused: {loop.live[run.number].paused}" for run in runs}
-    found |= {held.what: paused_by(_hold(held), held.what) for held in holds}
-    return "; ".join(f"{named(what)}, {text} (sdl lab resume {what})" for what, text in found.items())
+        events, runs = list(loop.lab.pauses.values()), [run for run in loop.lab.running() if _resumable(loop, run)]
+    texts = {f"start {run.number}": f"paused: {loop.live[run.number].paused}" for run in runs}
+    texts |= {event.what: describe_pause(_pause(event), event.what) for event in events}
+    return "; ".join(f"{display_target(what)}, {text} (sdl lab resume {what})" for what, text in texts.items())
 
 
 def _resumable(loop: LabLoop, start: Start) -> bool:
-    """Whether a start that runs has a pause of its own: asked for, or for a condition."""
-    live = loop.live.get(start.number, Live())
-    return f"start {start.number}" in loop.lab.holds or (bool(live.paused) and not live.told)
+    """Whether a running start has a pause of its own, requested or for a condition."""
+    live = loop.live.get(start.number, LiveStart())
+    return f"start {start.number}" in loop.lab.pauses or (bool(live.paused) and not live.pause_sent)
 
 
 def _resume_own(loop: LabLoop, target: str, by: str) -> str:
-    """Ends a campaign's pause for a condition: somebody says that all is well.
+    """End a campaign's pause for a condition.
 
     Raises:
-        ConfigError: there is no such pause. What else pauses is named, with the words that end it.
+        ConfigError: there is no such pause; the message names the other pauses and the commands that end them.
     """
-    _known(loop.lab, target)
-    left = _pauses(loop, target)
+    _require(loop.lab, target)
+    others = _pauses(loop, target)
     start = _start(loop.lab, target)
     if start is None:
-        raise ConfigError(f"{named(target)} is not paused" + (f"; what is: {left}" if left else ""))
+        raise ConfigError(f"{display_target(target)} is not paused" + (f"; paused: {others}" if others else ""))
     if start.running and _resumable(loop, start):
         cause = loop.live[start.number].paused
         loop.write(Asked("resume", target, "", by, loop.clock.now()))
         loop.processes.resume(start.number, by)
-        return f"Resuming {target}, unless the cause of its pause still stands: {cause}."
-    if left:
-        raise ConfigError(f"{target} has no pause of its own; what pauses it: {left}")
+        return f"Resuming {target}, unless the cause of its pause persists: {cause}."
+    if others:
+        raise ConfigError(f"{target} has no pause of its own; it is paused by: {others}")
     if pause := scheduler.reason_to_pause(loop.lab, start, loop.clock.now()):
-        raise ConfigError(f"{target} is paused by the {pause[1]}: {pause[0]}; it goes on by itself when that is over")
+        raise ConfigError(f"{target} is paused by the {pause[1]}: {pause[0]}; it continues automatically afterwards")
     raise ConfigError(f"{target} is not paused")
 
 
 def _start(lab: Lab, target: str) -> Start | None:
-    """The start that is the target; None where that is something wider."""
-    return _of(lab, target)[0] if target.startswith("start ") else None
-
-
-def _list(starts: Sequence[Start]) -> str:
-    return ", ".join(f"start {start.number}" for start in starts)
+    """The start that a target names; None for a wider target."""
+    return _starts(lab, target)[0] if target.startswith("start ") else None
 
 
 def _status(loop: LabLoop) -> dict[str, Any]:
-    lab, now = loop.lab, loop.clock.now()
-    benches = []
-    for name, bench in lab.lab.instruments.items():
-        on = lab.on(name)
-        live = loop.live.get(on.number, Live()).readings - on.readings if on is not None else 0
-        benches.append(
-            InstrumentStatus(
-                name=name,
-                identity=_identity(json.dumps(bench.instrument)),
-                lost=lab.lost.get(name, ""),
-                busy=on.number if on is not None else None,
-                readings_today=lab.taken(name, now) + max(live, 0),
-            )
-        )
-    running = []
-    for start in lab.running():
-        live_start = loop.live.get(start.number, Live())
-        running.append(
-            Running(
-                start=start.number,
-                job=start.job,
-                instrument=start.instrument,
-                run=start.run,
-                since=start.begun or 0.0,
-                attempt=start.attempts - 1,
-                readings=live_start.readings,
-                paused=live_start.paused,
-                pauses=[_hold(held) for held in lab.pauses_of(start.number, start.job, start.instrument)],
-                resumable=_resumable(loop, start),
-            )
-        )
-    status = Status(
+    lab = loop.lab
+    due = {name: lab.next_due(name) for name in lab.lab.jobs}
+    status = LabStatus(
         lab=lab.lab.name,
-        at=now,
+        at=loop.clock.now(),
         timezone=lab.lab.timezone,
         process=os.getpid(),
         since=lab.since,
-        instruments=benches,
-        running=running,
-        held=[_hold(held) for held in lab.holds.values()],
-        next=_coming(loop, 1),
+        instruments=[_instrument(loop, name) for name in lab.lab.instruments],
+        running=[_running(loop, start) for start in lab.running()],
+        held=[_pause(event) for event in lab.pauses.values()],
+        next=_upcoming(loop, 1),
     )
-    jobs = [{"name": name, "instrument": job.instrument, "due": _due(loop, name)} for name, job in lab.lab.jobs.items()]
+    jobs = [
+        {"name": name, "instrument": job.instrument, "due": due[name] if due[name] < NEVER else None}
+        for name, job in lab.lab.jobs.items()
+    ]
     return {**status, "trouble": loop.trouble, "jobs": jobs}
 
 
-def _due(loop: LabLoop, job: str) -> float | None:
-    """When it is due next by its schedule; None where nobody knows."""
-    at = loop.lab.next_due(job)
-    return at if at < NEVER else None
+def _instrument(loop: LabLoop, name: str) -> InstrumentStatus:
+    lab, start = loop.lab, loop.lab.on(name)
+    new = 0 if start is None else loop.live.get(start.number, LiveStart()).readings - start.readings
+    return InstrumentStatus(
+        name=name,
+        identity=_identity(json.dumps(lab.lab.instruments[name].instrument)),
+        lost=lab.lost.get(name, ""),
+        busy=None if start is None else start.number,
+        readings_today=lab.readings_last_day(name, loop.clock.now()) + max(new, 0),
+    )
+
+
+def _running(loop: LabLoop, start: Start) -> RunningStart:
+    live = loop.live.get(start.number, LiveStart())
+    return RunningStart(
+        start=start.number,
+        job=start.job,
+        instrument=start.instrument,
+        run=start.run,
+        since=start.begun or 0.0,
+        attempt=start.attempts - 1,
+        readings=live.readings,
+        paused=live.paused,
+        pauses=[_pause(event) for event in loop.lab.pauses_of(start.number, start.job, start.instrument)],
+        resumable=_resumable(loop, start),
+    )
 
 
 @lru_cache(maxsize=256)
 def _identity(instrument: str) -> str:
-    """What is driven, in its own words."""
+    """The identity of an instrument given as JSON."""
     return str(config.parse_kind("instrument", json.loads(instrument)).identity)
 
 
-def _waits(loop: LabLoop) -> list[Waiting]:
-    """The starts that wait, the one that comes first in front."""
+def _queue(loop: LabLoop) -> list[QueuedStart]:
+    """The waiting starts in queue order."""
     lab, now = loop.lab, loop.clock.now()
-    waiting = [start for start in lab.starts.values() if not start.running]
-    waiting.sort(key=lambda s: (-s.spec.priority, not s.attempts, s.due, s.number))
+    waiting = (start for start in lab.starts.values() if not start.running)
     return [
-        Waiting(
+        QueuedStart(
             start=s.number,
             job=s.job,
             instrument=s.instrument,
@@ -370,17 +372,17 @@ def _waits(loop: LabLoop) -> list[Waiting]:
             why=scheduler.blocked(lab, s, now),
             begun=bool(s.attempts),
         )
-        for s in waiting
+        for s in sorted(waiting, key=scheduler.queue_order)
     ]
 
 
-def _coming(loop: LabLoop, most: int = COMING) -> list[Waiting]:
-    """The next due times of every job, in order."""
+def _upcoming(loop: LabLoop, most: int = UPCOMING_PER_JOB) -> list[QueuedStart]:
+    """The next scheduled times of all jobs, in order."""
     lab = loop.lab
-    found = []
+    rows = []
     for name, job in lab.lab.jobs.items():
         for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), most)):
             reason = lab.skips[name][0] if name in lab.skips and i == 0 else None
             why = "" if reason is None else f"skipped: {reason}" if reason else "skipped"
-            found.append(Waiting(start=None, job=name, instrument=job.instrument, due=at, why=why, begun=False))
-    return sorted(found, key=lambda row: row["due"])
+            rows.append(QueuedStart(start=None, job=name, instrument=job.instrument, due=at, why=why, begun=False))
+    return sorted(rows, key=lambda row: row["due"])

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdl.errors import SdlError
-from sdl.lab.core.views import is_paused
+from sdl.lab.core.views import pause_reason
 from sdl.lab.workers.base import Control
 from sdl.store.plainfile import anew
 
-LOOK_SECONDS = 5.0
+CACHE_SECONDS = 5.0
 """How long an answer is used again: whoever asks every second does not write to the disk every second."""
 
 
@@ -51,7 +51,7 @@ class Readiness:
 
     def __call__(self) -> list[str]:
         """The reasons; empty where it would."""
-        if self._clock() - self._looked > LOOK_SECONDS:
+        if self._clock() - self._looked > CACHE_SECONDS:
             self._found = [*self._disk(), *self._lab()]
             self._looked = self._clock()
         return list(self._found)
@@ -74,13 +74,13 @@ class Readiness:
             return [str(trouble)]
         held = {hold["what"]: hold["cause"] for hold in status.get("held", ())}
         if "lab" in held:
-            return [is_paused("lab", held["lab"])]
+            return [pause_reason("lab", held["lab"])]
         out: dict[str, str] = {}
         benches = status.get("instruments", ())
         for bench in benches:
             name = bench["name"]
             if (why := held.get(f"instrument {name}")) is not None:
-                out[name] = is_paused(f"instrument {name}", why)
+                out[name] = pause_reason(f"instrument {name}", why)
             elif bench.get("lost"):
                 out[name] = f"instrument {name} does not answer: {bench['lost']}"
         return list(out.values()) if benches and len(out) == len(benches) else []

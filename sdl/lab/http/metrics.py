@@ -27,7 +27,7 @@ LATENCY = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass
-class _Instrument:
+class _InstrumentCounts:
     """What was counted on one instrument, and what was seen last."""
 
     trials: int = 0
@@ -40,7 +40,7 @@ class _Instrument:
 
 
 @dataclass
-class _Followed:
+class _RecordTail:
     """A record that is being read on."""
 
     instrument: str
@@ -70,8 +70,8 @@ class Metrics:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._control, self._runs, self._waiting, self._clock = control, runs, waiting, clock
-        self._seen: dict[str, _Instrument] = defaultdict(_Instrument)
-        self._open: dict[str, _Followed] = {}
+        self._seen: dict[str, _InstrumentCounts] = defaultdict(_InstrumentCounts)
+        self._open: dict[str, _RecordTail] = {}
         self._begun = clock()
         self._done: set[int] = set()
         self._fates: dict[tuple[str, str], int] = defaultdict(int)
@@ -85,7 +85,7 @@ class Metrics:
         registry = CollectorRegistry(auto_describe=False)
         with self._lock:
             families = list(self._families())
-        registry.register(_Given(families))
+        registry.register(_Families(families))
         return bytes(generate_latest(registry))
 
     def _families(self) -> Iterator[Any]:
@@ -161,7 +161,7 @@ class Metrics:
         file = self._runs / run / "record.jsonl"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             if followed is None:
-                followed = self._open[run] = _Followed(instrument)
+                followed = self._open[run] = _RecordTail(instrument)
                 if not fresh:
                     with reading(file) as stream:
                         self._count(followed, json.loads(stream.readline()))
@@ -174,13 +174,13 @@ class Metrics:
                     followed.offset += len(line)
                     self._count(followed, json.loads(line))
 
-    def _count(self, record: _Followed, event: Mapping[str, Any]) -> None:
+    def _count(self, record: _RecordTail, event: Mapping[str, Any]) -> None:
         seen = self._seen[record.instrument]
         match event["event"]:
             case "Opened":
-                from sdl.runs.runs import loop_of
+                from sdl.runs.runs import rules_of
 
-                record.goal = loop_of(event["config"]).plan().goal
+                record.goal = rules_of(event["config"]).plan().goal
             case "Proposed":
                 seen.trials += 1
                 record.trial, record.sums, record.n = event["trial"], {}, 0
@@ -205,7 +205,7 @@ class Metrics:
         yield family
 
 
-class _Given:
+class _Families:
     """A collector of what was made already."""
 
     def __init__(self, families: list[Any]) -> None:

@@ -27,13 +27,13 @@ from pathlib import Path
 from sdl.errors import ConfigError, RecordError
 from sdl.store.record import write_file
 
-TOKEN, DOOR = "token", "door.json"
-LONGEST = 256
+TOKEN, ADDRESS_FILE = "token", "door.json"
+MAX_TOKEN_BYTES = 256
 """Bytes of a token file that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class LabAddress:
     """A lab that runs, or did until it was killed.
 
     `url` is empty before it listens; `began` tells its process from a later one of the number.
@@ -76,13 +76,13 @@ def folder(environ: Mapping[str, str] | None = None) -> Path:
     return base / "sdl" / "labs"
 
 
-def labs(environ: Mapping[str, str] | None = None) -> list[Address]:
+def labs(environ: Mapping[str, str] | None = None) -> list[LabAddress]:
     """The labs of this user whose process is there, by name."""
     found = []
-    for path in sorted(folder(environ).glob(f"*/{DOOR}")):
+    for path in sorted(folder(environ).glob(f"*/{ADDRESS_FILE}")):
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
-            address = Address(**told, folder=path.parent)
+            address = LabAddress(**told, folder=path.parent)
         except (OSError, ValueError, TypeError):
             continue  # being written by another version, or not ours
         if address.alive:
@@ -109,13 +109,13 @@ def read(path: Path) -> str:
         if not stat.S_ISREG(about.st_mode):
             raise ConfigError(f"{path}: a token must be a plain file")
         _check(path, about)
-        token = stream.read(LONGEST).decode("ascii", "replace").strip()
+        token = stream.read(MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
     if not token:
         raise ConfigError(f"{path}: empty; start the lab again for a new token")
     return token
 
 
-class Door:
+class Credentials:
     """The door of one running lab.
 
     Args:
@@ -166,10 +166,12 @@ class Door:
             RecordError: it cannot be written.
         """
         told = asdict(
-            Address(self._lab, url, str(self._file), str(self._record), os.getpid(), _began(os.getpid()), self.folder)
+            LabAddress(
+                self._lab, url, str(self._file), str(self._record), os.getpid(), _began(os.getpid()), self.folder
+            )
         )
         del told["folder"]
-        write_file(self.folder / DOOR, json.dumps(told) + "\n")
+        write_file(self.folder / ADDRESS_FILE, json.dumps(told) + "\n")
 
     def opens(self, token: str) -> bool:
         """Whether this is the token; takes as long for a wrong one as for the right one.
@@ -187,7 +189,7 @@ class Door:
 
     def close(self) -> None:
         """Takes the door away."""
-        for name in (DOOR, TOKEN):
+        for name in (ADDRESS_FILE, TOKEN):
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink()
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""From what happened to who is told: the notices of a lab, into its outbox, to its senders."""
+"""Routing of notices: from the events of a lab to its outbox and its senders."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 from sdl.errors import ConfigError
 from sdl.lab.core.events import LabEvent
 from sdl.lab.rules.notices import Notices
-from sdl.lab.workers.base import News
+from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify import sender
 from sdl.notify.model import Notify
 from sdl.notify.notice import Notice
 from sdl.notify.outbox import Outbox
 
 LOOK_BACK = 2 * 86400.0
-"""Seconds: what happened before that is not told when a lab comes back; its outbox has it, or nobody wants it now."""
+"""Seconds; when a lab restarts, older events are not reported again."""
 
 _log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Tells people what happens in a lab; made once for each process of it.
+    """The notifications of one lab process.
 
     Args:
-        lab: its name.
-        notify: the key of the lab file.
-        folder: where the outbox is.
-        base: what relative files of secrets start from: the lab file's directory.
-        zone: the lab's.
-        deliver: what sends; Apprise by default.
+        lab: name of the lab.
+        notify: key `notify` of the lab file.
+        folder: of the outbox.
+        base: directory of the lab file, to which files of secrets are relative.
+        zone: time zone of the lab.
+        deliver: sends one message; Apprise by default.
         clock: seconds since 1970 UTC.
 
     Raises:
-        ConfigError: secrets that are not there, or addresses that are none: all of them at once.
+        ConfigError: every missing secret and invalid address at once.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Dispatcher:
         ]
 
     def start(self, events: Iterable[LabEvent]) -> None:
-        """Folds what happened before, tells what nobody was told of, and begins to send."""
+        """Fold the past events, queue what was not sent yet, and start sending."""
         now = self._clock()
         for event in events:
             self._put([n for n in self._notices.handle(event) if n.at > now - LOOK_BACK])
@@ -70,19 +70,19 @@ class Dispatcher:
             each.start()
 
     def handle(self, event: LabEvent) -> None:
-        """An event was written."""
+        """Queue the notices of an event."""
         self._put(self._notices.handle(event))
 
-    def news(self, item: News) -> None:
-        """Word of a running campaign."""
-        self._put(self._notices.news(item))
+    def update(self, item: WorkerUpdate) -> None:
+        """Queue the notices of a worker update."""
+        self._put(self._notices.update(item))
 
     def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> None:
-        """Time has passed."""
+        """Queue the notices that follow from the time."""
         self._put(self._notices.tick(now, disk_free, lost))
 
     def close(self) -> None:
-        """Stops sending; what waits is sent after the next start."""
+        """Stop sending; queued messages are sent after the next start."""
         for each in self.senders:
             each.close()
         self.outbox.close()
@@ -96,7 +96,7 @@ class Dispatcher:
 
 
 def recipients(notify: Notify, notice: Notice) -> list[str]:
-    """The targets that want to know."""
+    """The names of the recipients of a notice."""
     return [
         name
         for name, target in notify.to.items()
@@ -105,20 +105,20 @@ def recipients(notify: Notify, notice: Notice) -> list[str]:
 
 
 def addresses(notify: Notify, base: Path) -> dict[str, str]:
-    """The secret address of each target.
+    """The secret address of each recipient.
 
     Raises:
-        ConfigError: every one that is not there or that Apprise does not understand.
+        ConfigError: every address that is missing or that Apprise does not understand.
     """
-    found: dict[str, str] = {}
+    urls: dict[str, str] = {}
     wrong: list[str] = []
     for name, target in notify.to.items():
         try:
             url = target.url.read(base)
             sender.check(url)
-            found[name] = url
+            urls[name] = url
         except ConfigError as error:
             wrong.append(f"notify.to.{name}.url: {error}")
     if wrong:
         raise ConfigError(*wrong)
-    return found
+    return urls

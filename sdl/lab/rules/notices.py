@@ -1,12 +1,10 @@
-"""What people are told: a fold of the lab's events. Pure; it sends nothing and knows no clock.
+"""The notices that a lab sends, folded from its events. Pure: sends nothing and reads no clock.
 
-A notice has an id that follows from what happened alone. After a crash the events are folded again, the same notices
-come again with the same ids, and the outbox takes each id once: nothing is lost between the record and the outbox.
+The id of a notice follows from the events alone. After a crash the events are folded again and yield the same ids; the
+outbox accepts each id once, so no notice is lost between journal and outbox.
 
-The same about the same job or instrument is told once and then not again for a stated time (`again`); what was left
-out is counted in the next one, and the digest counts everything.
-
-Just over 300 lines: a short method for each thing that is told, and they share one state.
+Failures of the same job are reported once per `notify.again`; the next notice counts those left out, and the digest
+counts all.
 """
 
 from __future__ import annotations
@@ -16,9 +14,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.formatting import display
-from sdl.lab.config.conditions import AWAY
+from sdl.lab.config.conditions import NO_READING
 from sdl.lab.core.events import (
     Died,
     Due,
@@ -34,19 +32,22 @@ from sdl.lab.core.events import (
     Released,
     Started,
 )
-from sdl.lab.core.views import by_request
-from sdl.lab.workers.base import News
+from sdl.lab.core.views import is_requested_pause
+from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify.model import Kind, Notify
 from sdl.notify.notice import Notice
-from sdl.runner.pursuit import NOT_OFF
+from sdl.runner.shutdown import MAY_BE_ON
 
 DAY = 86400.0
-NO_ANSWER = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
-"""How a campaign's reason says that it failed because its instrument was gone; the last is a driver's that rests."""
-KNOWN = ("skipped", "aborted before", "black-out")
-"""Causes of a missed start that somebody asked for, or wrote into the lab file: nobody has to be told."""
+UNREACHABLE = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
+"""Matches the reason of a campaign that failed because its instrument did not answer."""
+EXPECTED_CAUSES = ("skipped", "aborted before", "black-out")
+"""Causes of a missed start that somebody requested; they are not reported."""
 LOST_AFTER = 300.0
-"""Seconds that an instrument may be away from a campaign that waits for it, before people are told."""
+"""Seconds without readings after which an instrument is reported as lost."""
+RATE_LIMITED: tuple[Kind, ...] = ("failed", "unreachable", "missed")
+KINDS: dict[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
+"""The kind of notice for an outcome; `finished` for all others."""
 
 
 @dataclass(slots=True)
@@ -62,35 +63,35 @@ class _Pause:
     since: float
     cause: str
     job: str = ""
-    told: bool = False
-    away: str = ""  # the instrument that it waits for
+    reported: bool = False
+    waits_for: str = ""  # an instrument
 
 
 @dataclass(slots=True)
-class _Told:
+class _LastNotice:
     at: float
     left_out: int = 0
 
 
 @dataclass
 class Notices:
-    """Folds a lab's events into notices.
+    """The notices of one lab.
 
     Args:
-        lab: its name.
-        notify: what is told, and how often.
-        zone: the lab's, for times of the day.
+        lab: name of the lab.
+        notify: what to report, and how often.
+        zone: time zone of the lab.
     """
 
     lab: str
     notify: Notify
     zone: tzinfo = UTC
     _starts: dict[int, _Start] = field(default_factory=dict)
-    _pauses: dict[str, _Pause] = field(default_factory=dict)  # that somebody asked for, by what pauses
-    _waits: dict[str, _Pause] = field(default_factory=dict)  # of campaigns, for a condition
+    _requested: dict[str, _Pause] = field(default_factory=dict)  # by target
+    _conditions: dict[str, _Pause] = field(default_factory=dict)  # by start
     _lost: dict[str, float] = field(default_factory=dict)
-    _told: dict[tuple[str, str], _Told] = field(default_factory=dict)
-    _tally: deque[tuple[float, str]] = field(default_factory=deque)
+    _last: dict[tuple[str, str], _LastNotice] = field(default_factory=dict)
+    _counts: deque[tuple[float, str, int]] = field(default_factory=deque)  # time, what happened, readings
     _opened: float | None = None
     _digest: float | None = None
     _running: bool = False
@@ -98,7 +99,7 @@ class Notices:
     _journal_lost: bool = False
 
     def handle(self, event: LabEvent) -> list[Notice]:
-        """What an event of the lab's record is worth telling."""
+        """The notices of one journal event."""
         match event:
             case LabOpened():
                 self._opened = event.at if self._opened is None else self._opened
@@ -119,119 +120,117 @@ class Notices:
             case GaveUp():
                 return self._gave_up(event)
             case Died():
-                self._waits.pop(f"start {event.start}", None)
+                self._conditions.pop(f"start {event.start}", None)
                 if event.own:
                     self._count(event.at, "died")
-            case MadeSafe():
-                if event.error:
-                    return self._instrument_lost(event.instrument, event.error, event.at)
+            case MadeSafe(error=""):
                 return self._instrument_back(event.instrument, event.at)
+            case MadeSafe():
+                return self._instrument_lost(event.instrument, event.error, event.at)
             case Held():
-                self._pauses.setdefault(event.what, _Pause(event.at, _held_by(event)))
-                self._count(event.at, "held")
+                cause = f"{event.cause} ({event.by})" if event.by else event.cause
+                self._requested.setdefault(event.what, _Pause(event.at, cause))
+                self._count(event.at, "paused by request")
             case Released():
-                self._pauses.pop(event.what, None)
+                self._requested.pop(event.what, None)
         return []
 
-    def news(self, item: News) -> list[Notice]:
-        """What word of a running campaign is worth telling: only its pauses, once they last, and an instrument back."""
+    def update(self, item: WorkerUpdate) -> list[Notice]:
+        """The notices of one worker update: an instrument answers again. `tick` reports pauses once they last."""
         key, start = f"start {item.start}", self._starts.get(item.start)
-        if item.what == "paused" and start is not None and not by_request(item.text):
-            if key not in self._waits:
+        if item.what == "paused" and start is not None and not is_requested_pause(item.text):
+            if key not in self._conditions:
                 self._count(item.at, "paused")
-            away = start.instrument if item.text.startswith(AWAY) else ""
-            self._waits.setdefault(key, _Pause(item.at, item.text, start.job, away=away))
+            waits_for = start.instrument if item.text.startswith(NO_READING) else ""
+            self._conditions.setdefault(key, _Pause(item.at, item.text, start.job, waits_for=waits_for))
         elif item.what in ("running", "continued"):
-            over = self._waits.pop(key, None)
-            return self._instrument_back(over.away, item.at) if over is not None and over.away else []
+            ended = self._conditions.pop(key, None)
+            return self._instrument_back(ended.waits_for, item.at) if ended is not None and ended.waits_for else []
         return []
 
     def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> list[Notice]:
-        """What the passing of time is worth telling.
+        """The notices that follow from the time alone.
 
         Args:
             now: seconds since 1970 UTC.
-            disk_free: bytes free where the runs go; None where nobody looked.
-            lost: how the lab's own record was deleted, replaced or cut; empty where it was not.
+            disk_free: bytes free at the directory of the runs; None if not measured.
+            lost: how the journal was deleted, replaced or truncated; empty if it is intact.
         """
-        found: list[Notice] = []
-        for what, pause in (*self._pauses.items(), *self._waits.items()):
-            if pause.away and now - pause.since >= LOST_AFTER:
-                found += self._instrument_lost(pause.away, pause.cause, pause.since)
-            if not pause.told and now - pause.since >= self.notify.paused:
-                pause.told = True
+        notices: list[Notice] = []
+        for what, pause in (*self._requested.items(), *self._conditions.items()):
+            if pause.waits_for and now - pause.since >= LOST_AFTER:
+                notices += self._instrument_lost(pause.waits_for, pause.cause, pause.since)
+            if not pause.reported and now - pause.since >= self.notify.paused:
+                pause.reported = True
                 about = f"job {pause.job}" if pause.job else what
-                title = f"{about}: paused for {words(self.notify.paused)}"
-                body = f"Since {self._time(pause.since)}: {pause.cause or 'no cause given'}."
-                found += self._tell("paused", about, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
+                title = f"{about}: paused for {format_duration(self.notify.paused)}"
+                body = f"Paused since {self._time(pause.since)}: {pause.cause or 'no reason given'}."
+                notices += self._notice("paused", about, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
         if disk_free is not None:
-            found += self._disk(disk_free, now)
+            notices += self._disk(disk_free, now)
         if lost and not self._journal_lost:
-            body = f"No campaign begins until it is back; those that run go on.\n{lost}"
-            found += self._tell("failed", "journal", f"{now:.0f}", "the lab's journal is lost", body, now)
+            body = f"No campaign begins until the journal is back; running campaigns continue.\n{lost}"
+            notices += self._notice("failed", "journal", f"{now:.0f}", "journal lost", body, now)
         self._journal_lost = bool(lost)
-        return found + self._daily(now)
+        return notices + self._daily(now)
 
     def _lab_started(self, event: LabStarted) -> list[Notice]:
         crashed, self._running = self._running, True
         if not crashed:
             return []
-        body = "Its process was gone without having been asked to end. What was running is resumed."
-        return self._tell("failed", "lab", f"{event.at:.0f}", "the lab came back after a crash", body, event.at)
+        body = "The lab's process ended without being stopped. Campaigns that were running are resumed."
+        return self._notice("failed", "lab", f"{event.at:.0f}", "restarted after a crash", body, event.at)
 
     def _ended(self, event: Ended) -> list[Notice]:
-        waited = (pause := self._waits.get(f"start {event.start}")) is not None and pause.away
-        start = self._gone(event.start)
+        waited = (pause := self._conditions.get(f"start {event.start}")) is not None and pause.waits_for
+        start = self._forget(event.start)
         self._count(event.at, event.outcome, event.readings)
-        lost = event.outcome == "failed" and bool(NO_ANSWER.search(event.reason))
-        found: list[Notice] = []
-        if lost:
-            found = self._instrument_lost(start.instrument, event.reason, event.at)
+        notices: list[Notice] = []
+        if event.outcome == "failed" and UNREACHABLE.search(event.reason):
+            notices = self._instrument_lost(start.instrument, event.reason, event.at)
         elif event.readings and not waited:
-            found = self._instrument_back(start.instrument, event.at)
-        kinds: dict[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
-        kind = kinds.get(event.outcome, "finished")
-        title = f"{start.job}: {display(event.outcome)}"
+            notices = self._instrument_back(start.instrument, event.at)
+        kind = KINDS.get(event.outcome, "finished")
         body = (
             f"Start {event.start} on {start.instrument} ended ({display(event.outcome)}) after {event.readings} "
             f"readings: {event.reason}\nRecord: {start.run}"
         )
         about = f"start {event.start}" if kind == "finished" else f"job {start.job}"
-        return found + self._tell(kind, about, f"{event.start}", title, body, event.at, start.job)
+        title = f"{start.job}: {display(event.outcome)}"
+        return notices + self._notice(kind, about, f"{event.start}", title, body, event.at, start.job)
 
     def _missed(self, event: Missed) -> list[Notice]:
-        start = self._gone(event.start)
+        start = self._forget(event.start)
         self._count(event.at, "missed")
-        if event.cause.startswith(KNOWN):
+        if event.cause.startswith(EXPECTED_CAUSES):
             return []
-        body = f"Due at {self._time(start.due)}: {event.cause}."
-        title = f"{start.job}: a start was missed"
-        return self._tell("missed", f"job {start.job}", f"{event.start}", title, body, event.at, start.job)
+        body, title = f"Due at {self._time(start.due)}: {event.cause}.", f"{start.job}: start missed"
+        return self._notice("missed", f"job {start.job}", f"{event.start}", title, body, event.at, start.job)
 
     def _gave_up(self, event: GaveUp) -> list[Notice]:
-        start = self._gone(event.start)
+        start = self._forget(event.start)
         self._count(event.at, "given up")
         body = f"Start {event.start} on {start.instrument or 'its instrument'}: {event.reason}."
-        if start.run and not event.reason.startswith("Lost: "):  # which names the copy to go on with
-            body += f"\nRecord: {start.run}; sdl resume goes on with it."
-        return self._tell(
-            "failed", f"job {start.job}", f"{event.start}", f"{start.job}: given up", body, event.at, start.job
-        )
+        if start.run and not event.reason.startswith("Lost: "):  # which names the copy to resume
+            body += f"\nRecord: {start.run}. Resume it with `sdl resume`."
+        title = f"{start.job}: given up"
+        return self._notice("failed", f"job {start.job}", f"{event.start}", title, body, event.at, start.job)
 
+    # Notices -----------------------------------------------------------------------------------------------------
     def _instrument_lost(self, name: str, error: str, at: float) -> list[Notice]:
         if name in self._lost:
             return []
         self._lost[name] = at
-        what = "somebody else drives it" if error.startswith("InUse: ") else "no answer"
-        title = f"{name}: {'not known to be off' if NOT_OFF in error else what}"
-        return self._tell("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
+        what = "in use by somebody else" if error.startswith("InUse: ") else "no answer"
+        title = f"{name}: {'not known to be off' if MAY_BE_ON in error else what}"
+        return self._notice("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
 
     def _instrument_back(self, name: str, at: float) -> list[Notice]:
         since = self._lost.pop(name, None)
         if since is None:
             return []
-        body = f"It was gone for {words(at - since)}, since {self._time(since)}."
-        return self._tell("back", f"instrument {name}", f"{since:.0f}", f"{name}: answers again", body, at)
+        body = f"It did not answer for {format_duration(at - since)}, since {self._time(since)}."
+        return self._notice("back", f"instrument {name}", f"{since:.0f}", f"{name}: answers again", body, at)
 
     def _disk(self, free: float, now: float) -> list[Notice]:
         limit = self.notify.disk_mb * 1e6
@@ -240,12 +239,12 @@ class Notices:
         if free >= limit or self._disk_low:
             return []
         self._disk_low = True
-        body = f"{free / 1e6:.0f} MB are free where the runs go, less than {self.notify.disk_mb:g} MB."
-        bucket = int(now // self.notify.again)  # a restart on a full disk tells nothing new
-        return self._tell("disk", "disk", f"{bucket}", "the disk is nearly full", body, now)
+        body = f"{free / 1e6:.0f} MB are free at the directory of the runs, less than {self.notify.disk_mb:g} MB."
+        bucket = int(now // self.notify.again)  # a restart with a full disk must not repeat the notice
+        return self._notice("disk", "disk", f"{bucket}", "disk nearly full", body, now)
 
     def _daily(self, now: float) -> list[Notice]:
-        """The digest of the latest digest time, once; not for a time before the lab was there."""
+        """The digest of the latest digest time, once; none for a time before the lab was opened."""
         if self.notify.digest is None:
             return []
         moment = self._digest_moment(now)
@@ -254,58 +253,50 @@ class Notices:
         if moment <= self._digest:
             return []
         self._digest = moment
-        counts: Counter[str] = Counter()
-        for at, what in self._tally:
-            if moment - DAY < at <= moment:
-                counts[what] += 1
-        readings = sum(counts[key] * int(key.split()[1]) for key in counts if key.startswith("readings "))
-        told = [f"{n} {what}" for what, n in sorted(counts.items()) if not what.startswith("readings ")]
-        lines = [f"In the last day: {', '.join(told) or 'nothing'}; {readings} readings."]
-        lasting = (*self._pauses.items(), *self._waits.items())
-        lines += [f"{what}: paused since {self._time(p.since)}: {p.cause}" for what, p in lasting]
+        day = [(what, readings) for at, what, readings in self._counts if moment - DAY < at <= moment]
+        counts = Counter(what for what, _ in day)
+        text = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "nothing"
+        lines = [f"In the last 24 h: {text}; {sum(readings for _, readings in day)} readings."]
+        pauses = (*self._requested.items(), *self._conditions.items())
+        lines += [f"{what}: paused since {self._time(pause.since)}: {pause.cause}" for what, pause in pauses]
         lines += [f"instrument {name}: no answer since {self._time(at)}" for name, at in self._lost.items()]
-        day = datetime.fromtimestamp(moment, self.zone).date()
-        return [Notice(f"digest-{day}", "digest", "lab", f"{self.lab}: {day}", "\n".join(lines), now)]
+        date = datetime.fromtimestamp(moment, self.zone).date()
+        return [Notice(f"digest-{date}", "digest", "lab", f"{self.lab}: {date}", "\n".join(lines), now)]
 
     def _digest_moment(self, now: float) -> float:
         """The latest digest time up to `now`."""
         hour, minute = map(int, str(self.notify.digest).split(":"))
         day = datetime.fromtimestamp(now, self.zone).date()
-        for back in (0, 1, 2):
-            at = datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone) - timedelta(days=back)
-            if at.timestamp() <= now:
-                return at.timestamp()
-        return now - 3 * DAY
+        today = datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone)
+        moments = ((today - timedelta(days=back)).timestamp() for back in (0, 1, 2))
+        return next((at for at in moments if at <= now), now - 3 * DAY)
 
-    def _tell(self, kind: Kind, about: str, what: str, title: str, body: str, at: float, job: str = "") -> list[Notice]:
-        """The notice, unless the same about the same was told a short time ago."""
-        before = self._told.get((kind, about))
-        # Lost and back, pauses and the disk are told once each by what they are; a start ends once.
-        if before is not None and kind in ("failed", "unreachable", "missed") and at - before.at < self.notify.again:
-            before.left_out += 1
-            return []
-        if before is not None and before.left_out:
-            body += f"\nLeft out since {self._time(before.at)}: {before.left_out} more like it."
-        if kind in ("failed", "unreachable", "missed"):
-            self._told[kind, about] = _Told(at)
-        named = f"{self.lab}: {title}"
-        return [Notice(f"{kind}-{about}-{what}".replace(" ", "-"), kind, about, named, body, at, job)]
+    def _notice(
+        self, kind: Kind, about: str, key: str, title: str, body: str, at: float, job: str = ""
+    ) -> list[Notice]:
+        """The notice, unless a rate-limited one of this kind and subject was sent within `notify.again`."""
+        if kind in RATE_LIMITED:
+            last = self._last.get((kind, about))
+            if last is not None and at - last.at < self.notify.again:
+                last.left_out += 1
+                return []
+            if last is not None and last.left_out:
+                body += f"\nLeft out since {self._time(last.at)}: {last.left_out} more like it."
+            self._last[kind, about] = _LastNotice(at)
+        id = f"{kind}-{about}-{key}".replace(" ", "-")
+        return [Notice(id, kind, about, f"{self.lab}: {title}", body, at, job)]
 
-    def _gone(self, start: int) -> _Start:
-        self._pauses.pop(f"start {start}", None)
-        self._waits.pop(f"start {start}", None)
+    def _forget(self, start: int) -> _Start:
+        """Remove an ended start and its pauses."""
+        self._requested.pop(f"start {start}", None)
+        self._conditions.pop(f"start {start}", None)
         return self._starts.pop(start, _Start(f"start {start}", 0.0))
 
     def _count(self, at: float, what: str, readings: int = 0) -> None:
-        self._tally.append((at, what))
-        if readings:
-            self._tally.append((at, f"readings {readings}"))
-        while self._tally and self._tally[0][0] < at - 3 * DAY:
-            self._tally.popleft()
+        """Count an event for the digest."""
+        self._counts.append((at, what, readings))
+        while self._counts[0][0] < at - 3 * DAY:
+            self._counts.popleft()
 
     def _time(self, at: float) -> str:
         return datetime.fromtimestamp(at, self.zone).strftime("%Y-%m-%d %H:%M")
-
-
-def _held_by(event: Held) -> str:
-    return f"{event.cause} ({event.by})" if event.by else event.cause

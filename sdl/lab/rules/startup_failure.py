@@ -1,8 +1,8 @@
-"""Word of a lab that cannot run: a mistake in its file, a damaged record, a full disk, another process that has it.
+"""Message about a lab that cannot start: a mistake in its file, a damaged journal, a full disk, another process.
 
-There is no loop and no outbox then, and perhaps no valid lab file: whoever can still be read out of `notify` is told by
-this process itself, before it ends. systemd starts it again every few seconds, so what was told leaves a mark: an empty
-file, for which even a full disk has room, and the same is not told again for six hours. Without a mark nothing is sent.
+Without loop and outbox, and perhaps without a valid lab file, this process itself notifies the recipients that can be
+parsed from `notify`, before it ends. Since systemd restarts it every few seconds, each message leaves an empty marker
+file, which fits even on a full disk, and is not repeated for six hours. Without a marker nothing is sent.
 """
 
 from __future__ import annotations
@@ -23,56 +23,56 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from sdl import yamlfile
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.lab.http import token
 from sdl.notify.model import Recipient, inside
 from sdl.notify.sender import Deliver, NotSent, by_apprise
 
-AGAIN, RETRY = 6 * 3600.0, 300.0
-"""Seconds after which the same is told again; after which it is tried again where it could not be sent."""
-LONGEST = 2000
-"""Signs of an error that are told."""
+REPEAT_SECONDS, RETRY_SECONDS = 6 * 3600.0, 300.0
+"""Seconds before a message is repeated; before sending is retried after a failure."""
+MAX_TEXT = 2000
+"""Characters of an error message that are sent."""
 
 log = logging.getLogger("sdl.lab")
 
 
-def tell(
+def report_startup_failure(
     file: Path,
     error: BaseException,
     *,
     deliver: Deliver = by_apprise,
     clock: Callable[[], float] = time.time,
 ) -> list[str]:
-    """Tells everybody who wants to know of failures that a lab cannot run. Never raises.
+    """Notify every recipient of failures that a lab cannot start. Never raises.
 
     Args:
         file: the lab file.
-        error: why.
-        deliver: what sends.
+        error: the reason.
+        deliver: sends one message.
         clock: seconds since 1970 UTC.
 
     Returns:
-        Who was told now.
+        The recipients notified now.
     """
     try:
         tree = yamlfile.read(file).value
-    except Exception:  # not there, or no YAML: then nobody is known either
+    except Exception:  # missing, or not YAML: the recipients are unknown
         return []
-    told: list[str] = []
+    notified: list[str] = []
     if isinstance(tree, Mapping):
         lab = str(tree.get("name", file.stem))
         for name, target in _targets(tree):
             try:
-                if _one(lab, name, target, _zone(tree), file, error, deliver, clock()):
-                    told.append(name)
-            except Exception as problem:  # whatever it is, it must not hide the error itself
-                log.warning("%s could not be told that the lab cannot run: %s", name, problem)
-    return told
+                if _send(lab, name, target, _zone(tree), file, error, deliver, clock()):
+                    notified.append(name)
+            except Exception as problem:  # must not hide the error itself
+                log.warning("%s could not be notified that the lab cannot start: %s", name, problem)
+    return notified
 
 
 def _targets(tree: Mapping[str, Any]) -> Iterator[tuple[str, Recipient]]:
-    """Each that can be understood, whatever is wrong with the others."""
+    """The valid recipients of failures, whatever is wrong with the others."""
     notify = tree.get("notify")
     to = notify.get("to") if isinstance(notify, Mapping) else None
     for name, value in to.items() if isinstance(to, Mapping) else ():
@@ -89,45 +89,45 @@ def _zone(tree: Mapping[str, Any]) -> Any:
         return UTC
 
 
-def _one(
+def _send(
     lab: str, name: str, target: Recipient, zone: Any, file: Path, error: BaseException, deliver: Deliver, now: float
 ) -> bool:
     if inside(target.quiet, datetime.fromtimestamp(now, zone).strftime("%H:%M")):
-        return False  # the first try after it will do
-    text = (str(error) or type(error).__name__)[:LONGEST]
-    same = re.sub(r"\d+", "#", text)  # of another process, at another line, with some bytes less
-    key = hashlib.sha256("\0".join([str(file.absolute()), name, same]).encode()).hexdigest()[:16]
-    if _known(key, now):
+        return False  # sent by the first start after the quiet hours
+    text = (str(error) or type(error).__name__)[:MAX_TEXT]
+    without_numbers = re.sub(r"\d+", "#", text)  # process ids, line numbers, bytes
+    key = hashlib.sha256("\0".join([str(file.absolute()), name, without_numbers]).encode()).hexdigest()[:16]
+    if _recently_sent(key, now):
         return False
     url = target.url.read(file.parent)
     if not _mark(key, now):
-        raise ConfigError("nothing can be written down of it, and it would be told every few seconds")
-    again = f"It is tried again where systemd keeps the lab; the same is told again after {words(AGAIN)}."
+        raise ConfigError("no marker file can be written, so the message would be repeated every few seconds")
+    note = f"Under systemd the start is retried. This message is repeated after {format_duration(REPEAT_SECONDS)}."
     try:
-        deliver(url, f"{lab}: the lab cannot run", f"{text}\n{again}\n\n[failed-lab-{key}-{now:.0f}]")
+        deliver(url, f"{lab}: the lab cannot start", f"{text}\n{note}\n\n[failed-lab-{key}-{now:.0f}]")
     except NotSent:
-        _mark(key, now - AGAIN + RETRY)
+        _mark(key, now - REPEAT_SECONDS + RETRY_SECONDS)
         raise
-    log.info("%s was told that the lab cannot run", name)
+    log.info("%s was notified that the lab cannot start", name)
     return True
 
 
 def _folders() -> list[Path]:
-    """Where marks may lie; the second is in memory on many machines, and has room where a disk has none."""
+    """Directories for marker files; the second is often in memory, with room when the disk is full."""
     return [token.folder(), Path(tempfile.gettempdir())]
 
 
-def _known(key: str, now: float) -> bool:
+def _recently_sent(key: str, now: float) -> bool:
     for folder in _folders():
         with contextlib.suppress(OSError):
-            found = (folder / f"sdl-told-{key}").lstat()
-            if _ours(found) and 0 <= now - found.st_mtime < AGAIN:
+            marker = (folder / f"sdl-told-{key}").lstat()
+            if _ours(marker) and 0 <= now - marker.st_mtime < REPEAT_SECONDS:
                 return True
     return False
 
 
 def _mark(key: str, at: float) -> bool:
-    """Writes down that something was told; whether that worked."""
+    """Write a marker file; False if that is impossible."""
     for folder in _folders():
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -142,6 +142,6 @@ def _mark(key: str, at: float) -> bool:
     return False
 
 
-def _ours(found: os.stat_result) -> bool:
-    """In a directory of everybody's others could leave marks for us."""
-    return not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+def _ours(marker: os.stat_result) -> bool:
+    """Whether this user wrote a marker; other users could leave one in a shared directory."""
+    return not hasattr(os, "geteuid") or marker.st_uid == os.geteuid()

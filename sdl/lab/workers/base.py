@@ -15,7 +15,7 @@ NOT_YET = "no answer yet"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class JobOrder:
     """One campaign to be carried out.
 
     Attributes:
@@ -39,7 +39,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class WorkerUpdate:
     """What became of an order since the last look.
 
     Attributes:
@@ -64,8 +64,8 @@ class News:
 class Workers(Protocol):
     """Carries orders out: `sdl.lab.workers.supervisor` with a process each, `sdl.lab.simulate` within this one."""
 
-    def begin(self, order: Order) -> None: ...
-    def news(self) -> Sequence[News]: ...  # never blocks; ended and died come exactly once an order
+    def begin(self, order: JobOrder) -> None: ...
+    def updates(self) -> Sequence[WorkerUpdate]: ...  # never blocks; ended and died come exactly once an order
     def pause(self, start: int, cause: str, by: str) -> None: ...
     def proceed(self, start: int, by: str) -> None: ...  # the lab's pause is over; its own, for a condition, stands
     def resume(self, start: int, by: str) -> None: ...  # somebody says that all is well: its own pause is over
@@ -85,7 +85,7 @@ class Control(Protocol):
         ConfigError: there is no such target, or it cannot be done in its present state; nothing was changed.
     """
 
-    def status(self) -> Mapping[str, Any]: ...  # `sdl.lab.core.views.Status`; plain values
+    def status(self) -> Mapping[str, Any]: ...  # `sdl.lab.core.views.LabStatus`; plain values
     def queue(self) -> Sequence[Mapping[str, Any]]: ...  # what waits and what is due next, in order
     def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]: ...  # newest first
     def pause(self, target: str, reason: str, by: str) -> str: ...

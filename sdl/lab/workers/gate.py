@@ -11,16 +11,16 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Failed, Measured
-from sdl.lab.config.conditions import AWAY, Suspend
-from sdl.runner.gate import STEP, Abort, Decision, Pause, Proceed
+from sdl.lab.config.conditions import NO_READING, Suspend
+from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 
-BY = "suspend"
+CONDITION = "suspend"
 """Who pauses for a condition."""
-TRIES = 3
+AWAY_AFTER = 3
 """After so many failed tries at a reading in a row the instrument counts as away."""
 
 
@@ -40,7 +40,7 @@ class LabGate:
         folder: Path,
         *,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-        again: float = STEP,
+        again: float = POLL_SECONDS,
     ) -> None:
         self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
         self._against = TwinMonitor(state) if (state := suspend.state) is not None else None
@@ -56,14 +56,14 @@ class LabGate:
         self._away_since: float | None = None
         self._looked = 0.0
         self._cause = ""  # of the present pause for a condition
-        self._by_light = False  # whether it is, or was in the same pause, the room
+        self._by_ambient = False  # whether it is, or was in the same pause, the room
         self._good_since: float | None = None
 
     # from any thread -------------------------------------------------------------------------------------------------
     def pause(self, cause: str, by: str) -> None:
         """Pauses until `proceed`, in place of any other pause."""
         with self._lock:
-            asked = Pause(cause, by, again=self._again)
+            asked = Pause(cause, by, poll_after=self._again)
             if asked != self._asked:
                 self._over, self._by = True, "lab"
             self._asked = asked
@@ -80,7 +80,7 @@ class LabGate:
             self._answers()
             self._gone = self._cause = ""  # a condition that still holds gives its cause anew
             if self._against is not None:
-                self._against.forget()
+                self._against.reset()
 
     def abort(self, reason: str, by: str) -> None:
         """Ends the campaign for good; the first to ask is kept."""
@@ -106,15 +106,15 @@ class LabGate:
             self._judge(event.background, event.at)
         if self._against is not None:
             with self._lock:
-                self._gone = self._against.saw(event) or ""
+                self._gone = self._against.observe(event) or ""
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
         """A reading that was taken in the dark while paused; None where none came, which changes nothing."""
         with self._lock:
             self._looked = now
             if readings is not None and self._away:
                 self._answers()
-                self._by = f"{BY}: it gives readings again"
+                self._by = f"{CONDITION}: it gives readings again"
         if readings is not None:
             self._judge(readings, now)
 
@@ -135,20 +135,20 @@ class LabGate:
         bad = self._bright or self._gone or self._disk()
         if bad:
             self._cause, self._good_since = bad, None
-            self._by_light = self._by_light or bool(self._bright)
+            self._by_ambient = self._by_ambient or bool(self._bright)
         elif self._cause:
             since = now if self._good_since is None else self._good_since
             self._good_since = min(since, now)  # the machine's time may have been set back
             if now - self._good_since >= self._suspend.good_for:
-                self._cause, self._by = "", f"{BY}: well for {words(self._suspend.good_for)}"
+                self._cause, self._by = "", f"{CONDITION}: well for {format_duration(self._suspend.good_for)}"
         if not self._cause:
-            self._by_light = False
+            self._by_ambient = False
             return self._asked or self._while_away(now)
         if self._asked is not None:
             return self._asked
         ambient = self._suspend.ambient
-        look = ambient is not None and self._by_light and not 0 <= now - self._looked < ambient.look
-        return Pause(self._cause, BY, look=look, again=self._again)
+        look = ambient is not None and self._by_ambient and not 0 <= now - self._looked < ambient.look
+        return Pause(self._cause, CONDITION, sample_background=look, poll_after=self._again)
 
     def _went_wrong(self, event: Failed, campaign: Campaign) -> None:
         """Counts what a pause may help against; before the last try at a reading, so that it costs no trial."""
@@ -156,9 +156,9 @@ class LabGate:
             return
         with self._lock:
             self._failed += 1
-            if self._failed >= min(TRIES, max(campaign.plan.retries, 1)):
+            if self._failed >= min(AWAY_AFTER, max(campaign.plan.retries, 1)):
                 tries = f"{self._failed} tries" if self._failed > 1 else "a try"
-                self._away = f"{AWAY} in {tries}; the last: {event.error}"
+                self._away = f"{NO_READING} in {tries}; the last: {event.error}"
 
     def _while_away(self, now: float) -> Pause | None:
         """Asks at once, then after as long again as it has been away, and at last every `away` seconds."""
@@ -166,7 +166,8 @@ class LabGate:
             return None
         self._away_since = now if self._away_since is None else min(self._away_since, now)
         patience = min(max(self._looked - self._away_since, 1.0), self._suspend.away)
-        return Pause(self._away, BY, look=not 0 <= now - self._looked < patience, again=self._again)
+        sample = not 0 <= now - self._looked < patience
+        return Pause(self._away, CONDITION, sample_background=sample, poll_after=self._again)
 
     def _answers(self) -> None:
         self._failed, self._away, self._away_since = 0, "", None

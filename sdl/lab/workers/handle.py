@@ -20,7 +20,7 @@ log = logging.getLogger("sdl.lab")
 
 FINISH, SAFE = 5.0, 30.0
 """Seconds that an interrupted process has to finish its reading; then to make safe and close its record."""
-WORDS = {
+SIGNAL_TEXTS = {
     signal.SIGKILL: "killed (SIGKILL): by somebody's `kill -9`, or by the system for want of memory",
     signal.SIGSEGV: "crashed (SIGSEGV): a fault in a compiled library",
     signal.SIGBUS: "crashed (SIGBUS): a fault in a compiled library, or a disk that is gone",
@@ -29,12 +29,12 @@ WORDS = {
     signal.SIGILL: "crashed (SIGILL): a library for another processor",
     signal.SIGTERM: "ended by SIGTERM",
 }
-LOST = 255
+EXIT_UNKNOWN = 255
 """What the exit code reads as when the warm process, which would have told it, is gone as well."""
 
 
 @dataclass
-class Child:
+class WorkerHandle:
     """A process, and what is known of it."""
 
     process: BaseProcess
@@ -73,7 +73,7 @@ class Child:
     def gone(self) -> bool:
         """Whether its process is; where nobody is left who would know, its link tells."""
         code = self.process.exitcode
-        return code is not None and not (code == LOST and self.link.open)
+        return code is not None and not (code == EXIT_UNKNOWN and self.link.open)
 
     def signal(self, number: int) -> None:
         """Sends a signal, unless it is gone."""
@@ -105,15 +105,15 @@ class Child:
             self.process.close()
 
 
-def in_words(code: int | None) -> str:
+def describe_exit(code: int | None) -> str:
     """How a process ended that said nothing of it."""
     if code is None:
         return "its process does not end"
-    if code == LOST:
+    if code == EXIT_UNKNOWN:
         return "its process is gone, and the warm one that would have known why"
     if code >= 0:
         return f"its process ended with code {code} and without a word"
     try:
-        return WORDS.get(signal.Signals(-code), f"ended by {signal.Signals(-code).name}")
+        return SIGNAL_TEXTS.get(signal.Signals(-code), f"ended by {signal.Signals(-code).name}")
     except ValueError:
         return f"ended by signal {-code}"

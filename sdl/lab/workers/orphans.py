@@ -19,9 +19,9 @@ from pathlib import Path
 from sdl.errors import RecordError
 from sdl.store import lease
 
-PATIENCE = 45.0
+WAKE_TIMEOUT = 45.0
 """Seconds that it has, once woken, to make its instrument safe and close its record: more than it takes at most."""
-WARM = b"multiprocessing.forkserver"
+FORK_SERVER = b"multiprocessing.forkserver"
 """In the command line of a warm process and of everything that is copied from it."""
 
 log = logging.getLogger("sdl.lab")
@@ -51,7 +51,7 @@ class Orphans:
             # Its number may be another's by now; the time of its start is not.
             about = (pid, _status(pid)[19])
             since = self._woken.setdefault(about, time.monotonic())
-            last = time.monotonic() - since > PATIENCE
+            last = time.monotonic() - since > WAKE_TIMEOUT
             number = signal.SIGKILL if last else signal.SIGCONT
             log.warning(
                 "process %d of a lab that is gone is stopped: %s", pid, "ended" if last else "woken, to end itself"
@@ -67,8 +67,8 @@ def _stopped_orphan(pid: int, file: Path) -> bool:
     return (
         state in ("T", "t")
         and proc.stat().st_uid == os.geteuid()
-        and WARM in (proc / "cmdline").read_bytes()
-        and WARM not in Path(f"/proc/{parent}/cmdline").read_bytes()
+        and FORK_SERVER in (proc / "cmdline").read_bytes()
+        and FORK_SERVER not in Path(f"/proc/{parent}/cmdline").read_bytes()
         and any(os.path.samestat(item.stat(), file.stat()) for item in (proc / "fd").iterdir() if item.exists())
     )
 

@@ -6,7 +6,7 @@ over a pair of sockets (`sdl.lab.workers.worker_pipe`); nothing that comes from 
 unpickled. Whoever calls
 is never kept waiting for a campaign or an instrument: only for the first start of all (the warm process must be ready).
 
-    no sign of life for `Order.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died
+    no sign of life for `JobOrder.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died
     interrupted, closed                  the same
     gone without a word                  died, with the cause in words
 """
@@ -29,17 +29,17 @@ from typing import Any, Literal
 
 from sdl import config
 from sdl.errors import ConfigError
-from sdl.lab.workers.base import NOT_YET, News, Order
-from sdl.lab.workers.handle import LOST, Child, in_words
+from sdl.lab.workers.base import NOT_YET, JobOrder, WorkerUpdate
+from sdl.lab.workers.handle import EXIT_UNKNOWN, WorkerHandle, describe_exit
 from sdl.lab.workers.orphans import Orphans
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 
 log = logging.getLogger("sdl.lab")
 
-FIRST = 60.0
+FIRST_SIGN = 60.0
 """Least seconds until the first sign of life: a busy machine may be slow to begin."""
-TIMEOUT, SPARE = 120.0, 30.0
+TIMEOUT, TIMEOUT_MARGIN = 120.0, 30.0
 """Seconds after which a process that makes safe and says nothing is ended: the driver's time-outs, and some more."""
 
 
@@ -50,9 +50,9 @@ class Supervisor:
         if "forkserver" not in multiprocessing.get_all_start_methods():
             raise ConfigError("a lab needs a system that can copy processes, such as Linux or macOS")
         self._context = children.fork_server(["sdl.runner.preload", "sdl.lab.workers.worker"])
-        self._children: dict[int, Child] = {}
-        self._makers: dict[str, Child] = {}
-        self._news: list[News] = []
+        self._children: dict[int, WorkerHandle] = {}
+        self._makers: dict[str, WorkerHandle] = {}
+        self._updates: list[WorkerUpdate] = []
         self._orphans = Orphans()
         # multiprocessing waits for its processes when this one ends, so they must be told before.
         atexit.register(self._let_go)
@@ -75,7 +75,7 @@ class Supervisor:
             finally:
                 signal.signal(signal.SIGINT, before)
 
-    def begin(self, order: Order) -> None:
+    def begin(self, order: JobOrder) -> None:
         """Starts a process for an order.
 
         Raises:
@@ -89,10 +89,10 @@ class Supervisor:
         child = self._children[order.start] = self._start({"order": plain}, f"sdl start {order.start}", order.hung)
         child.about = {"start": order.start, "instrument": order.instrument, "run": str(order.folder)}
 
-    def news(self) -> Sequence[News]:
+    def updates(self) -> Sequence[WorkerUpdate]:
         """What happened since the last look; never blocks."""
         for start, child in list(self._children.items()):
-            gone = child.process.exitcode not in (None, LOST)  # asked before the last of its words is read
+            gone = child.process.exitcode not in (None, EXIT_UNKNOWN)  # asked before the last of its words is read
             for message in child.drain():
                 self._heard(start, child, message)
             if gone or child.gone:
@@ -101,7 +101,7 @@ class Supervisor:
                 self._watch(child)
         for maker in self._makers.values():
             maker.drain()  # what came of it is `make_safe`'s to tell
-        found, self._news = self._news, []
+        found, self._updates = self._updates, []
         return found
 
     def pause(self, start: int, cause: str, by: str) -> None:
@@ -128,7 +128,7 @@ class Supervisor:
         Returns:
             Empty: the instrument said that its light is off. Else why it did not, or `NOT_YET`.
         """
-        key, hung = _key(instrument), _timeout(instrument) + SPARE
+        key, hung = _key(instrument), _timeout(instrument) + TIMEOUT_MARGIN
         maker = self._makers.get(key)
         if maker is None:
             maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
@@ -139,16 +139,16 @@ class Supervisor:
 
     def close(self) -> None:
         """Interrupts what runs, waits `FINISH` + `SAFE` seconds, kills what is left; `news` tells of it after."""
-        heard: list[News] = []
+        heard: list[WorkerUpdate] = []
         for child in self._children.values():
             child.ask_to_end("interrupted: the lab ends")
         while self._children:
-            heard += self.news()
+            heard += self.updates()
             select.select([child.link for child in self._children.values() if child.link.open], [], [], 0.05)
         for maker in self._makers.values():
             maker.dispose()
         self._makers.clear()
-        self._news = heard
+        self._updates = heard
         atexit.unregister(self._let_go)
 
     def pid(self, start: int) -> int | None:
@@ -156,7 +156,7 @@ class Supervisor:
         child = self._children.get(start)
         return child.process.pid if child else None
 
-    def _start(self, message: dict[str, Any], name: str, hung: float) -> Child:
+    def _start(self, message: dict[str, Any], name: str, hung: float) -> WorkerHandle:
         from sdl.lab.workers.worker import main
 
         for left in (1, 0):
@@ -174,14 +174,14 @@ class Supervisor:
         link = WorkerPipe(ours)
         link.send(message)
         now = time.monotonic()
-        return Child(process, link, hung, now, now)
+        return WorkerHandle(process, link, hung, now, now)
 
     def _tell(self, start: int, **message: Any) -> None:
         child = self._children.get(start)
         if child is None or not child.link.send(message, must=False):
             log.warning("start %d could not be told to %s: its process does not listen", start, message["do"])
 
-    def _heard(self, start: int, child: Child, message: Mapping[str, Any]) -> None:
+    def _heard(self, start: int, child: WorkerHandle, message: Mapping[str, Any]) -> None:
         sign = message.get("sign")
         if sign == "waiting":
             return
@@ -189,32 +189,34 @@ class Supervisor:
         what: Literal["running", "paused", "continued"] = "running"
         if sign in ("Paused", "Continued"):
             what = "paused" if sign == "Paused" else "continued"
-        self._news.append(
-            News(start, what, str(message.get("text", "")), readings=child.readings, at=float(message["at"]))
+        self._updates.append(
+            WorkerUpdate(start, what, str(message.get("text", "")), readings=child.readings, at=float(message["at"]))
         )
 
-    def _watch(self, child: Child) -> None:
+    def _watch(self, child: WorkerHandle) -> None:
         """Ends one that hangs, or goes on ending one that was asked to end."""
         silent = time.monotonic() - child.sign
         if child.why:
             child.press()
-        elif silent > (child.hung if child.signs else max(child.hung, FIRST)):
+        elif silent > (child.hung if child.signs else max(child.hung, FIRST_SIGN)):
             child.ask_to_end(f"hung: no sign of life for {silent:.0f} s")
 
-    def _gone(self, start: int, child: Child) -> None:
+    def _gone(self, start: int, child: WorkerHandle) -> None:
         del self._children[start]
         code = child.process.exitcode
         child.dispose()
         end, at = child.end or {}, time.time()
         if end.get("end") == "ended":
             readings = int(end["readings"])
-            self._news.append(News(start, "ended", str(end["text"]), str(end["outcome"]), readings, at, str(end["on"])))
+            self._updates.append(
+                WorkerUpdate(start, "ended", str(end["text"]), str(end["outcome"]), readings, at, str(end["on"]))
+            )
             return
-        cause = str(end.get("text") or in_words(code))
+        cause = str(end.get("text") or describe_exit(code))
         text = f"{child.why}; {cause}" if child.why else cause
-        self._news.append(News(start, "died", text, readings=child.readings, at=at))
+        self._updates.append(WorkerUpdate(start, "died", text, readings=child.readings, at=at))
 
-    def _look(self, key: str, maker: Child) -> str:
+    def _look(self, key: str, maker: WorkerHandle) -> str:
         """How far one that makes safe has come; put away where it is done."""
         maker.drain()
         gone = maker.gone
@@ -223,7 +225,7 @@ class Supervisor:
             del self._makers[key]
             code = maker.process.exitcode
             maker.dispose()
-            return maker.safe if maker.safe is not None and not maker.again else in_words(code)
+            return maker.safe if maker.safe is not None and not maker.again else describe_exit(code)
         if time.monotonic() - maker.sign > maker.hung:
             del self._makers[key]
             maker.dispose()

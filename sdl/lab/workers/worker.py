@@ -28,14 +28,14 @@ from sdl import config, runner
 from sdl.clock import RealClock
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Continued, Event, Paused, Resumed
-from sdl.drivers.base import names
+from sdl.drivers.base import names, off_settings
 from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.lab.config.conditions import Suspend
 from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 from sdl.runner.gate import Decision
-from sdl.runner.pursuit import WARN, Patience, in_words
+from sdl.runner.shutdown import WARN_AFTER, Patience, not_off_warning
 from sdl.runs.runs import open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan
@@ -43,7 +43,7 @@ from sdl.types import SafeState
 
 log = logging.getLogger("sdl")
 
-BEAT = 1.0
+HEARTBEAT = 1.0
 """Least seconds between two signs that it waits."""
 FINISH, SAFE = 5.0, 30.0
 """Seconds that an orphan has to finish its reading; then to make safe and close its record."""
@@ -94,7 +94,7 @@ def main(end: socket.socket) -> NoReturn:
 def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
     folder = Path(order["folder"])
     gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
-    _obey(gate.inner, more)
+    _apply(gate.inner, more)
     threading.Thread(target=_listen, args=(link, gate.inner), daemon=True, name="sdl lab link").start()
     readings = written = 0
     paused: Paused | None = None
@@ -117,7 +117,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
         link.send(told, must="text" in told)
 
     _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
-    patience = Patience(WARN)  # then the lab goes on with it, without end, and knows what people have to be told
+    patience = Patience(WARN_AFTER)  # then the lab goes on with it, without end, and knows what people have to be told
     if _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed between its last line and its last word
@@ -137,7 +137,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             patience=patience,
         )
     safe = done.safe
-    on = "" if safe is None or safe.proven else in_words(SafeState(safe.state, safe.applied, safe.why))
+    on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
     end = {"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings, "on": on}
     link.send(end)
 
@@ -164,7 +164,7 @@ def _wait_for_instrument(tree: Any, gate: _Gate, link: WorkerPipe) -> None:
         gate.beat()
         if gate.inner.aborted:
             raise InUse(instrument.identity, other.name)
-        time.sleep(BEAT / 2)
+        time.sleep(HEARTBEAT / 2)
     if waited:
         link.send({"sign": "Continued", "readings": 0, "at": time.time(), "text": "its holder"})
 
@@ -184,7 +184,7 @@ class _Gate:
     """The campaign's gate; being asked is a sign of life."""
 
     def __init__(self, link: WorkerPipe, inner: LabGate) -> None:
-        self.inner, self._link, self._last = inner, link, -BEAT
+        self.inner, self._link, self._last = inner, link, -HEARTBEAT
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
         self.beat()
@@ -192,15 +192,15 @@ class _Gate:
 
     def beat(self) -> None:
         """Says, now and then, that this thread waits."""
-        if time.monotonic() - self._last >= BEAT:
+        if time.monotonic() - self._last >= HEARTBEAT:
             self._last = time.monotonic()
             self._link.send({"sign": "waiting"}, must=False)
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
-        self.inner.dark(readings, now)
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
+        self.inner.on_background(readings, now)
 
 
-def _obey(gate: LabGate, messages: list[dict[str, Any]]) -> None:
+def _apply(gate: LabGate, messages: list[dict[str, Any]]) -> None:
     for message in messages:
         by = str(message.get("by", ""))
         match message.get("do"):
@@ -217,7 +217,7 @@ def _obey(gate: LabGate, messages: list[dict[str, Any]]) -> None:
 def _listen(link: WorkerPipe, gate: LabGate) -> None:
     """Obeys what comes over the link until it breaks; then this process is an orphan and ends itself."""
     while link.open:
-        _obey(gate, link.receive(None))
+        _apply(gate, link.receive(None))
     for patience in (FINISH, SAFE):  # the first lets the reading finish, the second breaks it off
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(patience)
@@ -227,10 +227,10 @@ def _listen(link: WorkerPipe, gate: LabGate) -> None:
 # Making safe ---------------------------------------------------------------------------------------------------------
 def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
     """Has the instrument say that its light is off; tries as long as that may still help."""
-    threading.Thread(target=_leave_with, args=(link,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(link,), daemon=True).start()
     waited = time.monotonic()
     while True:
-        error, again = _darken(tree)
+        error, again = _switch_off(tree)
         if isinstance(error, InUse):
             again = time.monotonic() - waited < HANDOVER
         else:
@@ -241,24 +241,24 @@ def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
         time.sleep(AGAIN)
 
 
-def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
+def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
     """Switches it off: what went wrong, and whether to try again."""
     instrument = config.parse_kind("instrument", tree)
     if instrument.virtual:
         return None, False
     if getattr(instrument, "background", None) is not None:
         instrument = instrument.model_copy(update={"background": "none"})  # one request is enough
-    dark = {item.name: item.low for item in instrument.inputs}
+    off = off_settings(instrument)
     try:
-        with runner.held(instrument, "making it safe"):
+        with runner.instrument_lease(instrument, "making it safe"):
             driver = instrument.open(RealClock())
             try:
-                applied = dict(driver.measure(dark).applied)  # it has to have been asked over this connection
-                if applied != dark:
+                applied = dict(driver.measure(off).applied)  # it has to have been asked over this connection
+                if applied != off:
                     return InstrumentError(f"asked to be off it applied {applied}"), True
                 answer = driver.safe()
                 if answer is not None and not answer.proven:  # a driver of before 0.2 says nothing: its reply did
-                    return InstrumentError(in_words(answer)), True
+                    return InstrumentError(not_off_warning(answer)), True
             finally:
                 driver.close()
     except InUse as error:
@@ -268,7 +268,7 @@ def _darken(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
     return None, False
 
 
-def _leave_with(link: WorkerPipe) -> None:
+def _exit_with(link: WorkerPipe) -> None:
     while link.open:
         link.receive(None)
     os._exit(ORPHANED)

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-PATIENCE = 10.0
+SEND_TIMEOUT = 10.0
 """Seconds for which a message that must arrive is tried."""
-LONGEST = 1 << 24
+MAX_LINE_BYTES = 1 << 24
 """Bytes of a line; a campaign has some thousand."""
 
 
@@ -48,7 +48,7 @@ class WorkerPipe:
                 try:
                     sent = self._socket.send(line)
                 except BlockingIOError:
-                    if not (must or begun) or not select.select([], [self._socket], [], PATIENCE)[1]:
+                    if not (must or begun) or not select.select([], [self._socket], [], SEND_TIMEOUT)[1]:
                         if begun:
                             self.open = False  # half a line: nothing after it could be read
                         return False
@@ -73,7 +73,7 @@ class WorkerPipe:
                 continue
             except (OSError, ValueError):
                 piece = b""
-            if not piece or len(self._rest) > LONGEST:
+            if not piece or len(self._rest) > MAX_LINE_BYTES:
                 self.open = False
                 break
             *lines, self._rest = (self._rest + piece).split(b"\n")

@@ -5,6 +5,7 @@ Every one is a function from a `TrialTable` to a matplotlib Figure, or to None w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,12 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from sdl import registry
 from sdl.errors import ConfigError
 from sdl.report.digest import TrialTable
 from sdl.report.style import png, styled
 
 if TYPE_CHECKING:
     from sdl.runs.runs import Run
+
+
+log = logging.getLogger("sdl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +108,23 @@ KINDS = {
 }
 
 
+def known() -> dict[str, Kind]:
+    """Our figures, then those of installed packages; one that cannot be loaded is left out with a warning."""
+    found = dict(KINDS)
+    for name in registry.kinds("figures"):
+        try:
+            found.setdefault(name, registry.load("figures", name))
+        except ConfigError as error:
+            log.warning("figure left out: %s", error)
+    return found
+
+
 def draw(run: Run | TrialTable, name: str) -> Figure | None:
     """One figure of a run.
 
     Args:
         run: opened, or its digest where several figures are drawn.
-        name: one of `KINDS`.
+        name: one of `known()`.
 
     Returns:
         None where the run has nothing to show in it: `spread` of a run without a solver, say.
@@ -116,14 +132,22 @@ def draw(run: Run | TrialTable, name: str) -> Figure | None:
     Raises:
         ConfigError: there is no such figure, or matplotlib is not installed.
     """
-    if name not in KINDS:
-        raise ConfigError(f"no figure {name!r}; allowed: {', '.join(KINDS)}")
-    module, _, function = KINDS[name].home.partition(":")
+    kinds = known()
+    if name not in kinds:
+        raise ConfigError(f"no figure {name!r}; allowed: {', '.join(kinds)}")
+    module, _, function = kinds[name].home.partition(":")
+    module = f"sdl.report.figures.{module}" if name in KINDS else module
     digest = run if isinstance(run, TrialTable) else TrialTable(run)
 
     with styled(), np.errstate(all="ignore"):  # a record may hold any number; what is endless is not drawn
-        made: Callable[[TrialTable], Figure | None] = getattr(import_module(f"sdl.report.figures.{module}"), function)
-        figure = digest.drawn[name] if name in digest.drawn else made(digest)
+        made: Callable[[TrialTable], Figure | None] = getattr(import_module(module), function)
+        try:
+            figure = digest.drawn[name] if name in digest.drawn else made(digest)
+        except Exception as error:
+            if name in KINDS:
+                raise
+            log.warning("figure %s left out, drawing it failed: %r", name, error)
+            figure = None
     digest.drawn[name] = figure
     if figure is not None:  # so that a notebook shows it, whether matplotlib's own magic is on or not
         figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]

@@ -58,7 +58,10 @@ def _bars(axes: Axes, told: TrialTable, row: Row, names: list[str]) -> None:
         for end in ends:
             if math.isfinite(end):
                 axes.hlines(end, at - 0.47, at + 0.47, color=INK, lw=1.8)
-    full = [float(told.about[name]["saturation"]) for name in names if told.about[name].get("saturation")]
+    about = [told.about[name] for name in names]
+    full = [
+        float(item.get("high") or item["saturation"]) for item in about if item.get("high") or item.get("saturation")
+    ]
     top = max([row.mean[name] for name in names], default=0.0)
     if full and top > 0.7 * max(full):
         axes.axhline(max(full), color=FAINT, lw=0.9, ls=(0, (4, 3)))

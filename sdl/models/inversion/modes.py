@@ -9,18 +9,15 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import qmc
 
 from sdl.arrays import Floats, Ints
-from sdl.solvers.forward import Forward
+from sdl.models.constants import DISTINCT, NOMINAL
+from sdl.models.forward_models import ForwardModel
 
 STARTS, CLIMBERS, CLIMB = 256, 24, 25
 """Points that are looked at, those that climb, and their steps."""
 LOW = 12.0
 """A hill so much lower than the highest, in logarithms of the density, is none."""
-SAME = 1e-3
-"""Tops that are closer, as a part of the range, are one."""
 MERGE_DEPTH = 3.0
 """Two tops with a valley between them that is less deep are one hill."""
-NOMINAL = 0.004
-"""Noise of a reading, as a part of the response, where the rows cannot tell it yet."""
 
 
 class Modes(NamedTuple):
@@ -40,11 +37,11 @@ class Modes(NamedTuple):
 class LogPosterior:
     """The logarithm of p(x | goal), up to a constant, of settings (n, d) in units; -inf outside low … high."""
 
-    def __init__(self, model: Forward, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
+    def __init__(self, model: ForwardModel, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
 
         self.low, self.high, self.columns = low, high, columns
         self._model, self._goal = model, value[columns]
-        self._nominal = NOMINAL * np.abs(model.footing.affine.slope[columns]).sum(axis=1) + 1e-12
+        self._nominal = NOMINAL * np.abs(model.training.linear.slope[columns]).sum(axis=1) + 1e-12
 
     def __call__(self, U: Floats) -> Floats:
 
@@ -57,7 +54,7 @@ class LogPosterior:
 
     def off(self, U: Floats) -> tuple[Floats, Floats]:
         """(n, c) how far the readings at U (n, d) are from the goal, in standard deviations, and these."""
-        mean, std = (part[:, self.columns] for part in self._model.predict(self._model.footing.settings(U)))
+        mean, std = (part[:, self.columns] for part in self._model.predict(self._model.training.settings(U)))
         std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
         return (self._goal - mean) / std, std
 
@@ -84,7 +81,7 @@ def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -
     order = [i for i in np.argsort(-height, kind="stable") if height[i] >= height.max() - LOW]
     tops: list[int] = []
     for i in order:
-        if all(np.abs(points[i] - points[k]).max() > SAME for k in tops):
+        if all(np.abs(points[i] - points[k]).max() > DISTINCT for k in tops):
             tops.append(i)
     wide = np.diag(12.0 / (high - low) ** 2)  # the prior's own width, for directions that the goal leaves free
     covariance = np.linalg.inv(np.swapaxes(J[tops], 1, 2) @ J[tops] + wide)

@@ -37,13 +37,13 @@ class Lamp:
 
     Args:
         inputs: all of them are brightness, off at their low end.
-        channels: with their saturation.
+        channels: with their high ends.
         twin: the state of the twin whose spectra are meant.
     """
 
     def __init__(self, inputs: Sequence[Input], channels: Sequence[Channel], twin: str) -> None:
         self._inputs = inputs
-        self._full = {item.name: item.saturation or float("inf") for item in channels}
+        self._full = {item.name: item.high or float("inf") for item in channels}
         self._twin = twin
         self._darkest: dict[str, float] = {}
         self._seen: deque[dict[str, float]] = deque(maxlen=KEPT)

@@ -1,0 +1,139 @@
+"""Flow matching with boosted trees, through ForestDiffusion (paper, section 3.5).
+
+Trees answer in steps: on some eighty rows of raw pairs their answers miss a goal by several percent, however large they
+are made. By default they therefore learn only what a trend leaves over.
+
+The library reseeds numpy's global generator when it fits, and draws from it when it generates. Both happen here between
+a saved and a restored state, on one thread: many threads on so few rows cost more than they give, and one thread sums
+in one order, so that the same seed gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import xgboost
+from ForestDiffusion import ForestDiffusionModel
+
+from sdl.arrays import Floats
+from sdl.models.data import Data, Proposals, Targets
+from sdl.models.local_regression import InverseRegression, fit_inverse_regression
+from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import to_proposals
+from sdl.space import Space
+
+SEED = 666
+"""Of the noise that a fit is made on: ForestDiffusion's own default."""
+
+
+class FlowOptions(NamedTuple):
+    """The options of the solver `forest`."""
+
+    n_t: int
+    duplicate_K: int  # noqa: N815 (the library's name)
+    n_estimators: int
+    max_depth: int | None
+    trend: Literal["affine", "none"]
+    samples: int
+
+
+def fit_flow_matching(data: Data, options: FlowOptions) -> FittedFlow:
+    """Grows the forests.
+
+    Raises:
+        NotEnoughData, Degenerate: as for every solver.
+    """
+    training = TrainingSet.from_data(data, level=options.trend == "affine")
+    readings = training.Y[:, training.goal]
+    if options.trend == "none":
+        return FittedFlow(options.samples, training, _grow(options, training.U, readings))
+    trend = fit_inverse_regression(training)
+    # Nothing is left over where the affine fit takes up every row, or where rows without noise lie on it.
+    grown = training.linear.dof[training.goal].min() > 0 and np.abs(trend.rest).max() > 1e-9
+    forest = _grow(options, trend.rest, readings[-len(trend.rest) :]) if grown else None
+    return FittedFlowOnTrend(options.samples, training, forest, trend)
+
+
+def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
+    if settings.shape[1] == 1:  # a single column to generate crashes it
+        settings = np.column_stack([settings, np.zeros(len(settings))])
+    with _library(SEED):
+        return ForestDiffusionModel(
+            settings,
+            X_covs=readings,
+            n_t=options.n_t,
+            duplicate_K=options.duplicate_K,
+            n_estimators=options.n_estimators,
+            max_depth=options.max_depth or (2 if options.trend == "affine" else 7),
+            n_batch=0,  # in memory; through its iterator it computes the same noise twice and ignores `model`
+            n_jobs=1,  # of its own
+            nthread=1,  # of xgboost's, in every version
+            seed=SEED,
+        )
+
+
+@dataclass(frozen=True)
+class FittedFlow:
+    """A grown forest over what the trend leaves; None where it leaves nothing."""
+
+    samples: int
+    training: TrainingSet
+    forest: Any
+    trend: InverseRegression | None = None
+
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        value = self.training.fill_free_targets(targets, space)
+        drawn = self._draw(value, self.samples, rng)
+        U, spread = drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
+        uncertainty = np.full_like(U, np.nan)  # trees know no doubt of their own
+        name = "flow matching"
+        if self.trend is not None:
+            name = "flow matching on the residuals of an affine fit" if self.forest else "the affine trend alone"
+            V = self.trend.linear_settings(value)
+            # How far the trees moved the answer is doubted too: on few rows it is noise that they have learnt.
+            moved = np.sqrt(((U - self.trend.at(V)) ** 2).mean(axis=1, keepdims=True))
+            spread, uncertainty = (np.hypot(part, moved) for part in self.trend.std_errors(U, V))
+        expected = None if self.trend is None else self.trend.predict(self.training.settings(U))[0]
+        return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected)
+
+    def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """Draws n settings (n, d) that go with the readings `target` (m,)."""
+        return self.training.settings(self._draw(target[None, self.training.goal], n, rng)[0])
+
+    def _draw(self, value: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """(k, n, d) settings in units: n for each of the goals (k, g), all drawn at once."""
+        k, d = len(value), self.training.U.shape[1]
+        base: Floats = np.zeros((k, 1, d))
+        if self.trend is not None:
+            base = self.trend.at(self.trend.linear_settings(value))[:, None]
+        if self.forest is None:
+            return np.repeat(base, n, axis=1)
+        with _library(int(rng.integers(2**32))):
+            drawn = self.forest.generate(batch_size=k * n, X_covs=np.repeat(value, n, axis=0))
+        return base + np.asarray(drawn, dtype=np.float64)[:, :d].reshape(k, n, d)
+
+
+@dataclass(frozen=True)
+class FittedFlowOnTrend(FittedFlow):
+    """Trees on what a trend leaves over. The trend can predict; trees by themselves cannot."""
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the trend, without the trees."""
+        predicted: tuple[Floats, Floats] = (self.trend or fit_inverse_regression(self.training)).predict(X)
+        return predicted
+
+
+@contextmanager
+def _library(seed: int) -> Iterator[None]:
+    """Numpy's global generator at `seed` and xgboost (from 3.0 on) on one thread; both as they were afterwards."""
+    state = np.random.get_state()
+    try:
+        np.random.seed(seed)
+        with xgboost.config_context(**({"nthread": 1} if "nthread" in xgboost.get_config() else {})):
+            yield
+    finally:
+        np.random.set_state(state)

@@ -1,0 +1,157 @@
+"""Least squares from settings to readings, inverted by a nonlinear program (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from sdl.arrays import Floats
+from sdl.models.data import Data, Proposals, Targets
+from sdl.models.linear_model import LinearModel, fit_linear
+from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import to_proposals
+from sdl.space import Space
+
+ROUNDS, CLOSE = 8, 1e-5
+"""How often a neighbourhood is fitted anew at most, and by how little the answer moves when it is enough."""
+NEAR = 1.5
+"""Rows for each coefficient that a neighbourhood, or a memory, must be worth; it is widened until it is."""
+
+
+def fit_least_squares(
+    data: Data,
+    *,
+    intercept: bool = True,
+    bounded: bool = True,
+    starts: int = 4,
+    local: float | None = None,
+    memory: float | None = None,
+) -> FittedLeastSquares:
+    """Fits the readings; the options are those of the solver `linear`.
+
+    Raises:
+        NotEnoughData, Degenerate: as for every solver.
+    """
+    training = TrainingSet.from_data(data, level=intercept)
+    if not intercept:
+        origin = training.low / training.range  # settings of zero, not the lower bounds, give no reading
+        model, recency = fit_linear(training.U, training.Y, training.usable, origin=origin), None
+    elif memory is None:
+        model, recency = training.linear, np.ones(len(training.U))
+    else:
+        recency = wide_enough(lambda memory: np.exp(-np.asarray(training.age) / memory), memory, training)
+        model = weighted(training, recency)
+    return FittedLeastSquares(training, model, recency, intercept, bounded, starts, local)
+
+
+def wide_enough(counts: Callable[[float], Floats], width: float, training: TrainingSet) -> Floats:
+    """(n,) how much rows count with this width, or with the next wider one that is worth enough rows."""
+    n, p = len(training.U), training.U.shape[1] + 1
+    for _ in range(40):
+        found = counts(width)
+        if found.sum() ** 2 >= min(NEAR * p, n - 1.0) * (found**2).sum():
+            break
+        width *= 1.5
+    return found
+
+
+def weighted(training: TrainingSet, counts: Floats) -> LinearModel:
+    """The lines of all rows, each counting as much as `counts` (n,) says."""
+    fit = fit_linear(training.U, training.Y, training.usable, counts=counts)
+    if training.apart is None or fit.extra is None:
+        return fit
+    return replace(fit, extra=fit.extra + training.apart)
+
+
+@dataclass(frozen=True)
+class FittedLeastSquares:
+    """A fitted forward model.
+
+    Attributes:
+        training: the usable rows.
+        model: fitted to all of them.
+        recency: (n,) weight of each row by its age; None without an intercept.
+        intercept, bounded, starts, local: as given.
+    """
+
+    training: TrainingSet
+    model: LinearModel
+    recency: Floats | None
+    intercept: bool
+    bounded: bool
+    starts: int
+    local: float | None
+
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        ends = self.training.bounds(space)
+        settings, doubts, expected = [], [], []
+        for value, *band in zip(*targets, strict=True):
+            target = self.training.activate_limits(Targets(value, *band), *ends)
+            u, model = self._search(self.model, target, *ends, rng), self.model
+            for _ in range(ROUNDS if self.local else 0):
+                before, model = u, self.local_fit(u)
+                u = self._search(model, target, *ends, rng)
+                if np.abs(u - before).max() < CLOSE:
+                    break
+            settings.append(u)
+            columns = self.training.target_columns(value)
+            doubts.append(model.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+            expected.append(model.mean(u[None])[0])
+        U = np.array(settings)
+        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        name = "least squares" if self.intercept else "least squares through the origin"
+        return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, np.array(expected))
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d)."""
+        U = self.training.units(X)
+        if self.local is None:
+            return self.model.predict(U)
+        found = [self.local_fit(u).predict(u[None]) for u in U]
+        return np.vstack([mean for mean, _ in found]), np.vstack([std for _, std in found])
+
+    def local_fit(self, u: Floats) -> LinearModel:
+        """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""
+        away = ((self.training.U - u) ** 2).sum(axis=1)
+        away -= away.min()
+        width = self.local or np.inf
+        near = wide_enough(lambda width: self.recency * np.exp(-0.5 * away / width**2), width, self.training)
+        return weighted(self.training, near)
+
+    def _search(
+        self, model: LinearModel, target: Targets, low: Floats, high: Floats, rng: np.random.Generator
+    ) -> Floats:
+        """(d,) settings in units. The misses are taken in tolerances: in counts the search ends in lost precision."""
+        columns = self.training.target_columns(target.value)
+        middle = np.clip(model.middle, low, high)
+        starts = [middle, *rng.uniform(low, high, (self.starts - 1, len(low)))]
+        if not len(columns):
+            return middle
+        room = self.training.tolerance_scale(target)[columns]
+        slope = model.slope[columns] / room[:, None]
+        gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / room
+        steep = (slope**2).sum() or 1.0
+
+        def objective(u: Floats) -> tuple[float, Floats]:
+            miss = slope @ u - gap
+            return float(miss @ miss) / steep, 2.0 * (miss @ slope) / steep
+
+        bounds = list(zip(low, high, strict=True)) if self.bounded else None
+        best, least = middle, np.inf
+        for start in starts:
+            # Started at the middle, the steps keep to the directions that the goal depends on; a later start must
+            # be truly better to replace it, so that a goal that leaves a choice gets the answer nearest to the data.
+            found = minimize(
+                objective,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+                options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 500},
+            )
+            if found.fun < least * (1 - 1e-6) - 1e-15:
+                best, least = found.x, found.fun
+        return np.asarray(best, dtype=np.float64)

@@ -1,0 +1,119 @@
+"""An affine model that knows its noise, lets the instrument drift, and can start from what is known of the twin.
+
+The mathematics is in `sdl.models.dynamic_linear`. Here the rows are picked, each channel for itself: a reading that is
+saturated in one channel still counts in the others, and in that one it is a bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdl.arrays import Bools, Floats
+from sdl.errors import Degenerate, NotEnoughData
+from sdl.models.constants import DISTINCT, NOMINAL
+from sdl.models.data import Data, Proposals, Targets
+from sdl.models.dynamic_linear import (
+    DynamicLinearModel,
+    DynamicRows,
+    Prior,
+    condition_on_censored,
+    expand_to,
+    fit,
+)
+from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import to_proposals
+from sdl.space import Space
+
+BOUNDS = 100
+"""How many of the latest rows are looked at for saturated readings."""
+
+
+def fit_bayesian_line(data: Data) -> FittedBayesianLine:
+    """Fits the lines at the next reading, starting from `data.knowledge` where there is any.
+
+    Raises:
+        NotEnoughData, Degenerate: as for every solver.
+    """
+    low = np.array([item.low for item in data.inputs])
+    span = np.array([item.high - item.low for item in data.inputs])
+    channels = tuple(channel.name for channel in data.channels)
+    goal = np.flatnonzero(data.goal)
+    if not len(goal):
+        raise Degenerate("the goal names no channel that was measured")
+    prior = Prior(*data.knowledge, NOMINAL, 4.0) if data.knowledge is not None else None
+    placed = np.isfinite(data.X).all(axis=1)
+    X, Y, saturated = data.X[placed], data.Y[placed], data.saturated[placed]
+    U = (X - low) / span
+    usable = np.isfinite(Y) & ~saturated
+    rows = DynamicRows(
+        np.column_stack([np.ones(len(U)), U]),
+        np.where(usable, Y, 0.0),
+        usable,
+        data.age[placed] + 1.0,
+        data.session[placed],
+        past=data.current_session not in (None, *data.session[placed]) and len(np.unique(data.session[placed])) > 1,
+    )
+    known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
+    part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
+    dynamic = expand_to(fit(part, np.searchsorted(known, goal), prior), known, len(channels))
+    # Only the latest of the last session: before, the room may have been brighter.
+    late = slice(max(int(np.searchsorted(rows.session, rows.session[-1:].sum())), len(U) - BOUNDS), None)
+    dynamic, used = condition_on_censored(dynamic, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
+    n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
+    summary = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
+    seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
+    rest = (data.prefer, data.average, None, None, rows.session)
+    training = TrainingSet(seen, rows.Y, usable, goal, low, span, dynamic, summary, channels, *rest)
+    return FittedBayesianLine(training, dynamic)
+
+
+@dataclass(frozen=True)
+class FittedBayesianLine:
+    """The lines at the next reading."""
+
+    training: TrainingSet
+    dynamic: DynamicLinearModel
+
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        """The settings inside low … high whose readings come nearest to each goal, in tolerances."""
+        ends = self.training.bounds(space)
+        settings, doubts = [], []
+        for parts in zip(*targets, strict=True):
+            target = Targets(*parts)
+            u = self.training.nearest(target, *ends)
+            columns = self.training.target_columns(target.value)
+            settings.append(u)
+            doubts.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        name = f"a Bayesian line ({self.dynamic.belief})"
+        return to_proposals(
+            self.training, name, np.array(settings), (spread, uncertainty), targets, space, prefers=True
+        )
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        return self.training.predict(X)
+
+
+def _determined(rows: DynamicRows, data: Data) -> Bools:
+    """(m,) the channels whose usable rows determine a line.
+
+    Raises:
+        NotEnoughData, Degenerate: one of the goal does not belong to them.
+    """
+    p = rows.X.shape[1]
+    enough = np.zeros(len(data.channels), bool)
+    for c, channel in enumerate(data.channels):
+        X = rows.X[rows.usable[:, c]]
+        least = np.sqrt(np.linalg.eigvalsh(X.T @ X)[0].clip(0.0)) if len(X) else 0.0
+        enough[c] = len(X) >= p and least > DISTINCT
+        if data.goal[c] and len(X) < p:
+            full = int(data.saturated[:, c].sum())
+            raise NotEnoughData(len(X), p, f"usable rows of {channel.name}" + (f" ({full} saturated)" if full else ""))
+        if data.goal[c] and not enough[c]:
+            widths = np.ptp(X[:, 1:], axis=0)
+            still = [item.name for item, width in zip(data.inputs, widths, strict=True) if width < DISTINCT]
+            what = f"{', '.join(still)} never changed" if still else "the inputs were not varied independently"
+            raise Degenerate(f"{what} in {len(X)} usable rows of {channel.name}")
+    return enough

@@ -1,0 +1,116 @@
+"""Secant steps: a matrix of slopes that every new reading corrects along the step that was taken (Broyden 1965).
+
+    J += kappa (dy - J du) duᵀ / (duᵀ du)          kappa = |J du|² / (|J du|² + 2 sigma²), a channel each
+
+dy is the difference of two readings, and each of them is noisy: a step that changes a reading by less than its noise
+says nothing of the slope, and taken at its word (kappa = 1, Broyden's own) it turns the slopes round. kappa is the gain
+of a Kalman filter whose doubt of the slopes is as large as they are.
+
+The answer is one secant step to the goal, from an average of the rows instead of the latest one: a row counts the less,
+the farther it is from the goal, because the slopes are not to be trusted that far, and the older it is.
+Broyden, Math. Comp. 19 (1965) 577; Nocedal and Wright, Numerical Optimization (2006), section 11.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from sdl.arrays import Floats
+from sdl.models.constants import DISTINCT
+from sdl.models.data import Data, Proposals, Targets
+from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import to_proposals
+from sdl.space import Space
+
+BEND = 0.1
+"""How far a secant is expected to be off, as a part of the change that it goes along with."""
+MEMORY = 0.6
+"""What a row counts for when the next one has come, as a part of what it counted for before."""
+LAST = 200
+"""Rows that correct the slopes one by one; those before them all count alike."""
+DIM = 0.05
+"""A reading is never less noisy than one at this part of the channel's response."""
+
+
+def fit_broyden(data: Data, *, noise: float = 0.004) -> FittedBroyden:
+    """Takes the slopes from the oldest rows that determine them, and corrects them with each of the last 200.
+
+    Raises:
+        NotEnoughData, Degenerate: as for every solver.
+    """
+    training = TrainingSet.from_data(data)
+    U, Y = training.U, training.Y[:, training.goal]
+    first = max(_first(U), len(U) - LAST)
+    design = np.column_stack([np.ones(first), U[:first]])
+    slope = np.asarray(np.linalg.lstsq(design, Y[:first], rcond=None)[0][1:].T, dtype=np.float64)
+    sigma = noise * np.maximum(np.abs(Y), np.maximum(DIM * np.abs(slope).sum(axis=1), 1e-12))
+    for i in range(first, len(U)):
+        step = U[i] - U[i - 1]
+        length = float(step @ step)
+        if length < DISTINCT**2:
+            continue
+        ahead = slope @ step
+        doubt = sigma[i] ** 2 + sigma[i - 1] ** 2
+        gain = np.ones(len(ahead)) if noise == 0 else ahead**2 / (ahead**2 + doubt)
+        slope = slope + np.outer(gain * (Y[i] - Y[i - 1] - ahead), step) / length
+    return FittedBroyden(noise, training, slope, sigma)
+
+
+@dataclass(frozen=True)
+class FittedBroyden:
+    """Slopes (g, d) of the channels of the goal, and the noise (n, g) of each reading; settings in units."""
+
+    noise: float
+    training: TrainingSet
+    slope: Floats
+    sigma: Floats
+
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        """One step to each goal, inside low … high. A secant has no idea of its spread and uncertainty."""
+        training, ends = self.training, (self.training.bounds(space))
+        settings, expected = [], np.full((len(targets.value), len(training.channels)), np.nan)
+        for i, parts in enumerate(zip(*targets, strict=True)):
+            target = training.activate_limits(Targets(*parts), *ends)
+            u = training.nearest(target, *ends)
+            for _ in range(3):  # which rows count depends on where the answer is
+                base, y = self._base(u)
+                u = self._step(target, base, y, *ends)
+            settings.append(u)
+            expected[i, training.goal] = y + self.slope @ (u - base)
+        unknown = np.full((len(settings), len(space.low)), np.nan)
+        doubts = (unknown, unknown.copy())
+        return to_proposals(training, "a secant step", np.array(settings), doubts, targets, space, expected)
+
+    def _base(self, u: Floats) -> tuple[Floats, Floats]:
+        """Settings (d,) and readings (g,) to start from, on the way to settings near u (d,)."""
+        U, Y = self.training.U, self.training.Y[:, self.training.goal]
+        if self.noise == 0:
+            return U[-1], Y[-1]
+        astray = BEND * ((U - u) @ self.slope.T)
+        weight = MEMORY ** np.arange(len(U))[::-1] / (1.0 + ((astray / self.sigma) ** 2).max(axis=1))
+        weight /= weight.sum()
+        return weight @ U, weight @ Y
+
+    def _step(self, target: Targets, base: Floats, y: Floats, low: Floats, high: Floats) -> Floats:
+        """(d,) settings inside low…high that the slopes take nearest to the goal, in tolerances."""
+        goal = self.training.goal
+        use = np.isfinite(target.value[goal])
+        if not use.any():
+            return self.training.nearest(target, low, high)
+        room = self.training.tolerance_scale(target)[goal][use]
+        gap = (target.value[goal] - y)[use] / room
+        ends = (low - base - 1e-12, high - base + 1e-12)
+        step = lsq_linear(self.slope[use] / room[:, None], gap, ends, method="bvls").x
+        return np.asarray(np.clip(base + step, low, high), dtype=np.float64)
+
+
+def _first(U: Floats) -> int:
+    """How many of the oldest rows of U (n, d) determine slopes."""
+    n = len(U)
+    for k in range(U.shape[1] + 1, n):
+        if np.linalg.svd(U[:k] - U[:k].mean(axis=0), compute_uv=False)[-1] > DISTINCT:
+            return k
+    return n

@@ -1,0 +1,31 @@
+"""Settings drawn evenly within the bounds: the baseline that every solver has to beat. It looks at no reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdl.models.data import Proposals, Targets
+from sdl.space import Space
+from sdl.types import Verdict
+
+
+@dataclass(frozen=True)
+class FittedRandom:
+    """Knows nothing, and says so: spread and uncertainty are NaN, no readings are expected."""
+
+    asked: bool = False
+    """Whether some settings are preferred."""
+
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        k, d = len(targets.value), len(space.low)
+        unknown = np.full((k, d), np.nan)
+        return Proposals(
+            settings=space.low + space.width * rng.random((k, d)),
+            spread=unknown,
+            uncertainty=unknown.copy(),
+            expected=None,
+            verdict=(Verdict.REACHABLE,) * k,
+            why=("drawn at random within the bounds" + ", whatever is preferred" * self.asked,) * k,
+        )

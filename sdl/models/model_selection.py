@@ -1,0 +1,147 @@
+"""The solver that has foreseen the latest readings best.
+
+Each of the last few settings is predicted by every candidate from the rows that came before it, which is what happens
+in a campaign when a proposal is measured. No row is judged by a model that has seen it, and nothing is remembered
+between two fits: the errors are computed anew from the rows. They are counted in standard deviations of a reading, the
+smallest that any candidate claims, the same for all. The candidate with the least root mean square answers.
+Dawid, J. R. Stat. Soc. A 147 (1984) 278 ("prequential" statistics).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+
+from sdl.arrays import Bools, Floats
+from sdl.errors import SolverError
+from sdl.models.constants import NOMINAL
+from sdl.models.data import Data, Proposals, Targets
+from sdl.space import Space
+
+MANY = 40
+"""Rows beyond which the latest settings of one session are all predicted by one earlier fit instead of one each."""
+
+
+class Fittable(Protocol):
+    """A solver, for all that is asked of it here; its fits offer `propose` and `predict`."""
+
+    def fit(self, data: Data) -> Any: ...
+
+
+def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> SelectedModel:
+    """Fits every candidate to all rows, and to the rows before each of the latest settings.
+
+    Raises:
+        NotEnoughData, Degenerate: no candidate can answer yet; the error is that of the first.
+    """
+    fitted: dict[str, Any] = {}
+    failed: dict[str, SolverError] = {}
+    for kind, solver in solvers.items():
+        try:
+            fitted[kind] = solver.fit(data)
+        except SolverError as error:
+            failed[kind] = error
+    if not fitted:
+        raise next(iter(failed.values()))
+    if len(fitted) == 1:
+        kind = next(iter(fitted))
+        others = "".join(f"; {other} cannot answer: {error}" for other, error in failed.items())
+        return SelectedModel(fitted[kind], f"{kind}, the only one that can answer{others}" if failed else kind)
+    off, settings = predictive_score([solvers[kind] for kind in fitted], data, window)
+    if not settings:
+        first = next(iter(fitted))
+        return SelectedModel(fitted[first], f"{first}, the first that can answer: no reading tells which is best yet")
+    errors = {kind: float(error) for kind, error in zip(fitted, off, strict=True) if error >= 0}
+    best = min(errors, key=errors.__getitem__)
+    latest = f"the latest {settings} settings" if settings > 1 else "the latest settings"
+    said = f"{best}, which foresaw the readings at {latest} to {errors[best]:.2g} standard deviations"
+    rest = ", ".join(f"{kind} to {error:.2g}" for kind, error in errors.items() if kind != best)
+    return SelectedModel(fitted[best], f"{said} ({rest})" if rest else said)
+
+
+@dataclass(frozen=True)
+class SelectedModel:
+    """The candidate that was chosen, and why."""
+
+    chosen: Any
+    why: str
+
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        given: Proposals = self.chosen.propose(targets, space, rng)
+        return replace(given, why=tuple(f"auto took {self.why}; {why}" for why in given.why))
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d), by the chosen one."""
+        mean, std = self.chosen.predict(X)
+        return mean, std
+
+
+def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[Floats, int]:
+    """How well each solver foresaw the readings at the latest settings.
+
+    Args:
+        solvers: whose fits offer `predict`.
+        data: all rows.
+        window: how many settings, the newest; several readings in a row at one setting count as their mean.
+
+    Returns:
+        Root mean square errors in standard deviations of a reading, over the channels of the goal, NaN for a solver
+        that foresaw none; and the number of settings they are over, which the other solvers foresaw all.
+    """
+    goal = np.flatnonzero(data.goal)
+    usable: Bools = np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True)
+    runs = [run for run in _runs(data) if usable[run][:, goal].any()][-window:]
+    off, std = (np.full((len(solvers), len(runs), len(goal)), np.nan) for _ in range(2))
+    known = np.zeros((len(runs), len(goal)), bool)
+    starts = [run.start for run in runs]
+    once = len(data.X) > MANY and len(set(data.session[starts])) == 1  # the first reading of a session tells its level
+    for i, solver in enumerate(solvers):
+        model: Any = None
+        for j, run in enumerate(runs):
+            if not (once and j):
+                try:
+                    model = solver.fit(_before(data, run.start))
+                except SolverError:
+                    model = None
+            if model is None:
+                continue
+            mean, doubt = model.predict(data.X[run.start][None])
+            use = usable[run][:, goal]
+            known[j] = use.any(axis=0)
+            seen = np.where(use, data.Y[run][:, goal], 0.0).sum(axis=0) / np.maximum(use.sum(axis=0), 1)
+            off[i, j], std[i, j] = seen - mean[0, goal], doubt[0, goal]
+    foreseen = (np.isfinite(off) | ~known).all(axis=2) & known.any(axis=1)  # (solvers, runs)
+    some = foreseen.any(axis=1)
+    shared: Bools = foreseen[some].all(axis=0)
+    if not some.any() or not shared.any():
+        return np.full(len(solvers), np.nan), 0
+    nobody = NOMINAL * np.abs(np.where(usable, data.Y, 0.0)[:, goal]).max(axis=0)
+    least = np.where(np.isfinite(std), std, np.inf)[some].min(axis=0)
+    scale = np.maximum(np.where(np.isfinite(least), least, nobody), 1e-300)
+    squares = ((off / scale) ** 2)[:, shared][:, known[shared]]
+    errors: Floats = np.where(some, np.sqrt(squares.mean(axis=1)), np.nan)
+    return errors, int(shared.sum())
+
+
+def _runs(data: Data) -> list[slice]:
+    """The rows in pieces that were taken one after the other at the same settings."""
+    changed = (data.X[1:] != data.X[:-1]).any(axis=1) | (data.session[1:] != data.session[:-1])
+    cuts = [0, *(np.flatnonzero(changed) + 1).tolist(), len(data.X)]
+    return [slice(a, b) for a, b in pairwise(cuts) if b > a]
+
+
+def _before(data: Data, row: int) -> Data:
+    """What was known when a row was about to be measured."""
+    return replace(
+        data,
+        X=data.X[:row],
+        Y=data.Y[:row],
+        saturated=data.saturated[:row],
+        age=np.maximum(data.age[:row] - data.age[row] - 1.0, 0.0),
+        session=data.session[:row],
+        current_session=float(data.session[row]),
+    )

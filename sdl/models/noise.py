@@ -1,0 +1,48 @@
+"""How the variance of one reading depends on settings and reading, up to the factor that the residuals give.
+
+jitter          An output driven by pulse-width modulation is noisiest in the middle of its range and nearly silent
+                at both ends: the variance is sum_j K_j² (u_j (1 - u_j) + FLOOR), K_j being the slopes. The floor
+                keeps a row at the end of a range, where the response leaves the line, from an unlimited weight.
+proportional    The standard deviation is proportional to the reading.
+even            The variance is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from sdl.arrays import Floats
+
+Shape = Literal["jitter", "proportional", "even"]
+SHAPES: tuple[Shape, Shape] = ("jitter", "proportional")
+"""Those that are chosen from by likelihood."""
+FLOOR = 0.05
+"""Added to u (1 - u): a row at the end of the range has at most some six times the weight of one in the middle."""
+FAINT = 0.01
+"""Proportional noise is never less than that of a reading of this fraction of the response."""
+NEGLIGIBLE = 1e-12
+"""Least variance, as a fraction of the largest: a channel without any response has noise all the same."""
+
+
+def variance_of(shape: Shape, U: Floats, mean: Floats, slope: Floats) -> Floats:
+    """(k, m) variance of one reading, up to a factor.
+
+    Args:
+        shape: which function.
+        U: (k, d) settings in units of their bounds.
+        mean: (k, m) expected readings.
+        slope: (m, d) change of each reading over the range of each input.
+    """
+    if shape == "even":
+        return np.ones(mean.shape)
+    if shape == "proportional":
+        return np.asarray(mean**2 + (FAINT * np.abs(slope).sum(axis=1)) ** 2, dtype=np.float64)
+    u = np.clip(U, 0.0, 1.0)
+    return np.asarray((u * (1.0 - u) + FLOOR) @ (slope**2).T, dtype=np.float64)
+
+
+def bounded_below(variance: Floats, largest: float) -> Floats:
+    """A variance that is nowhere less than NEGLIGIBLE of the largest; 1 where that is 0."""
+    return np.maximum(variance, largest * NEGLIGIBLE or 1.0)
