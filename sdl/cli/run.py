@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count
+from sdl.cli.display.text import count, display
 from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
 from sdl.errors import ConfigError
 
@@ -75,7 +75,7 @@ def resume(
     if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
-        print_outcome(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")
+        print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
     act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
     _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)

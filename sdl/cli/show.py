@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import cause, count, reading, say, settings, worst
+from sdl.cli.display.text import cause, count, display, reading, say, settings, units, worst
 from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
 from sdl.errors import ConfigError, SdlError
 
@@ -190,13 +190,14 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
     if trial["clipped"]:
         yield f"  clipped to the bounds: {', '.join(trial['clipped'])}"
     if trial["verdict"] is not None:
-        yield f"  verdict: {trial['verdict']}"
+        yield f"  verdict: {display(trial['verdict'])}"
     goal, means = run.campaign.plan.goal, trial["measured"]
     if means:
         yield from _readings_table(trial, goal)
         yield f"  measured: {'mean of ' if trial['readings'] > 1 else ''}{count(trial['readings'], 'reading')}"
     if goal and means and trial["miss"] is not None:
-        yield f"  worst: {worst(goal, means)}" + (" (within tolerance)" if trial["miss"] <= 1 else "")
+        inside = " (within tolerance)" if trial["miss"] <= 1 else ""
+        yield f"  worst: {worst(goal, means, units(run.opened))}{inside}"
     for error in trial["failed"]:
         yield f"  failed: {cause(error)}"
 

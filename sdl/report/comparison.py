@@ -83,7 +83,7 @@ def run_result(run: Run) -> RunResult:
         done.readings,
         run.events[-1].at - run.opened.at,
         done.outcome is Outcome.REACHED,
-        str(done.outcome or "unfinished"),
+        formatting.display(done.outcome or "unfinished"),
         math.inf if done.miss is None else done.miss,
         math.nan if error is None else error,
         {**dict(_flat(run.config)), "goal": short_goal(goal) or "none"},

@@ -42,7 +42,7 @@ def summary(table: TrialTable) -> dict[str, Any]:
         "when": _when(table),
         "counts": _counts(table),
         "description": str(run.config.get("description") or ""),
-        "outcome": str(result.outcome or ("running" if process else "unfinished")),
+        "outcome": formatting.display(result.outcome or ("running" if process else "unfinished")),
         "good": result.outcome in (Outcome.REACHED, Outcome.DONE) and not not_off,
         "reason": f"running now ({process})" if process else _cut("; ".join(reasons), 3 * MOST_WORDS),
         "goal": formatting.goal_line(table.goal),

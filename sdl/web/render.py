@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
+from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
 from sdl.report.page import TEMPLATES
 
@@ -60,6 +61,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
+        "display": display,
         "when": when,
         "part": part,
         "stamp": stamp,

@@ -95,7 +95,7 @@ class RunView:
             good, text = outcome in (Outcome.REACHED, Outcome.DONE), formatting.cause(campaign.stop.reason)
             if not_off := formatting.not_off(campaign.safe):
                 good, text = False, f"{text}; {not_off}"
-            return {"word": str(outcome), "text": text, "good": good}
+            return {"word": formatting.display(outcome), "text": text, "good": good}
         if self._abort:
             return {"word": "ending", "text": f"abort requested: {self._abort}", "good": False}
         if not process or campaign.interrupted:

@@ -122,10 +122,10 @@ def test_three_figures_are_enough(value: float, as_percent: str, as_ratio: str) 
 @pytest.mark.parametrize(
     ("band", "value", "said"),
     [
-        (Band.around(16384, 327.68), 16257, "0.78 % off, tolerance 2 %"),
-        (Band(1000, 900, 1400), 1100, "10.0 % off, tolerance 40 %"),
-        (Band(1000, 900, 1400), 950, "5.00 % off, tolerance 10 %"),
-        (Band.around(0, 30), -12, "12 off, tolerance 30"),
+        (Band.around(16384, 327.68), 16257, "off by −0.78 % (tolerance ± 2 %)"),
+        (Band(1000, 900, 1400), 1100, "off by +100 (tolerance +400)"),
+        (Band(1000, 900, 1400), 950, "off by −50 (tolerance −100)"),
+        (Band.around(0, 30), -12, "off by −12 (tolerance ± 30)"),
         (Band.at_most(12000, 240), 16181, "reads 16181, 4181 above 12000"),
         (Band.at_least(500, 10), 480, "reads 480, 20 below 500"),
         (Band.between(100, 200), 150, "reads 150, inside 100 … 200"),

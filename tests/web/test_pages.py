@@ -181,7 +181,7 @@ def test_a_lab_that_does_not_answer_is_said_and_its_runs_are_still_shown(inside:
 def test_without_a_lab_there_is_nothing_to_press_but_notes(alone: Http) -> None:
     for path in PAGES:
         assert not [given for _, given in Elements(alone.get(path).text).found if "data-verb" in given]
-    assert "No lab runs behind this page" in alone.get("/start").text
+    assert "Read-only: not connected to a lab" in alone.get("/start").text
     assert alone.post("/api/v1/abort", headers={}).status_code == 401
 
 

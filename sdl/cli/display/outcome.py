@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl.cli.display.text import cause, count, reading, say, settings, worst
+from sdl.cli.display.text import cause, count, display, reading, say, settings, units, worst
 from sdl.cli.options import emit
 from sdl.errors import ConfigError
 from sdl.formatting import not_off
@@ -46,7 +46,7 @@ def print_outcome(
     if json:
         emit(dataclasses.asdict(done) | {"reason": reason, "next": " ".join(then), **more})
         return
-    say(f"{done.outcome or 'unfinished'}: {reason}")
+    say(f"{display(done.outcome or 'unfinished')}: {reason}")
     goal = run.campaign.plan.goal
     if done.best is not None and goal is not None:
         asked = settings(done.settings, run.opened)
@@ -55,7 +55,7 @@ def print_outcome(
         other = ", ".join(f"{name} {text}" for name, text in asked.items() if came.get(name) != text)
         say(f"  best:   trial {done.best} at {best}" + (f" (asked for {other})" if other else ""), 10)
         if done.miss is not None:
-            say(f"  worst:  {worst(goal, done.measured)}", 10)
+            say(f"  worst:  {worst(goal, done.measured, units(run.opened))}", 10)
     say(f"  taken:  {count(done.trials, 'trial')}, {count(done.readings, 'reading')}")
     for line in _failures(run):
         say(f"  failed: {line}", 10)

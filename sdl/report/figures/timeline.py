@@ -21,6 +21,7 @@ from sdl.core.events import (
     Safe,
     Stopped,
 )
+from sdl.formatting import display
 from sdl.report import style
 from sdl.report.style import FAINT, INK, OKABE_ITO, RASTER
 from sdl.report.table import unit_of_time
@@ -124,7 +125,8 @@ def timeline(table: TrialTable) -> Figure | None:
     for event in stops[-20:]:
         axes.axvline(when(event), color=INK, lw=0.8)
     if stops and stops[-1] is events[-1]:
-        axes.text(when(stops[-1]), -0.75, f"{stops[-1].outcome} ", ha="right", va="center", fontsize=8)
+        said = f"{display(stops[-1].outcome)} "
+        axes.text(when(stops[-1]), -0.75, said, ha="right", va="center", fontsize=8)
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.4, -1.1)
     axes.set_xlim(-0.02 * end, 1.02 * end)
