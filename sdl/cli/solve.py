@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.display.progress import working
-from sdl.cli.display.text import count, reading, say, setting
+from sdl.cli.display.text import count, display, reading, say, setting
 from sdl.cli.options import (
     RUNS,
     ChannelColumns,
@@ -312,7 +312,7 @@ def _block(told: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list
     if "settings" not in told:
         own.append(("no answer",))
         return [(*name, *[""] * 7) for name in own]
-    own += [(text,) for text in textwrap.wrap(str(told["verdict"]), NAME)]
+    own += [(text,) for text in textwrap.wrap(display(told["verdict"]), NAME)]
     parts = (told["settings"], told["spread"], told["uncertainty"], told.get("validated", {}).get("rmse", {}))
     left = [[item.name, *(_number(part.get(item.name)) for part in parts)] for item in inputs]
     for row, item in zip(left, inputs, strict=True):

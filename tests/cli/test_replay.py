@@ -21,8 +21,8 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "runs"
 def test_a_run_that_would_be_the_same_today_ends_with_0(sdl: Sdl) -> None:
     done = sdl("replay", GOLDEN / "linear")
     assert done.code == 0
-    assert done.out.splitlines()[0].endswith("linear: 7 proposals and 7 readings of the twin asked for again")
-    assert "every decision and every figure as then" in done.out or "the same decisions" in done.out
+    assert done.out.splitlines()[0].endswith("linear: 7 proposals and 7 readings of the twin recomputed")
+    assert "every decision and every figure is as recorded" in done.out or "the same decisions" in done.out
     assert sdl("replay", GOLDEN / "linear", "--json").told["same"] is True
 
 
@@ -71,7 +71,7 @@ def test_versions_that_changed_are_told(sdl: Sdl, tmp_path: Path) -> None:
     for event in read(GOLDEN / "random"):
         record.append(replace(event, versions={**event.versions, "numpy": "1.0"}) if hasattr(event, "clock") else event)
     record.close()
-    assert "versions since: numpy 1.0 → " in sdl("replay", tmp_path / "run").out
+    assert "versions changed: numpy 1.0 → " in sdl("replay", tmp_path / "run").out
 
 
 def test_what_is_no_run_is_a_mistake_and_a_changed_record_is_damage(sdl: Sdl, tmp_path: Path) -> None:

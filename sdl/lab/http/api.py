@@ -8,7 +8,8 @@
     GET   /healthz, /readyz, /metrics
 
 POST requires the access token (`Authorization: Bearer …`). GET does not: nothing in it is secret, records are readable
-files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks every request,
+files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks every
+request,
 also those to the page.
 
     400  invalid target, name or body     404  no such page or run     405  GET instead of POST
