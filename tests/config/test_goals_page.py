@@ -34,7 +34,7 @@ def test_the_example_is_reached_with_the_least_power(example: dict[str, Any]) ->
     assert done.outcome is Outcome.REACHED
     assert done.settings["W"] == 0
     assert done.measured["clear"] <= 45000
-    assert "the preferred of the settings that hit" in asked[-1].why
+    assert "the preferred among the settings that hit" in asked[-1].why
 
 
 def test_with_the_most_white_it_is_reached_too_and_the_limit_is_kept(example: dict[str, Any]) -> None:

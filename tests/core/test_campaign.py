@@ -277,7 +277,7 @@ def test_without_a_goal_the_planned_points_are_taken_and_nothing_is_confirmed() 
 def test_a_failed_point_counts_among_those_collected() -> None:
     campaign = new_campaign(goal=None, collect=1)
     play(campaign, opened(), proposed(), failed())
-    assert campaign.due() == [Stop(Outcome.DONE, "0 of 1 point taken; the last failure: no answer", "design")]
+    assert campaign.due() == [Stop(Outcome.DONE, "0 of 1 point measured; the last failure: no answer", "design")]
 
 
 # Failures, retries, back-off --------------------------------------------------------------------------------------

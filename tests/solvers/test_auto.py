@@ -76,9 +76,9 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
 
 
 def test_before_any_reading_could_be_foreseen_the_first_candidate_answers():
-    assert "took gp, the first that can answer: no reading tells" in ask(Auto(), night(4), GOAL).why[0]
+    assert "auto chose gp: too few readings to compare solvers yet" in ask(Auto(), night(4), GOAL).why[0]
     turned = ask(Auto(candidates=("bayes", "gp")), night(4), GOAL)
-    assert "took bayes, the first that can answer" in turned.why[0]
+    assert "auto chose bayes: too few readings" in turned.why[0]
 
 
 def test_one_candidate_is_taken_without_ado():
@@ -95,7 +95,7 @@ def test_who_knows_the_twin_answers_before_the_first_row_and_the_others_are_name
     none = night(4)
     none = replace(none, **{name: getattr(none, name)[:0] for name in ("X", "Y", "saturated", "age", "session")})
     said = ask(solver, none, GOAL).why[0]
-    assert "took bayes, the only one that can answer; gp cannot answer: 0 usable rows, 4 needed" in said
+    assert "auto chose bayes: the others cannot answer yet; gp: 0 usable rows, 4 needed" in said
 
 
 def test_the_error_of_the_first_candidate_is_raised_where_none_can_answer():
