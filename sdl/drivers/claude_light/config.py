@@ -30,8 +30,8 @@ from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
 
 INTERVAL, A_DAY = 1.5, 10_000
-"""Manners towards an instrument that is shared. Whoever waits for it looks once a second whether it is free, so a
-shorter pause would hardly let anybody else in; this one gives way every time."""
+"""Least seconds between requests, and requests a day. Waiting users poll once a second whether the instrument is free:
+a shorter interval would hardly let anybody else in."""
 
 
 class ClaudeLight(RealInstrument):
@@ -175,7 +175,7 @@ class ClaudeLight(RealInstrument):
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
         """Gets ready to ask; nothing is sent yet. `clock` is for the pauses between requests."""
-        link = HttpConnection(
+        connection = HttpConnection(
             self.url,
             connect=self.connect_timeout,
             read=self.read_timeout,
@@ -183,6 +183,6 @@ class ClaudeLight(RealInstrument):
             environment=not self._local,  # a proxy would look for this machine on itself
         )
         most = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
-        manners = RateLimiter(clock, self._interval, most, self.breaker, self.rest)
-        darkness = BaselineSampler(self.background, self.off)
-        return ClaudeLightDriver(link, manners, darkness, within=self.connect_timeout + self.read_timeout)
+        limiter = RateLimiter(clock, self._interval, most, self.breaker, self.rest)
+        baseline = BaselineSampler(self.background, self.off)
+        return ClaudeLightDriver(connection, limiter, baseline, within=self.connect_timeout + self.read_timeout)
