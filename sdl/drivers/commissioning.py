@@ -164,7 +164,7 @@ class Examination:
         frozen = not any(sds.values()) and any(item.resolution is None for item in self._instrument.channels)
         if frozen:
             says = (
-                f"all {len(repeated)} readings in the middle of the inputs are the same in every channel: is it frozen? "
+                f"all {len(repeated)} readings in the middle of the inputs are equal in every channel: is it frozen? "
                 "An instrument that reads in steps coarser than its noise declares the `resolution` of its channels"
             )
         return Check("noise", not frozen, says, {"mean": means, "sd": sds})

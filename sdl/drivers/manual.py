@@ -118,7 +118,7 @@ class ManualDriver:
         return replace(reading, fault="not-applied" if dict(reading.applied) != dict(settings) else None)
 
     def safe(self) -> SafeState:
-        """Ask the person to set the safe settings, if anything was set before, and to confirm within `CONFIRM` seconds."""
+        """Ask the person to set the safe settings, if anything was set before, and to confirm it within `CONFIRM` s."""
         if not self._touched:
             return SafeState(Power.NOT_NEEDED)
         off = off_settings(self._manual)
