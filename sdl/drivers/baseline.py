@@ -26,8 +26,8 @@ class Every(Frozen):
 Background = Annotated[
     Literal["none", "each"] | Every,
     Field(
-        description="readings with the instrument off, subtracted for the solvers: `none`, `each` (before every reading), "
-        "or `{every: n}`"
+        description="readings with the instrument off, subtracted for the solvers: `none`, `each` (before every "
+        "reading), or `{every: n}`"
     ),
 ]
 
