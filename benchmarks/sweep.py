@@ -151,7 +151,7 @@ def paired(folder: Path, campaigns: int) -> dict[str, Any]:
     """Each campaign bare and as a worker and the sweep do it, in turns, so that a busy machine slows both alike."""
     from sdl import runner
     from sdl.sweep.results import Results
-    from sdl.sweep.work import do
+    from sdl.sweep.work import run_task
 
     began = time.process_time()
     plan = planned(folder, campaigns)
@@ -164,7 +164,7 @@ def paired(folder: Path, campaigns: int) -> dict[str, Any]:
             began = time.process_time()
             if path:
                 task = pickle.loads(pickle.dumps(plan.task(number, None)))
-                results.append([pickle.loads(pickle.dumps(do(task)))])
+                results.append([pickle.loads(pickle.dumps(run_task(task)))])
                 whole += time.process_time() - began
             else:
                 runner.run({**plan.place(number)[0].tree, "seed": plan.place(number)[1]}, runs=None)
@@ -179,10 +179,10 @@ def paired(folder: Path, campaigns: int) -> dict[str, Any]:
 def rows(folder: Path, n: int) -> dict[str, Any]:
     """A data set of n rows, settled and summed up."""
     from sdl.sweep.results import DATA, Results
-    from sdl.sweep.work import do
+    from sdl.sweep.work import run_task
 
     plan = planned(folder, n)
-    one = do(plan.task(0, None))
+    one = run_task(plan.task(0, None))
     results = Results(folder / "rows", plan, {})
     chunk = []
     for number, name in enumerate(plan.ids()):

@@ -189,5 +189,5 @@ def test_a_driver_that_hangs_while_it_is_made_safe_can_be_broken_off(tmp_path: P
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
-    assert "look at it; given up after" in err
+    assert "check it yourself; gave up after" in err
     assert out == "spent\n"

@@ -1,25 +1,21 @@
-"""What a comparison of solvers says: a table, a recommendation with its evidence, a figure, a page."""
+"""The results of a comparison of solvers: a table, a recommendation with its evidence, a figure."""
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from sdl.bench.campaigns import BenchCampaign
-from sdl.bench.days import Miss
-from sdl.errors import ConfigError, RecordError
+from sdl.bench.days import DaysScore
+from sdl.errors import ConfigError
 from sdl.extras import missing
 
-SURE = 2.0
+SIGNIFICANT = 2.0
 """Standard errors between two solvers that make one of them better."""
-DEAR = 10.0
+MUCH_SLOWER = 10.0
 """A solver that computes so many times as long as another, which is as good, is not recommended."""
 
 
@@ -75,7 +71,7 @@ def markdown(head: str, rows: Sequence[str], columns: Sequence[str], cell: Calla
     return "\n".join(lines) + "\n"
 
 
-def lines(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
+def summarise(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
     """A line for each solver, the best first.
 
     Args:
@@ -115,43 +111,44 @@ def lines(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
     return sorted(found, key=lambda line: (line.mean, line.ms))
 
 
-def recommend(found: Sequence[SolverSummary], goals: int, missed: Sequence[Miss] = ()) -> Recommendation:
-    """The solver to take among those that nothing tells apart from the best on the twin.
+def recommend(found: Sequence[SolverSummary], goals: int, scores: Sequence[DaysScore] = ()) -> Recommendation:
+    """The solver to take among those that cannot be told apart from the best one on the twin.
 
-    That is, where there are days left out, the one that found their settings best; else the one with the fewest trials,
-    unless another of them computes less than a `DEAR` part of it.
+    Where days were left out, the one that predicted their settings best; otherwise the one with the fewest trials,
+    unless its proposals take `MUCH_SLOWER` times as long as those of an equally good one.
 
     Args:
-        found: as `lines` gives them, the best first.
-        goals: how many different ones were asked for.
-        missed: days left out, where there is a log of several.
+        found: as `summarise` gives them, the best first.
+        goals: number of different goals.
+        scores: of days left out, where there is a log of several.
     """
     best = found[0]
     if not best.reached:
-        said = f"None of {count(len(found), 'solver')} reached a goal: are goals, tolerance and trials what you want?"
-        return Recommendation("", (), said)
-    alike = [line for line in found if line is best or not line.more > SURE * line.error]
-    off = {miss.solver: miss.rms for miss in missed if not math.isnan(miss.rms)}
-    cheap = min((line.ms for line in alike if not math.isnan(line.ms)), default=math.nan)
-    chosen = next((line for line in alike if not line.ms > DEAR * cheap), best)
-    if known := [line for line in alike if line.solver in off]:
-        chosen = min(known, key=lambda line: off[line.solver])
-    said = f"Take `{chosen.solver}`: it reached {chosen.reached} of {chosen.campaigns} goals"
-    said += f", half of them within {shown(chosen.median)} trials, 95 % within {shown(chosen.p95)}."
-    if others := [line for line in alike if line is not chosen]:
-        names = ", ".join(f"`{line.solver}`" for line in others)
-        said += f" On the twin {count(goals, 'goal')} {'does' if goals == 1 else 'do'} not tell it from {names}"
-        if chosen.solver in off:
-            said += (
-                f"; of these it found the settings of days that it had not seen best (off by {off[chosen.solver]:.4f})."
-            )
-        else:
-            said += "; a smaller --tolerance or more --goals might." if chosen is best else "; it computes much less."
-    if worse := [line for line in found if line not in alike]:
-        more = f"{worse[0].more:.1f} ± {worse[0].error:.1f} trials a goal beyond the best"
-        below = " and those below it in the table take" if worse[1:] else " takes"
-        said += f" `{worse[0].solver}`{below} longer ({more})."
-    return Recommendation(chosen.solver, tuple(line.solver for line in others), said)
+        why = f"None of {count(len(found), 'solver')} reached a goal: check goals, tolerance and trials."
+        return Recommendation("", (), why)
+    ties = [line for line in found if line is best or not line.more > SIGNIFICANT * line.error]
+    rms = {score.solver: score.rms for score in scores if not math.isnan(score.rms)}
+    if predicted := [line for line in ties if line.solver in rms]:
+        taken = min(predicted, key=lambda line: rms[line.solver])
+        why = f"of these it predicted the settings of unseen days best (off by {rms[taken.solver]:.4f})"
+    else:
+        fastest = min((line.ms for line in ties if not math.isnan(line.ms)), default=math.nan)
+        taken = next((line for line in ties if not line.ms > MUCH_SLOWER * fastest), best)
+        why = "a smaller --tolerance or more --goals might" if taken is best else "it takes much less computing"
+    others = tuple(line.solver for line in ties if line is not taken)
+    sentences = [
+        f"Take `{taken.solver}`: it reached {taken.reached} of {taken.campaigns} goals, half of them within "
+        f"{format_trials(taken.median)} trials, 95 % within {format_trials(taken.p95)}."
+    ]
+    if others:
+        names = ", ".join(f"`{name}`" for name in others)
+        verb = "does" if goals == 1 else "do"
+        sentences.append(f"On the twin {count(goals, 'goal')} {verb} not distinguish it from {names}; {why}.")
+    if slower := [line for line in found if line not in ties]:
+        subject = f"`{slower[0].solver}`" + (" and those below it in the table take" if slower[1:] else " takes")
+        more = f"{slower[0].more:.1f} ± {slower[0].error:.1f} trials per goal more than the best"
+        sentences.append(f"{subject} longer ({more}).")
+    return Recommendation(taken.solver, others, " ".join(sentences))
 
 
 def count(n: int, noun: str) -> str:
@@ -159,18 +156,20 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def table(found: Sequence[SolverSummary]) -> list[str]:
+def solver_table(found: Sequence[SolverSummary]) -> list[str]:
     """The lines of a plain table, its head first."""
     rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU"]]
     for line in found:
         more = "" if line is found[0] else f"{line.more:+.2f} ± {line.error:.2f}"
         ms = "" if math.isnan(line.ms) else f"{line.ms:.0f} ms"
         reached = f"{line.reached} of {line.campaigns}"
-        rows.append([line.solver, reached, shown(line.median), shown(line.p95), f"{line.mean:.2f}", more, ms])
+        rows.append(
+            [line.solver, reached, format_trials(line.median), format_trials(line.p95), f"{line.mean:.2f}", more, ms]
+        )
     return _aligned(rows)
 
 
-def days_table(missed: Sequence[Miss]) -> list[str]:
+def days_table(missed: Sequence[DaysScore]) -> list[str]:
     """The lines of a plain table of days left out, its head first."""
     rows = [["solver", "settings off by", "readings", "days"]]
     for miss in sorted(missed, key=lambda m: (math.isnan(m.rms), m.rms)):
@@ -179,7 +178,7 @@ def days_table(missed: Sequence[Miss]) -> list[str]:
     return _aligned(rows)
 
 
-def shown(value: float) -> str:
+def format_trials(value: float) -> str:
     """A number of trials; `never` for one that was not reached."""
     return "never" if math.isinf(value) else f"{value:g}"
 
@@ -229,33 +228,6 @@ def draw(ended: Sequence[BenchCampaign], found: Sequence[SolverSummary], most: i
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=130)
     return drawn.getvalue()
-
-
-def write(file: Path, picture: bytes, title: str, told: str, tables: Mapping[str, Sequence[str]]) -> None:
-    """Writes the figure as .png, or a page with everything as .html.
-
-    Raises:
-        ConfigError: another ending. RecordError: the file cannot be written.
-    """
-    if file.suffix not in (".png", ".html"):
-        raise ConfigError(f"--report {file}: must end in .png or .html")
-    shown_picture = base64.b64encode(picture).decode()
-    parts = [
-        f"<h2>{html.escape(head)}</h2><pre>{html.escape(chr(10).join(rows))}</pre>" for head, rows in tables.items()
-    ]
-    marked = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(told))
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "img{max-width:100%}pre{overflow:auto;background:#f4f6f8;padding:1rem;font-size:14px}h2{font-size:1.1rem}</style>"
-        f"<h1>{html.escape(title)}</h1><p>{marked}</p>"
-        f'<img alt="goals reached by trial, a row each solver" src="data:image/png;base64,{shown_picture}">'
-        f"{''.join(parts)}</html>\n"
-    )
-    try:
-        file.write_bytes(picture if file.suffix == ".png" else page.encode())
-    except OSError as error:
-        raise RecordError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -32,7 +32,7 @@ confirm: 2                              # further readings at settings that hit;
 average: 1                              # readings a trial
 
 design: {kind: axis}                    # trials before the solver: axis, latin-hypercube, points, …
-solver: {kind: auto}                    # auto, bayes, gp, secant, linear, pls, gmm, forest, …
+solver: {kind: auto}                    # auto, bayes, gp, broyden, linear, pls, gmm, forest, …
 stop: {trials: 40, minutes: 30}         # also: failures, stagnation: {trials: 10, by: .05}, unreachable
 prior: []                               # records or Claude-Light logs to start with
 seed: 0                                 # the same file and seed give the same campaign on the twin
@@ -83,7 +83,7 @@ def validate(
         cost = config.cost(campaign)
         asks = {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)}
         retried = {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)}
-        odd = config.oddities(campaign)
+        odd = config.cautions(campaign)
         found.append(
             {
                 "file": str(file),

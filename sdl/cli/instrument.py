@@ -59,7 +59,7 @@ def check(
     def make_safe(driver: Driver) -> SafeState:
         return runner.switch_off(driver, instrument, clock)
 
-    with runner.held(instrument, "instrument check"):
+    with runner.instrument_lease(instrument, "instrument check"):
         for finding in Examination(instrument, clock, campaign.goals(), make_safe, repeats, **watched).findings():
             found.append(finding)
             if not json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count
+from sdl.cli.display.text import count, display
 from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
 from sdl.errors import ConfigError
 
@@ -62,18 +62,20 @@ def resume(
     sdl resume latest
     sdl resume led-16384 --set stop.trials=80          its newest run, with changed rules
 
-    Nothing is measured twice. A run that has reached its goal is left as it is.
+    Nothing is measured twice. A run that has reached its goal is left as it is, but that its
+    instrument is made safe where its record does not prove that it is off.
     """
     from sdl import runner
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
 
     folder = campaign_run(name, runs)
-    before = open_run(folder).result
-    if before.outcome is not None and before.outcome in FINAL:
+    run = open_run(folder)
+    before = run.result
+    if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
-        report(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")
+        print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
     act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
     _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
@@ -110,17 +112,21 @@ def collect(
 
     Exit code 3 where a point could not be measured; what was is recorded and written all the same.
     """
-    from sdl import runner
-    from sdl.cli.show import write_export
+    from sdl import config, runner
+    from sdl.export import ExportFormat, write
+    from sdl.runs.runs import open_run
 
-    chosen = _adaptive(file, changes or []) if adaptive else list(changes or [])
-    chosen += [f"design.trials={trials}"] if trials is not None else []
-    chosen = _with_design(file, chosen)
+    chosen = [*(changes or ()), *([f"design.trials={trials}"] if trials is not None else ())]
+    chosen = ["design.kind=adaptive", *chosen] if adaptive else _with_design(file, chosen)
+    campaign = config.load(file, chosen, collect=True, runs=runs)
+    if adaptive and campaign.goal and not getattr(campaign.design, "channels", ()):
+        design = campaign.design.model_copy(update={"channels": tuple(campaign.goal)})
+        campaign = campaign.model_copy(update={"design": design})
 
     def act(watch: Watch | None) -> Result:
-        return runner.run(file, runs=runs, changes=chosen, watch=watch, collect=True, guarded=True)
+        return runner.run(campaign, runs=runs, watch=watch, collect=True, guarded=True)
 
-    def write(done: Result) -> dict[str, Any]:
+    def written(done: Result) -> dict[str, Any]:
         if output is None:
             return {}
         if done.outcome is None:
@@ -129,25 +135,14 @@ def collect(
         if not done.readings:
             return {"output": f"{output} is not written: there is no reading"}
         try:
-            write_export(Path(done.run), "claude-light", output)
+            write(open_run(done.run), ExportFormat.CLAUDE_LIGHT, output)
         except ConfigError as error:
             raise ConfigError(f"{error}; the readings are in {done.run}") from error
         return {"output": f"{output}: {count(done.readings, 'reading')} written"}
 
     if output is not None and output.exists():
         raise ConfigError(f"{output} exists already; name another file")
-    _drive(act, json=json, quiet=quiet, after=write)
-
-
-def _adaptive(file: Path, changes: list[str]) -> list[str]:
-    """The changes that make a file's design adaptive, for the channels of its goal where it has one."""
-    from sdl import config
-
-    changes = ["design.kind=adaptive", *changes]
-    found = config.load(file, changes, collect=True)
-    if found.goal and not getattr(found.design, "channels", ()):
-        changes.append(f"design.channels=[{', '.join(found.goal)}]")
-    return changes
+    _drive(act, json=json, quiet=quiet, after=written)
 
 
 def _with_design(file: Path, changes: list[str]) -> list[str]:
@@ -182,9 +177,9 @@ def measure(
     point = dict(number(setting, "INPUT=NUMBER, such as R=.47") for setting in settings)
     campaign = config.load(file, changes or (), collect=True)
     _check_inputs(point, [item.name for item in campaign.instrument.inputs])
-    tree = campaign.plain()
-    tree |= {"goal": None, "design": {"kind": "points", "points": [point]}, "average": times, "prior": []}
-    tree["description"] = f"sdl measure {' '.join(settings)} -n {times}"
+    design = config.parse_kind("design", {"kind": "points", "points": [point]})
+    told = f"sdl measure {' '.join(settings)} -n {times}"
+    only = campaign.model_copy(update={"design": design, "average": times, "prior": (), "description": told})
 
     def table(done: Result) -> dict[str, Any]:
         if not json:
@@ -200,7 +195,7 @@ def measure(
         errors = [event.error for event in open_run(done.run).failed()]
         return taken if done.readings == times else "; ".join([taken, *errors[-1:]])
 
-    act = partial(runner.run, tree, runs=runs, collect=True)
+    act = partial(runner.run, only, runs=runs, collect=True)
     waiting = not campaign.instrument.virtual  # else there is nothing to watch
     _drive(lambda watch: act(watch=watch), json=json, quiet=quiet or not waiting, after=table, why=why)
 
@@ -227,7 +222,7 @@ def _drive(
     `after` is called with the result and gives what else is told of it; `why` gives the reason in words of its own.
     """
     from sdl.cli.display.live_view import watching
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
     try:
@@ -238,7 +233,7 @@ def _drive(
         done, code = stopped.result, INTERRUPTED[stopped.signal]
         reason = "interrupted by " + ("Ctrl-C" if stopped.signal == "SIGINT" else stopped.signal)
     with contextlib.suppress(BrokenPipeError):  # nobody reads any more; the exit code still tells
-        report(done, json=json, reason=reason, more=after(done))
+        print_outcome(done, json=json, reason=reason, more=after(done))
     raise typer.Exit(code)
 
 

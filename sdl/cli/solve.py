@@ -1,19 +1,20 @@
-"""The command for one shot on a data set: solve."""
+"""The command `sdl solve`: settings for a goal, from a data set alone."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, reading, say, setting
+from sdl.cli.display.progress import working
+from sdl.cli.display.text import count, display, reading, say, setting
 from sdl.cli.options import (
     RUNS,
     ChannelColumns,
@@ -31,7 +32,7 @@ from sdl.errors import ConfigError, NotEnoughData, SolverError
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.solvers.base import Data, Solver
-    from sdl.store.datasets import Columns, Dataset, DatasetRow
+    from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
     from sdl.types import Channel, Input
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -128,96 +129,141 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also with gzip. Bounds are those of the instrument; else of
     --low and --high, else of the data.
     """
+    goal = _goal(goals, tolerance)
+    chosen = _solvers(solvers or ["gmm"])
+    question = _question(
+        sources,
+        goal,
+        columns_of(inputs, channels),
+        instrument,
+        _bounds("--low", low),
+        _bounds("--high", high),
+        prefer,
+        runs,
+    )
+    if not json:
+        files = ", ".join(str(part.source) for part in question.data_sets)
+        say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")
+        say(f"goal: {goal}")
+    answers = []
+    for i, solver in enumerate(chosen):
+        with working(f"{i + 1}/{len(chosen)} {_name(solver)}", quiet=quiet) as progress:
+            answers.append(_answer(solver, question, seed, validate=validate, progress=progress))
+    if all_solutions:
+        for solver, answer in zip(chosen, answers, strict=True):
+            answer |= _all_solutions(solver, question, seed)
+    if json:
+        emit(question.plain() | {"answers": answers})
+    else:
+        _print(answers, question.inputs, goal)
+    if not any("settings" in answer for answer in answers):
+        raise SolverError("no solver could answer")
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What every solver is asked: a goal, and the rows to learn from."""
+
+    goal: Goal
+    data_sets: Sequence[Dataset]
+    inputs: tuple[Input, ...]
+    data: Data
+    held: Mapping[str, float]
+
+    @property
+    def rows(self) -> list[DatasetRow]:
+        return [row for part in self.data_sets for row in part.rows]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        parts = {str(part.source): part for part in self.data_sets}
+        return {
+            "rows": len(self.rows),
+            "left_out": {source: dict(part.left_out) for source, part in parts.items()},
+            "lines": {source: dict(part.lines) for source, part in parts.items()},
+            "held": self.held,
+            "goal": self.goal.targets,
+            "bands": {name: band.plain() for name, band in self.goal.bands.items()},
+        }
+
+
+def _question(
+    sources: Sequence[str],
+    goal: Goal,
+    columns: ColumnNames,
+    instrument: str | None,
+    low: Mapping[str, float],
+    high: Mapping[str, float],
+    prefer: str | None,
+    runs: Path,
+) -> _Question:
+    """Read the data sets.
+
+    Raises:
+        ConfigError: no usable row, or an unknown channel or input.
+    """
     from sdl import yamlfile
     from sdl.inverse.dataset import data_from, hold, parse_prefer
     from sdl.store import datasets
     from sdl.store.resolve import source as locate
 
-    wanted = _goal(goals, tolerance)
-    chosen = _solvers(solvers or ["gmm"])
-    data_sets = [locate(source, Path(), runs) for source in sources]
-    columns = columns_of(inputs, channels)
-    known, measured = _instrument(data_sets[0], columns, instrument, wanted)
+    files = [locate(source, Path(), runs) for source in sources]
+    known, measured = _instrument(files[0], columns, instrument, goal)
     names = [channel.name for channel in measured]
-    for name in wanted.channels:
+    for name in goal.channels:
         if name not in names:
             raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
-    found = [datasets.load(source, known, measured, wanted.channels, columns=columns) for source in data_sets]
-    rows = [row for source in found for row in source.rows]
+    data_sets = [datasets.load(file, known, measured, goal.channels, columns=columns) for file in files]
+    rows = [row for part in data_sets for row in part.rows]
     if not rows:
-        raise ConfigError(f"no usable row for this goal; {_left_out(found) or 'the data is empty'}")
-    bounded = _bounded(known, rows, _bounds("--low", low), _bounds("--high", high))
-    data = data_from(rows, bounded, measured, wanted.channels)
+        raise ConfigError(f"no usable row for this goal; {_left_out(data_sets) or 'the data is empty'}")
+    inputs = _bounded(known, rows, low, high)
+    data = data_from(rows, inputs, measured, goal.channels)
     if prefer is not None:
-        data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), bounded))
-    data, held = hold(data)
-    if not json:
-        say(f"{count(len(rows), 'row')} of {', '.join(map(str, data_sets))}; {_left_out(found) or 'none left out'}")
-        say(f"goal: {wanted}")
-    days = [row.day for row in rows]
-    answers = [
-        _one(solver, data, held, wanted, days, validate, seed, i, len(chosen), quiet) for i, solver in enumerate(chosen)
-    ]
-    if all_solutions:
-        for solver, told in zip(chosen, answers, strict=True):
-            told |= _others(solver, data, held, wanted, seed)
-    if json:
-        counts = {str(f.source): dict(f.left_out) for f in found}
-        bands = {name: band.plain() for name, band in wanted.bands.items()}
-        about = {"rows": len(rows), "left_out": counts, "lines": {str(f.source): dict(f.lines) for f in found}}
-        emit(about | {"held": held, "goal": wanted.targets, "bands": bands, "answers": answers})
-    else:
-        _print(answers, bounded, wanted)
-    if not any("settings" in answer for answer in answers):
-        raise SolverError("no solver could answer")
+        data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), inputs))
+    return _Question(goal, data_sets, inputs, *hold(data))
 
 
-def _one(
-    solver: Solver,
-    data: Data,
-    held: Mapping[str, float],
-    goal: Goal,
-    days: Sequence[str],
-    validate: bool,
-    seed: int,
-    i: int,
-    n: int,
-    quiet: bool,
+def _answer(
+    solver: Solver, question: _Question, seed: int, *, validate: bool, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
+    """One solver's answer and its cross-validation, or the error that prevented them; as `--json` prints it."""
     import numpy as np
 
-    from sdl.cli.display.progress import working
     from sdl.inverse.dataset import cross_validate, with_held
     from sdl.inverse.propose import propose
 
-    name, began = _name(solver), time.perf_counter()
-    told: dict[str, Any] = {"solver": name, "options": solver.model_dump(mode="json")}  # type: ignore[attr-defined]
+    began, goal, data = time.perf_counter(), question.goal, question.data
+    answer: dict[str, Any] = {
+        "solver": _name(solver),
+        "options": solver.model_dump(mode="json"),  # type: ignore[attr-defined]
+    }
     try:
-        with working(f"{i + 1}/{n} {name}", quiet=quiet) as tell:
-            answer = with_held(propose(solver, data, goal, np.random.default_rng([seed, 1, 0])), held)
-            told |= {
-                "settings": answer.settings,
-                "raw": answer.raw,
-                "clipped": answer.clipped,
-                "spread": answer.spread,
-                "uncertainty": answer.uncertainty,
-                "expected": {c: answer.expected.get(c) for c in goal.channels},
-                "verdict": answer.verdict,
-                "why": answer.why,
-                "shortfall": answer.shortfall,
-                "seconds": round(time.perf_counter() - began, 3),
+        proposal = with_held(propose(solver, data, goal, np.random.default_rng([seed, 1, 0])), question.held)
+        answer |= {
+            "settings": proposal.settings,
+            "raw": proposal.raw,
+            "clipped": proposal.clipped,
+            "spread": proposal.spread,
+            "uncertainty": proposal.uncertainty,
+            "expected": {c: proposal.expected.get(c) for c in goal.channels},
+            "verdict": proposal.verdict,
+            "why": proposal.why,
+            "shortfall": proposal.shortfall,
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+        if validate:
+            days = [row.day for row in question.rows]
+            checked = cross_validate(solver, data, days, seed, lambda k, parts: progress(1 + k, 1 + parts))
+            answer["validated"] = {
+                "rmse": checked.rmse,
+                "rows": checked.rows,
+                "folds": checked.folds,
+                "by": checked.by,
             }
-            if validate:
-                checked = cross_validate(solver, data, days, seed, lambda k, parts: tell(1 + k, 1 + parts))
-                told["validated"] = {
-                    "rmse": checked.rmse,
-                    "rows": checked.rows,
-                    "folds": checked.folds,
-                    "by": checked.by,
-                }
     except SolverError as error:
-        told["error"] = f"not enough data: {error}" if isinstance(error, NotEnoughData) else str(error)
-    return told
+        answer["error"] = f"not enough data: {error}" if isinstance(error, NotEnoughData) else str(error)
+    return answer
 
 
 NAME = 18
@@ -266,7 +312,7 @@ def _block(told: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list
     if "settings" not in told:
         own.append(("no answer",))
         return [(*name, *[""] * 7) for name in own]
-    own += [(text,) for text in textwrap.wrap(str(told["verdict"]), NAME)]
+    own += [(text,) for text in textwrap.wrap(display(told["verdict"]), NAME)]
     parts = (told["settings"], told["spread"], told["uncertainty"], told.get("validated", {}).get("rmse", {}))
     left = [[item.name, *(_number(part.get(item.name)) for part in parts)] for item in inputs]
     for row, item in zip(left, inputs, strict=True):
@@ -277,18 +323,20 @@ def _block(told: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list
     return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
 
 
-def _others(solver: Solver, data: Data, held: Mapping[str, float], goal: Goal, seed: int) -> dict[str, Any]:
+def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, Any]:
     """All settings that reach the goal, or why they cannot be listed."""
     import numpy as np
 
     from sdl.inverse.knowledge import fit
     from sdl.inverse.multiple import solutions
 
+    rng = np.random.default_rng([seed, 1, 1])
     try:
-        found = solutions(fit(solver, data), data, goal, np.random.default_rng([seed, 1, 1]))
+        found = solutions(fit(solver, question.data), question.data, question.goal, rng)
     except SolverError as error:
         return {"solutions": None, "no_solutions": str(error)}
-    return {"solutions": [{"settings": {**s.settings, **held}, "expected": s.expected, "miss": s.miss} for s in found]}
+    listed = [{"settings": {**s.settings, **question.held}, "expected": s.expected, "miss": s.miss} for s in found]
+    return {"solutions": listed}
 
 
 def _listed(told: Mapping[str, Any]) -> list[str]:
@@ -372,7 +420,7 @@ def _limits(text: str) -> tuple[str, Any] | None:
 
 
 def _instrument(
-    source: Path, columns: Columns, given: str | None, goal: Goal
+    source: Path, columns: ColumnNames, given: str | None, goal: Goal
 ) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...]]:
     """Inputs, by name where their bounds are not known, and channels: as asked for, else as the data itself says.
 
@@ -380,7 +428,7 @@ def _instrument(
         ConfigError: neither tells which columns are inputs.
     """
     from sdl import config
-    from sdl.store.datasets import instrument_of, offered, opened_of
+    from sdl.store.datasets import describe_columns, read_opened, recorded_instrument
     from sdl.store.record import FILE
     from sdl.types import Channel
 
@@ -388,12 +436,12 @@ def _instrument(
         return _named(given, columns)
     file = source / FILE if source.is_dir() else source
     try:
-        opened = opened_of(file)
+        opened = read_opened(file)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
     if opened is not None:
-        return instrument_of(opened, file)
-    has = offered(file)
+        return recorded_instrument(opened, file)
+    has = describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
     names, seen = [item.name for item in light.inputs], {item.name: item for item in light.channels}
     told = {*has.inputs} == {*names} if has.inputs else has.unnamed == len(names) or {*names} <= {*has.columns}
@@ -415,7 +463,7 @@ def _instrument(
     return inputs, (*seen.values(), *(Channel(name=name, unit="") for name in others if name not in seen))
 
 
-def _named(given: str, columns: Columns) -> tuple[Sequence[Input], tuple[Channel, ...]]:
+def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...]]:
     """Inputs and channels of the instrument of a campaign, of a file of its own, or of a kind."""
     from sdl import config, yamlfile
 
@@ -468,4 +516,4 @@ def _bounded(
 
 
 def _left_out(found: Sequence[Dataset]) -> str:
-    return "; ".join(text for rows in found for text in rows.said)
+    return "; ".join(text for rows in found for text in rows.omissions)

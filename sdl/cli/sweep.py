@@ -15,7 +15,7 @@ from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
 from sdl.errors import SolverError
 
 if TYPE_CHECKING:
-    from sdl.sweep import SweepPlan, Told
+    from sdl.sweep import SweepOutcome, SweepPlan
 
 HOME = Path("runs/sweeps")
 """Where a sweep's results are unless told otherwise, in a directory of its name."""
@@ -77,8 +77,8 @@ def sweep(
 
 def _run(
     plan: SweepPlan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool
-) -> Told:
-    from sdl.cli.display.progress import Bar
+) -> SweepOutcome:
+    from sdl.cli.display.progress import ProgressBar
     from sdl.sweep import run
 
     stopped = []
@@ -90,7 +90,7 @@ def _run(
     done = [0, len(plan)]
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        with Bar("campaigns", quiet=quiet) as bar:
+        with ProgressBar("campaigns", quiet=quiet) as bar:
 
             def progress(now: int, of: int) -> None:
                 done[0] = now
@@ -121,7 +121,7 @@ def _tell_plan(plan: SweepPlan, *, json: bool) -> None:
     print("\n".join(f"  {part}" for part in parts))
 
 
-def _tell(plan: SweepPlan, told: Told, *, json: bool) -> None:
+def _tell(plan: SweepPlan, told: SweepOutcome, *, json: bool) -> None:
     from sdl.sweep.summary import groups, table
 
     for name, (then, now) in told.changed.items():

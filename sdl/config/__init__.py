@@ -1,24 +1,25 @@
-"""The campaign file: its schema, and `load`, which finds every mistake at once and says where it is.
+"""The campaign file: its schema, and `load`, which reports every mistake at once with its line.
 
-    model     what a campaign file may say: a tree of frozen models
-    reading   load and parse: a file, or a mapping, becomes that model
-    expect    what a campaign should come to, for tests
-    goals     what is to be reached: a target or limits for each of some channels
-    changes   `--set a.b=value`
-    mistakes  what pydantic finds, in words that help
-    across    what no single key can know, such as a goal on a channel that the instrument lacks
-    cost      what a campaign will ask of its instrument
-    schema    the JSON Schema, for editors
+    model         the campaign as frozen models: CampaignFile (a file), ResolvedCampaign (what a run needs of it)
+    load_file     load, parse and restore: from a file, plain values or a record to those models
+    expect        the expected result of a campaign, for tests
+    goals         the goal: a target or limits for each of some channels
+    overrides     `--set a.b=value`
+    mistakes      pydantic's errors as messages that say what would be right
+    cross_checks  mistakes that involve several keys, such as a goal on a channel that the instrument lacks
+    cost          an upper bound of trials, readings and time, and cautions
+    durations     `90s`, `10min`, `1h30min`
+    schema        the JSON Schema, for editors
 
-Whatever has a `kind` is looked up in the registry before it is validated, so that only the named one is imported and a
-mistyped kind lists the allowed ones. Nothing here touches the instrument.
+Anything with a `kind` is looked up in the registry before it is validated, so that only the named class is imported and
+a mistyped kind lists the allowed ones. Nothing here touches the instrument.
 """
 
-from sdl.config.cost import Cost, cost, design_points, oddities
-from sdl.config.expect import Expect, seeds_of, tested_on, untestable
+from sdl.config.cost import Cost, cautions, cost, design_points
+from sdl.config.expect import Expect, instrument_tested_on, seeds_of, why_untestable
 from sdl.config.goals import Prefer, Target
-from sdl.config.load_file import load, parse, parse_kind
-from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, Retry
+from sdl.config.load_file import load, parse, parse_kind, restore
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, ResolvedCampaign, Retry
 from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
 
@@ -32,19 +33,21 @@ __all__ = [
     "Expect",
     "Prefer",
     "Prior",
+    "ResolvedCampaign",
     "Retry",
     "Target",
+    "cautions",
     "cost",
     "design_points",
+    "instrument_tested_on",
     "load",
-    "oddities",
     "override",
     "parse",
     "parse_kind",
     "put",
+    "restore",
     "schema",
     "seeds_of",
     "split",
-    "tested_on",
-    "untestable",
+    "why_untestable",
 ]

@@ -1,18 +1,17 @@
-"""Mistakes that no single key can know: they take the goal, the design and the instrument together."""
+"""Mistakes that involve several keys: the goal, the design, the solver and the instrument together."""
 
 from __future__ import annotations
 
-from sdl.config.expect import expect_problems
 from sdl.config.goals import goal_problems, prefer_problems
 from sdl.config.mistakes import short
-from sdl.config.model import CampaignFile
+from sdl.config.model import ResolvedCampaign
 from sdl.designs.given import Points
 from sdl.errors import ConfigError, Problem
 from sdl.twin.state import known_state
 
 
-def across(campaign: CampaignFile) -> list[Problem]:
-    """Every such mistake of a campaign."""
+def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
+    """All such mistakes of a campaign."""
     problems: list[Problem] = []
     if campaign.instrument is not None:
         channels = {channel.name: channel for channel in campaign.instrument.channels}
@@ -22,14 +21,13 @@ def across(campaign: CampaignFile) -> list[Problem]:
         problems += _design_problems(campaign)
         problems += _needs_problems(campaign) or _unsuited(campaign)
         problems += _channel_problems(campaign)
-    problems += expect_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
     return problems
 
 
-def _channel_problems(campaign: CampaignFile) -> list[Problem]:
-    """Channels that an option `channels` of the solver or the design names."""
+def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
+    """Unknown channels in an option `channels` of the solver or the design."""
     known = [channel.name for channel in campaign.instrument.channels]
     return [
         Problem(f"unknown channel {name!r}; the instrument has: {', '.join(known)}", f"{key}.channels.{i}")
@@ -39,8 +37,8 @@ def _channel_problems(campaign: CampaignFile) -> list[Problem]:
     ]
 
 
-def _needs_problems(campaign: CampaignFile) -> list[Problem]:
-    """How many design points the solver says it wants."""
+def _needs_problems(campaign: ResolvedCampaign) -> list[Problem]:
+    """A solver whose `needs` does not return a number of design points."""
     if not hasattr(campaign.solver, "needs"):
         return []
     try:
@@ -48,13 +46,13 @@ def _needs_problems(campaign: CampaignFile) -> list[Problem]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a solver, perhaps somebody else's, may fail in any way
-        return [Problem(f"its `needs` cannot say how many design points it wants: {error!r}", "solver")]
+        return [Problem(f"its `needs` failed: {error!r}", "solver")]
     message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
     return [] if wanted is None or (isinstance(wanted, int) and wanted >= 0) else [Problem(message, "solver")]
 
 
-def _unsuited(campaign: CampaignFile) -> list[Problem]:
-    """An instrument that the solver, as it is set, cannot work for."""
+def _unsuited(campaign: ResolvedCampaign) -> list[Problem]:
+    """An instrument that the solver, with its present options, cannot work for."""
     inputs, channels = campaign.instrument.inputs, campaign.instrument.channels
     if not campaign.goal:
         return []
@@ -67,12 +65,12 @@ def _unsuited(campaign: CampaignFile) -> list[Problem]:
         return [Problem(problem.message, "solver") for problem in error.problems]
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # as above
+    except BaseException as error:
         return [Problem(f"its `suits` failed: {error!r}", "solver")]
     return []
 
 
-def _design_problems(campaign: CampaignFile) -> list[Problem]:
+def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
     problems: list[Problem] = []
     inputs = {item.name: item for item in campaign.instrument.inputs}
     try:
@@ -84,11 +82,11 @@ def _design_problems(campaign: CampaignFile) -> list[Problem]:
         path = f"design.points.{i}"
         if set(point) != set(inputs):
             missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]
-            said = [
+            wrong = [
                 f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("unknown:", unknown)) if names
             ]
             problems.append(
-                Problem(f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(said)}", path)
+                Problem(f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(wrong)}", path)
             )
             continue
         for name, value in point.items():

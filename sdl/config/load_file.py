@@ -1,18 +1,18 @@
-"""From a file, or a mapping, to a validated campaign, with every mistake at once."""
+"""Read a campaign from a file, plain values or a record, and report every mistake at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from sdl import registry, yamlfile
-from sdl.config.cross_checks import across
-from sdl.config.expect import tested_on
+from sdl.config.cross_checks import cross_check
+from sdl.config.expect import expect_problems, instrument_tested_on
 from sdl.config.mistakes import problems_of, short
-from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior
+from sdl.config.model import GROUPS, KEYS, CampaignFile, Prior, ResolvedCampaign
 from sdl.config.overrides import override
 from sdl.errors import ConfigError, Problem
 from sdl.store import resolve
@@ -20,18 +20,20 @@ from sdl.store.resolve import RUNS
 from sdl.twin.state import load as load_state
 from sdl.types import Frozen
 
+C = TypeVar("C", bound=ResolvedCampaign)
+
 
 def load(file: str | Path, changes: Sequence[str] = (), *, collect: bool = False, runs: Path = RUNS) -> CampaignFile:
-    """Reads and validates a campaign file.
+    """Read and validate a campaign file.
 
     Args:
         file: the YAML file.
-        changes: `a.b=value` each, as `--set` takes them; they win over the file.
-        collect: no goal is needed.
-        runs: where a prior that is the name of a run is looked up.
+        changes: `a.b=value` each, as for `--set`; they override the file.
+        collect: whether the goal may be missing.
+        runs: directory in which the names of runs in `prior` are looked up.
 
     Raises:
-        ConfigError: with every mistake found.
+        ConfigError: lists every mistake.
     """
     tree = yamlfile.read(Path(file))
     value = tree.value
@@ -53,73 +55,84 @@ def load(file: str | Path, changes: Sequence[str] = (), *, collect: bool = False
 
 
 def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path = RUNS) -> CampaignFile:
-    """Validates a campaign given as plain values (lists or tuples, mappings, numbers, text).
+    """Validate a campaign given as plain values (lists or tuples, mappings, numbers, text).
 
     Args:
-        value: the tree, or a model, which is returned as it is.
-        base: directory that prior paths start from; a relative path is stored joined to it.
-        collect: no goal is needed.
-        runs: where a prior that is the name of a run is looked up; the run that is found is stored.
+        value: the plain values, or a model, which is checked but not validated again.
+        base: directory that paths in `prior` are relative to; the joined path is stored.
+        collect: whether the goal may be missing.
+        runs: directory in which the names of runs in `prior` are looked up; the path of the run is stored.
 
     Raises:
-        ConfigError: with every mistake found; `Problem.path` is dotted.
+        ConfigError: lists every mistake; `Problem.path` is dotted.
     """
+    problems: list[Problem] = []
     if isinstance(value, CampaignFile):
-        value = value.plain()
+        campaign = value
+    else:
+        campaign, problems = _validated(CampaignFile, value)
+    if campaign.goal is None and not collect and not any(p.path.split(".")[0] == "goal" for p in problems):
+        problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
+    problems += cross_check(campaign) + expect_problems(campaign)
+    priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
+    problems += missing
+    if not problems and (other := instrument_tested_on(campaign)) is not None:
+        problems += _problems_on(campaign, other)
+    if problems:
+        raise ConfigError(*problems)
+    return (campaign.with_all_points() if campaign.goal is None else campaign).model_copy(update={"prior": priors})
+
+
+def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:
+    """The campaign of a record's configuration, without its priors and its expectation.
+
+    Raises:
+        ConfigError: this version, or the packages installed now, do not know something in it.
+    """
+    needed = {key: value for key, value in tree.items() if key not in ("prior", "expect")}
+    campaign, problems = _validated(ResolvedCampaign, needed)
+    problems += cross_check(campaign)
+    if problems:
+        raise ConfigError(*problems)
+    return campaign
+
+
+def _validated(model: type[C], value: Any) -> tuple[C, list[Problem]]:
+    """The campaign of plain values, as far as they are valid, and the mistakes of single keys."""
     if not isinstance(value, Mapping):
-        keys = ", ".join(KEYS)
-        raise ConfigError(Problem(f"must be a mapping with the keys {keys}; not {short(value)}"))
+        raise ConfigError(Problem(f"must be a mapping with the keys {', '.join(KEYS)}; not {short(value)}"))
     tree: dict[Any, Any] = _tuples(value)
     if wrong := [key for key in tree if not isinstance(key, str)]:
         raise ConfigError(*(Problem(f"a key must be a word, not {short(key)}") for key in wrong))
     problems: list[Problem] = []
     for key, (group, contract) in GROUPS.items():
-        if key in tree or CampaignFile.model_fields[key].is_required():
-            given = tree.get(key)
-        else:
-            given = CampaignFile.model_fields[key].get_default(call_default_factory=True)
+        field = model.model_fields[key]
+        given = tree.get(key) if key in tree or field.is_required() else field.get_default(call_default_factory=True)
         try:
             tree[key] = _kind(group, contract, given, tree.get("seed", 0))
         except ConfigError as error:
             problems += [Problem(p.message, f"{key}.{p.path}".rstrip("."), p.file, p.line) for p in error.problems]
             tree[key] = None
     try:
-        campaign = CampaignFile.model_validate(tree)
+        return model.model_validate(tree), problems
     except ValidationError as error:
-        problems += problems_of(error, CampaignFile, tree)
-        campaign = _salvage(tree, error)
-    if tree.get("goal") is None and not collect:
-        problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
-    problems += across(campaign)
-    priors, missing = _priors(campaign.prior, campaign.instrument, base, runs)
-    problems += missing
-    if not problems and (other := tested_on(campaign)) is not None:
-        problems += _elsewhere(tree, other, collect)
-    if problems:
-        raise ConfigError(*problems)
-    if campaign.goal is None:
-        size = campaign.design.size(campaign.instrument.inputs)
-        campaign = campaign.model_copy(update={"stop": campaign.stop.model_copy(update={"trials": size})})
-    return campaign.model_copy(update={"prior": priors})
+        return _salvage(model, tree, error), problems + problems_of(error, model, tree)
 
 
-def _elsewhere(tree: Mapping[str, Any], instrument: Any, collect: bool) -> list[Problem]:
-    """What is wrong with a campaign on the instrument that its expectation names."""
-    expect = {key: value for key, value in tree["expect"].items() if key != "instrument"}
+def _problems_on(campaign: CampaignFile, given: Any) -> list[Problem]:
+    """Mistakes of a campaign on the instrument that its expectation names."""
     try:
-        parse({**tree, "instrument": instrument, "expect": expect, "prior": ()}, collect=collect)
+        instrument = _kind(*GROUPS["instrument"], given, campaign.seed)
     except ConfigError as error:
-        return [
-            Problem(p.message, f"expect.{p.path}")
-            if p.path.startswith("instrument")
-            else Problem(f"on the instrument given here: {p.path}: {p.message}", "expect.instrument")
-            for p in error.problems
-        ]
-    return []
+        return [Problem(p.message, f"expect.instrument.{p.path}".rstrip(".")) for p in error.problems]
+    return [
+        Problem(f"on the instrument given here: {p.path}: {p.message}", "expect.instrument")
+        for p in cross_check(campaign.model_copy(update={"instrument": instrument}))
+    ]
 
 
 def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> tuple[tuple[Prior, ...], list[Problem]]:
-    """Each prior with the path where it is; and those that are nowhere, or name what the instrument has not."""
+    """Each prior with its path, and the mistakes: priors that do not exist, inputs or channels the instrument lacks."""
     found: list[Prior] = []
     problems: list[Problem] = []
     for i, prior in enumerate(given):
@@ -131,16 +144,16 @@ def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> 
             allowed = [item.name for item in getattr(instrument, part)]
             for name in getattr(prior, part):
                 if name not in allowed:
-                    said = f"the instrument has no {name}; allowed: {', '.join(allowed)}"
-                    problems.append(Problem(said, f"prior.{i}.{part}.{name}"))
+                    message = f"the instrument has no {name}; allowed: {', '.join(allowed)}"
+                    problems.append(Problem(message, f"prior.{i}.{part}.{name}"))
     return tuple(found), problems
 
 
 def parse_kind(key: str, given: Any) -> Any:
-    """One part of a campaign by itself: `parse_kind("solver", {"kind": "gmm"})`.
+    """Validate one part of a campaign alone: `parse_kind("solver", {"kind": "gmm"})`.
 
     Raises:
-        ConfigError: with every mistake found.
+        ConfigError: lists every mistake.
     """
     group, contract = GROUPS[key]
     return _kind(group, contract, _tuples(given), None)
@@ -182,12 +195,12 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
 
 
 def _kinds_with(group: str, key: str) -> list[str]:
-    """The kinds of ours that have this option: it may be left over from another kind."""
+    """The shipped kinds that have this option: it may be left over from another kind."""
     return [kind for kind in registry.OURS[group] if key in getattr(registry.find(group, kind), "model_fields", {})]
 
 
-def _salvage(tree: Mapping[str, Any], error: ValidationError) -> CampaignFile:
-    """The campaign without what is wrong in it, so that the rest can still be checked across keys."""
+def _salvage(model: type[C], tree: Mapping[str, Any], error: ValidationError) -> C:
+    """The campaign without its invalid keys, so that the others can still be cross-checked."""
     good: dict[str, Any] = {"name": "salvaged", "instrument": None, **tree}
     for item in error.errors(include_url=False):
         key, *rest = item["loc"]
@@ -195,8 +208,8 @@ def _salvage(tree: Mapping[str, Any], error: ValidationError) -> CampaignFile:
             good["goal"] = {name: target for name, target in good["goal"].items() if name != rest[0]} or None
         else:
             good.pop(str(key), None)
-    known = {key: good[key] for key in KEYS if key in good}
-    return CampaignFile.model_validate({"name": "salvaged", "instrument": None, **known})
+    known = {key: good[key] for key in model.model_fields if key in good}
+    return model.model_validate({"name": "salvaged", "instrument": None, **known})
 
 
 def _tuples(value: Any) -> Any:

@@ -11,12 +11,12 @@ replay of the record followed by `due()`. An event that is not awaited raises Ou
           Failed in propose: stop           └── reached, or a rule fires, or the design is done: stop
     stop ──Stopped──► stopped ──Resumed (unless reached)──► rules are asked again
 
-Beside these, at any time before Stopped: AbortAsked (→ stop), Paused/Continued (nothing is due while paused),
-Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe,
-which says whether the instrument is off, may come at any time after Opened and changes nothing that is due.
+In addition, at any time before Stopped: AbortAsked (→ stop), Paused/Continued (nothing is due while paused),
+Interrupted (nothing is due until Resumed), and Resumed itself, because a killed process writes no Interrupted. Safe
+(whether the instrument is off) may come at any time after Opened and changes nothing that is due.
 
-A trial is `average` readings; where their mean hits, `confirm × average` more at the same settings. Reached means that
-the mean of them all lies inside every channel's band. A failed confirmation is simply more rows.
+A trial is `average` readings; if their mean lies inside every channel's band, `confirm × average` more are taken at the
+same settings. Reached means that the mean of all of them lies inside. A failed confirmation only adds rows.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ from sdl.core.events import (
 )
 from sdl.core.goal import Goal
 from sdl.core.stopping import Rule
+from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
-from sdl.types import Outcome, Reading
+from sdl.types import Outcome
 
 if TYPE_CHECKING:
     from sdl.core.history import History  # it needs numpy, which a validation should not load
@@ -55,16 +56,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a campaign is asked to do.
+    """The instructions of a campaign.
 
     Attributes:
-        goal: None to collect: only the design is measured.
+        goal: None: only the design is measured.
         rules: asked in order after every reading, failure and closed trial.
-        average: readings a trial.
-        confirm: further `average`s at settings that seem to hit.
+        average: readings per trial.
+        confirm: further `average`s at settings whose readings lie inside.
         retries: further attempts at a reading whose failure is retryable.
-        backoff: seconds before the first further attempt; doubles each time, at most `backoff_most`.
-        collect: trials to take where there is no goal.
+        backoff: seconds before the first further attempt; doubles each time, up to `backoff_most`.
+        collect: number of trials without a goal.
     """
 
     goal: Goal | None
@@ -78,7 +79,7 @@ class Plan:
 
 
 class State(StrEnum):
-    """Where the campaign is; what it awaits in each is the table in `Campaign.__init__`."""
+    """What the campaign waits for; the events accepted in each state are listed in `Campaign.__post_init__`."""
 
     NEW = "new"
     PROPOSE = "propose"
@@ -88,7 +89,7 @@ class State(StrEnum):
 
 
 _BY_RULE = (Outcome.SPENT, Outcome.STALLED, Outcome.UNREACHABLE)
-"""Ends that changed rules can undo before they are written."""
+"""Outcomes that changed rules can undo before they are written."""
 
 
 @dataclass
@@ -96,8 +97,8 @@ class Campaign:
     """The fold of a record.
 
     Args:
-        plan: what it is asked to do; may be replaced before a Resumed that changes it is handled.
-        history: empty, or with prior rows in it.
+        plan: its instructions; may be replaced before a Resumed that changes them is handled.
+        history: empty, or with prior rows.
     """
 
     plan: Plan
@@ -105,7 +106,6 @@ class Campaign:
     state: State = State.NEW
     paused: bool = False
     interrupted: bool = False
-    proposed: Proposed | None = None
     attempt: int = 0
     wait: float = 0.0
     stop: Stop | None = None
@@ -131,13 +131,13 @@ class Campaign:
         }
 
     def handle(self, event: Event) -> list[Action]:
-        """Folds one event.
+        """Fold one event into the state.
 
         Returns:
-            What is due now, as `due` would say.
+            The actions that are due now, as from `due`.
 
         Raises:
-            OutOfTurn: the event is not awaited, or not of this instrument's inputs; the state is as before.
+            OutOfTurn: the event is not expected now, or has other inputs than the instrument; the state is unchanged.
         """
         handler = self._table[self.state].get(type(event))
         if handler is None or not self._awaited(event):
@@ -154,20 +154,19 @@ class Campaign:
         return self.due()
 
     def due(self) -> list[Action]:
-        """What is outstanding: nothing before Opened, after Stopped, while paused or interrupted; else one action."""
+        """The outstanding action: none before Opened, after Stopped, while paused or interrupted; otherwise one."""
         if self.paused or self.interrupted:
             return []
         if self.state is State.PROPOSE:
             return [Propose(self.history.trials)]
-        if self.state is State.MEASURE and self.proposed is not None:
-            settings = self.proposed.settings
-            return [Measure(self.history.trials, settings, len(self.history.started), self.attempt, self.wait)]
+        if self.state is State.MEASURE and (trial := self.history.open_trial) is not None:
+            return [Measure(trial.trial, trial.settings, trial.readings, self.attempt, self.wait)]
         if self.state is State.STOP and self.stop is not None:
             return [self.stop]
         return []
 
     def _awaited(self, event: Event) -> bool:
-        """Whether the event fits what is due, beyond its type."""
+        """Whether the event fits the outstanding action, beyond its type."""
         if isinstance(event, Safe):
             return True
         if self.interrupted and not isinstance(event, Resumed):
@@ -179,13 +178,11 @@ class Campaign:
                 return False
             case Proposed():
                 return event.trial == self.history.trials
-            case Measured():
-                due = (self.history.trials, len(self.history.started), self.attempt)
-                return (event.trial, event.repeat, event.attempt) == due
             case Failed(stage="propose"):
                 return self.state is State.PROPOSE and event.trial == self.history.trials
-            case Failed():
-                due = (self.history.trials, len(self.history.started), self.attempt)
+            case Measured() | Failed():
+                trial = self.history.open_trial
+                due = (trial.trial, trial.readings, self.attempt) if trial is not None else None
                 return self.state is State.MEASURE and (event.trial, event.repeat, event.attempt) == due
             case Resumed() if self.state is State.STOPPED:
                 return self.history.outcome not in (Outcome.REACHED, Outcome.DONE)
@@ -204,11 +201,12 @@ class Campaign:
             self.history.failures = self.history.unreachable = 0
         if self.state is State.STOPPED or (self.stop is not None and self.stop.outcome in _BY_RULE):
             self.history.outcome, self.stop = None, None
-            self.state = State.MEASURE if self.proposed is not None else State.PROPOSE
+            self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
         self._ask_rules()  # the plan may have changed
 
     def _proposed(self, event: Proposed) -> None:
-        self.proposed, self.attempt, self.wait = event, 0, 0.0
+        self.history.begin(event)
+        self.attempt, self.wait = 0, 0.0
         self.state = State.MEASURE
 
     def _propose_failed(self, event: Failed) -> None:
@@ -218,24 +216,28 @@ class Campaign:
     def _measured(self, event: Measured) -> None:
         self.history.attempts += 1
         self.attempt, self.wait = 0, 0.0
-        self.history.add_reading(Reading(event.applied, event.readings, event.background, event.saturated, event.fault))
-        done, confirmed = len(self.history.started), self.plan.average * (1 + self.plan.confirm)
-        if done < self.plan.average or (self.plan.average < done < confirmed):
+        self.history.add_reading(event)
+        trial, average, confirmed = self._trial(), self.plan.average, self.plan.average * (1 + self.plan.confirm)
+        if trial.readings < average or average < trial.readings < confirmed:
             pass
-        elif not self._hits():
-            self._close()
-        elif done >= confirmed:  # more than that where a resume asks for fewer confirmations
-            self._close(reached=True)
+        elif trial.inside and trial.readings < confirmed:
+            trial.state = TrialState.CONFIRMING
+        elif trial.inside:  # more readings than that where a resume asks for fewer confirmations
+            self._close(TrialState.REACHED)
+        else:
+            confirming = trial.state is TrialState.CONFIRMING
+            self._close(TrialState.NOT_CONFIRMED if confirming else TrialState.CLOSED)
         self._ask_rules()
 
     def _measure_failed(self, event: Failed) -> None:
         self.history.attempts += 1
         self.history.last_error = event.error
+        self._trial().fail(event.error)
         if event.retryable and self.attempt < self.plan.retries:
             self.wait = min(self.plan.backoff * 2**self.attempt, self.plan.backoff_most)
             self.attempt += 1
         else:
-            self._close(failed=True)
+            self._close(TrialState.FAILED)
         if event.stage == "driver":
             why = "a bug in the driver" if event.maybe_measured else "the instrument cannot be used"
             self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
@@ -263,28 +265,27 @@ class Campaign:
         self.state = State.STOPPED
 
     # What follows from them --------------------------------------------------------------------------------------
-    def _hits(self) -> bool:
-        if self.plan.goal is None or self.history.applied() is None:
-            return False
-        mean, saturated = self.history.mean()
-        return self.plan.goal.reached(mean, saturated)
+    def _trial(self) -> Trial:
+        """The open trial."""
+        if self.history.open_trial is None:
+            raise OutOfTurn("no trial is open")
+        return self.history.open_trial
 
-    def _close(self, *, reached: bool = False, failed: bool = False) -> None:
-        settings, verdict = (self.proposed.settings, self.proposed.verdict) if self.proposed else ({}, None)
-        self.history.shortfall = self.proposed.shortfall if self.proposed else {}
-        closed = self.history.close(settings, verdict, reached=reached, failed=failed)
-        self.proposed, self.attempt, self.wait = None, 0, 0.0
+    def _close(self, state: TrialState) -> None:
+        closed = self.history.close(state)
+        self.attempt, self.wait = 0, 0.0
         self.state = State.PROPOSE
-        if reached:
-            self._stop(Outcome.REACHED, f"every channel inside, the mean of {closed.readings} readings", "goal")
+        if closed.reached:
+            readings = f"{closed.readings} reading{'' if closed.readings == 1 else 's'}"
+            self._stop(Outcome.REACHED, f"all channels within tolerance (mean of {readings})", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
-            self._stop(Outcome.DONE, self._taken(), "design")
+            self._stop(Outcome.DONE, self._points_measured(), "design")
 
-    def _taken(self) -> str:
+    def _points_measured(self) -> str:
         history, points = self.history, self.plan.collect
         if not history.failed:
-            return f"all {points} points taken" if points > 1 else "the point was taken"
-        taken = f"{history.trials - history.failed} of {points} point{'' if points == 1 else 's'} taken"
+            return f"all {points} points measured" if points > 1 else "the point was measured"
+        taken = f"{history.trials - history.failed} of {points} point{'' if points == 1 else 's'} measured"
         return f"{taken}; the last failure: {history.last_error}"
 
     def _ask_rules(self) -> None:

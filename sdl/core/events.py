@@ -1,8 +1,8 @@
-"""What happened (written to the record, in this order) and what to do next (never written, always recomputable).
+"""Events (what happened, written to the record in this order) and actions (what to do next, never written).
 
-An event is history: nothing recomputes it. An action is an intention of the campaign: the runner performs it, and the
-performance ends in exactly one event, which goes back through `Campaign.handle`. Times (`at`) are seconds since 1970
-UTC, brought in by the runner; mappings are keyed by input or channel name; None inside them means unknown.
+An event is history and never recomputed. An action is what the campaign wants next: the runner performs it, which ends
+in exactly one event, and passes that to `Campaign.handle`. Times (`at`) are seconds since 1970 UTC, supplied by the
+runner; mappings are keyed by input or channel name; None inside them means unknown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sdl.types import Outcome, Power, Verdict
 
 SCHEMA = 3
-"""Version of the events' form. A reader of `sdl.store.record` understands this one and every earlier one."""
+"""Version of the event format; `sdl.store.record` reads this version and every earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Somebody goes on with it; `changes` are dotted keys of the configuration that differ from here on."""
+    """The campaign continues; `changes` are dotted keys of the configuration with new values."""
 
     versions: Mapping[str, str]
     changes: Mapping[str, Any]
@@ -45,27 +45,27 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """The intent, written before the instrument is touched."""
+    """The settings of the next trial, written before the instrument is asked for anything."""
 
     trial: int
     settings: Mapping[str, float]
-    targets: Mapping[str, float]  # goal − latest background: what the solver was asked for
+    targets: Mapping[str, float]  # goal − latest background, as given to the solver
     by: str  # kind of the solver or design
     rows: int
     why: str
     spread: Mapping[str, float | None]
     uncertainty: Mapping[str, float | None]
     expected: Mapping[str, float | None]  # raw, background included
-    verdict: Verdict | None  # None: a design point, nobody judged
+    verdict: Verdict | None  # None for a design point
     clipped: tuple[str, ...]  # inputs whose proposal lay outside the bounds
     at: float
-    # Where the goal cannot be hit: for each of its channels low, high, nearest and by (`Goal.shortfall`); raw readings.
+    # If the goal cannot be reached: low, high, nearest and by of each of its channels (`Goal.shortfall`), raw.
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One reading. Every one is a row for the solver."""
+    """One reading; each becomes a row for the solver."""
 
     trial: int
     repeat: int
@@ -81,12 +81,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A proposal or a reading that did not come. Never a zero."""
+    """A proposal or a reading that could not be made; it never counts as a reading of 0."""
 
     trial: int
     repeat: int
     attempt: int
-    stage: Literal["propose", "measure", "driver"]  # driver: it has a bug, or cannot be opened: the end
+    stage: Literal["propose", "measure", "driver"]  # driver: a bug in it, or it cannot be opened; ends the campaign
     error: str
     retryable: bool
     maybe_measured: bool
@@ -95,7 +95,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Nothing is done until Continued."""
+    """The campaign waits until Continued."""
 
     cause: str
     by: str
@@ -112,7 +112,7 @@ class Continued:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The process was asked to end (Ctrl-C, SIGTERM, an error of the machine); the campaign can be resumed."""
+    """The process had to end (Ctrl-C, SIGTERM); the campaign can be resumed."""
 
     by: str
     at: float
@@ -120,7 +120,7 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class AbortAsked:
-    """Somebody wants the campaign ended for good."""
+    """Someone asked to end the campaign for good."""
 
     by: str
     reason: str
@@ -129,7 +129,7 @@ class AbortAsked:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The end, until a resume with changed rules. `best` is the trial nearest to the goal."""
+    """The campaign has ended, unless it is resumed with changed rules. `best` is the trial closest to the goal."""
 
     outcome: Outcome
     reason: str
@@ -140,18 +140,18 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Safe:
-    """What is known of the instrument after it was asked to be off: at the end, and where that took too long."""
+    """The state of the instrument after it was told to switch off: at the end, and when that took too long."""
 
     state: Power
-    applied: Mapping[str, float] | None  # what the instrument said is set then
+    applied: Mapping[str, float] | None  # settings reported by the instrument
     why: str
     attempts: int
-    seconds: float  # from the first of them
+    seconds: float  # since the first attempt
     at: float
 
     @property
     def proven(self) -> bool:
-        """Whether the instrument is off for certain."""
+        """Whether a reply confirmed that the instrument is off."""
         return self.state is Power.OFF
 
 
@@ -160,14 +160,14 @@ Event = Opened | Resumed | Proposed | Measured | Failed | Paused | Continued | I
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Ask the design or the solver for the settings of `trial`."""
+    """Ask the design or the solver for the settings of a trial."""
 
     trial: int
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Wait, then take one reading at `settings`."""
+    """Wait `wait` seconds, then take one reading at `settings`."""
 
     trial: int
     settings: Mapping[str, float]
@@ -178,7 +178,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the campaign and write why."""
+    """End the campaign and record the reason."""
 
     outcome: Outcome
     reason: str

@@ -1,16 +1,16 @@
-"""What is wanted: for each of some channels a band of raw readings, every channel inside.
+"""The goal of a campaign: a band of raw readings for each of some channels; every channel must lie inside.
 
-A reading is a hit where it lies in [low, high] of every channel of the goal. A band has a target to aim at (with a
-two-sided tolerance), or none: `between`, `at most`, `at least` ask only that the reading lie inside.
+A reading reaches the goal if it lies in [low, high] of every channel. A band has a target with a two-sided tolerance,
+or no target: `between`, `at most`, `at least` require only that the reading lies inside.
 
-The *miss* is the one number everything else is ranked by, the worst channel's:
+The *tolerance ratio* (`miss` in records) ranks trials; the worst channel's counts:
 
-    with a target       distance from it in tolerances: 0 there, 1 at the edge of the band
-    without, inside     0: no reading in it is better than another
-    without, outside    1 and how far beyond the limit, counted in half widths (`between`) or in the campaign's
-                        tolerance of the limit (`at most: 60000` at 2 %: one more for every 1200 counts)
+    target              |reading − target| over the tolerance of that side: 1 at the edge of the band
+    no target, inside   0: no reading inside is better than another
+    no target, outside  1 + distance beyond the limit over the half width (`between`) or over the campaign's tolerance
+                        of the limit (`at most: 60000` at 2 %: one more for every 1200 counts)
 
-A saturated reading is a bound, not a value, and is never a hit.
+A saturated reading is a bound, not a value, and never reaches the goal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far a reading may lie from its target, to either side: counts, or a percentage of the target."""
+    """The allowed distance from a target, to either side: in the channel's unit, or a percentage of the target."""
 
     amount: float
     percent: bool = False
@@ -36,7 +36,7 @@ class Tolerance:
 
     @classmethod
     def parse(cls, value: object) -> Tolerance:
-        """From `"2%"` or a number of counts.
+        """Read `"2%"` or a number in the channel's unit.
 
         Raises:
             ValueError: it is neither, or not above 0.
@@ -55,7 +55,7 @@ class Tolerance:
         raise ValueError(f"must be 2% (of the target) or 300 (counts), not {value!r}")
 
     def of(self, target: float) -> float:
-        """In the channel's unit, for a goal at `target`."""
+        """The tolerance in the channel's unit, for a target."""
         return abs(target) * self.amount / 100 if self.percent else self.amount
 
     def __str__(self) -> str:
@@ -64,12 +64,12 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The readings of one channel that count as hit.
+    """The accepted readings of one channel.
 
     Attributes:
-        target: the value to aim at, inside [low, high]; None: anywhere inside.
-        low, high: inclusive limits in the channel's unit; -inf and inf where there is none.
-        unit: what a miss beyond a limit is counted in; only of a band without a target.
+        target: the value to aim at, in [low, high]; None: anywhere inside.
+        low, high: inclusive limits in the channel's unit; -inf or inf without a limit.
+        unit: distance beyond a limit that adds 1 to the tolerance ratio; used without a target.
     """
 
     target: float | None
@@ -91,7 +91,7 @@ class Band:
 
     @classmethod
     def between(cls, low: float, high: float) -> Band:
-        """Anywhere from `low` to `high`; a miss is counted in half widths.
+        """Any reading from `low` to `high`; distances beyond are measured in half widths.
 
         Raises:
             ValueError: low is not below high.
@@ -102,20 +102,20 @@ class Band:
 
     @classmethod
     def at_most(cls, limit: float, tolerance: float) -> Band:
-        """Anywhere up to `limit`; `tolerance` (of it, where 0: 1) is only what a miss is counted in."""
+        """Any reading up to `limit`; distances beyond are measured in `tolerance` (in 1 where that is 0)."""
         return cls(None, -math.inf, limit, tolerance or 1.0)
 
     @classmethod
     def at_least(cls, limit: float, tolerance: float) -> Band:
-        """Anywhere from `limit` on; `tolerance` (of it, where 0: 1) is only what a miss is counted in."""
+        """Any reading from `limit` up; distances below are measured in `tolerance` (in 1 where that is 0)."""
         return cls(None, limit, math.inf, tolerance or 1.0)
 
     def beyond(self, value: float) -> float:
-        """How far a reading lies outside, in the channel's unit; 0 inside."""
+        """Distance of a reading outside the band, in the channel's unit; 0 inside."""
         return max(self.low - value, value - self.high, 0.0)
 
     def miss(self, value: float) -> float:
-        """Distance from the target in tolerances of that side; at most 1 inside, inf for what is no number."""
+        """The tolerance ratio of a reading: at most 1 inside; inf for NaN."""
         if math.isnan(value):
             return math.inf
         if self.target is None:
@@ -127,14 +127,14 @@ class Band:
         return abs(value - self.target) / room if room > 0 else math.inf
 
     def error(self, value: float) -> float | None:
-        """Distance from the target, or from the limit that is broken, as a fraction of it; None where that is 0."""
+        """Relative error: distance from the target, or from the exceeded limit, over its size; None if that is 0."""
         if self.target is None and not self.beyond(value):
             return 0.0
         scale = self.target if self.target is not None else self.low if value < self.low else self.high
         return abs(value - scale) / abs(scale) if scale else None
 
     def plain(self) -> dict[str, float | None]:
-        """For JSON: target, low and high; None where there is none."""
+        """Target, low and high for JSON; None for one that does not exist."""
         ends = (None if math.isinf(end) else end for end in (self.low, self.high))
         return dict(zip(("target", "low", "high"), (self.target, *ends), strict=True))
 
@@ -150,7 +150,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A band for each of some channels."""
+    """A band for each channel of the goal."""
 
     bands: Mapping[str, Band]
 
@@ -164,28 +164,29 @@ class Goal:
 
     @property
     def targets(self) -> dict[str, float]:
-        """Target of each channel that has one, raw."""
+        """The raw target of each channel that has one."""
         return {name: band.target for name, band in self.bands.items() if band.target is not None}
 
     def miss(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> float:
-        """The worst channel's miss; inf where a channel is missing or saturated."""
+        """The worst channel's tolerance ratio; inf if a channel is missing or saturated."""
         return max(
             math.inf if name in saturated else band.miss(readings.get(name, math.nan))
             for name, band in self.bands.items()
         )
 
+    def worst_channel(self, readings: Mapping[str, float]) -> str:
+        """The channel with the largest tolerance ratio."""
+        return max(self.bands, key=lambda name: self.bands[name].miss(readings.get(name, math.nan)))
+
     def reached(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> bool:
-        """Whether every channel lies inside its band, the limits included."""
+        """Whether every channel lies inside its band, limits included."""
         return all(
             name not in saturated and band.low <= readings.get(name, math.nan) <= band.high
             for name, band in self.bands.items()
         )
 
     def error(self, readings: Mapping[str, float]) -> float | None:
-        """The worst channel's distance from its target, or beyond its limit, as a fraction of it.
-
-        None where a channel is missing or the target is 0.
-        """
+        """The worst channel's relative error; None if a channel is missing or its target is 0."""
         worst = 0.0
         for name, band in self.bands.items():
             value = readings.get(name, math.nan)
@@ -196,11 +197,11 @@ class Goal:
         return worst
 
     def shortfall(self, readings: Mapping[str, float]) -> dict[str, dict[str, float | None]]:
-        """How far the nearest readings that can be had stay from being a hit, for the record and for JSON.
+        """How far the closest achievable readings stay outside the bands, for the record and for JSON.
 
         Returns:
-            For each channel with a reading: `low` and `high` of its band (None: no limit), `nearest`, and `by`, the
-            distance outside the band (0: inside).
+            For each channel with a reading: `low` and `high` of its band (None: no limit), the reading `nearest`, and
+            its distance outside the band, `by` (0: inside).
         """
         found: dict[str, dict[str, float | None]] = {}
         for name, band in self.bands.items():
@@ -215,11 +216,11 @@ class Goal:
 
 
 def decimals(size: float, tolerance: float | None = None) -> int:
-    """How many digits behind the point a person needs of readings of this size; none of counts above 100.
+    """The number of decimals that readings of this size need; 0 for counts above 100.
 
     Args:
-        size: the largest of them.
-        tolerance: how far they may be off, where that is known: a tenth of it is told.
+        size: the largest reading.
+        tolerance: of the readings, if known; a tenth of it is shown.
     """
     size = abs(size)
     if not math.isfinite(size) or (size >= 100 and (tolerance is None or tolerance >= 1)):
@@ -228,23 +229,27 @@ def decimals(size: float, tolerance: float | None = None) -> int:
     return min(max(0, -math.floor(math.log10(least) + 1e-9)), 6) if least > 0 else 0
 
 
-def figure(value: float, tolerance: float | None = None) -> str:
-    """A reading for people: `16384`, `12.5`, `0.483`."""
+def format_reading(value: float, tolerance: float | None = None) -> str:
+    """A reading as text with the decimals it needs: `16384`, `12.5`, `0.483`."""
     if tolerance is None and value == round(value, 0):
         return f"{value:.0f}"
     return f"{value:.{decimals(value, tolerance)}f}"
 
 
-def outshone(goal: Goal, background: Mapping[str, float] | None) -> str:
-    """Which channels the light of the room alone lifts beyond their band, in words; empty if it lifts none."""
+def background_exceeds(goal: Goal, background: Mapping[str, float] | None) -> str:
+    """The channels whose background alone exceeds their band, as a phrase; empty if there are none."""
     base = background or {}
     bands = {name: band for name, band in goal.bands.items() if name in base}
-    over = [f"{figure(base[n])} at {n}, above {figure(b.high)}" for n, b in bands.items() if base[n] > b.high]
-    return f"the light of the room alone is {'; '.join(over)}" if over else ""
+    over = [
+        f"{format_reading(base[n])} at {n}, above {format_reading(b.high)}"
+        for n, b in bands.items()
+        if base[n] > b.high
+    ]
+    return f"the background alone is {'; '.join(over)}" if over else ""
 
 
-def said(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
-    """A shortfall in words: `445nm 30357, short of 58800 … 61200 by 28443; 515nm 16384`."""
+def format_shortfall(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
+    """A shortfall as text: `445nm 30357, 28443 outside 58800…61200; 515nm 16384`."""
     parts = []
     for name, part in shortfall.items():
         nearest, by = part["nearest"], part["by"]
@@ -252,10 +257,23 @@ def said(shortfall: Mapping[str, Mapping[str, float | None]]) -> str:
             continue
         low, high = part["low"], part["high"]
         width = (high - low) / 2 if low is not None and high is not None else None
-        text = f"{name} {figure(nearest, width)}"
+        text = f"{name} {format_reading(nearest, width)}"
         if by:
-            least, most = ("" if end is None else figure(end, width) for end in (low, high))
+            least, most = ("" if end is None else format_reading(end, width) for end in (low, high))
             limits = f"{least}…{most}" if least and most else f"at least {least}" if least else f"at most {most}"
-            text += f", {figure(by)} outside {limits}"
+            text += f", {format_reading(by)} outside {limits}"
         parts.append(text)
     return "; ".join(parts)
+
+
+def format_closest(goal: Goal, readings: Mapping[str, float]) -> str:
+    """The channel that is farthest from the goal, as text: `515nm off by +22 (tolerance ± 8.2)`."""
+    name = goal.worst_channel(readings)
+    band, value = goal.bands[name], readings.get(name, math.nan)
+    if band.target is None:
+        width = band.unit
+        return f"{name} {format_reading(value, width)}, {format_reading(band.beyond(value), width)} outside {band}"
+    width = band.high - band.target if value > band.target else band.target - band.low
+    off = value - band.target
+    sign = "+" if off > 0 else "−"
+    return f"{name} off by {sign}{format_reading(abs(off), width)} (tolerance ± {format_reading(width, width)})"

@@ -1,6 +1,6 @@
-"""The trials so far, folded from the events as they come: growing arrays, the best trial, the streaks.
+"""The trials so far, updated event by event: growing arrays, the best trial, the streaks.
 
-Rules and solvers read it; nothing scans it, so the ten-thousandth trial costs what the tenth did.
+Rules and solvers read it without scanning it, so that the ten-thousandth trial costs as much as the tenth.
 Rows are in the order of measurement, prior rows first; Y is readings − background.
 """
 
@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
+from sdl.core.trials import Trial, TrialState
 from sdl.types import Outcome, Reading, Verdict
-
-SAME = 1e-6
-"""Applied settings that differ by less, as a part of themselves or of 1, are the same: some instruments read them."""
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 class GrowingArray:
-    """An array (rows, width) that grows by doubling; `view` is the filled part, read-only."""
+    """An array (rows, width) that doubles its capacity when full; `view` is the filled part, read-only."""
 
     def __init__(self, width: int, dtype: type = float) -> None:
         self._store: NDArray[Any] = np.empty((64, width), dtype)
@@ -43,44 +42,24 @@ class GrowingArray:
         return view
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One settings and its readings, closed.
-
-    Attributes:
-        settings: what was asked for.
-        mean: mean raw reading of each channel over all its readings.
-        applied: what the instrument said it did; None where its readings were not all at the same settings.
-        miss: `Goal.miss` of the mean; inf for a failed trial or without a goal.
-        reached: confirmed, every channel inside.
-    """
-
-    trial: int
-    readings: int
-    settings: Mapping[str, float]
-    applied: Mapping[str, float] | None
-    mean: Mapping[str, float]
-    miss: float
-    reached: bool
-    failed: bool
-    verdict: Verdict | None
-
-
 @dataclass
 class History:
-    """Everything the rules, the designs and the solvers may ask about what happened.
+    """What rules, designs and solvers may know about the trials so far.
 
     Attributes:
-        started: readings of the trial under way, in order.
-        best: the closed trial with the smallest miss; the earliest of equals.
-        trials, failures, readings, attempts: closed trials, failed ones in a row, readings, tries at a reading.
-        failed: failed trials, all of them.
-        unreachable: measured trials in a row whose proposal had the verdict `unreachable`.
-        between_steps: measured trials in a row at settings that had the verdict `between two steps` before.
-        shortfall: what the last of them said was nearest (`Goal.shortfall`).
-        misses: the best miss so far after each closed trial, which is what stagnation looks at.
-        active: seconds from Opened or Resumed to the last event, pauses left out.
-        prior_rows: rows that came with the campaign.
+        open_trial: the current trial; None between two trials.
+        last: the last finished trial.
+        best: the finished trial with the smallest tolerance ratio; the earliest of equals.
+        trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
+        failures: number of failed trials in a row.
+        failed: number of failed trials in all.
+        unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
+        resolution_limited_streak: number of measured trials in a row at settings whose verdict was `between two steps`
+            before.
+        shortfall: of the last of those proposals (`Goal.shortfall`).
+        misses: the smallest tolerance ratio so far after each finished trial; the rule `stagnation` reads it.
+        active: seconds from Opened or Resumed to the last event, pauses excluded.
+        prior_rows: number of rows from the priors.
     """
 
     inputs: tuple[str, ...]
@@ -93,7 +72,7 @@ class History:
     readings: int = 0
     attempts: int = 0
     unreachable: int = 0
-    between_steps: int = 0
+    resolution_limited_streak: int = 0
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     active: float = 0.0
     best: Trial | None = None
@@ -101,7 +80,7 @@ class History:
     last_error: str = ""
     misses: list[float] = field(default_factory=list)
     outcome: Outcome | None = None
-    started: list[Reading] = field(default_factory=list)
+    open_trial: Trial | None = None
     background: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -109,11 +88,10 @@ class History:
         self._y = GrowingArray(len(self.channels))
         self._saturated = GrowingArray(len(self.channels), bool)
         self._sitting = GrowingArray(1)
-        self._mean: tuple[dict[str, float], frozenset[str]] | None = None
-        self._present = 0
-        self._stepped: set[tuple[float, ...]] = set()
+        self._current_session = 0
+        self._resolution_limited: set[tuple[float, ...]] = set()
 
-    # What the solvers see ---------------------------------------------------------------------------------------
+    # Rows for the solvers ---------------------------------------------------------------------------------------
     @property
     def rows(self) -> int:
         return len(self._x.view)
@@ -135,17 +113,17 @@ class History:
 
     @property
     def sitting(self) -> NDArray[np.float64]:
-        """(n,) which rows were taken together: one number a prior sitting, the campaign itself the last."""
+        """(n,) the session of each row: numbers of the priors' sessions, then one number for the campaign itself."""
         return self._sitting.view[:, 0]
 
     @property
     def present(self) -> int:
-        """The sitting that the campaign's own rows belong to."""
-        return self._present
+        """The session of the campaign's own rows."""
+        return self._current_session
 
-    # What happened ----------------------------------------------------------------------------------------------
-    def add_row(self, reading: Reading, sitting: int) -> None:
-        """Appends one row for the solvers."""
+    # Updates ------------------------------------------------------------------------------------------------------
+    def add_row(self, reading: Reading | Measured, sitting: int) -> None:
+        """Append one row for the solvers."""
         base = reading.background or {}
         self._x.append([reading.applied[name] for name in self.inputs])
         self._y.append([reading.readings.get(name, math.nan) - base.get(name, 0.0) for name in self.channels])
@@ -153,61 +131,62 @@ class History:
         self._sitting.append([sitting])
 
     def add_prior(self, readings: Sequence[tuple[Reading, int]]) -> None:
-        """Appends the rows a campaign starts with; each comes with the number of its sitting."""
+        """Append the rows of the priors, each with the number of its session."""
         for reading, sitting in readings:
             self.add_row(reading, sitting)
         self.prior_rows = len(readings)
-        self._present = 1 + max((sitting for _, sitting in readings), default=-1)
+        self._current_session = 1 + max((sitting for _, sitting in readings), default=-1)
 
-    def add_reading(self, reading: Reading) -> None:
-        """A reading of the trial under way."""
+    def begin(self, proposed: Proposed) -> None:
+        """Open the next trial."""
+        self.open_trial = Trial(proposed, self.goal)
+
+    def add_reading(self, reading: Reading | Measured) -> None:
+        """Append a reading of the open trial."""
         self.add_row(reading, self.present)
-        self.started.append(reading)
-        self._mean = None
+        if self.open_trial is not None:
+            self.open_trial.add(reading)
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
 
-    def mean(self) -> tuple[dict[str, float], frozenset[str]]:
-        """Mean raw readings of the trial under way, and the channels saturated in any of them."""
-        if self._mean is None:  # asked for when the trial is judged, and again when it is closed
-            (first, *more), count = [reading.readings for reading in self.started], len(self.started)
-            total = {name: float(value) for name, value in first.items()}
-            if more:
-                total = {name: sum([row.get(name, math.nan) for row in more], total[name]) / count for name in first}
-            self._mean = total, frozenset([name for reading in self.started for name in reading.saturated])
-        return self._mean
+    @property
+    def latest(self) -> Trial | None:
+        """The open trial, or else the last finished one."""
+        return self.open_trial or self.last
 
-    def applied(self) -> Mapping[str, float] | None:
-        """What was applied in the trial under way; None where its readings differ in it."""
-        first, *more = (reading.applied for reading in self.started)
-        alike = all(abs(other[n] - v) <= SAME * max(1.0, abs(v)) for other in more for n, v in first.items())
-        return first if alike else None
+    def close(self, state: TrialState = TrialState.CLOSED) -> Trial:
+        """Finish the open trial and rank it.
 
-    def close(
-        self, settings: Mapping[str, float], verdict: Verdict | None, *, reached: bool = False, failed: bool = False
-    ) -> Trial:
-        """Ends the trial under way, whose settings were asked for and judged so, and ranks it."""
-        mean: Mapping[str, float] = {}
-        miss, applied = math.inf, None
-        if self.started:
-            mean, saturated = self.mean()
-            applied = self.applied()
-            if self.goal is not None and applied is not None and not failed:
-                miss = self.goal.miss(mean, saturated)
-        closed = Trial(self.trials, len(self.started), settings, applied, mean, miss, reached, failed, verdict)
+        Raises:
+            ValueError: no trial is open.
+        """
+        closed = self.open_trial
+        if closed is None:
+            raise ValueError("no trial is open")
+        closed.close(state)
         self.trials += 1
-        self.failures = self.failures + 1 if failed else 0
-        self.failed += failed
-        if not failed:
-            self.unreachable = self.unreachable + 1 if verdict is Verdict.UNREACHABLE else 0
-            again = verdict is Verdict.BETWEEN_STEPS and tuple(settings.values()) in self._stepped
-            self.between_steps = self.between_steps + 1 if again else 0
-            if verdict is Verdict.BETWEEN_STEPS:
-                self._stepped.add(tuple(settings.values()))
-        if self.goal is not None and not failed and (self.best is None or miss < self.best.miss or reached):
+        self.failures = self.failures + 1 if closed.failed else 0
+        self.failed += closed.failed
+        self.shortfall = closed.proposed.shortfall
+        if not closed.failed:
+            self._count_verdict(closed)
+        if (
+            self.goal is not None
+            and not closed.failed
+            and (self.best is None or closed.miss < self.best.miss or closed.reached)
+        ):
             self.best = closed
         self.misses.append(self.best.miss if self.best else math.inf)
-        self.last = closed
-        self.started, self._mean = [], None
+        self.last, self.open_trial = closed, None
         return closed
+
+    def _count_verdict(self, closed: Trial) -> None:
+        """Extend or end the streaks of verdicts."""
+        settings = tuple(closed.settings.values())
+        resolution_limited = closed.verdict is Verdict.BETWEEN_STEPS
+        self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0
+        again = resolution_limited and settings in self._resolution_limited
+        self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
+        if resolution_limited:
+            self._resolution_limited.add(settings)

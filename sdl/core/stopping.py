@@ -1,6 +1,6 @@
-"""When to stop: each rule looks at the history and gives its reason, or None. Pure; reads, never scans.
+"""The stopping rules: each reads the history and returns its reason to stop, or None. Pure; no rule scans the history.
 
-`reached` is not here: it is what a campaign is for, judged by the campaign itself before any rule is asked.
+`reached` is not among them: the campaign itself decides that before it asks any rule.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from sdl.core.goal import outshone, said
+from sdl.core.goal import background_exceeds, format_closest, format_shortfall
 from sdl.types import Frozen, Outcome
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Reason(NamedTuple):
-    """Why a campaign stops."""
+    """Why a campaign stops: outcome, sentence, and the rule that says so."""
 
     outcome: Outcome
     text: str
@@ -28,7 +28,7 @@ class Reason(NamedTuple):
 
 @runtime_checkable
 class Rule(Protocol):
-    """Asked after every reading and every failure. A frozen model; one of another package also has a `kind`."""
+    """A reason to stop; asked after every reading and every failure. A frozen model; one of a package has a `kind`."""
 
     def check(self, history: History, goal: Goal | None) -> Reason | None: ...
 
@@ -41,8 +41,8 @@ class Trials(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if history.trials < self.most:
             return None
-        used = f"all {self.most} trials used" if self.most > 1 else "the only trial was used"
-        return Reason(Outcome.SPENT, f"{used}{_nearest(history)}", "trials")
+        used = f"all {self.most} trials used" if self.most > 1 else "the only trial is used"
+        return Reason(Outcome.SPENT, f"{used}{_closest(history, goal)}", "trials")
 
 
 class Minutes(Frozen):
@@ -53,7 +53,7 @@ class Minutes(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if history.active < self.most * 60:
             return None
-        return Reason(Outcome.SPENT, f"all {self.most:g} minutes used{_nearest(history)}", "minutes")
+        return Reason(Outcome.SPENT, f"all {self.most:g} minutes used{_closest(history, goal)}", "minutes")
 
 
 class Failures(Frozen):
@@ -72,11 +72,14 @@ class Failures(Frozen):
 
 
 class Stagnation(Frozen):
-    """The best miss has not improved in a while."""
+    """The best tolerance ratio has not improved over the last trials."""
 
-    trials: int = Field(ge=2, description="look back over so many trials")
+    trials: int = Field(ge=2, description="number of trials to look back")
     by: float = Field(
-        0.05, ge=0, lt=1, description="fraction of the best miss that counts as an improvement (0.05 = 5 %)"
+        0.05,
+        ge=0,
+        lt=1,
+        description="smallest improvement of the best tolerance ratio that counts, as a fraction of it (0.05 = 5 %)",
     )
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
@@ -88,54 +91,57 @@ class Stagnation(Frozen):
             return None
         return Reason(
             Outcome.STALLED,
-            f"no improvement by {self.by:.3g} of the best miss in {self.trials} trials{_nearest(history)}",
+            f"no improvement by {100 * self.by:.3g} % in {self.trials} trials{_closest(history, goal)}",
             "stagnation",
         )
 
 
 class UnreachableGoal(Frozen):
-    """The solver says that no settings reach the goal, the nearest were measured, and it still says so.
+    """The solver says `times` in a row that no settings reach the goal, each time after the closest were measured.
 
-    `times` in a row it must say `unreachable`, or `between two steps` of settings that it proposed before.
+    Counts proposals with the verdict `unreachable`, and `between two steps` for settings that were proposed before.
     """
 
     times: int = Field(ge=1)
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
-        if goal is None or max(history.unreachable, history.between_steps) < self.times:
+        if goal is None or max(history.unreachable, history.resolution_limited_streak) < self.times:
             return None
-        short = f"; the nearest readings are {said(history.shortfall)}" if history.shortfall else ""
+        short = f"; expected there: {format_shortfall(history.shortfall)}" if history.shortfall else ""
         if history.unreachable < self.times:
-            text = (
-                f"the goal lies between two steps of the inputs, and the nearest were measured {self.times + 1} times"
-            )
-            return Reason(Outcome.UNREACHABLE, f"{text}{short}{_nearest(history)}", "unreachable")
-        text = f"no settings reach the goal, and it stood so after the nearest were measured ({self.times} in a row)"
-        bright = outshone(goal, history.background)
-        light = f"; {bright}" if bright else ""
-        return Reason(Outcome.UNREACHABLE, f"{text}{short}{light}{_nearest(history)}", "unreachable")
+            text = f"the goal lies between two steps of the inputs; the closest were measured {self.times + 1} times"
+            return Reason(Outcome.UNREACHABLE, f"{text}{short}{_closest(history, goal)}", "unreachable")
+        proof = "a measurement" if self.times == 1 else f"{self.times} measurements"
+        text = f"no settings can reach this goal; {proof} at the closest settings confirmed it"
+        background = background_exceeds(goal, history.background)
+        cause = f"; {background}" if background else ""
+        return Reason(Outcome.UNREACHABLE, f"{text}{short}{cause}{_closest(history, goal)}", "unreachable")
 
 
 class StopRules(Frozen):
-    """When a campaign ends without reaching its goal."""
+    """When a campaign ends without having reached its goal."""
 
-    trials: int = Field(40, ge=1, le=1_000_000, description="most trials, design points and failed ones included")
-    minutes: float | None = Field(
-        None, gt=0, description="most minutes of running (simulated minutes on a virtual clock); pauses left out"
+    trials: int = Field(
+        40, ge=1, le=1_000_000, description="largest number of trials, including design points and failed trials"
     )
-    failures: int = Field(5, ge=1, description="most failed trials in a row, each after its retries")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="longest running time in minutes (simulated minutes on a virtual clock), pauses excluded",
+    )
+    failures: int = Field(5, ge=1, description="largest number of failed trials in a row, each after its retries")
     stagnation: Stagnation | None = Field(
-        None, description="stop when the best miss has not improved: {trials: 10, by: 0.05}"
+        None, description="stop when the best trial has not improved: {trials: 10, by: 0.05}"
     )
     unreachable: int | None = Field(
         2,
         ge=1,
-        description="stop when the solver said `unreachable` (or `between two steps`, and proposed the same "
-        "settings again) so many times in a row; null: never",
+        description="stop after so many proposals in a row with the verdict `unreachable` (or `between two steps` at "
+        "settings proposed before); null: never",
     )
 
     def active(self) -> tuple[Rule, ...]:
-        """The rules that are switched on, in the order they are asked."""
+        """The active rules, in the order in which they are asked."""
         found: list[Rule] = [Failures(most=self.failures)]
         if self.unreachable is not None:
             found.append(UnreachableGoal(times=self.unreachable))
@@ -151,8 +157,8 @@ def _in_a_row(failures: int) -> str:
     return f"{failures} failed trials in a row; the last: " if failures > 1 else "a trial failed: "
 
 
-def _nearest(history: History) -> str:
+def _closest(history: History, goal: Goal | None) -> str:
     best = history.best
-    if best is None or math.isinf(best.miss):
+    if best is None or goal is None or math.isinf(best.miss):
         return ""
-    return f"; the nearest, trial {best.trial}, missed by {best.miss:.2f} tolerances"
+    return f"; closest (trial {best.trial}): {format_closest(goal, best.mean)}"

@@ -31,7 +31,7 @@ class Driver(Protocol):
         """Switches the instrument off: one bounded attempt (at most about a minute), and what is known after it.
 
         `off` is said only where a reply of the instrument proves it, `not-needed` where nothing was switched on over
-        this connection. Whoever calls it asks again until then (`sdl.runner.pursuit`), so a driver does not. May be
+        this connection. Whoever calls it asks again until then (`sdl.runner.shutdown`), so a driver does not. May be
         called at any time, again and again; once off is proven and nothing was measured since, nothing is sent.
 
         Raises:

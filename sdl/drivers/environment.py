@@ -6,6 +6,7 @@ that cannot be used is the user's to mend; no value is repeated, because the add
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import ssl
@@ -20,10 +21,10 @@ EXAMPLE = "http://proxy.example.org:3128"
 
 
 def check_variables(*, proxies: bool = True) -> None:
-    """Looks at the variables that httpx heeds.
+    """Check the variables that httpx uses.
 
     Args:
-        proxies: also at those that are heeded only where other machines are asked.
+        proxies: also those that matter only for requests to other machines.
 
     Raises:
         ConfigError: one makes every request fail; each of them is named.
@@ -36,7 +37,7 @@ def check_variables(*, proxies: bool = True) -> None:
 
 
 def problems_of_requests() -> list[str]:
-    """What is wrong with the variables that the package requests heeds, which sends notifications."""
+    """Problems in the variables used by the package requests, which sends notifications."""
     found = [*_proxies("socks")]
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if (path := os.environ.get(name)) and not os.path.exists(path):
@@ -83,14 +84,15 @@ def _no_proxy() -> Iterator[str]:
 
     hosts = _unproxied()
     for host in hosts if "*" not in hosts else ():
+        pattern = host if "://" in host else f"all://*{host}"
+        with contextlib.suppress(ValueError):
+            number = ipaddress.ip_address(host.split("/")[0])
+            pattern = f"all://[{host}]" if number.version == 6 else f"all://{host}"
         try:
-            ipaddress.ip_address(host.split("/")[0])
-        except ValueError:
-            try:
-                httpx.URL(host if "://" in host else f"all://*{host}")
-            except httpx.InvalidURL:
-                why = f"{host!r} is not a host; write names and addresses with commas between, as in localhost,::1"
-                yield _sentence(_variable("no"), why)
+            httpx.URL(pattern)
+        except httpx.InvalidURL:
+            why = f"{host!r} is not a host; write names and addresses with commas between, as in localhost,::1"
+            yield _sentence(_variable("no"), why)
 
 
 def _unproxied() -> list[str]:

@@ -57,7 +57,7 @@ def solutions(
         data: the rows it was fitted to.
         goal: in raw readings.
         rng: for starting points and samples.
-        background: raw readings with the light off, None where they are not known.
+        background: raw readings with the instrument off, None where they are not known.
 
     Returns:
         None at all where the model knows no settings that bring every channel inside.
@@ -75,17 +75,17 @@ def solutions(
     if sample is not None:
         drawn = np.clip(sample(np.where(np.isfinite(one.value), one.value, np.nan), DRAWN, rng), low, high)
     if predict is None:
-        found = _crowds((drawn - low) / (high - low))
+        candidates = _crowds((drawn - low) / (high - low))
     else:
         own = np.clip(ask(fitted, targets, Space(data.inputs), rng).settings, low, high)
         starts = np.vstack([own, _hypercube(STARTS, low, high, rng), drawn[:: max(len(drawn) // STARTS, 1)]])
-        found = _searched(predict, one, (starts - low) / (high - low), low, high)
+        candidates = _searched(predict, one, (starts - low) / (high - low), low, high)
     if data.prefer is not None:
-        found = found[np.argsort(found @ np.array(data.prefer), kind="stable")]
-    chosen = _apart(found)
+        candidates = candidates[np.argsort(candidates @ np.array(data.prefer), kind="stable")]
+    distinct = _apart(candidates)
     if data.prefer is None:
-        chosen = chosen[np.lexsort(chosen.T[::-1])] if len(chosen) else chosen
-    return [_named(low + u * (high - low), predict, data, one, background or {}) for u in chosen]
+        distinct = distinct[np.lexsort(distinct.T[::-1])] if len(distinct) else distinct
+    return [_named(low + u * (high - low), predict, data, one, background or {}) for u in distinct]
 
 
 def _searched(predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats) -> Floats:
@@ -97,11 +97,11 @@ def _searched(predict: Callable[[Floats], Any], target: Targets, starts: Floats,
     aimed = np.isfinite(target.value)
     used = aimed | np.isfinite(target.low) | np.isfinite(target.high)
     unit = units(target)[used]
-    least, most = (np.where(aimed, target.value, end)[used] for end in (target.low, target.high))
+    lowest, highest = (np.where(aimed, target.value, end)[used] for end in (target.low, target.high))
 
     def off(U: Floats) -> Floats:
         Y = predict(low + U * (high - low))[0][:, used]
-        outside: Floats = (np.minimum(Y - least, 0.0) + np.maximum(Y - most, 0.0)) / unit
+        outside: Floats = (np.minimum(Y - lowest, 0.0) + np.maximum(Y - highest, 0.0)) / unit
         return outside
 
     U, d = np.clip(starts, 0.0, 1.0), starts.shape[1]
@@ -144,15 +144,15 @@ def _crowds(drawn: Floats) -> Floats:
     return np.array([drawn[labels == k].mean(axis=0) for k in large]).reshape(len(large), drawn.shape[1])
 
 
-def _apart(found: Floats) -> Floats:
+def _apart(candidates: Floats) -> Floats:
     """The first, then again and again the one farthest from those chosen, while it is apart from them."""
-    chosen = found[:1]
-    while 0 < len(chosen) < MOST:
-        far = np.abs(found[:, None] - chosen[None]).max(axis=2).min(axis=1)
+    distinct = candidates[:1]
+    while 0 < len(distinct) < MOST:
+        far = np.abs(candidates[:, None] - distinct[None]).max(axis=2).min(axis=1)
         if far.max() < APART:
             break
-        chosen = np.vstack([chosen, found[int(far.argmax())]])
-    return chosen
+        distinct = np.vstack([distinct, candidates[int(far.argmax())]])
+    return distinct
 
 
 def _named(

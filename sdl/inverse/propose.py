@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sdl.arrays import Floats
-from sdl.core.goal import Goal, outshone, said
+from sdl.core.goal import Goal, background_exceeds, format_shortfall
 from sdl.core.history import History
 from sdl.errors import SolverError
 from sdl.inverse.discrete import Stepped, on_steps
@@ -222,12 +222,12 @@ def _of_solver(given: Proposals, goal: Goal, channels: Sequence[Channel], base: 
     if verdict is not Verdict.UNREACHABLE or given.nearest is None:
         return Finding(verdict, sentence)
     shortfall = goal.shortfall(_raw(given.nearest[0], channels, base))
-    return Finding(verdict, f"{sentence}: the nearest are {said(shortfall)}", shortfall)
+    return Finding(verdict, f"{sentence}: the nearest are {format_shortfall(shortfall)}", shortfall)
 
 
 def _exceeded_by_background(goal: Goal, background: Mapping[str, float] | None) -> Finding | None:
     """Background readings that alone exceed a channel of the goal."""
-    sentence = outshone(goal, background)
+    sentence = background_exceeds(goal, background)
     return Finding(Verdict.UNREACHABLE, sentence) if sentence else None
 
 
@@ -248,7 +248,8 @@ def _between_steps(
     if stepped is None or stepped.hits or not stepped.hits_between:
         return None
     first, second = (goal.shortfall(_raw(y, channels, base)) for y in stepped.readings)
-    sentence = f"no step near the answer hits: the two nearest are {said(first)}; or {said(second)}"
+    nearest = f"{format_shortfall(first)}; or {format_shortfall(second)}"
+    sentence = f"no step near the answer hits: the two nearest are {nearest}"
     return Finding(Verdict.BETWEEN_STEPS, sentence, first)
 
 

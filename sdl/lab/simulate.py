@@ -31,9 +31,9 @@ from sdl.lab.loop import LabLoop, Listener
 from sdl.lab.workers.base import JobOrder, WorkerUpdate
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
-from sdl.runner.setup import load_priors, opening
-from sdl.runs.runs import Result, fold
-from sdl.store import datasets, record
+from sdl.runner.setup import load_priors, opened_event, started_campaign
+from sdl.runs.runs import Result
+from sdl.store import record
 from sdl.types import Input, Reading, SafeState
 
 STEP = 60.0
@@ -68,7 +68,8 @@ class _CurrentClock:
 class SharedTwin:
     """The twin of one instrument, shared by all campaigns of a simulation.
 
-    One campaign uses it at a time, so it takes its time from the campaign that opened it last. Faults counted in readings
+    One campaign uses it at a time, so it takes its time from the campaign that opened it last. Faults counted in
+    readings
     or seconds continue from campaign to campaign, as those of a real instrument.
     """
 
@@ -154,7 +155,7 @@ class SimulatedWorkers:
         gate = _SimulatedGate(self._lab, order, self._end)
 
         def watch(event: Event, campaign: Campaign) -> None:
-            gate.inner.saw(event, campaign)
+            gate.inner.observe(event, campaign)
             if isinstance(event, Paused):
                 self._push(
                     WorkerUpdate(order.start, "paused", f"{event.cause} ({event.by})", "", gate.readings, event.at)
@@ -208,12 +209,9 @@ class SimulatedWorkers:
         """Like `runner.run`, in virtual time, with the record in memory until the end."""
         memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
         priors = load_priors(campaign_file)
-        opened = opening(campaign_file, order.folder.name, memory, (), clock)
+        opened = opened_event(campaign_file, order.folder.name, memory, (), clock)
         memory.append(opened)
-        campaign = fold(iter([opened]), None).campaign
-        if priors:
-            rows = [(row.reading, sitting) for _, row, sitting in datasets.numbered(priors)]
-            campaign.history.add_prior(rows)
+        campaign = started_campaign(campaign_file, opened, None, priors)
         result = runner.Runner(campaign_file, campaign, memory, clock, watch, gate=gate).go()
         if self._keep:
             record.write_whole(order.folder, memory.events)
@@ -236,10 +234,10 @@ class _SimulatedGate:
         if now > self._end:  # the instrument never recovered, or no longer matches its twin
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
-        return self.inner.ask(campaign, now) if reason is None else Pause(*reason, again=POLL_SECONDS)
+        return self.inner.ask(campaign, now) if reason is None else Pause(*reason, poll_after=POLL_SECONDS)
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
-        self.inner.dark(readings, now)
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
+        self.inner.on_background(readings, now)
 
 
 def simulate(

@@ -8,7 +8,7 @@ difference every later proposal is still compared on the readings that were real
 Nothing is measured on a real instrument and nothing is written.
 """
 
-from sdl.replay.differences import FIGURES, STEP, Difference, Replayed, Shift, plain
+from sdl.replay.differences import FIGURE_TOLERANCE, STEP, Difference, Replayed, Shift, plain
 from sdl.replay.engine import replay
 
-__all__ = ["FIGURES", "STEP", "Difference", "Replayed", "Shift", "plain", "replay"]
+__all__ = ["FIGURE_TOLERANCE", "STEP", "Difference", "Replayed", "Shift", "plain", "replay"]

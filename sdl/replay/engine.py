@@ -1,4 +1,4 @@
-"""Feeds a record's events back, in order, and asks anew at each."""
+"""Feed a record's events back in order, and recompute every proposal and every reading of a twin."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from sdl.clock import VirtualClock
 from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
-from sdl.runs.runs import changed, opened_campaign
+from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store import record
 
 if TYPE_CHECKING:
-    from sdl.config import CampaignFile
+    from sdl.config import ResolvedCampaign
     from sdl.core.campaign import Campaign
     from sdl.drivers.base import Driver
     from sdl.runner import Proposer
 
-STEERS = ("by", "verdict", "clipped")
-"""The fields of a proposal that, beside its settings, decide how a campaign goes on; the others only describe it."""
-TOLD = ("targets", "spread", "uncertainty", "expected", "shortfall")
-"""Figures that a proposal comes with."""
-MOST_SAID = 200
-"""So much of a foreign error is told."""
+DECIDING = ("by", "verdict", "clipped")
+"""The fields of a proposal that decide how a campaign continues, apart from its settings; the others only describe
+it."""
+FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
+"""The fields of a proposal that hold figures."""
+MAX_ERROR_TEXT = 200
+"""Characters shown of an error from a library."""
 
 
 def replay(folder: Path) -> Replayed:
-    """Replays a run.
+    """Replay a run.
 
     Args:
         folder: its directory, or its record.jsonl.
 
     Raises:
-        Damaged: the record is not as it was written, or of a schema that this version does not know.
-        ConfigError: its configuration cannot be used any more, such as a solver that is not installed.
+        Damaged: the record was altered, or has a schema that this version does not know.
+        ConfigError: its configuration can no longer be used, for instance because a solver is not installed.
     """
     from sdl.runner import versions
 
@@ -76,7 +77,7 @@ def replay(folder: Path) -> Replayed:
 
 
 class _Replayer:
-    """Goes through the events of one run."""
+    """Goes through the events of one run and collects differences."""
 
     def __init__(self, folder: Path, opened: Opened) -> None:
         self.proposals = self.readings = 0
@@ -86,20 +87,20 @@ class _Replayer:
         self.loop, self.unasked, self.finished = "", "", False
         self.versions = dict(opened.versions)
         self._folder, self._opened, self._tree = folder, opened, opened.config
-        self._campaign: Campaign = opened_campaign(opened, folder)
+        self._campaign: Campaign = unopened_campaign(opened, folder)
         self._world: _World | None = None
-        self._chosen: CampaignFile = self._parsed()
+        self._chosen: ResolvedCampaign = self._parsed()
         self._check_instrument()
         self._proposer = self._asker()
         self._campaign.handle(opened)
         self._begin(opened.at)
 
     def step(self, number: int, event: Event) -> bool:
-        """Compares one event with what would happen now, then lets it have happened; False ends the replay."""
+        """Compare one event with what would happen now, then fold it; False ends the replay."""
         if isinstance(event, Resumed):
             self.versions |= event.versions
             if event.changes:
-                self._tree, self._campaign.plan = changed(self._tree, event, self._folder, number)
+                self._tree, self._campaign.plan = apply_changes(self._tree, event, self._folder, number)
                 self._chosen = self._parsed()
                 self._proposer = self._asker()
         due = self._campaign.due()
@@ -124,20 +125,20 @@ class _Replayer:
         return True
 
     def close(self) -> None:
-        """Closes the twin."""
+        """Close the twin."""
         if self._world is not None:
             self._world.driver.close()
 
     def _check_instrument(self) -> None:
-        """Raises ConfigError where the instrument has other inputs or channels than it had."""
+        """Raise ConfigError if the instrument has other inputs or channels than in the record."""
         for name in ("inputs", "channels"):
             then = [str(item["name"]) for item in self._opened.instrument[name]]
             now = [item.name for item in getattr(self._chosen.instrument, name)]
             if then != now:
                 raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
 
-    def _parsed(self) -> CampaignFile:
-        return config.parse({**self._tree, "prior": (), "expect": None}, collect=True)
+    def _parsed(self) -> ResolvedCampaign:
+        return config.restore(self._tree)
 
     def _asker(self) -> Proposer:
         from sdl.runner import Proposer
@@ -145,7 +146,7 @@ class _Replayer:
         return Proposer(self._chosen, self._campaign, VirtualClock())
 
     def _begin(self, at: float) -> None:
-        """A process begins: a twin that is asked anew counts its readings anew."""
+        """Open the twin afresh, as each process of the campaign did, so that it counts its readings from 0."""
         instrument = self._chosen.instrument
         if not (instrument.simulated and self._opened.clock != "real"):
             return
@@ -153,7 +154,7 @@ class _Replayer:
         clock = _Hand(at)
         try:
             self._world = _World(instrument.open(clock), clock, at)
-        except InstrumentError as error:  # such as a kind that plays a file which is gone
+        except InstrumentError as error:  # such as a kind that plays back a file that no longer exists
             self._world = None
             self.unasked = f"{instrument.kind} cannot be opened: {error}"
 
@@ -165,13 +166,13 @@ class _Replayer:
             if then_said != now_said:
                 self.decided.append(Difference(event.trial, f"then {then_said}, now {now_said}"))
             return
-        apart = [name for name in STEERS if getattr(event, name) != getattr(now, name)]
+        apart = [name for name in DECIDING if getattr(event, name) != getattr(now, name)]
         shifts = self._shifts(event, now)
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
         if apart or moved > STEP:
             said = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
             self.decided.append(Difference(event.trial, "; ".join(said), shifts))
-        elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in TOLD)):
+        elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in FIGURES)):
             self.told[event.trial] = off
 
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
@@ -196,7 +197,7 @@ class _Replayer:
             reading = world.driver.measure(due.settings)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a twin that fails today is a difference, and no end of the replay
+        except BaseException as error:  # a twin that fails today is a difference and does not end the replay
             if isinstance(event, Measured):
                 self.measured.append(f"{place}: then a reading, now {type(error).__name__}: {error}")
             return
@@ -214,7 +215,7 @@ class _Replayer:
 
 
 class _Hand:
-    """A clock that is set by hand, and goes on where something waits."""
+    """A clock that is set explicitly, and advances by every wait."""
 
     kind = "virtual"
 
@@ -231,7 +232,7 @@ class _Hand:
             self.at = round(self.at + max(seconds, 1e-6), 6)
 
     def interrupt(self) -> None:
-        """Nobody waits."""
+        """No real wait to interrupt."""
 
 
 @dataclass
@@ -244,7 +245,7 @@ class _World:
 
 
 def _off(then: Any, now: Any) -> float:
-    """The largest difference between two figures or mappings of them, as a part of the larger; inf: not comparable."""
+    """The largest relative difference between two figures or mappings of them; inf if they cannot be compared."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         if then.keys() != now.keys():
             return math.inf
@@ -260,7 +261,7 @@ def _proposal(event: Proposed | Failed) -> str:
     if isinstance(event, Proposed):
         return f"a proposal by {event.by}"
     said = " ".join(event.error.split())  # some libraries put their whole stack into a message
-    return f"no proposal ({said if len(said) <= MOST_SAID else said[:MOST_SAID] + '…'})"
+    return f"no proposal ({said if len(said) <= MAX_ERROR_TEXT else said[:MAX_ERROR_TEXT] + '…'})"
 
 
 def _named(event: Event) -> str:

@@ -1,11 +1,11 @@
-"""Who is told of events; and the watch that holds a real instrument against its twin (`watch: twin`)."""
+"""Observers of events, and the one that compares a real instrument with its twin (`watch: twin`)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from sdl.config import CampaignFile
+from sdl.config import ResolvedCampaign
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Measured
 from sdl.drivers.base import session_gap
@@ -15,37 +15,37 @@ from sdl.types import SESSION_GAP, Reading
 log = logging.getLogger("sdl")
 
 Watch = Callable[[Event, Campaign], None]
-"""Told of every event after it is written and folded."""
+"""Receives every event after it is written and folded."""
 
-USUAL = "night-2025-10"
-"""The state that `watch: twin` means."""
+DEFAULT_TWIN = "night-2025-10"
+"""The twin's state for `watch: twin`."""
 
 
-def with_twin_monitor(chosen: CampaignFile, watch: Watch | None) -> Watch | None:
-    """The same watch, with one before it that warns where the campaign's instrument leaves its twin."""
+def with_twin_monitor(chosen: ResolvedCampaign, watch: Watch | None) -> Watch | None:
+    """The observer preceded by one that warns when the campaign's instrument no longer matches its twin."""
     if chosen.watch is None:
         return watch
-    state = load(USUAL if chosen.watch == "twin" else chosen.watch)
+    state = load(DEFAULT_TWIN if chosen.watch == "twin" else chosen.watch)
     have = {item.name for item in chosen.instrument.inputs}
     if have != state.inputs.keys():
         log.warning(
-            "watch: %s has the inputs %s, the instrument %s: nothing is watched",
+            "watch: %s has the inputs %s, the instrument %s: they are not compared",
             chosen.watch,
             ", ".join(state.inputs),
             ", ".join(sorted(have)),
         )
         return watch
-    against, said = TwinMonitor(state, session_gap(chosen.instrument)), False
+    monitor, warned = TwinMonitor(state, session_gap(chosen.instrument)), False
 
     def both(event: Event, campaign: Campaign) -> None:
-        nonlocal said
+        nonlocal warned
         if isinstance(event, Measured):
-            gone = against.saw(event)
-            if gone and not said:
-                log.warning("trial %d: %s (watch: %s)", event.trial, gone, chosen.watch)
-            elif said and not gone:
-                log.warning("trial %d: the instrument is where its twin is again", event.trial)
-            said = bool(gone)
+            departed = monitor.observe(event)
+            if departed and not warned:
+                log.warning("trial %d: %s (watch: %s)", event.trial, departed, chosen.watch)
+            elif warned and not departed:
+                log.warning("trial %d: the instrument matches its twin again", event.trial)
+            warned = bool(departed)
         if watch is not None:
             watch(event, campaign)
 
@@ -53,7 +53,7 @@ def with_twin_monitor(chosen: CampaignFile, watch: Watch | None) -> Watch | None
 
 
 class TwinMonitor:
-    """A campaign's readings, held against a twin as they come.
+    """Compares a campaign's readings with a twin as they arrive.
 
     Args:
         state: of the twin.
@@ -62,19 +62,19 @@ class TwinMonitor:
 
     def __init__(self, state: TwinState, session_gap: float = SESSION_GAP) -> None:
         self._state, self._session_gap = state, session_gap
-        self._taken: list[tuple[Reading, int]] = []
+        self._readings: list[tuple[Reading, int]] = []
         self._last = -float("inf")
 
-    def saw(self, event: Measured) -> str | None:
-        """A sentence where the instrument has left its twin by this reading; else None."""
+    def observe(self, event: Measured) -> str | None:
+        """Add a reading; a sentence if the instrument no longer matches its twin, else None."""
         from sdl.twin.monitor import departure
 
-        sitting = self._taken[-1][1] if self._taken else 0
+        session = self._readings[-1][1] if self._readings else 0
         reading = Reading(event.applied, event.readings, event.background, event.saturated, event.fault)
-        self._taken.append((reading, sitting + (event.at - self._last > self._session_gap)))
+        self._readings.append((reading, session + (event.at - self._last > self._session_gap)))
         self._last = event.at
-        return departure(self._state, self._taken)
+        return departure(self._state, self._readings)
 
-    def forget(self) -> None:
-        """Begins anew, as after somebody has seen to the instrument."""
-        self._taken.clear()
+    def reset(self) -> None:
+        """Forget all readings, as after a person has attended to the instrument."""
+        self._readings.clear()

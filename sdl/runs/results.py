@@ -1,36 +1,35 @@
-"""What came of a campaign, in one value; `sdl.runs` has it too."""
+"""The result of a campaign as one value."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Safe
-from sdl.core.goal import Goal
 from sdl.types import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a campaign.
+    """The result of a campaign.
 
     Attributes:
         outcome: None while it is unfinished.
         reason: one sentence.
-        trials, readings: how many, the prior's not among them.
-        failed: trials without their readings, whatever was tried.
-        settings, applied, measured: of the best trial: asked for, done, mean raw readings. Empty without one.
-        error: worst channel's |measured − target| / target, a fraction; None where unknown.
-        miss: worst channel's distance from its target in tolerances; None where unknown.
-        worst: that channel's name; None where unknown.
-        best: number of that trial.
-        by: the rule, solver or person that ended it.
+        trials, readings: numbers taken, without those of the prior.
+        failed: number of trials without readings, after all retries.
+        settings, applied, measured: of the best trial: settings asked for and applied, mean raw readings. Empty without
+            a trial.
+        error: the worst channel's |measured − target| / |target|, a fraction; None if unknown.
+        miss: the worst channel's tolerance ratio; None if unknown.
+        worst: that channel's name; None if unknown.
+        best: number of the best trial.
+        by: the rule, solver or person that ended the campaign.
         run: the run's directory; empty for a campaign in memory.
-        safe: what is known of the instrument since it was asked to be off at the end; None where nothing was to be
-            said: it is simulated in virtual time, or nothing was switched on.
+        safe: state of the instrument after it was told to switch off at the end; None for one simulated in virtual
+            time, or if nothing was switched on.
     """
 
     outcome: Outcome | None
@@ -51,39 +50,38 @@ class Result:
 
     @property
     def reached(self) -> bool:
-        """Whether the goal was hit and confirmed."""
+        """Whether the goal was reached and confirmed."""
         return self.outcome is Outcome.REACHED
 
 
-def result(campaign: Campaign, folder: Path | None) -> Result:
-    """The result of a campaign in its present state."""
-    history, best = campaign.history, campaign.history.best
-    goal = campaign.plan.goal
-    if campaign.stop:
-        reason = campaign.stop.reason
-    else:
-        reason = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
-    shown = best if best is not None else history.last
-    judged = best is not None and goal is not None and best.miss != float("inf")
-    return Result(
-        history.outcome if campaign.state is State.STOPPED else None,
-        reason,
-        history.trials,
-        history.readings,
-        history.failed,
-        shown.settings if shown else {},
-        (shown.applied or {}) if shown else {},
-        shown.mean if shown else {},
-        goal.error(best.mean) if best and goal and judged else None,
-        best.miss if best and judged else None,
-        worst_channel(goal, best.mean) if best and goal and judged else None,
-        best.trial if best else None,
-        campaign.stop.by if campaign.stop else "",
-        str(folder) if folder else "",
-        campaign.safe,
+def result_of(campaign: Campaign, folder: Path | None) -> Result:
+    """The result of a campaign as it stands."""
+    history, goal, best = campaign.history, campaign.plan.goal, campaign.history.best
+    state = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
+    done = Result(
+        outcome=history.outcome if campaign.state is State.STOPPED else None,
+        reason=campaign.stop.reason if campaign.stop else state,
+        trials=history.trials,
+        readings=history.readings,
+        failed=history.failed,
+        settings={},
+        applied={},
+        measured={},
+        error=None,
+        miss=None,
+        worst=None,
+        best=None,
+        by=campaign.stop.by if campaign.stop else "",
+        run=str(folder) if folder else "",
+        safe=campaign.safe,
     )
-
-
-def worst_channel(goal: Goal, readings: Mapping[str, float]) -> str:
-    """The channel of a goal that is farthest from its target in tolerances, which is what `Goal.miss` is."""
-    return max(goal.bands, key=lambda name: goal.bands[name].miss(readings.get(name, math.nan)))
+    trial = best or history.last
+    if trial is None:
+        return done
+    done = replace(done, settings=trial.settings, applied=trial.applied or {}, measured=trial.mean)
+    if best is None:
+        return done
+    done = replace(done, best=best.trial)
+    if goal is None or not best.judged:
+        return done
+    return replace(done, error=goal.error(best.mean), miss=best.miss, worst=best.worst)

@@ -1,10 +1,10 @@
-"""The campaigns of a sweep by the workers of a Dask cluster: the only importer of distributed.
+"""Run the campaigns of a sweep on the workers of a Dask cluster; the only importer of distributed.
 
-Campaigns of milliseconds are sent several at a time, so that a task lasts about `LASTS` seconds; a few tasks per worker
-are under way, so that memory does not grow with the sweep. A worker that is lost gives its tasks back to the scheduler,
-which gives them to another; where a worker is lost to the same task too often, its campaigns are tried singly, and the
-one that does it is told. A campaign on a real instrument needs a worker that says it has it (a resource of Dask, one
-each), so that one worker near the instrument drives it, one campaign at a time.
+Campaigns of milliseconds are sent in batches, so that a task lasts about `TASK_SECONDS` seconds; only a few tasks per
+worker are pending, so that memory does not grow with the sweep. When a worker is lost, the scheduler gives its tasks to
+another one; a task that has cost too many workers is split into single campaigns, and the one responsible is reported.
+A campaign on a real instrument needs a worker that declares it (a Dask resource, one of each), so that one worker near
+the instrument drives it, one campaign at a time.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, RecordError
 from sdl.extras import missing
 from sdl.parallel import children, pool
-from sdl.sweep.work import Row, SweepTask, do_all
+from sdl.sweep.work import Row, SweepTask, run_tasks
 
 if TYPE_CHECKING:
     from distributed import Client
 
-LASTS = 0.5
-"""Seconds that a task is to last: long beside what a task costs Dask (milliseconds), short for who waits for it."""
-MOST = 50
-"""Campaigns a task at most; so many are run again when a worker is lost."""
-AHEAD = 2
-"""Tasks under way for each thread of a worker."""
-PATIENCE = 30.0
-"""Seconds to wait for the scheduler, for its first worker, and for those that have an instrument."""
+TASK_SECONDS = 0.5
+"""Intended duration of a task in seconds: long compared with Dask's overhead (milliseconds), short for progress."""
+MAX_PER_TASK = 50
+"""Largest number of campaigns per task; so many are repeated when a worker is lost."""
+TASKS_PER_THREAD = 2
+"""Pending tasks per thread of a worker."""
+CONNECT_TIMEOUT = 30.0
+"""Seconds to wait for the scheduler, its first worker, and workers with an instrument."""
 
 
 def each(
     tasks: Iterator[SweepTask], address: str, jobs: int | None, resources: Sequence[str], limit: float | None = None
 ) -> Generator[list[Row], None, None]:
-    """Runs campaigns on a cluster; rows come as they are ready.
+    """Run campaigns on a cluster; yields rows as they arrive.
 
     Args:
-        tasks: drawn as workers get free.
-        address: of the scheduler, or `local` for a cluster of processes on this machine, bound to it alone.
-        jobs: workers of a local cluster; default its cores.
-        resources: what workers must have to drive the real instruments of the sweep.
-        limit: real seconds that a campaign may take.
+        tasks: taken as workers become free.
+        address: of the scheduler, or `local` for worker processes on this machine, reachable from it only.
+        jobs: workers of a local cluster; by default one per core.
+        resources: that workers must have to drive the real instruments of the sweep.
+        limit: real seconds per campaign.
 
     Raises:
-        ConfigError: distributed is missing, there is no scheduler or worker, none with a resource that is needed, or
-            workers have other versions of what decides a proposal.
+        ConfigError: distributed is not installed, there is no scheduler, no worker or none with a required resource, or
+            workers have other versions of packages that influence proposals.
         RecordError: the connection to the scheduler was lost.
     """
     try:
@@ -57,7 +57,7 @@ def each(
     except ImportError as error:
         raise ConfigError(missing("clusters (--cluster)", "sweep", error)) from error
     with contextlib.ExitStack() as stack:
-        stack.enter_context(children.starting(**pool.ONE_THREAD))
+        stack.enter_context(children.child_environment(**pool.ONE_THREAD))
         stack.enter_context(_quiet())
         if address == "local":
             has = dict.fromkeys(resources, 1) if resources else None
@@ -69,19 +69,20 @@ def each(
         else:
             target = address
         try:
-            client = stack.enter_context(distributed.Client(target, timeout=PATIENCE, set_as_default=False))
+            client = stack.enter_context(distributed.Client(target, timeout=CONNECT_TIMEOUT, set_as_default=False))
         except (OSError, ValueError, TimeoutError) as error:
             raise ConfigError(f"--cluster {address}: no Dask scheduler answers there: {error}") from error
-        threads = _look_at(client, address, resources)
+        threads = _check_workers(client, address, resources)
         try:
             yield from _done(client, tasks, threads, limit)
         except (CommClosedError, TimeoutError) as error:
-            raise RecordError(f"--cluster {address}: the scheduler was lost: {error}; start again to go on") from error
+            lost = f"the connection to the scheduler was lost: {error}; run the sweep again to continue"
+            raise RecordError(f"--cluster {address}: {lost}") from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what Dask tells of its inner life (30 lines for a small sweep, among the progress) out of our log."""
+    """Keep Dask's own messages (30 lines for a small sweep) out of the log."""
     log = logging.getLogger("distributed")
     before = log.level
     log.setLevel(logging.ERROR)
@@ -103,7 +104,9 @@ def _done(
 
     def give(some: list[SweepTask]) -> None:
         needs = {"resources": {some[0].resource: 1}} if some[0].resource else {}
-        future = client.submit(do_all, some, limit, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs)
+        future = client.submit(
+            run_tasks, some, limit, pure=False, key=f"campaigns-{some[0].id}-{next(numbers)}", **needs
+        )
         begun[future.key] = some, time.monotonic()
         under_way.add(future)
 
@@ -116,7 +119,7 @@ def _done(
             some.append(more)
         return some
 
-    while len(begun) < AHEAD * threads and (some := batch()):
+    while len(begun) < TASKS_PER_THREAD * threads and (some := batch()):
         give(some)
     for future in under_way:
         some, since = begun.pop(future.key)
@@ -124,34 +127,34 @@ def _done(
         if future.status == "finished":
             rows = future.result()
             have = {row["id"] for row in rows}
-            if left := [task for task in some if task.id not in have]:  # they stood behind one that hung
+            if left := [task for task in some if task.id not in have]:  # they followed one that hung
                 give(left)
             else:
-                took = (time.monotonic() - since) / AHEAD / len(some)  # it waited for the task before it
+                took = (time.monotonic() - since) / TASKS_PER_THREAD / len(some)  # it waited for the task before it
                 mean = took if not mean else 0.8 * mean + 0.2 * took
-                size = min(MOST, max(1.0, LASTS / max(mean, 1e-4)))
+                size = min(MAX_PER_TASK, max(1.0, TASK_SECONDS / max(mean, 1e-4)))
             yield rows
         elif isinstance(error, KilledWorker) and len(some) > 1:
             for task in some:
                 give([task])
         elif isinstance(error, KilledWorker):
-            yield [{"id": some[0].id, "cannot": f"its worker died every time: {error}"[:500]}]
+            yield [{"id": some[0].id, "cannot": f"its worker died at every attempt: {error}"[:500]}]
         else:
             said = f"{type(error).__name__}: {error}" if error else f"the task was {future.status}"
             yield [{"id": task.id, "cannot": said[:500]} for task in some]
         del future
-        while len(begun) < AHEAD * threads and (some := batch()):
+        while len(begun) < TASKS_PER_THREAD * threads and (some := batch()):
             give(some)
 
 
-def _look_at(client: Client, address: str, resources: Sequence[str]) -> int:
-    """Threads of all workers, once they are what the sweep needs."""
+def _check_workers(client: Client, address: str, resources: Sequence[str]) -> int:
+    """The number of threads of all workers, once they meet the needs of the sweep."""
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
     except TimeoutError as error:
         said = f"the scheduler has no worker; start some: dask worker {address} --nthreads 1"
         raise ConfigError(f"--cluster {address}: {said}") from error
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + CONNECT_TIMEOUT
     while True:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         missing = [name for name in resources if not any(name in w["resources"] for w in workers.values())]
@@ -170,6 +173,6 @@ def _look_at(client: Client, address: str, resources: Sequence[str]) -> int:
         if other:
             said = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
             raise ConfigError(
-                f"--cluster {address}: the worker {worker} has {said}; results would depend on who did them"
+                f"--cluster {address}: the worker {worker} has {said}; results would depend on the worker"
             )
     return sum(int(worker["nthreads"]) for worker in workers.values())

@@ -1,8 +1,8 @@
-"""From a sweep file to its campaigns: a deterministic list, every one of them parsed before anything runs.
+"""From a sweep file to its campaigns: a deterministic list, all validated before any of them runs.
 
-The order is the grid's first key slowest, then the random draws, the seeds and the repeats. A campaign's id is the hash
-of what it says (its name and description left out), its seed and its repeat, so that a longer list of values or seeds
-leaves the ids of the others, and with them their results, as they are.
+The first key of the grid varies slowest, then come random draws, seeds and repeats. A campaign's id is the hash of its
+content (without name and description), its seed and its repeat, so that adding values or seeds keeps the ids, and so
+the results, of the other campaigns.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from pydantic import ValidationError
 
 from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
+from sdl.drivers.base import Instrument
 from sdl.errors import ConfigError, Problem
 from sdl.store.resolve import RUNS
 from sdl.sweep.model import Sweep
 from sdl.sweep.work import SweepTask
 
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 NOT_IDENTITY = ("name", "description", "expect", "seed")
-"""Keys of a campaign that do not decide what comes of it, or that stand beside it in its id."""
+"""Keys of a campaign that are not part of its digest: they do not affect the result, or are added to the id."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One set of values of what is varied.
+    """One combination of values of the varied keys.
 
     Attributes:
         values: by dotted key.
-        tree: the whole campaign, resolved, without its seed; whatever has a seed of its own takes the campaign's.
-        digest: hash of what it says.
-        resource: what a worker must have to drive the instrument; empty for a simulated one.
+        tree: the resolved campaign without its seed; parts with a seed of their own take the campaign's.
+        digest: hash of its content.
+        resource: that a worker must have to drive the instrument; empty for a simulated one.
     """
 
     values: Mapping[str, Any]
@@ -52,10 +53,10 @@ class SweepPlan:
     """The campaigns of a sweep.
 
     Attributes:
-        points: each for every seed and repeat.
-        inputs, channels: of all instruments, in the order of their first appearance.
-        base: the base campaign as it is shown to people.
-        virtual: whether all campaigns are in virtual time; one that waits for its readings may take hours.
+        points: each runs with every seed and repeat.
+        inputs, channels: of all instruments, in order of first appearance.
+        base: name of the base campaign for display.
+        virtual: whether all campaigns run in virtual time; in real time one may take hours.
     """
 
     sweep: Sweep
@@ -71,7 +72,7 @@ class SweepPlan:
 
     @property
     def real(self) -> bool:
-        """Whether an instrument that is not simulated takes part."""
+        """Whether a real instrument is used."""
         return any(point.resource for point in self.points)
 
     def place(self, number: int) -> tuple[Point, int, int]:
@@ -88,7 +89,7 @@ class SweepPlan:
                     yield _digest(f"{point.digest} {seed} {repeat}")
 
     def task(self, number: int, records: Path | None) -> SweepTask:
-        """What a worker needs to do campaign `number`; a record is written where `records` is given."""
+        """The task of campaign `number`; its record, if kept, is written below `records`."""
         point, seed, repeat = self.place(number)
         name = _digest(f"{point.digest} {seed} {repeat}")
         keep = records is not None and (self.sweep.keep == "records" or point.resource != "")
@@ -97,10 +98,10 @@ class SweepPlan:
 
 
 def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
-    """Reads a sweep file and plans its campaigns.
+    """Read a sweep file and plan its campaigns.
 
     Raises:
-        ConfigError: with every mistake of the file and of the campaigns that follow from it, each with its place.
+        ConfigError: lists every mistake of the file and of its campaigns, each with its place.
     """
     tree = yamlfile.read(file)
     problems = list(tree.problems)
@@ -118,60 +119,107 @@ def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
 
 
 def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None, *, runs: Path = RUNS) -> SweepPlan:
-    """The campaigns of a sweep, each set of values parsed as a campaign file is.
+    """The campaigns of a sweep, each validated like a campaign file.
 
     Args:
-        sweep: what is varied.
-        folder: where a path of the base starts from.
-        where: the sweep's file, to say in which line a mistake is.
-        runs: where a prior that is the name of a run is looked up.
+        sweep: the sweep file's content.
+        folder: directory that the base campaign's path is relative to.
+        where: the sweep file, for the lines of mistakes.
+        runs: directory in which the names of runs in `prior` are looked up.
 
     Raises:
-        ConfigError: the mistakes of all the campaigns, each told once.
+        ConfigError: lists the mistakes of all campaigns, each once.
     """
     where = where or yamlfile.Tree({}, {}, "")
-    base = sweep.campaign
-    source, home = where, folder
-    if isinstance(base, str):
-        source, home = yamlfile.read(folder / base), (folder / base).parent
-        if source.problems:
-            raise ConfigError(*source.problems)
-        base = source.value
-    if not isinstance(base, Mapping):
-        raise ConfigError(Problem(f"must be a campaign, a mapping; not {short(base)}", "campaign", source.file, 1))
-    inside = "campaign." if source is where else ""
-    problems: dict[tuple[str, str], list[str]] = {}
+    base, source, home = _base(sweep, folder, where)
+    problems = _Problems(sweep, where, source)
     points: list[Point] = []
-    inputs: dict[str, None] = {}
-    channels: dict[str, None] = {}
-    total, virtual = 0, True
+    instruments: list[Instrument] = []
     for values in _combinations(sweep):
-        total += 1
-        raw: Mapping[str, Any] = base
-        for key in sorted(values, key=_kind_first):
-            raw = config.put(raw, key, values[key])
+        problems.total += 1
+        raw = _with(base, values)
         try:
             chosen = config.parse(raw, base=home, runs=runs)
         except ConfigError as error:
-            said = ", ".join(f"{key}={short(value)}" for key, value in values.items())
-            for problem in error.problems:
-                problems.setdefault((problem.path, problem.message), []).append(said)
-            if len(problems) >= MOST_PROBLEMS:
+            problems.add(error, values)
+            if len(problems.places) >= MAX_PROBLEMS:
                 break
             continue
-        instrument = chosen.instrument
-        inputs |= dict.fromkeys(item.name for item in instrument.inputs)
-        channels |= dict.fromkeys(item.name for item in instrument.channels)
-        virtual = virtual and instrument.virtual
-        resource = "" if instrument.simulated else sweep.resource or str(instrument.kind)
-        if sweep.repeats > 1 and instrument.simulated and instrument.virtual:
-            said = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
-            problems.setdefault(("", said), []).append("")
+        instruments.append(chosen.instrument)
+        resource = "" if chosen.instrument.simulated else sweep.resource or str(chosen.instrument.kind)
         points.append(Point(values, _resolved(chosen, raw), _identity(raw), resource))
-    if problems:
-        raise ConfigError(*(_placed(*one, said, total, sweep, source, where, inside) for one, said in problems.items()))
+    problems.raise_all(useless_repeats=sweep.repeats > 1 and any(one.simulated and one.virtual for one in instruments))
+    inputs, channels = (
+        tuple(dict.fromkeys(item.name for one in instruments for item in getattr(one, key)))
+        for key in ("inputs", "channels")
+    )
     shown = os.path.normpath(source.file) if source.file else sweep.name
-    return SweepPlan(sweep, tuple(points), tuple(inputs), tuple(channels), shown, virtual, tuple(sweep.seed_list))
+    virtual = all(one.virtual for one in instruments)
+    return SweepPlan(sweep, tuple(points), inputs, channels, shown, virtual, tuple(sweep.seed_list))
+
+
+def _base(sweep: Sweep, folder: Path, where: yamlfile.Tree) -> tuple[Mapping[str, Any], yamlfile.Tree, Path]:
+    """The campaign that is varied, the file that it is in, and the folder where its paths start from."""
+    campaign, tree = sweep.campaign, where
+    if isinstance(campaign, str):
+        file = folder / campaign
+        tree, folder = yamlfile.read(file), file.parent
+        if tree.problems:
+            raise ConfigError(*tree.problems)
+        campaign = tree.value
+    if not isinstance(campaign, Mapping):
+        raise ConfigError(Problem(f"must be a campaign, a mapping; not {short(campaign)}", "campaign", tree.file, 1))
+    return campaign, tree, folder
+
+
+def _with(base: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The base campaign with one set of values."""
+    for key in sorted(values, key=_kind_first):
+        base = config.put(base, key, values[key])
+    return base
+
+
+@dataclass
+class _Problems:
+    """The mistakes of all campaigns, each with the values that lead to it.
+
+    Attributes:
+        base: the file of the base campaign; `where` itself when the campaign stands in the sweep's file.
+        total: number of campaigns looked at.
+    """
+
+    sweep: Sweep
+    where: yamlfile.Tree
+    base: yamlfile.Tree
+    places: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    total: int = 0
+
+    def add(self, error: ConfigError, values: Mapping[str, Any]) -> None:
+        """Adds the mistakes of one campaign."""
+        text = ", ".join(f"{key}={short(value)}" for key, value in values.items())
+        for problem in error.problems:
+            self.places.setdefault((problem.path, problem.message), []).append(text)
+
+    def raise_all(self, *, useless_repeats: bool) -> None:
+        """Raise them, if there are any, each with its place in a file."""
+        found = [self._placed(*one, values) for one, values in self.places.items()]
+        if useless_repeats:
+            message = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
+            found.append(Problem(message, "repeats", self.where.file, self.where.line("repeats")))
+        if found:
+            raise ConfigError(*found)
+
+    def _placed(self, path: str, message: str, values: list[str]) -> Problem:
+        """One mistake: in the sweep's file where it lies in what is varied, else in the base."""
+        others = f", and {len(values) - 1} more" if values[1:] else ""
+        note = f" (with {values[0]}{others})" if values[0] and len(values) < self.total else ""
+        for key in self.sweep.keys:
+            if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
+                group = ("grid",) if key in self.sweep.grid else ("random", "keys")
+                line = self.where.lines.get((*group, key))
+                return Problem(message + note, f"{'.'.join(group)}.{key}", self.where.file, line)
+        place = f"campaign.{path}" if self.base is self.where else path
+        return Problem(message + note, place, self.base.file, self.base.line(place))
 
 
 def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
@@ -186,12 +234,12 @@ def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
 
 
 def _kind_first(key: str) -> list[str]:
-    """Whole keys before parts of them, and a kind before its options, which a change of the kind would drop."""
+    """Sort key: whole keys before their parts, and a kind before its options, which a new kind drops."""
     return ["" if part == "kind" else part for part in key.split(".")]
 
 
 def _resolved(chosen: config.CampaignFile, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole campaign, paths from the root, so that it can be run anywhere; seeds only where they were given."""
+    """The resolved campaign with absolute paths, so that it runs anywhere; seeds only where they were given."""
     tree = chosen.plain()
     del tree["seed"]
     priors = [prior.model_copy(update={"source": str(Path(prior.source).resolve())}) for prior in chosen.prior]
@@ -212,24 +260,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _placed(
-    path: str, message: str, said: list[str], total: int, sweep: Sweep, source: yamlfile.Tree, where: yamlfile.Tree,
-    inside: str,
-) -> Problem:  # fmt: skip
-    """A mistake of some campaigns: in the sweep's file where it lies in what is varied, else in the base."""
-    if not path and not said[0]:
-        return Problem(message, "repeats", where.file, where.line("repeats"))
-    few = f" (with {said[0]}" + (f", and {len(said) - 1} more" if said[1:] else "") + ")"
-    note = few if said[0] and len(said) < total else ""
-    for key in sweep.keys:
-        if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
-            group = ("grid",) if key in sweep.grid else ("random", "keys")
-            return Problem(message + note, f"{'.'.join(group)}.{key}", where.file, where.lines.get((*group, key)))
-    return Problem(message + note, inside + path, source.file, source.line(inside + path))
-
-
 def _line(tree: yamlfile.Tree, path: str) -> int | None:
-    """As `tree.line`, also where a key of the grid has dots in it."""
+    """As `tree.line`, also for keys of the grid, which contain dots."""
     fits = [
         (len(parts), line)
         for parts, line in tree.lines.items()

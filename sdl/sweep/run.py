@@ -1,4 +1,4 @@
-"""A sweep from its plan to its data set: what is done already is left alone, the rest goes to workers."""
+"""Run a sweep: campaigns with a result are skipped, the others are distributed to workers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from pathlib import Path
 from sdl.parallel import pool
 from sdl.sweep.plan import SweepPlan
 from sdl.sweep.results import DATA, RECORDS, Results
-from sdl.sweep.work import Row, SweepTask, do, too_long
+from sdl.sweep.work import Row, SweepTask, run_task, timeout_row
 
 Progress = Callable[[int, int], None]
-"""Told how many campaigns are done, and of how many."""
+"""Called with the numbers of campaigns done and in all."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """How a sweep ended.
+class SweepOutcome:
+    """The result of running a sweep.
 
     Attributes:
         data: the Parquet file.
-        campaigns: of the whole sweep. before: done by earlier calls. ran: done by this one.
-        cannot: campaigns that gave no result, and why; the next call tries them again.
-        changed: versions that differ from those of the results so far: then and now.
+        campaigns: number in the whole sweep.
+        before: number finished by earlier calls.
+        ran: number finished by this call.
+        cannot: campaigns without a result, with the reason; the next call tries them again.
+        changed: packages whose version differs from that of the earlier results: then and now.
     """
 
     data: Path
@@ -43,20 +45,20 @@ def run(
     cluster: str | None = None,
     limit: float | None = None,
     progress: Progress = lambda done, of: None,
-) -> Told:
-    """Runs the campaigns of a sweep that have no result yet.
+) -> SweepOutcome:
+    """Run the campaigns of a sweep that have no result yet.
 
     Args:
-        plan: what is to be done.
-        folder: where the results are; a sweep that was interrupted there goes on.
+        plan: its campaigns.
+        folder: directory of the results; an interrupted sweep there is continued.
         jobs: processes of this machine (default: its cores); with `cluster="local"`, workers.
         cluster: a Dask scheduler's address, or `local` for one on this machine; None takes processes without Dask.
-        limit: real seconds that a campaign in virtual time may take; one that takes longer has no result.
-        progress: told of every step.
+        limit: real seconds for a campaign in virtual time; one that takes longer has no result.
+        progress: called after every campaign.
 
     Raises:
         ConfigError: a missing package, or a directory of another sweep. RecordError: the disk.
-        KeyboardInterrupt: Ctrl-C; what was finished is in the data set, and the next call goes on.
+        KeyboardInterrupt: Ctrl-C; finished campaigns are in the data set, and the next call continues.
     """
     from sdl.runner import versions
 
@@ -68,7 +70,7 @@ def run(
         todo = (i for i, name in enumerate(plan.ids()) if name not in results.known)
         tasks = (plan.task(number, folder / RECORDS) for number in todo)
         if total > before:
-            limit = limit if plan.virtual else None  # it would kill what only waits for an instrument
+            limit = limit if plan.virtual else None  # it would kill campaigns that wait for an instrument
             done = _by_cluster(tasks, plan, cluster, jobs, limit) if cluster else _here(tasks, plan, jobs, limit)
             try:
                 with contextlib.closing(done):
@@ -82,13 +84,13 @@ def run(
                 results.settle()
         else:
             results.settle()
-        return Told(folder / DATA, total, before, ran, tuple(cannot), results.changed)
+        return SweepOutcome(folder / DATA, total, before, ran, tuple(cannot), results.changed)
 
 
 def _here(
     tasks: Iterator[SweepTask], plan: SweepPlan, jobs: int | None, limit: float | None
 ) -> Generator[list[Row], None, None]:
-    jobs = 1 if plan.real else min(jobs or pool.cores(), len(plan))  # a real instrument does one thing at a time
+    jobs = 1 if plan.real else min(jobs or pool.cores(), len(plan))  # a real instrument serves one campaign at a time
     given: dict[int, SweepTask] = {}
 
     def named() -> Iterator[SweepTask]:
@@ -98,9 +100,9 @@ def _here(
 
     def crashed(error: pool.Crashed) -> Row:
         task, why = given[error.index], str(error).partition(": ")[2]
-        return too_long(task, why) if isinstance(error, pool.TooLong) else {"id": task.id, "cannot": why}
+        return timeout_row(task, why) if isinstance(error, pool.TooLong) else {"id": task.id, "cannot": why}
 
-    done = pool.each(do, named(), jobs, ordered=False, crashed=crashed, limit=limit)
+    done = pool.each(run_task, named(), jobs, ordered=False, crashed=crashed, limit=limit)
     with contextlib.closing(done):
         for index, row in done:
             given.pop(index)

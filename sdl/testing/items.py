@@ -18,7 +18,7 @@ from sdl.testing.plugin import UNSURE
 
 if TYPE_CHECKING:
     from sdl.testing.work import Work
-    from sdl.verify import Seen, VerifyPlan, VerifyTask
+    from sdl.verify import SeedResult, VerifyPlan, VerifyTask
 
 REPORT_SECONDS = 60
 
@@ -27,7 +27,7 @@ class CampaignTests(pytest.File):
     """One campaign file: an item a seed and, where something is expected of them together, one for all."""
 
     plan: VerifyPlan
-    _seen: dict[int, Seen]
+    _seen: dict[int, SeedResult]
     _work: Work | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
@@ -50,16 +50,16 @@ class CampaignTests(pytest.File):
         self.plan, self._seen = plan, {}
         for task in plan.tasks:
             yield self._grouped(SeedItem.from_parent(self, name=f"seed-{task.seed}", task=task))
-        if verify.together(plan.expect):
+        if verify.needs_all_seeds(plan.expect):
             yield self._grouped(AllSeedsItem.from_parent(self, name="all-seeds"))
 
-    def seen(self, task: VerifyTask) -> Seen:
-        """What came of a seed; run once in a process."""
+    def seen(self, task: VerifyTask) -> SeedResult:
+        """Return the result of a seed; each runs once per process."""
         if task.seed not in self._seen:
             self._seen[task.seed] = self.ran(task)
         return self._seen[task.seed]
 
-    def ran(self, task: VerifyTask) -> Seen:
+    def ran(self, task: VerifyTask) -> SeedResult:
         """Runs a campaign in a process of its own, killed when its time is over; in this one without a limit."""
         from sdl import verify
         from sdl.testing.work import Work
@@ -76,7 +76,7 @@ class CampaignTests(pytest.File):
             raise
 
     def teardown(self) -> None:
-        """Ends the process that ran its campaigns."""
+        """End the process that ran the campaigns."""
         if self._work is not None:
             self._work.close()
             self._work = None
@@ -105,11 +105,11 @@ def _ours(tree: Mapping[str, Any]) -> bool:
 
 
 class NotAsExpected(Exception):
-    """A campaign came to something else."""
+    """A campaign did not meet its expectation."""
 
 
 class _Item(pytest.Item):
-    """What the two kinds have in common."""
+    """Base of both kinds of items."""
 
     @property
     def file(self) -> CampaignTests:
@@ -203,10 +203,10 @@ class SeedItem(_Item):
         from sdl import verify
 
         seen = self.file.seen(self.task)
-        wrong = verify.broken(self.file.plan.expect, seen)
+        wrong = verify.broken_claims(self.file.plan.expect, seen)
         if wrong:
             again = self.file.shown(self.task).command
-            raise NotAsExpected(self.text(wrong, verify.ended(seen), seen.seed, again))
+            raise NotAsExpected(self.text(wrong, verify.describe_end(seen), seen.seed, again))
 
 
 class AllSeedsItem(_Item):
@@ -225,12 +225,12 @@ class AllSeedsItem(_Item):
         findings = tuple(finding for finding in findings if finding.share < 1)
         for finding in findings:
             if finding.level is verify.Level.UNSURE:
-                said = f"{finding.claim} {finding.expected}, seen {finding.seen}: {verify.sureness(finding)}"
+                said = f"{finding.claim} {finding.expected}, seen {finding.seen}: {verify.describe_certainty(finding)}"
                 self.user_properties.append((UNSURE, f"{self.nodeid}: {said}"))
         wrong = [finding for finding in findings if finding.level is verify.Level.NOT]
         if wrong:
-            claims = [(f.claim, f.expected, f"{f.seen}, {verify.kept(f)}") for f in wrong]
+            claims = [(f.claim, f.expected, f"{f.seen}, {verify.describe_kept(f)}") for f in wrong]
             worst, again = wrong[0].seed, f"sdl verify {shlex.quote(self.file.typed)}"
             seen = next((seen for seen in map(self.file.seen, plan.tasks) if seen.seed == worst), None)
-            ended = "" if seen is None else f"seed {worst}, the worst: {verify.ended(seen)}"
+            ended = "" if seen is None else f"seed {worst}, the worst: {verify.describe_end(seen)}"
             raise NotAsExpected(self.text(claims, ended, worst, again))

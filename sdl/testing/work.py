@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 
 from sdl import verify
 from sdl.parallel import pool
-from sdl.verify import Seen, VerifyPlan, VerifyTask
+from sdl.verify import SeedResult, VerifyPlan, VerifyTask
 
 
 class Work:
@@ -16,20 +16,20 @@ class Work:
     def __init__(self, plan: VerifyPlan, limit: float) -> None:
         self._given: list[VerifyTask] = []
 
-        def crashed(error: pool.Crashed) -> Seen:
-            return verify.without(self._given[error.index], plan, error)
+        def crashed(error: pool.Crashed) -> SeedResult:
+            return verify.lost_campaign(self._given[error.index], plan, error)
 
-        self._results: Generator[tuple[int, Seen], None, None] = pool.each(
+        self._results: Generator[tuple[int, SeedResult], None, None] = pool.each(
             verify.run, self._tasks(), ordered=False, crashed=crashed, limit=limit
         )
 
-    def on(self, task: VerifyTask) -> Seen:
-        """What comes of a campaign."""
+    def on(self, task: VerifyTask) -> SeedResult:
+        """Return the result of a campaign."""
         self._given.append(task)
         return next(self._results)[1]
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._results.close()
 
     def _tasks(self) -> Iterator[VerifyTask]:

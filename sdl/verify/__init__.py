@@ -1,23 +1,23 @@
-"""Campaigns as tests: campaign files run over seeds and held to their `expect:` block.
+"""Campaigns as tests: run campaign files over seeds and test them against their `expect:` block.
 
-judging   met, not met, or too few to tell; pure
-running   a file's campaigns, on this machine, in one or more processes
+evaluate  met, not met, or too few seeds to tell; pure
+running   the campaigns of a file, in one or more processes of this machine
 """
 
 from sdl.verify.evaluate import (
     RISK,
     Evaluation,
     Level,
-    Seen,
-    broken,
-    chance,
-    ended,
+    SeedResult,
+    binomial_tail,
+    broken_claims,
+    describe_certainty,
+    describe_end,
+    describe_kept,
     evaluate,
-    kept,
-    least_share,
+    lower_confidence_bound,
+    needs_all_seeds,
     seeds_needed,
-    sureness,
-    together,
 )
 from sdl.verify.running import (
     CRASHED,
@@ -25,12 +25,12 @@ from sdl.verify.running import (
     Verified,
     VerifyPlan,
     VerifyTask,
-    again,
+    lost_campaign,
     plain,
     plan,
+    rerun_command,
     run,
     verify,
-    without,
 )
 
 __all__ = [
@@ -39,23 +39,23 @@ __all__ = [
     "RISK",
     "Evaluation",
     "Level",
-    "Seen",
+    "SeedResult",
     "Verified",
     "VerifyPlan",
     "VerifyTask",
-    "again",
-    "broken",
-    "chance",
-    "ended",
+    "binomial_tail",
+    "broken_claims",
+    "describe_certainty",
+    "describe_end",
+    "describe_kept",
     "evaluate",
-    "kept",
-    "least_share",
+    "lost_campaign",
+    "lower_confidence_bound",
+    "needs_all_seeds",
     "plain",
     "plan",
+    "rerun_command",
     "run",
     "seeds_needed",
-    "sureness",
-    "together",
     "verify",
-    "without",
 ]

@@ -11,18 +11,18 @@ import pytest
 from sdl.bench import (
     BenchCampaign,
     BenchGoals,
-    Miss,
+    DaysScore,
     SolverSummary,
     campaigns,
     days_left_out,
-    lines,
     markdown,
     quantile,
     recommend,
     solver_of,
+    summarise,
 )
 from sdl.bench.campaigns import channels_of, goals_of
-from sdl.bench.report import days_table, table
+from sdl.bench.report import days_table, solver_table
 from sdl.errors import ConfigError
 from sdl.twin.evidence import Evidence
 from sdl.twin.model import Plant
@@ -91,8 +91,8 @@ def evidence(days=3, rows=12):
     plant = Plant(STATE)
     Y = [list(plant.read(dict(zip("RGB", x.tolist(), strict=True)), i).readings.values()) for i, x in enumerate(X)]
     day = np.repeat([f"2026-01-0{d + 1}" for d in range(days)], rows)
-    table = np.array(Y, dtype=float)
-    return Evidence(X, table, np.full_like(table, np.nan), np.repeat(np.arange(days), rows), day)
+    Y = np.array(Y, dtype=float)
+    return Evidence(X, Y, np.full_like(Y, np.nan), np.repeat(np.arange(days), rows), day)
 
 
 def test_settings_of_a_day_are_found_from_the_others():
@@ -124,20 +124,20 @@ def ended(solver, trials, seeds=1):
 
 
 def test_the_best_is_told_with_how_much_longer_the_others_take():
-    best, other = lines([*ended("slow", [6, 7, 8, 7]), *ended("quick", [5, 5, 6, 5])], 40)
+    best, other = summarise([*ended("slow", [6, 7, 8, 7]), *ended("quick", [5, 5, 6, 5])], 40)
     assert (best.solver, best.median, best.p95, best.mean, best.more) == ("quick", 5, 6, 5.25, 0)
     assert (other.solver, other.more) == ("slow", 1.75)
     assert other.error == pytest.approx(np.std([1, 2, 2, 2], ddof=1) / 2)
 
 
 def test_a_goal_that_was_not_reached_counts_as_more_than_any_that_was():
-    found = lines([*ended("a", [5, 5, 5, None]), *ended("b", [30, 30, 30, 30])], 40)
+    found = summarise([*ended("a", [5, 5, 5, None]), *ended("b", [30, 30, 30, 30])], 40)
     assert [line.solver for line in found] == ["a", "b"]
     assert (found[0].reached, found[0].p95, found[0].mean) == (3, math.inf, 14)
 
 
 def test_seeds_of_one_goal_are_not_taken_for_goals():
-    few = lines([*ended("a", [5, 5, 5, 5], 2), *ended("b", [6, 6, 8, 8], 2)], 40)
+    few = summarise([*ended("a", [5, 5, 5, 5], 2), *ended("b", [6, 6, 8, 8], 2)], 40)
     assert few[1].error == pytest.approx(1.0)
 
 
@@ -149,7 +149,7 @@ def test_the_best_is_recommended_and_what_cannot_be_told_from_it_is_named():
     found = recommend([line("a"), line("b", 0.1, 0.1), line("c", 3.0, 0.5), line("d", 9.0, 0.5)], 20)
     assert (found.solver, found.as_good) == ("a", ("b",))
     assert "Take `a`: it reached 10 of 10 goals, half of them within 5 trials, 95 % within 6." in found.sentence
-    assert "20 goals do not tell it from `b`" in found.sentence
+    assert "20 goals do not distinguish it from `b`" in found.sentence
     assert "`c` and those below it in the table take longer (3.0 ± 0.5 trials" in found.sentence
 
 
@@ -159,7 +159,7 @@ def test_one_that_computes_ten_times_less_is_preferred_where_it_is_as_good():
 
 
 def test_days_left_out_decide_among_those_that_the_twin_does_not_tell_apart():
-    misses = [Miss("a", 0.02, 3, 30), Miss("b", 0.01, 3, 30), Miss("c", 0.001, 3, 30)]
+    misses = [DaysScore("a", 0.02, 3, 30), DaysScore("b", 0.01, 3, 30), DaysScore("c", 0.001, 3, 30)]
     found = recommend([line("a"), line("b", 0.1, 0.1), line("c", 3.0, 0.5)], 20, misses)
     assert found.solver == "b"
     assert "best (off by 0.0100)" in found.sentence
@@ -172,12 +172,12 @@ def test_where_nobody_reached_a_goal_nobody_is_recommended():
 
 
 def test_one_goal_does_not_tell_a_standard_error_and_nothing_is_called_worse():
-    found = lines([*ended("a", [5]), *ended("b", [9])], 40)
+    found = summarise([*ended("a", [5]), *ended("b", [9])], 40)
     assert recommend(found, 1).as_good == ("b",)
 
 
 def test_a_table_has_a_line_for_each_solver():
-    head, first, second = table([line("quick"), replace(line("slow", 2.0, 0.5, 7), p95=math.inf)])
+    head, first, second = solver_table([line("quick"), replace(line("slow", 2.0, 0.5, 7), p95=math.inf)])
     assert head.split()[:2] == ["solver", "reached"]
     assert first.split() == ["quick", "10", "of", "10", "5", "6", "5.00", "10", "ms"]
     assert second.split() == ["slow", "7", "of", "10", "5", "never", "7.00", "+2.00", "±", "0.50", "10", "ms"]

@@ -174,7 +174,7 @@ def test_what_is_valid_but_hardly_meant_is_said(changes: list[str], words: str) 
     tree = yamlfile.parse(SHORT).value
     for change in changes:
         tree = config.override(tree, change)
-    said = config.oddities(config.parse(tree))
+    said = config.cautions(config.parse(tree))
     assert len(said) == bool(words)
     assert words in "".join(said)
 

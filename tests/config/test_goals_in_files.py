@@ -115,10 +115,10 @@ def test_a_preference_is_a_cost_of_each_input_over_its_range(prefer: dict[str, s
 
 def test_a_tolerance_below_the_noise_of_the_twin_is_warned_of_with_what_would_do() -> None:
     goal = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
-    assert config.oddities(parse(goal)) == []
-    (warning,) = config.oddities(parse(goal, tolerance="0.5%"))
+    assert config.cautions(parse(goal)) == []
+    (warning,) = config.cautions(parse(goal, tolerance="0.5%"))
     assert "average: 11 would do" in warning
-    assert config.oddities(parse(goal, tolerance="0.5%", average=11)) == []
-    assert config.oddities(parse({"clear": {"at most": 5000}})) == []
+    assert config.cautions(parse(goal, tolerance="0.5%", average=11)) == []
+    assert config.cautions(parse({"clear": {"at most": 5000}})) == []
     still = {"kind": "twin", "noise": False}
-    assert config.oddities(config.parse({**BASE, "instrument": still, "goal": goal, "tolerance": "0.5%"})) == []
+    assert config.cautions(config.parse({**BASE, "instrument": still, "goal": goal, "tolerance": "0.5%"})) == []

@@ -10,7 +10,7 @@ from core_kit import GOAL, HIT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdl.core.goal import Band, Goal, Tolerance, outshone, said
+from sdl.core.goal import Band, Goal, Tolerance, background_exceeds, format_shortfall
 
 counts = st.floats(-1e6, 1e6)
 widths = st.floats(1e-3, 1e6)
@@ -43,8 +43,8 @@ def test_anything_else_is_refused_and_the_message_says_what_is_allowed(written: 
 @given(st.floats(1e-6, 100), st.booleans())
 def test_a_tolerance_reads_back_what_it_says_of_itself(amount: float, percent: bool) -> None:
     tolerance = Tolerance(float(f"{amount:g}"), percent=percent)
-    said = str(tolerance)
-    assert Tolerance.parse(said if percent else float(said)) == tolerance
+    text = str(tolerance)
+    assert Tolerance.parse(text if percent else float(text)) == tolerance
 
 
 def test_a_percentage_is_of_the_target_whatever_its_sign() -> None:
@@ -193,18 +193,18 @@ def test_a_shortfall_names_band_nearest_and_distance_of_each_channel() -> None:
         "red": {"low": 90.0, "high": 110.0, "nearest": 80.0, "by": 10.0},
         "clear": {"low": None, "high": 1000.0, "nearest": 900.0, "by": 0.0},
     }
-    assert said(short) == "red 80, 10 outside 90…110; clear 900"
-    assert said(LIMITED.shortfall({"clear": 1100.0})) == "clear 1100, 100 outside at most 1000"
+    assert format_shortfall(short) == "red 80, 10 outside 90…110; clear 900"
+    assert format_shortfall(LIMITED.shortfall({"clear": 1100.0})) == "clear 1100, 100 outside at most 1000"
 
 
 def test_the_room_outshines_a_goal_only_where_its_light_is_known() -> None:
     goal = Goal({"445nm": Band.around(-2000, 40), "515nm": Band.around(300, 10)})
-    assert outshone(goal, None) == ""
-    assert outshone(goal, {"630nm": 900.0, "515nm": 200.0}) == ""
-    assert outshone(goal, {"515nm": 900.0}) == "the light of the room alone is 900 at 515nm, above 310"
+    assert background_exceeds(goal, None) == ""
+    assert background_exceeds(goal, {"630nm": 900.0, "515nm": 200.0}) == ""
+    assert background_exceeds(goal, {"515nm": 900.0}) == "the background alone is 900 at 515nm, above 310"
 
 
 def test_a_shortfall_is_told_in_the_digits_that_a_person_needs() -> None:
     goal = Goal({"445nm": Band.around(40000, 800), "volts": Band.around(3.3, 0.1)})
     short = goal.shortfall({"445nm": 37691.3, "volts": 2.51234})
-    assert said(short) == "445nm 37691, 1509 outside 39200…40800; volts 2.51, 0.688 outside 3.20…3.40"
+    assert format_shortfall(short) == "445nm 37691, 1509 outside 39200…40800; volts 2.51, 0.688 outside 3.20…3.40"

@@ -13,7 +13,7 @@ from waiting import PATIENCE
 from sdl.clock import RealClock
 from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.errors import BadReply
-from sdl.runner import Pursuit, Steady
+from sdl.runner import MonotonicClock, SwitchOff
 from sdl.twin.faults import MEANING, Fault
 from sdl.twin.serve import TwinServer
 from sdl.types import Power
@@ -48,7 +48,7 @@ def after_an_error_in_the_middle(server: TwinServer) -> float:
     assert server.world.lit
     assert server.world.left_open
     began = time.monotonic()
-    assert Pursuit(driver.safe, Steady(), virtual=False).until(60.0).state is Power.OFF
+    assert SwitchOff(driver.safe, MonotonicClock(), virtual=False).until(60.0).state is Power.OFF
     driver.close()
     assert not server.world.lit
     return time.monotonic() - began

@@ -46,7 +46,7 @@ def lamp(*settings: tuple[float, float, float], room: str | None = "night") -> L
     for values in settings:
         lit = dict(zip("RGB", values, strict=True))
         dark = light(OFF, ROOM[room]) if room is not None else None
-        found.saw(reading(lit, light(lit, ROOM[room or "night"]), dark))
+        found.observe(reading(lit, light(lit, ROOM[room or "night"]), dark))
     return found
 
 
@@ -66,10 +66,8 @@ def test_room_light_however_bright_is_not_the_lamp(room: str, times: float, seen
 @pytest.mark.parametrize(
     "stuck", [(0.47, 0.23, 0.52), (0.05, 0.05, 0.05), (0.2, 0.2, 0.2), (1, 0, 0), (0, 0.1, 0), (0, 0, 1)]
 )
-@pytest.mark.parametrize("seen", [SEEN, []])
+@pytest.mark.parametrize("seen", [SEEN, SEEN[:1], []])
 def test_the_lamp_is_told_at_any_brightness_and_in_any_colour(stuck: Any, seen: Any) -> None:
-    if seen and 0 in stuck:
-        seen = [(1.0, 0.1, 0.1), (0.1, 1.0, 0.1), (0.1, 0.1, 1.0), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5)]
     state = lamp(*seen).judge(reading(OFF, light(dict(zip("RGB", stuck, strict=True))), None))
     assert state.state is Power.ON
     assert "its readings are those of the lit lamp" in state.why
@@ -83,13 +81,13 @@ def test_the_lamp_is_told_through_the_light_of_a_room_whose_background_was_seen(
 
 def test_a_lamp_that_was_on_from_the_first_reading_is_no_background() -> None:
     found, stuck = Lamp(INPUTS, CHANNELS, "night-2025-10"), light({"R": 0.3, "G": 0.3, "B": 0.3})
-    found.saw(reading({"R": 0.3, "G": 0.3, "B": 0.3}, stuck, stuck))
+    found.observe(reading({"R": 0.3, "G": 0.3, "B": 0.3}, stuck, stuck))
     assert found.judge(reading(OFF, stuck, None)).state is Power.ON
 
 
 def test_a_lamp_that_no_twin_knows_is_told_where_it_repeats_its_last_reading() -> None:
     found, grey = Lamp(INPUTS, CHANNELS, "night-2025-10"), dict.fromkeys(NAMES, 20000.0)
-    found.saw(reading({"R": 0.3, "G": 0.3, "B": 0.3}, grey, None))
+    found.observe(reading({"R": 0.3, "G": 0.3, "B": 0.3}, grey, None))
     assert found.judge(reading(OFF, dict.fromkeys(NAMES, 20200.0), None)).state is Power.ON
     assert found.judge(reading(OFF, dict.fromkeys(NAMES, 15000.0), None)).state is Power.OFF
 

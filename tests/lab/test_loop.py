@@ -88,7 +88,7 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
 def test_an_instrument_that_a_campaign_leaves_on_is_told_of_and_asked_without_end_before_anything_begins_on_it(
     tmp_path: Path,
 ) -> None:
-    why = "the instrument may still be on: no reply proves that it is off (status 500)"
+    why = "the instrument may still be on: no reply confirms that it is off (status 500)"
     bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(20.0, on=why)).open()
     bench.go(70)
     bench.processes.unsafe = {"0": "InstrumentError: it is still lit"}

@@ -87,7 +87,7 @@ def test_a_tolerance_below_the_noise_says_how_many_readings_to_average():
     assert answer.verdict == (Verdict.BELOW_NOISE,)
     said = answer.why[0].partition("; ")[2]
     many = int(said.rpartition(" ")[2])
-    assert said.startswith("one reading at perfect settings would hit in ")
+    assert said.startswith("At the best settings a single reading would be within tolerance about ")
     share = int(said.partition("%")[0].rpartition(" ")[2]) / 100
     assert share == pytest.approx(pass_rate(u, 1, 0.005), abs=0.15)  # sixty rows know their noise to a tenth
     assert 0.88 < pass_rate(u, many, 0.005) < 0.99
@@ -150,7 +150,7 @@ def test_a_preference_takes_the_cheapest_of_the_settings_that_hit(kind, prefer, 
     goal, _ = limited(rows, (-np.inf, np.inf))
     answer = find("solvers", kind)().fit(rows).propose(goal, space(), np.random.default_rng(0))
     assert (GAINS @ np.clip(answer.settings[0], 0, 1))[:2] == pytest.approx([16384, 16384], rel=0.02)
-    assert "the preferred of the settings that hit" in answer.why[0]
+    assert "the preferred among the settings that hit" in answer.why[0]
     if red is not None:
         assert answer.settings[0, 0] == pytest.approx(red, abs=0.01)
 
@@ -162,4 +162,4 @@ def test_where_the_goal_leaves_no_choice_the_answer_stays_and_says_so():
         for rows in (night(30), replace(night(30), prefer=(1.0, 1.0, 1.0)))
     )
     assert plain.settings.tobytes() == preferring.settings.tobytes()
-    assert "no choice left to prefer" in preferring.why[0]
+    assert "the goal leaves no choice to prefer" in preferring.why[0]

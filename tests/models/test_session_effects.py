@@ -75,7 +75,7 @@ def test_moved_rows_lie_on_the_present_line_and_the_present_ones_stay():
     assert np.abs((training.Y - rows.X @ GAINS.T).mean(axis=0)) == pytest.approx([0] * 3, abs=0.5 * noise.max())
     assert ((training.Y - rows.X @ GAINS.T).std(axis=0) < 2 * noise).all()
     assert training.linear.slope == pytest.approx(GAINS, abs=0.01 * GAINS.max())
-    assert training.about == "132 rows, those of 8 earlier sittings moved to the present level"
+    assert training.summary == "132 readings; offsets of 8 earlier sessions removed"
 
 
 def test_a_sitting_of_one_row_says_nothing_of_the_slopes():

@@ -120,7 +120,7 @@ def test_how_far_a_goal_is_out_of_reach_is_said_in_its_own_tolerances() -> None:
     """Not in the percent of the response that a miss is weighed in, which is sixty times as much here."""
     answer = ask(Linear(), night(4), [30457.0, 16384.0, 16384.0], tolerance=5 / 30457)
     assert answer.verdict == (Verdict.REACHABLE,)
-    said = re.search(r"the fit misses it by (\S+) tolerances", answer.why[0])
+    said = re.search(r"the model misses it by (\S+) × tolerance", answer.why[0])
     assert said is not None
     reads = answer.expected[0, 0]
     assert float(said[1]) == pytest.approx((30452 - reads) / 5, rel=0.1)

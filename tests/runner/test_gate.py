@@ -40,7 +40,7 @@ class Judge:
         self.asked += 1
         return self.judge(campaign, now)
 
-    def dark(self, readings: Mapping[str, float] | None, now: float) -> None:
+    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
         self.told.append(readings)
 
 
@@ -70,7 +70,11 @@ def looking_once() -> Callable[[Campaign, float], Decision]:
     looks = iter([True])
 
     def judge(state: Campaign, now: float) -> Decision:
-        return Pause("bright", "room", look=state.paused and next(looks, False)) if 1.0 <= now < 9.0 else Proceed()
+        return (
+            Pause("bright", "room", sample_background=state.paused and next(looks, False))
+            if 1.0 <= now < 9.0
+            else Proceed()
+        )
 
     return judge
 

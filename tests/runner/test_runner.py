@@ -697,7 +697,7 @@ def test_a_driver_that_cannot_be_made_safe_is_told_and_changes_nothing(caplog: p
     instrument = with_script(safe_fails=OSError("cable"))
     done, _ = run(campaign(instrument))
     assert done.outcome is Outcome.REACHED
-    assert "no reply proves that it is off (OSError: cable): look at it; given up after 120 s" in caplog.text
+    assert "no reply confirms that it is off (OSError: cable): check it yourself; gave up after 120 s" in caplog.text
     assert script_of(instrument).calls[-1] == "close"
 
 

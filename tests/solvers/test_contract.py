@@ -6,7 +6,7 @@ import pytest
 from led import ORDERLESS, ask, night, stirred
 
 from sdl.registry import OURS, find
-from sdl.replay import FIGURES, STEP
+from sdl.replay import FIGURE_TOLERANCE, STEP
 from sdl.solvers.base import Solver
 from sdl.testing import SolverContract
 
@@ -22,7 +22,7 @@ def test_last_digits_of_readings_and_the_order_of_rows_change_no_answer(kind: st
     assert other.verdict == one.verdict
     for name in ("spread", "uncertainty", "expected") if kind != "random" else ():
         told, again = (getattr(answer, name) for answer in (one, other))
-        assert again == pytest.approx(told, rel=FIGURES, nan_ok=True), name
+        assert again == pytest.approx(told, rel=FIGURE_TOLERANCE, nan_ok=True), name
 
 
 class TestSolvers(SolverContract):

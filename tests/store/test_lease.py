@@ -26,7 +26,7 @@ ID = "claude-light:light.example:8080/api"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(lease.WHERE, str(tmp_path / "leases"))
+    monkeypatch.setenv(lease.DIRECTORY_VARIABLE, str(tmp_path / "leases"))
     return tmp_path / "leases"
 
 
@@ -215,7 +215,7 @@ def test_a_second_campaign_is_refused_however_it_spells_the_address(spelt: str, 
     with TwinServer(latency=0.001) as light:
         port = light.url.rpartition(":")[2].removesuffix("/api")
         first, second = config.parse(campaign(light.url)), campaign(spelt.format(port=port))
-        with runner.held(first.instrument, "first"), pytest.raises(InUse, match="first"):
+        with runner.instrument_lease(first.instrument, "first"), pytest.raises(InUse, match="first"):
             runner.run(second, runs=tmp_path / "runs")
         assert light.world.taken == 0
         assert not list((tmp_path / "runs").glob("*/*"))
@@ -226,7 +226,7 @@ def test_a_second_campaign_is_refused_however_it_spells_the_address(spelt: str, 
 )
 def test_another_port_path_or_host_is_another_instrument(spelt: str) -> None:
     one, other = (ClaudeLight(url=url) for url in ("http://127.0.0.1:5640/api", spelt))
-    with runner.held(one, "one"), runner.held(other, "other"):
+    with runner.instrument_lease(one, "one"), runner.instrument_lease(other, "other"):
         pass
 
 
@@ -240,11 +240,11 @@ def test_a_host_with_two_addresses_shares_its_lease_with_each_of_them(monkeypatc
         ClaudeLight(url=f"https://{host}/api")
         for host in ("light.example", "led.example", "192.0.2.7", "192.0.2.8", "192.0.2.9")
     )
-    with runner.held(light, "light"):
+    with runner.instrument_lease(light, "light"):
         for other in (led, *numbers[:2]):
-            with pytest.raises(InUse), runner.held(other, "other"):
+            with pytest.raises(InUse), runner.instrument_lease(other, "other"):
                 pytest.fail("held twice")
-        with runner.held(numbers[2], "no address of its"):
+        with runner.instrument_lease(numbers[2], "no address of its"):
             pass
 
 
@@ -254,7 +254,7 @@ def test_where_no_name_can_be_looked_up_the_text_still_counts(monkeypatch: pytes
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     one, other = (ClaudeLight(url=url) for url in ("https://Light.Example:443/api", "http://light.example./api/"))
-    with runner.held(one, "one"), pytest.raises(InUse), runner.held(other, "other"):
+    with runner.instrument_lease(one, "one"), pytest.raises(InUse), runner.instrument_lease(other, "other"):
         pytest.fail("held twice")
 
 
@@ -271,12 +271,12 @@ def test_where_no_name_can_be_looked_up_the_text_still_counts(monkeypatch: pytes
 def test_a_device_behind_a_broker_is_one_however_the_broker_is_spelt(
     one: dict[str, Any], other: dict[str, Any], same: bool
 ) -> None:
-    with runner.held(SdlLight(**one), "one"):
+    with runner.instrument_lease(SdlLight(**one), "one"):
         if same:
-            with pytest.raises(InUse, match="one"), runner.held(SdlLight(**other), "other"):
+            with pytest.raises(InUse, match="one"), runner.instrument_lease(SdlLight(**other), "other"):
                 pytest.fail("held twice")
         else:
-            with runner.held(SdlLight(**other), "other"):
+            with runner.instrument_lease(SdlLight(**other), "other"):
                 pass
 
 

@@ -22,7 +22,7 @@ from sdl import runner, yamlfile
 from sdl.errors import ConfigError, Damaged, InUse, Lost, RecordError
 from sdl.parallel import pool
 from sdl.sweep import load, run, work
-from sdl.sweep.work import SweepTask, do
+from sdl.sweep.work import SweepTask, run_task
 
 SWEEP = """\
 name: many
@@ -97,7 +97,7 @@ def test_what_hangs_in_a_clusters_worker_ends_what_the_worker_was_given_and_soon
     tree = {"name": "led", "instrument": "twin", "goal": {"445nm": 9000}}
     stuck_ = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "hang"))
     tasks = [SweepTask(name, {**tree, "solver": solver}, None, "") for name, solver in (("a", stuck_), ("b", "linear"))]
-    assert work.do_all(tasks, 0.3) == [{"id": "a", "cannot": "ran for more than 0.3 s: solver stuck"}]
+    assert work.run_tasks(tasks, 0.3) == [{"id": "a", "cannot": "ran for more than 0.3 s: solver stuck"}]
     assert ends.wait(PATIENCE)
     (tmp_path / "told").unlink()  # it goes on, and says that it cannot
     assert work._ONE.locked()
@@ -159,7 +159,7 @@ def test_a_line_that_a_kill_cut_off_is_run_again_and_a_changed_one_is_refused(pl
     out = tmp_path / "out"
     out.mkdir()
     task = plan().task(0, None)
-    line = json.dumps(do(task)).encode() + b"\n"
+    line = json.dumps(run_task(task)).encode() + b"\n"
     (out / "journal.jsonl").write_bytes(line + line[:40])
     told = run(plan(), out, jobs=1)
     assert (told.before, told.ran) == (1, 7)
@@ -185,7 +185,7 @@ def broken(data):
     yield "cannot be read", lambda: data.write_bytes(b"")
     yield "cannot be read|no column id", lambda: pq.write_table(pa.table({"x": [1]}), data)
     yield "no column trials", lambda: pq.write_table(table.drop_columns(["trials"]), data)
-    yield "8 campaigns stand there twice", lambda: pq.write_table(pa.concat_tables([table, table]), data)
+    yield "8 campaigns occur twice", lambda: pq.write_table(pa.concat_tables([table, table]), data)
     yield "cannot be read", lambda: (data.unlink(), data.mkdir())
 
 
@@ -204,7 +204,7 @@ def test_a_damaged_data_set_is_told_with_what_to_do_and_left_as_it_is(plan, tmp_
 def test_a_row_of_the_journal_that_is_none_is_told(plan, tmp_path, changes):
     out = tmp_path / "out"
     out.mkdir()
-    row = do(plan().task(0, None)) | changes
+    row = run_task(plan().task(0, None)) | changes
     lines = json.dumps({key: value for key, value in row.items() if value is not None}) + "\n"
     (out / "journal.jsonl").write_text(lines)
     with pytest.raises(RecordError, match=r"journal\.jsonl.*damaged"):
@@ -285,7 +285,7 @@ def test_records_are_kept_on_demand_and_are_sound(plan, tmp_path):
 
 def test_a_campaign_that_a_lost_worker_left_half_way_goes_on_from_its_record(plan, tmp_path):
     task = plan(1, "keep: records\n").task(0, tmp_path)
-    whole = do(SweepTask(task.id, task.tree, None, ""))
+    whole = run_task(SweepTask(task.id, task.tree, None, ""))
     halfway = 0
 
     def dies(event, campaign):
@@ -296,9 +296,9 @@ def test_a_campaign_that_a_lost_worker_left_half_way_goes_on_from_its_record(pla
 
     with pytest.raises(RuntimeError):
         runner.run(task.tree, runs=task.folder, watch=dies)
-    assert do(task) == whole
+    assert run_task(task) == whole
     assert len(list(Path(task.folder).glob("led/*/record.jsonl"))) == 1
-    assert do(task) == whole  # read, not run again
+    assert run_task(task) == whole  # read, not run again
     assert len(list(Path(task.folder).glob("led/*/record.jsonl"))) == 1
 
 

@@ -11,7 +11,7 @@ from scipy.stats import binom, binomtest
 
 from sdl import config, verify
 from sdl.errors import ConfigError
-from sdl.verify import Level, Seen
+from sdl.verify import Level, SeedResult
 
 CAMPAIGN = """\
 name: led
@@ -25,11 +25,11 @@ def expect(**given: Any) -> config.Expect:
     return config.Expect.model_validate(given)
 
 
-def seen(seed: int = 0, trials: int = 5, outcome: str = "reached", error: float | None = 0.01) -> Seen:
-    return Seen(seed, outcome, "why", trials, trials, error, True, "reachable")
+def seen(seed: int = 0, trials: int = 5, outcome: str = "reached", error: float | None = 0.01) -> SeedResult:
+    return SeedResult(seed, outcome, "why", trials, trials, error, True, "reachable")
 
 
-def finding(given: config.Expect, those: list[Seen], claim: str) -> verify.Evaluation:
+def finding(given: config.Expect, those: list[SeedResult], claim: str) -> verify.Evaluation:
     return next(found for found in verify.evaluate(given, those) if found.claim == claim)
 
 
@@ -38,9 +38,9 @@ def finding(given: config.Expect, those: list[Seen], claim: str) -> verify.Evalu
 
 @pytest.mark.parametrize(("kept", "n", "share"), [(5, 5, 0.5), (13, 20, 0.5), (59, 59, 0.95), (1, 9, 0.3), (0, 4, 0.5)])
 def test_the_chance_is_that_of_the_exact_binomial_test(kept: int, n: int, share: float) -> None:
-    assert verify.chance(kept, n, share) == pytest.approx(binom.sf(kept - 1, n, share), rel=1e-9)
+    assert verify.binomial_tail(kept, n, share) == pytest.approx(binom.sf(kept - 1, n, share), rel=1e-9)
     low = binomtest(kept, n, alternative="greater").proportion_ci(0.95, "exact").low
-    assert verify.least_share(kept, n) == pytest.approx(low, abs=1e-9)
+    assert verify.lower_confidence_bound(kept, n) == pytest.approx(low, abs=1e-9)
 
 
 def test_a_median_of_five_seeds_is_no_proof_unless_all_keep_it() -> None:
@@ -50,7 +50,7 @@ def test_a_median_of_five_seeds_is_no_proof_unless_all_keep_it() -> None:
     assert (found.seen, found.within, found.level) == ("6", 3, Level.UNSURE)
     assert found.needed is not None
     share = found.within / found.of
-    assert verify.chance(int(share * found.needed), found.needed, 0.5) <= verify.RISK
+    assert verify.binomial_tail(int(share * found.needed), found.needed, 0.5) <= verify.RISK
     assert finding(limit, [seen(i) for i in range(5)], "trials, median").level is Level.MET
     assert finding(limit, [seen(i) for i in range(4)], "trials, median").level is Level.UNSURE
 
@@ -85,17 +85,17 @@ def test_one_seed_is_enough_against_what_every_seed_must_keep() -> None:
     some = [seen(i, error=0.01 + 0.02 * (i == 7)) for i in range(20)]
     found = finding(expect(error="2%"), some, "error, most")
     assert (found.level, found.seed, found.seen) == (Level.NOT, 7, "3 %")
-    assert verify.broken(expect(error="2%"), some[7]) == [("error, most", "at most 2 %", "3 %")]
-    assert verify.broken(expect(error="2%"), some[6]) == []
+    assert verify.broken_claims(expect(error="2%"), some[7]) == [("error, most", "at most 2 %", "3 %")]
+    assert verify.broken_claims(expect(error="2%"), some[6]) == []
 
 
 def test_a_limit_itself_is_kept_and_an_unknown_error_is_not() -> None:
-    assert verify.broken(expect(trials=5, error="1%"), seen(trials=5, error=0.01)) == []
-    assert verify.broken(expect(error="1%"), seen(error=None)) == [("error, most", "at most 1 %", "unknown")]
+    assert verify.broken_claims(expect(trials=5, error="1%"), seen(trials=5, error=0.01)) == []
+    assert verify.broken_claims(expect(error="1%"), seen(error=None)) == [("error, most", "at most 1 %", "unknown")]
 
 
 def test_a_verdict_is_expected_of_every_seed() -> None:
-    assert verify.broken(expect(verdict="unreachable"), seen()) == [("verdict", "unreachable", "reachable")]
+    assert verify.broken_claims(expect(verdict="unreachable"), seen()) == [("verdict", "unreachable", "reachable")]
 
 
 # --- running ------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_a_solver_that_ends_its_process_is_a_campaign_not_as_expected_and_the_ot
     bad, good = verify.verify([plan for plan in plans if plan is not None], jobs, limit=60)
     assert (bad.level, bad.seen[0].outcome) == (Level.NOT, "crashed")
     assert bad.seen[0].reason == "its process died 3 times, the last time by exit code 0"
-    assert "sdl run" in verify.again(bad, bad.findings[0])
+    assert "sdl run" in verify.rerun_command(bad, bad.findings[0])
     assert good.seen[0].outcome == "reached"
 
 
@@ -156,7 +156,7 @@ def test_a_solver_that_hangs_is_killed_and_its_campaign_not_as_expected(
     assert plan is not None
     (found,) = verify.verify([plan], limit=1)
     assert found.level is Level.NOT
-    assert verify.ended(found.seen[0]) == (
+    assert verify.describe_end(found.seen[0]) == (
         "out of time after 0 trials, verdict none: ran for more than 1 s: solver stuck"
     )
 
@@ -176,7 +176,7 @@ def test_a_real_instrument_is_never_driven(tmp_path: Path) -> None:
 
 
 def test_a_twin_that_really_waits_is_not_tested_so(file: Path) -> None:
-    with pytest.raises(ConfigError, match="really waits"):
+    with pytest.raises(ConfigError, match="runs in real time"):
         verify.plan(file, ["instrument.realtime=true"])
 
 

@@ -65,14 +65,17 @@ class ClaudeLight(RealInstrument):
         "a server on this machine",
     )
     breaker: int = Field(
-        default=12, ge=1, le=1000, description="so many failed requests in a row, and it is left alone for a while"
+        default=12,
+        ge=1,
+        le=1000,
+        description="failed requests in a row after which no request is sent for `rest` seconds",
     )
-    rest: float = Field(default=300.0, ge=0, le=86400, description="for how many seconds")
+    rest: float = Field(default=300.0, ge=0, le=86400, description="seconds without requests after `breaker` failures")
     user_agent: str = Field(
         default="sdl (self-driving lab orchestrator)",
         pattern=r"^[ -~]+$",
         max_length=200,
-        description="who asks, for the server's operator; add an address if you run it for days",
+        description="User-Agent header for the server's operator; add a contact address if you run it for days",
     )
 
     @field_validator("url")
@@ -117,10 +120,10 @@ class ClaudeLight(RealInstrument):
     @property
     def identity(self) -> str:
         """Host and path, whatever the spelling."""
-        return self._at(hosts.plain(self._host))
+        return self._at(hosts.normalise(self._host))
 
     def known_as(self, look_up: bool) -> set[str]:
-        """The same with each address of the host."""
+        """The identity with each address of the host."""
         return {self._at(host) for host in hosts.names(self._host, look_up=look_up)}
 
     def _at(self, host: str) -> str:
@@ -166,7 +169,7 @@ class ClaudeLight(RealInstrument):
             return self._host == "localhost"
 
     def ready(self) -> None:
-        """Looks at this machine's proxy and certificate variables; nothing is sent.
+        """Check this machine's proxy and certificate variables; nothing is sent.
 
         Raises:
             ConfigError: one of them would break every request.
@@ -174,7 +177,7 @@ class ClaudeLight(RealInstrument):
         environment.check_variables(proxies=not self._local)
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
-        """Gets ready to ask; nothing is sent yet. `clock` is for the pauses between requests."""
+        """Prepare the connection; nothing is sent yet. `clock` times the pauses between requests."""
         connection = HttpConnection(
             self.url,
             connect=self.connect_timeout,

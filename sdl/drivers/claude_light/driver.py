@@ -1,4 +1,4 @@
-"""An open Claude-Light: what it sends, in which order, and how it ends."""
+"""An open connection to a Claude-Light."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAFE_REQUEST = 55.0
 
 
 class ClaudeLightDriver:
-    """An open Claude-Light: one request a reading and one a background, no retries.
+    """An open Claude-Light: one request per reading and per background, no retries.
 
     Args:
         connection: to the server.
@@ -39,7 +39,7 @@ class ClaudeLightDriver:
         self._known = UNTOUCHED
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading, with its background where one is asked for.
+        """Take one reading, with its background where the configuration asks for one.
 
         Raises:
             Rejected: settings outside the bounds; nothing was sent.
@@ -49,10 +49,12 @@ class ClaudeLightDriver:
             NotApplied: the answer does not say what was applied.
             InstrumentError: not asked, because too much was asked or failed before.
         """
-        return self._lamp.saw(self._plausible.pair(self._baseline.reading(self._limited, checked(settings, INPUTS))))
+        return self._lamp.observe(
+            self._plausible.pair(self._baseline.reading(self._limited, checked(settings, INPUTS)))
+        )
 
     def safe(self) -> SafeState:
-        """Asks for a reading in the dark, once, if anything may have been lit before; what its answer proves.
+        """Request one dark reading if the light may be on; return what the reply proves.
 
         Raises:
             InstrumentError: no answer that says anything.

@@ -1,8 +1,9 @@
-"""Whether a lamp is off: the reply must say so, and its readings must not be those of the lamp all the same.
+"""Whether a lamp is off: the reply must say so, and its readings must not show the lamp's spectrum.
 
 How bright a reply is does not tell: daylight moves readings by thousands of counts. Its colours do. What a reply reads
 above the darkest background seen is fitted with the spectra of the lamp, none of them taken away: as the lamp was
-seen in this campaign (readings less their own background), or, where it was not, as the twin has it. Room light
+seen in this campaign (readings less their own background), and as the twin has it, since a lamp that was seen at one
+setting only may be stuck in another colour. Room light
 leaves .41 to .70 of itself unexplained (daylight, office lamps and both, with and without `clear` and `nir`), light of
 the lamp .06 (median of 418 readings, the room's light not even taken away; .32 for the dimmest 1 %), so the line is
 drawn at a quarter. Where no background was seen and the twin does not know the lamp, a reply that repeats the last
@@ -26,14 +27,14 @@ counts."""
 FEWEST = 3
 """Channels below the end of their range that are needed to say anything."""
 KEPT = 30
-"""So many readings with the lamp on are remembered."""
+"""Readings with the lamp on that are remembered."""
 
 UNTOUCHED = SafeState(Power.NOT_NEEDED, None, "nothing was asked of it over this connection")
 TOUCHED = SafeState(Power.UNKNOWN, None, "something was asked of it since")
 
 
 class Lamp:
-    """Looks at every reading of one instrument, and judges the reply to the request to be off.
+    """Observe every reading of one instrument, and judge the reply to a request to switch off.
 
     Args:
         inputs: all of them are brightness, off at their low end.
@@ -49,8 +50,8 @@ class Lamp:
         self._seen: deque[dict[str, float]] = deque(maxlen=KEPT)
         self._last: Mapping[str, float] | None = None
 
-    def saw(self, reading: Reading) -> Reading:
-        """Passes a reading on, and remembers it."""
+    def observe(self, reading: Reading) -> Reading:
+        """Remember a reading, and return it unchanged."""
         off, dark = self._off(reading.applied), reading.background
         if dark is not None:
             self._darkest = {name: min(value, self._darkest.get(name, value)) for name, value in dark.items()}
@@ -63,7 +64,7 @@ class Lamp:
         return reading
 
     def judge(self, reply: Reading) -> SafeState:
-        """What the reply to a request to be off proves."""
+        """Return what the reply to a request to switch off proves."""
         applied = ", ".join(f"{name} = {value:g}" for name, value in reply.applied.items())
         if not self._off(reply.applied):
             return SafeState(Power.ON, reply.applied, f"asked to be off, it says that it applied {applied}")
@@ -74,7 +75,7 @@ class Lamp:
         darkest = self._darkest if not self._is_lamp(self._darkest, self._twins()) else {}  # it was on from the first
         rise = {name: reply.readings[name] - darkest.get(name, 0.0) for name in telling}
         brightest = max(rise, key=lambda name: rise[name])
-        if self._is_lamp(rise, list(self._seen) or self._twins()) or self._repeats(reply.readings, telling):
+        if self._is_lamp(rise, [*self._seen, *self._twins()]) or self._repeats(reply.readings, telling):
             dark = darkest.get(brightest)
             than = f", and {dark:g} was seen with the light off" if dark is not None else ""
             why = (
@@ -88,7 +89,7 @@ class Lamp:
         return all(applied[item.name] == item.low for item in self._inputs)
 
     def _is_lamp(self, light: Mapping[str, float], spectra: Sequence[Mapping[str, float]]) -> bool:
-        """Whether light of these spectra is what was read, most of it."""
+        """Whether these spectra explain most of what was read."""
         names = [name for name in light if all(name in spectrum for spectrum in spectra)]
         if len(names) < FEWEST:
             spectra, names = self._twins(), list(light)
@@ -102,7 +103,7 @@ class Lamp:
         return bool(left < UNEXPLAINED * np.linalg.norm(seen))
 
     def _repeats(self, readings: Mapping[str, float], telling: Sequence[str]) -> bool:
-        """Whether it reads as it did with the lamp on, where it never was seen without it."""
+        """Whether the readings repeat the last ones with the lamp on; False once a background was seen."""
         last = self._last
         if last is None or self._darkest:
             return False
@@ -111,7 +112,7 @@ class Lamp:
         )
 
     def _twins(self) -> list[dict[str, float]]:
-        """The twin's spectra, one an input."""
+        """Return the twin's spectra, one per input."""
         from sdl.twin.state import load
 
         channels = load(self._twin).channels

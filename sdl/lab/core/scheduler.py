@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
 from sdl.lab.core.cron import NEVER, blackout, schedule_conflict, times
 from sdl.lab.core.events import Due, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.job_runs import Start
@@ -79,7 +79,7 @@ def _missed_cause(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
         return "black-out" + (f": {span.why}" if span.why else ""), "lab file"
     grace = start.spec.missed.grace
     if grace is not None and now - start.due > grace:
-        late = f"too late by {words(max(now - start.due - grace, 1.0))} ({words(grace)} allowed)"
+        late = f"too late by {format_duration(max(now - start.due - grace, 1.0))} ({format_duration(grace)} allowed)"
         return f"{late}: {_delay_cause(lab, start, now)}", "schedule"
     return None
 
@@ -163,7 +163,7 @@ def _new_run(start: Start, now: float) -> str:
 def blocked(lab: Lab, start: Start, now: float) -> str:
     """Why a waiting or died start cannot begin now; empty if it can."""
     if start.ready > now:
-        return f"its process died ({start.last}); retry in {words(start.ready - now)}"
+        return f"its process died ({start.last}); retry in {format_duration(start.ready - now)}"
     if pause := reason_to_pause(lab, start, now):
         return pause[0]
     if start.instrument not in lab.lab.instruments:
@@ -194,5 +194,8 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tu
     if instrument is not None and instrument.readings_a_day is not None:
         taken = lab.readings_last_day(start.instrument, now) + max(readings - start.readings, 0)
         if taken >= instrument.readings_a_day:
-            return f"{taken} readings in the last {words(DAY)} ({instrument.readings_a_day} allowed)", "lab file"
+            return (
+                f"{taken} readings in the last {format_duration(DAY)} ({instrument.readings_a_day} allowed)",
+                "lab file",
+            )
     return None

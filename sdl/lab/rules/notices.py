@@ -14,7 +14,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from sdl.config.durations import words
+from sdl.config.durations import format_duration
+from sdl.formatting import display
 from sdl.lab.config.conditions import NO_READING
 from sdl.lab.core.events import (
     Died,
@@ -35,7 +36,7 @@ from sdl.lab.core.views import is_requested_pause
 from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify.model import Kind, Notify
 from sdl.notify.notice import Notice
-from sdl.runner.pursuit import NOT_OFF
+from sdl.runner.shutdown import MAY_BE_ON
 
 DAY = 86400.0
 UNREACHABLE = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
@@ -162,7 +163,7 @@ class Notices:
             if not pause.reported and now - pause.since >= self.notify.paused:
                 pause.reported = True
                 about = f"job {pause.job}" if pause.job else what
-                title = f"{about}: paused for {words(self.notify.paused)}"
+                title = f"{about}: paused for {format_duration(self.notify.paused)}"
                 body = f"Paused since {self._time(pause.since)}: {pause.cause or 'no reason given'}."
                 notices += self._notice("paused", about, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
         if disk_free is not None:
@@ -191,11 +192,11 @@ class Notices:
             notices = self._instrument_back(start.instrument, event.at)
         kind = KINDS.get(event.outcome, "finished")
         body = (
-            f"Start {event.start} on {start.instrument} ended as {event.outcome} after {event.readings} readings: "
-            f"{event.reason}\nRecord: {start.run}"
+            f"Start {event.start} on {start.instrument} ended ({display(event.outcome)}) after {event.readings} "
+            f"readings: {event.reason}\nRecord: {start.run}"
         )
         about = f"start {event.start}" if kind == "finished" else f"job {start.job}"
-        title = f"{start.job}: {event.outcome}"
+        title = f"{start.job}: {display(event.outcome)}"
         return notices + self._notice(kind, about, f"{event.start}", title, body, event.at, start.job)
 
     def _missed(self, event: Missed) -> list[Notice]:
@@ -221,14 +222,14 @@ class Notices:
             return []
         self._lost[name] = at
         what = "in use by somebody else" if error.startswith("InUse: ") else "no answer"
-        title = f"{name}: {'not known to be off' if NOT_OFF in error else what}"
+        title = f"{name}: {'not known to be off' if MAY_BE_ON in error else what}"
         return self._notice("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
 
     def _instrument_back(self, name: str, at: float) -> list[Notice]:
         since = self._lost.pop(name, None)
         if since is None:
             return []
-        body = f"It did not answer for {words(at - since)}, since {self._time(since)}."
+        body = f"It did not answer for {format_duration(at - since)}, since {self._time(since)}."
         return self._notice("back", f"instrument {name}", f"{since:.0f}", f"{name}: answers again", body, at)
 
     def _disk(self, free: float, now: float) -> list[Notice]:

@@ -18,7 +18,7 @@ from sdl.core.events import Continued, Event, Paused, Safe, Stopped
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked_safe
 from sdl.errors import InstrumentError, Unreachable
-from sdl.runner import Abort, Patience, Pause, Proceed, Pursuit
+from sdl.runner import Abort, Patience, Pause, Proceed, SwitchOff
 from sdl.runs.runs import Result, open_run
 from sdl.store import record
 from sdl.types import Outcome, Power, SafeState
@@ -55,8 +55,8 @@ def said(caplog: pytest.LogCaptureFixture) -> str:
     return "\n".join(r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING)
 
 
-# The pursuit -----------------------------------------------------------------------------------------------------
-def pursuit(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> tuple[Pursuit, VirtualClock]:
+# The attempts ----------------------------------------------------------------------------------------------------
+def attempts(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> tuple[SwitchOff, VirtualClock]:
     clock, turn = VirtualClock(0.0), iter(answers)
 
     def ask() -> SafeState | None:
@@ -66,11 +66,11 @@ def pursuit(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> t
             raise answer
         return answer
 
-    return Pursuit(ask, clock, virtual=False), clock
+    return SwitchOff(ask, clock, virtual=False), clock
 
 
 def test_off_at_once_is_asked_for_once_and_nobody_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    asked, clock = pursuit(OFF)
+    asked, clock = attempts(OFF)
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now(), said(caplog)) == (1, 0.0, "")
 
@@ -78,28 +78,28 @@ def test_off_at_once_is_asked_for_once_and_nobody_is_told(caplog: pytest.LogCapt
 def test_what_is_not_off_is_asked_again_each_second_and_people_are_told_after_twenty(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    asked, clock = pursuit(*[UNKNOWN] * 20, OFF)
+    asked, clock = attempts(*[UNKNOWN] * 20, OFF)
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now(), asked.warned, said(caplog)) == (21, 20.0, False, "")
-    asked, clock = pursuit(*[UNKNOWN] * 60, OFF)
+    asked, clock = attempts(*[UNKNOWN] * 60, OFF)
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now()) == (61, 60.0)
     first, taken_back = said(caplog).splitlines()
-    assert first.startswith("the instrument may still be on: no reply proves that it is off (no answer)")
-    assert taken_back == "the instrument is off now, 60 s after it was first asked to be"
+    assert first.startswith("the instrument may still be on: no reply confirms that it is off (no answer)")
+    assert taken_back == "the instrument is off now, 60 s after the first attempt"
 
 
 def test_it_is_given_up_after_two_minutes_and_the_attempt_under_way_is_waited_for() -> None:
-    asked, clock = pursuit(lasts=0.0)
+    asked, clock = attempts(lasts=0.0)
     assert asked.until(120.0) == ON
     assert (asked.attempts, clock.now()) == (121, 120.0)
-    asked, clock = pursuit(UNKNOWN, UNKNOWN, OFF, lasts=50.0)  # a server may block for 50 s, twice
+    asked, clock = attempts(UNKNOWN, UNKNOWN, OFF, lasts=50.0)  # a server may block for 50 s, twice
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now()) == (3, 152.0)
 
 
 def test_a_driver_that_says_nothing_is_unknown_and_not_asked_again() -> None:
-    asked, clock = pursuit(None)
+    asked, clock = attempts(None)
     assert asked.until(120.0).state is Power.UNKNOWN
     assert (asked.attempts, clock.now()) == (1, 0.0)
     assert checked_safe(None, virtual=True).state is Power.NOT_NEEDED, "nothing real was left on"
@@ -117,16 +117,16 @@ def test_a_driver_that_says_nothing_is_unknown_and_not_asked_again() -> None:
     ],
 )
 def test_an_attempt_that_fails_is_repeated_where_that_may_help(error: Exception, attempts: int) -> None:
-    asked, _ = pursuit(error, OFF)
+    asked, _ = attempts(error, OFF)
     state = asked.until(120.0)
     assert (asked.attempts, state.proven) == (attempts, attempts == 2)
     assert state.proven or str(error) in state.why
 
 
 def test_a_signal_between_two_attempts_ends_it_and_one_that_breaks_off_an_attempt_leaves_it_unknown() -> None:
-    asked, _ = pursuit(ON, ON)
+    asked, _ = attempts(ON, ON)
     assert asked.until(120.0, lambda: asked.attempts == 2) == ON
-    asked, _ = pursuit(KeyboardInterrupt())
+    asked, _ = attempts(KeyboardInterrupt())
     assert asked.until(120.0).state is Power.UNKNOWN
     assert asked.until(120.0).state is Power.UNKNOWN
     assert asked.attempts == 1
@@ -154,7 +154,7 @@ def test_one_that_is_never_off_keeps_its_outcome_and_ends_with_3(
     assert done.safe is not None
     assert (done.safe.state, done.safe.why, done.safe.attempts, done.safe.seconds) == (last.state, last.why, 121, 120.0)
     assert last.why in said(caplog)
-    assert "look at it; given up after 120 s" in said(caplog)
+    assert "check it yourself; gave up after 120 s" in said(caplog)
     assert open_run(tmp_path / "run").result.safe == done.safe
     assert record.check(tmp_path / "run").sealed
 
@@ -220,9 +220,9 @@ def test_a_pause_goes_on_asking_and_records_what_it_was_told(tmp_path: Path) -> 
             if script.calls.count("measure") != 1:
                 return Proceed()
             paused.append(script.calls.count("safe"))
-            return Pause("person in enclosure", "ada", again=0.0) if len(paused) < 9 else Proceed("ada")
+            return Pause("person in enclosure", "ada", poll_after=0.0) if len(paused) < 9 else Proceed("ada")
 
-        def dark(self, readings: Any, now: float) -> None:
+        def on_background(self, readings: Any, now: float) -> None:
             raise AssertionError
 
     _, events, _ = run(tree, tmp_path / "run", gate=Night())
@@ -299,4 +299,4 @@ def test_the_same_helper_serves_whoever_drives_without_a_campaign(caplog: pytest
     driver = instrument.open(VirtualClock(0.0))
     clock = VirtualClock(0.0)
     assert runner.switch_off(driver, instrument, clock, Patience(clock=clock)) == ON
-    assert "look at it; given up after 120 s" in said(caplog)
+    assert "check it yourself; gave up after 120 s" in said(caplog)

@@ -1,0 +1,87 @@
+"""Write the readings of a run for other programs: CSV, JSON lines, Parquet, the Claude-Light log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdl.errors import ConfigError
+from sdl.extras import missing
+
+if TYPE_CHECKING:
+    from sdl.runs.runs import Run
+
+
+class ExportFormat(StrEnum):
+    """A form that readings can be written in."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    CLAUDE_LIGHT = "claude-light"
+    PARQUET = "parquet"
+
+
+def text_lines(run: Run, to: ExportFormat) -> Iterator[str]:
+    """The readings of a run as lines of text, in any form but Parquet."""
+    if to is ExportFormat.CLAUDE_LIGHT:
+        from sdl.store.datasets import claude_light_line
+
+        inputs = [str(item["name"]) for item in run.opened.instrument["inputs"]]
+        yield from (json.dumps(claude_light_line(event, inputs), allow_nan=False) for event in run.measured())
+        return
+    rows = run.rows()
+    if to is ExportFormat.JSONL:
+        yield from (json.dumps(row, allow_nan=False, ensure_ascii=False) for row in rows)
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for row in ({key: key for key in columns}, *rows):
+        text = io.StringIO()
+        csv.DictWriter(text, columns, restval="", lineterminator="").writerow(row)
+        yield text.getvalue()
+
+
+def write(run: Run, to: ExportFormat, output: Path) -> int:
+    """Write the readings of a run to a new file.
+
+    Returns:
+        The number of lines, or of rows in a Parquet file.
+
+    Raises:
+        ConfigError: the file exists or cannot be written (a partial file is removed), or pyarrow is not installed.
+    """
+    if to is ExportFormat.PARQUET:
+        content, count = _parquet(run)
+    else:
+        lines = [f"{text}\n" for text in text_lines(run, to)]
+        content, count = "".join(lines).encode(), len(lines)
+    try:
+        with output.open("xb") as stream:
+            try:
+                stream.write(content)
+                stream.flush()
+            except OSError:
+                output.unlink(missing_ok=True)
+                raise
+    except FileExistsError as error:
+        raise ConfigError(f"{output} exists already; name another file") from error
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+    return count
+
+
+def _parquet(run: Run) -> tuple[bytes, int]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ConfigError(f"--to parquet: {missing('Parquet files', 'sweep', error)}") from error
+    rows = run.rows()
+    columns = dict.fromkeys(key for row in rows for key in row)
+    stream = pa.BufferOutputStream()
+    pq.write_table(pa.table({key: [row.get(key) for row in rows] for key in columns}), stream)
+    return stream.getvalue().to_pybytes(), len(rows)

@@ -1,0 +1,153 @@
+"""Switch an instrument off, and repeat the attempt until a reply confirms it.
+
+A driver's `safe` is one attempt. A shared server may try for 50 s within one request, report failure with the light
+still on, and need as long again, so one attempt may take that long and all of them two minutes. Nothing of the campaign
+waits for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sdl.clock import Clock, RealClock
+from sdl.drivers.base import Driver, Instrument
+from sdl.drivers.checks import BUGS, checked_safe
+from sdl.errors import SdlError
+from sdl.types import Power, SafeState
+
+log = logging.getLogger("sdl")
+
+WARN_AFTER, RETRY_FOR, RETRY_EVERY = 20.0, 120.0, 1.0
+"""Seconds: until a warning is given, until the attempts end, between two attempts."""
+MAY_BE_ON = "the instrument may still be on"
+"""Begins every message about an instrument that is not known to be off."""
+
+
+class MonotonicClock(RealClock):
+    """Monotonic time of the machine; an interrupt of a campaign does not end its waits."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a campaign keeps trying to switch its instrument off.
+
+    Attributes:
+        seconds: from the first attempt; an attempt in progress is waited for.
+        clock: for the waits between attempts. None: the campaign's clock where it is virtual, else real time (the
+            campaign's own real clock will not do, because interrupting the campaign ends its waits).
+    """
+
+    seconds: float = RETRY_FOR
+    clock: Clock | None = None
+
+    def switch_off(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
+        """The attempts on one instrument; `clock` is its campaign's."""
+        own = clock if instrument.virtual else MonotonicClock()
+        return SwitchOff(ask, self.clock or own, virtual=instrument.virtual)
+
+
+class SwitchOff:
+    """The attempts to switch one instrument off, until a reply confirms it or they are given up.
+
+    Args:
+        ask: makes one attempt and returns what the driver's `safe` returns.
+        clock: for the waits between attempts.
+        virtual: whether the instrument runs in virtual time.
+
+    Attributes:
+        state: result of the last attempt.
+        attempts: number of attempts so far.
+        seconds: from the start of the first attempt to the end of the last.
+        warned: whether a warning was logged that the instrument may be on.
+    """
+
+    def __init__(self, ask: Callable[[], SafeState | None], clock: Clock, *, virtual: bool) -> None:
+        self._ask, self._clock, self._virtual = ask, clock, virtual
+        self._began = 0.0
+        self._again = True
+        self._lock = threading.Lock()
+        self.state = SafeState(Power.UNKNOWN, None, "no attempt came to an end")
+        self.attempts, self.seconds = 0, 0.0
+        self.warned = False
+
+    def until(self, seconds: float, give_up: Callable[[], bool] = lambda: False) -> SafeState:
+        """Try until off is confirmed, `seconds` have passed since the first attempt, or `give_up()`; at least once."""
+        return self._ask_while(lambda: self.seconds + RETRY_EVERY <= seconds and not give_up())
+
+    def once_more(self) -> SafeState:
+        """Make one more attempt unless off is confirmed already."""
+        more = iter([True])
+        return self._ask_while(lambda: next(more, False))
+
+    def _ask_while(self, again: Callable[[], bool]) -> SafeState:
+        alarm = threading.Timer(WARN_AFTER, self._warn)  # an attempt alone may take longer
+        alarm.daemon = True
+        if not self._virtual and not self.state.proven:
+            alarm.start()
+        try:
+            if not self.attempts:
+                self._began = self._clock.now()
+                self._attempt()
+            while not self.state.proven and self._again and again():
+                self._clock.sleep(RETRY_EVERY)
+                self._attempt()
+        except KeyboardInterrupt:  # a person ends the attempts; the record must still be closed
+            self._again, self.seconds = False, self._clock.now() - self._began
+        finally:
+            alarm.cancel()
+        return self.state
+
+    def _attempt(self) -> None:
+        """Make one attempt; log when it succeeds late or takes too long."""
+        self.attempts += 1
+        try:
+            answer = self._ask()
+            self.state = checked_safe(answer, virtual=self._virtual)
+            self._again = answer is not None  # a driver that says nothing will say nothing again
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a driver lets through
+            why = str(error) if isinstance(error, SdlError) else f"{type(error).__name__}: {error}".rstrip(": ")
+            self.state = SafeState(Power.UNKNOWN, None, why)
+            self._again = getattr(error, "retryable", not isinstance(error, BUGS))
+        self.seconds = self._clock.now() - self._began
+        if self.state.proven and self.warned:
+            log.warning("the instrument is off now, %.0f s after the first attempt", self.seconds)
+        elif self.seconds >= WARN_AFTER:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Warn, once."""
+        with self._lock:
+            if self.warned or self.state.proven:
+                return
+            self.warned = True
+        log.warning("%s; trying again", not_off_warning(self.state))
+
+
+def switch_off(driver: Driver, instrument: Instrument, clock: Clock, patience: Patience | None = None) -> SafeState:
+    """Have an open driver switch its instrument off, with as many attempts as needed; log a warning if it fails."""
+    patience = patience or Patience()
+    attempts = patience.switch_off(driver.safe, instrument, clock)
+    state = attempts.until(patience.seconds)
+    if not state.proven:
+        warn_given_up(attempts)
+    return state
+
+
+def warn_given_up(attempts: SwitchOff) -> None:
+    """Warn that no further attempt will be made."""
+    log.warning("%s: check it yourself; gave up after %.0f s", not_off_warning(attempts.state), attempts.seconds)
+
+
+def not_off_warning(state: SafeState) -> str:
+    """The message about an instrument that is not known to be off."""
+    word = "its last reply says that it is on" if state.state is Power.ON else "no reply confirms that it is off"
+    return f"{MAY_BE_ON}: {word}" + (f" ({state.why})" if state.why else "")
