@@ -68,7 +68,7 @@ class ClaudeLight(RealInstrument):
         default=12,
         ge=1,
         le=1000,
-        description="failed requests in a row after which no request is sent for `rest` seconds",
+        description="failed requests in a row after which none is sent for `rest` seconds",
     )
     rest: float = Field(default=300.0, ge=0, le=86400, description="seconds without requests after `breaker` failures")
     user_agent: str = Field(
