@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count
+from sdl.cli.display.text import count, display
 from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
 from sdl.errors import ConfigError
 
@@ -62,18 +62,20 @@ def resume(
     sdl resume latest
     sdl resume led-16384 --set stop.trials=80          its newest run, with changed rules
 
-    Nothing is measured twice. A run that has reached its goal is left unchanged.
+    Nothing is measured twice. A run that has reached its goal is left unchanged, except that its
+    instrument is switched off if its record does not confirm that it is off.
     """
     from sdl import runner
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
 
     folder = campaign_run(name, runs)
-    before = open_run(folder).result
-    if before.outcome is not None and before.outcome in FINAL:
+    run = open_run(folder)
+    before = run.result
+    if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes)  # reports mistakes in them; nothing is written
-        report(before, json=json, reason=f"already {before.outcome}, nothing was done; {before.reason}")
+        print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
     act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
     _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
@@ -225,7 +227,7 @@ def _drive(
         why: returns the reason to print.
     """
     from sdl.cli.display.live_view import watching
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
     try:
@@ -236,7 +238,7 @@ def _drive(
         done, code = stopped.result, INTERRUPTED[stopped.signal]
         reason = "interrupted by " + ("Ctrl-C" if stopped.signal == "SIGINT" else stopped.signal)
     with contextlib.suppress(BrokenPipeError):  # the reader is gone; the exit code remains
-        report(done, json=json, reason=reason, more=after(done))
+        print_outcome(done, json=json, reason=reason, more=after(done))
     raise typer.Exit(code)
 
 

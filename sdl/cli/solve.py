@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.display.progress import working
-from sdl.cli.display.text import count, reading, say, setting
+from sdl.cli.display.text import count, display, reading, say, setting
 from sdl.cli.options import (
     RUNS,
     ChannelColumns,
@@ -314,7 +314,7 @@ def _block(answer: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> li
     if "settings" not in answer:
         own.append(("no answer",))
         return [(*name, *[""] * 7) for name in own]
-    own += [(text,) for text in textwrap.wrap(str(answer["verdict"]), NAME)]
+    own += [(text,) for text in textwrap.wrap(display(answer["verdict"]), NAME)]
     parts = (answer["settings"], answer["spread"], answer["uncertainty"], answer.get("validated", {}).get("rmse", {}))
     left = [[item.name, *(_number(part.get(item.name)) for part in parts)] for item in inputs]
     for row, item in zip(left, inputs, strict=True):

@@ -106,7 +106,7 @@ def check(
     sdl twin check night.jsonl --twin twin.toml
     sdl twin check latest                  the newest run against the twin as it is
 
-    Exit code 1 where the instrument has left its twin.
+    Exit code 1 where the instrument no longer matches its twin.
     """
     from sdl.twin.check import check as checked
 

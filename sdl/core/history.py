@@ -184,10 +184,9 @@ class History:
     def _count_verdict(self, closed: Trial) -> None:
         """Extend or end the streaks of verdicts."""
         settings = tuple(closed.settings.values())
-        stepped = closed.verdict is Verdict.BETWEEN_STEPS
+        resolution_limited = closed.verdict is Verdict.BETWEEN_STEPS
         self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0
-        self.resolution_limited_streak = (
-            self.resolution_limited_streak + 1 if stepped and settings in self._resolution_limited else 0
-        )
-        if stepped:
+        again = resolution_limited and settings in self._resolution_limited
+        self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
+        if resolution_limited:
             self._resolution_limited.add(settings)

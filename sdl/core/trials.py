@@ -143,6 +143,13 @@ class Trial:
         return self.goal.worst_channel(self.mean) if self.goal is not None and self.judged else ""
 
     @property
+    def worst_error(self) -> float | None:
+        """Distance of that channel from its target, or beyond its limit, as a fraction; None where it is not known."""
+        if self.goal is None or not self.judged:
+            return None
+        return self.goal.bands[self.worst].error(self.mean[self.worst])
+
+    @property
     def over(self) -> bool:
         """Whether no further reading is awaited."""
         return self.state not in (TrialState.OPEN, TrialState.CONFIRMING)

@@ -6,7 +6,6 @@ give those of the nearest settings, where they are near enough, with what was ap
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
 from sdl.store import datasets
-from sdl.store.record import FILE
+from sdl.store.record import FILE, file_sha
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
@@ -191,7 +190,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
     if not whole:
         raise InstrumentError(f"{file}: not one reading to replay")
-    return _Found(inputs, channels, whole, hashlib.sha256(file.read_bytes()).hexdigest()[:8])
+    return _Found(inputs, channels, whole, file_sha(file)[:8])
 
 
 def _opened(file: Path) -> Opened | None:

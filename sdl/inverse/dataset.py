@@ -180,7 +180,7 @@ def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
     """What one channel is to read, from a number or `{"between": [low, high]}` and the like.
 
     Raises:
-        ConfigError: it is neither, is beyond any sensor, or leaves no width.
+        ConfigError: it is neither, is beyond any instrument, or leaves no width.
     """
     try:
         target = Target.model_validate(value)

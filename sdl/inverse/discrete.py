@@ -53,8 +53,8 @@ def misses(targets: Targets, Y: Floats) -> Floats:
     value, low, high = targets
     aimed = np.isfinite(value)
     with np.errstate(invalid="ignore", divide="ignore"):
-        room = np.where(value > Y, value - low, high - value)
-        from_target = np.abs(Y - value) / room
+        tolerance = np.where(value > Y, value - low, high - value)
+        from_target = np.abs(Y - value) / tolerance
         beyond = np.maximum(np.maximum(low - Y, Y - high), 0.0)
         outside = np.where(beyond > 0, 1.0 + beyond / units(targets), 0.0)
     ratios: Floats = np.where(aimed, from_target, outside)

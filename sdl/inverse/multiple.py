@@ -57,7 +57,7 @@ def solutions(
         data: the rows it was fitted to.
         goal: in raw readings.
         rng: for starting points and samples.
-        background: raw readings with the light off, None where they are not known.
+        background: raw readings with the instrument off, None where they are not known.
 
     Returns:
         None at all where the model knows no settings that bring every channel inside.

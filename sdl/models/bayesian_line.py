@@ -58,7 +58,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
     part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
     dynamic = expand_to(fit(part, np.searchsorted(known, goal), prior), known, len(channels))
-    # Only the latest of the last session: before, the room may have been brighter.
+    # Only the latest of the last session: before it the background may have been different.
     late = slice(max(int(np.searchsorted(rows.session, rows.session[-1:].sum())), len(U) - BOUNDS), None)
     dynamic, used = condition_on_censored(dynamic, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
     n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
@@ -79,14 +79,14 @@ class FittedBayesianLine:
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """The settings inside low … high whose readings come nearest to each goal, in tolerances."""
         ends = self.training.bounds(space)
-        settings, doubts = [], []
+        settings, std_errors = [], []
         for parts in zip(*targets, strict=True):
             target = Targets(*parts)
             u = self.training.nearest(target, *ends)
             columns = self.training.target_columns(target.value)
             settings.append(u)
-            doubts.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+            std_errors.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+        spread, uncertainty = np.swapaxes(np.array(std_errors), 0, 1)
         name = f"Bayesian linear model ({self.dynamic.belief})"
         return to_proposals(
             self.training, name, np.array(settings), (spread, uncertainty), targets, space, prefers=True

@@ -111,11 +111,11 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
                     model = None
             if model is None:
                 continue
-            mean, doubt = model.predict(data.X[run.start][None])
+            mean, predicted_std = model.predict(data.X[run.start][None])
             use = usable[run][:, goal]
             known[j] = use.any(axis=0)
             seen = np.where(use, data.Y[run][:, goal], 0.0).sum(axis=0) / np.maximum(use.sum(axis=0), 1)
-            off[i, j], std[i, j] = seen - mean[0, goal], doubt[0, goal]
+            off[i, j], std[i, j] = seen - mean[0, goal], predicted_std[0, goal]
     foreseen = (np.isfinite(off) | ~known).all(axis=2) & known.any(axis=1)  # (solvers, runs)
     some = foreseen.any(axis=1)
     shared: Bools = foreseen[some].all(axis=0)

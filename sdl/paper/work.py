@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.inverse.propose import Proposal
     from sdl.paper.pairs import Pairs
-    from sdl.report.figures.parity import Score
+    from sdl.report.figures.parity import ParityScore
     from sdl.solvers.base import Targets
 
 
@@ -66,7 +66,7 @@ class Parity:
     found: Floats
     train: Bools
 
-    def score(self, column: str, train: bool) -> Score:
+    def score(self, column: str, train: bool) -> ParityScore:
         """Of one column, for the rows learnt from or for the others."""
         from sdl.report.figures.parity import score
 

@@ -21,7 +21,7 @@ from sdl.runner.propose import Proposer
 from sdl.runner.setup import clock_for, instrument_lease, user, versions
 from sdl.runner.shutdown import MonotonicClock, Patience, SwitchOff, switch_off
 from sdl.runner.signals import Signals
-from sdl.runner.start import resume, run
+from sdl.runner.start import left_on, resume, run
 
 __all__ = [
     "EXIT_CODES",
@@ -43,6 +43,7 @@ __all__ = [
     "clock_for",
     "exit_code",
     "instrument_lease",
+    "left_on",
     "resume",
     "run",
     "switch_off",

@@ -12,7 +12,8 @@ from typing import Any
 
 from sdl import config, yamlfile
 from sdl.config import CampaignFile
-from sdl.core.events import Continued, Resumed
+from sdl.core.campaign import Campaign
+from sdl.core.events import Continued, Opened, Resumed
 from sdl.errors import ConfigError, Problem, RecordError
 from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
@@ -110,6 +111,8 @@ def resume(
 ) -> Result:
     """Continue a run after Ctrl-C, `kill -9`, a power cut, or with changed rules.
 
+    One that has reached its goal is left as it is; its instrument is made safe where the record does not prove that.
+
     Args:
         folder: the run's directory.
         changes: such as `stop.trials=80`; only keys in `sdl.config.CHANGEABLE`.
@@ -140,21 +143,32 @@ def resume(
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
         chosen = config.restore(tree)
-        if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
+        final = folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE)
+        unfinished = not folded.campaign.history.outcome or left_on(folded.opened, folded.campaign)
+        if final and not unfinished:
             return result_of(folded.campaign, record.folder)
         stack.enter_context(instrument_lease(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
-        unfinished = not folded.campaign.history.outcome
         more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "patience": patience}
         if interrupted:
             log.warning("the solver continued after %s, so its process was killed", interrupted)
             return Runner(chosen, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
         runner = Runner(chosen, folded.campaign, record, clock, watch, guarded=guarded, **more)
+        if final:
+            return runner.go()  # which only makes the instrument safe
         folded.campaign.plan = rules_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:
             runner.write(Continued(user(), clock.now()))
         return runner.go()
+
+
+def left_on(opened: Opened, campaign: Campaign) -> bool:
+    """Whether a record does not prove that its instrument is off: the process died before that, or gave it up.
+
+    Records before schema 3 never do, and those of simulated instruments need not.
+    """
+    return opened.schema >= 3 and not opened.simulated and (campaign.safe is None or not campaign.safe.proven)
 
 
 def _changes(folded: Folded, changes: Sequence[str]) -> dict[str, Any]:

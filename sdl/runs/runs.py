@@ -19,6 +19,7 @@ from sdl import config
 from sdl.core.campaign import Campaign, Plan
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.core.history import History
+from sdl.core.trials import Trial
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
 from sdl.runs.results import Result as Result
@@ -37,12 +38,14 @@ class Folded:
         campaign: the state after all events.
         tree: the configuration with the changes of every Resumed applied.
         at: time of the last event.
+        trials: all of them, in order.
     """
 
     opened: Opened
     campaign: Campaign
     tree: Mapping[str, Any]
     at: float
+    trials: list[Trial]
 
 
 def fold(events: Iterator[Event], folder: Path | None) -> Folded:
@@ -69,6 +72,7 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
         return
     tree: Mapping[str, Any] = opened.config
     campaign = unopened_campaign(opened, folder)
+    trials: list[Trial] = []
     for number, event in enumerate(itertools.chain([opened], events), 1):
         if isinstance(event, Resumed) and event.changes:
             tree, campaign.plan = apply_changes(tree, event, folder, number)
@@ -78,7 +82,9 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
             raise Damaged(
                 str((folder or Path()) / FILE), number, f"cannot follow what is before it: {error}"
             ) from error
-        yield event, Folded(opened, campaign, tree, event.at)
+        if isinstance(event, Proposed) and campaign.history.open_trial is not None:
+            trials.append(campaign.history.open_trial)
+        yield event, Folded(opened, campaign, tree, event.at, trials)
 
 
 def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
@@ -161,6 +167,11 @@ class Run:
     def config(self) -> Mapping[str, Any]:
         """The resolved configuration, changes of a resume applied."""
         return self._folded.tree
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Its trials, in order: settings, means, tolerance ratios, states."""
+        return self._folded.trials
 
     @cached_property
     def result(self) -> Result:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from sdl.core.events import Measured, Opened
 from sdl.errors import ConfigError, Damaged, Problem, RecordError
-from sdl.store import tables
+from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
 from sdl.types import SESSION_GAP, Channel, Input, Reading
@@ -297,7 +297,7 @@ def read_opened(file: Path) -> Opened | None:
         OSError: it cannot be read.
         Damaged: it is not as it was written.
     """
-    with file.open("rb") as stream:
+    with plainfile.open_existing(file, follow=True) as stream:
         if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
             return None
     first = next(iter(read(file)), None)

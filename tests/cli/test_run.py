@@ -53,7 +53,7 @@ def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
     assert lines[2].split()[:2] == ["0", "axis"]
     assert re.search(r"  worst 445nm [0-9.]+ %, [0-9.]+x$", lines[2])
     assert max(map(len, lines[2:7])) <= 130
-    assert any(line.startswith("reached: all channels within tolerance") for line in lines)
+    assert any(line.startswith("reached: All channels within tolerance") for line in lines)
     assert "\x1b" not in done.out
     (folder,) = Path("runs").glob("led/*")
     assert str(folder) in lines[-1]
@@ -186,12 +186,12 @@ def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file
 @pytest.mark.parametrize(
     ("changes", "first", "advice"),
     [
-        (["stop.trials=2"], "spent: all 2 trials used", "--set stop.trials=4"),
-        (["stop.minutes=.02"], "spent: all 0.02 minutes used", "allow as many minutes again"),
+        (["stop.trials=2"], "budget used up: all 2 trials used", "--set stop.trials=4"),
+        (["stop.minutes=.02"], "budget used up: all 0.02 minutes used", "allow as many minutes again"),
         (
             ["goal.445nm=60000"],
             "unreachable: ",
-            "wanted 60000 ± 1200: ask for less, look whether the light is on, or see why with",
+            "goal 60000 ± 1200: lower the goal, check that the instrument is on, or see why with",
         ),
         (
             ["tolerance=1", "solver=random", "stop.stagnation={trials: 3}"],
@@ -219,8 +219,8 @@ def test_an_end_short_of_the_goal_says_what_to_do_and_the_command_does_it(
 def test_the_error_names_the_channel_that_is_worst_and_its_own_tolerance(sdl: Sdl, file: str) -> None:
     sets = ["--set", "goal.515nm={target: 16384, tolerance: 9000}", "--set", "stop.trials=1"]
     out = sdl("run", file, *sets).out
-    assert "worst 445nm 81.0 %, 40.5x" in out
-    assert "worst:  445nm 81.0 % off, tolerance 2 %" in out
+    assert "worst 445nm: 40.5 × tolerance" in out
+    assert "worst:  445nm off by −81.0 % (tolerance ± 2 %)" in out
     told = sdl("show", "latest", "--json").told
     assert (told["worst"], told["miss"]) == ("445nm", pytest.approx(abs(told["measured"]["445nm"] / 16384 - 1) / 0.02))
 
@@ -239,7 +239,7 @@ def test_a_failed_reading_is_told_without_the_names_of_our_classes(sdl: Sdl) -> 
     out = sdl("run", "away.yaml").out
     assert "Busy" not in out.replace("the last: Busy: away", "")
     assert "  failed: trial 0: busy: away (× 2)\n" in out
-    assert "look at the instrument, then go on with" in out
+    assert "check the instrument, then continue with" in out
 
 
 # --- collect and measure ------------------------------------------------------------------------------------------
@@ -450,7 +450,7 @@ def test_a_frozen_sensor_is_named_as_one(sdl: Sdl) -> None:
         encoding="utf-8",
     )
     told = sdl("run", "frozen.yaml", "--json").told
-    assert "every reading is the same: look whether the sensor is alive" in told["next"]
+    assert "all readings are equal: check the sensor" in told["next"]
 
 
 def test_explain_of_a_trial_beyond_the_only_one_names_the_run(sdl: Sdl, file: str) -> None:

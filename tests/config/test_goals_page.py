@@ -53,7 +53,7 @@ def test_more_than_the_instrument_has_ends_before_the_budget_with_the_shortfall(
     done, asked = proposals(tree)
     assert done.outcome is Outcome.UNREACHABLE
     assert done.trials <= 10
-    assert "expected there: 445nm 3" in done.reason
+    assert "Closest readings: 445nm 3" in done.reason
     last = asked[-1]
     assert last.verdict is Verdict.UNREACHABLE
     short = last.shortfall["445nm"]

@@ -30,7 +30,7 @@ def none_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 BROKEN = {
     "NO_PROXY": ("localhost,[::1]", "'[::1]' is not a host; write names and addresses with commas between"),
-    "no_proxy": ("a:b:c", "'a:b:c' is not a host"),
+    "no_proxy": ("::1/128", "'::1/128' is not a host"),
     "ALL_PROXY": ("socks5://me:secret@proxy:1080", "a SOCKS proxy needs the module socksio"),
     "all_proxy": ("nonsense://me:secret@proxy", "the value is not the address of a proxy"),
     "HTTP_PROXY": ("http://me:secret@proxy:99999", "the value is not the address of a proxy"),

@@ -87,7 +87,7 @@ def test_a_tolerance_below_the_noise_says_how_many_readings_to_average():
     assert answer.verdict == (Verdict.BELOW_NOISE,)
     said = answer.why[0].partition("; ")[2]
     many = int(said.rpartition(" ")[2])
-    assert said.startswith("at the best settings a single reading would be within tolerance about ")
+    assert said.startswith("At the best settings a single reading would be within tolerance about ")
     share = int(said.partition("%")[0].rpartition(" ")[2]) / 100
     assert share == pytest.approx(pass_rate(u, 1, 0.005), abs=0.15)  # sixty rows know their noise to a tenth
     assert 0.88 < pass_rate(u, many, 0.005) < 0.99

@@ -12,7 +12,7 @@ from sdl import config, runner
 from sdl.errors import ConfigError
 from sdl.twin.state import FOLDER
 
-WARNING = "has left its twin"
+WARNING = "no longer matches its twin"
 
 
 def campaign(caplog: pytest.LogCaptureFixture, watch: str | None, **instrument: Any) -> list[str]:

@@ -55,12 +55,12 @@ def foreseen(solver, rows, row):
 # Whom it takes -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(5))
 def test_an_instrument_that_bends_is_left_to_the_gaussian_process(seed):
-    assert Auto().fit(bent(12, seed)).why.startswith("gp: prediction error on")
+    assert Auto().fit(bent(12, seed)).why.startswith("gp: prediction error")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_instrument_that_fades_is_left_to_the_model_that_drifts(seed):
-    assert Auto().fit(fading(24, seed)).why.startswith("bayes: prediction error on")
+    assert Auto().fit(fading(24, seed)).why.startswith("bayes: prediction error")
 
 
 def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
@@ -69,7 +69,7 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
     assert given.settings.tobytes() == own.settings.tobytes()
     assert (given.verdict, given.spread.tobytes()) == (own.verdict, own.spread.tobytes())
     assert given.why[0].startswith("auto chose gp: prediction error on the last 3 settings ")
-    assert given.why[0].endswith(f". {own.why[0]}")
+    assert given.why[0].endswith(f"; {own.why[0]}")
     X = np.full((2, 3), 0.4)
     for mine, its in zip(Auto().fit(rows).predict(X), Gp().fit(rows).predict(X), strict=True):
         np.testing.assert_array_equal(mine, its)
@@ -214,7 +214,7 @@ def test_the_record_says_whom_it_took():
     }
     why = []
     sdl.run(tree, runs=None, watch=lambda event, _: why.append(getattr(event, "why", "")))
-    assert any("auto chose gp: too few readings to compare solvers yet" in said for said in why)
+    assert any("auto chose gp: too few readings" in said for said in why)
 
 
 def test_several_goals_are_answered_at_once():

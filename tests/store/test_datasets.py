@@ -12,7 +12,7 @@ from core_kit import HIT, SETTINGS, interrupted, measured, opened, proposed
 
 from sdl.core.events import Event
 from sdl.errors import ConfigError, Damaged
-from sdl.store.datasets import Dataset, claude_light_line, load, save
+from sdl.store.datasets import Dataset, claude_light_line, load, read_opened, save
 from sdl.store.record import FILE, Record, file_sha
 from sdl.types import SESSION_GAP, Channel, Reading
 
@@ -184,6 +184,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="pipe: not a regular file"):
         rows_of(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        read_opened(tmp_path / "pipe")
 
 
 def test_blank_lines_of_a_log_are_passed_over_and_still_counted(tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ def test_too_few_seeds_are_told_at_the_end_and_do_not_fail(pytester: pytest.Pyte
     write(pytester, "led.yaml", "{trials: {p95: 9}, seeds: 2}")
     done = run("--junitxml", "out.xml")
     done.assert_outcomes(passed=3)
-    said = "led.yaml::all-seeds: trials, p95 at most 9, seen 5: 2 of 2 seeds within the limit, 95% must; needed to be sure: 59 seeds"
+    said = "led.yaml::all-seeds: trials, p95 at most 9, seen 5: 2 of 2 seeds within the limit, 95% must; "
+    said += "needed to be sure: 59 seeds"
     assert said in done.stdout.str()
     properties = ElementTree.parse(pytester.path / "out.xml").getroot().iter("property")
     assert said in [prop.get("value", "")[: len(said)] for prop in properties]

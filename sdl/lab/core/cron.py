@@ -5,7 +5,8 @@ wall clock); one rule then maps each wall-clock time to real time. Evaluated wit
 omits starts when the clocks go forward: `0,30 2 * * *` gives one start on that day in New York, `0 0 * * *` none in
 Havana.
 
-A wall-clock time that does not exist (spring) is shifted by the clock change: 02:30 becomes 03:30. One that occurs twice
+A wall-clock time that does not exist (spring) is shifted by the clock change: 02:30 becomes 03:30. One that occurs
+twice
 (autumn) is due at the first or at both: `Job.clock_change`.
 """
 

@@ -87,7 +87,7 @@ class FittedLeastSquares:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         ends = self.training.bounds(space)
-        settings, doubts, expected = [], [], []
+        settings, std_errors, expected = [], [], []
         for value, *band in zip(*targets, strict=True):
             target = self.training.activate_limits(Targets(value, *band), *ends)
             u, model = self._search(self.model, target, *ends, rng), self.model
@@ -98,10 +98,10 @@ class FittedLeastSquares:
                     break
             settings.append(u)
             columns = self.training.target_columns(value)
-            doubts.append(model.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+            std_errors.append(model.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
             expected.append(model.mean(u[None])[0])
         U = np.array(settings)
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        spread, uncertainty = np.swapaxes(np.array(std_errors), 0, 1)
         name = "least squares" if self.intercept else "least squares through the origin"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, np.array(expected))
 
@@ -130,9 +130,9 @@ class FittedLeastSquares:
         starts = [middle, *rng.uniform(low, high, (self.starts - 1, len(low)))]
         if not len(columns):
             return middle
-        room = self.training.tolerance_scale(target)[columns]
-        slope = model.slope[columns] / room[:, None]
-        gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / room
+        scale = self.training.tolerance_scale(target)[columns]
+        slope = model.slope[columns] / scale[:, None]
+        gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / scale
         steep = (slope**2).sum() or 1.0
 
         def objective(u: Floats) -> tuple[float, Floats]:

@@ -111,9 +111,9 @@ class FittedPartialLeastSquares:
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         value = self.training.fill_free_targets(targets, space)
         U, spread, uncertainty = (np.hstack(part) for part in zip(*(m.answer(value) for m in self.maps), strict=True))
-        doubt = self.training.add_session_variance(spread, uncertainty, U)
+        std_errors = self.training.add_session_variance(spread, uncertainty, U)
         name = f"partial least squares with {self.components} component{'s' if self.components > 1 else ''}"
-        return to_proposals(self.training, name, U, doubt, targets, space)
+        return to_proposals(self.training, name, U, std_errors, targets, space)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the lines that all solvers share."""

@@ -153,8 +153,8 @@ class FittedMcmc:
     def _std_errors(self, u: Floats, spread: Floats, density: LogPosterior) -> Floats:
         """(2, d) spread, as drawn, and uncertainty of the settings u (d,).
 
-        Draws are for one reading at the goal, so they give the spread. Which part of it is the model's doubt says the
-        delta method; what is drawn beyond that method (a choice, a bend) stays without noise as well.
+        Draws are for one reading at the goal, so they give the spread. The delta method gives the part of it that is
+        uncertainty of the model; spread beyond that method (a choice, a nonlinearity) remains without noise as well.
         """
         X = self.training.settings(u[None])
         std = self.model.predict(X)[1][0, density.columns]
