@@ -187,7 +187,7 @@ def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file
     ("changes", "first", "advice"),
     [
         (["stop.trials=2"], "budget used up: all 2 trials used", "--set stop.trials=4"),
-        (["stop.minutes=.02"], "budget used up: all 0.02 minutes used", "allow as many minutes again"),
+        (["stop.minutes=.02"], "budget used up: all 0.02 minutes used", "allow the same number of minutes again"),
         (
             ["goal.445nm=60000"],
             "unreachable: ",

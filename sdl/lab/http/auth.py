@@ -44,7 +44,7 @@ class Refused(Exception):
         super().__init__(message)
 
 
-class Guard:
+class RequestFilter:
     """Refuses what must not come in, before the application sees it; writes one line for each refusal."""
 
     def __init__(self, app: ASGIApp, door: Credentials, port: int, clock: Callable[[], float] = time.monotonic) -> None:
