@@ -142,7 +142,7 @@ def init(
 ) -> None:
     """Write a commented campaign file to start from.
 
-    The schema for editors is written beside it. An existing file is left unchanged.
+    The schema for editors is written next to it. An existing file is left unchanged.
 
     \b
     sdl init my.yaml && sdl run my.yaml

@@ -109,7 +109,7 @@ class UnreachableGoal(Frozen):
             return None
         shortfall, background = format_shortfall(history.shortfall), ""
         if history.unreachable < self.times:
-            text = "The goal lies between two steps of the inputs. "
+            text = "The goal lies below the resolution of the inputs. "
             text += f"The closest settings were measured {self.times + 1} times."
         else:
             background = background_exceeds(goal, history.background)
