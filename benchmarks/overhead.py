@@ -42,7 +42,7 @@ class Instant(Frozen):
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return tuple(Channel(name=name, saturation=65535) for name in CHANNELS)
+        return tuple(Channel(name=name, low=0.0, high=65535) for name in CHANNELS)
 
     def open(self, clock: Clock) -> Instant:
         return self

@@ -111,7 +111,7 @@ class Plant:
     def data(self, X: Floats, Y: Floats, sitting: Floats | None = None) -> Data:
         """Rows (n, d) and (n, m), oldest first, as a solver gets them."""
         wanted = np.isin(np.arange(len(self.channels)), self.goal)
-        channels = tuple(Channel(name=name, saturation=FULL) for name in self.channels)
+        channels = tuple(Channel(name=name, low=0.0, high=FULL) for name in self.channels)
         age = np.arange(len(X) - 1, -1, -1, dtype=float)
         return Data(
             X, Y, Y >= FULL, wanted, age, np.zeros(len(X)) if sitting is None else sitting, self.inputs, channels

@@ -64,7 +64,7 @@ class Log:
     def data(self, rows: NDArray[np.intp], columns: Sequence[int]) -> Data:
         """Some rows, in the order given, as a solver gets them."""
         wanted = np.isin(np.arange(len(SPECTRUM)), columns)
-        channels = tuple(Channel(name=name, saturation=FULL) for name in SPECTRUM)
+        channels = tuple(Channel(name=name, low=0.0, high=FULL) for name in SPECTRUM)
         Y, age = self.Y[rows], np.arange(len(rows) - 1, -1, -1, dtype=float)
         return Data(self.X[rows], Y, Y >= FULL, wanted, age, self.session[rows].astype(float), INPUTS, channels)
 

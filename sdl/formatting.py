@@ -1,4 +1,4 @@
-"""Numbers, plurals, goals and causes in words: what every view of a campaign says in the same way."""
+"""Display texts of numbers, units, goals, outcomes, verdicts and errors, shared by every view of a campaign."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.core.events import Safe
 from sdl.core.goal import decimals, format_reading
+from sdl.core.trials import Trial, TrialState
+from sdl.types import Verdict
 
 if TYPE_CHECKING:
+    from sdl.core.campaign import Plan
     from sdl.core.events import Opened
     from sdl.core.goal import Band, Goal
 
@@ -22,18 +25,26 @@ CAUSES = {
     "NotApplied": "not applied",
     "InstrumentError": "the instrument",
 }
-"""What the record calls the instrument's failures, and what people are told."""
+"""Display text of each instrument error that a record names."""
+
+DISPLAY = {
+    "spent": "budget used up",
+    "between two steps": "resolution limit",
+    "outside the data": "extrapolation",
+    "below the noise": "tolerance below noise",
+}
+"""Display text of the stored outcomes and verdicts that are not shown as they are stored."""
 
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """Text from a record or an instrument, safe to show: what would steer a terminal or turn lines around is spelled.
+    """Text from a record or an instrument, with control and bidirectional characters written as escapes.
 
     Line ends and tabs stay.
     """
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def count(n: int, noun: str) -> str:
@@ -41,9 +52,14 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
+def display(word: object) -> str:
+    """Display text of a stored outcome or verdict: `budget used up` for `spent`."""
+    return DISPLAY.get(str(word), str(word))
+
+
 def cause(error: str) -> str:
-    """Why a reading did not come, or a campaign ended, without the names of our classes."""
-    return re.sub(rf"\b({'|'.join(CAUSES)}): ", lambda found: f"{CAUSES[found[1]]}: ", error)
+    """A stored failure or stop reason, with the display text of its error class."""
+    return re.sub(rf"\b({'|'.join(CAUSES)}): ", lambda match: f"{CAUSES[match[1]]}: ", error)
 
 
 def percent(fraction: float) -> str:
@@ -52,82 +68,136 @@ def percent(fraction: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} %"
 
 
-def times(miss: float) -> str:
-    """A miss in tolerances: `0.39x`, `40.5x`, `126x`."""
-    return f"{miss:.{2 if miss < 9.995 else 1 if miss < 99.95 else 0}f}x"
+def ratio(value: float) -> str:
+    """A tolerance ratio as a bare number with three figures, `?` where it is unknown: `0.39`, `40.5`, `126`."""
+    if not math.isfinite(value):
+        return "?"
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def tolerance_ratio(value: float) -> str:
+    """A tolerance ratio in a sentence: `1.40 × tolerance`."""
+    return f"{ratio(value)} × tolerance"
+
+
+def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
+    """What is noteworthy about a trial, the most important first: its state, verdict, faults and failures."""
+    state = trial.state
+    remarks = []
+    if state is TrialState.FAILED:
+        remarks.append(f"failed: {cause(trial.last_error)}")
+    elif trial.last_error:
+        remarks.append(f"retrying after: {cause(trial.last_error)}")
+    elif state is TrialState.CONFIRMING:
+        remarks.append(f"confirming {trial.readings - plan.average}/{plan.average * plan.confirm}")
+    elif state in (TrialState.REACHED, TrialState.NOT_CONFIRMED):
+        remarks.append(str(state))
+    remarks += trial.faults
+    if trial.verdict not in (None, Verdict.REACHABLE):
+        remarks.append(display(trial.verdict))
+    if trial.proposed.clipped:
+        remarks.append(f"clipped: {', '.join(trial.proposed.clipped)}")
+    remarks += [f"{name} saturated" for name in sorted(trial.saturated)]
+    if trial.failures and not trial.last_error:
+        remarks.append(f"after {count(trial.failures, 'failed attempt')}")
+    return remarks
+
+
+def best_trial(best: Trial | None) -> str:
+    """How near the best trial came: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
+    return f"best: trial {best.trial}, {tolerance_ratio(best.miss)}" if best is not None and best.judged else ""
 
 
 def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
-    """Readings of one channel with as many digits as they need: no more than tell, and the same of each."""
+    """Readings of one channel as text, all with the number of decimals that the largest of them needs."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     digits = decimals(largest, room(band) if band else None)
     return [f"{value:.{0 if not band and not any(v % 1 for v in values) else digits}f}" for value in values]
 
 
 def reading(value: float, band: Band | None = None) -> str:
-    """One reading with as many digits as it needs: `16384`, `12.5`, `0.483`."""
+    """One reading as text, rounded to a tenth of the tolerance: `16384`, `12.5`, `0.483`."""
     return format_reading(value, room(band) if band else None)
 
 
 def room(band: Band) -> float:
-    """The tolerance of a band, of its narrower side; of one without a target what a miss is counted in."""
+    """The tolerance of a band on its narrower side; the scale of a range or limit."""
     if band.target is None:
         return band.unit
     return min(side for side in (band.high - band.target, band.target - band.low) if side > 0)
 
 
-def setting(value: float, about: Mapping[str, Any]) -> str:
-    """A setting with as many digits as its input's step or range needs: `0.4706`, `34`.
+def setting(value: float, declared: Mapping[str, Any]) -> str:
+    """A setting as text, rounded to the step or to 1e-4 of the range of its input: `0.4706`, `34`.
 
     Args:
         value: in the input's unit.
-        about: low, high and step of the input, as the record has them.
+        declared: low, high and step of the input, from the record.
     """
-    step = about.get("step")
-    most = max(0, 4 - max(0, math.floor(math.log10(about.get("high", 1.0) - about.get("low", 0.0)))))
-    fits = (n for n in range(most) if step and math.isclose(round(step, n), step, rel_tol=1e-9))
-    return f"{value:.{next(fits, most)}f}"
+    step = declared.get("step")
+    decimals = max(0, 4 - max(0, math.floor(math.log10(declared.get("high", 1.0) - declared.get("low", 0.0)))))
+    exact = (n for n in range(decimals) if step and math.isclose(round(step, n), step, rel_tol=1e-9))
+    return f"{value:.{next(exact, decimals)}f}"
 
 
 def settings(values: Mapping[str, float], opened: Opened) -> dict[str, str]:
     """Settings of a run's instrument as text."""
-    about = {str(item["name"]): item for item in opened.instrument["inputs"]}
-    return {name: setting(value, about[name]) for name, value in values.items()}
+    inputs = {str(item["name"]): item for item in opened.instrument["inputs"]}
+    return {name: setting(value, inputs[name]) for name, value in values.items()}
 
 
 def headline(opened: Opened) -> str:
-    """What it is and on what."""
+    """Campaign and instrument: `quickstart on twin:night-2025-10:0 (simulated)`."""
     return f"{opened.campaign} on {opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"
 
 
 def goal_line(goal: Goal | None) -> str:
-    """What is wanted."""
+    """The goal as one line: `goal: 445nm 16384 ± 327.68`."""
     return f"goal: {goal}" if goal else "no goal: readings only"
 
 
-def worst(goal: Goal, values: Mapping[str, float]) -> str:
-    """The channel that is farthest off, by how much, and its own tolerance: `515nm 0.78 % off, tolerance 2 %`."""
+def worst(goal: Goal, values: Mapping[str, float], units: Mapping[str, str] | None = None) -> str:
+    """The worst channel, its error and its tolerance: `515nm off by +0.78 % (tolerance ± 2 %)`.
+
+    Args:
+        goal: for the tolerances.
+        values: one reading of each channel.
+        units: of the channels, for errors that are not percentages.
+    """
     name = goal.worst_channel(values)
-    return f"{name} {off(goal.bands[name], values.get(name, math.nan))}"
+    return f"{name} {off(goal.bands[name], values.get(name, math.nan), (units or {}).get(name, ''))}"
 
 
-def off(band: Band, value: float) -> str:
-    """How far a reading is from what is wanted, beside the tolerance of that side."""
+def units(opened: Opened) -> dict[str, str]:
+    """The unit of each channel of a run's instrument; empty where it declares none."""
+    return {str(item["name"]): str(item.get("unit", "")) for item in opened.instrument["channels"]}
+
+
+def off(band: Band, value: float, unit: str = "") -> str:
+    """The signed error of a reading and the tolerance on that side.
+
+    In percent of the target where that writes the tolerance with fewer digits: ± 2 %, but ± 3 counts.
+    """
     if math.isnan(value):
         return "not read"
+    unit = f" {unit}" if unit else ""
     if band.target is None:
-        if value > band.high:
-            return f"reads {reading(value, band)}, {format_reading(value - band.high)} above {band.high:g}"
-        if value < band.low:
-            return f"reads {reading(value, band)}, {format_reading(band.low - value)} below {band.low:g}"
-        return f"reads {reading(value, band)}, inside {band}"
-    side = band.high - band.target if value > band.target else band.target - band.low
-    if band.target == 0:
-        return f"{reading(abs(value), band)} off, tolerance {side:g}"
-    scale = abs(band.target)
-    return f"{percent(abs(value - band.target) / scale)} off, tolerance {100 * side / scale:.3g} %"
+        if beyond := band.beyond(value):
+            side, edge = ("above", band.high) if value > band.high else ("below", band.low)
+            return f"reads {reading(value, band)}{unit}, {format_reading(beyond)}{unit} {side} {edge:g}"
+        return f"reads {reading(value, band)}{unit}, inside {band}"
+    error = value - band.target
+    tolerance = band.high - band.target if error > 0 else band.target - band.low
+    sign = "\N{MINUS SIGN}" if error < 0 else "+"
+    limit = f"{tolerance:g}"
+    part = f"{100 * tolerance / abs(band.target):.3g}" if band.target else limit
+    digits = [len(re.sub(r"\D", "", text).strip("0")) for text in (part, limit)]
+    side = "± " if math.isclose(band.high - band.target, band.target - band.low, rel_tol=1e-9) else sign
+    if band.target and digits[0] < digits[1]:
+        return f"off by {sign}{percent(abs(error / band.target))} (tolerance {side}{part} %)"
+    return f"off by {sign}{reading(abs(error), band)}{unit} (tolerance {side}{limit}{unit})"
 
 
 def not_off(safe: Safe | None) -> str:
-    """What is said of an instrument that may still be on since its campaign ended; empty where it is off."""
+    """The warning about an instrument that may still be on after its campaign; empty where it is off."""
     return "" if safe is None or safe.proven else f"the instrument may still be on: {safe.why}"

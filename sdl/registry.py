@@ -1,8 +1,8 @@
-"""One table from `kind` to where it lives: ours and, through entry points, everybody else's.
+"""One table from `kind` to its class: ours and, through entry points, those of installed packages.
 
-Adding one is one file and one line here (or, in a package of your own, one entry point in the group `sdl.solvers`,
-`sdl.drivers` or `sdl.designs`). Only the kind that is named gets imported; a broken plug-in is reported when it is
-asked for and harms nobody else.
+Adding one takes one file and one line here, or, in another package, one file and one entry point in the group
+`sdl.solvers`, `sdl.drivers`, `sdl.designs`, `sdl.rules` or `sdl.figures`. Only the kind that is named is imported; a
+broken plug-in is reported where it is used and affects nothing else.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ OURS: dict[str, dict[str, str]] = {
         "adaptive": "sdl.designs.adaptive:Adaptive",
         "points": "sdl.designs.given:Points",
     },
+    "rules": {},  # ours are keys of `stop`
+    "figures": {},  # ours are in `sdl.report.figures`
 }
 
 ALIASES: dict[str, dict[str, str]] = {"solvers": {"secant": "broyden", "bsi": "mcmc", "path": "continuation"}}
@@ -62,7 +64,19 @@ def kinds(group: str) -> tuple[str, ...]:
 
 
 def find(group: str, kind: object) -> type[Any]:
-    """The class behind `kind`.
+    """The class of `kind`.
+
+    Raises:
+        ConfigError: no such kind (the message lists the allowed ones), its package cannot be imported, or no class.
+    """
+    found = load(group, kind)
+    if not isinstance(found, type):
+        raise ConfigError(f"kind {kind!r} of {_source(group, kind)[1]} is not a class")
+    return found
+
+
+def load(group: str, kind: object) -> Any:
+    """The object of `kind`, imported.
 
     Raises:
         ConfigError: no such kind (the message lists the allowed ones), or its package cannot be imported.
@@ -72,22 +86,23 @@ def find(group: str, kind: object) -> type[Any]:
         near = get_close_matches(str(kind), allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         given = "kind is missing" if kind is None else f"unknown kind {kind!r}"
-        raise ConfigError(f"{given}; allowed: {', '.join(allowed)}{hint}")
-    place, owner = OURS[group].get(str(kind)), "sdl"
-    if place is None:
-        entry = next(e for e in entry_points(group=f"sdl.{group}") if e.name == kind)
-        place = entry.value
-        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
-        owner = f"the package {package}, entry point {place}"
+        raise ConfigError(f"{given}; allowed: {', '.join(allowed) or 'none, no installed package has any'}{hint}")
+    place, owner = _source(group, kind)
     module, _, name = place.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plug-in may fail in any way at import
         log.debug("kind %r cannot be loaded", kind, exc_info=error)
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ConfigError(f"kind {kind!r} of {owner} cannot be loaded: {cause} (SDL_LOG=debug shows where)") from error
-    if not isinstance(found, type):
-        raise ConfigError(f"kind {kind!r} of {owner} is not a class")
-    return found
+
+
+def _source(group: str, kind: object) -> tuple[str, str]:
+    """Where a known kind lives, `module:name`, and whose it is, in words."""
+    if place := OURS[group].get(str(kind)):
+        return place, "sdl"
+    entry = next(e for e in entry_points(group=f"sdl.{group}") if e.name == kind)
+    package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+    return entry.value, f"the package {package}, entry point {entry.value}"

@@ -5,12 +5,16 @@ Names outside, arrays inside: mappings keyed by input or channel name cross ever
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+SESSION_GAP = 600.0
+"""Seconds between two readings that begin a new session, where an instrument declares nothing else."""
 
 
 class Frozen(BaseModel):
@@ -38,14 +42,28 @@ class Input(Frozen):
 class Channel(Frozen):
     """A quantity that is measured.
 
-    `saturation` is the reading at which it stops telling more from much more. `resolution` is the step in which it
-    reads, given where that is coarser than its noise: repeated readings may then be equal, and otherwise not.
+    `low` and `high` are the ends of what it can read; none where it has no end. A reading at `high` (in older files
+    `saturation`) is a bound and no value. `resolution` is the step in which it reads, given where that is coarser than
+    its noise: repeated readings may then be equal, and otherwise not.
     """
 
     name: str
     unit: str = "counts"
-    saturation: float | None = None
+    low: float | None = None
+    high: float | None = Field(None, validation_alias=AliasChoices("high", "saturation"))
     resolution: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Channel:
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        return self
+
+    @property
+    def saturation(self) -> float | None:
+        """Deprecated name of `high`."""
+        warnings.warn("Channel.saturation is deprecated, use Channel.high", DeprecationWarning, stacklevel=2)
+        return self.high
 
 
 class Verdict(StrEnum):

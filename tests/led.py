@@ -16,7 +16,7 @@ GAINS = np.array([[122.0, 365.0, 30226.0], [365.0, 63597.0, 428.0], [29264.0, 13
 PAPER_GAINS = np.array([[122.0, 365.0, 30000.0], [365.0, 62000.0, 428.0], [29000.0, 1322.0, 753.0]])
 PAPER_AMBIENT = np.array([740.0, 1430.0, 2160.0])
 RGB = tuple(Input(name=name, low=0.0, high=1.0, step=None) for name in "RGB")
-CHANNELS = tuple(Channel(name=name, saturation=65535.0) for name in ("445nm", "515nm", "630nm"))
+CHANNELS = tuple(Channel(name=name, low=0.0, high=65535.0) for name in ("445nm", "515nm", "630nm"))
 LOW, HIGH = np.zeros(3), np.ones(3)
 
 

@@ -94,7 +94,7 @@ class Scripted(Frozen):
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return tuple(Channel(name=name, saturation=65535.0) for name in CHANNELS)
+        return tuple(Channel(name=name, low=0.0, high=65535.0) for name in CHANNELS)
 
     identity = property(lambda self: f"scripted:{self.script}")
     simulated = property(lambda self: not self.real)

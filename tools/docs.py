@@ -46,7 +46,7 @@ def _keys(schema: dict[str, Any]) -> str:
     parts = ["### Top level", "", _table(top)]
     tables = {
         "prefer": "Prefer",
-        "stop": "StopRules",
+        "stop": "StopOptions",
         "stop.stagnation": "Stagnation",
         "retry": "Retry",
         "expect": "Expect",

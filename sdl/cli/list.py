@@ -26,10 +26,10 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 
     `when` is local time; `error` that of the worst channel at the best trial.
     """
-    from sdl.runs.listing import row
+    from sdl.runs.listing import list_row
     from sdl.store.resolve import folders
 
-    rows = [row(folder) for folder in reversed(folders(runs))]
+    rows = [list_row(folder) for folder in reversed(folders(runs))]
     if json:
         emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
     elif not rows:
@@ -39,7 +39,7 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    from sdl.cli.display.text import percent, visible, width
+    from sdl.cli.display.text import display, percent, visible, width
 
     columns = width()
     table = [list(COLUMNS)]
@@ -47,7 +47,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
         error = row.get("worst_error")
         cells = {**row, "when": str(row["when"] or "")[:16].replace("T", " ")}
         if columns:  # the year and the directory are for who copies; an id is enough to name a run
-            cells |= {"when": cells["when"][5:], "goal": row.get("short_goal", "")}
+            cells |= {"when": cells["when"][5:], "outcome": display(row["outcome"]), "goal": row.get("short_goal", "")}
             cells["solver"] = _cut(str(row.get("solver", "")), 8 if columns > 90 else 6)
         cells["error"] = percent(error) if error is not None else ""
         if row["outcome"] == "unreadable":

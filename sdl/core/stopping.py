@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -26,8 +26,9 @@ class Reason(NamedTuple):
     rule: str
 
 
+@runtime_checkable
 class Rule(Protocol):
-    """A reason to stop; asked after every reading and every failure."""
+    """A reason to stop; asked after every reading and every failure. A frozen model; one of a package has a `kind`."""
 
     def check(self, history: History, goal: Goal | None) -> Reason | None: ...
 
@@ -90,7 +91,7 @@ class Stagnation(Frozen):
             return None
         return Reason(
             Outcome.STALLED,
-            f"no improvement of the closest trial by {100 * self.by:.3g} % in {self.trials} trials{_closest(history, goal)}",
+            f"no improvement by {100 * self.by:.3g} % in {self.trials} trials{_closest(history, goal)}",
             "stagnation",
         )
 
@@ -139,7 +140,7 @@ class StopRules(Frozen):
         "settings proposed before); null: never",
     )
 
-    def rules(self) -> tuple[Rule, ...]:
+    def active(self) -> tuple[Rule, ...]:
         """The active rules, in the order in which they are asked."""
         found: list[Rule] = [Failures(most=self.failures)]
         if self.unreachable is not None:

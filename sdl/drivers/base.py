@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
+
+from pydantic import Field
 
 from sdl.clock import Clock
-from sdl.types import Channel, Input, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Frozen, Input, Reading, SafeState
+
+SessionGap = Annotated[
+    float, Field(gt=0, le=1e7, description="seconds between two readings that begin a new session of a data set")
+]
+"""The option `session_gap` of an instrument."""
 
 
 class Driver(Protocol):
@@ -57,7 +64,11 @@ class Instrument(Protocol):
     def reading_seconds(self) -> float: ...  # a typical reading, for estimates only
     def open(self, clock: Clock) -> Driver: ...
 
-    # It may also say `timeout_seconds`: the longest one reading may take before it fails; for estimates only.
+    # It may also declare `off`: the settings at which it does no harm (a pump: stopped; a cooler: what its owner says).
+    # It is left there, and backgrounds are measured there. Inputs that it leaves out, or all without it: at their low.
+    # `session_gap`: seconds between two readings that begin a new session; 600 without it. Every kind shipped here has
+    # it as an option: `session_gap: SessionGap = SESSION_GAP`.
+    # `timeout_seconds`: the longest one reading may take before it fails; for estimates only.
     # `may_repeat`: True where equal readings in a row are no sign of a frozen sensor, because a person rounds them or
     # the driver looks for itself; otherwise it is what `simulated` is (`sdl.drivers.checks.Repeats`).
     # `ready()`: raises ConfigError where something of this machine, such as an environment variable, would break every
@@ -65,6 +76,30 @@ class Instrument(Protocol):
     # And `tells_background`, where it has no option `background`: whether its readings carry one all the same.
     # And `known_as(look_up: bool)`, where one instrument can be spelt in several ways: what else it is known by, such
     # as a name for each address of its host. Two that share a name are one. False asks no network.
+
+
+class RealInstrument(Frozen):
+    """The base of kinds that drive hardware: never simulated, never in virtual time."""
+
+    @property
+    def simulated(self) -> bool:
+        """Never: what answers is not known to be a simulation."""
+        return False
+
+    @property
+    def virtual(self) -> bool:
+        """Never."""
+        return False
+
+
+def off_settings(instrument: Instrument) -> dict[str, float]:
+    """The settings at which an instrument is off: as it declares them, else every input at its low."""
+    return {item.name: item.low for item in instrument.inputs} | dict(getattr(instrument, "off", None) or {})
+
+
+def session_gap(instrument: Instrument) -> float:
+    """Seconds between two readings that begin a new session."""
+    return float(getattr(instrument, "session_gap", SESSION_GAP))
 
 
 def names(instrument: Instrument, *, look_up: bool = True) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ GIVE_UP = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CommissioningCheck:
     """One thing that was looked at.
 
     Attributes:
@@ -73,7 +73,7 @@ class Examination:
         self._errors: list[str] = []
         self._in_a_row = 0
 
-    def findings(self) -> Iterator[Check]:
+    def findings(self) -> Iterator[CommissioningCheck]:
         """Each as soon as it is known. The instrument is left safe, whatever happens.
 
         Raises:
@@ -81,7 +81,9 @@ class Examination:
         """
         item = self._instrument
         kind = "simulated" if item.simulated else "real"
-        yield Check("identity", None, f"{item.identity} ({kind})", {"identity": item.identity, "kind": item.kind})
+        yield CommissioningCheck(
+            "identity", None, f"{item.identity} ({kind})", {"identity": item.identity, "kind": item.kind}
+        )
         driver = item.open(self._clock)
         try:
             yield from self._look(driver)
@@ -92,9 +94,11 @@ class Examination:
             with suppress(Exception):
                 driver.close()
         says = state.why or "a reply says that it is, and its readings fit"
-        yield Check("off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why})
+        yield CommissioningCheck(
+            "off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why}
+        )
 
-    def _look(self, driver: Driver) -> Iterator[Check]:
+    def _look(self, driver: Driver) -> Iterator[CommissioningCheck]:
         low = {item.name: item.low for item in self._instrument.inputs}
         high = {item.name: item.high for item in self._instrument.inputs}
         dark = self._take(driver, low, DARK)
@@ -131,17 +135,17 @@ class Examination:
                 self._ended(f"{self._seconds[-1]:.3g} s")
         return taken
 
-    def _latency(self, taken: int) -> Check:
+    def _latency(self, taken: int) -> CommissioningCheck:
         typical, most = median(self._seconds), max(self._seconds)
         says = f"{taken} readings, each {typical:.3g} s (median), {most:.3g} s at most"
         if self._errors:
             says += f"; {len(self._errors)} failed, the last: {self._errors[-1]}"
         figures = {"taken": taken, "failed": len(self._errors), "errors": self._errors}
-        return Check("readings", not self._errors, says, {**figures, "median": typical, "most": most})
+        return CommissioningCheck("readings", not self._errors, says, {**figures, "median": typical, "most": most})
 
-    def _ambient(self, dark: Sequence[Reading]) -> Check:
+    def _ambient(self, dark: Sequence[Reading]) -> CommissioningCheck:
         if not dark:
-            return Check("ambient light", False, "no reading with the light off")
+            return CommissioningCheck("ambient light", False, "no reading with the light off")
         means = self._means(dark)
         full = sorted({name for reading in dark for name in reading.saturated})
         moved = max(self._names, key=lambda name: _spread(dark, name))
@@ -151,11 +155,11 @@ class Examination:
         if full:
             says += f"; saturated by it alone: {', '.join(full)}"
         good = not any(name in self._shown for name in full) if self._goal else None
-        return Check("ambient light", good, says, {"mean": means, "saturated": full})
+        return CommissioningCheck("ambient light", good, says, {"mean": means, "saturated": full})
 
-    def _noise(self, lit: Sequence[Reading]) -> Check:
+    def _noise(self, lit: Sequence[Reading]) -> CommissioningCheck:
         if len(lit) < 2:
-            return Check("noise", None, "fewer than two readings at the same settings")
+            return CommissioningCheck("noise", None, "fewer than two readings at the same settings")
         sds = {name: stdev(reading.readings[name] for reading in lit) for name in self._names}
         means = self._means(lit)
         parts = {name: f" ({100 * sds[name] / means[name]:.2g} %)" if means[name] else "" for name in self._shown}
@@ -167,27 +171,29 @@ class Examination:
                 f"all {len(lit)} readings in the middle of the inputs are the same in every channel: is it frozen? "
                 "An instrument that reads in steps coarser than its noise declares the `resolution` of its channels"
             )
-        return Check("noise", not frozen, says, {"mean": means, "sd": sds})
+        return CommissioningCheck("noise", not frozen, says, {"mean": means, "sd": sds})
 
-    def _settings(self, every: Sequence[Reading]) -> Check:
+    def _settings(self, every: Sequence[Reading]) -> CommissioningCheck:
         odd = [reading for reading in every if reading.fault]
         if not odd:
-            return Check("settings", True, "what was asked was applied, from end to end of every input")
+            return CommissioningCheck("settings", True, "what was asked was applied, from end to end of every input")
         applied = _listed(odd[0].applied)
-        return Check("settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}")
+        return CommissioningCheck(
+            "settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}"
+        )
 
-    def _reach(self, dark: Sequence[Reading], every: Sequence[Reading]) -> Check:
+    def _reach(self, dark: Sequence[Reading], every: Sequence[Reading]) -> CommissioningCheck:
         goal = self._goal
         wrong = []
         for name, band in goal.bands.items() if goal else ():
             seen = [reading.readings[name] for reading in every]
             if dark and band.high < (base := self._means(dark)[name]):
-                wrong.append(f"{name}: the light of the room alone is {base:.0f}, more than {band.high:g}")
+                wrong.append(f"{name}: the background alone is {base:.0f}, more than {band.high:g}")
             elif band.low > max(seen):
                 wrong.append(f"{name}: at most {max(seen):g} was seen, and at least {band.low:g} is wanted")
         if wrong:
-            return Check("goal", False, "; ".join(wrong))
-        return Check(
+            return CommissioningCheck("goal", False, "; ".join(wrong))
+        return CommissioningCheck(
             "goal", True, f"its channels are there, and it lies inside what they read: {', '.join(self._shown)}"
         )
 

@@ -15,16 +15,17 @@ from typing import Literal, TextIO
 from pydantic import Field, model_validator
 
 from sdl.clock import Clock
+from sdl.drivers.base import RealInstrument, SessionGap, off_settings
 from sdl.drivers.baseline import Background, BaselineSampler
 from sdl.drivers.checks import checked
 from sdl.errors import InstrumentError
-from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Input, Power, Reading, SafeState
 
 CONFIRM = 55.0
 """Seconds that a person has to say that the instrument is off, before they are asked again."""
 
 
-class Manual(Frozen):
+class Manual(RealInstrument):
     """A person who sets what is printed and types what the dials show. Needs a terminal."""
 
     kind: Literal["manual"] = "manual"
@@ -36,9 +37,14 @@ class Manual(Frozen):
     channels: tuple[Channel, ...] = Field(
         default=tuple(Channel(name=name) for name in ("445nm", "515nm", "630nm")),
         min_length=1,
-        description="what is read: name, unit, saturation, resolution",
+        description="what is read: name, unit, low, high, resolution",
+    )
+    off: Mapping[str, float] | None = Field(
+        default=None,
+        description="settings at which it does no harm, such as {pump: 0, T: 20}; inputs left out: at their low",
     )
     background: Background = "none"
+    session_gap: SessionGap = SESSION_GAP
     label: str = Field(
         default="by hand", min_length=1, max_length=80, pattern=r"^[^\r\n]+$", description="what the person drives"
     )
@@ -50,22 +56,17 @@ class Manual(Frozen):
             raise ValueError(f"inputs and channels need names of their own; given twice: {', '.join(twice)}")
         if odd := [name for name in names if not name or "=" in name or name.split() != [name]]:
             raise ValueError(f"a name must be one word without '=', so that it can be typed; not {odd[0]!r}")
+        for name, value in (self.off or {}).items():
+            if (item := next((item for item in self.inputs if item.name == name), None)) is None:
+                raise ValueError(f"off: unknown input {name}; allowed: {', '.join(item.name for item in self.inputs)}")
+            if not item.low <= value <= item.high:
+                raise ValueError(f"off: {name} = {value:g} is outside {item.low:g} … {item.high:g}")
         return self
 
     @property
     def identity(self) -> str:
         """The label."""
         return f"manual:{self.label}"
-
-    @property
-    def simulated(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def virtual(self) -> bool:
-        """Never."""
-        return False
 
     @property
     def may_repeat(self) -> bool:
@@ -101,7 +102,7 @@ class ManualDriver:
 
     def __init__(self, manual: Manual, answers: TextIO, asks: TextIO) -> None:
         self._manual, self._answers, self._asks = manual, answers, asks
-        self._darkness = BaselineSampler(manual.background, {item.name: item.low for item in manual.inputs})
+        self._darkness = BaselineSampler(manual.background, off_settings(manual))
         self._touched = self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
@@ -120,8 +121,8 @@ class ManualDriver:
         """Asks the person to switch off, if anything was set before, and to confirm it within `CONFIRM` seconds."""
         if not self._touched:
             return SafeState(Power.NOT_NEEDED)
-        low = {item.name: item.low for item in self._manual.inputs}
-        settings = ", ".join(f"{name} = {value:g}" for name, value in low.items())
+        off = off_settings(self._manual)
+        settings = ", ".join(f"{name} = {value:g}" for name, value in off.items())
         self._say(f"Please leave it safe: {settings}. Press Enter when it is, or type why it is not.")
         if not self._somebody():
             return SafeState(Power.UNKNOWN, None, f"nobody confirmed within {CONFIRM:g} s that it is set to {settings}")
@@ -131,7 +132,7 @@ class ManualDriver:
         if line.strip():
             return SafeState(Power.ON, None, f"the person says: {line.strip()}")
         self._touched = False
-        return SafeState(Power.OFF, low, "the person says so")
+        return SafeState(Power.OFF, off, "the person says so")
 
     def _somebody(self) -> bool:
         """Whether a line is typed, in the time that a person in front of the instrument needs."""
@@ -187,7 +188,7 @@ class ManualDriver:
         if len(values) != len(names):
             raise ValueError(f"{len(values)} numbers for {len(names)} channels ({', '.join(names)})")
         readings = dict(zip(names, values, strict=True))
-        full = {item.name: item.saturation for item in self._manual.channels}
+        full = {item.name: item.high for item in self._manual.channels}
         saturated = tuple(n for n, value in readings.items() if (top := full[n]) is not None and value >= top)
         return Reading(applied=applied, readings=readings, saturated=saturated)
 

@@ -6,7 +6,6 @@ give those of the nearest settings, where they are near enough, with what was ap
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,12 +17,13 @@ from pydantic import Field, field_validator
 
 from sdl.clock import Clock
 from sdl.core.events import Opened
+from sdl.drivers.base import SessionGap
 from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
 from sdl.store import datasets
-from sdl.store.record import FILE
-from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.store.record import FILE, file_sha
+from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
 """Part of an input's range: settings that differ by no more are the same."""
@@ -41,6 +41,7 @@ class Replay(Frozen):
         description="how far the nearest settings may lie, as a part of each input's range; 0: exact ones only",
     )
     latency: float = Field(default=0.78, ge=0, le=3600, description="virtual seconds that a reading takes")
+    session_gap: SessionGap = SESSION_GAP
 
     @field_validator("source")
     @classmethod
@@ -177,10 +178,10 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     file = Path(source) / FILE if os.path.isdir(source) else Path(source)
     opened = _opened(file)
     if opened is not None:
-        inputs, channels = datasets.instrument_of(opened, file)
+        inputs, channels = datasets.recorded_instrument(opened, file)
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
-        channels = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
+        channels = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
     rows = [row.reading for row in datasets.load(file, inputs, channels, ()).rows]
     if opened is None and rows:
         fullest = max(rows, key=lambda row: len(row.readings)).readings
@@ -189,13 +190,13 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
     if not whole:
         raise InstrumentError(f"{file}: not one reading to replay")
-    return _Found(inputs, channels, whole, hashlib.sha256(file.read_bytes()).hexdigest()[:8])
+    return _Found(inputs, channels, whole, file_sha(file)[:8])
 
 
 def _opened(file: Path) -> Opened | None:
     """The first event where the file is a record."""
     try:
-        return datasets.opened_of(file)
+        return datasets.read_opened(file)
     except OSError as error:
         raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
 

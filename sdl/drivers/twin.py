@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sdl.clock import Clock
 from sdl.drivers import twin_faults
+from sdl.drivers.base import SessionGap
 from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.checks import checked
 from sdl.errors import BadReply, InstrumentError
@@ -19,7 +20,7 @@ from sdl.twin.faults import BUSY_LIMIT, Fault, due
 from sdl.twin.model import STREAM, Plant
 from sdl.twin.state import TwinState, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
-from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
 if TYPE_CHECKING:
     from sdl.twin.ambient import Room
@@ -53,6 +54,7 @@ class Twin(Frozen):
         default=(), max_length=100, description="what goes wrong, and when: docs/how-to/twin.md"
     )
     background: Background = "none"
+    session_gap: SessionGap = SESSION_GAP
     realtime: bool = Field(default=False, description="really wait as long as a reading takes")
     latency: float | Literal["real"] | None = Field(
         default=None, description="seconds a reading takes; the state's own by default; real: scattered as the real one"
@@ -150,6 +152,11 @@ class Twin(Frozen):
         return self.condition.channel_list()
 
     @property
+    def off(self) -> Mapping[str, float]:
+        """Dark: every input at its low."""
+        return {item.name: item.low for item in self.inputs}
+
+    @property
     def identity(self) -> str:
         """State, variant and seed: two twins with the same identity are the same instrument."""
         variant = f":{self.variant}" if self.variant else ""
@@ -209,7 +216,7 @@ class TwinDriver:
         self.plant = Plant(twin.condition, twin.seed or 0, sky, twin.drift, twin.noise)
         self.lit = self._left_open = False
         self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
-        self._darkness = BaselineSampler(twin.background, {item.name: item.low for item in twin.inputs})
+        self._darkness = BaselineSampler(twin.background, twin.off)
         self._wait = max(twin._one_reading, SHORTEST)
         self._clock = clock
         self._start = twin.start_time
@@ -255,7 +262,7 @@ class TwinDriver:
         if self._left_open:
             self._give_up()
         self.lit = False
-        return SafeState(Power.OFF, {item.name: item.low for item in self._inputs})
+        return SafeState(Power.OFF, self._twin.off)
 
     def close(self) -> None:
         """Ends it; the light stays as it is."""

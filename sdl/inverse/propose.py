@@ -232,11 +232,11 @@ def _exceeded_by_background(goal: Goal, background: Mapping[str, float] | None) 
 
 
 def _below_range(goal: Goal, channels: Sequence[Channel]) -> Finding | None:
-    """A channel of the goal that is asked for less than nothing; one that saturates counts, and counts have a zero."""
+    """A channel of the goal whose band lies below its low end."""
     for channel in channels:
         band = goal.bands.get(channel.name)
-        if band is not None and channel.saturation is not None and band.high < 0:
-            sentence = f"{channel.name} counts from 0 to {channel.saturation:g}, never {band.high:g}"
+        if band is not None and channel.low is not None and band.high < channel.low:
+            sentence = f"{channel.name} never reads below {channel.low:g}, and at most {band.high:g} is asked for"
             return Finding(Verdict.UNREACHABLE, sentence)
     return None
 
@@ -264,8 +264,8 @@ def _saturated(goal: Goal, data: Data, settings: Mapping[str, float]) -> Finding
         band = goal.bands.get(channel.name)
         if band is None:
             continue
-        if channel.saturation is not None and band.low >= channel.saturation:
-            sentence = f"{channel.name} saturates at {channel.saturation:g}, below {band.low:g}"
+        if channel.high is not None and band.low >= channel.high:
+            sentence = f"{channel.name} saturates at {channel.high:g}, below {band.low:g}"
             return Finding(Verdict.SATURATED, sentence)
         latest = data.saturated[:0, i] if near is None else data.saturated[near, i][-3:]
         if len(latest) and latest.all():

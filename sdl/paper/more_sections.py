@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdl.formatting import display
 from sdl.paper import differences
 from sdl.paper.published import BEYOND, GAUSSIAN
 from sdl.paper.tables import HtmlTable, Section, number, power, three
@@ -33,7 +34,7 @@ def outside(found: Findings) -> Section:
             name = "our auto" if one is auto else one.name
             raw = three(answer.raw.values(), 2)
             inside = three(answer.settings.values(), 2)
-            rows.append((name, str(answer.verdict), printed, theirs, raw, spread, inside))
+            rows.append((name, display(answer.verdict), printed, theirs, raw, spread, inside))
         target = ", ".join(power(value) for value in goal.target)
         head = ("method", "our verdict", "paper: R, G, B", "its spread", "here: R, G, B", "spread", "inside 0 … 1")
         tables.append(HtmlTable(f"Asked for {target} counts at 445, 515, 630 nm: {goal.what}", head, tuple(rows), 2))
@@ -52,8 +53,8 @@ def outside(found: Findings) -> Section:
             differences.far_away(found),
             "The spread of draws from a fitted model does not grow with the distance from the rows, here as in the "
             "paper: far from them a narrow one says nothing.",
-            "Only our linear, bayes, gp, auto, secant, path and bsi look for answers between 0 and 1; the others "
-            "answer as their model has it, and the answer is clipped before anything is set.",
+            "Only our linear, bayes, gp, auto, broyden, continuation and mcmc look for answers between 0 and 1; "
+            "the others answer as their model has it, and the answer is clipped before anything is set.",
         ),
     )
 

@@ -1,7 +1,10 @@
 """Ctrl-C and SIGTERM while a campaign runs.
 
-A solver is broken off at once: nothing is lost, since on resume it is asked the same again. One that cannot be broken
-off, because it is compiled code or catches every exception, is ended together with its process by a guard.
+A solver is interrupted at once: nothing is lost, because a resume asks it the same question again. A solver that cannot
+be interrupted, because it is compiled code or catches every exception, is killed together with its process by a guard.
+
+A plug-in may copy the process (`os.fork`, a pool of `multiprocessing`). Signals sent to a copy are its own: they
+neither reach the guard nor end the campaign, and a copy that comes back to the campaign ends there.
 """
 
 from __future__ import annotations
@@ -22,16 +25,19 @@ from sdl.runner.guard import Guard
 
 log = logging.getLogger("sdl")
 
+COPY = 70
+"""Exit code of a copy of the process that comes back to the campaign."""
+
 
 class Signals:
-    """Ctrl-C and SIGTERM while a campaign runs: the first ends it after the reading, the second at once.
+    """Handles Ctrl-C and SIGTERM: the first ends the campaign after the current reading, the second at once.
 
-    Only in the main thread; elsewhere the caller's handling stays as it is. Inside `shield` the second one waits, so
-    that a line is never written without being counted. Inside `solving` the first one is enough.
+    Only in the main thread; in other threads the caller's handlers stay. Inside `shield` the second signal is delayed,
+    so that no event is written without being folded. Inside `solving` the first signal interrupts.
 
     Args:
-        clock: whose waits a signal ends.
-        guarded: the run's directory, where a guard is to watch over the solver (POSIX only).
+        clock: its waits are ended by a signal.
+        guarded: the run's directory, if a guard is to watch the solver (POSIX only).
     """
 
     def __init__(self, clock: Clock, guarded: Path | None = None) -> None:
@@ -43,25 +49,45 @@ class Signals:
         self._shields, self._waiting = 0, False
         self._patience: float = math.inf
         self._before: dict[signal.Signals, Any] = {}
+        self._process = os.getpid()
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)
             self._guard = _guard(self._guarded) if self._guarded is not None else None
+            _handling.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self in _handling:
+            _handling.remove(self)
         if self._guard is not None:
             self._guard.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def copied(self) -> None:
+        """Leaves the signals of a copy of this process to whoever made it."""
+        if self._guard is not None:
+            self._guard.leave()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Ends a copy of this process that was made inside, before it goes on with the campaign as well."""
+        try:
+            yield
+        finally:
+            if os.getpid() != self._process:
+                os._exit(COPY)
+
     @contextlib.contextmanager
     def shield(self, *, last: bool = False, patience: float = math.inf) -> Iterator[None]:
-        """Nothing is broken off inside; nor after it, where it is the `last` thing to be done anyway.
+        """Delay signals inside; drop them afterwards if this is the `last` step anyway.
 
-        With `patience` only so many signals are waited out: a driver that hangs must not hang for ever.
+        At most `patience` signals are delayed, so that a driver that hangs can be interrupted.
         """
         self._shields += 1
         before, self._patience = self._patience, patience
@@ -71,21 +97,21 @@ class Signals:
             self._shields -= 1
             self._patience = before
         if last:
-            self._waiting = False  # nor by the next line of the record
+            self._waiting = False  # the next line of the record is not interrupted either
         elif self._waiting and not self._shields:
             self._waiting = False
             raise KeyboardInterrupt(self.name)
 
     def ask(self, name: str) -> None:
-        """As if a signal had come."""
+        """Act as if a signal had arrived."""
         self.asked, self.name = True, name
 
     @contextlib.contextmanager
     def solving(self) -> Iterator[None]:
-        """The first signal breaks off what is done inside."""
+        """Let the first signal interrupt what is done inside."""
         try:
             self._tell(True)
-            if self.asked:  # a moment ago
+            if self.asked:  # just before
                 raise KeyboardInterrupt(self.name)
             yield
         finally:
@@ -112,9 +138,22 @@ class Signals:
             raise KeyboardInterrupt(self.name)
 
 
+_handling: list[Signals] = []
+
+
+def _copied() -> None:
+    for signals in reversed(_handling):
+        signals.copied()
+    _handling.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_copied)
+
+
 def _guard(folder: Path) -> Guard | None:
     try:
         return Guard(folder)
-    except OSError as error:  # the campaign does without
-        log.warning("no process could be started to end a solver that ignores SIGTERM: %s", error.strerror)
+    except OSError as error:  # the campaign runs without a guard
+        log.warning("the guard against solvers that ignore SIGTERM could not be started: %s", error.strerror)
         return None

@@ -205,8 +205,8 @@ def check_reading(reading: Any, instrument: Instrument) -> None:
     need(set(reading.saturated) <= channels, f"saturated names unknown channels: {reading.saturated}")
     for item in instrument.channels:
         count, named = reading.readings[item.name], item.name in reading.saturated
-        if item.saturation is not None and (count >= item.saturation) != named:
-            fail(f"{item.name} reads {count:g} of {item.saturation:g}, but saturated is {reading.saturated}")
+        if item.high is not None and (count >= item.high) != named:
+            fail(f"{item.name} reads {count:g} of {item.high:g}, but saturated is {reading.saturated}")
     need(reading.fault is None or bool(reading.fault), "fault must be None or a word")
 
 

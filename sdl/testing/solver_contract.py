@@ -53,7 +53,7 @@ class AffinePlant:
         self.base = rng.uniform(100, 1500, channels)
         self.goal = np.isin(np.arange(channels), goal)
         self.inputs = tuple(Input(name=f"x{i}", low=0.0, high=1.0, step=None) for i in range(inputs))
-        self.channels = tuple(Channel(name=f"c{i}", saturation=SATURATION) for i in range(channels))
+        self.channels = tuple(Channel(name=f"c{i}", low=0.0, high=SATURATION) for i in range(channels))
         self.low, self.high = np.zeros(inputs), np.ones(inputs)
 
     def clean(self, X: Floats) -> Floats:

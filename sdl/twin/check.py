@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 LIMIT = 2.0
-"""A channel where the middle reading misses by more than this many times its due has left its twin."""
+"""A channel where the middle reading misses by more than this many times its due no longer matches its twin."""
 SURE = 1e-4
 """... unless so few readings would miss as much this often by chance."""
 LIGHT = 0.015
-"""An input whose light is off by more than this part of itself has left its twin: three times the drift of a year."""
+"""Relative error of the light of an input above which it no longer matches its twin: three times a year's drift."""
 FEW = 3
 """Fewer readings of a channel than this say nothing."""
 MIDDLE = 0.6745
@@ -46,7 +46,7 @@ class ChannelCheck:
         spread: standard deviation of z.
         coverage: part of the readings with z within 1; .683 if the twin is right.
         typical: the middle |z| over that of normal numbers: 1 if the twin is right, whatever a few readings do.
-        limit: the `typical` from which the channel counts as having left its twin.
+        limit: the `typical` from which the channel counts as not matching its twin.
     """
 
     channel: str
@@ -62,7 +62,7 @@ class ChannelCheck:
 
     @property
     def left(self) -> bool:
-        """Whether the instrument has left its twin in this channel."""
+        """Whether the instrument no longer matches its twin in this channel."""
         return self.typical > self.limit
 
 
@@ -76,7 +76,7 @@ class LightCheck:
 
     @property
     def left(self) -> bool:
-        """Whether the instrument has left its twin in this input."""
+        """Whether the instrument no longer matches its twin in this input."""
         return abs(self.more) > max(LIGHT, 4 * self.error)
 
 
@@ -93,7 +93,7 @@ class Check:
 
     @property
     def divergent(self) -> bool:
-        """Whether the instrument has left its twin."""
+        """Whether the instrument no longer matches its twin."""
         return any(channel.left for channel in self.channels) or any(light.left for light in self.lights)
 
     @property
@@ -103,10 +103,10 @@ class Check:
         if left := [channel for channel in self.channels if channel.left]:
             worst = max(left, key=lambda channel: channel.typical)
             names = ", ".join(channel.channel for channel in left)
-            said = f"the instrument has left its twin in {names}: half of {worst.channel} miss by {worst.typical:.1f} x"
-            said += " what the twin allows for"
+            said = f"the instrument no longer matches its twin in {names}: half of {worst.channel} miss by "
+            said += f"{worst.typical:.1f} x what the twin allows for"
         elif self.divergent:
-            said = "the instrument has left its twin"
+            said = "the instrument no longer matches its twin"
         if self.divergent:
             off = [light for light in self.lights if abs(light.more) > max(4 * light.error, 0.003)]
             tell = ", ".join(f"{light.input} {100 * light.more:+.1f} ± {100 * light.error:.1f} %" for light in off)

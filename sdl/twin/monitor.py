@@ -16,7 +16,7 @@ FEWEST = 8
 
 
 def departure(state: TwinState, readings: Sequence[tuple[Reading, int]]) -> str | None:
-    """A sentence if the instrument has left its twin, else None.
+    """A sentence if the instrument no longer matches its twin, else None.
 
     Args:
         state: of the twin.

@@ -116,7 +116,7 @@ class TwinState(Frozen):
 
     def channel_list(self) -> tuple[Channel, ...]:
         """The channels as the rest of `sdl` knows them."""
-        return tuple(Channel(name=name, saturation=float(self.full_scale)) for name in self.channels)
+        return tuple(Channel(name=name, low=0.0, high=float(self.full_scale)) for name in self.channels)
 
 
 def _rises_to_one(pairs: list[list[float]]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sdl.errors import RecordError, SdlError
 from sdl.lab.workers.base import Control
-from sdl.runs.listing import holder
+from sdl.runs.listing import writing_process
 from sdl.store.resolve import FILE
 from sdl.store.tail import TailReader
 from sdl.web import render, sse
@@ -91,7 +91,7 @@ class RunFeed:
         if not grown and time.monotonic() - self._looked < HOLDER_SECONDS:
             return None
         self._looked = time.monotonic()
-        process = holder(self.folder)
+        process = writing_process(self.folder)
         start = self._lab.start_of(f"{self.folder.parent.name}/{self.folder.name}")
         state = (process, start and [start[key] for key in ("start", "paused", "pauses", "resumable")])
         if not grown and state == self._shown:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from sdl.errors import ConfigError
 from sdl.parallel import children
-from sdl.runs.listing import holder, row
+from sdl.runs.listing import list_row, writing_process
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import notes
@@ -159,7 +159,7 @@ class Index:
 
     def _still(self, db: sqlite3.Connection, campaign: str, run: str, before: str) -> None:
         """Update whether an unfinished run is running, which depends on its process, not on a file."""
-        now = "running" if holder(self._runs / campaign / run) else "unfinished"
+        now = "running" if writing_process(self._runs / campaign / run) else "unfinished"
         if now != before and before in OPEN_OUTCOMES:
             db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, campaign, run))
 
@@ -167,7 +167,7 @@ class Index:
         campaign, run = files.campaign, files.run
         folder = self._runs / campaign / run
         try:
-            listed: Mapping[str, Any] = row(folder)
+            listed: Mapping[str, Any] = list_row(folder)
         except Exception as error:  # one unreadable record must not hide the others
             listed = {"outcome": "unreadable", "reason": f"{type(error).__name__}: {error}"}
         try:
@@ -250,7 +250,7 @@ def cache_folder(runs: Path) -> Path:
         with tempfile.TemporaryFile(dir=place):
             return place
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.room()))
+        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.temporary_folder()))
 
 
 class RunFiles(NamedTuple):

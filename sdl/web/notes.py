@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdl.errors import ConfigError
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 from sdl.store.record import write_file
 
 FILE = "notes.json"
@@ -42,7 +42,7 @@ def read(folder: Path) -> Notes:
     """
     path = folder / FILE
     try:
-        with reading(path) as stream:
+        with open_existing(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES // 1024} kB")

@@ -18,7 +18,7 @@ from sdl.extras import own_version
 from sdl.lab.http.auth import Refused, quoted
 from sdl.lab.http.token import TOKEN, Credentials
 from sdl.lab.workers.base import Control
-from sdl.runs.listing import started
+from sdl.runs.listing import start_time
 from sdl.store.resolve import FILE
 from sdl.web import notes, render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
@@ -179,7 +179,7 @@ class Pages:
             title=folder.parent.name,
             events="" if source.ended or trouble else f"{path}/events",
             campaign=folder.parent.name,
-            started=started(folder.name),
+            started=start_time(folder.name),
             run=folder.name,
             path=path,
             live=source.picture.shown(""),

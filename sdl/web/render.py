@@ -17,7 +17,9 @@ from zoneinfo import ZoneInfo
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
+from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
+from sdl.report.page import TEMPLATES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -52,13 +54,14 @@ def environment() -> Environment:
     except ImportError as error:
         raise ConfigError(missing("pages", "", error)) from error
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        loader=jinja2.FileSystemLoader([HERE / "templates", TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters |= {
+        "display": display,
         "when": when,
         "part": part,
         "stamp": stamp,
@@ -92,13 +95,18 @@ def static(name: str, mark: str) -> Response | None:
     """A static file, cached by the browser until it changes; None if there is no such file."""
     if name not in STATIC or mark != _mark(name):
         return None
-    body = (HERE / "static" / name).read_bytes()
-    return answer(body, f"{STATIC[name]}; charset=utf-8", cache_control="max-age=31536000, immutable")
+    return answer(_content(name), f"{STATIC[name]}; charset=utf-8", cache_control="max-age=31536000, immutable")
 
 
 @lru_cache(maxsize=len(STATIC))
 def _mark(name: str) -> str:
-    return hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(_content(name)).hexdigest()[:12]
+
+
+def _content(name: str) -> bytes:
+    """A static file; the style sheet follows the one that all pages of sdl share."""
+    shared = (TEMPLATES / "base.css").read_bytes() if name == "page.css" else b""
+    return shared + (HERE / "static" / name).read_bytes()
 
 
 def part(name: str) -> str:

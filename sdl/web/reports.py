@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdl.lab.http.auth import Refused
 from sdl.parallel import children
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 from sdl.store.resolve import FILE
 
 SECONDS = 120.0
@@ -46,7 +46,7 @@ class Reports:
                         self._make(folder, file)
                 finally:
                     self._lock.release()
-            with reading(file) as stream:
+            with open_existing(file) as stream:
                 return stream.read()
         except OSError as error:
             raise Refused(503, f"the report cannot be stored: {error}") from error

@@ -50,7 +50,7 @@ def test_a_divergent_instrument_ends_with_1_and_says_how(other: Path, sdl: Sdl) 
     done = sdl("twin", "check", other, "--json")
     assert done.code == 1
     assert done.told["divergent"]
-    assert "has left its twin" in done.told["verdict"]
+    assert "no longer matches its twin" in done.told["verdict"]
     assert {light["input"] for light in done.told["lights"]} == {"R", "G", "B"}
 
 

@@ -34,7 +34,7 @@ def test_the_example_is_reached_with_the_least_power(example: dict[str, Any]) ->
     assert done.outcome is Outcome.REACHED
     assert done.settings["W"] == 0
     assert done.measured["clear"] <= 45000
-    assert "the preferred of the settings that hit" in asked[-1].why
+    assert "the preferred among the settings that hit" in asked[-1].why
 
 
 def test_with_the_most_white_it_is_reached_too_and_the_limit_is_kept(example: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ def test_more_than_the_instrument_has_ends_before_the_budget_with_the_shortfall(
     done, asked = proposals(tree)
     assert done.outcome is Outcome.UNREACHABLE
     assert done.trials <= 10
-    assert "the nearest readings are 445nm 3" in done.reason
+    assert "Closest readings: 445nm 3" in done.reason
     last = asked[-1]
     assert last.verdict is Verdict.UNREACHABLE
     short = last.shortfall["445nm"]

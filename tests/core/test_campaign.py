@@ -191,7 +191,7 @@ def measure_trial(campaign: Campaign, readings: list[dict[str, float]]) -> None:
 def test_single_readings_may_lie_outside_where_the_mean_of_all_lies_inside() -> None:
     campaign = new_campaign(average=2, confirm=1)
     measure_trial(campaign, red(80.0, 120.0, 130.0, 80.0))  # mean 102.5 of 90…110
-    assert campaign.due() == [Stop(Outcome.REACHED, "every channel inside, the mean of 4 readings", "goal")]
+    assert campaign.due() == [Stop(Outcome.REACHED, "All channels within tolerance (mean of 4 readings).", "goal")]
 
 
 def test_it_is_not_reached_where_the_confirmations_are_inside_but_the_mean_of_all_is_not() -> None:
@@ -277,7 +277,7 @@ def test_without_a_goal_the_planned_points_are_taken_and_nothing_is_confirmed() 
 def test_a_failed_point_counts_among_those_collected() -> None:
     campaign = new_campaign(goal=None, collect=1)
     play(campaign, opened(), proposed(), failed())
-    assert campaign.due() == [Stop(Outcome.DONE, "0 of 1 point taken; the last failure: no answer", "design")]
+    assert campaign.due() == [Stop(Outcome.DONE, "0 of 1 point measured; the last failure: no answer", "design")]
 
 
 # Failures, retries, back-off --------------------------------------------------------------------------------------
@@ -481,7 +481,7 @@ def test_a_stop_that_was_not_written_is_reconsidered_with_the_new_plan() -> None
 def test_a_goal_that_was_reached_stays_reached_over_a_resume() -> None:
     campaign = new_campaign(confirm=0)
     play(campaign, opened(), proposed(), measured())
-    assert campaign.handle(resumed()) == [Stop(Outcome.REACHED, "every channel inside, the mean of 1 readings", "goal")]
+    assert campaign.handle(resumed()) == [Stop(Outcome.REACHED, "All channels within tolerance (1 reading).", "goal")]
 
 
 def test_after_failures_a_resume_gives_the_instrument_its_chances_again() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, SETTINGS, reading
+from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, proposed, reading
 from pydantic import ValidationError
 
 from sdl.core.history import History
@@ -29,7 +29,13 @@ def history(**facts: object) -> History:
         (Minutes(most=0.5), {"active": 29.999}, {"active": 30.0}, Outcome.SPENT, "minutes"),
         (Failures(most=2), {"failures": 1}, {"failures": 2}, Outcome.FAILED, "failures"),
         (UnreachableGoal(times=2), {"unreachable": 1}, {"unreachable": 2}, Outcome.UNREACHABLE, "unreachable"),
-        (UnreachableGoal(times=2), {"between_steps": 1}, {"between_steps": 2}, Outcome.UNREACHABLE, "unreachable"),
+        (
+            UnreachableGoal(times=2),
+            {"resolution_limited_streak": 1},
+            {"resolution_limited_streak": 2},
+            Outcome.UNREACHABLE,
+            "unreachable",
+        ),
         (Stagnation(trials=2), {"misses": [3.0, 3.0]}, {"misses": [3.0, 3.0, 3.0]}, Outcome.STALLED, "stagnation"),
     ],
 )
@@ -43,7 +49,7 @@ def test_a_rule_fires_exactly_at_its_limit(
 
 
 def test_no_rule_fires_on_an_empty_history() -> None:
-    rules = StopRules(minutes=1, stagnation=Stagnation(trials=2)).rules()
+    rules = StopRules(minutes=1, stagnation=Stagnation(trials=2)).active()
     assert [rule.check(history(), GOAL) for rule in rules] == [None] * 5
 
 
@@ -75,14 +81,16 @@ def test_rules_about_the_goal_say_nothing_without_one() -> None:
 def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
     spent = history()
     for values in (FAR, MISS, FAR):
+        spent.begin(proposed(spent.trials))
         spent.add_reading(reading(values))
-        spent.close(SETTINGS, None)
+        spent.close()
     reason = Trials(most=3).check(spent, GOAL)
     assert reason is not None
-    assert reason.text == "all 3 trials used; the nearest, trial 1, missed by 5.00 tolerances"
+    assert reason.text == "all 3 trials used; closest: trial 1, 5.00 × tolerance"
     blind = history(trials=3)
+    blind.begin(proposed(verdict=Verdict.REACHABLE))
     blind.add_reading(reading(HIT, saturated=("red",)))
-    blind.close(SETTINGS, Verdict.REACHABLE)
+    blind.close()
     reason = Trials(most=3).check(blind, GOAL)
     assert reason is not None
     assert reason.text == "all 3 trials used"
@@ -97,15 +105,15 @@ def test_the_reason_of_failures_tells_the_last_error() -> None:
 def test_checking_a_rule_changes_nothing() -> None:
     found = history(trials=99, failures=9, unreachable=9, active=900.0, misses=[3.0] * 9)
     before = repr(vars(found))
-    for rule in StopRules(minutes=1, stagnation=Stagnation(trials=2)).rules():
+    for rule in StopRules(minutes=1, stagnation=Stagnation(trials=2)).active():
         assert rule.check(found, GOAL) is not None
     assert repr(vars(found)) == before
 
 
 def test_only_the_rules_that_are_switched_on_are_asked() -> None:
-    assert StopRules().rules() == (Failures(most=5), UnreachableGoal(times=2), Trials(most=40))
-    assert StopRules(unreachable=None, failures=1, trials=3).rules() == (Failures(most=1), Trials(most=3))
-    every = StopRules(minutes=2, stagnation=Stagnation(trials=4, by=0.2)).rules()
+    assert StopRules().active() == (Failures(most=5), UnreachableGoal(times=2), Trials(most=40))
+    assert StopRules(unreachable=None, failures=1, trials=3).active() == (Failures(most=1), Trials(most=3))
+    every = StopRules(minutes=2, stagnation=Stagnation(trials=4, by=0.2)).active()
     assert [type(rule).__name__ for rule in every] == ["Failures", "UnreachableGoal", "Stagnation", "Trials", "Minutes"]
 
 

@@ -120,7 +120,7 @@ def test_where_the_solver_does_not_know_how_sure_it_is_the_farthest_point_is_tak
 def test_without_a_goal_channels_that_are_often_saturated_are_not_listened_to(unsure: Adaptive) -> None:
     X = np.linspace(0.1, 0.9, 20)[:, None] * np.ones(3)
     Y = np.column_stack([1000 * X, np.full(20, 65535.0)])
-    channels = tuple(Channel(name=name, saturation=65535.0) for name in ("a", "b", "c", "clear"))
+    channels = tuple(Channel(name=name, low=0.0, high=65535.0) for name in ("a", "b", "c", "clear"))
     choose(unsure, data(X, Y, channels=channels))
     assert ASKED[-1].goal.tolist() == [True, True, True, False]
     choose(unsure, data(X, Y, goal=[1, 3], channels=channels))

@@ -35,7 +35,7 @@ class Bath(Frozen):
     @property
     def channels(self) -> tuple[Channel, ...]:
         warm, mass = self.steps
-        return Channel(name="warm", resolution=warm, saturation=99.0), Channel(name="mass", resolution=mass)
+        return Channel(name="warm", resolution=warm, high=99.0), Channel(name="mass", resolution=mass)
 
     def open(self, clock: Clock) -> BathDriver:
         return BathDriver()

@@ -118,31 +118,50 @@ def test_the_background_is_taken_off_the_goal_and_added_back_to_what_is_expected
 
 
 @pytest.mark.parametrize(
-    ("saturation", "high", "verdict"),
-    [(1000.0, -1.0, "unreachable"), (1000.0, 1.0, "reachable"), (None, -1.0, "reachable")],
+    ("low", "high", "verdict"),
+    [
+        (0.0, -1.0, "unreachable"),
+        (0.0, 1.0, "reachable"),
+        (None, -1.0, "reachable"),
+        (-200.0, -1.0, "reachable"),
+        (-0.5, -1.0, "unreachable"),
+    ],
 )
-def test_a_channel_that_counts_never_reads_below_zero(saturation: float | None, high: float, verdict: str) -> None:
-    channels = (Channel(name="red", saturation=saturation), *CHANNELS[1:])
+def test_a_channel_never_reads_below_its_low_end(low: float | None, high: float, verdict: str) -> None:
+    channels = (Channel(name="red", low=low, high=1000.0), *CHANNELS[1:])
     goal = Goal({"red": Band(-10.0, -20.0, high)})
     answer = propose(
         Scripted(), data_of(history(reading()), INPUTS, channels, goal.channels), goal, np.random.default_rng(0)
     )
     assert answer.verdict == verdict
-    assert answer.why.startswith("red counts from 0 to 1000") == (verdict == "unreachable")  # and no doubt before it
+    said = f"red never reads below {low:g}, and at most" if low is not None else "never reads below"
+    assert answer.why.startswith(said) == (verdict == "unreachable")  # and no doubt before it
 
 
-def test_what_a_fit_cannot_settle_is_not_said_to_be_open_where_a_count_below_zero_settles_it() -> None:
+def test_a_channel_with_negative_readings_reaches_a_negative_goal() -> None:
+    redox = Channel(name="redox", unit="mV", low=-200.0, high=200.0)
+    corners = [(0.0, -2.0), (0.8, -2.0), (0.0, 6.0), (0.8, 6.0)]
+    rows = History(("R", "G"), ("redox",))
+    for R, G in corners:
+        rows.add_reading(Reading({"R": R, "G": G}, {"redox": 100 - 200 * R - 10 * G}))
+    goal = Goal({"redox": Band.around(-60.0, 2.0)})
+    answer = propose(Linear(), data_of(rows, INPUTS, (redox,), goal.channels), goal, np.random.default_rng(0))
+    assert answer.verdict == "reachable"
+    assert answer.expected["redox"] == pytest.approx(-60.0, abs=2.0)
+
+
+def test_what_a_fit_cannot_settle_is_not_said_to_be_open_where_an_end_of_a_channel_settles_it() -> None:
     corners = [(0.05, -2.0), (0.8, -2.0), (0.05, 6.0), (0.8, 6.0)]
     rows = history(*[Reading({"R": R, "G": G}, {"red": 10 + 1e3 * R, "green": 500 + 50 * G}) for R, G in corners])
     goal = Goal({"red": Band(-10.0, -11.0, -9.0), "green": Band(500.0, 450.0, 550.0)})
-    counts = tuple(Channel(name=channel.name, saturation=65535.0) for channel in CHANNELS)
+    counts = tuple(Channel(name=channel.name, low=0.0, high=65535.0) for channel in CHANNELS)
     answers = [
         propose(Linear(), data_of(rows, INPUTS, channels, goal.channels), goal, np.random.default_rng(0))
         for channels in (CHANNELS, counts)
     ]
     assert answers[1].verdict == "unreachable"
-    assert "the fit misses it by 19 tolerances, no more than it may be wrong by" in answers[0].why
-    assert answers[1].why == "red counts from 0 to 65535, never -9"
+    assert "the model misses it by 19 × tolerance, which is within its uncertainty" in answers[0].why
+    assert answers[1].why == "red never reads below 0, and at most -9 is asked for"
 
 
 def test_an_answer_is_by_name_and_what_is_unknown_is_none() -> None:

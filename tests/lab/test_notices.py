@@ -26,7 +26,7 @@ from sdl.lab.core.events import (
 )
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Notify, Recipient, inside
+from sdl.notify.model import Notify, Recipient, within_span
 from sdl.notify.notice import Notice
 from sdl.runner.shutdown import not_off_warning
 from sdl.types import Power, SafeState
@@ -278,7 +278,7 @@ def test_nothing_grows_over_a_thousand_starts() -> None:
     ("clock", "there"), [("21:59", False), ("22:00", True), ("23:59", True), ("06:59", True), ("07:00", False)]
 )
 def test_quiet_hours_may_go_over_midnight(clock: str, there: bool) -> None:
-    assert inside("22:00-07:00", clock) is there
+    assert within_span("22:00-07:00", clock) is there
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_an_order_is_carried_out_in_the_folder_that_it_names(
     lab.begin(order(tmp_path / "led" / "mine", tree(light)))
     news = last(lab)
     assert (news.what, news.outcome) == ("ended", "reached")
-    assert news.text.startswith("every channel inside")
+    assert news.text.startswith("all channels within tolerance")
     assert news.readings == len(of(tmp_path / "led" / "mine", Measured)) == light.world.taken - 1  # the last put it out
     assert record.check(tmp_path / "led" / "mine").sealed
     assert lab.pid(1) is None
@@ -249,7 +249,7 @@ def test_what_a_campaign_logs_is_logged_with_its_start_and_trial(
     watched = {"name": "w", "instrument": four, "goal": {"445nm": 16384}, "watch": "twin", "stop": {"trials": 1}}
     lab.begin(order(tmp_path / "a", config.parse(watched).plain()))
     assert last(lab).what == "ended"
-    [line] = [record for record in caplog.records if "nothing is watched" in record.getMessage()]
+    [line] = [record for record in caplog.records if "they are not compared" in record.getMessage()]
     assert (line.start, line.run) == (1, str(tmp_path / "a"))  # type: ignore[attr-defined]
 
 

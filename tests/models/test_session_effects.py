@@ -75,7 +75,7 @@ def test_moved_rows_lie_on_the_present_line_and_the_present_ones_stay():
     assert np.abs((training.Y - rows.X @ GAINS.T).mean(axis=0)) == pytest.approx([0] * 3, abs=0.5 * noise.max())
     assert ((training.Y - rows.X @ GAINS.T).std(axis=0) < 2 * noise).all()
     assert training.linear.slope == pytest.approx(GAINS, abs=0.01 * GAINS.max())
-    assert training.about == "132 rows, those of 8 earlier sittings moved to the present level"
+    assert training.summary == "132 readings; offsets of 8 earlier sessions removed"
 
 
 def test_a_sitting_of_one_row_says_nothing_of_the_slopes():
@@ -109,7 +109,7 @@ def test_before_the_first_reading_all_days_count_alike_and_the_doubt_is_theirs(k
     answer = ask(solver, rows, GOAL)
     alike = ask(solver, replace(rows, session=np.zeros(120), current_session=0.0), GOAL)
     assert answer.settings[0] == pytest.approx(alike.settings[0], abs=0.002)
-    assert "120 rows, at the mean level of 8 sittings" in answer.why[0]
+    assert "120 readings; at the mean level of 8 sessions" in answer.why[0]
     assert (answer.uncertainty[0] > 0.01).all()
     assert (alike.uncertainty[0] < 0.02).all()
     free = ask(solver, rows, [np.nan, 16384.0, np.nan])

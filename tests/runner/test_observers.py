@@ -12,7 +12,7 @@ from sdl import config, runner
 from sdl.errors import ConfigError
 from sdl.twin.state import FOLDER
 
-WARNING = "has left its twin"
+WARNING = "no longer matches its twin"
 
 
 def campaign(caplog: pytest.LogCaptureFixture, watch: str | None, **instrument: Any) -> list[str]:
@@ -56,7 +56,7 @@ def test_without_the_key_nothing_is_said(caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_twin_with_other_inputs_watches_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     assert campaign(caplog, "twin", variant="green") == [
-        "watch: twin has the inputs R, G, B, the instrument G: nothing is watched"
+        "watch: twin has the inputs R, G, B, the instrument G: they are not compared"
     ]
 
 

@@ -208,8 +208,64 @@ def test_a_solver_that_cannot_be_broken_off_is_ended_after_sigterm_with_the_ligh
     assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted", "Safe"]
     assert "interrupted by SIGTERM" in out
     assert "sdl resume" in out
-    assert "the solver went on after SIGTERM, so its process was ended" in err
+    assert "the solver continued after SIGTERM, so its process was killed" in err
     assert record.check(file.parent).lines == 5
+
+
+COPIES = """
+import multiprocessing
+import os
+import signal
+import time
+from typing import Literal
+
+from sdl.types import Frozen
+
+
+class Copies(Frozen):
+    kind: Literal["copies"] = "copies"
+    how: str
+
+    def fit(self, data):
+        if self.how == "pool":
+            with multiprocessing.get_context("fork").Pool(2) as pool:  # which sends SIGTERM to each at its end
+                pool.map(abs, range(4))
+        elif not (copy := os.fork()):
+            if self.how == "signal":
+                os.kill(os.getpid(), signal.SIGTERM)
+            if self.how == "raise":
+                raise ValueError("of the copy")
+            if self.how == "return":
+                return None
+        else:
+            os.waitpid(copy, 0)
+        time.sleep(2.5)  # longer than the guard waits after SIGTERM
+        raise ValueError("the solver's own end")
+"""
+"""A solver that copies its process, and goes on for longer than one may after SIGTERM."""
+
+
+@pytest.mark.parametrize("how", ["pool", "signal", "raise", "return"])
+def test_what_becomes_of_a_copy_of_the_process_is_nothing_to_the_campaign(how: str, tmp_path: Path) -> None:
+    package = tmp_path / "copies-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: copies\nVersion: 1\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text("[sdl.solvers]\ncopies = copies:Copies\n", encoding="utf-8")
+    (tmp_path / "copies.py").write_text(COPIES, encoding="utf-8")
+    tree = {
+        "name": "copies",
+        "instrument": "twin",
+        "goal": {"445nm": 16384},
+        "design": {"kind": "points", "points": [{"R": 0.5, "G": 0.5, "B": 0.5}]},
+        "solver": {"kind": "copies", "how": how},
+    }
+    (tmp_path / "copies.yaml").write_text(json.dumps(tree), encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(processes.ROOT)])
+    done = processes.sdl("run", "copies.yaml", "--quiet", cwd=tmp_path, PYTHONPATH=path)
+    (file,) = tmp_path.rglob("record.jsonl")
+    assert (done.returncode, events_of(file)[-1]) == (4, "Stopped"), done.stderr
+    assert "the solver's own end" in done.stdout
+    assert record.check(file.parent).finished
 
 
 def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -> None:

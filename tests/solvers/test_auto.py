@@ -55,12 +55,12 @@ def foreseen(solver, rows, row):
 # Whom it takes -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(5))
 def test_an_instrument_that_bends_is_left_to_the_gaussian_process(seed):
-    assert Auto().fit(bent(12, seed)).why.startswith("gp, which foresaw")
+    assert Auto().fit(bent(12, seed)).why.startswith("gp: prediction error")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_instrument_that_fades_is_left_to_the_model_that_drifts(seed):
-    assert Auto().fit(fading(24, seed)).why.startswith("bayes, which foresaw")
+    assert Auto().fit(fading(24, seed)).why.startswith("bayes: prediction error")
 
 
 def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
@@ -68,7 +68,7 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
     given, own = ask(Auto(), rows, GOAL), ask(Gp(), rows, GOAL)
     assert given.settings.tobytes() == own.settings.tobytes()
     assert (given.verdict, given.spread.tobytes()) == (own.verdict, own.spread.tobytes())
-    assert given.why[0].startswith("auto took gp, which foresaw the readings at the latest 3 settings to ")
+    assert given.why[0].startswith("auto chose gp: prediction error on the last 3 settings ")
     assert given.why[0].endswith(f"; {own.why[0]}")
     X = np.full((2, 3), 0.4)
     for mine, its in zip(Auto().fit(rows).predict(X), Gp().fit(rows).predict(X), strict=True):
@@ -76,9 +76,9 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
 
 
 def test_before_any_reading_could_be_foreseen_the_first_candidate_answers():
-    assert "took gp, the first that can answer: no reading tells" in ask(Auto(), night(4), GOAL).why[0]
+    assert "auto chose gp: too few readings to compare solvers yet" in ask(Auto(), night(4), GOAL).why[0]
     turned = ask(Auto(candidates=("bayes", "gp")), night(4), GOAL)
-    assert "took bayes, the first that can answer" in turned.why[0]
+    assert "auto chose bayes: too few readings" in turned.why[0]
 
 
 def test_one_candidate_is_taken_without_ado():
@@ -95,7 +95,7 @@ def test_who_knows_the_twin_answers_before_the_first_row_and_the_others_are_name
     none = night(4)
     none = replace(none, **{name: getattr(none, name)[:0] for name in ("X", "Y", "saturated", "age", "session")})
     said = ask(solver, none, GOAL).why[0]
-    assert "took bayes, the only one that can answer; gp cannot answer: 0 usable rows, 4 needed" in said
+    assert "auto chose bayes: the others cannot answer yet; gp: 0 usable rows, 4 needed" in said
 
 
 def test_the_error_of_the_first_candidate_is_raised_where_none_can_answer():
@@ -214,10 +214,10 @@ def test_the_record_says_whom_it_took():
     }
     why = []
     sdl.run(tree, runs=None, watch=lambda event, _: why.append(getattr(event, "why", "")))
-    assert any("auto took gp, the first that can answer" in said for said in why)
+    assert any("auto chose gp: too few readings" in said for said in why)
 
 
 def test_several_goals_are_answered_at_once():
     given = Auto().fit(bent(12)).propose(targets([GOAL, [9000.0, 20000.0, 8000.0]]), space(), np.random.default_rng(0))
     assert given.settings.shape == (2, 3)
-    assert all(why.startswith("auto took") for why in given.why)
+    assert all(why.startswith("auto chose") for why in given.why)

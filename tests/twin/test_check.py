@@ -52,7 +52,7 @@ def test_readings_of_the_twin_itself_pass_with_the_figures_of_chance() -> None:
 def test_an_input_that_gives_more_or_less_light_is_found_and_told(factor: float) -> None:
     found = check(sittings(stronger(factor)), NIGHT)
     assert found.divergent
-    assert "has left its twin in 415nm, 480nm, 515nm" in found.verdict
+    assert "no longer matches its twin in 415nm, 480nm, 515nm" in found.verdict
     green = next(light for light in found.lights if light.input == "G")
     assert green.left
     assert green.more == pytest.approx(factor - 1, abs=0.003)
@@ -170,5 +170,5 @@ def test_a_campaign_that_watches_hears_of_a_departure_and_of_nothing_else() -> N
     assert departure(NIGHT, moved[:5]) is None  # too few to say
     said = departure(NIGHT, [*still, *moved])
     assert said is not None
-    assert "has left its twin" in said
+    assert "no longer matches its twin" in said
     assert departure(NIGHT, [*moved, *still]) is None  # only the latest count

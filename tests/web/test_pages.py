@@ -157,7 +157,7 @@ def test_the_runs_can_be_filtered_and_say_how_many_there_are(alone: Http, runs: 
     assert (
         "1 run<" in alone.get("/runs?q=evening+16384&outcome=reached&solver=linear&from=2026-10-31&to=2026-11-02").text
     )
-    assert "No run is like that." in alone.get("/runs?q=nothing-like-it").text
+    assert "No runs match these filters." in alone.get("/runs?q=nothing-like-it").text
     link = re.search(r'href="(/runs\?[^"]*page=2)"', alone.get("/runs?q=many&outcome=reached").text)
     assert link is not None
     assert "60 runs, 51 to 60" in alone.get(html.unescape(link[1])).text
@@ -181,7 +181,7 @@ def test_a_lab_that_does_not_answer_is_said_and_its_runs_are_still_shown(inside:
 def test_without_a_lab_there_is_nothing_to_press_but_notes(alone: Http) -> None:
     for path in PAGES:
         assert not [given for _, given in Elements(alone.get(path).text).found if "data-verb" in given]
-    assert "No lab runs behind this page" in alone.get("/start").text
+    assert "Read-only: not connected to a lab" in alone.get("/start").text
     assert alone.post("/api/v1/abort", headers={}).status_code == 401
 
 

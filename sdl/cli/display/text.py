@@ -1,4 +1,4 @@
-"""What a terminal adds to `sdl.formatting`: how wide it is, and lines that break between words."""
+"""`sdl.formatting`, with the width of the terminal and lines wrapped between words."""
 
 from __future__ import annotations
 
@@ -10,38 +10,48 @@ from zoneinfo import ZoneInfo
 
 from sdl.formatting import (
     CAUSES,
+    best_trial,
     cause,
     count,
+    display,
     goal_line,
     headline,
     off,
     percent,
+    ratio,
     reading,
     readings,
     room,
     setting,
     settings,
-    times,
+    tolerance_ratio,
+    trial_remarks,
+    units,
     visible,
     worst,
 )
 
 __all__ = [
     "CAUSES",
+    "best_trial",
     "cause",
     "count",
+    "display",
     "goal_line",
     "headline",
     "local",
     "off",
     "percent",
+    "ratio",
     "reading",
     "readings",
     "room",
     "say",
     "setting",
     "settings",
-    "times",
+    "tolerance_ratio",
+    "trial_remarks",
+    "units",
     "visible",
     "width",
     "worst",
@@ -49,12 +59,12 @@ __all__ = [
 
 
 def width() -> int | None:
-    """Columns of the terminal that stdout is; None where it is none."""
+    """Columns of the terminal on stdout; None where stdout is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(text: str, indent: int = 2) -> None:
-    """Prints one line, on a terminal broken between words, what follows moved in."""
+    """Print one line; on a terminal wrap it between words and indent the rest."""
     columns, text = width(), visible(text)
     if columns is None or len(text) <= columns:
         print(text)
@@ -66,5 +76,5 @@ def say(text: str, indent: int = 2) -> None:
 
 
 def local(at: float, zone: ZoneInfo) -> str:
-    """A moment (s since 1970) in a lab's time."""
+    """A time (s since 1970) in the time zone of a lab."""
     return datetime.fromtimestamp(at, zone).strftime("%a %d %b %H:%M %Z")

@@ -83,7 +83,7 @@ def notify_test(file: File, json: Json = False) -> None:
     """
     from sdl.lab.config.file import load
     from sdl.lab.rules.dispatch import addresses
-    from sdl.notify.sender import NotSent, by_apprise
+    from sdl.notify.sender import NotSent, send_by_apprise
 
     loaded = load(file)
     if not loaded.lab.notify.to:
@@ -91,9 +91,8 @@ def notify_test(file: File, json: Json = False) -> None:
     results: dict[str, str] = {}
     for name, url in addresses(loaded.lab.notify, file.parent).items():
         try:
-            by_apprise(
-                url, f"{loaded.lab.name}: test message", "This is a test of the notifications. Nothing has happened."
-            )
+            text = "This is a test of the notifications. Nothing has happened."
+            send_by_apprise(url, f"{loaded.lab.name}: test message", text)
             results[name] = ""
         except NotSent as error:
             results[name] = str(error)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
+from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -20,19 +21,20 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sdl.clock import Clock
 from sdl.drivers import environment
+from sdl.drivers.base import RealInstrument, SessionGap
 from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
 from sdl.drivers.http import HttpConnection
 from sdl.drivers.rate_limit import RateLimiter
 from sdl.store import hosts
-from sdl.types import Channel, Frozen, Input
+from sdl.types import SESSION_GAP, Channel, Input
 
 INTERVAL, A_DAY = 1.5, 10_000
 """Manners towards an instrument that is shared. Whoever waits for it looks once a second whether it is free, so a
 shorter pause would hardly let anybody else in; this one gives way every time."""
 
 
-class ClaudeLight(Frozen):
+class ClaudeLight(RealInstrument):
     """The public Claude-Light instrument, or another server that speaks the same."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # a refused address may hold a password
@@ -49,6 +51,7 @@ class ClaudeLight(Frozen):
         description="seconds to wait for the answer; at least 60 (a busy server tries for 50) except on this machine",
     )
     background: Background = "each"
+    session_gap: SessionGap = SESSION_GAP
     least_interval: float | None = Field(
         default=None,
         ge=0,
@@ -114,7 +117,7 @@ class ClaudeLight(Frozen):
     @property
     def identity(self) -> str:
         """Host and path, whatever the spelling."""
-        return self._at(hosts.plain(self._host))
+        return self._at(hosts.normalise(self._host))
 
     def known_as(self, look_up: bool) -> set[str]:
         """The same with each address of the host."""
@@ -131,14 +134,9 @@ class ClaudeLight(Frozen):
         return urlsplit(self.url).hostname or ""
 
     @property
-    def simulated(self) -> bool:
-        """Never: what answers there is not known to be a simulation."""
-        return False
-
-    @property
-    def virtual(self) -> bool:
-        """Never."""
-        return False
+    def off(self) -> Mapping[str, float]:
+        """Dark: every input at its low."""
+        return {item.name: item.low for item in self.inputs}
 
     @property
     def may_repeat(self) -> bool:
@@ -186,5 +184,5 @@ class ClaudeLight(Frozen):
         )
         most = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
         manners = RateLimiter(clock, self._interval, most, self.breaker, self.rest)
-        darkness = BaselineSampler(self.background, {item.name: 0.0 for item in INPUTS})
+        darkness = BaselineSampler(self.background, self.off)
         return ClaudeLightDriver(link, manners, darkness, within=self.connect_timeout + self.read_timeout)

@@ -9,13 +9,13 @@ from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.plausibility import Plausible
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES, reading
 from sdl.drivers.http import HttpConnection
-from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
+from sdl.drivers.led.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.rate_limit import RateLimiter
 from sdl.errors import InstrumentError
 from sdl.types import Channel, Input, Power, Reading, SafeState
 
 INPUTS = tuple(Input(name=name, step=None) for name in "RGB")
-CHANNELS = tuple(Channel(name=name, saturation=float(FULL_SCALE)) for name in NAMES)
+CHANNELS = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
 SAFE_REQUEST = 55.0
 """Seconds for a request to be off: the server may try for 50 s inside it, and says only then how it went."""
 

@@ -22,13 +22,14 @@ from pydantic import Field, field_validator
 
 from sdl.clock import Clock
 from sdl.drivers import environment
+from sdl.drivers.base import RealInstrument, SessionGap
 from sdl.drivers.checks import checked
-from sdl.drivers.lamp import TOUCHED, UNTOUCHED, Lamp
+from sdl.drivers.led.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.sdl_light.mqtt import Broker, Exchange
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
 from sdl.extras import missing
 from sdl.store import hosts
-from sdl.types import Channel, Frozen, Input, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Input, Reading, SafeState
 
 NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
 FULL_SCALE = 65535
@@ -37,7 +38,7 @@ SAFE_SECONDS = 15.0
 """How long switching off may take: an experiment that is still running, and one more."""
 
 
-class SdlLight(Frozen):
+class SdlLight(RealInstrument):
     """A CLSLab:Light device behind an MQTT broker."""
 
     kind: Literal["sdl-light"] = "sdl-light"
@@ -62,6 +63,7 @@ class SdlLight(Frozen):
     gain: float = Field(default=128.0, description="sensor: amplification, a power of 2 from 0.5 to 512")
     connect_timeout: float = Field(default=10.0, gt=0, le=60, description="seconds to wait for the broker")
     reply_timeout: float = Field(default=60.0, gt=0, le=600, description="seconds to wait for the device's answer")
+    session_gap: SessionGap = SESSION_GAP
 
     @field_validator("gain")
     @classmethod
@@ -79,12 +81,12 @@ class SdlLight(Frozen):
     def channels(self) -> tuple[Channel, ...]:
         """Eight colours, counts. Full scale is what the integration time can count to, 65535 at most."""
         full = min(FULL_SCALE, (self.atime + 1) * (self.astep + 1))
-        return tuple(Channel(name=name, saturation=float(full)) for name in NAMES)
+        return tuple(Channel(name=name, low=0.0, high=float(full)) for name in NAMES)
 
     @property
     def identity(self) -> str:
         """Broker and device."""
-        return f"sdl-light:{hosts.plain(self.host)}:{self.port}/{self.device}"
+        return f"sdl-light:{hosts.normalise(self.host)}:{self.port}/{self.device}"
 
     def known_as(self, look_up: bool) -> set[str]:
         """The device by each address of its broker, whose two usual ports (with and without TLS) are one."""
@@ -92,14 +94,9 @@ class SdlLight(Frozen):
         return {f"sdl-light:{host}{port}/{self.device}" for host in hosts.names(self.host, look_up=look_up)}
 
     @property
-    def simulated(self) -> bool:
-        """Never: what answers there is not known to be a simulation."""
-        return False
-
-    @property
-    def virtual(self) -> bool:
-        """Never."""
-        return False
+    def off(self) -> Mapping[str, float]:
+        """Dark: every input at its low."""
+        return {item.name: item.low for item in self.inputs}
 
     @property
     def tells_background(self) -> bool:
@@ -167,7 +164,7 @@ class SdlLightDriver:
         self._exchange = Exchange(broker, f"{topic}/GPIO/28", f"{topic}/as7341/")
         self._session = str(uuid4())
         self._inputs = light.inputs
-        self._full = {channel.name: channel.saturation or FULL_SCALE for channel in light.channels}
+        self._full = {channel.name: channel.high or FULL_SCALE for channel in light.channels}
         self._lamp = Lamp(light.inputs, light.channels, "sdl-light")
         self._known = UNTOUCHED
         self._closed = False
@@ -190,8 +187,7 @@ class SdlLightDriver:
             InstrumentError: no answer that says anything.
         """
         if not self._known.proven:
-            off = {item.name: item.low for item in self._inputs}
-            self._known = self._lamp.judge(self._run(off, min(self._light.reply_timeout, SAFE_SECONDS)))
+            self._known = self._lamp.judge(self._run(self._light.off, min(self._light.reply_timeout, SAFE_SECONDS)))
         return self._known
 
     def close(self) -> None:

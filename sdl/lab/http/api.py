@@ -8,7 +8,8 @@
     GET   /healthz, /readyz, /metrics
 
 POST requires the access token (`Authorization: Bearer …`). GET does not: nothing in it is secret, records are readable
-files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks every request,
+files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks every
+request,
 also those to the page.
 
     400  invalid target, name or body     404  no such page or run     405  GET instead of POST
@@ -29,10 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sdl.errors import ConfigError, SdlError
-from sdl.lab.http.auth import Guard, Refused, quoted, request_line
+from sdl.lab.http.auth import Refused, RequestFilter, quoted, request_line
 from sdl.lab.http.token import Credentials
 from sdl.lab.workers.base import Control
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -57,7 +58,7 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
-) -> Guard:
+) -> RequestFilter:
     """The application with its request checks.
 
     Args:
@@ -113,7 +114,7 @@ def create_app(
         ],
         exception_handlers={Refused: refused, HTTPException: refused, Exception: broken},
     )
-    return Guard(app, credentials, port)
+    return RequestFilter(app, credentials, port)
 
 
 class _ReadRoutes:
@@ -214,7 +215,7 @@ def _lines(folder: Path, after: int, most: int) -> list[Any]:
     """Events of a record after a line number, as written."""
     events: list[Any] = []
     try:
-        with reading(folder / "record.jsonl") as stream:
+        with open_existing(folder / "record.jsonl") as stream:
             for number, line in enumerate(stream, 1):
                 if number > after and line.endswith(b"\n"):
                     events.append(json.loads(line))

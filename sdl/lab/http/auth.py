@@ -44,7 +44,7 @@ class Refused(Exception):
         super().__init__(message)
 
 
-class Guard:
+class RequestFilter:
     """Refuses what must not come in, before the application sees it; writes one line for each refusal."""
 
     def __init__(self, app: ASGIApp, door: Credentials, port: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -147,7 +147,7 @@ class Guard:
         given = headers.get(b"authorization", [])
         scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Refused(401, "no token; send it as Authorization: Bearer …")
+            raise Refused(401, "Enter the access token (programs: Authorization: Bearer …).")
         try:
             if not self._door.accepts(token.strip()):
                 raise Refused(401, "not the token of this lab; it is new at every start")

@@ -21,7 +21,8 @@ class Client:
     """The API of one lab.
 
     Args:
-        lab: a lab file or the name of a lab. If empty: the lab of `lab.yaml` in the working directory, or without such a
+        lab: a lab file or the name of a lab. If empty: the lab of `lab.yaml` in the working directory, or without
+        such a
             file the only running lab.
         url: address of the lab, instead of `lab`.
         environ: with XDG_STATE_HOME.

@@ -12,7 +12,7 @@ from pathlib import Path
 from sdl.errors import SdlError
 from sdl.lab.core.views import pause_reason
 from sdl.lab.workers.base import Control
-from sdl.store.plainfile import anew
+from sdl.store.plainfile import open_new
 
 CACHE_SECONDS = 5.0
 """Seconds for which a result is reused, so that frequent queries do not write to the disk each time."""
@@ -91,7 +91,7 @@ def _write_error(folder: Path) -> str:
     probe = folder / f".ready-{os.getpid()}"
     try:
         try:
-            with anew(probe) as stream:
+            with open_new(probe) as stream:
                 stream.write(b"0" * 4096)
                 os.fsync(stream.fileno())
         finally:

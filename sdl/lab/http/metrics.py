@@ -20,7 +20,7 @@ from typing import Any
 from sdl.errors import SdlError
 from sdl.lab.http.health import disk_free
 from sdl.lab.workers.base import Control
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 
 LATENCY = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histogram of reading times, seconds."""
@@ -169,10 +169,10 @@ class Metrics:
             if followed is None:
                 followed = self._open[run] = _RecordTail(instrument)
                 if not fresh:
-                    with reading(file) as stream:
+                    with open_existing(file) as stream:
                         self._count(followed, json.loads(stream.readline()))
                     followed.offset = file.stat().st_size
-            with reading(file) as stream:
+            with open_existing(file) as stream:
                 stream.seek(followed.offset)
                 for line in stream:
                     if not line.endswith(b"\n"):

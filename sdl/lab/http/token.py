@@ -6,7 +6,8 @@
 
 Every terminal of the user finds every lab of the machine here. The token changes at every start, because the files of a
 killed lab remain: a program that takes over its port receives only an invalid token. A token readable by other users,
-through its mode or that of its folder, is replaced by the lab and refused by the command line. Root can read everything.
+through its mode or that of its folder, is replaced by the lab and refused by the command line. Root can read
+everything.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.config.durations import format_duration
+from sdl.formatting import display
 from sdl.lab.config.conditions import NO_READING
 from sdl.lab.core.events import (
     Died,
@@ -191,11 +192,11 @@ class Notices:
             notices = self._instrument_back(start.instrument, event.at)
         kind = KINDS.get(event.outcome, "finished")
         body = (
-            f"Start {event.start} on {start.instrument} ended as {event.outcome} after {event.readings} readings: "
-            f"{event.reason}\nRecord: {start.run}"
+            f"Start {event.start} on {start.instrument} ended ({display(event.outcome)}) after {event.readings} "
+            f"readings: {event.reason}\nRecord: {start.run}"
         )
         about = f"start {event.start}" if kind == "finished" else f"job {start.job}"
-        title = f"{start.job}: {event.outcome}"
+        title = f"{start.job}: {display(event.outcome)}"
         return notices + self._notice(kind, about, f"{event.start}", title, body, event.at, start.job)
 
     def _missed(self, event: Missed) -> list[Notice]:

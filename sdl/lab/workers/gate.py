@@ -1,6 +1,7 @@
 """The gate of a lab's campaign: evaluates the conditions of the lab file and receives commands of the lab.
 
-The runner queries it before each action and reports every event to it. `pause`, `proceed`, `resume` and `abort` come from
+The runner queries it before each action and reports every event to it. `pause`, `proceed`, `resume` and `abort` come
+from
 another thread and take effect at the next query, within half a second unless a reading is in progress.
 """
 

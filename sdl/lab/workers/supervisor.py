@@ -1,6 +1,7 @@
 """Worker processes: one per campaign, forked from a preloaded process so that it starts at once.
 
-The fork server of `multiprocessing` is the preloaded process (`sdl.runner.preload`). Messages are JSON lines over a pair
+The fork server of `multiprocessing` is the preloaded process (`sdl.runner.preload`). Messages are JSON lines over a
+pair
 of sockets (`sdl.lab.workers.worker_pipe`); nothing from outside is unpickled. Calls never wait for a campaign or an
 instrument, except the first start, which waits for the fork server.
 
@@ -63,7 +64,7 @@ class Supervisor:
         """
         from multiprocessing import forkserver
 
-        with children.starting():
+        with children.child_environment():
             if threading.current_thread() is not threading.main_thread():  # cannot set signal handlers
                 forkserver.ensure_running()
                 return

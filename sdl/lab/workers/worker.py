@@ -28,7 +28,7 @@ from sdl import config, runner
 from sdl.clock import RealClock
 from sdl.core.campaign import Campaign, State
 from sdl.core.events import Continued, Event, Paused, Resumed
-from sdl.drivers.base import names
+from sdl.drivers.base import names, off_settings
 from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.lab.config.conditions import Suspend
 from sdl.lab.workers.gate import LabGate
@@ -57,7 +57,7 @@ def main(end: socket.socket) -> NoReturn:
     """Run the worker process from start to exit."""
     link = WorkerPipe(end)
     faulthandler.enable()
-    children.started()
+    children.restore_environment()
     with contextlib.suppress(OSError):
         os.setsid()  # Ctrl-C in the lab's terminal must reach only the lab
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -248,13 +248,13 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
         return None, False
     if getattr(instrument, "background", None) is not None:
         instrument = instrument.model_copy(update={"background": "none"})  # one request is enough
-    dark = {item.name: item.low for item in instrument.inputs}
+    off = off_settings(instrument)
     try:
         with runner.instrument_lease(instrument, "making it safe"):
             driver = instrument.open(RealClock())
             try:
-                applied = dict(driver.measure(dark).applied)  # it has to have been asked over this connection
-                if applied != dark:
+                applied = dict(driver.measure(off).applied)  # it has to have been asked over this connection
+                if applied != off:
                     return InstrumentError(f"asked to be off it applied {applied}"), True
                 answer = driver.safe()
                 if answer is not None and not answer.proven:  # a driver of before 0.2 says nothing: its reply did

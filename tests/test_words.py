@@ -1,0 +1,47 @@
+"""One name for each thing: no word of the old vocabulary, no class name with two meanings."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXEMPT = {"docs/from-0.1-to-0.2.md", "sdl/registry.py"}  # they name what was renamed
+LINES = (Path(__file__).parent / "forbidden_words.txt").read_text(encoding="utf-8").splitlines()
+FORBIDDEN = [line for line in LINES if line and not line.startswith("#")]
+PATTERN = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in FORBIDDEN))
+EVENTS = {"sdl/core/events.py", "sdl/lab/core/events.py"}  # their names are in files on disk
+
+
+def texts() -> dict[str, str]:
+    """Every page and every source file of the package."""
+    kinds = ("sdl/**/*.py", "sdl/**/*.j2", "sdl/**/*.js", "docs/**/*.md", "README.md", "CONTRIBUTING.md")
+    paths = {path.relative_to(ROOT).as_posix(): path for kind in kinds for path in ROOT.glob(kind)}
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if name not in EXEMPT}
+
+
+def test_no_word_of_the_old_vocabulary_is_used() -> None:
+    uses = [
+        f"{name}:{number}: {match[0]}"
+        for name, text in texts().items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        for match in PATTERN.finditer(line)
+    ]
+    assert uses == [], "say it in the words of docs/explanation/architecture.md"
+
+
+def test_a_forbidden_word_is_found_as_a_whole_word_only() -> None:
+    assert PATTERN.search("class Footing:")
+    assert not PATTERN.search("class MyFooting:")
+
+
+def test_a_public_class_name_stands_for_one_class() -> None:
+    homes = defaultdict(list)
+    for name, text in texts().items():
+        if name.endswith(".py") and name not in EVENTS:
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes[node.name].append(name)
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
