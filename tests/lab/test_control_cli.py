@@ -236,7 +236,7 @@ def test_a_second_lab_on_its_way_up_is_not_taken_for_the_one_that_runs(
     assert "several labs are running: bench" in err
     assert f"second ({second / 'lab.yaml'}, starting)" in err
     monkeypatch.chdir(second)
-    assert sdl("pause")[::2] == (3, f"error: lab second in {second} is starting, and does not answer yet; "
+    assert sdl("pause")[::2] == (3, f"error: lab second in {second} is still starting; "
                                     "try again in a moment\n")  # fmt: skip
     surface.start()
     assert sdl("pause")[0] == 0
