@@ -128,7 +128,7 @@ def test_every_verb_reaches_the_lab(served: Served) -> None:
     ]:
         assert served.http.post(f"/api/v1/{verb}", json=body, headers=served.head).status_code == 200, verb
     assert [what[0] for what in served.lab.done] == ["pause", "resume", "skip", "run-now", "pause"]
-    assert served.lab.done[-1] == ("pause", "lab", "", "somebody")
+    assert served.lab.done[-1] == ("pause", "lab", "", "unknown")
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "abort", "skip"])

@@ -218,7 +218,7 @@ def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
-    monkeypatch.setattr("sdl.cli.lab.simulate.EVERY", 0.0)
+    monkeypatch.setattr("sdl.cli.lab.simulate.LINE_SECONDS", 0.0)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
     told = CliRunner().invoke(app, arguments).stderr
     assert re.search(r"^day 0\.2\d? of 0\.5, \d+ s left$", told, re.MULTILINE), told

@@ -107,7 +107,7 @@ def test_a_lab_is_found_by_itself_by_its_name_and_by_its_file(tmp_path: Path, en
     assert Client(str(tmp_path / "one.yaml"), environ=environ).url == "http://127.0.0.1:4001"
     with pytest.raises(ConfigError, match=r"several labs are running: one \(.*one.yaml, .*4001\), two"):
         Client(environ=environ)
-    with pytest.raises(Unreachable, match="no lab three runs here; there is one"):
+    with pytest.raises(Unreachable, match="no lab three is running; running: one"):
         Client("three", environ=environ)
     one.close()
     assert Client(environ=environ).url == "http://127.0.0.1:4002"
