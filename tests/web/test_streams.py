@@ -119,7 +119,7 @@ def test_there_are_so_many_streams_and_no_more() -> None:
         browsers = [Browser() for _ in range(2)]
         tasks = [asyncio.create_task(hub.stream("k", Counter, b.receive, b.send)) for b in browsers]
         await until(lambda: hub.open == 2)
-        with pytest.raises(Refused, match="2 pages are being followed already"):
+        with pytest.raises(Refused, match="2 live pages are open already"):
             await hub.stream("k", Counter, Browser().receive, Browser().send)
         browsers[0].leave()
         await tasks[0]

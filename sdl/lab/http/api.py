@@ -176,7 +176,7 @@ class _CommandRoutes:
             raise Refused(400, "the body must be a JSON object with text values")
         if unknown := sorted(set(given) - wants):
             raise Refused(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(wants))}")
-        by, reason = _text(given, "by", 80) or "somebody", _text(given, "reason", 500)
+        by, reason = _text(given, "by", 80) or "unknown", _text(given, "reason", 500)
         if verb == "run-now":
             job = given.get("job", "")
             if not re.fullmatch(_NAME, job):
