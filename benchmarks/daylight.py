@@ -69,7 +69,7 @@ def one(solver: str, background: str, n: int, of: int, trials: int, latency: flo
     dark = plant.noise_free(dict.fromkeys("RGB", 0.0), at)
     unreachable = done.outcome == "unreachable"
     wrong = unreachable and possible(plant, at)
-    return Ended(str(done.outcome), done.trials, "light of the room" in end.reason, wrong, dark["515nm"])
+    return Ended(str(done.outcome), done.trials, "background alone" in end.reason, wrong, dark["515nm"])
 
 
 def possible(plant: Any, at: float) -> bool:

@@ -394,7 +394,7 @@ def default_solvers(measure: str, *, quick: bool) -> list[str]:
         found = [kind for kind in found if kind not in MODELS_ONLY]
     if measure == "cost":
         found = [kind for kind in found if kind != "perfect"] + [UPSTREAM]
-    return [kind for kind in found if kind not in ("ei", "forest", "bsi", UPSTREAM)] if quick else found
+    return [kind for kind in found if kind not in ("ei", "forest", "mcmc", UPSTREAM)] if quick else found
 
 
 if __name__ == "__main__":

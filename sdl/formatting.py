@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.core.events import Safe
 from sdl.core.goal import decimals, format_reading
+from sdl.core.trials import Trial, TrialState
+from sdl.types import Verdict
 
 if TYPE_CHECKING:
+    from sdl.core.campaign import Plan
     from sdl.core.events import Opened
     from sdl.core.goal import Band, Goal
 
@@ -65,14 +68,44 @@ def percent(fraction: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} %"
 
 
-def times(miss: float) -> str:
-    """A tolerance ratio in a table cell: `0.39x`, `40.5x`, `126x`."""
-    return f"{miss:.{2 if miss < 9.995 else 1 if miss < 99.95 else 0}f}x"
+def ratio(value: float) -> str:
+    """A tolerance ratio as a bare number with three figures, `?` where it is unknown: `0.39`, `40.5`, `126`."""
+    if not math.isfinite(value):
+        return "?"
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
-def in_tolerances(miss: float) -> str:
-    """A tolerance ratio in a sentence: `0.39 × tolerance`."""
-    return f"{times(miss)[:-1]} × tolerance"
+def tolerance_ratio(value: float) -> str:
+    """A tolerance ratio in a sentence: `1.40 × tolerance`."""
+    return f"{ratio(value)} × tolerance"
+
+
+def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
+    """What is noteworthy about a trial, the most important first: its state, verdict, faults and failures."""
+    state = trial.state
+    remarks = []
+    if state is TrialState.FAILED:
+        remarks.append(f"failed: {cause(trial.last_error)}")
+    elif trial.last_error:
+        remarks.append(f"retrying after: {cause(trial.last_error)}")
+    elif state is TrialState.CONFIRMING:
+        remarks.append(f"confirming {trial.readings - plan.average}/{plan.average * plan.confirm}")
+    elif state in (TrialState.REACHED, TrialState.NOT_CONFIRMED):
+        remarks.append(str(state))
+    remarks += trial.faults
+    if trial.verdict not in (None, Verdict.REACHABLE):
+        remarks.append(display(trial.verdict))
+    if trial.proposed.clipped:
+        remarks.append(f"clipped: {', '.join(trial.proposed.clipped)}")
+    remarks += [f"{name} saturated" for name in sorted(trial.saturated)]
+    if trial.failures and not trial.last_error:
+        remarks.append(f"after {count(trial.failures, 'failed attempt')}")
+    return remarks
+
+
+def best_trial(best: Trial | None) -> str:
+    """How near the best trial came: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
+    return f"best: trial {best.trial}, {tolerance_ratio(best.miss)}" if best is not None and best.judged else ""
 
 
 def readings(values: Sequence[float], band: Band | None = None) -> list[str]:

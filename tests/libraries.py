@@ -20,7 +20,7 @@ def changed(config: Mapping[str, Any], versions: Mapping[str, tuple[str, str]]) 
     """Of the packages that changed (then, now), the modules that decide in a campaign with this configuration."""
     then, now = ({(MODULES.get(name, name), two[i]) for name, two in versions.items() if two[i]} for i in (0, 1))
     places = [place for group in ("solvers", "designs") for kind, place in registry.OURS[group].items()
-              if kind in set(_words(config))]  # fmt: skip
+              if kind in {registry.ALIASES.get(group, {}).get(word, word) for word in _words(config)}]  # fmt: skip
     used = set().union(*(_imports(place.partition(":")[0]) for place in places))
     return {name for name, _ in then ^ now} & used - {"pydantic"}  # which computes nothing
 

@@ -1,8 +1,8 @@
-"""Which solver for my instrument: the same goals and noise for every solver, on a twin; and settings of days left out.
+"""Compare solvers on an instrument: campaigns on its twin, and predicted settings of days left out of a log.
 
-campaigns   each solver to each goal on the twin, as `sdl run` would
-days        settings of readings that a solver has not seen, whole days of a log left out
-tell        tables, the recommendation with its evidence, the figure and the page
+campaigns   each solver on each goal on the twin, as `sdl run` would
+days        predicted settings of readings that a solver has not seen, whole days left out
+report      tables, the recommendation with its evidence, the figure and the page
 """
 
 from sdl.bench.campaigns import BenchCampaign, BenchGoals, campaigns, solver_of

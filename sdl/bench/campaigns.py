@@ -1,7 +1,7 @@
-"""Every solver to the same goals, with the same noise, in campaigns as `sdl run` runs them.
+"""Campaigns of every solver on the same goals with the same noise, as `sdl run` runs them.
 
-A goal is what the twin reads without noise at settings drawn from .1 to .9 of the inputs' ranges, so that every goal
-can be reached. The noise is a function of the seed and the time, so that solvers that do the same measure the same.
+A goal is the twin's noise-free reading at settings drawn from .1 to .9 of the inputs' ranges, so that every goal is
+reachable. The noise is a function of seed and time, so that solvers that propose the same measure the same.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from sdl.parallel import pool
 from sdl.twin.state import TwinState
 
 FIRST, LAST = 0.1, 0.9
-"""Goals are drawn from settings between these parts of the inputs' ranges: both ends bend."""
+"""Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends."""
 DRAWS = 1000
-"""Goals that saturate a channel are drawn anew, so often at most."""
+"""Largest number of further draws for goals that would saturate a channel."""
 
 
 @dataclass(frozen=True)
 class BenchGoals:
-    """What every solver is asked for.
+    """The goals and noise for every solver.
 
     Attributes:
-        instrument: of the campaigns, as a campaign file has it.
-        goals: readings wanted, by channel.
-        seeds: of the noise; each goal is asked for with each.
-        tolerance: as a campaign file has it.
-        trials: most of a campaign.
+        instrument: of the campaigns, as in a campaign file.
+        goals: target readings by channel.
+        seeds: of the noise; each goal is combined with each seed.
+        tolerance: as in a campaign file.
+        trials: largest number of trials per campaign.
     """
 
     instrument: Mapping[str, Any]
@@ -45,9 +45,10 @@ class BenchCampaign(NamedTuple):
     """A campaign of one solver.
 
     Attributes:
-        trials: until the goal was reached; None where it was not.
-        outcome: how it ended. why: the reason where it could not be run.
-        ms: CPU milliseconds of all of it, for each proposal of the solver.
+        trials: until the goal was reached; None if it was not.
+        outcome: of the campaign.
+        ms: CPU milliseconds of the campaign per proposal of the solver.
+        why: the reason if it could not be run.
     """
 
     solver: str
@@ -60,10 +61,10 @@ class BenchCampaign(NamedTuple):
 
 
 def solver_of(label: str) -> dict[str, Any]:
-    """The solver that is meant by `kind` or `kind:option=value,option=value`, checked.
+    """The solver for `kind` or `kind:option=value,option=value`, validated.
 
     Raises:
-        ConfigError: there is no such kind or option, or a value that it does not take.
+        ConfigError: an unknown kind or option, or an invalid value.
     """
     kind, _, rest = label.partition(":")
     tree: dict[str, Any] = {"kind": kind}
@@ -80,7 +81,7 @@ def solver_of(label: str) -> dict[str, Any]:
 
 
 def channels_of(state: TwinState) -> tuple[str, ...]:
-    """The channels that a goal is set for unless told otherwise: for each input the one that sees most of it."""
+    """The default channels of a goal: for each input the one that responds most to it."""
     found: dict[str, None] = {}
     for name in state.inputs:
         free = [channel for channel in state.channels if channel not in found]
@@ -90,10 +91,10 @@ def channels_of(state: TwinState) -> tuple[str, ...]:
 
 
 def goals_of(state: TwinState, channels: Sequence[str], n: int, seed: int) -> tuple[dict[str, float], ...]:
-    """So many goals that a twin can reach.
+    """Draw `n` goals that a twin can reach.
 
     Raises:
-        ConfigError: an unknown channel, or one that is saturated nearly everywhere.
+        ConfigError: an unknown channel, or one that is saturated at nearly all settings.
     """
     import numpy as np
 
@@ -120,17 +121,17 @@ def campaigns(
     progress: Callable[[int, int], None] = lambda done, of: None,
     limit: float | None = None,
 ) -> list[BenchCampaign]:
-    """Runs a campaign for every solver, goal and seed; in the order of these.
+    """Run a campaign for every solver, goal and seed, sorted in this order.
 
     Args:
         asked: goals and noise.
-        solvers: labels as `solver_of` takes them.
+        solvers: labels as for `solver_of`.
         jobs: processes of this machine.
-        progress: told how many are done, and of how many.
-        limit: real seconds that a campaign may take.
+        progress: called with the numbers of campaigns done and in all.
+        limit: real seconds per campaign.
 
     Raises:
-        ConfigError: a mistake in what is asked, before anything runs.
+        ConfigError: a mistake in `asked` or `solvers`, found before anything runs.
     """
     trees = {label: solver_of(label) for label in solvers}
     for tree in trees.values():
@@ -180,7 +181,7 @@ def _ended(item: tuple[str, int, int, dict[str, Any]]) -> BenchCampaign:
     began = time.process_time()
     try:
         done = runner.run(tree, runs=None, watch=count)
-    except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
+    except (SdlError, Exception) as error:  # a plug-in may fail in any way
         return BenchCampaign(label, goal, seed, None, "failed", float("nan"), f"{type(error).__name__}: {error}"[:300])
     ms = 1000 * (time.process_time() - began) / asked if asked else float("nan")
     why = done.reason if done.outcome == "failed" else ""

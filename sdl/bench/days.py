@@ -1,7 +1,7 @@
-"""Settings of readings that a solver has not seen: it learns from all other days, and each reading is a goal.
+"""Predicted settings of readings that a solver has not seen: it learns from all other days; each reading is a goal.
 
-What campaigns on a twin cannot tell: the real noise, the real drift from day to day, the real room. The settings that
-were applied are the truth; a reading's own noise is part of what is missed.
+This includes what campaigns on a twin lack: real noise, real drift between days, real background. The applied settings
+are the truth; the noise of each reading contributes to the error.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from sdl.twin.evidence import Evidence
 from sdl.twin.state import TwinState
 
 TOLERANCE = 0.02
-"""Of the goals, which some solvers look at; the settings of most do not depend on it."""
+"""Relative tolerance of the goals; only some solvers use it."""
 
 
 class DaysScore(NamedTuple):
-    """How far the settings that a solver gives are from those that were applied.
+    """The distance of a solver's settings from the applied ones, over all days left out.
 
     Attributes:
-        rms: root mean square over all readings of all days and all inputs, as a part of an input's range; NaN: none.
-        days, readings: how many were predicted.
-        why: what the solver said where it gave none.
+        rms: root mean square over all readings and inputs, as a fraction of an input's range; NaN without any.
+        days, readings: numbers predicted.
+        why: the solver's error, if it failed.
     """
 
     solver: str
@@ -46,7 +46,7 @@ def days_left_out(
     progress: Callable[[int, int], None] = lambda done, of: None,
     limit: float | None = None,
 ) -> list[DaysScore]:
-    """Predicts the settings of every day from all others.
+    """Predict the settings of every day from all others.
 
     Args:
         data: readings, with the day of each.
@@ -54,11 +54,11 @@ def days_left_out(
         channels: of the goal; readings without one of them, or saturated there, are left out.
         solvers: labels.
         jobs: processes.
-        progress: told of every day of every solver.
-        limit: real seconds that a day may take.
+        progress: called after every day of every solver.
+        limit: real seconds per day.
 
     Returns:
-        one for each solver; none where there are fewer than two days.
+        One score per solver; none with fewer than two days.
     """
     import numpy as np
 
@@ -92,7 +92,7 @@ def _crashed(error: pool.Crashed) -> tuple[Any, str]:
 
 
 def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str]) -> tuple[Any, str]:
-    """Settings found less settings applied, (readings of the day, d); or None and why."""
+    """Predicted minus applied settings, (readings of the day, d), as fractions of the ranges; or None and why."""
     import numpy as np
 
     from sdl.inverse.knowledge import fit
@@ -114,6 +114,6 @@ def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str])
     try:
         fitted = fit(config.parse_kind("solver", tree), rows)
         given = ask(fitted, Targets(value, low, high), space, np.random.default_rng(0))
-    except (SdlError, Exception) as error:  # a plug-in, perhaps somebody else's, may fail in any way
+    except (SdlError, Exception) as error:  # a plug-in may fail in any way
         return None, f"{type(error).__name__}: {error}"[:300]
     return (np.clip(given.settings, space.low, space.high) - data.X[asked]) / space.width, ""

@@ -1,26 +1,22 @@
-"""What a comparison of solvers says: a table, a recommendation with its evidence, a figure, a page."""
+"""The results of a comparison of solvers: a table, a recommendation with its evidence, a figure."""
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from sdl.bench.campaigns import BenchCampaign
 from sdl.bench.days import DaysScore
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError
 from sdl.extras import missing
 
 SIGNIFICANT = 2.0
 """Standard errors between two solvers that make one of them better."""
 MUCH_SLOWER = 10.0
-"""A solver that computes so many times as long as another, which is as good, is not recommended."""
+"""Ratio of computing times above which the slower of two equally good solvers is not recommended."""
 
 
 @dataclass(frozen=True)
@@ -232,33 +228,6 @@ def draw(ended: Sequence[BenchCampaign], found: Sequence[SolverSummary], most: i
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=130)
     return drawn.getvalue()
-
-
-def write_report(file: Path, picture: bytes, title: str, told: str, tables: Mapping[str, Sequence[str]]) -> None:
-    """Writes the figure as .png, or a page with everything as .html.
-
-    Raises:
-        ConfigError: another ending. RecordError: the file cannot be written.
-    """
-    if file.suffix not in (".png", ".html"):
-        raise ConfigError(f"--report {file}: must end in .png or .html")
-    shown_picture = base64.b64encode(picture).decode()
-    parts = [
-        f"<h2>{html.escape(head)}</h2><pre>{html.escape(chr(10).join(rows))}</pre>" for head, rows in tables.items()
-    ]
-    marked = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(told))
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "img{max-width:100%}pre{overflow:auto;background:#f4f6f8;padding:1rem;font-size:14px}h2{font-size:1.1rem}</style>"
-        f"<h1>{html.escape(title)}</h1><p>{marked}</p>"
-        f'<img alt="goals reached by trial, a row each solver" src="data:image/png;base64,{shown_picture}">'
-        f"{''.join(parts)}</html>\n"
-    )
-    try:
-        file.write_bytes(picture if file.suffix == ".png" else page.encode())
-    except OSError as error:
-        raise RecordError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

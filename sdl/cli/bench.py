@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,10 +25,10 @@ from sdl.cli.options import (
     emit,
     limit_of,
 )
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
-    from sdl.store.datasets import Columns
+    from sdl.store.datasets import ColumnNames
     from sdl.twin.evidence import Evidence
     from sdl.twin.state import TwinState
 
@@ -82,8 +83,8 @@ def bench(
     """
     from sdl.bench import BenchGoals, campaigns, days_left_out, recommend, solver_of, summarise
     from sdl.bench.campaigns import channels_of, goals_of
-    from sdl.bench.report import days_table, draw, solver_table, write_report
-    from sdl.cli.display.progress import Bar
+    from sdl.bench.report import days_table, draw, solver_table
+    from sdl.cli.display.progress import ProgressBar
     from sdl.parallel.pool import cores
 
     if out is not None and out.suffix not in (".png", ".html"):
@@ -98,11 +99,11 @@ def bench(
     with contextlib.ExitStack() as stack:
         name = twin if evidence is None else _written(state, stack)
         asked = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
-        with Bar("campaigns", quiet=quiet) as bar:
+        with ProgressBar("campaigns", quiet=quiet) as bar:
             ended = campaigns(asked, labels, processes, bar, limit_of(limit))
     missed = []
     if evidence is not None:
-        with Bar("days", quiet=quiet) as bar:
+        with ProgressBar("days", quiet=quiet) as bar:
             missed = days_left_out(evidence, state, wanted, labels, processes, bar, limit_of(limit))
     found = summarise(ended, trials)
     advice = recommend(found, goals, missed)
@@ -126,9 +127,25 @@ def bench(
         tables = {f"On the twin: {about}": solver_table(found)} | (
             {"Days left out": days_table(missed)} if missed else {}
         )
-        write_report(out, draw(ended, found, trials, about), title, advice.sentence, tables)
+        _write_report(out, draw(ended, found, trials, about), title, advice.sentence, tables)
         if not json:
             print(f"written: {out}")
+
+
+def _write_report(file: Path, picture: bytes, title: str, advice: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Write the figure as .png, or a page with the figure and the tables as .html."""
+    from sdl.report import page
+
+    if file.suffix == ".html":
+        source = "data:image/png;base64," + base64.b64encode(picture).decode()
+        alt = "goals reached by trial, one row per solver"
+        text = page.render("bench.html.j2", title=title, advice=advice, alt=alt, source=source, tables=tables)
+        page.write(file, text)
+        return
+    try:
+        page.save(file, picture)
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _labels(solvers: str | None) -> list[str]:
@@ -145,7 +162,7 @@ def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
 
 
 def _instrument(
-    sources: Sequence[str], columns: Columns, start: str, runs: Path
+    sources: Sequence[str], columns: ColumnNames, start: str, runs: Path
 ) -> tuple[TwinState, Evidence | None, list[str]]:
     """The twin that is asked; the readings it was fitted to, if any, and what is told of them."""
     from sdl.store import resolve
@@ -170,7 +187,9 @@ def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
     from sdl.parallel import children
     from sdl.twin.write import toml
 
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.room())))
+    folder = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.temporary_folder()))
+    )
     file = folder / "fitted.toml"
     file.write_text(toml(state), encoding="utf-8")
     return str(file)

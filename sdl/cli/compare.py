@@ -50,7 +50,7 @@ def compare(
     A campaign's name or a directory stands for all of its runs. They are grouped by the keys in which they differ.
     """
     from sdl.cli.display.progress import tracked
-    from sdl.report.comparison import came, grouped
+    from sdl.report.comparison import grouped, run_result
     from sdl.runs.runs import Run
 
     if output is not None and output.suffix not in SUFFIXES:
@@ -58,7 +58,7 @@ def compare(
     folders, found = _folders(names, runs), []
     for folder, named in tracked(list(folders.items()), "runs", quiet=quiet or json):
         try:
-            found.append(came(Run(folder)))
+            found.append(run_result(Run(folder)))
         except RecordError as error:
             if named:
                 raise
@@ -122,7 +122,7 @@ def _print(groups: list[RunGroup]) -> None:
         named = visible(row[0])
         first = named if len(named) <= widths[0] else named[: widths[0] - 1] + "…"
         print("  ".join([first.ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, last))]).rstrip())
-    print(f"medians, with the least and the most of {count(sum(len(g.runs) for g in groups), 'run')} in brackets")
+    print(f"medians, with minimum and maximum of {count(sum(len(g.runs) for g in groups), 'run')} in brackets")
 
 
 def _write(output: Path, groups: list[RunGroup]) -> None:
@@ -144,6 +144,6 @@ def _write(output: Path, groups: list[RunGroup]) -> None:
 
 
 CAPTION = (
-    "Above: the share of a group's runs that had reached their goal within so many trials; a run that never did counts "
-    "below the line to the end. Below: how near each run's best trial came, in tolerances."
+    "Above: share of a group's runs that reached their goal within a number of trials; runs that did not count in the "
+    "total. Below: error of the best trial of each run, × tolerance."
 )

@@ -26,10 +26,10 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 
     `when` is local time; `error` that of the worst channel at the best trial.
     """
-    from sdl.runs.listing import row
+    from sdl.runs.listing import list_row
     from sdl.store.resolve import folders
 
-    rows = [row(folder) for folder in reversed(folders(runs))]
+    rows = [list_row(folder) for folder in reversed(folders(runs))]
     if json:
         emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
     elif not rows:

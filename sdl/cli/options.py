@@ -15,7 +15,7 @@ import typer
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.store.datasets import Columns
+    from sdl.store.datasets import ColumnNames
 
 Set = Annotated[
     list[str] | None,
@@ -107,15 +107,15 @@ def number(text: str, form: str) -> tuple[str, float]:
     return name.strip(), float(value)
 
 
-def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> Columns:
+def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> ColumnNames:
     """What `--input` and `--channel` say.
 
     Raises:
         ConfigError: a name without a column, or twice.
     """
-    from sdl.store.datasets import Columns
+    from sdl.store.datasets import ColumnNames
 
-    return Columns(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
+    return ColumnNames(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
 
 
 def _columns(option: str, given: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.progress import shown
+from sdl.cli.display.progress import is_visible
 from sdl.cli.display.text import say
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
 from sdl.errors import ConfigError
@@ -139,7 +139,7 @@ def _answer(one: Any) -> tuple[str, str]:
 @contextlib.contextmanager
 def _progress(plan: Mapping[str, float], *, quiet: bool) -> Iterator[Callable[[str], None]]:
     """Tells what is under way and about how long the rest takes, on a terminal; silent elsewhere."""
-    if not shown(quiet=quiet):
+    if not is_visible(quiet=quiet):
         yield lambda _: None
         return
     from rich.console import Console

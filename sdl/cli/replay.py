@@ -1,4 +1,4 @@
-"""The command that re-runs the decisions of a record."""
+"""The command `sdl replay`: recompute the decisions of a record and report differences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sdl.replay import Difference, Replayed, Shift
 
 MOST = 10
-"""So many differences are printed; `--json` has them all."""
+"""Number of differences printed; `--json` has all of them."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,9 +30,9 @@ def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = 
     \b
     sdl replay latest
 
-    The recorded readings are fed back and every proposal is asked for again, with the same random numbers; a twin is
-    asked for its readings again too. Nothing is measured on a real instrument and nothing is written; a run that is
-    not finished will do. Exit code 1 where something is decided otherwise, 4 where a solver hangs or ends its process.
+    The recorded readings are fed back and every proposal is recomputed with the same random numbers, as are the
+    readings of a twin. Nothing is measured on a real instrument and nothing is written; the run need not be finished.
+    Exit code 1 if a decision differs, 4 if a solver hangs or ends its process.
     """
     found = _replayed(campaign_run(name, runs), limit_of(limit))
     if json:
@@ -46,7 +46,7 @@ def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = 
 
 
 def _replayed(folder: Path, limit: float | None) -> Replayed:
-    """The replay, in a process of its own where there is a limit.
+    """The replay, in a process of its own if there is a limit.
 
     Raises:
         SolverError: it took longer, or ended its process.
@@ -68,29 +68,29 @@ def _replayed(folder: Path, limit: float | None) -> Replayed:
 def _tell(found: Replayed) -> None:
     say(f"{found.run}: {_compared(found)}")
     if found.identical:
-        say("identical: every decision and every figure as then")
+        say("identical: every decision and every figure is as recorded")
     elif found.same:
-        size = f"by up to {found.far:.2g} of themselves" if found.far < 1 else "some of them wholly"
-        size += ", as they may between two processors" if found.equal else ""
-        told = f"figures beside them (spread, expected readings) differ from trial {min(found.told)} on, {size}"
+        size = f"by up to {100 * found.far:.2g} %" if found.far < 1 else "by 100 % or more"
+        size += ", as between two processors" if found.equal else ""
+        told = f"other figures (spread, expected readings) differ from trial {min(found.told)} on, {size}"
         say(f"the same decisions; {told}")
     _tell_decided(found)
     if found.loop:
-        say(f"the campaign goes on otherwise: {found.loop}", 2)
+        say(f"the campaign continues differently: {found.loop}", 2)
     if found.measured:
-        say(f"the twin reads otherwise in {len(found.measured)} of {count(found.readings, 'reading')}:")
+        say(f"the twin gives other values in {len(found.measured)} of {count(found.readings, 'reading')}:")
         for text in found.measured[:MOST]:
             say(f"  {text}", 4)
     if found.unasked:
-        say(f"readings were not asked for again: {found.unasked}")
+        say(f"readings were not recomputed: {found.unasked}")
     changed = [f"{p} {then or 'none'} → {now or 'none'}" for p, (then, now) in found.versions.items()]
-    say(f"versions since: {', '.join(changed)}" if changed else "versions: as then")
+    say(f"versions changed: {', '.join(changed)}" if changed else "versions: unchanged")
 
 
 def _compared(found: Replayed) -> str:
     parts = [count(found.proposals, "proposal")]
     parts += [f"{count(found.readings, 'reading')} of the twin"] if found.readings else []
-    return f"{' and '.join(parts)} asked for again" + ("" if found.finished else "; it is not finished")
+    return f"{' and '.join(parts)} recomputed" + ("" if found.finished else "; the run is not finished")
 
 
 def _tell_decided(found: Replayed) -> None:

@@ -46,7 +46,7 @@ def report(
     """
     from sdl.cli.display.progress import tracked
     from sdl.report import page
-    from sdl.report.digest import TrialTable
+    from sdl.report.table import TrialTable
     from sdl.runs.runs import open_run
 
     if svg and png is None:
@@ -59,12 +59,12 @@ def report(
         page.check(target)  # before the work, not after it
     written = []
     for folder, target in tracked(list(zip(folders, targets, strict=True)), "reports", quiet=quiet or json):
-        told = TrialTable(open_run(folder))
-        page.write(target, page.run_page(told))
+        table = TrialTable(open_run(folder))
+        page.write(target, page.run_page(table))
         files = []
         if png is not None:
             below = png / folder.name.rpartition("-")[2] if several else png
-            files = page.figure_files(told, below, ["png", "svg"] if svg else ["png"])
+            files = page.figure_files(table, below, ["png", "svg"] if svg else ["png"])
         written.append({"run": str(folder), "page": str(target), "figures": [str(path) for path in files]})
         if not json:
             more = f", {count(len(files), 'figure')} in {files[0].parent}" if files else ""

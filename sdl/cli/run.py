@@ -62,18 +62,20 @@ def resume(
     sdl resume latest
     sdl resume led-16384 --set stop.trials=80          its newest run, with changed rules
 
-    Nothing is measured twice. A run that has reached its goal is left as it is.
+    Nothing is measured twice. A run that has reached its goal is left as it is, but that its
+    instrument is made safe where its record does not prove that it is off.
     """
     from sdl import runner
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
 
     folder = campaign_run(name, runs)
-    before = open_run(folder).result
-    if before.outcome is not None and before.outcome in FINAL:
+    run = open_run(folder)
+    before = run.result
+    if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
             runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
-        report(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
+        print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
     act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
     _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
@@ -220,7 +222,7 @@ def _drive(
     `after` is called with the result and gives what else is told of it; `why` gives the reason in words of its own.
     """
     from sdl.cli.display.live_view import watching
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
     try:
@@ -231,7 +233,7 @@ def _drive(
         done, code = stopped.result, INTERRUPTED[stopped.signal]
         reason = "interrupted by " + ("Ctrl-C" if stopped.signal == "SIGINT" else stopped.signal)
     with contextlib.suppress(BrokenPipeError):  # nobody reads any more; the exit code still tells
-        report(done, json=json, reason=reason, more=after(done))
+        print_outcome(done, json=json, reason=reason, more=after(done))
     raise typer.Exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Commands that only read: show, explain, check."""
+"""The commands that only read a run: show, explain, check."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
 from sdl.errors import ConfigError, SdlError
 
 if TYPE_CHECKING:
-    from sdl.cli.display.live_view import ShownTrials
-    from sdl.core.events import Proposed
+    from sdl.core.goal import Goal
+    from sdl.core.trials import Trial
     from sdl.runs.runs import Run
     from sdl.store.record import Checked
 
@@ -28,59 +28,58 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
-    """Show a run: its goal, its trials, its end.
+    """Show a run: its goal, its trials, its outcome.
 
     \b
     sdl show latest
     sdl show led-16384                     the newest run of that campaign
     """
-    from sdl.cli.display.live_view import followed, line
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.live_view import line, note
+    from sdl.cli.display.outcome import print_outcome
     from sdl.cli.display.text import goal_line, headline, width
-    from sdl.runs.listing import holder
+    from sdl.runs.listing import writing_process
     from sdl.runs.runs import open_run
 
     run = open_run(campaign_run(name, runs))
     reason, by = run.result.reason, ""
     if run.result.outcome is None:
-        by = holder(run.folder)
-        reason = f"it is running now ({by})" if by else f"{reason}; it can go on" if run.campaign.interrupted else ENDED
+        by = writing_process(run.folder)
+        reason = f"running now ({by})" if by else f"{reason}; it can be resumed" if run.campaign.interrupted else ENDED
     if not json:
-        trials = followed(run)
         say(headline(run.opened))
         say(goal_line(run.campaign.plan.goal))
         columns = width()
         if columns:
-            _print_table(trials, run, columns)
+            _print_table(run, columns)
         else:
-            for shown in trials.shown:
-                print(line(shown, run.campaign, run.opened))
-        for note in trials.notes:
-            say(f"     {note}", 7)
-    report(run.result, json=json, reason=reason, running=bool(by))
+            for trial in run.trials:
+                print(line(trial, run.campaign.plan, run.opened))
+        for text in filter(None, map(note, run.events)):
+            say(f"     {text}", 7)
+    print_outcome(run.result, json=json, reason=reason, running=bool(by))
 
 
-ENDED = "its process was ended without a word, or runs on another machine"
+ENDED = "its process was killed, or runs on another machine"
 
 
-def _print_table(trials: ShownTrials, run: Run, columns: int) -> None:
+def _print_table(run: Run, columns: int) -> None:
     from rich.console import Console
 
     from sdl.cli.display.table import trial_table
 
     console = Console(highlight=False)
     colour = console.color_system is not None and not console.no_color
-    for text in trial_table(trials.shown, run.opened, run.campaign.plan.goal, columns, colour=colour):
+    for text in trial_table(run.trials, run.opened, run.campaign.plan, columns, colour=colour):
         console.print(text)
 
 
 def explain(
     name: RunName,
-    trial: Annotated[int | None, typer.Argument(help="Which trial; all of them where it is left out.")] = None,
+    trial: Annotated[int | None, typer.Argument(help="Number of the trial; all of them by default.")] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Say who proposed a trial, why, and what came of it.
+    """Explain a trial: who proposed it, why, and the result.
 
     \b
     sdl explain latest 4
@@ -89,22 +88,22 @@ def explain(
 
     run = open_run(campaign_run(name, runs))
     if trial is not None and trial not in run.proposals:
-        last, run_name = max(run.proposals, default=-1), f"{run.folder.parent.name}/{run.folder.name}"
+        last, run_name = len(run.trials) - 1, f"{run.folder.parent.name}/{run.folder.name}"
         has = "no trial" if last < 0 else "trial 0 only" if last == 0 else f"trials 0 … {last}"
         raise ConfigError(f"trial {trial} is not in {run_name}; it has {has}")
-    chosen = [run.proposals[trial]] if trial is not None else list(run.proposals.values())
+    selected = run.trials if trial is None else [run.trials[trial]]
     if json:
-        emit({"run": str(run.folder), "trials": [_explained(run, proposed) for proposed in chosen]})
+        emit({"run": str(run.folder), "trials": [_explained(run, one) for one in selected]})
         return
-    for proposed in chosen:
-        for text in _sentences(_explained(run, proposed), run):
+    for one in selected:
+        for text in _sentences(_explained(run, one), run):
             say(text, 4)
 
 
 def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
-    """Check a record: was anything changed, lost or swapped?
+    """Check a record for changed, lost or swapped lines.
 
-    Exit code 0: sound; 5: damaged, with file and line. Nothing is changed. Also the journal of a lab.
+    Exit code 0: sound; 5: damaged, with file and line. Nothing is written. It also checks the journal of a lab.
 
     \b
     sdl check latest
@@ -121,7 +120,7 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
             found = _check_lab(lab)
         else:
             found = record.check(folder)
-            open_run(folder)  # sound lines may still not follow from one another
+            open_run(folder)  # each line may be sound and still not follow from those before it
     except SdlError as error:
         if json:
             emit({"run": str(folder), "sound": False, "reason": str(error), "exit_code": error.exit_code})
@@ -136,14 +135,14 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 
 
 def _lab(name: str, runs: Path) -> Path | None:
-    """The directory of a lab that is meant; None where it is a run."""
+    """The directory of a lab of this name; None where it is a run."""
     from sdl.lab.journal import is_journal
 
     return next((path for path in (Path(name), runs / name) if is_journal(path)), None)
 
 
 def _check_lab(folder: Path) -> Checked:
-    """A lab's journal against its hashes, and each event against those before it."""
+    """Check the hashes of a lab's journal, and that each event can follow those before it."""
     from sdl.errors import Damaged, OutOfTurn
     from sdl.lab import journal
     from sdl.lab.core.state import Lab
@@ -157,14 +156,13 @@ def _check_lab(folder: Path) -> Checked:
     return found
 
 
-def _explained(run: Run, proposed: Proposed) -> dict[str, Any]:
-    goal = run.campaign.plan.goal
-    measured = run.measured(proposed.trial)
-    names = goal.channels if goal else tuple(measured[0].readings if measured else ())
-    values = {name: [e.readings[name] for e in measured if name in e.readings] for name in names}
-    means = {name: math.fsum(part) / len(part) for name, part in values.items() if part}
+def _explained(run: Run, trial: Trial) -> dict[str, Any]:
+    """The JSON object of a trial."""
+    goal, proposed = run.campaign.plan.goal, trial.proposed
+    names = goal.channels if goal else tuple(trial.mean)
+    means = {name: trial.mean[name] for name in names if not math.isnan(trial.mean.get(name, math.nan))}
     return {
-        "trial": proposed.trial,
+        "trial": trial.trial,
         "by": proposed.by,
         "why": proposed.why,
         "rows": proposed.rows,
@@ -178,49 +176,59 @@ def _explained(run: Run, proposed: Proposed) -> dict[str, Any]:
         "shortfall": proposed.shortfall,
         "expected": {name: proposed.expected.get(name) for name in names},
         "measured": means,
-        "readings": len(measured),
+        "readings": trial.readings,
         "miss": goal.miss(means) if goal and means else None,
-        "failed": [event.error for event in run.failed(proposed.trial)],
+        "failed": [event.error for event in run.failed(trial.trial)],
     }
 
 
-def _sentences(told: Mapping[str, Any], run: Run) -> Iterator[str]:
-    goal, asked_for = run.campaign.plan.goal, settings(told["settings"], run.opened)
-    who = f"{told['by']} from {count(told['rows'], 'row')}" if told["verdict"] else f"the design ({told['by']})"
-    yield f"trial {told['trial']}: proposed by {who}: {told['why']}"
-    columns = {key: told[key] for key in ("spread", "uncertainty") if any(v is not None for v in told[key].values())}
-    yield from _table(
-        ["input", "setting", *columns],
-        [[name, text, *(_known(part.get(name), 4) for part in columns.values())] for name, text in asked_for.items()],
-    )
-    if told["clipped"]:
-        yield f"  clipped to the bounds: {', '.join(told['clipped'])}"
-    if told["verdict"] is not None:
-        yield f"  verdict: {display(told['verdict'])}"
-    if told["measured"]:
-        asked = any(value is not None for value in told["expected"].values())
-        bands = goal.bands if goal else {}
-        head = ["channel", *(["goal"] if goal else []), *(["expected"] if asked else []), "came"]
-        rows = []
-        for name, value in told["measured"].items():
-            wanted = [str(bands[name])] if goal else []
-            hoped, band = told["expected"].get(name), bands.get(name)
-            hope = ["?" if hoped is None else reading(hoped, band)] if asked else []
-            rows.append([name, *wanted, *hope, reading(value, band)])
-        yield from _table(head, rows)
-        yield f"  came: {'the mean of ' if told['readings'] > 1 else ''}{count(told['readings'], 'reading')}"
-    if goal and told["miss"] is not None and told["measured"]:
-        yield f"  worst: {worst(goal, told['measured'], units(run.opened))}" + (
-            " (inside)" if told["miss"] <= 1 else ""
-        )
-    for error in told["failed"]:
+def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
+    """The lines that explain a trial, from its JSON object."""
+    origin = f"{trial['by']} from {count(trial['rows'], 'row')}" if trial["verdict"] else f"the design ({trial['by']})"
+    yield f"trial {trial['trial']}: proposed by {origin}: {trial['why']}"
+    yield from _settings_table(trial, run)
+    if trial["clipped"]:
+        yield f"  clipped to the bounds: {', '.join(trial['clipped'])}"
+    if trial["verdict"] is not None:
+        yield f"  verdict: {display(trial['verdict'])}"
+    goal, means = run.campaign.plan.goal, trial["measured"]
+    if means:
+        yield from _readings_table(trial, goal)
+        yield f"  measured: {'mean of ' if trial['readings'] > 1 else ''}{count(trial['readings'], 'reading')}"
+    if goal and means and trial["miss"] is not None:
+        inside = " (within tolerance)" if trial["miss"] <= 1 else ""
+        yield f"  worst: {worst(goal, means, units(run.opened))}{inside}"
+    for error in trial["failed"]:
         yield f"  failed: {cause(error)}"
+
+
+def _settings_table(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
+    """The settings, with their spread and uncertainty where the solver gave them."""
+    columns = {key: trial[key] for key in ("spread", "uncertainty") if any(v is not None for v in trial[key].values())}
+    rows = [
+        [name, text, *(_known(part.get(name), 4) for part in columns.values())]
+        for name, text in settings(trial["settings"], run.opened).items()
+    ]
+    return _table(["input", "setting", *columns], rows)
+
+
+def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> Iterator[str]:
+    """The mean readings, beside the goal and what the solver expected where there are any."""
+    bands = goal.bands if goal else {}
+    expected = trial["expected"] if any(value is not None for value in trial["expected"].values()) else {}
+    head, rows = ["channel", *(["goal"] if goal else []), *(["expected"] if expected else []), "measured"], []
+    for name, value in trial["measured"].items():
+        band = bands.get(name)
+        row = [name, *([str(band)] if band else [])]
+        row += ["?" if expected.get(name) is None else reading(expected[name], band)] if expected else []
+        rows.append([*row, reading(value, band)])
+    return _table(head, rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
-        yield "  " + "  ".join(text.rjust(most) for text, most in zip(row, widths, strict=True))
+        yield "  " + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
 
 
 def _known(value: float | None, digits: int) -> str:

@@ -32,7 +32,7 @@ from sdl.errors import ConfigError, NotEnoughData, SolverError
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.solvers.base import Data, Solver
-    from sdl.store.datasets import Columns, Dataset, DatasetRow
+    from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
     from sdl.types import Channel, Input
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -190,7 +190,7 @@ class _Question:
 def _question(
     sources: Sequence[str],
     goal: Goal,
-    columns: Columns,
+    columns: ColumnNames,
     instrument: str | None,
     low: Mapping[str, float],
     high: Mapping[str, float],
@@ -420,7 +420,7 @@ def _limits(text: str) -> tuple[str, Any] | None:
 
 
 def _instrument(
-    source: Path, columns: Columns, given: str | None, goal: Goal
+    source: Path, columns: ColumnNames, given: str | None, goal: Goal
 ) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...]]:
     """Inputs, by name where their bounds are not known, and channels: as asked for, else as the data itself says.
 
@@ -428,7 +428,7 @@ def _instrument(
         ConfigError: neither tells which columns are inputs.
     """
     from sdl import config
-    from sdl.store.datasets import instrument_of, offered, opened_of
+    from sdl.store.datasets import describe_columns, read_opened, recorded_instrument
     from sdl.store.record import FILE
     from sdl.types import Channel
 
@@ -436,12 +436,12 @@ def _instrument(
         return _named(given, columns)
     file = source / FILE if source.is_dir() else source
     try:
-        opened = opened_of(file)
+        opened = read_opened(file)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
     if opened is not None:
-        return instrument_of(opened, file)
-    has = offered(file)
+        return recorded_instrument(opened, file)
+    has = describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
     names, seen = [item.name for item in light.inputs], {item.name: item for item in light.channels}
     told = {*has.inputs} == {*names} if has.inputs else has.unnamed == len(names) or {*names} <= {*has.columns}
@@ -463,7 +463,7 @@ def _instrument(
     return inputs, (*seen.values(), *(Channel(name=name, unit="") for name in others if name not in seen))
 
 
-def _named(given: str, columns: Columns) -> tuple[Sequence[Input], tuple[Channel, ...]]:
+def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...]]:
     """Inputs and channels of the instrument of a campaign, of a file of its own, or of a kind."""
     from sdl import config, yamlfile
 
@@ -516,4 +516,4 @@ def _bounded(
 
 
 def _left_out(found: Sequence[Dataset]) -> str:
-    return "; ".join(text for rows in found for text in rows.said)
+    return "; ".join(text for rows in found for text in rows.omissions)

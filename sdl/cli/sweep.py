@@ -78,7 +78,7 @@ def sweep(
 def _run(
     plan: SweepPlan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool
 ) -> SweepOutcome:
-    from sdl.cli.display.progress import Bar
+    from sdl.cli.display.progress import ProgressBar
     from sdl.sweep import run
 
     stopped = []
@@ -90,7 +90,7 @@ def _run(
     done = [0, len(plan)]
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        with Bar("campaigns", quiet=quiet) as bar:
+        with ProgressBar("campaigns", quiet=quiet) as bar:
 
             def progress(now: int, of: int) -> None:
                 done[0] = now

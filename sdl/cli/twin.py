@@ -14,7 +14,7 @@ from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, colu
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sdl.store.datasets import Columns
+    from sdl.store.datasets import ColumnNames
     from sdl.twin.check import Check
     from sdl.twin.evidence import Evidence
     from sdl.twin.fit import Fit
@@ -141,7 +141,7 @@ def faults(json: Json = False) -> None:
 
 
 def _read(
-    sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: Columns, runs: Path
+    sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: ColumnNames, runs: Path
 ) -> tuple[Evidence, TwinState]:
     from sdl.store import resolve
     from sdl.twin.evidence import collect, dark_sittings
@@ -169,12 +169,12 @@ def _read(
 
 def _inputs(source: Path) -> list[str] | None:
     """The inputs of a run; None where the file does not name them (a log, or a damaged record)."""
-    from sdl.store.datasets import instrument_of, opened_of
+    from sdl.store.datasets import read_opened, recorded_instrument
     from sdl.store.record import FILE
 
     file = source / FILE if source.is_dir() else source
-    opened = opened_of(file)
-    return None if opened is None else [item.name for item in instrument_of(opened, file)[0]]
+    opened = read_opened(file)
+    return None if opened is None else [item.name for item in recorded_instrument(opened, file)[0]]
 
 
 def _table(found: Check) -> list[str]:

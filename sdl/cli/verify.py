@@ -1,4 +1,4 @@
-"""The command that holds campaigns to what they are expected to come to."""
+"""The command `sdl verify`: campaigns against their `expect:` block."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def add_to(app: typer.Typer) -> None:
 def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files with an `expect:` block.")],
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="So many seeds, instead of those in the file.")
+        int | None, typer.Option("--seeds", min=1, help="Number of seeds, instead of those in the file.")
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")] = 1,
-    sure: Annotated[bool, typer.Option("--sure", help="Exit 1 also where the seeds are too few to tell.")] = False,
+    sure: Annotated[bool, typer.Option("--sure", help="Exit 1 also if there are too few seeds to tell.")] = False,
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit XML file.")] = None,
     limit: Limit = LIMIT,
     changes: Set = None,
@@ -40,16 +40,16 @@ def verify(
     sdl verify configs/*.yaml
     sdl verify fast.yaml --seeds 60 --jobs 2 --junit verify.xml
 
-    Files without `expect:` are named and passed over. Exit code 1 where an expectation is not met, 2 for a mistake in a
-    file. A median or p95 that the seeds tried keep, but too few of them to be sure, is told and counts as kept.
-    A campaign whose solver hangs or ends its process is not as expected either; the others go on.
+    Files without `expect:` are named and skipped. Exit code 1 if an expectation is not met, 2 for a mistake in a
+    file. A median or p95 that holds for too few seeds to be sure is reported and counts as met.
+    A campaign whose solver hangs or ends its process does not meet its expectation; the others continue.
     """
     from sdl import verify as verifying
 
     plans, without = _plans(files, changes or [], seeds)
     if not json:
         for file in without:
-            say(f"{file}: no `expect:` block, passed over")
+            say(f"{file}: no `expect:` block, skipped")
     found = []
     for verified in verifying.verify(plans, jobs, _progress, limit_of(limit)):
         found.append(verified)
@@ -95,14 +95,14 @@ def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[li
 
 
 def _progress(done: int, of: int) -> None:
-    """One line that is written over, where somebody watches."""
+    """A progress line on a terminal, overwritten each time."""
     if sys.stderr.isatty():
         text = f"\r{done} of {of} campaigns" if done < of else "\r" + " " * 40 + "\r"
         print(text, end="", file=raw(sys.stderr), flush=True)
 
 
 def _tell(found: Verified) -> None:
-    """The table of one file and, where something is not met, what a person needs to look into it."""
+    """Print the table of one file, and for each claim that is not met what is needed to look into it."""
     from sdl.verify import Level
 
     seeds = [seen.seed for seen in found.seen]
@@ -131,7 +131,7 @@ def _short(finding: Evaluation) -> str:
 
 
 def _sureness(finding: Evaluation) -> str:
-    """What the seeds tell of those that were not tried."""
+    """What the seeds that were run say about all others."""
     from sdl.verify import Level, describe_certainty
 
     said = describe_certainty(finding)
@@ -139,7 +139,7 @@ def _sureness(finding: Evaluation) -> str:
 
 
 def _why(found: Verified, finding: Evaluation) -> dict[str, str]:
-    """What a person needs to look into a claim that is not met."""
+    """The facts about a claim that is not met."""
     from sdl.verify import describe_end, describe_kept, rerun_command
 
     told = {"expected": finding.expected, "seen": f"{finding.seen}; {describe_kept(finding)}"}
@@ -150,7 +150,7 @@ def _why(found: Verified, finding: Evaluation) -> dict[str, str]:
 
 
 def _write_junit(file: Path, found: list[Verified]) -> None:
-    """The same as JUnit XML: a suite a file, a case a claim.
+    """Write JUnit XML: one suite per file, one case per claim.
 
     Raises:
         RecordError: it cannot be written.
@@ -184,5 +184,5 @@ def _write_junit(file: Path, found: list[Verified]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Text without the control characters that XML cannot hold."""
+    """Text without control characters, which XML cannot hold."""
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)

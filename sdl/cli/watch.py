@@ -39,17 +39,17 @@ def watch(
     It only reads. It ends with the run; Ctrl-C leaves the run alone. Through a pipe it prints a line a trial.
     """
     from sdl.cli.display.live_view import PlainView
-    from sdl.cli.display.outcome import report
+    from sdl.cli.display.outcome import print_outcome
     from sdl.cli.display.trend import TrendTable
     from sdl.core.events import Interrupted, Stopped
-    from sdl.runs.listing import left
+    from sdl.runs.listing import is_abandoned
     from sdl.runs.runs import fold_stepwise, open_run
     from sdl.store.tail import follow
 
     folder = campaign_run(name, runs)
 
     def ended(last: Event | None) -> bool:
-        return isinstance(last, (Stopped, Interrupted)) or left(folder)
+        return isinstance(last, (Stopped, Interrupted)) or is_abandoned(folder)
 
     events = follow(folder, ended, lambda: time.sleep(POLL))
     moving = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
@@ -69,4 +69,4 @@ def watch(
         return
     run = open_run(folder)
     gone = run.result.outcome is None and not run.campaign.interrupted
-    report(run.result, json=False, reason="its process was ended without a word" if gone else None)
+    print_outcome(run.result, json=False, reason="its process was killed" if gone else None)

@@ -56,13 +56,13 @@ class LabPage:
         self._loaded = loaded
         self._served = False
 
-    def routes(self, control: Control, runs: Path, door: Credentials) -> Sequence[BaseRoute]:
+    def routes(self, control: Control, runs: Path, credentials: Credentials) -> Sequence[BaseRoute]:
         """The routes of the page; none if Jinja is missing."""
         from sdl.errors import ConfigError
         from sdl.web.pages import routes
 
         try:
-            found = routes(control, runs, door, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
+            found = routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
         except ConfigError as error:
             print(f"no page: {error}", file=sys.stderr)
             return ()

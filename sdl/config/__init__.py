@@ -1,17 +1,18 @@
-"""The campaign file: its schema, and `load`, which finds every mistake at once and says where it is.
+"""The campaign file: its schema, and `load`, which reports every mistake at once with its line.
 
-    model     what a campaign file may say: a tree of frozen models
-    reading   load and parse: a file, or a mapping, becomes that model
-    expect    what a campaign should come to, for tests
-    goals     what is to be reached: a target or limits for each of some channels
-    changes   `--set a.b=value`
-    mistakes  what pydantic finds, in words that help
-    across    what no single key can know, such as a goal on a channel that the instrument lacks
-    cost      what a campaign will ask of its instrument
-    schema    the JSON Schema, for editors
+    model         the campaign as frozen models: CampaignFile (a file), ResolvedCampaign (what a run needs of it)
+    load_file     load, parse and restore: from a file, plain values or a record to those models
+    expect        the expected result of a campaign, for tests
+    goals         the goal: a target or limits for each of some channels
+    overrides     `--set a.b=value`
+    mistakes      pydantic's errors as messages that say what would be right
+    cross_checks  mistakes that involve several keys, such as a goal on a channel that the instrument lacks
+    cost          an upper bound of trials, readings and time, and cautions
+    durations     `90s`, `10min`, `1h30min`
+    schema        the JSON Schema, for editors
 
-Whatever has a `kind` is looked up in the registry before it is validated, so that only the named one is imported and a
-mistyped kind lists the allowed ones. Nothing here touches the instrument.
+Anything with a `kind` is looked up in the registry before it is validated, so that only the named class is imported and
+a mistyped kind lists the allowed ones. Nothing here touches the instrument.
 """
 
 from sdl.config.cost import Cost, cautions, cost, design_points

@@ -1,4 +1,4 @@
-"""What a campaign will ask of its instrument, and what is odd about that."""
+"""An upper bound of what a campaign asks of its instrument, and cautions about valid but doubtful settings."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from sdl.config.expect import why_untestable
 from sdl.config.model import CampaignFile, ResolvedCampaign
 
 MIN_HIT_RATE = 0.95
-"""How often perfect settings should hit."""
+"""Fraction of trials at perfect settings that should lie within tolerance; fewer give a caution."""
 MAX_AVERAGE = 1001
-"""Readings that are averaged are fewer."""
+"""Exclusive upper limit of the suggested `average`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a campaign asks of its instrument at most; the solver's own time is left out.
+    """The most that a campaign asks of its instrument; computing time excluded.
 
     Attributes:
         trials: design points included.
-        readings: where each succeeds at the first try.
-        seconds: of these, at the instrument's usual pace.
-        tries: readings where each succeeds at its last try only.
-        longest: seconds of these: every failure takes the instrument's whole time-out, every wait is waited.
+        readings: if each succeeds at the first attempt.
+        seconds: for these readings, at the instrument's usual pace.
+        tries: attempts, if each reading succeeds only at its last one.
+        longest: seconds for these attempts, with a full time-out and wait for every failure.
     """
 
     trials: int
@@ -34,28 +34,28 @@ class Cost:
 
 
 def cost(campaign: CampaignFile) -> Cost:
-    """The most that a campaign can ask of its instrument; `stop.minutes` cuts it short."""
+    """The upper bound for a campaign; `stop.minutes` limits it."""
     trials, retry, instrument = campaign.stop.trials, campaign.retry, campaign.instrument
     confirming = campaign.average * campaign.confirm if campaign.goal else 0
     readings = trials * (campaign.average + confirming)
     usual = instrument.reading_seconds
     timeout = max(float(getattr(instrument, "timeout_seconds", usual)), usual)
     waits = sum(min(retry.wait * 2**n, retry.longest) for n in range(retry.times))
-    most = campaign.stop.minutes * 60 if campaign.stop.minutes is not None and campaign.goal else float("inf")
+    limit = campaign.stop.minutes * 60 if campaign.stop.minutes is not None and campaign.goal else float("inf")
     return Cost(
         trials,
         readings,
-        min(readings * usual, most),
+        min(readings * usual, limit),
         readings * (1 + retry.times),
-        min(readings * (usual + retry.times * timeout + waits), most),
+        min(readings * (usual + retry.times * timeout + waits), limit),
     )
 
 
 def design_points(campaign: ResolvedCampaign) -> int:
-    """How many points of the design are measured before the solver is asked first.
+    """Number of design points that are measured before the solver is asked for the first time.
 
-    All of them, unless the solver has a method `needs(inputs) -> int | None` that gives another number: 0 for one that
-    knows its instrument beforehand, more where fewer rows tell it nothing. None is the whole design.
+    All of them, unless the solver has a method `needs(inputs) -> int | None` that returns another number: 0 for a
+    solver that knows its instrument beforehand, more for one that needs more rows. None means the whole design.
     """
     inputs = campaign.instrument.inputs
     needs = getattr(campaign.solver, "needs", None)
@@ -64,7 +64,7 @@ def design_points(campaign: ResolvedCampaign) -> int:
 
 
 def cautions(campaign: CampaignFile) -> list[str]:
-    """What is valid but hardly meant, a sentence each."""
+    """Sentences about settings that are valid but probably not intended."""
     found = [f"expect: {why}"] if (why := why_untestable(campaign)) else []
     if not campaign.goal:
         return found
@@ -74,13 +74,13 @@ def cautions(campaign: CampaignFile) -> list[str]:
             f"stop.trials: {trials} leaves no trial for the solver {solver}: the design {campaign.design.kind} takes "
             f"{first}; give {first + 1} or more"
         )
-    if first == 0 and campaign.design.kind != "axis":  # the default; nobody may have asked for it
+    if first == 0 and campaign.design.kind != "axis":  # the default, perhaps not chosen by anybody
         found.append(f"design: not used, because the solver {solver} answers from the first trial on")
     return found + _narrow(campaign)
 
 
 def _narrow(campaign: CampaignFile) -> list[str]:
-    """A tolerance that perfect settings would often miss, where the instrument knows its noise (`reading_noise`)."""
+    """A tolerance that perfect settings often miss; known for instruments with `reading_noise`."""
     noise, goal = getattr(campaign.instrument, "reading_noise", None), campaign.goals()
     if noise is None or goal is None:
         return []
@@ -91,13 +91,13 @@ def _narrow(campaign: CampaignFile) -> list[str]:
     ]
 
     def passes(readings: int) -> float:
-        return math.prod(math.erf(room / sd * math.sqrt(readings / 2)) for room, sd in widths if sd > 0)
+        return math.prod(math.erf(width / sd * math.sqrt(readings / 2)) for width, sd in widths if sd > 0)
 
     if passes(campaign.average) >= MIN_HIT_RATE:
         return []
     enough = next((n for n in range(campaign.average, MAX_AVERAGE) if passes(n) >= MIN_HIT_RATE), None)
-    many = f"average: {enough} would do" if enough else "no number of readings would do"
+    remedy = f"average {enough} readings per trial" if enough else "averaging does not help"
     return [
-        f"tolerance: perfect settings would hit in only {passes(campaign.average):.0%} of trials, because readings are "
-        f"noisy; {many}, or a wider tolerance"
+        f"tolerance: even at the best settings only {passes(campaign.average):.0%} of trials would lie within it, "
+        f"because readings are noisy; {remedy}, or widen the tolerance"
     ]

@@ -1,4 +1,4 @@
-"""Mistakes that no single key can know: they take the goal, the design and the instrument together."""
+"""Mistakes that involve several keys: the goal, the design, the solver and the instrument together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdl.twin.state import known_state
 
 
 def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
-    """Every such mistake of a campaign."""
+    """All such mistakes of a campaign."""
     problems: list[Problem] = []
     if campaign.instrument is not None:
         channels = {channel.name: channel for channel in campaign.instrument.channels}
@@ -27,7 +27,7 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
 
 
 def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
-    """Channels that an option `channels` of the solver or the design names."""
+    """Unknown channels in an option `channels` of the solver or the design."""
     known = [channel.name for channel in campaign.instrument.channels]
     return [
         Problem(f"unknown channel {name!r}; the instrument has: {', '.join(known)}", f"{key}.channels.{i}")
@@ -38,7 +38,7 @@ def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
 
 
 def _needs_problems(campaign: ResolvedCampaign) -> list[Problem]:
-    """How many design points the solver says it wants."""
+    """A solver whose `needs` does not return a number of design points."""
     if not hasattr(campaign.solver, "needs"):
         return []
     try:
@@ -46,13 +46,13 @@ def _needs_problems(campaign: ResolvedCampaign) -> list[Problem]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a solver, perhaps somebody else's, may fail in any way
-        return [Problem(f"its `needs` cannot say how many design points it wants: {error!r}", "solver")]
+        return [Problem(f"its `needs` failed: {error!r}", "solver")]
     message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
     return [] if wanted is None or (isinstance(wanted, int) and wanted >= 0) else [Problem(message, "solver")]
 
 
 def _unsuited(campaign: ResolvedCampaign) -> list[Problem]:
-    """An instrument that the solver, as it is set, cannot work for."""
+    """An instrument that the solver, with its present options, cannot work for."""
     inputs, channels = campaign.instrument.inputs, campaign.instrument.channels
     if not campaign.goal:
         return []
@@ -65,7 +65,7 @@ def _unsuited(campaign: ResolvedCampaign) -> list[Problem]:
         return [Problem(problem.message, "solver") for problem in error.problems]
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # as above
+    except BaseException as error:
         return [Problem(f"its `suits` failed: {error!r}", "solver")]
     return []
 
@@ -82,11 +82,11 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
         path = f"design.points.{i}"
         if set(point) != set(inputs):
             missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]
-            said = [
+            wrong = [
                 f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("unknown:", unknown)) if names
             ]
             problems.append(
-                Problem(f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(said)}", path)
+                Problem(f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(wrong)}", path)
             )
             continue
         for name, value in point.items():

@@ -1,4 +1,4 @@
-"""What a campaign is expected to come to: the `expect:` block, which `sdl verify` and the pytest plugin hold it to."""
+"""The `expect:` block: the expected result of a campaign, tested by `sdl verify` and the pytest plugin."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _percentage(value: Any) -> Tolerance:
         except ValueError as error:
             if "at most" in str(error):
                 raise
-    raise ValueError(f"must be a part of the target such as 2%, not {short(value)}")
+    raise ValueError(f"must be a percentage of the target such as 2%, not {short(value)}")
 
 
 Percentage = Annotated[
@@ -44,7 +44,7 @@ Percentage = Annotated[
 
 
 class _Limits(Frozen):
-    """Upper limits of something that differs from seed to seed; a value by itself is `most`."""
+    """Upper limits of a quantity that varies with the seed; a single value means `most`."""
 
     KEYS: ClassVar[tuple[str, ...]] = ("median", "p95", "most")
     LEAST: ClassVar[float] = 0.0
@@ -74,44 +74,42 @@ class _Limits(Frozen):
 
 
 class TrialLimits(_Limits):
-    """How many trials a campaign may take until it ends as expected; one that ends otherwise counts as endless."""
+    """Upper limits of the trials until the expected end; a campaign that ends otherwise counts as infinitely long."""
 
     LEAST: ClassVar[float] = 1.0
 
-    median: float | None = Field(None, description="at most so many in half of all campaigns")
-    p95: float | None = Field(None, description="at most so many in 95 of 100 campaigns")
-    most: float | None = Field(None, description="at most so many for every seed; `trials: 9` is short for it")
+    median: float | None = Field(None, description="for half of all campaigns")
+    p95: float | None = Field(None, description="for 95 of 100 campaigns")
+    most: float | None = Field(None, description="for every seed; `trials: 9` is short for it")
 
 
 class ErrorLimits(_Limits):
-    """How far the best settings may be off: the worst channel's distance from its target, as a part of it."""
+    """Upper limits of the worst channel's relative error at the best settings."""
 
-    median: Percentage | None = Field(None, description="at most so far in half of all campaigns: `1%`")
-    p95: Percentage | None = Field(None, description="at most so far in 95 of 100 campaigns")
-    most: Percentage | None = Field(None, description="at most so far for every seed; `error: 2%` is short for it")
+    median: Percentage | None = Field(None, description="for half of all campaigns: `1%`")
+    p95: Percentage | None = Field(None, description="for 95 of 100 campaigns")
+    most: Percentage | None = Field(None, description="for every seed; `error: 2%` is short for it")
 
 
 class Expect(Frozen):
-    """What the campaign should come to, whatever the seed. `sdl run` ignores it, `sdl verify` and pytest check it."""
+    """The expected result for any seed. `sdl run` ignores it; `sdl verify` and pytest check it."""
 
-    outcome: ExpectedOutcome = Field("reached", description="how every seed must end; `done` where there is no goal")
+    outcome: ExpectedOutcome = Field("reached", description="outcome for every seed; `done` without a goal")
     trials: TrialLimits | None = Field(
         None, description="upper limits of the trials until then: `{median: 6, p95: 9, most: 12}`"
     )
     error: ErrorLimits | None = Field(
         None,
-        description="upper limits of the worst channel's error at the best settings, `2%` or `{median: 1%, most: 2%}`: "
-        "without noise where the instrument can tell (a twin), else as measured",
+        description="upper limits of the worst channel's relative error at the best settings, `2%` or "
+        "`{median: 1%, most: 2%}`: without noise if the instrument can tell (a twin), otherwise as measured",
     )
-    verdict: ExpectedVerdict | None = Field(
-        None, description="what the solver must say of the goal in its last proposal"
-    )
+    verdict: ExpectedVerdict | None = Field(None, description="verdict on the goal in the solver's last proposal")
     instrument: Any = Field(
         None,
-        description="what it is tested on, where the campaign drives a real instrument: `{kind: twin}`",
+        description="instrument for the test, if the campaign drives a real one: `{kind: twin}`",
     )
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | Annotated[tuple[Whole, ...], Field(min_length=1)] = Field(
-        20, description="how many seeds, from the campaign's own on; or a list of them"
+        20, description="number of seeds, starting with the campaign's own; or a list of seeds"
     )
 
     @field_validator("seeds")
@@ -119,50 +117,50 @@ class Expect(Frozen):
     def _once(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
         if isinstance(value, tuple) and len(set(value)) < len(value):
             twice = next(seed for seed in value if value.count(seed) > 1)
-            raise ValueError(f"seed {twice} stands there twice")
+            raise ValueError(f"seed {twice} is listed twice")
         return value
 
 
 def seeds_of(campaign: CampaignFile, many: int | None = None) -> tuple[int, ...]:
-    """The seeds that a campaign's expectation is checked with.
+    """The seeds for testing a campaign's expectation.
 
     Args:
         campaign: with an `expect`.
-        many: how many instead, from the campaign's own seed on.
+        many: number of seeds instead, starting with the campaign's own.
     """
     seeds = many or (campaign.expect.seeds if campaign.expect is not None else 1)
     return tuple(range(campaign.seed, campaign.seed + seeds)) if isinstance(seeds, int) else seeds
 
 
 def expect_problems(campaign: CampaignFile) -> list[Problem]:
-    """What an expectation asks that this campaign cannot give."""
+    """Expectations that this campaign cannot meet in principle."""
     expect = campaign.expect
     if expect is None:
         return []
     found = []
     if not campaign.goal and expect.outcome not in ("done", "failed"):
-        found.append(Problem(f"{expect.outcome}: there is no goal, so that it ends as done", "expect.outcome"))
+        found.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
     if campaign.goal and expect.outcome == "done":
         found.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
     for key in ("error", "verdict"):
         if not campaign.goal and getattr(expect, key) is not None:
-            found.append(Problem("there is no goal to judge by; take it out", f"expect.{key}"))
+            found.append(Problem("needs a goal; remove it or give one", f"expect.{key}"))
     return found
 
 
 def instrument_tested_on(campaign: CampaignFile) -> Any:
-    """The plain `instrument:` that an expectation is checked on; None: the campaign's own."""
+    """The plain `instrument:` for the test; None: the campaign's own."""
     given = campaign.expect.instrument if campaign.expect is not None else None
     return dict(given) if isinstance(given, Mapping) else given
 
 
 def why_untestable(campaign: CampaignFile) -> str:
-    """Why the expectation of a campaign cannot be checked, in words; empty where it can."""
+    """Why the expectation of a campaign cannot be tested; empty if it can."""
     if campaign.expect is None or campaign.instrument is None or campaign.expect.instrument is not None:
         return ""
     name = campaign.instrument.kind
     if not campaign.instrument.simulated:
-        return f"{name} is a real instrument, which no test drives; say what to test on: instrument: {{kind: twin}}"
+        return f"{name} is a real instrument, which no test drives; name one for the test: instrument: {{kind: twin}}"
     if not campaign.instrument.virtual:
-        return f"this {name} really waits for its readings; say what to test on: instrument: {{kind: {name}}}"
+        return f"this {name} runs in real time; name one for the test: instrument: {{kind: {name}}}"
     return ""

@@ -1,6 +1,6 @@
-"""What a campaign is to reach: a target or limits for each of some channels, and which settings are preferred.
+"""The goal in a campaign file: a target or limits for each of some channels, and the preferred settings.
 
-Pydantic's messages for a choice between forms name its own machinery, so the form is told apart here, by its keys.
+The form of a target is recognised here by its keys, because pydantic's own messages about unions name its internals.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ ToleranceKey = Annotated[
 ]
 
 MAX_READING = 1e12
-"""Beyond it squares of misses lose their meaning; no sensor counts as far."""
+"""Largest reading in a goal; beyond it squares of distances lose their precision, and no sensor reads so much."""
 FORMS = ("target", "between", "at most", "at least")
 EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
 TOTAL_POWER = "power"
-"""What `prefer` calls the sum of all inputs, each as a part of its range."""
+"""The name in `prefer` for the sum of all inputs, each as a fraction of its range."""
 
 
 class Target(Frozen):
-    """What one channel should read: a number of counts (with a tolerance of its own), or limits to stay inside.
+    """The goal of one channel: a target (with an optional tolerance of its own), or limits.
 
-    Exactly one of `target`, `between`, `at most` and `at least`. A number by itself is a target.
+    Exactly one of `target`, `between`, `at most` and `at least`. A single number is a target.
     """
 
     model_config = ConfigDict(
@@ -74,9 +74,9 @@ class Target(Frozen):
 
     ORDER: ClassVar[tuple[str, ...]] = ("target", "tolerance", "between", "at most", "at least")
 
-    target: float | None = Field(None, description="the wanted raw reading")
+    target: float | None = Field(None, description="the target, a raw reading")
     tolerance: ToleranceKey | None = Field(
-        None, description="the target's own tolerance, `300` (counts) or `2%`; the campaign's where it is left out"
+        None, description="the target's own tolerance, `300` (counts) or `2%`; the campaign's if omitted"
     )
     between: tuple[float, float] | None = Field(
         None, description="instead of a target: the lowest and the highest reading, `[1000, 60000]`"
@@ -101,7 +101,7 @@ class Target(Frozen):
         if not forms and not set(given) - {"tolerance"}:
             raise ValueError(f"must be {EXAMPLES}; not {short(dict(value))}")
         if forms and forms != ["target"] and "tolerance" in given:
-            raise ValueError(f"a tolerance belongs to a target; {forms[0]} has none: its limits are exact")
+            raise ValueError(f"a tolerance belongs to a target; the limits of {forms[0]} are exact")
         if forms == ["between"]:
             given["between"] = _pair(given["between"])
         return given
@@ -128,7 +128,7 @@ class Target(Frozen):
         }
 
     def band(self, tolerance: Tolerance) -> Band:
-        """The readings that count as hit; `tolerance` is the campaign's."""
+        """The accepted readings; `tolerance` is the campaign's."""
         if self.between is not None:
             return Band.between(*self.between)
         if self.at_most is not None:
@@ -148,12 +148,12 @@ def _pair(value: Any) -> tuple[Any, Any]:
 
 
 class Prefer(Frozen):
-    """Which settings are taken where several reach the goal. Exactly one of `minimise` and `maximise`."""
+    """Which settings to take if several reach the goal. Exactly one of `minimise` and `maximise`."""
 
     minimise: str | None = Field(
-        None, description="`power`, the sum of all inputs as parts of their ranges; or the name of an input"
+        None, description="`power` (the sum of all inputs as fractions of their ranges) or the name of an input"
     )
-    maximise: str | None = Field(None, description="the same, but the most of it")
+    maximise: str | None = Field(None, description="likewise, the largest")
 
     @model_validator(mode="before")
     @classmethod
@@ -165,22 +165,22 @@ class Prefer(Frozen):
         return value
 
     def cost(self, inputs: Sequence[Input]) -> tuple[float, ...]:
-        """What each input costs over its whole range; of the settings that reach a goal the cheapest are taken."""
+        """The cost of each input over its whole range; of the settings that reach a goal the cheapest are taken."""
         name, sign = (self.minimise, 1.0) if self.minimise is not None else (self.maximise, -1.0)
         return tuple(sign if name in (TOTAL_POWER, item.name) else 0.0 for item in inputs)
 
 
 def implausible(target: Target) -> str:
-    """Says which number of a target no sensor reads; empty where there is none."""
+    """A message about a number that no sensor reads; empty if there is none."""
     numbers = [target.target, target.at_most, target.at_least, *(target.between or ())]
     wrong = [value for value in numbers if value is not None and abs(value) > MAX_READING]
-    return f"{wrong[0]:g} is no reading of any sensor; allowed: -{MAX_READING:g} to {MAX_READING:g}" if wrong else ""
+    return f"{wrong[0]:g} is no plausible reading; allowed: -{MAX_READING:g} to {MAX_READING:g}" if wrong else ""
 
 
 def goal_problems(
     goal: Mapping[str, Target], tolerance: Tolerance, channels: Mapping[str, Channel], where: str = "goal"
 ) -> list[Problem]:
-    """A goal on channels that the instrument has, inside what they can read, with a band of some width."""
+    """Unknown channels, targets that cannot be read, and bands without width."""
     problems: list[Problem] = []
     for name, target in goal.items():
         path = f"{where}.{name}"
@@ -211,14 +211,14 @@ def _target_problems(target: float, tolerance: Tolerance, top: float | None, pat
 
 
 def _limit_problems(target: Target, top: float | None, path: str) -> list[Problem]:
-    """Limits that no reading can keep, or that every reading keeps."""
+    """Limits that no reading can meet, or that every reading meets."""
     if top is None:
         return []
     if target.at_least is not None and target.at_least >= top:
         return [Problem(f"at least {target.at_least:g} cannot be read: the channel saturates at {top:g}", path)]
     if target.at_most is not None and target.at_most >= top:
         return [
-            Problem(f"at most {target.at_most:g} is not below saturation ({top:g}), where every reading ends", path)
+            Problem(f"at most {target.at_most:g} is not below saturation ({top:g}): every reading would meet it", path)
         ]
     if target.between is not None and target.between[1] >= top:
         return [Problem(f"between … {target.between[1]:g} reaches saturation ({top:g}); lower it", path)]

@@ -1,4 +1,4 @@
-"""From a file, or a mapping, to a validated campaign, with every mistake at once."""
+"""Read a campaign from a file, plain values or a record, and report every mistake at once."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ C = TypeVar("C", bound=ResolvedCampaign)
 
 
 def load(file: str | Path, changes: Sequence[str] = (), *, collect: bool = False, runs: Path = RUNS) -> CampaignFile:
-    """Reads and validates a campaign file.
+    """Read and validate a campaign file.
 
     Args:
         file: the YAML file.
-        changes: `a.b=value` each, as `--set` takes them; they win over the file.
-        collect: no goal is needed.
-        runs: where a prior that is the name of a run is looked up.
+        changes: `a.b=value` each, as for `--set`; they override the file.
+        collect: whether the goal may be missing.
+        runs: directory in which the names of runs in `prior` are looked up.
 
     Raises:
-        ConfigError: with every mistake found.
+        ConfigError: lists every mistake.
     """
     tree = yamlfile.read(Path(file))
     value = tree.value
@@ -55,16 +55,16 @@ def load(file: str | Path, changes: Sequence[str] = (), *, collect: bool = False
 
 
 def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path = RUNS) -> CampaignFile:
-    """Validates a campaign given as plain values (lists or tuples, mappings, numbers, text).
+    """Validate a campaign given as plain values (lists or tuples, mappings, numbers, text).
 
     Args:
-        value: the tree, or a model, which is returned as it is.
-        base: directory that prior paths start from; a relative path is stored joined to it.
-        collect: no goal is needed.
-        runs: where a prior that is the name of a run is looked up; the run that is found is stored.
+        value: the plain values, or a model, which is checked but not validated again.
+        base: directory that paths in `prior` are relative to; the joined path is stored.
+        collect: whether the goal may be missing.
+        runs: directory in which the names of runs in `prior` are looked up; the path of the run is stored.
 
     Raises:
-        ConfigError: with every mistake found; `Problem.path` is dotted.
+        ConfigError: lists every mistake; `Problem.path` is dotted.
     """
     problems: list[Problem] = []
     if isinstance(value, CampaignFile):
@@ -84,10 +84,10 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
 
 
 def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:
-    """The campaign of a record's configuration; where its priors were and what was expected of it are left aside.
+    """The campaign of a record's configuration, without its priors and its expectation.
 
     Raises:
-        ConfigError: with everything in it that this version, or what is installed now, does not know.
+        ConfigError: this version, or the packages installed now, do not know something in it.
     """
     needed = {key: value for key, value in tree.items() if key not in ("prior", "expect")}
     campaign, problems = _validated(ResolvedCampaign, needed)
@@ -98,7 +98,7 @@ def restore(tree: Mapping[str, Any]) -> ResolvedCampaign:
 
 
 def _validated(model: type[C], value: Any) -> tuple[C, list[Problem]]:
-    """The campaign that plain values give, as far as they are right, and what is wrong with single keys."""
+    """The campaign of plain values, as far as they are valid, and the mistakes of single keys."""
     if not isinstance(value, Mapping):
         raise ConfigError(Problem(f"must be a mapping with the keys {', '.join(KEYS)}; not {short(value)}"))
     tree: dict[Any, Any] = _tuples(value)
@@ -120,7 +120,7 @@ def _validated(model: type[C], value: Any) -> tuple[C, list[Problem]]:
 
 
 def _problems_on(campaign: CampaignFile, given: Any) -> list[Problem]:
-    """What is wrong with a campaign on the instrument that its expectation names."""
+    """Mistakes of a campaign on the instrument that its expectation names."""
     try:
         instrument = _kind(*GROUPS["instrument"], given, campaign.seed)
     except ConfigError as error:
@@ -132,7 +132,7 @@ def _problems_on(campaign: CampaignFile, given: Any) -> list[Problem]:
 
 
 def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> tuple[tuple[Prior, ...], list[Problem]]:
-    """Each prior with the path where it is; and those that are nowhere, or name what the instrument has not."""
+    """Each prior with its path, and the mistakes: priors that do not exist, inputs or channels the instrument lacks."""
     found: list[Prior] = []
     problems: list[Problem] = []
     for i, prior in enumerate(given):
@@ -144,16 +144,16 @@ def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> 
             allowed = [item.name for item in getattr(instrument, part)]
             for name in getattr(prior, part):
                 if name not in allowed:
-                    said = f"the instrument has no {name}; allowed: {', '.join(allowed)}"
-                    problems.append(Problem(said, f"prior.{i}.{part}.{name}"))
+                    message = f"the instrument has no {name}; allowed: {', '.join(allowed)}"
+                    problems.append(Problem(message, f"prior.{i}.{part}.{name}"))
     return tuple(found), problems
 
 
 def parse_kind(key: str, given: Any) -> Any:
-    """One part of a campaign by itself: `parse_kind("solver", {"kind": "gmm"})`.
+    """Validate one part of a campaign alone: `parse_kind("solver", {"kind": "gmm"})`.
 
     Raises:
-        ConfigError: with every mistake found.
+        ConfigError: lists every mistake.
     """
     group, contract = GROUPS[key]
     return _kind(group, contract, _tuples(given), None)
@@ -195,12 +195,12 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
 
 
 def _kinds_with(group: str, key: str) -> list[str]:
-    """The kinds of ours that have this option: it may be left over from another kind."""
+    """The shipped kinds that have this option: it may be left over from another kind."""
     return [kind for kind in registry.OURS[group] if key in getattr(registry.find(group, kind), "model_fields", {})]
 
 
 def _salvage(model: type[C], tree: Mapping[str, Any], error: ValidationError) -> C:
-    """The campaign without what is wrong in it, so that the rest can still be checked across keys."""
+    """The campaign without its invalid keys, so that the others can still be cross-checked."""
     good: dict[str, Any] = {"name": "salvaged", "instrument": None, **tree}
     for item in error.errors(include_url=False):
         key, *rest = item["loc"]

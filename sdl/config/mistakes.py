@@ -1,4 +1,4 @@
-"""What is wrong with one key, in words that say what would be right."""
+"""Pydantic's validation errors as messages that say what would be right."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sdl.errors import Problem
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PATTERNS = {NAME: "1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit"}
-"""Patterns in words."""
+"""Regular expressions as phrases."""
 
 LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
 Elsewhere = Callable[[str], Sequence[str]]
-"""The kinds that have an option of this name."""
+"""Returns the kinds that have an option of this name."""
 
 
 def problems_of(
     error: ValidationError, model: Any, given: Any = None, elsewhere: Elsewhere = lambda _: ()
 ) -> list[Problem]:
-    """Each mistake that pydantic found, in our words, with the allowed values.
+    """A message for each validation error, with the allowed values.
 
     Args:
-        error: what it found.
-        model: the model that was asked for.
-        given: what was given; tells keys of the file from pydantic's own marks for the branches of a union.
-        elsewhere: which other kinds know an option.
+        error: pydantic's.
+        model: the model that was validated.
+        given: the input; distinguishes keys of the file from pydantic's own labels for the branches of a union.
+        elsewhere: returns the other kinds that have an option.
     """
     wants: dict[tuple[str, ...], list[str]] = {}
     found: dict[tuple[str, ...], str] = {}
@@ -43,10 +43,12 @@ def problems_of(
             found[path] = "missing" + (f"; {field.description}" if field is not None and field.description else "")
         elif kind in ("value_error", "assertion_error"):
             found[path] = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        elif not (kind == "too_short" and any(other[: len(path)] == path for other in found)):  # else only its echo
+        elif not (
+            kind == "too_short" and any(other[: len(path)] == path for other in found)
+        ):  # which would only repeat that mistake
             wants.setdefault(path, []).append(_wanted(item, field))
             found[path] = f"must be {' or '.join(dict.fromkeys(wants[path]))}, not {short(item['input'])}"
-    # Where a list was given and one of its items is wrong, that no list was needed is no help.
+    # If an item of a list is wrong, a message that another form than a list is allowed would not help.
     inside = [path for path in wants if any(len(other) > len(path) and other[: len(path)] == path for other in found)]
     return [Problem(message, ".".join(path)) for path, message in found.items() if path not in inside]
 
@@ -64,7 +66,7 @@ def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
 
 
 def _wanted(item: Mapping[str, Any], field: Any) -> str:
-    """What would be right where pydantic found something else."""
+    """The expected value, as a phrase."""
     kind, context = item["type"], item.get("ctx", {})
     limits = _limits(field) or "".join(f" {LIMITS[name]} {context[name]}" for name in LIMITS if name in context)
     if kind.startswith("int_") or (kind in ("greater_than_equal", "less_than_equal") and _has(field, int)):
@@ -76,8 +78,8 @@ def _wanted(item: Mapping[str, Any], field: Any) -> str:
         "bool_type": "true or false",
         "string_type": 'text, in quotes where it looks like a number: "12"',
         "string_pattern_mismatch": PATTERNS.get(context.get("pattern", ""), f"text like {context.get('pattern')}"),
-        "string_too_long": f"text of at most {context.get('max_length')} signs",
-        "string_too_short": f"text of at least {context.get('min_length')} signs",
+        "string_too_long": f"text of at most {context.get('max_length')} characters",
+        "string_too_short": f"text of at least {context.get('min_length')} characters",
         "literal_error": str(context.get("expected")),
         "tuple_type": "a list, [ …, … ]",
         "too_short": f"a list of at least {context.get('min_length')}",
@@ -93,7 +95,7 @@ def _wanted(item: Mapping[str, Any], field: Any) -> str:
 
 
 def _limits(field: Any) -> str:
-    """` from 1 to 1000` or ` above 0`, as declared of a field, also inside `… | None`."""
+    """The declared limits of a field, ` from 1 to 1000` or ` above 0`, also inside `… | None`."""
     marks = [mark for part in _parts(field) for mark in part]
     found = {name: getattr(mark, name) for name in LIMITS for mark in marks if hasattr(mark, name)}
     if found.keys() == {"ge", "le"}:
@@ -102,7 +104,7 @@ def _limits(field: Any) -> str:
 
 
 def _parts(field: Any) -> Iterator[Sequence[Any]]:
-    """The marks on a field, and on each branch of its annotation."""
+    """The metadata of a field, and of each branch of its annotation."""
     if field is not None:
         yield field.metadata
         for branch in get_args(field.annotation):
@@ -117,7 +119,7 @@ def _has(field: Any, wanted: type) -> bool:
 
 
 def _real(loc: Sequence[int | str], given: Any) -> Iterator[int | str]:
-    """The parts of a place that stand in what was given; a missing key, the last part, does not."""
+    """The parts of a location that exist in the input, and a missing key at its end."""
     for part in loc:
         if isinstance(given, Mapping) and part in given:
             given = given[part]
@@ -129,7 +131,7 @@ def _real(loc: Sequence[int | str], given: Any) -> Iterator[int | str]:
 
 
 def _field(model: Any, path: Sequence[int | str]) -> Any:
-    """The field at `path` below `model`; None inside mappings and lists."""
+    """The field at a path below a model; None inside mappings and lists."""
     field = None
     for part in path:
         field = getattr(model, "model_fields", {}).get(part)
@@ -138,17 +140,17 @@ def _field(model: Any, path: Sequence[int | str]) -> Any:
 
 
 def _below(field: Any) -> Any:
-    """The model that a field holds."""
+    """The model type of a field."""
     nested = _models(field.annotation) if field is not None else []
     return nested[0] if nested else None
 
 
 def allowed_keys(model: Any, path: Sequence[int | str]) -> list[str]:
-    """The keys of the model at `path` below `model`."""
+    """The keys of the model at a path below a model."""
     for part in path:
         field = getattr(model, "model_fields", {}).get(part)
         if field is None:
-            continue  # a key of a mapping, such as a channel of the goal
+            continue  # the key of a mapping, such as a channel of the goal
         model = _below(field)
     fields = getattr(model, "model_fields", {})
     return list(getattr(model, "ORDER", None) or (field.alias or name for name, field in fields.items()))
@@ -161,7 +163,7 @@ def _models(annotation: Any) -> list[Any]:
 
 
 def short(value: Any) -> str:
-    """A value as a message shows it: in the words of YAML, at most 60 signs."""
+    """A value as a message shows it: as in YAML, at most 60 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:
@@ -172,7 +174,7 @@ def short(value: Any) -> str:
 
 
 def _lists(value: Any) -> Any:
-    """Tuples as the lists they were in the file."""
+    """The same value with lists for tuples, as in the file."""
     if isinstance(value, Mapping):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value

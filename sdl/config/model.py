@@ -1,4 +1,4 @@
-"""What a campaign file may say: a tree of frozen models, each option with its default and a sentence for the docs."""
+"""The campaign file as frozen models; each option has a default and a description for the docs."""
 
 from __future__ import annotations
 
@@ -24,50 +24,55 @@ GROUPS: dict[str, tuple[str, type]] = {
     "design": ("designs", Design),
     "solver": ("solvers", Solver),
 }
-"""Keys with a `kind`: their group in the registry and the contract that a class there must keep."""
+"""Keys with a `kind`: their group in the registry, and the protocol that its classes implement."""
 
 CHANGEABLE = ("stop", "solver", "confirm", "retry")
-"""Keys that a resume may change; the others make it another campaign."""
+"""Keys that a resume may change; changing another key makes a different campaign."""
 
 
 class Retry(Frozen):
-    """What is done when a reading fails in a way that may pass."""
+    """What to do when a reading fails in a way that a retry may mend."""
 
-    times: int = Field(3, ge=0, le=100, description="further attempts at one reading before its trial has failed")
-    wait: float = Field(1.0, ge=0, le=3600, description="seconds before the first of them; doubles each time")
-    longest: float = Field(60.0, ge=0, le=86400, description="most seconds before one of them")
+    times: int = Field(3, ge=0, le=100, description="further attempts at a reading before its trial counts as failed")
+    wait: float = Field(1.0, ge=0, le=3600, description="seconds before the first further attempt; doubles each time")
+    longest: float = Field(60.0, ge=0, le=86400, description="longest wait before an attempt, in seconds")
 
 
 class CampaignRules(Frozen):
-    """The keys that say how a campaign goes on, and nothing of what drives or proposes: enough to replay a record."""
+    """The keys that decide how a campaign proceeds, without instrument, design and solver: enough to fold a record."""
 
     goal: Mapping[str, Target] | None = Field(
         None,
-        description="what each channel is to read (raw); not needed by `sdl collect` and `sdl measure`",
+        description="target or limits of each channel, in raw readings; not needed by `sdl collect` and `sdl measure`",
         examples=[{"445nm": 16384}],
     )
     tolerance: ToleranceKey = Field(
         default_factory=lambda: Tolerance(2.0, percent=True),
-        description="how far every channel may lie from its target, to either side: `2%` of it, or counts",
+        description="allowed distance of every channel from its target, to either side: `2%` of it, or counts",
     )
     prefer: Prefer | None = Field(
-        None, description="which settings to take where several reach the goal: `{minimise: power}`, `{maximise: R}`"
+        None, description="which settings to take if several reach the goal: `{minimise: power}`, `{maximise: R}`"
     )
     confirm: int = Field(
-        2, ge=0, le=1000, description="further readings (× average) at settings that hit; the mean of all must hit too"
+        2,
+        ge=0,
+        le=1000,
+        description="further readings (× average) at settings within tolerance; the mean of all must lie within it too",
     )
-    average: int = Field(1, ge=1, le=1000, description="readings a trial")
-    stop: StopOptions = Field(default_factory=StopOptions, description="when to end without having reached the goal")
-    retry: Retry = Field(default_factory=Retry, description="what is done when a reading fails in a way that may pass")
+    average: int = Field(1, ge=1, le=1000, description="readings per trial")
+    stop: StopOptions = Field(default_factory=StopOptions, description="when to stop without having reached the goal")
+    retry: Retry = Field(
+        default_factory=Retry, description="what to do when a reading fails in a way that a retry may mend"
+    )
 
     def goals(self) -> Goal | None:
-        """The goal as bands of raw readings; None to collect."""
+        """The goal as bands of raw readings; None without a goal."""
         if not self.goal:
             return None
         return Goal({name: target.band(self.tolerance) for name, target in self.goal.items()})
 
     def plan(self) -> Plan:
-        """What the state machine is asked to do; without a goal it takes `stop.trials` points."""
+        """The instructions for the state machine; without a goal it measures `stop.trials` points."""
         goal, retry = self.goals(), self.retry
         rules = self.stop.active()
         return Plan(
@@ -76,11 +81,11 @@ class CampaignRules(Frozen):
 
 
 class Prior(Frozen):
-    """Earlier readings to start with. A text by itself is the source."""
+    """Earlier readings to start with. A single text is the source."""
 
-    source: str = Field(description="a path relative to the campaign's file, or a run by its name")
-    inputs: Mapping[str, str] = Field({}, description="the columns of inputs that have another name there: `{R: red}`")
-    channels: Mapping[str, str] = Field({}, description="the columns of channels, likewise: `{445nm: blue}`")
+    source: str = Field(description="a path relative to the campaign file, or the name of a run")
+    inputs: Mapping[str, str] = Field({}, description="columns of inputs that have another name there: `{R: red}`")
+    channels: Mapping[str, str] = Field({}, description="columns of channels, likewise: `{445nm: blue}`")
 
     @model_validator(mode="before")
     @classmethod
@@ -101,28 +106,29 @@ class Prior(Frozen):
 
 
 class ResolvedCampaign(CampaignRules):
-    """What it takes to run a campaign: its rules, and the instrument, the design and the solver themselves.
+    """Everything that a run needs: the rules, and the instrument, design and solver as objects.
 
-    A start has more (`CampaignFile`); a resume has the rows of the priors in the run's own copy and expects nothing.
+    A campaign file adds priors and an expectation; a resume reads the priors' rows from the run's own copy.
     """
 
     name: str = Field(
         pattern=NAME,
-        description="what the runs are filed under: letters, digits, `.`, `_`, `-`",
+        description="directory name for the runs: letters, digits, `.`, `_`, `-`",
     )
-    description: str = Field("", max_length=2000, description="a sentence for people")
-    instrument: Any = Field(description="what is driven: `kind` and its options")
+    description: str = Field("", max_length=2000, description="free text")
+    instrument: Any = Field(description="the instrument: `kind` and its options")
     design: Any = Field(
-        default_factory=lambda: {"kind": "axis"}, description="trials before the solver: `kind`, options"
+        default_factory=lambda: {"kind": "axis"},
+        description="trials before the solver is asked: `kind` and its options",
     )
-    solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="what proposes: `kind` and its options")
+    solver: Any = Field(default_factory=lambda: {"kind": "gmm"}, description="the solver: `kind` and its options")
     watch: str | None = Field(
         None,
-        description="the twin that the instrument is compared with while it is driven: `twin`, a state's name, or a "
-        "path of a `.toml` file; a warning says when the instrument no longer matches it",
+        description="twin to compare the instrument with during the campaign: `twin`, the name of a state, or the path "
+        "of a `.toml` file; a warning is given when they no longer match",
     )
     seed: int = Field(
-        0, ge=0, lt=2**63, description="of everything random; the same file and seed give the same campaign"
+        0, ge=0, lt=2**63, description="seed of all random numbers; the same file and seed give the same campaign"
     )
 
     @field_validator("name")
@@ -137,7 +143,7 @@ class ResolvedCampaign(CampaignRules):
     def _known_twin(cls, value: str | None) -> str | None:
         if value not in (None, "twin"):
             load(value)
-        # Whole, so that a campaign can be resumed from another folder.
+        # Absolute, so that a campaign can be resumed from another folder.
         return str(locate(value)) if value and value.endswith(".toml") else value
 
 
@@ -153,22 +159,22 @@ class CampaignFile(ResolvedCampaign):
         (),
         max_length=100,
         examples=[["night.jsonl"]],
-        description="records, logs or tables ([data.md](data.md)) to start with: paths relative to this file, or runs "
-        "by their name (`latest`, `led-16384`); with other names of columns `{source: night.csv, inputs: {R: red}}`",
+        description="earlier records, logs or tables ([data.md](data.md)): paths relative to this file, or names of "
+        "runs (`latest`, `led-16384`); with other column names `{source: night.csv, inputs: {R: red}}`",
     )
     expect: Expect | None = Field(
         None,
-        description="what it should come to, for `sdl verify` and pytest ([testing.md](testing.md)); not for a run",
+        description="expected result, for `sdl verify` and pytest ([testing.md](testing.md)); ignored by a run",
     )
 
     def plain(self) -> dict[str, Any]:
-        """The resolved file, every default written out, as plain values that `parse` reads back to the same."""
+        """The file as plain values with every default written out; `parse` reads it back to an equal model."""
         tree = self.model_dump(mode="json", exclude=set(GROUPS))
         tree |= {key: getattr(self, key).model_dump(mode="json") for key in GROUPS}
         return {key: tree[key] for key in self.ORDER}
 
     def without_goal(self) -> CampaignFile:
-        """The campaign that only measures its design; an expectation is of the goal, and goes with it."""
+        """The campaign that only measures its design, without the goal and the expectation about it."""
         return self.model_copy(update={"goal": None, "expect": None}).with_all_points()
 
     def with_all_points(self) -> CampaignFile:
@@ -178,4 +184,4 @@ class CampaignFile(ResolvedCampaign):
 
 
 KEYS = CampaignFile.ORDER
-"""The keys of a campaign file in the order people read them."""
+"""The keys of a campaign file in the order in which people read them."""

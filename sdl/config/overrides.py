@@ -1,4 +1,4 @@
-"""`--set a.b=value`: one value of a tree replaced."""
+"""`--set a.b=value`: replace one value in a tree of plain values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sdl.errors import ConfigError, Problem
 
 
 def override(value: Any, change: str) -> dict[str, Any]:
-    """The tree with one `a.b=value` applied, as `put` does.
+    """The tree with `a.b=value` applied, as by `put`.
 
     Raises:
-        ConfigError: it is not of that form.
+        ConfigError: another form.
     """
     path, new = split(change)
     return put(value, path, new)
@@ -23,7 +23,7 @@ def split(change: str) -> tuple[str, Any]:
     """The dotted key and the value of `a.b=value`.
 
     Raises:
-        ConfigError: it is not of that form.
+        ConfigError: another form.
     """
     path, equals, text = change.partition("=")
     keys = path.strip().split(".")
@@ -37,9 +37,9 @@ def split(change: str) -> tuple[str, Any]:
 
 
 def put(value: Any, path: str, new: Any) -> dict[str, Any]:
-    """The tree with the value at a dotted path replaced; mappings on the way are copied, or made.
+    """The tree with the value at a dotted path replaced; mappings along the path are copied or created.
 
-    A change of a `kind` drops the options of the old kind, which the new one would not know.
+    A new `kind` drops the options of the old kind, which it would not know.
     """
     key, _, rest = path.partition(".")
     found = dict(value) if isinstance(value, Mapping) else {"kind": value} if isinstance(value, str) else {}

@@ -1,4 +1,4 @@
-"""The JSON Schema of the campaign file, so that editors complete it and mark mistakes."""
+"""The JSON Schema of the campaign file, for completion and checks in editors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sdl.errors import ConfigError
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the campaign file, every kind that can be loaded included."""
+    """The JSON Schema of the campaign file, including every kind that can be loaded."""
     document = CampaignFile.model_json_schema()
     definitions = document.setdefault("$defs", {})
     for key, (group, _) in GROUPS.items():
         options: list[dict[str, Any]] = []
-        words = []  # kinds that a word says whole: `solver: gmm`
+        words = []  # kinds without required options: `solver: gmm`
         for kind in registry.kinds(group):
             try:
                 model = registry.find(group, kind).model_json_schema(ref_template="#/$defs/{model}")
@@ -30,10 +30,10 @@ def schema() -> dict[str, Any]:
         field = CampaignFile.model_fields[key]
         document["properties"][key] = {"description": field.description, "oneOf": [*options, {"enum": words}]}
     target = definitions["Target"]
-    definitions["Target"] = {"anyOf": [{"type": "number", "description": "the wanted raw reading"}, target]}
+    definitions["Target"] = {"anyOf": [{"type": "number", "description": "the target, a raw reading"}, target]}
     definitions["Prior"] = {"anyOf": [{"type": "string", "description": "the source"}, definitions["Prior"]]}
     for name, value in (("TrialLimits", {"type": "number"}), ("ErrorLimits", {"type": "string"})):
-        definitions[name] = {"anyOf": [{**value, "description": "the most, for every seed"}, definitions[name]]}
+        definitions[name] = {"anyOf": [{**value, "description": "the limit for every seed"}, definitions[name]]}
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     document["title"] = "sdl campaign"
     return document

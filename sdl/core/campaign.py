@@ -46,8 +46,9 @@ from sdl.core.events import (
 )
 from sdl.core.goal import Goal
 from sdl.core.stopping import Rule
+from sdl.core.trials import Trial, TrialState
 from sdl.errors import OutOfTurn
-from sdl.types import Outcome, Reading
+from sdl.types import Outcome
 
 if TYPE_CHECKING:
     from sdl.core.history import History  # it needs numpy, which a validation should not load
@@ -105,7 +106,6 @@ class Campaign:
     state: State = State.NEW
     paused: bool = False
     interrupted: bool = False
-    proposed: Proposed | None = None
     attempt: int = 0
     wait: float = 0.0
     stop: Stop | None = None
@@ -159,9 +159,8 @@ class Campaign:
             return []
         if self.state is State.PROPOSE:
             return [Propose(self.history.trials)]
-        if self.state is State.MEASURE and self.proposed is not None:
-            settings = self.proposed.settings
-            return [Measure(self.history.trials, settings, len(self.history.open_readings), self.attempt, self.wait)]
+        if self.state is State.MEASURE and (trial := self.history.open_trial) is not None:
+            return [Measure(trial.trial, trial.settings, trial.readings, self.attempt, self.wait)]
         if self.state is State.STOP and self.stop is not None:
             return [self.stop]
         return []
@@ -179,13 +178,11 @@ class Campaign:
                 return False
             case Proposed():
                 return event.trial == self.history.trials
-            case Measured():
-                due = (self.history.trials, len(self.history.open_readings), self.attempt)
-                return (event.trial, event.repeat, event.attempt) == due
             case Failed(stage="propose"):
                 return self.state is State.PROPOSE and event.trial == self.history.trials
-            case Failed():
-                due = (self.history.trials, len(self.history.open_readings), self.attempt)
+            case Measured() | Failed():
+                trial = self.history.open_trial
+                due = (trial.trial, trial.readings, self.attempt) if trial is not None else None
                 return self.state is State.MEASURE and (event.trial, event.repeat, event.attempt) == due
             case Resumed() if self.state is State.STOPPED:
                 return self.history.outcome not in (Outcome.REACHED, Outcome.DONE)
@@ -204,11 +201,12 @@ class Campaign:
             self.history.failures = self.history.unreachable = 0
         if self.state is State.STOPPED or (self.stop is not None and self.stop.outcome in _BY_RULE):
             self.history.outcome, self.stop = None, None
-            self.state = State.MEASURE if self.proposed is not None else State.PROPOSE
+            self.state = State.MEASURE if self.history.open_trial is not None else State.PROPOSE
         self._ask_rules()  # the plan may have changed
 
     def _proposed(self, event: Proposed) -> None:
-        self.proposed, self.attempt, self.wait = event, 0, 0.0
+        self.history.begin(event)
+        self.attempt, self.wait = 0, 0.0
         self.state = State.MEASURE
 
     def _propose_failed(self, event: Failed) -> None:
@@ -218,24 +216,28 @@ class Campaign:
     def _measured(self, event: Measured) -> None:
         self.history.attempts += 1
         self.attempt, self.wait = 0, 0.0
-        self.history.add_reading(Reading(event.applied, event.readings, event.background, event.saturated, event.fault))
-        done, confirmed = len(self.history.open_readings), self.plan.average * (1 + self.plan.confirm)
-        if done < self.plan.average or (self.plan.average < done < confirmed):
+        self.history.add_reading(event)
+        trial, average, confirmed = self._trial(), self.plan.average, self.plan.average * (1 + self.plan.confirm)
+        if trial.readings < average or average < trial.readings < confirmed:
             pass
-        elif not self._within_tolerance():
-            self._close()
-        elif done >= confirmed:  # more than that where a resume asks for fewer confirmations
-            self._close(reached=True)
+        elif trial.inside and trial.readings < confirmed:
+            trial.state = TrialState.CONFIRMING
+        elif trial.inside:  # more readings than that where a resume asks for fewer confirmations
+            self._close(TrialState.REACHED)
+        else:
+            confirming = trial.state is TrialState.CONFIRMING
+            self._close(TrialState.NOT_CONFIRMED if confirming else TrialState.CLOSED)
         self._ask_rules()
 
     def _measure_failed(self, event: Failed) -> None:
         self.history.attempts += 1
         self.history.last_error = event.error
+        self._trial().fail(event.error)
         if event.retryable and self.attempt < self.plan.retries:
             self.wait = min(self.plan.backoff * 2**self.attempt, self.plan.backoff_most)
             self.attempt += 1
         else:
-            self._close(failed=True)
+            self._close(TrialState.FAILED)
         if event.stage == "driver":
             why = "a bug in the driver" if event.maybe_measured else "the instrument cannot be used"
             self._stop(Outcome.FAILED, f"{why}: {event.error}", "driver")
@@ -263,20 +265,19 @@ class Campaign:
         self.state = State.STOPPED
 
     # What follows from them --------------------------------------------------------------------------------------
-    def _within_tolerance(self) -> bool:
-        if self.plan.goal is None or self.history.applied() is None:
-            return False
-        mean, saturated = self.history.mean()
-        return self.plan.goal.reached(mean, saturated)
+    def _trial(self) -> Trial:
+        """The open trial."""
+        if self.history.open_trial is None:
+            raise OutOfTurn("no trial is open")
+        return self.history.open_trial
 
-    def _close(self, *, reached: bool = False, failed: bool = False) -> None:
-        settings, verdict = (self.proposed.settings, self.proposed.verdict) if self.proposed else ({}, None)
-        self.history.shortfall = self.proposed.shortfall if self.proposed else {}
-        closed = self.history.close(settings, verdict, reached=reached, failed=failed)
-        self.proposed, self.attempt, self.wait = None, 0, 0.0
+    def _close(self, state: TrialState) -> None:
+        closed = self.history.close(state)
+        self.attempt, self.wait = 0, 0.0
         self.state = State.PROPOSE
-        if reached:
-            self._stop(Outcome.REACHED, f"all channels within tolerance (mean of {closed.readings} readings)", "goal")
+        if closed.reached:
+            readings = f"{closed.readings} reading{'' if closed.readings == 1 else 's'}"
+            self._stop(Outcome.REACHED, f"all channels within tolerance (mean of {readings})", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
             self._stop(Outcome.DONE, self._points_measured(), "design")
 

@@ -59,7 +59,7 @@ class Proposed:
     verdict: Verdict | None  # None for a design point
     clipped: tuple[str, ...]  # inputs whose proposal lay outside the bounds
     at: float
-    # If the goal cannot be reached: low, high, nearest and by for each of its channels (`Goal.shortfall`); raw readings.
+    # If the goal cannot be reached: low, high, nearest and by of each of its channels (`Goal.shortfall`), raw.
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 

@@ -1,7 +1,7 @@
 """The goal of a campaign: a band of raw readings for each of some channels; every channel must lie inside.
 
-A reading reaches the goal if it lies in [low, high] of every channel. A band has a target with a two-sided tolerance, or
-no target: `between`, `at most`, `at least` require only that the reading lies inside.
+A reading reaches the goal if it lies in [low, high] of every channel. A band has a target with a two-sided tolerance,
+or no target: `between`, `at most`, `at least` require only that the reading lies inside.
 
 The *tolerance ratio* (`miss` in records) ranks trials; the worst channel's counts:
 
@@ -127,7 +127,7 @@ class Band:
         return abs(value - self.target) / room if room > 0 else math.inf
 
     def error(self, value: float) -> float | None:
-        """Relative error: distance from the target, or from the exceeded limit, over its magnitude; None if that is 0."""
+        """Relative error: distance from the target, or from the exceeded limit, over its size; None if that is 0."""
         if self.target is None and not self.beyond(value):
             return 0.0
         scale = self.target if self.target is not None else self.low if value < self.low else self.high

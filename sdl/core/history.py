@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
+from sdl.core.trials import Trial, TrialState
 from sdl.types import Outcome, Reading, Verdict
-
-SAME_SETTINGS = 1e-6
-"""Applied settings that differ by less than this, relative to the larger of 1 and their size, count as equal: some
-instruments measure what they applied."""
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,41 +42,20 @@ class GrowingArray:
         return view
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A finished trial: settings and the mean of their readings.
-
-    Attributes:
-        settings: as requested.
-        mean: mean raw reading of each channel.
-        applied: as reported by the instrument; None if the readings were taken at different settings.
-        miss: tolerance ratio of the mean (`Goal.miss`); inf for a failed trial or without a goal.
-        reached: whether every channel lies inside, confirmed.
-    """
-
-    trial: int
-    readings: int
-    settings: Mapping[str, float]
-    applied: Mapping[str, float] | None
-    mean: Mapping[str, float]
-    miss: float
-    reached: bool
-    failed: bool
-    verdict: Verdict | None
-
-
 @dataclass
 class History:
     """What rules, designs and solvers may know about the trials so far.
 
     Attributes:
-        open_readings: readings of the current trial, in order.
+        open_trial: the current trial; None between two trials.
+        last: the last finished trial.
         best: the finished trial with the smallest tolerance ratio; the earliest of equals.
         trials, readings, attempts: numbers of finished trials, of readings, and of attempts at a reading.
         failures: number of failed trials in a row.
         failed: number of failed trials in all.
         unreachable: number of measured trials in a row whose proposal had the verdict `unreachable`.
-        resolution_limited_streak: measured trials in a row at settings that had the verdict `between two steps` before.
+        resolution_limited_streak: number of measured trials in a row at settings whose verdict was `between two steps`
+            before.
         shortfall: of the last of those proposals (`Goal.shortfall`).
         misses: the smallest tolerance ratio so far after each finished trial; the rule `stagnation` reads it.
         active: seconds from Opened or Resumed to the last event, pauses excluded.
@@ -103,7 +80,7 @@ class History:
     last_error: str = ""
     misses: list[float] = field(default_factory=list)
     outcome: Outcome | None = None
-    open_readings: list[Reading] = field(default_factory=list)
+    open_trial: Trial | None = None
     background: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -111,7 +88,6 @@ class History:
         self._y = GrowingArray(len(self.channels))
         self._saturated = GrowingArray(len(self.channels), bool)
         self._sitting = GrowingArray(1)
-        self._mean: tuple[dict[str, float], frozenset[str]] | None = None
         self._current_session = 0
         self._resolution_limited: set[tuple[float, ...]] = set()
 
@@ -146,7 +122,7 @@ class History:
         return self._current_session
 
     # Updates ------------------------------------------------------------------------------------------------------
-    def add_row(self, reading: Reading, sitting: int) -> None:
+    def add_row(self, reading: Reading | Measured, sitting: int) -> None:
         """Append one row for the solvers."""
         base = reading.background or {}
         self._x.append([reading.applied[name] for name in self.inputs])
@@ -161,62 +137,56 @@ class History:
         self.prior_rows = len(readings)
         self._current_session = 1 + max((sitting for _, sitting in readings), default=-1)
 
-    def add_reading(self, reading: Reading) -> None:
-        """Add a reading to the current trial."""
+    def begin(self, proposed: Proposed) -> None:
+        """Open the next trial."""
+        self.open_trial = Trial(proposed, self.goal)
+
+    def add_reading(self, reading: Reading | Measured) -> None:
+        """Append a reading of the open trial."""
         self.add_row(reading, self.present)
-        self.open_readings.append(reading)
-        self._mean = None
+        if self.open_trial is not None:
+            self.open_trial.add(reading)
         self.readings += 1
         if reading.background is not None:
             self.background = reading.background
 
-    def mean(self) -> tuple[dict[str, float], frozenset[str]]:
-        """Mean raw readings of the current trial, and the channels saturated in any of them."""
-        if self._mean is None:  # needed when the trial is judged, and again when it is closed
-            (first, *more), count = [reading.readings for reading in self.open_readings], len(self.open_readings)
-            total = {name: float(value) for name, value in first.items()}
-            if more:
-                total = {name: sum([row.get(name, math.nan) for row in more], total[name]) / count for name in first}
-            self._mean = total, frozenset([name for reading in self.open_readings for name in reading.saturated])
-        return self._mean
+    @property
+    def latest(self) -> Trial | None:
+        """The open trial, or else the last finished one."""
+        return self.open_trial or self.last
 
-    def applied(self) -> Mapping[str, float] | None:
-        """The settings applied in the current trial; None if they differ between its readings."""
-        first, *more = (reading.applied for reading in self.open_readings)
-        alike = all(abs(other[n] - v) <= SAME_SETTINGS * max(1.0, abs(v)) for other in more for n, v in first.items())
-        return first if alike else None
+    def close(self, state: TrialState = TrialState.CLOSED) -> Trial:
+        """Finish the open trial and rank it.
 
-    def close(
-        self, settings: Mapping[str, float], verdict: Verdict | None, *, reached: bool = False, failed: bool = False
-    ) -> Trial:
-        """Finish the current trial and rank it.
-
-        Args:
-            settings: as requested.
-            verdict: of the proposal.
-            reached: whether the goal was reached and confirmed.
-            failed: whether there is no reading that counts.
+        Raises:
+            ValueError: no trial is open.
         """
-        mean: Mapping[str, float] = {}
-        miss, applied = math.inf, None
-        if self.open_readings:
-            mean, saturated = self.mean()
-            applied = self.applied()
-            if self.goal is not None and applied is not None and not failed:
-                miss = self.goal.miss(mean, saturated)
-        closed = Trial(self.trials, len(self.open_readings), settings, applied, mean, miss, reached, failed, verdict)
+        closed = self.open_trial
+        if closed is None:
+            raise ValueError("no trial is open")
+        closed.close(state)
         self.trials += 1
-        self.failures = self.failures + 1 if failed else 0
-        self.failed += failed
-        if not failed:
-            self.unreachable = self.unreachable + 1 if verdict is Verdict.UNREACHABLE else 0
-            again = verdict is Verdict.BETWEEN_STEPS and tuple(settings.values()) in self._resolution_limited
-            self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
-            if verdict is Verdict.BETWEEN_STEPS:
-                self._resolution_limited.add(tuple(settings.values()))
-        if self.goal is not None and not failed and (self.best is None or miss < self.best.miss or reached):
+        self.failures = self.failures + 1 if closed.failed else 0
+        self.failed += closed.failed
+        self.shortfall = closed.proposed.shortfall
+        if not closed.failed:
+            self._count_verdict(closed)
+        if (
+            self.goal is not None
+            and not closed.failed
+            and (self.best is None or closed.miss < self.best.miss or closed.reached)
+        ):
             self.best = closed
         self.misses.append(self.best.miss if self.best else math.inf)
-        self.last = closed
-        self.open_readings, self._mean = [], None
+        self.last, self.open_trial = closed, None
         return closed
+
+    def _count_verdict(self, closed: Trial) -> None:
+        """Extend or end the streaks of verdicts."""
+        settings = tuple(closed.settings.values())
+        resolution_limited = closed.verdict is Verdict.BETWEEN_STEPS
+        self.unreachable = self.unreachable + 1 if closed.verdict is Verdict.UNREACHABLE else 0
+        again = resolution_limited and settings in self._resolution_limited
+        self.resolution_limited_streak = self.resolution_limited_streak + 1 if again else 0
+        if resolution_limited:
+            self._resolution_limited.add(settings)

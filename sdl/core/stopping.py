@@ -91,7 +91,7 @@ class Stagnation(Frozen):
             return None
         return Reason(
             Outcome.STALLED,
-            f"no improvement of the closest trial by {100 * self.by:.3g} % in {self.trials} trials{_closest(history, goal)}",
+            f"no improvement by {100 * self.by:.3g} % in {self.trials} trials{_closest(history, goal)}",
             "stagnation",
         )
 

@@ -188,7 +188,7 @@ class Examination:
         for name, band in goal.bands.items() if goal else ():
             seen = [reading.readings[name] for reading in every]
             if dark and band.high < (base := self._means(dark)[name]):
-                wrong.append(f"{name}: the light of the room alone is {base:.0f}, more than {band.high:g}")
+                wrong.append(f"{name}: the background alone is {base:.0f}, more than {band.high:g}")
             elif band.low > max(seen):
                 wrong.append(f"{name}: at most {max(seen):g} was seen, and at least {band.low:g} is wanted")
         if wrong:

@@ -6,6 +6,7 @@ that cannot be used is the user's to mend; no value is repeated, because the add
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import ssl
@@ -83,14 +84,15 @@ def _no_proxy() -> Iterator[str]:
 
     hosts = _unproxied()
     for host in hosts if "*" not in hosts else ():
+        pattern = host if "://" in host else f"all://*{host}"
+        with contextlib.suppress(ValueError):
+            number = ipaddress.ip_address(host.split("/")[0])
+            pattern = f"all://[{host}]" if number.version == 6 else f"all://{host}"
         try:
-            ipaddress.ip_address(host.split("/")[0])
-        except ValueError:
-            try:
-                httpx.URL(host if "://" in host else f"all://*{host}")
-            except httpx.InvalidURL:
-                why = f"{host!r} is not a host; write names and addresses with commas between, as in localhost,::1"
-                yield _sentence(_variable("no"), why)
+            httpx.URL(pattern)
+        except httpx.InvalidURL:
+            why = f"{host!r} is not a host; write names and addresses with commas between, as in localhost,::1"
+            yield _sentence(_variable("no"), why)
 
 
 def _unproxied() -> list[str]:

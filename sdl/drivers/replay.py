@@ -6,7 +6,6 @@ give those of the nearest settings, where they are near enough, with what was ap
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from sdl.drivers.checks import checked
 from sdl.drivers.claude_light.reply import FULL_SCALE, NAMES
 from sdl.errors import InstrumentError, SdlError
 from sdl.store import datasets
-from sdl.store.record import FILE
+from sdl.store.record import FILE, file_sha
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
@@ -179,7 +178,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     file = Path(source) / FILE if os.path.isdir(source) else Path(source)
     opened = _opened(file)
     if opened is not None:
-        inputs, channels = datasets.instrument_of(opened, file)
+        inputs, channels = datasets.recorded_instrument(opened, file)
     else:
         inputs = tuple(Input(name=name) for name in "RGB")
         channels = tuple(Channel(name=name, low=0.0, high=float(FULL_SCALE)) for name in NAMES)
@@ -191,13 +190,13 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
     if not whole:
         raise InstrumentError(f"{file}: not one reading to replay")
-    return _Found(inputs, channels, whole, hashlib.sha256(file.read_bytes()).hexdigest()[:8])
+    return _Found(inputs, channels, whole, file_sha(file)[:8])
 
 
 def _opened(file: Path) -> Opened | None:
     """The first event where the file is a record."""
     try:
-        return datasets.opened_of(file)
+        return datasets.read_opened(file)
     except OSError as error:
         raise InstrumentError(f"{file}: cannot be read: {error.strerror}") from error
 

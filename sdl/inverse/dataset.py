@@ -135,17 +135,17 @@ def solve(
         average=average,
     )
     try:
-        chosen = parse_kind("solver", solver)
+        solver_model = parse_kind("solver", solver)
     except ConfigError as error:
         problems = [Problem(p.message, "solver" if p.path == "kind" else f"solver.{p.path}") for p in error.problems]
         raise ConfigError(*problems) from error
     data, held = hold(data)
-    answer = with_held(propose(chosen, data, goal, np.random.default_rng([seed, 1, 0])), held)
+    answer = with_held(propose(solver_model, data, goal, np.random.default_rng([seed, 1, 0])), held)
     others = None
     if all_solutions:
-        with translated(chosen.kind, len(data.X)):
-            found = solutions(fit(chosen, data), data, goal, np.random.default_rng([seed, 1, 1]))
-        others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in found], len(names), X)
+        with translated(solver_model.kind, len(data.X)):
+            modes = solutions(fit(solver_model, data), data, goal, np.random.default_rng([seed, 1, 1]))
+        others = _matrix_of([[{**s.settings, **held}[n] for n in names] for s in modes], len(names), X)
     return Solution(
         _vector(answer.settings, names, X),
         _vector(answer.raw, names, X),
@@ -168,30 +168,30 @@ def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) ->
     if prefer is None:
         return None
     try:
-        chosen = Prefer.model_validate(prefer)
+        preference = Prefer.model_validate(prefer)
     except ValidationError as error:
         raise ConfigError(*_placed(problems_of(error, Prefer), "prefer")) from error
-    if problems := prefer_problems(chosen, inputs):
+    if problems := prefer_problems(preference, inputs):
         raise ConfigError(*problems)
-    return chosen.cost(inputs)
+    return preference.cost(inputs)
 
 
 def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
     """What one channel is to read, from a number or `{"between": [low, high]}` and the like.
 
     Raises:
-        ConfigError: it is neither, is beyond any sensor, or leaves no width.
+        ConfigError: it is neither, is beyond any instrument, or leaves no width.
     """
     try:
         target = Target.model_validate(value)
-        if said := implausible(target):
-            raise ConfigError(Problem(said, name))
+        if message := implausible(target):
+            raise ConfigError(Problem(message, name))
         return target.band(tolerance)
     except ValidationError as error:
         raise ConfigError(*_placed(problems_of(error, Target), name)) from error
     except ValueError as error:
-        said = f"{value:g}" if isinstance(value, (int, float)) else value
-        raise ConfigError(Problem(f"a tolerance of {tolerance} of {said} is 0; give it in counts", name)) from error
+        given = f"{value:g}" if isinstance(value, (int, float)) else value
+        raise ConfigError(Problem(f"a tolerance of {tolerance} of {given} is 0; give it in counts", name)) from error
 
 
 def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
@@ -214,11 +214,11 @@ def data_from(
         np.array([[c.name in row.reading.saturated for c in channels] for row in rows], bool).reshape(n, m),
         np.array([c.name in wanted for c in channels]),
         np.arange(n - 1, -1, -1, dtype=float),
-        np.array([row.sitting for row in rows], float),
+        np.array([row.session for row in rows], float),
         inputs,
         channels,
         current_session=1.0
-        + max((row.sitting for row in rows), default=-1),  # the next reading will be of none of them
+        + max((row.session for row in rows), default=-1),  # the next reading will be of none of them
     )
 
 
@@ -242,14 +242,14 @@ def with_held(answer: Proposal, held: Mapping[str, float]) -> Proposal:
     if not held:
         return answer
     unknown = dict.fromkeys(held)
-    said = ", ".join(f"{name} {value:g}" for name, value in held.items())
+    held_settings = ", ".join(f"{name} {value:g}" for name, value in held.items())
     return replace(
         answer,
         settings={**answer.settings, **held},
         raw={**answer.raw, **held},
         spread={**answer.spread, **unknown},
         uncertainty={**answer.uncertainty, **unknown},
-        why=f"{answer.why}; held as in every row: {said}",
+        why=f"{answer.why}; held as in every row: {held_settings}",
     )
 
 
@@ -337,14 +337,14 @@ def _rows(data: Data, which: NDArray[np.bool_]) -> Data:
 
 def _matrix(value: Any, name: str) -> Floats:
     try:
-        found = np.asarray(value, float)
+        matrix = np.asarray(value, float)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name} must be numbers, (rows, columns): {error}") from error
-    if found.ndim == 1:
-        found = found[:, None]
-    if found.ndim != 2 or not found.size:
-        raise ConfigError(f"{name} must have the shape (rows, columns), not {found.shape}")
-    return found
+    if matrix.ndim == 1:
+        matrix = matrix[:, None]
+    if matrix.ndim != 2 or not matrix.size:
+        raise ConfigError(f"{name} must have the shape (rows, columns), not {matrix.shape}")
+    return matrix
 
 
 def _names(value: Any, letter: str, width: int) -> list[str]:
@@ -361,17 +361,17 @@ def bounds_of(x: Floats, low: ArrayLike | None, high: ArrayLike | None) -> tuple
     span = np.ptp(x, axis=0)
     unit = (x.min() >= 0) & (x.max() <= 1) & ((span == 0) | (span > NARROW))
     try:
-        least, most = (
+        lowest, highest = (
             np.broadcast_to(np.asarray(np.nan if given is None else given, float), x.shape[1:]) for given in (low, high)
         )
     except ValueError as error:
         raise ConfigError(f"low and high must be one number or {x.shape[1]}") from error
-    least = np.where(np.isnan(least), np.where(unit, 0.0, x.min(axis=0)), least)
-    most = np.where(np.isnan(most), np.where(unit, 1.0, x.max(axis=0)), most)
-    most = np.where((span == 0) & (least == most), least + 1, most)  # it never moved: it will be held
-    if not (least < most).all():
-        raise ConfigError(f"every low must be below its high; low {least.tolist()}, high {most.tolist()}")
-    return least, most
+    lowest = np.where(np.isnan(lowest), np.where(unit, 0.0, x.min(axis=0)), lowest)
+    highest = np.where(np.isnan(highest), np.where(unit, 1.0, x.max(axis=0)), highest)
+    highest = np.where((span == 0) & (lowest == highest), lowest + 1, highest)  # it never moved: it will be held
+    if not (lowest < highest).all():
+        raise ConfigError(f"every low must be below its high; low {lowest.tolist()}, high {highest.tolist()}")
+    return lowest, highest
 
 
 def _goal(wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
@@ -386,15 +386,15 @@ def _goal(wanted: Mapping[str, Any], tolerance: Tolerance) -> Goal:
 
 def _target(target: Any, channels: Sequence[str]) -> dict[str, Any]:
     try:
-        found = _wanted(target, channels)
+        goal = _wanted(target, channels)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"target must be numbers, not {target}") from error
-    numbers = [value for value in found.values() if isinstance(value, float)]
-    if not found or not np.isfinite(numbers).all():
+    numbers = [value for value in goal.values() if isinstance(value, float)]
+    if not goal or not np.isfinite(numbers).all():
         raise ConfigError(f"target must have at least one finite number, not {target}")
     if max(map(abs, numbers), default=0.0) > MAX_READING:
         raise ConfigError(f"target must lie between -{MAX_READING:g} and {MAX_READING:g}, not {target}")
-    return found
+    return goal
 
 
 def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
@@ -412,18 +412,18 @@ def _wanted(target: Any, channels: Sequence[str]) -> dict[str, Any]:
 
 
 def _matrix_of(rows: Sequence[Sequence[float]], width: int, like: Any) -> Any:
-    found = np.array(rows, float).reshape(len(rows), width)
+    matrix = np.array(rows, float).reshape(len(rows), width)
     if hasattr(like, "columns"):
         import pandas as pd
 
-        return pd.DataFrame(found, columns=like.columns)
-    return found
+        return pd.DataFrame(matrix, columns=like.columns)
+    return matrix
 
 
 def _vector(values: Mapping[str, float | None], names: Sequence[str], like: Any) -> Any:
-    found = np.array([np.nan if values.get(n) is None else values[n] for n in names], float)
+    vector = np.array([np.nan if values.get(n) is None else values[n] for n in names], float)
     if hasattr(like, "columns"):
         import pandas as pd
 
-        return pd.Series(found, index=like.columns)
-    return found
+        return pd.Series(vector, index=like.columns)
+    return vector

@@ -1,4 +1,4 @@
-"""Unattended running: the lab file, when what is due, one process a campaign, and what is told of it.
+"""Unattended operation: the lab file, the schedule, one process per campaign, the API and the notifications.
 
-See docs/how-to/lab.md for its use and docs/explanation/architecture.md for its shape.
+See docs/how-to/lab.md for its use and docs/explanation/architecture.md for its design.
 """

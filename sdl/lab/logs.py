@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from sdl.store.plainfile import open_fd, what_happened
+from sdl.store.plainfile import describe_change, open_fd
 
 FILE = "lab.log"
 MAX_BYTES, KEPT = 5_000_000, 5
@@ -94,7 +94,7 @@ class LogFile(logging.handlers.RotatingFileHandler):
         """Write one line, to the file that bears the name now."""
         if self.stream is not None:
             fd = self.stream.fileno()
-            if what_happened(fd, Path(self.baseFilename), os.fstat(fd).st_size):
+            if describe_change(fd, Path(self.baseFilename), os.fstat(fd).st_size):
                 self.stream.close()
                 self.stream = None
         super().emit(record)

@@ -68,7 +68,8 @@ class _CurrentClock:
 class SharedTwin:
     """The twin of one instrument, shared by all campaigns of a simulation.
 
-    One campaign uses it at a time, so it takes its time from the campaign that opened it last. Faults counted in readings
+    One campaign uses it at a time, so it takes its time from the campaign that opened it last. Faults counted in
+    readings
     or seconds continue from campaign to campaign, as those of a real instrument.
     """
 
@@ -154,7 +155,7 @@ class SimulatedWorkers:
         gate = _SimulatedGate(self._lab, order, self._end)
 
         def watch(event: Event, campaign: Campaign) -> None:
-            gate.inner.saw(event, campaign)
+            gate.inner.observe(event, campaign)
             if isinstance(event, Paused):
                 self._push(
                     WorkerUpdate(order.start, "paused", f"{event.cause} ({event.by})", "", gate.readings, event.at)

@@ -1,14 +1,12 @@
-"""A Gaussian process on the readings: a line, and a smooth bend of each input's own (scikit-learn).
+"""A Gaussian process on the readings: a line, and a smooth nonlinear part for each input (scikit-learn).
 
-    y_c = line(u) + sum_j bend_j(u_j) + noise        u: settings in units of their bounds
+    y_c = line(u) + sum_j f_j(u_j) + noise        u: settings in units of their bounds
 
-The bend of input j is a process with the covariance (A s_cj)² exp(-(u_j - u'_j)² / 2 l²), s_cj what the input
-contributes to the channel over its range: an input that a channel hardly sees cannot bend it much. Because inputs bend
-each for itself, a point that was measured for one goal teaches all three curves. A, l and the level of the noise are
-the most probable of a small grid, all channels of the goal taken together, and so is which of the two shapes of
-`sdl.models.linear_model` the noise has. Each channel's own level is then sought near the common one. On four points A
-cannot
-be told: its prior then says how much bend to fear.
+f_j is a process with the covariance (A s_cj)² exp(-(u_j - u'_j)² / 2 l²), s_cj what the input
+contributes to the channel over its range: an input with little effect on a channel can add little to it. Because the
+parts add up, a point that was measured for one goal teaches all curves. A, l, the level of the noise and its shape
+(`sdl.models.noise`) are the most probable of a small grid, all channels of the goal taken together. The level of each
+channel is then found near the common one. Four points do not determine A: its prior gives the expected nonlinearity.
 Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), sections 2.2 and 5.4.1.
 """
 
@@ -30,7 +28,7 @@ from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
-BENDS = (
+NONLINEARITIES = (
     (0.0, 1.0, 0.35),
     (0.01, 1.0, 0.1),
     (0.05, 0.5, 0.125),
@@ -48,7 +46,7 @@ STEPS = 25
 
 
 def fit_additive_gp(data: Data, *, rows: int = 200) -> FittedAdditiveGp:
-    """Finds the most probable bend and noise, and conditions a process for each channel of the goal.
+    """Finds the most probable nonlinearity and noise, and conditions a process for each channel of the goal.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
@@ -57,23 +55,23 @@ def fit_additive_gp(data: Data, *, rows: int = 200) -> FittedAdditiveGp:
     U, goal = training.U[-rows:], training.goal
     Y = training.Y[-rows:][:, goal]
     slope = training.linear.slope[goal]
-    # What the slopes leave of the readings' range is bent there and back: every input may have done it.
-    left = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
-    contribution = np.maximum(np.abs(slope) + left[:, None], 1e-12)  # a dark LED moves no channel at all
+    # What the slopes leave of the readings' range is nonlinear: any input may have caused it.
+    unexplained = np.maximum(np.ptp(Y, axis=0) - np.abs(slope).sum(axis=1), 0.0) / slope.shape[1]
+    contribution = np.maximum(np.abs(slope) + unexplained[:, None], 1e-12)  # without any response no channel moves
     response = contribution.sum(axis=1)
     share = contribution / response[:, None]
     centre = Y.mean(axis=0)
     Z = (Y - centre) / response
     sizes = {shape: _variance(U, Y / response, share, shape) for shape in SHAPES}
-    shape, bend, length, noise = max(
+    shape, nonlinearity, length, noise = max(
         (_likeliest(U, Z, sizes[shape], share, shape) for shape in SHAPES), key=lambda found: found[0]
     )[1]
     models = []
     for c in range(len(goal)):
-        kernel = _kernel(bend * share[c], length)
+        kernel = _kernel(nonlinearity * share[c], length)
         model = GaussianProcessRegressor(kernel, alpha=noise[c] ** 2 * sizes[shape][:, c] + 1e-12, optimizer=None)
         models.append(model.fit(U, Z[:, c]))
-    return FittedAdditiveGp(training, tuple(models), centre, response, share, bend, noise, shape)
+    return FittedAdditiveGp(training, tuple(models), centre, response, share, nonlinearity, noise, shape)
 
 
 @dataclass(frozen=True)
@@ -85,22 +83,22 @@ class FittedAdditiveGp:
     centre: Floats
     response: Floats
     share: Floats
-    bend: float
+    nonlinearity: float
     noise: Floats
     shape: Shape
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         ends = self.training.bounds(space)
-        settings, doubts = [], []
+        settings, std_errors = [], []
         for parts in zip(*targets, strict=True):
             target = self.training.activate_limits(Targets(*parts), *ends)
             u = self._search(target, *ends)
             settings.append(u)
-            doubts.append(self._doubt(u, np.isfinite(target.value[self.training.goal])))
+            std_errors.append(self._std_errors(u, np.isfinite(target.value[self.training.goal])))
         U = np.array(settings)
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        spread, uncertainty = np.swapaxes(np.array(std_errors), 0, 1)
         expected = self.predict(self.training.settings(U))[0]
-        name = f"a Gaussian process (bend {self.bend:.0%})"
+        name = f"Gaussian process, nonlinearity {100 * self.nonlinearity:.0f} %"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected, prefers=True)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
@@ -108,9 +106,9 @@ class FittedAdditiveGp:
         mean, std = (np.full((len(X), len(self.training.channels)), np.nan) for _ in range(2))
         U = self.training.units(X)
         for c, model in enumerate(self.models):
-            z, doubt = model.predict(U, return_std=True)
+            z, std_error = model.predict(U, return_std=True)
             mean[:, self.training.goal[c]] = self.centre[c] + self.response[c] * z
-            std[:, self.training.goal[c]] = self.response[c] * np.hypot(doubt, self._noise(U, z, c))
+            std[:, self.training.goal[c]] = self.response[c] * np.hypot(std_error, self._noise(U, z, c))
         return mean, std
 
     def _noise(self, U: Floats, z: Floats, c: int) -> Floats:
@@ -137,33 +135,33 @@ class FittedAdditiveGp:
         best = self.training.nearest(target, low, high)
         if not use.any():
             return best
-        wanted = ((target.value[goal] - self.centre) / self.response)[use]
-        room = (self.training.tolerance_scale(target)[goal] / self.response)[use]
-        reach = 0.5
+        target_scaled = ((target.value[goal] - self.centre) / self.response)[use]
+        scale = (self.training.tolerance_scale(target)[goal] / self.response)[use]
+        radius = 0.5
         at, slope = self._slope(best)
-        gap = (wanted - at[use]) / room
+        gap = (target_scaled - at[use]) / scale
         for _ in range(STEPS):
-            ends = np.maximum(low - best, -reach) - 1e-12, np.minimum(high - best, reach) + 1e-12
-            step = lsq_linear(slope[use] / room[:, None], gap, ends, method="bvls").x
+            ends = np.maximum(low - best, -radius) - 1e-12, np.minimum(high - best, radius) + 1e-12
+            step = lsq_linear(slope[use] / scale[:, None], gap, ends, method="bvls").x
             trial = np.clip(best + step, low, high)
             at, steeper = self._slope(trial)
-            left = (wanted - at[use]) / room
-            if left @ left < gap @ gap:
-                best, gap, slope = trial, left, steeper
+            remaining = (target_scaled - at[use]) / scale
+            if remaining @ remaining < gap @ gap:
+                best, gap, slope = trial, remaining, steeper
                 if np.abs(step).max() < 1e-7:
                     break
             else:
-                reach = np.abs(step).max() / 4
-                if reach < 1e-7:
+                radius = np.abs(step).max() / 4
+                if radius < 1e-7:
                     break
         return best
 
     def _at(self, u: Floats) -> list[tuple[Any, Any]]:
-        """Mean and doubt of each channel of the goal at settings (d,), in units of the response."""
-        found = [model.predict(u[None], return_std=True) for model in self.models]
-        return [(mean[0], doubt[0]) for mean, doubt in found]
+        """Mean and standard error of each channel of the goal at settings (d,), in units of the response."""
+        predictions = [model.predict(u[None], return_std=True) for model in self.models]
+        return [(mean[0], std_error[0]) for mean, std_error in predictions]
 
-    def _doubt(self, u: Floats, use: Bools) -> tuple[Floats, Floats]:
+    def _std_errors(self, u: Floats, use: Bools) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method."""
         if not use.any():
             unknown = np.full(len(u), np.nan)
@@ -180,12 +178,12 @@ class FittedAdditiveGp:
         return spread, factor * np.sqrt((inverse**2) @ model**2)
 
 
-def _kernel(bend: Floats, length: float) -> Any:
-    """A line of unknown slope and offset, and a bend (d,) for each input."""
+def _kernel(nonlinearity: Floats, length: float) -> Any:
+    """A line of unknown slope and offset, and a nonlinear part (d,) for each input."""
     kernel = ConstantKernel(4.0) * DotProduct(1.0)
-    for j, amplitude in enumerate(bend):
+    for j, amplitude in enumerate(nonlinearity):
         if amplitude > 0:
-            lengths = np.full(len(bend), 1e6)  # all other inputs do not matter to this one's bend
+            lengths = np.full(len(nonlinearity), 1e6)  # all other inputs do not matter to this one
             lengths[j] = length
             kernel = kernel + ConstantKernel(amplitude**2, "fixed") * RBF(lengths)
     return kernel
@@ -196,26 +194,27 @@ def _variance(U: Floats, part: Floats, share: Floats, shape: Shape) -> Floats:
     variance = variance_of(shape, U, part, share)
     if shape == "proportional":
         return 4.0 * variance
-    return variance / ((0.25 + FLOOR) * (share**2).sum(axis=1))
+    scaled: Floats = variance / ((0.25 + FLOOR) * (share**2).sum(axis=1))
+    return scaled
 
 
 def _likeliest(
     U: Floats, Z: Floats, size: Floats, share: Floats, shape: Shape
 ) -> tuple[float, tuple[Shape, float, float, Floats]]:
-    """Bend, length and noise (g,) that are most probable given all channels, the columns of Z (n, g), and how probable.
+    """The most probable nonlinearity, length and noise (g,) given the columns of Z (n, g), and their score.
 
     `size` (n, g) is the variance of the readings' noise, up to a factor, that goes with its `shape`.
     """
     line = 4.0 * (1.0 + U @ U.T)
     away = (U[:, None] - U[None]) ** 2  # (n, n, d)
     noises = np.array(NOISES)
-    best, found = -np.inf, (shape, 0.0, 1.0, np.full(Z.shape[1], 0.002))
-    for bend, length, chance in BENDS:
+    best, parameters = -np.inf, (shape, 0.0, 1.0, np.full(Z.shape[1], 0.002))
+    for nonlinearity, length, chance in NONLINEARITIES:
         curves = np.exp(-0.5 * away / length**2)
         each = np.zeros((Z.shape[1], len(noises)))
         for c in range(Z.shape[1]):
             root = 1.0 / np.sqrt(size[:, c])
-            covariance = line + curves @ (bend * share[c]) ** 2
+            covariance = line + curves @ (nonlinearity * share[c]) ** 2
             values, vectors = np.linalg.eigh(root[:, None] * covariance * root)
             power = (vectors.T @ (root * Z[:, c])) ** 2
             variance = np.maximum(values, 0.0)[None] + noises[:, None] ** 2
@@ -224,14 +223,17 @@ def _likeliest(
         if score.max() > best:
             common = _between(noises, score)
             own = each - 0.5 * (np.log(noises / common) / ALIKE) ** 2
-            best, found = float(score.max()), (shape, bend, length, np.array([_between(noises, one) for one in own]))
-    return best, found
+            best = float(score.max())
+            parameters = (shape, nonlinearity, length, np.array([_between(noises, one) for one in own]))
+    return best, parameters
 
 
 def _between(noises: Floats, score: Floats) -> float:
     """The most probable noise: where the parabola through the best level and its neighbours is highest."""
     i = int(np.clip(score.argmax(), 1, len(noises) - 2))
     before, at, after = score[i - 1 : i + 2]
-    bent = before - 2 * at + after
-    shift = float(np.clip(0.5 * (before - after) / bent, -1.0, 1.0)) if bent < 0 else float(score.argmax() - i)
+    curvature = before - 2 * at + after
+    shift = (
+        float(np.clip(0.5 * (before - after) / curvature, -1.0, 1.0)) if curvature < 0 else float(score.argmax() - i)
+    )
     return float(noises[i] * (noises[i + 1] / noises[i]) ** shift)

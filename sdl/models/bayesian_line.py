@@ -15,9 +15,9 @@ from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.data import Data, Proposals, Targets
 from sdl.models.dynamic_linear import (
+    CoefficientPrior,
     DynamicLinearModel,
     DynamicRows,
-    CoefficientPrior,
     condition_on_censored,
     expand_to,
     fit,
@@ -58,11 +58,11 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     known = np.flatnonzero(np.ones(len(channels), bool) if prior else _determined(rows, data))
     part = rows._replace(Y=rows.Y[:, known], usable=usable[:, known])
     dynamic = expand_to(fit(part, np.searchsorted(known, goal), prior), known, len(channels))
-    # Only the latest of the last session: before, the room may have been brighter.
+    # Only the latest of the last session: before it the background may have been different.
     late = slice(max(int(np.searchsorted(rows.session, rows.session[-1:].sum())), len(U) - BOUNDS), None)
     dynamic, used = condition_on_censored(dynamic, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
     n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
-    summary = f"{n} rows" + (f" ({full} saturated, {used} of their readings used as bounds)" if full else "")
+    summary = f"{n} readings" + (f" ({full} saturated, {used} of them used as bounds)" if full else "")
     seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
     rest = (data.prefer, data.average, None, None, rows.session)
     training = TrainingSet(seen, rows.Y, usable, goal, low, span, dynamic, summary, channels, *rest)
@@ -79,15 +79,15 @@ class FittedBayesianLine:
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         """The settings inside low … high whose readings come nearest to each goal, in tolerances."""
         ends = self.training.bounds(space)
-        settings, doubts = [], []
+        settings, std_errors = [], []
         for parts in zip(*targets, strict=True):
             target = Targets(*parts)
             u = self.training.nearest(target, *ends)
             columns = self.training.target_columns(target.value)
             settings.append(u)
-            doubts.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
-        name = f"a Bayesian line ({self.dynamic.belief})"
+            std_errors.append(self.dynamic.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+        spread, uncertainty = np.swapaxes(np.array(std_errors), 0, 1)
+        name = f"Bayesian linear model ({self.dynamic.belief})"
         return to_proposals(
             self.training, name, np.array(settings), (spread, uncertainty), targets, space, prefers=True
         )

@@ -65,7 +65,7 @@ class Proposals:
 
     settings: Floats  # (k, d)
     spread: Floats  # (k, d) standard deviation of the settings for one noisy reading at the goal
-    uncertainty: Floats  # (k, d) the same for the noise-free goal: the model's own doubt
+    uncertainty: Floats  # (k, d) the same for the noise-free goal: standard error of the model
     expected: Floats | None  # (k, m) readings expected at the settings
     verdict: tuple[Verdict, ...]  # (k,)
     why: tuple[str, ...]  # (k,) a sentence for the record

@@ -1,4 +1,4 @@
-"""Lines that move: the Bayesian affine model behind the solver `bayes`.
+"""The Bayesian dynamic linear model behind the solver `bayes`.
 
 Each channel is y_t = x_t (theta + delta_t) + noise with x = (1, u): theta holds its intercept and slopes *at the next
 reading*, delta_t what they were different by when the row was taken. Nothing tells how an instrument is noisy or how it
@@ -7,7 +7,7 @@ drifts, so several models are held at once, each weighted by how well it explain
     noise   sigma² K² (u (1 - u) + floor)    the edges of pulse-width modulation
             sigma² (y² + floor)              in proportion to the reading
     delta   none | a random walk, slow or fast | a steady trend, over the readings since; and between the present
-            session and any other a jump: of the ambient light by a tenth of the response, of each gain by a percent
+            session and any other a jump: of the offset by a tenth of the response, of each gain by a per cent
 
 Given noise and drift all is Gaussian. With V the covariance of the rows, noise and drift together, theta is a
 generalised least-squares fit with a flat prior (a given one enters as further rows), sigma² is integrated out, and the
@@ -34,12 +34,12 @@ NOISES = ("jitter", "proportional noise")
 DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
 """Kind, and size per reading: 1 is the noise of one reading in the middle of the range."""
 STILL = 0.89
-"""How sure it is that nothing drifts, before any row is seen. Surer, its doubt on eight rows would hold less of what
-drifts (already too little) and more rightly what does not, and campaigns under drift or on bent plants take longer."""
+"""Prior probability that nothing drifts. With more, intervals from eight rows would cover less of what drifts (already
+too little), and campaigns under drift or on nonlinear plants take longer."""
 JUMP = (0.1, 0.01)
 """By how much two sessions differ: in the offset, as a part of the response, and in each gain, as a part of itself."""
 CONTRADICTION = 4.0
-"""A bound so many standard deviations beyond what the other rows say is left out: the sensor saw something else."""
+"""A bound this many standard deviations beyond the prediction of the other rows is left out."""
 RECENT, BLOCKS = 24, 24
 """Rows that are kept single, and how many blocks of older ones there are at most; what is older still is left out."""
 
@@ -93,8 +93,8 @@ class DynamicLinearModel(LinearModel):
 
         x = np.concatenate([[1.0], u])
         noise = np.sqrt(self.variance(u[None])[0])
-        doubt = np.sqrt(np.maximum(np.einsum("p,mpq,q->m", x, self.root, x), 0.0))
-        return self.noise * np.outer(noise, noise), self.noise * np.outer(doubt, doubt)
+        std_error = np.sqrt(np.maximum(np.einsum("p,mpq,q->m", x, self.root, x), 0.0))
+        return self.noise * np.outer(noise, noise), self.noise * np.outer(std_error, std_error)
 
     def variance(self, U: Floats) -> Floats:
 
@@ -128,8 +128,8 @@ def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) ->
     before = np.log([STILL] + [(1.0 - STILL) / (len(DRIFTS) - 1)] * (len(DRIFTS) - 1))
     # What is known in counts can be weighed only once the noise is known: then everything is done twice.
     for _ in range(2 if prior or len(np.unique(rows.session)) > 1 else 1):
-        theta, spread, square, evidence, left = _fit(_whiten(rows, reference, sigma, prior), reference, sigma)
-        # A channel's own squares and a few of everybody's: the channels of one sensor are noisy in like measure.
+        theta, spread, square, evidence, residuals = _fit(_whiten(rows, reference, sigma, prior), reference, sigma)
+        # A channel's own squares, and a few of all channels together: their relative noise is similar.
         common = (square[..., goal].sum(axis=2) + sure * first[:, None] ** 2) / max(pool, 1.0)
         noise = (square + POOL * common[..., None]) / (dof + POOL)  # (s, k, m)
         evidence = evidence - 0.5 * dof * np.log(np.maximum(noise, 1e-24))
@@ -137,7 +137,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) ->
         weight = np.exp(score - score.max())
         weight /= weight.sum()
         share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
-        # Of the goal's channels alone: one that sees the room rather than the lamp would make all the others noisy.
+        # Of the goal's channels alone: one that answers to no input would make all the others noisy.
         total = (share * square[..., goal].sum(axis=2)).sum(axis=1)
         sigma = np.sqrt((total + POOL * first**2) / (dof[goal].sum() + POOL))
     off = theta - (mean := np.einsum("sk,skmp->mp", weight, theta))
@@ -150,7 +150,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) ->
         rows=rows.X[:0],
         weight=rows.Y[:0],
         gram=np.empty((0, p, p)),
-        noise=_alike(left[best], dof),
+        noise=_alike(residuals[best], dof),
         dof=dof + POOL if pool >= 1 else dof,
         shape="jitter",
         root=np.einsum("sk,skm,skmpq->mpq", weight, noise, spread) + np.einsum("sk,skmp,skmq->mpq", weight, off, off),
@@ -234,7 +234,7 @@ def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Flo
     slope2 = reference[:, 1:] ** 2
     middle = variance_functions(np.array([[1.0] + [0.5] * (p - 1)]), reference)[:, 0]  # (s, m)
     part = 4.0 * slope2 / np.maximum(slope2.sum(axis=1, keepdims=True), 1e-300)
-    # Half of a drift is the room's, half the lamp's.
+    # Half of a drift is in the offset, half in the gains.
     drift = 0.5 * middle[..., None] * np.column_stack([np.ones(len(part)), part])
     width = np.abs(reference[:, 1:]).sum(axis=1, keepdims=True)
     jump = np.column_stack([(JUMP[0] * width) ** 2, JUMP[1] ** 2 * slope2]) / sigma[:, None, None] ** 2
@@ -266,10 +266,10 @@ def _fit(white: Whitened, reference: Floats, sigma: Floats) -> tuple[Floats, Flo
     gram = A.swapaxes(-1, -2) @ A
     spread = np.linalg.inv(gram)
     theta = (spread @ (A.swapaxes(-1, -2) @ z[..., None]))[..., 0]
-    left = z - (A @ theta[..., None])[..., 0]
-    square = (left**2).sum(axis=-1) + white.rest[:, None]
+    residuals = z - (A @ theta[..., None])[..., 0]
+    square = (residuals**2).sum(axis=-1) + white.rest[:, None]
     evidence = -volume - 0.5 * np.linalg.slogdet(gram)[1] - white.size[:, None]
-    return theta, spread, square, evidence, left
+    return theta, spread, square, evidence, residuals
 
 
 def _within(X: Floats, variance: Floats) -> Floats:
@@ -278,15 +278,15 @@ def _within(X: Floats, variance: Floats) -> Floats:
     return within
 
 
-def _alike(left: Floats, dof: Floats) -> Floats:
+def _alike(residuals: Floats, dof: Floats) -> Floats:
     """(m, m) correlation of the noise of the channels, from residuals (m, N); few of them hardly count."""
-    size = np.sqrt((left**2).sum(axis=1))
-    alike = left @ left.T / np.maximum(np.outer(size, size), 1e-300)
+    size = np.sqrt((residuals**2).sum(axis=1))
+    alike = residuals @ residuals.T / np.maximum(np.outer(size, size), 1e-300)
     trust = float(max(dof.min(initial=0.0), 0.0))
     return np.asarray(np.where(np.eye(len(size)) > 0, 1.0, alike * trust / (trust + POOL)), dtype=np.float64)
 
 
-def expand_to(moving: DynamicLinearModel, columns: Ints, m: int) -> DynamicLinearModel:
+def expand_to(model: DynamicLinearModel, columns: Ints, m: int) -> DynamicLinearModel:
     """The same lines as `columns` of m channels; those of the others are unknown."""
 
     def put(part: Floats, *axes: int, fill: float = np.nan) -> Floats:
@@ -296,16 +296,16 @@ def expand_to(moving: DynamicLinearModel, columns: Ints, m: int) -> DynamicLinea
         return whole
 
     return replace(
-        moving,
-        coef=put(moving.coef, 1),
-        noise=np.where(np.isfinite(whole := put(moving.noise, 0, 1)), whole, np.eye(m)),
-        dof=put(moving.dof, 0, fill=-1.0),
-        root=put(moving.root, 0),
-        sizes=put(moving.sizes, 1),
+        model,
+        coef=put(model.coef, 1),
+        noise=np.where(np.isfinite(whole := put(model.noise, 0, 1)), whole, np.eye(m)),
+        dof=put(model.dof, 0, fill=-1.0),
+        root=put(model.root, 0),
+        sizes=put(model.sizes, 1),
     )
 
 
-def condition_on_censored(moving: DynamicLinearModel, X: Floats, least: Floats) -> tuple[DynamicLinearModel, int]:
+def condition_on_censored(model: DynamicLinearModel, X: Floats, least: Floats) -> tuple[DynamicLinearModel, int]:
     """Learns that readings at X (n, p) were at least so high (n, m), NaN where they were not saturated.
 
     A line is moved to the mean and variance of what it was, cut off at the bound (a truncated normal distribution).
@@ -313,8 +313,8 @@ def condition_on_censored(moving: DynamicLinearModel, X: Floats, least: Floats) 
     Returns:
         The lines, and how many bounds there were that did not contradict them.
     """
-    coef, root, used = moving.coef.copy(), moving.root.copy(), 0
-    sizes = np.where(np.isfinite(moving.sizes), moving.sizes, NOMINAL**2 / len(NOISES))
+    coef, root, used = model.coef.copy(), model.root.copy(), 0
+    sizes = np.where(np.isfinite(model.sizes), model.sizes, NOMINAL**2 / len(NOISES))
     noise = np.einsum("sm,snm->nm", sizes, variance_functions(X, coef.T))
     for i, c in np.argwhere(np.isfinite(least)):
         gain = root[c] @ X[i]
@@ -325,4 +325,4 @@ def condition_on_censored(moving: DynamicLinearModel, X: Floats, least: Floats) 
             push = np.exp(-0.5 * beyond**2 - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-beyond))
             coef[:, c] += gain * push / scale
             root[c] -= np.outer(gain, gain) * push * (push - beyond) / scale**2
-    return replace(moving, coef=coef, root=root), used
+    return replace(model, coef=coef, root=root), used

@@ -40,7 +40,7 @@ def fit_forward(kind: ForwardKind, data: Data) -> ForwardModel:
 
 
 def std_error(model: ForwardModel, X: Floats) -> Floats:
-    """(n, m) standard deviation of the noise-free reading at settings (n, d): the model's own doubt; NaN = unknown."""
+    """(n, m) standard error of the noise-free reading at settings (n, d); NaN = unknown."""
     training, U = model.training, model.training.units(X)
     if isinstance(model, FittedGaussianProcess):
         return model.std_error(X)

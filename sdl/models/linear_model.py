@@ -42,7 +42,7 @@ class LinearModel:
         noise: (m, m) covariance of the weighted residuals; NaN where no degrees of freedom are left.
         dof: (m,) degrees of freedom that it rests on.
         shape: of the noise, as a function of settings and reading.
-        extra: (m, p, p) doubt of the coefficients beyond the noise: of its shape, of readings moved between sessions.
+        extra: (m, p, p) covariance of the coefficients beyond the noise: of its shape, of differences between sessions.
     """
 
     coef: Floats
@@ -67,15 +67,15 @@ class LinearModel:
         return mean
 
     def covariance(self, u: Floats) -> tuple[Floats, Floats]:
-        """Of the readings at one setting (d,): (m, m) noise of one reading, (m, m) doubt of the fitted mean."""
+        """Of the readings at one setting (d,): (m, m) noise of one reading, (m, m) uncertainty of the fitted mean."""
         size = np.sqrt(self.variance(u[None])[0])
         x = _design(u[None], self.origin, self.coef.shape[0])[0]
-        # Rows share their noise between channels, so the doubts of two channels are as correlated as their residuals.
+        # Channels of one row share noise, so their uncertainties are correlated as their residuals are.
         leverage = np.sqrt(self.weight) * (self.rows @ (self.gram @ x).T)
-        doubt = self.noise * (leverage.T @ leverage)
+        model_cov = self.noise * (leverage.T @ leverage)
         if self.extra is not None:
-            doubt = doubt + np.diag(np.maximum(np.einsum("p,mpq,q->m", x, self.extra, x), 0.0))
-        return self.noise * np.outer(size, size), doubt
+            model_cov = model_cov + np.diag(np.maximum(np.einsum("p,mpq,q->m", x, self.extra, x), 0.0))
+        return self.noise * np.outer(size, size), model_cov
 
     def variance(self, U: Floats) -> Floats:
         """(k, m) variance of one reading at settings (k, d), up to the factor that `noise` gives."""
@@ -138,12 +138,12 @@ def fit_linear(
     (fit, score), (other, less) = (_fit(X, U, Y, usable, zero, shape, counts) for shape in SHAPES)
     if less > score + TIE:
         fit, score, other, less = other, less, fit, score
-    doubted = 1.0 / (1.0 + np.exp(min(score - less, 50.0)))  # how probable it is that the other shape is right
-    apart = np.nan_to_num(other.coef - fit.coef)
-    extra = doubted * (1.0 - doubted) * np.einsum("pm,qm->mpq", apart, apart)
+    probability = 1.0 / (1.0 + np.exp(min(score - less, 50.0)))  # how probable it is that the other shape is right
+    difference = np.nan_to_num(other.coef - fit.coef)
+    extra = probability * (1.0 - probability) * np.einsum("pm,qm->mpq", difference, difference)
     own, others = (np.nan_to_num(np.diag(one.noise)[:, None, None] * one.gram) for one in (fit, other))
-    extra += doubted * (others - own)
-    return replace(fit, coef=fit.coef + doubted * apart, extra=extra)
+    extra += probability * (others - own)
+    return replace(fit, coef=fit.coef + probability * difference, extra=extra)
 
 
 def _fit(
@@ -153,25 +153,25 @@ def _fit(
     (n, p), d = X.shape, U.shape[1]
     k = usable * (np.ones(n) if counts is None else counts)[:, None]
     w = usable.astype(float)
-    coef, gram, found = _least_squares(X, Y, k)
+    coef, gram, determined = _least_squares(X, Y, k)
     for _ in range(0 if shape == "even" else 1):  # the weights need the line, which hardly depends on the weights
         w = usable / _variance(U, X @ coef, coef[-d:].T, shape)
-        coef, gram, found = _least_squares(X, Y, k * w)
-    w = np.where(found, w, 0.0)
-    residual = np.sqrt(k * w) * np.where(usable & found, Y - X @ coef, 0.0)
+        coef, gram, determined = _least_squares(X, Y, k * w)
+    w = np.where(determined, w, 0.0)
+    residual = np.sqrt(k * w) * np.where(usable & determined, Y - X @ coef, 0.0)
     worth = k.sum(axis=0) ** 2 / np.maximum((k**2).sum(axis=0), 1e-300)  # as many rows that count alike
     residual *= np.sqrt(worth / np.maximum(k.sum(axis=0), 1e-300))
-    dof = np.where(found, worth - p, -1.0)
+    dof = np.where(determined, worth - p, -1.0)
     judged = np.flatnonzero(dof > 0)
     square = np.maximum((residual[:, judged] ** 2).sum(axis=0), 1e-300)
     size = np.log(w[:, judged], out=np.zeros((n, len(judged))), where=usable[:, judged]).sum(axis=0)
     volume = np.linalg.slogdet(gram[judged])[1]
     score = 0.5 * float((size - dof[judged] * np.log(square) - volume).sum())
     inverse = np.full(gram.shape, np.nan)
-    inverse[found] = np.linalg.inv(gram[found])
-    coef = np.where(found, coef, np.nan)
+    inverse[determined] = np.linalg.inv(gram[determined])
+    coef = np.where(determined, coef, np.nan)
     noise, dof = _noise(residual, dof)
-    # Rows that count less than their noise would have it: their weight in the doubt is that in the fit, squared.
+    # Rows that count less than their noise would have it: their weight in the uncertainty is that in the fit, squared.
     return LinearModel(coef, origin, U.mean(axis=0), X, k**2 * w, inverse, noise, dof, shape), score
 
 
@@ -183,18 +183,18 @@ def _least_squares(X: Floats, Y: Floats, w: Floats) -> tuple[Floats, Floats, Boo
     n, p = X.shape
     gram = (w.T @ (X[:, :, None] * X[:, None, :]).reshape(n, -1)).reshape(-1, p, p)
     ends = np.linalg.eigvalsh(gram)
-    found = ends[:, 0] > RANK * ends[:, -1]
-    safe = np.where(found[:, None, None], gram, np.eye(p))
+    determined = ends[:, 0] > RANK * ends[:, -1]
+    safe = np.where(determined[:, None, None], gram, np.eye(p))
     coef = np.zeros((p, Y.shape[1]))
     for _ in range(2):
         coef += np.linalg.solve(safe, ((w * (Y - X @ coef)).T @ X)[..., None])[..., 0].T
-    return coef, gram, found
+    return coef, gram, determined
 
 
 def _noise(residual: Floats, dof: Floats) -> tuple[Floats, Floats]:
     """(m, m) covariance of the residuals (n, m), and the degrees of freedom that it rests on.
 
-    A few of everybody's are added to a channel's own: the channels of one sensor are noisy in like measure. Of those
+    A few of all channels together are added to a channel's own: their relative noise is similar. Of those
     the lower median counts, so that a channel that answers to nothing does not make the others noisy.
     """
     square, some = (residual**2).sum(axis=0), dof > 0

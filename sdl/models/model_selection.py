@@ -49,39 +49,41 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
         raise next(iter(failed.values()))
     if len(fitted) == 1:
         kind = next(iter(fitted))
-        others = "".join(f"; {other} cannot answer: {error}" for other, error in failed.items())
-        return SelectedModel(fitted[kind], f"{kind}, the only one that can answer{others}" if failed else kind)
-    off, settings = predictive_score([solvers[kind] for kind in fitted], data, window)
+        others = "".join(f"; {other}: {error}" for other, error in failed.items())
+        return SelectedModel(fitted[kind], f"{kind}: the others cannot answer yet{others}" if failed else kind)
+    scores, settings = predictive_score([solvers[kind] for kind in fitted], data, window)
     if not settings:
         first = next(iter(fitted))
-        return SelectedModel(fitted[first], f"{first}, the first that can answer: no reading tells which is best yet")
-    errors = {kind: float(error) for kind, error in zip(fitted, off, strict=True) if error >= 0}
+        return SelectedModel(fitted[first], f"{first}: too few readings to compare solvers yet")
+    errors = {kind: float(score) for kind, score in zip(fitted, scores, strict=True) if score >= 0}
     best = min(errors, key=errors.__getitem__)
-    latest = f"the latest {settings} settings" if settings > 1 else "the latest settings"
-    said = f"{best}, which foresaw the readings at {latest} to {errors[best]:.2g} standard deviations"
-    rest = ", ".join(f"{kind} to {error:.2g}" for kind, error in errors.items() if kind != best)
-    return SelectedModel(fitted[best], f"{said} ({rest})" if rest else said)
+    latest = f"the last {settings} settings" if settings > 1 else "the last settings"
+    others = ", ".join(f"{kind} {error:.2g}" for kind, error in errors.items() if kind != best)
+    reason = f"{best}: prediction error on {latest} {errors[best]:.2g} standard deviations" + (
+        f" ({others})" if others else ""
+    )
+    return SelectedModel(fitted[best], reason)
 
 
 @dataclass(frozen=True)
 class SelectedModel:
-    """The candidate that was chosen, and why."""
+    """The candidate that predicted best, and why it was chosen."""
 
-    chosen: Any
+    model: Any
     why: str
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
-        given: Proposals = self.chosen.propose(targets, space, rng)
-        return replace(given, why=tuple(f"auto took {self.why}; {why}" for why in given.why))
+        given: Proposals = self.model.propose(targets, space, rng)
+        return replace(given, why=tuple(f"auto chose {self.why}. {why[:1].upper()}{why[1:]}" for why in given.why))
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the chosen one."""
-        mean, std = self.chosen.predict(X)
+        mean, std = self.model.predict(X)
         return mean, std
 
 
 def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[Floats, int]:
-    """How well each solver foresaw the readings at the latest settings.
+    """Prediction error of each solver for the readings at the latest settings, from the rows before each.
 
     Args:
         solvers: whose fits offer `predict`.
@@ -109,11 +111,11 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
                     model = None
             if model is None:
                 continue
-            mean, doubt = model.predict(data.X[run.start][None])
+            mean, predicted_std = model.predict(data.X[run.start][None])
             use = usable[run][:, goal]
             known[j] = use.any(axis=0)
             seen = np.where(use, data.Y[run][:, goal], 0.0).sum(axis=0) / np.maximum(use.sum(axis=0), 1)
-            off[i, j], std[i, j] = seen - mean[0, goal], doubt[0, goal]
+            off[i, j], std[i, j] = seen - mean[0, goal], predicted_std[0, goal]
     foreseen = (np.isfinite(off) | ~known).all(axis=2) & known.any(axis=1)  # (solvers, runs)
     some = foreseen.any(axis=1)
     shared: Bools = foreseen[some].all(axis=0)

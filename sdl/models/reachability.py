@@ -1,16 +1,16 @@
-"""Whether any settings at all bring every channel of a goal into its band, and which come nearest.
+"""Reachability of a goal: whether any settings bring every channel into its band, and which come nearest.
 
-Judged from the rows, not from one solver's answer, so that a verdict means the same whoever answers. A goal is out of
-reach where no settings bring every channel into its band even with each band widened by what the lines may be wrong by:
-Student's quantile at SURE times the doubt of the fitted mean. No noise is added, because it is the noise-free reading
-that has to lie inside.
+Judged from the rows, not from one model's answer, so that a verdict means the same whichever model proposes. A goal is
+unreachable where no settings bring every channel into its band even with each band widened by what the linear model may
+be wrong by: Student's quantile at SURE times the standard error of the fitted mean. No noise is added, because it is
+the noise-free reading that has to lie inside.
 
-Lines have no doubt of a plant that is not a line. So bends (squares and products of the inputs) and drift (the order of
-the rows) are looked for in the residuals:
+The standard error of a linear model does not cover nonlinearity. So nonlinearity (squares and products of the inputs)
+and drift (the order of the rows) are tested in the residuals:
 
-    too few rows to look     the farther the nearest row, the more is added to the doubt
-    little or nothing found  what there is beyond chance is added to the doubt
-    surely bent              a quadratic surface is judged instead of the lines, its noise of one reading added
+    too few rows to test     the margin grows with the distance of the nearest row
+    little or nothing found  what exceeds chance is added to the variance
+    surely nonlinear         a quadratic surface is judged instead, the noise of one reading added
 
 A row that was measured inside every band is evidence that no model outweighs.
 """
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     _Surface = tuple[Floats, Floats, float, int]
 
 SURE = 0.99977
-"""How sure (one-sided, 3.5 standard deviations) a goal's being out of reach must be before it is said."""
+"""One-sided confidence (3.5 standard deviations) at which a goal is called unreachable."""
 SURELY_CURVED = 0.999
-"""How sure it must be that the plant bends before a surface is judged instead of the lines."""
+"""Confidence of the test for nonlinearity above which a quadratic surface is judged instead of the linear model."""
 SLIGHT_CURVATURE = 0.015
-"""A bend of less than this part of a channel's response is only doubted: a surface, free as it is, would be worse."""
+"""Nonlinearity below this fraction of a channel's response only adds variance: a surface would have more of it."""
 CHANCE = 0.99
-"""Quantile of F up to which bends and drift pass for chance; what is beyond, doubled, counts as doubt."""
+"""Quantile of F up to which nonlinearity and drift pass for chance; twice the excess is added to the variance."""
 DOF_NEEDED = 4
-"""Degrees of dof that must be left to look for bends."""
+"""Degrees of freedom that must be left to test for nonlinearity."""
 UNTESTED_CURVATURE = 0.3
-"""Where nobody could look for bends: how far off a line may be a whole range away from the nearest row, in parts of the
-channel's response; half of it at most."""
+"""Where nonlinearity cannot be tested: error of the linear model a whole range away from the nearest row, as a fraction
+of the channel's response; half of it at most."""
 NEAR = 0.1
-"""How far from a row, as a part of the range, a bend may be as large as the noise."""
+"""Distance from a row, as a fraction of the range, at which nonlinearity may be as large as the noise."""
 MAX_ROWS = 400
 """Of the newest rows that are looked at."""
 MAX_MARGIN = 0.5
@@ -76,9 +76,9 @@ class Reachability:
 
     Attributes:
         linear: the lines.
-        lack_of_fit_var: (g,) variance that the lines may be off by beyond their own doubt; NaN: nobody could look.
-        surface: the quadratic surface that is judged instead, where the plant surely bends.
-        size: (g,) variance of the noise over its shape, bends and drift taken off; NaN: nobody could look.
+        lack_of_fit_var: (g,) variance of the linear model beyond its own standard error; NaN: not tested.
+        surface: the quadratic surface that is judged instead, where the plant is surely nonlinear.
+        size: (g,) variance of the noise over its shape, nonlinearity and drift taken off; NaN: not tested.
         dof: (g,) degrees of freedom of that.
         within_session_var: (2, g) the same two of the session with the least scatter about its own line;
             NaN: one session, or none has enough rows. The additional scatter of others is not noise of one reading.
@@ -111,19 +111,19 @@ class Reachability:
         if ((low <= self.Y) & (high >= self.Y)).all(axis=1).any():
             return True
         width = MAX_MARGIN * np.abs(self.linear.slope[self.goal]).sum(axis=1)
-        doubt = np.fmin(self._margin(best), width)
+        margin = np.fmin(self._margin(best), width)
         if self.surface is not None:
-            aims = (low - doubt, high + doubt, np.fmax(width, 1e-12))
+            aims = (low - margin, high + margin, np.fmax(width, 1e-12))
             return any(self._outside(*aims, self.search(*aims, ends, start)) <= 1e-6 for start in _starts(best, ends))
 
         slope = self.linear.slope[self.goal]
         zero = self.linear.mean(np.zeros((1, len(best))))[0, self.goal]
         A = np.vstack([slope, -slope])
-        b = np.concatenate([high + doubt - zero, zero - low + doubt])
+        b = np.concatenate([high + margin - zero, zero - low + margin])
         use = np.isfinite(b)
         scale = np.abs(A[use]).max(initial=1e-300)
-        found = linprog(np.zeros(len(best)), A[use] / scale, b[use] / scale, bounds=list(zip(*ends, strict=True)))
-        return bool(found.status != 2)  # 2: proven infeasible
+        solution = linprog(np.zeros(len(best)), A[use] / scale, b[use] / scale, bounds=list(zip(*ends, strict=True)))
+        return bool(solution.status != 2)  # 2: proven infeasible
 
     def search(self, low: Floats, high: Floats, unit: Floats, ends: tuple[Floats, Floats], start: Floats) -> Floats:
         """(d,) settings near `start` that come nearest to bands (g,) low…high, misses counted in `unit`."""
@@ -135,8 +135,8 @@ class Reachability:
 
         margin = 1e-9
         inside = np.clip(start, ends[0] + margin, ends[1] - margin)
-        found: Floats = least_squares(outside, inside, bounds=ends, xtol=1e-10, ftol=1e-10, max_nfev=60).x
-        return found
+        nearest: Floats = least_squares(outside, inside, bounds=ends, xtol=1e-10, ftol=1e-10, max_nfev=60).x
+        return nearest
 
     def noise(self, u: Floats) -> tuple[Floats, Floats]:
         """(g,) standard deviation of one reading at settings (d,), and its degrees of dof; NaN = unknown."""
@@ -163,18 +163,18 @@ class Reachability:
         noise = np.diag(self.linear.covariance(np.full(len(u), 0.5))[0])[self.goal]
         model = np.diag(self.linear.covariance(u)[1])[self.goal]
         looked = np.isfinite(self.lack_of_fit_var)
-        # Where it was measured, and again, no bend can hide.
+        # Where it was measured, and again, no nonlinearity can hide.
         far = min(np.sqrt(((self.U - u) ** 2).sum(axis=1)).min(initial=0.5), 0.5)
         sd = np.sqrt(model + np.where(looked, self.lack_of_fit_var, noise * min(far / NEAR, 1.0)))
-        doubt: Floats = np.asarray(stdtrit(np.fmax(self.linear.dof[self.goal], 1.0), SURE) * sd, dtype=np.float64)
-        doubt += np.where(looked, 0.0, UNTESTED_CURVATURE * far * np.abs(self.linear.slope[self.goal]).sum(axis=1))
-        return doubt
+        margin: Floats = np.asarray(stdtrit(np.fmax(self.linear.dof[self.goal], 1.0), SURE) * sd, dtype=np.float64)
+        margin += np.where(looked, 0.0, UNTESTED_CURVATURE * far * np.abs(self.linear.slope[self.goal]).sum(axis=1))
+        return margin
 
 
 def assess(
     U: Floats, Y: Floats, usable: Bools, linear: LinearModel, goal: Ints, session: Floats | None = None
 ) -> Reachability:
-    """Looks for bends and drift in what the lines leave over.
+    """Test for nonlinearity and drift in what the lines leave over.
 
     Args:
         U: (n, d) settings in units of their bounds, oldest first.
@@ -185,7 +185,7 @@ def assess(
         session: (n,) number of the session of each row; None: there was one.
     """
     U, Y, usable = U[-MAX_ROWS:], Y[-MAX_ROWS:], usable[-MAX_ROWS:]
-    (off, sizes, dof, *still), bends, sure = np.full((5, len(goal)), np.nan), [], False
+    (off, sizes, dof, *still), surfaces, sure = np.full((5, len(goal)), np.nan), [], False
     together = _session_rows(session, len(U), U.shape[1] + 1 + DOF_NEEDED)
     shape = np.sqrt(linear.variance(U)) if len(U) else np.empty((0, Y.shape[1]))
     middle = linear.variance(np.full((1, U.shape[1]), 0.5))[0]
@@ -205,19 +205,21 @@ def assess(
             continue
         y = (Y[use, c] - mean) / scale[:, 0]
         still[0][i], still[1][i] = _within_session_var(u, y, scale, [part[use] for part in together])
-        left = [_residual_square(part / scale, y) for part in (quadratic[:, :p], np.column_stack([quadratic, drift]))]
-        size = max(left[1] / dof_left, 1e-300)
-        ratio = (left[0] - left[1]) / extra / size
+        residuals = [
+            _residual_square(part / scale, y) for part in (quadratic[:, :p], np.column_stack([quadratic, drift]))
+        ]
+        size = max(residuals[1] / dof_left, 1e-300)
+        ratio = (residuals[0] - residuals[1]) / extra / size
         sizes[i], dof[i] = size, dof_left
         off[i] = 2.0 * max(ratio - fdtri(extra, dof_left, CHANCE), 0.0) * extra / n * size * middle[c]
-        bends.append((quadratic, Y[use, c], scale))
+        surfaces.append((quadratic, Y[use, c], scale))
         sure |= bool(
             ratio > fdtri(extra, dof_left, SURELY_CURVED)
             and off[i] > (SLIGHT_CURVATURE * np.abs(linear.slope[c]).sum()) ** 2
         )
-    sure &= len(bends) == len(goal) and len({part.shape[1] for part, *_ in bends}) == 1
+    sure &= len(surfaces) == len(goal) and len({part.shape[1] for part, *_ in surfaces}) == 1
     seen = np.where(usable, Y, np.nan)[:, goal]
-    bend = _stack([_fit_surface(*one) for one in bends]) if sure else None
+    bend = _stack([_fit_surface(*one) for one in surfaces]) if sure else None
     return Reachability(linear, goal, off, bend, sizes, dof, np.array(still), U, seen)
 
 
@@ -231,13 +233,13 @@ def _session_rows(session: Floats | None, n: int, least: int) -> list[Bools]:
 
 def _within_session_var(u: Floats, y: Floats, scale: Floats, together: list[Bools]) -> tuple[float, float]:
     """Least variance of residuals y (n,) about a session's own lines, over the noise's shape, and its dof."""
-    found = []
+    variances = []
     for rows in together:
         dof_left = int(rows.sum()) - u.shape[1] - 1
         if dof_left >= DOF_NEEDED:
             lines = np.column_stack([np.ones(dof_left + u.shape[1] + 1), u[rows]]) / scale[rows]
-            found.append((max(_residual_square(lines, y[rows]) / dof_left, 1e-300), float(dof_left)))
-    return min(found, default=(math.nan, math.nan))
+            variances.append((max(_residual_square(lines, y[rows]) / dof_left, 1e-300), float(dof_left)))
+    return min(variances, default=(math.nan, math.nan))
 
 
 def _fit_surface(Q: Floats, y: Floats, scale: Floats) -> _Surface:
@@ -249,9 +251,9 @@ def _fit_surface(Q: Floats, y: Floats, scale: Floats) -> _Surface:
     return coef, gram, float(((b - A @ coef) ** 2).sum() / dof), dof
 
 
-def _stack(bends: list[_Surface]) -> QuadraticSurface:
+def _stack(surfaces: list[_Surface]) -> QuadraticSurface:
 
-    coef, gram, size, dof = zip(*bends, strict=True)
+    coef, gram, size, dof = zip(*surfaces, strict=True)
     return QuadraticSurface(np.column_stack(coef), np.stack(gram), np.array(size), float(stdtrit(min(dof), SURE)))
 
 

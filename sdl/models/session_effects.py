@@ -1,17 +1,17 @@
-"""Sessions: rows that were taken together, and what changed between them.
+"""Random effects of sessions: rows that were taken together, and what changed between them.
 
-From one session to the next the room gets brighter or darker and the gains move by some percent; rows of many sessions
-in one fit outvote the few that the present one has. So each channel gets a line of its own in every session,
+From one session to the next offsets change and gains move by some per cent; in one fit the rows of many sessions would
+outweigh the few of the current one. So each channel gets a line of its own in every session,
 
     y = x (theta + b_s) + noise        x = (1, u), b_s ~ N(0, D), D = diag(offset², gain² slope²)
 
 fitted jointly (a mixed model: Henderson 1975, 10.2307/2529430; Robinson 1991, 10.1214/ss/1177011926). The size of D is
 the most probable of a small grid (restricted likelihood), all channels of the goal taken together. Earlier readings are
-then moved by x (b_now - b_s), so that every solver sees rows of the current session alone; an ordinary weighted fit of
-the moved rows gives theta + b_now. A session of one row has an offset and next to nothing to say of a slope.
+then moved by x (b_now - b_s), so that every model sees rows of the current session alone; an ordinary weighted fit of
+the moved rows gives theta + b_now. A session of one row determines an offset and hardly a slope.
 
-Before the current session has a row, nothing tells where it will lie. It is one more drawn from where the others lie,
-so all rows are left as they are, and how far sessions lie apart is added to the doubt.
+Before the current session has a row, its effect is one more draw from the distribution of the others: all rows are left
+as they are, and the variance between sessions is added to that of the coefficients.
 """
 
 from __future__ import annotations
@@ -97,15 +97,15 @@ def align_to_current(U: Floats, Y: Floats, usable: Bools, session: Floats, curre
     if present is None:
         message = f"at the mean level of {len(numbers)} sessions"
     else:
-        earlier = f"{len(numbers) - 1} earlier session" + ("s" if len(numbers) > 2 else "")
-        message = f"those of {earlier} moved to the present level"
+        earlier = len(numbers) - 1
+        message = f"offset{'s' * (earlier > 1)} of {earlier} earlier session{'s' * (earlier > 1)} removed"
     return Aligned(moved, replace(fit, extra=extra), covariance, message)
 
 
 def _moved(
     U: Floats, Y: Floats, usable: Bools, which: Ints, present: int | None, fit: LinearModel, goal: Ints
 ) -> tuple[Floats, Floats]:
-    """(n, m) readings moved, and (m, p, p) doubt of the present line beyond that of a fit to them."""
+    """(n, m) readings moved, and (m, p, p) uncertainty of the present line beyond that of a fit to them."""
     X = np.column_stack([np.ones(len(U)), U])
     p, m = X.shape[1], Y.shape[1]
     moved, covariance = Y.copy(), np.zeros((m, p, p))

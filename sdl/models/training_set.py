@@ -34,7 +34,7 @@ class TrainingSet:
         goal: (g,) columns of the goal.
         low, range: (d,) lower bounds and widths.
         linear: fit of all channels that have enough rows.
-        summary: "12 rows (3 saturated left out)".
+        summary: "12 readings (3 saturated left out)".
         channels: names.
         prefer: (d,) cost of each input over its range: the cheapest settings that hit are preferred.
         average: how many readings are averaged before a goal is judged.
@@ -89,12 +89,12 @@ class TrainingSet:
         _require_variety(U, tuple(item.name for item in data.inputs))
         usable = np.isfinite(data.Y[keep]) & ~data.saturated[keep]
         Y = np.where(usable, data.Y[keep], 0.0)
-        summary = f"{n} rows" + (f" ({left_out} left out)" if left_out else "")
+        summary = f"{n} readings" + (f" ({left_out} left out)" if left_out else "")
         session = data.session[keep]
         if level and (session != session[0]).any():
             now = float(data.session[-1]) if data.current_session is None else data.current_session
             Y, fit, session_cov, message = align_to_current(U, Y, usable, session, now, goal)
-            summary = f"{summary}, {message}"
+            summary = f"{summary}; {message}"
         else:
             fit, session_cov = fit_linear(U, Y, usable), None
         names = tuple(channel.name for channel in data.channels)

@@ -44,10 +44,10 @@ def assess_goal(training: TrainingSet, target: Targets, low: Floats, high: Float
     inside = np.clip(u, low, high)
     beyond = np.maximum(training.U.min(axis=0) - inside, inside - training.U.max(axis=0))
     if (beyond > MARGIN + 1e-9).any():
-        return Assessment(Verdict.OUTSIDE, f"{beyond.max():.0%} of the range away from the settings seen so far")
+        return Assessment(Verdict.OUTSIDE, f"{100 * beyond.max():.0f} % of the range beyond the measured settings")
     if missed > 0:
         # Of the fit alone: what else is known of the instrument (`sdl.inverse.propose`) may settle it.
-        message = f"the fit misses it by {missed:.2g} tolerances, no more than it may be wrong by"
+        message = f"the model misses it by {missed:.2g} × tolerance, which is within its uncertainty"
         return Assessment(Verdict.REACHABLE, message)
     if message := _below_noise(training, target, inside):
         return Assessment(Verdict.BELOW_NOISE, message)
@@ -96,9 +96,9 @@ def to_proposals(
         preference = ""
         if training.prefer is not None:
             free = training.is_underdetermined(goal)
-            preference = "the preferred of the settings that hit" if free else "no choice left to prefer"
+            preference = "the preferred among the settings that hit" if free else "the goal leaves no choice to prefer"
         verdicts.append(verdict)
-        sentences = [f"{model} on {training.summary}", *notes[i : i + 1], preference, message]
+        sentences = [f"{model}, {training.summary}", *notes[i : i + 1], preference, message]
         why.append("; ".join(filter(None, sentences)))
     return Proposals(
         settings=training.settings(settings),
@@ -152,12 +152,16 @@ def _below_noise(training: TrainingSet, target: Targets, u: Floats) -> str:
     while enough < MAX_READINGS and hit_rate(enough, noise) < PASS:
         enough *= 2
     if enough >= MAX_READINGS:
-        return "the tolerance is too narrow for any number of readings"
+        return "no number of readings is enough for this tolerance"
     too_few = enough // 2
     while enough - too_few > 1:
         between = (too_few + enough) // 2
         too_few, enough = (too_few, between) if hit_rate(between, noise) >= PASS else (between, enough)
     if enough <= training.average:
         return ""
-    of = "one reading" if training.average == 1 else f"the mean of {training.average} readings"
-    return f"{of} at perfect settings would hit in {hit_rate(training.average, noise):.0%} of cases; average {enough}"
+    of = "a single reading" if training.average == 1 else f"the mean of {training.average} readings"
+    share = f"{100 * hit_rate(training.average, noise):.0f} % of the time"
+    return (
+        f"at the best settings {of} would be within tolerance about {share}; average {enough} readings per trial, "
+        "or widen the tolerance"
+    )

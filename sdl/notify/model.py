@@ -1,6 +1,6 @@
-"""Who is told of what: the key `notify` of a lab file.
+"""Recipients of notices: the key `notify` of a lab file.
 
-The addresses of Apprise carry passwords, so that none stands in the file: only where it is to be found.
+Addresses of Apprise may contain passwords, so the file only names where each address is stored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 
 
 class Secret(Frozen):
-    """Where something secret is to be found; exactly one of the two."""
+    """Where a secret is stored: exactly one of `env` and `file`."""
 
     env: str | None = Field(None, description="name of an environment variable of the lab's process")
     file: str | None = Field(None, description="a file that only its owner can read; relative to the lab file")
@@ -46,40 +46,42 @@ class Secret(Frozen):
         return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
 
     def read(self, base: Path, environ: Mapping[str, str] | None = None) -> str:
-        """The secret.
+        """Read the secret.
 
         Args:
             base: the directory that a relative `file` starts from.
-            environ: the environment; this process's by default.
+            environ: environment variables; those of this process by default.
 
         Raises:
-            ConfigError: it is not there, empty, or others can read it.
+            ConfigError: it is missing or empty, or other users can read it.
         """
         if self.env is not None:
             text = (os.environ if environ is None else environ).get(self.env, "")
         else:
             text = _private_text(base / str(self.file))
-        found = text.strip()
-        if not found:
+        secret = text.strip()
+        if not secret:
             raise ConfigError(f"{self}: not set, or empty")
-        return found
+        return secret
 
 
 class Recipient(Frozen):
-    """Somebody, or some channel, that is told."""
+    """One recipient of notices."""
 
-    url: Secret = Field(description="where its Apprise address is to be found: mailto://…, slack://…, json://…")
+    url: Secret = Field(description="where its Apprise address is stored: mailto://…, slack://…, json://…")
     tell: tuple[Kind, ...] = Field(
-        tuple(kind for kind in KINDS if kind != "finished"), description="what it is told of", min_length=1
+        tuple(kind for kind in KINDS if kind != "finished"),
+        description="kinds of notices that it receives",
+        min_length=1,
     )
-    jobs: tuple[str, ...] = Field((), description="only what concerns these jobs; all where empty")
-    quiet: str | None = Field(None, description='local times when it is left alone, "22:00-07:00"; told afterwards')
+    jobs: tuple[str, ...] = Field((), description="only notices about these jobs; all if empty")
+    quiet: str | None = Field(None, description='local times without messages, "22:00-07:00"; they are sent afterwards')
     an_hour: int = Field(
         12,
         ge=1,
         le=1000,
-        description="most messages an hour, a quarter of them kept for failed, lost and disk; what is more comes "
-        "together in one",
+        description="most messages per hour, a quarter of them reserved for failed, lost and disk; further ones are "
+        "combined into one",
     )
 
     @field_validator("quiet")
@@ -88,19 +90,19 @@ class Recipient(Frozen):
         if value is not None and not re.fullmatch(rf"{_CLOCK}-{_CLOCK}", value):
             raise ValueError('must be two times of the day, "22:00-07:00"')
         if value is not None and value[:5] == value[6:]:
-            raise ValueError("begins when it ends; leave it out to be told at any time")
+            raise ValueError("begins when it ends; leave it out to receive messages at any time")
         return value
 
 
 class Notify(Frozen):
-    """Who is told of what, and how often."""
+    """Recipients of notices, and limits of their number."""
 
-    to: dict[str, Recipient] = Field(default_factory=dict, description="who is told, each by a name of its own")
+    to: dict[str, Recipient] = Field(default_factory=dict, description="recipients, each with a name")
     digest: str | None = Field(None, description='local time of the daily digest, "07:30"; none by default')
-    paused: Duration = Field(3600.0, description="a pause longer than this is told")
-    again: Duration = Field(6 * 3600.0, description="the same about the same thing is told again after this")
-    disk_mb: float = Field(500.0, gt=0, description="free space where the runs go, below which it is told; MB")
-    keep: Duration = Field(7 * 86400.0, description="how long a message is tried before it is given up")
+    paused: Duration = Field(3600.0, description="a pause longer than this is reported")
+    again: Duration = Field(6 * 3600.0, description="a notice about the same job or instrument is repeated after this")
+    disk_mb: float = Field(500.0, gt=0, description="free space for runs below which a notice is sent; MB")
+    keep: Duration = Field(7 * 86400.0, description="how long sending a message is tried")
 
     @field_validator("digest")
     @classmethod
@@ -110,8 +112,8 @@ class Notify(Frozen):
         return value
 
 
-def inside(span: str | None, clock: str) -> bool:
-    """Whether a time of the day, `23:10`, lies in `22:00-07:00`; its end not."""
+def within_span(span: str | None, clock: str) -> bool:
+    """Whether a time of day, `23:10`, lies in a span, `22:00-07:00` (end excluded); false without a span."""
     if not span:
         return False
     begin, end = span[:5], span[6:]
@@ -121,8 +123,8 @@ def inside(span: str | None, clock: str) -> bool:
 def _private_text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            about = os.fstat(stream.fileno())
-            if os.name == "posix" and stat.S_IMODE(about.st_mode) & 0o077:
+            status = os.fstat(stream.fileno())
+            if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
                 raise ConfigError(f"{path}: others can read this secret; chmod 600 {path}")
             return stream.read(4096).decode("utf-8", "replace")
     except OSError as error:

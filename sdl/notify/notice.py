@@ -1,4 +1,4 @@
-"""One thing to tell people."""
+"""A message about an event of a lab, before it is addressed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from sdl.notify.model import Kind
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell.
+    """A message about one event.
 
     Attributes:
-        id: the same for the same happening, however often it is folded.
-        kind: who wants to know is chosen by it.
+        id: determined by the event, so that folding the events again gives the same id.
+        kind: by which recipients are selected.
         about: `job NAME`, `instrument NAME` or `lab`.
-        title: one line, the lab's name first.
-        body: what happened, in sentences.
+        title: one line, beginning with the lab's name.
+        body: sentences.
         at: seconds since 1970 UTC.
-        job: the job it concerns; empty where it is none's.
+        job: the job concerned; empty if none.
     """
 
     id: str

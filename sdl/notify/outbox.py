@@ -23,7 +23,7 @@ from typing import Any
 
 from sdl.errors import RecordError
 from sdl.notify.notice import Notice
-from sdl.store.plainfile import open_fd, reading
+from sdl.store.plainfile import open_existing, open_fd
 from sdl.store.record import sync_folder
 
 FILE, JSON_LINES = "outbox.sqlite", "outbox.jsonl"
@@ -193,7 +193,7 @@ def _from_json_lines(path: Path) -> Iterator[Message]:
         RecordError: it cannot be read.
     """
     try:
-        with reading(path) as stream:
+        with open_existing(path) as stream:
             lines = stream.read().splitlines()
     except FileNotFoundError:
         return

@@ -1,7 +1,7 @@
-"""Sends what is in the outbox: a thread for each target, so that a slow mail server holds neither the lab nor another.
+"""Senders of the outbox: one thread per target, so that a slow mail server delays neither the lab nor other targets.
 
-Apprise knows the services and is imported with the first message. It says only whether it worked; when to try again,
-how many an hour and the quiet hours are ours. No address comes into a log: it may hold a password.
+Apprise, imported with the first message, reports only success or failure; retries, the hourly limit and quiet hours are
+decided here. No address appears in a log, since it may contain a password.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from sdl.config.durations import format_duration
 from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import missing
-from sdl.notify.model import Kind, Recipient, inside
+from sdl.notify.model import Kind, Recipient, within_span
 from sdl.notify.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
-"""Seconds after the first failure, doubled with each, up to the longest."""
-LOOK = 60.0
-"""Seconds after which a sender looks again although nobody woke it: quiet hours end by the clock on the wall."""
+"""Seconds to wait after the first failure, doubled with each further one, and the longest wait."""
+POLL_SECONDS = 60.0
+"""Interval in seconds at which a sender checks the time, since quiet hours end by the clock."""
 
 URGENT: frozenset[Kind] = frozenset({"failed", "lost", "disk"})
-"""Kinds that somebody may have to act on: they go first, and a part of each hour's messages is kept for them."""
+"""Kinds that may need action: sent first, with a quarter of the messages per hour reserved for them."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,20 +38,20 @@ Deliver = Callable[[str, str, str], None]
 
 
 class NotSent(SdlError):
-    """A message did not go out; the reason has no address in it."""
+    """A message was not sent; the reason contains no address."""
 
 
 class Sender:
-    """Sends the messages of one target.
+    """The sender of the messages for one target.
 
     Args:
-        name: the target's.
-        target: what the lab file says of it.
-        url: its address, secret.
-        outbox: where the messages wait.
-        deliver: what sends one; Apprise by default.
-        zone: the lab's, for quiet hours.
-        keep: seconds that a message is tried.
+        name: of the target.
+        target: its settings in the lab file.
+        url: its secret address.
+        outbox: holds the waiting messages.
+        deliver: sends one message; Apprise by default.
+        zone: time zone of the lab, for quiet hours.
+        keep: seconds after which a message is given up.
         clock: seconds since 1970 UTC.
     """
 
@@ -69,7 +69,7 @@ class Sender:
     ) -> None:
         self.name, self.failures = name, 0
         self._target, self._url, self._outbox, self._keep, self._zone = target, url, outbox, keep, zone
-        self._deliver = deliver or by_apprise
+        self._deliver = deliver or send_by_apprise
         self._clock = clock
         self._recent: deque[float] = deque()
         self._retry_at = -float("inf")
@@ -77,22 +77,22 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name=f"sdl sender {name}", daemon=True)
 
     def start(self) -> None:
-        """Begins to send."""
+        """Start sending."""
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something new."""
+        """Signal that the outbox has a new message."""
         self._wake.set()
 
     def close(self, wait: float = 5.0) -> None:
-        """Ends after the message in hand; what waits stays in the outbox."""
+        """End after the present message; waiting messages stay in the outbox."""
         self._ended = True
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(wait)
 
     def step(self, now: float) -> float:
-        """Sends what may be sent now.
+        """Send the messages that may be sent now.
 
         Returns:
             Seconds after which to come back, unless something new comes.
@@ -104,19 +104,19 @@ class Sender:
         while waiting := self._outbox.waiting(self.name):
             if now < self._retry_at:
                 return min(self._retry_at - now, LONGEST_WAIT)
-            if inside(self._target.quiet, datetime.fromtimestamp(now, self._zone).strftime("%H:%M")):
-                return LOOK
+            if within_span(self._target.quiet, datetime.fromtimestamp(now, self._zone).strftime("%H:%M")):
+                return POLL_SECONDS
             while self._recent and self._recent[0] <= now - 3600:
                 self._recent.popleft()
             urgent = [item for item in waiting if item.kind in URGENT]
             kept = 0 if urgent else self._target.an_hour // 4
             room = self._target.an_hour - kept - len(self._recent)
             if room <= 0:
-                return min(self._recent[-room] + 3600 - now, LOOK)
+                return min(self._recent[-room] + 3600 - now, POLL_SECONDS)
             first = urgent or waiting
             if not self._send(first if len(first) > room else first[:1], now):
                 return self._retry_at - now
-        return LOOK
+        return POLL_SECONDS
 
     def _send(self, messages: Sequence[Message], now: float) -> bool:
         title, body = compose(messages)
@@ -154,12 +154,12 @@ class Sender:
                 wait = self.step(self._clock())
             except Exception:  # a bug here must not silence the lab for good
                 _log.exception("sending to %s", self.name)
-                wait = LOOK
+                wait = POLL_SECONDS
             self._wake.wait(max(wait, 0.05))
 
 
 def compose(messages: Sequence[Message]) -> tuple[str, str]:
-    """Title and body of one message, or of many that come together. Each id is in it once."""
+    """Title and body for one message, or for several in one; the body contains each id once."""
     if len(messages) == 1:
         item = messages[0]
         return item.title, f"{item.body}\n\n[{item.id}]"
@@ -168,13 +168,13 @@ def compose(messages: Sequence[Message]) -> tuple[str, str]:
 
 
 def masked(url: str) -> str:
-    """The part of an address that is no secret: `mailto://…`."""
+    """The scheme of an address, without its secret part: `mailto://…`."""
     scheme, mark, _ = url.partition("://")
     return f"{scheme}://…" if mark and scheme.isalnum() else "…"
 
 
-def check(url: str) -> None:
-    """Looks whether Apprise understands an address; sends nothing.
+def check_address(url: str) -> None:
+    """Check that Apprise accepts an address; send nothing.
 
     Raises:
         ConfigError: it does not, or Apprise is not installed.
@@ -182,8 +182,8 @@ def check(url: str) -> None:
     _of(url)
 
 
-def by_apprise(url: str, title: str, body: str) -> None:
-    """Sends one message.
+def send_by_apprise(url: str, title: str, body: str) -> None:
+    """Send one message with Apprise.
 
     Raises:
         NotSent: it did not go out.
@@ -197,9 +197,9 @@ def by_apprise(url: str, title: str, body: str) -> None:
     except BaseException as error:  # a plug-in of Apprise: whatever it raises, the message waits
         raise NotSent(f"{masked(url)}: {_clean(str(error), url) or type(error).__name__}") from None
     if not result:
-        said = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))
+        reasons = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))
         broken = "".join(f"; {problem}" for problem in problems_of_requests())
-        raise NotSent(f"{masked(url)}: {_clean(said, url) or 'no reason given'}{broken}")
+        raise NotSent(f"{masked(url)}: {_clean(reasons, url) or 'no reason given'}{broken}")
 
 
 def _of(url: str) -> Any:
@@ -215,7 +215,7 @@ def _of(url: str) -> Any:
 
 
 def _clean(text: str, url: str) -> str:
-    """What a library said, on one line and without the parts of the address, however they are spelled."""
+    """A message of a library on one line, without any part of the address."""
     pieces = re.split(r"[/:@?&=]+", url.partition("://")[2])
     secret = {part for piece in pieces for part in (piece, unquote(piece)) if len(part) > 3}
     for part in sorted(secret, key=len, reverse=True):

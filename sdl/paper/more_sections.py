@@ -53,8 +53,8 @@ def outside(found: Findings) -> Section:
             differences.far_away(found),
             "The spread of draws from a fitted model does not grow with the distance from the rows, here as in the "
             "paper: far from them a narrow one says nothing.",
-            "Only our linear, bayes, gp, auto, secant, path and bsi look for answers between 0 and 1; the others "
-            "answer as their model has it, and the answer is clipped before anything is set.",
+            "Only our linear, bayes, gp, auto, broyden, continuation and mcmc look for answers between 0 and 1; "
+            "the others answer as their model has it, and the answer is clipped before anything is set.",
         ),
     )
 

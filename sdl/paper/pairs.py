@@ -133,7 +133,7 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
         [Channel(name=name, low=0.0, high=FULL) for name in CHANNELS],
         CHANNELS,
     )
-    said = list(found.said)
+    said = list(found.omissions)
     if len(found.rows) < LEAST:
         why = "".join(f"; {text}" for text in said)
         channels = ", ".join(CHANNELS)
@@ -145,7 +145,7 @@ def from_log(path: Path, last: int = ROWS) -> Pairs:
         said.append(f"the last {len(rows)} of {len(found.rows)} usable rows are taken")
     if any(row.reading.background for row in rows):
         said.append("the background is taken off where it was measured, and the goal is meant without it")
-    sittings = len({row.sitting for row in rows})
+    sittings = len({row.session for row in rows})
     if sittings > 1:
         said.append(f"they are of {sittings} sittings, between which the light of the room changed")
     places = len({tuple(row.reading.applied.values()) for row in rows})

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.inverse.propose import Proposal
     from sdl.paper.pairs import Pairs
-    from sdl.report.figures.parity import Score
+    from sdl.report.figures.parity import ParityScore
     from sdl.solvers.base import Targets
 
 
 Tell = Callable[[str], None]
 """Told what begins now; the names are those of `steps`."""
 
-OURS = ("linear", "pls", "gmm", "forest", "bayes", "gp", "auto", "secant", "path", "bsi")
+OURS = ("linear", "pls", "gmm", "forest", "bayes", "gp", "auto", "broyden", "continuation", "mcmc")
 """Our solvers with their own defaults; `random` knows nothing and is left out."""
 ASKED = 2e-2
 """Tolerance of the goals, as a part of them, for the verdict."""
@@ -66,7 +66,7 @@ class Parity:
     found: Floats
     train: Bools
 
-    def score(self, column: str, train: bool) -> Score:
+    def score(self, column: str, train: bool) -> ParityScore:
         """Of one column, for the rows learnt from or for the others."""
         from sdl.report.figures.parity import score
 

@@ -1,9 +1,8 @@
-"""How the processes that `sdl` starts begin: the same way everywhere.
+"""Environment, signals and temporary folders of every child process that `sdl` starts.
 
-Python looks for modules in the working directory first when it is started with `-c` or `-m`, as `multiprocessing` and
-Dask start it. A `random.py` beside a campaign file would then be run in place of the library's module, and an `sdl`
-folder in place of the installed package. No process that is started here does so. What is installed, or named by
-PYTHONPATH, is found as before.
+Python started with `-c` or `-m`, as `multiprocessing` and Dask start it, looks for modules in the working directory
+first: a `random.py` beside a campaign file would replace the library's module, and a folder `sdl` the installed
+package. Processes started here do not. Installed modules and those on PYTHONPATH are found as before.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from pathlib import Path
 from typing import Any
 
 SAFE_PATH = "PYTHONSAFEPATH"
-"""Set to any text, it keeps the working directory out of a Python's path; `-P` does the same."""
-OURS = "sdl"
-"""Our text in it, so that a child can tell it from the user's own."""
-LONGEST = 70
-"""Bytes of a folder's path in which `multiprocessing` can make a socket; the system allows 104 with its name."""
+"""Any value of this variable keeps the working directory out of the import path, as `-P` does."""
+BY_SDL = "sdl"
+"""The value that we set, so that a child can distinguish it from the user's own."""
+MAX_PATH_BYTES = 70
+"""Longest path, in bytes, in which `multiprocessing` can create a socket; the system allows 104 with its name."""
 
 
 def command(*words: str) -> list[str]:
-    """The command line of another `sdl`, by this Python."""
+    """The command line that runs `sdl` with this Python."""
     return [sys.executable, "-P", "-m", "sdl", *words]
 
 
 @contextlib.contextmanager
-def starting(**values: str) -> Iterator[None]:
-    """What is started inside does not import from the working directory, and has `values` in its environment."""
-    values = {SAFE_PATH: os.environ.get(SAFE_PATH) or OURS, **values}
+def child_environment(**values: str) -> Iterator[None]:
+    """Start processes that do not import from the working directory, with `values` in their environment."""
+    values = {SAFE_PATH: os.environ.get(SAFE_PATH) or BY_SDL, **values}
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -50,17 +49,17 @@ def starting(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def started() -> None:
-    """Says, in a child, that it has begun: the programs that a plug-in starts find their modules as they always do."""
-    if os.environ.get(SAFE_PATH) == OURS:
+def restore_environment() -> None:
+    """Remove our variable in a child, so that programs started by plug-ins find their modules as usual."""
+    if os.environ.get(SAFE_PATH) == BY_SDL:
         del os.environ[SAFE_PATH]
 
 
-def plain_signals() -> None:
-    """Gives a child, and the programs that a plug-in starts there, the signals that a program expects.
+def default_signals() -> None:
+    """Restore the default signal handling in a child and in the programs that plug-ins start there.
 
-    They are inherited: the background of a script ignores Ctrl-C, and the warm process blocks SIGTERM. A Ctrl-C that
-    waited until now is forgotten.
+    Handling is inherited: a script's background process ignores Ctrl-C, and the preloaded process blocks SIGTERM. A
+    pending Ctrl-C is discarded.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -70,38 +69,38 @@ def plain_signals() -> None:
 
 
 def fork_server(preload: Sequence[str]) -> Any:
-    """`multiprocessing`'s way to copy processes from one that has loaded `preload`; begin them inside `starting`."""
+    """A `multiprocessing` context that copies processes from one with `preload` loaded, inside `child_environment`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    room()  # its socket lies there
+    temporary_folder()  # its socket lies there
     return context
 
 
-_kept: list[int] = []
-"""Open for as long as this process lives: the lock on its folder."""
+_lock_held: list[int] = []
+"""Descriptor of the locked temporary folder, open until this process ends."""
 
 
-def room() -> str | None:
-    """A folder for this process's temporary files; None where the usual one must do.
+def temporary_folder() -> str | None:
+    """A folder for temporary files of this process, removed at its end; None if the default folder must be used.
 
-    It goes with the process. That of one that was killed stays, and is removed by the next that asks for its own.
+    The folder of a killed process remains until the next process creates its own.
     """
     if os.name != "posix":
         return None
     folder = Path(tempfile.gettempdir()) / f"sdl-{os.getuid()}"
-    if len(os.fsencode(folder)) > LONGEST:
+    if len(os.fsencode(folder)) > MAX_PATH_BYTES:
         return None
     try:
-        return multiprocessing.util.get_temp_dir() if _kept else _make_room(folder)
+        return multiprocessing.util.get_temp_dir() if _lock_held else _make_temporary_folder(folder)
     except OSError:
         return None
 
 
-def _make_room(folder: Path) -> str:
+def _make_temporary_folder(folder: Path) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
-    about = folder.lstat()
-    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not ours alone")
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise PermissionError(f"{folder} can be written to by other users")
     gate = _locked(folder, wait=True)
     try:
         for old in folder.iterdir():
@@ -113,14 +112,14 @@ def _make_room(folder: Path) -> str:
             made = multiprocessing.util.get_temp_dir()
         finally:
             tempfile.tempdir = before
-        _kept.append(_locked(Path(made)))
+        _lock_held.append(_locked(Path(made)))
         return made
     finally:
         os.close(gate)
 
 
 def _locked(folder: Path, *, wait: bool = False) -> int:
-    """An open folder that is locked until it is closed, by this process or one that was copied from it."""
+    """Open and lock a folder; the lock lasts until this process and its forked children have closed it."""
     import fcntl
 
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -1,8 +1,8 @@
 """One function over many items in processes of this machine.
 
-Each worker has a pipe of its own, so that a worker that dies (a crash in a library, the system out of memory) takes one
-known item with it: that item, and no other, is run again in a new process. One that hangs is killed when its time is
-over. Workers end with their parent. Libraries that were tried instead: docs/decisions/0041-processes-and-queues.md.
+Each worker has its own pipe, so that the item of a worker that dies (a crash in a library, out of memory) is known and
+only that item is run again, in a new process. A worker that exceeds the time limit is killed. Workers end with their
+parent. Libraries that were tried instead: docs/decisions/0041-processes-and-queues.md.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 GRACE = 10.0
-"""Seconds that a worker has to end by itself when it is told to; a campaign in it makes its instrument safe."""
-BRIEF = 1.0  # where items have a limit: they may be killed at any time
-WARM = "sdl.runner.preload"
-"""What the process that workers are copied from loads; a name, because nothing of it belongs into this process."""
+"""Seconds in which a worker must end after SIGTERM; a campaign in it makes its instrument safe."""
+SHORT_GRACE = 1.0  # with a time limit: items may be killed at any time
+PRELOAD = "sdl.runner.preload"
+"""The module that the process from which workers are copied loads; it is not imported here."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""Told to the workers: several processes of several threads each only get in each other's way."""
+"""Environment of the workers: one thread each, since more would compete for the same cores."""
 
 
 class Crashed(RuntimeError):
-    """A process died on the same item every time.
+    """A process died at every attempt at the same item.
 
     Attributes:
         index: of the item.
-        code: the exit code of the last process; below 0 the signal that ended it.
+        code: the exit code of the last process; a negative one is the signal that ended it.
     """
 
     def __init__(self, index: int, times: int, code: int | None) -> None:
@@ -53,7 +53,7 @@ class Crashed(RuntimeError):
 
 
 class TooLong(Crashed):
-    """An item took longer than it may, and its process was killed."""
+    """An item exceeded the time limit, and its process was killed."""
 
     def __init__(self, index: int, limit: float) -> None:
         self.index, self.code = index, None
@@ -61,7 +61,7 @@ class TooLong(Crashed):
 
 
 def cores() -> int:
-    """How many processes can run at the same time on this machine."""
+    """Number of processor cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -77,25 +77,25 @@ def each(
     crashed: Callable[[Crashed], R] | None = None,
     limit: float | None = None,
 ) -> Generator[tuple[int, R], None, None]:
-    """Runs a function on every item.
+    """Run a function on every item, in worker processes.
 
-    Workers are started once, with one thread for linear algebra, and see no Ctrl-C of the terminal; when the iterator
-    is closed, or an exception leaves it, they get SIGTERM and have `GRACE` seconds. Use it in `contextlib.closing`.
+    Workers are started once, with one thread for linear algebra, and do not receive Ctrl-C from the terminal. When the
+    iterator is closed or raises, they get SIGTERM and `GRACE` seconds. Use it in `contextlib.closing`.
 
     Args:
-        function: of one item; at the top of a module, so that a new process finds it.
-        items: drawn as workers get free, so there may be very many.
-        jobs: processes; 1 without a limit runs everything in this one.
-        ordered: give the results in the order of the items; otherwise as they come.
-        again: how many times an item is run again whose process died.
-        crashed: gives the result of an item that died every time or took too long; without it the error is raised.
-        limit: seconds after which an item's process is killed; it is not run again. The clock starts when it is given.
+        function: of one item; at the top level of a module.
+        items: consumed lazily.
+        jobs: number of processes; 1 without a limit runs everything in this process.
+        ordered: yield results in the order of the items instead of the order of completion.
+        again: number of retries of an item whose process died.
+        crashed: returns the result of an item that failed every time or took too long; without it, the error is raised.
+        limit: seconds after which the process of an item is killed; such an item is not retried.
 
     Yields:
         (index of the item, result).
 
     Raises:
-        Crashed, TooLong: see there. Exception: what the function raised, with the worker's traceback as a note.
+        Crashed, TooLong: without `crashed`. Exception: raised by the function, with the worker's traceback as a note.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be 1 or more, not {jobs}")
@@ -118,13 +118,13 @@ def each(
 
 
 class _Worker:
-    """A process with the item that it is at."""
+    """A process and its present item."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         context = _context()
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, function), daemon=True)
-        with children.starting(**ONE_THREAD), _no_ctrl_c():
+        with children.child_environment(**ONE_THREAD), _no_ctrl_c():
             self.process.start()
         there.close()
         self.at: tuple[int, Any] = (-1, None)
@@ -137,11 +137,11 @@ class _Worker:
 
     @property
     def late(self) -> bool:
-        """Whether its time is over, and it has neither answered nor ended."""
+        """Whether it exceeded the time limit without a result or an end."""
         return time.monotonic() >= self.until and not self.pipe.poll()
 
     def kill(self) -> None:
-        """Ends it, if it has not ended yet, and what it started."""
+        """Kill it and the programs that it started."""
         self.pipe.close()
         if hasattr(os, "killpg") and self.process.pid:
             with contextlib.suppress(OSError):  # it has ended, and started nothing that goes on
@@ -171,8 +171,8 @@ def _run(
                 worker.give(at, limit)
             if not busy:
                 break
-            left = min(worker.until for worker in busy.values()) - time.monotonic()
-            ready = wait(list(busy), min(max(left, 0.0), 3600.0))  # the system counts milliseconds in 32 bits
+            remaining = min(worker.until for worker in busy.values()) - time.monotonic()
+            ready = wait(list(busy), min(max(remaining, 0.0), 3600.0))  # the system counts milliseconds in 32 bits
             for worker in [worker for worker in busy.values() if worker.late]:
                 busy.pop(worker.pipe).kill()
                 slow = TooLong(worker.at[0], limit)
@@ -206,11 +206,11 @@ def _run(
             worker.process.terminate()
         raise
     finally:
-        _end([*busy.values(), *idle], GRACE if limit == math.inf else BRIEF)
+        _end([*busy.values(), *idle], GRACE if limit == math.inf else SHORT_GRACE)
 
 
 def _end(workers: list[_Worker], grace: float) -> None:
-    """Idle workers end when their pipe does; whoever has not ended in time is killed."""
+    """End workers by closing their pipes; kill those that do not end within `grace` seconds."""
     for worker in workers:
         worker.pipe.close()
     until = time.monotonic() + grace
@@ -220,18 +220,18 @@ def _end(workers: list[_Worker], grace: float) -> None:
 
 
 def _context() -> Any:
-    """How processes start: on Linux as copies of one that has loaded everything, elsewhere each from its beginning.
+    """The start method: on Linux, copies of a process that has loaded everything; elsewhere, new processes.
 
-    Neither copies threads or state of this process. Loading costs some 3 CPU seconds, once instead of in every worker.
+    Neither copies threads or state of this process. Loading takes about 3 CPU seconds, once instead of in each worker.
     """
     if sys.platform != "linux":  # copying is not safe with the system libraries of macOS, and unknown to Windows
         return multiprocessing.get_context("spawn")
-    return children.fork_server([WARM])
+    return children.fork_server([PRELOAD])
 
 
 @contextlib.contextmanager
 def _no_ctrl_c() -> Iterator[None]:
-    """Ctrl-C waits until the processes that are started inside, which inherit that, are there: it is not for them."""
+    """Block Ctrl-C while processes are started; they inherit the blocked signal."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -243,13 +243,13 @@ def _no_ctrl_c() -> Iterator[None]:
 
 
 def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
-    """What a worker does: answers items until its pipe ends."""
-    children.started()
+    """The main loop of a worker: process items until its pipe is closed."""
+    children.restore_environment()
     if hasattr(os, "setpgid"):
         # A group of its own: the terminal's Ctrl-C is for the parent alone, and a simulator that a solver calls is
         # killed with it.
         os.setpgid(0, 0)
-        children.plain_signals()
+        children.default_signals()
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
@@ -269,21 +269,21 @@ def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
         except OSError:
             return  # nobody is there any more
         except Exception as error:  # it cannot be pickled
-            said = f"{answer[1]!r} cannot be sent to the process that asked: {error!r}"
-            pipe.send((False, RuntimeError(said[:2000])))
+            message = f"{answer[1]!r} cannot be sent to the process that asked: {error!r}"
+            pipe.send((False, RuntimeError(message[:2000])))
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error with its traceback as a note; a foreign one, which may not arrive as itself, in other words."""
-    told = "".join(traceback.format_exception(error))
+    """The error with its traceback as a note; one of another package, which may not unpickle, as a RuntimeError."""
+    trace = "".join(traceback.format_exception(error))
     if type(error).__module__.partition(".")[0] not in ("builtins", "sdl"):
         error = RuntimeError(f"{type(error).__name__}: {error}"[:2000])
-    error.add_note(told)
+    error.add_note(trace)
     return error
 
 
 def _follow_parent() -> None:
-    """Ends this process when its parent has ended, however that was."""
+    """End this process when its parent has ended for any reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

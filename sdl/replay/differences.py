@@ -1,4 +1,4 @@
-"""What a replay found: differences, and the sizes of them."""
+"""The result of a replay: differences and their sizes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STEP = 2e-6
-"""Settings closer than this part of an input's range are the same: one step of what they are rounded to, which the last
-bit of another processor's linear algebra may turn."""
+"""Settings closer than this fraction of an input's range are equal: the last bit of another processor's linear algebra
+may move them by one step of their rounding."""
 FIGURE_TOLERANCE = 1e-4
-"""Figures beside a decision that are closer than this part of themselves are the same on every processor."""
+"""Relative difference up to which the figures of a proposal count as equal on every processor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """One input, then and now.
+    """One input: recorded and recomputed.
 
     Attributes:
         by: now − then, in the input's unit.
-        part: the same as a part of the input's range.
-        spreads: the same in standard deviations of one reading, as the proposal told them then; None = unknown.
+        part: the same as a fraction of the input's range.
+        spreads: the same in units of the recorded proposal's spread; None = unknown.
     """
 
     then: float
@@ -33,11 +33,11 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One trial that is decided otherwise today.
+    """One trial with another decision today.
 
     Attributes:
         trial: its number.
-        what: in words.
+        what: as text.
         shifts: the inputs whose settings differ.
     """
 
@@ -48,20 +48,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay found.
+    """The result of a replay.
 
     Attributes:
         run: the run's directory.
         finished: whether the campaign had stopped.
-        proposals, readings: how many were compared.
-        decided: trials for which other settings, another proposer or another verdict come out.
-        told: proposals whose figures (spread, uncertainty, expected readings) differ although the decision is the same;
-            with the largest difference as a part of the figure. Settings that differ by a step of rounding count too,
-            as a part of their range.
-        measured: readings that the twin gives otherwise, in words; always empty for a real instrument.
-        loop: where the campaign itself goes on otherwise, in words; empty where it does not.
-        unasked: why the twin was not asked again, where it could not; empty otherwise.
-        versions: packages whose version is another one now: (then, now), "" where there is none.
+        proposals, readings: numbers compared.
+        decided: trials with other settings, another proposer or another verdict.
+        told: trials whose figures (spread, uncertainty, expected readings) differ although the decision is the same,
+            with the largest relative difference. Settings that differ by a step of rounding are included, relative to
+            their range.
+        measured: readings for which the twin gives another value, as text; always empty for a real instrument.
+        loop: where the campaign itself continues differently, as text; otherwise empty.
+        unasked: why the twin could not be asked again; otherwise empty.
+        versions: packages with another version now: (then, now), "" if not installed.
     """
 
     run: str
@@ -77,22 +77,22 @@ class Replayed:
 
     @property
     def same(self) -> bool:
-        """Whether today's code would have done the same: the same decisions and, on a twin, the same readings."""
+        """Whether today's code makes the same decisions and, on a twin, gets the same readings."""
         return not (self.decided or self.measured or self.loop)
 
     @property
     def far(self) -> float:
-        """The largest of the differences in `told`; 0 where there is none."""
+        """The largest difference in `told`; 0 without any."""
         return max(self.told.values(), default=0.0)
 
     @property
     def equal(self) -> bool:
-        """Whether it is the same, figures too, as far as processors agree on them."""
+        """Whether decisions and figures are the same, as far as processors agree on them."""
         return self.same and self.far <= FIGURE_TOLERANCE
 
     @property
     def identical(self) -> bool:
-        """Whether every figure is the same to the last digit."""
+        """Whether decisions and figures are the same to the last digit."""
         return self.same and not self.told
 
 

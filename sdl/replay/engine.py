@@ -1,4 +1,4 @@
-"""Feeds a record's events back, in order, and asks anew at each."""
+"""Feed a record's events back in order, and recompute every proposal and every reading of a twin."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ if TYPE_CHECKING:
     from sdl.runner import Proposer
 
 DECIDING = ("by", "verdict", "clipped")
-"""The fields of a proposal that, beside its settings, decide how a campaign goes on; the others only describe it."""
+"""The fields of a proposal that decide how a campaign continues, apart from its settings; the others only describe
+it."""
 FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
-"""Figures that a proposal comes with."""
+"""The fields of a proposal that hold figures."""
 MAX_ERROR_TEXT = 200
-"""So much of a foreign error is told."""
+"""Characters shown of an error from a library."""
 
 
 def replay(folder: Path) -> Replayed:
-    """Replays a run.
+    """Replay a run.
 
     Args:
         folder: its directory, or its record.jsonl.
 
     Raises:
-        Damaged: the record is not as it was written, or of a schema that this version does not know.
-        ConfigError: its configuration cannot be used any more, such as a solver that is not installed.
+        Damaged: the record was altered, or has a schema that this version does not know.
+        ConfigError: its configuration can no longer be used, for instance because a solver is not installed.
     """
     from sdl.runner import versions
 
@@ -76,7 +77,7 @@ def replay(folder: Path) -> Replayed:
 
 
 class _Replayer:
-    """Goes through the events of one run."""
+    """Goes through the events of one run and collects differences."""
 
     def __init__(self, folder: Path, opened: Opened) -> None:
         self.proposals = self.readings = 0
@@ -95,7 +96,7 @@ class _Replayer:
         self._begin(opened.at)
 
     def step(self, number: int, event: Event) -> bool:
-        """Compares one event with what would happen now, then lets it have happened; False ends the replay."""
+        """Compare one event with what would happen now, then fold it; False ends the replay."""
         if isinstance(event, Resumed):
             self.versions |= event.versions
             if event.changes:
@@ -124,12 +125,12 @@ class _Replayer:
         return True
 
     def close(self) -> None:
-        """Closes the twin."""
+        """Close the twin."""
         if self._world is not None:
             self._world.driver.close()
 
     def _check_instrument(self) -> None:
-        """Raises ConfigError where the instrument has other inputs or channels than it had."""
+        """Raise ConfigError if the instrument has other inputs or channels than in the record."""
         for name in ("inputs", "channels"):
             then = [str(item["name"]) for item in self._opened.instrument[name]]
             now = [item.name for item in getattr(self._chosen.instrument, name)]
@@ -145,7 +146,7 @@ class _Replayer:
         return Proposer(self._chosen, self._campaign, VirtualClock())
 
     def _begin(self, at: float) -> None:
-        """A process begins: a twin that is asked anew counts its readings anew."""
+        """Open the twin afresh, as each process of the campaign did, so that it counts its readings from 0."""
         instrument = self._chosen.instrument
         if not (instrument.simulated and self._opened.clock != "real"):
             return
@@ -153,7 +154,7 @@ class _Replayer:
         clock = _Hand(at)
         try:
             self._world = _World(instrument.open(clock), clock, at)
-        except InstrumentError as error:  # such as a kind that plays a file which is gone
+        except InstrumentError as error:  # such as a kind that plays back a file that no longer exists
             self._world = None
             self.unasked = f"{instrument.kind} cannot be opened: {error}"
 
@@ -196,7 +197,7 @@ class _Replayer:
             reading = world.driver.measure(due.settings)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a twin that fails today is a difference, and no end of the replay
+        except BaseException as error:  # a twin that fails today is a difference and does not end the replay
             if isinstance(event, Measured):
                 self.measured.append(f"{place}: then a reading, now {type(error).__name__}: {error}")
             return
@@ -214,7 +215,7 @@ class _Replayer:
 
 
 class _Hand:
-    """A clock that is set by hand, and goes on where something waits."""
+    """A clock that is set explicitly, and advances by every wait."""
 
     kind = "virtual"
 
@@ -231,7 +232,7 @@ class _Hand:
             self.at = round(self.at + max(seconds, 1e-6), 6)
 
     def interrupt(self) -> None:
-        """Nobody waits."""
+        """No real wait to interrupt."""
 
 
 @dataclass
@@ -244,7 +245,7 @@ class _World:
 
 
 def _off(then: Any, now: Any) -> float:
-    """The largest difference between two figures or mappings of them, as a part of the larger; inf: not comparable."""
+    """The largest relative difference between two figures or mappings of them; inf if they cannot be compared."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         if then.keys() != now.keys():
             return math.inf

@@ -1,7 +1,7 @@
-"""Runs side by side: how many trials each group took to its goal, how near it came, and what it cost.
+"""Comparison of runs: trials that each group took to reach its goal, the error of its best trials, and the cost.
 
-Runs are grouped by the keys in which their configurations differ, the seed and what only names a run left out; runs
-that differ in nothing are one group, those of several solvers a group each.
+Runs are grouped by the keys in which their configurations differ, except the seed, name and description. Runs that do
+not differ are one group.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl import formatting
 from sdl.report import style
-from sdl.runs.listing import short
+from sdl.runs.listing import short_goal
 from sdl.types import Outcome
 
 if TYPE_CHECKING:
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from sdl.runs.runs import Run
 
 IGNORED = ("name", "description", "seed", "instrument.seed")
-"""Keys in which runs of one group differ."""
+"""Keys in which runs of one group may differ."""
 
 LEAST = 1e-3
-"""Tolerances: nearer is drawn here, since a logarithm has no 0."""
+"""Smallest tolerance ratio that is drawn, since 0 has no logarithm."""
 
 MOST_KEYS = 3
-"""A name of a group says so many keys, whatever their values are."""
+"""Most keys in the name of a group; with more, the most frequent values are left out."""
 
 MOST_GROUPS = 8
-"""So many have a line of their own in the figure; the table has them all."""
+"""Most groups in the figure; the table has them all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
-    """What came of one run.
+class RunResult:
+    """The result of one run, without its readings.
 
     Attributes:
-        trials, readings, seconds: what it cost; seconds by the campaign's own clock.
-        reached: whether its goal was.
-        miss: of the best trial, in tolerances; inf where nothing could be judged.
-        error: of the best trial's worst channel, the one that `miss` is of, a fraction; NaN where unknown.
+        trials, readings, seconds: its cost; seconds by the campaign's own clock.
+        reached: whether its goal was reached.
+        miss: tolerance ratio of the best trial; inf where no trial is judged.
+        error: of the same channel, as a fraction; NaN where unknown.
     """
 
     folder: Path
@@ -64,20 +64,20 @@ class RunGroup:
     """Runs that differ in nothing but their seed."""
 
     name: str
-    runs: list[Came] = field(default_factory=list)
+    runs: list[RunResult] = field(default_factory=list)
 
     @property
-    def reached(self) -> list[Came]:
-        """Those that reached their goal."""
+    def reached(self) -> list[RunResult]:
+        """The runs that reached their goal."""
         return [run for run in self.runs if run.reached]
 
 
-def came(run: Run) -> Came:
-    """What a comparison keeps of a run; the run itself can be forgotten."""
-    done, goal = run.result, run.campaign.plan.goal
-    # Of the channel that is worst in tolerances, as everywhere else: the largest per cent may be another one's.
-    error = goal.bands[done.worst].error(done.measured[done.worst]) if goal and done.worst else None
-    return Came(
+def run_result(run: Run) -> RunResult:
+    """Extract from a run what a comparison needs."""
+    done, goal, best = run.result, run.campaign.plan.goal, run.campaign.history.best
+    # The channel with the largest tolerance ratio, as everywhere else; the largest percentage may be of another one.
+    error = best.worst_error if best is not None else None
+    return RunResult(
         run.folder,
         done.trials,
         done.readings,
@@ -86,20 +86,20 @@ def came(run: Run) -> Came:
         formatting.display(done.outcome or "unfinished"),
         math.inf if done.miss is None else done.miss,
         math.nan if error is None else error,
-        {**dict(_flat(run.config)), "goal": short(goal) or "none"},
+        {**dict(_flat(run.config)), "goal": short_goal(goal) or "none"},
     )
 
 
-def grouped(runs: Sequence[Came], by: Sequence[str] = ()) -> list[RunGroup]:
+def grouped(runs: Sequence[RunResult], by: Sequence[str] = ()) -> list[RunGroup]:
     """The runs in groups, the quickest first.
 
     Args:
-        runs: what came of each.
-        by: dotted keys to group by, such as solver.kind; without any, those in which the configurations differ.
+        runs: their results.
+        by: dotted keys to group by, such as solver.kind; by default those in which the configurations differ.
     """
     keys = list(by) or differing(runs)
-    every = [tuple(_said(run.config, key) for key in keys) for run in runs]
-    # Runs that differ in much have names that nobody can read: there, what most of them have is not said.
+    every = [tuple(_text_of(run.config, key) for key in keys) for run in runs]
+    # Names with many keys are unreadable: they leave out the most frequent values.
     usual = (
         [Counter(column).most_common(1)[0][0] for column in zip(*every, strict=True)] if len(keys) > MOST_KEYS else []
     )
@@ -109,17 +109,17 @@ def grouped(runs: Sequence[Came], by: Sequence[str] = ()) -> list[RunGroup]:
     return sorted(found.values(), key=_rank)
 
 
-def differing(runs: Sequence[Came]) -> list[str]:
-    """The dotted keys in which configurations differ, `solver.kind` first; only it, where solvers differ in more."""
+def differing(runs: Sequence[RunResult]) -> list[str]:
+    """The dotted keys in which configurations differ, `solver.kind` first and without other options of the solver."""
     every = {key for run in runs for key in run.config}
-    keys = sorted(key for key in every if key not in IGNORED and len({_said(run.config, key) for run in runs}) > 1)
+    keys = sorted(key for key in every if key not in IGNORED and len({_text_of(run.config, key) for run in runs}) > 1)
     kinds = sorted((key for key in keys if key.endswith(".kind")), reverse=True)  # the solver before the design
-    # The options of two kinds always differ; the kind alone says it.
+    # The options of two kinds always differ, so the kind is enough.
     return kinds + [key for key in keys if key not in kinds and f"{key.partition('.')[0]}.kind" not in kinds]
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one; NaN of none."""
+    """The median; NaN without values."""
     ordered = sorted(values)
     if not ordered:
         return math.nan
@@ -127,11 +127,11 @@ def median(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-HEAD = ("group", "runs", "reached", "trials to reach", "error", "tolerances", "readings", "seconds")
+HEAD = ("group", "runs", "reached", "trials to reach", "error", "× tolerance", "readings", "seconds")
 
 
 def table(groups: Sequence[RunGroup]) -> list[list[str]]:
-    """Rows of text below `HEAD`: medians, and in brackets the smallest and the largest where they differ."""
+    """Rows of text below `HEAD`: medians, with minimum and maximum in brackets where they differ."""
     rows = []
     for group in groups:
         misses = [run.miss for run in group.runs if math.isfinite(run.miss)]
@@ -143,7 +143,7 @@ def table(groups: Sequence[RunGroup]) -> list[list[str]]:
                 f"{len(group.reached)}/{len(group.runs)}",
                 _middle([run.trials for run in group.reached], lambda v: f"{v:g}"),
                 _middle(errors, formatting.percent),
-                _middle(misses, formatting.times),
+                _middle(misses, formatting.ratio),
                 _middle([run.readings for run in group.runs], lambda v: f"{v:g}"),
                 _middle([run.seconds for run in group.runs], lambda v: f"{v:.3g}" if v < 999.5 else f"{v:.0f}"),
             ]
@@ -152,7 +152,7 @@ def table(groups: Sequence[RunGroup]) -> list[list[str]]:
 
 
 def figure(groups: Sequence[RunGroup]) -> Figure:
-    """Share of a group's runs that reached the goal within so many trials; below, how near each run came."""
+    """Share of runs that reached the goal against trials; below, the tolerance ratio of each run's best trial."""
     with style.styled():
         shown = groups[:MOST_GROUPS]
         drawn = style.canvas(2, height=3.6 + 0.24 * len(shown), height_ratios=[2.6, 0.5 + 0.26 * len(shown)])
@@ -163,7 +163,7 @@ def figure(groups: Sequence[RunGroup]) -> Figure:
             x = [0.0, *(float(t) for t in sorted(run.trials for run in group.reached)), float(longest)]
             y = [0.0, *((i + 1) / len(group.runs) for i in range(len(group.reached)))]
             y.append(y[-1])
-            # Lines that lie on each other can all be seen, since each is thinner than those below it.
+            # Each line is thinner than those below it, so that all can be seen where they coincide.
             upper.step(
                 x, [100 * share for share in y], where="post", color=colour, marker=marker, markevery=slice(1, -1),
                 ms=4, lw=1.2 + 0.9 * (min(len(shown), 5) - 1 - min(n, 4)), label=style.plain(group.name),
@@ -193,7 +193,7 @@ def _nearness(axes: Any, shown: Sequence[RunGroup]) -> None:
     axes.set_yticks(range(len(shown)), [style.plain(group.name)[:24] for group in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(False, axis="y")
-    axes.set_xlabel("best trial of each run, tolerances (1: inside; bar: median)")
+    axes.set_xlabel("error of the best trial (× tolerance; bar: median)")
 
 
 def _middle(values: Sequence[float], form: Any) -> str:
@@ -219,19 +219,19 @@ def _rank(group: RunGroup) -> tuple[float, float, float, str]:
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if above + key == "goal":
-            continue  # one short text stands for it
+            continue  # a short text replaces it
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
 
 
-def _said(config: Mapping[str, Any], key: str) -> str:
+def _text_of(config: Mapping[str, Any], key: str) -> str:
     return "–" if key not in config else f"{config[key]:g}" if isinstance(config[key], float) else str(config[key])
 
 
 def _name(keys: Sequence[str], values: Sequence[str], usual: Sequence[str] = ()) -> str:
-    """`gmm`, or `gmm, average 3`: kinds speak for themselves. What is usual is left out, where that leaves a name."""
+    """`gmm`, or `gmm, average 3`: kinds without their key, and without frequent values where a name remains."""
     named = [text if key.endswith(".kind") else f"{key} {text}" for key, text in zip(keys, values, strict=True)]
     odd = [
         text for n, text in enumerate(named) if not usual or keys[n] in ("solver.kind", "goal") or values[n] != usual[n]

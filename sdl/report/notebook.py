@@ -1,4 +1,4 @@
-"""A run in a notebook: its outcome, settings and channels as HTML, with the figures a call away."""
+"""How a notebook shows a run: outcome, settings and channels as HTML."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padding:.6rem
 
 
 def summary(run: Run) -> str:
-    """What a notebook shows of a run; everything from the record is escaped."""
-    from sdl.report.digest import TrialTable
+    """The HTML of a run in a notebook; all text from the record is escaped."""
+    from sdl.report.table import TrialTable
 
-    told = TrialTable(run)
-    parts = [piece(told, name) for name in ("outcome", "settings", "channels")]
+    table = TrialTable(run)
+    parts = [piece(table, name) for name in ("outcome", "settings", "channels")]
     text = "".join(parts).replace('class="swatch"', 'style="width:6rem;height:2rem"')
     name = escape(visible(f"{run.opened.campaign}, {run.folder.name}"))
     more = "<p>run.figure(&quot;settings&quot;), run.to_pandas()</p>" if run.measured() else ""

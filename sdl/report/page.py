@@ -1,7 +1,7 @@
-"""One self-contained HTML page about a run: no network, no script, opens from a mail attachment.
+"""Self-contained HTML pages: they need no network and no script, and open from a mail attachment.
 
-Everything that a record says is text to a page: Jinja escapes it, and a Content-Security-Policy allows nothing but our
-one style sheet, by its hash, and pictures that are in the page itself.
+Jinja escapes all text of a record. A Content-Security-Policy allows only our style sheet, by its hash, and pictures
+that are part of the page. `templates/base.*` is also the base of the web pages.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
-from sdl.report.digest import TrialTable
 from sdl.report.figures import draw, known
-from sdl.report.summary import facts
+from sdl.report.summary import summary
+from sdl.report.table import TrialTable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,34 +30,34 @@ if TYPE_CHECKING:
     from sdl.runs.runs import Run
 
 OURS = "<!doctype html>\n<!-- made by sdl -->"
-"""How our pages begin: such a file may be written anew, any other is left alone."""
+"""First bytes of our pages: such a file may be overwritten, any other is not."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def run_page(run: Run | TrialTable) -> str:
-    """The page of a run, with every figure that has something to show."""
-    told = run if isinstance(run, TrialTable) else TrialTable(run)
+    """The report on a run, with every figure for which it has data."""
+    table = TrialTable.of(run)
     figures, left_out = [], []
     for name, kind in known().items():
-        drawn = draw(told, name)
-        title, text = kind.said(told)
+        drawn = draw(table, name)
+        title, text = kind.caption(table)
         if drawn is None:
             left_out.append(title.lower())
         else:
             figures.append(picture(drawn, title, text))
-    return render("run.html.j2", title=told.run.opened.campaign, f=facts(told), figures=figures, left_out=left_out)
+    return render("run.html.j2", title=table.run.opened.campaign, f=summary(table), figures=figures, left_out=left_out)
 
 
 def piece(run: Run | TrialTable, name: str) -> str:
-    """One piece as HTML, escaped, for another page: outcome, settings, channels, trials or about."""
-    told = run if isinstance(run, TrialTable) else TrialTable(run)
+    """One part of a report as escaped HTML: outcome, settings, channels, trials or about."""
+    table = TrialTable.of(run)
     module: Any = environment().get_template("pieces.html.j2").module
-    return str(getattr(module, name)(facts(told)))
+    return str(getattr(module, name)(summary(table)))
 
 
 def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
-    """A figure for `piece.figure`: its source is a data URI of an SVG that follows the reader's light or dark."""
+    """Values for the macro `figure`: a data URI of an SVG that follows the reader's light or dark mode."""
     drawn = style.themed(style.svg(figure))
     size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn) or re.search(rb"()()", b"")
     wide, high = (str(round(float(part) * 4 / 3)) if part else "" for part in (size[1], size[2])) if size else ("", "")
@@ -66,22 +66,22 @@ def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of ours, its style sheet in it.
+    """A page with its style sheet.
 
     Args:
         template: a file of `templates` that extends frame.html.j2.
-        values: what it asks for; `title` is always asked for.
+        values: those that it uses, and `title`.
     """
-    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    css = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("base.css", "report.css"))
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
     from markupsafe import Markup
 
     text = environment().get_template(template).render(css=Markup(css), css_hash=Markup(digest), **values)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # half a character of a file name stays readable
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # surrogates of a file name stay readable
 
 
 def environment() -> Environment:
-    """Jinja over our templates: everything escaped, every name that is missing an error.
+    """Jinja for our templates: all text is escaped, and a missing name is an error.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -96,15 +96,15 @@ def environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Text of a record without signs that turn what stands beside them around; what is markup of ours as it is."""
+    """Text of a record with control characters spelled out; our own markup unchanged."""
     return visible(value) if type(value) is str else value
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a page, whole or not at all; one of ours is replaced, nothing else.
+    """Write a page completely or not at all; only a page of ours is overwritten.
 
     Raises:
-        ConfigError: something else is there, or it cannot be written.
+        ConfigError: the file is not a page of ours, or it cannot be written.
     """
     check(path)
     try:
@@ -114,22 +114,22 @@ def write(path: Path, text: str) -> None:
 
 
 def check(path: Path) -> None:
-    """Whether a page may be written there.
+    """Check that a page may be written there.
 
     Raises:
-        ConfigError: something else is there, or it cannot be read.
+        ConfigError: the file is not a page of ours, or it cannot be read.
     """
     try:
         if path.exists():
             with path.open("rb") as stream:
                 if stream.read(len(OURS)) != OURS.encode():
-                    raise ConfigError(f"{path} exists and is no page of ours; name another file with -o")
+                    raise ConfigError(f"{path} exists and is no page of ours; choose another file with -o")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def save(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Write a file completely or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -142,23 +142,23 @@ def save(path: Path, content: bytes) -> None:
 
 
 def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> list[Path]:
-    """Every figure of a run as a file.
+    """Write every figure of a run as a file.
 
     Args:
-        run: opened.
-        folder: is made where it is not there.
-        kinds: `png`, `svg`.
+        run: the run.
+        folder: created if missing.
+        kinds: file types, `png` or `svg`.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: the folder cannot be written to.
     """
-    told = run if isinstance(run, TrialTable) else TrialTable(run)
+    table = TrialTable.of(run)
     made: Mapping[str, Any] = {"png": style.png, "svg": style.svg}
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in known():
-            drawn = draw(told, name)
+            drawn = draw(table, name)
             for kind in kinds if drawn is not None else ():
                 path = folder / f"{name}.{kind}"
                 save(path, made[kind](drawn))

@@ -1,7 +1,7 @@
-"""One look for every figure: light, readable in print and for colour-blind eyes, the same on every machine.
+"""The style of all figures: readable in print and with colour blindness, equal on every machine.
 
-Figures are plain `matplotlib.figure.Figure` objects: no pyplot, no global state, no window. Their text is drawn as
-paths, so that an SVG looks the same without our font; many points are drawn as an image inside it (`RASTER`).
+Figures are plain `matplotlib.figure.Figure` objects, without pyplot, global state or windows. Text is drawn as paths,
+so that an SVG does not need our font; many points are drawn as an image inside the SVG (`RASTER`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from sdl.errors import ConfigError
 from sdl.extras import missing
 
 INK, FAINT, LINE, PAPER, BAND = "#1a1a1b", "#5c5c5e", "#d2d2d4", "#fefefe", "#e4e4e6"
-"""Text; what is said beside it; grid and frames; the ground; the tolerance. `themed` turns them round in the dark."""
+"""Text, secondary text, grid and frames, background, tolerance band; `themed` replaces them in dark mode."""
 
 DARK = {INK: "#eaeaec", FAINT: "#a9a9ad", LINE: "#454549", PAPER: "#1b1b1e", BAND: "#38383d"}
 
 OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8a900")
-"""Series, in this order: Okabe and Ito's palette that colour-blind eyes can tell apart (jfly.uni-koeln.de/color), its
-black left to the text and its yellow darkened for white paper."""
+"""Colours of series, in order: the palette of Okabe and Ito for colour blindness (jfly.uni-koeln.de/color), without its
+black and with a darker yellow."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Series, in the same order: colour is never the only difference."""
+"""Markers of series, in the same order, so that colour is never the only difference."""
 
 INPUTS = {"R": "#d55e00", "G": "#009e73", "B": "#0072b2", "W": "#7f7f7f"}
 
@@ -40,13 +40,13 @@ SPECTRUM = (
     (430, "#7b3fa0"), (460, "#0072b2"), (500, "#3aa6dd"), (535, "#009e73"), (575, "#8a9a00"), (610, "#d99000"),
     (650, "#d55e00"), (720, "#8b1a1a"),
 )  # fmt: skip
-"""Channels by wavelength: (up to so many nm, colour), Okabe–Ito's where it has one near it."""
+"""Colours of channels by wavelength: (upper limit in nm, colour), from the same palette where possible."""
 
 WIDTH = 5.4
-"""Inches: so that text of 9 points can be read on a phone's 390 pixels, and two stand side by side on a desktop."""
+"""Inches: text of 9 points is readable on a phone with 390 pixels, and two figures fit side by side on a desktop."""
 
 RASTER = 400
-"""From so many points on they are one image inside the SVG, and small."""
+"""Number of points above which they are small and drawn as one image inside the SVG."""
 
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so everywhere
@@ -89,7 +89,7 @@ SETTINGS: dict[str, Any] = {
 
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-    """The look, for what is drawn inside; the caller's own settings are put back.
+    """Apply the style inside the block; the caller's settings are restored after it.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -104,7 +104,7 @@ def styled() -> Iterator[None]:
 
 
 def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float = WIDTH, **more: Any) -> Figure:
-    """A figure with its axes (`figure.axes`), without pyplot. Call it inside `styled`.
+    """A figure with axes (`figure.axes`), without pyplot; for use inside `styled`.
 
     Args:
         rows: of axes.
@@ -132,7 +132,7 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 
     buffer = io.BytesIO()
     with styled(), warnings.catch_warnings(), np.errstate(all="ignore"):
-        # Names are other people's: a sign that our font lacks is a box, and one that is too long is cut.
+        # Names come from users: a character missing in our font is drawn as a box, and long names are cut.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         warnings.filterwarnings("ignore", "constrained_layout not applied")
         figure.savefig(buffer, **options)
@@ -140,10 +140,9 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 
 
 def themed(drawn: bytes) -> bytes:
-    """An SVG for a page: our five greys follow the reader's light or dark, and it is smaller.
+    """A smaller SVG for a page, whose five greys follow the reader's light or dark mode.
 
-    Numbers are cut to hundredths of a point. For a file of its own take `svg` as it is: not every program that opens
-    one knows style sheets.
+    Coordinates are cut to hundredths of a point. Files keep the plain `svg`: not every program supports style sheets.
     """
     text = drawn.decode("utf-8")
     text = text[text.index("<svg") :]
@@ -167,13 +166,13 @@ def series(n: int) -> tuple[str, str]:
 
 
 def wavelength(name: str) -> float | None:
-    """Nanometres in a channel's name: `515nm` is 515, and so is SDL-Light's `ch515`; None where it names none."""
+    """Wavelength in nm from a channel's name: 515 for `515nm` and `ch515`; None without one."""
     found = re.fullmatch(r"\D*?(\d{3,4}(?:\.\d+)?)\s*nm\D*", name) or re.fullmatch(r"ch(\d{3,4})", name)
     return float(found[1]) if found else None
 
 
 def channel_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour a channel: near that of its light where the name has a wavelength and no two come out alike."""
+    """A colour per channel: that of its wavelength where its name has one, otherwise one that is not yet used."""
     waves = {name: wavelength(name) for name in names}
     known = [name for name in names if waves[name] is not None]
     found = {name: next((c for end, c in SPECTRUM if (waves[name] or 0) <= end), SPECTRUM[-1][1]) for name in known}
@@ -184,7 +183,7 @@ def channel_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def input_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour an input: R, G, B and W are what they are called, the others what is left."""
+    """A colour per input: fixed for R, G, B and W, otherwise one that is not yet used."""
     rest = [colour for colour in OKABE_ITO if colour not in [INPUTS.get(name) for name in names]]
     others = [name for name in names if name not in INPUTS]
     found = INPUTS | {name: rest[n % len(rest)] for n, name in enumerate(others)}
@@ -194,7 +193,7 @@ def input_colours(names: Sequence[str]) -> dict[str, str]:
 def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
     """The colour of an R, G, B setting, 0 … 255 each; None for other inputs. A fourth input W adds to all three.
 
-    The square root of the part of each range is roughly how eyes see light.
+    The square root of each fraction of the range approximates the brightness that eyes perceive.
     """
     bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in inputs}
     if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= settings.keys():
@@ -209,12 +208,12 @@ def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -
     return red, green, blue
 
 
-def labelled(name: str, unit: str, most: int = 30) -> str:
-    """An axis' label with its unit: `515nm (counts)`; dollar signs are no formula.
+def axis_label(name: str, unit: str, most: int = 30) -> str:
+    """The label of an axis with its unit: `515nm (counts)`; dollar signs do not start a formula.
 
     Args:
         name: of an input or a channel.
-        unit: empty where it has none; left out where it is longer than the label may be.
+        unit: may be empty; left out where the label would be too long.
         most: characters.
     """
     room = most - len(unit) - 3
@@ -222,9 +221,9 @@ def labelled(name: str, unit: str, most: int = 30) -> str:
 
 
 def plain(text: str, most: int = 40) -> str:
-    """Text from a record, so that matplotlib draws it as it is: `$` begins no formula, nothing is endless.
+    """Text of a record for matplotlib: `$` does not start a formula, and long text is cut in its middle.
 
-    What is too long loses its middle: names that begin alike differ at their end.
+    Names that begin alike usually differ at their ends.
     """
     text = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)  # no glyph, and a new line would break a label
     half = (most - 1) // 2
@@ -232,19 +231,19 @@ def plain(text: str, most: int = 40) -> str:
 
 
 def thinned(count: int, most: int) -> list[int]:
-    """Indices of at most `most` of `count` things, evenly, the first and the last among them."""
+    """Indices of at most `most` of `count` items, evenly spaced, with the first and the last."""
     if count <= most:
         return list(range(count))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def whole_numbers(axes: Axes, which: str = "x") -> None:
-    """No half trials on an axis."""
+    """Use only integer ticks on an axis."""
     getattr(axes, f"{which}axis").set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
 
 
 def two_ticks(low: float, high: float) -> list[float]:
-    """Two round values of a small axis, away from its ends, where they would run into the labels beside them."""
+    """Two round values for the ticks of a small axis, away from its ends, where labels would overlap."""
     span = high - low
     if not 1e-9 * max(abs(low), abs(high)) < span < math.inf:
         return [low]

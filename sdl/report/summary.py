@@ -1,4 +1,4 @@
-"""What a page says about a run in words and numbers: plain values, everything formatted, nothing escaped yet."""
+"""What a report says about a run in words and numbers: formatted text, not yet escaped."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sdl import formatting
+from sdl import formatting, yamlfile
 from sdl.report import style
-from sdl.report.digest import unit_of_time
-from sdl.runs.listing import holder, started
+from sdl.report.table import unit_of_time
+from sdl.runs.listing import start_time, writing_process
 from sdl.types import Outcome
 
 if TYPE_CHECKING:
     from sdl.core.goal import Band
-    from sdl.report.digest import Row, TrialTable
+    from sdl.core.trials import Trial
+    from sdl.report.table import TrialTable
 
 ENDS = 12
-"""So many trials are shown at the beginning and at the end of a long campaign, with the best between them."""
+"""Number of trials shown at the beginning and at the end of a long campaign, with the best one between them."""
 
-MOST_ALL = 1200
-"""So many more can be unfolded: a page of 5,000 would weigh more than its figures."""
+MOST_ROWS = 1200
+"""Most trials that can be unfolded: a page with 5,000 would weigh more than its figures."""
 
 MOST_WORDS = 600
-"""Characters of what is said of a trial; `sdl explain` has it whole."""
+"""Characters of the remarks on one trial; `sdl explain` prints all of them."""
 
 
-def facts(told: TrialTable) -> dict[str, Any]:
-    """Everything that `templates/pieces.html.j2` asks for."""
-    run, done, final = told.run, told.run.result, told.final
-    running = "" if done.outcome else holder(run.folder)
-    on = formatting.not_off(done.safe)
-    said = filter(None, [formatting.cause(done.reason), on])
-    rows = [_row(told, row) for row in told.rows]
-    rgb = style.swatch(_settings(final), run.opened.instrument["inputs"]) if final else None
+def summary(table: TrialTable) -> dict[str, Any]:
+    """All values that `templates/pieces.html.j2` needs."""
+    run, result, final = table.run, table.run.result, table.final
+    process = "" if result.outcome else writing_process(run.folder)
+    not_off = formatting.not_off(result.safe)
+    reasons = filter(None, [formatting.cause(result.reason), not_off])
+    rows = [_row(table, trial) for trial in table.trials]
     coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
         "instrument": f"{run.opened.instrument['identity']}{' (simulated)' if run.opened.simulated else ''}",
-        "when": _when(told),
-        "taken": _taken(told),
+        "when": _when(table),
+        "counts": _counts(table),
         "description": str(run.config.get("description") or ""),
-        "outcome": formatting.display(done.outcome or ("running" if running else "unfinished")),
-        "good": done.outcome in (Outcome.REACHED, Outcome.DONE) and not on,
-        "reason": f"it is running now ({running})" if running else _cut("; ".join(said), 3 * MOST_WORDS),
-        "goal": formatting.goal_line(told.goal),
-        "has_goal": told.goal is not None,
-        "which": _which(told),
-        "rgb": rgb,
-        "settings": _inputs(told, final) if final else [],
-        "channels": _channels(told, final) if final and final.mean else [],
-        "inputs": told.inputs,
+        "outcome": formatting.display(result.outcome or ("running" if process else "unfinished")),
+        "good": result.outcome in (Outcome.REACHED, Outcome.DONE) and not not_off,
+        "reason": f"running now ({process})" if process else _cut("; ".join(reasons), 3 * MOST_WORDS),
+        "goal": formatting.goal_line(table.goal),
+        "has_goal": table.goal is not None,
+        "settings_title": _settings_title(table),
+        "rgb": _colour(table, final) if final else None,
+        "settings": _inputs(table, final) if final else [],
+        "channels": channel_cells(final, table.goal_channels, table.units) if final and final.readings else [],
+        "inputs": table.inputs,
         "coloured": coloured,
-        "width": 3 + coloured + len(told.inputs) + 2 * (told.goal is not None),
-        **_thinned(rows, run.folder.name.rpartition("-")[2]),
-        "about": _about(told),
-        "config": _config(told),
+        "width": 3 + coloured + len(table.inputs) + 2 * (table.goal is not None),
+        **_shortened(rows, run.folder.name.rpartition("-")[2]),
+        "provenance": _provenance(table),
+        "config": yamlfile.dump(dict(run.config)),
         "versions": sorted(run.opened.versions.items()),
         "sdl": run.opened.versions.get("sdl", "unknown"),
         "run": f"{run.folder.parent.name}/{run.folder.name}",
@@ -64,58 +64,68 @@ def facts(told: TrialTable) -> dict[str, Any]:
     }
 
 
-def _when(told: TrialTable) -> str:
-    stamp = started(told.run.folder.name) or datetime.fromtimestamp(told.start, UTC).isoformat(timespec="seconds")
+def _when(table: TrialTable) -> str:
+    stamp = start_time(table.run.folder.name) or datetime.fromtimestamp(table.start, UTC).isoformat(timespec="seconds")
     return f"{stamp[:10]} {stamp[11:19]} UTC{stamp[19:].replace('+00:00', '')}"
 
 
-def _taken(told: TrialTable) -> str:
-    done = told.run.result
-    unit, length = unit_of_time(told.seconds)
-    parts = [formatting.count(done.trials, "trial"), formatting.count(done.readings, "reading")]
-    parts += [f"{done.failed} failed"] if done.failed else []
-    return f"{', '.join(parts)} in {told.seconds / length:.3g} {unit}"
+def _counts(table: TrialTable) -> str:
+    """`8 trials, 14 readings, 1 failed in 3.2 min`."""
+    result = table.run.result
+    unit, length = unit_of_time(table.seconds)
+    parts = [formatting.count(result.trials, "trial"), formatting.count(result.readings, "reading")]
+    parts += [f"{result.failed} failed"] if result.failed else []
+    return f"{', '.join(parts)} in {table.seconds / length:.3g} {unit}"
 
 
-def _which(told: TrialTable) -> str:
-    if told.final is None:
+def _settings_title(table: TrialTable) -> str:
+    if table.final is None:
         return "Settings"
-    kind = "best" if told.best is not None else "last"
-    return f"Settings of trial {told.final.proposed.trial}, the {kind}"
+    return f"Settings of trial {table.final.trial}, the {'best' if table.best is not None else 'last'}"
 
 
-def _settings(row: Row) -> dict[str, float]:
-    return dict(row.applied or row.proposed.settings)
+def _colour(table: TrialTable, trial: Trial) -> tuple[int, int, int] | None:
+    return style.swatch(trial.shown_settings, table.run.opened.instrument["inputs"])
 
 
-def _inputs(told: TrialTable, row: Row) -> list[dict[str, str]]:
-    found = []
-    for name in told.inputs:
-        about, unit = told.about[name], told.units[name]
-        applied = "?" if row.applied is None else formatting.setting(row.applied[name], about)
-        asked = formatting.setting(row.proposed.settings[name], about)
-        found.append({"name": f"{name} ({unit})" if unit else name, "asked": asked, "applied": applied})
-    return found
+def _inputs(table: TrialTable, trial: Trial) -> list[dict[str, str]]:
+    cells = []
+    for name in table.inputs:
+        spec, unit = table.specs[name], table.units[name]
+        applied = "?" if trial.applied is None else formatting.setting(trial.applied[name], spec)
+        asked = formatting.setting(trial.settings[name], spec)
+        cells.append({"name": f"{name} ({unit})" if unit else name, "asked": asked, "applied": applied})
+    return cells
 
 
-def _channels(told: TrialTable, row: Row) -> list[dict[str, str]]:
-    full = {name for event in row.readings for name in event.saturated}
-    found = []
-    for name in told.wanted:
-        band = told.goal.bands[name] if told.goal else None
-        value = row.mean.get(name, math.nan)
+def channel_cells(trial: Trial, channels: Sequence[str], units: dict[str, str]) -> list[dict[str, str]]:
+    """A row for each channel: its name, unit and reading; with a goal also the goal, the error and tolerance ratio.
+
+    Args:
+        trial: with readings.
+        channels: those of the goal, or all without one.
+        units: by channel.
+    """
+    rows = []
+    for name in channels:
+        band = trial.goal.bands[name] if trial.goal else None
+        value, saturated = trial.mean.get(name, math.nan), name in trial.saturated
         reading = "not read" if math.isnan(value) else formatting.reading(value, band)
-        cells = {"name": name, "reading": reading + (", saturated" if name in full else ""), "unit": told.units[name]}
+        cells = {"name": name, "reading": reading + (", saturated" if saturated else ""), "unit": units[name]}
         if band is not None:
-            miss = math.inf if name in full else band.miss(value)
-            judged = {"off": _off(band, value), "miss": "?" if math.isinf(miss) else formatting.times(miss)}
-            cells |= {"goal": str(band).replace("± ", "±\u00a0"), **judged, "mark": "good" if miss <= 1 else "bad"}
-        found.append(cells)
-    return found
+            miss = math.inf if saturated else band.miss(value)
+            cells |= {
+                "goal": str(band).replace("± ", "±\u00a0"),
+                "error": _error(band, value),
+                "ratio": formatting.ratio(miss),
+                "mark": "good" if miss <= 1 else "bad",
+            }
+        rows.append(cells)
+    return rows
 
 
-def _off(band: Band, value: float) -> str:
-    """`−0.78 %`; in the channel's unit where the target is 0 or there is none."""
+def _error(band: Band, value: float) -> str:
+    """`−0.78 %` of the target; in the channel's unit where the target is 0 or there is none."""
     if math.isnan(value):
         return ""
     if band.target:
@@ -124,31 +134,27 @@ def _off(band: Band, value: float) -> str:
     return f"{'−' if beyond < 0 else '+'}{formatting.reading(abs(beyond), band)}" if beyond else "0"
 
 
-def _row(told: TrialTable, row: Row) -> dict[str, Any]:
-    proposed = row.proposed
-    judged = told.goal is not None and math.isfinite(row.miss)
-    said = [formatting.cause(proposed.why)]
-    if proposed.verdict is not None and proposed.verdict != "reachable":
-        said.append(formatting.display(proposed.verdict))
-    if proposed.clipped:
-        said.append(f"clipped: {', '.join(proposed.clipped)}")
-    said += sorted({event.fault for event in row.readings if event.fault})
-    if row.failed:
-        said.append(f"failed: {formatting.cause(row.failed)}")
-    elif row.failures:
-        said.append(f"after {formatting.count(len(row.failures), 'failed attempt')}")
-    if len(row.readings) > 1:
-        said.append(f"mean of {len(row.readings)} readings")
+def _row(table: TrialTable, trial: Trial) -> dict[str, Any]:
+    remarks = [formatting.cause(trial.proposed.why), *formatting.trial_remarks(trial, table.run.campaign.plan)]
+    if trial.readings > 1:
+        remarks.append(f"mean of {trial.readings} readings")
     return {
-        "trial": proposed.trial,
-        "by": proposed.by,
-        "rgb": style.swatch(_settings(row), told.run.opened.instrument["inputs"]),
-        "settings": [formatting.setting(proposed.settings[name], told.about[name]) for name in told.inputs],
-        "worst": _worst(told, row) if judged else "",
-        "miss": formatting.times(row.miss) if judged else "",
-        "mark": "" if not judged else "good" if row.miss <= 1 else "bad",
-        "why": _cut("; ".join(filter(None, said)), MOST_WORDS),
-        "best": told.goal is not None and proposed.trial == told.run.result.best,
+        **trial_cells(trial),
+        "rgb": _colour(table, trial),
+        "settings": [formatting.setting(trial.settings[name], table.specs[name]) for name in table.inputs],
+        "remarks": _cut("; ".join(filter(None, remarks)), MOST_WORDS),
+        "best": table.goal is not None and trial is table.best,
+    }
+
+
+def trial_cells(trial: Trial) -> dict[str, Any]:
+    """The cells that every table of trials has: number, origin, worst channel and its tolerance ratio."""
+    return {
+        "trial": trial.trial,
+        "by": trial.proposed.by,
+        "worst": trial.worst,
+        "ratio": formatting.ratio(trial.miss) if trial.judged else "",
+        "mark": "" if not trial.judged else "good" if trial.miss <= 1 else "bad",
     }
 
 
@@ -156,44 +162,39 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def _worst(told: TrialTable, row: Row) -> str:
-
-    return told.goal.worst_channel(row.mean) if told.goal is not None else ""
-
-
-def _thinned(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+def _shortened(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     """The trials to show at once, and those behind a click."""
     n = len(rows)
     if n <= 3 * ENDS:
-        return {"some": list(rows), "all": [], "all_said": ""}
+        return {"some": list(rows), "all": [], "all_title": ""}
     best = next((i for i, row in enumerate(rows) if row["best"]), 0)
-    some = _pieces(rows, sorted({*range(ENDS), best, *range(n - ENDS, n)}))
-    if n <= MOST_ALL:
-        return {"some": some, "all": list(rows), "all_said": f"All {n} trials"}
-    half = MOST_ALL // 2
-    said = f"The first {half} and the last {half} of {n} trials; every one: sdl explain {name}"
-    return {"some": some, "all": _pieces(rows, [*range(half), *range(n - half, n)]), "all_said": said}
+    some = _with_gaps(rows, sorted({*range(ENDS), best, *range(n - ENDS, n)}))
+    if n <= MOST_ROWS:
+        return {"some": some, "all": list(rows), "all_title": f"All {n} trials"}
+    half = MOST_ROWS // 2
+    title = f"The first {half} and the last {half} of {n} trials; sdl explain {name} prints all of them"
+    return {"some": some, "all": _with_gaps(rows, [*range(half), *range(n - half, n)]), "all_title": title}
 
 
-def _pieces(rows: Sequence[dict[str, Any]], kept: Sequence[int]) -> list[dict[str, Any]]:
-    found, last = [], -1
+def _with_gaps(rows: Sequence[dict[str, Any]], kept: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows that are kept, and between them how many are left out."""
+    shown, last = [], -1
     for i in kept:
         if i > last + 1:
-            found.append({"gap": formatting.count(i - last - 1, "trial")})
-        found.append(rows[i])
+            shown.append({"gap": formatting.count(i - last - 1, "trial")})
+        shown.append(rows[i])
         last = i
-    return found
+    return shown
 
 
-def _about(told: TrialTable) -> list[tuple[str, str]]:
-    run, opened = told.run, told.run.opened
-    solver = run.config.get("solver", {}).get("kind", "") if told.goal else ""
+def _provenance(table: TrialTable) -> list[tuple[str, str]]:
+    run, opened = table.run, table.run.opened
     prior = [f"{part['rows']} rows of {part['source']}, sha256 {part['sha256']}" for part in opened.prior]
-    found = [
+    items = [
         ("run", f"{run.folder.parent.name}/{run.folder.name}"),
         ("record", f"{formatting.count(len(run.events), 'event')}, sha {run.sha}"),
         ("instrument", f"{opened.instrument['kind']}, {opened.instrument['identity']}"),
-        ("solver", solver),
+        ("solver", run.config.get("solver", {}).get("kind", "") if table.goal else ""),
         ("design", str(run.config.get("design", {}).get("kind", ""))),
         ("seed", str(run.config.get("seed", ""))),
         ("prior", "; ".join(prior)),
@@ -201,10 +202,4 @@ def _about(told: TrialTable) -> list[tuple[str, str]]:
         ("by", opened.user),
         ("ended by", run.result.by),
     ]
-    return [(name, text) for name, text in found if text]
-
-
-def _config(told: TrialTable) -> str:
-    from sdl import yamlfile
-
-    return yamlfile.dump(dict(told.run.config))
+    return [(name, text) for name, text in items if text]

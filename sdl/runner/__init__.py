@@ -1,14 +1,16 @@
 """The only place where campaign, solver, driver, record and clock meet.
 
-start    run and resume: the two doors; one code path behind them
-opening  what is known before anything is done: priors, versions, the first event
-perform  does what is due, one event an action, written before anything follows from it
-pursuit  off is pursued until a reply proves it
-propose  settings for a trial, by the design or by the solver
-gate     whether it may go on: pauses and aborts from outside
-signals  Ctrl-C and SIGTERM
-watching who is told of events, and the watch that holds an instrument against its twin
-ends     outcomes, exit codes, and the interruption that can be resumed
+start       run and resume, with one code path behind both
+setup       before the first action: clock, lease, priors, versions, the first event
+perform     perform the outstanding action, one event per action, written before it has any effect
+shutdown    switch the instrument off, and repeat until a reply confirms it
+propose     settings for a trial, from the design or the solver
+gate        pauses and aborts requested from outside
+signals     Ctrl-C and SIGTERM
+guard       end a solver that ignores SIGTERM, with its process (guardian)
+observers   receivers of events, and the comparison of an instrument with its twin
+exit_codes  exit codes, and the interruption that can be resumed
+preload     imports of the process that campaigns are copied from
 """
 
 from sdl.runner.exit_codes import EXIT_CODES, INTERRUPTED, CampaignInterrupted, exit_code
@@ -19,7 +21,7 @@ from sdl.runner.propose import Proposer
 from sdl.runner.setup import clock_for, instrument_lease, user, versions
 from sdl.runner.shutdown import MonotonicClock, Patience, SwitchOff, switch_off
 from sdl.runner.signals import Signals
-from sdl.runner.start import resume, run
+from sdl.runner.start import left_on, resume, run
 
 __all__ = [
     "EXIT_CODES",
@@ -41,6 +43,7 @@ __all__ = [
     "clock_for",
     "exit_code",
     "instrument_lease",
+    "left_on",
     "resume",
     "run",
     "switch_off",

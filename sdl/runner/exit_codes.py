@@ -1,4 +1,4 @@
-"""How a campaign's process ends: exit codes, and the interruption that can be resumed."""
+"""Exit codes, and the interruption of a campaign that can be resumed."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ EXIT_CODES = {
     Outcome.ABORTED: 1,
     Outcome.FAILED: 3,
 }
-"""What the command line ends with; a campaign that failed by its solver ends with 4, and one that would end with 0 ends
-with 3 where nothing proves that its instrument is off (`exit_code`)."""
+"""Exit code for each outcome. `exit_code` returns 4 for a failed solver, and 3 instead of 0 if no reply confirms that
+the instrument is off."""
 
 
 def exit_code(result: Result) -> int:
-    """What the command line ends with."""
+    """The exit code for a result."""
     if result.outcome is None:
         return 1
-    if result.outcome is Outcome.DONE and result.failed:  # not everything that was to be measured
+    if result.outcome is Outcome.DONE and result.failed:  # some points could not be measured
         return InstrumentError.exit_code
     if result.safe is not None and not result.safe.proven and EXIT_CODES[result.outcome] == 0:
-        return InstrumentError.exit_code  # it came to what it should, and the instrument may still be on
+        return InstrumentError.exit_code  # the campaign succeeded, but the instrument may still be on
     by_solver = result.outcome is Outcome.FAILED and result.by == "solver"
     return SolverError.exit_code if by_solver else EXIT_CODES[result.outcome]
 
 
 class CampaignInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM ended the process's part of a campaign that can be resumed.
+    """Ctrl-C or SIGTERM interrupted a campaign, which can be resumed.
 
     Attributes:
         signal: SIGINT or SIGTERM.
-        result: what there is so far.
+        result: so far.
     """
 
     def __init__(self, signal_name: str, so_far: Result) -> None:

@@ -1,6 +1,6 @@
-"""Whether a campaign may go on: asked before each action and every moment while it waits.
+"""Whether a campaign may proceed: asked before each action and repeatedly while it waits.
 
-The gate judges; the runner writes what it says into the record and keeps the instrument safe while it says hold.
+The gate decides; the runner records the decision and keeps the instrument off during a pause.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Protocol
 from sdl.core.campaign import Campaign
 
 POLL_SECONDS = 0.5
-"""Seconds after which it is asked again while the campaign waits."""
+"""Seconds between two questions while the campaign waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proceed:
-    """Go on. After a hold, `by` says who or what ended it."""
+    """Proceed. After a pause, `by` says who or what ended it."""
 
     by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Do nothing for now, and leave the instrument safe.
+    """Pause with the instrument off.
 
     Attributes:
         cause: a sentence.
-        by: who or what asks for it.
-        sample_background: take a reading with the light off now, and tell it (`Gate.on_background`).
-        poll_after: seconds after which to ask again.
+        by: who or what requests it.
+        sample_background: take a reading with the instrument off now, and pass it to `Gate.on_background`.
+        poll_after: seconds until the gate is asked again.
     """
 
     cause: str
@@ -41,7 +41,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """End the campaign for good."""
+    """End the campaign; it cannot be resumed."""
 
     reason: str
     by: str
@@ -51,12 +51,12 @@ Decision = Proceed | Pause | Abort
 
 
 class Gate(Protocol):
-    """Decides whether a campaign may go on. Asked in the runner's thread; answers at once."""
+    """Decides whether a campaign may proceed. Called in the runner's thread; returns at once."""
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
-        """What is to be done at `now` (seconds since 1970 UTC, of the campaign's clock)."""
+        """The decision at `now` (seconds since 1970 UTC on the campaign's clock)."""
         ...
 
     def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
-        """The reading that a Hold with `sample_background` asked for; None where none came."""
+        """Receives the background that a `Pause` requested; None if there was no reading."""
         ...

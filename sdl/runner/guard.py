@@ -1,4 +1,4 @@
-"""The other side of `sdl.runner.guardian`: starts it, and tells it when a solver computes."""
+"""Start `sdl.runner.guardian` and report to it when a solver computes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sdl.parallel import children
 from sdl.runner import guardian
 
 OVERRUN = 2.0
-"""Seconds that a solver may go on after SIGTERM. With the start of another `sdl` and the instrument's answer the
-light is off within 10 s."""
+"""Seconds that a solver may continue after SIGTERM. Including the start of another `sdl` and the instrument's reply,
+the instrument is off within 10 s."""
 
 
 class Guard:
-    """Watches over this process while it runs a campaign; POSIX only, and only in the main thread.
+    """Watch this process while it runs a campaign; POSIX only, main thread only.
 
     Args:
         folder: of the run.
@@ -38,8 +38,8 @@ class Guard:
         self._before = signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
 
     def tell(self, solving: bool) -> None:
-        """Says that a solver begins to compute, or has come to its end."""
-        with contextlib.suppress(OSError):  # somebody ended it
+        """Report that a solver starts or has finished."""
+        with contextlib.suppress(OSError):  # it has been killed
             os.write(self._pipe, bytes([guardian.SOLVES if solving else guardian.SOLVED]))
 
     def leave(self) -> None:
@@ -49,7 +49,7 @@ class Guard:
         self._pipe = -1
 
     def close(self) -> None:
-        """Ends it."""
+        """End the guardian."""
         signal.set_wakeup_fd(self._before)
         os.close(self._pipe)
         self._process.kill()

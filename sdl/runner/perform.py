@@ -1,7 +1,7 @@
-"""Does what a campaign says is due, until nothing is.
+"""Perform a campaign's actions until none is outstanding.
 
-Each action ends in one event; the event is written and fsynced; only then is the campaign told, and what it says is
-done next. However this ends (reached, Ctrl-C, a full disk, a bug) the instrument is made safe and the record stays
+Each action ends in one event; the event is written and fsynced before the campaign handles it and names the next
+action. However this ends (reached, Ctrl-C, a full disk, a bug), the instrument is switched off and the record stays
 resumable.
 """
 
@@ -47,12 +47,12 @@ from sdl.types import Power, SafeState
 log = logging.getLogger("sdl")
 
 SIGNALS_WAITED_OUT = 2
-"""So many signals during one attempt to make the instrument safe are waited out; the next breaks it off. Between two
-attempts one is enough."""
+"""Signals that an attempt to switch off ignores before the next one breaks it off. Between two attempts one is
+enough."""
 
 
 class Log(Protocol):
-    """Where events go: a Record, or Memory."""
+    """Where events are written: a Record or a MemoryRecord."""
 
     @property
     def folder(self) -> Path | None: ...
@@ -61,7 +61,7 @@ class Log(Protocol):
 
 
 class MemoryRecord:
-    """A record that is not on the disk, for sweeps and tests."""
+    """A record in memory, for sweeps and tests."""
 
     folder = None
 
@@ -72,11 +72,11 @@ class MemoryRecord:
         self.events.append(event)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
 
 class Runner:
-    """Performs what a campaign says is due, until nothing is."""
+    """Performs a campaign's actions until none is outstanding."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class Runner:
         self._gate = gate
         self._driver: Driver | None = None
         self._patience = patience or Patience()
-        self._shutdown: SwitchOff | None = None  # of the open driver, or of the last one
+        self._shutdown: SwitchOff | None = None  # for the open driver, or the last one
         self._background_error = ""
-        self._unfinished = unfinished  # a process died on it, perhaps with the light on
+        self._unfinished = unfinished  # a process died during it, perhaps with the instrument on
         self._proposer = Proposer(chosen, campaign, clock)
         self._off = off_settings(chosen.instrument)
         self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
@@ -109,11 +109,11 @@ class Runner:
             self._signals.ask(interrupted)
 
     def go(self) -> Result:
-        """Does what is due until nothing is.
+        """Perform the campaign to its end.
 
         Raises:
-            CampaignInterrupted: Ctrl-C or SIGTERM, after Interrupted is written and the instrument is safe, or said
-                not to be.
+            CampaignInterrupted: Ctrl-C or SIGTERM, after Interrupted is written and the instrument is off or reported
+                as not confirmed off.
         """
         interrupted, failed = False, True
         with self._signals:
@@ -121,9 +121,9 @@ class Runner:
                 actions = self._while_held() if self.campaign.paused else self.campaign.due()
                 while actions and not self._signals.asked:
                     wait = actions[0].wait if isinstance(actions[0], Measure) else 0.0
-                    said = Proceed() if isinstance(actions[0], Stop) else self._wait(wait)
+                    decision = Proceed() if isinstance(actions[0], Stop) else self._wait(wait)
                     if not self._signals.asked:  # a back-off may last minutes
-                        actions = self._apply(said, actions[0])
+                        actions = self._apply(decision, actions[0])
                 failed = False
             except KeyboardInterrupt:
                 if not self._signals.asked:
@@ -144,7 +144,7 @@ class Runner:
         return result
 
     def write(self, event: Event) -> list[Action]:
-        """Writes one event, folds it, tells who watches; what is due then."""
+        """Write one event, fold it, notify the observer; returns the actions that are due then."""
         with self._signals.shield():
             self.record.append(event)
             actions = self.campaign.handle(event)
@@ -152,20 +152,20 @@ class Runner:
         return actions
 
     def _wait(self, seconds: float) -> Decision:
-        """Waits, asking the gate on the way; what it said last."""
+        """Wait, asking the gate meanwhile; returns its last decision."""
         if self._gate is None:
             self.clock.sleep(seconds)
             return Proceed()
-        said = self._gate.ask(self.campaign, self.clock.now())
-        while seconds > 0 and isinstance(said, Proceed) and not self._signals.asked:
+        decision = self._gate.ask(self.campaign, self.clock.now())
+        while seconds > 0 and isinstance(decision, Proceed) and not self._signals.asked:
             self.clock.sleep(min(seconds, POLL_SECONDS))
-            seconds -= POLL_SECONDS  # counted, not looked up: the machine's time may be set meanwhile
-            said = self._gate.ask(self.campaign, self.clock.now())
-        return said
+            seconds -= POLL_SECONDS  # counted, because the machine's clock may be set meanwhile
+            decision = self._gate.ask(self.campaign, self.clock.now())
+        return decision
 
-    def _apply(self, said: Decision, action: Action) -> list[Action]:
-        """Does what is due, or pauses until the gate lets go, or ends the campaign; what is due then."""
-        match said:
+    def _apply(self, decision: Decision, action: Action) -> list[Action]:
+        """Perform the action, or pause, or abort, as decided; returns the actions that are due then."""
+        match decision:
             case Pause(cause, by):
                 self.write(Paused(cause, by, self.clock.now()))
                 return self._while_held()
@@ -176,7 +176,7 @@ class Runner:
         return self.write(event)
 
     def _while_held(self) -> list[Action]:
-        """Waits with the instrument safe and given back; what is due when the pause is over, nothing after a signal."""
+        """Wait with the instrument off and released; returns the actions due after the pause, none after a signal."""
         self._make_safe(min(WARN_AFTER, self._patience.seconds))
         while self._gate is not None and not self._signals.asked:
             match self._gate.ask(self.campaign, self.clock.now()):
@@ -192,22 +192,22 @@ class Runner:
         return []
 
     def _sample_background(self) -> Mapping[str, float] | None:
-        """One reading with the light off, by a connection of its own; None where there is none."""
+        """One reading with the instrument off, over a connection of its own; None if it fails."""
         instrument = self.config.instrument
         if getattr(instrument, "background", None) is not None:
             instrument = instrument.model_copy(update={"background": "none"})  # one request, not two
         try:
-            if self._driver is None:  # else it is not known to be off yet
+            if self._driver is None:  # otherwise off is not confirmed yet
                 self._driver, self._shutdown = instrument.open(self.clock), None
             reading = checked_reading(self._driver.measure(self._off), self._off, self._channels)
-            if reading.applied == self._off and self._shutdown is None:  # the light is off: nothing more to be asked
+            if reading.applied == self._off and self._shutdown is None:  # off is confirmed
                 self._close()
             return reading.background if reading.background is not None else reading.readings
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # whatever a driver lets through; it is asked again later
-            if str(error) != self._background_error:  # through a night it may be the same every minute
-                log.warning("no reading with the light off while paused: %s", error)
+        except BaseException as error:  # a driver may raise anything; it is asked again later
+            if str(error) != self._background_error:  # through a night it may repeat every minute
+                log.warning("no background reading during the pause: %s", error)
             self._background_error = str(error)
             return None
         finally:
@@ -228,26 +228,26 @@ class Runner:
         began = self.clock.monotonic()
         place = (action.trial, action.repeat, action.attempt)
         try:
-            self._shutdown = None  # it may be on from here
+            self._shutdown = None  # from here on it may be on
             if self._driver is None:
                 self._driver = self.config.instrument.open(self.clock)
             reading = checked_reading(self._driver.measure(action.settings), action.settings, self._channels)
             reading = self._repeats.checked(reading)
-        except ConfigError as error:  # what only a person can mend, in the next trial neither
+        except ConfigError as error:  # only a person can mend it
             return Failed(*place, "driver", cut(str(error)), False, False, self.clock.now())
         except InstrumentError as error:
             text = f"{type(error).__name__}: {error}"
-            hopeless = self._driver is None and not error.retryable  # it cannot be opened, in the next trial neither
+            hopeless = self._driver is None and not error.retryable  # it cannot be opened
             stage: Literal["measure", "driver"] = "driver" if hopeless else "measure"
             maybe = error.maybe_measured and not hopeless
             return Failed(*place, stage, cut(text), error.retryable, maybe, self.clock.now())
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # whatever else a driver, perhaps somebody else's, lets through
+        except BaseException as error:  # a plug-in driver may raise anything
             log.debug("the driver %s failed", self.config.instrument.kind, exc_info=error)
             if isinstance(error, (Exception, SystemExit)) and not isinstance(error, BUGS):
                 return Failed(*place, "measure", cut(f"the driver failed: {error!r}"), False, True, self.clock.now())
-            text = f"{type(error).__name__}: {error}{_place(error)}"  # asking again would only repeat it
+            text = f"{type(error).__name__}: {error}{_place(error)}"  # a retry would only repeat it
             return Failed(*place, "driver", cut(text), False, True, self.clock.now())
         self._unfinished = False
         return Measured(
@@ -262,11 +262,11 @@ class Runner:
         )
 
     def _make_safe(self, seconds: float | None = None, *, last: bool = False) -> None:
-        """Has the instrument switched off and given back; whatever goes wrong is told and recorded, nothing is raised.
+        """Switch the instrument off and release it; errors are logged and recorded, none is raised.
 
         Args:
-            seconds: for which off is pursued; once more by default. The driver stays open until off is proven.
-            last: nobody here will ask again.
+            seconds: for further attempts; one more attempt by default. The driver stays open until off is confirmed.
+            last: whether this call is the last one.
         """
         instrument, shutdown, signals = self.config.instrument, self._shutdown, self._signals.count
         if shutdown is None:
@@ -282,17 +282,17 @@ class Runner:
                 self._close()
             if last and not state.proven:
                 warn_given_up(shutdown)
-            told = self.campaign.safe
-            news = shutdown.warned and (told is None or told.state is not state.state)
-            if news or (last and (told is not None or not state.proven or not instrument.virtual)):
+            recorded = self.campaign.safe
+            changed = shutdown.warned and (recorded is None or recorded.state is not state.state)
+            if changed or (last and (recorded is not None or not state.proven or not instrument.virtual)):
                 self._write_safe(shutdown)
 
     def _switch_off(self) -> SafeState | None:
-        """One attempt."""
+        """Make one attempt."""
         if self._driver is None:
             self._driver = self.config.instrument.open(self.clock)
         if self._unfinished and not self.config.instrument.virtual:
-            self._driver.measure(self._off)  # the process that died had another connection; this one knows nothing yet
+            self._driver.measure(self._off)  # a new connection does not know what the dead process set
         self._unfinished = False
         return self._driver.safe()
 
@@ -304,11 +304,11 @@ class Runner:
             self.write(
                 Safe(state.state, state.applied, cut(state.why), shutdown.attempts, round(shutdown.seconds, 3), at)
             )
-        except RecordError as error:  # the end itself is written, or says why not
+        except RecordError as error:  # the end itself is recorded, or its error reported
             log.warning("not recorded: %s", error)
 
     def _close(self) -> None:
-        """Gives the connection back."""
+        """Close the connection."""
         if self._driver is not None:
             with contextlib.suppress(Exception, SystemExit, GeneratorExit):
                 self._driver.close()
@@ -316,22 +316,22 @@ class Runner:
 
 
 def _place(error: BaseException) -> str:
-    """Where in a driver it was raised: ` (my_lamp.py:41 in measure)`; libraries below the driver are left out."""
+    """Where in a driver an error was raised: ` (my_lamp.py:41 in measure)`; libraries it calls are skipped."""
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
     if not frames or frames[0].filename == checked_reading.__code__.co_filename:
-        return ""  # of what it returned, not of what it did
+        return ""  # the error is in what it returned
     folder = PurePath(frames[0].filename).parent
     last = [frame for frame in frames if PurePath(frame.filename).parent == folder][-1]
     return f" ({PurePath(last.filename).name}:{last.lineno} in {last.name})"
 
 
 def notify(watch: Watch | None, event: Event, campaign: Campaign) -> Watch | None:
-    """Shows an event to who watches; returns who watches from now on."""
+    """Pass an event to the observer; returns it, or None once it can no longer receive events."""
     if watch is None:
         return None
     try:
         watch(event, campaign)
-    except OSError as error:  # a closed pipe or terminal ends the watching, not the campaign
+    except OSError as error:  # a closed pipe or terminal does not end the campaign
         log.warning("no longer shown: %s", error)
         return None
     return watch

@@ -1,10 +1,10 @@
-"""Settings for a trial: a point of the design, or the solver's answer.
+"""Settings for a trial: a point of the design, or the solver's proposal.
 
-The design comes first: all of its points, or as many as the solver says it needs. Prior rows never stand for single
-points of it, because a plan's points belong together (each of an axis design tells one input from the others, and
-nobody knows which of them a prior row could replace): where there are at least as many prior rows as planned points
-the solver is asked at once, with fewer the whole plan is measured. Later a design point is placed wherever the solver
-cannot answer.
+The design comes first: all of its points, or as many as the solver says it needs. Prior rows never replace single
+points of it, because the points of a design belong together (each point of an axis design separates one input from the
+others, and it is unknown which of them a prior row could replace): with at least as many prior rows as planned points
+the solver is asked at once, with fewer the whole design is measured. Later the design supplies a point whenever the
+solver cannot answer.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ DESIGN, SOLVER = 0, 1
 """Streams of random numbers: default_rng([seed, stream, n])."""
 
 FARTHEST = "farthest"
-"""Who proposed a point beyond a design's plan: the one farthest from those taken."""
+"""`by` of a point beyond a design's plan: the one farthest from the points measured so far."""
 
 
 class Proposer:
-    """Asks the design and the solver of one campaign."""
+    """Gets settings from the design and the solver of one campaign."""
 
     def __init__(self, chosen: ResolvedCampaign, campaign: Campaign, clock: Clock) -> None:
         self._config, self._campaign, self._clock = chosen, campaign, clock
@@ -43,7 +43,7 @@ class Proposer:
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
 
     def propose(self, trial: int) -> Proposed | Failed:
-        """The settings of `trial`, or why there are none."""
+        """The settings of a trial, or why there are none."""
         history, goal = self._campaign.history, self._campaign.plan.goal
         why = ""
         if goal is not None and (trial >= self._first or history.prior_rows >= self._first):
@@ -86,7 +86,7 @@ class Proposer:
     def _by_design(self, trial: int, why: str) -> Proposed | Failed:
         design, history = self._config.design, self._campaign.history
         planned = trial < self._size
-        why += f"point {trial + 1} of {self._size}" if planned else "the point farthest from those taken"
+        why += f"point {trial + 1} of {self._size}" if planned else "the point farthest from those measured"
         try:
             if planned and isinstance(design, Learning):
                 point, said = design.choose(trial, self._rows(), lambda n: self._random(DESIGN, n))
@@ -98,7 +98,7 @@ class Proposer:
                 raise ValueError(f"it gave no number for {', '.join(bad)}")
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a design, perhaps somebody else's, may fail in any way
+        except BaseException as error:  # a plug-in design may fail in any way
             return self._failed(trial, f"the design {design.kind} failed: {error!r}")
         settings, clipped = self._space.project(raw)
         return Proposed(
@@ -117,16 +117,16 @@ class Proposer:
         )
 
     def _rows(self) -> Data:
-        """What was measured so far, for a design that looks at it; without a goal every channel counts."""
+        """The rows so far, for a design that uses them; without a goal all channels count."""
         goal = self._campaign.plan.goal
-        wanted = goal.channels if goal is not None else [channel.name for channel in self._channels]
-        return data_of(self._campaign.history, self._inputs, self._channels, wanted)
+        channels = goal.channels if goal is not None else [channel.name for channel in self._channels]
+        return data_of(self._campaign.history, self._inputs, self._channels, channels)
 
     def _failed(self, trial: int, error: str) -> Failed:
         return Failed(trial, 0, 0, "propose", cut(error), False, False, self._clock.now())
 
     def _targets(self) -> dict[str, float]:
-        """What the solver is asked for: the goal, its background taken off."""
+        """The targets given to the solver: the goal minus the background."""
         goal, base = self._campaign.plan.goal, self._campaign.history.background or {}
         return {name: target - base.get(name, 0.0) for name, target in goal.targets.items()} if goal else {}
 
@@ -135,7 +135,7 @@ class Proposer:
 
 
 def random_stream(seed: int, stream: int, n: int) -> np.random.Generator:
-    """`default_rng([seed, stream, n])`, handed over as the 32-bit words numpy makes of it: in half the time.
+    """`default_rng([seed, stream, n])`, from the 32-bit words that numpy derives from it: twice as fast.
 
     Args:
         seed: below 2**63.

@@ -1,4 +1,4 @@
-"""What is known before anything is done: the clock, the priors' rows, versions, and the first event."""
+"""Before the first action: the clock, the instrument's lease, the priors' rows, versions, and the first event."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sdl.store.record import FILE, PRIOR, Record, read
 
 
 def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
-    """The clock that an instrument lives by: real, or a time line of its own that goes on at `at`."""
+    """The clock for an instrument: real time, or a virtual time that continues at `at`."""
     if not instrument.simulated:
         return RealClock()
     start = at if at is not None else float(getattr(instrument, "start_time", 0.0))
@@ -31,11 +31,11 @@ def clock_for(instrument: Instrument, at: float | None = None) -> Clock:
 
 
 def instrument_lease(instrument: Instrument, purpose: str) -> contextlib.AbstractContextManager[None]:
-    """The lease of an instrument, for a `with`; one that is simulated in virtual time needs none.
+    """The lease of an instrument, as a context manager; an instrument in virtual time needs none.
 
     Raises:
-        ConfigError: something of this machine, such as an environment variable, would break every reading.
-        InUse: another campaign on this machine drives it.
+        ConfigError: something on this machine, such as an environment variable, would make every reading fail.
+        InUse: another campaign on this machine uses the instrument.
     """
     if (ready := getattr(instrument, "ready", None)) is not None:
         ready()
@@ -45,13 +45,13 @@ def instrument_lease(instrument: Instrument, purpose: str) -> contextlib.Abstrac
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a proposal, as kept in every record."""
+    """Versions of the packages that influence proposals, as kept in every record."""
     return dict(_versions())
 
 
 @functools.cache
 def _versions() -> Mapping[str, str]:
-    """Read once: what is loaded stays, and a sweep's campaigns are shorter than the look-up."""
+    """Read once: loaded packages do not change, and a sweep's campaigns are shorter than the look-up."""
     return versions_of(
         "numpy",
         "scipy",
@@ -67,7 +67,7 @@ def _versions() -> Mapping[str, str]:
 
 
 def user() -> str:
-    """Who runs it; `unknown` where the system does not say."""
+    """The user who runs it; `unknown` if the system does not say."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -77,7 +77,7 @@ def user() -> str:
 def opened_event(
     chosen: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
 ) -> Opened:
-    """The first event; copies the priors' rows into the run's directory."""
+    """The first event; also copies the priors' rows into the run's directory."""
     copy_sha = datasets.save(record.folder / PRIOR, priors) if priors and record.folder else ""
     prior = tuple(
         {
@@ -114,10 +114,10 @@ def opened_event(
 def started_campaign(
     chosen: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
 ) -> Campaign:
-    """The campaign after its first event; without a folder the priors' rows come from memory."""
+    """The campaign after its first event; without a folder the priors' rows come from `priors`."""
     campaign = unopened_campaign(opened, folder, chosen.plan())
     if priors and folder is None:
-        campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.numbered(priors)])
+        campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.number_sessions(priors)])
     campaign.handle(opened)
     return campaign
 
@@ -126,25 +126,25 @@ def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
     """The rows of every prior.
 
     Raises:
-        ConfigError: one that cannot be read or has no usable row.
+        ConfigError: a prior cannot be read or has no usable row.
     """
     instrument, wanted, gap = chosen.instrument, tuple(chosen.goal or ()), session_gap(chosen.instrument)
     found = []
     for prior in chosen.prior:
-        columns = datasets.Columns(prior.inputs, prior.channels)
+        columns = datasets.ColumnNames(prior.inputs, prior.channels)
         rows = datasets.load(
             prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap
         )
         found.append(rows)
         if not rows.rows:
-            why = "; ".join(rows.said)
-            said = f"no usable row: {why}" if why else f"no reading in it{_trials(Path(rows.source))}"
-            raise ConfigError(Problem(said, "prior", rows.source))
+            why = "; ".join(rows.omissions)
+            message = f"no usable row: {why}" if why else f"contains no reading{_trials(Path(rows.source))}"
+            raise ConfigError(Problem(message, "prior", rows.source))
     return found
 
 
 def _trials(source: Path) -> str:
-    """How many trials a record without a reading has, in words; empty of what is no record."""
+    """The number of trials in a record without readings, as text; empty for another kind of file."""
     if not (source.is_dir() or source.name == FILE):
         return ""
     events = list(read(source))

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM while a campaign runs.
 
-A solver is broken off at once: nothing is lost, since on resume it is asked the same again. One that cannot be broken
-off, because it is compiled code or catches every exception, is ended together with its process by a guard.
+A solver is interrupted at once: nothing is lost, because a resume asks it the same question again. A solver that cannot
+be interrupted, because it is compiled code or catches every exception, is killed together with its process by a guard.
 
 A plug-in may copy the process (`os.fork`, a pool of `multiprocessing`). Signals sent to a copy are its own: they
 neither reach the guard nor end the campaign, and a copy that comes back to the campaign ends there.
@@ -30,14 +30,14 @@ COPY = 70
 
 
 class Signals:
-    """Ctrl-C and SIGTERM while a campaign runs: the first ends it after the reading, the second at once.
+    """Handles Ctrl-C and SIGTERM: the first ends the campaign after the current reading, the second at once.
 
-    Only in the main thread; elsewhere the caller's handling stays as it is. Inside `shield` the second one waits, so
-    that a line is never written without being counted. Inside `solving` the first one is enough.
+    Only in the main thread; in other threads the caller's handlers stay. Inside `shield` the second signal is delayed,
+    so that no event is written without being folded. Inside `solving` the first signal interrupts.
 
     Args:
-        clock: whose waits a signal ends.
-        guarded: the run's directory, where a guard is to watch over the solver (POSIX only).
+        clock: its waits are ended by a signal.
+        guarded: the run's directory, if a guard is to watch the solver (POSIX only).
     """
 
     def __init__(self, clock: Clock, guarded: Path | None = None) -> None:
@@ -85,9 +85,9 @@ class Signals:
 
     @contextlib.contextmanager
     def shield(self, *, last: bool = False, patience: float = math.inf) -> Iterator[None]:
-        """Nothing is broken off inside; nor after it, where it is the `last` thing to be done anyway.
+        """Delay signals inside; drop them afterwards if this is the `last` step anyway.
 
-        With `patience` only so many signals are waited out: a driver that hangs must not hang for ever.
+        At most `patience` signals are delayed, so that a driver that hangs can be interrupted.
         """
         self._shields += 1
         before, self._patience = self._patience, patience
@@ -97,21 +97,21 @@ class Signals:
             self._shields -= 1
             self._patience = before
         if last:
-            self._waiting = False  # nor by the next line of the record
+            self._waiting = False  # the next line of the record is not interrupted either
         elif self._waiting and not self._shields:
             self._waiting = False
             raise KeyboardInterrupt(self.name)
 
     def ask(self, name: str) -> None:
-        """As if a signal had come."""
+        """Act as if a signal had arrived."""
         self.asked, self.name = True, name
 
     @contextlib.contextmanager
     def solving(self) -> Iterator[None]:
-        """The first signal breaks off what is done inside."""
+        """Let the first signal interrupt what is done inside."""
         try:
             self._tell(True)
-            if self.asked:  # a moment ago
+            if self.asked:  # just before
                 raise KeyboardInterrupt(self.name)
             yield
         finally:
@@ -154,6 +154,6 @@ if hasattr(os, "register_at_fork"):
 def _guard(folder: Path) -> Guard | None:
     try:
         return Guard(folder)
-    except OSError as error:  # the campaign does without
-        log.warning("no process could be started to end a solver that ignores SIGTERM: %s", error.strerror)
+    except OSError as error:  # the campaign runs without a guard
+        log.warning("the guard against solvers that ignore SIGTERM could not be started: %s", error.strerror)
         return None

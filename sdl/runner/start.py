@@ -1,4 +1,4 @@
-"""The two doors: `run` and `resume`. Behind both: replay what is written, then do what is due."""
+"""`run` and `resume`: fold what is recorded, then perform what is due."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 from sdl import config, yamlfile
 from sdl.config import CampaignFile
-from sdl.core.events import Continued, Resumed
+from sdl.core.campaign import Campaign
+from sdl.core.events import Continued, Opened, Resumed
 from sdl.errors import ConfigError, Problem, RecordError
 from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
@@ -39,29 +40,29 @@ def run(
     guarded: bool = False,
     patience: Patience | None = None,
 ) -> Result:
-    """Runs a campaign to its end.
+    """Run a campaign to its end.
 
     Args:
-        campaign: path of a YAML file, or the same as a mapping, or a model.
-        runs: directory for the record; None keeps everything in memory and writes nothing.
-        changes: `a.b=value` each, as `--set` takes them.
-        watch: told of every event.
-        collect: only the design is measured, the goal is left out.
-        gate: asked whether to go on (`sdl.runner.gate`).
-        folder: the run's directory, which must not exist yet; below `runs`, under a name of its own, by default.
-        guarded: have a second process end this one where its solver goes on after SIGTERM, make the instrument safe and
-            write the interruption down; in the main thread, with a record, on POSIX.
-        patience: how long the instrument is asked to be off at the end; two minutes by default.
+        campaign: path of a YAML file, its content as a mapping, or a model.
+        runs: directory for the record; None keeps everything in memory.
+        changes: `a.b=value` each, as for `--set`.
+        watch: receives every event.
+        collect: measure the design only, without the goal.
+        gate: decides whether to proceed (`sdl.runner.gate`).
+        folder: the run's directory, which must not exist; by default a new one below `runs`.
+        guarded: let a second process kill this one if its solver continues after SIGTERM, switch the instrument off and
+            record the interruption; in the main thread, with a record, on POSIX.
+        patience: how long to try to switch the instrument off at the end; two minutes by default.
 
     Returns:
-        What came of it; `safe` says whether the instrument is off.
+        The result; its `safe` says whether the instrument is off.
 
     Raises:
         CampaignInterrupted: Ctrl-C or SIGTERM; the run can be resumed, and its `result.safe` says whether the
             instrument is off.
-        InUse: another campaign on this machine drives the instrument; nothing was started.
+        InUse: another campaign on this machine uses the instrument; nothing was started.
         ConfigError: a mistake in the campaign; nothing was started.
-        RecordError: the disk; the instrument was asked to be off, and the run can be resumed.
+        RecordError: the record could not be written; the instrument was told to switch off, and the run can be resumed.
     """
     below = Path(runs) if runs is not None else RUNS
     if isinstance(campaign, (str, Path)):
@@ -77,7 +78,7 @@ def run(
     for prior in priors:
         for text in prior.warnings:
             log.warning("prior %s: %s", prior.source, text)
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, which `latest` relies on
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, as `latest` requires
     place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None
     name = place.name if place is not None else name
     with (
@@ -88,7 +89,9 @@ def run(
         opened = opened_event(chosen, name, record, priors, clock)
         record.append(opened)
         if isinstance(record, Record):
-            text = "# What this run was started with, every default written out. A copy: the record is what counts.\n"
+            text = (
+                "# The configuration of this run with every default written out. A copy; the record is authoritative.\n"
+            )
             write_file(record.folder / "campaign.yaml", text + yamlfile.dump(chosen.plain()))
         state = started_campaign(chosen, opened, record.folder, priors)
         watch = notify(watch, opened, state)
@@ -106,22 +109,24 @@ def resume(
     interrupted: str = "",
     patience: Patience | None = None,
 ) -> Result:
-    """Goes on with a run where it was left: after Ctrl-C, `kill -9`, a power cut, or with changed rules.
+    """Continue a run after Ctrl-C, `kill -9`, a power cut, or with changed rules.
+
+    One that has reached its goal is left as it is; its instrument is made safe where the record does not prove that.
 
     Args:
         folder: the run's directory.
-        changes: `stop.trials=80` and the like; only the keys in `sdl.config.CHANGEABLE`.
-        watch: told of every event, those already written first.
-        gate: asked whether to go on; one that paused when it was left then stays so until the gate lets go.
-        guarded: as of `run`.
-        interrupted: the signal that its process was ended for; it is not gone on with, only made safe, and the
-            interruption is written down.
-        patience: how long the instrument is asked to be off at the end.
+        changes: such as `stop.trials=80`; only keys in `sdl.config.CHANGEABLE`.
+        watch: receives every event, including those already recorded.
+        gate: decides whether to proceed; a paused run stays paused until the gate says so.
+        guarded: as for `run`.
+        interrupted: the signal for which its process was killed; the run is not continued, only the instrument switched
+            off and the interruption recorded.
+        patience: how long to try to switch the instrument off at the end.
 
     Raises:
-        ConfigError: a change that a resume cannot make. Damaged: its record was changed.
-        InUse: it is running, or another campaign drives its instrument.
-        CampaignInterrupted: as of `run`.
+        ConfigError: a change that a resume cannot make. Damaged: the record was altered.
+        InUse: the run is active, or another campaign uses its instrument.
+        CampaignInterrupted: as for `run`.
     """
     record = Record.open(Path(folder))
     with contextlib.closing(record), contextlib.ExitStack() as stack:
@@ -131,23 +136,26 @@ def resume(
         for event, folded in fold_stepwise(iter(record.events), record.folder):
             watch = notify(watch, event, folded.campaign)
         if folded is None:
-            raise RecordError(f"{record.folder}: empty: run the campaign anew")
+            raise RecordError(f"{record.folder}: empty: run the campaign again")
         changed = _changes(folded, changes)
         tree = dict(folded.tree)
         for path, value in changed.items():
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
         chosen = config.restore(tree)
-        if folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE):
+        final = folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE)
+        unfinished = not folded.campaign.history.outcome or left_on(folded.opened, folded.campaign)
+        if final and not unfinished:
             return result_of(folded.campaign, record.folder)
         stack.enter_context(instrument_lease(chosen.instrument, record.folder.name))
         clock = clock_for(chosen.instrument, folded.at)
-        unfinished = not folded.campaign.history.outcome
         more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "patience": patience}
         if interrupted:
-            log.warning("the solver went on after %s, so its process was ended", interrupted)
+            log.warning("the solver continued after %s, so its process was killed", interrupted)
             return Runner(chosen, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
         runner = Runner(chosen, folded.campaign, record, clock, watch, guarded=guarded, **more)
+        if final:
+            return runner.go()  # which only makes the instrument safe
         folded.campaign.plan = rules_of(tree).plan()
         runner.write(Resumed(versions(), changed, clock.now()))
         if folded.campaign.paused and gate is None:
@@ -155,10 +163,18 @@ def resume(
         return runner.go()
 
 
+def left_on(opened: Opened, campaign: Campaign) -> bool:
+    """Whether a record does not prove that its instrument is off: the process died before that, or gave it up.
+
+    Records before schema 3 never do, and those of simulated instruments need not.
+    """
+    return opened.schema >= 3 and not opened.simulated and (campaign.safe is None or not campaign.safe.proven)
+
+
 def _changes(folded: Folded, changes: Sequence[str]) -> dict[str, Any]:
     changed = dict(map(config.split, changes))
     for path in changed:
         if path.split(".")[0] not in config.CHANGEABLE:
             allowed = ", ".join(config.CHANGEABLE)
-            raise ConfigError(Problem(f"cannot be changed in a run that exists; allowed: {allowed}", f"--set {path}"))
+            raise ConfigError(Problem(f"cannot be changed in an existing run; allowed: {allowed}", f"--set {path}"))
     return changed

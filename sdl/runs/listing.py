@@ -1,4 +1,4 @@
-"""The runs below a directory, each in a row: for `sdl list`, `sdl.list_runs()` and pages."""
+"""The runs below a directory, one row each: for `sdl list`, `sdl.list_runs()` and the web pages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import missing
 from sdl.runs.runs import Run
-from sdl.store.lock import held
-from sdl.store.plainfile import reading
+from sdl.store.lock import is_locked
+from sdl.store.plainfile import open_existing
 from sdl.store.record import LOCK
 from sdl.store.resolve import RUNS, folders
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Listing(list[dict[str, Any]]):
-    """Runs in rows, the newest first; a table in a notebook."""
+    """One row per run, the newest first; shown as a table in a notebook."""
 
     COLUMNS = ("campaign", "id", "when", "outcome", "trials", "worst_error", "solver", "goal")
 
     def to_pandas(self) -> Any:
-        """The same as a pandas DataFrame.
+        """The rows as a pandas DataFrame.
 
         Raises:
             ConfigError: pandas is not installed.
@@ -50,67 +50,67 @@ class Listing(list[dict[str, Any]]):
 def list_runs(runs: str | Path = RUNS) -> Listing:
     """All runs below a directory, the newest first: `sdl.list_runs()`.
 
-    Each is a dictionary as `sdl list --json` prints it; `sdl.open_run(row["run"])` opens one.
+    Each is a dictionary as printed by `sdl list --json`; `sdl.open_run(row["run"])` opens one.
 
     Args:
-        runs: where they are.
+        runs: the directory.
     """
-    return Listing(row(folder) for folder in reversed(folders(Path(runs))))
+    return Listing(list_row(folder) for folder in reversed(folders(Path(runs))))
 
 
 def _cell(key: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{100 * value:.3g} %"
     text = "" if value is None else str(value)
-    return text[:16].replace("T", "\u00a0") if key == "when" else text  # the id tells the seconds
+    return text[:16].replace("T", "\u00a0") if key == "when" else text  # the id has the seconds
 
 
-def holder(folder: Path) -> str:
-    """The process that seems to write to a run now, as its lock tells; empty where there is none on this machine."""
+def writing_process(folder: Path) -> str:
+    """The process of this machine that holds a run's lock: `process 123`; empty without one."""
     try:
-        number = _named(folder)
-        if number is None or sys.platform == "win32":  # there, asking for a process would end it
+        number = _lock_holder(folder)
+        if number is None or sys.platform == "win32":  # there, os.kill would end the process
             return ""
         os.kill(number, 0)
     except PermissionError:
-        pass  # there is one, of somebody else
+        pass  # it exists and belongs to another user
     except (OSError, OverflowError):
         return ""
-    # Its number may be another's by now. Only who holds the lock writes; it is not asked for one that is gone, since
-    # asking keeps a resume out for a moment.
-    return f"process {number}" if held(folder / LOCK) else ""
+    # Another process may have its number by now, so the lock itself is tested; not for a process that is gone, since
+    # the test locks out a resume for a moment.
+    return f"process {number}" if is_locked(folder / LOCK) else ""
 
 
-def left(folder: Path) -> bool:
-    """Whether nobody can be writing to a run: its lock names a process of this machine that is gone, or nobody."""
+def is_abandoned(folder: Path) -> bool:
+    """Whether no process can be writing to a run: the one in its lock is gone, or there is no lock."""
     try:
-        return _named(folder) is not None and not holder(folder) and sys.platform != "win32"
+        return _lock_holder(folder) is not None and not writing_process(folder) and sys.platform != "win32"
     except OSError:
         return True
 
 
-def _named(folder: Path) -> int | None:
-    """The number of the process of this machine that a run's lock names; None where it names none.
+def _lock_holder(folder: Path) -> int | None:
+    """The process id in a run's lock; None where it names no process of this machine.
 
     Raises:
         OSError: the lock cannot be read.
     """
-    with reading(folder / LOCK) as stream:
+    with open_existing(folder / LOCK) as stream:
         found = re.match(rb"process ([1-9][0-9]{0,9}) on (\S+)", stream.read(400))
     return int(found[1]) if found and found[2].decode(errors="replace") == socket.gethostname() else None
 
 
-def row(folder: Path) -> dict[str, Any]:
-    """A run in a row: what was wanted, what came of it; `unreadable` and the reason where its record is damaged."""
-    known: dict[str, Any] = {"run": str(folder), "campaign": folder.parent.name, "id": folder.name.rpartition("-")[2]}
+def list_row(folder: Path) -> dict[str, Any]:
+    """The row of a run: goal, outcome, error; `unreadable` and the reason where its record is damaged."""
+    names: dict[str, Any] = {"run": str(folder), "campaign": folder.parent.name, "id": folder.name.rpartition("-")[2]}
     try:
         run = Run(folder)
     except SdlError as error:
-        return known | {"outcome": "unreadable", "reason": str(error), "when": started(folder.name)}
-    done, config, goal = run.result, run.config, run.campaign.plan.goal
-    outcome: str = done.outcome or ("running" if holder(folder) else "unfinished")
-    return known | {
-        "when": started(folder.name),
+        return names | {"outcome": "unreadable", "reason": str(error), "when": start_time(folder.name)}
+    done, config, goal, best = run.result, run.config, run.campaign.plan.goal, run.campaign.history.best
+    outcome: str = done.outcome or ("running" if writing_process(folder) else "unfinished")
+    return names | {
+        "when": start_time(folder.name),
         "outcome": outcome,
         "reason": done.reason,
         "trials": done.trials,
@@ -118,16 +118,16 @@ def row(folder: Path) -> dict[str, Any]:
         "failed": done.failed,
         "error": done.error,
         "worst": done.worst,
-        "worst_error": goal.bands[done.worst].error(done.measured[done.worst]) if goal and done.worst else None,
+        "worst_error": best.worst_error if best else None,
         "solver": config.get("solver" if goal else "design", {}).get("kind", ""),
         "goal": _goal(goal),
-        "short_goal": short(goal),
+        "short_goal": short_goal(goal),
         "instrument": run.opened.instrument["identity"],
     }
 
 
-def started(name: str) -> str | None:
-    """When a run was started, in ISO 8601 and local time, from its name; None where that does not tell."""
+def start_time(name: str) -> str | None:
+    """Start of a run in ISO 8601 and local time, from its name; None where the name has no time."""
     stamp = name.partition("Z-")[0]
     for form in ("%Y%m%dT%H%M%S.%f", "%Y%m%dT%H%M%S"):
         try:
@@ -138,15 +138,15 @@ def started(name: str) -> str | None:
 
 
 def _goal(goal: Goal | None) -> str:
-    """`16384 ± 327.68 at 445nm 515nm`: channels that want the same together."""
+    """`16384 ± 327.68 at 445nm 515nm`: channels with equal bands together."""
     groups: dict[str, list[str]] = {}
     for name, band in (goal.bands if goal else {}).items():
         groups.setdefault(str(band), []).append(name)
     return ", ".join(f"{band} at {' '.join(names)}" for band, names in groups.items())
 
 
-def short(goal: Goal | None) -> str:
-    """`3 x 16384`, for a narrow column."""
+def short_goal(goal: Goal | None) -> str:
+    """A goal for a narrow column: `3 x 16384`."""
     groups: dict[str, int] = {}
     for band in (goal.bands if goal else {}).values():
         text = str(band) if band.target is None else f"{band.target:g}"

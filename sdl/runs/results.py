@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,6 +82,6 @@ def result_of(campaign: Campaign, folder: Path | None) -> Result:
     if best is None:
         return done
     done = replace(done, best=best.trial)
-    if goal is None or math.isinf(best.miss):
+    if goal is None or not best.judged:
         return done
-    return replace(done, error=goal.error(best.mean), miss=best.miss, worst=goal.worst_channel(best.mean))
+    return replace(done, error=goal.error(best.mean), miss=best.miss, worst=best.worst)

@@ -1,6 +1,6 @@
-"""Runs that are on the disk: opened for reading, never for writing, whatever else is going on with them.
+"""Runs on the disk, opened for reading only, also while they are being written.
 
-`fold` is the one way from events to a state; the runner uses it to resume, everybody else to look.
+`fold` is the one way from events to a state, for a resume and for all readers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sdl import config
 from sdl.core.campaign import Campaign, Plan
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed, Resumed
 from sdl.core.history import History
+from sdl.core.trials import Trial
 from sdl.errors import ConfigError, Damaged, OutOfTurn, RecordError
 from sdl.extras import missing
 from sdl.runs.results import Result as Result
@@ -30,45 +31,48 @@ from sdl.store.resolve import RUNS, find
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A record's events, folded.
+    """The state after a record's events.
 
     Attributes:
         opened: the first event.
-        campaign: the state that follows from all of them.
-        tree: the configuration, every change of a Resumed applied.
+        campaign: the state after all events.
+        tree: the configuration with the changes of every Resumed applied.
         at: time of the last event.
+        trials: all of them, in order.
     """
 
     opened: Opened
     campaign: Campaign
     tree: Mapping[str, Any]
     at: float
+    trials: list[Trial]
 
 
 def fold(events: Iterator[Event], folder: Path | None) -> Folded:
-    """Replays events; nothing is fitted, asked or measured.
+    """Fold events into a state; nothing is fitted or measured.
 
     Args:
-        events: of one record, Opened first.
-        folder: the run's directory, for its prior.jsonl; None where nothing is on the disk.
+        events: of one record, starting with Opened.
+        folder: the run's directory, for its prior.jsonl; None for a record in memory.
 
     Raises:
-        Damaged: an event that the ones before it do not allow.
-        RecordError: there is no event at all.
+        Damaged: an event that cannot follow the ones before it.
+        RecordError: there is no event.
     """
     every = deque(fold_stepwise(events, folder), maxlen=1)
     if not every:
-        raise RecordError(f"{folder}: empty: the campaign was ended before it began; run it anew")
+        raise RecordError(f"{folder}: empty: the process ended before the campaign began; run it again")
     return every[0][1]
 
 
 def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tuple[Event, Folded]]:
-    """As `fold`, stopping after every event; the campaign inside is one and the same, going on."""
+    """As `fold`, yielding after every event; the same campaign object is updated throughout."""
     opened = next(events, None)
     if not isinstance(opened, Opened):
         return
     tree: Mapping[str, Any] = opened.config
     campaign = unopened_campaign(opened, folder)
+    trials: list[Trial] = []
     for number, event in enumerate(itertools.chain([opened], events), 1):
         if isinstance(event, Resumed) and event.changes:
             tree, campaign.plan = apply_changes(tree, event, folder, number)
@@ -78,25 +82,27 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
             raise Damaged(
                 str((folder or Path()) / FILE), number, f"cannot follow what is before it: {error}"
             ) from error
-        yield event, Folded(opened, campaign, tree, event.at)
+        if isinstance(event, Proposed) and campaign.history.open_trial is not None:
+            trials.append(campaign.history.open_trial)
+        yield event, Folded(opened, campaign, tree, event.at, trials)
 
 
 def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
-    """The campaign as it was before its first event, its prior rows in it.
+    """The campaign before its first event, with its prior rows.
 
     Args:
         opened: the first event.
-        folder: the run's directory, for its prior.jsonl; None where nothing is on the disk.
-        plan: where it is known already; else read from the event's configuration.
+        folder: the run's directory, for its prior.jsonl; None for a record in memory.
+        plan: if known already; otherwise taken from the event's configuration.
     """
-    inputs, channels = datasets.instrument_of(opened, (folder or Path()) / FILE)
+    inputs, channels = datasets.recorded_instrument(opened, (folder or Path()) / FILE)
     if plan is None:
         with _as_written(folder, 1):
             plan = rules_of(opened.config).plan()
     history = History(tuple(i.name for i in inputs), tuple(c.name for c in channels), plan.goal)
     if opened.prior and folder is not None:
         rows = datasets.load(plain_prior(folder), history.inputs, channels, (), tolerated=0).rows
-        history.add_prior([(row.reading, row.sitting) for row in rows])
+        history.add_prior([(row.reading, row.session) for row in rows])
     return Campaign(plan, history)
 
 
@@ -106,7 +112,7 @@ def apply_changes(
     """The configuration and the rules from line `number` on.
 
     Raises:
-        Damaged: none that a campaign can have.
+        Damaged: no campaign can have this configuration.
     """
     found = dict(tree)
     with _as_written(folder, number):
@@ -117,16 +123,16 @@ def apply_changes(
 
 @contextlib.contextmanager
 def _as_written(folder: Path | None, number: int) -> Iterator[None]:
-    """A line whose hash fits may still say what no campaign of ours wrote: that is damage, not a mistake in a file."""
+    """Report an impossible configuration in a record as damage, even if the hash of its line is right."""
     try:
         yield
     except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        said = f"no campaign is configured so: {datasets.one_line(error)}"
-        raise Damaged(str((folder or Path()) / FILE), number, said) from error
+        message = f"no campaign can have this configuration: {datasets.one_line(error)}"
+        raise Damaged(str((folder or Path()) / FILE), number, message) from error
 
 
 def rules_of(tree: Mapping[str, Any]) -> config.CampaignRules:
-    """The keys of a resolved configuration that a replay needs."""
+    """The rules in a recorded configuration: all that a fold needs of it."""
     return config.CampaignRules.model_validate(
         {key: tree[key] for key in config.CampaignRules.model_fields if key in tree}
     )
@@ -161,6 +167,11 @@ class Run:
     def config(self) -> Mapping[str, Any]:
         """The resolved configuration, changes of a resume applied."""
         return self._folded.tree
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Its trials, in order: settings, means, tolerance ratios, states."""
+        return self._folded.trials
 
     @cached_property
     def result(self) -> Result:

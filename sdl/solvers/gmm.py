@@ -30,7 +30,7 @@ class Gmm(Frozen):
     trend: Literal["affine", "none"] | None = Field(
         default=None,
         description="affine: one Gaussian, whose answer is an affine fit, weighted by the noise, and where the "
-        "instrument bends by the distance from the goal. none: all rows alike, earlier sittings too, as in the paper. "
+        "instrument bends by the distance from the goal. none: all rows alike, earlier sessions too, as in the paper. "
         "Not given: affine beside one component, none beside several, which make their own bends.",
     )
 

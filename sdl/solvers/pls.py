@@ -25,7 +25,7 @@ class Pls(Frozen):
     )
     level: bool = Field(
         default=True,
-        description="Move the readings of earlier sittings to the level of the present one. "
+        description="Align the readings of earlier sessions to the current one. "
         "false: all rows as they are, as in the paper.",
     )
     weighted: bool = Field(

@@ -20,4 +20,4 @@ class Random(Frozen):
         """Nothing to learn, so the cost does not grow with the rows."""
         from sdl.models.inversion.random_search import FittedRandom
 
-        return FittedRandom(asked=data.prefer is not None)
+        return FittedRandom(has_preference=data.prefer is not None)

@@ -1,13 +1,13 @@
-"""Readings that are already there, as rows for a solver: our records, logs, and tables such as CSV or Parquet files.
+"""Rows for a solver from existing readings: records of campaigns, logs, and tables such as CSV or Parquet files.
 
-A Claude-Light log is what the instrument's own users keep, one JSON object a line: `{"in": [R, G, B],
+A Claude-Light log, as users of that instrument keep it, is one JSON object per line: `{"in": [R, G, B],
 "out": {"445nm": …}, "time": unix}` (paper, section 5.2; also the server's own results.jsonl, whose time is `t0`); `in`
-may also give each input by its name. A table has a column for each input and channel, as `sdl export` writes it. A
-campaign copies the rows of its priors into its own directory in the log's form, with `background`, `saturated` and
-`sitting` beside them, and reads nothing but that copy afterwards.
+may also map input names to values. A table has one column per input and channel, as `sdl export` writes it. A campaign
+copies the rows of its priors into its own directory in the form of a log, with `background`, `saturated` and `sitting`
+(the session), and reads only that copy afterwards.
 
-Rows are sorted by time, where they have one. Lines that cannot be used are left out one by one and counted by reason; a
-file in which they are more than a tenth is refused.
+Rows with a time are sorted by it. Unusable lines are skipped and counted by reason; a file with more than a tenth of
+them is refused.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from typing import Any, NamedTuple
 
 from sdl.core.events import Measured, Opened
 from sdl.errors import ConfigError, Damaged, Problem, RecordError
-from sdl.store import tables
+from sdl.store import plainfile, tables
 from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
 from sdl.types import SESSION_GAP, Channel, Input, Reading
 
-MOST = 1e12
-"""No sensor counts as far; beyond it squares lose their meaning."""
-TOLERATED = 0.1
-"""Part of a file's lines that may be left out because they cannot be used."""
-ROUNDING = 1e-6
-"""Part of an input's range by which a setting may lie outside its bounds: a float of 32 bits is as far off."""
+MAX_READING = 1e12
+"""Largest absolute value of a reading; squares of larger ones lose precision."""
+MAX_UNUSABLE = 0.1
+"""Largest fraction of the lines of a file that may be unusable."""
+BOUNDS_ROUNDING = 1e-6
+"""Fraction of an input's range by which a setting may exceed its bounds, from rounding to 32 bits."""
 SCALES = (10, 100, 255, 1000, 1023, 4095, 65535, 1_000_000)
-"""Factors between scales that people use: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
-SHOWN = 5
-"""Lines that are named of those left out for one reason."""
+"""Factors between common scales: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
+MAX_LINES_SHOWN = 5
+"""Line numbers shown for each reason."""
 
-TIMES = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
-"""Columns that say when; the first that is there."""
-AGAIN = "the same reading again, with the same time"
-ASKED, DARK = "_asked", "_background"
-EXPORTED = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
-"""Columns of `sdl export` that are neither inputs nor channels; those that end in `_asked` and `_background` beside."""
-DAYS = ("time_local", "day", "date")
-"""Columns that say the day, where none says when."""
+TIME_COLUMNS = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
+"""Columns that hold the time; the first one present counts."""
+DUPLICATE = "the same reading again, with the same time"
+ASKED_SUFFIX, BACKGROUND_SUFFIX = "_asked", "_background"
+EXPORT_COLUMNS = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
+"""Columns of `sdl export` besides inputs, channels and those that end in `_asked` or `_background`."""
+DAY_COLUMNS = ("time_local", "day", "date")
+"""Columns that hold the day, for files without a time."""
 _TIME_UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0}
 _MILLISECONDS = 1e11
-"""Seconds after 1970 from which on milliseconds are meant: the year 5138, or 1973."""
+"""A time from this value on is in milliseconds: as seconds it would be the year 5138, as milliseconds 1973."""
 _UNIT = re.compile(r"(.*?)\s*(?:\(([^)]*)\)|\[([^\]]*)\]|\s/\s*(\S+))")
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """One reading with where it belongs: `sitting` (readings taken together) and `day` (for leaving days out)."""
+    """One reading with its session and its day (for cross-validation by days)."""
 
     reading: Reading
-    sitting: int
+    session: int
     day: str
 
 
@@ -68,11 +68,11 @@ class Dataset:
     """The rows of one source.
 
     Attributes:
-        source: as it was named.
-        sha256: of the file.
-        rows: by time; those without one where they stand in the file.
-        lines: the lines that were not used, by reason.
-        bad: those of the reasons that make a line no reading at all.
+        source: name of the file or run, as given.
+        sha256: hash of the file.
+        rows: sorted by time; rows without a time keep their place in the file.
+        lines: numbers of the lines that were not used, by reason.
+        bad: the reasons for which a line is not a reading at all.
     """
 
     source: str
@@ -83,61 +83,61 @@ class Dataset:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many lines were not used, by reason."""
+        """Number of lines that were not used, by reason."""
         return {reason: len(lines) for reason, lines in self.lines.items()}
 
     @property
-    def said(self) -> tuple[str, ...]:
-        """What was left out, each reason with its lines in words."""
-        return tuple(map(self._said, self.lines))
+    def omissions(self) -> tuple[str, ...]:
+        """One sentence per reason for which lines were left out, with their numbers."""
+        return tuple(map(self._describe, self.lines))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was left out because it is no reading, likewise."""
-        return tuple(self._said(reason) for reason in self.lines if reason in self.bad)
+        """The same for lines that are not readings."""
+        return tuple(self._describe(reason) for reason in self.lines if reason in self.bad)
 
-    def _said(self, reason: str) -> str:
+    def _describe(self, reason: str) -> str:
         lines = self.lines[reason]
-        shown = ", ".join(map(str, lines[:SHOWN])) + (", …" if len(lines) > SHOWN else "")
+        shown = ", ".join(map(str, lines[:MAX_LINES_SHOWN])) + (", …" if len(lines) > MAX_LINES_SHOWN else "")
         return f"{len(lines)} left out: {reason} (line{'' if len(lines) == 1 else 's'} {shown})"
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns of inputs and channels whose names in a file are others: name to column."""
+class ColumnNames:
+    """Columns of inputs and channels that have other names in a file: name to column."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
 
 
-NO_COLUMNS = Columns()
+SAME_NAMES = ColumnNames()
 
 
 def load(
     source: str | Path,
     inputs: Sequence[Input] | Sequence[str],
     channels: Sequence[Channel],
-    wanted: Sequence[str],
+    required: Sequence[str],
     base: Path | None = None,
     *,
-    columns: Columns = NO_COLUMNS,
-    tolerated: float = TOLERATED,
+    columns: ColumnNames = SAME_NAMES,
+    tolerated: float = MAX_UNUSABLE,
     session_gap: float = SESSION_GAP,
 ) -> Dataset:
-    """Reads a record (a run's directory or its record.jsonl), a log or a table.
+    """Read a record (a run's directory or its record.jsonl), a log or a table.
 
     Args:
         source: path, relative to `base`.
-        inputs: in the order of a log's `in`; names alone where their bounds are not known.
-        channels: what the instrument measures; others are ignored.
-        wanted: channels that a row must have to be used.
-        base: directory that a relative path starts from; None is the present one.
-        columns: where the file calls them otherwise.
-        tolerated: part of the lines that may be unusable.
+        inputs: in the order of a log's `in`; names alone if their bounds are not known.
+        channels: the channels of the instrument; others are ignored.
+        required: channels without which a row is not used.
+        base: directory that a relative path starts from; None is the working directory.
+        columns: columns with other names in the file.
+        tolerated: largest fraction of unusable lines.
         session_gap: seconds between two readings that begin a new session.
 
     Raises:
-        ConfigError: no such file, no column for an input, or too many lines that cannot be used; with file and line.
+        ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
         Damaged: a record that is not as it was written.
     """
     path = (base or Path()) / source
@@ -145,48 +145,50 @@ def load(
     if file.exists() and not file.is_file():
         raise ConfigError(Problem("not a regular file", file=str(file)))  # a pipe would be waited for
     try:
-        opened, sha = opened_of(file), file_sha(file)
+        opened, sha = read_opened(file), file_sha(file)
     except OSError as error:
         raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(file))) from error
     names = [item.name if isinstance(item, Input) else item for item in inputs]
-    table = tables.read(file) if opened is None else _record(file, opened, [columns.inputs.get(n, n) for n in names])
-    form = _form(file, table, names, channels, wanted, columns)
+    table = (
+        tables.read(file) if opened is None else _record_table(file, opened, [columns.inputs.get(n, n) for n in names])
+    )
+    form = _parser(file, table, names, channels, required, columns)
     bounds = {item.name: (item.low, item.high) for item in inputs if isinstance(item, Input)}
-    found: list[_Found] = []
+    read_rows: list[_ReadRow] = []
     unusable: list[tuple[int, Unusable]] = []
     for number, cells in table.rows:
         try:
-            found.append(_read(number, cells, form, channels, bounds))
+            read_rows.append(_read(number, cells, form, channels, bounds))
         except Unusable as why:
             unusable.append((number, why))
     if len(unusable) > tolerated * len(table.rows):
-        raise ConfigError(*_refused(file, unusable, len(table.rows), _scale(table, form, bounds)))
+        raise ConfigError(*_refusal(file, unusable, len(table.rows), _scale_hint(table, form, bounds)))
     lines: dict[str, list[int]] = {}
     for number, bad in unusable:
         lines.setdefault(bad.reason, []).append(number)
     rows: list[DatasetRow] = []
     seen: set[str] = set()
-    for one, sitting in _sittings(found, session_gap, by_day=opened is None):
-        again = opened is None and one.key() in seen
-        seen.add(one.key())
-        reason = AGAIN if again and one.at == one.at else _not_wanted(one.reading, wanted)
+    for row, session in _sessions(read_rows, session_gap, by_day=opened is None):
+        again = opened is None and row.key() in seen
+        seen.add(row.key())
+        reason = DUPLICATE if again and row.at == row.at else _reason_unused(row.reading, required)
         if reason:
-            lines.setdefault(reason, []).append(one.line)
+            lines.setdefault(reason, []).append(row.line)
         else:
-            rows.append(DatasetRow(one.reading, sitting, one.day))
+            rows.append(DatasetRow(row.reading, session, row.day))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
     return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
-    """What a file says of its inputs and channels by itself.
+class FileColumns:
+    """Inputs and channels that a file names itself.
 
     Attributes:
-        columns: every column.
-        inputs: by name, where it names them; empty where it does not.
-        unnamed: how many it lists without a name.
-        channels: by name; empty where they cannot be told from other columns.
+        columns: all columns.
+        inputs: names of inputs; empty if the file has none.
+        unnamed: number of inputs listed without names.
+        channels: names of channels; empty if they cannot be distinguished from other columns.
     """
 
     columns: tuple[str, ...]
@@ -195,8 +197,8 @@ class Offered:
     channels: tuple[str, ...] = ()
 
 
-def offered(file: Path) -> Offered:
-    """Looks at a log or a table.
+def describe_columns(file: Path) -> FileColumns:
+    """Inputs, channels and columns of a log or a table.
 
     Raises:
         ConfigError: it cannot be read.
@@ -209,38 +211,46 @@ def offered(file: Path) -> Offered:
         outs = [cells["out"] for cells in rows if isinstance(cells.get("out"), Mapping)]
         channels = dict.fromkeys(name for part in outs for name in part)
         unnamed = max((len(part) for part in given if isinstance(part, list)), default=0)
-        return Offered((*named, *channels), tuple(named), unnamed, tuple(channels))
-    inputs = [name for name in table.columns if f"{name}{ASKED}" in table.columns]
-    rest = [name for name in table.columns if name not in (*inputs, *EXPORTED) and not name.endswith((ASKED, DARK))]
-    return Offered(table.columns, tuple(inputs), 0, tuple(rest) if inputs else ())
+        return FileColumns((*named, *channels), tuple(named), unnamed, tuple(channels))
+    inputs = [name for name in table.columns if f"{name}{ASKED_SUFFIX}" in table.columns]
+    rest = [
+        name
+        for name in table.columns
+        if name not in (*inputs, *EXPORT_COLUMNS) and not name.endswith((ASKED_SUFFIX, BACKGROUND_SUFFIX))
+    ]
+    return FileColumns(table.columns, tuple(inputs), 0, tuple(rest) if inputs else ())
 
 
-def column(name: str, columns: Sequence[str]) -> str | None:
-    """The column that `name` means: of that name, else so without its unit, `red (uL)`, else in other letter case.
+def find_column(name: str, columns: Sequence[str]) -> str | None:
+    """The column called `name`, ignoring its unit (`red (uL)`) and then letter case if there is no exact match.
 
     Raises:
-        ConfigError: there are several.
+        ConfigError: several columns match.
     """
-    keys: tuple[Callable[[str], str], ...] = (str, lambda text: _bare(text)[0], lambda text: _bare(text)[0].lower())
+    keys: tuple[Callable[[str], str], ...] = (
+        str,
+        lambda text: _split_unit(text)[0],
+        lambda text: _split_unit(text)[0].lower(),
+    )
     for key in keys:
-        found = [each for each in columns if key(each) == key(name)]
-        if len(found) > 1:
-            raise ConfigError(f"{name} is the name of {len(found)} columns: {', '.join(found)}; rename all but one")
-        if found:
-            return found[0]
+        matches = [each for each in columns if key(each) == key(name)]
+        if len(matches) > 1:
+            raise ConfigError(f"{name} is the name of {len(matches)} columns: {', '.join(matches)}; rename all but one")
+        if matches:
+            return matches[0]
     return None
 
 
 def save(path: Path, sources: Iterable[Dataset]) -> str:
-    """Writes the rows of all sources, one after the other, as a campaign's own prior.
+    """Write the rows of all sources, one source after the other, as the prior of a campaign.
 
     Returns:
         Hash of the file.
     """
     lines = []
-    for source, row, sitting in numbered(sources):
+    for source, row, session in number_sessions(sources):
         reading = row.reading
-        line = {"in": dict(reading.applied), "out": dict(reading.readings), "sitting": sitting}
+        line = {"in": dict(reading.applied), "out": dict(reading.readings), "sitting": session}
         line |= {"day": row.day, "source": source.source}
         if reading.background is not None:
             line["background"] = dict(reading.background)
@@ -251,27 +261,27 @@ def save(path: Path, sources: Iterable[Dataset]) -> str:
     return file_sha(path)
 
 
-def numbered(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
-    """The rows of all sources, one after the other, each with a sitting that no other source shares."""
+def number_sessions(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
+    """The rows of all sources with their sessions, renumbered so that no two sources share one."""
     offset = 0
     for source in sources:
         for row in source.rows:
-            yield source, row, row.sitting + offset
-        offset += 1 + max((row.sitting for row in source.rows), default=0)
+            yield source, row, row.session + offset
+        offset += 1 + max((row.session for row in source.rows), default=0)
 
 
 def claude_light_line(event: Measured, inputs: Sequence[str]) -> dict[str, Any]:
-    """One reading in the form of the paper's own log; inputs that are not the paper's by name, in no order to guess."""
+    """One reading as a line of a Claude-Light log; inputs other than R, G, B are given by name."""
     applied = {name: event.applied[name] for name in inputs}
     settings = [*applied.values()] if [*inputs] == ["R", "G", "B"] else applied
     return {"in": settings, "out": dict(event.readings), "time": event.at}
 
 
-def instrument_of(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
-    """The inputs and channels that the instrument of a record had.
+def recorded_instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[Channel, ...]]:
+    """The inputs and channels of the instrument of a record.
 
     Raises:
-        Damaged: none that an instrument can have; its hash fits, but no campaign wrote it.
+        Damaged: they are invalid, although the hash of the line is right.
     """
     try:
         inputs, channels = opened.instrument["inputs"], opened.instrument["channels"]
@@ -280,14 +290,14 @@ def instrument_of(opened: Opened, file: Path) -> tuple[tuple[Input, ...], tuple[
         raise Damaged(str(file), 1, f"no instrument has these inputs and channels: {one_line(error)}") from error
 
 
-def opened_of(file: Path) -> Opened | None:
-    """The first event where the file is a record.
+def read_opened(file: Path) -> Opened | None:
+    """The first event of a record; None if the file is not a record.
 
     Raises:
         OSError: it cannot be read.
         Damaged: it is not as it was written.
     """
-    with file.open("rb") as stream:
+    with plainfile.open_existing(file, follow=True) as stream:
         if not stream.readline(1 << 16).startswith(b'{"event": "Opened"'):
             return None
     first = next(iter(read(file)), None)
@@ -295,50 +305,50 @@ def opened_of(file: Path) -> Opened | None:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, in a line that is not too long."""
+    """The message of an error on one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
 
 
-def _not_wanted(reading: Reading, wanted: Sequence[str]) -> str:
-    missing = [name for name in wanted if name not in reading.readings]
+def _reason_unused(reading: Reading, required: Sequence[str]) -> str:
+    missing = [name for name in required if name not in reading.readings]
     if missing:
         return f"without {', '.join(missing)}"
-    if any(name in reading.saturated for name in wanted):
+    if any(name in reading.saturated for name in required):
         return "saturated in a channel of the goal"
     return ""
 
 
-def _refused(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
-    first = [Problem(why.detail, file=str(file), line=number) for number, why in unusable[:SHOWN]]
-    said = f"{len(unusable)} of {total} lines cannot be used; at most a tenth may be left out{hint}"
-    return [*first, Problem(said, file=str(file))]
+def _refusal(file: Path, unusable: Sequence[tuple[int, Unusable]], total: int, hint: str) -> list[Problem]:
+    first = [Problem(why.detail, file=str(file), line=number) for number, why in unusable[:MAX_LINES_SHOWN]]
+    message = f"{len(unusable)} of {total} lines cannot be used; at most a tenth may be left out{hint}"
+    return [*first, Problem(message, file=str(file))]
 
 
-def _scale(table: Table, form: _Form, bounds: Mapping[str, tuple[float, float]]) -> str:
-    """The factor that would bring all settings inside their bounds, in words; empty where no usual one does."""
-    found: list[dict[str, float]] = []
+def _scale_hint(table: Table, form: _Parser, bounds: Mapping[str, tuple[float, float]]) -> str:
+    """Name the common factor that would bring all settings inside their bounds; empty if there is none."""
+    settings_of_rows: list[dict[str, float]] = []
     for _, cells in table.rows:
         with contextlib.suppress(Unusable):
-            found.append(_numbers(form(cells).settings))
-    values = [(number, *bounds[name]) for row in found for name, number in row.items() if name in bounds]
-    if all(_inside(*value) for value in values):
+            settings_of_rows.append(_numbers(form(cells).settings))
+    values = [(number, *bounds[name]) for row in settings_of_rows for name, number in row.items() if name in bounds]
+    if all(_in_bounds(*value) for value in values):
         return ""
     for way in ("divided", "multiplied"):
         for scale in SCALES:
             factor = 1 / scale if way == "divided" else scale
-            if all(_inside(number * factor, low, high) for number, low, high in values):
+            if all(_in_bounds(number * factor, low, high) for number, low, high in values):
                 return f"; the settings are of another scale than the instrument's: {way} by {scale} all would fit"
     return ""
 
 
-def _inside(number: float, low: float, high: float) -> bool:
-    slack = ROUNDING * (high - low)
+def _in_bounds(number: float, low: float, high: float) -> bool:
+    slack = BOUNDS_ROUNDING * (high - low)
     return low - slack <= number <= high + slack
 
 
 # From a line to a reading -----------------------------------------------------------------------------------------
 class _Cells(NamedTuple):
-    """What a line says, by the names of inputs and channels, not yet looked at."""
+    """The cells of a line by input and channel, not yet validated."""
 
     settings: Mapping[str, Any]
     readings: Mapping[str, Any]
@@ -347,46 +357,46 @@ class _Cells(NamedTuple):
     fault: Any
     time: Any
     day: Any
-    sitting: Any = None
+    session: Any = None
 
 
-_Form = Callable[[Mapping[str, Any] | Unusable], _Cells]
+_Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A reading on its line; `at` is NaN where it has no time."""
+class _ReadRow:
+    """A reading with its line number; `at` is NaN without a time."""
 
     line: int
     reading: Reading
     at: float
     day: str
-    sitting: int | None
+    session: int | None
 
     def key(self) -> str:
-        """Equal for readings that are equal in every value and in time."""
+        """Equal for readings with equal values and times."""
         return f"{self.at!r} {self.reading!r}"
 
 
-def _record(file: Path, opened: Opened, names: Sequence[str]) -> Table:
-    have = [item.name for item in instrument_of(opened, file)[0]]
-    if sorted(have) != sorted(names):
-        said = f"has the inputs {', '.join(have)}; {', '.join(names)} are needed"
-        raise ConfigError(Problem(said, file=str(file), line=1))
+def _record_table(file: Path, opened: Opened, names: Sequence[str]) -> Table:
+    recorded = [item.name for item in recorded_instrument(opened, file)[0]]
+    if sorted(recorded) != sorted(names):
+        message = f"has the inputs {', '.join(recorded)}; {', '.join(names)} are needed"
+        raise ConfigError(Problem(message, file=str(file), line=1))
     rows: list[tuple[int, Mapping[str, Any]]] = []
     for number, event in enumerate(read(file), 1):
         if isinstance(event, Measured):
             try:
                 datetime.fromtimestamp(event.at, UTC)
             except (ValueError, OverflowError, OSError) as error:
-                raise RecordError(f"{file}: a reading {event.at:g} s after 1970, which is no day") from error
+                raise RecordError(f"{file}: a reading {event.at:g} s after 1970, which is not a valid date") from error
             cells = {"in": event.applied, "out": event.readings, "background": event.background, "time": event.at}
             rows.append((number, cells | {"saturated": event.saturated, "fault": event.fault}))
     return Table(rows, ())
 
 
 def _is_log(table: Table) -> bool:
-    """Whether settings and readings are parts of their own, `in` and `out`, in its lines; else each has a column."""
+    """Whether the lines group settings and readings under `in` and `out`, instead of one column each."""
     return any(
         isinstance(cells, Mapping)
         and (isinstance(cells.get("in"), (list, Mapping)) or isinstance(cells.get("out"), Mapping))
@@ -394,33 +404,37 @@ def _is_log(table: Table) -> bool:
     )
 
 
-def _form(
+def _parser(
     file: Path,
     table: Table,
     names: Sequence[str],
     channels: Sequence[Channel],
-    wanted: Sequence[str],
-    columns: Columns,
-) -> _Form:
-    """How the lines of a file are taken apart.
+    required: Sequence[str],
+    columns: ColumnNames,
+) -> _Parser:
+    """The function that parses the lines of a file.
 
     Raises:
-        ConfigError: a table without a column that is needed.
+        ConfigError: a needed column is missing from a table.
     """
     if _is_log(table) or not table.columns:
-        return lambda cells: _of_log(cells, names, [channel.name for channel in channels], columns)
+        return lambda cells: _parse_log(cells, names, [channel.name for channel in channels], columns)
     try:
-        inputs = _placed(names, names, columns.inputs, table.columns, ())
-        needed = {*wanted, *columns.channels}
-        outputs = _placed([c.name for c in channels], needed, columns.channels, table.columns, inputs.values())
+        inputs = _match_columns(names, names, columns.inputs, table.columns, ())
+        needed = {*required, *columns.channels}
+        outputs = _match_columns([c.name for c in channels], needed, columns.channels, table.columns, inputs.values())
         rest = [name for name in table.columns if name not in (*inputs.values(), *outputs.values())]
-        dark = {name: found for name, place in outputs.items() if (found := column(f"{_bare(place)[0]}{DARK}", rest))}
-        extra = {name: column(name, rest) for name in ("saturated", "fault", *TIMES, *DAYS)}
+        dark = {
+            name: background
+            for name, place in outputs.items()
+            if (background := find_column(f"{_split_unit(place)[0]}{BACKGROUND_SUFFIX}", rest))
+        }
+        extra = {name: find_column(name, rest) for name in ("saturated", "fault", *TIME_COLUMNS, *DAY_COLUMNS)}
     except ConfigError as error:
         raise ConfigError(*(Problem(p.message, file=str(file)) for p in error.problems)) from error
-    when = next((place for name in TIMES if (place := extra[name])), "")
-    day = next((place for name in DAYS if (place := extra[name])), "")
-    unit = _TIME_UNITS.get(_bare(when)[1])
+    when = next((place for name in TIME_COLUMNS if (place := extra[name])), "")
+    day = next((place for name in DAY_COLUMNS if (place := extra[name])), "")
+    unit = _TIME_UNITS.get(_split_unit(when)[1])
 
     def of_table(cells: Mapping[str, Any] | Unusable) -> _Cells:
         if isinstance(cells, Unusable):
@@ -440,33 +454,35 @@ def _form(
     return of_table
 
 
-def _placed(
+def _match_columns(
     names: Sequence[str],
     needed: Iterable[str],
     given: Mapping[str, str],
     columns: Sequence[str],
     taken: Iterable[str],
 ) -> dict[str, str]:
-    """The column of each name, those given first; none of the columns taken already."""
-    found: dict[str, str] = {}
+    """The column of each name; explicitly given names are matched first, and columns in `taken` are excluded."""
+    matches: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name not in given):
-        place = column(given.get(name, name), [each for each in columns if each not in (*taken, *found.values())])
+        place = find_column(
+            given.get(name, name), [each for each in columns if each not in (*taken, *matches.values())]
+        )
         if place is not None:
-            found[name] = place
+            matches[name] = place
         elif name in needed:
             raise ConfigError(f"no column {given.get(name, name)}; it has {', '.join(columns)}")
-    return found
+    return matches
 
 
-def _of_log(
-    cells: Mapping[str, Any] | Unusable, names: Sequence[str], channels: Sequence[str], columns: Columns
+def _parse_log(
+    cells: Mapping[str, Any] | Unusable, names: Sequence[str], channels: Sequence[str], columns: ColumnNames
 ) -> _Cells:
     if isinstance(cells, Unusable):
         raise cells
     given, out, full = cells.get("in"), cells.get("out"), cells.get("saturated") or ()
     if "error" in cells and (given is None or out is None):
-        said = "an error instead of a reading"
-        raise Unusable(said, f"{said}: {str(cells['error'])[:80]}")
+        reason = "an error instead of a reading"
+        raise Unusable(reason, f"{reason}: {str(cells['error'])[:80]}")
     if not isinstance(given, (list, Mapping)):
         raise Unusable("no settings", "no settings: `in` must be a list or a mapping")
     if not isinstance(out, Mapping):
@@ -476,8 +492,8 @@ def _of_log(
     if not isinstance(given, list):
         given = [given.get(columns.inputs.get(name, name)) for name in names]
     if len(given) != len(names):
-        said = "another number of inputs"
-        raise Unusable(said, f"{said}: `in` has {len(given)} values; the inputs are {', '.join(names)}")
+        reason = "another number of inputs"
+        raise Unusable(reason, f"{reason}: `in` has {len(given)} values; the inputs are {', '.join(names)}")
     places = {name: columns.channels.get(name, name) for name in channels}
     base = cells.get("background")
     if isinstance(base, Mapping):
@@ -488,7 +504,7 @@ def _of_log(
         base,
         [name for name, place in places.items() if place in full],
         cells.get("fault"),
-        next((cells[name] for name in TIMES if name in cells), None),
+        next((cells[name] for name in TIME_COLUMNS if name in cells), None),
         cells.get("day", cells.get("time_local")),
         cells.get("sitting"),
     )
@@ -497,65 +513,65 @@ def _of_log(
 def _read(
     number: int,
     cells: Mapping[str, Any] | Unusable,
-    form: _Form,
+    form: _Parser,
     channels: Sequence[Channel],
     bounds: Mapping[str, tuple[float, float]],
-) -> _Found:
-    """The reading of a line.
+) -> _ReadRow:
+    """Parse and validate one line.
 
     Raises:
-        Unusable: it is none.
+        Unusable: the line is not a reading.
     """
     line = form(cells)
     settings, values = _numbers(line.settings), _numbers(line.readings)
     if missing := [name for name in line.settings if name not in settings]:
         raise Unusable(f"no value of {', '.join(missing)}")
     for name, (low, high) in bounds.items():
-        if not _inside(settings[name], low, high):
-            said = f"outside its bounds, {low:g} … {high:g}"
-            raise Unusable(f"{name} {said}", f"{name} is {settings[name]:g}, {said}")
+        if not _in_bounds(settings[name], low, high):
+            reason = f"outside its bounds, {low:g} … {high:g}"
+            raise Unusable(f"{name} {reason}", f"{name} is {settings[name]:g}, {reason}")
         settings[name] = min(max(settings[name], low), high)
     if line.background and not isinstance(line.background, Mapping):
         raise Unusable("`background` is no mapping", "`background` must be a mapping of channel to value")
     background = (_numbers(line.background) or None) if line.background else None
-    sitting = line.sitting
-    if sitting is not None and not (isinstance(sitting, int) and 0 <= sitting < 2**53):
+    session = line.session
+    if session is not None and not (isinstance(session, int) and 0 <= session < 2**53):
         raise Unusable(
-            "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {sitting!r:.40}"
+            "`sitting` is no whole number", f"`sitting` must be a whole number from 0 on, not {session!r:.40}"
         )
-    at, day = _when(line.time, line.day)
+    at, day = _parse_time(line.time, line.day)
     full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     fault = str(line.fault) if line.fault else None
-    return _Found(number, Reading(settings, values, background, saturated, fault), at, day, sitting)
+    return _ReadRow(number, Reading(settings, values, background, saturated, fault), at, day, session)
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
-    """The cells that have a value; NaN is none.
+    """The cells that have a value; NaN counts as missing.
 
     Raises:
-        Unusable: one that is no number, or too large for any sensor.
+        Unusable: a value is not a number, or larger than any sensor reads.
     """
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in cells.items():
         if value is None or value != value:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MOST:
-            said = f"{name} is {str(value)[:40]!r}, not a number between -{MOST:g} and {MOST:g}"
-            raise Unusable(f"{name} is not a number", said)
-        found[name] = value
-    return found
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_READING:
+            detail = f"{name} is {str(value)[:40]!r}, not a number between -{MAX_READING:g} and {MAX_READING:g}"
+            raise Unusable(f"{name} is not a number", detail)
+        numbers[name] = value
+    return numbers
 
 
-def _when(time: Any, day: Any) -> tuple[float, str]:
-    """Seconds since 1970 (NaN if not told), and the day.
+def _parse_time(time: Any, day: Any) -> tuple[float, str]:
+    """Seconds since 1970 (NaN without a time), and the day.
 
     Raises:
         Unusable: a time that cannot be read.
     """
-    told = day.strip()[:10] if isinstance(day, str) else ""
+    day_text = day.strip()[:10] if isinstance(day, str) else ""
     if time is None or time != time or time == "":
-        return math.nan, told
+        return math.nan, day_text
     try:
         if isinstance(time, str) and len(time.strip()) <= len("2025-10-28"):  # a day, which orders nothing within it
             return math.nan, datetime.fromisoformat(time.strip()).date().isoformat()
@@ -564,38 +580,38 @@ def _when(time: Any, day: Any) -> tuple[float, str]:
             at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         else:
             at = float(moment) / (1000 if abs(moment) >= _MILLISECONDS else 1)
-        return at, told or datetime.fromtimestamp(at, UTC).date().isoformat()
+        return at, day_text or datetime.fromtimestamp(at, UTC).date().isoformat()
     except (ValueError, TypeError, OverflowError, OSError) as error:
-        said = "a time that cannot be read"
-        detail = f"{said}, {str(time)[:40]!r}: write 2025-10-28 17:06:07, seconds or milliseconds since 1970"
-        raise Unusable(said, detail) from error
+        reason = "a time that cannot be read"
+        detail = f"{reason}, {str(time)[:40]!r}: write 2025-10-28 17:06:07, seconds or milliseconds since 1970"
+        raise Unusable(reason, detail) from error
 
 
-def _sittings(found: Sequence[_Found], session_gap: float, *, by_day: bool) -> Iterable[tuple[_Found, int]]:
-    """The readings by time, and in which sitting each was taken.
+def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
+    """The readings sorted by time, each with its session.
 
-    Those that have only a day come at its beginning, those without either behind the one before them in the file.
+    A reading with only a day is placed at the start of that day; one without either follows the line before it.
     """
     times, last = [], -math.inf
-    for one in found:
-        if one.at == one.at:
-            last = one.at
+    for row in read_rows:
+        if row.at == row.at:
+            last = row.at
         else:
             with contextlib.suppress(ValueError):
-                last = datetime.fromisoformat(one.day).replace(tzinfo=UTC).timestamp()
+                last = datetime.fromisoformat(row.day).replace(tzinfo=UTC).timestamp()
         times.append(last)
-    sitting, before = 0, None
-    for i in sorted(range(len(found)), key=times.__getitem__):
-        one = found[i]
-        if one.sitting is not None:
-            sitting = one.sitting
-        elif before and ((by_day and one.day != before.day) or abs(one.at - before.at) > session_gap):
-            sitting += 1
-        before = one
-        yield one, sitting
+    session, before = 0, None
+    for i in sorted(range(len(read_rows)), key=times.__getitem__):
+        row = read_rows[i]
+        if row.session is not None:
+            session = row.session
+        elif before and ((by_day and row.day != before.day) or abs(row.at - before.at) > session_gap):
+            session += 1
+        before = row
+        yield row, session
 
 
-def _bare(name: str) -> tuple[str, str]:
-    """A column without its unit, and the unit: `red (uL)`, `red [uL]`, `red / uL`."""
-    found = _UNIT.fullmatch(name.strip())
-    return (found[1], found[2] or found[3] or found[4] or "") if found and found[1] else (name.strip(), "")
+def _split_unit(name: str) -> tuple[str, str]:
+    """Split a column name into name and unit: `red (uL)`, `red [uL]`, `red / uL`."""
+    match = _UNIT.fullmatch(name.strip())
+    return (match[1], match[2] or match[3] or match[4] or "") if match and match[1] else (name.strip(), "")

@@ -1,4 +1,4 @@
-"""One name for a host, however it is spelt: what tells two instruments on a network apart."""
+"""Canonical host names and addresses, by which instruments on a network are distinguished."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import socket
 import threading
 
 HERE = "localhost"
-"""The name of this machine, for all of its addresses."""
+"""Stands for every address of this machine."""
 PATIENCE = 5.0
-"""Seconds for which the system may look up a name."""
+"""Time limit in seconds for looking up a name."""
 
 
-def plain(host: str) -> str:
-    """The text of a host in lower case and ASCII, without a last dot; a number of version 6 in brackets."""
+def normalise(host: str) -> str:
+    """A host in lower case and ASCII (IDNA), without a final dot; an IPv6 address in brackets."""
     text = host.lower()
     with contextlib.suppress(UnicodeError):
         text = text.encode("idna").decode()
@@ -28,29 +28,29 @@ def plain(host: str) -> str:
 
 
 def names(host: str, *, look_up: bool = True) -> set[str]:
-    """The text of a host and every address that it has; `HERE` stands for those of this machine.
+    """The normalised host and all of its addresses; `HERE` stands for those of this machine.
 
-    Two hosts that share a name are one. Where the system knows no address, or not within `PATIENCE`, the text is all.
+    Two hosts that share one of these are the same. Without an address within `PATIENCE` s, only the host is returned.
 
     Args:
-        host: a name or a number.
-        look_up: false asks no network: only numbers and localhost have an address then.
+        host: a name or an IP address.
+        look_up: query the name servers; if false, only IP addresses and localhost have an address.
     """
-    text = plain(host)
+    text = normalise(host)
     if text == HERE or text.endswith(f".{HERE}"):
         return {text, HERE}
-    found: list[str] = []
+    addresses: list[str] = []
 
     def look() -> None:
         with contextlib.suppress(OSError, UnicodeError):
             flags = 0 if look_up else socket.AI_NUMERICHOST
             known = socket.getaddrinfo(text.strip("[]"), None, type=socket.SOCK_STREAM, flags=flags)
-            found.extend(str(address[0]) for *_, address in known)
+            addresses.extend(str(address[0]) for *_, address in known)
 
     thread = threading.Thread(target=look, name="sdl look-up", daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    return {text, *(HERE if _is_here(address) else plain(address) for address in tuple(found))}
+    return {text, *(HERE if _is_here(address) else normalise(address) for address in tuple(addresses))}
 
 
 def _is_here(address: str) -> bool:

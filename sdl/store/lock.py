@@ -1,8 +1,8 @@
-"""One holder at a time, on this machine: an operating-system lock that dies with its holder.
+"""File locks of the operating system: one holder per machine; a lock ends with the process of its holder.
 
-The lock is on a file of its own and that file tells who holds it. A killed holder leaves the file but no lock, so a
-leftover never blocks anybody; nor does a process that was copied from the holder by `fork` and lives on. (The
-`filelock` package empties the file while it contends for it, which would lose the name: docs/decisions/0003.)
+The lock is on a separate file that names its holder. A killed holder leaves the file but no lock, so that a leftover
+file blocks nobody; nor does a child that the holder forked. (The package `filelock` empties the file while it waits for
+the lock, which would lose the name: docs/decisions/0003.)
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from sdl.store.plainfile import open_fd
 
 
 class Lock:
-    """Holds `path` until `release` or the end of the process. Not inherited by programs started from it.
+    """A lock on `path`, held until `release` or the end of the process, and not inherited by child programs.
 
     Args:
-        path: the file of the lock.
-        purpose: what it is held for; others are shown it.
-        opener: opens the file for reading and writing, making it where there is none.
+        path: the lock file.
+        purpose: shown to others.
+        opener: opens the file for reading and writing, and creates it if needed.
         what: what is held, for the message; the file's directory by default.
 
     Raises:
-        InUse: somebody else holds it; the message names the holder.
+        InUse: another process holds it; the message names the holder.
         RecordError: the file cannot be opened.
     """
 
@@ -57,7 +57,7 @@ class Lock:
             pass  # a full disk: the lock itself holds, only the name is missing
 
     def release(self) -> None:
-        """Gives it back; may be called twice."""
+        """Release the lock; may be called twice."""
         if self._fd >= 0:
             unlock(self._fd)  # closing it would not do: a copy of this process may have it open as well
             self._close()
@@ -72,7 +72,7 @@ _held: set[Lock] = set()
 
 
 def _forked() -> None:
-    """Closes, in a process that was just copied, what its parent holds: the parent's lock stays as it is."""
+    """Close the parent's locks in a forked child; the parent keeps them."""
     for lock in list(_held):
         lock._close()
 
@@ -81,8 +81,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def held(path: Path) -> bool:
-    """Whether some process holds the lock of a file, asked without keeping it; True where that cannot be found out."""
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a file; True if that cannot be determined. Does not keep the lock."""
     try:
         fd = open_fd(path)
     except OSError:
@@ -99,25 +99,25 @@ def held(path: Path) -> bool:
 if sys.platform == "win32":  # pragma: no cover - tried on Linux only
 
     def acquire(fd: int, *, shared: bool = False) -> None:
-        """Locks an open file, or raises OSError at once; closing it unlocks."""
+        """Lock an open file, or raise OSError at once; closing the file unlocks it."""
         import msvcrt
 
         os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the name, which others may read
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
     def unlock(fd: int) -> None:
-        """Nothing: closing it unlocks."""
+        """Do nothing: closing the file unlocks it."""
 
 else:
 
     def acquire(fd: int, *, shared: bool = False) -> None:
-        """Locks an open file, or raises OSError at once; closing it unlocks."""
+        """Lock an open file, or raise OSError at once; closing the file unlocks it."""
         import fcntl
 
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
     def unlock(fd: int) -> None:
-        """Unlocks it."""
+        """Unlock an open file."""
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_UN)

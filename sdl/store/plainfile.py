@@ -1,8 +1,8 @@
-"""The files of runs, labs and leases, opened without being led elsewhere.
+"""Safe opening of the files of runs, labs and leases: regular files only, links not followed.
 
-Such a folder may come from a colleague, or out of an archive. So no link is followed in the place of a file of ours,
-since it may lead to any other file, and nothing but a regular file is read or written: opening a named pipe would wait
-for ever. A *directory* that is a link is fine: the user named it, or put it there.
+Such a folder may come from a colleague or an archive. A link in the place of one of our files may lead to any other
+file, so it is not followed; opening a named pipe could block forever, so only regular files are read or written. A
+*directory* may be a link: the user named it, or put it there.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _MODE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_fd(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644, *, follow: bool = False) -> int:
-    """A descriptor of a regular file.
+    """Open a regular file and return its descriptor.
 
     Args:
         path: the file.
-        flags: as those of `os.open`; a file that this process makes anew needs `O_CREAT | O_EXCL`.
-        mode: permissions of a file that is made.
+        flags: those of `os.open`; a file that this process creates needs `O_CREAT | O_EXCL`.
+        mode: permissions of a file that is created.
         follow: follow a link, for a file that the user named.
 
     Raises:
@@ -44,8 +44,8 @@ def open_fd(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644, *, follow: 
     return fd
 
 
-def reading(path: Path, *, follow: bool = False) -> BufferedReader:
-    """A regular file, open for reading.
+def open_existing(path: Path, *, follow: bool = False) -> BufferedReader:
+    """Open a regular file for reading.
 
     Raises:
         OSError: as `open_fd`.
@@ -53,23 +53,23 @@ def reading(path: Path, *, follow: bool = False) -> BufferedReader:
     return os.fdopen(open_fd(path, follow=follow), "rb")
 
 
-def anew(path: Path) -> BufferedWriter:
-    """An empty file, open for writing; one of the name that is already there goes, and what a link led to stays.
+def open_new(path: Path) -> BufferedWriter:
+    """Open an empty file for writing in place of an existing file or link of that name; a link's target is unchanged.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path.unlink(missing_ok=True)
     return os.fdopen(open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
 
 
-def what_happened(fd: int, path: Path, length: int) -> str:
-    """What others did to a file that this process appends to, in words that follow its name; empty: nothing.
+def describe_change(fd: int, path: Path, length: int) -> str:
+    """Describe what others did to a file that this process appends to, as a predicate; empty if nothing.
 
     Args:
         fd: the open file.
         path: its name.
-        length: how long this process left it, in bytes.
+        length: its length in bytes after this process's last write.
 
     Raises:
         OSError: the descriptor is closed.

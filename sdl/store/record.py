@@ -1,17 +1,16 @@
-"""The record: the append-only JSONL file of a campaign's events, or of a lab's. The only module that knows its form.
+"""The record: an append-only JSONL file of the events of a campaign or lab. Only this module knows its format.
 
 One event a line: `{"event": "Measured", …, "sha": "…"}`. `sha` is the hash of the previous line's `sha` and of this
-line's own text before it, so that an edit, a loss or a swap is found at its line. Appending is one `os.write` to an
-unbuffered O_APPEND file, then fsync, before anyone acts on the event; where either fails the file is cut back to its
-old length, so that no ghost line appears once there is room again (`jsonlines`' writer would keep it in its buffer).
+line's own text before it, so that an edited, missing or swapped line is detected. An append is one `os.write` to an
+unbuffered O_APPEND file, then fsync, before anything acts on the event; if either fails, the file is truncated to its
+old length, so that no partial line appears later (the writer of `jsonlines` would keep it in its buffer).
 
-A last line without its newline was torn by a crash: what there is of it is kept as `record.torn-N` and cut off. Where
-the line is whole and only its newline is missing, it is kept. Any other bad line is damage: refused, nothing
-overwritten. When a campaign has stopped, `record.seal` keeps the number and the sha of the last line, so that losing
-it is found too.
+A last line without its newline was torn by a crash: it is moved to `record.torn-N`. If only the newline is missing, the
+line is kept. Any other invalid line is damage: the file is refused and left as it is. When a campaign has stopped,
+`record.seal` keeps the number and the sha of the last line, so that its loss is detected too.
 
-Before each append the file is looked at by its name: deleted, replaced, cut or written to by others, it takes no
-further line. What this process wrote is saved as a record of its own (`Lost` says where), and whoever writes stops.
+Before each append the file is checked by its name: if it was deleted, replaced, truncated or written to by others,
+nothing more is appended. What this process wrote is saved as a new record (`Lost` says where), and the writer stops.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ from sdl.core.events import SCHEMA, Event, Opened, Safe, Stopped
 from sdl.errors import Damaged, Full, Lost, RecordError
 from sdl.store import resolve
 from sdl.store.lock import Lock
-from sdl.store.plainfile import anew, open_fd, reading, what_happened
+from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 
 FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
-KEPT = 4 << 20
-"""Bytes of a record's end that its writer has in memory as well: a file that others cut can still be saved."""
+SAVED_BYTES = 4 << 20
+"""Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate."""
 
 
 _STRICT = ConfigDict(strict=True, revalidate_instances="always", allow_inf_nan=False)
 
 
 def _enums(fields: Mapping[str, Any]) -> Iterator[tuple[str, type[Enum]]]:
-    """The fields that hold a member of an enum, or None."""
+    """The fields whose type is an enum, or an enum and None."""
     for name, hint in fields.items():
         for part in (hint, *typing.get_args(hint)):
             if isinstance(part, type) and issubclass(part, Enum):
@@ -56,17 +55,17 @@ def _enums(fields: Mapping[str, Any]) -> Iterator[tuple[str, type[Enum]]]:
 
 
 class EventSchema:
-    """Which events a file holds and what it is called: a campaign's (`CAMPAIGN`), a lab's (`sdl.lab.journal`).
+    """The events and the names of the files of a record: of a campaign (`CAMPAIGN`) or a lab (`sdl.lab.journal`).
 
     Args:
-        kinds: the classes of the events: flat dataclasses.
-        schema: version of their form, for messages.
-        first: the class of the first line.
-        once: whether it is the only one of its class.
-        last: the class after which the file is finished; None: it never is.
-        after: the class that may still follow it.
-        file: its name; the lock, the seal and torn pieces lie beside it under the same stem.
-        added_in: mappings that a later schema added, by kind; empty in the files of an earlier one.
+        kinds: event classes: flat dataclasses.
+        schema: version of their fields, for messages.
+        first: class of the first line.
+        once: whether only the first line has that class.
+        last: class that finishes the file; None if it is never finished.
+        after: class that may still follow `last`.
+        file: file name; the lock, the seal and torn lines have the same stem.
+        added_in: fields (mappings) that a later schema added, by kind; empty in files of earlier schemas.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class EventSchema:
         self.lock, self.seal = f"{self.stem}.lock", f"{self.stem}.seal"
 
     def finished(self, event: Any, before: bool) -> bool:
-        """Whether a file is finished with this line; `before`: whether it was with the line before."""
+        """Whether this event finishes the file; `before`: whether the previous one did."""
         if self.last is None:
             return False
         return isinstance(event, self.last) or (before and self.after is not None and isinstance(event, self.after))
@@ -109,7 +108,7 @@ CAMPAIGN = EventSchema(
     added_in={"Proposed": ("shortfall",)},
 )
 START = "0" * 32
-"""What stands for the sha of the line before the first."""
+"""The previous sha of the first line."""
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -125,17 +124,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What follows the last whole line: nothing, a torn piece, or a whole line short of its newline."""
+    """What follows the last complete line: nothing, a torn line, or a line that lacks only its newline."""
 
     torn: bytes = b""
     newline_missing: bool = False
 
 
 def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[bytes, str]:
-    """The line of `event` after a line whose sha is `previous`, and its own sha.
+    """Encode an event that follows the line with sha `previous`: its line and its own sha.
 
     Raises:
-        ValueError: a value that JSON cannot hold, such as NaN.
+        ValueError: JSON cannot represent a value, such as NaN.
     """
     kind = type(event)
     body = {"event": kind.__name__, **dict(zip(form.fields[kind.__name__], form.values[kind](event), strict=True))}
@@ -146,10 +145,10 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
 
 
 def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[Any, str]:
-    """The event of one line without its newline, and its sha.
+    """Decode one line without its newline: its event and its sha.
 
     Raises:
-        ValueError: with the reason, where it is not the line that was written after `previous`.
+        ValueError: it is not the line that was written after `previous`; the message says why.
     """
     text, mark, rest = line.rpartition(b', "sha": "')
     if not mark or not rest.endswith(b'"}'):
@@ -166,17 +165,17 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[An
 
 
 def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
-    """Every verified line of the file, then exactly one Tail. Writes nothing.
+    """Yield every verified line of a file, then exactly one Tail; read-only.
 
     Raises:
-        Damaged: at the first line that is not as it was written.
+        Damaged: at the first line that differs from what was written.
         RecordError: the file cannot be read.
     """
     inside = path.is_dir()
     file = path / form.file if inside else path
     sha, end, number = START, 0, 0
     try:
-        with reading(file, follow=not inside) as stream:
+        with open_existing(file, follow=not inside) as stream:
             for number, raw in enumerate(stream, 1):
                 whole = raw.endswith(b"\n")
                 try:
@@ -200,7 +199,7 @@ def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
 
 
 def read(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Any]:
-    """The events of a record, verified; a torn tail is left out.
+    """Yield the verified events of a record, without a torn last line.
 
     Args:
         path: the run's directory, or the file.
@@ -214,7 +213,7 @@ def read(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What `check` found in a sound record."""
+    """Summary of an intact record."""
 
     lines: int
     finished: bool
@@ -224,7 +223,7 @@ class Checked:
 
 
 def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
-    """Reads a whole record against its hashes, its seal and the hashes of its prior.
+    """Verify a whole record: its hashes, its seal and the hash of its prior.
 
     Raises:
         Damaged: with file and line.
@@ -247,8 +246,8 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
         elif item.newline_missing:
             notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
     if seal and (last is None or last.number < seal[0]):
-        have = last.number if last else 0
-        raise Damaged(str(file), have + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
+        lines = last.number if last else 0
+        raise Damaged(str(file), lines + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
     if last is None:
         raise RecordError(
             f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew"
@@ -265,9 +264,9 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
 
 
 class Record:
-    """A record open for appending, by this process alone.
+    """A record open for appending, exclusively by this process.
 
-    Use `create` or `open`; `events` is what was already there.
+    Use `create` or `open`; `events` holds the existing events.
     """
 
     def __init__(
@@ -282,7 +281,7 @@ class Record:
         self._number = len(lines)
         self._sha = lines[-1].sha if lines else START
         self._length = os.fstat(fd).st_size
-        self._end = bytearray(_from(fd, max(self._length - KEPT, 0)))
+        self._end = bytearray(_read_from(fd, max(self._length - SAVED_BYTES, 0)))
         self._file = (folder / form.file).absolute()  # a plug-in may change the working directory
         self._prior = _open_prior(folder, self.events[0]) if self.events else -1
         self._beside = {place: _device(place) for place in (folder.parent, folder.parent.parent)}
@@ -290,10 +289,10 @@ class Record:
 
     @classmethod
     def create(cls, folder: Path, form: EventSchema = CAMPAIGN) -> Record:
-        """A new, empty record in a new directory.
+        """Create an empty record in a new directory.
 
         Raises:
-            RecordError: the directory is there already, or cannot be made.
+            RecordError: the directory exists, or cannot be created.
         """
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -308,11 +307,11 @@ class Record:
 
     @classmethod
     def open(cls, folder: Path, form: EventSchema = CAMPAIGN) -> Record:
-        """An existing record, verified and mended where a crash tore its last line.
+        """Open an existing record: verify it, and repair a last line torn by a crash.
 
         Raises:
             InUse: another process writes to it.
-            Damaged: a line is not as it was written; nothing is changed.
+            Damaged: a line differs from what was written; nothing is changed.
         """
         if not (folder / form.file).is_file():
             what = "run" if form.once else "lab"
@@ -326,11 +325,11 @@ class Record:
                 raise
             except RecordError as error:
                 check_error = error  # empty, or torn in its first line: told by the caller
-            found = list(scan(folder, form))
-            lines = [item for item in found if isinstance(item, Line)]
+            items = list(scan(folder, form))
+            lines = [item for item in items if isinstance(item, Line)]
             if not lines and check_error and form.once:  # a lab's journal may be empty: it begins now
                 raise check_error
-            notes = _repair(folder, lines, found[-1], form) if isinstance(found[-1], Tail) else ()
+            notes = _repair(folder, lines, items[-1], form) if isinstance(items[-1], Tail) else ()
             fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             lock.release()
@@ -341,15 +340,15 @@ class Record:
         return cls(folder, lock, fd, lines, notes, form)
 
     def append(self, event: Any) -> None:
-        """Writes one event; when this returns it is on the disk.
+        """Write one event durably: it is on the disk when this returns.
 
         Raises:
-            Full: no room. RecordError: the disk failed. The file is as it was before.
-            Lost: others deleted, replaced or changed the file, or the disk is gone; what it held was saved.
+            Full: the disk is full. RecordError: the disk failed. The file is unchanged.
+            Lost: others deleted, replaced or changed the file, or the disk is gone; its content was saved.
         """
         line, sha = encode(event, self._sha, self._form)
         try:
-            if happened := what_happened(self._fd, self._file, self._length):
+            if happened := describe_change(self._fd, self._file, self._length):
                 raise self._lost(f"{happened} while it was being written", line)
             written = os.write(self._fd, line)
             if written != len(line):
@@ -373,8 +372,8 @@ class Record:
             ) from error
         self._length += len(line)
         self._end += line
-        if len(self._end) > 2 * KEPT:
-            del self._end[:-KEPT]
+        if len(self._end) > 2 * SAVED_BYTES:
+            del self._end[:-SAVED_BYTES]
         if self._number == 0:
             self._prior = _open_prior(self.folder, event)
         self._number += 1
@@ -386,7 +385,7 @@ class Record:
                 write_file(self.folder / self._form.seal, json.dumps({"lines": self._number, "sha": sha}) + "\n")
 
     def close(self) -> None:
-        """Gives the file and the lock back; may be called twice."""
+        """Release the file and the lock; may be called twice."""
         for fd in (self._fd, self._prior):
             if fd >= 0:
                 os.close(fd)
@@ -394,35 +393,35 @@ class Record:
         self._lock.release()
 
     def _lost(self, happened: str, line: bytes) -> Lost:
-        """The error that says what happened to the file, and where what this process wrote is saved, once.
+        """Save what this process wrote, once, and return the error that says what happened and where the copy is.
 
         Args:
-            happened: in words that follow the file's name.
-            line: to be written next. A campaign's is saved too, since it may be a reading; a lab's is not, since
-                nothing follows from what it cannot write.
+            happened: predicate of a sentence about the file.
+            line: the line to be written next. That of a campaign is saved too, since it may be a reading; that of a
+                lab is not, since a lab does not act on what it cannot write.
         """
         if self._told is not None:
             return Lost(str(self._told), self._told.saved)
         campaign = self._form.last is not None
-        said = f"{self.folder / self._form.file}: {happened}; "
+        message = f"{self.folder / self._form.file}: {happened}; "
         if (saved := self._save(line if campaign else b"")) is None:
-            said += f"no copy could be saved; the line was: {line.decode().strip()}"
+            message += f"no copy could be saved; the line was: {line.decode().strip()}"
         else:
             try:
                 check(saved, self._form)
             except RecordError as error:
-                said += f"what was left of it is saved in {saved}, not all of it: {error}"
+                message += f"what was left of it is saved in {saved}, not all of it: {error}"
             else:
                 again = f"stop the lab, move the copy to {self.folder}, and start the lab again"
                 then = f"continue from it with `sdl resume {saved}`" if campaign else again
-                said += f"a complete copy is saved in {saved}: {then}"
-        self._told = Lost(said, None if saved is None else str(saved))
+                message += f"a complete copy is saved in {saved}: {then}"
+        self._told = Lost(message, None if saved is None else str(saved))
         return self._told
 
     def _save(self, line: bytes) -> Path | None:
-        """Writes all that is known into a new folder: beside the run, below the runs, here, or in the temporary one."""
+        """Write all known lines into a new folder: beside the run, below the runs, here, or in the temporary folder."""
         before = self._length - len(self._end)
-        text = _from(self._fd, 0)[:before] if before else b""
+        text = _read_from(self._fd, 0)[:before] if before else b""
         # Where a file system was unmounted, its folders are another's now and would hide the copy once it is back.
         near = [place for place, device in self._beside.items() if device is not None and _device(place) == device]
         for place in (*near, Path(), Path(tempfile.gettempdir())):
@@ -432,16 +431,16 @@ class Record:
                 folder.mkdir()
                 write_file(folder / self._form.file, text + bytes(self._end) + line)
                 if self._prior >= 0:
-                    write_file(folder / PRIOR, _from(self._prior, 0))
+                    write_file(folder / PRIOR, _read_from(self._prior, 0))
                 return folder
         return None
 
 
 def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIGN) -> None:
-    """A record at once, for a campaign that ran in memory: nobody could have resumed it, so nothing is fsynced.
+    """Write a whole record at once, without fsync, for a campaign that ran in memory and could not be resumed.
 
     Raises:
-        RecordError: the directory is there already, or cannot be written.
+        RecordError: the directory exists, or cannot be written.
     """
     lines, sha, finished = [], START, False
     for event in events:
@@ -458,14 +457,14 @@ def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIG
 
 
 def write_file(path: Path, text: str | bytes) -> None:
-    """Writes a small file whole or not at all, and onto the disk.
+    """Write a small file atomically and durably.
 
     Raises:
-        Full, RecordError: it could not be written; an older file of the name is as it was.
+        Full, RecordError: it could not be written; an older file of that name is unchanged.
     """
     draft = path.with_name(path.name + ".new")
     try:
-        with anew(draft) as stream:
+        with open_new(draft) as stream:
             stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             os.fsync(stream.fileno())
@@ -479,7 +478,7 @@ def write_file(path: Path, text: str | bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable, where the system can."""
+    """Make the names in `folder` durable, on systems that can."""
     if os.name == "posix":
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -489,27 +488,27 @@ def sync_folder(folder: Path) -> None:
 
 
 def file_sha(path: Path) -> str:
-    """Hash of a whole file, as kept for priors.
+    """SHA-256 of a whole file.
 
     Raises:
         OSError: it cannot be read, or is not a regular file.
     """
-    with reading(path, follow=True) as stream:
+    with open_existing(path, follow=True) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _from(fd: int, start: int) -> bytes:
-    """What an open file holds from a place on; as much of it as can be read."""
-    found = b""
+def _read_from(fd: int, start: int) -> bytes:
+    """The content of an open file from an offset on, as far as it can be read."""
+    content = b""
     with contextlib.suppress(OSError):
         os.lseek(fd, start, os.SEEK_SET)
         while piece := os.read(fd, 1 << 24):
-            found += piece
-    return found
+            content += piece
+    return content
 
 
 def _device(place: Path) -> int | None:
-    """The file system that a folder is on now; None where it is gone."""
+    """The device of a folder; None if the folder is gone."""
     try:
         return place.stat().st_dev
     except OSError:
@@ -517,7 +516,7 @@ def _device(place: Path) -> int | None:
 
 
 def _open_prior(folder: Path, opened: Any) -> int:
-    """Keeps the rows of a campaign's prior readable, whatever becomes of their name; -1 where there are none."""
+    """Open the prior of a campaign, so that it stays readable if its name is removed; -1 without a prior."""
     if isinstance(opened, Opened) and opened.prior:
         with contextlib.suppress(OSError):
             return open_fd(folder / PRIOR)
@@ -529,7 +528,7 @@ def _sha(previous: str, text: bytes) -> str:
 
 
 def _one_byte_off(raw: bytes, previous: str, form: EventSchema) -> bool:
-    """Whether the text is a whole line whose newline became another byte: no crash does that."""
+    """Whether this is a complete line whose newline was changed to another byte, which no crash does."""
     try:
         decode(raw[:-1], previous, form)
     except ValueError:
@@ -547,7 +546,7 @@ def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> t
     if not tail.torn:
         return ()
     kept = next(f for n in itertools.count(1) if not os.path.lexists(f := folder / f"{form.stem}.torn-{n}"))
-    with anew(kept) as stream:
+    with open_new(kept) as stream:
         stream.write(tail.torn)
     with os.fdopen(open_fd(folder / form.file, os.O_RDWR), "r+b") as stream:
         stream.truncate(lines[-1].end if lines else 0)
@@ -557,7 +556,7 @@ def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> t
 
 def _read_seal(path: Path) -> tuple[int, str] | None:
     try:
-        with reading(path) as stream:
+        with open_existing(path) as stream:
             seal = json.loads(stream.read(1000))
         lines, sha = seal["lines"], seal["sha"]
         if type(lines) is not int or not 1 <= lines < 2**53 or not re.fullmatch("[0-9a-f]{32}", sha):
@@ -578,10 +577,10 @@ def _check_prior(folder: Path, opened: Opened) -> None:
 
 
 def plain_prior(folder: Path) -> Path:
-    """The copy of a campaign's prior, to be read.
+    """The path of a campaign's copy of its prior.
 
     Raises:
-        Damaged: it is not there, is a link, or is not a regular file.
+        Damaged: it is missing, a link, or not a regular file.
     """
     file = folder / PRIOR
     try:
@@ -594,7 +593,7 @@ def plain_prior(folder: Path) -> Path:
 
 
 def _build(kind: type[Any], body: dict[str, Any], form: EventSchema) -> Any:
-    """The event from its JSON form; unknown and missing fields, and values of other types, are errors."""
+    """Build an event from its JSON object; unknown or missing fields and values of other types are errors."""
     name = kind.__name__
     for field in form.added_in.get(name, ()):
         body.setdefault(field, {})

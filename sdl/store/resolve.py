@@ -1,4 +1,4 @@
-"""Which run is meant: from what a person types to the directory of a run."""
+"""Resolve the name of a run, as a user types it, to its directory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from sdl.errors import ConfigError
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 
 RUNS = Path("runs")
-"""Where runs go unless told otherwise."""
+"""Default directory of runs."""
 
 FILE = "record.jsonl"
-"""What makes a directory a run; `sdl.store.record` writes it."""
+"""The record; a directory that has one is a run."""
 
 
 def folders(runs: Path = RUNS) -> list[Path]:
@@ -27,13 +27,13 @@ def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
     """The directory of a run.
 
     Args:
-        name: a run's directory or its record.jsonl; a directory with runs in it, for the newest of them; `latest`; the
-            name of a campaign or `campaign/latest`, for its newest run; or a part of `campaign/run` that only one has.
-        runs: where names are looked up.
-        goal: where the newest is meant, the newest with a goal; collections and measurements only where no run has one.
+        name: a run's directory or its record.jsonl; a directory of runs, for the newest of them; `latest`; the name of
+            a campaign or `campaign/latest`, for its newest run; or a unique part of `campaign/run`.
+        runs: directory in which names are looked up.
+        goal: prefer the newest run with a goal to newer runs without one.
 
     Raises:
-        ConfigError: there is none, or there are several.
+        ConfigError: no run matches, or several do.
     """
     given, text = Path(name), _plain(name, runs)
     if os.path.isfile(given / FILE):  # unlike Path.is_file, False where a name is too long
@@ -54,19 +54,19 @@ def find(name: str | Path, runs: Path = RUNS, *, goal: bool = False) -> Path:
 
 
 def has_goal(folder: Path) -> bool:
-    """Whether a run looks for a goal; True where its first line does not tell, so that nobody is spared its damage."""
+    """Whether a run has a goal; True if its first line is damaged, so that the damage is reported later."""
     try:
-        with reading(folder / FILE) as stream:
+        with open_existing(folder / FILE) as stream:
             return json.loads(stream.readline())["config"]["goal"] is not None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return True
 
 
 def source(name: str, base: Path, runs: Path = RUNS) -> Path:
-    """A data set: a file, relative to `base`, or else a run by any name that `find` knows.
+    """Resolve a data set: a file relative to `base`, or a run by any name that `find` accepts.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: there is no such file or run.
     """
     path = base / name
     if os.path.isfile(path):
@@ -80,7 +80,7 @@ def source(name: str, base: Path, runs: Path = RUNS) -> Path:
 
 
 def _plain(name: str | Path, runs: Path) -> str:
-    """As it is found in `campaign/run`: without the directory of the runs, which a shell may have completed."""
+    """The name relative to the directory of runs, which a shell may have completed."""
     return str(name).rstrip("/").removeprefix("./").removeprefix(f"{runs}/")
 
 
@@ -89,9 +89,9 @@ def _short(folder: Path) -> str:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The runs of a campaign's directory, or of a directory of campaigns."""
-    found = sorted((file.parent for file in folder.glob(f"*/{FILE}")), key=lambda run: run.name)
-    return found or folders(folder)
+    """The runs in the directory of a campaign, or in a directory of campaigns."""
+    runs = sorted((file.parent for file in folder.glob(f"*/{FILE}")), key=lambda run: run.name)
+    return runs or folders(folder)
 
 
 def _several(name: str | Path, fits: Sequence[Path]) -> str:
@@ -100,11 +100,11 @@ def _several(name: str | Path, fits: Sequence[Path]) -> str:
 
 
 def _none(name: str | Path, text: str, every: Sequence[Path], runs: Path) -> str:
-    told = str(name) if len(str(name)) <= 300 else "…" + str(name)[-300:]
+    shown_name = str(name) if len(str(name)) <= 300 else "…" + str(name)[-300:]
     if not every:
-        return f"{told} is no run, and there is no run below {runs}"
+        return f"{shown_name} is no run, and there is no run below {runs}"
     campaigns = list(dict.fromkeys(folder.parent.name for folder in reversed(every)))
     known = ["latest", *campaigns, *(_short(f) for f in reversed(every)), *(f.name for f in reversed(every))]
     near = get_close_matches(text[:100], known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"campaigns with runs: {', '.join(campaigns[:8])};"
-    return f"{told} is no run, and no run below {runs} has it in its name; {hint} `sdl list` shows all"
+    return f"{shown_name} is no run, and no run below {runs} has it in its name; {hint} `sdl list` shows all"

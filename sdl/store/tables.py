@@ -1,13 +1,13 @@
-"""Files of rows as people have them: JSON lines, a JSON array, CSV, Parquet; packed with gzip or not.
+"""Tables from files: JSON lines, a JSON array, CSV or Parquet, optionally compressed with gzip.
 
-Only the form of a file is known here, and nothing of instruments: each row is a mapping from column to cell, with the
-line on which it stands. The form is told from what is in the file, never from its name.
+This module knows file formats, not instruments: each row is a mapping from column to cell, with its line number. The
+format is recognised from the content of a file, not from its name.
 
-How a CSV file is read, each rule by itself so that a person can foresee what comes of a file:
+Rules for CSV files:
 
-- UTF-8, UTF-16 (with its mark or without), else Windows-1252; any end of line. Blank lines, lines that have only
-  separators and lines that begin with `#` are passed over.
-- The first line is the header. Where it holds numbers only, the last `#` line above it is the header if it has as many
+- UTF-8, UTF-16 (with or without a byte order mark), else Windows-1252; any line ending. Blank lines, lines of only
+  separators and lines that begin with `#` are skipped.
+- The first line is the header. If it holds only numbers, the last `#` line above it is the header if it has as many
   names (as numpy writes it); else the file is refused.
 - The separator is the first of tab, `;`, `|`, `,` that the header has outside quotes (or that of a first line `sep=;`);
   without any of them, white space.
@@ -34,12 +34,12 @@ import jsonlines
 
 from sdl.errors import ConfigError, Problem
 
-MOST_BYTES = 1 << 30
-"""Of a file, unpacked."""
+MAX_BYTES = 1 << 30
+"""Bytes of an uncompressed file."""
 PEEK = 20
-"""Lines among which one must begin with `{` in a file of JSON lines."""
-LONGEST_QUOTE = 20
-"""Lines that a quoted cell may span."""
+"""A file is JSON lines if one of its first lines begins with `{`; this many are examined."""
+MAX_QUOTE_LINES = 20
+"""Largest number of lines in a quoted cell."""
 
 _NOTHING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
@@ -53,8 +53,8 @@ class Unusable(Exception):
     """Why a line cannot be used.
 
     Attributes:
-        reason: the same for all lines that are alike.
-        detail: what stands there.
+        reason: text by which lines are counted.
+        detail: text with the content of this line.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -67,8 +67,8 @@ class Table:
     """The rows of a file.
 
     Attributes:
-        rows: number of the line (in Parquet: of the row), from 1, and its cells by column, or why it cannot be read.
-        columns: every column, in the order of the file; a name that stands twice in a header is here twice.
+        rows: line number (in Parquet: row number) from 1, and the cells by column, or why the line is unusable.
+        columns: all columns in the order of the file; duplicate names are kept.
     """
 
     rows: Sequence[tuple[int, Mapping[str, Any] | Unusable]]
@@ -76,10 +76,10 @@ class Table:
 
 
 def read(file: Path) -> Table:
-    """Reads a file of rows.
+    """Read a table from a file.
 
     Raises:
-        ConfigError: it cannot be read at all: damaged, of a form that is not known, or without a header.
+        ConfigError: the file is damaged, of an unknown format, or has no header.
     """
     try:
         raw = _bytes(file)
@@ -107,13 +107,13 @@ def _bytes(file: Path) -> bytes:
             packed = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
             source = gzip.GzipFile(fileobj=stream) if packed else stream
-            raw = source.read(MOST_BYTES + 1)
+            raw = source.read(MAX_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(f"its gzip data is damaged or cut off: {error}") from error
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}") from error
-    if len(raw) > MOST_BYTES:
-        raise ConfigError(f"larger than {MOST_BYTES >> 30} GB; split it")
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"larger than {MAX_BYTES >> 30} GB; split it")
     return raw
 
 
@@ -167,8 +167,8 @@ def _array(text: str) -> Iterator[tuple[int, Any]]:
     at, number, counted = text.index("[") + 1, 1, 0
 
     def skip(position: int) -> int:
-        found = space.match(text, position)
-        return found.end() if found else position
+        match = space.match(text, position)
+        return match.end() if match else position
 
     at = skip(at)
     while not text.startswith("]", at):
@@ -209,8 +209,8 @@ def _csv(lines: Sequence[str]) -> Table:
     if all(_NUMBER.fullmatch(name) for name in names if name):
         above = _splitter(separator or _separator(comments[-1]))(comments[-1])
         if len(above) != len(names):
-            said = "no header: the first line holds numbers only; put a line with the columns' names above it"
-            raise ConfigError(Problem(said, line=number))
+            message = "no header: the first line holds numbers only; put a line with the columns' names above it"
+            raise ConfigError(Problem(message, line=number))
         names = above
     else:
         del rows[0]
@@ -233,7 +233,7 @@ def _whole(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     while at < len(lines):
         end = at + 1
         if not lines[at].startswith("#") and _OPEN_QUOTE.search(_QUOTED.sub("", lines[at])):
-            closing = range(end, min(at + LONGEST_QUOTE, len(lines)))
+            closing = range(end, min(at + MAX_QUOTE_LINES, len(lines)))
             # Where it is never closed, each is a line of its own.
             end = next((i + 1 for i in closing if lines[i].count('"') % 2), end)
         text = "\n".join(lines[at:end])
@@ -271,9 +271,9 @@ def _fields(split: Callable[[str], list[str]], line: str, width: int) -> list[st
     while len(cells) > width and not cells[-1]:
         cells.pop()
     if len(cells) != width and any(cells):
-        said = "cells than the header has names"
+        reason = "cells than the header has names"
         return Unusable(
-            f"{'more' if len(cells) > width else 'fewer'} {said}",
+            f"{'more' if len(cells) > width else 'fewer'} {reason}",
             f"{len(cells)} cells, but {width} names in the header",
         )
     return cells

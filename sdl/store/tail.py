@@ -1,4 +1,4 @@
-"""A record that grows, read on from where one left off."""
+"""Reading a growing record incrementally."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from sdl.core.events import Event
 from sdl.errors import Damaged, RecordError
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 from sdl.store.record import START, decode
 from sdl.store.resolve import FILE
 
 
 class TailReader:
-    """The whole lines of a record, each verified against the one before it; call `new` again and again.
+    """Reads the new events of a record at each call of `new`, verified against the previous line.
 
     Args:
         folder: the run's directory.
@@ -24,14 +24,14 @@ class TailReader:
         self._offset, self._number, self._sha = 0, 0, START
 
     def new(self) -> list[Event]:
-        """What was written since the last call; a line still being written is left for the next.
+        """The events written since the last call; an incomplete line is left for the next call.
 
         Raises:
-            Damaged: a line is not what was written after the one before it, or what was read is gone.
+            Damaged: a line does not follow the previous one, or lines that were read are gone.
             RecordError: the file cannot be read.
         """
         try:
-            with reading(self._file) as stream:
+            with open_existing(self._file) as stream:
                 stream.seek(0, 2)
                 if stream.tell() < self._offset:
                     raise Damaged(str(self._file), self._number, "what was there before is gone")
@@ -39,7 +39,7 @@ class TailReader:
                 raw = stream.read()
         except OSError as error:
             raise RecordError(f"{self._file}: cannot be read: {error.strerror}") from error
-        found = []
+        events = []
         for line in raw[: raw.rfind(b"\n") + 1].splitlines(keepends=True):
             try:
                 event, self._sha = decode(line[:-1], self._sha)
@@ -47,17 +47,17 @@ class TailReader:
                 raise Damaged(str(self._file), self._number + 1, str(error)) from error
             self._number += 1
             self._offset += len(line)
-            found.append(event)
-        return found
+            events.append(event)
+        return events
 
 
 def follow(folder: Path, ended: Callable[[Event | None], bool], wait: Callable[[], None]) -> Iterator[Event]:
-    """The events of a run as they are written.
+    """Yield the events of a run as they are written.
 
     Args:
         folder: the run's directory.
-        ended: asked with the last event (None before the first) where nothing new is there: whether to leave.
-        wait: called before looking again.
+        ended: called with the last event (None before the first) when there is nothing new; true ends the iteration.
+        wait: called before the next attempt.
     """
     tail, last = TailReader(folder), None
     while True:
@@ -66,6 +66,6 @@ def follow(folder: Path, ended: Callable[[Event | None], bool], wait: Callable[[
             yield last
         if not new:
             if ended(last):
-                yield from tail.new()  # written between the look and the question
+                yield from tail.new()  # written between the last read and the call of `ended`
                 return
             wait()

@@ -1,10 +1,10 @@
-"""Many campaigns at once: a base campaign, what is varied, seeds; on this machine or on a Dask cluster.
+"""Many campaigns at once: a base campaign, varied keys, seeds; on this machine or on a Dask cluster.
 
-model     what a sweep file may say, and `load`, which parses every campaign that follows from it
-plan      the campaigns in their order, each with an id that says what it is
-work      one campaign in whatever process: its row of the results
-results   the rows on the disk: a journal while it runs, one Parquet file after
-cluster   the same work by the workers of a Dask cluster
+model     the sweep file
+plan      load: every campaign of a sweep, validated, in order, each with an id derived from its content
+work      run one campaign and return its row of results
+results   the rows on the disk: a journal during the sweep, one Parquet file afterwards
+cluster   run campaigns on the workers of a Dask cluster
 run       plan, work and results together
 summary   the rows as a table and a figure
 """

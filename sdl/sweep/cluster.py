@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     from distributed import Client
 
 TASK_SECONDS = 0.5
-"""Seconds that a task is to last: long beside what a task costs Dask (milliseconds), short for who waits for it."""
+"""Intended duration of a task in seconds: long compared with Dask's overhead (milliseconds), short for progress."""
 MAX_PER_TASK = 50
-"""Campaigns a task at most; so many are run again when a worker is lost."""
+"""Largest number of campaigns per task; so many are repeated when a worker is lost."""
 TASKS_PER_THREAD = 2
-"""Tasks under way for each thread of a worker."""
+"""Pending tasks per thread of a worker."""
 CONNECT_TIMEOUT = 30.0
-"""Seconds to wait for the scheduler, for its first worker, and for those that have an instrument."""
+"""Seconds to wait for the scheduler, its first worker, and workers with an instrument."""
 
 
 def each(
     tasks: Iterator[SweepTask], address: str, jobs: int | None, resources: Sequence[str], limit: float | None = None
 ) -> Generator[list[Row], None, None]:
-    """Runs campaigns on a cluster; rows come as they are ready.
+    """Run campaigns on a cluster; yields rows as they arrive.
 
     Args:
-        tasks: drawn as workers get free.
-        address: of the scheduler, or `local` for a cluster of processes on this machine, bound to it alone.
-        jobs: workers of a local cluster; default its cores.
-        resources: what workers must have to drive the real instruments of the sweep.
-        limit: real seconds that a campaign may take.
+        tasks: taken as workers become free.
+        address: of the scheduler, or `local` for worker processes on this machine, reachable from it only.
+        jobs: workers of a local cluster; by default one per core.
+        resources: that workers must have to drive the real instruments of the sweep.
+        limit: real seconds per campaign.
 
     Raises:
-        ConfigError: distributed is missing, there is no scheduler or worker, none with a resource that is needed, or
-            workers have other versions of what decides a proposal.
+        ConfigError: distributed is not installed, there is no scheduler, no worker or none with a required resource, or
+            workers have other versions of packages that influence proposals.
         RecordError: the connection to the scheduler was lost.
     """
     try:
@@ -57,7 +57,7 @@ def each(
     except ImportError as error:
         raise ConfigError(missing("clusters (--cluster)", "sweep", error)) from error
     with contextlib.ExitStack() as stack:
-        stack.enter_context(children.starting(**pool.ONE_THREAD))
+        stack.enter_context(children.child_environment(**pool.ONE_THREAD))
         stack.enter_context(_quiet())
         if address == "local":
             has = dict.fromkeys(resources, 1) if resources else None
@@ -72,16 +72,17 @@ def each(
             client = stack.enter_context(distributed.Client(target, timeout=CONNECT_TIMEOUT, set_as_default=False))
         except (OSError, ValueError, TimeoutError) as error:
             raise ConfigError(f"--cluster {address}: no Dask scheduler answers there: {error}") from error
-        threads = _look_at(client, address, resources)
+        threads = _check_workers(client, address, resources)
         try:
             yield from _done(client, tasks, threads, limit)
         except (CommClosedError, TimeoutError) as error:
-            raise RecordError(f"--cluster {address}: the scheduler was lost: {error}; start again to go on") from error
+            lost = f"the connection to the scheduler was lost: {error}; run the sweep again to continue"
+            raise RecordError(f"--cluster {address}: {lost}") from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what Dask tells of its inner life (30 lines for a small sweep, among the progress) out of our log."""
+    """Keep Dask's own messages (30 lines for a small sweep) out of the log."""
     log = logging.getLogger("distributed")
     before = log.level
     log.setLevel(logging.ERROR)
@@ -126,7 +127,7 @@ def _done(
         if future.status == "finished":
             rows = future.result()
             have = {row["id"] for row in rows}
-            if left := [task for task in some if task.id not in have]:  # they stood behind one that hung
+            if left := [task for task in some if task.id not in have]:  # they followed one that hung
                 give(left)
             else:
                 took = (time.monotonic() - since) / TASKS_PER_THREAD / len(some)  # it waited for the task before it
@@ -137,7 +138,7 @@ def _done(
             for task in some:
                 give([task])
         elif isinstance(error, KilledWorker):
-            yield [{"id": some[0].id, "cannot": f"its worker died every time: {error}"[:500]}]
+            yield [{"id": some[0].id, "cannot": f"its worker died at every attempt: {error}"[:500]}]
         else:
             said = f"{type(error).__name__}: {error}" if error else f"the task was {future.status}"
             yield [{"id": task.id, "cannot": said[:500]} for task in some]
@@ -146,8 +147,8 @@ def _done(
             give(some)
 
 
-def _look_at(client: Client, address: str, resources: Sequence[str]) -> int:
-    """Threads of all workers, once they are what the sweep needs."""
+def _check_workers(client: Client, address: str, resources: Sequence[str]) -> int:
+    """The number of threads of all workers, once they meet the needs of the sweep."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
     except TimeoutError as error:
@@ -172,6 +173,6 @@ def _look_at(client: Client, address: str, resources: Sequence[str]) -> int:
         if other:
             said = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
             raise ConfigError(
-                f"--cluster {address}: the worker {worker} has {said}; results would depend on who did them"
+                f"--cluster {address}: the worker {worker} has {said}; results would depend on the worker"
             )
     return sum(int(worker["nthreads"]) for worker in workers.values())

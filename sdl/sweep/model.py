@@ -1,4 +1,4 @@
-"""What a sweep file may say."""
+"""The sweep file."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from sdl.config.mistakes import NAME, short
 from sdl.types import Frozen
 
 MAX_CAMPAIGNS = 10_000_000
-"""Campaigns of one sweep."""
+"""Largest number of campaigns in a sweep."""
 RESERVED = {
     "seed": "the seeds are listed under `seeds`",
-    "name": "the name says what the records are filed under, not what is done",
-    "description": "the description changes nothing",
-    "prior": "priors cannot be varied: their readings are copied from files that are the same for all",
+    "name": "the name only decides where records are filed",
+    "description": "the description does not affect the campaign",
+    "prior": "all campaigns use the same priors",
 }
-"""Keys of a campaign that cannot be varied, and why."""
+"""Keys of a campaign that cannot be varied, with the reason."""
 
 
 class Draw(Frozen):
-    """Where the values of one key are drawn from."""
+    """The distribution of one key's values."""
 
-    low: float | None = Field(None, description="least value; evenly from here to `high`")
-    high: float | None = Field(None, description="largest value")
-    log: bool = Field(False, description="evenly in the logarithm")
-    whole: bool = Field(False, description="whole numbers only, `low` and `high` among them")
+    low: float | None = Field(None, description="lowest value; drawn uniformly up to `high`")
+    high: float | None = Field(None, description="highest value")
+    log: bool = Field(False, description="uniform in the logarithm")
+    whole: bool = Field(False, description="whole numbers only, including `low` and `high`")
     choose: tuple[Any, ...] | None = Field(
-        None, min_length=1, description="one of these, each as likely", examples=[["1%", "2%"]]
+        None, min_length=1, description="one of these, with equal probability", examples=[["1%", "2%"]]
     )
 
     @model_validator(mode="after")
     def _one_way(self) -> Draw:
         if self.choose is not None:
             if self.low is not None or self.high is not None or self.log or self.whole:
-                raise ValueError("`choose` goes without low, high, log and whole")
+                raise ValueError("`choose` excludes low, high, log and whole")
             return self
         if self.low is None or self.high is None:
             raise ValueError("give low and high, or choose: [ … ]")
         if not self.low < self.high:
             raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
         if self.log and self.low <= 0:
-            raise ValueError(f"log wants a low above 0, not {self.low:g}")
+            raise ValueError(f"log needs a low above 0, not {self.low:g}")
         if self.whole and (self.low % 1 or self.high % 1):
-            raise ValueError("whole wants low and high to be whole numbers")
+            raise ValueError("whole needs whole numbers for low and high")
         return self
 
     def value(self, seed: int, draw: int, key: str) -> Any:
-        """The value of a key in one draw; a function of these three alone, so that adding a key moves no other."""
-        part = random.Random(f"{seed} {draw} {key}").random()  # this method gives the same in every Python
+        """The value of a key in one draw; depends on these three only, so that adding a key changes no other value."""
+        part = random.Random(f"{seed} {draw} {key}").random()  # the same in every version of Python
         if self.choose is not None:
             return self.choose[int(part * len(self.choose))]
         low, high = self.low or 0.0, self.high or 0.0
@@ -66,10 +66,10 @@ class Draw(Frozen):
 
 
 class RandomDraws(Frozen):
-    """Keys whose values are drawn at random, together."""
+    """Keys whose values are drawn at random together."""
 
-    draws: int = Field(ge=1, le=1_000_000, description="how many sets of values")
-    seed: int = Field(0, ge=0, lt=2**63, description="of the draws; the same seed draws the same values")
+    draws: int = Field(ge=1, le=1_000_000, description="number of sets of values")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the draws; the same seed gives the same values")
     keys: Mapping[str, Draw] = Field(
         min_length=1,
         description="dotted keys of the campaign: `{goal.515nm: {low: 8000, high: 30000}}`",
@@ -78,17 +78,15 @@ class RandomDraws(Frozen):
 
 
 class Sweep(Frozen):
-    """Many campaigns: every combination of the grid, with every random draw, for every seed. One YAML file."""
+    """Many campaigns: every combination of the grid with every random draw, for every seed. One YAML file."""
 
     ORDER: ClassVar[tuple[str, ...]] = (
         *("name", "description", "campaign", "grid", "random", "seeds", "repeats", "keep", "resource"),
     )
 
-    name: str = Field(pattern=NAME, description="what the results are filed under: letters, digits, `.`, `_`, `-`")
-    description: str = Field("", max_length=2000, description="a sentence for people")
-    campaign: Any = Field(
-        description="the base: a campaign file, its path relative to this file, or the keys of one written here"
-    )
+    name: str = Field(pattern=NAME, description="directory name for the results: letters, digits, `.`, `_`, `-`")
+    description: str = Field("", max_length=2000, description="free text")
+    campaign: Any = Field(description="the base campaign: the path of its file relative to this one, or its keys")
     grid: Mapping[str, tuple[Any, ...]] = Field(
         default_factory=dict,
         description="dotted keys of the campaign, each with a list of values: `{solver.kind: [linear, gmm]}`",
@@ -96,18 +94,18 @@ class Sweep(Frozen):
     )
     random: RandomDraws | None = Field(None, description="keys whose values are drawn at random")
     seeds: int | tuple[int, ...] = Field(
-        1, description="how many seeds, from 0 on, or a list of them: each gives other noise on the twin"
+        1, description="number of seeds, starting with 0, or a list of seeds: each gives other noise on the twin"
     )
     repeats: int = Field(
-        1, ge=1, le=1_000_000, description="how many times each; for instruments that a seed does not decide"
+        1, ge=1, le=1_000_000, description="number of repeats; for instruments that do not depend on the seed"
     )
     keep: Literal["none", "records"] = Field(
-        "none", description="records: every campaign's record too; always kept of real instruments"
+        "none", description="records: also keep every campaign's record; always kept for real instruments"
     )
     resource: str | None = Field(
         None,
         pattern=NAME,
-        description="what a worker of a cluster must have to drive the instrument; the driver's kind where it is real",
+        description="Dask resource that a worker must have to drive the instrument; default: the kind of a real driver",
     )
 
     @field_validator("campaign")
@@ -142,27 +140,27 @@ class Sweep(Frozen):
         drawn = list(self.random.keys) if self.random else []
         for key in [*self.grid, *drawn]:
             if not all(key.split(".")):
-                raise ValueError(f"{key!r} is no dotted key, such as solver.kind")
+                raise ValueError(f"{key!r} is not a dotted key such as solver.kind")
             if (why := RESERVED.get(key.split(".")[0])) is not None:
                 raise ValueError(f"{key} cannot be varied: {why}")
         if twice := [key for key in drawn if key in self.grid]:
-            raise ValueError(f"{twice[0]} stands in the grid and among the random keys")
+            raise ValueError(f"{twice[0]} is both in the grid and among the random keys")
         if self.size > MAX_CAMPAIGNS:
             raise ValueError(f"these are {self.size} campaigns; at most {MAX_CAMPAIGNS}")
         return self
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What is varied: the keys of the grid, then those drawn."""
+        """The varied keys: those of the grid, then the random ones."""
         return (*self.grid, *(self.random.keys if self.random else ()))
 
     @property
     def seed_list(self) -> range | tuple[int, ...]:
-        """The seeds, in their order."""
+        """The seeds in order."""
         return range(self.seeds) if isinstance(self.seeds, int) else self.seeds
 
     @property
     def size(self) -> int:
-        """How many campaigns."""
+        """The number of campaigns."""
         cells = math.prod(len(values) for values in self.grid.values())
         return cells * (self.random.draws if self.random else 1) * len(self.seed_list) * self.repeats

@@ -1,8 +1,8 @@
-"""From a sweep file to its campaigns: a deterministic list, every one of them parsed before anything runs.
+"""From a sweep file to its campaigns: a deterministic list, all validated before any of them runs.
 
-The order is the grid's first key slowest, then the random draws, the seeds and the repeats. A campaign's id is the hash
-of what it says (its name and description left out), its seed and its repeat, so that a longer list of values or seeds
-leaves the ids of the others, and with them their results, as they are.
+The first key of the grid varies slowest, then come random draws, seeds and repeats. A campaign's id is the hash of its
+content (without name and description), its seed and its repeat, so that adding values or seeds keeps the ids, and so
+the results, of the other campaigns.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from sdl.sweep.work import SweepTask
 
 MAX_PROBLEMS = 20
 NOT_IDENTITY = ("name", "description", "expect", "seed")
-"""Keys of a campaign that do not decide what comes of it, or that stand beside it in its id."""
+"""Keys of a campaign that are not part of its digest: they do not affect the result, or are added to the id."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One set of values of what is varied.
+    """One combination of values of the varied keys.
 
     Attributes:
         values: by dotted key.
-        tree: the whole campaign, resolved, without its seed; whatever has a seed of its own takes the campaign's.
-        digest: hash of what it says.
-        resource: what a worker must have to drive the instrument; empty for a simulated one.
+        tree: the resolved campaign without its seed; parts with a seed of their own take the campaign's.
+        digest: hash of its content.
+        resource: that a worker must have to drive the instrument; empty for a simulated one.
     """
 
     values: Mapping[str, Any]
@@ -53,10 +53,10 @@ class SweepPlan:
     """The campaigns of a sweep.
 
     Attributes:
-        points: each for every seed and repeat.
-        inputs, channels: of all instruments, in the order of their first appearance.
-        base: the base campaign as it is shown to people.
-        virtual: whether all campaigns are in virtual time; one that waits for its readings may take hours.
+        points: each runs with every seed and repeat.
+        inputs, channels: of all instruments, in order of first appearance.
+        base: name of the base campaign for display.
+        virtual: whether all campaigns run in virtual time; in real time one may take hours.
     """
 
     sweep: Sweep
@@ -72,7 +72,7 @@ class SweepPlan:
 
     @property
     def real(self) -> bool:
-        """Whether an instrument that is not simulated takes part."""
+        """Whether a real instrument is used."""
         return any(point.resource for point in self.points)
 
     def place(self, number: int) -> tuple[Point, int, int]:
@@ -89,7 +89,7 @@ class SweepPlan:
                     yield _digest(f"{point.digest} {seed} {repeat}")
 
     def task(self, number: int, records: Path | None) -> SweepTask:
-        """What a worker needs to do campaign `number`; a record is written where `records` is given."""
+        """The task of campaign `number`; its record, if kept, is written below `records`."""
         point, seed, repeat = self.place(number)
         name = _digest(f"{point.digest} {seed} {repeat}")
         keep = records is not None and (self.sweep.keep == "records" or point.resource != "")
@@ -98,10 +98,10 @@ class SweepPlan:
 
 
 def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
-    """Reads a sweep file and plans its campaigns.
+    """Read a sweep file and plan its campaigns.
 
     Raises:
-        ConfigError: with every mistake of the file and of the campaigns that follow from it, each with its place.
+        ConfigError: lists every mistake of the file and of its campaigns, each with its place.
     """
     tree = yamlfile.read(file)
     problems = list(tree.problems)
@@ -119,16 +119,16 @@ def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
 
 
 def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None, *, runs: Path = RUNS) -> SweepPlan:
-    """The campaigns of a sweep, each set of values parsed as a campaign file is.
+    """The campaigns of a sweep, each validated like a campaign file.
 
     Args:
-        sweep: what is varied.
-        folder: where a path of the base starts from.
-        where: the sweep's file, to say in which line a mistake is.
-        runs: where a prior that is the name of a run is looked up.
+        sweep: the sweep file's content.
+        folder: directory that the base campaign's path is relative to.
+        where: the sweep file, for the lines of mistakes.
+        runs: directory in which the names of runs in `prior` are looked up.
 
     Raises:
-        ConfigError: the mistakes of all the campaigns, each told once.
+        ConfigError: lists the mistakes of all campaigns, each once.
     """
     where = where or yamlfile.Tree({}, {}, "")
     base, source, home = _base(sweep, folder, where)
@@ -234,12 +234,12 @@ def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
 
 
 def _kind_first(key: str) -> list[str]:
-    """Whole keys before parts of them, and a kind before its options, which a change of the kind would drop."""
+    """Sort key: whole keys before their parts, and a kind before its options, which a new kind drops."""
     return ["" if part == "kind" else part for part in key.split(".")]
 
 
 def _resolved(chosen: config.CampaignFile, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole campaign, paths from the root, so that it can be run anywhere; seeds only where they were given."""
+    """The resolved campaign with absolute paths, so that it runs anywhere; seeds only where they were given."""
     tree = chosen.plain()
     del tree["seed"]
     priors = [prior.model_copy(update={"source": str(Path(prior.source).resolve())}) for prior in chosen.prior]
@@ -261,7 +261,7 @@ def _digest(text: str) -> str:
 
 
 def _line(tree: yamlfile.Tree, path: str) -> int | None:
-    """As `tree.line`, also where a key of the grid has dots in it."""
+    """As `tree.line`, also for keys of the grid, which contain dots."""
     fits = [
         (len(parts), line)
         for parts, line in tree.lines.items()

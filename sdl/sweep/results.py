@@ -1,14 +1,15 @@
 """The rows of a sweep on the disk.
 
-    results.parquet   the data set: one row a campaign, in the order of the plan
+    results.parquet   the data set: one row per campaign, in the order of the plan
     journal.jsonl     rows that are not in it yet, appended as campaigns end
-    sweep.json        the sweep and the versions that made it
-    records/<id>/     a campaign's record, where records are kept
-    sweep.lock        who writes
+    sweep.json        the sweep and the package versions
+    records/<id>/     a campaign's record, if records are kept
+    sweep.lock        the process that writes
 
-A Parquet file cannot be appended to and a kill would lose what is in memory, so each row goes to the journal at once,
-in one write; the journal becomes the data set when the sweep ends, also by Ctrl-C. No row holds a time or the name of a
-machine: the same sweep gives the same file, whoever did the work and however often it was interrupted.
+A Parquet file cannot be appended to, and a kill would lose rows in memory, so each row is appended to the journal at
+once; the journal is merged into the data set when the sweep ends, also by Ctrl-C. No row contains a time or the name of
+a
+machine: the same sweep gives the same file, whatever the workers and however often it was interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
 from sdl.extras import missing
 from sdl.store.lock import Lock
-from sdl.store.plainfile import anew, open_fd, reading, what_happened
+from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 from sdl.store.record import write_file
 from sdl.sweep.plan import SweepPlan
 from sdl.sweep.work import Row
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
 MOVE = "move it away, and its campaigns are run again"
 CHUNK = 10_000
-"""Rows that are in memory at a time as Python values."""
+"""Rows held in memory as Python values at a time."""
 OUTCOME = {
     "outcome": "string",
     "reason": "string",
@@ -46,11 +47,11 @@ OUTCOME = {
     "miss": "float64",
     "worst": "string",
 }
-"""Columns of every campaign, as `sdl.sweep.work.row` names them; their meaning is that of `sdl.runs.runs.Result`."""
+"""Columns of every campaign, as in `sdl.sweep.work.row`; with the meaning of `sdl.runs.runs.Result`."""
 
 
 def needs_pyarrow() -> None:
-    """Says early what is missing.
+    """Check that pyarrow is installed.
 
     Raises:
         ConfigError: pyarrow is not installed.
@@ -62,20 +63,20 @@ def needs_pyarrow() -> None:
 
 
 class Results:
-    """The rows of one sweep in a directory, held by this process until `close`.
+    """The rows of one sweep in a directory, locked by this process until `close`.
 
     Attributes:
-        known: ids of the campaigns that are done.
-        changed: versions that differ from those that the results so far were made with: name, then, now.
+        known: ids of the campaigns with a result.
+        changed: packages whose version differs from that of the earlier results: then and now.
     """
 
     def __init__(self, folder: Path, plan: SweepPlan, versions: dict[str, str]) -> None:
-        """Opens it, or makes it.
+        """Open or create it.
 
         Raises:
-            ConfigError: it holds results of campaigns that are not in the plan.
-            InUse: another process writes to it. Damaged: the journal was changed. RecordError: the disk, or a data set
-                that is damaged.
+            ConfigError: it contains results of campaigns that are not in the plan.
+            InUse: another process writes to it. Damaged: the journal was altered. RecordError: it cannot be read or
+                written.
         """
         needs_pyarrow()
         self.folder, self._plan = folder, plan
@@ -103,11 +104,11 @@ class Results:
             raise
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Writes rows at once; each is safe from a kill of this process when this returns.
+        """Write rows at once; afterwards they survive a kill of this process.
 
         Raises:
-            Full: they could not be written; the file is as it was.
-            Lost: the journal was deleted, replaced or cut by others; run the sweep again.
+            Full: they could not be written; the file is unchanged.
+            Lost: the journal was deleted, replaced or truncated by another process; run the sweep again.
         """
         before = self._check_journal()
         text = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
@@ -121,14 +122,14 @@ class Results:
         self._length = before + len(text)
 
     def _check_journal(self) -> int:
-        """The length of the journal, which must be as this process left it."""
-        if happened := what_happened(self._journal, self.folder / JOURNAL, self._length):
+        """The length of the journal, which no other process may have changed."""
+        if happened := describe_change(self._journal, self.folder / JOURNAL, self._length):
             said = "run the sweep again: the campaigns whose rows are missing are repeated"
             raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {said}", None)
         return self._length
 
     def settle(self) -> None:
-        """Moves the rows of the journal into the data set, in the order of the plan."""
+        """Move the rows of the journal into the data set, in the order of the plan."""
         journal = self.folder / JOURNAL
         self._check_journal()
         if self.folder.joinpath(DATA).exists() and not journal.stat().st_size:
@@ -148,7 +149,7 @@ class Results:
         whole = pa.concat_tables(tables).sort_by("number")
         part = data.with_suffix(".part")
         try:
-            with anew(part) as stream:
+            with open_new(part) as stream:
                 pq.write_table(whole, stream, compression="zstd", row_group_size=64 * 1024)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -160,10 +161,10 @@ class Results:
             raise Full(f"{data}: cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Gives the directory back; may be called twice."""
+        """Release the directory; may be called twice."""
         if self._journal >= 0:
             journal = self.folder / JOURNAL
-            if not self._length and not what_happened(self._journal, journal, 0):
+            if not self._length and not describe_change(self._journal, journal, 0):
                 journal.unlink()
             os.close(self._journal)
             self._journal = -1
@@ -174,7 +175,7 @@ class Results:
         if (data := self.folder / DATA).exists():
             known.update(ids := _read(data, ["id"])["id"].to_pylist())
             if len(known) < len(ids):
-                raise RecordError(f"{data}: damaged: {len(ids) - len(known)} campaigns stand there twice; {MOVE}")
+                raise RecordError(f"{data}: damaged: {len(ids) - len(known)} campaigns occur twice; {MOVE}")
         journal = self.folder / JOURNAL
         if journal.exists():
             known.update(row["id"] for row in _lines(journal, mend=True))
@@ -185,7 +186,7 @@ class Results:
         then: dict[str, str] = {}
         if file.exists():
             try:
-                with reading(file) as stream:
+                with open_existing(file) as stream:
                     then = dict(json.load(stream)["versions"])
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RecordError(f"{file}: cannot be read: {error}") from error
@@ -211,7 +212,7 @@ class Results:
         return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
     def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
-        """The data set so far, as the plan has it now."""
+        """The data set so far, with the numbers and columns of the present plan."""
         import pyarrow as pa
 
         columns = self._places(old["id"].to_pylist(), number, schema)
@@ -222,7 +223,7 @@ class Results:
         return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
     def _places(self, ids: Sequence[str], number: Mapping[str, int], schema: pa.Schema) -> dict[str, Any]:
-        """What the plan says of campaigns: their place in it, and what was varied."""
+        """The columns from the plan: number, id, seed, repeat and varied keys."""
         import pyarrow as pa
 
         numbers = [number[name] for name in ids]
@@ -250,7 +251,7 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        with reading(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
+        with open_existing(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
             found = pq.read_table(stream, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise RecordError(f"{data}: cannot be read: {str(error).splitlines()[0]}; {MOVE}") from error
@@ -260,7 +261,7 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def schema_of(plan: SweepPlan) -> pa.Schema:
-    """The columns of a sweep's data set: its place, what was varied, what came of it."""
+    """The columns of a sweep's data set: number and id, varied keys, results."""
     import pyarrow as pa
 
     columns = {"number": "int64", "id": "string"}
@@ -275,9 +276,9 @@ def schema_of(plan: SweepPlan) -> pa.Schema:
 
 
 def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
-    """The rows of a journal; what a kill left of a last line is cut off where it is to be mended."""
+    """The rows of a journal; `mend` truncates an incomplete last line."""
     whole = 0
-    with reading(journal) as stream:
+    with open_existing(journal) as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
                 break
@@ -296,7 +297,7 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
     chunk: list[Row] = []
     seen: set[str] = set()
     for row in rows:
-        if row["id"] in seen:  # never written twice by us; a copy of a journal might
+        if row["id"] in seen:  # a copied journal may contain rows twice
             continue
         seen.add(row["id"])
         chunk.append(row)

@@ -1,4 +1,4 @@
-"""A sweep from its plan to its data set: what is done already is left alone, the rest goes to workers."""
+"""Run a sweep: campaigns with a result are skipped, the others are distributed to workers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from sdl.sweep.results import DATA, RECORDS, Results
 from sdl.sweep.work import Row, SweepTask, run_task, timeout_row
 
 Progress = Callable[[int, int], None]
-"""Told how many campaigns are done, and of how many."""
+"""Called with the numbers of campaigns done and in all."""
 
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """How a sweep ended.
+    """The result of running a sweep.
 
     Attributes:
         data: the Parquet file.
-        campaigns: of the whole sweep. before: done by earlier calls. ran: done by this one.
-        cannot: campaigns that gave no result, and why; the next call tries them again.
-        changed: versions that differ from those of the results so far: then and now.
+        campaigns: number in the whole sweep.
+        before: number finished by earlier calls.
+        ran: number finished by this call.
+        cannot: campaigns without a result, with the reason; the next call tries them again.
+        changed: packages whose version differs from that of the earlier results: then and now.
     """
 
     data: Path
@@ -44,19 +46,19 @@ def run(
     limit: float | None = None,
     progress: Progress = lambda done, of: None,
 ) -> SweepOutcome:
-    """Runs the campaigns of a sweep that have no result yet.
+    """Run the campaigns of a sweep that have no result yet.
 
     Args:
-        plan: what is to be done.
-        folder: where the results are; a sweep that was interrupted there goes on.
+        plan: its campaigns.
+        folder: directory of the results; an interrupted sweep there is continued.
         jobs: processes of this machine (default: its cores); with `cluster="local"`, workers.
         cluster: a Dask scheduler's address, or `local` for one on this machine; None takes processes without Dask.
-        limit: real seconds that a campaign in virtual time may take; one that takes longer has no result.
-        progress: told of every step.
+        limit: real seconds for a campaign in virtual time; one that takes longer has no result.
+        progress: called after every campaign.
 
     Raises:
         ConfigError: a missing package, or a directory of another sweep. RecordError: the disk.
-        KeyboardInterrupt: Ctrl-C; what was finished is in the data set, and the next call goes on.
+        KeyboardInterrupt: Ctrl-C; finished campaigns are in the data set, and the next call continues.
     """
     from sdl.runner import versions
 
@@ -68,7 +70,7 @@ def run(
         todo = (i for i, name in enumerate(plan.ids()) if name not in results.known)
         tasks = (plan.task(number, folder / RECORDS) for number in todo)
         if total > before:
-            limit = limit if plan.virtual else None  # it would kill what only waits for an instrument
+            limit = limit if plan.virtual else None  # it would kill campaigns that wait for an instrument
             done = _by_cluster(tasks, plan, cluster, jobs, limit) if cluster else _here(tasks, plan, jobs, limit)
             try:
                 with contextlib.closing(done):
@@ -88,7 +90,7 @@ def run(
 def _here(
     tasks: Iterator[SweepTask], plan: SweepPlan, jobs: int | None, limit: float | None
 ) -> Generator[list[Row], None, None]:
-    jobs = 1 if plan.real else min(jobs or pool.cores(), len(plan))  # a real instrument does one thing at a time
+    jobs = 1 if plan.real else min(jobs or pool.cores(), len(plan))  # a real instrument serves one campaign at a time
     given: dict[int, SweepTask] = {}
 
     def named() -> Iterator[SweepTask]:

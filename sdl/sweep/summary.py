@@ -1,4 +1,4 @@
-"""The rows of a sweep in short: one line for each combination of the grid, as a table, as plain values, as a figure."""
+"""Summary of a sweep: one line per combination of the grid, as a table, plain values or a figure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GridGroup:
-    """The campaigns with the same values of the grid.
+    """The campaigns with the same values of the grid keys.
 
     Attributes:
-        values: of the grid's keys, as text.
-        campaigns, reached: how many.
-        median, p95: trials until the goal was reached; inf where that many did not reach it.
-        error: median of the worst channel's error of those that reached it, a fraction; NaN without one.
-        trials: (campaigns,) of each, sorted; inf of one that did not reach its goal.
+        values: of the grid keys, as text.
+        campaigns, reached: numbers of campaigns, and of those that reached the goal.
+        median, p95: trials until the goal was reached; inf if too few campaigns reached it.
+        error: median relative error of the worst channel, of those that reached the goal; NaN without any.
+        trials: (campaigns,) sorted; inf for one that did not reach the goal.
     """
 
     values: tuple[str, ...]
@@ -38,7 +38,7 @@ class GridGroup:
     trials: NDArray[np.float64]
 
     def plain(self, keys: Sequence[str]) -> dict[str, Any]:
-        """For JSON; null where there is no number."""
+        """Values for JSON; null for inf and NaN."""
         found: dict[str, Any] = dict(zip(keys, self.values, strict=True))
         found |= {"campaigns": self.campaigns, "reached": self.reached}
         numbers = {"median": self.median, "p95": self.p95, "error": self.error}
@@ -46,7 +46,7 @@ class GridGroup:
 
 
 def quantile(trials: Sequence[float] | NDArray[np.float64], percent: float) -> float:
-    """The trial in which so many per cent of the campaigns have reached their goal; inf if fewer ever do."""
+    """Trials by which `percent` of the campaigns have reached their goal; inf if fewer ever do."""
     import numpy as np
 
     ordered = np.sort(np.asarray(trials, dtype=float))
@@ -54,16 +54,16 @@ def quantile(trials: Sequence[float] | NDArray[np.float64], percent: float) -> f
 
 
 def format_trials(value: float) -> str:
-    """A number of trials; `never` for one that was not reached."""
+    """A number of trials as text; `never` for inf."""
     return "never" if math.isinf(value) else f"{value:g}"
 
 
 def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
-    """Reads the data set and sums it up.
+    """Read the data set and summarise it.
 
     Args:
-        data: results.parquet; only the columns that are needed are read.
-        keys: columns that tell the groups apart; without any there is one group.
+        data: results.parquet; only the necessary columns are read.
+        keys: columns that define the groups; without any there is one group.
 
     Raises:
         RecordError: it cannot be read.
@@ -91,7 +91,7 @@ def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     order = np.argsort(which, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(which))[:-1])
     found = []
-    for index in np.argsort(first):  # as the plan has them
+    for index in np.argsort(first):  # in the order of the plan
         rows, rest, values = parts[index], int(unique[index]), []
         for text in reversed(texts):
             rest, at = divmod(rest, len(text))
@@ -113,7 +113,7 @@ def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
 
 
 def table(found: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
-    """The lines of a table, its head first."""
+    """The lines of a table, header first."""
     head = [*keys, "campaigns", "reached", "trials: median", "p95", "error"]
     rows = [head]
     for group in found:
@@ -132,7 +132,7 @@ def table(found: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
 
 
 def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
-    """Draws how many trials each group took: a bar from the first to the p95, a mark at the median; needs `report`.
+    """Draw the trials of each group: a bar from the fewest to the p95, a mark at the median; needs `report`.
 
     Raises:
         ConfigError: matplotlib is not installed, there are too many groups, or the file cannot be written.
@@ -141,9 +141,9 @@ def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError(missing("pictures (--plot)", "", error)) from error
+        raise ConfigError(missing("figures (--plot)", "", error)) from error
     if len(found) > 60:
-        raise ConfigError(f"--plot: {len(found)} groups are too many for one picture; at most 60")
+        raise ConfigError(f"--plot: {len(found)} groups do not fit in one figure; at most 60")
     most = max((float(g.trials[g.trials < math.inf].max()) for g in found if g.reached), default=1.0)
     end = most + 1
     figure = Figure(figsize=(7.5, 1.3 + 0.32 * len(found)), layout="constrained")
@@ -171,7 +171,7 @@ def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str
     if any(math.isinf(g.p95) for g in found):
         axes.axvline(end, color="0.7", lw=0.8, ls=":")
         axes.text(end, -0.75, "never ", ha="right", va="center", size=8, color="0.35")
-    axes.set_xlabel("trials until the goal is reached: from the fewest to the 95th per cent, the mark is the median")
+    axes.set_xlabel("trials until the goal is reached: from the fewest to the 95th percentile; mark: median")
     axes.set_title(f"{title}   ({', '.join(keys)})" if keys else title, fontsize=10, loc="left")
     axes.xaxis.label.set_fontsize(8.5)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -181,7 +181,7 @@ def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str
     try:
         figure.savefig(file, dpi=130)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: the picture cannot be written: {error}") from error
+        raise ConfigError(f"{file}: the figure cannot be written: {error}") from error
 
 
 def _text(value: Any) -> str:

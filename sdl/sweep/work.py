@@ -1,4 +1,4 @@
-"""One campaign of a sweep, in whatever process: its row of the results."""
+"""Run one campaign of a sweep, in any process, and return its row of results."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _ONE = threading.Lock()
-"""A worker of several threads does one campaign at a time: some libraries draw from numbers that all threads share."""
+"""A worker with several threads runs one campaign at a time, because some libraries use a global random generator."""
 
 EXIT_DELAY = 10.0
-"""Seconds that a worker of a cluster with a campaign that hangs lives on, for its other results to be fetched."""
+"""Seconds before a cluster's worker with a hanging campaign exits, so that its other results can be fetched."""
 
 
 class SweepTask(NamedTuple):
-    """What a worker is given.
+    """A campaign for a worker.
 
     Attributes:
         id: of the campaign.
         tree: the campaign, resolved.
-        folder: where its record goes; None keeps none.
-        resource: what a worker must have to do it; empty for a simulated instrument.
+        folder: directory for its record; None keeps none.
+        resource: that the worker must have; empty for a simulated instrument.
     """
 
     id: str
@@ -40,35 +40,35 @@ class SweepTask(NamedTuple):
 
 
 def run_task(task: SweepTask) -> Row:
-    """Runs one campaign.
+    """Run one campaign.
 
     Returns:
-        its row; or `id` and `cannot`, why there is none.
+        Its row; without a result, `id` and the reason `cannot`.
     """
     with _ONE:
         return _row_of(task)
 
 
 def run_tasks(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Row]:
-    """Runs some campaigns one after the other, in the worker of a cluster.
+    """Run campaigns one after the other in the worker of a cluster.
 
     Args:
         tasks: the campaigns.
-        limit: real seconds that one may take. When one takes longer this process ends soon after, because nothing else
-            ends what it does; Dask's nanny starts another.
+        limit: real seconds per campaign. If one takes longer, this process exits soon after, because nothing else can
+            stop it; Dask's nanny starts a new one.
 
     Returns:
-        their rows; without those after the first that took too long.
+        Their rows, up to the first that took too long.
     """
-    children.started()
+    children.restore_environment()
     if limit is None:
         return [run_task(task) for task in tasks]
     rows: list[Row] = []
     for task in tasks:
-        _ONE.acquire()  # released only when it ends: what hangs may still draw numbers
+        _ONE.acquire()  # kept while it hangs: it may still use the random generator
         worker = threading.Thread(target=lambda task=task: rows.append(_row_of(task)), daemon=True)
         worker.start()
-        worker.join(min(limit, threading.TIMEOUT_MAX))  # which inf would exceed
+        worker.join(min(limit, threading.TIMEOUT_MAX))  # inf would exceed it
         if worker.is_alive():
             end = threading.Timer(EXIT_DELAY, os._exit, [1])
             end.daemon = True
@@ -81,7 +81,7 @@ def run_tasks(tasks: Sequence[SweepTask], limit: float | None = None) -> list[Ro
 
 
 def timeout_row(task: SweepTask, why: str) -> Row:
-    """What is told of a campaign that was ended because it hung."""
+    """The row of a campaign that was killed because it took too long."""
     solver = (task.tree.get("solver") or {}).get("kind", "none")
     return {"id": task.id, "cannot": f"{why}: solver {solver}"}
 
@@ -91,12 +91,12 @@ def _row_of(task: SweepTask) -> Row:
         return row(task.id, _run(task))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a plug-in, perhaps somebody else's, may fail in any way
+    except BaseException as error:  # a plug-in may fail in any way
         return {"id": task.id, "cannot": f"{type(error).__name__}: {error}"[:500]}
 
 
 def row(name: str, done: Result) -> Row:
-    """A result as flat values: the columns of the data set but for what was varied."""
+    """A result as flat values: the columns of the data set except the varied keys."""
     found: Row = {
         "id": name,
         "outcome": str(done.outcome),
@@ -123,12 +123,12 @@ def _run(task: SweepTask) -> Result:
 
     if task.folder is None:
         return runner.run(task.tree, runs=None)
-    for old in reversed(folders(Path(task.folder))):  # of a worker that was lost
+    for old in reversed(folders(Path(task.folder))):  # left by a worker that was lost
         try:
             so_far = open_run(old).result
             return so_far if so_far.outcome is not None else runner.resume(old, guarded=bool(task.resource))
         except RecordError as error:
             if not str(error).startswith(f"{old}: empty"):
                 raise
-            shutil.rmtree(old)  # it was ended before anything was done
+            shutil.rmtree(old)  # its process ended before the first event
     return runner.run(task.tree, runs=task.folder, guarded=bool(task.resource))

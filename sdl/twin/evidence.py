@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdl.store import datasets
-from sdl.store.datasets import NO_COLUMNS, Columns
+from sdl.store.datasets import SAME_NAMES, ColumnNames
 from sdl.twin.model import Plant
 from sdl.twin.state import TwinState
 from sdl.types import Reading
@@ -74,7 +74,7 @@ class RoomOffsets:
 
 
 def collect(
-    sources: Sequence[Path], state: TwinState, days: Sequence[str] = (), columns: Columns = NO_COLUMNS
+    sources: Sequence[Path], state: TwinState, days: Sequence[str] = (), columns: ColumnNames = SAME_NAMES
 ) -> Evidence:
     """Reads records, logs and tables.
 
@@ -95,8 +95,8 @@ def collect(
         loaded = datasets.load(source, inputs, channels, (), columns=columns)
         first = 1 + max((sitting for _, sitting, _ in found), default=-1)
         rows = [row for row in loaded.rows if not days or row.day in days]
-        found += [(row.reading, row.sitting + first, row.day) for row in rows]
-        told.append("; ".join([f"{source}: {len(rows)} readings", *loaded.said]))
+        found += [(row.reading, row.session + first, row.day) for row in rows]
+        told.append("; ".join([f"{source}: {len(rows)} readings", *loaded.omissions]))
     if not found:
         raise ValueError(f"no readings{' of ' + ', '.join(days) if days else ''} in {', '.join(map(str, sources))}")
     return matrices(found, state, told)

@@ -1,7 +1,7 @@
-"""Campaigns as tests: campaign files run over seeds and held to their `expect:` block.
+"""Campaigns as tests: run campaign files over seeds and test them against their `expect:` block.
 
-judging   met, not met, or too few to tell; pure
-running   a file's campaigns, on this machine, in one or more processes
+evaluate  met, not met, or too few seeds to tell; pure
+running   the campaigns of a file, in one or more processes of this machine
 """
 
 from sdl.verify.evaluate import (

@@ -1,12 +1,13 @@
-"""Judging: an expectation and what was seen give met, not met, or too few to tell. Pure.
+"""Evaluate an expectation: each claim is met, not met, or there are too few seeds to tell. Pure.
 
-Two kinds of claims. *Every seed* must end as expected and stay below `most`: one counterexample is enough. The *median*
-and the *p95* are claims about all seeds, of which a few were tried: the judgement says whether those few are enough.
-Where k of n seeds stay within the limit of a claim that a part p of all seeds must keep, the claim is
+There are two kinds of claims. *Every seed* must end as expected and stay within `most`: one counterexample is enough.
+The *median* and the *p95* are claims about all seeds, of which only a sample was run: the result says whether the
+sample is large enough. If k of n seeds stay within the limit of a claim that a fraction p of all seeds must meet, the
+claim is
 
-    not met            k < p n: the seeds that were tried break it
-    met                P(at least k of n | p) <= 5 %: so many would hardly keep it if fewer than p of all seeds did
-    too few to tell    otherwise; with how many seeds the same part would be enough
+    not met            k < p n: the sample contradicts it
+    met                P(at least k of n | p) <= 5 %: unlikely if fewer than a fraction p of all seeds met it
+    too few to tell    otherwise; the result says how many seeds would be enough at the same rate
 
 (the exact binomial test; 5 of 5 seeds are enough for a median, 59 of 59 for a p95).
 """
@@ -23,22 +24,22 @@ if TYPE_CHECKING:
     from sdl.config import Expect
 
 RISK = 0.05
-"""How often a claim that does not hold may be called met."""
+"""Probability of calling a claim met that does not hold."""
 SHARES = {"median": 0.5, "p95": 0.95}
-"""The part of all seeds that must keep a limit."""
+"""The fraction of all seeds that must stay within a limit."""
 MAX_SEEDS_NEEDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """What came of one seed.
+    """The result for one seed.
 
     Attributes:
-        outcome, reason, trials, readings: as the campaign ended.
-        error: worst channel's error at the best settings, a fraction, without noise where `noise_free`; None = unknown.
-        noise_free: whether the instrument could tell what it reads without noise.
-        verdict: the last that a solver gave; None where none did.
-        run: the record's directory; empty where none was kept.
+        outcome, reason, trials, readings: of the campaign.
+        error: the worst channel's relative error at the best settings, without noise if `noise_free`; None = unknown.
+        noise_free: whether the instrument could give its readings without noise.
+        verdict: the last one given by a solver; None without any.
+        run: the record's directory; empty if none was kept.
     """
 
     seed: int
@@ -53,7 +54,7 @@ class SeedResult:
 
 
 class Level(StrEnum):
-    """How a claim stands."""
+    """The result of a claim."""
 
     MET = "met"
     UNSURE = "too few to tell"
@@ -62,17 +63,17 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One claim, judged.
+    """The result of one claim.
 
     Attributes:
         claim: `outcome`, `verdict`, or such as `trials, median`.
-        expected, seen: in words.
-        within, of: so many of the seeds keep it.
-        level: how it stands.
-        share: the part of all seeds that must keep it.
-        at_least: the part of all seeds that keep it at least, at 95 % certainty, judged by these.
-        needed: seeds that would be enough if the same part of them kept it; None where enough were tried or none are.
-        seed: the worst of those that break it; None where none does.
+        expected, seen: as text.
+        within, of: number of seeds that meet it, and number of seeds run.
+        level: met, too few to tell, or not met.
+        share: the fraction of all seeds that must meet it.
+        at_least: lower 95 % confidence bound of the fraction of all seeds that meet it.
+        needed: number of seeds that would be enough at the same rate; None if enough were run or no number is enough.
+        seed: the worst seed that does not meet it; None if all do.
     """
 
     claim: str
@@ -88,18 +89,18 @@ class Evaluation:
 
 
 def broken_claims(expect: Expect, seen: SeedResult) -> list[tuple[str, str, str]]:
-    """The claims about every seed that one seed breaks: (claim, expected, seen) each."""
+    """The claims about every seed that one seed does not meet, as (claim, expected, seen)."""
     return [(c.claim, c.expected, c.told(seen)) for c in _claims(expect) if c.share == 1 and not c.keeps(seen)]
 
 
 def evaluate(expect: Expect, seen: Sequence[SeedResult]) -> tuple[Evaluation, ...]:
-    """Every claim of an expectation, judged by the seeds that were tried (at least one)."""
+    """Evaluate every claim of an expectation on the seeds that were run (at least one)."""
     return tuple(_judged(claim, seen) for claim in _claims(expect))
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A claim about a part of all seeds: which keep it, how far each is, and how it is told."""
+    """A claim about a fraction of all seeds: its limit, the size that is compared with it, and the size as text."""
 
     claim: str
     expected: str
@@ -160,7 +161,7 @@ def _judged(claim: _Claim, seen: Sequence[SeedResult]) -> Evaluation:
 
 
 def binomial_tail(kept: int, n: int, share: float) -> float:
-    """How likely at least `kept` of `n` seeds keep a claim that a part `share` (0 … 1, exclusive) of all keeps."""
+    """P(at least `kept` of `n` seeds meet a claim) if a fraction `share` (0 … 1, exclusive) of all seeds meets it."""
     if kept <= 0:
         return 1.0
     yes, no = math.log(share), math.log1p(-share)
@@ -173,9 +174,9 @@ def binomial_tail(kept: int, n: int, share: float) -> float:
 
 
 def lower_confidence_bound(kept: int, n: int) -> float:
-    """The smallest part of all seeds that could keep a claim which `kept` of `n` keep, at 95 % certainty.
+    """Lower 95 % confidence bound of the fraction of seeds that meet a claim, if `kept` of `n` do.
 
-    The lower end of Clopper and Pearson's one-sided interval (Biometrika 26, 1934).
+    One-sided interval of Clopper and Pearson (Biometrika 26, 1934).
     """
     low, high = 0.0, 1.0
     if kept == 0:
@@ -187,7 +188,7 @@ def lower_confidence_bound(kept: int, n: int) -> float:
 
 
 def seeds_needed(kept: int, n: int, share: float) -> int | None:
-    """With how many seeds a claim would be met if the same part of them kept it; None: more than anybody tries."""
+    """Number of seeds with which a claim would be met at the same rate; None: more than `MAX_SEEDS_NEEDED`."""
     many = n
     while many < MAX_SEEDS_NEEDED:
         many += max(1, many // 50)
@@ -198,12 +199,12 @@ def seeds_needed(kept: int, n: int, share: float) -> int | None:
 
 
 def needs_all_seeds(expect: Expect) -> bool:
-    """Whether an expectation says something of all seeds together: a median or a p95."""
+    """Whether an expectation has a claim about all seeds together: a median or a p95."""
     return any(claim.share < 1 for claim in _claims(expect))
 
 
 def describe_end(seen: SeedResult) -> str:
-    """How one campaign ended, in words."""
+    """The end of one campaign, as text."""
     kind = "noise-free" if seen.noise_free else "measured"
     off = "" if seen.error is None else f", {kind} error {_percent(seen.error)}"
     trials = f"{seen.trials} trial{'' if seen.trials == 1 else 's'}"
@@ -211,19 +212,19 @@ def describe_end(seen: SeedResult) -> str:
 
 
 def describe_kept(finding: Evaluation) -> str:
-    """How many of the seeds keep a claim, in words."""
+    """The number of seeds that meet a claim, as text."""
     must = f"{finding.share:.0%} must" if finding.share < 1 else "all must"
-    return f"{finding.within} of {finding.of} seed{'' if finding.of == 1 else 's'} keep it, {must}"
+    return f"{finding.within} of {finding.of} seed{'' if finding.of == 1 else 's'} within the limit, {must}"
 
 
 def describe_certainty(finding: Evaluation) -> str:
-    """What the seeds that were tried tell of all others, in words."""
+    """What the seeds that were run say about all others, as text."""
     if finding.level is Level.UNSURE:
-        more = f"{finding.needed} seeds would do" if finding.needed else "no number of seeds would do if it goes on so"
-        return f"{describe_kept(finding)}; to be sure, {more}"
+        more = f"{finding.needed} seeds" if finding.needed else "no number of seeds is enough at this rate"
+        return f"{describe_kept(finding)}; needed to be sure: {more}"
     if finding.level is Level.NOT:
         return ""
-    return "at 95% certainty" if finding.share < 1 else f"by at least {finding.at_least:.0%} of all seeds"
+    return "at 95% confidence" if finding.share < 1 else f"by at least {finding.at_least:.0%} of all seeds"
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""From a file with an `expect:` block to campaigns over seeds, to what came of them, judged."""
+"""Run the campaigns of a file with an `expect:` block over seeds and evaluate their results."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sdl.runs.runs import Result
 
 CAMPAIGN = {"instrument", "goal", "solver", "expect"}
-"""A file with none of these keys is no campaign, not even one with mistakes."""
+"""A file with none of these keys is not a campaign file."""
 CRASHED, OUT_OF_TIME = "crashed", "out of time"
-"""Outcomes of campaigns that had no end of their own."""
+"""Outcomes of campaigns whose process died or was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class VerifyTask:
 
     Attributes:
         file: the campaign file.
-        changes: what is changed in it, the seed among that.
+        changes: of the file, including the seed.
         seed: that seed.
-        verb: the command that would do the same: run, or collect where there is no goal.
-        runs: where its record goes; None keeps none.
+        verb: the equivalent command: run, or collect without a goal.
+        runs: directory for its record; None keeps none.
     """
 
     file: str
@@ -48,7 +48,7 @@ class VerifyTask:
 
     @property
     def command(self) -> str:
-        """What a person types to run just this."""
+        """The command that runs just this campaign."""
         return " ".join(
             [f"sdl {self.verb}", shlex.quote(self.file), *(f"--set {shlex.quote(c)}" for c in self.changes)]
         )
@@ -56,7 +56,7 @@ class VerifyTask:
 
 @dataclass(frozen=True, slots=True)
 class VerifyPlan:
-    """A file's expectation and the campaigns that it takes to check it; `note` is what is odd about them."""
+    """A file's expectation and the campaigns that test it; `note` is a caution about them."""
 
     file: str
     campaign: CampaignFile
@@ -66,14 +66,14 @@ class VerifyPlan:
 
     @property
     def goal(self) -> str:
-        """The goal in words."""
+        """The goal as text."""
         goal = self.campaign.goals()
-        return str(goal) if goal else "none, every point of the design measured"
+        return str(goal) if goal else "none; every point of the design is measured"
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A plan with what was seen and what that means."""
+    """A plan, the results of its seeds, and their evaluation."""
 
     plan: VerifyPlan
     seen: tuple[SeedResult, ...]
@@ -81,7 +81,7 @@ class Verified:
 
     @property
     def level(self) -> Level:
-        """The worst of all its findings."""
+        """The worst result among its claims."""
         levels = [finding.level for finding in self.findings]
         return next((level for level in (Level.NOT, Level.UNSURE) if level in levels), Level.MET)
 
@@ -91,12 +91,12 @@ class Verified:
 
 
 def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None) -> VerifyPlan | None:
-    """What a file's expectation takes to be checked; None where it has none, or is another file: a lab's, a sweep's.
+    """The campaigns that test a file's expectation; None without one, or for another file (of a lab, of a sweep).
 
     Args:
         file: a campaign file.
-        changes: `a.b=value` each, as `--set` takes them.
-        seeds: so many, from the campaign's own on, instead of those in the file.
+        changes: `a.b=value` each, as for `--set`.
+        seeds: number of seeds from the campaign's own on, instead of those in the file.
 
     Raises:
         ConfigError: a mistake in the file, or it would drive a real instrument.
@@ -117,7 +117,7 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
         changes = [*changes, f"instrument={other}"]
         campaign = config.load(file, changes, collect=True)
         if not (campaign.instrument.simulated and campaign.instrument.virtual):
-            said = "must be simulated, and not wait for its readings"
+            said = "must be simulated in virtual time"
             raise ConfigError(Problem(said, "expect.instrument", str(file)))
     verb = "run" if campaign.goal else "collect"
     every = config.seeds_of(campaign, seeds)
@@ -126,18 +126,18 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
 
 
 def _same_noise(tasks: Sequence[VerifyTask]) -> str:
-    """A sentence where the seeds of a campaign change nothing of its instrument; empty where they do."""
+    """A caution if the seeds of a campaign do not change its instrument; otherwise empty."""
     first, *others = tasks
     if not others:
         return ""
     one, two = (config.load(task.file, task.changes, collect=True).instrument for task in (first, others[0]))
     if getattr(one, "seed", None) is None or one != two:
         return ""
-    return "instrument.seed is fixed, so that every seed meets the same noise; take it out"
+    return "instrument.seed is fixed, so that every seed gets the same noise; remove it"
 
 
 def run(task: VerifyTask) -> SeedResult:
-    """Runs one campaign; in memory, unless the task says where its record goes.
+    """Run one campaign; in memory, unless the task names a directory for its record.
 
     Raises:
         ConfigError: a mistake in the file. CampaignInterrupted: Ctrl-C.
@@ -171,7 +171,7 @@ def run(task: VerifyTask) -> SeedResult:
 
 
 def _noise_free(chosen: CampaignFile, done: Result, at: float) -> Mapping[str, float] | None:
-    """What the instrument reads at the best settings at the end, without noise; None where it cannot tell."""
+    """Readings without noise at the best settings at the end; None if the instrument cannot give them."""
     from sdl.clock import VirtualClock
 
     if done.best is None or not done.applied:
@@ -185,19 +185,19 @@ def _noise_free(chosen: CampaignFile, done: Result, at: float) -> Mapping[str, f
 def verify(
     plans: Sequence[VerifyPlan],
     jobs: int = 1,
-    told: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
     limit: float | None = None,
 ) -> Iterator[Verified]:
-    """Runs every campaign of every plan and judges each plan as soon as it is through.
+    """Run the campaigns of all plans, and evaluate each plan as soon as it is finished.
 
-    In processes of their own, a campaign whose process dies every time (a crash in a library, in somebody's solver)
-    ended as `crashed` and one that was killed as `out of time`, which nobody expects, and the others go on.
+    In processes of their own, a campaign whose process dies at every attempt (a crash in a library or a plug-in) has
+    the outcome `crashed`, and one that is killed `out of time`; the others continue.
 
     Args:
         plans: from `plan`.
         jobs: processes on this machine; 1 without a limit runs all in this one.
-        told: after every campaign, of how many are done, of how many.
-        limit: real seconds that a campaign may take.
+        progress: called after every campaign with the numbers done and in all.
+        limit: real seconds per campaign.
     """
     from sdl.parallel.pool import each
 
@@ -213,12 +213,12 @@ def verify(
             for _ in plan.tasks:
                 seen.append(next(results)[1])
                 done += 1
-                told(done, len(tasks))
+                progress(done, len(tasks))
             yield Verified(plan, tuple(seen), evaluate(plan.expect, seen))
 
 
 def lost_campaign(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> SeedResult:
-    """What came of a campaign whose process died, or was killed."""
+    """The result of a campaign whose process died or was killed."""
     from sdl.parallel.pool import TooLong
 
     why = str(error).partition(": ")[2]
@@ -230,7 +230,7 @@ def lost_campaign(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> SeedRes
 
 
 def plain(found: Verified) -> dict[str, Any]:
-    """For JSON: what was expected, seen and found."""
+    """Expectation, results and evaluation for JSON."""
     return {
         "file": found.plan.file,
         "campaign": found.plan.campaign.name,
@@ -243,5 +243,5 @@ def plain(found: Verified) -> dict[str, Any]:
 
 
 def rerun_command(found: Verified, finding: Evaluation) -> str:
-    """The command that runs the worst seed of a finding again; empty where no seed breaks it."""
+    """The command that repeats the worst seed of a claim; empty if every seed meets it."""
     return found.task(finding.seed).command if finding.seed is not None else ""

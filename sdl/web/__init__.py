@@ -1,1 +1,1 @@
-"""The page: the instruments, the runs and what happens now, served on this machine alone."""
+"""The web page: instruments, runs, live views and controls, served on this machine only."""

@@ -1,6 +1,6 @@
-"""The two drawings of a live run, as numbers in a small coordinate system; the templates write them as SVG.
+"""The two charts of a live run as coordinates; the templates write them as SVG.
 
-Reports are drawn by matplotlib; a page that is drawn anew four times a second is not.
+Reports use matplotlib, which is too slow for a page that is redrawn four times a second.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ LEFT, RIGHT, TOP, BOTTOM = 42.0, 352.0, 10.0, 156.0
 MOST_POINTS = 240
 
 
-def error(misses: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
-    """Error per trial on a logarithmic scale, with the band in which every channel is inside.
+def error(ratios: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
+    """Tolerance ratio by trial on a logarithmic scale, with the band in which every channel is within tolerance.
 
     Args:
-        misses: (trial, miss in tolerances) of each trial that can be judged, in order.
+        ratios: (trial, tolerance ratio) in order; infinite ones are left out.
 
     Returns:
-        Points, the line of the best so far, the band, ticks; None without a trial.
+        Points, the line of the best so far, the band, ticks; None without a finite ratio.
     """
-    found = [(trial, miss) for trial, miss in misses if math.isfinite(miss)]
-    if not found:
+    judged = [(trial, ratio) for trial, ratio in ratios if math.isfinite(ratio)]
+    if not judged:
         return None
-    logs = [math.log10(max(miss, 0.01)) for _, miss in found]
+    logs = [math.log10(max(ratio, 0.01)) for _, ratio in judged]
     low, high = min(-0.5, *logs) - 0.1, max(0.5, *logs) + 0.1
-    first, last = found[0][0], max(found[-1][0], found[0][0] + 1)
+    first, last = judged[0][0], max(judged[-1][0], judged[0][0] + 1)
 
     def x(trial: float) -> float:
         return round(LEFT + 6 + (trial - first) / (last - first) * (RIGHT - LEFT - 12), 1)
@@ -44,30 +44,30 @@ def error(misses: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
         return round(BOTTOM - (log - low) / (high - low) * (BOTTOM - TOP), 1)
 
     best, line = math.inf, []
-    for (trial, _), log in zip(found, logs, strict=True):
+    for (trial, _), log in zip(judged, logs, strict=True):
         if log < best:
             line += [(x(trial), y(best))] if math.isfinite(best) else []
             best = log
             line.append((x(trial), y(best)))
-    line.append((x(last if len(found) > 1 else first), y(best)))
+    line.append((x(last if len(judged) > 1 else first), y(best)))
     decades = range(math.ceil(low), math.floor(high) + 1)
     return {
-        "points": [(x(found[i][0]), y(logs[i]), found[i][1] <= 1) for i in _telling(logs)],
+        "points": [(x(judged[i][0]), y(logs[i]), judged[i][1] <= 1) for i in _drawn_points(logs)],
         "line": " ".join(f"{a},{b}" for a, b in line),
         "band": (y(0.0), round(BOTTOM - y(0.0), 1)),
         "rows": [(y(n), f"{10.0**n:g}") for n in decades],
-        "columns": [(x(trial), str(trial)) for trial in _whole(first, found[-1][0])],
-        "said": f"{formatting.count(len(found), 'trial')}, "
-        f"the best {formatting.in_tolerances(min(m for _, m in found))}",
+        "columns": [(x(trial), str(trial)) for trial in _whole(first, judged[-1][0])],
+        "summary": f"{formatting.count(len(judged), 'trial')}, "
+        f"best {formatting.tolerance_ratio(min(ratio for _, ratio in judged))}",
     }
 
 
 def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, float]) -> dict[str, Any] | None:
-    """Each channel's reading as a bar, and the goal's band at it.
+    """The reading of each channel as a bar, with the accepted range of the goal.
 
     Args:
         names: channels, in order.
-        goal: what is wanted.
+        goal: None where readings are only collected.
         readings: mean raw readings; channels may be missing.
     """
     bands = goal.bands if goal else {}
@@ -100,13 +100,17 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
         bars.append(bar)
     if not values and not bands:
         return None
-    said = ", ".join(f"{name} {formatting.reading(value, bands.get(name))}" for name, value in values.items())
+    summary = ", ".join(f"{name} {formatting.reading(value, bands.get(name))}" for name, value in values.items())
     ticks = _nice(most)
-    return {"bars": bars, "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks], "said": said or "none"}
+    return {
+        "bars": bars,
+        "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks],
+        "summary": summary or "none",
+    }
 
 
-def _telling(values: Sequence[float]) -> list[int]:
-    """Indices of what is drawn: all, or of many the least and the most of each stretch, the best among them."""
+def _drawn_points(values: Sequence[float]) -> list[int]:
+    """Indices of the values to draw: all, or of many the smallest and largest of each stretch."""
     if len(values) <= MOST_POINTS:
         return list(range(len(values)))
     ends = [len(values) * n // (MOST_POINTS // 2) for n in range(MOST_POINTS // 2 + 1)]
@@ -115,7 +119,7 @@ def _telling(values: Sequence[float]) -> list[int]:
 
 
 def _label(name: str) -> str:
-    """What fits below a bar: `515nm` is 515."""
+    """A short label below a bar: 515 for `515nm`."""
     wave = wavelength(name)
     return f"{wave:g}" if wave is not None else name if len(name) <= 7 else name[:6] + "…"
 

@@ -1,4 +1,4 @@
-"""What pages watch: one run by its record, and the lab with everything in it."""
+"""The feeds behind live pages: one run, and the home page with the lab."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from sdl.errors import RecordError, SdlError
 from sdl.lab.workers.base import Control
-from sdl.runs.listing import holder
+from sdl.runs.listing import writing_process
 from sdl.store.resolve import FILE
 from sdl.store.tail import TailReader
 from sdl.web import render, sse
@@ -20,91 +20,91 @@ from sdl.web.query import Query
 from sdl.web.run_view import RunView
 
 STATUS_SECONDS = 0.5
-"""Seconds for which the lab is not asked again, however many pages want to know."""
+"""Seconds for which a status of the lab is shared by all pages."""
 HOLDER_SECONDS = 2.0
-"""Seconds between two looks whether the process of a run is still there."""
+"""Seconds between checks whether the process of a run is alive."""
 PAST_ROWS, NEXT, LATEST_ROWS = 8, 12, 10
 CACHED_RUNS, OTHER_RUNS = 24, 12
-"""Runs that are kept folded, and of those on the home page that no lab started."""
+"""Folded runs in the cache; runs on the home page that no lab started."""
 
 
 class LabFeed:
-    """The lab as pages see it: asked at most twice a second, from any thread.
+    """The status of the lab for all pages, queried at most twice a second, from any thread.
 
     Args:
-        control: of the lab; None where there is none.
+        control: of the lab; None without a lab.
     """
 
     def __init__(self, control: Control | None) -> None:
         self.control = control
         self._lock, self._at = threading.Lock(), -float("inf")
-        self._known: dict[str, Any] = {}
+        self._status: dict[str, Any] = {}
 
     def status(self) -> Mapping[str, Any]:
-        """Status, queue and the last ends; `trouble` where it does not answer; empty where there is no lab."""
+        """Status, queue and recently ended starts; `trouble` if the lab does not answer; empty without a lab."""
         if self.control is None:
             return {}
         with self._lock:
             if time.monotonic() - self._at > STATUS_SECONDS:
-                self._known = self._ask(self.control)
+                self._status = self._ask(self.control)
                 self._at = time.monotonic()
-            return self._known
+            return self._status
 
     def forget(self) -> None:
-        """The next question goes to the lab."""
+        """Query the lab at the next call."""
         self._at = -float("inf")
 
     def start_of(self, run: str) -> Mapping[str, Any] | None:
-        """The start that runs in a run's directory, `campaign/run`."""
+        """The running start of a run `campaign/run`."""
         return next((row for row in self.status().get("running", ()) if row["run"] == run), None)
 
     def _ask(self, control: Control) -> dict[str, Any]:
         try:
             return {**control.status(), "queue": list(control.queue()), "past": list(control.history(PAST_ROWS))}
         except (SdlError, TimeoutError) as error:
-            known = self._known or {key: [] for key in ("instruments", "running", "held", "queue", "past", "jobs")}
-            return {"lab": "", "timezone": "UTC", "at": time.time(), **known, "trouble": f"the lab: {error}"}
+            last = self._status or {key: [] for key in ("instruments", "running", "held", "queue", "past", "jobs")}
+            return {"lab": "", "timezone": "UTC", "at": time.time(), **last, "trouble": f"the lab: {error}"}
 
 
 class RunFeed:
-    """A run: its record as it grows, and who writes to it."""
+    """A run: its growing record, and the process that writes it."""
 
     every = sse.POLL_SECONDS
 
-    def __init__(self, folder: Path, asked: LabFeed) -> None:
-        self.folder, self._asked = folder, asked
+    def __init__(self, folder: Path, lab: LabFeed) -> None:
+        self.folder, self._lab = folder, lab
         self.picture = RunView(folder)
         self._tail = TailReader(folder)
-        self._one = threading.Lock()
+        self._lock = threading.Lock()
         self._size = -1
         self._process, self._looked = "", -float("inf")
-        self._told: Any = None
+        self._shown: Any = None
 
     @property
     def ended(self) -> bool:
-        """Whether it has stopped; it may be resumed, which another page then shows."""
+        """Whether the run has stopped."""
         return self.picture.ended
 
     def look(self) -> Mapping[str, Any] | None:
-        """The parts of the page that have to be drawn anew; None where nothing has changed."""
+        """The parts of the page, drawn again; None if nothing has changed."""
         grown = self._read()
         if not grown and time.monotonic() - self._looked < HOLDER_SECONDS:
             return None
         self._looked = time.monotonic()
-        process = holder(self.folder)
-        start = self._asked.start_of(f"{self.folder.parent.name}/{self.folder.name}")
-        told = (process, start and [start[key] for key in ("start", "paused", "pauses", "resumable")])
-        if not grown and told == self._told:
+        process = writing_process(self.folder)
+        start = self._lab.start_of(f"{self.folder.parent.name}/{self.folder.name}")
+        state = (process, start and [start[key] for key in ("start", "paused", "pauses", "resumable")])
+        if not grown and state == self._shown:
             return None
-        self._told, self._process = told, process
+        self._shown, self._process = state, process
         return self.parts(start)
 
     def _read(self) -> bool:
-        """Folds what is new in the record, and says whether there was anything."""
+        """Fold the new events of the record; whether there were any."""
         try:
             size = os.stat(self.folder / FILE).st_size
         except OSError as error:
-            raise RecordError(f"{self.folder.name}: its record is gone: {error.strerror}") from error
+            raise RecordError(f"{self.folder.name}: the record is gone: {error.strerror}") from error
         if size == self._size:
             return False
         self._size = size
@@ -113,77 +113,77 @@ class RunFeed:
         return True
 
     def brief(self) -> Mapping[str, Any]:
-        """What it does now, in a colour and a sentence; several threads may ask."""
-        with self._one:
+        """The present state as a colour and a sentence; thread-safe."""
+        with self._lock:
             self._read()
             return self.picture.brief()
 
     def whole(self) -> Mapping[str, Any]:
-        """Every part as it is now; several threads may ask."""
-        with self._one:
+        """All parts of the page as of now; thread-safe."""
+        with self._lock:
             self.look()
-            return self.parts(self._asked.start_of(f"{self.folder.parent.name}/{self.folder.name}"))
+            return self.parts(self._lab.start_of(f"{self.folder.parent.name}/{self.folder.name}"))
 
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Every part of the page that changes, by the id of its element; `said` for those who cannot see it."""
+        """The changing parts of the page, by the id of their element; `said` is read aloud by screen readers."""
         live = self.picture.shown(self._process)
-        values = {"live": live, "start": start, "zone": self._asked.status().get("timezone", "")}
+        values = {"live": live, "start": start, "zone": self._lab.status().get("timezone", "")}
         names = ("state", "now", "channels", "spectrum", "error", "trials")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
         return {"parts": drawn, "said": f"{live['state']['word']}: {live['state']['text']}"}
 
 
 class RunCache:
-    """Runs that are kept folded, so that nobody reads the same 5,000 trials twice; may be asked from any thread."""
+    """Folded runs, so that a long record is read only once; thread-safe."""
 
-    def __init__(self, runs: Path, asked: LabFeed) -> None:
-        self._runs, self._asked = runs, asked
+    def __init__(self, runs: Path, lab: LabFeed) -> None:
+        self._runs, self._lab = runs, lab
         self._lock = threading.Lock()
         self._folded: dict[Path, RunFeed] = {}
 
     def of(self, folder: Path) -> RunFeed:
-        """A run by its directory."""
+        """The feed of a run's directory."""
         with self._lock:
-            source = self._folded.pop(folder, None) or RunFeed(folder, self._asked)
+            source = self._folded.pop(folder, None) or RunFeed(folder, self._lab)
             self._folded[folder] = source  # the newest last
             if len(self._folded) > CACHED_RUNS:
                 del self._folded[next(iter(self._folded))]
             return source
 
     def forget(self, folder: Path) -> None:
-        """What could not be read is read from the beginning the next time."""
+        """Read this run from the beginning the next time."""
         with self._lock:
             self._folded.pop(folder, None)
 
     def briefly(self, run: str) -> Mapping[str, Any]:
-        """What the run `campaign/run` of a start does now; empty where that cannot be told."""
+        """The present state of the run `campaign/run`; empty if it cannot be read."""
         folder = self._runs / run
         try:
             return self.of(folder).brief() if run else {}
-        except SdlError:  # its own page tells
+        except SdlError:  # reported by the page of the run
             self.forget(folder)
             return {}
 
 
 class HomeFeed:
-    """The lab, or without one the runs that are under way and the newest; `zone` as of the site."""
+    """The home page: the lab, or without one the running and the newest runs; `zone` as of the site."""
 
     every = 1.0
     ended = False
 
-    def __init__(self, asked: LabFeed, index: Index, kept: RunCache, zone: str = "") -> None:
-        self._asked, self._index, self._kept, self._zone = asked, index, kept, zone
+    def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "") -> None:
+        self._lab, self._index, self._cache, self._zone = lab, index, cache, zone
 
     def look(self) -> Mapping[str, Any] | None:
-        """All parts; the hub sends them where they have changed."""
+        """All parts of the page."""
         complete, known, total = self._index.poke(0.05), self._index.known, self._index.total
-        status = self._asked.status()
+        status = self._lab.status()
         live = self._index.live()
-        latest = self._index.page(Query(), 1, LATEST_ROWS)[0] if self._asked.control is None else []
+        latest = self._index.page(Query(), 1, LATEST_ROWS)[0] if self._lab.control is None else []
         running = status.get("running", ())
-        others = [row for row in live if not _own(row, running)]
-        doings = [
-            self._kept.briefly(f"{row['campaign']}/{row['run']}") if n < OTHER_RUNS else {}
+        others = [row for row in live if not _is_start(row, running)]
+        states = [
+            self._cache.briefly(f"{row['campaign']}/{row['run']}") if n < OTHER_RUNS else {}
             for n, row in enumerate(others)
         ]
         values = {
@@ -191,8 +191,8 @@ class HomeFeed:
             "zone": self._zone,
             "latest": latest,
             "reading": (known, total) if not complete and (known < total or not latest) else None,
-            "live": [row | {"doing": doing} for row, doing in zip(others, doings, strict=True)],
-            "doing": {start["start"]: self._kept.briefly(start["run"]) for start in running},
+            "live": [row | {"doing": doing} for row, doing in zip(others, states, strict=True)],
+            "doing": {start["start"]: self._cache.briefly(start["run"]) for start in running},
         }
         drawn = {f"home-{name}": render.text(f"home/{name}.html.j2", **values) for name in ("now", "next", "past")}
         return {"parts": drawn, "said": self._said(status, live)}
@@ -205,5 +205,5 @@ class HomeFeed:
         return f"{len(running)} running" + (f", {paused} of them paused" if paused else "")
 
 
-def _own(row: Mapping[str, Any], running: Sequence[Mapping[str, Any]]) -> bool:
+def _is_start(row: Mapping[str, Any], running: Sequence[Mapping[str, Any]]) -> bool:
     return any(start["run"] == f"{row['campaign']}/{row['run']}" for start in running)

@@ -1,9 +1,8 @@
-"""What is known of every run, so that a page of ten thousand need not read ten thousand records.
+"""An index of all runs, so that listing ten thousand runs does not read ten thousand records.
 
-An SQLite file in the runs' own cache directory, made from the records (and the notes beside them) alone: a run is read
-again when the size or the time of a file has changed. It is never the truth: where it is deleted, damaged or of
-another version, it is made anew. Reading goes on in a thread of its own, the newest runs first, while pages show what
-is known so far.
+An SQLite file in the cache directory of the runs, built only from the records and the notes beside them. A run is read
+again when the size or time of a file has changed. The index is disposable: if it is deleted, damaged or of another
+version, it is rebuilt. A thread reads the newest runs first while pages show what is known so far.
 """
 
 from __future__ import annotations
@@ -22,22 +21,21 @@ from typing import Any, NamedTuple
 
 from sdl.errors import ConfigError
 from sdl.parallel import children
-from sdl.runs.listing import holder, row
+from sdl.runs.listing import list_row, writing_process
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import notes
 from sdl.web.query import Query
 
 CACHE = ".sdl-web"
-"""What pages keep, in the directory of the runs; may be deleted at any time."""
+"""Cache directory below the runs; may be deleted at any time."""
 VERSION = 1
 MIN_REFRESH, REFRESH_FACTOR, MAX_REFRESH = 1.0, 30.0, 5.0
-"""Seconds after which a look at the directories is made again, when somebody asks: so many, or so many times what the
-last one took, up to the longest."""
+"""Seconds between refreshes while pages are requested: a multiple of the duration of the last one, within limits."""
 REREAD_FACTOR = 20.0
-"""A run that grows is read again only after so many times what reading it took."""
+"""A growing run is read again only after this multiple of the time that reading it took."""
 COMMIT_SECONDS = 0.5
-"""Seconds after which what was read is written down."""
+"""Seconds between commits while reading."""
 FINAL_OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 OPEN_OUTCOMES = ("running", "unfinished")
 COLUMNS = (
@@ -61,15 +59,15 @@ PRAGMA user_version = {VERSION};
 
 
 class Index:
-    """The index of one directory of runs; may be asked from any thread.
+    """The index of one directory of runs; thread-safe.
 
     Args:
-        runs: where the runs are.
-        cache: where the index lies; is made where it is not there.
+        runs: directory of the runs.
+        cache: directory of the index; created if missing.
 
     Attributes:
-        known, total: runs read, and to be read, of the look that is under way.
-        trouble: why the last look failed; empty where it did not.
+        known, total: progress of the present refresh, in runs.
+        trouble: why the last refresh failed, else empty.
     """
 
     def __init__(self, runs: Path, cache: Path) -> None:
@@ -81,12 +79,12 @@ class Index:
         self.known = self.total = 0
         self.trouble = ""
 
-    # Looking -----------------------------------------------------------------------------------------------------
+    # Refreshing --------------------------------------------------------------------------------------------------
     def poke(self, wait: float = 0.1) -> bool:
-        """Begins a look where the last is some time ago, and waits a moment for its end.
+        """Start a refresh if one is due, and wait a moment for its end.
 
         Returns:
-            Whether everything is known; else the look goes on.
+            Whether the index is complete; else the refresh continues.
         """
         with self._looking:
             thread = self._thread
@@ -98,7 +96,7 @@ class Index:
         return thread is None or not thread.is_alive()
 
     def forget(self) -> None:
-        """The next poke looks at once: something was changed here."""
+        """Make the next `poke` refresh at once."""
         self._next = -float("inf")
 
     def _look(self) -> None:
@@ -108,8 +106,8 @@ class Index:
                 self.refresh()
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError) and "lock" in str(error):
-                    raise  # another server is at it
-                _log.warning("%s: %s; made anew", self._file, error)
+                    raise  # another server is writing
+                _log.warning("%s: %s; rebuilding", self._file, error)
                 self._remove()
                 self.refresh()
             self.trouble = ""
@@ -122,7 +120,7 @@ class Index:
             self._thread = None
 
     def refresh(self) -> None:
-        """Reads what has changed since the last time.
+        """Read the runs that have changed.
 
         Raises:
             sqlite3.Error, OSError: the index cannot be written.
@@ -131,28 +129,28 @@ class Index:
             known = {(c, r): (s, t, n, o) for c, r, s, t, n, o in db.execute(
                 "SELECT campaign, run, size, changed, noted, outcome FROM runs"
             )}  # fmt: skip
-            there = sorted(_scan(self._runs), key=lambda found: found[1], reverse=True)
             changed = []
-            for found in there:
-                campaign, run, stamp = found.campaign, found.run, (found.size, found.changed, found.noted)
+            for files in sorted(_scan(self._runs), key=lambda files: files.run, reverse=True):
+                campaign, run, *times = files
+                stamp = tuple(times)
                 before = known.pop((campaign, run), None)
                 if before is None or stamp != before[:3]:
-                    said = before is None or stamp[2] != before[2]  # new, or somebody's notes: at once
-                    if said or self._again.get((campaign, run), 0.0) <= time.monotonic():
-                        changed.append((campaign, run, stamp))
+                    at_once = before is None or files.noted != before[2]  # a new run, or new notes
+                    if at_once or self._again.get((campaign, run), 0.0) <= time.monotonic():
+                        changed.append(files)
                 elif before[3] not in FINAL_OUTCOMES:
                     self._still(db, campaign, run, before[3])
-            for campaign, run in known:  # gone from the disk
+            for campaign, run in known:  # deleted from the disk
                 db.execute("DELETE FROM runs WHERE campaign = ? AND run = ?", (campaign, run))
                 db.execute("DELETE FROM tags WHERE campaign = ? AND run = ?", (campaign, run))
             db.commit()
             self.known, self.total, written = 0, len(changed), time.monotonic()
-            for campaign, run, about in changed:
+            for files in changed:
                 begun = time.monotonic()
-                self._take(db, campaign, run, about)
+                self._read_run(db, files)
                 self.known += 1
                 cost = time.monotonic() - begun
-                self._again[campaign, run] = time.monotonic() + REREAD_FACTOR * cost
+                self._again[files.campaign, files.run] = time.monotonic() + REREAD_FACTOR * cost
                 if time.monotonic() - written > COMMIT_SECONDS:
                     db.commit()
                     written = time.monotonic()
@@ -160,42 +158,42 @@ class Index:
             self._again = {key: at for key, at in self._again.items() if at > time.monotonic()}
 
     def _still(self, db: sqlite3.Connection, campaign: str, run: str, before: str) -> None:
-        """An unfinished run runs as long as its process is there, which no file tells."""
-        now = "running" if holder(self._runs / campaign / run) else "unfinished"
+        """Update whether an unfinished run is running, which depends on its process, not on a file."""
+        now = "running" if writing_process(self._runs / campaign / run) else "unfinished"
         if now != before and before in OPEN_OUTCOMES:
             db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, campaign, run))
 
-    def _take(self, db: sqlite3.Connection, campaign: str, run: str, stamp: tuple[int, int, int]) -> None:
+    def _read_run(self, db: sqlite3.Connection, files: RunFiles) -> None:
+        campaign, run = files.campaign, files.run
         folder = self._runs / campaign / run
         try:
-            told: Mapping[str, Any] = row(folder)
-        except Exception as error:  # whatever is in somebody's file, the others are still listed
-            told = {"outcome": "unreadable", "reason": f"{type(error).__name__}: {error}"}
+            listed: Mapping[str, Any] = list_row(folder)
+        except Exception as error:  # one unreadable record must not hide the others
+            listed = {"outcome": "unreadable", "reason": f"{type(error).__name__}: {error}"}
         try:
-            said = notes.read(folder)
+            noted = notes.read(folder)
         except ConfigError as error:
-            said = notes.Notes(note=str(error))
+            noted = notes.Notes(note=str(error))
         values: dict[str, Any] = {
-            **{name: told.get(name) for name in COLUMNS},
-            "campaign": campaign, "run": run, "size": stamp[0], "changed": stamp[1], "noted": stamp[2],
-            "started": told.get("when") or "", "outcome": str(told["outcome"]), "error": told.get("worst_error"),
-            "note": said.note, "tags": json.dumps(said.tags),
+            **{name: listed.get(name) for name in COLUMNS}, **files._asdict(),
+            "started": listed.get("when") or "", "outcome": str(listed["outcome"]), "error": listed.get("worst_error"),
+            "note": noted.note, "tags": json.dumps(noted.tags),
         }  # fmt: skip
-        found = (campaign, run, *(values[n] for n in ("goal", "solver", "instrument", "reason", "note")), *said.tags)
-        values["words"] = " ".join(str(text) for text in found if text).casefold()
+        texts = (campaign, run, *(values[n] for n in ("goal", "solver", "instrument", "reason", "note")), *noted.tags)
+        values["words"] = " ".join(str(text) for text in texts if text).casefold()
         cells = [_storable(values[name]) for name in COLUMNS]
         db.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(COLUMNS))})", cells)
         db.execute("DELETE FROM tags WHERE campaign = ? AND run = ?", (campaign, run))
-        db.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(campaign, run, _storable(tag)) for tag in said.tags])
+        db.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(campaign, run, _storable(tag)) for tag in noted.tags])
 
-    # Asking ------------------------------------------------------------------------------------------------------
+    # Queries -----------------------------------------------------------------------------------------------------
     def page(self, query: Query, number: int, size: int) -> tuple[list[dict[str, Any]], int]:
-        """The rows of one page, the newest first, and how many there are on all pages.
+        """The rows of one page, newest first, and the number of matching runs.
 
         Args:
-            query: which are wanted.
+            query: the filters.
             number: of the page, from 1.
-            size: rows a page.
+            size: rows per page.
         """
         where, values = query.where()
         count = self._read(f"SELECT count(*) FROM runs WHERE {where}", values)
@@ -206,17 +204,17 @@ class Index:
         return [_row(cells) for cells in rows], int(count[0][0]) if count else 0
 
     def choices(self, column: str) -> list[str]:
-        """What there is to choose from: the values of `outcome`, `solver` or `tag`."""
+        """The distinct values of `outcome`, `solver` or `tag`."""
         table = {"outcome": "runs", "solver": "runs", "tag": "tags"}[column]
         text = f"SELECT DISTINCT {column} FROM {table} WHERE {column} <> '' ORDER BY {column} LIMIT 200"
         return [str(value) for (value,) in self._read(text)]
 
     def live(self, most: int = 20) -> list[dict[str, Any]]:
-        """The runs that somebody writes to now."""
+        """The running runs."""
         return self.page(Query(outcome="running"), 1, most)[0]
 
     def _read(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows; none where the file is not usable, which the next look makes anew."""
+        """The rows of a query; none if the file is unusable, which the next refresh rebuilds."""
         try:
             with self._open() as db:
                 return list(db.execute(text, values))
@@ -234,9 +232,9 @@ class Index:
             if version != VERSION:
                 if version or db.execute("SELECT 1 FROM sqlite_master").fetchone():
                     raise sqlite3.DatabaseError(f"an index of another version ({version})")
-                with contextlib.suppress(sqlite3.OperationalError):  # made by another thread in this moment
+                with contextlib.suppress(sqlite3.OperationalError):  # being created by another thread
                     db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            db.execute("PRAGMA synchronous = OFF")  # a cache: what a power cut breaks is made anew
+            db.execute("PRAGMA synchronous = OFF")  # a cache: rebuilt if a power cut damages it
             yield db
 
     def _remove(self) -> None:
@@ -245,18 +243,18 @@ class Index:
 
 
 def cache_folder(runs: Path) -> Path:
-    """Where pages keep things: beside the runs, or in a temporary directory where that cannot be written."""
+    """The cache directory: below the runs, or temporary if that cannot be written."""
     place = runs / CACHE
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
             return place
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.room()))
+        return Path(tempfile.mkdtemp(prefix="sdl-web-", dir=children.temporary_folder()))
 
 
 class RunFiles(NamedTuple):
-    """A run on the disk: size and time of its record, time of its notes (0 without any)."""
+    """A run on disk: size and time of its record, time of its notes (0 without notes)."""
 
     campaign: str
     run: str
@@ -284,11 +282,11 @@ def _scan(runs: Path) -> Iterator[RunFiles]:
 
 
 def _storable(value: Any) -> Any:
-    """Text that SQLite can keep: half a character of a file name is written out."""
+    """Text with undecodable characters of file names escaped, so that SQLite accepts it."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _row(cells: Sequence[Any]) -> dict[str, Any]:
-    found = dict(zip(COLUMNS, cells, strict=True))
-    found["tags"] = json.loads(found["tags"])
-    return found
+    values = dict(zip(COLUMNS, cells, strict=True))
+    values["tags"] = json.loads(values["tags"])
+    return values

@@ -1,4 +1,4 @@
-"""The pages: `routes` gives them all, for a lab's own server or for `sdl web`, behind `sdl.lab.http.auth`."""
+"""The web pages and their routes, for the server of a lab or of `sdl web`; `sdl.lab.http.auth` checks requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdl.extras import own_version
 from sdl.lab.http.auth import Refused, quoted
 from sdl.lab.http.token import TOKEN, Credentials
 from sdl.lab.workers.base import Control
-from sdl.runs.listing import started
+from sdl.runs.listing import start_time
 from sdl.store.resolve import FILE
 from sdl.web import notes, render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
@@ -45,7 +45,7 @@ stop: {trials: 30}
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What every page says of itself."""
+    """What all pages of a server have in common."""
 
     name: str
     lab: bool
@@ -56,36 +56,35 @@ class Site:
 
 
 def routes(
-    control: Control | None, runs: Path, door: Credentials, *, name: str = "", zone: str = ""
+    control: Control | None, runs: Path, credentials: Credentials, *, name: str = "", zone: str = ""
 ) -> list[BaseRoute]:
-    """Every page.
+    """The routes of all pages.
 
     Args:
-        control: of the lab; None where none runs here, and nothing but notes can be changed.
-        runs: where the runs are.
-        door: whose token is asked for; only its place is shown.
+        control: of the lab; None without a lab: then only notes can be changed.
+        runs: directory of the runs.
+        credentials: the access token, of which only the path is shown.
         name: of the lab.
-        zone: its time zone; where it is empty, that of this machine.
+        zone: time zone of the lab; empty: that of this machine.
 
     Raises:
         ConfigError: Jinja is not installed.
     """
     render.environment()
-    return Pages(control, runs, door, name=name, zone=zone).routes()
+    return Pages(control, runs, credentials, name=name, zone=zone).routes()
 
 
 def _page(view: Callable[[Pages, Request], Response]) -> Callable[[Pages, Request], Response]:
-    """A refusal as a page of ours."""
+    """Show a refusal as a page."""
 
     @wraps(view)
     def shown(self: Pages, request: Request) -> Response:
         try:
             return view(self, request)
         except Refused as error:
-            request.scope["refused"] = error.message  # for the guard's log
-            titles = {404: "Not found", 400: "Not understood"}
-            told = {"title": titles.get(error.status, "Not now"), "status": error.status, "message": error.message}
-            return self.page("error.html.j2", error.status, **told)
+            request.scope["refused"] = error.message  # logged by the guard
+            title = {404: "Not found", 400: "Invalid request"}.get(error.status, "Not available")
+            return self.page("error.html.j2", error.status, title=title, status=error.status, message=error.message)
 
     return shown
 
@@ -93,13 +92,15 @@ def _page(view: Callable[[Pages, Request], Response]) -> Callable[[Pages, Reques
 class Pages:
     """All pages of one server; arguments as in `routes`."""
 
-    def __init__(self, control: Control | None, runs: Path, door: Credentials, *, name: str, zone: str) -> None:
+    def __init__(self, control: Control | None, runs: Path, credentials: Credentials, *, name: str, zone: str) -> None:
         self._runs = runs
-        self._site = Site(name or "sdl", control is not None, str(runs), str(door.folder / TOKEN), zone, own_version())
-        place = cache_folder(runs)
-        self._index, self._reports = Index(runs, place), Reports(place)
-        self._asked, self._hub = LabFeed(control), Hub()
-        self._kept, self._saving = RunCache(runs, self._asked), threading.Lock()
+        self._site = Site(
+            name or "sdl", control is not None, str(runs), str(credentials.folder / TOKEN), zone, own_version()
+        )
+        folder = cache_folder(runs)
+        self._index, self._reports = Index(runs, folder), Reports(folder)
+        self._lab, self._hub = LabFeed(control), Hub()
+        self._cache, self._saving = RunCache(runs, self._lab), threading.Lock()
 
     def routes(self) -> list[BaseRoute]:
         from starlette.routing import Route
@@ -118,7 +119,7 @@ class Pages:
         ]
 
     def page(self, template: str, code: int = 200, **values: Any) -> Response:
-        """A page in its frame."""
+        """A page from its template."""
         return render.page(template, code, **{"site": self._site, "here": "", "events": "", **values})
 
     # Pages -------------------------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ class Pages:
         rows, count = self._index.page(query, number, ROWS)
         for row in rows:
             row["error_text"] = formatting.percent(row["error"]) if row["error"] is not None else ""
-        asked = {key: value for key, value in request.query_params.items() if key != "page" and value}
+        filters = {key: value for key, value in request.query_params.items() if key != "page" and value}
         values: dict[str, Any] = {name: self._index.choices(name[:-1]) for name in ("outcomes", "solvers", "tags")}
         return self.page(
             "runs.html.j2",
@@ -148,9 +149,9 @@ class Pages:
             pages=-(-count // ROWS),
             first=(number - 1) * ROWS + 1,
             last=(number - 1) * ROWS + len(rows),
-            link=urlencode(asked) + "&" if asked else "",
-            this=f"/runs?{urlencode(asked)}",
-            asked=asked,
+            link=urlencode(filters) + "&" if filters else "",
+            this=f"/runs?{urlencode(filters)}",
+            asked=filters,
             reading=None if complete else (self._index.known, self._index.total),
             trouble=self._index.trouble,
             **values,
@@ -160,54 +161,54 @@ class Pages:
     def run(self, request: Request) -> Response:
         folder = self._folder(request.path_params)
         trouble = notes_trouble = ""
-        said = notes.Notes()
+        noted = notes.Notes()
         try:
-            said = notes.read(folder)
+            noted = notes.read(folder)
         except ConfigError as error:
             notes_trouble = str(error)
-        source = self._kept.of(folder)
+        source = self._cache.of(folder)
         try:
             shown = source.whole()
         except SdlError as error:
-            self._kept.forget(folder)
+            self._cache.forget(folder)
             trouble = str(error).replace(str(self._runs), "runs", 1)
-            shown = source.parts(None)  # as far as it could be read
+            shown = source.parts(None)  # the part that could be read
         path = f"/runs/{render.part(folder.parent.name)}/{render.part(folder.name)}"
         return self.page(
             "run.html.j2",
             title=folder.parent.name,
             events="" if source.ended or trouble else f"{path}/events",
             campaign=folder.parent.name,
-            started=started(folder.name),
+            started=start_time(folder.name),
             run=folder.name,
             path=path,
             live=source.picture.shown(""),
             parts=shown["parts"],
-            notes=said,
+            notes=noted,
             trouble=trouble,
             notes_trouble=notes_trouble,
         )
 
     @_page
     def start(self, request: Request) -> Response:
-        instruments = self._asked.status().get("instruments", ())
+        instruments = self._lab.status().get("instruments", ())
         return self.page("start.html.j2", here="/start", title="Start", instruments=instruments, example=EXAMPLE)
 
     @_page
     def report(self, request: Request) -> Response:
         body = self._reports.page(self._folder(request.path_params))
-        # It brings its own policy, which knows the hash of the style sheet inside it; ours adds what a page cannot say.
+        # A report has its own policy with the hash of its style sheet; these headers add what a page cannot declare.
         policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
         return render.answer(body, "text/html; charset=utf-8", content_security_policy=policy)
 
     def static(self, request: Request) -> Response:
-        found = render.static(str(request.path_params["name"]), str(request.path_params["mark"]))
-        if found is None:
+        response = render.static(str(request.path_params["name"]), str(request.path_params["mark"]))
+        if response is None:
             raise Refused(404, "no such file")
-        return found
+        return response
 
     async def notes(self, request: Request) -> Response:
-        """Replaces note and tags; the guard has seen the token."""
+        """Replace note and tags; the guard has checked the token."""
         from starlette.concurrency import run_in_threadpool
 
         folder = self._folder(request.path_params)
@@ -232,8 +233,8 @@ class Pages:
         except SdlError as error:
             raise Refused(503, str(error)) from error
         self._index.forget()
-        told = {"done": "the notes are saved", "version": after.version}
-        return render.answer(json.dumps(told).encode(), "application/json")
+        answer = {"done": "Notes saved.", "version": after.version}
+        return render.answer(json.dumps(answer).encode(), "application/json")
 
     # Streams -----------------------------------------------------------------------------------------------------
     async def _home_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -241,17 +242,17 @@ class Pages:
 
     async def _run_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
         folder = self._folder(params)
-        await self._hub.stream(_short(folder), lambda: RunFeed(folder, self._asked), receive, send)
+        await self._hub.stream(_short(folder), lambda: RunFeed(folder, self._lab), receive, send)
 
     def _home(self) -> HomeFeed:
-        return HomeFeed(self._asked, self._index, self._kept, self._site.zone)
+        return HomeFeed(self._lab, self._index, self._cache, self._site.zone)
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:
         """The directory of a run.
 
         Raises:
-            Refused: there is none of that name directly below its campaign below the runs.
+            Refused: no such run.
         """
         campaign, run = str(params["campaign"]), str(params["run"])
         names = (campaign, run)
@@ -269,7 +270,7 @@ class Pages:
 
 
 class _Stream:
-    """A stream of events as an application of its own: it sends for as long as somebody listens."""
+    """A stream of events as an ASGI application."""
 
     def __init__(self, serve: Callable[[Mapping[str, Any], Receive, Send], Any]) -> None:
         self._serve = serve

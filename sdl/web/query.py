@@ -1,4 +1,4 @@
-"""Which runs are wanted: from an address to a condition in SQL, every value apart from it."""
+"""Filters of the list of runs: parsed from URL parameters, translated to an SQL condition with bound values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which runs are wanted; what is empty wants nothing.
+    """The filters of a list of runs; an empty one accepts every run.
 
     Attributes:
-        text: words that must all be found in campaign, run, goal, solver, instrument, reason, note or tags.
-        outcome, solver, tag: exactly.
-        since, until: dates, 2026-11-23, both included.
-        zone: in which a day begins at midnight; where it is empty, that of this machine.
+        text: words that must all occur in campaign, run, goal, solver, instrument, reason, note or tags.
+        outcome, solver, tag: exact values.
+        since, until: dates such as 2026-11-23, inclusive.
+        zone: time zone of the dates; empty: that of this machine.
     """
 
     text: str = ""
@@ -34,7 +34,7 @@ class Query:
     zone: str = ""
 
     def where(self) -> tuple[str, list[str]]:
-        """The condition in SQL, and its values."""
+        """The SQL condition and its values."""
         parts, values = ["1"], []
         for word in self.text.casefold().split()[:10]:
             parts.append("words LIKE ? ESCAPE '\\'")
@@ -54,7 +54,7 @@ class Query:
 
 
 def _midnight(day: str, zone: str, days: int) -> str:
-    """The beginning of a date, so many days on, as runs are named: in UTC, `20261122T230000`."""
+    """Midnight of a date plus a number of days, as in names of runs: UTC, `20261122T230000`."""
     begins = datetime.combine(
         date.fromisoformat(day) + timedelta(days=days), clock.min, ZoneInfo(zone) if zone else None
     )
@@ -62,14 +62,14 @@ def _midnight(day: str, zone: str, days: int) -> str:
 
 
 def parse_query(given: Mapping[str, str], zone: str = "") -> tuple[Query, int]:
-    """What an address asks for, and the number of the page.
+    """The filters and the page number.
 
     Args:
-        given: its parameters.
-        zone: of its dates.
+        given: parameters of the URL.
+        zone: time zone of the dates.
 
     Raises:
-        Refused: something in it cannot be meant.
+        Refused: an invalid parameter.
     """
     texts = {name: given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag")}
     dates = {name: given.get(name, "").strip() for name in ("from", "to")}
@@ -78,10 +78,10 @@ def parse_query(given: Mapping[str, str], zone: str = "") -> tuple[Query, int]:
             if text and (not _DATE.fullmatch(text) or not _midnight(text, zone, 1)):
                 raise ValueError
         except (ValueError, OverflowError):
-            raise Refused(400, f"{name}: a date such as 2026-11-23") from None
+            raise Refused(400, f"{name}: must be a date such as 2026-11-23") from None
     number = given.get("page", "1")
     if not re.fullmatch(r"[1-9]\d{0,6}", number):
-        raise Refused(400, "page: a whole number from 1")
+        raise Refused(400, "page: must be a whole number of at least 1")
     if not all(text.isprintable() for text in texts.values()):
         raise Refused(400, "a filter must be one line of text")
     query = Query(texts["q"], texts["outcome"], texts["solver"], texts["tag"], dates["from"], dates["to"], zone)

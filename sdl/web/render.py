@@ -1,7 +1,7 @@
-"""Pages from templates: everything escaped, and headers that let a browser do nothing but show them.
+"""Rendering of pages: templates with automatic escaping, and restrictive security headers.
 
-No script or style stands in a page itself, and none comes from elsewhere, so that a name with markup in it, should one
-ever get through, would find nothing that runs it.
+Pages contain no inline script or style and load none from elsewhere, so that markup in a name could not run even if it
+escaped the escaping.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
+from sdl.report.page import TEMPLATES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -43,7 +44,7 @@ HEADERS = [
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Jinja over our templates: everything escaped, every name that is missing an error.
+    """The Jinja environment: automatic escaping; an undefined name is an error.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -53,7 +54,7 @@ def environment() -> Environment:
     except ImportError as error:
         raise ConfigError(missing("pages", "", error)) from error
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        loader=jinja2.FileSystemLoader([HERE / "templates", TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -64,25 +65,25 @@ def environment() -> Environment:
         "when": when,
         "part": part,
         "stamp": stamp,
-        "display_target": display_target,
-        "describe_pause": describe_pause,
+        "named": display_target,
+        "paused_by": describe_pause,
     }
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made
 
 
 def text(template: str, **values: Any) -> str:
-    """A template's text; what UTF-8 cannot say is written out."""
+    """A rendered template; characters that UTF-8 cannot encode are escaped."""
     return environment().get_template(template).render(**values).encode("utf-8", "backslashreplace").decode()
 
 
 def page(template: str, code: int = 200, **values: Any) -> Response:
-    """A page with our headers."""
+    """A rendered page with the security headers."""
     return answer(text(template, **values).encode(), "text/html; charset=utf-8", code)
 
 
 def answer(body: bytes, kind: str, status: int = 200, **heads: str) -> Response:
-    """A response with our headers; `heads` take the place of those of their names (`_` for `-`)."""
+    """A response with the security headers; `heads` replace those of the same name (`_` for `-`)."""
     from starlette.responses import Response
 
     given: Mapping[str, str] = {name.decode(): value.decode() for name, value in HEADERS}
@@ -91,16 +92,21 @@ def answer(body: bytes, kind: str, status: int = 200, **heads: str) -> Response:
 
 
 def static(name: str, mark: str) -> Response | None:
-    """One of our files, kept by the browser for as long as it is the same; None where there is none."""
+    """A static file, cached by the browser until it changes; None if there is no such file."""
     if name not in STATIC or mark != _mark(name):
         return None
-    body = (HERE / "static" / name).read_bytes()
-    return answer(body, f"{STATIC[name]}; charset=utf-8", cache_control="max-age=31536000, immutable")
+    return answer(_content(name), f"{STATIC[name]}; charset=utf-8", cache_control="max-age=31536000, immutable")
 
 
 @lru_cache(maxsize=len(STATIC))
 def _mark(name: str) -> str:
-    return hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(_content(name)).hexdigest()[:12]
+
+
+def _content(name: str) -> bytes:
+    """A static file; the style sheet follows the one that all pages of sdl share."""
+    shared = (TEMPLATES / "base.css").read_bytes() if name == "page.css" else b""
+    return shared + (HERE / "static" / name).read_bytes()
 
 
 def part(name: str) -> str:
@@ -109,12 +115,12 @@ def part(name: str) -> str:
 
 
 def when(at: float, zone: str) -> str:
-    """`Mon 23 Nov 15:40` in a time zone; where it is empty, that of this machine."""
+    """`Mon 23 Nov 15:40` in a time zone; empty: that of this machine."""
     return datetime.fromtimestamp(at, ZoneInfo(zone) if zone else None).strftime("%a %d %b %H:%M")
 
 
 def stamp(started: str | None, zone: str) -> str:
-    """`2026-11-23 15:40` of an ISO 8601 time with its offset, in a time zone as `when` has it; empty without one."""
+    """`2026-11-23 15:40` of an ISO 8601 time, in a time zone as in `when`; empty for an empty time."""
     if not started:
         return ""
     at = datetime.fromisoformat(started).astimezone(ZoneInfo(zone) if zone else None)

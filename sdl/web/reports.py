@@ -1,4 +1,4 @@
-"""The report of a run, made by a process of its own: drawing takes seconds, and a lab has other things to do."""
+"""Reports of runs for the page, made in a separate process because drawing takes seconds."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from pathlib import Path
 
 from sdl.lab.http.auth import Refused
 from sdl.parallel import children
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 from sdl.store.resolve import FILE
 
 SECONDS = 120.0
 CACHED_REPORTS = 40
-"""Pages that are kept; a run whose record is the same is not drawn again."""
+"""Reports in the cache; an unchanged record is not drawn again."""
 
 
 class Reports:
-    """Pages of runs.
+    """The cached reports of runs.
 
     Args:
-        cache: where they are kept.
+        cache: directory of the cache.
     """
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache / "reports"
-        self._one = threading.Lock()
+        self._lock = threading.Lock()
 
     def page(self, folder: Path) -> bytes:
-        """The report of a run as it is now.
+        """The report of a run as of now.
 
         Raises:
-            Refused: it cannot be made, or others are being made and take long.
+            Refused: it cannot be made, or others take too long.
         """
         try:
-            about = (folder / FILE).stat()
-            mark = f"{folder.resolve()}\0{about.st_size}\0{about.st_mtime_ns}"
-            file = self._cache / f"{hashlib.sha256(mark.encode('utf-8', 'replace')).hexdigest()[:24]}.html"
+            info = (folder / FILE).stat()
+            key = f"{folder.resolve()}\0{info.st_size}\0{info.st_mtime_ns}"
+            file = self._cache / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:24]}.html"
             if not file.exists():
-                if not self._one.acquire(timeout=SECONDS / 2):
-                    raise Refused(503, "other reports are being made; try again in a minute")
+                if not self._lock.acquire(timeout=SECONDS / 2):
+                    raise Refused(503, "busy with other reports; try again in a minute")
                 try:
                     if not file.exists():
                         self._make(folder, file)
                 finally:
-                    self._one.release()
-            with reading(file) as stream:
+                    self._lock.release()
+            with open_existing(file) as stream:
                 return stream.read()
         except OSError as error:
-            raise Refused(503, f"the report cannot be kept: {error}") from error
+            raise Refused(503, f"the report cannot be stored: {error}") from error
 
     def _make(self, folder: Path, file: Path) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)
@@ -61,8 +61,8 @@ class Reports:
         except subprocess.TimeoutExpired:
             raise Refused(503, f"the report was not ready within {SECONDS:g} s; try `sdl report`") from None
         if done.returncode or not file.exists():
-            said = done.stderr.strip().splitlines()
-            raise Refused(503, f"the report cannot be made: {said[-1] if said else f'exit code {done.returncode}'}")
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise Refused(503, f"the report cannot be made: {lines[-1]}")
         old = sorted(self._cache.glob("*.html"), key=lambda path: path.stat().st_mtime)[:-CACHED_REPORTS]
         for path in old:
             path.unlink(missing_ok=True)

@@ -1,17 +1,16 @@
-"""A run as it is now: folded event by event, so that the ten-thousandth reading costs what the tenth did."""
+"""A run as a page shows it: folded event by event, so that the ten-thousandth reading costs what the tenth did."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl import formatting
-from sdl.core.events import AbortAsked, Event, Failed, Measured, Opened, Paused, Proposed, Resumed, Stopped
+from sdl.core.events import AbortAsked, Event, Measured, Opened, Paused, Proposed, Resumed, Stopped
 from sdl.errors import Damaged, OutOfTurn
 from sdl.report.style import swatch
+from sdl.report.summary import channel_cells, trial_cells
 from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
@@ -19,33 +18,21 @@ from sdl.web import charts
 
 if TYPE_CHECKING:
     from sdl.core.campaign import Campaign
-    from sdl.core.goal import Band
+    from sdl.core.trials import Trial
 
-SHOWN = 30
-"""The last trials that the page shows; the report has more."""
-
-
-@dataclass(slots=True)
-class TrialView:
-    """A trial, as far as it is."""
-
-    proposed: Proposed
-    readings: int = 0
-    applied: Mapping[str, float] | None = None
-    mean: Mapping[str, float] = field(default_factory=dict)
-    saturated: frozenset[str] = frozenset()
-    miss: float = math.inf
-    note: str = ""
+MOST_TRIALS = 30
+"""Most trials on the page: the latest; the report has more."""
 
 
 class RunView:
-    """What a page shows of a run.
+    """The contents of a run's page.
 
     Args:
         folder: the run's directory.
 
     Attributes:
         opened, campaign: None before the first event.
+        trials: the latest ones.
         ended: whether it has stopped.
     """
 
@@ -53,24 +40,29 @@ class RunView:
         self.folder = folder
         self.opened: Opened | None = None
         self.campaign: Campaign | None = None
-        self.rows: list[TrialView] = []
+        self.trials: list[Trial] = []
         self.ended = False
-        self._misses: list[tuple[int, float]] = []
-        self._best: TrialView | None = None
+        self._ratios: list[tuple[int, float]] = []
         self._pause = self._abort = ""
         self._tree: Mapping[str, Any] = {}
         self._events = 0
 
     def take(self, event: Event) -> None:
-        """Folds one event.
+        """Fold one event.
 
         Raises:
-            Damaged: those before it do not allow it.
+            Damaged: it cannot follow the events before it.
         """
         self._events += 1
         if isinstance(event, Opened):
-            self.campaign = unopened_campaign(event, self.folder)  # first: where it is damaged nothing is opened
+            self.campaign = unopened_campaign(event, self.folder)  # first: nothing is opened where this is damaged
             self.opened, self._tree = event, event.config
+            self._inputs = [str(item["name"]) for item in event.instrument["inputs"]]
+            self._channels = [str(item["name"]) for item in event.instrument["channels"]]
+            self._specs = {
+                str(item["name"]): item for kind in ("inputs", "channels") for item in event.instrument[kind]
+            }
+            self._units = {name: str(spec.get("unit") or "") for name, spec in self._specs.items()}
         campaign = self.campaign
         if campaign is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
@@ -80,162 +72,119 @@ class RunView:
             campaign.handle(event)
         except OutOfTurn as error:
             raise Damaged(str(self.folder / FILE), self._events, f"cannot follow what is before it: {error}") from error
+        trial = campaign.history.latest
         match event:
-            case Proposed():
-                self.rows = [*self.rows[-SHOWN + 1 :], TrialView(event)]
-            case Measured():
-                self._measured(self.rows[-1], event, campaign)
-            case Failed(stage="measure") if self.rows:
-                closed = campaign.history.trials > event.trial
-                self.rows[-1].note = f"{'failed' if closed else 'again after'}: {formatting.cause(event.error)}"
+            case Proposed() if trial is not None:
+                self.trials = [*self.trials[1 - MOST_TRIALS :], trial]
+            case Measured() if trial is not None and trial.over:
+                self._ratios.append((trial.trial, trial.miss))
             case Paused():
                 self._pause = event.cause
             case AbortAsked():
                 self._abort = event.reason
         self.ended = isinstance(event, Stopped) or (self.ended and not isinstance(event, Resumed))
 
-    def _measured(self, row: TrialView, event: Measured, campaign: Campaign) -> None:
-        history, goal = campaign.history, campaign.plan.goal
-        row.readings += 1
-        row.applied = event.applied
-        row.saturated |= frozenset(event.saturated)
-        row.note = event.fault or ""
-        last = history.last
-        if history.trials > event.trial and last is not None:
-            row.mean, row.miss = last.mean, last.miss
-            self._misses.append((event.trial, last.miss))
-            if history.best is last:
-                self._best = row
-            row.note = "; ".join(filter(None, [row.note, "reached" if last.reached else ""]))
-        else:
-            row.mean = dict(history.mean()[0])
-            row.miss = goal.miss(row.mean, row.saturated) if goal is not None else math.inf
-
     # What is shown -----------------------------------------------------------------------------------------------
     def state(self, process: str) -> dict[str, Any]:
-        """What it does, in a word and a sentence; `process` is who writes to it, empty where nobody does."""
+        """The state in a word and a sentence; `process` is the one that writes to the run, empty without one."""
         campaign = self.campaign
         if campaign is None:
             return {"word": "beginning", "text": "nothing is written yet", "good": False}
         if campaign.stop is not None:
             outcome = campaign.history.outcome or campaign.stop.outcome
             good, text = outcome in (Outcome.REACHED, Outcome.DONE), formatting.cause(campaign.stop.reason)
-            if on := formatting.not_off(campaign.safe):
-                good, text = False, f"{text}; {on}"
+            if not_off := formatting.not_off(campaign.safe):
+                good, text = False, f"{text}; {not_off}"
             return {"word": formatting.display(outcome), "text": text, "good": good}
         if self._abort:
-            return {"word": "ending", "text": f"an abort was asked for: {self._abort}", "good": False}
+            return {"word": "ending", "text": f"abort requested: {self._abort}", "good": False}
         if not process or campaign.interrupted:
-            text = "it was interrupted, and can be resumed" if campaign.interrupted else "nobody writes to it now"
+            text = "interrupted; it can be resumed" if campaign.interrupted else "no process is writing to it"
             return {"word": "unfinished", "text": text, "good": False}
         if campaign.paused:
             return {"word": "paused", "text": self._pause or "no reason given", "good": False}
-        return {"word": "running", "text": self._doing(), "good": True}
+        return {"word": "running", "text": self._progress(), "good": True}
 
-    def _doing(self) -> str:
-        if not self.rows:
+    def _progress(self) -> str:
+        """What the campaign is doing now."""
+        if not self.trials:
             return "nothing is proposed yet"
-        row = self.rows[-1]
-        if not row.readings:
-            return f"trial {row.proposed.trial} is being measured"
-        done = f"trial {row.proposed.trial}, {formatting.count(row.readings, 'reading')}"
-        goal = self.campaign.plan.goal if self.campaign else None
-        if goal is not None and row.mean and math.isfinite(row.miss):
-            done += f"; {formatting.worst(goal, row.mean)}"
-        return done
+        trial = self.trials[-1]
+        if not trial.readings:
+            return f"trial {trial.trial} is being measured"
+        text = f"trial {trial.trial}, {formatting.count(trial.readings, 'reading')}"
+        return f"{text}; {formatting.worst(trial.goal, trial.mean)}" if trial.goal and trial.judged else text
 
     def brief(self) -> dict[str, Any]:
-        """Colour and sentence of the trial under way, and how near the best one came."""
-        if self.opened is None or not self.rows:
+        """Colour and progress of the latest trial, and how near the best one came."""
+        if self.campaign is None or not self.trials:
             return {}
-        row, best = self.rows[-1], self.campaign.history.best if self.campaign else None
-        near = best is not None and math.isfinite(best.miss)
         return {
-            "rgb": swatch(row.applied or row.proposed.settings, self.opened.instrument["inputs"]),
-            "text": self._doing(),
-            "best": f"best: trial {best.trial}, {formatting.in_tolerances(best.miss)}" if best and near else "",
+            "rgb": self._colour(self.trials[-1]),
+            "text": self._progress(),
+            "best": formatting.best_trial(self.campaign.history.best),
         }
 
     def shown(self, process: str) -> dict[str, Any]:
-        """Everything that the template asks for: plain values, nothing escaped yet."""
+        """All values for the templates, not yet escaped."""
         opened, campaign = self.opened, self.campaign
-        found: dict[str, Any] = {"state": self.state(process), "opened": opened is not None, "ended": self.ended}
+        values: dict[str, Any] = {"state": self.state(process), "opened": opened is not None, "ended": self.ended}
         if opened is None or campaign is None:
-            return found
+            return values
         goal, history = campaign.plan.goal, campaign.history
-        about = {str(item["name"]): item for kind in ("inputs", "channels") for item in opened.instrument[kind]}
-        inputs = [str(item["name"]) for item in opened.instrument["inputs"]]
-        channels = [str(item["name"]) for item in opened.instrument["channels"]]
-        now = self._best if self.ended and self._best is not None else self.rows[-1] if self.rows else None
-        with_readings = now if now is not None and now.mean else next((r for r in reversed(self.rows) if r.mean), None)
-        best = history.best
-        said = [formatting.count(history.trials, "trial"), formatting.count(history.readings, "reading")]
-        said += [f"{history.failed} failed"] if history.failed else []
-        if best is not None and math.isfinite(best.miss):
-            said.append(f"best: trial {best.trial}, {formatting.in_tolerances(best.miss)}")
-        return found | {
+        measured = self._measured_trial()
+        mean = measured.mean if measured else {}
+        channels = [name for name in self._channels if goal is None or name in goal.bands]
+        return values | {
             "instrument": f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}",
             "goal": formatting.goal_line(goal),
             "has_goal": goal is not None,
             "used": (history.trials, campaign.plan.collect),
-            "said": ", ".join(said),
-            "now": self._now(now, opened, inputs, about),
-            "channels": self._channels(with_readings, goal.bands if goal else None, channels, about),
-            "of": with_readings.proposed.trial if with_readings else None,
-            "spectrum": charts.spectrum(channels, goal, with_readings.mean if with_readings else {}),
-            "error": charts.error(self._misses) if goal is not None else None,
-            "inputs": inputs,
-            "rows": [self._row(row, opened, inputs, about, goal) for row in reversed(self.rows)],
-            "earlier": max(history.trials + (1 if campaign.stop is None and self.rows else 0) - len(self.rows), 0),
+            "counts": self._counts(campaign),
+            "now": self._now(),
+            "channels": channel_cells(measured, channels, self._units) if measured else [],
+            "of": measured.trial if measured else None,
+            "spectrum": charts.spectrum(self._channels, goal, mean),
+            "error": charts.error(self._ratios) if goal is not None else None,
+            "inputs": self._inputs,
+            "rows": [self._row(trial, campaign) for trial in reversed(self.trials)],
+            "earlier": history.trials + (history.open_trial is not None) - len(self.trials),
         }
 
-    def _now(
-        self, row: TrialView | None, opened: Opened, inputs: list[str], about: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        if row is None:
+    def _counts(self, campaign: Campaign) -> str:
+        """`8 trials, 14 readings, best: trial 4, 0.39 × tolerance`."""
+        history = campaign.history
+        parts = [formatting.count(history.trials, "trial"), formatting.count(history.readings, "reading")]
+        parts += [f"{history.failed} failed"] if history.failed else []
+        return ", ".join(filter(None, [*parts, formatting.best_trial(history.best)]))
+
+    def _current(self) -> Trial | None:
+        """The latest trial; at the end the best one."""
+        best = self.campaign.history.best if self.campaign and self.ended else None
+        return best or (self.trials[-1] if self.trials else None)
+
+    def _measured_trial(self) -> Trial | None:
+        """The current trial, or the latest one with readings."""
+        return next((t for t in (self._current(), *reversed(self.trials)) if t is not None and t.readings), None)
+
+    def _now(self) -> dict[str, Any]:
+        trial = self._current()
+        if trial is None:
             return {"trial": None, "rgb": None, "settings": []}
-        unit = {name: str(about[name].get("unit") or "") for name in inputs}
-        settings = row.applied or row.proposed.settings
-        cells = [(f"{n} ({unit[n]})" if unit[n] else n, formatting.setting(settings[n], about[n])) for n in inputs]
-        rgb = swatch(settings, opened.instrument["inputs"])
-        return {"trial": row.proposed.trial, "rgb": rgb, "settings": cells, "best": self.ended and row is self._best}
+        texts = {name: formatting.setting(trial.shown_settings[name], self._specs[name]) for name in self._inputs}
+        titles = {name: f"{name} ({self._units[name]})" if self._units[name] else name for name in self._inputs}
+        best = self.ended and self.campaign is not None and trial is self.campaign.history.best
+        cells = [(titles[name], text) for name, text in texts.items()]
+        return {"trial": trial.trial, "rgb": self._colour(trial), "settings": cells, "best": best}
 
-    def _channels(
-        self, row: TrialView | None, bands: Mapping[str, Band] | None, channels: list[str], about: Mapping[str, Any]
-    ) -> list[dict[str, str]]:
-        found = []
-        for name in channels:
-            if row is None or (bands is not None and name not in bands):
-                continue
-            value, band = row.mean.get(name, math.nan), bands[name] if bands else None
-            full = ", saturated" if name in row.saturated else ""
-            text = "not read" if math.isnan(value) else formatting.reading(value, band) + full
-            cells = {"name": name, "unit": str(about[name].get("unit") or ""), "reading": text}
-            if band is not None:
-                miss = math.inf if full else band.miss(value)
-                cells |= {
-                    "goal": str(band).replace("± ", "±\u00a0"),
-                    "miss": "?" if not math.isfinite(miss) else formatting.times(miss),
-                }
-                cells["mark"] = "good" if miss <= 1 else "bad"
-            found.append(cells)
-        return found
+    def _colour(self, trial: Trial) -> tuple[int, int, int] | None:
+        return swatch(trial.shown_settings, self.opened.instrument["inputs"] if self.opened else ())
 
-    def _row(
-        self, row: TrialView, opened: Opened, inputs: list[str], about: Mapping[str, Any], goal: Any
-    ) -> dict[str, Any]:
-        judged = goal is not None and bool(row.mean) and math.isfinite(row.miss)
-        said = [row.note, ", ".join(f"{name} saturated" for name in sorted(row.saturated))]
-        if row.proposed.verdict is not None and row.proposed.verdict != "reachable":
-            said.insert(0, formatting.display(row.proposed.verdict))
+    def _row(self, trial: Trial, campaign: Campaign) -> dict[str, Any]:
         return {
-            "trial": row.proposed.trial,
-            "rgb": swatch(row.applied or row.proposed.settings, opened.instrument["inputs"]),
-            "by": row.proposed.by,
-            "settings": [formatting.setting(row.proposed.settings[name], about[name]) for name in inputs],
-            "worst": goal.worst_channel(row.mean) if judged else "",
-            "miss": formatting.times(row.miss) if judged else "",
-            "mark": ("good" if row.miss <= 1 else "bad") if judged else "",
-            "readings": row.readings,
-            "note": "; ".join(filter(None, said)),
+            **trial_cells(trial),
+            "rgb": self._colour(trial),
+            "settings": [formatting.setting(trial.settings[name], self._specs[name]) for name in self._inputs],
+            "readings": trial.readings,
+            "remarks": "; ".join(formatting.trial_remarks(trial, campaign.plan)),
         }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.lab.http.app import HOST, HttpServer, listen
-from sdl.lab.http.auth import RequestFilter, Refused
+from sdl.lab.http.auth import Refused, RequestFilter
 from sdl.lab.http.token import TOKEN, Credentials
 
 if TYPE_CHECKING:

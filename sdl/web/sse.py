@@ -1,8 +1,7 @@
-"""Streams of events to browsers: one look at a thing for all who watch it, and never more than the newest to each.
+"""Server-sent events: one poll of a feed for all its readers, and only the newest frame to each.
 
-A channel is what several readers watch, a run or the lab. It looks a few times a second while somebody watches and
-makes one frame for all of them. A reader that is slow skips frames; one that takes nothing for `SEND_TIMEOUT` seconds is
-dropped, and no more than `MAX_STREAMS` are let in. Nothing is kept for anybody, so that an idle stream costs a heartbeat.
+A topic polls its feed a few times a second while it has readers, and renders one frame for all of them. A slow reader
+skips frames; one that accepts nothing for `SEND_TIMEOUT` seconds is dropped. At most `MAX_STREAMS` streams are open.
 """
 
 from __future__ import annotations
@@ -20,31 +19,31 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Send
 
 MAX_STREAMS = 64
-"""Streams at one time."""
+"""Maximum number of open streams."""
 POLL_SECONDS = 0.25
-"""Seconds between two looks."""
+"""Default seconds between polls of a feed."""
 HEARTBEAT = 5.0
-"""Seconds without an event after which a heartbeat is sent, so that the page knows that somebody is there."""
+"""Seconds without an event after which a heartbeat is sent, so that the page knows that the server is alive."""
 SEND_TIMEOUT = 15.0
 _log = logging.getLogger(__name__)
 
 
 class Feed(Protocol):
-    """Something to watch. Only one look at a time, each in some thread."""
+    """A source of page content; polled by one thread at a time."""
 
     every: float
-    """Seconds between two looks."""
+    """Seconds between polls."""
 
-    def look(self) -> Mapping[str, Any] | None: ...  # what is shown now; None: the same as before
+    def look(self) -> Mapping[str, Any] | None: ...  # the present content; None: unchanged
     @property
-    def ended(self) -> bool: ...  # nothing more will come
+    def ended(self) -> bool: ...  # no further changes
 
 
 class Topic:
-    """A source and those who watch it."""
+    """A feed and its readers."""
 
-    def __init__(self, source: Feed) -> None:
-        self._source = source
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
         self.version, self.frame, self.ended, self.readers = 0, b"", False, 0
         self.changed = asyncio.Event()
         self.task = asyncio.create_task(self._run())
@@ -54,11 +53,11 @@ class Topic:
 
         while not self.ended:
             try:
-                shown = await run_in_threadpool(self._source.look)
-            except Exception as error:  # a damaged record, a lab that does not answer: told, and looked at again
-                _log.info("%s: %s", type(self._source).__name__, error)
+                shown = await run_in_threadpool(self._feed.look)
+            except Exception as error:  # a damaged record, a lab that does not answer: reported and retried
+                _log.info("%s: %s", type(self._feed).__name__, error)
                 shown = {"trouble": str(error)}
-            self.ended = self._source.ended
+            self.ended = self._feed.ended
             if shown is not None:
                 frame = _event("parts", shown)
                 if frame != self.frame:
@@ -66,45 +65,45 @@ class Topic:
             if shown is not None or self.ended:
                 self.changed.set()
                 self.changed = asyncio.Event()
-            await asyncio.sleep(self._source.every)
+            await asyncio.sleep(self._feed.every)
 
 
 class Hub:
-    """All channels of a server; everything in the server's one thread."""
+    """All topics of a server, used in the server's thread only."""
 
     def __init__(self, *, most: int = MAX_STREAMS, beat: float = HEARTBEAT, slow: float = SEND_TIMEOUT) -> None:
         self._most, self._beat, self._slow = most, beat, slow
-        self.channels: dict[str, Topic] = {}
+        self.topics: dict[str, Topic] = {}
         self.open = 0
 
-    async def stream(self, key: str, source: Callable[[], Feed], receive: Receive, send: Send) -> None:
-        """Answers one request with events until either side ends.
+    async def stream(self, key: str, feed: Callable[[], Feed], receive: Receive, send: Send) -> None:
+        """Answer one request with events until either side ends.
 
         Raises:
-            Refused: there are too many streams already.
+            Refused: too many streams are open.
         """
         if self.open >= self._most:
-            raise Refused(503, f"{self._most} pages are being followed already; load this one again to see more")
-        if key not in self.channels:
-            self.channels[key] = Topic(source())
-        channel = self.channels[key]
-        channel.readers += 1
+            raise Refused(503, f"{self._most} live pages are open already; reload this page to update it")
+        if key not in self.topics:
+            self.topics[key] = Topic(feed())
+        topic = self.topics[key]
+        topic.readers += 1
         self.open += 1
         gone = asyncio.create_task(_gone(receive))
         try:
-            await self._send(channel, gone, send)
+            await self._send(topic, gone, send)
         except TimeoutError:
-            _log.info("a reader of %s took nothing for %g s; dropped", key, self._slow)
+            _log.info("a reader of %s accepted nothing for %g s; dropped", key, self._slow)
         finally:
             gone.cancel()
             self.open -= 1
-            channel.readers -= 1
-            if not channel.readers:
-                channel.task.cancel()
-                if self.channels.get(key) is channel:
-                    del self.channels[key]
+            topic.readers -= 1
+            if not topic.readers:
+                topic.task.cancel()
+                if self.topics.get(key) is topic:
+                    del self.topics[key]
 
-    async def _send(self, channel: Topic, gone: asyncio.Task[None], send: Send) -> None:
+    async def _send(self, topic: Topic, gone: asyncio.Task[None], send: Send) -> None:
         from sdl.web.render import HEADERS
 
         heads = [*HEADERS, (b"content-type", b"text/event-stream; charset=utf-8")]
@@ -113,19 +112,19 @@ class Hub:
         while not gone.done():
             async with asyncio.timeout(self._slow):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
-            if channel.version == seen and not channel.ended:
-                changed = asyncio.create_task(channel.changed.wait())
+            if topic.version == seen and not topic.ended:
+                changed = asyncio.create_task(topic.changed.wait())
                 await asyncio.wait({changed, gone}, timeout=self._beat, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
-            if channel.version != seen:
-                seen, body = channel.version, channel.frame
-            elif channel.ended:
+            if topic.version != seen:
+                seen, body = topic.version, topic.frame
+            elif topic.ended:
                 break
             else:
                 body = _event("beat", {})
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(self._slow):
-                last = _event("end", {}) if channel.ended else b""
+                last = _event("end", {}) if topic.ended else b""
                 await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
@@ -135,5 +134,5 @@ async def _gone(receive: Receive) -> None:
 
 
 def _event(name: str, value: Mapping[str, Any]) -> bytes:
-    """One event; JSON keeps it on one line whatever is in it."""
+    """One event; JSON keeps it on one line."""
     return f"event: {name}\ndata: {json.dumps(value)}\n\n".encode()

@@ -34,7 +34,8 @@ def test_with_a_log_a_twin_is_fitted_to_it_first(sdl, tmp_path):
     page = Path("b.html").read_text()
     assert "Take <code>linear</code>" in page
     assert "data:image/png;base64," in page
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import stuck
 
 from sdl import runner, yamlfile
-from sdl.solvers import linear
+from sdl.models.backward import least_squares
 from sdl.store.record import Record, read
 
 from .conftest import Sdl
@@ -21,21 +21,21 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "runs"
 def test_a_run_that_would_be_the_same_today_ends_with_0(sdl: Sdl) -> None:
     done = sdl("replay", GOLDEN / "linear")
     assert done.code == 0
-    assert done.out.splitlines()[0].endswith("linear: 7 proposals and 7 readings of the twin asked for again")
-    assert "every decision and every figure as then" in done.out or "the same decisions" in done.out
+    assert done.out.splitlines()[0].endswith("linear: 7 proposals and 7 readings of the twin recomputed")
+    assert "every decision and every figure is as recorded" in done.out or "the same decisions" in done.out
     assert sdl("replay", GOLDEN / "linear", "--json").told["same"] is True
 
 
 def test_a_run_that_would_be_another_ends_with_1_and_says_from_which_trial_and_by_how_much(
     sdl: Sdl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = linear.FittedLinear.propose
+    right = least_squares.FittedLeastSquares.propose
 
     def off(*args: Any) -> Any:
         answer = right(*args)
         return replace(answer, settings=answer.settings * 1.01)
 
-    monkeypatch.setattr(linear.FittedLinear, "propose", off)
+    monkeypatch.setattr(least_squares.FittedLeastSquares, "propose", off)
     done = sdl("replay", GOLDEN / "linear", "--limit", "0")  # in this process, where it was changed
     assert done.code == 1
     lines = done.out.splitlines()
@@ -71,7 +71,7 @@ def test_versions_that_changed_are_told(sdl: Sdl, tmp_path: Path) -> None:
     for event in read(GOLDEN / "random"):
         record.append(replace(event, versions={**event.versions, "numpy": "1.0"}) if hasattr(event, "clock") else event)
     record.close()
-    assert "versions since: numpy 1.0 → " in sdl("replay", tmp_path / "run").out
+    assert "versions changed: numpy 1.0 → " in sdl("replay", tmp_path / "run").out
 
 
 def test_what_is_no_run_is_a_mistake_and_a_changed_record_is_damage(sdl: Sdl, tmp_path: Path) -> None:

@@ -187,11 +187,11 @@ def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file
     ("changes", "first", "advice"),
     [
         (["stop.trials=2"], "budget used up: all 2 trials used", "--set stop.trials=4"),
-        (["stop.minutes=.02"], "budget used up: all 0.02 minutes used", "allow as many minutes again"),
+        (["stop.minutes=.02"], "budget used up: all 0.02 minutes used", "allow the same number of minutes again"),
         (
             ["goal.445nm=60000"],
             "unreachable: ",
-            "wanted 60000 ± 1200: ask for less, look whether the light is on, or see why with",
+            "goal 60000 ± 1200: lower the goal, check that the instrument is on, or see why with",
         ),
         (
             ["tolerance=1", "solver=random", "stop.stagnation={trials: 3}"],
@@ -239,7 +239,7 @@ def test_a_failed_reading_is_told_without_the_names_of_our_classes(sdl: Sdl) -> 
     out = sdl("run", "away.yaml").out
     assert "Busy" not in out.replace("the last: Busy: away", "")
     assert "  failed: trial 0: busy: away (× 2)\n" in out
-    assert "look at the instrument, then go on with" in out
+    assert "check the instrument, then continue with" in out
 
 
 # --- collect and measure ------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def collecting(*steps: object, **changes: object) -> str:
 def test_a_point_that_failed_for_good_is_exit_3_and_the_others_are_written(sdl: Sdl) -> None:
     done = sdl("collect", collecting(None, Busy("away")), "-o", "log.jsonl")
     assert done.code == 3
-    assert "done: 3 of 4 points taken; the last failure: " in done.out
+    assert "done: 3 of 4 points measured; the last failure: " in done.out
     assert "  failed: trial 1: busy: away\n" in done.out
     assert "log.jsonl: 3 readings written" in done.out
     assert len(Path("log.jsonl").read_text(encoding="utf-8").splitlines()) == 3
@@ -270,7 +270,7 @@ def test_where_no_point_could_be_taken_no_empty_log_is_written(sdl: Sdl) -> None
     done = sdl("collect", collecting(*[Busy("away")] * 4), "-o", "log.jsonl")
     assert (done.code, Path("log.jsonl").exists()) == (3, False)
     assert "log.jsonl is not written: there is no reading" in done.out
-    assert "0 of 4 points taken" in done.out
+    assert "0 of 4 points measured" in done.out
 
 
 @pytest.mark.usefixtures("_registered")
@@ -430,7 +430,7 @@ def test_a_prior_without_a_reading_says_how_many_trials_failed(sdl: Sdl, monkeyp
     Path("m.yaml").write_text("name: hand\ninstrument: {kind: manual}\ngoal: {515nm: 3000}\n", encoding="utf-8")
     sdl("run", "m.yaml")
     done = sdl("run", "m.yaml", "--set", "prior=[latest]")
-    assert (done.code, "no reading in it: 1 trial, 1 failed" in done.err) == (2, True)
+    assert (done.code, "contains no reading: 1 trial, 1 failed" in done.err) == (2, True)
 
 
 @pytest.mark.usefixtures("_registered")
@@ -450,7 +450,7 @@ def test_a_frozen_sensor_is_named_as_one(sdl: Sdl) -> None:
         encoding="utf-8",
     )
     told = sdl("run", "frozen.yaml", "--json").told
-    assert "every reading is the same: look whether the sensor is alive" in told["next"]
+    assert "all readings are equal: check the sensor" in told["next"]
 
 
 def test_explain_of_a_trial_beyond_the_only_one_names_the_run(sdl: Sdl, file: str) -> None:

@@ -100,7 +100,7 @@ def test_show_says_where_nothing_proves_that_the_instrument_is_off(
     stuck = scripted.with_script(says=[SafeState(Power.UNKNOWN, None, why)] * 200)
     done = runner.run(scripted.campaign(stuck), runs=tmp_path / "runs")
     shown = sdl("show", done.run)
-    assert f"off: not proven: the instrument may still be on: {why}; look at it" in " ".join(shown.out.split())
+    assert f"off: not proven: the instrument may still be on: {why}; check it" in " ".join(shown.out.split())
     told = sdl("show", done.run, "--json").told
     assert (told["outcome"], told["safe"]["state"], told["safe"]["why"]) == ("reached", "unknown", why)
     resumed = sdl("resume", done.run, "--json")
@@ -121,9 +121,9 @@ def test_show_says_whether_a_run_is_going_on_was_interrupted_or_was_killed(tmp_p
     process.kill()
     process.communicate()
     ident = next((tmp_path / "runs" / "led").iterdir()).name[-6:]
-    again = f"go on with sdl resume {ident}"
-    assert going == (f"it is running now (process {process.pid})", "", "running")
-    assert shown() == ("its process was ended without a word, or runs on another machine", again, "unfinished")
+    again = f"continue with sdl resume {ident}"
+    assert going == (f"running now (process {process.pid})", "", "running")
+    assert shown() == ("its process was killed, or runs on another machine", again, "unfinished")
 
     file = processes.the_record(tmp_path / "runs")
     assert file
@@ -132,7 +132,7 @@ def test_show_says_whether_a_run_is_going_on_was_interrupted_or_was_killed(tmp_p
     assert processes.wait_for(tmp_path / "runs", written + 2, process)  # resumed, and at work
     process.send_signal(signal.SIGINT)
     assert "unfinished: interrupted by Ctrl-C" in process.communicate()[0]
-    assert shown() == ("interrupted; it can go on", again, "unfinished")
+    assert shown() == ("interrupted; it can be resumed", again, "unfinished")
     assert f"          sdl resume {ident}\n" in sdl("show", "latest").out
 
 
@@ -140,10 +140,10 @@ def test_explain_tells_who_proposed_why_what_was_expected_and_what_came(run: Pat
     one = sdl("explain", run.name[-6:], "4").out
     assert one.startswith("trial 4: proposed by linear from 4 rows: ")
     assert "verdict: reachable" in one
-    assert ["channel", "goal", "expected", "came"] in [line.split() for line in one.splitlines()]
+    assert ["channel", "goal", "expected", "measured"] in [line.split() for line in one.splitlines()]
     assert ["445nm", "16384", "±", "327.68"] in [line.split()[:4] for line in one.splitlines()]
-    assert "came: the mean of 3 readings" in one
-    assert "tolerance 2 % (inside)" in one
+    assert "measured: mean of 3 readings" in one
+    assert "tolerance 2 % (within tolerance)" in one
     every = sdl("explain", "latest").out
     assert every.count("proposed by") == 5
     assert every.endswith(one)

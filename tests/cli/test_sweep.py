@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from waiting import PATIENCE, until
 
-from sdl.cli.display.progress import Bar, clock
+from sdl.cli.display.progress import ProgressBar, clock
 
 SWEEP = """\
 name: many
@@ -103,12 +103,12 @@ def test_the_time_left_is_told_as_people_do(seconds, said):
 def test_work_taken_up_again_is_not_thought_quick(capsys, monkeypatch):
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with Bar("campaigns") as bar:
+    with ProgressBar("campaigns") as bar:
         bar(900, 1000)
         now = 10.0
         bar(910, 1000)
     assert capsys.readouterr().err.splitlines() == [
-        "900 of 1000 campaigns are done already",
+        "900 of 1000 campaigns are already done",
         "910 of 1000 campaigns, 90 s left",
     ]
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from sdl.cli.display.table import Shown, trial_table
-from sdl.cli.display.text import off, percent, reading, readings, setting, times
-from sdl.core.events import Opened
+from sdl.cli.display.table import trial_table
+from sdl.cli.display.text import off, percent, ratio, reading, readings, setting, tolerance_ratio
+from sdl.core.campaign import Plan
+from sdl.core.events import Opened, Proposed
 from sdl.core.goal import Band, Goal
+from sdl.core.trials import Trial, TrialState
+from sdl.types import Reading, Verdict
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
 
@@ -22,19 +25,34 @@ def opened(channels: tuple[str, ...]) -> Opened:
     return Opened(1, "r", "c", {}, (), about, "virtual", {}, True, "me", 0.0)
 
 
-def trials(channels: tuple[str, ...]) -> list[Shown]:
-    settings = {"R": 0.5315, "G": 0.2464, "B": 1.0}
-    values = dict.fromkeys(channels, 65535.0)
-    return [
-        Shown(0, "latin-hypercube", settings, values, 2.5111, 125.56, channels[0], 1, "not-applied; unreachable"),
-        Shown(1, "gmm", settings, values, 0.0078, 0.391, channels[1], 3, "reached"),
-        Shown(12345, "gmm", settings, note="failed: no answer: refused by the other side", failed="no answer"),
-    ]
+SETTINGS = {"R": 0.5315, "G": 0.2464, "B": 1.0}
+LOW = 18666.0
+"""65535 is 251 % above this target."""
+
+
+def plan(channels: tuple[str, ...], *, goal: bool) -> Plan:
+    bands = {name: Band.around(65035, 1278.6) for name in channels} | {channels[0]: Band.around(LOW, 373.3)}
+    return Plan(Goal(bands) if goal else None)
+
+
+def trials(channels: tuple[str, ...], goal: Goal | None) -> list[Trial]:
+    def trial(number: int, by: str, verdict: Verdict | None = None) -> Trial:
+        return Trial(Proposed(number, SETTINGS, {}, by, 0, "", {}, {}, {}, verdict, (), 0.0), goal)
+
+    far, near, failed = trial(0, "latin-hypercube", Verdict.UNREACHABLE), trial(1, "gmm"), trial(12345, "gmm")
+    far.add(Reading(SETTINGS, dict.fromkeys(channels, 65535.0), fault="not-applied"))
+    far.close(TrialState.CLOSED)
+    near.add(Reading(SETTINGS, dict.fromkeys(channels, 65535.0) | {channels[0]: LOW}))
+    near.close(TrialState.REACHED)
+    failed.fail("no answer: refused by the other side")
+    failed.close(TrialState.FAILED)
+    return [far, near, failed]
 
 
 def lines(channels: tuple[str, ...], columns: int, *, goal: bool, colour: bool = True) -> list[str]:
-    wanted = Goal({name: Band.around(16384, 328) for name in channels}) if goal else None
-    return [text.plain for text in trial_table(trials(channels), opened(channels), wanted, columns, colour=colour)]
+    asked = plan(channels, goal=goal)
+    shown = trials(channels, asked.goal)
+    return [text.plain for text in trial_table(shown, opened(channels), asked, columns, colour=colour)]
 
 
 @pytest.mark.parametrize("colour", [True, False])
@@ -56,9 +74,9 @@ def test_a_table_is_no_wider_than_the_terminal_and_cuts_no_number(
 
 def test_at_80_columns_three_channels_keep_the_worst_the_error_and_the_end() -> None:
     head, first, second, last = lines(NAMES[:3], 80, goal=True)
-    assert head.split() == ["trial", "by", "R", "G", "B", *NAMES[:3], "worst", "error", "/tol."]
-    assert "415nm  251 %  126x not-ap…" in first
-    assert second.endswith("0.78 % 0.39x reached")
+    assert head.split() == ["trial", "by", "R", "G", "B", *NAMES[:3], "worst", "error", "×", "tol."]
+    assert "415nm  251 %    126 not-ap…" in first
+    assert second.endswith("0.77 %   0.39 reached")
     assert last.endswith("failed…")
     assert "…  " in last  # no reading
 
@@ -85,19 +103,20 @@ def test_without_colour_there_is_no_swatch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "as_percent", "as_times"),
+    ("value", "as_percent", "as_ratio"),
     [
-        (0.00394, "0.39 %", "0.00x"),
-        (0.0995, "9.95 %", "0.10x"),
-        (0.09996, "10.0 %", "0.10x"),
-        (0.9996, "100 %", "1.00x"),
-        (9.96, "996 %", "9.96x"),
-        (9.996, "1000 %", "10.0x"),
-        (123.4, "12340 %", "123x"),
+        (0.00394, "0.39 %", "0.00"),
+        (0.0995, "9.95 %", "0.10"),
+        (0.09996, "10.0 %", "0.10"),
+        (0.9996, "100 %", "1.00"),
+        (9.96, "996 %", "9.96"),
+        (9.996, "1000 %", "10.0"),
+        (123.4, "12340 %", "123"),
     ],
 )
-def test_three_figures_are_enough(value: float, as_percent: str, as_times: str) -> None:
-    assert (percent(value), times(value)) == (as_percent, as_times)
+def test_three_figures_are_enough(value: float, as_percent: str, as_ratio: str) -> None:
+    assert (percent(value), ratio(value)) == (as_percent, as_ratio)
+    assert tolerance_ratio(value) == f"{as_ratio} × tolerance"
 
 
 @pytest.mark.parametrize(

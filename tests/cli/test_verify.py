@@ -26,7 +26,7 @@ def test_verify_prints_a_table_and_ends_with_0_where_all_is_as_expected(sdl: Sdl
     lines = done.out.splitlines()
     assert lines[0] == f"{file}: 3 seeds (0 … 2)"
     assert " ".join(lines[1].split()) == "outcome reached 3 of 3 met (by at least 37% of all seeds)"
-    assert "too few to tell: 3 of 3 seeds keep it, 50% must; to be sure, 5 seeds would do" in done.out
+    assert "too few to tell: 3 of 3 seeds within the limit, 50% must; needed to be sure: 5 seeds" in done.out
     assert lines[-1] == "all as expected: 1 file, 3 campaigns"
     assert sdl("verify", file, "--sure").code == 1
     assert sdl("verify", file, "--sure", "--seeds", "5").code == 0
@@ -35,7 +35,7 @@ def test_verify_prints_a_table_and_ends_with_0_where_all_is_as_expected(sdl: Sdl
 def test_other_files_beside_the_campaigns_are_passed_over(sdl: Sdl, file: Path, tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text("name: lab\njobs: {a: {campaign: led.yaml}}\n", encoding="utf-8")
     done = sdl("verify", file, "lab.yaml", "--seeds", "1")
-    assert (done.code, done.out.splitlines()[0]) == (0, "lab.yaml: no `expect:` block, passed over")
+    assert (done.code, done.out.splitlines()[0]) == (0, "lab.yaml: no `expect:` block, skipped")
 
 
 def test_a_solver_that_ends_its_process_does_not_end_the_command(
@@ -78,7 +78,7 @@ def test_what_is_not_met_is_told_with_goal_seed_and_command(sdl: Sdl, file: Path
 def test_files_without_expectations_are_passed_over_unless_none_has_any(sdl: Sdl, file: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain.yaml"
     plain.write_text(CAMPAIGN, encoding="utf-8")
-    assert f"{plain}: no `expect:` block, passed over" in sdl("verify", str(plain), file).out
+    assert f"{plain}: no `expect:` block, skipped" in sdl("verify", str(plain), file).out
     done = sdl("verify", str(plain))
     assert done.code == 2
     assert "expect: {outcome: reached, trials: 9}" in done.err

@@ -46,12 +46,12 @@ def test_without_one_nothing_is_expected() -> None:
         ({"trials": {"median": 9, "p95": 6}}, "expect.trials", "must not fall from median to p95"),
         ({"trials": 0}, "expect.trials", "must be 1 or more"),
         ({"error": 2}, "expect.error", "a part of the target such as 2%, not 2"),
-        ({"error": "-2%"}, "expect.error", "must be a part of the target such as 2%, not '-2%'"),
+        ({"error": "-2%"}, "expect.error", "must be a percentage of the target such as 2%, not '-2%'"),
         ({"error": "300%"}, "expect.error", "at most 100%"),
         ({"error": "300"}, "expect.error", "a part of the target such as 2%"),
         ({"verdict": "good"}, "expect.verdict", "'below the noise'"),
         ({"seeds": 0}, "expect.seeds", "from 1 to 100000"),
-        ({"seeds": (3, 3)}, "expect.seeds", "seed 3 stands there twice"),
+        ({"seeds": (3, 3)}, "expect.seeds", "seed 3 is listed twice"),
         ({"trails": 9}, "expect.trails", "did you mean 'trials'?"),
         ({"outcome": "done"}, "expect.outcome", "only a campaign without a goal"),
         ({"instrument": "twinn"}, "expect.instrument.kind", "did you mean 'twin'?"),
@@ -75,7 +75,7 @@ def test_a_wrong_seed_in_a_list_is_told_once() -> None:
 
 def test_without_a_goal_a_campaign_can_only_be_expected_to_be_done() -> None:
     assert expecting({"outcome": "done"}, goal=None).expect is not None
-    with pytest.raises(ConfigError, match="there is no goal, so that it ends as done"):
+    with pytest.raises(ConfigError, match="without a goal a campaign ends as done"):
         expecting({"outcome": "reached"}, goal=None)
     with pytest.raises(ConfigError, match="no goal to judge by"):
         expecting({"outcome": "done", "error": "2%"}, goal=None)

@@ -201,7 +201,7 @@ def test_the_room_outshines_a_goal_only_where_its_light_is_known() -> None:
     goal = Goal({"445nm": Band.around(-2000, 40), "515nm": Band.around(300, 10)})
     assert background_exceeds(goal, None) == ""
     assert background_exceeds(goal, {"630nm": 900.0, "515nm": 200.0}) == ""
-    assert background_exceeds(goal, {"515nm": 900.0}) == "the light of the room alone is 900 at 515nm, above 310"
+    assert background_exceeds(goal, {"515nm": 900.0}) == "the background alone is 900 at 515nm, above 310"
 
 
 def test_a_shortfall_is_told_in_the_digits_that_a_person_needs() -> None:

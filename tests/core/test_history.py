@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, SETTINGS, new_campaign, opened, perform, reading
+from core_kit import CHANNELS, GOAL, HIT, INPUTS, MISS, SETTINGS, new_campaign, opened, perform, proposed, reading
 
 from sdl.core.goal import Goal
-from sdl.core.history import GrowingArray, History, Trial
+from sdl.core.history import GrowingArray, History
 from sdl.core.stopping import StopRules
+from sdl.core.trials import Trial, TrialState
 from sdl.types import Reading, Verdict
 
 
@@ -21,9 +22,18 @@ def history(goal: Goal | None = GOAL) -> History:
     return History(INPUTS, CHANNELS, goal)
 
 
-def close(found: History, values: dict[str, float], verdict: Verdict | None = None, **how: bool) -> Trial:
+def begun(goal: Goal | None = GOAL, verdict: Verdict | None = None) -> History:
+    found = history(goal)
+    found.begin(proposed(verdict=verdict))
+    return found
+
+
+def close(
+    found: History, values: dict[str, float], verdict: Verdict | None = None, state: TrialState = TrialState.CLOSED
+) -> Trial:
+    found.begin(proposed(found.trials, verdict=verdict))
     found.add_reading(reading(values))
-    return found.close(SETTINGS, verdict, **how)
+    return found.close(state)
 
 
 def miss_of(tolerances: float) -> dict[str, float]:
@@ -88,49 +98,17 @@ def test_the_latest_background_is_kept_until_there_is_a_newer_one() -> None:
 
 
 # Trials -----------------------------------------------------------------------------------------------------------
-def test_a_trial_is_the_mean_of_its_raw_readings() -> None:
-    found = history()
+def test_closing_ends_the_open_trial_and_ranks_it() -> None:
+    found = begun(verdict=Verdict.REACHABLE)
     found.add_reading(reading({**HIT, "red": 90.0}, background={"red": 50.0}))
     found.add_reading(reading({**HIT, "red": 120.0}, saturated=("clear",)))
-    assert found.mean() == ({"red": 105.0, "green": 200.0, "clear": 5.0}, frozenset({"clear"}))
-    closed = found.close(SETTINGS, Verdict.REACHABLE)
-    assert closed == Trial(
-        trial=0,
-        readings=2,
-        settings=SETTINGS,
-        applied=SETTINGS,
-        mean={"red": 105.0, "green": 200.0, "clear": 5.0},
-        miss=0.5,
-        reached=False,
-        failed=False,
-        verdict=Verdict.REACHABLE,
-    )
-    assert found.last == closed
-    assert found.open_readings == []
-
-
-def test_a_channel_that_a_later_reading_lacks_has_no_mean() -> None:
-    found = history()
-    found.add_reading(reading(HIT))
-    found.add_reading(reading({"red": 100.0, "clear": 5.0}))
-    assert math.isnan(found.mean()[0]["green"])
-    assert found.close(SETTINGS, None).miss == math.inf
-
-
-def test_readings_at_different_settings_have_no_settings_in_common_and_no_rank() -> None:
-    found = history()
-    found.add_reading(reading(HIT))
-    found.add_reading(reading(HIT, applied={"R": 0.5, "G": 0.26}))
-    assert found.applied() is None
-    closed = found.close(SETTINGS, None)
-    assert (closed.applied, closed.miss) == (None, math.inf)
-
-
-def test_one_saturated_reading_takes_the_rank_from_the_whole_trial() -> None:
-    found = history()
-    found.add_reading(reading(HIT))
-    found.add_reading(reading(HIT, saturated=("red",)))
-    assert found.close(SETTINGS, None).miss == math.inf
+    trial = found.latest
+    assert found.close() is trial is found.last is found.latest is found.best
+    assert trial is not None
+    assert (trial.trial, trial.readings, trial.miss, trial.over, trial.reached) == (0, 2, 0.5, True, False)
+    assert (trial.settings, trial.verdict, found.open_trial) == (SETTINGS, Verdict.REACHABLE, None)
+    with pytest.raises(ValueError, match="no trial is open"):
+        found.close()
 
 
 def test_the_best_is_the_smallest_miss_and_the_earliest_of_equals() -> None:
@@ -149,11 +127,12 @@ def test_the_best_is_the_smallest_miss_and_the_earliest_of_equals() -> None:
 
 def test_a_failed_trial_is_never_the_best_nor_a_zero() -> None:
     found = history()
-    closed = close(found, HIT, failed=True)
+    closed = close(found, HIT, state=TrialState.FAILED)
     assert (closed.miss, closed.failed, found.best) == (math.inf, True, None)
     assert found.misses == [math.inf]
     assert found.rows == 1  # its readings are rows all the same
-    empty = found.close(SETTINGS, None, failed=True)
+    found.begin(proposed(1))
+    empty = found.close(TrialState.FAILED)
     assert (empty.readings, empty.mean, empty.applied) == (0, {}, None)
 
 
@@ -167,7 +146,7 @@ def test_failures_are_counted_in_a_row() -> None:
     found = history()
     counts = []
     for fails in (True, True, False, True):
-        close(found, MISS, failed=fails)
+        close(found, MISS, state=TrialState.FAILED if fails else TrialState.CLOSED)
         counts.append(found.failures)
     assert counts == [1, 2, 0, 1]
     assert found.trials == 4
@@ -185,7 +164,7 @@ def test_unreachable_counts_measured_trials_in_a_row_and_a_failed_one_neither_co
         (Verdict.UNREACHABLE, False),
         (Verdict.REACHABLE, False),
     ]:
-        close(found, MISS, verdict, failed=fails)
+        close(found, MISS, verdict, TrialState.FAILED if fails else TrialState.CLOSED)
         counts.append(found.unreachable)
     assert counts == [1, 1, 2, 2, 0, 1, 0]
 
@@ -202,8 +181,9 @@ def test_between_steps_counts_settings_that_were_said_to_be_so_before_and_measur
         (0.3, Verdict.BETWEEN_STEPS),
         (0.3, Verdict.REACHABLE),
     ]:
+        found.begin(proposed(settings={"R": red, "G": 0.1, "B": 0.1}, verdict=verdict))
         found.add_reading(reading(MISS))
-        found.close({"R": red, "G": 0.1, "B": 0.1}, verdict)
+        found.close()
         counts.append(found.resolution_limited_streak)
     assert counts == [0, 0, 1, 0, 1, 2, 0]
 

@@ -62,7 +62,7 @@ def test_a_goal_below_the_light_of_the_room_or_above_the_lamp_says_so() -> None:
     bright = {"kind": "twin", "faults": [{"name": "light-step", "after": 0, "size": 9000}]}
     findings = found(bright, {"515nm": 5000})
     assert bad(findings) == ["goal"]
-    assert "the light of the room alone is 90" in findings["goal"].says
+    assert "the background alone is 90" in findings["goal"].says
     dim = found({"kind": "twin", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.2}]})
     assert "at least 16056.3 is wanted" in dim["goal"].says
 

@@ -17,7 +17,7 @@ from sdl.drivers.claude_light.config import ClaudeLight
 from sdl.drivers.environment import check_variables, problems_of_requests, proxy_for
 from sdl.drivers.sdl_light.config import SdlLight
 from sdl.errors import ConfigError, Unreachable
-from sdl.notify.sender import NotSent, by_apprise
+from sdl.notify.sender import NotSent, send_by_apprise
 
 HEEDED = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 
@@ -30,7 +30,7 @@ def none_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 BROKEN = {
     "NO_PROXY": ("localhost,[::1]", "'[::1]' is not a host; write names and addresses with commas between"),
-    "no_proxy": ("a:b:c", "'a:b:c' is not a host"),
+    "no_proxy": ("::1/128", "'::1/128' is not a host"),
     "ALL_PROXY": ("socks5://me:secret@proxy:1080", "a SOCKS proxy needs the module socksio"),
     "all_proxy": ("nonsense://me:secret@proxy", "the value is not the address of a proxy"),
     "HTTP_PROXY": ("http://me:secret@proxy:99999", "the value is not the address of a proxy"),
@@ -194,7 +194,7 @@ def test_a_message_that_was_not_sent_names_the_variable(monkeypatch: pytest.Monk
     pytest.importorskip("apprise")
     monkeypatch.setenv("HTTP_PROXY", "http://me:secret@[::1")
     with pytest.raises(NotSent, match="the environment variable HTTP_PROXY breaks every request") as caught:
-        by_apprise("json://127.0.0.1:1/", "title", "body")
+        send_by_apprise("json://127.0.0.1:1/", "title", "body")
     assert "secret" not in str(caught.value)
 
 

@@ -66,10 +66,8 @@ def test_room_light_however_bright_is_not_the_lamp(room: str, times: float, seen
 @pytest.mark.parametrize(
     "stuck", [(0.47, 0.23, 0.52), (0.05, 0.05, 0.05), (0.2, 0.2, 0.2), (1, 0, 0), (0, 0.1, 0), (0, 0, 1)]
 )
-@pytest.mark.parametrize("seen", [SEEN, []])
+@pytest.mark.parametrize("seen", [SEEN, SEEN[:1], []])
 def test_the_lamp_is_told_at_any_brightness_and_in_any_colour(stuck: Any, seen: Any) -> None:
-    if seen and 0 in stuck:
-        seen = [(1.0, 0.1, 0.1), (0.1, 1.0, 0.1), (0.1, 0.1, 1.0), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5)]
     state = lamp(*seen).judge(reading(OFF, light(dict(zip("RGB", stuck, strict=True))), None))
     assert state.state is Power.ON
     assert "its readings are those of the lit lamp" in state.why

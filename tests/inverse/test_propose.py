@@ -160,7 +160,7 @@ def test_what_a_fit_cannot_settle_is_not_said_to_be_open_where_an_end_of_a_chann
         for channels in (CHANNELS, counts)
     ]
     assert answers[1].verdict == "unreachable"
-    assert "the fit misses it by 19 tolerances, no more than it may be wrong by" in answers[0].why
+    assert "the model misses it by 19 × tolerance, which is within its uncertainty" in answers[0].why
     assert answers[1].why == "red never reads below 0, and at most -9 is asked for"
 
 

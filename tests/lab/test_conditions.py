@@ -55,7 +55,7 @@ def run(gate: LabGate, instrument: Mapping[str, Any]) -> tuple[list[Event], Any]
 
     def watch(event: Event, state: Campaign) -> None:
         events.append(event)
-        gate.saw(event, state)
+        gate.observe(event, state)
 
     done = runner.run(campaign(instrument, **POINTS), runs=None, collect=True, gate=gate, watch=watch)
     assert done.outcome is Outcome.DONE
@@ -83,8 +83,8 @@ def test_light_of_the_room_above_its_limit_pauses_until_it_was_dark_for_the_stat
     instrument = lit_by(50, 101, 400, 300, 99)
     events, done = run(LabGate(suspend(**BRIGHT), HERE), instrument)
     [(cause, by, begun, ended, who)] = pauses(events)
-    assert cause == "the room is too bright: with the light off x reads 101, above 100"
-    assert (by, who) == ("suspend", "suspend: well for 5 min")
+    assert cause == "the background is too high: x reads 101, above 100"
+    assert (by, who) == ("suspend", "suspend: good for 5 min")
     assert begun == 2.0
     # Looked at after one, two and three minutes; dark from the third on, and so it was at the four after.
     assert 480.0 <= ended - begun <= 490.0
@@ -142,7 +142,7 @@ def test_an_instrument_away_for_however_long_costs_a_campaign_of_a_lab_nothing_b
 
     def watch(event: Event, state: Campaign) -> None:
         events.append(event)
-        gate.saw(event, state)
+        gate.observe(event, state)
 
     done = runner.run(campaign(instrument, **tree), runs=None, collect=True, gate=gate, watch=watch)
     assert done.outcome is Outcome.DONE
@@ -252,7 +252,7 @@ def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -
         events.append(event)
         if isinstance(event, Measured):  # as if the lamp had only half its light
             event = replace(event, readings={name: value / 2 for name, value in event.readings.items()})
-        gate.saw(event, state)
+        gate.observe(event, state)
 
     tree = {"name": "t", "instrument": twin, "design": {"kind": "points", "points": points * 2}}
     runner.run(tree, runs=None, collect=True, gate=gate, watch=watch)

@@ -92,7 +92,7 @@ def test_every_view_is_one_json_object_where_it_is_asked_for(sdl: Sdl, lab: List
 
 
 def test_queue_and_history_are_tables(sdl: Sdl, lab: ListLab) -> None:
-    assert sdl("history")[1] == "nothing has ended yet\n"
+    assert sdl("history")[1] == "no start has ended yet\n"
     lab.end(7)
     head, row = sdl("history")[1].splitlines()
     assert head.split()[:5] == ["start", "due,", "UTC", "job", "instrument"]
@@ -125,7 +125,7 @@ def test_each_verb_is_done_in_the_name_of_who_asked(
 def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:
     assert sdl("resume")[2].endswith("error: name the pause that is to end: nothing is paused\n")
     lab.pause("lab", "person in enclosure", "anna")
-    lab.running[7]["paused"] = "the room is too bright (suspend)"
+    lab.running[7]["paused"] = "the background is too high (suspend)"
     code, _, err = sdl("resume")
     assert code == 2
     for words in (
@@ -314,9 +314,9 @@ def test_tell_reaches_everyone_or_says_whom_it_did_not(
     hook = Hook()
     monkeypatch.setenv("SDL_HOOK", hook.url)
     with hook:
-        assert sdl("tell", "lab.yaml")[:2] == (0, "hook: sent\n")
+        assert sdl("notify-test", "lab.yaml")[:2] == (0, "hook: sent\n")
     assert hook.got == ["The lab can reach you. Nothing has happened."]
-    code, out, _ = sdl("tell", "lab.yaml")
+    code, out, _ = sdl("notify-test", "lab.yaml")
     assert code == 1
     assert out.startswith("hook: json://…: ")
     assert "hunter2" not in out

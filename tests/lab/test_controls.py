@@ -244,7 +244,7 @@ def test_the_table_in_the_documentation_is_what_the_controls_do(loaded: Resolved
 def bright(asking: Asking) -> None:
     """The campaign of start 1 pauses by itself."""
     asking.bench.processes.say(
-        WorkerUpdate(1, "paused", "the room is too bright (suspend)", at=asking.bench.clock.now())
+        WorkerUpdate(1, "paused", "the background is too high (suspend)", at=asking.bench.clock.now())
     )
     asking.bench.tick(0.1)
 
@@ -257,7 +257,7 @@ def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded
         ("abort", "start 1"): "Abort this campaign",
     }
     for target in ("lab", "instrument a", "job j"):
-        with pytest.raises(ConfigError, match=r"start 1, paused: the room is too bright .*sdl lab resume start 1"):
+        with pytest.raises(ConfigError, match=r"start 1, paused: the background is too high .*sdl lab resume start 1"):
             asking("resume", target, "bob")
     assert proceeded(asking) == set()
     assert "unless the cause of its pause still stands" in asking("resume", "start 1", "bob")

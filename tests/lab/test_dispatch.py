@@ -21,7 +21,7 @@ from sdl.lab.rules.notices import Notices
 from sdl.lab.serve import DispatchListener
 from sdl.notify.model import Notify
 from sdl.notify.outbox import Outbox
-from sdl.notify.sender import NotSent, by_apprise
+from sdl.notify.sender import NotSent, send_by_apprise
 
 from .lab_kit import Bench, job, lab_file
 from .receivers import Hook, Mail, ids
@@ -200,7 +200,7 @@ def test_what_happened_long_before_a_restart_is_not_told(tmp_path: Path, monkeyp
 
 def test_a_refusal_names_no_part_of_the_address() -> None:
     with pytest.raises(NotSent) as caught:
-        by_apprise("json://user:hunter2@127.0.0.1:9/pathsecret", "t", "b")
+        send_by_apprise("json://user:hunter2@127.0.0.1:9/pathsecret", "t", "b")
     assert str(caught.value).startswith("json://…: ")
     assert not any(word in str(caught.value) for word in ("hunter2", "pathsecret", "user"))
 

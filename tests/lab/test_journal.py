@@ -128,3 +128,10 @@ def test_a_journal_of_schema_1_is_still_read(tmp_path: Path) -> None:
     place.mkdir()
     (place / JOURNAL.file).write_bytes(b"".join(lines))
     assert list(journal.read(place)) == bench.events
+
+
+def test_a_field_with_a_default_is_missed_where_no_schema_added_it() -> None:
+    body = b'{"event": "Died", "start": 1, "cause": "", "readings": 0, "at": 0.0'
+    sha = hashlib.sha256(START.encode() + body).hexdigest()[:32]
+    with pytest.raises(ValueError, match="Died has other fields: own"):
+        decode(body + f', "sha": "{sha}"}}'.encode(), START, JOURNAL)

@@ -26,7 +26,7 @@ from sdl.lab.core.events import (
 )
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Notify, Recipient, inside
+from sdl.notify.model import Notify, Recipient, within_span
 from sdl.notify.notice import Notice
 from sdl.runner.shutdown import not_off_warning
 from sdl.types import Power, SafeState
@@ -126,7 +126,9 @@ def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_
     notices, now = Notices("bench", Notify()), BEGIN
     for event in run(1, "reached", BEGIN)[:2]:
         notices.handle(event)
-    waits = WorkerUpdate(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    waits = WorkerUpdate(
+        1, "paused", "no reading in 3 attempts; last error: Unreachable: refused (suspend)", at=BEGIN + 10
+    )
     told = notices.update(waits)
     for now in range(int(BEGIN), int(BEGIN) + 1800, 60):
         told += notices.tick(now)
@@ -138,7 +140,9 @@ def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_
 
 
 def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_is_back() -> None:
-    waits = WorkerUpdate(1, "paused", "no reading in 3 tries; the last: Unreachable: refused (suspend)", at=BEGIN + 10)
+    waits = WorkerUpdate(
+        1, "paused", "no reading in 3 attempts; last error: Unreachable: refused (suspend)", at=BEGIN + 10
+    )
     for seconds, ends in ((200, []), (400, ["lost"])):
         notices = Notices("bench", Notify())
         begun, started, _ = run(1, "aborted", BEGIN)
@@ -274,7 +278,7 @@ def test_nothing_grows_over_a_thousand_starts() -> None:
     ("clock", "there"), [("21:59", False), ("22:00", True), ("23:59", True), ("06:59", True), ("07:00", False)]
 )
 def test_quiet_hours_may_go_over_midnight(clock: str, there: bool) -> None:
-    assert inside("22:00-07:00", clock) is there
+    assert within_span("22:00-07:00", clock) is there
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1], "multiprocessing.forkserver"]
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(lease.WHERE, str(tmp_path))
+    monkeypatch.setenv(lease.DIRECTORY_VARIABLE, str(tmp_path))
 
 
 @contextlib.contextmanager

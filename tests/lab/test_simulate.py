@@ -100,7 +100,7 @@ def test_a_lab_that_moves_to_another_zone_runs_its_jobs_at_that_zones_times(tmp_
         assert start.at == BEGIN + hour * 3600
 
 
-def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_plain_for(tmp_path: Path) -> None:
+def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(tmp_path: Path) -> None:
     window = {"instrument": {"kind": "twin", "ambient": "day", "background": "each"}}
     window["suspend"] = {"ambient": {"above": {"clear": 3000}}, "good_for": "10min"}
     jobs = {"j": job(when={"cron": "0 * * * *"})}

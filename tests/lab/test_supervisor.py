@@ -157,7 +157,7 @@ def test_an_order_is_carried_out_in_the_folder_that_it_names(
     lab.begin(order(tmp_path / "led" / "mine", tree(light)))
     news = last(lab)
     assert (news.what, news.outcome) == ("ended", "reached")
-    assert news.text.startswith("every channel inside")
+    assert news.text.startswith("all channels within tolerance")
     assert news.readings == len(of(tmp_path / "led" / "mine", Measured)) == light.world.taken - 1  # the last put it out
     assert record.check(tmp_path / "led" / "mine").sealed
     assert lab.pid(1) is None
@@ -249,7 +249,7 @@ def test_what_a_campaign_logs_is_logged_with_its_start_and_trial(
     watched = {"name": "w", "instrument": four, "goal": {"445nm": 16384}, "watch": "twin", "stop": {"trials": 1}}
     lab.begin(order(tmp_path / "a", config.parse(watched).plain()))
     assert last(lab).what == "ended"
-    [line] = [record for record in caplog.records if "nothing is watched" in record.getMessage()]
+    [line] = [record for record in caplog.records if "they are not compared" in record.getMessage()]
     assert (line.start, line.run) == (1, str(tmp_path / "a"))  # type: ignore[attr-defined]
 
 
@@ -334,7 +334,7 @@ def test_what_is_told_to_nobody_harms_nobody(lab: Supervisor) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("exit", "its process ended with code 7 and without a word"),
+        ("exit", "its process ended unexpectedly with exit code 7"),
         ("crash", "crashed (SIGSEGV): a fault in a compiled library"),
     ],
 )
@@ -373,7 +373,7 @@ def test_a_process_that_gives_no_sign_is_hung_and_ended(lab: Supervisor, light: 
     lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "hang"}), hung=2.0))
     news = last(lab)
     assert news.what == "died"
-    assert re.match(r"hung: no sign of life for \d+ s; interrupted", news.text)
+    assert re.match(r"hung: no heartbeat for \d+ s; interrupted", news.text)
     assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
@@ -384,7 +384,7 @@ def test_one_that_does_not_listen_is_killed(
     monkeypatch.setattr(handle, "SAFE", 0.2)
     lab.begin(order(tmp_path / "a", tree(light, solver={"kind": "part", "how": "deaf"}), hung=2.0))
     news = last(lab)
-    assert re.match(r"hung: no sign of life for \d+ s; killed \(SIGKILL\)", news.text)
+    assert re.match(r"hung: no heartbeat for \d+ s; killed \(SIGKILL\)", news.text)
 
 
 def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
@@ -393,7 +393,7 @@ def test_a_stopped_process_is_hung_too_and_gets_its_chance_to_close_the_record(
     lab.begin(order(tmp_path / "a", endless(light), hung=2.0))
     os.kill(measuring(lab), signal.SIGSTOP)
     news = last(lab)
-    assert re.match(r"hung: no sign of life for \d+ s; interrupted", news.text)
+    assert re.match(r"hung: no heartbeat for \d+ s; interrupted", news.text)
     assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
 
 
@@ -417,7 +417,7 @@ def test_closing_interrupts_what_runs_and_tells_of_it(lab: Supervisor, light: Tw
     pid = measuring(lab)
     lab.close()
     [*_, news] = lab.updates()
-    assert (news.what, news.text) == ("died", "interrupted: the lab ends; interrupted (SIGTERM)")
+    assert (news.what, news.text) == ("died", "interrupted: the lab is stopping; interrupted (SIGTERM)")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]

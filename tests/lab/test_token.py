@@ -33,9 +33,9 @@ def test_a_token_is_for_its_user_alone_and_new_every_time(tmp_path: Path, enviro
     assert len(second) >= 43
     assert (made.folder / "token").stat().st_mode & 0o777 == 0o600
     assert made.folder.stat().st_mode & 0o777 == 0o700
-    assert made.opens(second)
-    assert not made.opens(first)
-    assert not made.opens("")
+    assert made.accepts(second)
+    assert not made.accepts(first)
+    assert not made.accepts("")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
@@ -92,8 +92,8 @@ def test_a_token_that_was_changed_is_replaced(tmp_path: Path, environ: dict[str,
     old = token.read(made.folder / "token")
     (made.folder / "token").unlink()
     with pytest.raises(ConfigError, match="ask with the new one"):
-        made.opens(old)
-    assert made.opens(token.read(made.folder / "token"))
+        made.accepts(old)
+    assert made.accepts(token.read(made.folder / "token"))
 
 
 def test_a_lab_is_found_by_itself_by_its_name_and_by_its_file(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -127,7 +127,7 @@ def test_a_channel_that_saturates_often_costs_the_goal_no_rows():
         channels=(*CHANNELS, Channel(name="clear", low=0.0, high=65535.0)),
     )
     training = TrainingSet.from_data(rows)
-    assert training.about == "30 rows"
+    assert training.summary == "30 readings"
     assert training.linear.slope[3] == pytest.approx([20000] * 3, rel=1e-6)
 
 

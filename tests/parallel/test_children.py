@@ -153,16 +153,16 @@ def test_what_is_started_keeps_out_of_the_working_directory_and_what_a_plug_in_s
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(children.SAFE_PATH, raising=False)
-    code = "import os, random; from sdl.parallel.children import started; started()"
+    code = "import os, random; from sdl.parallel import children; children.restore_environment()"
     code += "; print(os.environ.get('PYTHONSAFEPATH'))"
-    with children.starting(PYTHONPATH=str(processes.ROOT)):
+    with children.child_environment(PYTHONPATH=str(processes.ROOT)):
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"
     assert not (folder / "marked").exists()
     assert children.SAFE_PATH not in os.environ
     monkeypatch.setenv(children.SAFE_PATH, "1")  # the user's own choice stays
-    with children.starting():
-        children.started()
+    with children.child_environment():
+        children.restore_environment()
     assert os.environ[children.SAFE_PATH] == "1"
 
 
@@ -172,9 +172,9 @@ from multiprocessing import forkserver
 from sdl.parallel import children
 
 children.fork_server([])
-with children.starting():
+with children.child_environment():
     forkserver.ensure_running()
-if room := children.room():
+if room := children.temporary_folder():
     open(f"{room}/something", "x").close()
 print("up", flush=True)
 sys.stdin.readline()

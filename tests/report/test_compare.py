@@ -10,13 +10,13 @@ import pytest
 import sdl
 from report import kit
 from sdl.report import style
-from sdl.report.comparison import HEAD, Came, came, differing, figure, grouped, median, table
+from sdl.report.comparison import HEAD, RunResult, differing, figure, grouped, median, run_result, table
 from sdl.runs.runs import Run
 
 
-def one(kind: str, seed: int, trials: int, *, reached: bool = True, miss: float = 0.5, **config: object) -> Came:
+def one(kind: str, seed: int, trials: int, *, reached: bool = True, miss: float = 0.5, **config: object) -> RunResult:
     known = {"solver.kind": kind, "seed": seed, "name": f"c{seed}", "average": 1, **config}
-    return Came(Path(f"{kind}{seed}"), trials, 2 * trials, 0.8 * trials, reached, "x", miss, miss / 50, known)
+    return RunResult(Path(f"{kind}{seed}"), trials, 2 * trials, 0.8 * trials, reached, "x", miss, miss / 50, known)
 
 
 RUNS = [
@@ -42,10 +42,10 @@ def test_the_table_has_medians_and_the_quickest_group_first() -> None:
     rows = [dict(zip(HEAD, row, strict=True)) for row in table(grouped(RUNS))]
     assert rows[0] == {
         "group": "linear", "runs": "3", "reached": "3/3", "trials to reach": "7 (5 … 7)", "error": "1.00 %",
-        "tolerances": "0.50x", "readings": "14 (10 … 14)", "seconds": "5.6 (4 … 5.6)",
+        "× tolerance": "0.50", "readings": "14 (10 … 14)", "seconds": "5.6 (4 … 5.6)",
     }  # fmt: skip
     assert rows[1]["trials to reach"] == "7 (5 … 9)"  # those that reached it alone
-    assert rows[1]["tolerances"] == "0.50x (0.50x … 3.00x)"
+    assert rows[1]["× tolerance"] == "0.50 (0.50 … 3.00)"
     nothing = table(grouped([one("gmm", 0, 5, reached=False, miss=math.inf)]))
     assert nothing[0][3:6] == ["–", "–", "–"]
     assert style.png(figure(grouped([one("gmm", 0, 5, reached=False, miss=math.inf)])), dpi=20)
@@ -76,7 +76,7 @@ def below(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_kept_of_a_run_is_its_result(below: Path) -> None:
     run = Run(Path(sdl.list_runs(below)[0]["run"]))
-    kept = came(run)
+    kept = run_result(run)
     done = run.result
     assert (kept.trials, kept.readings, kept.miss, kept.error) == (done.trials, done.readings, done.miss, done.error)
     assert kept.reached
@@ -87,7 +87,7 @@ def test_error_and_tolerances_are_of_the_same_channel(tmp_path: Path) -> None:
     goal = kit.GOAL | {"630nm": {"target": 16384, "tolerance": 8000}}
     points = {"kind": "points", "points": [{"R": 0.4, "G": 0.25, "B": 0.52}]}  # red is 20 % off, which is inside
     run = Run(kit.campaign(tmp_path, "wide", goal=goal, design=points, stop={"trials": 1}))
-    done, kept = run.result, came(run)
+    done, kept = run.result, run_result(run)
     assert done.worst is not None
     assert done.worst != "630nm"
     assert kept.error == abs(done.measured[done.worst] - 16384) / 16384

@@ -14,9 +14,9 @@ from report import kit
 from sdl.core.events import Measured
 from sdl.errors import ConfigError
 from sdl.report import style
-from sdl.report.digest import TrialTable
 from sdl.report.figures import KINDS, draw
 from sdl.report.figures.parity import score
+from sdl.report.table import TrialTable
 from sdl.runs.runs import Run
 from sdl.store import record
 
@@ -58,7 +58,7 @@ def test_every_end_has_its_figures_and_every_axis_says_what_it_shows(name: str, 
             empty.add(kind)
             continue
         texts = " ".join(text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()))
-        unit = {"error": "tolerances", "spectrum": "(counts)", "parity": "(counts)", "pairs": "(counts)"}
+        unit = {"error": "× tolerance", "spectrum": "(counts)", "parity": "(counts)", "pairs": "(counts)"}
         unit |= {"conditions": "(s)", "timeline": "(s)"}
         assert unit.get(kind, "") in texts
         assert texts.strip()
@@ -66,29 +66,29 @@ def test_every_end_has_its_figures_and_every_axis_says_what_it_shows(name: str, 
 
 
 def test_the_error_is_that_which_the_campaign_ranked_by(runs: dict[str, TrialTable]) -> None:
-    told = runs["spent"]
-    history = told.run.campaign.history
-    assert told.best is not None
+    table = runs["spent"]
+    history = table.run.campaign.history
+    assert table.best is not None
     assert history.best is not None
-    assert told.best.proposed.trial == history.best.trial
-    assert np.nanmin(told.misses) == pytest.approx(history.best.miss)
-    assert np.minimum.accumulate(told.misses) == pytest.approx(history.misses)
-    figure = draw(told, "error")
+    assert table.best is history.best
+    assert np.nanmin(table.tolerance_ratios) == history.best.miss
+    assert list(np.minimum.accumulate(table.tolerance_ratios)) == history.misses
+    figure = draw(table, "error")
     assert figure is not None
     (axes,) = figure.axes
     drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
-    assert sorted([*drawn["by the design"], *drawn["by the solver"]]) == pytest.approx(sorted(told.misses))
+    assert sorted([*drawn["by the design"], *drawn["by the solver"]]) == pytest.approx(sorted(table.tolerance_ratios))
     assert min(drawn["best so far"]) == pytest.approx(history.best.miss)
 
 
 def test_parity_knows_train_from_test(runs: dict[str, TrialTable]) -> None:
-    from sdl.report.figures.parity import sides
+    from sdl.report.figures.parity import parity_sets
 
-    train, test = sides(runs["spent"])
+    train, test = parity_sets(runs["spent"])
     assert (train.name, len(train.measured)) == ("train", 4 * 2)  # the design's readings, each on its own
     assert (test.name, len(test.measured)) == ("test", 4)  # the solver's trials, their means
-    assert [side.name for side in sides(runs["reached"])] == ["test"]  # a plane through four points is no test of it
-    assert [side.name for side in sides(runs["collected"])] == ["train"]
+    assert [part.name for part in parity_sets(runs["reached"])] == ["test"]  # a plane fits four points exactly
+    assert [side.name for side in parity_sets(runs["collected"])] == ["train"]
 
 
 def test_the_ticks_of_parity_stay_away_from_the_corners_where_two_labels_would_overlap(
@@ -116,12 +116,12 @@ def test_the_scores_are_the_textbook_s() -> None:
 
 
 def test_the_spectrum_s_goal_and_reading_stand_beside_each_other(runs: dict[str, TrialTable]) -> None:
-    told = runs["reached"]
-    figure = draw(told, "spectrum")
+    table = runs["reached"]
+    figure = draw(table, "spectrum")
     assert figure is not None
     heights = [bar.get_height() for bar in figure.axes[0].patches]
-    assert told.final is not None
-    assert heights == [told.final.mean[name] for name in told.channels]  # the twin's are in the order of wavelength
+    assert table.final is not None
+    assert heights == [table.final.mean[name] for name in table.channels]  # the twin's are in the order of wavelength
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()][:3] == ["415", "445", "480"]
 
 
@@ -136,15 +136,15 @@ def test_pauses_and_aborts_are_on_the_time_line(runs: dict[str, TrialTable]) -> 
 
 @pytest.mark.parametrize("schema", ["schema-1", "schema-2"])
 def test_the_records_of_every_schema_have_figures(schema: str) -> None:
-    told = TrialTable(Run(Path(__file__).parent.parent / "golden" / schema))
-    assert len([name for name in KINDS if draw(told, name) is not None]) > 6
+    table = TrialTable(Run(Path(__file__).parent.parent / "golden" / schema))
+    assert len([name for name in KINDS if draw(table, name) is not None]) > 6
 
 
 def test_many_points_are_an_image_and_the_file_stays_small(runs: dict[str, TrialTable]) -> None:
-    told = TrialTable(runs["spent"].run)
-    told.rows = told.rows * 400
+    table = TrialTable(runs["spent"].run)
+    table.trials = table.trials * 400
     for kind in ("error", "settings", "space"):
-        figure = draw(told, kind)
+        figure = draw(table, kind)
         assert figure is not None
         drawn = style.svg(figure)
         assert drawn.count(b"<image") >= 1
@@ -255,14 +255,14 @@ def test_a_run_s_figures_can_be_files(runs: dict[str, TrialTable], tmp_path: Pat
 
 def test_four_inputs_keep_their_colours_and_their_labels_and_are_all_drawn(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"instrument": {"kind": "twin", "variant": "rgbw"}, "solver": {"kind": "random"}}
-    told = TrialTable(Run(kit.campaign(tmp_path, "white", **changes, tolerance="0.01%", stop={"trials": 8})))
-    drawn = draw(told, "settings")
+    table = TrialTable(Run(kit.campaign(tmp_path, "white", **changes, tolerance="0.01%", stop={"trials": 8})))
+    drawn = draw(table, "settings")
     assert drawn is not None
     assert [axes.get_ylabel() for axes in drawn.axes[1:]] == list("RGBW")
     # Ticks that matplotlib chooses anew after its layout cut the labels off in an SVG.
     assert [list(axes.get_yticks()) for axes in drawn.axes[1:]] == [[0.0, 1.0]] * 4
     assert style.input_colours(list("RGBW"))["R"] == style.input_colours(list("RGB"))["R"]
-    space, pairs = draw(told, "space"), draw(told, "pairs")
+    space, pairs = draw(table, "space"), draw(table, "pairs")
     assert space is not None
     assert pairs is not None
     assert len(space.axes) == 6
@@ -282,9 +282,9 @@ def test_channels_named_as_sdl_light_names_them_have_their_wavelength() -> None:
 
 
 def test_a_name_that_is_too_long_loses_its_middle() -> None:
-    assert style.labelled("temperature of heater 1", "K", 20) == "temperat…eater 1 (K)"
-    assert style.labelled("R", "", 20) == "R"
-    assert len(style.labelled("x" * 90, "u" * 90, 20)) == 20
+    assert style.axis_label("temperature of heater 1", "K", 20) == "temperat…eater 1 (K)"
+    assert style.axis_label("R", "", 20) == "R"
+    assert len(style.axis_label("x" * 90, "u" * 90, 20)) == 20
 
 
 def test_readings_and_settings_beyond_all_bounds_break_no_figure(tmp_path: Path) -> None:
@@ -295,16 +295,16 @@ def test_readings_and_settings_beyond_all_bounds_break_no_figure(tmp_path: Path)
             dataclasses.replace(e, **{key: dict.fromkeys(getattr(e, key), 1e300)}) if isinstance(e, Measured) else e
             for e in events
         ]
-        told = TrialTable(Run(kit.written(tmp_path / "huge" / f"20260101T000000Z-abc12{n}", huge)))
+        table = TrialTable(Run(kit.written(tmp_path / "huge" / f"20260101T000000Z-abc12{n}", huge)))
         for kind in KINDS:  # warnings are errors
-            drawn = draw(told, kind)
+            drawn = draw(table, kind)
             assert drawn is None or style.svg(drawn)
 
 
 def test_without_a_goal_no_figure_speaks_of_one(tmp_path: Path) -> None:
-    told = TrialTable(Run(kit.campaign(tmp_path, "data", collect=True, goal=None, design={"kind": "axis"})))
+    table = TrialTable(Run(kit.campaign(tmp_path, "data", collect=True, goal=None, design={"kind": "axis"})))
     for kind in KINDS.values():
-        title, text = kind.said(told)
+        title, text = kind.caption(table)
         if kind.home not in ("trials:error", "spread:spread"):  # those are not drawn
             assert "goal" not in title + text
             assert "best" not in title + text

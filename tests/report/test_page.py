@@ -15,9 +15,9 @@ from report import kit
 from sdl.core.events import Proposed
 from sdl.errors import ConfigError
 from sdl.report import page
-from sdl.report.digest import TrialTable
 from sdl.report.figures import draw
-from sdl.report.summary import facts
+from sdl.report.summary import summary
+from sdl.report.table import TrialTable
 from sdl.runs.runs import Run
 from sdl.store import record
 
@@ -49,7 +49,7 @@ def test_a_page_says_what_was_wanted_what_came_and_why_it_ended(folder: Path, te
 
 def test_a_trial_s_error_comes_before_its_settings_and_times_name_their_zone(text: str) -> None:
     heads = re.findall(r"<th[^>]*>([^<]*)", text.partition('id="who"')[2])
-    assert heads.index("tolerances") < heads.index("R")
+    assert heads.index("× tolerance") < heads.index("R")
     assert re.search(r" · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC([+-]\d\d:\d\d)? · ", text)
 
 
@@ -88,9 +88,9 @@ HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(1)>'
 def test_hostile_names_are_text(folder: Path, tmp_path: Path) -> None:
     changes = {"515nm": HOSTILE, "night": "<b>night</b>&amp;", "point 1 of 4": "</svg><script>x()</script>"}
     run = Run(kit.renamed(folder, tmp_path / "<i>c" / "20260101T000000Z-abc123", changes))
-    told = TrialTable(run)
-    figures = [page.picture(draw(told, name), name, HOSTILE) for name in ("spectrum", "parity")]
-    made = page.render("run.html.j2", title=run.opened.campaign, f=facts(told), figures=figures, left_out=[HOSTILE])
+    table = TrialTable(run)
+    figures = [page.picture(draw(table, name), name, HOSTILE) for name in ("spectrum", "parity")]
+    made = page.render("run.html.j2", title=run.opened.campaign, f=summary(table), figures=figures, left_out=[HOSTILE])
     seen = kit.Page(made)
     assert HOSTILE in seen.text
     assert "<b>night</b>&amp;" in seen.text
@@ -107,22 +107,22 @@ def test_hostile_names_are_text(folder: Path, tmp_path: Path) -> None:
 def test_half_a_character_in_a_name_breaks_no_page(folder: Path, tmp_path: Path) -> None:
     events = list(record.read(folder))
     events = [dataclasses.replace(e, why="caf\udce9") if isinstance(e, Proposed) else e for e in events]
-    told = TrialTable(Run(kit.written(tmp_path / "c" / "20260101T000000Z-abc123", events)))
-    assert "caf\\udce9" in page.render("run.html.j2", title="x", f=facts(told), figures=[], left_out=[])
+    table = TrialTable(Run(kit.written(tmp_path / "c" / "20260101T000000Z-abc123", events)))
+    assert "caf\\udce9" in page.render("run.html.j2", title="x", f=summary(table), figures=[], left_out=[])
 
 
 def test_a_long_campaign_is_thinned_in_the_middle_and_keeps_its_best(tmp_path: Path) -> None:
     never = {"tolerance": "0.01%", "solver": {"kind": "random"}}
-    told = TrialTable(Run(kit.campaign(tmp_path, "long", **never, stop={"trials": 200, "stagnation": None})))
-    said = facts(told)
-    shown = [row["trial"] for row in said["some"] if "trial" in row]
+    table = TrialTable(Run(kit.campaign(tmp_path, "long", **never, stop={"trials": 200, "stagnation": None})))
+    values = summary(table)
+    shown = [row["trial"] for row in values["some"] if "trial" in row]
     assert shown[:12] == list(range(12))
     assert shown[-12:] == list(range(188, 200))
-    assert told.run.result.best in shown
-    hidden = sum(int(row["gap"].split()[0]) for row in said["some"] if "gap" in row)
+    assert table.run.result.best in shown
+    hidden = sum(int(row["gap"].split()[0]) for row in values["some"] if "gap" in row)
     assert len(shown) + hidden == 200
-    assert [row["trial"] for row in said["all"]] == list(range(200))
-    assert said["all_said"] == "All 200 trials"
+    assert [row["trial"] for row in values["all"]] == list(range(200))
+    assert values["all_title"] == "All 200 trials"
 
 
 def test_an_aborted_run_s_page_says_who_and_why(folder: Path, tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ def test_an_aborted_run_s_page_says_who_and_why(folder: Path, tmp_path: Path) ->
 
 def test_a_goal_with_a_range_and_one_at_zero_have_their_error_in_counts(tmp_path: Path) -> None:
     goal = {"515nm": {"between": [15000, 17000]}, "445nm": {"at most": 100}, "630nm": {"target": 0, "tolerance": 50}}
-    said = facts(TrialTable(Run(kit.campaign(tmp_path, "ranges", goal=goal, stop={"trials": 6}))))
-    rows = {row["name"]: row for row in said["channels"]}
+    values = summary(TrialTable(Run(kit.campaign(tmp_path, "ranges", goal=goal, stop={"trials": 6}))))
+    rows = {row["name"]: row for row in values["channels"]}
     assert rows["515nm"]["goal"] == "15000 … 17000"
-    assert rows["445nm"]["off"].startswith(("+", "−", "0"))
-    assert "%" not in rows["630nm"]["off"]
+    assert rows["445nm"]["error"].startswith(("+", "−", "0"))
+    assert "%" not in rows["630nm"]["error"]
 
 
 # --- files --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 import processes
 import pytest
 import warm_command
+from drivers.server import Server
 from waiting import PATIENCE
 
 from sdl import runner
@@ -23,7 +24,7 @@ from sdl.core.events import Event, Measured, Opened, Proposed, Resumed, Safe, St
 from sdl.errors import Damaged, InUse
 from sdl.runs import runs
 from sdl.store import record
-from sdl.types import Outcome
+from sdl.types import Outcome, Power
 
 
 def endless(trials: int, **instrument: Any) -> dict[str, Any]:
@@ -38,6 +39,36 @@ def endless(trials: int, **instrument: Any) -> dict[str, Any]:
         "stop": {"trials": trials, "unreachable": None},
         "seed": 5,
     }
+
+
+@pytest.mark.parametrize("left", [None, Power.UNKNOWN, Power.ON, Power.OFF])
+def test_a_run_that_ended_is_made_safe_by_a_resume_where_its_record_does_not_prove_that(
+    left: Power | None, tmp_path: Path
+) -> None:
+    """Its process was killed between its last two lines, or gave up."""
+    server = Server()
+    tree = {
+        "name": "once",
+        "instrument": {"kind": "claude-light", "url": server.url, "background": "none"},
+        "goal": {"445nm": 1001},
+        "confirm": 0,
+        "solver": "linear",
+    }
+    done = runner.run(tree, runs=tmp_path)
+    assert done.outcome is Outcome.REACHED
+    (file,) = tmp_path.glob("once/*/record.jsonl")
+    events = [event for event in record.read(file) if not isinstance(event, Safe)]
+    said = [] if left is None else [Safe(left, None, "" if left is Power.OFF else "no answer", 3, 9.0, events[-1].at)]
+    record.write_whole(tmp_path / "once" / "left", [*events, *said])
+    before = len(server.asked)
+    again = runner.resume(tmp_path / "once" / "left")
+    server.close()
+    assert again.outcome is Outcome.REACHED
+    assert again.safe is not None
+    assert again.safe.proven
+    assert [*server.asked[before:]] == ([] if left is Power.OFF else [[0.0] * 3] * 2)
+    assert history(tmp_path / "once" / "left") == events
+    assert record.check(tmp_path / "once" / "left").sealed
 
 
 def history(folder: Path) -> list[Event]:

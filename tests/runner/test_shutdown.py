@@ -174,14 +174,16 @@ def test_the_last_state_decides(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert sum(isinstance(event, Safe) for event in events) == 1
 
 
-def test_a_campaign_killed_before_safe_is_sound_and_a_resume_gives_its_result(tmp_path: Path) -> None:
+def test_a_campaign_killed_before_safe_is_sound_and_a_resume_makes_safe_and_gives_its_result(tmp_path: Path) -> None:
     done, events, _ = run(real(), tmp_path / "run")
     record.write_whole(tmp_path / "killed", events[:-1])
     found = record.check(tmp_path / "killed")
     assert (found.finished, found.sealed) == (True, True)
     again = runner.resume(tmp_path / "killed")
-    assert (again.outcome, again.safe) == (done.outcome, None)
-    assert list(record.read(tmp_path / "killed")) == events[:-1]
+    assert again.outcome is done.outcome
+    assert again.safe is not None
+    assert again.safe.state is Power.OFF
+    assert list(record.read(tmp_path / "killed"))[:-1] == events[:-1]
 
 
 def test_a_lost_last_line_with_safe_is_found_by_the_seal(tmp_path: Path) -> None:

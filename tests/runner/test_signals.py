@@ -208,7 +208,7 @@ def test_a_solver_that_cannot_be_broken_off_is_ended_after_sigterm_with_the_ligh
     assert events_of(file) == ["Opened", "Proposed", "Measured", "Interrupted", "Safe"]
     assert "interrupted by SIGTERM" in out
     assert "sdl resume" in out
-    assert "the solver went on after SIGTERM, so its process was ended" in err
+    assert "the solver continued after SIGTERM, so its process was killed" in err
     assert record.check(file.parent).lines == 5
 
 

@@ -84,8 +84,11 @@ def test_a_sound_line_that_cannot_follow_is_damage_with_its_number(folder: Path,
     [
         ({"instrument": {}}, "1: damaged: no instrument has these inputs and channels: 'inputs'"),
         ({"instrument": {"inputs": [{"name": "R", "low": "x"}], "channels": []}}, "1: damaged: no instrument .* low"),
-        ({"config": {"stop": {"trials": "many"}}}, r"1: damaged: no campaign is configured so: .* stop\.trials"),
-        ({"config": {"goal": 3}}, "1: damaged: no campaign is configured so: .* goal"),
+        (
+            {"config": {"stop": {"trials": "many"}}},
+            r"1: damaged: no campaign can have this configuration: .* stop\.trials",
+        ),
+        ({"config": {"goal": 3}}, "1: damaged: no campaign can have this configuration: .* goal"),
     ],
 )
 def test_a_sound_line_that_no_campaign_wrote_is_damage(
@@ -103,7 +106,7 @@ def test_a_changed_rule_that_no_campaign_has_is_damage(folder: Path, tmp_path: P
     lines = len(list(record.read(copy)))
     with contextlib.closing(record.Record.open(copy)) as fresh:
         fresh.append(Resumed({}, {"stop.trials": "many"}, 1e9))
-    with pytest.raises(Damaged, match=f":{lines + 1}: damaged: no campaign is configured so"):
+    with pytest.raises(Damaged, match=f":{lines + 1}: damaged: no campaign can have this configuration"):
         sdl.open_run(copy)
 
 

@@ -103,9 +103,9 @@ def test_hills_are_told_from_one_another_and_a_ridge_is_one_hill() -> None:
     zero, one = np.zeros(2), np.ones(2)
     four = known(lambda U: (U - 0.5) ** 2 * 100, 0.5, 2)
     density = LogPosterior(four.model, np.array([4.0, 4.0]), np.array([0, 1]), zero, one)
-    hills = find_modes(density, np.array([0.5, 0.6]), rng())
-    assert sorted(map(tuple, hills.tops.round(3).tolist())) == [(0.3, 0.3), (0.3, 0.7), (0.7, 0.3), (0.7, 0.7)]
-    assert sorted(hills.of) == [0, 1, 2, 3]
+    modes = find_modes(density, np.array([0.5, 0.6]), rng())
+    assert sorted(map(tuple, modes.maxima.round(3).tolist())) == [(0.3, 0.3), (0.3, 0.7), (0.7, 0.3), (0.7, 0.7)]
+    assert sorted(modes.of) == [0, 1, 2, 3]
     ridge = known(lambda U: 100 * U.sum(axis=1, keepdims=True), 0.5, 2)
     density = LogPosterior(ridge.model, np.array([100.0]), np.array([0]), zero, one)
     assert set(find_modes(density, np.array([0.5, 0.6]), rng()).of) == {0}

@@ -12,7 +12,7 @@ from core_kit import HIT, SETTINGS, interrupted, measured, opened, proposed
 
 from sdl.core.events import Event
 from sdl.errors import ConfigError, Damaged
-from sdl.store.datasets import Dataset, claude_light_line, load, save
+from sdl.store.datasets import Dataset, claude_light_line, load, read_opened, save
 from sdl.store.record import FILE, Record, file_sha
 from sdl.types import SESSION_GAP, Channel, Reading
 
@@ -69,7 +69,7 @@ def test_channels_that_the_instrument_has_not_are_ignored(tmp_path: Path) -> Non
 def test_nan_is_no_value_as_null_is(tmp_path: Path) -> None:
     file = log_of(tmp_path, line(), '{"in": [0.5, 0.25], "out": {"red": NaN, "green": 1}}')
     assert rows_of(file).rows[1].reading.readings == {"green": 1}
-    assert rows_of(file, ("red",)).said == ("1 left out: without red (line 2)",)
+    assert rows_of(file, ("red",)).omissions == ("1 left out: without red (line 2)",)
 
 
 def test_rows_without_a_channel_that_is_wanted_are_left_out_and_counted_by_reason(tmp_path: Path) -> None:
@@ -91,19 +91,19 @@ def test_a_gap_or_a_new_day_begins_a_new_sitting(tmp_path: Path) -> None:
     midnight = 1_759_968_000.0
     times = [midnight - 60, midnight - 59, midnight, midnight + SESSION_GAP, midnight + 2 * SESSION_GAP + 0.1]
     found = rows_of(log_of(tmp_path, *map(line, times)))
-    assert [row.sitting for row in found.rows] == [0, 0, 1, 1, 2]
+    assert [row.session for row in found.rows] == [0, 0, 1, 1, 2]
     assert [row.day for row in found.rows] == ["2025-10-08"] * 2 + ["2025-10-09"] * 3
 
 
 def test_the_server_s_own_log_calls_its_time_t0(tmp_path: Path) -> None:
     found = rows_of(log_of(tmp_path, line(None, t0=NOON), line(None, t0=NOON + SESSION_GAP + 1)))
-    assert [(row.sitting, row.day) for row in found.rows] == [(0, "2025-10-09"), (1, "2025-10-09")]
+    assert [(row.session, row.day) for row in found.rows] == [(0, "2025-10-09"), (1, "2025-10-09")]
 
 
 def test_rows_without_a_time_are_one_sitting_a_day_as_far_as_days_are_known(tmp_path: Path) -> None:
     local = [line(None, time_local=f"2025-07-{day} 10:00") for day in (29, 29, 31)]
     found = rows_of(log_of(tmp_path, line(None), line(None), *local, line(None)))
-    assert [(row.sitting, row.day) for row in found.rows] == [
+    assert [(row.session, row.day) for row in found.rows] == [
         *[(0, "")] * 2,
         *[(1, "2025-07-29")] * 2,
         (2, "2025-07-31"),
@@ -144,7 +144,7 @@ def test_a_bad_line_is_left_out_and_named_and_more_than_a_tenth_refuse_the_file(
     good = [line(NOON + i) for i in range(9)]
     found = rows_of(log_of(tmp_path, *good[:2], BAD[bad], *good[2:]))
     (reason,) = found.lines
-    assert (len(found.rows), found.lines[reason], found.said) == (9, [3], (f"1 left out: {reason} (line 3)",))
+    assert (len(found.rows), found.lines[reason], found.omissions) == (9, [3], (f"1 left out: {reason} (line 3)",))
     file = log_of(tmp_path, *good[:2], BAD[bad], *good[2:8])
     with pytest.raises(ConfigError) as refused:
         rows_of(file)
@@ -184,6 +184,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="pipe: not a regular file"):
         rows_of(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        read_opened(tmp_path / "pipe")
 
 
 def test_blank_lines_of_a_log_are_passed_over_and_still_counted(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_a_record_gives_every_reading_with_its_background_saturation_and_fault(t
         Reading(SETTINGS, HIT),
         Reading({"R": 0.4, "G": 0.25}, HIT, {"red": 3.0}, ("clear",), "not-applied"),
     ]
-    assert [(row.sitting, row.day) for row in found.rows] == [(0, "1970-01-01")] * 2
+    assert [(row.session, row.day) for row in found.rows] == [(0, "1970-01-01")] * 2
     assert rows_of(folder / FILE, ("red",)).rows == found.rows
     assert found.sha256 == file_sha(folder / FILE)
 
@@ -218,7 +220,7 @@ def test_a_record_s_sittings_are_told_by_the_gaps_between_its_readings(tmp_path:
     times = [0.0, 5.0, 5.0 + SESSION_GAP, 6.0 + 2 * SESSION_GAP]
     events = [measured(trial, at=at) for trial, at in enumerate(times)]
     folder = record_of(tmp_path / "run", opened(instrument=ABOUT), *events)
-    assert [row.sitting for row in rows_of(folder).rows] == [0, 0, 0, 1]
+    assert [row.session for row in rows_of(folder).rows] == [0, 0, 0, 1]
 
 
 def test_rows_of_a_record_are_left_out_by_the_same_reasons(tmp_path: Path) -> None:
@@ -259,9 +261,9 @@ def test_what_is_saved_is_loaded_again_row_by_row_each_source_in_sittings_of_its
     assert found.sha256 == sha == file_sha(copy)
     assert [row.reading for row in found.rows] == [row.reading for row in (*run.rows, *log.rows)]
     assert [row.day for row in found.rows] == [row.day for row in (*run.rows, *log.rows)]
-    assert [row.sitting for row in run.rows] == [0, 1]
-    assert [row.sitting for row in log.rows] == [0, 0, 1, 2]  # by time
-    assert [row.sitting for row in found.rows] == [0, 1, 2, 2, 3, 4]
+    assert [row.session for row in run.rows] == [0, 1]
+    assert [row.session for row in log.rows] == [0, 0, 1, 2]  # by time
+    assert [row.session for row in found.rows] == [0, 1, 2, 2, 3, 4]
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:

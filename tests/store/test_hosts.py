@@ -26,8 +26,8 @@ PLAIN = {
 
 @pytest.mark.parametrize("host", PLAIN)
 def test_one_text_stands_for_all_spellings_of_a_host(host: str) -> None:
-    assert hosts.plain(host) == PLAIN[host]
-    assert hosts.plain(PLAIN[host]) == PLAIN[host]
+    assert hosts.normalise(host) == PLAIN[host]
+    assert hosts.normalise(PLAIN[host]) == PLAIN[host]
 
 
 def resolver(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:

@@ -26,7 +26,7 @@ ID = "claude-light:light.example:8080/api"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(lease.WHERE, str(tmp_path / "leases"))
+    monkeypatch.setenv(lease.DIRECTORY_VARIABLE, str(tmp_path / "leases"))
     return tmp_path / "leases"
 
 

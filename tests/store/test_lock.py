@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sdl.errors import InUse, RecordError
-from sdl.store.lock import Lock, held
+from sdl.store.lock import Lock, is_locked
 
 
 def test_a_lock_is_held_by_one_and_names_its_holder(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_a_lock_is_never_a_link_and_a_second_name_of_a_file_is_not_written_to(tm
 
 
 def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path) -> None:
-    assert not held(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
     assert not (tmp_path / "lock").exists()
     lock = Lock(tmp_path / "lock")
-    assert held(tmp_path / "lock")
+    assert is_locked(tmp_path / "lock")
     lock.release()
-    assert not held(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
     Lock(tmp_path / "lock").release()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdl.store.plainfile import anew, open_fd, reading, what_happened
+from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 WAYS = [os.O_RDONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND, os.O_RDWR | os.O_CREAT]
@@ -30,7 +30,7 @@ def test_a_link_is_not_followed_and_what_it_leads_to_stays(tmp_path: Path, flags
 def test_a_link_that_the_user_named_is_followed(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    with reading(tmp_path / "link", follow=True) as stream:
+    with open_existing(tmp_path / "link", follow=True) as stream:
         assert stream.read() == b"mine"
 
 
@@ -57,7 +57,7 @@ def test_a_pipe_is_refused_at_once_and_so_is_a_directory(tmp_path: Path, flags: 
 def test_a_file_made_anew_takes_the_place_of_a_link_and_leaves_what_it_led_to(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "precious")
-    with anew(tmp_path / "link") as stream:
+    with open_new(tmp_path / "link") as stream:
         stream.write(b"new")
     assert (tmp_path / "link").read_text() == "new"
     assert not (tmp_path / "link").is_symlink()
@@ -89,6 +89,6 @@ def test_what_others_did_to_an_open_file_is_told_from_its_name_inode_and_size(
     file.write_text("12345")
     with file.open("ab") as stream:
         do(file)
-        said = what_happened(stream.fileno(), file, 5)
+        said = describe_change(stream.fileno(), file, 5)
     assert words in said
     assert bool(words) == bool(said)

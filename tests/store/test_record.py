@@ -219,6 +219,8 @@ def test_a_whole_number_may_stand_for_a_measured_one(tmp_path: Path) -> None:
         ({"event": "Continued", "by": None, "at": 0}, "Continued.by is 'None'"),
         ({"event": "Continued", "by": "ada", "at": True}, "Continued.at is 'True'"),
         ({"event": "Continued", "by": "ada", "at": 10**400}, "Continued.at is '1000"),
+        ({"event": "Continued", "by": "ada", "at": math.inf}, "Continued.at is 'inf'"),
+        (READ | {"trial": 1.0}, "Measured.trial is '1.0'"),
         ({"event": "Resumed", "versions": [], "changes": {}, "at": 0}, "Resumed.versions is"),
         (READ | {"readings": {"red": "much"}}, "Measured.readings is"),
         (READ | {"readings": {"red": None}}, "Measured.readings is"),
@@ -649,7 +651,7 @@ def test_the_copy_of_a_lost_record_has_the_rows_of_its_prior(tmp_path: Path) -> 
 def test_of_a_record_longer_than_what_is_in_memory_the_rest_comes_from_the_open_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
-    monkeypatch.setattr("sdl.store.record.KEPT", 300)
+    monkeypatch.setattr("sdl.store.record.SAVED_BYTES", 300)
     record = Record.create(tmp_path / "run")
     story = [opened(), *(proposed(n) for n in range(20))]
     for event in story:

@@ -19,7 +19,7 @@ from sdl.errors import ConfigError
 from sdl.export import ExportFormat, write
 from sdl.inverse import dataset
 from sdl.runs.runs import open_run
-from sdl.store.datasets import Columns, Dataset, load, offered
+from sdl.store.datasets import ColumnNames, Dataset, describe_columns, load
 from sdl.types import Channel, Input, Reading
 
 INPUTS = (Input(name="R"), Input(name="G"))
@@ -158,7 +158,7 @@ def test_a_table_of_this_shape_is_refused_with_line_and_reason(tmp_path: Path, s
 )
 def test_one_bad_line_of_many_is_left_out_and_named(tmp_path: Path, bad: str, reason: str) -> None:
     found = read(file_of(tmp_path, "R,G,red\n" + ROW * 3 + bad + ROW * 8))
-    assert (len(found.rows), found.said) == (11, (f"1 left out: {reason} (line 5)",))
+    assert (len(found.rows), found.omissions) == (11, (f"1 left out: {reason} (line 5)",))
 
 
 def test_more_than_a_tenth_of_bad_lines_refuses_the_file_with_the_first_five(tmp_path: Path) -> None:
@@ -191,12 +191,12 @@ def test_names_alone_have_no_bounds(tmp_path: Path) -> None:
     ],
 )
 def test_a_column_may_be_named_for_an_input_or_a_channel(tmp_path: Path, content: str) -> None:
-    found = read(file_of(tmp_path, content), columns=Columns({"R": "red"}, {"red": "R"}))
+    found = read(file_of(tmp_path, content), columns=ColumnNames({"R": "red"}, {"red": "R"}))
     assert values(found) == [(0.5, 0.25, 100)]
 
 
 def test_a_column_that_was_named_and_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
-    for columns in (Columns({"R": "rouge"}), Columns(channels={"green": "vert"})):
+    for columns in (ColumnNames({"R": "rouge"}), ColumnNames(channels={"green": "vert"})):
         with pytest.raises(ConfigError, match=r"data\.csv: no column (rouge|vert); it has R, G, red"):
             read(file_of(tmp_path, PLAIN), columns=columns)
 
@@ -209,7 +209,7 @@ def test_backgrounds_and_saturation_are_read_as_export_writes_them(tmp_path: Pat
     first, second = (row.reading for row in read(file).rows)
     assert first == Reading({"R": 0.5, "G": 0.25}, {"red": 100, "green": 900}, {"red": 3}, ("green",), "not-applied")
     assert second == Reading({"R": 0.5, "G": 0.5}, {"red": 1, "green": 2})
-    assert (offered(file).inputs, offered(file).channels) == (("R", "G"), ("red", "green"))
+    assert (describe_columns(file).inputs, describe_columns(file).channels) == (("R", "G"), ("red", "green"))
 
 
 # Time -------------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_rows_are_sorted_by_times_of_this_form_and_gaps_part_them(tmp_path: Path
     lines = [f"{i / 10},0.5,{i},{text(seconds)}\n" for i, seconds in enumerate(at)]
     found = read(file_of(tmp_path, f"R,G,red,{name}\n" + "".join(lines)))
     assert [row.reading.readings["red"] for row in found.rows] == [1, 2, 0, 3]
-    assert [row.sitting for row in found.rows] == [0, 0, 1, 1]
+    assert [row.session for row in found.rows] == [0, 0, 1, 1]
     assert {row.day for row in found.rows} == {"2025-10-09"}
 
 
@@ -250,7 +250,7 @@ def test_a_time_without_an_offset_is_utc_wherever_it_is_read(tmp_path: Path, mon
 
 def test_elapsed_minutes_are_told_by_the_unit(tmp_path: Path) -> None:
     found = read(file_of(tmp_path, "R,G,red,time (min)\n0,0,1,0\n0,1,2,9\n1,1,3,20\n"))
-    assert [row.sitting for row in found.rows] == [0, 0, 1]
+    assert [row.session for row in found.rows] == [0, 0, 1]
 
 
 def test_an_input_called_time_is_no_time(tmp_path: Path) -> None:
@@ -261,21 +261,21 @@ def test_an_input_called_time_is_no_time(tmp_path: Path) -> None:
 
 def test_a_day_alone_makes_no_row_a_repeat(tmp_path: Path) -> None:
     found = read(file_of(tmp_path, "R,G,red,date\n" + "0,0,1,2025-10-09\n" * 2 + "1,0,1,2025-10-08\n"))
-    assert [(row.day, row.sitting) for row in found.rows] == [("2025-10-08", 0), *[("2025-10-09", 1)] * 2]
+    assert [(row.day, row.session) for row in found.rows] == [("2025-10-08", 0), *[("2025-10-09", 1)] * 2]
 
 
 def test_the_order_of_a_file_makes_no_sittings(tmp_path: Path) -> None:
     lines = [f"{i % 10 / 10},0.5,{i},{NOON + 5 * i + 2000 * (i // 10)}\n" for i in range(30)]
     ordered, mixed = ("R,G,red,time\n" + "".join(part) for part in (lines, sorted(lines)))
     assert read(file_of(tmp_path, ordered)).rows == read(file_of(tmp_path, mixed)).rows
-    assert {row.sitting for row in read(file_of(tmp_path, mixed)).rows} == {0, 1, 2}
+    assert {row.session for row in read(file_of(tmp_path, mixed)).rows} == {0, 1, 2}
 
 
 def test_rows_equal_in_every_value_and_in_time_are_one_and_without_a_time_all_count(tmp_path: Path) -> None:
     once = f"0.5,0.25,100,{NOON}\n"
     found = read(file_of(tmp_path, "R,G,red,time\n" + once * 3 + f"0.5,0.25,101,{NOON}\n0.5,0.25,100,{NOON + 1}\n"))
     assert (len(found.rows), found.left_out) == (3, {"the same reading again, with the same time": 2})
-    assert found.said == ("2 left out: the same reading again, with the same time (lines 3, 4)",)
+    assert found.omissions == ("2 left out: the same reading again, with the same time (lines 3, 4)",)
     assert len(read(file_of(tmp_path, "R,G,red\n" + ROW * 5)).rows) == 5
 
 
@@ -302,8 +302,8 @@ def test_what_export_writes_is_read_back_equal(run: Path, form: str, tmp_path: P
     assert any(row.reading.background for row in record.rows)
     assert any(row.reading.saturated for row in record.rows)
     assert table.rows == record.rows
-    assert offered(file).inputs == ("R", "G", "B")
-    assert offered(file).channels == tuple(channel.name for channel in twin.channels)
+    assert describe_columns(file).inputs == ("R", "G", "B")
+    assert describe_columns(file).channels == tuple(channel.name for channel in twin.channels)
 
 
 def test_parquet_may_hold_times_and_log_lines(tmp_path: Path) -> None:

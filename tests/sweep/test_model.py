@@ -134,7 +134,7 @@ def test_an_unknown_key_is_told_with_the_allowed_ones(planned):
     ("text", "said"),
     [
         ("grid: {seed: [1]}", "the seeds are listed under `seeds`"),
-        ("grid: {a..b: [1]}", "is no dotted key"),
+        ("grid: {a..b: [1]}", "is not a dotted key"),
         ("grid: {tolerance: [1%, 1%]}", "the same value twice"),
         ("seeds: [1, 1]", "different whole numbers"),
         ("grid: {tolerance: [1%]}\nrandom: {draws: 2, keys: {tolerance: {choose: [1%]}}}", "among the random keys"),

@@ -185,7 +185,7 @@ def broken(data):
     yield "cannot be read", lambda: data.write_bytes(b"")
     yield "cannot be read|no column id", lambda: pq.write_table(pa.table({"x": [1]}), data)
     yield "no column trials", lambda: pq.write_table(table.drop_columns(["trials"]), data)
-    yield "8 campaigns stand there twice", lambda: pq.write_table(pa.concat_tables([table, table]), data)
+    yield "8 campaigns occur twice", lambda: pq.write_table(pa.concat_tables([table, table]), data)
     yield "cannot be read", lambda: (data.unlink(), data.mkdir())
 
 

@@ -44,4 +44,4 @@ def test_a_run_of_the_page_is_replayed(home: Path) -> None:
     assert python("-m", "sdl", "run", "fast.yaml", cwd=home).returncode == 0
     done = python("-m", "sdl", "replay", "latest", cwd=home)
     assert done.returncode == 0, done.stdout
-    assert "identical: every decision and every figure as then" in done.stdout
+    assert "identical: every decision and every figure is as recorded" in done.stdout

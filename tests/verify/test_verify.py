@@ -176,7 +176,7 @@ def test_a_real_instrument_is_never_driven(tmp_path: Path) -> None:
 
 
 def test_a_twin_that_really_waits_is_not_tested_so(file: Path) -> None:
-    with pytest.raises(ConfigError, match="really waits"):
+    with pytest.raises(ConfigError, match="runs in real time"):
         verify.plan(file, ["instrument.realtime=true"])
 
 

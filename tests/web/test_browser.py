@@ -478,7 +478,7 @@ def test_notes_are_saved_from_the_page(lab: Lab, page: Any) -> None:
     page.get_by_label("Your name").fill("ada")
     page.locator("#ask-token").fill(lab.token)
     page.locator("#ask-yes").click()
-    page.locator("#done", has_text="the notes are saved").wait_for()
+    page.locator("#done", has_text="Notes saved.").wait_for()
     assert notes.read(run).tags == ("blue", "first")
     page.goto(lab.url + "/runs?tag=blue")
     while page.get_by_text("are being read").count():

@@ -34,7 +34,7 @@ def test_it_says_where_it_is_and_where_the_token_is_and_ends_when_it_is_asked_to
         while str(token) not in line:
             line = line.rstrip("\n") + " " + server.stdout.readline().strip()
         with httpx.Client(base_url=url, trust_env=False) as http:
-            assert "There is no run yet." in http.get("/runs").text
+            assert "No runs yet." in http.get("/runs").text
             assert http.get("/runs", headers={"Host": "evil.example"}).status_code == 421
         server.send_signal(signal.SIGTERM)
         assert server.wait(PATIENCE) == 0

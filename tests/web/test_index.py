@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sdl.core.events import Event, Stopped
-from sdl.runs.listing import left, row
+from sdl.runs.listing import is_abandoned, list_row
 from sdl.store.lock import Lock
 from sdl.web import notes
 from sdl.web.index import Index
@@ -44,7 +44,7 @@ def names(found: Index, **query: str) -> list[str]:
 
 def test_it_says_of_a_run_what_the_list_says(runs: Path) -> None:
     (newest, *_), count = index(runs).page(Query(), 1, 2)
-    told = row(runs / newest["campaign"] / newest["run"])
+    told = list_row(runs / newest["campaign"] / newest["run"])
     assert count == 5
     assert newest["run"].endswith("a5")
     for mine, theirs in (("outcome", "outcome"), ("trials", "trials"), ("error", "worst_error"), ("goal", "goal")):
@@ -148,10 +148,10 @@ def test_a_process_that_has_the_number_of_one_that_is_gone_is_not_taken_for_it(
     growing.close()
     assert (growing.folder / "record.lock").read_bytes() == named, "it names this process, which is alive"
     assert index(tmp_path).live() == []
-    assert left(growing.folder)
+    assert is_abandoned(growing.folder)
     lock = Lock(growing.folder / "record.lock")
     assert len(index(tmp_path).live()) == 1
-    assert not left(growing.folder)
+    assert not is_abandoned(growing.folder)
     lock.release()
 
 

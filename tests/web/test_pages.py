@@ -341,7 +341,7 @@ def test_times_and_dates_of_runs_are_those_of_the_lab(runs: Path, door: Credenti
 def test_a_filter_that_cannot_be_meant_is_told_as_a_page(alone: Http, query: str) -> None:
     answer = alone.get(f"/runs?{query}")
     assert answer.status_code == 400
-    assert "Not understood" in answer.text
+    assert "Invalid request" in answer.text
 
 
 def test_a_damaged_record_has_a_page_that_says_so(alone: Http, runs: Path) -> None:

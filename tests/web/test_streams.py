@@ -85,11 +85,11 @@ def test_all_who_watch_share_one_look_and_nothing_is_left_when_they_go() -> None
         browsers = [Browser() for _ in range(50)]
         tasks = [asyncio.create_task(hub.stream("k", lambda: source, b.receive, b.send)) for b in browsers]
         await until(lambda: all(len(b.heard) > 3 for b in browsers))
-        assert (hub.open, len(hub.channels), hub.channels["k"].readers) == (50, 1, 50)
+        assert (hub.open, len(hub.topics), hub.topics["k"].readers) == (50, 1, 50)
         for browser in browsers:
             browser.leave()
         await asyncio.gather(*tasks)
-        assert (hub.open, hub.channels) == (0, {})
+        assert (hub.open, hub.topics) == (0, {})
         looks = source.looks
         await asyncio.sleep(0.05)
         assert source.looks <= looks + 1, "nobody watches: nobody looks"
@@ -178,7 +178,7 @@ def test_a_run_is_drawn_anew_with_each_reading_and_only_then(tmp_path: Path, eve
     growing = Append(events, tmp_path, "night", STAMP)
     growing.write(1)
     source = RunFeed(growing.folder, LabFeed(None))
-    assert "Nothing is proposed yet" in (source.look() or {})["parts"]["live-now"]
+    assert "No settings proposed yet" in (source.look() or {})["parts"]["live-now"]
     assert source.look() is None
     growing.write(2)
     first = source.look() or {}
@@ -266,7 +266,7 @@ def test_the_home_page_shows_colour_and_error_of_what_runs_as_they_change(tmp_pa
     after = (source.look() or {})["parts"]["home-now"]
     growing.close()
     assert "trial 1, 1 reading" in after
-    assert "the tolerance" in after
+    assert "× tolerance" in after
 
 
 def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: Path) -> None:
@@ -286,12 +286,12 @@ def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: 
 def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdl.runs.listing import row
+    from sdl.runs.listing import list_row
     from sdl.web.index import Index
 
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     go = threading.Event()
-    monkeypatch.setattr("sdl.web.index.row", lambda folder: row(folder) if go.wait(PATIENCE) else {})
+    monkeypatch.setattr("sdl.web.index.row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
     asked, found = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
     source = HomeFeed(asked, found, RunCache(tmp_path / "runs", asked))
     before = (source.look() or {})["parts"]

@@ -1,4 +1,4 @@
-"""How far something long has come, with the time left; nothing where nobody looks."""
+"""Progress of long work with the time left; nothing where output is not on a terminal."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 2.0
-"""Seconds before a single step says that it is at it."""
-EVERY = 5.0
-"""Seconds between two lines of a `Bar` where nobody watches."""
+SILENT_SECONDS = 2.0
+"""Seconds before the progress of a single step is shown."""
+LINE_SECONDS = 5.0
+"""Seconds between two lines of a `ProgressBar` that is not on a terminal."""
 
 
-def shown(*, quiet: bool) -> bool:
-    """Whether somebody looks: a terminal that can move its cursor, and nobody asked for quiet."""
+def is_visible(*, quiet: bool) -> bool:
+    """Whether progress is shown: on a terminal that can move its cursor, and not with `quiet`."""
     return not quiet and sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def tracked(things: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
-    """The things one by one, with a bar and the time left on stderr.
+    """Iterate over items with a bar and the time left on stderr.
 
     Args:
-        things: to be worked on.
-        what: their name, in the plural.
-        quiet: no bar.
+        things: the items.
+        what: their name in the plural.
+        quiet: show no bar.
     """
-    if len(things) < 2 or not shown(quiet=quiet):
+    if len(things) < 2 or not is_visible(quiet=quiet):
         yield from things
         return
     from rich.console import Console
@@ -45,16 +45,16 @@ def tracked(things: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
 
 @contextlib.contextmanager
 def working(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Says, once it has lasted two seconds, what is done and since when, and how long it will take where that is known.
+    """Show the name, duration and, where known, the time left of work that lasts more than two seconds.
 
     Args:
-        what: is done, such as `2/5 forest`.
-        quiet: nothing is said.
+        what: the name of the work, such as `2/5 forest`.
+        quiet: show nothing.
 
     Yields:
-        To be told how many of how many parts are done.
+        A function to call with the number of parts done and the number of all.
     """
-    if not shown(quiet=quiet):
+    if not is_visible(quiet=quiet):
         yield lambda done, parts: None
         return
     from rich.console import Console
@@ -69,7 +69,7 @@ def working(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None, visible=False)
-        timer = threading.Timer(PATIENCE, lambda: progress.update(task, visible=True))
+        timer = threading.Timer(SILENT_SECONDS, lambda: progress.update(task, visible=True))
         timer.daemon = True
         timer.start()
         try:
@@ -78,19 +78,19 @@ def working(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
             timer.cancel()
 
 
-class Bar:
-    """Shows `done` of `of`; called with both.
+class ProgressBar:
+    """A bar with counts and the time left; call it with `done` and `of`.
 
-    The time left is that of what this call has done, so that work taken up again is not thought quick.
+    The time left is estimated from the work of this process alone, not from results found on the disk.
     """
 
     def __init__(self, noun: str, *, quiet: bool = False) -> None:
         self._noun, self._quiet = noun, quiet
-        self._began, self._first, self._told = 0.0, -1, 0.0
+        self._began, self._first, self._last_line = 0.0, -1, 0.0
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -102,13 +102,13 @@ class Bar:
             return
         if self._first < 0:
             self._first = done
-            self._began = self._told = time.monotonic()
+            self._began = self._last_line = time.monotonic()
             if done:
-                print(f"{done} of {of} {self._noun} are done already", file=sys.stderr)
+                print(f"{done} of {of} {self._noun} are already done", file=sys.stderr)
         if sys.stderr.isatty():
             self._draw(done, of)
-        elif done > self._first and ((now := time.monotonic()) > self._told + EVERY or done == of):
-            self._told = now
+        elif done > self._first and ((now := time.monotonic()) > self._last_line + LINE_SECONDS or done == of):
+            self._last_line = now
             left = (now - self._began) / (done - self._first) * (of - done)
             print(f"{done} of {of} {self._noun}, {clock(left)} left", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""What a terminal adds to `sdl.formatting`: how wide it is, and lines that break between words."""
+"""`sdl.formatting`, with the width of the terminal and lines wrapped between words."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from zoneinfo import ZoneInfo
 
 from sdl.formatting import (
     CAUSES,
+    best_trial,
     cause,
     count,
     display,
     goal_line,
     headline,
-    in_tolerances,
     off,
     percent,
+    ratio,
     reading,
     readings,
     room,
     setting,
     settings,
-    times,
+    tolerance_ratio,
+    trial_remarks,
     units,
     visible,
     worst,
@@ -31,22 +33,24 @@ from sdl.formatting import (
 
 __all__ = [
     "CAUSES",
+    "best_trial",
     "cause",
     "count",
     "display",
     "goal_line",
     "headline",
-    "in_tolerances",
     "local",
     "off",
     "percent",
+    "ratio",
     "reading",
     "readings",
     "room",
     "say",
     "setting",
     "settings",
-    "times",
+    "tolerance_ratio",
+    "trial_remarks",
     "units",
     "visible",
     "width",
@@ -55,12 +59,12 @@ __all__ = [
 
 
 def width() -> int | None:
-    """Columns of the terminal that stdout is; None where it is none."""
+    """Columns of the terminal on stdout; None where stdout is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(text: str, indent: int = 2) -> None:
-    """Prints one line, on a terminal broken between words, what follows moved in."""
+    """Print one line; on a terminal wrap it between words and indent the rest."""
     columns, text = width(), visible(text)
     if columns is None or len(text) <= columns:
         print(text)
@@ -72,5 +76,5 @@ def say(text: str, indent: int = 2) -> None:
 
 
 def local(at: float, zone: ZoneInfo) -> str:
-    """A moment (s since 1970) in a lab's time."""
+    """A time (s since 1970) in the time zone of a lab."""
     return datetime.fromtimestamp(at, zone).strftime("%a %d %b %H:%M %Z")

@@ -1,4 +1,4 @@
-"""Commands of an unattended lab: run, check; what asks a running one is in `lab_control.py`."""
+"""The command group `sdl lab`, with `run` and `check`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 COMING = 5
 
-lab = typer.Typer(no_args_is_help=True, help="Campaigns that run by themselves for weeks.", rich_markup_mode=None)
+lab = typer.Typer(no_args_is_help=True, help="Run campaigns unattended for weeks.", rich_markup_mode=None)
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the group `lab`."""
+    """Add the group `lab`."""
     for part in (simulate, control, setup):
         part.add_to(lab)
     app.add_typer(lab, name="lab")
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 @lab.command()
 def check(file: File, json: Json = False) -> None:
-    """Check a lab file with its campaigns; say what it would do.
+    """Check a lab file with its campaigns, and show the schedule.
 
     \b
     sdl lab check lab.yaml
@@ -54,13 +54,13 @@ def check(file: File, json: Json = False) -> None:
 def run(
     file: File,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Of the API on 127.0.0.1; 0: any that is free.")
+        int, typer.Option("--port", min=0, max=65535, help="Port of API and page on 127.0.0.1; 0: any free one.")
     ] = 0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what begins and ends.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the begin and end of each start.")] = False,
 ) -> None:
-    """Run a lab until it is asked to end: Ctrl-C or SIGTERM.
+    """Run a lab until Ctrl-C or SIGTERM.
 
-    Campaigns are then interrupted and the instruments made safe; the next `sdl lab run` goes on with them.
+    Campaigns are then interrupted and the instruments switched off; the next `sdl lab run` resumes them.
 
     \b
     sdl lab run lab.yaml
@@ -69,7 +69,7 @@ def run(
     try:
         code = _run(file, port, verbose)
     except Exception as error:
-        if not sys.stderr.isatty():  # who starts it at a terminal reads it there
+        if not sys.stderr.isatty():  # at a terminal the error message suffices
             from sdl.lab.rules.startup_failure import report_startup_failure
 
             report_startup_failure(file, error)
@@ -88,18 +88,18 @@ def _run(file: Path, port: int, verbose: bool) -> int:
 
     loaded = load(file)
     require_packages()  # before it is said that the lab runs
-    for handler in logging.getLogger().handlers:  # the log file has everything, whoever looks on has what matters
+    for handler in logging.getLogger().handlers:  # the log file has everything
         handler.setFormatter(TextFormatter())
         handler.setLevel(logging.INFO if verbose else logging.WARNING)
     log = folder(loaded.runs, loaded.lab.name) / LOG
-    say(f"lab {loaded.lab.name} runs until Ctrl-C; `sdl lab status` tells of it, and its log {log}")
+    say(f"lab {loaded.lab.name} runs until Ctrl-C; status: `sdl lab status`; log: {log}")
     sys.stdout.flush()
     page = LabPage(loaded)
     return INTERRUPTED[serve(loaded, port=port, page=page.routes, on_listen=page.announce)]
 
 
 def _plan(loaded: ResolvedLab, now: float) -> dict[str, Any]:
-    """What a lab would do from now on, as plain values."""
+    """The schedule of a lab from now on, as plain values."""
     from sdl.lab.core.cron import upcoming
 
     lab = loaded.lab
@@ -122,37 +122,37 @@ def _plan(loaded: ResolvedLab, now: float) -> dict[str, Any]:
 
 
 def _one_job_each(lab: LabFile) -> dict[str, str]:
-    """A job of each instrument that has one."""
-    found: dict[str, str] = {}
+    """One job of each instrument that has any, with the instrument."""
+    jobs: dict[str, str] = {}
     for name, job in lab.jobs.items():
-        if job.instrument not in found.values():
-            found[name] = job.instrument
-    return found
+        if job.instrument not in jobs.values():
+            jobs[name] = job.instrument
+    return jobs
 
 
 def described(loaded: ResolvedLab, file: Path) -> tuple[dict[str, Any], list[str]]:
-    """What a lab file would do, as plain values and in sentences."""
+    """The schedule of a lab file, as plain values and as lines of text."""
     lab, plan = loaded.lab, _plan(loaded, time.time())
-    jobs, benches = count(len(lab.jobs), "job"), count(len(lab.instruments), "instrument")
-    found = [f"{file}: valid; {jobs} on {benches}, times are of {lab.timezone}, runs go to {loaded.runs}"]
+    jobs, instruments = count(len(lab.jobs), "job"), count(len(lab.instruments), "instrument")
+    lines = [f"{file}: valid; {jobs} on {instruments}, time zone {lab.timezone}, runs in {loaded.runs}"]
     for name, job in plan["jobs"].items():
-        on = f"{job['instrument']} ({plan['instruments'][job['instrument']]})"
-        found.append(f"{name}: {job['campaign']} on {on}, {job['when']}")
+        instrument = f"{job['instrument']} ({plan['instruments'][job['instrument']]})"
+        lines.append(f"{name}: {job['campaign']} on {instrument}, {job['when']}")
         if job["next"]:
-            found.append(f"  next: {', '.join(job['next'])}")
+            lines.append(f"  next: {', '.join(job['next'])}")
         elif lab.jobs[name].when.at:
-            found.append("  next: never, all of its times are over")
-    found += [f"{name}: no job uses it" for name in lab.instruments if name not in plan["instruments"]]
+            lines.append("  next: never, all times are in the past")
+    lines += [f"{name}: used by no job" for name in lab.instruments if name not in plan["instruments"]]
     for name, target in lab.notify.to.items():
         try:
             target.url.read(file.parent)
-        except ConfigError as error:  # no mistake in the file: the lab may have what this terminal has not
-            found.append(f"notify.to.{name}: {error}; `sdl lab run` does not begin without it")
-    return plan, found
+        except ConfigError as error:  # the environment of the lab may have what this terminal lacks
+            lines.append(f"notify.to.{name}: {error}; `sdl lab run` needs it to start")
+    return plan, lines
 
 
 def _when(job: Job) -> str:
-    """When a job runs and what happens to starts that cannot, in words."""
+    """The schedule of a job and its treatment of late starts, as text."""
     from sdl.config.durations import format_duration
 
     when = job.when
@@ -165,11 +165,9 @@ def _when(job: Job) -> str:
     elif when.after is not None:
         text = f"after {when.after} has ended as {' or '.join(when.outcome)}"
     else:
-        text = "when somebody asks for it"
+        text = "on request"
     text += f", {job.between}" if job.between else ""
+    if when.asked:
+        return text
     grace = job.missed.grace
-    return (
-        text
-        if when.asked
-        else text + ("; late if need be" if grace is None else f"; at most {format_duration(grace)} late")
-    )
+    return text + ("; late if necessary" if grace is None else f"; at most {format_duration(grace)} late")

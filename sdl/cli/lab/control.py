@@ -1,4 +1,4 @@
-"""Commands that ask a running lab: status, queue, history, pause, resume, abort, skip, run-now."""
+"""Commands for a running lab: status, queue, history, pause, resume, abort, skip, run-now."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from sdl.lab.http.client import Client
 
 Lab = Annotated[
-    str, typer.Option("--lab", metavar="FILE", help="A lab file, or a lab's name; that of ./lab.yaml, or the only one.")
+    str,
+    typer.Option(
+        "--lab", metavar="FILE", help="A lab file or the name of a lab; by default ./lab.yaml, or the only running lab."
+    ),
 ]
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="The lab's address, http://127.0.0.1:PORT, instead.")]
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the lab, http://127.0.0.1:PORT, instead.")]
 Target = Annotated[
     list[str], typer.Argument(metavar="TARGET…", help="`job NAME`, `instrument NAME`, `start NUMBER` or `lab`.")
 ]
-Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is kept in the record.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason; kept in the record.")]
 
 
 def add_to(lab: typer.Typer) -> None:
-    """Adds the commands to the group `lab`."""
+    """Add the commands to the group `lab`."""
     for command in (status, queue, history, pause, resume, abort, skip):
         lab.command()(command)
     lab.command("run-now")(run_now)
@@ -59,33 +62,37 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     )
     if shown.get("trouble"):
         say(f"trouble: {shown['trouble']}")
-    for hold in shown["held"]:
-        say(f"{hold['what']}: {describe_pause(hold, hold['what'])}, since {_time(hold['at'], now, zone)}")
+    for pause in shown["held"]:
+        say(f"{pause['what']}: {describe_pause(pause, pause['what'])}, since {_time(pause['at'], now, zone)}")
     running = {row["start"]: row for row in shown["running"]}
     rows = []
-    for bench in shown["instruments"]:
-        run = running.get(bench["busy"])
+    for row in shown["instruments"]:
+        run = running.get(row["busy"])
         doing = "idle" if run is None else f"start {run['start']} of {run['job']}"
-        state = (
-            f"{'not ours' if bench['lost'].startswith('InUse: ') else 'no answer'}: {bench['lost']}" if bench["lost"]
-            else "; ".join(describe_pause(hold, f"start {run['start']}") for hold in run["pauses"]) if run and run["pauses"]
-            else f"paused: {run['paused']}" if run and run["paused"]
-            else "; ".join(
-                describe_pause(hold, f"instrument {bench['name']}") for hold in shown["held"]
-                if hold["what"] in ("lab", f"instrument {bench['name']}")
-            )
-        )  # fmt: skip
         since = _time(run["since"], now, zone) if run else ""
         readings = str(run["readings"]) if run else ""
-        rows.append((bench["name"], doing, since, readings, str(bench["readings_today"]), state))
-    _table(("instrument", "does", "since", "readings", "last day", ""), rows, right=(3, 4))
+        state = _state(row, run, shown["held"])
+        rows.append((row["name"], doing, since, readings, str(row["readings_today"]), state))
+    _table(("instrument", "activity", "since", "readings", "last 24 h", ""), rows, right=(3, 4))
     if shown["next"]:
         first = shown["next"][0]
         say(f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now, zone)}{_why(first)}")
 
 
+def _state(row: Mapping[str, Any], run: Mapping[str, Any] | None, pauses: Sequence[Any]) -> str:
+    """Why an instrument does not measure: lost, or paused; else empty."""
+    from sdl.lab.core.views import describe_pause
+
+    if lost := row["lost"]:
+        return f"{'in use by somebody else' if lost.startswith('InUse: ') else 'no answer'}: {lost}"
+    target = f"instrument {row['name']}" if run is None else f"start {run['start']}"
+    covering = run["pauses"] if run else [pause for pause in pauses if pause["what"] in ("lab", target)]
+    own = f"paused: {run['paused']}" if run and run["paused"] else ""
+    return "; ".join(describe_pause(pause, target) for pause in covering) or own
+
+
 def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """List what waits, and what is due next.
+    """List the waiting starts and the next scheduled ones.
 
     \b
     sdl lab queue
@@ -99,17 +106,17 @@ def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     rows = [
         (_time(row["due"], now, zone), row["job"], row["instrument"], _start(row), row["why"]) for row in shown["queue"]
     ]
-    _table((f"due, {zone}", "job", "instrument", "start", ""), rows, empty="nothing waits, and nothing is due")
+    _table((f"due, {zone}", "job", "instrument", "start", ""), rows, empty="no start is waiting or scheduled")
 
 
 def history(
-    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Only this job's.")] = "",
-    most: Annotated[int, typer.Option("--most", "-n", min=1, max=1000, help="How many.")] = 20,
+    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Only starts of this job.")] = "",
+    most: Annotated[int, typer.Option("--most", "-n", min=1, max=1000, help="Number of starts.")] = 20,
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """List the starts that ended, the newest first.
+    """List the starts that ended, newest first.
 
     \b
     sdl lab history --job hourly -n 50
@@ -135,8 +142,8 @@ def history(
         )
         for row in shown["history"]
     ]
-    titles = ("start", f"due, {zone}", "job", "instrument", "fate", "readings", "took", "run, or why not")
-    _table(titles, rows, right=(0, 5), empty="nothing has ended yet")
+    titles = ("start", f"due, {zone}", "job", "instrument", "fate", "readings", "duration", "run or reason")
+    _table(titles, rows, right=(0, 5), empty="no start has ended yet")
 
 
 def pause(
@@ -146,7 +153,7 @@ def pause(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """Pause the lab or a part of it: what runs pauses, light off.
+    """Pause the lab or a part of it; running campaigns pause with their instrument off.
 
     \b
     sdl lab pause                                          the whole lab
@@ -156,27 +163,27 @@ def pause(
 
 
 def resume(
-    target: Annotated[list[str] | None, typer.Argument(metavar="TARGET…", help="What was paused.")] = None,
+    target: Annotated[list[str] | None, typer.Argument(metavar="TARGET…", help="What to resume.")] = None,
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """End the pause of this very target, and no wider or narrower one.
+    """End the pause of this target, and no wider or narrower one.
 
     \b
     sdl lab resume start 12
     sdl lab resume lab                                     the pause of the whole lab
 
-    Without a target it changes nothing, and says what is paused.
+    Without a target it changes nothing and lists the pauses.
     """
     client = _client(lab, url, json)
     if not target:
-        raise ConfigError(f"name the pause that is to end: {'; '.join(_pauses(client)) or 'nothing is paused'}")
+        raise ConfigError(f"name the pause to end: {'; '.join(_pauses(client)) or 'nothing is paused'}")
     _do("resume", client, json, target=_target(target))
 
 
 def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """End what runs or waits, for good: light off, record closed.
+    """Abort running or waiting starts: the instrument is switched off and the record closed.
 
     \b
     sdl lab abort start 12 --reason "wrong filter"
@@ -185,7 +192,7 @@ def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", jso
 
 
 def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """Leave out a start: one that waits, or a job's next.
+    """Skip a waiting start, or the next start of a job.
 
     \b
     sdl lab skip job hourly --reason "visitors"
@@ -199,7 +206,7 @@ def run_now(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """Have a job start now, or when its instrument is free.
+    """Start a job now, or as soon as its instrument is free.
 
     \b
     sdl lab run-now calibration
@@ -216,7 +223,7 @@ def _do(verb: str, client: Client, json: bool, **what: str) -> None:
 
 
 def _client(lab: str, url: str, json: bool) -> Client:
-    """The lab that is meant; a person is told which, before anything is asked of it."""
+    """The selected lab, named on stderr unless `json`."""
     from sdl.lab.http.client import Client
 
     client = Client(lab, url)
@@ -226,12 +233,12 @@ def _client(lab: str, url: str, json: bool) -> Client:
 
 
 def _pauses(client: Client) -> list[str]:
-    """The words that end each pause of a lab, with who asked for it and why."""
+    """The command that ends each pause of a lab, with its requester and reason."""
     from sdl.lab.core.views import describe_pause
 
     shown = client.get("status")
     ends = {f"start {run['start']}": f"paused: {run['paused']}" for run in shown["running"] if run["resumable"]}
-    ends |= {hold["what"]: describe_pause(hold, hold["what"]) for hold in shown["held"]}
+    ends |= {pause["what"]: describe_pause(pause, pause["what"]) for pause in shown["held"]}
     return [f"sdl lab resume {what} ({text})" for what, text in ends.items()]
 
 
@@ -257,19 +264,19 @@ def _start(row: Mapping[str, Any]) -> str:
 
 
 def _here(client: Client) -> tuple[float, ZoneInfo]:
-    """What time it is for a lab, and where: its own clock and zone, which need not be those of this terminal."""
+    """The time and time zone of a lab, which may differ from those of this terminal."""
     shown = client.get("status")
     return shown["at"], ZoneInfo(shown["timezone"])
 
 
 def _time(at: float, now: float, zone: ZoneInfo) -> str:
-    """The lab's local time, with its date where that is not today's."""
+    """The lab's local time, with the date unless it is today's."""
     moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
     return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M")
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), empty: str = "") -> None:
-    """Columns with as much room as they need; on a terminal the last one is cut where there is none."""
+    """Print aligned columns; lines are truncated to the width of a terminal."""
     if not rows:
         say(empty)
         return

@@ -1,4 +1,4 @@
-"""Commands that prepare a lab to be left alone: install, tell."""
+"""Commands that prepare unattended operation: install, notify-test."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A lab file (YAML).")
 
 
 def add_to(lab: typer.Typer) -> None:
-    """Adds the commands to the group `lab`."""
-    for command in (install, tell):
+    """Add the commands to the group `lab`."""
+    for command in (install, notify_test):
         lab.command()(command)
+    lab.command("tell", hidden=True)(notify_test)  # its name before 0.2
 
 
 def install(
     file: File,
     system: Annotated[
-        bool, typer.Option("--system/--user", help="For the machine's systemd (needs root), or for your own.")
+        bool, typer.Option("--system/--user", help="For the system's systemd (needs root), or your own.")
     ] = False,
     account: Annotated[
-        str, typer.Option("--as", metavar="USER", help="With --system: who it runs as; who asks by default.")
+        str, typer.Option("--as", metavar="USER", help="With --system: account of the service; yours by default.")
     ] = "",
-    stdout: Annotated[bool, typer.Option("--stdout", help="Print the unit, write nothing.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Print the unit without writing it.")] = False,
 ) -> None:
     """Write a systemd unit that keeps a lab running.
 
-    The lab file is checked first. Secrets for notifications go into FILE with the ending .env, which its owner alone
-    can read.
+    The lab file is checked first. Put secrets for notifications into FILE with the ending .env, readable by its owner
+    only.
 
     \b
     sdl lab install lab.yaml
@@ -47,7 +48,7 @@ def install(
 
     loaded, path = load(file), file.absolute()
     if account and not system:
-        raise ConfigError("--as belongs to --system; your own systemd runs everything as you")
+        raise ConfigError("--as needs --system; your own systemd runs everything under your account")
     user = (account or os.environ.get("SUDO_USER") or getpass.getuser()) if system else ""
     text = unit_text(loaded.lab.name, path, system=system, user=user)
     if stdout:
@@ -58,39 +59,40 @@ def install(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        hint = "; ask with sudo, or take --stdout" if system else ""
+        hint = "; use sudo, or --stdout" if system else ""
         raise ConfigError(f"{folder / name}: cannot be written: {error.strerror}{hint}") from error
     secrets = path.with_suffix(".env")
     if os.name == "posix" and secrets.exists() and secrets.stat().st_mode & 0o077:
-        say(f"warning: others can read the secrets in {secrets}; chmod 600 {secrets}")
+        say(f"warning: other users can read the secrets in {secrets}; run: chmod 600 {secrets}")
     scope = "sudo systemctl" if system else "systemctl --user"
     print(f"{folder / name} written. Start it now and at every boot:\n")
     print(f"  {scope} daemon-reload")
     print(f"  {scope} enable --now {name}\n")
     if not system:
-        say(f"So that it runs while you are logged out (once): loginctl enable-linger {shlex.quote(getpass.getuser())}")
-    say("What it does: sdl lab status; what it said: " + f"{scope.replace('systemctl', 'journalctl')} -u {name}")
+        say(f"To keep it running while logged out (once): loginctl enable-linger {shlex.quote(getpass.getuser())}")
+    say("Status: sdl lab status; log: " + f"{scope.replace('systemctl', 'journalctl')} -u {name}")
 
 
-def tell(file: File, json: Json = False) -> None:
-    """Send a test message to everyone whom a lab file names.
+def notify_test(file: File, json: Json = False) -> None:
+    """Send a test message to every recipient of a lab file.
 
     \b
-    sdl lab tell lab.yaml
+    sdl lab notify-test lab.yaml
 
-    Exit code 1 where one did not go out.
+    Exit code 1 if a message could not be sent.
     """
     from sdl.lab.config.file import load
     from sdl.lab.rules.dispatch import addresses
-    from sdl.notify.sender import NotSent, by_apprise
+    from sdl.notify.sender import NotSent, send_by_apprise
 
     loaded = load(file)
     if not loaded.lab.notify.to:
-        raise ConfigError(f"{file}: notify.to names nobody")
+        raise ConfigError(f"{file}: notify.to has no recipients")
     results: dict[str, str] = {}
     for name, url in addresses(loaded.lab.notify, file.parent).items():
         try:
-            by_apprise(url, f"{loaded.lab.name}: a test", "The lab can reach you. Nothing has happened.")
+            text = "This is a test of the notifications. Nothing has happened."
+            send_by_apprise(url, f"{loaded.lab.name}: test message", text)
             results[name] = ""
         except NotSent as error:
             results[name] = str(error)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from sdl.cli.display.progress import EVERY, clock, shown
+from sdl.cli.display.progress import LINE_SECONDS, clock, is_visible
 from sdl.cli.display.text import count, local, say
 from sdl.cli.lab.setup import File
 from sdl.cli.options import Json, Quiet, emit
@@ -145,7 +145,7 @@ def _progress(quiet: bool, start: float, days: float) -> Iterator[Callable[[floa
     if quiet:
         yield lambda at: None
         return
-    if not shown(quiet=quiet):
+    if not is_visible(quiet=quiet):
         yield _Lines(start, days).tell
         return
     from rich.console import Console
@@ -169,7 +169,7 @@ class _Lines:
 
     def tell(self, at: float) -> None:
         now, day = time.monotonic(), self.day(at)
-        if day > 0 and now > self._printed + EVERY:
+        if day > 0 and now > self._printed + LINE_SECONDS:
             self._printed = now
             left = clock((now - self._began) / day * (self._days - day))
             print(f"day {day:.2g} of {self._days:g}, {left} left", file=sys.stderr, flush=True)

@@ -117,7 +117,7 @@ class ClaudeLight(RealInstrument):
     @property
     def identity(self) -> str:
         """Host and path, whatever the spelling."""
-        return self._at(hosts.plain(self._host))
+        return self._at(hosts.normalise(self._host))
 
     def known_as(self, look_up: bool) -> set[str]:
         """The same with each address of the host."""

@@ -2,7 +2,8 @@
 
 How bright a reply is does not tell: daylight moves readings by thousands of counts. Its colours do. What a reply reads
 above the darkest background seen is fitted with the spectra of the lamp, none of them taken away: as the lamp was
-seen in this campaign (readings less their own background), or, where it was not, as the twin has it. Room light
+seen in this campaign (readings less their own background), and as the twin has it, since a lamp that was seen at one
+setting only may be stuck in another colour. Room light
 leaves .41 to .70 of itself unexplained (daylight, office lamps and both, with and without `clear` and `nir`), light of
 the lamp .06 (median of 418 readings, the room's light not even taken away; .32 for the dimmest 1 %), so the line is
 drawn at a quarter. Where no background was seen and the twin does not know the lamp, a reply that repeats the last
@@ -74,7 +75,7 @@ class Lamp:
         darkest = self._darkest if not self._is_lamp(self._darkest, self._twins()) else {}  # it was on from the first
         rise = {name: reply.readings[name] - darkest.get(name, 0.0) for name in telling}
         brightest = max(rise, key=lambda name: rise[name])
-        if self._is_lamp(rise, list(self._seen) or self._twins()) or self._repeats(reply.readings, telling):
+        if self._is_lamp(rise, [*self._seen, *self._twins()]) or self._repeats(reply.readings, telling):
             dark = darkest.get(brightest)
             than = f", and {dark:g} was seen with the light off" if dark is not None else ""
             why = (

@@ -86,7 +86,7 @@ class SdlLight(RealInstrument):
     @property
     def identity(self) -> str:
         """Broker and device."""
-        return f"sdl-light:{hosts.plain(self.host)}:{self.port}/{self.device}"
+        return f"sdl-light:{hosts.normalise(self.host)}:{self.port}/{self.device}"
 
     def known_as(self, look_up: bool) -> set[str]:
         """The device by each address of its broker, whose two usual ports (with and without TLS) are one."""

@@ -153,7 +153,7 @@ def _instruments(lab: LabFile) -> tuple[dict[str, LabInstrument], list[Problem]]
 
 
 def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """Unknown names, jobs that wait for themselves, schedules outside their window, spans that end before they begin."""
+    """Unknown names, jobs that wait for themselves, schedules outside their window, spans without a length."""
     problems = []
     instruments, jobs = names["instruments"], names["jobs"]
     for name, job in lab.jobs.items():

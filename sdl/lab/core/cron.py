@@ -5,7 +5,8 @@ wall clock); one rule then maps each wall-clock time to real time. Evaluated wit
 omits starts when the clocks go forward: `0,30 2 * * *` gives one start on that day in New York, `0 0 * * *` none in
 Havana.
 
-A wall-clock time that does not exist (spring) is shifted by the clock change: 02:30 becomes 03:30. One that occurs twice
+A wall-clock time that does not exist (spring) is shifted by the clock change: 02:30 becomes 03:30. One that occurs
+twice
 (autumn) is due at the first or at both: `Job.clock_change`.
 """
 
@@ -18,7 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sdl.notify.model import inside
+from sdl.notify.model import within_span
 
 if TYPE_CHECKING:
     from sdl.lab.config.model import Blackout, Job, LabFile
@@ -90,7 +91,7 @@ def times(job: Job, lab: LabFile, after: float) -> Iterator[float]:
     """
     zone, outside = lab.zone, 0
     for at in _times(job, zone, after):
-        if job.between is None or inside(job.between, clock(at, zone)):
+        if job.between is None or within_span(job.between, clock(at, zone)):
             outside = 0
             yield at
         elif (outside := outside + 1) > MAX_OUTSIDE:
@@ -122,7 +123,7 @@ def schedule_conflict(job: Job, lab: LabFile, at: float) -> str:
     span = blackout(lab, job.instrument, at)
     if span is not None:
         return f"black-out until {span.to}" + (f": {span.why}" if span.why else "")
-    if job.between is not None and not inside(job.between, clock(at, lab.zone)):
+    if job.between is not None and not within_span(job.between, clock(at, lab.zone)):
         return f"outside {job.between}"
     return ""
 

@@ -10,7 +10,7 @@ from sdl.lab.core.views import EndedStart
 
 
 class PendingStart(NamedTuple):
-    """A start requested, or triggered by the end of another, that is not yet Due; `spec` if no job of the file has it."""
+    """A start requested, or triggered by another, that is not yet Due; `spec` if no job of the file has it."""
 
     job: str
     due: float

@@ -1,7 +1,8 @@
 """The status, queue and history of a lab as `Control` returns them, and the texts that describe a pause.
 
 The API, the commands, the metrics and the page read these mappings. Times are seconds since 1970 UTC; `run` is the
-directory of a run below the lab's runs, empty before it has one. Further keys may be added; readers ignore unknown ones.
+directory of a run below the lab's runs, empty before it has one. Further keys may be added; readers ignore unknown
+ones.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
-"""What a running lab answers on this machine: `/api/v1`, health and metrics, over HTTP on 127.0.0.1.
+"""The HTTP API of a running lab on 127.0.0.1: `/api/v1`, health and metrics.
 
     GET   /api/v1/status, queue, history?most=100&job=NAME, runs/RUN?after=LINE
     POST  /api/v1/pause, abort, skip            {"target": "job NAME", "reason": "…", "by": "…"}
-          /api/v1/resume                        {"target": "start 7", "by": "…", "since": "AT"}: that pause, no other
+          /api/v1/resume                        {"target": "start 7", "by": "…", "since": "AT"}: that pause only
           /api/v1/run-now                       {"job": "NAME", "by": "…"}
           /api/v1/start, check                  {"campaign": "YAML", "instrument": "NAME", "by": "…"}
     GET   /healthz, /readyz, /metrics
 
-Whoever changes something shows the token (`Authorization: Bearer …`). Reading needs none: nothing in it is secret,
-records are readable files anyway, and a Prometheus should not need to know what can abort a campaign.
-`sdl.lab.http.auth`
-stands before everything, also before a page that is mounted beside it.
+POST requires the access token (`Authorization: Bearer …`). GET does not: nothing in it is secret, records are readable
+files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks every
+request,
+also those to the page.
 
-    400  a target, name or body that cannot be meant     404  no such page or run     405  GET for POST
-    409  the lab knows no such target, or it cannot be done as things are: nothing was changed
+    400  invalid target, name or body     404  no such page or run     405  GET instead of POST
+    409  no such target, or not possible in its present state; nothing was changed
     503  the loop does not answer
 
 Errors are `{"error": …, "status": …}`.
@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sdl.errors import ConfigError, SdlError
-from sdl.lab.http.auth import RequestFilter, Refused, quoted, request_line
+from sdl.lab.http.auth import Refused, RequestFilter, quoted, request_line
 from sdl.lab.http.token import Credentials
 from sdl.lab.workers.base import Control
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 def create_app(
     control: Control,
-    door: Credentials,
+    credentials: Credentials,
     port: int,
     *,
     runs: Path,
@@ -59,25 +59,25 @@ def create_app(
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
 ) -> RequestFilter:
-    """The whole application, behind its guard.
+    """The application with its request checks.
 
     Args:
-        control: what may be asked of the lab.
-        door: knows the token.
-        port: where it is served: part of every Host and Origin that is let in.
-        runs: where the runs of the starts are, whose names are relative to it.
-        alive: seconds since the loop last went round.
-        unready: why the lab would not run a campaign now; empty where it would.
+        control: queries and commands of the lab.
+        credentials: the access token.
+        port: of the server; part of every accepted Host and Origin.
+        runs: directory of the runs.
+        alive: seconds since the last tick of the loop.
+        unready: reasons why the lab could not run a campaign now.
         metrics: the text of `/metrics`.
-        routes: further ones, such as those of the page.
+        routes: further routes, such as those of the page.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    reading = _ReadRoutes(control, runs)
-    asking = _CommandRoutes(control)
+    queries = _ReadRoutes(control, runs)
+    commands = _CommandRoutes(control)
 
     async def health(request: Request) -> Response:
         age = alive()
@@ -95,18 +95,18 @@ def create_app(
     async def refused(request: Request, error: Exception) -> Response:
         status = int(getattr(error, "status", 0) or getattr(error, "status_code", 500))
         message = str(getattr(error, "message", "") or getattr(error, "detail", ""))
-        request.scope["refused"] = message  # for the guard's log
+        request.scope["refused"] = message  # logged by the guard
         return JSONResponse({"error": message, "status": status}, status, getattr(error, "headers", None))
 
     async def broken(request: Request, error: Exception) -> Response:
         _log.exception("answering %s", request_line(request.scope), exc_info=error)
-        return JSONResponse({"error": "a bug in sdl; the lab's log has it", "status": 500}, 500)
+        return JSONResponse({"error": "internal error; see the log of the lab", "status": 500}, 500)
 
     app = Starlette(
         routes=[
-            *(Route(f"/api/v1/{name}", getattr(reading, name)) for name in ("status", "queue", "history")),
-            Route("/api/v1/runs/{run:path}", reading.run),
-            *(Route(f"/api/v1/{verb}", partial(asking.ask, verb), methods=["POST"]) for verb in asking.VERBS),
+            *(Route(f"/api/v1/{name}", getattr(queries, name)) for name in ("status", "queue", "history")),
+            Route("/api/v1/runs/{run:path}", queries.run),
+            *(Route(f"/api/v1/{verb}", partial(commands.ask, verb), methods=["POST"]) for verb in commands.VERBS),
             Route("/healthz", health),
             Route("/readyz", ready),
             Route("/metrics", measured),
@@ -114,35 +114,35 @@ def create_app(
         ],
         exception_handlers={Refused: refused, HTTPException: refused, Exception: broken},
     )
-    return RequestFilter(app, door, port)
+    return RequestFilter(app, credentials, port)
 
 
 class _ReadRoutes:
-    """GET."""
+    """Handlers of GET."""
 
     def __init__(self, control: Control, runs: Path) -> None:
         self._control, self._runs = control, runs
 
     def status(self, request: Request) -> Response:
-        return _json(_asked(self._control.status))
+        return _json(_call(self._control.status))
 
     def queue(self, request: Request) -> Response:
-        return _json({"queue": list(_asked(self._control.queue))})
+        return _json({"queue": list(_call(self._control.queue))})
 
     def history(self, request: Request) -> Response:
         most = _number(request, "most", 100, MAX_ROWS)
         job = request.query_params.get("job", "")
         if job and not re.fullmatch(_NAME, job):
-            raise Refused(400, "job: not a name")
-        return _json({"history": list(_asked(self._control.history, most, job))})
+            raise Refused(400, "job: not a valid name")
+        return _json({"history": list(_call(self._control.history, most, job))})
 
     def run(self, request: Request) -> Response:
-        """The lines of a record that one of the lab's starts wrote; its folder comes from the lab, never from here."""
+        """Events of a record written by a start of the lab; only the lab supplies the path."""
         name = str(request.path_params["run"])
         if not RUN.fullmatch(name) or ".." in name:
-            raise Refused(400, "run: not the name of a run")
+            raise Refused(400, "run: not a valid name of a run")
         after, most = _number(request, "after", 0, 10**9), _number(request, "most", 500, MAX_ROWS)
-        rows = [*_asked(self._control.history, MAX_ROWS, ""), *_asked(self._control.status).get("running", ())]
+        rows = [*_call(self._control.history, MAX_ROWS, ""), *_call(self._control.status).get("running", ())]
         row = next((row for row in rows if Path(str(row.get("run") or "")).name == name), None)
         if row is None:
             raise Refused(404, f"no run {name} among the lab's last {MAX_ROWS}")
@@ -150,7 +150,7 @@ class _ReadRoutes:
 
 
 class _CommandRoutes:
-    """POST."""
+    """Handlers of POST."""
 
     VERBS = ("pause", "resume", "abort", "skip", "run-now", "start", "check")
     KEYS: ClassVar[Mapping[str, frozenset[str]]] = {
@@ -159,7 +159,7 @@ class _CommandRoutes:
         "start": frozenset({"by", "campaign", "instrument"}),
         "check": frozenset({"by", "campaign", "instrument"}),
     }
-    """What may be in a body, where it is not by, target and reason."""
+    """Keys of the body, if other than by, target and reason."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -173,7 +173,7 @@ class _CommandRoutes:
             raise Refused(400, "the body must be a JSON object") from None
         wants = self.KEYS.get(verb, frozenset({"by", "target", "reason"}))
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-            raise Refused(400, "the body must be a JSON object of texts")
+            raise Refused(400, "the body must be a JSON object with text values")
         if unknown := sorted(set(given) - wants):
             raise Refused(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(wants))}")
         by, reason = _text(given, "by", 80) or "somebody", _text(given, "reason", 500)
@@ -181,29 +181,26 @@ class _CommandRoutes:
             job = given.get("job", "")
             if not re.fullmatch(_NAME, job):
                 raise Refused(400, "job: must be the name of a job")
-            done = await run_in_threadpool(_asked, self._control.run_now, job, by)
+            done = await run_in_threadpool(_call, self._control.run_now, job, by)
         elif verb in ("start", "check"):
             instrument = given.get("instrument", "")
             if not re.fullmatch(_NAME, instrument):
                 raise Refused(400, "instrument: must be the name of an instrument")
-            of = (given.get("campaign", ""), instrument)
-            if verb == "check":
-                done = await run_in_threadpool(_asked, self._control.check, *of)
-            else:
-                done = await run_in_threadpool(_asked, self._control.start, *of, by)
+            call, last = (self._control.check, ()) if verb == "check" else (self._control.start, (by,))
+            done = await run_in_threadpool(_call, call, given.get("campaign", ""), instrument, *last)
         else:
             target = given.get("target", "lab" if verb == "pause" else "")
             if not TARGET.fullmatch(target):
                 raise Refused(400, "target: must be lab, instrument NAME, job NAME or start NUMBER")
             if verb == "resume":
-                done = await run_in_threadpool(_asked, self._control.resume, target, by, _text(given, "since", 40))
+                done = await run_in_threadpool(_call, self._control.resume, target, by, _text(given, "since", 40))
             else:
-                done = await run_in_threadpool(_asked, getattr(self._control, verb), target, reason, by)
+                done = await run_in_threadpool(_call, getattr(self._control, verb), target, reason, by)
         return _json({"done": done})
 
 
-def _asked(call: Callable[..., Any], *given: Any) -> Any:
-    """What the lab says; its refusals in HTTP's words."""
+def _call(call: Callable[..., Any], *given: Any) -> Any:
+    """The result of a call to the lab; its errors as HTTP errors."""
     try:
         return call(*given)
     except ConfigError as error:
@@ -215,20 +212,20 @@ def _asked(call: Callable[..., Any], *given: Any) -> Any:
 
 
 def _lines(folder: Path, after: int, most: int) -> list[Any]:
-    """Events of a record from a line on, as they were written."""
-    found: list[Any] = []
+    """Events of a record after a line number, as written."""
+    events: list[Any] = []
     try:
-        with reading(folder / "record.jsonl") as stream:
+        with open_existing(folder / "record.jsonl") as stream:
             for number, line in enumerate(stream, 1):
                 if number > after and line.endswith(b"\n"):
-                    found.append(json.loads(line))
-                if len(found) == most:
+                    events.append(json.loads(line))
+                if len(events) == most:
                     break
     except FileNotFoundError:
         pass  # not begun yet
     except (OSError, ValueError) as error:
-        raise Refused(503, f"its record cannot be read: {error}") from error
-    return found
+        raise Refused(503, f"the record cannot be read: {error}") from error
+    return events
 
 
 def _json(value: Mapping[str, Any]) -> Response:
@@ -258,5 +255,5 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
 def _text(given: Mapping[str, str], name: str, most: int) -> str:
     text = given.get(name, "").strip()
     if len(text) > most or not text.isprintable():
-        raise Refused(400, f"{name}: one line of at most {most} signs")
+        raise Refused(400, f"{name}: must be one line of at most {most} characters")
     return text

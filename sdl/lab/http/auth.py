@@ -149,7 +149,7 @@ class RequestFilter:
         if scheme.lower() != "bearer" or not token.strip():
             raise Refused(401, "Enter the access token (programs: Authorization: Bearer …).")
         try:
-            if not self._door.opens(token.strip()):
+            if not self._door.accepts(token.strip()):
                 raise Refused(401, "not the token of this lab; it is new at every start")
         except ConfigError as error:
             raise Refused(403, str(error)) from error

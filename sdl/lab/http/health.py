@@ -1,4 +1,4 @@
-"""Alive is not ready: whether the loop goes round, and whether a campaign would be accepted and run now."""
+"""Readiness of a lab: whether it would accept and run a campaign now."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from sdl.errors import SdlError
 from sdl.lab.core.views import pause_reason
 from sdl.lab.workers.base import Control
-from sdl.store.plainfile import anew
+from sdl.store.plainfile import open_new
 
 CACHE_SECONDS = 5.0
-"""How long an answer is used again: whoever asks every second does not write to the disk every second."""
+"""Seconds for which a result is reused, so that frequent queries do not write to the disk each time."""
 
 
 def disk_free(folder: Path) -> float:
-    """Bytes free where a folder is, or its nearest parent that is there; inf where the system does not say."""
+    """Bytes free at a folder or its nearest existing parent; infinity if unknown."""
     for place in (folder, *folder.parents):
         with contextlib.suppress(OSError):
             return float(shutil.disk_usage(place).free)
@@ -27,14 +27,14 @@ def disk_free(folder: Path) -> float:
 
 
 class Readiness:
-    """Why the lab would not run a campaign now.
+    """The reasons why a lab could not run a campaign now.
 
     Args:
         control: the lab.
-        record: the folder of its record.
-        runs: where the runs go.
+        record: directory of its journal.
+        runs: directory of the runs.
         least: bytes that must be free.
-        clock: seconds that never jump.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -47,23 +47,23 @@ class Readiness:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control, self._folders, self._least, self._clock = control, (record, runs), least, clock
-        self._looked, self._found = -float("inf"), list[str]()
+        self._checked, self._reasons = -float("inf"), list[str]()
 
     def __call__(self) -> list[str]:
-        """The reasons; empty where it would."""
-        if self._clock() - self._looked > CACHE_SECONDS:
-            self._found = [*self._disk(), *self._lab()]
-            self._looked = self._clock()
-        return list(self._found)
+        """The reasons; empty if it could."""
+        if self._clock() - self._checked > CACHE_SECONDS:
+            self._reasons = [*self._disk(), *self._lab()]
+            self._checked = self._clock()
+        return list(self._reasons)
 
     def _disk(self) -> list[str]:
-        found = []
+        reasons = []
         for folder in dict.fromkeys(self._folders):
             if (free := disk_free(folder)) < self._least:
-                found.append(f"{folder}: {free / 1e6:.0f} MB free, {self._least / 1e6:.0f} MB needed")
-            elif why := _unwritable(folder):
-                found.append(f"{folder}: cannot be written: {why}")
-        return found
+                reasons.append(f"{folder}: {free / 1e6:.0f} MB free, {self._least / 1e6:.0f} MB needed")
+            elif error := _write_error(folder):
+                reasons.append(f"{folder}: cannot be written: {error}")
+        return reasons
 
     def _lab(self) -> list[str]:
         try:
@@ -72,26 +72,26 @@ class Readiness:
             return [f"the lab does not answer: {error}"]
         if trouble := status.get("trouble"):
             return [str(trouble)]
-        held = {hold["what"]: hold["cause"] for hold in status.get("held", ())}
-        if "lab" in held:
-            return [pause_reason("lab", held["lab"])]
-        out: dict[str, str] = {}
-        benches = status.get("instruments", ())
-        for bench in benches:
-            name = bench["name"]
-            if (why := held.get(f"instrument {name}")) is not None:
-                out[name] = pause_reason(f"instrument {name}", why)
-            elif bench.get("lost"):
-                out[name] = f"instrument {name} does not answer: {bench['lost']}"
-        return list(out.values()) if benches and len(out) == len(benches) else []
+        causes = {pause["what"]: pause["cause"] for pause in status.get("held", ())}
+        if "lab" in causes:
+            return [pause_reason("lab", causes["lab"])]
+        reasons = []
+        instruments = status.get("instruments", ())
+        for row in instruments:
+            target = f"instrument {row['name']}"
+            if target in causes:
+                reasons.append(pause_reason(target, causes[target]))
+            elif row.get("lost"):
+                reasons.append(f"{target} does not answer: {row['lost']}")
+        return reasons if len(reasons) == len(instruments) else []
 
 
-def _unwritable(folder: Path) -> str:
-    """Why nothing can be written to a folder, tried; empty where it can. One that is not there is not made."""
+def _write_error(folder: Path) -> str:
+    """The error of writing to a folder, empty if it can be written; the folder is not created."""
     probe = folder / f".ready-{os.getpid()}"
     try:
         try:
-            with anew(probe) as stream:
+            with open_new(probe) as stream:
                 stream.write(b"0" * 4096)
                 os.fsync(stream.fileno())
         finally:

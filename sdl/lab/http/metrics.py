@@ -1,7 +1,7 @@
-"""What a lab tells Prometheus, in the text of version 0.0.4.
+"""The metrics of a lab for Prometheus, text format 0.0.4.
 
-Counters follow the records: each look reads what was added to those of the running starts and of the ones that ended
-since, so that nothing is counted twice and none of the loop's time is spent. They begin at 0 with the lab's process.
+Counters are read from the records: each query reads what was appended to the records of running and recently ended
+starts, so that nothing is counted twice and the loop is not slowed down. They start at 0 with the lab's process.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Any
 from sdl.errors import SdlError
 from sdl.lab.http.health import disk_free
 from sdl.lab.workers.base import Control
-from sdl.store.plainfile import reading
+from sdl.store.plainfile import open_existing
 
 LATENCY = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper ends of the classes of seconds that a reading takes."""
+"""Upper bounds of the histogram of reading times, seconds."""
 
 
 @dataclass
 class _InstrumentCounts:
-    """What was counted on one instrument, and what was seen last."""
+    """Counts and latest values of one instrument."""
 
     trials: int = 0
     readings: int = 0
@@ -41,7 +41,7 @@ class _InstrumentCounts:
 
 @dataclass
 class _RecordTail:
-    """A record that is being read on."""
+    """The read position in a growing record."""
 
     instrument: str
     offset: int = 0
@@ -56,8 +56,8 @@ class Metrics:
 
     Args:
         control: the lab.
-        runs: where the runs go, for the disk.
-        waiting: how many messages wait to be sent.
+        runs: directory of the runs, for the free disk space.
+        waiting: number of queued messages.
         clock: seconds since 1970 UTC.
     """
 
@@ -78,7 +78,7 @@ class Metrics:
         self._lock = threading.Lock()
 
     def text(self) -> bytes:
-        """Everything, as it is now."""
+        """All metrics as of now."""
         from prometheus_client.core import CollectorRegistry
         from prometheus_client.exposition import generate_latest
 
@@ -105,22 +105,28 @@ class Metrics:
             due = [row for row in queue if row.get("start") is not None]
             yield from self._one(Gauge, "sdl_lab_queue", "Starts that wait for their instrument.", len(due))
             yield from self._one(Gauge, "sdl_lab_running", "Campaigns that run.", len(status.get("running", ())))
-            yield from self._one(Gauge, "sdl_lab_held", "Holds that are not released.", len(status.get("held", ())))
-            lease = Gauge("sdl_lab_lease_seconds", "How long a start has held its instrument.", labels=["instrument"])
+            yield from self._one(Gauge, "sdl_lab_held", "Requested pauses.", len(status.get("held", ())))
+            lease = Gauge("sdl_lab_lease_seconds", "How long a start has used its instrument.", labels=["instrument"])
             for row in status.get("running", ()):
                 lease.add_metric([row["instrument"]], max(0.0, now - row["since"]))
             yield lease
-        fates = Counter("sdl_lab_starts", "Starts that ended, by job and by how.", labels=["job", "fate"])
+        fates = Counter("sdl_lab_starts", "Starts that ended, by job and fate.", labels=["job", "fate"])
         for (job, fate), n in sorted(self._fates.items()):
             fates.add_metric([job, fate], n)
         yield fates
-        for name, what in (("trials", "Trials begun."), ("readings", "Readings taken."), ("failures", "Failed tries.")):
+        for name, what in (
+            ("trials", "Trials begun."),
+            ("readings", "Readings taken."),
+            ("failures", "Failed attempts."),
+        ):
             counter = Counter(f"sdl_{name}", what, labels=["instrument"])
             for instrument, seen in sorted(self._seen.items()):
                 counter.add_metric([instrument], getattr(seen, name))
             yield counter
         latency = Histogram("sdl_reading_seconds", "How long a reading takes.", labels=["instrument"])
-        error = Gauge("sdl_error_to_goal", "Of the last trial's worst channel, a fraction.", labels=["instrument"])
+        error = Gauge(
+            "sdl_error_to_goal", "Relative error of the worst channel in the last trial.", labels=["instrument"]
+        )
         ambient = Gauge("sdl_ambient", "The last background, in counts.", labels=["instrument", "channel"])
         for instrument, seen in sorted(self._seen.items()):
             total, buckets = 0, []
@@ -135,7 +141,7 @@ class Metrics:
         yield from (latency, error, ambient)
 
     def _look(self) -> tuple[Mapping[str, Any] | None, list[Mapping[str, Any]]]:
-        """The lab now; what its records have told since the last look is counted."""
+        """The status and queue of the lab, after counting what was appended to its records."""
         try:
             status, queue = self._control.status(), list(self._control.queue())
             past = self._control.history(200)
@@ -156,21 +162,21 @@ class Metrics:
         return status, queue
 
     def _read(self, run: str, instrument: str, *, fresh: bool) -> None:
-        """Counts what was added to a record; of one that an earlier process began, what is added from now on."""
+        """Count what was appended to a record; for a resumed run, what is appended from now on."""
         followed = self._open.get(run)
         file = self._runs / run / "record.jsonl"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             if followed is None:
                 followed = self._open[run] = _RecordTail(instrument)
                 if not fresh:
-                    with reading(file) as stream:
+                    with open_existing(file) as stream:
                         self._count(followed, json.loads(stream.readline()))
                     followed.offset = file.stat().st_size
-            with reading(file) as stream:
+            with open_existing(file) as stream:
                 stream.seek(followed.offset)
                 for line in stream:
                     if not line.endswith(b"\n"):
-                        break  # is being written
+                        break  # incomplete line
                     followed.offset += len(line)
                     self._count(followed, json.loads(line))
 
@@ -206,7 +212,7 @@ class Metrics:
 
 
 class _Families:
-    """A collector of what was made already."""
+    """A collector of existing metric families."""
 
     def __init__(self, families: list[Any]) -> None:
         self._families = families

@@ -115,7 +115,7 @@ def addresses(notify: Notify, base: Path) -> dict[str, str]:
     for name, target in notify.to.items():
         try:
             url = target.url.read(base)
-            sender.check(url)
+            sender.check_address(url)
             urls[name] = url
         except ConfigError as error:
             wrong.append(f"notify.to.{name}.url: {error}")

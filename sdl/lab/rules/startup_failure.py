@@ -26,8 +26,8 @@ from sdl import yamlfile
 from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.lab.http import token
-from sdl.notify.model import Recipient, inside
-from sdl.notify.sender import Deliver, NotSent, by_apprise
+from sdl.notify.model import Recipient, within_span
+from sdl.notify.sender import Deliver, NotSent, send_by_apprise
 
 REPEAT_SECONDS, RETRY_SECONDS = 6 * 3600.0, 300.0
 """Seconds before a message is repeated; before sending is retried after a failure."""
@@ -41,7 +41,7 @@ def report_startup_failure(
     file: Path,
     error: BaseException,
     *,
-    deliver: Deliver = by_apprise,
+    deliver: Deliver = send_by_apprise,
     clock: Callable[[], float] = time.time,
 ) -> list[str]:
     """Notify every recipient of failures that a lab cannot start. Never raises.
@@ -92,7 +92,7 @@ def _zone(tree: Mapping[str, Any]) -> Any:
 def _send(
     lab: str, name: str, target: Recipient, zone: Any, file: Path, error: BaseException, deliver: Deliver, now: float
 ) -> bool:
-    if inside(target.quiet, datetime.fromtimestamp(now, zone).strftime("%H:%M")):
+    if within_span(target.quiet, datetime.fromtimestamp(now, zone).strftime("%H:%M")):
         return False  # sent by the first start after the quiet hours
     text = (str(error) or type(error).__name__)[:MAX_TEXT]
     without_numbers = re.sub(r"\d+", "#", text)  # process ids, line numbers, bytes

@@ -1,7 +1,4 @@
-"""The borders inside a lab: who carries campaigns out (`Workers`), and who may tell the lab what to do (`Control`).
-
-The loop (`sdl.lab.loop`) decides, by folding the lab's events; it does so the same way in real and in virtual time.
-"""
+"""The interfaces of the loop (`sdl.lab.loop`): `Workers` run campaigns for it, `Control` gives it commands."""
 
 from __future__ import annotations
 
@@ -11,22 +8,21 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 NOT_YET = "no answer yet"
-"""What `Processes.make_safe` says as long as it knows neither."""
+"""Returned by `Workers.make_safe` until the result is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobOrder:
-    """One campaign to be carried out.
+    """One campaign to run.
 
     Attributes:
-        start: the number of the start.
-        campaign: the resolved campaign, as `CampaignFile.plain()` gives it; its `instrument` is the lab's.
-        folder: the run's directory, named by the lab before anything begins, so that no crash can lose it; where a
-            record is in it already, the run is resumed.
-        instrument: the name of the instrument in the lab file.
-        hung: seconds without an event after which its process counts as hung.
-        suspend: the conditions under which it pauses (`sdl.lab.config.conditions`), resolved, as plain values.
-        after_death: whether a process died on it, so that the instrument may be in any state.
+        start: number of the start.
+        campaign: the resolved campaign (`CampaignFile.plain()`), with the lab's instrument.
+        folder: directory of the run, recorded before anything begins; an existing record in it is resumed.
+        instrument: its name in the lab file.
+        hung: seconds without an event after which the process counts as hung.
+        suspend: the resolved pause conditions (`sdl.lab.config.conditions`) as plain values.
+        after_death: whether an earlier process died, so that the instrument may be in any state.
     """
 
     start: int
@@ -40,16 +36,16 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class WorkerUpdate:
-    """What became of an order since the last look.
+    """A change in the state of a job order.
 
     Attributes:
-        start: whose.
-        what: running (an event of its record was written), paused, continued, ended, died.
-        text: the cause of a pause or death; the reason of an end.
-        outcome: of an end, as in its record.
+        start: number of the start.
+        what: running (an event was written), paused, continued, ended or died.
+        text: cause of a pause or death, reason of an end.
+        outcome: of an end, as in the record.
         readings: taken in this run so far.
         at: seconds since 1970 UTC.
-        on: of an end: why the instrument is not known to be off; empty where it is.
+        on: of an end: why the instrument is not known to be off; empty if it is off.
     """
 
     start: int
@@ -62,36 +58,36 @@ class WorkerUpdate:
 
 
 class Workers(Protocol):
-    """Carries orders out: `sdl.lab.workers.supervisor` with a process each, `sdl.lab.simulate` within this one."""
+    """Runs job orders: `sdl.lab.workers.supervisor` in one process each, `sdl.lab.simulate` in this process."""
 
     def begin(self, order: JobOrder) -> None: ...
-    def updates(self) -> Sequence[WorkerUpdate]: ...  # never blocks; ended and died come exactly once an order
+    def updates(self) -> Sequence[WorkerUpdate]: ...  # never blocks; one `ended` or `died` per order
     def pause(self, start: int, cause: str, by: str) -> None: ...
-    def proceed(self, start: int, by: str) -> None: ...  # the lab's pause is over; its own, for a condition, stands
-    def resume(self, start: int, by: str) -> None: ...  # somebody says that all is well: its own pause is over
-    def abort(self, start: int, reason: str, by: str) -> None: ...  # light off, record closed, then news: ended
-    def interrupt(self, start: int, by: str) -> None: ...  # resumable; then news: died
-    def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; the error, NOT_YET, or empty
-    def close(self) -> None: ...  # interrupts what runs, waits a stated time, ends what does not listen
+    def proceed(self, start: int, by: str) -> None: ...  # ends the lab's pause, not one for a condition
+    def resume(self, start: int, by: str) -> None: ...  # ends a pause for a condition
+    def abort(self, start: int, reason: str, by: str) -> None: ...  # instrument off, record closed; update: ended
+    def interrupt(self, start: int, by: str) -> None: ...  # stays resumable; update: died
+    def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; an error, NOT_YET, or empty
+    def close(self) -> None: ...  # interrupts what runs, waits, kills the rest
 
 
 class Control(Protocol):
-    """What may be asked of a running lab, from any thread; the API and the page speak to it.
+    """Queries and commands of a running lab, callable from any thread; used by the API and the page.
 
-    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a verb acts on that and on nothing wider. Each
-    returns what was done as a sentence. `since` is the `at` of the pause that somebody was shown, to end no later one.
+    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a command acts on exactly that. Commands return what
+    was done as a sentence. `since` is the `at` of the pause to end, so that a later pause stays.
 
     Raises:
-        ConfigError: there is no such target, or it cannot be done in its present state; nothing was changed.
+        ConfigError: unknown target, or not possible in its present state; nothing was changed.
     """
 
     def status(self) -> Mapping[str, Any]: ...  # `sdl.lab.core.views.LabStatus`; plain values
-    def queue(self) -> Sequence[Mapping[str, Any]]: ...  # what waits and what is due next, in order
+    def queue(self) -> Sequence[Mapping[str, Any]]: ...  # waiting starts, then scheduled times
     def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]: ...  # newest first
     def pause(self, target: str, reason: str, by: str) -> str: ...
-    def resume(self, target: str, by: str, since: str = "") -> str: ...  # the pause of this very target, no other
+    def resume(self, target: str, by: str, since: str = "") -> str: ...  # the pause of this target only
     def abort(self, target: str, reason: str, by: str) -> str: ...
     def run_now(self, job: str, by: str) -> str: ...
     def skip(self, target: str, reason: str, by: str) -> str: ...  # `start N`, or `job NAME`: its next start
-    def check(self, campaign: str, instrument: str) -> str: ...  # a campaign's YAML: what it would be; changes nothing
-    def start(self, campaign: str, instrument: str, by: str) -> str: ...  # that campaign, as soon as it is free
+    def check(self, campaign: str, instrument: str) -> str: ...  # validate YAML; changes nothing
+    def start(self, campaign: str, instrument: str, by: str) -> str: ...  # queue a campaign given as YAML

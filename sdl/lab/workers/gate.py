@@ -1,7 +1,8 @@
-"""The gate of a lab's campaign: judges the conditions of the lab file, and hears what is asked from outside.
+"""The gate of a lab's campaign: evaluates the conditions of the lab file and receives commands of the lab.
 
-`ask` and `dark` are called by the runner, `saw` by it with every event; `pause`, `proceed`, `resume` and `abort` come
-from any other thread and are obeyed at the next question, half a second later at most, unless a reading is under way.
+The runner queries it before each action and reports every event to it. `pause`, `proceed`, `resume` and `abort` come
+from
+another thread and take effect at the next query, within half a second unless a reading is in progress.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 
 CONDITION = "suspend"
-"""Who pauses for a condition."""
+"""`by` of a pause for a condition."""
 AWAY_AFTER = 3
-"""After so many failed tries at a reading in a row the instrument counts as away."""
+"""Consecutive failed attempts at a reading after which the instrument counts as away."""
 
 
 class LabGate:
-    """Whether a campaign of a lab may go on.
+    """Decides whether a campaign of a lab may continue.
 
     Args:
-        suspend: the conditions.
-        folder: the run's directory, or a directory above it that exists, for the free space.
+        suspend: the pause conditions.
+        folder: directory of the run, whose free space is checked.
         free: bytes free at a path.
-        again: seconds between two questions while it is held.
+        again: seconds between two queries while paused.
     """
 
     def __init__(
@@ -43,125 +44,124 @@ class LabGate:
         again: float = POLL_SECONDS,
     ) -> None:
         self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
-        self._against = TwinMonitor(state) if (state := suspend.state) is not None else None
+        self._monitor = TwinMonitor(state) if (state := suspend.state) is not None else None
         self._lock = threading.Lock()
-        self._asked: Pause | None = None  # from outside
+        self._requested: Pause | None = None  # requested by the lab
         self._abort: Abort | None = None
-        self._by = ""  # who let go last
-        self._paused = self._over = False  # what was said last; whether that pause is over, whatever follows it
-        self._bright = ""  # why the room is too bright, if it is
-        self._gone = ""  # how the instrument no longer matches its twin, if it has
-        self._failed = 0  # tries at a reading, in a row
+        self._by = ""  # who ended the last pause
+        self._paused = self._over = False  # the last decision; whether that pause has ended, even if another follows
+        self._background = ""  # why the background is too high, if it is
+        self._mismatch = ""  # how the instrument differs from its twin, if it does
+        self._failed = 0  # consecutive failed attempts at a reading
         self._away = ""  # why the instrument counts as away, if it does
         self._away_since: float | None = None
         self._looked = 0.0
         self._cause = ""  # of the present pause for a condition
-        self._by_ambient = False  # whether it is, or was in the same pause, the room
+        self._by_ambient = False  # whether the background was a cause during this pause
         self._good_since: float | None = None
 
     # from any thread -------------------------------------------------------------------------------------------------
     def pause(self, cause: str, by: str) -> None:
-        """Pauses until `proceed`, in place of any other pause."""
+        """Pause until `proceed`, replacing any other requested pause."""
         with self._lock:
-            asked = Pause(cause, by, poll_after=self._again)
-            if asked != self._asked:
+            requested = Pause(cause, by, poll_after=self._again)
+            if requested != self._requested:
                 self._over, self._by = True, "lab"
-            self._asked = asked
+            self._requested = requested
 
     def proceed(self, by: str) -> None:
-        """Ends the pause that was asked for; a condition pauses on."""
+        """End the requested pause; a pause for a condition stays."""
         with self._lock:
-            self._asked, self._by, self._over = None, by, True
+            self._requested, self._by, self._over = None, by, True
 
     def resume(self, by: str) -> None:
-        """Ends a pause whose condition is over, or that waits for the instrument or its twin; not one asked for."""
+        """End a pause for a condition, unless the condition persists; a requested pause stays."""
         with self._lock:
             self._by = by
-            self._answers()
-            self._gone = self._cause = ""  # a condition that still holds gives its cause anew
-            if self._against is not None:
-                self._against.reset()
+            self._reset_away()
+            self._mismatch = self._cause = ""  # set again if the condition persists
+            if self._monitor is not None:
+                self._monitor.reset()
 
     def abort(self, reason: str, by: str) -> None:
-        """Ends the campaign for good; the first to ask is kept."""
+        """End the campaign; the first request is kept."""
         with self._lock:
             self._abort = self._abort or Abort(reason, by)
 
     @property
     def aborted(self) -> bool:
-        """Whether somebody asked for the end."""
+        """Whether an abort was requested."""
         return self._abort is not None
 
     # from the runner -------------------------------------------------------------------------------------------------
-    def saw(self, event: Event, campaign: Campaign) -> None:
-        """Told of every event."""
+    def observe(self, event: Event, campaign: Campaign) -> None:
+        """Receive one event of the campaign."""
         if isinstance(event, Failed):
-            self._went_wrong(event, campaign)
+            self._count_failure(event, campaign)
         elif isinstance(event, (Measured, Continued)):
             with self._lock:
-                self._answers()
+                self._reset_away()
         if not isinstance(event, Measured):
             return
         if event.background is not None:
             self._judge(event.background, event.at)
-        if self._against is not None:
+        if self._monitor is not None:
             with self._lock:
-                self._gone = self._against.observe(event) or ""
+                self._mismatch = self._monitor.observe(event) or ""
 
     def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
-        """A reading that was taken in the dark while paused; None where none came, which changes nothing."""
+        """Receive a background reading taken while paused; None if it failed, which changes nothing."""
         with self._lock:
             self._looked = now
             if readings is not None and self._away:
-                self._answers()
+                self._reset_away()
                 self._by = f"{CONDITION}: it gives readings again"
         if readings is not None:
             self._judge(readings, now)
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
-        """Whether to go on at `now`.
+        """Whether to continue at `now`.
 
-        Between two pauses it says so once: the runner writes the end of the one, asks again before it does anything,
-        and writes the cause of the other.
+        Between two pauses it returns Proceed once, so that the runner records the end of the first before the second.
         """
         with self._lock:
-            said = self._abort or self._held(now) or Proceed(self._by)
-            if self._paused and self._over and isinstance(said, Pause):
-                said = Proceed(self._by)
-            self._paused, self._over = isinstance(said, Pause), False
-            return said
+            decision = self._abort or self._pause(now) or Proceed(self._by)
+            if self._paused and self._over and isinstance(decision, Pause):
+                decision = Proceed(self._by)
+            self._paused, self._over = isinstance(decision, Pause), False
+            return decision
 
-    def _held(self, now: float) -> Pause | None:
-        bad = self._bright or self._gone or self._disk()
+    def _pause(self, now: float) -> Pause | None:
+        bad = self._background or self._mismatch or self._disk()
         if bad:
             self._cause, self._good_since = bad, None
-            self._by_ambient = self._by_ambient or bool(self._bright)
+            self._by_ambient = self._by_ambient or bool(self._background)
         elif self._cause:
             since = now if self._good_since is None else self._good_since
-            self._good_since = min(since, now)  # the machine's time may have been set back
+            self._good_since = min(since, now)  # the clock may have been set back
             if now - self._good_since >= self._suspend.good_for:
-                self._cause, self._by = "", f"{CONDITION}: well for {format_duration(self._suspend.good_for)}"
+                self._cause, self._by = "", f"{CONDITION}: good for {format_duration(self._suspend.good_for)}"
         if not self._cause:
             self._by_ambient = False
-            return self._asked or self._while_away(now)
-        if self._asked is not None:
-            return self._asked
+            return self._requested or self._while_away(now)
+        if self._requested is not None:
+            return self._requested
         ambient = self._suspend.ambient
         look = ambient is not None and self._by_ambient and not 0 <= now - self._looked < ambient.look
         return Pause(self._cause, CONDITION, sample_background=look, poll_after=self._again)
 
-    def _went_wrong(self, event: Failed, campaign: Campaign) -> None:
-        """Counts what a pause may help against; before the last try at a reading, so that it costs no trial."""
+    def _count_failure(self, event: Failed, campaign: Campaign) -> None:
+        """Count failed attempts that a pause may cure; pause before the last attempt, so that no trial is lost."""
         if event.stage != "measure" or not event.retryable or self._suspend.away is None:
             return
         with self._lock:
             self._failed += 1
             if self._failed >= min(AWAY_AFTER, max(campaign.plan.retries, 1)):
-                tries = f"{self._failed} tries" if self._failed > 1 else "a try"
-                self._away = f"{NO_READING} in {tries}; the last: {event.error}"
+                attempts = f"{self._failed} attempts" if self._failed > 1 else "1 attempt"
+                self._away = f"{NO_READING} in {attempts}; last error: {event.error}"
 
     def _while_away(self, now: float) -> Pause | None:
-        """Asks at once, then after as long again as it has been away, and at last every `away` seconds."""
+        """The pause while the instrument is away: attempts at doubling intervals, up to `suspend.away`."""
         if not self._away or self._suspend.away is None:
             return None
         self._away_since = now if self._away_since is None else min(self._away_since, now)
@@ -169,16 +169,20 @@ class LabGate:
         sample = not 0 <= now - self._looked < patience
         return Pause(self._away, CONDITION, sample_background=sample, poll_after=self._again)
 
-    def _answers(self) -> None:
+    def _reset_away(self) -> None:
         self._failed, self._away, self._away_since = 0, "", None
 
-    def _judge(self, dark: Mapping[str, float], at: float) -> None:
+    def _judge(self, background: Mapping[str, float], at: float) -> None:
         if self._suspend.ambient is None:
             return
-        over = {name: limit for name, limit in self._suspend.ambient.above.items() if dark.get(name, 0.0) > limit}
-        told = ", ".join(f"{name} reads {dark[name]:g}, above {limit:g}" for name, limit in over.items())
+        limits = self._suspend.ambient.above
+        texts = [
+            f"{name} reads {background[name]:g}, above {limit:g}"
+            for name, limit in limits.items()
+            if background.get(name, 0.0) > limit
+        ]
         with self._lock:
-            self._looked, self._bright = at, f"the room is too bright: with the light off {told}" if over else ""
+            self._looked, self._background = at, f"the background is too high: {', '.join(texts)}" if texts else ""
 
     def _disk(self) -> str:
         least = self._suspend.disk

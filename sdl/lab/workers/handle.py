@@ -1,6 +1,6 @@
-"""One process of a lab, seen from the lab: what it said last, how it is ended, and how its end is put into words.
+"""The lab's handle of one worker process: its messages, its termination, and a description of its end.
 
-interrupted    SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL
+Termination: SIGTERM, again after `FINISH` s, SIGKILL after `SAFE` s more.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sdl.lab.workers.worker_pipe import WorkerPipe
 log = logging.getLogger("sdl.lab")
 
 FINISH, SAFE = 5.0, 30.0
-"""Seconds that an interrupted process has to finish its reading; then to make safe and close its record."""
+"""Seconds that an interrupted process has to finish its reading; then to switch off and close its record."""
 SIGNAL_TEXTS = {
-    signal.SIGKILL: "killed (SIGKILL): by somebody's `kill -9`, or by the system for want of memory",
+    signal.SIGKILL: "killed (SIGKILL): by `kill -9`, or by the system because memory ran out",
     signal.SIGSEGV: "crashed (SIGSEGV): a fault in a compiled library",
     signal.SIGBUS: "crashed (SIGBUS): a fault in a compiled library, or a disk that is gone",
     signal.SIGABRT: "crashed (SIGABRT): a compiled library gave up",
@@ -30,31 +30,31 @@ SIGNAL_TEXTS = {
     signal.SIGTERM: "ended by SIGTERM",
 }
 EXIT_UNKNOWN = 255
-"""What the exit code reads as when the warm process, which would have told it, is gone as well."""
+"""Exit code reported when the fork server is gone too."""
 
 
 @dataclass
 class WorkerHandle:
-    """A process, and what is known of it."""
+    """A worker process and its latest state."""
 
     process: BaseProcess
     link: WorkerPipe
     hung: float
     begun: float
     sign: float
-    about: dict[str, Any] = field(default_factory=dict)  # for its log lines
+    about: dict[str, Any] = field(default_factory=dict)  # context of its log lines
     signs: int = 0
     readings: int = 0
     end: dict[str, Any] | None = None
-    why: str = ""  # it was asked to end, and why
+    why: str = ""  # reason of its termination, once requested
     asked: float = 0.0
     signals: int = 0
-    safe: str | None = None  # the last word of one that makes safe
+    safe: str | None = None  # latest result of switching off
     again: bool = True
 
     def drain(self) -> list[dict[str, Any]]:
-        """What it said since the last look; signs of life are noted, its log lines logged."""
-        found = []
+        """The messages since the last call; heartbeats are noted, log lines are logged."""
+        others = []
         while messages := self.link.receive():
             self.sign, self.signs = time.monotonic(), self.signs + 1
             for message in messages:
@@ -66,38 +66,38 @@ class WorkerHandle:
                 elif "safe" in message:
                     self.safe, self.again = message["safe"], message["again"]
                 else:
-                    found.append(message)
-        return found
+                    others.append(message)
+        return others
 
     @property
     def gone(self) -> bool:
-        """Whether its process is; where nobody is left who would know, its link tells."""
+        """Whether its process has ended, judged by the pipe if the fork server is gone too."""
         code = self.process.exitcode
         return code is not None and not (code == EXIT_UNKNOWN and self.link.open)
 
     def signal(self, number: int) -> None:
-        """Sends a signal, unless it is gone."""
+        """Send a signal, unless it is gone."""
         if not self.gone and self.process.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)
 
     def press(self) -> None:
-        """Ends it step by step, once it was asked to."""
+        """Send the next signal of the termination, if due."""
         since = time.monotonic() - self.asked
         due = 1 + (since >= FINISH) + (since >= FINISH + SAFE)
         if self.signals < due:
             self.signals = due
             self.signal(signal.SIGKILL if due == 3 else signal.SIGTERM)
-            self.signal(signal.SIGCONT)  # one that was stopped gets its chance
+            self.signal(signal.SIGCONT)  # wakes a stopped process
 
     def ask_to_end(self, why: str) -> None:
-        """Interrupts it; the first reason is the one that is told."""
+        """Terminate it; the first reason is kept."""
         if not self.why:
             self.why, self.asked = why, time.monotonic()
         self.press()
 
     def dispose(self) -> None:
-        """Gives everything back; it must be gone, or it is killed."""
+        """Kill it if it still runs, and release its resources."""
         self.signal(signal.SIGKILL)
         self.process.join(FINISH)
         self.link.close()
@@ -106,13 +106,13 @@ class WorkerHandle:
 
 
 def describe_exit(code: int | None) -> str:
-    """How a process ended that said nothing of it."""
+    """The end of a process that sent no final message."""
     if code is None:
         return "its process does not end"
     if code == EXIT_UNKNOWN:
-        return "its process is gone, and the warm one that would have known why"
+        return "its process and the fork server have ended, for an unknown reason"
     if code >= 0:
-        return f"its process ended with code {code} and without a word"
+        return f"its process ended unexpectedly with exit code {code}"
     try:
         return SIGNAL_TEXTS.get(signal.Signals(-code), f"ended by {signal.Signals(-code).name}")
     except ValueError:

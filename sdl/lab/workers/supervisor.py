@@ -1,14 +1,13 @@
-"""One operating-system process a campaign, copied from a warm one, so that it starts at once and takes nothing with it.
+"""Worker processes: one per campaign, forked from a preloaded process so that it starts at once.
 
-`multiprocessing`'s fork server is the warm process (`sdl.runner.preload`). What a process is told and says goes as
-JSON lines
-over a pair of sockets (`sdl.lab.workers.worker_pipe`); nothing that comes from outside this program is ever
-unpickled. Whoever calls
-is never kept waiting for a campaign or an instrument: only for the first start of all (the warm process must be ready).
+The fork server of `multiprocessing` is the preloaded process (`sdl.runner.preload`). Messages are JSON lines over a
+pair
+of sockets (`sdl.lab.workers.worker_pipe`); nothing from outside is unpickled. Calls never wait for a campaign or an
+instrument, except the first start, which waits for the fork server.
 
-    no sign of life for `JobOrder.hung` s   SIGTERM, after `FINISH` s again, after `SAFE` s more SIGKILL → died
+    no heartbeat for `JobOrder.hung` s   SIGTERM, again after `FINISH` s, SIGKILL after `SAFE` s more → died
     interrupted, closed                  the same
-    gone without a word                  died, with the cause in words
+    gone without a final message         died, with a description of the exit
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ from sdl.parallel import children
 log = logging.getLogger("sdl.lab")
 
 FIRST_SIGN = 60.0
-"""Least seconds until the first sign of life: a busy machine may be slow to begin."""
+"""Minimum seconds allowed until the first heartbeat, for a busy machine."""
 TIMEOUT, TIMEOUT_MARGIN = 120.0, 30.0
-"""Seconds after which a process that makes safe and says nothing is ended: the driver's time-outs, and some more."""
+"""Default time-out of a driver; seconds beyond it after which a silent process that switches off is killed."""
 
 
 class Supervisor:
-    """Carries orders out with a process each; see `sdl.lab.workers.base.Workers`. Not for several threads."""
+    """Runs each job order in a process; see `sdl.lab.workers.base.Workers`. Not thread-safe."""
 
     def __init__(self) -> None:
         if "forkserver" not in multiprocessing.get_all_start_methods():
@@ -54,19 +53,19 @@ class Supervisor:
         self._makers: dict[str, WorkerHandle] = {}
         self._updates: list[WorkerUpdate] = []
         self._orphans = Orphans()
-        # multiprocessing waits for its processes when this one ends, so they must be told before.
+        # multiprocessing waits for its processes at exit, so their pipes must be closed before.
         atexit.register(self._let_go)
 
     def warm_up(self) -> None:
-        """Starts the warm process where it does not run, without waiting for it; else the first `begin` does.
+        """Start the fork server if it does not run, without waiting for it.
 
-        Ctrl-C reaches everybody in the terminal's group and is the lab's alone. Ignored here for the moment in which
-        the process is made, it is ignored there from the first line; `multiprocessing` does so once all is loaded.
+        Ctrl-C reaches every process of the terminal but concerns only the lab. Ignoring it while the fork server is
+        created makes the server ignore it from its first line; `multiprocessing` does so only once all is loaded.
         """
         from multiprocessing import forkserver
 
-        with children.starting():
-            if threading.current_thread() is not threading.main_thread():  # nobody else may
+        with children.child_environment():
+            if threading.current_thread() is not threading.main_thread():  # cannot set signal handlers
                 forkserver.ensure_running()
                 return
             before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,83 +75,83 @@ class Supervisor:
                 signal.signal(signal.SIGINT, before)
 
     def begin(self, order: JobOrder) -> None:
-        """Starts a process for an order.
+        """Start a process for a job order.
 
         Raises:
-            ValueError: this start has one already.
+            ValueError: this start already has one.
         """
         if order.start in self._children:
             raise ValueError(f"start {order.start} has a process already")
         if maker := self._makers.pop(_key(order.campaign["instrument"]), None):
-            maker.dispose()  # the campaign makes the instrument safe itself
+            maker.dispose()  # the campaign switches the instrument off itself
         plain = {**asdict(order), "folder": str(order.folder)}
         child = self._children[order.start] = self._start({"order": plain}, f"sdl start {order.start}", order.hung)
         child.about = {"start": order.start, "instrument": order.instrument, "run": str(order.folder)}
 
     def updates(self) -> Sequence[WorkerUpdate]:
-        """What happened since the last look; never blocks."""
+        """The updates since the last call; never blocks."""
         for start, child in list(self._children.items()):
-            gone = child.process.exitcode not in (None, EXIT_UNKNOWN)  # asked before the last of its words is read
+            gone = child.process.exitcode not in (None, EXIT_UNKNOWN)  # before its last messages are read
             for message in child.drain():
-                self._heard(start, child, message)
+                self._record(start, child, message)
             if gone or child.gone:
                 self._gone(start, child)
             else:
                 self._watch(child)
         for maker in self._makers.values():
-            maker.drain()  # what came of it is `make_safe`'s to tell
-        found, self._updates = self._updates, []
-        return found
+            maker.drain()  # `make_safe` returns the result
+        updates, self._updates = self._updates, []
+        return updates
 
     def pause(self, start: int, cause: str, by: str) -> None:
-        self._tell(start, do="pause", cause=cause, by=by)
+        self._send(start, do="pause", cause=cause, by=by)
 
     def proceed(self, start: int, by: str) -> None:
-        self._tell(start, do="proceed", by=by)
+        self._send(start, do="proceed", by=by)
 
     def resume(self, start: int, by: str) -> None:
-        self._tell(start, do="resume", by=by)
+        self._send(start, do="resume", by=by)
 
     def abort(self, start: int, reason: str, by: str) -> None:
-        self._tell(start, do="abort", reason=reason, by=by)
+        self._send(start, do="abort", reason=reason, by=by)
 
     def interrupt(self, start: int, by: str) -> None:
         if start in self._children:
             self._children[start].ask_to_end(f"interrupted by {by}")
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
-        """Has an instrument's light put out by a process of its own, which tries until it is, or a campaign begins.
+        """Switch an instrument off in a process of its own, which retries until it succeeds or a campaign begins.
 
-        Never waits: ask again for what became of it since.
+        Never waits; call again for the result.
 
         Returns:
-            Empty: the instrument said that its light is off. Else why it did not, or `NOT_YET`.
+            Empty if the instrument confirmed that it is off, else the error, or `NOT_YET`.
         """
         key, hung = _key(instrument), _timeout(instrument) + TIMEOUT_MARGIN
         maker = self._makers.get(key)
         if maker is None:
             maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
-        said = self._look(key, maker)
-        if said.startswith("InUse: "):
+        error = self._look(key, maker)
+        if error.startswith("InUse: "):
             self._orphans.end(key)
-        return said
+        return error
 
     def close(self) -> None:
-        """Interrupts what runs, waits `FINISH` + `SAFE` seconds, kills what is left; `news` tells of it after."""
-        heard: list[WorkerUpdate] = []
+        """Interrupt all workers, wait `FINISH` + `SAFE` seconds, kill the rest; `updates` then reports their ends."""
+        updates: list[WorkerUpdate] = []
         for child in self._children.values():
-            child.ask_to_end("interrupted: the lab ends")
+            child.ask_to_end("interrupted: the lab is stopping")
         while self._children:
-            heard += self.updates()
+            updates += self.updates()
             select.select([child.link for child in self._children.values() if child.link.open], [], [], 0.05)
         for maker in self._makers.values():
             maker.dispose()
         self._makers.clear()
-        self._updates = heard
+        self._updates = updates
         atexit.unregister(self._let_go)
 
     def pid(self, start: int) -> int | None:
-        """The process of a start; None where it has none."""
+        """The process id of a start's worker; None if it has none."""
         child = self._children.get(start)
         return child.process.pid if child else None
 
@@ -167,7 +166,7 @@ class Supervisor:
                     self.warm_up()
                     process.start()
                     break
-                except (EOFError, OSError) as error:  # the warm process died this moment; the next try makes another
+                except (EOFError, OSError) as error:  # the fork server just died; the next attempt starts another
                     ours.close()
                     if not left:
                         raise OSError(f"no process could be started: {error}") from error
@@ -176,12 +175,12 @@ class Supervisor:
         now = time.monotonic()
         return WorkerHandle(process, link, hung, now, now)
 
-    def _tell(self, start: int, **message: Any) -> None:
+    def _send(self, start: int, **message: Any) -> None:
         child = self._children.get(start)
         if child is None or not child.link.send(message, must=False):
-            log.warning("start %d could not be told to %s: its process does not listen", start, message["do"])
+            log.warning("start %d did not receive %s: its process is not listening", start, message["do"])
 
-    def _heard(self, start: int, child: WorkerHandle, message: Mapping[str, Any]) -> None:
+    def _record(self, start: int, child: WorkerHandle, message: Mapping[str, Any]) -> None:
         sign = message.get("sign")
         if sign == "waiting":
             return
@@ -194,12 +193,12 @@ class Supervisor:
         )
 
     def _watch(self, child: WorkerHandle) -> None:
-        """Ends one that hangs, or goes on ending one that was asked to end."""
+        """Terminate a process that hangs, or continue its termination."""
         silent = time.monotonic() - child.sign
         if child.why:
             child.press()
         elif silent > (child.hung if child.signs else max(child.hung, FIRST_SIGN)):
-            child.ask_to_end(f"hung: no sign of life for {silent:.0f} s")
+            child.ask_to_end(f"hung: no heartbeat for {silent:.0f} s")
 
     def _gone(self, start: int, child: WorkerHandle) -> None:
         del self._children[start]
@@ -217,7 +216,7 @@ class Supervisor:
         self._updates.append(WorkerUpdate(start, "died", text, readings=child.readings, at=at))
 
     def _look(self, key: str, maker: WorkerHandle) -> str:
-        """How far one that makes safe has come; put away where it is done."""
+        """The result of switching off so far; the process is disposed of once it is done."""
         maker.drain()
         gone = maker.gone
         maker.drain()
@@ -238,15 +237,15 @@ class Supervisor:
 
 
 def _key(instrument: Any) -> str:
-    """What tells instruments apart: the identity, or else everything that is said of it."""
+    """The identity of an instrument, or all its options if they are invalid."""
     try:
         return str(config.parse_kind("instrument", instrument).identity)
-    except Exception:  # the order's own process says what is wrong with it
+    except Exception:  # the worker reports what is wrong with it
         return json.dumps(instrument, sort_keys=True, default=str)
 
 
 def _timeout(instrument: Any) -> float:
-    """Seconds that a reading may take."""
+    """The time-out of a reading, seconds."""
     with contextlib.suppress(Exception):
         return float(getattr(config.parse_kind("instrument", instrument), "timeout_seconds", TIMEOUT))
     return TIMEOUT

@@ -1,11 +1,11 @@
-"""The process of one campaign: told what to do over its link, it runs or resumes it, and says what happens.
+"""A worker process: runs or resumes one campaign as ordered over its pipe, and reports what happens.
 
-    ← {"order": {...}}                     or  {"safe": {...}}: make an instrument safe, nothing else
+    ← {"order": {...}}                     or  {"safe": {...}}: switch an instrument off, nothing else
     → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
     ← {"do": "pause" | "proceed" | "resume" | "abort", …}; an interruption is a signal
 
-A sign is one of life: an event that was written, or, from the thread that waits in a back-off or a pause, that it does.
-When the link breaks the lab is gone; the campaign is interrupted then, as by Ctrl-C: light off, record resumable.
+A sign is a heartbeat: an event was written, or the campaign is waiting in a back-off or a pause. If the pipe breaks the
+lab is gone, and the campaign is interrupted as by Ctrl-C: instrument off, record resumable.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ from sdl.types import SafeState
 log = logging.getLogger("sdl")
 
 HEARTBEAT = 1.0
-"""Least seconds between two signs that it waits."""
+"""Minimum seconds between two heartbeats while waiting."""
 FINISH, SAFE = 5.0, 30.0
-"""Seconds that an orphan has to finish its reading; then to make safe and close its record."""
+"""Seconds that an orphan has to finish its reading; then to switch off and close its record."""
 AGAIN, HANDOVER = 1.0, 15.0
-"""Seconds between two tries to make an instrument safe; how long another's lease is waited for."""
+"""Seconds between two attempts to switch off; how long to wait for a lease held by another process."""
 ORPHANED = 75
-"""Exit code of an orphan that did not come to an end of its own."""
+"""Exit code of an orphan that had to end itself at once."""
 
 
 def main(end: socket.socket) -> NoReturn:
-    """What the new process does, from its first line to its end."""
+    """Run the worker process from start to exit."""
     link = WorkerPipe(end)
     faulthandler.enable()
-    children.started()
+    children.restore_environment()
     with contextlib.suppress(OSError):
-        os.setsid()  # Ctrl-C in the lab's terminal is the lab's to pass on
+        os.setsid()  # Ctrl-C in the lab's terminal must reach only the lab
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
     _wake_when_the_lab_dies()
@@ -87,7 +87,7 @@ def main(end: socket.socket) -> NoReturn:
     link.close()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # at once: a library's thread must not keep it
+    os._exit(code)  # at once, whatever threads libraries have left
 
 
 # A campaign ----------------------------------------------------------------------------------------------------------
@@ -101,10 +101,10 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
 
     def watch(event: Event, campaign: Campaign) -> None:
         nonlocal readings, written, paused
-        gate.inner.saw(event, campaign)
+        gate.inner.observe(event, campaign)
         readings, forward.trial = campaign.history.readings, campaign.history.trials
         paused = event if isinstance(event, Paused) else paused
-        if written:  # what an earlier process wrote and told; its pauses are no news
+        if written:  # events of an earlier process, which reported them
             written -= 1
             return
         if isinstance(event, Resumed) and campaign.paused and paused is not None:
@@ -117,10 +117,10 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
         link.send(told, must="text" in told)
 
     _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
-    patience = Patience(WARN_AFTER)  # then the lab goes on with it, without end, and knows what people have to be told
+    patience = Patience(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
     if _has_begun(folder):
         run = open_run(folder)
-        if run.campaign.state is State.STOPPED:  # killed between its last line and its last word
+        if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
             done = run.result
         else:
             written = len(run.events)
@@ -143,7 +143,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
 
 
 def _wait_for_instrument(tree: Any, gate: _Gate, link: WorkerPipe) -> None:
-    """Waits while somebody else on this machine drives the instrument: no reason to give a start up.
+    """Wait while another process of this machine drives the instrument.
 
     Raises:
         InUse: the start was aborted meanwhile.
@@ -151,7 +151,7 @@ def _wait_for_instrument(tree: Any, gate: _Gate, link: WorkerPipe) -> None:
     try:
         instrument = config.parse_kind("instrument", tree)
     except SdlError:
-        return  # said below, with every other mistake
+        return  # reported later with every other mistake
     if instrument.virtual:
         return
     known = names(instrument)
@@ -170,7 +170,7 @@ def _wait_for_instrument(tree: Any, gate: _Gate, link: WorkerPipe) -> None:
 
 
 def _has_begun(folder: Path) -> bool:
-    """Whether there is a record to go on with; one without a single whole line is put aside, to begin anew."""
+    """Whether there is a record to resume; one without a complete line is renamed, to begin again."""
     if not folder.exists():
         return False
     if (folder / FILE).exists() and isinstance(next(scan(folder)), Line):
@@ -181,7 +181,7 @@ def _has_begun(folder: Path) -> bool:
 
 
 class _Gate:
-    """The campaign's gate; being asked is a sign of life."""
+    """The campaign's gate; every query sends a heartbeat."""
 
     def __init__(self, link: WorkerPipe, inner: LabGate) -> None:
         self.inner, self._link, self._last = inner, link, -HEARTBEAT
@@ -191,7 +191,7 @@ class _Gate:
         return self.inner.ask(campaign, now)
 
     def beat(self) -> None:
-        """Says, now and then, that this thread waits."""
+        """Send a heartbeat, at most one per `HEARTBEAT`."""
         if time.monotonic() - self._last >= HEARTBEAT:
             self._last = time.monotonic()
             self._link.send({"sign": "waiting"}, must=False)
@@ -215,18 +215,18 @@ def _apply(gate: LabGate, messages: list[dict[str, Any]]) -> None:
 
 
 def _listen(link: WorkerPipe, gate: LabGate) -> None:
-    """Obeys what comes over the link until it breaks; then this process is an orphan and ends itself."""
+    """Apply the commands from the pipe until it breaks; then end this process, an orphan."""
     while link.open:
         _apply(gate, link.receive(None))
-    for patience in (FINISH, SAFE):  # the first lets the reading finish, the second breaks it off
+    for patience in (FINISH, SAFE):  # the first signal lets the reading finish, the second breaks it off
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(patience)
     os._exit(ORPHANED)
 
 
-# Making safe ---------------------------------------------------------------------------------------------------------
+# Switching off -------------------------------------------------------------------------------------------------------
 def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
-    """Has the instrument say that its light is off; tries as long as that may still help."""
+    """Switch the instrument off, and retry as long as that can help."""
     threading.Thread(target=_exit_with, args=(link,), daemon=True).start()
     waited = time.monotonic()
     while True:
@@ -242,7 +242,7 @@ def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
 
 
 def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
-    """Switches it off: what went wrong, and whether to try again."""
+    """Switch the instrument off once; the error, and whether to retry."""
     instrument = config.parse_kind("instrument", tree)
     if instrument.virtual:
         return None, False
@@ -280,10 +280,10 @@ def _interrupted(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _wake_when_the_lab_dies() -> None:
-    """A stopped process cannot read that its link is broken; where the system can (Linux), it is woken to do so.
+    """Have this process woken when the lab dies (Linux); a stopped process cannot notice that its pipe is broken.
 
-    The signal comes when the warm process dies, and that lives as long as somebody holds the other end of its pipe: the
-    lab, and, if we did not close it, we.
+    The signal comes when the fork server dies, which it does when no process holds the other end of its pipe: the lab,
+    and this process unless it closes it.
     """
     if sys.platform == "linux":
         import ctypes
@@ -295,7 +295,7 @@ def _wake_when_the_lab_dies() -> None:
 
 
 class _Forward(logging.Handler):
-    """What is logged here is logged by the lab."""
+    """Sends log lines to the lab."""
 
     def __init__(self, link: WorkerPipe) -> None:
         super().__init__()
@@ -303,7 +303,7 @@ class _Forward(logging.Handler):
         self.trial: int | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never raises, never waits."""
+        """Send one line; never raises, never waits."""
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)

@@ -1,6 +1,6 @@
-"""Messages between the lab's process and that of a campaign: one JSON object a line, over a pair of sockets.
+"""Messages between the lab and a worker process: JSON lines over a pair of sockets.
 
-The end of either process closes its side, however it ended, and the other finds that out by reading.
+When either process ends, however it does, its side closes, and the other side detects that by reading.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Mapping
 from typing import Any
 
 SEND_TIMEOUT = 10.0
-"""Seconds for which a message that must arrive is tried."""
+"""Seconds of trying to send a message with `must`."""
 MAX_LINE_BYTES = 1 << 24
-"""Bytes of a line; a campaign has some thousand."""
+"""Maximum length of a line, bytes; a campaign has a few thousand."""
 
 
 class WorkerPipe:
-    """One side. May be written to by several threads, read by one.
+    """One side of the pipe. Several threads may send, one may receive.
 
     Args:
-        end: of a pair of sockets; taken over.
+        end: one socket of a pair, owned from now on.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -35,11 +35,11 @@ class WorkerPipe:
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any], *, must: bool = True) -> bool:
-        """Sends a message; False where the other side is gone or does not read.
+        """Send a message; False if the other side is gone or does not read.
 
         Args:
             message: plain values.
-            must: wait for room; else a message for which there is none is left out.
+            must: wait for buffer space; else drop the message if there is none.
         """
         line = json.dumps(message).encode() + b"\n"
         with self._writing:
@@ -50,7 +50,7 @@ class WorkerPipe:
                 except BlockingIOError:
                     if not (must or begun) or not select.select([], [self._socket], [], SEND_TIMEOUT)[1]:
                         if begun:
-                            self.open = False  # half a line: nothing after it could be read
+                            self.open = False  # a partial line makes all later ones unreadable
                         return False
                     continue
                 except (OSError, ValueError):
@@ -59,12 +59,12 @@ class WorkerPipe:
         return not line
 
     def receive(self, timeout: float | None = 0.0) -> list[dict[str, Any]]:
-        """The messages that are there, waiting at most `timeout` seconds for the first (None: for ever).
+        """The pending messages, waiting at most `timeout` seconds for the first (None: no limit).
 
-        `open` is False once the other side is gone and everything is read.
+        `open` is False once the other side is gone and everything has been read.
         """
-        found: list[dict[str, Any]] = []
-        while self.open and not found:
+        messages: list[dict[str, Any]] = []
+        while self.open and not messages:
             try:
                 if not select.select([self._socket], [], [], timeout)[0]:
                     break
@@ -77,11 +77,11 @@ class WorkerPipe:
                 self.open = False
                 break
             *lines, self._rest = (self._rest + piece).split(b"\n")
-            found += [message for line in lines if isinstance(message := _plain(line), dict)]
-        return found
+            messages += [message for line in lines if isinstance(message := _plain(line), dict)]
+        return messages
 
     def close(self) -> None:
-        """May be called twice."""
+        """Close this side; callable twice."""
         self.open = False
         self._socket.close()
 

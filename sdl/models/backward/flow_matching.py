@@ -89,12 +89,12 @@ class FittedFlow:
         value = self.training.fill_free_targets(targets, space)
         drawn = self._draw(value, self.samples, rng)
         U, spread = drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
-        uncertainty = np.full_like(U, np.nan)  # trees know no doubt of their own
+        uncertainty = np.full_like(U, np.nan)  # trees know no uncertainty of their own
         name = "flow matching"
         if self.trend is not None:
-            name = "flow matching on the residuals of an affine fit" if self.forest else "the affine trend alone"
+            name = "flow matching on the residuals of a linear model" if self.forest else "linear trend alone"
             V = self.trend.linear_settings(value)
-            # How far the trees moved the answer is doubted too: on few rows it is noise that they have learnt.
+            # On few rows the trees have learnt noise: how far they moved the answer is added to the uncertainty.
             moved = np.sqrt(((U - self.trend.at(V)) ** 2).mean(axis=1, keepdims=True))
             spread, uncertainty = (np.hypot(part, moved) for part in self.trend.std_errors(U, V))
         expected = None if self.trend is None else self.trend.predict(self.training.settings(U))[0]

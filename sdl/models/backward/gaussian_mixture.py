@@ -55,10 +55,10 @@ def fit_gaussian_mixture(
 
 
 def _mixture(D: Floats, components: int | Literal["bic"]) -> Any:
-    most = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
+    limit = max(1, len(D) // (D.shape[1] + 2))  # a Gaussian on fewer rows than that is flat in some direction
     if components != "bic":
-        return _fitted(D, min(components, most))
-    candidates = [_fitted(D, k) for k in range(1, min(MOST, most) + 1)]
+        return _fitted(D, min(components, limit))
+    candidates = [_fitted(D, k) for k in range(1, min(MOST, limit) + 1)]
     return min(candidates, key=lambda mixture: _bic(mixture, D))
 
 
@@ -84,7 +84,7 @@ class FittedMixture:
         parts = [self._given(*self._fixed(value)) for value in aims]
         U = np.array([mean[:d] for mean, _, _ in parts])
         spread, uncertainty = (np.array([pair[i][:d] for *_, pair in parts]) for i in (0, 1))
-        doubt = self.training.add_session_variance(spread, uncertainty, U)
+        std_errors = self.training.add_session_variance(spread, uncertainty, U)
         if self.trend is not None:
             goal = aims[:, self.training.goal]
             V = self.trend.linear_settings(np.where(np.isfinite(goal), goal, 0.0))
@@ -92,14 +92,14 @@ class FittedMixture:
             surer = self.trend.std_errors(better, V)
             # A goal that leaves a choice is the joint Gaussian's own, and so is one that no line leads to.
             sure = np.array([not self.training.is_underdetermined(targets._replace(value=value)) for value in aims])
-            use = sure & np.isfinite(goal).all(axis=1) & ~(surer[0] > LOST * doubt[0]).any(axis=1)
+            use = sure & np.isfinite(goal).all(axis=1) & ~(surer[0] > LOST * std_errors[0]).any(axis=1)
             U[use] = better[use]
-            for part, other in zip(doubt, surer, strict=True):
+            for part, other in zip(std_errors, surer, strict=True):
                 part[use] = other[use]
         expected = self.predict(self.training.settings(U))[0]
         count = self.mixture.n_components
-        name = "a joint Gaussian" if count == 1 else f"the likeliest of {count} Gaussians"
-        return to_proposals(self.training, name, U, doubt, targets, space, expected)
+        name = "joint Gaussian" if count == 1 else f"likeliest of {count} Gaussians"
+        return to_proposals(self.training, name, U, std_errors, targets, space, expected)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not modelled."""
@@ -151,7 +151,7 @@ class FittedMixture:
         """The likeliest Gaussian of the other columns: its mean, its probability, spread and uncertainty.
 
         gmr divides by the rows, not by the degrees of freedom that are left after fixing `index`; that is put right
-        here, and the doubt of the regression itself added: sigma² (1 + 1/n + D²/n) for one reading, D the goal's
+        here, and the uncertainty of the regression itself added: sigma² (1 + 1/n + D²/n) for one reading, D the goal's
         distance from the rows in standard deviations. With no degree of freedom left both are unknown.
         """
         given = self._condition(index, value)

@@ -51,19 +51,19 @@ def wide_enough(counts: Callable[[float], Floats], width: float, training: Train
     """(n,) how much rows count with this width, or with the next wider one that is worth enough rows."""
     n, p = len(training.U), training.U.shape[1] + 1
     for _ in range(40):
-        found = counts(width)
-        if found.sum() ** 2 >= min(NEAR * p, n - 1.0) * (found**2).sum():
+        weights = counts(width)
+        if weights.sum() ** 2 >= min(NEAR * p, n - 1.0) * (weights**2).sum():
             break
         width *= 1.5
-    return found
+    return weights
 
 
 def weighted(training: TrainingSet, counts: Floats) -> LinearModel:
     """The lines of all rows, each counting as much as `counts` (n,) says."""
     fit = fit_linear(training.U, training.Y, training.usable, counts=counts)
-    if training.apart is None or fit.extra is None:
+    if training.session_cov is None or fit.extra is None:
         return fit
-    return replace(fit, extra=fit.extra + training.apart)
+    return replace(fit, extra=fit.extra + training.session_cov)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class FittedLeastSquares:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         ends = self.training.bounds(space)
-        settings, doubts, expected = [], [], []
+        settings, std_errors, expected = [], [], []
         for value, *band in zip(*targets, strict=True):
             target = self.training.activate_limits(Targets(value, *band), *ends)
             u, model = self._search(self.model, target, *ends, rng), self.model
@@ -98,10 +98,10 @@ class FittedLeastSquares:
                     break
             settings.append(u)
             columns = self.training.target_columns(value)
-            doubts.append(model.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
+            std_errors.append(model.std_errors(columns, u) if len(columns) else np.full((2, len(u)), np.nan))
             expected.append(model.mean(u[None])[0])
         U = np.array(settings)
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        spread, uncertainty = np.swapaxes(np.array(std_errors), 0, 1)
         name = "least squares" if self.intercept else "least squares through the origin"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, np.array(expected))
 
@@ -110,8 +110,8 @@ class FittedLeastSquares:
         U = self.training.units(X)
         if self.local is None:
             return self.model.predict(U)
-        found = [self.local_fit(u).predict(u[None]) for u in U]
-        return np.vstack([mean for mean, _ in found]), np.vstack([std for _, std in found])
+        predictions = [self.local_fit(u).predict(u[None]) for u in U]
+        return np.vstack([mean for mean, _ in predictions]), np.vstack([std for _, std in predictions])
 
     def local_fit(self, u: Floats) -> LinearModel:
         """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""
@@ -130,9 +130,9 @@ class FittedLeastSquares:
         starts = [middle, *rng.uniform(low, high, (self.starts - 1, len(low)))]
         if not len(columns):
             return middle
-        room = self.training.tolerance_scale(target)[columns]
-        slope = model.slope[columns] / room[:, None]
-        gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / room
+        scale = self.training.tolerance_scale(target)[columns]
+        slope = model.slope[columns] / scale[:, None]
+        gap = (target.value[columns] - model.mean(np.zeros((1, len(low))))[0, columns]) / scale
         steep = (slope**2).sum() or 1.0
 
         def objective(u: Floats) -> tuple[float, Floats]:
@@ -144,7 +144,7 @@ class FittedLeastSquares:
         for start in starts:
             # Started at the middle, the steps keep to the directions that the goal depends on; a later start must
             # be truly better to replace it, so that a goal that leaves a choice gets the answer nearest to the data.
-            found = minimize(
+            result = minimize(
                 objective,
                 start,
                 jac=True,
@@ -152,6 +152,6 @@ class FittedLeastSquares:
                 bounds=bounds,
                 options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 500},
             )
-            if found.fun < least * (1 - 1e-6) - 1e-15:
-                best, least = found.x, found.fun
+            if result.fun < least * (1 - 1e-6) - 1e-15:
+                best, least = result.x, result.fun
         return np.asarray(best, dtype=np.float64)

@@ -33,8 +33,8 @@ def fit_partial_least_squares(
     if not varied.any():
         raise Degenerate("no channel of the goal changed with the settings: there is nothing to regress on")
     rank = int(np.linalg.matrix_rank((Y - Y.mean(axis=0))[:, varied] / np.ptp(Y[:, varied], axis=0)))
-    most = max(1, min(U.shape[1], rank, len(U) - 1))
-    components = min(components or most, most)
+    limit = max(1, min(U.shape[1], rank, len(U) - 1))
+    components = min(components or limit, limit)
     if weighted:
         weight = _weight(training)
         maps = tuple(_fit(Y, U[:, [j]], weight[:, j], components) for j in range(U.shape[1]))
@@ -92,9 +92,9 @@ class RegressionMap:
 
     def answer(self, value: Floats) -> tuple[Floats, Floats, Floats]:
         """For readings (k, g) the settings, their spread and their uncertainty, (k, e) each, in units of the bounds."""
-        left = value - self.middle[0]
-        latent = self.model.transform(left)
-        U = self.middle[1] + np.asarray(self.model.predict(left), dtype=np.float64).reshape(len(value), -1)
+        centred = value - self.middle[0]
+        latent = self.model.transform(centred)
+        U = self.middle[1] + np.asarray(self.model.predict(centred), dtype=np.float64).reshape(len(value), -1)
         # How far a goal lies from the rows, as in any regression: 1/n + t' (T'T)^-1 t.
         far = self.least + np.einsum("ij,jk,ik->i", latent, self.inverse, latent)[:, None]
         return U, np.sqrt(1 + far) * self.sigma, np.sqrt(far) * self.sigma
@@ -111,9 +111,9 @@ class FittedPartialLeastSquares:
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         value = self.training.fill_free_targets(targets, space)
         U, spread, uncertainty = (np.hstack(part) for part in zip(*(m.answer(value) for m in self.maps), strict=True))
-        doubt = self.training.add_session_variance(spread, uncertainty, U)
+        std_errors = self.training.add_session_variance(spread, uncertainty, U)
         name = f"partial least squares with {self.components} component{'s' if self.components > 1 else ''}"
-        return to_proposals(self.training, name, U, doubt, targets, space)
+        return to_proposals(self.training, name, U, std_errors, targets, space)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n, m) of one reading at settings (n, d), by the lines that all solvers share."""

@@ -4,7 +4,7 @@
 
 dy is the difference of two readings, and each of them is noisy: a step that changes a reading by less than its noise
 says nothing of the slope, and taken at its word (kappa = 1, Broyden's own) it turns the slopes round. kappa is the gain
-of a Kalman filter whose doubt of the slopes is as large as they are.
+of a Kalman filter whose uncertainty of the slopes is as large as they are.
 
 The answer is one secant step to the goal, from an average of the rows instead of the latest one: a row counts the less,
 the farther it is from the goal, because the slopes are not to be trusted that far, and the older it is.
@@ -53,8 +53,8 @@ def fit_broyden(data: Data, *, noise: float = 0.004) -> FittedBroyden:
         if length < DISTINCT**2:
             continue
         ahead = slope @ step
-        doubt = sigma[i] ** 2 + sigma[i - 1] ** 2
-        gain = np.ones(len(ahead)) if noise == 0 else ahead**2 / (ahead**2 + doubt)
+        noise_var = sigma[i] ** 2 + sigma[i - 1] ** 2
+        gain = np.ones(len(ahead)) if noise == 0 else ahead**2 / (ahead**2 + noise_var)
         slope = slope + np.outer(gain * (Y[i] - Y[i - 1] - ahead), step) / length
     return FittedBroyden(noise, training, slope, sigma)
 
@@ -81,8 +81,8 @@ class FittedBroyden:
             settings.append(u)
             expected[i, training.goal] = y + self.slope @ (u - base)
         unknown = np.full((len(settings), len(space.low)), np.nan)
-        doubts = (unknown, unknown.copy())
-        return to_proposals(training, "a secant step", np.array(settings), doubts, targets, space, expected)
+        std_errors = (unknown, unknown.copy())
+        return to_proposals(training, "secant step", np.array(settings), std_errors, targets, space, expected)
 
     def _base(self, u: Floats) -> tuple[Floats, Floats]:
         """Settings (d,) and readings (g,) to start from, on the way to settings near u (d,)."""
@@ -100,10 +100,10 @@ class FittedBroyden:
         use = np.isfinite(target.value[goal])
         if not use.any():
             return self.training.nearest(target, low, high)
-        room = self.training.tolerance_scale(target)[goal][use]
-        gap = (target.value[goal] - y)[use] / room
+        scale = self.training.tolerance_scale(target)[goal][use]
+        gap = (target.value[goal] - y)[use] / scale
         ends = (low - base - 1e-12, high - base + 1e-12)
-        step = lsq_linear(self.slope[use] / room[:, None], gap, ends, method="bvls").x
+        step = lsq_linear(self.slope[use] / scale[:, None], gap, ends, method="bvls").x
         return np.asarray(np.clip(base + step, low, high), dtype=np.float64)
 
 

@@ -61,16 +61,16 @@ class FittedContinuation:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         ends = self.training.bounds(space)
-        settings, doubts, notes = [], [], []
+        settings, std_errors, notes = [], [], []
         for parts in zip(*targets, strict=True):
-            u, doubt, said = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
+            u, pair, note = self._answer(self.training.activate_limits(Targets(*parts), *ends), *ends)
             settings.append(u)
-            doubts.append(doubt)
-            notes.append(said)
+            std_errors.append(pair)
+            notes.append(note)
         U = np.array(settings)
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        spread, uncertainty = np.swapaxes(np.array(std_errors), 0, 1)
         expected = self.model.predict(self.training.settings(U))[0]
-        name = f"a path on the derivatives of {self.kind}"
+        name = f"continuation with the derivatives of {self.kind}"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected, notes)
 
     def predict(self, X: Floats) -> tuple[Floats, Floats]:
@@ -85,7 +85,7 @@ class FittedContinuation:
         columns = self.training.target_columns(target.value)
         if not len(columns):
             unknown = np.full(len(low), np.nan)
-            return self.training.nearest(target, low, high), (unknown, unknown), "nothing to aim at"
+            return self.training.nearest(target, low, high), (unknown, unknown), "no channel has a target"
         active = target._replace(value=target.value.copy())
         for _ in self.training.goal:
             result = self._follow(active, self.training.target_columns(active.value), low, high)
@@ -110,13 +110,13 @@ class FittedContinuation:
         An input that comes to its bound is held there, and the others go on as well as they can.
         """
         start, y0, rows = self._start(target, columns)
-        room = self.training.tolerance_scale(target)[columns]
-        way = (target.value[columns] - y0) / room
+        scale = self.training.tolerance_scale(target)[columns]
+        way = (target.value[columns] - y0) / scale
         free = np.ones(len(start), bool)
         u, s, held = np.clip(start, low, high), 0.0, []
 
         def slope(_: float, at: Floats) -> Floats:
-            return np.asarray(self._inverse(at, columns, room, free) @ way, dtype=np.float64)
+            return np.asarray(self._inverse(at, columns, scale, free) @ way, dtype=np.float64)
 
         def leaves(_: float, at: Floats) -> float:
             return float(np.where(free, np.minimum(at - low, high - at) + 1e-9, 1.0).min())
@@ -125,7 +125,11 @@ class FittedContinuation:
         while s < 1 and free.any():
             walked = solve_ivp(slope, (s, 1.0), u, rtol=1e-6, atol=self.precision, events=leaves)
             if not walked.success:
-                return u, self._doubt(start, u, columns, room, rows), f"the path broke off at {s:.0%}: {walked.message}"
+                return (
+                    u,
+                    self._std_errors(start, u, columns, scale, rows),
+                    f"the path ended at {s:.0%}: {walked.message}",
+                )
             u, s = np.clip(walked.y[:, -1], low, high), float(walked.t[-1])
             if walked.status == 1:  # somebody has come to a bound; held where the path would lead on outside
                 onward = slope(s, u)
@@ -134,25 +138,25 @@ class FittedContinuation:
                 free &= ~out
                 if not out.any():
                     break
-        said = "from " + (f"{rows} readings" if rows > 1 else "a reading") + f" at {self._place(start)}"
-        return u, self._doubt(start, u, columns, room, rows), "; ".join([said, *held])
+        origin = "from " + (f"{rows} readings" if rows > 1 else "a reading") + f" at {self._place(start)}"
+        return u, self._std_errors(start, u, columns, scale, rows), "; ".join([origin, *held])
 
-    def _inverse(self, u: Floats, columns: Ints, room: Floats, free: Bools) -> Floats:
+    def _inverse(self, u: Floats, columns: Ints, scale: Floats, free: Bools) -> Floats:
         """(d, c) settings for a change of the readings, in tolerances, at u (d,); 0 for inputs that are held."""
         step = STEP * np.eye(len(u))
-        mean = self.model.predict(self.training.settings(np.vstack([u + step, u - step])))[0][:, columns] / room
+        mean = self.model.predict(self.training.settings(np.vstack([u + step, u - step])))[0][:, columns] / scale
         J = (mean[: len(u)] - mean[len(u) :]).T / (2 * STEP)
         return np.asarray(np.linalg.pinv(J * free, rcond=FLAT), dtype=np.float64)
 
-    def _doubt(self, start: Floats, end: Floats, columns: Ints, room: Floats, rows: int) -> tuple[Floats, Floats]:
+    def _std_errors(self, start: Floats, end: Floats, columns: Ints, scale: Floats, rows: int) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) by the delta method.
 
-        The answer carries the noise of the readings it started from, and the model's doubt there; one noisy reading at
-        the goal adds its own.
+        The answer carries the noise of the readings it started from and the uncertainty of the model there; one noisy
+        reading at the goal adds its own.
         """
-        inverse = self._inverse(end, columns, room, np.ones(len(end), bool))
+        inverse = self._inverse(end, columns, scale, np.ones(len(end), bool))
         both = self.training.settings(np.stack([start, end]))
-        first, last = (self.model.predict(both)[1][:, columns] / room) ** 2
+        first, last = (self.model.predict(both)[1][:, columns] / scale) ** 2
         uncertainty = np.sqrt(inverse**2 @ first / rows)
         return np.hypot(uncertainty, np.sqrt(inverse**2 @ last)), uncertainty
 

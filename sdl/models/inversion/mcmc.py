@@ -5,16 +5,16 @@ predicts, the settings that a reading y at the goal came from have the density
 
     p(x | y)  ∝  prod_c N(y_c; mean_c(x), std_c(x))        x inside the bounds
 
-which is drawn from by Markov chains (emcee: an ensemble of walkers, affine invariant). What a search makes one point of
-is all there: several solutions, ridges where the goal leaves a choice, the edge of the gamut.
+which is drawn from by Markov chains (emcee: an ensemble of walkers, affine invariant). Where a search
+gives one point, the draws show all: several solutions, ridges of an underdetermined goal, the edge of the gamut.
 
 Paper (10.1039/D5DD00137D), section 1; Tarantola, Inverse Problem Theory (2005), chapter 1; Stuart, Acta Numerica 19
 (2010) 451; Goodman and Weare, CAMCoS 5 (2010) 65; Foreman-Mackey et al., PASP 125 (2013) 306; ter Braak, Statistics and
 Computing 16 (2006) 239.
 
-Walkers find their way along a hill, but hardly from one to the next. So the hills are climbed first, from a Sobol'
-sequence of starts; walkers begin on each of them, spread as its curvature says, and a part of their moves is as long as
-the hills are apart, which sets their numbers right. Channels are taken to be noisy each for itself.
+Walkers explore one mode, but hardly move to the next. So the modes are found first, from a Sobol' sequence of starts;
+walkers begin at each of them, spread by its curvature, and part of their moves is as long as the distance between two
+modes, which gives each its share. The noise of channels is taken to be independent.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def fit_mcmc(
     steps: int = 60,
     burn: int = 20,
 ) -> FittedMcmc:
-    """Fits the forward model.
+    """Fit the forward model.
 
     Raises:
         NotEnoughData, Degenerate: as the forward model does.
@@ -54,17 +54,17 @@ def fit_mcmc(
 
 
 class Cloud(NamedTuple):
-    """What was drawn: settings (n, d) in units, their log density (n,), and which hill (n,) each is on."""
+    """Draws: settings (n, d) in units, their log density (n,), and the mode (n,) that each belongs to."""
 
     U: Floats
     height: Floats
-    hill: Ints
-    hills: Modes
+    mode: Ints
+    modes: Modes
 
 
 @dataclass(frozen=True)
 class FittedMcmc:
-    """A forward model, to be inverted."""
+    """A fitted forward model with the options of its inversion."""
 
     model: ForwardModel
     training: TrainingSet
@@ -76,23 +76,23 @@ class FittedMcmc:
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         ends = self.training.bounds(space)
-        settings, doubts, notes = [], [], []
+        settings, std_errors, notes = [], [], []
         for parts in zip(*targets, strict=True):
             target = self.training.activate_limits(Targets(*parts), *ends)
             columns = self.training.target_columns(target.value)
             if not len(columns):
                 settings.append(self.training.nearest(target, *ends))
-                doubts.append(np.full((2, len(space.low)), np.nan))
-                notes.append("nothing to aim at")
+                std_errors.append(np.full((2, len(space.low)), np.nan))
+                notes.append("no channel has a target")
                 continue
             density = LogPosterior(self.model, target.value, columns, *ends)
             cloud = self._draw(density, self.training.nearest(target, *ends), rng)
-            u, spread, said = self._answer(cloud, density)
+            u, spread, note = self._answer(cloud, density)
             settings.append(u)
-            doubts.append(self._doubts(u, spread, density))
-            notes.append(said)
+            std_errors.append(self._std_errors(u, spread, density))
+            notes.append(note)
         U = np.array(settings)
-        spread, uncertainty = np.swapaxes(np.array(doubts), 0, 1)
+        spread, uncertainty = np.swapaxes(np.array(std_errors), 0, 1)
         expected = self.model.predict(self.training.settings(U))[0]
         name = f"Bayesian inversion of {self.kind}"
         return to_proposals(self.training, name, U, (spread, uncertainty), targets, space, expected, notes)
@@ -101,7 +101,7 @@ class FittedMcmc:
         return self.model.predict(X)
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
-        """Draws n settings (n, d) that one reading `target` (m,) may have come from, NaN where free; all solutions."""
+        """Draw n settings (n, d) that one reading `target` (m,) may have come from, NaN where free; all solutions."""
         d = len(self.training.low)
         columns = self.training.target_columns(target)
         if not len(columns):
@@ -111,14 +111,14 @@ class FittedMcmc:
         return self.training.settings(cloud.U[rng.choice(len(cloud.U), size=n, replace=n > len(cloud.U))])
 
     def _draw(self, density: LogPosterior, start: Floats, rng: np.random.Generator) -> Cloud:
-        """Climbs the hills, and lets the walkers go."""
-        hills = find_modes(density, start, rng)
+        """Find the modes, and draw with walkers that start there."""
+        modes = find_modes(density, start, rng)
         d = len(start)
         walkers = max(self.walkers, 4 * d) // 2 * 2
         first = np.empty((walkers, d))
-        for w in range(walkers):  # as many on each hill
-            top = rng.choice(np.flatnonzero(hills.of == w % (hills.of.max() + 1)))
-            drawn = rng.multivariate_normal(hills.tops[top], hills.covariance[top], method="eigh")
+        for w in range(walkers):  # the same number at each mode
+            top = rng.choice(np.flatnonzero(modes.of == w % (modes.of.max() + 1)))
+            drawn = rng.multivariate_normal(modes.maxima[top], modes.covariance[top], method="eigh")
             first[w] = inside(drawn, density.low, density.high)
         moves = [(DEMove(), 0.6), (DEMove(gamma0=1.0), 0.2), (StretchMove(), 0.2)]
         sampler = EnsembleSampler(walkers, d, density, moves=moves, vectorize=True)
@@ -127,34 +127,34 @@ class FittedMcmc:
         sampler.run_mcmc(first, self.burn + self.steps, skip_initial_state_check=True)
         U = sampler.get_chain(discard=self.burn, flat=True)
         height = sampler.get_log_prob(discard=self.burn, flat=True)
-        metric = np.linalg.inv(hills.covariance)
-        far = [np.einsum("nd,de,ne->n", U - u, one, U - u) for u, one in zip(hills.tops, metric, strict=True)]
-        return Cloud(U, height, hills.of[np.argmin(far, axis=0)], hills)
+        metric = np.linalg.inv(modes.covariance)
+        far = [np.einsum("nd,de,ne->n", U - u, one, U - u) for u, one in zip(modes.maxima, metric, strict=True)]
+        return Cloud(U, height, modes.of[np.argmin(far, axis=0)], modes)
 
     def _answer(self, cloud: Cloud, density: LogPosterior) -> tuple[Floats, Floats, str]:
-        """(d,) what is proposed of a cloud, (d,) standard deviation of its hill, and a few words."""
-        share = np.bincount(cloud.hill) / len(cloud.U)
+        """(d,) the proposed settings, (d,) the standard deviation of their mode, and a note."""
+        share = np.bincount(cloud.mode) / len(cloud.U)
         # Of solutions about as probable the one close to what was measured: a campaign does not jump to and fro.
         likely = np.flatnonzero(share >= 0.5 * share.max())
-        tops, of = cloud.hills.tops, cloud.hills.of
-        seen = [np.abs(self.training.U[:, None] - tops[of == hill]).max(axis=2).min() for hill in likely]
-        chosen = int(likely[int(np.argmin(seen))])
-        mine = cloud.hill == chosen
+        maxima, of = cloud.modes.maxima, cloud.modes.of
+        distances = [np.abs(self.training.U[:, None] - maxima[of == mode]).max(axis=2).min() for mode in likely]
+        mode = int(likely[int(np.argmin(distances))])
+        mine = cloud.mode == mode
         U, height = cloud.U[mine], cloud.height[mine]
         top = U[int(height.argmax())]
         u = {"mean": U.mean(axis=0), "median": np.median(U, axis=0), "top": top}[self.answer]
-        said = f"{len(U)} of {len(cloud.U)} draws"
+        note = f"{len(U)} of {len(cloud.U)} draws"
         if (number := int((share > 0.01).sum())) > 1:
-            said += f" on one of {number} solutions"
+            note += f" on one of {number} solutions"
         if density(u[None])[0] < height.max() - MERGE_DEPTH - len(u) / 2:
-            u, said = top, said + ", the most probable since their middle lies off them"
-        return u, U.std(axis=0), said
+            u, note = top, note + ", the most probable since their middle lies off them"
+        return u, U.std(axis=0), note
 
-    def _doubts(self, u: Floats, spread: Floats, density: LogPosterior) -> Floats:
+    def _std_errors(self, u: Floats, spread: Floats, density: LogPosterior) -> Floats:
         """(2, d) spread, as drawn, and uncertainty of the settings u (d,).
 
-        Draws are for one reading at the goal, so they give the spread. Which part of it is the model's doubt says the
-        delta method; what is drawn beyond that method (a choice, a bend) stays without noise as well.
+        Draws are for one reading at the goal, so they give the spread. The delta method gives the part of it that is
+        uncertainty of the model; spread beyond that method (a choice, a nonlinearity) remains without noise as well.
         """
         X = self.training.settings(u[None])
         std = self.model.predict(X)[1][0, density.columns]

@@ -1,4 +1,4 @@
-"""Where a density of settings is high: its hills, climbed from many starts, for the chains of `bsi` to begin on."""
+"""The modes of a posterior density of settings: maxima found from many starts, for Markov chains to begin at."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sdl.arrays import Floats, Ints
 from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.forward_models import ForwardModel
 
-STARTS, CLIMBERS, CLIMB = 256, 24, 25
-"""Points that are looked at, those that climb, and their steps."""
-LOW = 12.0
-"""A hill so much lower than the highest, in logarithms of the density, is none."""
+STARTS, ASCENTS, STEPS = 256, 24, 25
+"""Points that are evaluated, those that an ascent starts from, and its steps."""
+IGNORED = 12.0
+"""Modes whose log-density lies this far below the maximum are ignored."""
 MERGE_DEPTH = 3.0
-"""Two tops with a valley between them that is less deep are one hill."""
+"""Maxima between which the log-density falls by less belong to one mode."""
 
 
 class Modes(NamedTuple):
-    """The t tops of a density; those without a valley between them are one hill, one solution.
+    """The t maxima of a density; those that no deep minimum separates belong to one mode, one solution.
 
     Attributes:
-        tops: (t, d) in units of the bounds.
+        maxima: (t, d) in units of the bounds.
         covariance: (t, d, d) what the curvature at each gives.
-        of: (t,) which hill each belongs to, from 0 on.
+        of: (t,) the mode that each belongs to, from 0 on.
     """
 
-    tops: Floats
+    maxima: Floats
     covariance: Floats
     of: Ints
 
@@ -48,54 +48,56 @@ class LogPosterior:
         height = np.full(len(U), -np.inf)
         inside = ((self.low <= U) & (self.high >= U)).all(axis=1)
         if inside.any():
-            off, std = self.off(U[inside])
+            off, std = self.residuals(U[inside])
             height[inside] = -0.5 * (off**2).sum(axis=1) - np.log(std).sum(axis=1)
         return height
 
-    def off(self, U: Floats) -> tuple[Floats, Floats]:
-        """(n, c) how far the readings at U (n, d) are from the goal, in standard deviations, and these."""
+    def residuals(self, U: Floats) -> tuple[Floats, Floats]:
+        """(n, c) distance of the goal from the readings at U (n, d), in standard deviations, and these."""
         mean, std = (part[:, self.columns] for part in self._model.predict(self._model.training.settings(U)))
         std = np.where(np.isfinite(std) & (std > 0), std, self._nominal)
         return (self._goal - mean) / std, std
 
 
 def find_modes(density: LogPosterior, start: Floats, rng: np.random.Generator) -> Modes:
-    """The hills of a density: damped Gauss-Newton steps from the best of many starts, all at once."""
+    """Find the modes of a density by damped Gauss-Newton steps from the best of many starts, all at once."""
     d = len(start)
     low, high = density.low, density.high
     points = low + (high - low) * qmc.Sobol(d, rng=rng).random(STARTS)
-    points = np.vstack([np.clip(start, low, high), points[np.argsort(-density(points), kind="stable")][: CLIMBERS - 1]])
+    points = np.vstack([np.clip(start, low, high), points[np.argsort(-density(points), kind="stable")][: ASCENTS - 1]])
     off, J = slopes(density, points)
-    reach = np.full(len(points), 0.25)
-    for _ in range(CLIMB):
+    radius = np.full(len(points), 0.25)
+    for _ in range(STEPS):
         step = (np.linalg.pinv(J, rcond=1e-6) @ off[..., None])[..., 0]
-        step *= np.minimum(1.0, reach / np.maximum(np.abs(step).max(axis=1), 1e-12))[:, None]
+        step *= np.minimum(1.0, radius / np.maximum(np.abs(step).max(axis=1), 1e-12))[:, None]
         trial = np.clip(points + step, low, high)
         new, steeper = slopes(density, trial)
         better = (new**2).sum(axis=1) < (off**2).sum(axis=1)
         points[better], off[better], J[better] = trial[better], new[better], steeper[better]
-        reach = np.where(better, reach, reach / 4)
+        radius = np.where(better, radius, radius / 4)
         if (np.abs(step).max(axis=1) < 1e-5).all():
             break
     height = density(points)
-    order = [i for i in np.argsort(-height, kind="stable") if height[i] >= height.max() - LOW]
-    tops: list[int] = []
+    order = [i for i in np.argsort(-height, kind="stable") if height[i] >= height.max() - IGNORED]
+    maxima: list[int] = []
     for i in order:
-        if all(np.abs(points[i] - points[k]).max() > DISTINCT for k in tops):
-            tops.append(i)
+        if all(np.abs(points[i] - points[k]).max() > DISTINCT for k in maxima):
+            maxima.append(i)
     wide = np.diag(12.0 / (high - low) ** 2)  # the prior's own width, for directions that the goal leaves free
-    covariance = np.linalg.inv(np.swapaxes(J[tops], 1, 2) @ J[tops] + wide)
-    return Modes(points[tops], np.asarray(covariance, dtype=np.float64), _joined(density, points[tops], height[tops]))
+    covariance = np.linalg.inv(np.swapaxes(J[maxima], 1, 2) @ J[maxima] + wide)
+    return Modes(
+        points[maxima], np.asarray(covariance, dtype=np.float64), _joined(density, points[maxima], height[maxima])
+    )
 
 
-def _joined(density: LogPosterior, tops: Floats, height: Floats) -> Ints:
-    """(t,) numbers of the hills: tops (t, d) are on one where they hang together without a valley between."""
-    t, d = tops.shape
+def _joined(density: LogPosterior, maxima: Floats, height: Floats) -> Ints:
+    """(t,) number of the mode of each maximum (t, d): connected maxima share one."""
+    t, d = maxima.shape
     if t == 1:
         return np.zeros(1, dtype=np.intp)
     one, other = np.triu_indices(t, 1)
     part = np.linspace(0.0, 1.0, 11)[1:-1, None]
-    between = tops[one][:, None] + part * (tops[other] - tops[one])[:, None]
+    between = maxima[one][:, None] + part * (maxima[other] - maxima[one])[:, None]
     lowest = density(between.reshape(-1, d)).reshape(len(one), -1).min(axis=1)
     linked = np.zeros((t, t), bool)
     linked[one, other] = lowest > np.minimum(height[one], height[other]) - MERGE_DEPTH
@@ -103,17 +105,17 @@ def _joined(density: LogPosterior, tops: Floats, height: Floats) -> Ints:
 
 
 def slopes(density: LogPosterior, U: Floats) -> tuple[Floats, Floats]:
-    """(n, c) how far off in standard deviations, and (n, c, d) how that changes with the settings (n, d)."""
+    """(n, c) residuals in standard deviations, and (n, c, d) their derivatives by the settings (n, d)."""
     (n, d), h = U.shape, 1e-4
     step = h * np.eye(d)
     around = np.concatenate([U[:, None], U[:, None] + step, U[:, None] - step], axis=1).reshape(-1, d)
-    off, std = (part.reshape(n, 2 * d + 1, -1) for part in density.off(around))
+    off, std = (part.reshape(n, 2 * d + 1, -1) for part in density.residuals(around))
     mean = -off * std  # readings, but for the goal
     J = (mean[:, 1 : d + 1] - mean[:, d + 1 :]) / (2 * h) / std[:, :1]
     return off[:, 0], np.swapaxes(J, 1, 2)
 
 
 def inside(u: Floats, low: Floats, high: Floats) -> Floats:
-    """Folded back at the bounds."""
+    """Reflect settings at the bounds."""
     folded = low + np.abs(u - low)
     return np.asarray(np.clip(high - np.abs(high - folded), low, high), dtype=np.float64)

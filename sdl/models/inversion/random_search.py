@@ -15,7 +15,7 @@ from sdl.types import Verdict
 class FittedRandom:
     """Knows nothing, and says so: spread and uncertainty are NaN, no readings are expected."""
 
-    asked: bool = False
+    has_preference: bool = False
     """Whether some settings are preferred."""
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
@@ -27,5 +27,5 @@ class FittedRandom:
             uncertainty=unknown.copy(),
             expected=None,
             verdict=(Verdict.REACHABLE,) * k,
-            why=("drawn at random within the bounds" + ", whatever is preferred" * self.asked,) * k,
+            why=("drawn at random within the bounds" + ", whatever is preferred" * self.has_preference,) * k,
         )

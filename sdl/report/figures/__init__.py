@@ -1,6 +1,6 @@
-"""The figures of a run, each by its name: `draw(run, "error")`.
+"""The figures of a run by name: `draw(run, "error")`.
 
-Every one is a function from a `TrialTable` to a matplotlib Figure, or to None where the run has nothing to show in it.
+Each is a function from a `TrialTable` to a matplotlib Figure, or to None where the run has no data for it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from sdl import registry
 from sdl.errors import ConfigError
-from sdl.report.digest import TrialTable
 from sdl.report.style import png, styled
+from sdl.report.table import TrialTable
 
 if TYPE_CHECKING:
     from sdl.runs.runs import Run
@@ -27,11 +27,13 @@ log = logging.getLogger("sdl")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A figure: where it is drawn, its title and what it shows, for a page and for who cannot see it.
+class FigureKind:
+    """A figure of a report.
 
     Attributes:
-        bare: title and text where readings are only collected; empty where they are the same.
+        home: `module:function` that draws it, below this package.
+        title, text: heading and caption, which are also read out.
+        bare: the same for campaigns that only collect readings; empty where they are equal.
     """
 
     home: str
@@ -39,77 +41,77 @@ class Kind:
     text: str
     bare: tuple[str, str] | tuple[()] = ()
 
-    def said(self, told: TrialTable) -> tuple[str, str]:
-        """Title and text for this run."""
-        return (self.bare if told.goal is None else ()) or (self.title, self.text)
+    def caption(self, table: TrialTable) -> tuple[str, str]:
+        """Title and text of this figure for this run."""
+        return (self.bare if table.goal is None else ()) or (self.title, self.text)
 
 
 KINDS = {
-    "error": Kind(
+    "error": FigureKind(
         "trials:error",
         "Error per trial",
-        "How far the worst channel was from its goal, in tolerances, trial by trial; up to 1, the shaded band, every "
-        "channel is inside. The line is the best so far.",
+        "Tolerance ratio of the worst channel by trial. In the shaded band, up to 1, all channels are within "
+        "tolerance. The line is the best so far.",
     ),
-    "settings": Kind(
+    "settings": FigureKind(
         "trials:settings",
         "Settings per trial",
-        "What was applied in every trial, each input over its whole range; above it the colour.",
+        "Applied settings by trial, each input over its whole range, with their colour above.",
     ),
-    "space": Kind(
+    "space": FigureKind(
         "trials:space",
         "Settings in their space",
-        "Every trial's settings, two inputs at a time, in their own colour; the ring is the best trial.",
-        ("Settings in their space", "Every trial's settings, two inputs at a time, in their own colour."),
+        "Settings of all trials, one panel per pair of inputs, in their own colour; the ring marks the best trial.",
+        ("Settings in their space", "Settings of all trials, one panel per pair of inputs, in their own colour."),
     ),
-    "spectrum": Kind(
+    "spectrum": FigureKind(
         "spectrum:spectrum",
-        "The reading beside the goal",
-        "Above: every channel's reading in the best trial, and the goal's targets or limits. Below: how far the "
-        "channels of the goal are off, in tolerances.",
-        ("The last reading", "Every channel's reading in the last trial."),
+        "Readings and goal",
+        "Above: readings of the best trial by channel, with the targets or limits of the goal. Below: errors of the "
+        "goal's channels, × tolerance.",
+        ("Last reading", "Readings of the last trial by channel."),
     ),
-    "parity": Kind(
+    "parity": FigureKind(
         "parity:parity",
         "Expected against measured",
-        "Test: what the solver expected of its trials before they were measured. Train: a plane fitted by least "
-        "squares to the readings from before the solver was asked first, at those same settings. On the line both "
-        "agree. R² says little where all readings are alike, as those of a solver that aims at one goal are.",
+        "Test: readings that the solver expected before its trials were measured. Train: a plane fitted by least "
+        "squares to the readings before the solver's first proposal, evaluated at their settings. On the line both "
+        "agree. R² says little where all readings are similar, as when a solver aims at one goal.",
         (
             "A plane against measured",
-            "A plane fitted by least squares to all readings, at those same settings. On the line both agree.",
+            "A plane fitted by least squares to all readings, evaluated at their settings. On the line both agree.",
         ),
     ),
-    "pairs": Kind(
+    "pairs": FigureKind(
         "pairs:pairs",
         "Inputs and channels in pairs",
-        "Every input and channel of the goal against every other; on the diagonal how often each value occurs.",
+        "Every input and channel of the goal against every other; histograms on the diagonal.",
         (
             "Inputs and channels in pairs",
-            "Every input and the first channels against every other; on the diagonal how often each value occurs.",
+            "Every input and the first channels against every other; histograms on the diagonal.",
         ),
     ),
-    "spread": Kind(
+    "spread": FigureKind(
         "spread:spread",
         "Solver uncertainty",
-        "For each proposal the spread (for one reading at the goal) and the uncertainty (for the noise-free goal) "
-        "of its settings, beside how far it was from the settings of the best trial.",
+        "For each proposal: the standard deviation of its settings for one reading at the goal (spread) and for the "
+        "noise-free goal (uncertainty), and their distance from the settings of the best trial.",
     ),
-    "conditions": Kind(
+    "conditions": FigureKind(
         "timeline:conditions",
         "Background and latency",
-        "Over time: the light of the room, where it was measured, and how long every reading took.",
+        "Over time: the background, where it was measured, and the duration of every reading.",
     ),
-    "timeline": Kind(
+    "timeline": FigureKind(
         "timeline:timeline",
-        "What happened when",
-        "Over time: trials of the design and of the solver, failures, pauses, and who stepped in.",
+        "Timeline",
+        "Over time: readings for the design and the solver, failures, pauses, resumes and aborts.",
     ),
 }
 
 
-def known() -> dict[str, Kind]:
-    """Our figures, then those of installed packages; one that cannot be loaded is left out with a warning."""
+def known() -> dict[str, FigureKind]:
+    """Our figures, then those of installed packages, except any that cannot be loaded."""
     found = dict(KINDS)
     for name in registry.kinds("figures"):
         try:
@@ -120,14 +122,14 @@ def known() -> dict[str, Kind]:
 
 
 def draw(run: Run | TrialTable, name: str) -> Figure | None:
-    """One figure of a run.
+    """Draw one figure of a run.
 
     Args:
-        run: opened, or its digest where several figures are drawn.
+        run: the run, or its trial table where several figures are drawn.
         name: one of `known()`.
 
     Returns:
-        None where the run has nothing to show in it: `spread` of a run without a solver, say.
+        None where the run has no data for it, such as `spread` without a solver.
 
     Raises:
         ConfigError: there is no such figure, or matplotlib is not installed.
@@ -137,18 +139,18 @@ def draw(run: Run | TrialTable, name: str) -> Figure | None:
         raise ConfigError(f"no figure {name!r}; allowed: {', '.join(kinds)}")
     module, _, function = kinds[name].home.partition(":")
     module = f"sdl.report.figures.{module}" if name in KINDS else module
-    digest = run if isinstance(run, TrialTable) else TrialTable(run)
+    table = TrialTable.of(run)
 
-    with styled(), np.errstate(all="ignore"):  # a record may hold any number; what is endless is not drawn
+    with styled(), np.errstate(all="ignore"):  # a record may hold any number; infinite ones are not drawn
         made: Callable[[TrialTable], Figure | None] = getattr(import_module(module), function)
         try:
-            figure = digest.drawn[name] if name in digest.drawn else made(digest)
+            figure = table.figures[name] if name in table.figures else made(table)
         except Exception as error:
             if name in KINDS:
                 raise
             log.warning("figure %s left out, drawing it failed: %r", name, error)
             figure = None
-    digest.drawn[name] = figure
+    table.figures[name] = figure
     if figure is not None:  # so that a notebook shows it, whether matplotlib's own magic is on or not
         figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]
     return figure

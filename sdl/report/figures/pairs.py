@@ -1,4 +1,4 @@
-"""Inputs and channels, every one against every other.
+"""Pair plot of inputs and channels.
 
 Drawn without seaborn, whose import alone takes more than a second of CPU (docs/decisions/0020-reports.md).
 """
@@ -19,36 +19,38 @@ from numpy.typing import NDArray
 from sdl.report import style
 
 if TYPE_CHECKING:
-    from sdl.report.digest import TrialTable
+    from sdl.report.table import TrialTable
 
 MOST_TRIALS = 600
-"""Evenly chosen among more: what a pair plot shows is seen long before."""
+"""Most trials, chosen evenly among more: a pair plot does not show more with more points."""
 
-MOST_INPUTS, MOST = 4, 6
-"""Variables, 21 panels, and one more where there are four inputs: these come first, then channels of the goal."""
+MOST_INPUTS, MOST_VARIABLES = 4, 6
+"""Inputs come first, then channels of the goal; with four inputs there is room for one variable more."""
 
 
-class Variable(NamedTuple):
-    """One variable: (n,) its values; `about` an input, its bounds; None of a channel."""
+class PairVariable(NamedTuple):
+    """One variable: its (n,) values, and the spec of an input with its range; None for a channel."""
 
     name: str
     values: NDArray[np.float64]
-    about: Mapping[str, Any] | None = None
+    spec: Mapping[str, Any] | None = None
 
 
-def pairs(told: TrialTable) -> Figure | None:
+def pairs(table: TrialTable) -> Figure | None:
     """The lower half of a pair plot; None with fewer than three trials that have readings."""
-    with_readings = np.flatnonzero(told.came)
+    with_readings = np.flatnonzero(table.measured)
     if len(with_readings) < 3:
         return None
     picked = with_readings[style.thinned(len(with_readings), MOST_TRIALS)]
-    columns = [Variable(name, told.X[picked, n], told.about[name]) for n, name in enumerate(told.inputs[:MOST_INPUTS])]
-    variables = max(MOST, len(columns) + 3)
-    for name in told.wanted:
-        values = told.Y[picked, told.channels.index(name)]
+    columns = [
+        PairVariable(name, table.X[picked, n], table.specs[name]) for n, name in enumerate(table.inputs[:MOST_INPUTS])
+    ]
+    variables = max(MOST_VARIABLES, len(columns) + 3)
+    for name in table.goal_channels:
+        values = table.Y[picked, table.channels.index(name)]
         if len(columns) < variables and np.isfinite(values).any():
-            columns.append(Variable(name, values))
-    of_solver = told.by_solver[picked]
+            columns.append(PairVariable(name, values))
+    of_solver = table.by_solver[picked]
     sides = [("design", ~of_solver, 1), ("solver", of_solver, 0)]
     sides = [(who, chosen, n) for who, chosen, n in sides if chosen.any()]
     many, count = len(picked) > 150, len(columns)
@@ -59,7 +61,7 @@ def pairs(told: TrialTable) -> Figure | None:
             axes = figure.add_subplot(count, count, 1 + i * count + j)
             axes.grid(False)
             axes.tick_params(labelsize=7, length=2, pad=1.5)
-            _scale(told, axes, "x", column, labels=i == count - 1)
+            _scale(table, axes, "x", column, labels=i == count - 1)
             if i == j:
                 parts = [column.values[chosen & np.isfinite(column.values)] for _, chosen, _ in sides]
                 tints = [style.series(n)[0] for _, _, n in sides]
@@ -76,7 +78,7 @@ def pairs(told: TrialTable) -> Figure | None:
                     column.values[chosen], row.values[chosen], marker, color=colour, ms=1.7 if many else 3.6,
                     mec="none", alpha=0.5 if many else 0.85, rasterized=heavy,
                 )  # fmt: skip
-            _scale(told, axes, "y", row, labels=j == 0)
+            _scale(table, axes, "y", row, labels=j == 0)
 
     handles = [
         Line2D([], [], ls="", marker=style.series(n)[1], color=style.series(n)[0], label=f"by the {who}")
@@ -87,25 +89,25 @@ def pairs(told: TrialTable) -> Figure | None:
 
 
 def _empty() -> Figure:
-    """With room for labels at the left and below; constrained layout takes seconds over so many axes."""
+    """An empty figure with room for labels; constrained layout would take seconds with so many axes."""
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(style.WIDTH, style.WIDTH))
     figure.subplots_adjust(left=0.125, right=0.99, bottom=0.095, top=0.99, hspace=0.14, wspace=0.14)
     return figure
 
 
-def _scale(told: TrialTable, axes: Axes, which: str, column: Variable, *, labels: bool) -> None:
-    """The same limits and few ticks in every panel of a variable; names where there is room, at the edges."""
+def _scale(table: TrialTable, axes: Axes, which: str, column: PairVariable, *, labels: bool) -> None:
+    """Set the same limits and few ticks in every panel of a variable; label only the panels at the edges."""
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
-    if column.about is not None:  # an input is shown over its whole range
-        low, high = float(column.about["low"]), float(column.about["high"])
+    if column.spec is not None:  # an input is shown over its whole range
+        low, high = float(column.spec["low"]), float(column.spec["high"])
     room = 0.08 * (high - low) or max(1.0, 1e-3 * abs(high))
     getattr(axes, f"set_{which}lim")(low - room, high + room)
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(FixedLocator([low, high] if column.about is not None else style.two_ticks(low, high)))
+    axis.set_major_locator(FixedLocator([low, high] if column.spec is not None else style.two_ticks(low, high)))
     axis.set_major_formatter(lambda value, _: f"{value / 1000:.6g}k" if abs(value) >= 1000 else f"{value:g}")
     if labels:
-        unit = told.units[column.name]
+        unit = table.units[column.name]
         text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")
         getattr(axes, f"set_{which}label")(text, fontsize=8)
     elif which == "x":

@@ -1,4 +1,4 @@
-"""Expected against measured, train and test apart."""
+"""Expected against measured readings, for the train and the test set."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sdl.report import style
 from sdl.report.style import INK, RASTER
 
 if TYPE_CHECKING:
-    from sdl.report.digest import TrialTable
+    from sdl.report.table import TrialTable
 
 MOST = 6
-"""So many channels have a panel; of a goal with more, the first."""
+"""Most panels: the first channels of the goal."""
 
 
-class Score(NamedTuple):
-    """How well expected and measured agree.
+class ParityScore(NamedTuple):
+    """Agreement of expected and measured readings.
 
     Attributes:
-        n: how many.
-        r2: 1 − residual / total sum of squares; NaN below three, or where the measured are all alike.
+        n: number of pairs.
+        r2: 1 − residual / total sum of squares; NaN with fewer than three pairs, or where all measured are equal.
         mae, rmse: mean absolute and root mean square difference, in the channel's unit.
     """
 
@@ -34,50 +34,50 @@ class Score(NamedTuple):
     rmse: float
 
 
-class Side(NamedTuple):
-    """One of train and test: (n, channels) expected and measured of the panels' channels."""
+class ParitySet(NamedTuple):
+    """Expected and measured readings, (n, channels), of the train or the test set."""
 
     name: str
     expected: NDArray[np.float64]
     measured: NDArray[np.float64]
 
 
-def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Score:
-    """Agreement of (n,) expected and measured; rows where either is NaN are left out."""
+def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> ParityScore:
+    """How well (n,) expected and measured readings agree; rows with a NaN are left out."""
     both = np.isfinite(expected) & np.isfinite(measured)
     e, m = expected[both], measured[both]
     if not len(m):
-        return Score(0, math.nan, math.nan, math.nan)
+        return ParityScore(0, math.nan, math.nan, math.nan)
     off, total = e - m, float(np.sum((m - m.mean()) ** 2))
     r2 = 1 - float(np.sum(off**2)) / total if len(m) > 2 and total > 0 else math.nan
-    return Score(len(m), r2, float(np.mean(np.abs(off))), float(np.sqrt(np.mean(off**2))))
+    return ParityScore(len(m), r2, float(np.mean(np.abs(off))), float(np.sqrt(np.mean(off**2))))
 
 
-def sides(told: TrialTable) -> list[Side]:
-    """Train, where there are readings enough to say something; test, where a solver expected anything."""
-    index = [told.channels.index(name) for name in told.wanted]
+def parity_sets(table: TrialTable) -> list[ParitySet]:
+    """The train set, with enough readings to fit a plane, and the test set, with expected readings of a solver."""
+    index = [table.channels.index(name) for name in table.goal_channels]
     found = []
-    history = told.run.campaign.history
-    first = next((row.proposed.rows for row in told.rows if row.by_solver), history.rows)
+    history = table.run.campaign.history
+    first = next((trial.proposed.rows for trial in table.trials if trial.by_solver), history.rows)
     X, Y = history.X[:first], np.where(history.saturated, np.nan, history.Y)[:first][:, index]
     made, ones = np.full_like(Y, np.nan), np.c_[np.ones(len(X)), X]
     for k in range(Y.shape[1]):
         use = np.isfinite(Y[:, k])
-        if use.sum() > len(told.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
+        if use.sum() > len(table.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
             made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
-    found.append(Side("train", made, Y))
-    if np.isfinite(told.expected[:, index]).any():
-        chosen = told.by_solver
-        found.append(Side("test", told.expected[chosen][:, index], told.Y[chosen][:, index]))
+    found.append(ParitySet("train", made, Y))
+    if np.isfinite(table.expected[:, index]).any():
+        chosen = table.by_solver
+        found.append(ParitySet("test", table.expected[chosen][:, index], table.Y[chosen][:, index]))
     return [side for side in found if np.isfinite(side.expected * side.measured).any()]
 
 
-def parity(told: TrialTable) -> Figure | None:
-    """A panel a channel; None where nobody expected anything and there is too little to fit."""
-    found = sides(told)
+def parity(table: TrialTable) -> Figure | None:
+    """One panel per channel; None without expected readings and with too few readings to fit."""
+    found = parity_sets(table)
     if not found:
         return None
-    names = told.wanted[:MOST]
+    names = table.goal_channels[:MOST]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
     figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(found)) * rows)
@@ -94,7 +94,7 @@ def parity(told: TrialTable) -> Figure | None:
                 m, e, marker, color=colour, ms=2 if many else 4, mec="none", alpha=0.4 if many else 0.75,
                 rasterized=many, label=side.name,
             )  # fmt: skip
-            lines.append(_said(side.name, score(e, m)))
+            lines.append(_scores_text(side.name, score(e, m)))
         values = np.concatenate([v[np.isfinite(v)] for s in found for v in (s.expected[:, k], s.measured[:, k])])
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         room = 0.06 * (high - low) or max(1.0, 1e-3 * abs(high))
@@ -102,18 +102,18 @@ def parity(told: TrialTable) -> Figure | None:
         axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
         axes.set_box_aspect(1)
         axes.set_title(style.plain(name, 20))
-        axes.set_xlabel(style.labelled("measured", told.units[name]) + "\n" + "\n".join(lines), fontsize=8)
+        axes.set_xlabel(style.axis_label("measured", table.units[name]) + "\n" + "\n".join(lines), fontsize=8)
         ticks = style.two_ticks(low, high)
         axes.set_xticks(ticks, [f"{tick:.10g}" for tick in ticks])
         axes.set_yticks(ticks, [f"{tick:.10g}" for tick in ticks])
         axes.tick_params(labelsize=7.5)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
-            axes.set_ylabel(style.labelled("expected", told.units[name]))
+            axes.set_ylabel(style.axis_label("expected", table.units[name]))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 
 
-def _said(name: str, it: Score) -> str:
+def _scores_text(name: str, it: ParityScore) -> str:
     r2 = f"R² {it.r2:.4f}".replace("-", "−") if math.isfinite(it.r2) and it.r2 > -10 else "R² –"
     return f"{name} {it.n}: {r2}\nMAE {it.mae:.3g}, RMSE {it.rmse:.3g}"

@@ -1,4 +1,4 @@
-"""Trial by trial: the error with its tolerance band, the settings, and the settings in their space."""
+"""Figures by trial: the error with the tolerance band, the settings, and the settings in their space."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
 
 if TYPE_CHECKING:
-    from sdl.report.digest import TrialTable
+    from sdl.report.table import TrialTable
 
 GREY = "#8d8d90"
-"""Behind settings in their own colours: dark and light ones can both be seen on it."""
+"""Background of coloured points, on which dark and light ones can both be seen."""
 
 MOST_POINTS = 2500
-"""Evenly chosen among more, where every point is only one of a cloud."""
+"""Most points in a cloud, chosen evenly among more."""
 
 LEAST = 1e-3
-"""Tolerances: nearer is drawn here, since a logarithm has no 0."""
+"""Smallest tolerance ratio that is drawn, since 0 has no logarithm."""
 
 
-def error(told: TrialTable) -> Figure | None:
-    """The worst channel's distance in tolerances, and the best so far; None without a goal or a judged trial."""
-    known = np.isfinite(told.misses)
-    if told.goal is None or not known.any():
+def error(table: TrialTable) -> Figure | None:
+    """The worst channel's tolerance ratio, and the best so far; None without a goal or a judged trial."""
+    known = np.isfinite(table.tolerance_ratios)
+    if table.goal is None or not known.any():
         return None
-    x, miss = told.trials[known], np.maximum(told.misses[known], LEAST)
+    x, miss = table.numbers[known], np.maximum(table.tolerance_ratios[known], LEAST)
     figure = style.canvas()
     (axes,) = figure.axes
     axes.set_yscale("log")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.axhspan(LEAST / 10, 1, color=BAND, lw=0, zorder=0)
     many = len(x) > RASTER
-    for n, (name, chosen) in enumerate([("design", ~told.by_solver[known]), ("solver", told.by_solver[known])]):
+    for n, (name, chosen) in enumerate([("design", ~table.by_solver[known]), ("solver", table.by_solver[known])]):
         if chosen.any():
             colour, marker = style.series(1 - n)
             axes.plot(
@@ -51,10 +51,10 @@ def error(told: TrialTable) -> Figure | None:
     steps[-1] = True  # only where it changes, however many trials there are
     axes.step(x[steps], best[steps], where="post", color=INK, lw=1, label="best so far", zorder=1.5)
     axes.set_ylim(max(LEAST / 1.5, min(miss.min() / 2, 0.3)), max(miss.max() * 2, 3))
-    axes.set(xlabel="trial", ylabel="worst channel, tolerances")
+    axes.set(xlabel="trial", ylabel="error of the worst channel (× tolerance)")
     style.whole_numbers(axes)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    lost = told.trials[~known & ~told.came]
+    lost = table.numbers[~known & ~table.measured]
     if len(lost):
         axes.plot(
             lost, np.full(len(lost), 0.97), "x", color=FAINT, ms=4, transform=axes.get_xaxis_transform(),
@@ -69,22 +69,22 @@ def error(told: TrialTable) -> Figure | None:
     )
     low = axes.get_ylim()[0]
     axes.text(
-        0.005, low * 1.05, "inside the tolerance", transform=axes.get_yaxis_transform(), va="bottom", fontsize=8,
+        0.005, low * 1.05, "within tolerance", transform=axes.get_yaxis_transform(), va="bottom", fontsize=8,
         color=FAINT,
     )  # fmt: skip
     return figure
 
 
-def settings(told: TrialTable) -> Figure | None:
-    """Every input per trial, over its bounds, below the colour of the trials; None where there is no trial."""
-    if not told.rows:
+def settings(table: TrialTable) -> Figure | None:
+    """Every input by trial, over its whole range, below a strip of the colours; None without a trial."""
+    if not table.trials:
         return None
-    names = told.inputs[:6]  # more would not fit a page; the table has them all
-    seen = colours(told)
+    names = table.inputs[:6]  # more would not fit a page; the table has them all
+    seen = colours(table)
     rows = len(names) + (seen is not None)
     ratios = ([0.28] if seen is not None else []) + [1.0] * len(names)
     figure = style.canvas(rows, height=0.7 + 0.85 * len(names), sharex=True, height_ratios=ratios)
-    x, many = told.trials, len(told.rows) > RASTER
+    x, many = table.numbers, len(table.trials) > RASTER
     low, high = float(x[0]) - 0.5, float(x[-1]) + 0.5
     axes = list(figure.axes)
     if seen is not None:
@@ -95,12 +95,12 @@ def settings(told: TrialTable) -> Figure | None:
         strip.grid(False)
         strip.spines[:].set(visible=True, color=LINE)  # white is a colour, too
         strip.tick_params(length=0)
-    tints = style.input_colours(told.inputs)
+    tints = style.input_colours(table.inputs)
     shown = np.zeros(len(x), bool)
     shown[style.thinned(len(x), MOST_POINTS)] = True
     for one, name in zip(axes, names, strict=True):
-        column, about = told.X[:, told.inputs.index(name)], told.about[name]
-        for chosen, filled in ((shown & ~told.by_solver, False), (shown & told.by_solver, True)):
+        column, about = table.X[:, table.inputs.index(name)], table.specs[name]
+        for chosen, filled in ((shown & ~table.by_solver, False), (shown & table.by_solver, True)):
             if chosen.any():
                 one.plot(
                     x[chosen], column[chosen], "o", color=tints[name], ms=1.5 if many else 4.5,
@@ -110,7 +110,7 @@ def settings(told: TrialTable) -> Figure | None:
         room = 0.07 * (about["high"] - about["low"])
         one.set_ylim(about["low"] - room, about["high"] + room)
         one.set_yticks([about["low"], about["high"]], [f"{about['low']:g}", f"{about['high']:g}"])
-        one.set_ylabel(style.labelled(name, told.units[name], 11))
+        one.set_ylabel(style.axis_label(name, table.units[name], 11))
     axes[-1].set(xlabel="trial", xlim=(low, high))
     style.whole_numbers(axes[-1])
     if not many:
@@ -119,42 +119,42 @@ def settings(told: TrialTable) -> Figure | None:
     return figure
 
 
-def space(told: TrialTable) -> Figure | None:
-    """Settings, two inputs at a time; None for one input or no trial."""
-    names = told.inputs[:4]
-    if len(names) < 2 or not told.rows:
+def space(table: TrialTable) -> Figure | None:
+    """Settings, one panel per pair of inputs; None with one input or without a trial."""
+    names = table.inputs[:4]
+    if len(names) < 2 or not table.trials:
         return None
     pairs = list(combinations(range(len(names)), 2))  # 1, 3 or 6
     columns = min(len(pairs), 3)
     high, below = style.WIDTH / columns * (0.85 if len(pairs) > 1 else 0.7), -(-len(pairs) // columns)
     figure = style.canvas(below, columns, height=0.6 + high * below)
-    seen, many = colours(told), len(told.rows) > RASTER
+    seen, many = colours(table), len(table.trials) > RASTER
     tints: Any = seen if seen is not None else style.OKABE_ITO[0]
-    shown = np.zeros(len(told.rows), bool)
+    shown = np.zeros(len(table.trials), bool)
     shown[style.thinned(len(shown), MOST_POINTS)] = True
     for axes, (a, b) in zip(figure.axes, pairs, strict=True):
         axes.set_facecolor(GREY if seen is not None else PAPER)
         axes.grid(seen is None)
-        for chosen, marker, size in ((shown & ~told.by_solver, "s", 22), (shown & told.by_solver, "o", 26)):
+        for chosen, marker, size in ((shown & ~table.by_solver, "s", 22), (shown & table.by_solver, "o", 26)):
             if chosen.any():
                 tint = tints[chosen] if seen is not None else tints
                 axes.scatter(
-                    told.X[chosen, a], told.X[chosen, b], s=3 if many else size, c=tint, marker=marker,
+                    table.X[chosen, a], table.X[chosen, b], s=3 if many else size, c=tint, marker=marker,
                     edgecolors="#2b2b2b", linewidths=0 if many else 0.4, rasterized=many,
                 )  # fmt: skip
-        best = told.best
+        best = table.best
         if best is not None:
-            point = best.applied or best.proposed.settings
+            point = best.shown_settings
             axes.plot(point[names[a]], point[names[b]], "o", ms=11, mfc="none", mec="#ffffff", mew=2.6)
             axes.plot(point[names[a]], point[names[b]], "o", ms=11, mfc="none", mec="#111111", mew=1.2)
-        _bounds(axes, told, names[a], names[b])
+        _bounds(axes, table, names[a], names[b])
     handles: list[Any] = []
-    if not many and np.any(told.by_solver) and not np.all(told.by_solver):
+    if not many and np.any(table.by_solver) and not np.all(table.by_solver):
         handles = [
             Line2D([], [], ls="", marker=m, mfc=GREY, mec=INK, label=f"by the {n}")
             for m, n in (("s", "design"), ("o", "solver"))
         ]
-        if told.best is not None:
+        if table.best is not None:
             handles.append(Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=INK, label="best"))
         figure.legend(handles=handles, loc="outside upper left", ncols=3)
     else:
@@ -162,21 +162,21 @@ def space(told: TrialTable) -> Figure | None:
     return figure
 
 
-def _bounds(axes: Axes, told: TrialTable, a: str, b: str) -> None:
+def _bounds(axes: Axes, table: TrialTable, a: str, b: str) -> None:
     for which, name in (("x", a), ("y", b)):
-        low, high = told.about[name]["low"], told.about[name]["high"]
+        low, high = table.specs[name]["low"], table.specs[name]["high"]
         room = 0.06 * (high - low)
         getattr(axes, f"set_{which}lim")(low - room, high + room)
-        getattr(axes, f"set_{which}label")(style.labelled(name, told.units[name], 20))
+        getattr(axes, f"set_{which}label")(style.axis_label(name, table.units[name], 20))
         ticks = [low, (low + high) / 2, high]
         getattr(axes, f"set_{which}ticks")(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_box_aspect(1)
 
 
-def colours(told: TrialTable) -> Any:
-    """(n, 3) colour of each trial, 0 … 1; None where the inputs are no colour."""
-    inputs = told.run.opened.instrument["inputs"]
-    seen = [style.swatch(dict(zip(told.inputs, map(float, row), strict=True)), inputs) for row in told.X]
+def colours(table: TrialTable) -> Any:
+    """(n, 3) colour of each trial, 0 … 1; None where the inputs are not a colour."""
+    inputs = table.run.opened.instrument["inputs"]
+    seen = [style.swatch(dict(zip(table.inputs, map(float, row), strict=True)), inputs) for row in table.X]
     if not seen or any(one is None for one in seen):
         return None
     return np.array(seen, float) / 255

@@ -1,0 +1,177 @@
+"""Trials, folded from the events as they come: the one place where readings are averaged and judged.
+
+The campaign decides when a trial is over. History, report, live table, page and listing all read the same `Trial`.
+The ten-thousandth reading of a trial costs what the second did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sdl.core.events import Measured, Proposed
+from sdl.core.goal import Goal
+from sdl.types import Reading, Verdict
+
+SAME = 1e-6
+"""Applied settings are equal if they differ by less, relative to the larger of their size and 1: some are read back."""
+
+
+class TrialState(StrEnum):
+    """How far a trial is."""
+
+    OPEN = "open"  # readings are outstanding
+    CONFIRMING = "confirming"  # within tolerance so far; further readings at the same settings are outstanding
+    CLOSED = "closed"
+    NOT_CONFIRMED = "not confirmed"  # within tolerance at first, but not after the further readings
+    REACHED = "reached"  # within tolerance and confirmed
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Trial:
+    """One proposal and its readings, as far as they have come.
+
+    Attributes:
+        proposed: who asked for which settings, and why.
+        goal: what the mean is judged by; None where readings are only collected.
+        state: set by the campaign.
+        readings, failures: how many readings came, and how many attempts failed.
+        applied: what the instrument says it did; None without a reading, or where its readings were taken at different
+            settings.
+        saturated: the channels that were saturated in any reading.
+        faults: what was odd about its readings, each once.
+        last_error: why the latest attempt failed; empty where a reading has come since.
+    """
+
+    proposed: Proposed
+    goal: Goal | None
+    state: TrialState = TrialState.OPEN
+    readings: int = 0
+    failures: int = 0
+    applied: Mapping[str, float] | None = None
+    saturated: frozenset[str] = frozenset()
+    faults: tuple[str, ...] = ()
+    last_error: str = ""
+    _sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _mean: dict[str, float] | None = None
+    _miss: float | None = None
+
+    def add(self, reading: Reading | Measured) -> None:
+        """Takes in one reading."""
+        values, applied = reading.readings, self.applied
+        if not self.readings:
+            self._sums = {name: (float(value), 0.0) for name, value in values.items()}
+            self.applied = reading.applied
+        else:
+            self._sums = {name: _add(total, values.get(name, math.nan)) for name, total in self._sums.items()}
+            if applied is not None and any(
+                abs(reading.applied[name] - value) > SAME * max(1.0, abs(value)) for name, value in applied.items()
+            ):
+                self.applied = None
+        self.readings += 1
+        self.last_error, self._mean, self._miss = "", None, None
+        if reading.saturated:
+            self.saturated |= frozenset(reading.saturated)
+        if reading.fault and reading.fault not in self.faults:
+            self.faults += (reading.fault,)
+
+    def fail(self, error: str) -> None:
+        """Takes in one failed attempt at a reading."""
+        self.failures += 1
+        self.last_error = error
+
+    def close(self, state: TrialState) -> None:
+        """Ends the trial."""
+        self.state, self._miss = state, None
+
+    @property
+    def mean(self) -> Mapping[str, float]:
+        """Mean raw reading of each channel; empty without a reading, NaN for a channel that a later reading lacks."""
+        if self._mean is None:
+            self._mean = {name: _total(total) / self.readings for name, total in self._sums.items()}
+        return self._mean
+
+    @property
+    def miss(self) -> float:
+        """Tolerance ratio of the worst channel; inf for a failed trial, without a goal or common settings."""
+        if self._miss is None:
+            judged = self.goal is not None and self.applied is not None and not self.failed
+            self._miss = self.goal.miss(self.mean, self.saturated) if self.goal and judged else math.inf
+        return self._miss
+
+    @property
+    def inside(self) -> bool:
+        """Whether the mean of every channel of the goal lies within its tolerance."""
+        return self.goal is not None and self.applied is not None and self.goal.reached(self.mean, self.saturated)
+
+    @property
+    def trial(self) -> int:
+        """Its number."""
+        return self.proposed.trial
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """The settings that were asked for."""
+        return self.proposed.settings
+
+    @property
+    def shown_settings(self) -> Mapping[str, float]:
+        """What was applied where that is known, else what was asked for."""
+        return self.applied or self.proposed.settings
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What its solver said of the goal; None for a point of the design."""
+        return self.proposed.verdict
+
+    @property
+    def by_solver(self) -> bool:
+        """Whether a solver proposed it, not the design."""
+        return self.proposed.verdict is not None
+
+    @property
+    def judged(self) -> bool:
+        """Whether it has a tolerance ratio."""
+        return math.isfinite(self.miss)
+
+    @property
+    def worst(self) -> str:
+        """The channel of the goal with the largest tolerance ratio; empty where it is not judged."""
+        return self.goal.worst_channel(self.mean) if self.goal is not None and self.judged else ""
+
+    @property
+    def worst_error(self) -> float | None:
+        """Distance of that channel from its target, or beyond its limit, as a fraction; None where it is not known."""
+        if self.goal is None or not self.judged:
+            return None
+        return self.goal.bands[self.worst].error(self.mean[self.worst])
+
+    @property
+    def over(self) -> bool:
+        """Whether no further reading is awaited."""
+        return self.state not in (TrialState.OPEN, TrialState.CONFIRMING)
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is confirmed, with all channels within tolerance."""
+        return self.state is TrialState.REACHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was given up without all of its readings."""
+        return self.state is TrialState.FAILED
+
+
+def _add(total: tuple[float, float], value: float) -> tuple[float, float]:
+    """One more term of a compensated sum (Neumaier 1974), as the built-in `sum` of Python 3.12 adds it."""
+    high, low = total
+    new = high + value
+    return new, low + ((high - new) + value if abs(high) >= abs(value) else (value - new) + high)
+
+
+def _total(total: tuple[float, float]) -> float:
+    high, low = total
+    return high + low if math.isfinite(low) else high
