@@ -81,7 +81,7 @@ def solve(
             help="A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]",
         ),
     ] = None,
-    tolerance: Annotated[str, typer.Option(help="What counts as hit, for the verdict: 2% or counts.")] = "2%",
+    tolerance: Annotated[str, typer.Option(help="Accepted error, for the verdict: 2% or counts.")] = "2%",
     prefer: Annotated[
         str | None,
         typer.Option(help="Which of the settings that reach it: '{minimise: power}', '{maximise: R}'."),
@@ -349,7 +349,7 @@ def _listed(told: Mapping[str, Any]) -> list[str]:
     lines = [f"{told['solver']}: {count(len(found), 'solution')}{':' if found else ''}"]
     for one in found:
         settings = "  ".join(f"{name} {value:.4f}" for name, value in one["settings"].items())
-        miss = "" if one["miss"] is None else f"  misses by {one['miss']:.2f} tolerances"
+        miss = "" if one["miss"] is None else f"  {one['miss']:.2f} × tolerance"
         lines.append(f"  {settings}{miss}")
     return lines
 

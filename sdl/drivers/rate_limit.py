@@ -1,4 +1,4 @@
-"""Manners towards an instrument that others use too: a pace, a number of requests a day, and knowing when to stop.
+"""Rate limits for a shared instrument: a pace, a number of requests a day, and knowing when to stop.
 
 All three are kept by one open connection and forgotten with it: a new run, or a resumed one, starts to count anew.
 They only wait or refuse; trying again is the campaign's decision.

@@ -30,7 +30,7 @@ from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
 
 INTERVAL, A_DAY = 1.5, 10_000
-"""Manners towards an instrument that is shared. Whoever waits for it looks once a second whether it is free, so a
+"""Rate limit of a shared instrument. Waiting users poll it once a second, so a
 shorter pause would hardly let anybody else in; this one gives way every time."""
 
 
