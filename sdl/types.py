@@ -67,7 +67,7 @@ class Channel(Frozen):
 
 
 class Verdict(StrEnum):
-    """What is said of a goal; where several hold, the first of them (docs/goals.md)."""
+    """What is said of a goal; where several hold, the first of them (docs/explanation/goals.md)."""
 
     UNREACHABLE = "unreachable"  # no settings bring all channels within tolerance
     SATURATED = "saturated"  # it asks for readings that the sensor cannot tell from more
