@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sdl.errors import ConfigError, SdlError
-from sdl.lab.http.auth import Guard, Refused, quoted, request_line
+from sdl.lab.http.auth import Refused, RequestGuard, quoted, request_line
 from sdl.lab.http.token import Credentials
 from sdl.lab.workers.base import Control
 from sdl.store.plainfile import open_existing
@@ -58,7 +58,7 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
-) -> Guard:
+) -> RequestGuard:
     """The application with its request checks.
 
     Args:
@@ -114,7 +114,7 @@ def create_app(
         ],
         exception_handlers={Refused: refused, HTTPException: refused, Exception: broken},
     )
-    return Guard(app, credentials, port)
+    return RequestGuard(app, credentials, port)
 
 
 class _ReadRoutes:
