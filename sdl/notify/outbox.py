@@ -5,7 +5,7 @@ id is taken once for each target. A message is sent twice only where the process
 and the row's change, a few milliseconds; its id is in the text, so that a reader can tell.
 
 All rows are in memory as well. On a full disk they are written once there is room, since the message that the disk is
-full must still go out; a file that others delete, replace or cut is written anew.
+full must still go out; a file that others delete, replace or truncate is written again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Outbox:
             if item.done is not None and item.done <= now - REMEMBERED:
                 del self._messages[item.key]
         self._unwritten: dict[tuple[str, str], Message] = {}
-        self._database: sqlite3.Connection | None = None  # None: all rows are to be written anew
+        self._database: sqlite3.Connection | None = None  # None: all rows must be written
         self._written: tuple[int, int, int] | None = None
         if self._messages and self._write():
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Leases: at most one campaign drives an instrument of this machine, whoever started it.
+"""Leases: at most one campaign drives an instrument of this machine.
 
 A lease is an operating-system lock (`sdl.store.lock`) on a file named after the instrument's identity, in a directory
 that all users of the machine share. It ends with the process of its holder; the file remains and blocks nobody. An

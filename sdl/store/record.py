@@ -250,7 +250,7 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
         raise Damaged(str(file), lines + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
     if last is None:
         raise RecordError(
-            f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it anew"
+            f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it again"
         )
     sealed = seal is not None and seal[0] == last.number
     if not finished:
