@@ -12,7 +12,7 @@ from sdl.clock import RealClock, VirtualClock
 from sdl.drivers.base import Driver
 from sdl.drivers.checks import checked_safe
 from sdl.drivers.claude_light.config import ClaudeLight
-from sdl.drivers.commissioning import Check, Examination
+from sdl.drivers.commissioning import CommissioningCheck, Examination
 from sdl.errors import InstrumentError
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
@@ -24,7 +24,7 @@ from .test_repeats import Bath
 GOAL: Mapping[str, Any] = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
 
 
-def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> dict[str, Check]:
+def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> dict[str, CommissioningCheck]:
     tree = {"name": "x", "instrument": instrument, "goal": goal}
     campaign = config.parse(tree, collect=True)
     clock = runner.clock_for(campaign.instrument)
@@ -32,17 +32,17 @@ def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> 
     return {finding.what: finding for finding in findings}
 
 
-def bad(findings: Mapping[str, Check]) -> list[str]:
+def bad(findings: Mapping[str, CommissioningCheck]) -> list[str]:
     return [what for what, finding in findings.items() if finding.good is False]
 
 
 def test_a_twin_in_good_order_has_nothing_against_it() -> None:
     findings = found({"kind": "twin"})
-    assert list(findings) == ["identity", "readings", "ambient light", "noise", "settings", "goal", "off"]
+    assert list(findings) == ["identity", "readings", "background", "noise", "settings", "goal", "off"]
     assert bad(findings) == []
     assert findings["identity"].says == "twin:night-2025-10:0 (simulated)"
     assert findings["readings"].figures["median"] == pytest.approx(0.78)
-    assert findings["ambient light"].figures["mean"]["515nm"] < 5
+    assert findings["background"].figures["mean"]["515nm"] < 5
     assert 60 < findings["noise"].figures["sd"]["515nm"] < 260
 
 
@@ -64,13 +64,13 @@ def test_a_goal_below_the_light_of_the_room_or_above_the_lamp_says_so() -> None:
     assert bad(findings) == ["goal"]
     assert "the background alone is 90" in findings["goal"].says
     dim = found({"kind": "twin", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.2}]})
-    assert "at least 16056.3 is wanted" in dim["goal"].says
+    assert "at least 16056.3 is needed" in dim["goal"].says
 
 
 def test_a_room_that_saturates_a_channel_of_the_goal_says_so() -> None:
     findings = found({"kind": "twin", "faults": [{"name": "saturating-light", "after": 0}]})
-    assert "ambient light" in bad(findings)
-    assert "saturated by it alone" in findings["ambient light"].says
+    assert "background" in bad(findings)
+    assert "already saturated" in findings["background"].says
 
 
 def test_single_failures_are_told_and_the_rest_is_looked_at_all_the_same() -> None:

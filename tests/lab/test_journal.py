@@ -54,7 +54,7 @@ def asked(bench: Bench, call: Callable[[], str]) -> str:
 def test_a_campaign_that_is_handed_in_runs_once_on_the_labs_own_instrument(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
     said = asked(bench, lambda: desk.start(TEXT, "b", "ada"))
-    assert said == "campaign small is queued on b: start 1"
+    assert said == "Queued campaign small on b as start 1."
     bench.go(120)
     (due,), (started,), (ended,) = bench.of(Due), bench.of(Started), bench.of(Ended)
     assert (due.job, due.cause, due.by) == ("campaign small", "asked", "ada")
