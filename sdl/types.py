@@ -18,7 +18,7 @@ SESSION_GAP = 600.0
 
 
 class Frozen(BaseModel):
-    """What a YAML file can name: validated once, then never changed. Unknown keys and look-alike types are refused."""
+    """Base of everything that a YAML file can name: immutable; unknown keys and look-alike types are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -67,13 +67,13 @@ class Channel(Frozen):
 
 
 class Verdict(StrEnum):
-    """What is said of a goal; where several hold, the first of them (docs/goals.md)."""
+    """The verdict on a goal; where several apply, the first (docs/explanation/goals.md)."""
 
-    UNREACHABLE = "unreachable"  # no settings bring every channel inside
+    UNREACHABLE = "unreachable"  # no settings bring all channels within tolerance
     SATURATED = "saturated"  # it asks for readings that the sensor cannot tell from more
     BETWEEN_STEPS = "between two steps"  # settings would, but none that the inputs' steps allow
     OUTSIDE = "outside the data"  # the answer lies far from every setting seen
-    BELOW_NOISE = "below the noise"  # perfect settings would miss it too often; more readings must be averaged
+    BELOW_NOISE = "below the noise"  # even at the best settings readings are often outside; average more
     REACHABLE = "reachable"
 
 
@@ -100,7 +100,7 @@ class Power(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SafeState:
-    """What a driver knows after it was asked to switch its instrument off.
+    """The state of an instrument after a request to switch it off.
 
     Attributes:
         state: off only where a reply proves it.
@@ -114,20 +114,20 @@ class SafeState:
 
     @property
     def proven(self) -> bool:
-        """Whether nothing more is to be done."""
+        """Whether the instrument is off or was never switched on."""
         return self.state in (Power.OFF, Power.NOT_NEEDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one measurement gave.
+    """The result of one measurement.
 
     Attributes:
         applied: the input values that the instrument says it used.
         readings: raw value of each channel, in the channel's unit.
-        background: raw value of each channel with the light off, where it was taken with this measurement.
+        background: raw value of each channel with the instrument off, where it was taken with this measurement.
         saturated: the channels that hit the end of their range: bounds, not values.
-        fault: a word for what was odd about it (`not-applied`: other settings than asked); None if nothing was.
+        fault: a word (`not-applied`: other settings than asked); None if there is none.
     """
 
     applied: Mapping[str, float]

@@ -36,7 +36,7 @@ def check(
 ) -> None:
     """Talk to the instrument of a campaign file, and say what it is like.
 
-    Takes some twelve readings: how long they take, how light the room is, how much they scatter, whether what is asked
+    Takes some twelve readings: how long they take, the background, how much they scatter, whether what is asked
     is applied, whether the goal lies inside what the channels read, and whether the instrument is off in the end.
     Nothing is recorded. Refused while a campaign of this machine drives it. What is being waited for is said on stderr.
 

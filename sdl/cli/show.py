@@ -196,7 +196,7 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
         yield from _readings_table(trial, goal)
         yield f"  measured: {'mean of ' if trial['readings'] > 1 else ''}{count(trial['readings'], 'reading')}"
     if goal and means and trial["miss"] is not None:
-        inside = " (within tolerance)" if trial["miss"] <= 1 else ""
+        inside = ", within tolerance" if trial["miss"] <= 1 else ""
         yield f"  worst: {worst(goal, means, units(run.opened))}{inside}"
     for error in trial["failed"]:
         yield f"  failed: {cause(error)}"

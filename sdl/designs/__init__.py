@@ -1,1 +1,1 @@
-"""Where to measure without a solver: `base` is the contract, then one file a family."""
+"""Designs of experiments: the contract in `base`, one file per family."""

@@ -1,4 +1,4 @@
-"""Where to measure next, given what is known: there, where the solver would be least sure of its answer.
+"""Adaptive design: the next point is where the solver's proposal would be most uncertain.
 
 The paper leaves open how to choose the data for a generative model (section 4). Here any solver chooses its own: of
 some candidate settings it is asked for the goals that they would give, and the ones are taken whose answer is the most
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 CANDIDATES = 64
 CLIPPED = 0.1
-"""A channel that more than this part of the rows saturate or miss is not listened to, unless it is asked for."""
+"""A channel saturated or missing in a larger fraction of the rows is left out, unless it is configured."""
 BAND = 0.01
-"""Half the band of a goal, as a part of its reading: solvers want one; the answer hardly depends on it."""
+"""Tolerance of the goals, relative to the reading: solvers need one; the result hardly depends on it."""
 
 
 class Adaptive(Ranged):
-    """The axis points, then always the point where a solver would be least sure; `farthest` does as well."""
+    """The axis points, then the point where a solver would be most uncertain; `farthest` performs equally well."""
 
     kind: Literal["adaptive"] = "adaptive"
     trials: int = Field(20, ge=1, le=10_000, description="how many points, the axis points among them")
@@ -63,7 +63,7 @@ class Adaptive(Ranged):
         return self.trials
 
     def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        """The axis points; beyond, without readings to look at, the farthest point."""
+        """Return an axis point; beyond them, without readings, the farthest point."""
         return Farthest(low=self.low, high=self.high, trials=self.trials).point(trial, taken, inputs, random)
 
     def choose(self, trial: int, data: Data, random: Random) -> tuple[Floats, str]:
@@ -92,7 +92,7 @@ class Adaptive(Ranged):
         return candidates[best], f"{said} {np.median(doubt):.2%}"
 
     def _listened(self, data: Data) -> Bools:
-        """(m,) the channels of the goals that the solver is asked for."""
+        """(m,) channels of the goals."""
         import numpy as np
 
         names = [channel.name for channel in data.channels]
@@ -104,7 +104,7 @@ class Adaptive(Ranged):
         return np.asarray(bad <= CLIPPED * len(data.Y), dtype=np.bool_)
 
     def _doubt(self, data: Data, candidates: Floats, space: Space, rng: np.random.Generator) -> Floats:
-        """(k,) how unsure the solver would be of the settings that it proposes for each candidate's readings."""
+        """(k,) uncertainty of the settings that the solver proposes for each candidate's readings."""
         import numpy as np
 
         fitted = registry.find("solvers", self.solver)().fit(data)

@@ -1,4 +1,4 @@
-"""The contract of a design: where to measure before anything is known, or when a solver cannot answer.
+"""The contract of a design: where to measure before a solver can propose.
 
 A design is a frozen model with one verb. It answers for every trial: beyond its plan it gives the point farthest from
 those already taken, so that a campaign whose solver keeps refusing still learns something.
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 Random = Callable[[int], "np.random.Generator"]
 """The generator for the n-th draw of the design's stream."""
 
-MOST = 100_000
-"""Points that a plan may have."""
+MAX_POINTS = 100_000
+"""Most points of a plan."""
 
 
 @runtime_checkable
 class Design(Protocol):
-    """Contract: `size` planned points for so many inputs, and a point for every trial."""
+    """A plan of `size` points, and a point for every trial, also beyond the plan."""
 
     @property
     def kind(self) -> str: ...
 
     def size(self, inputs: tuple[Input, ...]) -> int:
-        """How many points the plan has.
+        """Return the number of points of the plan.
 
         Raises:
             ConfigError: there is no such plan for these inputs, or it is too large.
@@ -43,7 +43,7 @@ class Design(Protocol):
         ...
 
     def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        """Settings for `trial`, counted from 0.
+        """Return the settings for `trial`, counted from 0.
 
         Args:
             trial: which point; may lie beyond the plan.
@@ -59,15 +59,15 @@ class Design(Protocol):
 
 @runtime_checkable
 class Learning(Design, Protocol):
-    """A design that also looks at the readings: within its plan it is asked `choose` instead of `point`."""
+    """A design that uses the readings: within its plan `choose` is called instead of `point`."""
 
     def choose(self, trial: int, data: Data, random: Random) -> tuple[Floats, str]:
-        """Settings (d,) for `trial`, and a sentence that says why, given the rows measured so far."""
+        """Return settings (d,) for `trial`, given the rows so far, and a sentence that says why."""
         ...
 
 
 class Ranged(Frozen):
-    """Keeps off the ends of the range, where a PWM-driven LED leaves its line."""
+    """The levels of a design as fractions of the range: by default away from its ends, where responses often bend."""
 
     low: float = Field(0.1, ge=0, le=1, description="the low level, as a fraction of each input's range")
     high: float = Field(0.9, ge=0, le=1, description="the high level, as a fraction of each input's range")
@@ -79,12 +79,12 @@ class Ranged(Frozen):
         return self
 
     def between(self, unit: Floats) -> Floats:
-        """Numbers from 0 to 1 as fractions of the range, low to high."""
+        """Map numbers from 0 to 1 to fractions of the range from low to high."""
         return self.low + unit * (self.high - self.low)
 
 
 def scale(unit: Floats, inputs: tuple[Input, ...]) -> Floats:
-    """Fractions of the range, (…, d), as settings."""
+    """Convert fractions of the range (…, d) to settings."""
     import numpy as np
 
     low, high = np.array([i.low for i in inputs]), np.array([i.high for i in inputs])
@@ -92,7 +92,7 @@ def scale(unit: Floats, inputs: tuple[Input, ...]) -> Floats:
 
 
 def on_steps(unit: Floats, item: Input) -> Floats:
-    """Fractions of one input's range, moved to its steps where it has them; equal ones are dropped."""
+    """Round fractions of one input's range to its steps and drop duplicates."""
     import numpy as np
 
     if item.step is None:
@@ -104,7 +104,7 @@ def on_steps(unit: Floats, item: Input) -> Floats:
 def farthest(
     taken: Floats, inputs: tuple[Input, ...], rng: np.random.Generator, low_end: float = 0.0, high_end: float = 1.0
 ) -> Floats:
-    """Of 256 random points the one farthest from all of `taken` (n, d), distances in fractions of the range.
+    """Return the one of 256 random points that is farthest from all of `taken` (n, d), in fractions of the range.
 
     The points lie from `low_end` to `high_end` of the range.
     """

@@ -1,4 +1,4 @@
-"""The designs of the textbooks, by pydoe: every combination of levels, and two for models with squares.
+"""Classical designs by pydoe: full factorial, Box-Behnken, central composite.
 
 Montgomery, Design and Analysis of Experiments (2017), chapters 5 to 11.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from sdl.designs.base import MOST, Random, Ranged, farthest, on_steps, scale
+from sdl.designs.base import MAX_POINTS, Random, Ranged, farthest, on_steps, scale
 from sdl.errors import ConfigError, Problem
 from sdl.types import Input
 
@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=2, le=1000)]
 
 
 class Factorial(Ranged):
-    """Every combination of `levels` evenly spaced settings of each input."""
+    """Full factorial: every combination of `levels` evenly spaced settings of each input."""
 
     kind: Literal["factorial"] = "factorial"
     levels: Count | Mapping[str, Count] = Field(
@@ -37,13 +37,13 @@ class Factorial(Ranged):
     def size(self, inputs: tuple[Input, ...]) -> int:
         counts = [len(values) for values in self.values(inputs)]
         size = math.prod(counts)
-        if size > MOST:
+        if size > MAX_POINTS:
             text = " × ".join(map(str, counts))
-            raise ConfigError(Problem(f"{text} levels are {size:,} points; at most {MOST:,} are planned", "levels"))
+            raise ConfigError(Problem(f"{text} levels are {size:,} points; the most are {MAX_POINTS:,}", "levels"))
         return size
 
     def values(self, inputs: tuple[Input, ...]) -> list[Floats]:
-        """The settings of each input as fractions of its range: fewer than asked where it has too few steps."""
+        """The levels of each input as fractions of its range; fewer where it has too few steps."""
         import numpy as np
 
         names = [item.name for item in inputs]
@@ -64,7 +64,7 @@ class Factorial(Ranged):
 
 
 class BoxBehnken(Ranged):
-    """Each pair of inputs at low and high, the others in the middle, and the centre: no corner is ever measured.
+    """Box-Behnken: each pair of inputs at low and high with the others in the middle, and the centre; no corners.
 
     12 + 1 points for three inputs, 24 + 1 for four; enough for a model with all squares and products (Box and Behnken,
     Technometrics 2 (1960) 455).
@@ -85,7 +85,7 @@ class BoxBehnken(Ranged):
 
 
 class CentralComposite(Ranged):
-    """The corners of a cube, a star on its axes, and the centre; enough for a model with all squares and products.
+    """Central composite: the corners of a cube, a star on its axes, and the centre; fits a full quadratic model.
 
     15 points for three inputs, 25 for four (Box and Wilson, J. R. Stat. Soc. B 13 (1951) 1). The star reaches low and
     high; `rotatable` draws the corners in until the doubt of such a model is the same in every direction.
@@ -118,15 +118,15 @@ def _at_least(least: int, kind: str, inputs: tuple[Input, ...]) -> None:
 
 
 def _capped(size: int) -> int:
-    if size > MOST:
-        raise ConfigError(Problem(f"{size:,} points; at most {MOST:,} are planned", "kind"))
+    if size > MAX_POINTS:
+        raise ConfigError(Problem(f"{size:,} points; at most {MAX_POINTS:,} are planned", "kind"))
     return size
 
 
 # Plans are drawn up once, not once a trial; in units of 0 (low) to 1 (high) ------------------------------------------
 @lru_cache(maxsize=4)
 def _factorial(counts: tuple[int, ...]) -> NDArray[np.intp]:
-    """(size, d) which of its levels each input has."""
+    """(size, d) level number of each input at each point."""
     import numpy as np
     from pydoe import fullfact
 

@@ -1,4 +1,4 @@
-"""Points that fill the space evenly, by scipy.stats.qmc: for any model, and for none."""
+"""Space-filling designs by scipy.stats.qmc."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sdl.designs.base import MOST, Random, Ranged, farthest, scale
+from sdl.designs.base import MAX_POINTS, Random, Ranged, farthest, scale
 from sdl.designs.given import Axis
 from sdl.types import Input
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class LatinHypercube(Ranged):
-    """`trials` points, each alone in its slice of every input's range (McKay 1979), by scipy.stats.qmc."""
+    """Latin hypercube of `trials` points (McKay 1979), by scipy.stats.qmc."""
 
     kind: Literal["latin-hypercube"] = "latin-hypercube"
-    trials: int = Field(8, ge=1, le=MOST, description="how many points")
+    trials: int = Field(8, ge=1, le=MAX_POINTS, description="how many points")
     low: float = Field(0.0, ge=0, le=1, description="the lowest setting, as a fraction of each input's range")
     high: float = Field(1.0, ge=0, le=1, description="the highest setting, as a fraction of each input's range")
 
@@ -42,7 +42,7 @@ class Sobol(Ranged):
     """
 
     kind: Literal["sobol"] = "sobol"
-    trials: int = Field(16, ge=1, le=MOST, description="how many points")
+    trials: int = Field(16, ge=1, le=MAX_POINTS, description="how many points")
 
     def size(self, inputs: tuple[Input, ...]) -> int:
         return self.trials
@@ -59,7 +59,7 @@ class Sobol(Ranged):
 
 
 class Farthest(Ranged):
-    """The axis points, then always the point that is farthest from all that was measured (maximin, one at a time).
+    """The axis points, then always the point farthest from all measured ones (sequential maximin).
 
     It looks at settings alone, never at readings, and may be broken off anywhere (Kennard and Stone, Technometrics 11
     (1969) 137).

@@ -1,4 +1,4 @@
-"""Points that a person names: on the axes, or one by one."""
+"""Designs of given points: on the axes, or listed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sdl.designs.base import MOST, Random, Ranged, farthest, scale
+from sdl.designs.base import MAX_POINTS, Random, Ranged, farthest, scale
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Axis(Ranged):
-    """inputs + 1 points: all inputs low, then each in turn high.
+    """One point with all inputs low, then one per input with it high.
 
     With points at .1 and .9 of the range the ends, where a PWM-driven LED leaves its line, are avoided, and each input
     is told from the others by one difference.
@@ -38,11 +38,11 @@ class Axis(Ranged):
 
 
 class Points(Frozen):
-    """Points that you give, in their order."""
+    """Listed points, in their order."""
 
     kind: Literal["points"] = "points"
     points: tuple[Mapping[str, float], ...] = Field(
-        min_length=1, max_length=MOST, description="settings, each with every input: [{R: .5, G: .2, B: .1}, …]"
+        min_length=1, max_length=MAX_POINTS, description="settings, each with every input: [{R: .5, G: .2, B: .1}, …]"
     )
 
     def size(self, inputs: tuple[Input, ...]) -> int:

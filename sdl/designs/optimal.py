@@ -1,4 +1,4 @@
-"""The settings that tell the coefficients of a polynomial most precisely: D-optimal designs.
+"""D-optimal designs: the settings that determine the coefficients of a polynomial most precisely.
 
 Of a grid of candidates F (N, p), rows of the model's terms, n are chosen such that det(XᵀX) is as large as an exchange
 finds it (Fedorov 1972; Cook and Nachtsheim, Technometrics 22 (1980) 315): each point in turn is replaced by the
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 Terms = Literal["linear", "interactions", "quadratic"]
 STARTS, SWEEPS = 6, 30
 TIE = 1e-6
-"""Gains closer than this part of themselves are equal: by symmetry many are, and rounding must not choose."""
+"""Gains that differ by less, relatively, are ties: many are equal by symmetry, and rounding must not decide."""
 CANDIDATES = 10_000
 
 
 class DOptimal(Ranged):
-    """The points that tell the coefficients of a linear or quadratic model most precisely."""
+    """D-optimal: the points that determine a linear or quadratic model most precisely."""
 
     kind: Literal["d-optimal"] = "d-optimal"
     model: Terms = Field("linear", description="interactions: and all products; quadratic: and all squares too")
@@ -58,7 +58,7 @@ class DOptimal(Ranged):
         return size
 
     def values(self, inputs: tuple[Input, ...]) -> tuple[tuple[float, ...], ...]:
-        """The settings of each input to choose among, as fractions of its range."""
+        """The candidate settings of each input as fractions of its range."""
         import numpy as np
 
         unit = self.between(np.linspace(0, 1, self.levels))
@@ -72,7 +72,7 @@ class DOptimal(Ranged):
 
 
 def coefficients(model: Terms, d: int) -> int:
-    """How many coefficients a model of d inputs has."""
+    """Return the number of coefficients of a model of d inputs."""
     more = {"linear": 0, "interactions": d * (d - 1) // 2, "quadratic": d * (d + 1) // 2}
     return 1 + d + more[model]
 
@@ -109,7 +109,7 @@ def _plan(values: tuple[tuple[float, ...], ...], model: Terms, size: int, seed: 
 
 
 def _exchanged(F: Floats, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The choice after exchanges until none makes the determinant larger."""
+    """Exchange points until no exchange increases the determinant (Fedorov)."""
     import numpy as np
 
     ridge = 1e-8 * np.eye(F.shape[1])  # the first start may be singular

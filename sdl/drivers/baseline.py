@@ -1,8 +1,8 @@
-"""Readings with the light off, taken with the measurements: what every solver needs where daylight reaches the sensor.
+"""Background readings: readings with the instrument off, taken with the measurements and subtracted from them.
 
 background: none            never
 background: each            before every reading
-background: {every: 10}     before the first of ten; all ten carry it
+background: {every: 10}     before the first of ten readings, which all carry it
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from sdl.types import Frozen, Reading
 
 
 class Every(Frozen):
-    """One reading in the dark for several with the light on."""
+    """One background for several readings."""
 
-    every: int = Field(ge=1, le=100_000, description="readings that share one with the light off")
+    every: int = Field(ge=1, le=100_000, description="readings that share one background")
 
 
 Background = Annotated[
     Literal["none", "each"] | Every,
     Field(
-        description="readings with the light off, which the solvers get taken off: `none`, `each` (before every "
+        description="readings with the instrument off, subtracted for the solvers: `none`, `each` (before every "
         "reading), or `{every: n}`"
     ),
 ]
 
 
 def share(background: Literal["none", "each"] | Every) -> float:
-    """Plain readings that one reading costs, its part of the background included."""
+    """Requests per reading, its share of a background included."""
     period = _period(background)
     return 1.0 + (1.0 / period if period else 0.0)
 
@@ -43,43 +43,44 @@ def _period(background: Literal["none", "each"] | Every) -> int:
 
 
 class BaselineSampler:
-    """Takes readings with their background, as often as it is due.
+    """Take readings with their background, as often as one is due.
 
     Args:
         background: how often.
-        dark: the settings at which the light is off.
+        off: the settings at which the instrument is off.
     """
 
-    def __init__(self, background: Literal["none", "each"] | Every, dark: Mapping[str, float]) -> None:
+    def __init__(self, background: Literal["none", "each"] | Every, off: Mapping[str, float]) -> None:
         self._period = _period(background)
-        self._off = dict(dark)
+        self._off = dict(off)
         self._last: Mapping[str, float] = {}
-        self._left = 0
+        self._remaining = 0
 
     def reading(self, read: Callable[[dict[str, float]], Reading], settings: dict[str, float]) -> Reading:
-        """One reading at `settings`, with a background of its own or the last one.
+        """Take one reading at `settings`, with a new background or the last one.
 
         Args:
             read: takes one plain reading.
             settings: checked.
 
         Raises:
-            InstrumentError: whatever `read` raises. Where only the second of two readings failed the instrument has
-                measured all the same, and the error says so.
+            InstrumentError: as `read` raises it. After a background it says that the instrument may have measured.
         """
         if not self._period:
             return read(settings)
-        fresh = self._left <= 0
+        fresh = self._remaining <= 0
         if fresh:
-            taken = read(dict(self._off))
-            if dict(taken.applied) != self._off:
-                raise BadReply(f"asked for a reading with the light off, it measured at {dict(taken.applied)}")
-            self._last, self._left = taken.readings, self._period
+            baseline = read(dict(self._off))
+            if dict(baseline.applied) != self._off:
+                raise BadReply(
+                    f"asked for a background, it measured at {dict(baseline.applied)} instead of {self._off}"
+                )
+            self._last, self._remaining = baseline.readings, self._period
         try:
-            lit = read(settings)
+            reading = read(settings)
         except InstrumentError as error:
-            self._left = 0  # the next attempt may be minutes later
+            self._remaining = 0  # the next attempt may be minutes later
             error.maybe_measured = error.maybe_measured or fresh
             raise
-        self._left -= 1
-        return replace(lit, background=self._last)
+        self._remaining -= 1
+        return replace(reading, background=self._last)

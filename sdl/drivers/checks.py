@@ -1,4 +1,4 @@
-"""What every driver checks before it touches its instrument, and what is checked of every driver's reading."""
+"""Checks of settings before they reach an instrument, and of readings before they reach a campaign."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sdl.errors import BadReply, NotApplied, Rejected
 from sdl.types import Input, Power, Reading, SafeState
 
 BUGS = (TypeError, AttributeError, NameError, ImportError, SyntaxError, AssertionError, NotImplementedError)
-"""What no reply of an instrument causes, only a mistake in the driver: asking again would only repeat it."""
+"""Exceptions that only a mistake in the driver can cause: a retry would repeat them."""
 
 SAME = 3
-"""So many equal readings in a row are no measurements: noise that is coarser than a channel's step moves one."""
+"""Equal readings in a row that are refused: with noise above the resolution one of them would differ."""
 
 
 def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str, float]:
-    """The settings as plain floats in the order of the inputs.
+    """Return the settings as plain floats in the order of the inputs.
 
     Raises:
         Rejected: an input is missing, unknown, not a finite number, or outside its bounds.
@@ -45,7 +45,7 @@ def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str,
 
 
 def checked_reading(reading: Reading, settings: Mapping[str, float], channels: Set[str]) -> Reading:
-    """A driver's reading as plain finite numbers; says so where other settings were applied than asked.
+    """Return a driver's reading as finite numbers, marked `not-applied` where other settings were applied than asked.
 
     Args:
         reading: what `measure` returned.
@@ -77,7 +77,7 @@ def checked_reading(reading: Reading, settings: Mapping[str, float], channels: S
 
 
 class Repeats:
-    """Tells a sensor that repeats itself, and an answer that was stored, from readings of their own.
+    """Refuse readings of a frozen sensor or from a cache.
 
     `SAME` readings in a row that are equal in every channel are refused, at whatever settings they were taken, if one
     of the channels can tell: it declares no resolution and is at neither end of its range. Simulated instruments may
@@ -91,7 +91,7 @@ class Repeats:
         self._times = 0
 
     def checked(self, reading: Reading) -> Reading:
-        """Passes a reading on.
+        """Return the reading unchanged.
 
         Raises:
             BadReply: it is the same as those before it.
@@ -109,7 +109,7 @@ class Repeats:
 
 
 def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:
-    """What a driver's `safe` returned; drivers of before 0.2 return None, which proves nothing.
+    """Return what a driver's `safe` returned; None, from drivers written before 0.2, becomes `unknown`.
 
     Args:
         answer: what it returned.
@@ -127,7 +127,7 @@ def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:
 
 
 def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict[str, float]:
-    """All channels and no other, as plain numbers."""
+    """Return the values of exactly these channels as plain numbers."""
     if given.keys() != channels:
         missing, unknown = sorted(channels - given.keys()), sorted(map(str, given.keys() - channels))
         said = [f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has unknown", unknown)) if names]
@@ -139,7 +139,7 @@ def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict
 
 
 def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
-    """Finite ints and floats of Python, also where they were of numpy.
+    """Convert numbers, also of numpy, to finite ints and floats.
 
     Raises:
         TypeError, ValueError: one is no number.

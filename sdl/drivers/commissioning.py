@@ -1,4 +1,4 @@
-"""What `sdl instrument check` does: a dozen readings, and what they say of an instrument."""
+"""The readings and findings of `sdl instrument check`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 
 from sdl.clock import Clock
 from sdl.core.goal import Goal
-from sdl.drivers.base import Driver, Instrument
+from sdl.drivers.base import Driver, Instrument, off_settings
 from sdl.drivers.checks import checked_reading
 from sdl.errors import InstrumentError
 from sdl.types import Reading, SafeState
 
-DARK = 3
-"""Readings with every input at its lowest."""
+BACKGROUNDS = 3
+"""Readings with the instrument off."""
 GIVE_UP = 3
-"""Failures in a row after which nothing more is asked."""
+"""Failures in a row after which no more readings are taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommissioningCheck:
-    """One thing that was looked at.
+    """One finding.
 
     Attributes:
-        what: identity, latency, ambient light, noise, settings, goal, readings, or off.
-        good: False where a campaign would come to grief; None where there is nothing to judge.
+        what: identity, readings, background, noise, settings, goal, or off.
+        good: False where a campaign would fail; None where there is no criterion.
         says: a sentence.
-        figures: the numbers behind it, for `--json`.
+        figures: its numbers, for `--json`.
     """
 
     what: str
@@ -40,16 +40,16 @@ class CommissioningCheck:
 
 
 class Examination:
-    """Takes the readings and keeps what came of them.
+    """Take the readings and judge them.
 
     Args:
-        instrument: to look at.
+        instrument: under test.
         clock: of its kind.
-        goal: what a campaign wants of it; None if that is not known.
-        make_safe: has an open driver switch its instrument off, for as long as that takes.
+        goal: of the campaign; None if there is none.
+        make_safe: switches the instrument of an open driver off, for as long as that takes.
         repeats: readings in the middle of the inputs, for the noise.
-        begun: told which reading is asked for, in words, before it is.
-        ended: told what came of it.
+        begun: called with a description before every reading.
+        ended: called with its result.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Examination:
         self._make_safe, self._begun, self._ended = make_safe, begun, ended
         longest = getattr(instrument, "timeout_seconds", None)
         self._limit = "" if longest is None else f"; waiting for {longest:.3g} s at most"
-        self._number, self._all = 0, DARK + repeats + len(instrument.inputs) + 1
+        self._number, self._all = 0, BACKGROUNDS + repeats + len(instrument.inputs) + 1
         self._names = [channel.name for channel in instrument.channels]
         self._shown = list(goal.channels) if goal else self._names
         self._seconds: list[float] = []
@@ -74,7 +74,7 @@ class Examination:
         self._in_a_row = 0
 
     def findings(self) -> Iterator[CommissioningCheck]:
-        """Each as soon as it is known. The instrument is left safe, whatever happens.
+        """Yield each finding as soon as it is known, and leave the instrument safe.
 
         Raises:
             InstrumentError: it cannot be opened, or gives no reading at all.
@@ -99,21 +99,21 @@ class Examination:
         )
 
     def _look(self, driver: Driver) -> Iterator[CommissioningCheck]:
-        low = {item.name: item.low for item in self._instrument.inputs}
+        off = off_settings(self._instrument)
         high = {item.name: item.high for item in self._instrument.inputs}
-        dark = self._take(driver, low, DARK)
-        lit = self._take(driver, {item.name: _middle(item) for item in self._instrument.inputs}, self._repeats)
-        ends = {name: self._take(driver, {**low, name: high[name]}, 1) for name in low}
+        background = self._take(driver, off, BACKGROUNDS)
+        middle = self._take(driver, {item.name: _middle(item) for item in self._instrument.inputs}, self._repeats)
+        ends = {name: self._take(driver, {**off, name: high[name]}, 1) for name in off}
         full = self._take(driver, high, 1)
-        every = [*dark, *lit, *full, *(reading for taken in ends.values() for reading in taken)]
+        every = [*background, *middle, *full, *(reading for taken in ends.values() for reading in taken)]
         if not every:
             raise InstrumentError(f"not one reading: {self._errors[-1]}", retryable=False)
         yield self._latency(len(every))
-        yield self._ambient(dark)
-        yield self._noise(lit)
+        yield self._background(background)
+        yield self._noise(middle)
         yield self._settings(every)
         if self._goal is not None:
-            yield self._reach(dark, every)
+            yield self._within_reach(background, every)
 
     def _take(self, driver: Driver, settings: dict[str, float], times: int) -> list[Reading]:
         taken = []
@@ -143,32 +143,32 @@ class Examination:
         figures = {"taken": taken, "failed": len(self._errors), "errors": self._errors}
         return CommissioningCheck("readings", not self._errors, says, {**figures, "median": typical, "most": most})
 
-    def _ambient(self, dark: Sequence[Reading]) -> CommissioningCheck:
-        if not dark:
-            return CommissioningCheck("ambient light", False, "no reading with the light off")
-        means = self._means(dark)
-        full = sorted({name for reading in dark for name in reading.saturated})
-        moved = max(self._names, key=lambda name: _spread(dark, name))
-        says = f"with the light off {self._list(means)}"
-        if len(dark) > 1:
-            says += f"; it moved by {_spread(dark, moved):.0f} at most, at {moved}"
+    def _background(self, background: Sequence[Reading]) -> CommissioningCheck:
+        if not background:
+            return CommissioningCheck("background", False, "no reading with the instrument off")
+        means = self._means(background)
+        full = sorted({name for reading in background for name in reading.saturated})
+        moved = max(self._names, key=lambda name: _spread(background, name))
+        says = f"with the instrument off: {self._list(means)}"
+        if len(background) > 1:
+            says += f"; largest change {_spread(background, moved):.4g}, of {moved}"
         if full:
-            says += f"; saturated by it alone: {', '.join(full)}"
+            says += f"; already saturated: {', '.join(full)}"
         good = not any(name in self._shown for name in full) if self._goal else None
-        return CommissioningCheck("ambient light", good, says, {"mean": means, "saturated": full})
+        return CommissioningCheck("background", good, says, {"mean": means, "saturated": full})
 
-    def _noise(self, lit: Sequence[Reading]) -> CommissioningCheck:
-        if len(lit) < 2:
+    def _noise(self, repeated: Sequence[Reading]) -> CommissioningCheck:
+        if len(repeated) < 2:
             return CommissioningCheck("noise", None, "fewer than two readings at the same settings")
-        sds = {name: stdev(reading.readings[name] for reading in lit) for name in self._names}
-        means = self._means(lit)
+        sds = {name: stdev(reading.readings[name] for reading in repeated) for name in self._names}
+        means = self._means(repeated)
         parts = {name: f" ({100 * sds[name] / means[name]:.2g} %)" if means[name] else "" for name in self._shown}
         says = "standard deviation in the middle of the inputs: "
         says += ", ".join(f"{name} {sds[name]:.3g}{part}" for name, part in parts.items())
         frozen = not any(sds.values()) and any(item.resolution is None for item in self._instrument.channels)
         if frozen:
             says = (
-                f"all {len(lit)} readings in the middle of the inputs are the same in every channel: is it frozen? "
+                f"all {len(repeated)} readings in the middle of the inputs are equal in every channel: is it frozen? "
                 "An instrument that reads in steps coarser than its noise declares the `resolution` of its channels"
             )
         return CommissioningCheck("noise", not frozen, says, {"mean": means, "sd": sds})
@@ -176,32 +176,34 @@ class Examination:
     def _settings(self, every: Sequence[Reading]) -> CommissioningCheck:
         odd = [reading for reading in every if reading.fault]
         if not odd:
-            return CommissioningCheck("settings", True, "what was asked was applied, from end to end of every input")
+            return CommissioningCheck(
+                "settings", True, "all settings were applied as asked, from end to end of every input"
+            )
         applied = _listed(odd[0].applied)
         return CommissioningCheck(
             "settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}"
         )
 
-    def _reach(self, dark: Sequence[Reading], every: Sequence[Reading]) -> CommissioningCheck:
+    def _within_reach(self, background: Sequence[Reading], every: Sequence[Reading]) -> CommissioningCheck:
         goal = self._goal
         wrong = []
         for name, band in goal.bands.items() if goal else ():
             seen = [reading.readings[name] for reading in every]
-            if dark and band.high < (base := self._means(dark)[name]):
-                wrong.append(f"{name}: the background alone is {base:.0f}, more than {band.high:g}")
+            if background and band.high < (base := self._means(background)[name]):
+                wrong.append(f"{name}: the background alone is {base:.5g}, above {band.high:g}")
             elif band.low > max(seen):
-                wrong.append(f"{name}: at most {max(seen):g} was seen, and at least {band.low:g} is wanted")
+                wrong.append(f"{name}: the highest reading is {max(seen):g}, and at least {band.low:g} is needed")
         if wrong:
             return CommissioningCheck("goal", False, "; ".join(wrong))
         return CommissioningCheck(
-            "goal", True, f"its channels are there, and it lies inside what they read: {', '.join(self._shown)}"
+            "goal", True, f"the channels exist, and the goal lies within their readings: {', '.join(self._shown)}"
         )
 
     def _means(self, readings: Sequence[Reading]) -> dict[str, float]:
         return {name: fmean(reading.readings[name] for reading in readings) for name in self._names}
 
     def _list(self, values: Mapping[str, float]) -> str:
-        return ", ".join(f"{name} {values[name]:.0f}" for name in self._shown)
+        return ", ".join(f"{name} {values[name]:.5g}" for name in self._shown)
 
 
 def _middle(item: Any) -> float:

@@ -21,10 +21,10 @@ EXAMPLE = "http://proxy.example.org:3128"
 
 
 def check_variables(*, proxies: bool = True) -> None:
-    """Looks at the variables that httpx heeds.
+    """Check the variables that httpx uses.
 
     Args:
-        proxies: also at those that are heeded only where other machines are asked.
+        proxies: also those that matter only for requests to other machines.
 
     Raises:
         ConfigError: one makes every request fail; each of them is named.
@@ -37,7 +37,7 @@ def check_variables(*, proxies: bool = True) -> None:
 
 
 def problems_of_requests() -> list[str]:
-    """What is wrong with the variables that the package requests heeds, which sends notifications."""
+    """Problems in the variables used by the package requests, which sends notifications."""
     found = [*_proxies("socks")]
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if (path := os.environ.get(name)) and not os.path.exists(path):

@@ -103,7 +103,7 @@ class _Watch:
 
 
 class _Watchdog:
-    """A thread that cuts a request which takes too long.
+    """A thread that cuts requests that exceed their time.
 
     One for all requests, only woken where it would look too late: on a busy machine starting a timer for each costs as
     much as all the rest of a request.
@@ -150,7 +150,7 @@ class _Watchdog:
 
 
 class HttpConnection:
-    """An HTTP address that is asked one thing at a time.
+    """An HTTP address, one request at a time.
 
     Args:
         url: http or https, without query.
@@ -192,7 +192,7 @@ class HttpConnection:
         return self._client.is_closed
 
     def get(self, params: Mapping[str, str], within: float) -> HttpReply:
-        """Asks once; the whole takes no longer than `within` seconds (and what the system needs to look up a name).
+        """Send one request, bounded to `within` seconds (plus the system's name look-up).
 
         Raises:
             InstrumentError: no whole answer; `maybe_measured` is true once the request was on its way.
@@ -231,7 +231,7 @@ class HttpConnection:
 
 
 def translate(error: Exception, url: str, *, sent: bool) -> InstrumentError:
-    """An exception of httpx, or of the system below it, as one of ours.
+    """Translate an exception of httpx or the system into one of ours.
 
     Args:
         error: what was raised.

@@ -1,6 +1,6 @@
-"""A person as the instrument: the settings are printed, the person sets them, reads the dials and types the readings.
+"""A person as the instrument: the settings are printed; the person sets them and types the readings.
 
-The only driver that asks. Without a terminal there is nobody to ask, and it says so instead of waiting.
+It needs a terminal, and refuses to open without one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sdl.errors import InstrumentError
 from sdl.types import SESSION_GAP, Channel, Input, Power, Reading, SafeState
 
 CONFIRM = 55.0
-"""Seconds that a person has to say that the instrument is off, before they are asked again."""
+"""Seconds for a person to confirm that the instrument is off, before the question is repeated."""
 
 
 class Manual(RealInstrument):
@@ -79,7 +79,7 @@ class Manual(RealInstrument):
         return 60.0
 
     def open(self, clock: Clock) -> ManualDriver:
-        """Makes sure that there is somebody to ask.
+        """Open the terminal.
 
         Raises:
             InstrumentError: stdin is no terminal.
@@ -102,7 +102,7 @@ class ManualDriver:
 
     def __init__(self, manual: Manual, answers: TextIO, asks: TextIO) -> None:
         self._manual, self._answers, self._asks = manual, answers, asks
-        self._darkness = BaselineSampler(manual.background, off_settings(manual))
+        self._baseline = BaselineSampler(manual.background, off_settings(manual))
         self._touched = self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
@@ -114,17 +114,17 @@ class ManualDriver:
         """
         if self._closed:
             raise InstrumentError("this was closed; open another")
-        reading = self._darkness.reading(self._ask, checked(settings, self._manual.inputs))
+        reading = self._baseline.reading(self._ask, checked(settings, self._manual.inputs))
         return replace(reading, fault="not-applied" if dict(reading.applied) != dict(settings) else None)
 
     def safe(self) -> SafeState:
-        """Asks the person to switch off, if anything was set before, and to confirm it within `CONFIRM` seconds."""
+        """Ask the person to set the safe settings, if anything was set before, and to confirm it within `CONFIRM` s."""
         if not self._touched:
             return SafeState(Power.NOT_NEEDED)
         off = off_settings(self._manual)
         settings = ", ".join(f"{name} = {value:g}" for name, value in off.items())
         self._say(f"Please leave it safe: {settings}. Press Enter when it is, or type why it is not.")
-        if not self._somebody():
+        if not self._is_answered():
             return SafeState(Power.UNKNOWN, None, f"nobody confirmed within {CONFIRM:g} s that it is set to {settings}")
         line = self._answers.readline()
         if not line:
@@ -134,8 +134,8 @@ class ManualDriver:
         self._touched = False
         return SafeState(Power.OFF, off, "the person says so")
 
-    def _somebody(self) -> bool:
-        """Whether a line is typed, in the time that a person in front of the instrument needs."""
+    def _is_answered(self) -> bool:
+        """Whether a line was typed within `CONFIRM` seconds."""
         try:
             return bool(select.select([self._answers], [], [], CONFIRM)[0])
         except (OSError, ValueError):  # it cannot be asked: no file, or not a file on this system

@@ -1,7 +1,7 @@
-"""Manners towards an instrument that others use too: a pace, a number of requests a day, and knowing when to stop.
+"""Limits on the requests to a shared instrument: least interval, requests a day, and a circuit breaker.
 
-All three are kept by one open connection and forgotten with it: a new run, or a resumed one, starts to count anew.
-They only wait or refuse; trying again is the campaign's decision.
+Each open connection counts for itself; a new or resumed run counts from 0. The limits only wait or refuse; retries are
+the campaign's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DAY = 86_400.0
 
 
 class RateLimiter:
-    """Asked before every request.
+    """Wait or refuse before every request.
 
     Args:
         clock: what the pauses are taken on.
@@ -31,14 +31,14 @@ class RateLimiter:
         self, clock: Clock, interval: float, a_day: int | None = None, failures: int | None = None, rest: float = 0.0
     ) -> None:
         self._clock, self._interval, self._a_day = clock, interval, a_day
-        self._most, self._rest = failures, rest
+        self._failure_limit, self._rest = failures, rest
         self._ended: float | None = None
-        self._asked: deque[float] = deque()
+        self._request_times: deque[float] = deque()
         self._failed, self._last = 0, ""
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Around one request: waits for its turn, and learns how it went.
+        """Surround one request: wait for its turn, count its failure.
 
         Raises:
             InstrumentError: the requests of the day are used up, or the breaker is open. Nothing was sent.
@@ -48,7 +48,7 @@ class RateLimiter:
             since = self._clock.monotonic() - self._ended
             self._clock.sleep(self._interval - since)
         if self._a_day is not None:
-            self._asked.append(self._clock.monotonic())
+            self._request_times.append(self._clock.monotonic())
         try:
             yield
         except Rejected:
@@ -63,7 +63,7 @@ class RateLimiter:
 
     def _check(self) -> None:
         now = self._clock.monotonic()
-        if self._most is not None and self._failed >= self._most and self._ended is not None:
+        if self._failure_limit is not None and self._failed >= self._failure_limit and self._ended is not None:
             left = self._rest - (now - self._ended)
             if left > 0:
                 raise InstrumentError(
@@ -71,10 +71,10 @@ class RateLimiter:
                     f"(breaker, rest); the last failure: {self._last}",
                     retryable=True,  # how long that goes on is the campaign's to say: `retry`
                 )
-        while self._asked and now - self._asked[0] >= DAY:
-            self._asked.popleft()
-        if self._a_day is not None and len(self._asked) >= self._a_day:
-            left = DAY - (now - self._asked[0])
+        while self._request_times and now - self._request_times[0] >= DAY:
+            self._request_times.popleft()
+        if self._a_day is not None and len(self._request_times) >= self._a_day:
+            left = DAY - (now - self._request_times[0])
             raise InstrumentError(
                 f"not asked: {self._a_day} requests in 24 hours are used up (requests_a_day); the next in {left:.0f} s"
             )

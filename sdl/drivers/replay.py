@@ -1,4 +1,4 @@
-"""Earlier readings answer instead of an instrument: what was measured once is measured again, and nothing else is.
+"""Earlier readings instead of an instrument.
 
 Settings that were measured give their readings by time, from the first again after the last. Others
 give those of the nearest settings, where they are near enough, with what was applied there; else there is no reading.
@@ -26,7 +26,7 @@ from sdl.store.record import FILE, file_sha
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
 SAME = 1e-9
-"""Part of an input's range: settings that differ by no more are the same."""
+"""Settings that differ by no more, as a fraction of the range, are the same."""
 
 
 class Replay(Frozen):
@@ -57,18 +57,18 @@ class Replay(Frozen):
     @property
     def inputs(self) -> tuple[Input, ...]:
         """Those of the record; R, G, B of a log."""
-        return self._found.inputs
+        return self._loaded.inputs
 
     @property
     def channels(self) -> tuple[Channel, ...]:
         """Those of the record; of a log those of Claude-Light that its fullest lines hold."""
-        return self._found.channels
+        return self._loaded.channels
 
     @property
     def identity(self) -> str:
         """Name of the run or file, and the content."""
         file = Path(os.path.realpath(self.source))
-        return f"replay:{file.parent.name if file.name == FILE else file.name}@{self._found.digest}"
+        return f"replay:{file.parent.name if file.name == FILE else file.name}@{self._loaded.digest}"
 
     @property
     def simulated(self) -> bool:
@@ -91,12 +91,12 @@ class Replay(Frozen):
         return self.latency
 
     @property
-    def _found(self) -> _Found:
+    def _loaded(self) -> _Source:
         return _load(self.source, _stamp(self.source))
 
     def open(self, clock: Clock) -> ReplayDriver:
         """Ready to answer from the first line on."""
-        return ReplayDriver(self, self._found.rows, clock)
+        return ReplayDriver(self, self._loaded.rows, clock)
 
 
 class ReplayDriver:
@@ -112,7 +112,7 @@ class ReplayDriver:
         self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """The next reading at these settings, or at the nearest.
+        """Return the next reading at these settings, or at the nearest.
 
         Raises:
             Rejected: settings outside the bounds.
@@ -136,7 +136,7 @@ class ReplayDriver:
         return replace(row, applied=dict(settings)) if far <= SAME else replace(row, fault="not-applied")
 
     def safe(self) -> SafeState:
-        """Nothing was lit."""
+        """Nothing was switched on."""
         return SafeState(Power.NOT_NEEDED)
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ def _apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Source:
     inputs: tuple[Input, ...]
     channels: tuple[Channel, ...]
     rows: tuple[Reading, ...]
@@ -169,8 +169,8 @@ def _stamp(source: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=8)
-def _load(source: str, _: tuple[int, int]) -> _Found:
-    """What a file holds.
+def _load(source: str, _: tuple[int, int]) -> _Source:
+    """Load the readings of a file.
 
     Raises:
         SdlError: it cannot be read, or has no row.
@@ -190,7 +190,7 @@ def _load(source: str, _: tuple[int, int]) -> _Found:
     whole = tuple(_cut(row, names) for row in rows if names <= row.readings.keys())
     if not whole:
         raise InstrumentError(f"{file}: not one reading to replay")
-    return _Found(inputs, channels, whole, file_sha(file)[:8])
+    return _Source(inputs, channels, whole, file_sha(file)[:8])
 
 
 def _opened(file: Path) -> Opened | None:

@@ -216,7 +216,7 @@ class TwinDriver:
         self.plant = Plant(twin.condition, twin.seed or 0, sky, twin.drift, twin.noise)
         self.lit = self._left_open = False
         self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
-        self._darkness = BaselineSampler(twin.background, twin.off)
+        self._baseline = BaselineSampler(twin.background, twin.off)
         self._wait = max(twin._one_reading, SHORTEST)
         self._clock = clock
         self._start = twin.start_time
@@ -233,7 +233,7 @@ class TwinDriver:
         """
         if self._closed:
             raise InstrumentError("this twin was closed; open another")
-        return self._darkness.reading(self._one, checked(settings, self._inputs))
+        return self._baseline.reading(self._one, checked(settings, self._inputs))
 
     def _one(self, values: dict[str, float]) -> Reading:
         faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)

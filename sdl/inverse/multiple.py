@@ -60,7 +60,7 @@ def solutions(
         background: raw readings with the instrument off, None where they are not known.
 
     Returns:
-        None at all where the model knows no settings that bring every channel inside.
+        None at all where the model knows no settings that reach the goal.
 
     Raises:
         SolverError: the model can neither predict readings nor sample settings.

@@ -1,4 +1,4 @@
-"""What every instrument promises, as tests to inherit.
+"""The contract of an instrument as tests to inherit.
 
     class TestMine(InstrumentContract):
         @pytest.fixture
@@ -24,13 +24,13 @@ from sdl.types import Channel, Frozen, Input, Power, Reading, SafeState
 
 
 def need(holds: bool, otherwise: str) -> None:
-    """Fails the test with a sentence; unlike `assert` it also does so in a package that pytest does not rewrite."""
+    """Fail the test with a sentence unless `holds`; unlike `assert` also in packages that pytest does not rewrite."""
     if not holds:
         fail(otherwise)
 
 
 def fail(sentence: str) -> NoReturn:
-    """Fails the test with a sentence."""
+    """Fail the test with a sentence."""
     pytest.fail(sentence, pytrace=False)
 
 
@@ -185,7 +185,7 @@ class InstrumentContract:
 
 
 def check_reading(reading: Any, instrument: Instrument) -> None:
-    """Fails unless `reading` is what the contract promises."""
+    """Fail unless a reading keeps the contract."""
     if not isinstance(reading, Reading):
         fail(f"measure must return an sdl.types.Reading, not {reading!r}")
     channels = {item.name for item in instrument.channels}
@@ -211,7 +211,7 @@ def check_reading(reading: Any, instrument: Instrument) -> None:
 
 
 def check_safe(answer: Any, instrument: Instrument) -> None:
-    """Fails unless `answer` is what the contract promises of `safe`."""
+    """Fail unless what `safe` returned keeps the contract."""
     if not isinstance(answer, SafeState):
         fail(f"safe must return an sdl.types.SafeState, not {answer!r}; None counts as unknown")
     need(isinstance(answer.state, Power), f"state must be an sdl.types.Power, not {answer.state!r}")
@@ -221,7 +221,7 @@ def check_safe(answer: Any, instrument: Instrument) -> None:
 
 
 def check_refused(driver: Driver, settings: dict[str, float]) -> None:
-    """Fails unless `driver` refuses the settings before measuring anything."""
+    """Fail unless the driver refuses the settings before it measures."""
     try:
         reading = driver.measure(settings)
     except Rejected as error:

@@ -54,7 +54,7 @@ class CampaignTests(pytest.File):
             yield self._grouped(AllSeedsItem.from_parent(self, name="all-seeds"))
 
     def seen(self, task: VerifyTask) -> SeedResult:
-        """What came of a seed; run once in a process."""
+        """Return the result of a seed; each runs once per process."""
         if task.seed not in self._seen:
             self._seen[task.seed] = self.ran(task)
         return self._seen[task.seed]
@@ -76,7 +76,7 @@ class CampaignTests(pytest.File):
             raise
 
     def teardown(self) -> None:
-        """Ends the process that ran its campaigns."""
+        """End the process that ran the campaigns."""
         if self._work is not None:
             self._work.close()
             self._work = None
@@ -105,11 +105,11 @@ def _ours(tree: Mapping[str, Any]) -> bool:
 
 
 class NotAsExpected(Exception):
-    """A campaign came to something else."""
+    """A campaign did not meet its expectation."""
 
 
 class _Item(pytest.Item):
-    """What the two kinds have in common."""
+    """Base of both kinds of items."""
 
     @property
     def file(self) -> CampaignTests:

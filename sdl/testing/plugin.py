@@ -32,9 +32,9 @@ pytest_plugins = ("sdl.testing.fixtures",)
 EXPECTS = re.compile(rb"^[\"']?expect[\"']?[ \t]*:", re.MULTILINE)
 CAMPAIGN = re.compile(rb"^[\"']?(?:instrument|goal)[\"']?[ \t]*:", re.MULTILINE)
 IN_BRACES = [re.compile(rb"[{,\s][\"']?" + key + rb"[\"']?\s*:") for key in (b"expect", b"(?:instrument|goal)")]
-"""The same in a file in the style of JSON."""
+"""The same pattern for files in JSON."""
 LARGEST = 256 * 1024
-"""Bytes; no campaign file is larger."""
+"""Largest campaign file, bytes."""
 UNSURE = "sdl: too few to tell"
 """Property of a passed item whose seeds are too few; shown at the end."""
 LIMIT = 600.0
@@ -104,7 +104,7 @@ def _perhaps(text: bytes) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Says which medians and p95 stand on too few seeds."""
+    """List the medians and p95 that rest on too few seeds."""
     lines = [
         text
         for report in terminalreporter.stats.get("passed", ())

@@ -1,4 +1,4 @@
-"""What every solver promises, as tests to inherit.
+"""The contract of a solver as tests to inherit.
 
     class TestMine(SolverContract):
         @pytest.fixture
@@ -62,7 +62,7 @@ class AffinePlant:
         return clean
 
     def data(self, n: int, seed: int = 0, X: Floats | None = None) -> Data:
-        """So many rows, spread over the settings, or at the settings given."""
+        """Rows at random settings, or at given ones."""
         import numpy as np
 
         rng = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ class AffinePlant:
         return Data(X, Y, saturated, self.goal, age, np.zeros(len(X)), self.inputs, self.channels)
 
     def targets(self, X: Floats, tolerance: float = 0.02) -> Targets:
-        """The goals (k, m) that are met at settings (k, d)."""
+        """Goals (k, m) that settings (k, d) meet."""
         import numpy as np
 
         value = np.where(self.goal, self.clean(X), np.nan)
@@ -106,7 +106,7 @@ class SolverContract:
         raise NotImplementedError("override the fixture `solver`")
 
     def ask(self, solver: Solver, plant: AffinePlant, data: Data, targets: Targets, seed: int = 0) -> Proposals:
-        """Fits and asks once."""
+        """Fit the solver and return its proposals."""
         import numpy as np
 
         return ask(solver.fit(data), targets, Space(plant.inputs), np.random.default_rng(seed))
@@ -168,7 +168,7 @@ class SolverContract:
         for seed in range(5):
             answer = self.ask(solver, plant, plant.data(12, seed), targets, seed)
             miss = np.abs(plant.clean(answer.settings) / targets.value - 1).max()
-            need(float(miss) <= 0.02, f"misses by {miss:.1%} with {answer.settings[0]}, where {X[0]} is right")
+            need(float(miss) <= 0.02, f"error {miss:.1%} with {answer.settings[0]}, where {X[0]} is right")
             need(answer.verdict[0] is Verdict.REACHABLE, f"it calls a goal {answer.verdict[0]} that can be reached")
 
     def test_a_goal_with_some_channels_left_free_is_answered(self, solver: Solver) -> None:
@@ -246,7 +246,7 @@ class SolverContract:
         self.must_refuse(solver, AffinePlant().data(9, X=X), Degenerate)
 
     def must_refuse(self, solver: Solver, data: Data, *errors: type[Exception]) -> None:
-        """Fails unless fitting `data` raises one of `errors`."""
+        """Fail unless fitting `data` raises one of `errors`."""
         if not self.needs_data:
             solver.fit(data)
             return

@@ -24,12 +24,12 @@ class Work:
         )
 
     def on(self, task: VerifyTask) -> SeedResult:
-        """What comes of a campaign."""
+        """Return the result of a campaign."""
         self._given.append(task)
         return next(self._results)[1]
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._results.close()
 
     def _tasks(self) -> Iterator[VerifyTask]:

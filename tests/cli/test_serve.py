@@ -89,7 +89,7 @@ def test_check_tells_what_is_wrong_with_exit_code_1_and_as_json(sdl: Any, tmp_pa
     done = sdl("instrument", "check", tmp_path / "c.yaml", "--set", "goal.445nm=300", "--json")
     told = json.loads(done.out)
     assert (done.code, told["exit_code"], told["not_ok"]) == (1, 1, ["goal"])
-    assert {finding["what"] for finding in told["findings"]} >= {"identity", "noise", "ambient light"}
+    assert {finding["what"] for finding in told["findings"]} >= {"identity", "noise", "background"}
 
 
 def test_check_of_an_instrument_that_is_not_there_is_exit_code_3(sdl: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sdl import config
 from sdl.designs import classical, optimal
 from sdl.designs.adaptive import Adaptive
-from sdl.designs.base import MOST, Design, farthest, scale
+from sdl.designs.base import MAX_POINTS, Design, farthest, scale
 from sdl.designs.classical import BoxBehnken, CentralComposite, Factorial
 from sdl.designs.filling import Farthest, LatinHypercube, Sobol
 from sdl.designs.given import Axis, Points
@@ -294,10 +294,10 @@ def test_a_campaign_file_hears_of_such_a_plan_where_it_stands() -> None:
 
 def test_the_largest_plan_is_drawn_up_once_and_not_for_every_point() -> None:
     design = Factorial(levels={"R": 100, "G": 100, "B": 10})
-    assert design.size(RGB) == MOST
+    assert design.size(RGB) == MAX_POINTS
     taken = np.empty((0, 3))
     before = classical._factorial.cache_info().misses
-    for trial in range(0, MOST, 1000):
+    for trial in range(0, MAX_POINTS, 1000):
         design.point(trial, taken, RGB, random_of(0))
     assert classical._factorial.cache_info().misses - before <= 1
 

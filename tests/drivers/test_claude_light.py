@@ -375,7 +375,7 @@ def test_a_reading_that_fails_after_its_background_has_measured_all_the_same(ser
 def test_darkness_that_was_not_applied_is_no_background(server: Server) -> None:
     driver = instrument(server, background="each").open(RealClock())
     server.then(says(body()))
-    assert "with the light off, it measured at" in str(failure(driver))
+    assert "asked for a background, it measured at" in str(failure(driver))
     driver.close()
 
 

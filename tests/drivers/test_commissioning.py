@@ -38,11 +38,11 @@ def bad(findings: Mapping[str, CommissioningCheck]) -> list[str]:
 
 def test_a_twin_in_good_order_has_nothing_against_it() -> None:
     findings = found({"kind": "twin"})
-    assert list(findings) == ["identity", "readings", "ambient light", "noise", "settings", "goal", "off"]
+    assert list(findings) == ["identity", "readings", "background", "noise", "settings", "goal", "off"]
     assert bad(findings) == []
     assert findings["identity"].says == "twin:night-2025-10:0 (simulated)"
     assert findings["readings"].figures["median"] == pytest.approx(0.78)
-    assert findings["ambient light"].figures["mean"]["515nm"] < 5
+    assert findings["background"].figures["mean"]["515nm"] < 5
     assert 60 < findings["noise"].figures["sd"]["515nm"] < 260
 
 
@@ -64,13 +64,13 @@ def test_a_goal_below_the_light_of_the_room_or_above_the_lamp_says_so() -> None:
     assert bad(findings) == ["goal"]
     assert "the background alone is 90" in findings["goal"].says
     dim = found({"kind": "twin", "faults": [{"name": "clamp", "probability": 1.0, "size": 0.2}]})
-    assert "at least 16056.3 is wanted" in dim["goal"].says
+    assert "at least 16056.3 is needed" in dim["goal"].says
 
 
 def test_a_room_that_saturates_a_channel_of_the_goal_says_so() -> None:
     findings = found({"kind": "twin", "faults": [{"name": "saturating-light", "after": 0}]})
-    assert "ambient light" in bad(findings)
-    assert "saturated by it alone" in findings["ambient light"].says
+    assert "background" in bad(findings)
+    assert "already saturated" in findings["background"].says
 
 
 def test_single_failures_are_told_and_the_rest_is_looked_at_all_the_same() -> None:

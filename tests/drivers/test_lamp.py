@@ -46,7 +46,7 @@ def lamp(*settings: tuple[float, float, float], room: str | None = "night") -> L
     for values in settings:
         lit = dict(zip("RGB", values, strict=True))
         dark = light(OFF, ROOM[room]) if room is not None else None
-        found.saw(reading(lit, light(lit, ROOM[room or "night"]), dark))
+        found.observe(reading(lit, light(lit, ROOM[room or "night"]), dark))
     return found
 
 
@@ -81,13 +81,13 @@ def test_the_lamp_is_told_through_the_light_of_a_room_whose_background_was_seen(
 
 def test_a_lamp_that_was_on_from_the_first_reading_is_no_background() -> None:
     found, stuck = Lamp(INPUTS, CHANNELS, "night-2025-10"), light({"R": 0.3, "G": 0.3, "B": 0.3})
-    found.saw(reading({"R": 0.3, "G": 0.3, "B": 0.3}, stuck, stuck))
+    found.observe(reading({"R": 0.3, "G": 0.3, "B": 0.3}, stuck, stuck))
     assert found.judge(reading(OFF, stuck, None)).state is Power.ON
 
 
 def test_a_lamp_that_no_twin_knows_is_told_where_it_repeats_its_last_reading() -> None:
     found, grey = Lamp(INPUTS, CHANNELS, "night-2025-10"), dict.fromkeys(NAMES, 20000.0)
-    found.saw(reading({"R": 0.3, "G": 0.3, "B": 0.3}, grey, None))
+    found.observe(reading({"R": 0.3, "G": 0.3, "B": 0.3}, grey, None))
     assert found.judge(reading(OFF, dict.fromkeys(NAMES, 20200.0), None)).state is Power.ON
     assert found.judge(reading(OFF, dict.fromkeys(NAMES, 15000.0), None)).state is Power.OFF
 

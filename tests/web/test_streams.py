@@ -291,7 +291,7 @@ def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_rea
 
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     go = threading.Event()
-    monkeypatch.setattr("sdl.web.index.row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
+    monkeypatch.setattr("sdl.web.index.list_row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
     asked, found = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
     source = HomeFeed(asked, found, RunCache(tmp_path / "runs", asked))
     before = (source.look() or {})["parts"]

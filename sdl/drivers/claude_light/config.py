@@ -30,8 +30,8 @@ from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
 
 INTERVAL, A_DAY = 1.5, 10_000
-"""Manners towards an instrument that is shared. Whoever waits for it looks once a second whether it is free, so a
-shorter pause would hardly let anybody else in; this one gives way every time."""
+"""Least seconds between requests, and requests a day. Waiting users poll once a second whether the instrument is free:
+a shorter interval would hardly let anybody else in."""
 
 
 class ClaudeLight(RealInstrument):
@@ -65,14 +65,17 @@ class ClaudeLight(RealInstrument):
         "a server on this machine",
     )
     breaker: int = Field(
-        default=12, ge=1, le=1000, description="so many failed requests in a row, and it is left alone for a while"
+        default=12,
+        ge=1,
+        le=1000,
+        description="failed requests in a row after which none is sent for `rest` seconds",
     )
-    rest: float = Field(default=300.0, ge=0, le=86400, description="for how many seconds")
+    rest: float = Field(default=300.0, ge=0, le=86400, description="seconds without requests after `breaker` failures")
     user_agent: str = Field(
         default="sdl (self-driving lab orchestrator)",
         pattern=r"^[ -~]+$",
         max_length=200,
-        description="who asks, for the server's operator; add an address if you run it for days",
+        description="User-Agent header for the server's operator; add a contact address if you run it for days",
     )
 
     @field_validator("url")
@@ -120,7 +123,7 @@ class ClaudeLight(RealInstrument):
         return self._at(hosts.normalise(self._host))
 
     def known_as(self, look_up: bool) -> set[str]:
-        """The same with each address of the host."""
+        """The identity with each address of the host."""
         return {self._at(host) for host in hosts.names(self._host, look_up=look_up)}
 
     def _at(self, host: str) -> str:
@@ -166,7 +169,7 @@ class ClaudeLight(RealInstrument):
             return self._host == "localhost"
 
     def ready(self) -> None:
-        """Looks at this machine's proxy and certificate variables; nothing is sent.
+        """Check this machine's proxy and certificate variables; nothing is sent.
 
         Raises:
             ConfigError: one of them would break every request.
@@ -174,8 +177,8 @@ class ClaudeLight(RealInstrument):
         environment.check_variables(proxies=not self._local)
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
-        """Gets ready to ask; nothing is sent yet. `clock` is for the pauses between requests."""
-        link = HttpConnection(
+        """Prepare the connection; nothing is sent yet. `clock` times the pauses between requests."""
+        connection = HttpConnection(
             self.url,
             connect=self.connect_timeout,
             read=self.read_timeout,
@@ -183,6 +186,6 @@ class ClaudeLight(RealInstrument):
             environment=not self._local,  # a proxy would look for this machine on itself
         )
         most = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
-        manners = RateLimiter(clock, self._interval, most, self.breaker, self.rest)
-        darkness = BaselineSampler(self.background, self.off)
-        return ClaudeLightDriver(link, manners, darkness, within=self.connect_timeout + self.read_timeout)
+        limiter = RateLimiter(clock, self._interval, most, self.breaker, self.rest)
+        baseline = BaselineSampler(self.background, self.off)
+        return ClaudeLightDriver(connection, limiter, baseline, within=self.connect_timeout + self.read_timeout)

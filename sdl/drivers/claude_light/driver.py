@@ -1,4 +1,4 @@
-"""An open Claude-Light: what it sends, in which order, and how it ends."""
+"""An open connection to a Claude-Light."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ SAFE_REQUEST = 55.0
 
 
 class ClaudeLightDriver:
-    """An open Claude-Light: one request a reading and one a background, no retries.
+    """An open Claude-Light: one request per reading and per background, no retries.
 
     Args:
-        link: the address.
-        manners: asked before every request but those of `safe`.
-        darkness: when a background is due.
+        connection: to the server.
+        limiter: of every request but those of `safe`.
+        baseline: takes backgrounds when they are due.
         within: seconds for one request.
     """
 
-    def __init__(self, link: HttpConnection, manners: RateLimiter, darkness: BaselineSampler, within: float) -> None:
-        self._link, self._manners, self._darkness, self._within = link, manners, darkness, within
+    def __init__(
+        self, connection: HttpConnection, limiter: RateLimiter, baseline: BaselineSampler, within: float
+    ) -> None:
+        self._connection, self._limiter, self._baseline, self._within = connection, limiter, baseline, within
         self._plausible = Plausible(FULL_SCALE)
         self._lamp = Lamp(INPUTS, CHANNELS, "night-2025-10")
         self._known = UNTOUCHED
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading, with its background where one is asked for.
+        """Take one reading, with its background where the configuration asks for one.
 
         Raises:
             Rejected: settings outside the bounds; nothing was sent.
@@ -47,15 +49,17 @@ class ClaudeLightDriver:
             NotApplied: the answer does not say what was applied.
             InstrumentError: not asked, because too much was asked or failed before.
         """
-        return self._lamp.saw(self._plausible.pair(self._darkness.reading(self._politely, checked(settings, INPUTS))))
+        return self._lamp.observe(
+            self._plausible.pair(self._baseline.reading(self._limited, checked(settings, INPUTS)))
+        )
 
     def safe(self) -> SafeState:
-        """Asks for a reading in the dark, once, if anything may have been lit before; what its answer proves.
+        """Request one dark reading if the light may be on; return what the reply proves.
 
         Raises:
             InstrumentError: no answer that says anything.
         """
-        if not self._known.proven and self._link.closed:
+        if not self._known.proven and self._connection.closed:
             return SafeState(
                 Power.UNKNOWN, None, "the connection was closed before an answer said that the light is off"
             )
@@ -66,18 +70,18 @@ class ClaudeLightDriver:
 
     def close(self) -> None:
         """Gives the connection back."""
-        self._link.close()
+        self._connection.close()
 
-    def _politely(self, values: dict[str, float]) -> Reading:
-        with self._manners.request():
+    def _limited(self, values: dict[str, float]) -> Reading:
+        with self._limiter.request():
             return self._plausible.reply(self._ask(values, self._within))
 
     def _ask(self, values: dict[str, float], within: float) -> Reading:
-        if self._link.closed:
-            raise InstrumentError(f"{self._link.url}: this connection was closed; open another")
+        if self._connection.closed:
+            raise InstrumentError(f"{self._connection.url}: this connection was closed; open another")
         before, self._known = self._known, TOUCHED
         try:
-            return reading(self._link.get({name: repr(value) for name, value in values.items()}, within), values)
+            return reading(self._connection.get({name: repr(value) for name, value in values.items()}, within), values)
         except InstrumentError as error:
             self._known = TOUCHED if error.maybe_measured else before
             raise

@@ -1,4 +1,4 @@
-"""Replies that have the form of a reading and cannot be one: told from what an LED and a light sensor can do at all.
+"""Refuse replies that an LED and a light sensor cannot produce.
 
 Each rule compares a reading with the last ones or with its background, so none needs a model of the instrument. Lit
 readings are compared with lit ones and dark with dark, because the two may alternate. What fails here is no row for a
@@ -32,7 +32,7 @@ FEWEST = 3
 
 
 class Plausible:
-    """Looks at every reply of one instrument in turn.
+    """Check every reply of one instrument in turn.
 
     Args:
         full_scale: reading of a saturated channel.
@@ -44,7 +44,7 @@ class Plausible:
         self._times = {True: 0, False: 0}
 
     def reply(self, reading: Reading) -> Reading:
-        """Passes one reply on.
+        """Return a plausible reply unchanged.
 
         Raises:
             BadReply: it is too dark, or the sensor repeats itself.
@@ -73,7 +73,7 @@ class Plausible:
         return reading
 
     def pair(self, reading: Reading) -> Reading:
-        """Passes a reading on that carries its background.
+        """Return a reading with a plausible background unchanged.
 
         Raises:
             BadReply: the light makes no difference, or the room changed between the two.

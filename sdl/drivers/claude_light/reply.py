@@ -1,4 +1,4 @@
-"""What the Claude-Light server answers, every number checked before it is called a reading.
+"""Parse replies of the Claude-Light server, every number checked.
 
 Whatever is wrong here was found after the request had reached the server: it may have measured all the same.
 """
@@ -20,7 +20,7 @@ SAME = 1e-9
 
 
 def reading(answer: HttpReply, asked: Mapping[str, float]) -> Reading:
-    """The reading in an answer.
+    """Parse the reading in a reply.
 
     Args:
         answer: what the server sent.

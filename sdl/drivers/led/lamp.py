@@ -1,4 +1,4 @@
-"""Whether a lamp is off: the reply must say so, and its readings must not be those of the lamp all the same.
+"""Whether a lamp is off: the reply must say so, and its readings must not show the lamp's spectrum.
 
 How bright a reply is does not tell: daylight moves readings by thousands of counts. Its colours do. What a reply reads
 above the darkest background seen is fitted with the spectra of the lamp, none of them taken away: as the lamp was
@@ -27,14 +27,14 @@ counts."""
 FEWEST = 3
 """Channels below the end of their range that are needed to say anything."""
 KEPT = 30
-"""So many readings with the lamp on are remembered."""
+"""Readings with the lamp on that are remembered."""
 
 UNTOUCHED = SafeState(Power.NOT_NEEDED, None, "nothing was asked of it over this connection")
 TOUCHED = SafeState(Power.UNKNOWN, None, "something was asked of it since")
 
 
 class Lamp:
-    """Looks at every reading of one instrument, and judges the reply to the request to be off.
+    """Observe every reading of one instrument, and judge the reply to a request to switch off.
 
     Args:
         inputs: all of them are brightness, off at their low end.
@@ -50,8 +50,8 @@ class Lamp:
         self._seen: deque[dict[str, float]] = deque(maxlen=KEPT)
         self._last: Mapping[str, float] | None = None
 
-    def saw(self, reading: Reading) -> Reading:
-        """Passes a reading on, and remembers it."""
+    def observe(self, reading: Reading) -> Reading:
+        """Remember a reading, and return it unchanged."""
         off, dark = self._off(reading.applied), reading.background
         if dark is not None:
             self._darkest = {name: min(value, self._darkest.get(name, value)) for name, value in dark.items()}
@@ -64,7 +64,7 @@ class Lamp:
         return reading
 
     def judge(self, reply: Reading) -> SafeState:
-        """What the reply to a request to be off proves."""
+        """Return what the reply to a request to switch off proves."""
         applied = ", ".join(f"{name} = {value:g}" for name, value in reply.applied.items())
         if not self._off(reply.applied):
             return SafeState(Power.ON, reply.applied, f"asked to be off, it says that it applied {applied}")
@@ -89,7 +89,7 @@ class Lamp:
         return all(applied[item.name] == item.low for item in self._inputs)
 
     def _is_lamp(self, light: Mapping[str, float], spectra: Sequence[Mapping[str, float]]) -> bool:
-        """Whether light of these spectra is what was read, most of it."""
+        """Whether these spectra explain most of what was read."""
         names = [name for name in light if all(name in spectrum for spectrum in spectra)]
         if len(names) < FEWEST:
             spectra, names = self._twins(), list(light)
@@ -103,7 +103,7 @@ class Lamp:
         return bool(left < UNEXPLAINED * np.linalg.norm(seen))
 
     def _repeats(self, readings: Mapping[str, float], telling: Sequence[str]) -> bool:
-        """Whether it reads as it did with the lamp on, where it never was seen without it."""
+        """Whether the readings repeat the last ones with the lamp on; False once a background was seen."""
         last = self._last
         if last is None or self._darkest:
             return False
@@ -112,7 +112,7 @@ class Lamp:
         )
 
     def _twins(self) -> list[dict[str, float]]:
-        """The twin's spectra, one an input."""
+        """Return the twin's spectra, one per input."""
         from sdl.twin.state import load
 
         channels = load(self._twin).channels

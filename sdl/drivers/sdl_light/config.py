@@ -35,7 +35,7 @@ NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
 FULL_SCALE = 65535
 GAINS = tuple(2.0**n for n in range(-1, 10))
 SAFE_SECONDS = 15.0
-"""How long switching off may take: an experiment that is still running, and one more."""
+"""Seconds for switching off: the running experiment and one more."""
 
 
 class SdlLight(RealInstrument):
@@ -119,7 +119,7 @@ class SdlLight(RealInstrument):
         return self.connect_timeout + self.reply_timeout
 
     def ready(self) -> None:
-        """Looks for what a connection needs of this machine; nothing is sent.
+        """Check this machine's certificates and variables; nothing is sent.
 
         Raises:
             ConfigError: a named environment variable is not set, or the certificates cannot be read.
@@ -131,7 +131,7 @@ class SdlLight(RealInstrument):
             raise ConfigError(Problem(why, "instrument.ca_file"))
 
     def open(self, clock: Clock) -> SdlLightDriver:
-        """Gets ready to ask; nothing is sent yet. The instrument lives in real time, so `clock` is not used.
+        """Prepare the connection; nothing is sent yet. `clock` is not used: the device lives in real time.
 
         Raises:
             InstrumentError: paho-mqtt is not installed.
@@ -170,7 +170,7 @@ class SdlLightDriver:
         self._closed = False
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading with its background.
+        """Take one reading with its background.
 
         Raises:
             Rejected: settings that are outside the bounds or not whole (nothing was sent), or the broker refuses us.
@@ -178,10 +178,10 @@ class SdlLightDriver:
             BadReply: the device reports an error, or its answer cannot be a reading.
             NotApplied: the answer does not say what was applied.
         """
-        return self._lamp.saw(self._run(settings, self._light.reply_timeout))
+        return self._lamp.observe(self._run(settings, self._light.reply_timeout))
 
     def safe(self) -> SafeState:
-        """Runs one experiment in the dark, unless it is known that the light is off; what its answer proves.
+        """Run one dark experiment unless the light is known to be off; return what the reply proves.
 
         Raises:
             InstrumentError: no answer that says anything.
@@ -227,7 +227,7 @@ class SdlLightDriver:
 
 
 def reading(reply: Mapping[str, Any], asked: Mapping[str, float], full: Mapping[str, float]) -> Reading:
-    """The reading in a device's answer to our own experiment.
+    """Parse the reading in a device's reply to our own experiment.
 
     Args:
         reply: the answer.

@@ -35,7 +35,7 @@ BODY_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the messages go.
+    """The address of a broker and the credentials for it.
 
     Attributes:
         host, port: of the broker.
@@ -69,7 +69,7 @@ class Exchange:
         self._last = 0.0
 
     def ask(self, payload: bytes, answer: Callable[[bytes], T | None], within: float) -> T:
-        """Sends `payload`; gives what `answer` makes of the first message that it does not refuse with None.
+        """Send `payload`; return what `answer` makes of the first message that it accepts (not None).
 
         Args:
             payload: the command.
