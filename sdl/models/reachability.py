@@ -19,18 +19,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import least_squares, linprog
 from scipy.special import fdtri, stdtrit
 
 from sdl.arrays import Bools, Floats, Ints
+from sdl.models.linear_model import LinearModel
 
-if TYPE_CHECKING:
-    from sdl.models.linear_model import LinearModel
-
-    _Surface = tuple[Floats, Floats, float, int]
+_Surface = tuple[Floats, Floats, float, int]
 
 SURE = 0.99977
 """One-sided confidence (3.5 standard deviations) at which a goal is called unreachable."""
