@@ -92,7 +92,7 @@ def test_a_solver_that_hangs_or_ends_its_process_has_no_row_and_the_next_call_tr
 def test_what_hangs_in_a_clusters_worker_ends_what_the_worker_was_given_and_soon_the_worker(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "_ONE", threading.Lock())
     ends = threading.Event()
-    monkeypatch.setattr(work, "LINGER", 0.0)
+    monkeypatch.setattr(work, "EXIT_DELAY", 0.0)
     monkeypatch.setattr(work.os, "_exit", lambda code: ends.set())
     tree = {"name": "led", "instrument": "twin", "goal": {"445nm": 9000}}
     stuck_ = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "hang"))

@@ -279,7 +279,7 @@ def test_with_xdist_every_item_is_judged_as_without(pytester: pytest.Pytester, m
     done = pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:cacheprovider", "--strict-markers", "-n", "2")
     done.assert_outcomes(passed=1, failed=2)
     assert done.stdout.str().count("again     sdl run led.yaml --set seed=1") == 1
-    assert "seen 5, 0 of 2 seeds keep it" in done.stdout.str()
+    assert "seen 5, 0 of 2 seeds within the limit" in done.stdout.str()
 
 
 LOADED = """
