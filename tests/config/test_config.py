@@ -344,8 +344,8 @@ WORDS = """\
 name: led 1                       | name: must be 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit, not 'led 1'
 name: 12                          | name: must be text, in quotes where it looks like a number: "12", not 12
 name: [a]                         | name: must be text, in quotes where it looks like a number: "12", not ['a']
-stop: 40                          | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, not 40
-stop: null                        | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, not null
+stop: 40                          | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, rules, not 40
+stop: null                        | stop: must be a mapping with the keys trials, minutes, failures, stagnation, unreachable, rules, not null
 stop: {trials: 40.0}              | stop.trials: must be a whole number from 1 to 1000000, not 40.0
 stop: {trials: '40'}              | stop.trials: must be a whole number from 1 to 1000000, not '40'
 stop: {trials: 0}                 | stop.trials: must be a whole number from 1 to 1000000, not 0
