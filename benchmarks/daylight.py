@@ -1,6 +1,6 @@
 """Campaigns in full daylight, with the room's light measured beside every reading, and without.
 
-The twin in an office from seven in the morning to seven in the evening: sun, clouds and lamps (docs/twin.md). 50
+The twin in an office from seven in the morning to seven in the evening: sun, clouds and lamps (docs/how-to/twin.md). 50
 campaigns at 2 % start evenly over the day, each on a day of its own; time is virtual. Good ends: reached, or
 unreachable with the light of the room named. A verdict is wrong where a campaign ended unreachable although at that
 moment, by the twin without noise, settings inside the bounds would have hit.

@@ -1,6 +1,6 @@
 """Closed-loop experiments on a small instrument, or on its twin.
 
-The public door: `run` a campaign, `resume` it, `open_run` what it wrote, `list_runs()` for all there are, `solve` a
+The public API: `run` a campaign, `resume` it, `open_run` what it wrote, `list_runs()` for all there are, `solve` a
 data set
 in one shot. Everything else is reached by its module. Names are loaded when they are
 first used, so that `import sdl` costs nothing.

@@ -1,22 +1,22 @@
-"""Every error that `sdl` raises on purpose, sorted by who must act.
+"""The errors of `sdl`, by who must act.
 
-    SdlError                 the message says what, which value, and what to do
+    SdlError                 the message names the problem, the value and the remedy
     ├─ ConfigError           you: file, line, path in the file, allowed values              exit 2
-    ├─ InstrumentError       the instrument; says whether a retry may help and whether it
-    │  │                     may have measured all the same                               exit 3
+    ├─ InstrumentError       the instrument; states whether a retry may help and whether it
+    │  │                     may have measured nevertheless                               exit 3
     │  ├─ Unreachable        no answer: refused, reset, timed out                 (retry)
-    │  ├─ Busy               somebody else is using it                            (retry)
-    │  ├─ BadReply           an answer that cannot be a reading                   (retry)
-    │  ├─ Rejected           it refuses these settings
-    │  └─ NotApplied         the answer does not say what was applied
+    │  ├─ Busy               in use by another user                               (retry)
+    │  ├─ BadReply           a reply that is no valid reading                     (retry)
+    │  ├─ Rejected           these settings are refused
+    │  └─ NotApplied         the reply does not state the applied settings
     ├─ SolverError           the model                                                      exit 4
     │  ├─ NotEnoughData      fewer rows than it needs (have, need)
     │  └─ Degenerate         rows that do not determine it
     ├─ RecordError           the disk                                                       exit 5
-    │  ├─ Damaged            a line that was changed, lost or swapped (path, line)
-    │  ├─ InUse              another process holds it: a record, an instrument (holder)
+    │  ├─ Damaged            a changed, lost or swapped line (path, line)
+    │  ├─ InUse              a record or instrument in use by another process (holder)
     │  ├─ Full              no room for another line
-    │  └─ Lost              its file was deleted, replaced or cut while it was written (saved)
+    │  └─ Lost              its file was deleted, replaced or truncated while in use (saved)
     └─ OutOfTurn             a bug in sdl: please report                                    exit 70
 
 Foreign exceptions (httpx, OSError, pydantic, yaml …) are translated in one place per library: the module
@@ -29,21 +29,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 LONGEST = 2000
-"""Characters of what somebody else's code says that go into a record."""
+"""Maximum length, in characters, of a foreign error message in a record."""
 
 
 def cut(text: str) -> str:
-    """What somebody else's code says, no longer than a record should hold in one line."""
+    """A foreign error message, shortened to at most `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 
 class SdlError(Exception):
-    """Root of all errors raised on purpose; `exit_code` is what the command line ends with."""
+    """Base class of all errors of `sdl`; `exit_code` is that of the command line."""
 
     exit_code = 70
 
     def __reduce__(self) -> tuple[Callable[..., SdlError], tuple[object, ...]]:
-        """Lets it reach another process, also where it is made from other arguments than its message."""
+        """Pickle by class, arguments and attributes, whatever the constructor takes."""
         return _made_again, (type(self), self.args, self.__dict__)
 
 
@@ -55,7 +55,7 @@ def _made_again(kind: type[SdlError], args: tuple[object, ...], rest: Mapping[st
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a campaign file: where it is and what would be right."""
+    """One mistake in a file: its place and the correct form."""
 
     message: str
     path: str = ""
@@ -69,7 +69,7 @@ class Problem:
 
 
 class ConfigError(SdlError):
-    """You: something in a file or an argument is not as it must be. Carries every problem found, not the first."""
+    """A mistake in a file or argument; holds every problem found."""
 
     exit_code = 2
 
@@ -79,11 +79,11 @@ class ConfigError(SdlError):
 
 
 class InstrumentError(SdlError):
-    """The instrument did not give a reading.
+    """The instrument gave no reading.
 
     Attributes:
-        retryable: asking again may help.
-        maybe_measured: the instrument may have measured (and counted, and logged) although no reading arrived.
+        retryable: a retry may help.
+        maybe_measured: the instrument may have measured although no reading arrived.
     """
 
     exit_code = 3
@@ -105,30 +105,30 @@ class Unreachable(InstrumentError):
 
 
 class Busy(InstrumentError):
-    """Somebody else is using the instrument."""
+    """The instrument is in use by another user."""
 
     retryable = True
 
 
 class BadReply(InstrumentError):
-    """An answer that cannot be a reading: an error page, cut-off JSON, a missing or impossible channel."""
+    """A reply that is no valid reading: an error page, incomplete JSON, a missing or impossible channel."""
 
     retryable = True
     maybe_measured = True
 
 
 class Rejected(InstrumentError):
-    """The instrument, or our check before sending, refuses these settings."""
+    """The instrument, or the check before sending, refused the settings."""
 
 
 class NotApplied(InstrumentError):
-    """The answer does not say which settings were applied, so the readings cannot be used."""
+    """The reply does not state the applied settings, so its readings cannot be used."""
 
     maybe_measured = True
 
 
 class SolverError(SdlError):
-    """The model could not answer."""
+    """The model cannot be fitted or evaluated."""
 
     exit_code = 4
 
@@ -142,17 +142,17 @@ class NotEnoughData(SolverError):
 
 
 class Degenerate(SolverError):
-    """The rows do not determine the model: all at one setting, or an input that never changed."""
+    """The rows do not determine the model: all at one setting, or an input that never varied."""
 
 
 class RecordError(SdlError):
-    """The disk, or what is written on it."""
+    """A record cannot be read or written."""
 
     exit_code = 5
 
 
 class Damaged(RecordError):
-    """A line of a record was changed, lost or swapped. Nothing is overwritten."""
+    """A line of a record was changed, lost or swapped; nothing is overwritten."""
 
     def __init__(self, path: str, line: int, why: str) -> None:
         self.path, self.line, self.why = path, line, why
@@ -160,7 +160,7 @@ class Damaged(RecordError):
 
 
 class InUse(RecordError):
-    """Another process holds it: writes to this record, drives this instrument."""
+    """Another process writes this record or drives this instrument."""
 
     def __init__(self, path: str, holder: str) -> None:
         self.path, self.holder = path, holder
@@ -168,14 +168,14 @@ class InUse(RecordError):
 
 
 class Full(RecordError):
-    """No room for another line; the record was cut back to its last whole line."""
+    """The disk is full; the record ends with its last complete line."""
 
 
 class Lost(RecordError):
-    """A record's file was deleted, replaced or cut while it was written, or its disk is gone.
+    """The file of a record was deleted, replaced or truncated while in use, or its disk is gone.
 
     Attributes:
-        saved: the folder in which what it held was saved, a record of its own; None where that could not be done.
+        saved: folder of the rescued copy, a complete record; None if it could not be written.
     """
 
     def __init__(self, message: str, saved: str | None) -> None:
@@ -184,4 +184,4 @@ class Lost(RecordError):
 
 
 class OutOfTurn(SdlError):
-    """An event that the campaign was not waiting for: a bug in sdl, please report it."""
+    """An event that the campaign is not waiting for: a bug in sdl; please report it."""

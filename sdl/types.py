@@ -69,11 +69,11 @@ class Channel(Frozen):
 class Verdict(StrEnum):
     """The verdict on a goal; where several apply, the first (docs/explanation/goals.md)."""
 
-    UNREACHABLE = "unreachable"  # no settings bring every channel inside
+    UNREACHABLE = "unreachable"  # no settings bring all channels within tolerance
     SATURATED = "saturated"  # it asks for readings that the sensor cannot tell from more
     BETWEEN_STEPS = "between two steps"  # settings would, but none that the inputs' steps allow
     OUTSIDE = "outside the data"  # the answer lies far from every setting seen
-    BELOW_NOISE = "below the noise"  # perfect settings would miss it too often; more readings must be averaged
+    BELOW_NOISE = "below the noise"  # even at the best settings readings are often outside; average more
     REACHABLE = "reachable"
 
 

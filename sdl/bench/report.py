@@ -16,7 +16,7 @@ from sdl.extras import missing
 SIGNIFICANT = 2.0
 """Standard errors between two solvers that make one of them better."""
 MUCH_SLOWER = 10.0
-"""A solver that computes so many times as long as another, which is as good, is not recommended."""
+"""Ratio of computing times above which the slower of two equally good solvers is not recommended."""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ def main() -> None:
     sys.stdout = spelled(sys.stdout)
     if sys.stderr is not None:
         sys.stderr = spelled(sys.stderr)
+    os.environ.pop("MPLBACKEND", None)  # a notebook's, perhaps not installed here; files are drawn without one
     wanted = logging.getLevelNamesMapping().get(os.environ.get("SDL_LOG", "").upper(), logging.WARNING)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("sdl").setLevel(wanted)

@@ -1,4 +1,4 @@
-"""The command `sdl bench`: which solver for my instrument."""
+"""The command `sdl bench`: compare solvers on an instrument."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def bench(
     inputs: InputColumns = None,
     columns: ChannelColumns = None,
     twin: Annotated[
-        str, typer.Option("--twin", metavar="STATE", help="A twin: a state's name, or a .toml file.")
+        str, typer.Option("--twin", metavar="STATE", help="A twin: name of a state, or a .toml file.")
     ] = "night-2025-10",
     solvers: Annotated[
         str | None,
         typer.Option(metavar="LIST", help="Kinds, with options: 'linear gmm:trend=none'; all by default."),
     ] = None,
-    goals: Annotated[int, typer.Option(min=1, max=10_000, help="How many goals, drawn at random.")] = 10,
-    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="How many kinds of noise for each goal.")] = 2,
+    goals: Annotated[int, typer.Option(min=1, max=10_000, help="Number of random goals.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of noise seeds per goal.")] = 2,
     channels: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Channels of the goals; by default one for each input.")
+        str | None, typer.Option(metavar="LIST", help="Channels of the goals; default: one per input.")
     ] = None,
-    tolerance: Annotated[str, typer.Option(help="Of every channel: 2% of the goal, or counts.")] = "2%",
-    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Most trials of a campaign.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Other goals.")] = 0,
+    tolerance: Annotated[str, typer.Option(help="Tolerance of every channel: 2% of the goal, or counts.")] = "2%",
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Largest number of trials per campaign.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the goals.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes of this machine; its cores by default.")
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes on this machine; default: one per core.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="A page (.html) or the figure (.png).")
@@ -78,8 +78,8 @@ def bench(
     sdl bench --data night.jsonl --goals 40 --report bench.html
     sdl bench --twin my-lamp.toml --channels '445nm 515nm'
 
-    With --data a twin is fitted to the readings first, starting from --twin; and where they are of several days, every
-    solver also finds the settings of each day from all the others.
+    With --data a twin is first fitted to the readings, starting from --twin; if they span several days, every solver
+    also predicts the settings of each day from all others.
     """
     from sdl.bench import BenchGoals, campaigns, days_left_out, recommend, solver_of, summarise
     from sdl.bench.campaigns import channels_of, goals_of
@@ -93,39 +93,43 @@ def bench(
     for label in labels:
         solver_of(label)
     processes, quiet = jobs or cores(), quiet or json
-    state, evidence, told = _instrument(data or (), columns_of(inputs, columns), twin, runs)
-    wanted = _words(channels) or channels_of(state)
-    drawn = goals_of(state, wanted, goals, seed)
+    state, evidence, notes = _instrument(data or (), columns_of(inputs, columns), twin, runs)
+    names = _words(channels) or channels_of(state)
+    drawn = goals_of(state, names, goals, seed)
     with contextlib.ExitStack() as stack:
         name = twin if evidence is None else _written(state, stack)
         asked = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
         with ProgressBar("campaigns", quiet=quiet) as bar:
             ended = campaigns(asked, labels, processes, bar, limit_of(limit))
-    missed = []
+    scores = []
     if evidence is not None:
         with ProgressBar("days", quiet=quiet) as bar:
-            missed = days_left_out(evidence, state, wanted, labels, processes, bar, limit_of(limit))
+            scores = days_left_out(evidence, state, names, labels, processes, bar, limit_of(limit))
     found = summarise(ended, trials)
-    advice = recommend(found, goals, missed)
-    about = f"{count(goals, 'goal')} of {', '.join(wanted)} within {tolerance}, {count(seeds, 'kind')} of noise each"
+    advice = recommend(found, goals, scores)
+    about = f"{count(goals, 'goal')} of {', '.join(names)} within {tolerance}, {count(seeds, 'noise seed')} each"
     if json:
-        days = [miss._asdict() for miss in missed]
+        days = [miss._asdict() for miss in scores]
         emit(
             {"solver": advice.solver, "sentence": advice.sentence, "solvers": [f.plain() for f in found], "days": days}
         )
     else:
-        print("\n".join([*told, f"on the twin: {about}", "", *solver_table(found), ""]))
+        print("\n".join([*notes, f"on the twin: {about}", "", *solver_table(found), ""]))
         for line in found:
             if line.why:
                 say(f"{line.solver}: {line.why}")
-        if missed:
-            print("\n".join(["settings of each day from all the others, as a part of an input's range:", ""]))
-            print("\n".join([*days_table(missed), ""]))
+        if scores:
+            print(
+                "\n".join(
+                    ["settings of each day predicted from all others, off by (fraction of an input's range):", ""]
+                )
+            )
+            print("\n".join([*days_table(scores), ""]))
         say(advice.sentence)
     if out is not None:
         title = "Which solver for this instrument?"
         tables = {f"On the twin: {about}": solver_table(found)} | (
-            {"Days left out": days_table(missed)} if missed else {}
+            {"Days left out": days_table(scores)} if scores else {}
         )
         _write_report(out, draw(ended, found, trials, about), title, advice.sentence, tables)
         if not json:
@@ -164,7 +168,7 @@ def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
 def _instrument(
     sources: Sequence[str], columns: ColumnNames, start: str, runs: Path
 ) -> tuple[TwinState, Evidence | None, list[str]]:
-    """The twin that is asked; the readings it was fitted to, if any, and what is told of them."""
+    """The twin, the readings it was fitted to (if any), and lines about them."""
     from sdl.store import resolve
     from sdl.twin.state import load
 
@@ -183,7 +187,7 @@ def _instrument(
 
 
 def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
-    """The path of a state's file, which lasts as long as the stack."""
+    """The path of a file with the state, which exists as long as the stack."""
     from sdl.parallel import children
     from sdl.twin.write import toml
 

@@ -13,7 +13,7 @@ from sdl.cli.options import Json, Set, emit
 from sdl.errors import ConfigError
 
 SCHEMA = "campaign.schema.json"
-"""File that a starter names, so that an editor completes and checks it."""
+"""Schema file that the starter file names, so that an editor completes and checks it."""
 
 STARTER = """\
 # A campaign: find the settings that give these readings. `sdl validate FILE` checks it, `sdl run FILE` runs it.
@@ -23,13 +23,13 @@ name: my-campaign                       # runs are filed under runs/<name>/
 instrument: {kind: twin}                # the simulated instrument; the real one:
 #instrument: {kind: claude-light}       # its public address is the default; or url: https://…/api
 
-goal:                                   # wanted raw reading of each channel; others are free
+goal:                                   # target of each channel (raw reading); others are free
   445nm: 16384
   515nm: 16384
   630nm: {target: 16384, tolerance: 400}  # a tolerance of its own, in counts
 tolerance: 2%                           # of the target, or counts; two-sided; every channel must be inside
-confirm: 2                              # further readings at settings that hit; the mean of all must hit too
-average: 1                              # readings a trial
+confirm: 2                              # further readings at settings within tolerance; their mean must be, too
+average: 1                              # readings per trial
 
 design: {kind: axis}                    # trials before the solver: axis, latin-hypercube, points, …
 solver: {kind: auto}                    # auto, bayes, gp, broyden, linear, pls, gmm, forest, …
@@ -50,7 +50,7 @@ def validate(
     changes: Set = None,
     json: Json = False,
 ) -> None:
-    """Check campaign and lab files and say what they would do.
+    """Check campaign and lab files and print what they would do.
 
     \b
     sdl validate configs/*.yaml
@@ -110,7 +110,7 @@ def validate(
 
 
 def _is_lab(file: Path) -> bool:
-    """Whether a file has `jobs`, as no campaign has; what cannot be read is a campaign, which says what is wrong."""
+    """Whether a file has the key `jobs` of a lab file; a file that cannot be read is treated as a campaign."""
     from sdl import yamlfile
 
     try:
@@ -142,7 +142,7 @@ def init(
 ) -> None:
     """Write a commented campaign file to start from.
 
-    The schema for editors goes beside it. An existing file is left alone.
+    The schema for editors is written next to it. An existing file is left unchanged.
 
     \b
     sdl init my.yaml && sdl run my.yaml

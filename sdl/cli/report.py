@@ -42,7 +42,7 @@ def report(
     sdl report latest
     sdl report led-16384 -o night.html --png figures
 
-    The page holds everything and needs no network. A page of ours is written anew; any other file is left alone.
+    The page holds everything and needs no network. A page of ours is replaced; any other file is left alone.
     """
     from sdl.cli.display.progress import tracked
     from sdl.report import page

@@ -38,9 +38,9 @@ def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, 
     sdl run configs/quickstart.yaml
     sdl run my.yaml --set solver.kind=pls --set seed=3 --json
 
-    Ctrl-C or SIGTERM once finishes the reading (a solver is broken off), makes the instrument safe and leaves a run
-    that `sdl resume` goes on with; twice does so at once. After SIGTERM a solver that cannot be broken off is ended
-    with its process (exit code 137) and the rest is done by another; all within 10 s.
+    After Ctrl-C or SIGTERM the current reading is finished (a solver is interrupted), the instrument is switched off,
+    and `sdl resume` can continue the run; a second signal does so at once. After SIGTERM a solver that cannot be
+    interrupted is killed with its process (exit code 137), and another process does the rest; all within 10 s.
     """
     from sdl import runner
 
@@ -56,14 +56,14 @@ def resume(
     quiet: Quiet = False,
     interrupted: Annotated[str, typer.Option(hidden=True)] = "",  # of `sdl.runner.guard`
 ) -> None:
-    """Go on with a run that was interrupted, killed or stopped.
+    """Continue a run that was interrupted, killed or stopped.
 
     \b
     sdl resume latest
     sdl resume led-16384 --set stop.trials=80          its newest run, with changed rules
 
-    Nothing is measured twice. A run that has reached its goal is left as it is, but that its
-    instrument is made safe where its record does not prove that it is off.
+    Nothing is measured twice. A run that has reached its goal is left unchanged, except that its
+    instrument is switched off if its record does not confirm that it is off.
     """
     from sdl import runner
     from sdl.cli.display.outcome import print_outcome
@@ -74,7 +74,7 @@ def resume(
     before = run.result
     if before.outcome is not None and before.outcome in FINAL and not runner.left_on(run.opened, run.campaign):
         if changes:
-            runner.resume(folder, changes=changes)  # says what is wrong with them; nothing is written
+            runner.resume(folder, changes=changes)  # reports mistakes in them; nothing is written
         print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
     act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
@@ -90,27 +90,27 @@ def collect(
         typer.Option("--output", "-o", metavar="LOG", help="Also write the readings as a Claude-Light log."),
     ] = None,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Measure where a solver is least sure, not what the file's design says.")
+        bool, typer.Option("--adaptive", help="Measure where a solver is most uncertain, instead of the file's design.")
     ] = False,
     trials: Annotated[
         int | None,
         typer.Option(
             "--trials",
             min=1,
-            help="How many points (design.trials); a file without a design gets `farthest`.",
+            help="Number of points (design.trials); a file without a design gets `farthest`.",
         ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the design only: a data set, without a goal.
+    """Measure only the design: a data set, without a goal.
 
     \b
     sdl collect configs/collect.yaml
     sdl collect configs/quickstart.yaml --adaptive --trials 20
     sdl collect my.yaml --set design.kind=latin-hypercube --set design.trials=100 -o rgb.jsonl
 
-    Exit code 3 where a point could not be measured; what was is recorded and written all the same.
+    Exit code 3 if a point could not be measured; the others are recorded and written.
     """
     from sdl import config, runner
     from sdl.export import ExportFormat, write
@@ -146,7 +146,7 @@ def collect(
 
 
 def _with_design(file: Path, changes: list[str]) -> list[str]:
-    """The changes, and a kind of design where only the number of its points is given."""
+    """The changes, with a kind of design if only the number of its points is given."""
     from sdl import yamlfile
 
     tree = yamlfile.read(file).value
@@ -158,18 +158,18 @@ def _with_design(file: Path, changes: list[str]) -> list[str]:
 def measure(
     file: File,
     settings: Annotated[list[str], typer.Argument(metavar="INPUT=VALUE…", help="Every input of the instrument.")],
-    times: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many readings.")] = 1,
+    times: Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of readings.")] = 1,
     changes: Set = None,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Take readings at given settings; they are recorded.
+    """Take and record readings at given settings.
 
     \b
     sdl measure configs/quickstart.yaml R=.47 G=.23 B=.52 -n 5
 
-    The file says which instrument. Exit code 3 where a reading failed; those before it are recorded.
+    The file names the instrument. Exit code 3 if a reading failed; those before it are recorded.
     """
     from sdl import config, runner
     from sdl.runs.runs import open_run
@@ -187,7 +187,7 @@ def measure(
         seed = getattr(campaign.instrument, "seed", None)
         if not campaign.instrument.virtual or seed is None:
             return {}
-        again = f"the same seed and start time give the same numbers; others: --set instrument.seed={seed + 1}"
+        again = f"the same seed and start time give the same numbers; for others: --set instrument.seed={seed + 1}"
         return {"simulated": f"simulated: {again}"}
 
     def why(done: Result) -> str:
@@ -196,7 +196,7 @@ def measure(
         return taken if done.readings == times else "; ".join([taken, *errors[-1:]])
 
     act = partial(runner.run, only, runs=runs, collect=True)
-    waiting = not campaign.instrument.virtual  # else there is nothing to watch
+    waiting = not campaign.instrument.virtual  # in virtual time there is no progress to show
     _drive(lambda watch: act(watch=watch), json=json, quiet=quiet or not waiting, after=table, why=why)
 
 
@@ -217,9 +217,14 @@ def _drive(
     after: Callable[[Result], dict[str, Any]] = lambda _: {},
     why: Callable[[Result], str] = lambda done: done.reason,
 ) -> None:
-    """Runs something that ends in a result, shows it and exits with its code.
+    """Run something that ends in a result, print it and exit with its code.
 
-    `after` is called with the result and gives what else is told of it; `why` gives the reason in words of its own.
+    Args:
+        act: what to run; its argument is the observer of events.
+        json: print JSON.
+        quiet: print no progress.
+        after: returns further items to print with the result.
+        why: returns the reason to print.
     """
     from sdl.cli.display.live_view import watching
     from sdl.cli.display.outcome import print_outcome
@@ -232,13 +237,13 @@ def _drive(
     except CampaignInterrupted as stopped:
         done, code = stopped.result, INTERRUPTED[stopped.signal]
         reason = "interrupted by " + ("Ctrl-C" if stopped.signal == "SIGINT" else stopped.signal)
-    with contextlib.suppress(BrokenPipeError):  # nobody reads any more; the exit code still tells
+    with contextlib.suppress(BrokenPipeError):  # the reader is gone; the exit code remains
         print_outcome(done, json=json, reason=reason, more=after(done))
     raise typer.Exit(code)
 
 
 def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
-    """Each channel's mean, what its readings scatter, and the first of them."""
+    """Print each channel's mean and standard deviation, and its first readings."""
     from sdl.cli.display.text import width
     from sdl.core.goal import decimals
 
@@ -252,9 +257,9 @@ def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
         scatter = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if values[1:] else math.nan
         sd = f"{scatter:.{digits}f}" if values[1:] else ""
         text = f"  {name:>7} {mean:9.{digits}f} {sd:>8} "
-        room = (width() or 1000) - 2
+        columns = (width() or 1000) - 2
         for i, value in enumerate(values):
-            if i == 10 or len(text) + len(f" {value:g}") > room:
+            if i == 10 or len(text) + len(f" {value:g}") > columns:
                 text += " …"
                 break
             text += f" {value:g}"

@@ -196,7 +196,7 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
         yield from _readings_table(trial, goal)
         yield f"  measured: {'mean of ' if trial['readings'] > 1 else ''}{count(trial['readings'], 'reading')}"
     if goal and means and trial["miss"] is not None:
-        inside = " (within tolerance)" if trial["miss"] <= 1 else ""
+        inside = ", within tolerance" if trial["miss"] <= 1 else ""
         yield f"  worst: {worst(goal, means, units(run.opened))}{inside}"
     for error in trial["failed"]:
         yield f"  failed: {cause(error)}"
@@ -204,12 +204,12 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
 
 def _settings_table(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
     """The settings, with their spread and uncertainty where the solver gave them."""
-    doubts = {key: trial[key] for key in ("spread", "uncertainty") if any(v is not None for v in trial[key].values())}
+    columns = {key: trial[key] for key in ("spread", "uncertainty") if any(v is not None for v in trial[key].values())}
     rows = [
-        [name, text, *(_known(part.get(name), 4) for part in doubts.values())]
+        [name, text, *(_known(part.get(name), 4) for part in columns.values())]
         for name, text in settings(trial["settings"], run.opened).items()
     ]
-    return _table(["input", "setting", *doubts], rows)
+    return _table(["input", "setting", *columns], rows)
 
 
 def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> Iterator[str]:

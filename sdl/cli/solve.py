@@ -52,8 +52,8 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
         {"kind": "forest", "trend": "none", "n_t": 50, "duplicate_K": 100, "n_estimators": 100},
     ),
 }
-"""`all`: the paper's four kinds as we would use them, its own linear one through the origin, bayes and gp.
-`paper`: all four as the paper has them."""
+"""`all`: the paper's four kinds with our defaults, linear through the origin, bayes and gp.
+`paper`: the four kinds as in the paper."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def solve(
         typer.Option(
             "--goal",
             metavar="CHANNEL=VALUE",
-            help="Wanted reading; may be repeated. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
+            help="Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
         ),
     ],
     solvers: Annotated[
@@ -81,17 +81,19 @@ def solve(
             help="A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]",
         ),
     ] = None,
-    tolerance: Annotated[str, typer.Option(help="What counts as hit, for the verdict: 2% or counts.")] = "2%",
+    tolerance: Annotated[str, typer.Option(help="Tolerance, for the verdict: 2% or counts.")] = "2%",
     prefer: Annotated[
         str | None,
-        typer.Option(help="Which of the settings that reach it: '{minimise: power}', '{maximise: R}'."),
+        typer.Option(
+            help="Which settings to prefer among those that reach the goal: '{minimise: power}', '{maximise: R}'."
+        ),
     ] = None,
     all_solutions: Annotated[
-        bool, typer.Option("--all-solutions", help="Also list all other settings that reach it.")
+        bool, typer.Option("--all-solutions", help="Also list all other settings that reach the goal.")
     ] = False,
     validate: Annotated[
         bool,
-        typer.Option("--validate/--no-validate", help="Cross-validate: whole days left out where there are several."),
+        typer.Option("--validate/--no-validate", help="Cross-validate: leave out whole days if there are several."),
     ] = True,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
@@ -100,16 +102,16 @@ def solve(
         typer.Option(
             "--instrument",
             metavar="FILE",
-            help="Whose inputs, bounds and channels these are: a campaign, or a kind such as sdl-light.",
+            help="Instrument that defines inputs, bounds and channels: a campaign, or a kind such as sdl-light.",
         ),
     ] = None,
     low: Annotated[
-        list[str] | None, typer.Option("--low", metavar="NAME=VALUE", help="Lower bound of an input; may be repeated.")
+        list[str] | None, typer.Option("--low", metavar="NAME=VALUE", help="Lower bound of an input; repeatable.")
     ] = None,
     high: Annotated[
-        list[str] | None, typer.Option("--high", metavar="NAME=VALUE", help="Upper bound of an input; may be repeated.")
+        list[str] | None, typer.Option("--high", metavar="NAME=VALUE", help="Upper bound of an input; repeatable.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -124,10 +126,10 @@ def solve(
     `--solver paper`: linear, pls, gmm and forest as the paper has them. `--solver all`: the four with our defaults,
     linear through the origin, bayes and gp.
 
-    The error is that of settings predicted for rows that were left out, in units of each input.
+    The error is that of settings predicted for rows that were left out, in the unit of each input.
 
-    Data is a run, a log, or a table: CSV, JSON or Parquet, also with gzip. Bounds are those of the instrument; else of
-    --low and --high, else of the data.
+    Data is a run, a log, or a table: CSV, JSON or Parquet, also gzipped. Bounds are those of the instrument, or given
+    by --low and --high, or those of the data.
     """
     goal = _goal(goals, tolerance)
     chosen = _solvers(solvers or ["gmm"])
@@ -267,19 +269,19 @@ def _answer(
 
 
 NAME = 18
-"""Characters a line of a solver's name and options."""
+"""Characters per line of a solver's name and options."""
 
 LEGEND = (
     ("spread", "spread: standard deviation of the settings for one noisy reading at the goal"),
-    ("uncertainty", "uncertainty: the same for the noise-free goal, the model's own doubt"),
+    ("uncertainty", "uncertainty: the same for the noise-free goal: the model's own standard error"),
 )
 
 
 def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goal) -> None:
-    """A block a solver: what it says of each input on the left, the readings it expects on the right."""
+    """Print a block per solver: its settings on the left, the readings it expects on the right."""
     rows: list[tuple[str, ...]] = [("solver", "", "setting", "spread", "uncertainty", "error", "", "expected")]
-    for told in answers:
-        rows += _block(told, inputs, goal)
+    for answer in answers:
+        rows += _block(answer, inputs, goal)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
     for row in rows:
@@ -287,37 +289,37 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
         print("  ".join(cells).rstrip())
     print()
     for key, text in LEGEND:
-        if any(value is not None for told in answers for value in told.get(key, {}).values()):
+        if any(value is not None for answer in answers for value in answer.get(key, {}).values()):
             say(text)
-    checked = next((told["validated"] for told in answers if "validated" in told), None)
+    checked = next((answer["validated"] for answer in answers if "validated" in answer), None)
     if checked:
         how = f"{checked['folds']} whole days" if checked["by"] == "day" else f"{checked['folds']} parts of the rows"
         say(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
-    for told in answers:
-        if told.get("clipped"):
-            raw = ", ".join(f"{name} {value:.4f}" for name, value in told["raw"].items())
-            say(f"{told['solver']}: clipped to the bounds; it said {raw}")
-        if "why" in told:
-            say(f"{told['solver']}: {told['why']}")
-        for line in _listed(told):
+    for answer in answers:
+        if answer.get("clipped"):
+            raw = ", ".join(f"{name} {value:.4f}" for name, value in answer["raw"].items())
+            say(f"{answer['solver']}: clipped to the bounds; unclipped: {raw}")
+        if "why" in answer:
+            say(f"{answer['solver']}: {answer['why']}")
+        for line in _listed(answer):
             say(line)
-        if "error" in told:
-            say(f"{told['solver']}: {'not validated' if 'settings' in told else 'no answer'}: {told['error']}")
+        if "error" in answer:
+            say(f"{answer['solver']}: {'not validated' if 'settings' in answer else 'no answer'}: {answer['error']}")
 
 
-def _block(told: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list[tuple[str, ...]]:
-    """The rows of one solver: as many as it has lines of its own, inputs, or channels."""
-    kind, _, options = told["solver"].partition(" (")
+def _block(answer: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list[tuple[str, ...]]:
+    """The rows of one solver: as many as its longest column has."""
+    kind, _, options = answer["solver"].partition(" (")
     own = [(text,) for text in (kind, *textwrap.wrap(options.removesuffix(")"), NAME))]
-    if "settings" not in told:
+    if "settings" not in answer:
         own.append(("no answer",))
         return [(*name, *[""] * 7) for name in own]
-    own += [(text,) for text in textwrap.wrap(display(told["verdict"]), NAME)]
-    parts = (told["settings"], told["spread"], told["uncertainty"], told.get("validated", {}).get("rmse", {}))
+    own += [(text,) for text in textwrap.wrap(display(answer["verdict"]), NAME)]
+    parts = (answer["settings"], answer["spread"], answer["uncertainty"], answer.get("validated", {}).get("rmse", {}))
     left = [[item.name, *(_number(part.get(item.name)) for part in parts)] for item in inputs]
     for row, item in zip(left, inputs, strict=True):
-        row[1] = setting(told["settings"][item.name], item.model_dump())
-    came = told["expected"]
+        row[1] = setting(answer["settings"][item.name], item.model_dump())
+    came = answer["expected"]
     right = [(n, "?" if came.get(n) is None else reading(came[n], goal.bands[n])) for n in goal.channels]
     lines = zip_longest(own, left, right)
     return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
@@ -339,17 +341,17 @@ def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, 
     return {"solutions": listed}
 
 
-def _listed(told: Mapping[str, Any]) -> list[str]:
-    """A line a solution."""
-    if "no_solutions" in told:
-        return [f"{told['solver']}: {told['no_solutions']}"]
-    found = told.get("solutions")
+def _listed(answer: Mapping[str, Any]) -> list[str]:
+    """One line per solution."""
+    if "no_solutions" in answer:
+        return [f"{answer['solver']}: {answer['no_solutions']}"]
+    found = answer.get("solutions")
     if found is None:
         return []
-    lines = [f"{told['solver']}: {count(len(found), 'solution')}{':' if found else ''}"]
+    lines = [f"{answer['solver']}: {count(len(found), 'solution')}{':' if found else ''}"]
     for one in found:
         settings = "  ".join(f"{name} {value:.4f}" for name, value in one["settings"].items())
-        miss = "" if one["miss"] is None else f"  misses by {one['miss']:.2f} tolerances"
+        miss = "" if one["miss"] is None else f"  ({one['miss']:.2f} × tolerance)"
         lines.append(f"  {settings}{miss}")
     return lines
 
@@ -359,7 +361,7 @@ def _number(value: float | None) -> str:
 
 
 def _name(solver: Solver) -> str:
-    """The kind, and the options that are not its defaults."""
+    """The kind and its options that differ from the defaults."""
     options = solver.model_dump(mode="json", exclude_defaults=True)  # type: ignore[attr-defined]
     options.pop("kind", None)
     text = ", ".join(
@@ -411,7 +413,7 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
 
 
 def _limits(text: str) -> tuple[str, Any] | None:
-    """Channel and mapping of `clear={at most: 60000}`; None where it is of another form."""
+    """Channel and mapping of `clear={at most: 60000}`; None for another form."""
     from sdl import config
 
     if "={" not in text:
@@ -422,10 +424,10 @@ def _limits(text: str) -> tuple[str, Any] | None:
 def _instrument(
     source: Path, columns: ColumnNames, given: str | None, goal: Goal
 ) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...]]:
-    """Inputs, by name where their bounds are not known, and channels: as asked for, else as the data itself says.
+    """Inputs (only names if their bounds are unknown) and channels: as given, otherwise as found in the data.
 
     Raises:
-        ConfigError: neither tells which columns are inputs.
+        ConfigError: it is unknown which columns are inputs.
     """
     from sdl import config
     from sdl.store.datasets import describe_columns, read_opened, recorded_instrument
@@ -444,8 +446,10 @@ def _instrument(
     has = describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
     names, seen = [item.name for item in light.inputs], {item.name: item for item in light.channels}
-    told = {*has.inputs} == {*names} if has.inputs else has.unnamed == len(names) or {*names} <= {*has.columns}
-    if not has.columns or (not columns.inputs and told and {*seen} & {*has.columns, *columns.channels}):
+    is_claude_light = (
+        {*has.inputs} == {*names} if has.inputs else has.unnamed == len(names) or {*names} <= {*has.columns}
+    )
+    if not has.columns or (not columns.inputs and is_claude_light and {*seen} & {*has.columns, *columns.channels}):
         inputs: Sequence[Input] | Sequence[str] = light.inputs
     else:
         inputs, seen = list(columns.inputs) or has.inputs, {}
@@ -464,7 +468,7 @@ def _instrument(
 
 
 def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...]]:
-    """Inputs and channels of the instrument of a campaign, of a file of its own, or of a kind."""
+    """Inputs and channels of an instrument: in a campaign, in a file of its own, or a kind."""
     from sdl import config, yamlfile
 
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
@@ -493,7 +497,7 @@ def _bounded(
     low: Mapping[str, float],
     high: Mapping[str, float],
 ) -> tuple[Input, ...]:
-    """The inputs with their bounds: those asked for, else the instrument's, else what the data says."""
+    """The inputs with their bounds: as given, otherwise the instrument's, otherwise those of the data."""
     import numpy as np
 
     from sdl.inverse.dataset import bounds_of

@@ -9,7 +9,7 @@ from sdl.config.expect import why_untestable
 from sdl.config.model import CampaignFile, ResolvedCampaign
 
 MIN_HIT_RATE = 0.95
-"""Fraction of trials at perfect settings that should lie within tolerance; fewer give a caution."""
+"""Fraction of trials at the best settings that should lie within tolerance; fewer give a caution."""
 MAX_AVERAGE = 1001
 """Exclusive upper limit of the suggested `average`."""
 
@@ -80,7 +80,7 @@ def cautions(campaign: CampaignFile) -> list[str]:
 
 
 def _narrow(campaign: CampaignFile) -> list[str]:
-    """A tolerance that perfect settings often miss; known for instruments with `reading_noise`."""
+    """A tolerance that the best settings often exceed; known for instruments with `reading_noise`."""
     noise, goal = getattr(campaign.instrument, "reading_noise", None), campaign.goals()
     if noise is None or goal is None:
         return []

@@ -45,7 +45,7 @@ def _needs_problems(campaign: ResolvedCampaign) -> list[Problem]:
         wanted: object = campaign.solver.needs(campaign.instrument.inputs)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a solver, perhaps somebody else's, may fail in any way
+    except BaseException as error:  # a plug-in solver may fail in any way
         return [Problem(f"its `needs` failed: {error!r}", "solver")]
     message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
     return [] if wanted is None or (isinstance(wanted, int) and wanted >= 0) else [Problem(message, "solver")]

@@ -180,7 +180,7 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
         raise ConfigError(*problems_of(error, model, given, lambda key: _kinds_with(group, key))) from error
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # the checks of a kind, perhaps somebody else's, may fail in any way
+    except BaseException as error:  # the validators of a plug-in may fail in any way
         raise ConfigError(f"kind {kind!r} cannot be checked: {short(error)}") from error
     if kind in registry.OURS[group] and hasattr(found, "knows") and found.state is not None:
         try:

@@ -276,8 +276,8 @@ class Campaign:
         self.attempt, self.wait = 0, 0.0
         self.state = State.PROPOSE
         if closed.reached:
-            readings = f"{closed.readings} reading{'' if closed.readings == 1 else 's'}"
-            self._stop(Outcome.REACHED, f"all channels within tolerance (mean of {readings})", "goal")
+            readings = f"mean of {closed.readings} readings" if closed.readings > 1 else "1 reading"
+            self._stop(Outcome.REACHED, f"All channels within tolerance ({readings}).", "goal")
         elif self.plan.goal is None and self.history.trials >= self.plan.collect:
             self._stop(Outcome.DONE, self._points_measured(), "design")
 

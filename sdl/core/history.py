@@ -87,7 +87,7 @@ class History:
         self._x = GrowingArray(len(self.inputs))
         self._y = GrowingArray(len(self.channels))
         self._saturated = GrowingArray(len(self.channels), bool)
-        self._sitting = GrowingArray(1)
+        self._session = GrowingArray(1)
         self._current_session = 0
         self._resolution_limited: set[tuple[float, ...]] = set()
 
@@ -112,30 +112,30 @@ class History:
         return self._saturated.view
 
     @property
-    def sitting(self) -> NDArray[np.float64]:
+    def session(self) -> NDArray[np.float64]:
         """(n,) the session of each row: numbers of the priors' sessions, then one number for the campaign itself."""
-        return self._sitting.view[:, 0]
+        return self._session.view[:, 0]
 
     @property
-    def present(self) -> int:
+    def current_session(self) -> int:
         """The session of the campaign's own rows."""
         return self._current_session
 
     # Updates ------------------------------------------------------------------------------------------------------
-    def add_row(self, reading: Reading | Measured, sitting: int) -> None:
+    def add_row(self, reading: Reading | Measured, session: int) -> None:
         """Append one row for the solvers."""
         base = reading.background or {}
         self._x.append([reading.applied[name] for name in self.inputs])
         self._y.append([reading.readings.get(name, math.nan) - base.get(name, 0.0) for name in self.channels])
         self._saturated.append([name in reading.saturated for name in self.channels])
-        self._sitting.append([sitting])
+        self._session.append([session])
 
     def add_prior(self, readings: Sequence[tuple[Reading, int]]) -> None:
         """Append the rows of the priors, each with the number of its session."""
-        for reading, sitting in readings:
-            self.add_row(reading, sitting)
+        for reading, session in readings:
+            self.add_row(reading, session)
         self.prior_rows = len(readings)
-        self._current_session = 1 + max((sitting for _, sitting in readings), default=-1)
+        self._current_session = 1 + max((session for _, session in readings), default=-1)
 
     def begin(self, proposed: Proposed) -> None:
         """Open the next trial."""
@@ -143,7 +143,7 @@ class History:
 
     def add_reading(self, reading: Reading | Measured) -> None:
         """Append a reading of the open trial."""
-        self.add_row(reading, self.present)
+        self.add_row(reading, self.current_session)
         if self.open_trial is not None:
             self.open_trial.add(reading)
         self.readings += 1

@@ -107,15 +107,18 @@ class UnreachableGoal(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if goal is None or max(history.unreachable, history.resolution_limited_streak) < self.times:
             return None
-        short = f"; expected there: {format_shortfall(history.shortfall)}" if history.shortfall else ""
+        shortfall, background = format_shortfall(history.shortfall), ""
         if history.unreachable < self.times:
-            text = f"the goal lies between two steps of the inputs; the closest were measured {self.times + 1} times"
-            return Reason(Outcome.UNREACHABLE, f"{text}{short}{_closest(history, goal)}", "unreachable")
-        proof = "a measurement" if self.times == 1 else f"{self.times} measurements"
-        text = f"no settings can reach this goal; {proof} at the closest settings confirmed it"
-        background = background_exceeds(goal, history.background)
-        cause = f"; {background}" if background else ""
-        return Reason(Outcome.UNREACHABLE, f"{text}{short}{cause}{_closest(history, goal)}", "unreachable")
+            text = "The goal lies below the resolution of the inputs. "
+            text += f"The closest settings were measured {self.times + 1} times."
+        else:
+            background = background_exceeds(goal, history.background)
+            proof = {1: "One measurement", 2: "Two measurements"}.get(self.times, f"{self.times} measurements")
+            text = f"No settings can reach this goal. {proof} at the closest settings confirmed it."
+        closest = [f"Closest readings: {shortfall}"] if shortfall else []
+        closest += [background] if background else []
+        found = "; ".join(closest) + _closest(history, goal)
+        return Reason(Outcome.UNREACHABLE, f"{text} {found.removeprefix('; ')}." if found else text, "unreachable")
 
 
 class StopRules(Frozen):
@@ -161,4 +164,4 @@ def _closest(history: History, goal: Goal | None) -> str:
     best = history.best
     if best is None or goal is None or math.isinf(best.miss):
         return ""
-    return f"; closest (trial {best.trial}): {format_closest(goal, best.mean)}"
+    return f"; closest: trial {best.trial}, {format_closest(goal, best.mean)}"

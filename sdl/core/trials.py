@@ -23,10 +23,10 @@ class TrialState(StrEnum):
     """How far a trial is."""
 
     OPEN = "open"  # readings are outstanding
-    CONFIRMING = "confirming"  # every channel is inside; further readings at the same settings are outstanding
+    CONFIRMING = "confirming"  # within tolerance so far; further readings at the same settings are outstanding
     CLOSED = "closed"
-    NOT_CONFIRMED = "not confirmed"  # every channel was inside, but not after the further readings
-    REACHED = "reached"  # confirmed, every channel inside
+    NOT_CONFIRMED = "not confirmed"  # within tolerance at first, but not after the further readings
+    REACHED = "reached"  # within tolerance and confirmed
     FAILED = "failed"
 
 
@@ -156,7 +156,7 @@ class Trial:
 
     @property
     def reached(self) -> bool:
-        """Whether it is confirmed, every channel inside."""
+        """Whether it is confirmed, with all channels within tolerance."""
         return self.state is TrialState.REACHED
 
     @property

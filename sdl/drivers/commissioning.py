@@ -23,7 +23,7 @@ GIVE_UP = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CommissioningCheck:
     """One finding.
 
     Attributes:
@@ -73,7 +73,7 @@ class Examination:
         self._errors: list[str] = []
         self._in_a_row = 0
 
-    def findings(self) -> Iterator[Check]:
+    def findings(self) -> Iterator[CommissioningCheck]:
         """Yield each finding as soon as it is known, and leave the instrument safe.
 
         Raises:
@@ -81,7 +81,9 @@ class Examination:
         """
         item = self._instrument
         kind = "simulated" if item.simulated else "real"
-        yield Check("identity", None, f"{item.identity} ({kind})", {"identity": item.identity, "kind": item.kind})
+        yield CommissioningCheck(
+            "identity", None, f"{item.identity} ({kind})", {"identity": item.identity, "kind": item.kind}
+        )
         driver = item.open(self._clock)
         try:
             yield from self._look(driver)
@@ -92,9 +94,11 @@ class Examination:
             with suppress(Exception):
                 driver.close()
         says = state.why or "a reply says that it is, and its readings fit"
-        yield Check("off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why})
+        yield CommissioningCheck(
+            "off", state.proven, says, {"state": state.state, "applied": state.applied, "why": state.why}
+        )
 
-    def _look(self, driver: Driver) -> Iterator[Check]:
+    def _look(self, driver: Driver) -> Iterator[CommissioningCheck]:
         off = off_settings(self._instrument)
         high = {item.name: item.high for item in self._instrument.inputs}
         background = self._take(driver, off, BACKGROUNDS)
@@ -131,17 +135,17 @@ class Examination:
                 self._ended(f"{self._seconds[-1]:.3g} s")
         return taken
 
-    def _latency(self, taken: int) -> Check:
+    def _latency(self, taken: int) -> CommissioningCheck:
         typical, most = median(self._seconds), max(self._seconds)
         says = f"{taken} readings, each {typical:.3g} s (median), {most:.3g} s at most"
         if self._errors:
             says += f"; {len(self._errors)} failed, the last: {self._errors[-1]}"
         figures = {"taken": taken, "failed": len(self._errors), "errors": self._errors}
-        return Check("readings", not self._errors, says, {**figures, "median": typical, "most": most})
+        return CommissioningCheck("readings", not self._errors, says, {**figures, "median": typical, "most": most})
 
-    def _background(self, background: Sequence[Reading]) -> Check:
+    def _background(self, background: Sequence[Reading]) -> CommissioningCheck:
         if not background:
-            return Check("background", False, "no reading with the instrument off")
+            return CommissioningCheck("background", False, "no reading with the instrument off")
         means = self._means(background)
         full = sorted({name for reading in background for name in reading.saturated})
         moved = max(self._names, key=lambda name: _spread(background, name))
@@ -151,11 +155,11 @@ class Examination:
         if full:
             says += f"; already saturated: {', '.join(full)}"
         good = not any(name in self._shown for name in full) if self._goal else None
-        return Check("background", good, says, {"mean": means, "saturated": full})
+        return CommissioningCheck("background", good, says, {"mean": means, "saturated": full})
 
-    def _noise(self, repeated: Sequence[Reading]) -> Check:
+    def _noise(self, repeated: Sequence[Reading]) -> CommissioningCheck:
         if len(repeated) < 2:
-            return Check("noise", None, "fewer than two readings at the same settings")
+            return CommissioningCheck("noise", None, "fewer than two readings at the same settings")
         sds = {name: stdev(reading.readings[name] for reading in repeated) for name in self._names}
         means = self._means(repeated)
         parts = {name: f" ({100 * sds[name] / means[name]:.2g} %)" if means[name] else "" for name in self._shown}
@@ -167,16 +171,20 @@ class Examination:
                 f"all {len(repeated)} readings in the middle of the inputs are equal in every channel: is it frozen? "
                 "An instrument that reads in steps coarser than its noise declares the `resolution` of its channels"
             )
-        return Check("noise", not frozen, says, {"mean": means, "sd": sds})
+        return CommissioningCheck("noise", not frozen, says, {"mean": means, "sd": sds})
 
-    def _settings(self, every: Sequence[Reading]) -> Check:
+    def _settings(self, every: Sequence[Reading]) -> CommissioningCheck:
         odd = [reading for reading in every if reading.fault]
         if not odd:
-            return Check("settings", True, "all settings were applied as asked, from end to end of every input")
+            return CommissioningCheck(
+                "settings", True, "all settings were applied as asked, from end to end of every input"
+            )
         applied = _listed(odd[0].applied)
-        return Check("settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}")
+        return CommissioningCheck(
+            "settings", False, f"{len(odd)} of {len(every)} readings {odd[0].fault}; one at {applied}"
+        )
 
-    def _within_reach(self, background: Sequence[Reading], every: Sequence[Reading]) -> Check:
+    def _within_reach(self, background: Sequence[Reading], every: Sequence[Reading]) -> CommissioningCheck:
         goal = self._goal
         wrong = []
         for name, band in goal.bands.items() if goal else ():
@@ -186,8 +194,8 @@ class Examination:
             elif band.low > max(seen):
                 wrong.append(f"{name}: the highest reading is {max(seen):g}, and at least {band.low:g} is needed")
         if wrong:
-            return Check("goal", False, "; ".join(wrong))
-        return Check(
+            return CommissioningCheck("goal", False, "; ".join(wrong))
+        return CommissioningCheck(
             "goal", True, f"the channels exist, and the goal lies within their readings: {', '.join(self._shown)}"
         )
 

@@ -83,7 +83,7 @@ def solve(
         target: wanted reading of each channel, in the order of Y with NaN = free; or by column name, where also
             `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}` and a tolerance of its own go.
         solver: a kind, a mapping with `kind` and options, or a solver.
-        tolerance: what counts as hit, for the verdict: "2%" of the target or a number.
+        tolerance: accepted error, for the verdict: "2%" of the target or a number.
         prefer: which of the settings that reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
         average: how many readings will be averaged, for the verdict.
         all_solutions: also look for all other settings that reach it.

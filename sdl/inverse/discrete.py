@@ -1,8 +1,8 @@
-"""Inputs that move in steps: the combination of steps whose predicted readings are best, not each input by itself.
+"""Inputs with steps: the combination of steps near some settings with the best predicted readings.
 
-Rounding every input to its own nearest step can push all channels the same way. Near an answer there are few
-combinations (four steps an input, two where that would be too many); each is predicted, the inputs without a step make
-up for what they can, and the best is taken.
+Rounding every input to its own nearest step can move all channels the same way. Near the settings there are few
+combinations (four steps per input, two where that would be too many). Each is predicted, inputs without steps
+compensate for what they can, and the best is chosen.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     Predict = Callable[[Floats], tuple[Floats, Floats]]
 
-MOST = 4096
+MAX_COMBINATIONS = 4096
 """Combinations that are compared by a linear estimate."""
-BEST = 64
-"""The best of them are predicted."""
+MAX_PREDICTED = 64
+"""The best of them that the model predicts."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Stepped:
 
     Attributes:
         settings: (d,) on the steps.
-        hits: whether every channel is predicted inside; and whether it is without steps.
+        hits, hits_between: whether every channel is predicted inside its band; and whether it would be without steps.
         readings: (2, m) predicted there and at the second best.
     """
 
@@ -45,10 +45,10 @@ class Stepped:
     readings: Floats
 
 
-def misses(targets: Targets, Y: Floats) -> Floats:
-    """(n,) worst channel's miss of readings (n, m), as `sdl.core.goal.Band.miss` has it, for one goal (each part (m,)).
+def tolerance_ratios(targets: Targets, Y: Floats) -> Floats:
+    """(n,) tolerance ratio of the worst channel for readings (n, m) and one goal (each part (m,)).
 
-    A limit without a target counts half widths, or, where it is one-sided, hundredths of itself.
+    By the rule of `sdl.core.goal.Band.miss`; limits are counted in `units`.
     """
     value, low, high = targets
     aimed = np.isfinite(value)
@@ -63,18 +63,18 @@ def misses(targets: Targets, Y: Floats) -> Floats:
 
 
 def units(targets: Targets) -> Floats:
-    """(m,) what a miss is counted in: half the band; of a one-sided limit a hundredth, at least 1."""
+    """(m,) unit of the distance beyond a limit: half the band; of a one-sided limit a hundredth, at least 1."""
     half = (targets.high - targets.low) / 2
     hundredth = 0.01 * np.fmin(np.abs(targets.low), np.abs(targets.high))
     return np.asarray(np.where(np.isfinite(half), half, np.fmax(hundredth, 1.0)), dtype=np.float64)
 
 
 def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets: Targets) -> Stepped | None:
-    """The best settings on the steps near an answer.
+    """Find the best settings on the steps near some settings.
 
     Args:
         predict: settings (n, d) to the readings' mean and standard deviation, each (n, m).
-        settings: (d,) the answer, inside the bounds.
+        settings: (d,) inside the bounds.
         space: their bounds and steps.
         targets: one goal, each part (m,).
 
@@ -83,10 +83,10 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
     """
     x = np.asarray(settings, float)
     grids = space.steps_near(x)
-    if math.prod(map(len, grids)) > MOST:
+    if math.prod(map(len, grids)) > MAX_COMBINATIONS:
         grids = space.steps_near(x, reach=1)
     stepped = np.array([item.step is not None for item in space.inputs])
-    if not stepped.any() or math.prod(map(len, grids)) > MOST:
+    if not stepped.any() or math.prod(map(len, grids)) > MAX_COMBINATIONS:
         return None
     low, high, scale = space.low, space.high, space.width
     here = predict(x[None])[0][0]
@@ -100,13 +100,13 @@ def on_steps(predict: Predict, settings: Sequence[float], space: Space, targets:
         free = ~stepped
         back = -off @ np.linalg.pinv(K[:, free] * scale[free], rcond=1e-6).T * scale[free]
         moves[:, free] = np.clip(back, (low - x)[free], (high - x)[free])
-    rough = misses(targets, here + moves @ slope.T)
-    best = np.argsort(rough, kind="stable")[:BEST]
+    rough = tolerance_ratios(targets, here + moves @ slope.T)
+    best = np.argsort(rough, kind="stable")[:MAX_PREDICTED]
     candidates = x + moves[best]
     readings = predict(candidates)[0]
-    order = np.argsort(exact := misses(targets, readings), kind="stable")
+    order = np.argsort(exact := tolerance_ratios(targets, readings), kind="stable")
     second = order[1] if len(order) > 1 else order[0]
-    between = float(misses(targets, here[None])[0]) <= 1
+    between = float(tolerance_ratios(targets, here[None])[0]) <= 1
     return Stepped(candidates[order[0]], bool(exact[order[0]] <= 1), between, readings[[order[0], second]])
 
 

@@ -1,7 +1,7 @@
-"""All the settings that reach a goal, not one of them: where readings repeat (y = x²), or inputs outnumber goals.
+"""All settings that reach a goal: where readings repeat (y = x²), or inputs outnumber the channels of the goal.
 
-From the model's `sample`, from its `predict` by a search from many starting points, or from both. Where the settings
-form a family (four inputs, three channels) members of it are listed, as different from one another as can be.
+They come from the `sample` of a model, from its `predict` by a search from many starts, or from both. Where they form a
+continuous family (four inputs, three channels), members as different as possible are listed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from sdl.arrays import Floats
 from sdl.core.goal import Goal
 from sdl.errors import SolverError
-from sdl.inverse.discrete import misses, units
+from sdl.inverse.discrete import tolerance_ratios, units
 from sdl.inverse.propose import targets_of
 from sdl.solvers.base import Data, Fitted, Targets, ask
 from sdl.space import Space
@@ -28,7 +28,7 @@ ROUNDS, LONGEST, DIFFERENCE = 30, 0.25, 1e-4
 """Of a search: steps at most, the longest of them, and what slopes are taken over, as parts of the range."""
 DRAWN = 300
 """Settings that are drawn from a model that can only sample; a solution holds at least one in twenty of them."""
-MOST = 12
+MAX_SOLUTIONS = 12
 """Solutions that are listed."""
 
 
@@ -39,7 +39,7 @@ class Mode:
     Attributes:
         settings: rounded and clipped, ready for the instrument.
         expected: raw readings expected there; empty where the model does not predict.
-        miss: of the worst channel, in tolerances; None where the model does not predict.
+        miss: tolerance ratio of the worst channel; None where the model does not predict.
     """
 
     settings: Mapping[str, float]
@@ -60,7 +60,7 @@ def solutions(
         background: raw readings with the instrument off, None where they are not known.
 
     Returns:
-        None at all where the model knows no settings that bring every channel inside.
+        None at all where the model knows no settings that reach the goal.
 
     Raises:
         SolverError: the model can neither predict readings nor sample settings.
@@ -75,24 +75,24 @@ def solutions(
     if sample is not None:
         drawn = np.clip(sample(np.where(np.isfinite(one.value), one.value, np.nan), DRAWN, rng), low, high)
     if predict is None:
-        candidates = _crowds((drawn - low) / (high - low))
+        candidates = _clusters((drawn - low) / (high - low))
     else:
         own = np.clip(ask(fitted, targets, Space(data.inputs), rng).settings, low, high)
         starts = np.vstack([own, _hypercube(STARTS, low, high, rng), drawn[:: max(len(drawn) // STARTS, 1)]])
-        candidates = _searched(predict, one, (starts - low) / (high - low), low, high)
+        candidates = _search(predict, one, (starts - low) / (high - low), low, high)
     if data.prefer is not None:
         candidates = candidates[np.argsort(candidates @ np.array(data.prefer), kind="stable")]
-    distinct = _apart(candidates)
+    distinct = _farthest_first(candidates)
     if data.prefer is None:
         distinct = distinct[np.lexsort(distinct.T[::-1])] if len(distinct) else distinct
     return [_named(low + u * (high - low), predict, data, one, background or {}) for u in distinct]
 
 
-def _searched(predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats) -> Floats:
-    """(n, d) settings, as parts of the ranges, that are predicted to hit; the best first.
+def _search(predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats) -> Floats:
+    """(n, d) settings, as fractions of the ranges, that are predicted to hit; the best first.
 
-    A damped Gauss-Newton search from all starting points at once, because a model predicts many settings as quickly as
-    few. Its steps are the shortest that will do, so that each search ends at the solution next to where it began.
+    A damped Gauss-Newton search from all starts at once, because a model predicts many settings as quickly as few. Its
+    steps are the shortest possible, so that each search ends at the solution nearest to its start.
     """
     aimed = np.isfinite(target.value)
     used = aimed | np.isfinite(target.low) | np.isfinite(target.high)
@@ -123,19 +123,19 @@ def _searched(predict: Callable[[Floats], Any], target: Targets, starts: Floats,
         reach = np.where(better, np.minimum(2.0 * reach, LONGEST), 0.25 * np.minimum(reach, length))
         if ((reach < 1e-6) | (np.abs(miss).max(axis=1) < 1e-6)).all():
             break
-    missed = np.round(misses(target, predict(low + U * (high - low))[0]), 3)
+    missed = np.round(tolerance_ratios(target, predict(low + U * (high - low))[0]), 3)
     order = np.argsort(missed, kind="stable")
     return np.asarray(U[order[missed[order] <= 1]], dtype=np.float64)
 
 
 def _shortest(slope: Floats, miss: Floats) -> Floats:
-    """(n, d) the shortest steps that take misses (n, g) back, for slopes (n, g, d)."""
+    """(n, d) the shortest steps that remove residuals (n, g), for slopes (n, g, d)."""
     step: Floats = -(np.linalg.pinv(slope, rcond=1e-6) @ miss[..., None])[..., 0]
     return step
 
 
-def _crowds(drawn: Floats) -> Floats:
-    """(n, d) middles of the crowds of settings drawn, the largest first."""
+def _clusters(drawn: Floats) -> Floats:
+    """(n, d) centres of the clusters of drawn settings, the largest first."""
     from scipy.cluster.hierarchy import fcluster, linkage
 
     labels = fcluster(linkage(drawn, "single", metric="chebyshev"), APART, "distance")
@@ -144,10 +144,10 @@ def _crowds(drawn: Floats) -> Floats:
     return np.array([drawn[labels == k].mean(axis=0) for k in large]).reshape(len(large), drawn.shape[1])
 
 
-def _apart(candidates: Floats) -> Floats:
-    """The first, then again and again the one farthest from those chosen, while it is apart from them."""
+def _farthest_first(candidates: Floats) -> Floats:
+    """The first, then repeatedly the one farthest from those before, while it differs from them by APART."""
     distinct = candidates[:1]
-    while 0 < len(distinct) < MOST:
+    while 0 < len(distinct) < MAX_SOLUTIONS:
         far = np.abs(candidates[:, None] - distinct[None]).max(axis=2).min(axis=1)
         if far.max() < APART:
             break
@@ -165,7 +165,7 @@ def _named(
     mean = predict(np.array([[settings[item.name] for item in data.inputs]]))[0]
     known = zip(data.channels, mean[0].tolist(), strict=True)
     expected = {channel.name: value + base.get(channel.name, 0.0) for channel, value in known if np.isfinite(value)}
-    return Mode(settings, expected, float(misses(target, mean)[0]))
+    return Mode(settings, expected, float(tolerance_ratios(target, mean)[0]))
 
 
 def _hypercube(n: int, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:

@@ -83,10 +83,10 @@ def data_of(
         history.saturated,
         goal,
         age,
-        history.sitting,
+        history.session,
         inputs,
         channels,
-        current_session=history.present,
+        current_session=history.current_session,
         prefer=prefer,
         average=average,
     )

@@ -15,9 +15,9 @@ from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import DISTINCT, NOMINAL
 from sdl.models.data import Data, Proposals, Targets
 from sdl.models.dynamic_linear import (
+    CoefficientPrior,
     DynamicLinearModel,
     DynamicRows,
-    Prior,
     condition_on_censored,
     expand_to,
     fit,
@@ -42,7 +42,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     goal = np.flatnonzero(data.goal)
     if not len(goal):
         raise Degenerate("the goal names no channel that was measured")
-    prior = Prior(*data.knowledge, NOMINAL, 4.0) if data.knowledge is not None else None
+    prior = CoefficientPrior(*data.knowledge, NOMINAL, 4.0) if data.knowledge is not None else None
     placed = np.isfinite(data.X).all(axis=1)
     X, Y, saturated = data.X[placed], data.Y[placed], data.saturated[placed]
     U = (X - low) / span

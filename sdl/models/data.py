@@ -52,7 +52,7 @@ class Data:
 
 
 class Targets(NamedTuple):
-    """k goals: the value wanted (NaN = free) and the band that counts as hit (±inf = free), each (k, m)."""
+    """k goals: the value wanted (NaN = free) and the accepted band (±inf = free), each (k, m)."""
 
     value: Floats
     low: Floats

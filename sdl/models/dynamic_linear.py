@@ -55,7 +55,7 @@ class DynamicRows(NamedTuple):
     past: bool = False  # whether none of them is of the current session
 
 
-class Prior(NamedTuple):
+class CoefficientPrior(NamedTuple):
     """What is known before the first row."""
 
     mean: Floats  # (m, p) intercepts and slopes
@@ -111,7 +111,7 @@ def variance_functions(X: Floats, coef: Floats) -> Floats:
     return bounded_below(np.array([variance_of(shape, X[:, 1:], mean, slope) for shape in SHAPES]), largest)
 
 
-def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLinearModel:
+def fit(rows: DynamicRows, goal: Ints, prior: CoefficientPrior | None = None) -> DynamicLinearModel:
     """The lines at the next reading.
 
     Args:
@@ -159,7 +159,7 @@ def fit(rows: DynamicRows, goal: Ints, prior: Prior | None = None) -> DynamicLin
     )
 
 
-def _reference(rows: DynamicRows, prior: Prior | None) -> Floats:
+def _reference(rows: DynamicRows, prior: CoefficientPrior | None) -> Floats:
     """(m, p) least squares over all rows: for the shape of the noise, and so that sums of squares stay small."""
     p = rows.X.shape[1]
     outer = (rows.X[:, :, None] * rows.X[:, None, :]).reshape(-1, p * p)
@@ -172,7 +172,7 @@ def _reference(rows: DynamicRows, prior: Prior | None) -> Floats:
     return np.linalg.solve(gram, (side + noise**2 * prior.mean)[..., None])[..., 0]
 
 
-def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: Prior | None) -> Whitened:
+def _whiten(rows: DynamicRows, reference: Floats, sigma: Floats, prior: CoefficientPrior | None) -> Whitened:
 
     (n, p), m = rows.X.shape, rows.Y.shape[1]
     ago = np.concatenate([np.cumsum((np.diff(rows.session) != 0)[::-1])[::-1], [0]]) if n else np.empty(0)

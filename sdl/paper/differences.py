@@ -135,7 +135,7 @@ def better(found: Findings) -> str:
         most, farthest = max(known)
         return (
             f"{good} of {len(known)} miss the goal by at most {WELL:g} % without noise, most of all {farthest} with "
-            f"{most:.2f} %. ForestDiffusion as the paper has it misses by {theirs:.2f} %; our default lets the "
+            f"{most:.2f} %. ForestDiffusion as in the paper has an error of {theirs:.2f} %; our default lets the "
             "trees learn only what straight lines leave over."
         )
     tested = [(float((one.rmse**2).mean() ** 0.5), one.name) for one in found.ours if one.rmse is not None]

@@ -1,6 +1,6 @@
 """Does today's code, with today's libraries, decide what it decided then?
 
-Feeds a record's events back, in order, and at each asks anew what the campaign once asked: the solver (or the design)
+Feeds a record's events back, in order, and at each repeats what the campaign asked: the solver (or the design)
 for the settings, with the same random numbers; the campaign itself for what is due; and, where the instrument is a
 twin in virtual time, the twin for its readings. What was recorded goes on either way, so that after the first
 difference every later proposal is still compared on the readings that were really there.

@@ -23,12 +23,12 @@ KILL_TIMEOUT = 5.0
 """Seconds to wait for a killed process to end."""
 
 
-def overruns(pipe: int, patience: float) -> bool:
-    """Wait until a solver has continued for `patience` seconds after SIGTERM; False if the campaign ended before.
+def overruns(pipe: int, seconds: float) -> bool:
+    """Wait until a solver has continued for `seconds` s after SIGTERM; False if the campaign ended before.
 
     Args:
         pipe: file descriptor to read the bytes from.
-        patience: seconds.
+        seconds: after the signal.
     """
     solving = terminated = False
     until: float | None = None
@@ -42,7 +42,7 @@ def overruns(pipe: int, patience: float) -> bool:
         if not (terminated and solving):
             until = None
         elif until is None:
-            until = time.monotonic() + patience
+            until = time.monotonic() + seconds
     return True
 
 

@@ -68,7 +68,7 @@ class Signals:
             signal.signal(number, handler)
 
     def copied(self) -> None:
-        """Leaves the signals of a copy of this process to whoever made it."""
+        """Leave the signals of a copy of this process to the code that made it."""
         if self._guard is not None:
             self._guard.leave()
         for number, handler in self._before.items():

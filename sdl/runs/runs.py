@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -202,7 +202,14 @@ class Run:
         return [e for e in chosen if isinstance(e, Failed)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time."""
+        """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.
+
+        Raises:
+            ConfigError: an input or channel has the name of another column.
+        """
+        if repeated := [name for name, n in Counter(self._columns()).items() if n > 1]:
+            names = ", ".join(repeated)
+            raise ConfigError(f"{names}: also the name of a column of the table; use the form claude-light")
         found = []
         for event in self.measured():
             proposed = self.proposals[event.trial]

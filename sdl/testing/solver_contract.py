@@ -168,7 +168,7 @@ class SolverContract:
         for seed in range(5):
             answer = self.ask(solver, plant, plant.data(12, seed), targets, seed)
             miss = np.abs(plant.clean(answer.settings) / targets.value - 1).max()
-            need(float(miss) <= 0.02, f"misses by {miss:.1%} with {answer.settings[0]}, where {X[0]} is right")
+            need(float(miss) <= 0.02, f"error {miss:.1%} with {answer.settings[0]}, where {X[0]} is right")
             need(answer.verdict[0] is Verdict.REACHABLE, f"it calls a goal {answer.verdict[0]} that can be reached")
 
     def test_a_goal_with_some_channels_left_free_is_answered(self, solver: Solver) -> None:

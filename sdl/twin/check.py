@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 LIMIT = 2.0
-"""A channel where the middle reading misses by more than this many times its due no longer matches its twin."""
+"""Ratio of median to expected error above which a channel no longer matches its twin."""
 SURE = 1e-4
 """... unless so few readings would miss as much this often by chance."""
 LIGHT = 0.015

@@ -37,7 +37,7 @@ def draw(data: Evidence, state: TwinState, file: Path) -> None:
         axes = figure.add_subplot(down, across, place)
         axes.axhspan(-1, 1, color="0.9", lw=0)
         axes.axhline(0, color="0.5", lw=0.8)
-        # A reading that misses by more than the panel shows stays in sight at its edge.
+        # A reading outside the panel is drawn at its edge.
         axes.plot(data.Y[:, column], np.clip(z[:, column], -5, 5), "o", ms=3, color="#0072b2", alpha=0.5, mew=0)
         axes.set(title=names[column], ylim=(-5.2, 5.2))
         axes.tick_params(labelsize=7)

@@ -62,7 +62,7 @@ class Meaning:
 
 
 MEANING: Mapping[Name, Meaning] = {
-    "busy": Meaning("somebody else has the light for `seconds`", "recovered: later; from 49 s on Busy, tried again"),
+    "busy": Meaning("another user has it for `seconds`", "recovered: later; from 49 s on Busy, tried again"),
     "refused": Meaning("no connection; nothing is measured", "recovered: Unreachable, tried again"),
     "reset-before": Meaning(
         "the connection breaks before the measurement", "recovered: Unreachable, may have measured, tried again"

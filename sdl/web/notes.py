@@ -81,7 +81,7 @@ def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, a
         raise ConfigError(f"tag {wrong[0][:60]!r}: one line of at most {MAX_TAG} characters, without commas")
     before = read(folder)
     if before.version != version:
-        raise ConfigError(f"{before.by or 'somebody'} changed the notes meanwhile; reload the page")
+        raise ConfigError(f"{before.by or 'another user'} changed the notes meanwhile; reload the page")
     after = Notes(note.replace("\r\n", "\n"), tags, version + 1, by, at)
     write_file(folder / FILE, json.dumps(asdict(after)) + "\n")
     return after

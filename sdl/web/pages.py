@@ -215,7 +215,7 @@ class Pages:
         try:
             given = json.loads(await request.body())
             note, tags, seen = given.pop("note"), given.pop("tags"), given.pop("version")
-            by = given.pop("by", "") or "somebody"
+            by = given.pop("by", "") or "unknown"
             good = all(isinstance(text, str) for text in (note, by, *tags)) and type(seen) is int and not given
             if not good or not isinstance(tags, list) or len(by) > 80 or not by.isprintable():
                 raise ValueError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.lab.http.app import HOST, HttpServer, listen
-from sdl.lab.http.auth import Guard, Refused
+from sdl.lab.http.auth import Refused, RequestFilter
 from sdl.lab.http.token import TOKEN, Credentials
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
-def create_app(runs: Path, credentials: Credentials, port: int) -> Guard:
+def create_app(runs: Path, credentials: Credentials, port: int) -> RequestFilter:
     """The pages behind request checks.
 
     Args:
@@ -42,7 +42,9 @@ def create_app(runs: Path, credentials: Credentials, port: int) -> Guard:
         return JSONResponse({"error": message, "status": status}, status)
 
     handlers: dict[Any, Any] = {Refused: refused, HTTPException: refused}
-    return Guard(Starlette(routes=routes(None, runs, credentials), exception_handlers=handlers), credentials, port)
+    return RequestFilter(
+        Starlette(routes=routes(None, runs, credentials), exception_handlers=handlers), credentials, port
+    )
 
 
 def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) -> str:

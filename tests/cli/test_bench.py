@@ -12,7 +12,7 @@ QUICK = ("--goals", "2", "--seeds", "1", "--jobs", "1")
 def test_it_ends_in_a_table_and_a_sentence(sdl):
     done = sdl("bench", "--solvers", "linear random", "--trials", "8", *QUICK)
     assert done.code == 0
-    assert "on the twin: 2 goals of 445nm, 515nm, 630nm within 2%, 1 kind of noise each" in done.out
+    assert "on the twin: 2 goals of 445nm, 515nm, 630nm within 2%, 1 noise seed each" in done.out
     assert done.out.splitlines()[-1].startswith("Take `linear`: it reached 2 of 2 goals")
 
 

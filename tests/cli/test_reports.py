@@ -30,9 +30,10 @@ def test_report_writes_a_page_with_the_run_s_name_and_the_figures_beside_it(
     sdl: Sdl, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sdl.report import page
+    from sdl.report.figures import KINDS
 
-    few = {name: page.KINDS[name] for name in ("error", "timeline")}  # all of them would take seconds
-    monkeypatch.setattr(page, "KINDS", few)
+    few = {name: KINDS[name] for name in ("error", "timeline")}  # all of them would take seconds
+    monkeypatch.setattr(page, "known", lambda: few)
     done = sdl("report", finished, "--png", "figures")
     assert done.code == 0
     name = f"led-{finished.name.rpartition('-')[2]}.html"

@@ -51,7 +51,7 @@ def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
     assert lines[0] == "led on twin:night-2025-10:0 (simulated)"
     assert lines[1] == "goal: 445nm 16384 ± 327.68, 515nm 16384 ± 327.68, 630nm 16384 ± 327.68"
     assert lines[2].split()[:2] == ["0", "axis"]
-    assert re.search(r"  worst 445nm [0-9.]+ %, [0-9.]+x$", lines[2])
+    assert re.search(r"  worst 445nm: [0-9.]+ × tolerance$", lines[2])
     assert max(map(len, lines[2:7])) <= 130
     assert any(line.startswith("reached: All channels within tolerance") for line in lines)
     assert "\x1b" not in done.out
@@ -187,7 +187,7 @@ def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file
     ("changes", "first", "advice"),
     [
         (["stop.trials=2"], "budget used up: all 2 trials used", "--set stop.trials=4"),
-        (["stop.minutes=.02"], "budget used up: all 0.02 minutes used", "allow as many minutes again"),
+        (["stop.minutes=.02"], "budget used up: all 0.02 minutes used", "allow the same number of minutes again"),
         (
             ["goal.445nm=60000"],
             "unreachable: ",

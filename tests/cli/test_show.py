@@ -143,7 +143,7 @@ def test_explain_tells_who_proposed_why_what_was_expected_and_what_came(run: Pat
     assert ["channel", "goal", "expected", "measured"] in [line.split() for line in one.splitlines()]
     assert ["445nm", "16384", "±", "327.68"] in [line.split()[:4] for line in one.splitlines()]
     assert "measured: mean of 3 readings" in one
-    assert "tolerance 2 % (within tolerance)" in one
+    assert "(tolerance ± 2 %), within tolerance" in one
     every = sdl("explain", "latest").out
     assert every.count("proposed by") == 5
     assert every.endswith(one)

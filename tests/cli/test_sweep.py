@@ -37,7 +37,7 @@ def test_a_sweep_ends_in_a_table_with_a_line_for_each_value(sdl, many):
     head, *rows = done.out.splitlines()
     assert head.split() == ["tolerance", "campaigns", "reached", "trials:", "median", "p95", "error"]
     assert [row.split()[:4] for row in rows[:2]] == [["2%", "3", "100", "%"], ["0.5%", "3", "100", "%"]]
-    assert rows[-1] == "runs/sweeps/many/results.parquet: 6 campaigns, one row each"
+    assert rows[-1] == "runs/sweeps/many/results.parquet: 6 campaigns, one row per campaign"
     assert "6 of 6 campaigns" in done.err
 
 
@@ -147,7 +147,7 @@ def test_interrupted_it_says_how_to_go_on_and_leaves_nothing_behind(sdl, many, t
     finally:
         running.kill()
     assert running.returncode == code
-    assert "of 600 campaigns done, in runs/sweeps/many; the same command goes on" in said
+    assert "of 600 campaigns done, in runs/sweeps/many; the same command continues" in said
     assert "Traceback" not in said
     assert not journal.exists()
     until(lambda: not alive(running.pid))

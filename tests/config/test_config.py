@@ -352,8 +352,8 @@ stop: {trials: 0}                 | stop.trials: must be a whole number from 1 t
 stop: {minutes: 20:00}            | stop.minutes: must be a number above 0, not '20:00'
 stop: {minutes: 0}                | stop.minutes: must be a number above 0, not 0
 stop: {stagnation: 10}            | stop.stagnation: must be a mapping with the keys trials, by, not 10
-stop: {stagnation: {by: .1}}      | stop.stagnation.trials: missing; look back over so many trials
-stop: {trails: 9}                 | stop.trails: unknown key; allowed: trials, minutes, failures, stagnation, unreachable; did you mean 'trials'?
+stop: {stagnation: {by: .1}}      | stop.stagnation.trials: missing; number of trials to look back
+stop: {trails: 9}                 | stop.trails: unknown key; allowed: trials, minutes, failures, stagnation, unreachable, rules; did you mean 'trials'?
 goal: text                        | goal: must be a mapping such as {'445nm': 16384}, not 'text'
 goal: 445nm=16384                 | goal: must be a mapping such as {'445nm': 16384}, not '445nm=16384'
 goal: [445nm]                     | goal: must be a mapping such as {'445nm': 16384}, not ['445nm']

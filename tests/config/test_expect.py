@@ -45,10 +45,10 @@ def test_without_one_nothing_is_expected() -> None:
         ({"trials": {}}, "expect.trials", "empty; give one or more of median, p95, most"),
         ({"trials": {"median": 9, "p95": 6}}, "expect.trials", "must not fall from median to p95"),
         ({"trials": 0}, "expect.trials", "must be 1 or more"),
-        ({"error": 2}, "expect.error", "a part of the target such as 2%, not 2"),
+        ({"error": 2}, "expect.error", "a percentage of the target such as 2%, not 2"),
         ({"error": "-2%"}, "expect.error", "must be a percentage of the target such as 2%, not '-2%'"),
         ({"error": "300%"}, "expect.error", "at most 100%"),
-        ({"error": "300"}, "expect.error", "a part of the target such as 2%"),
+        ({"error": "300"}, "expect.error", "a percentage of the target such as 2%"),
         ({"verdict": "good"}, "expect.verdict", "'below the noise'"),
         ({"seeds": 0}, "expect.seeds", "from 1 to 100000"),
         ({"seeds": (3, 3)}, "expect.seeds", "seed 3 is listed twice"),
@@ -77,7 +77,7 @@ def test_without_a_goal_a_campaign_can_only_be_expected_to_be_done() -> None:
     assert expecting({"outcome": "done"}, goal=None).expect is not None
     with pytest.raises(ConfigError, match="without a goal a campaign ends as done"):
         expecting({"outcome": "reached"}, goal=None)
-    with pytest.raises(ConfigError, match="no goal to judge by"):
+    with pytest.raises(ConfigError, match="needs a goal"):
         expecting({"outcome": "done", "error": "2%"}, goal=None)
 
 

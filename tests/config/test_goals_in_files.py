@@ -117,7 +117,7 @@ def test_a_tolerance_below_the_noise_of_the_twin_is_warned_of_with_what_would_do
     goal = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
     assert config.cautions(parse(goal)) == []
     (warning,) = config.cautions(parse(goal, tolerance="0.5%"))
-    assert "average: 11 would do" in warning
+    assert "average 11 readings per trial" in warning
     assert config.cautions(parse(goal, tolerance="0.5%", average=11)) == []
     assert config.cautions(parse({"clear": {"at most": 5000}})) == []
     still = {"kind": "twin", "noise": False}

@@ -66,7 +66,7 @@ def test_looking_at_the_rows_copies_nothing() -> None:
         found.add_reading(reading())
     assert np.shares_memory(found.X, found.X)
     assert np.shares_memory(found.Y, found.Y)
-    assert np.shares_memory(found.sitting, found.sitting)
+    assert np.shares_memory(found.session, found.session)
 
 
 def test_rows_are_what_was_applied_and_the_readings_without_their_background() -> None:
@@ -86,7 +86,7 @@ def test_prior_rows_come_first_and_are_no_readings_of_the_campaign() -> None:
     found.add_reading(reading(HIT))
     assert (found.rows, found.prior_rows, found.readings) == (4, 2, 2)
     assert found.Y[:, 0].tolist() == [150.0, 150.0, 100.0, 100.0]
-    assert found.sitting.tolist() == [0, 4, 5, 5]  # the campaign is a sitting of its own
+    assert found.session.tolist() == [0, 4, 5, 5]  # the campaign is a session of its own
 
 
 def test_the_latest_background_is_kept_until_there_is_a_newer_one() -> None:
@@ -192,7 +192,7 @@ def test_the_campaigns_own_sitting_is_none_of_the_priors() -> None:
     found = history()
     found.add_prior([(reading(MISS), 0), (reading(MISS), 3), (reading(MISS), 2)])
     found.add_reading(reading(MISS))
-    assert found.sitting.tolist() == [0, 3, 2, 4]
+    assert found.session.tolist() == [0, 3, 2, 4]
 
 
 # Cost -------------------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_late_trial_costs_as_many_steps_as_an_early_one() -> None:
             while campaign.history.trials == number:
                 # Always a little nearer, so that every rule is asked and none fires.
                 campaign.handle(perform(campaign.due()[0], number, miss_of(2.0 + 1.0 / (1 + number))))
-                _ = campaign.history.X, campaign.history.Y, campaign.history.sitting
+                _ = campaign.history.X, campaign.history.Y, campaign.history.session
         return steps.count
 
     costs = [trial() for _ in range(10)]

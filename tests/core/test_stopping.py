@@ -86,7 +86,7 @@ def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
         spent.close()
     reason = Trials(most=3).check(spent, GOAL)
     assert reason is not None
-    assert reason.text == "all 3 trials used; closest: trial 1, 5.00 × tolerance"
+    assert reason.text == "all 3 trials used; closest: trial 1, red off by +50 (tolerance ± 10)"
     blind = history(trials=3)
     blind.begin(proposed(verdict=Verdict.REACHABLE))
     blind.add_reading(reading(HIT, saturated=("red",)))

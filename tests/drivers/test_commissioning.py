@@ -12,7 +12,7 @@ from sdl.clock import RealClock, VirtualClock
 from sdl.drivers.base import Driver
 from sdl.drivers.checks import checked_safe
 from sdl.drivers.claude_light.config import ClaudeLight
-from sdl.drivers.commissioning import Check, Examination
+from sdl.drivers.commissioning import CommissioningCheck, Examination
 from sdl.errors import InstrumentError
 from sdl.twin.faults import Fault
 from sdl.twin.serve import TwinServer
@@ -24,7 +24,7 @@ from .test_repeats import Bath
 GOAL: Mapping[str, Any] = {"445nm": 16384, "515nm": 16384, "630nm": 16384}
 
 
-def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> dict[str, Check]:
+def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> dict[str, CommissioningCheck]:
     tree = {"name": "x", "instrument": instrument, "goal": goal}
     campaign = config.parse(tree, collect=True)
     clock = runner.clock_for(campaign.instrument)
@@ -32,7 +32,7 @@ def found(instrument: Any, goal: Mapping[str, Any] = GOAL, repeats: int = 5) -> 
     return {finding.what: finding for finding in findings}
 
 
-def bad(findings: Mapping[str, Check]) -> list[str]:
+def bad(findings: Mapping[str, CommissioningCheck]) -> list[str]:
     return [what for what, finding in findings.items() if finding.good is False]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sdl.core.goal import Band, Goal
-from sdl.inverse.discrete import misses, on_steps
+from sdl.inverse.discrete import on_steps, tolerance_ratios
 from sdl.inverse.propose import propose
 from sdl.solvers.base import Data, Targets
 from sdl.solvers.linear import Linear
@@ -40,9 +40,9 @@ def test_the_combination_is_best_and_not_each_input_by_itself() -> None:
     found = on_steps(predict, u, Space(inputs(0.1, 0.1)), target)
     assert found is not None
     grid = np.array([[a / 10, b / 10] for a in range(11) for b in range(11)])
-    best = misses(target, grid @ GAINS.T).min()
-    assert misses(target, found.settings[None] @ GAINS.T)[0] == pytest.approx(best)
-    assert misses(target, np.round(np.array([u]), 1) @ GAINS.T)[0] > 1.5 * best
+    best = tolerance_ratios(target, grid @ GAINS.T).min()
+    assert tolerance_ratios(target, found.settings[None] @ GAINS.T)[0] == pytest.approx(best)
+    assert tolerance_ratios(target, np.round(np.array([u]), 1) @ GAINS.T)[0] > 1.5 * best
 
 
 def test_an_input_without_a_step_makes_up_for_the_others() -> None:

@@ -10,7 +10,7 @@ import pytest
 import sdl
 from sdl.core.goal import Band, Goal
 from sdl.errors import ConfigError, SolverError
-from sdl.inverse.multiple import APART, MOST, solutions
+from sdl.inverse.multiple import APART, MAX_SOLUTIONS, solutions
 from sdl.registry import find
 from sdl.solvers.base import Data
 from sdl.types import Channel, Input
@@ -50,7 +50,7 @@ def test_nothing_is_listed_where_no_settings_hit_and_nothing_where_it_was_not_as
 @pytest.mark.parametrize("solver", ["linear", "bayes", "gmm"])
 def test_a_family_is_listed_by_members_that_all_hit_and_differ(solver: str) -> None:
     found = sdl.solve(*wide(), [600.0, 600.0, 600.0], solver, all_solutions=True).solutions
-    assert 4 <= len(found) <= MOST
+    assert 4 <= len(found) <= MAX_SOLUTIONS
     assert found @ WIDE.T == pytest.approx(np.full((len(found), 3), 600.0), rel=0.02)
     apart = np.abs(found[:, None] - found[None]).max(axis=2) + np.eye(len(found))
     assert apart.min() >= APART - 1e-6

@@ -128,7 +128,7 @@ def test_every_verb_reaches_the_lab(served: Served) -> None:
     ]:
         assert served.http.post(f"/api/v1/{verb}", json=body, headers=served.head).status_code == 200, verb
     assert [what[0] for what in served.lab.done] == ["pause", "resume", "skip", "run-now", "pause"]
-    assert served.lab.done[-1] == ("pause", "lab", "", "somebody")
+    assert served.lab.done[-1] == ("pause", "lab", "", "unknown")
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "abort", "skip"])
@@ -209,7 +209,7 @@ def test_a_token_that_others_could_read_opens_nothing_and_is_replaced(served: Se
     path.chmod(0o644)
     reply = served.http.post("/api/v1/abort", headers=old, json={"target": "start 7"})
     assert reply.status_code == 403
-    assert "others could read the token" in reply.json()["error"]
+    assert "other users could read the access token" in reply.json()["error"]
     assert served.lab.done == []
     assert len(served.refusals()) == 1
     assert path.stat().st_mode & 0o777 == 0o600

@@ -149,7 +149,7 @@ def test_an_instrument_away_for_however_long_costs_a_campaign_of_a_lab_nothing_b
     assert done.failed == (1 if retry == {"times": 0} else 0), "a trial without further tries has failed by then"
     [(cause, by, _, ended, who)] = pauses(events)
     assert cause.startswith("no reading in ")
-    assert cause.endswith("the last: Unreachable: nobody there")
+    assert cause.endswith("last error: Unreachable: nobody there")
     assert (by, who) == ("suspend", "suspend: it gives readings again")
     assert ended <= asked[0] + seconds + 62.0, "it is asked once a minute at least"
     assert len(asked) <= 20 + seconds / 60, "and hardly more often"
@@ -159,14 +159,14 @@ def test_an_instrument_away_for_however_long_costs_a_campaign_of_a_lab_nothing_b
 def test_the_tries_before_a_pause_are_within_seconds_so_that_a_short_absence_costs_seconds() -> None:
     instrument, tree, asked = away(10.0)
     gate = LabGate(suspend(), HERE)
-    runner.run(campaign(instrument, **tree), runs=None, collect=True, gate=gate, watch=gate.saw)
+    runner.run(campaign(instrument, **tree), runs=None, collect=True, gate=gate, watch=gate.observe)
     assert asked[-1] - asked[0] <= 10.0 + 12.0
 
 
 def test_without_a_lab_or_where_its_file_says_so_the_campaign_fails_by_its_own_rules() -> None:
     for gate in (None, LabGate(suspend(away=None), HERE)):
         instrument, tree, asked = away(600.0)
-        watch = gate.saw if gate is not None else None
+        watch = gate.observe if gate is not None else None
         done = runner.run(
             campaign(instrument, **tree, stop={"failures": 2}), runs=None, collect=True, gate=gate, watch=watch
         )
@@ -177,7 +177,7 @@ def test_without_a_lab_or_where_its_file_says_so_the_campaign_fails_by_its_own_r
 def test_what_no_waiting_helps_against_is_not_waited_for() -> None:
     refused = with_script(*[Rejected("too bright")] * 99)
     gate = LabGate(suspend(), HERE)
-    done = runner.run(campaign(refused, **POINTS), runs=None, collect=True, gate=gate, watch=gate.saw)
+    done = runner.run(campaign(refused, **POINTS), runs=None, collect=True, gate=gate, watch=gate.observe)
     assert done.failed == 4
 
 
@@ -189,7 +189,7 @@ def test_an_instrument_that_answers_in_the_dark_only_ends_the_campaign_after_all
 
     gate = LabGate(suspend(), HERE)
     tree = campaign(with_script(*[play] * 999), **POINTS, stop={"failures": 2})
-    assert runner.run(tree, runs=None, collect=True, gate=gate, watch=gate.saw).outcome is Outcome.FAILED
+    assert runner.run(tree, runs=None, collect=True, gate=gate, watch=gate.observe).outcome is Outcome.FAILED
 
 
 def test_who_says_go_on_has_an_instrument_that_is_away_tried_again() -> None:
@@ -198,7 +198,7 @@ def test_who_says_go_on_has_an_instrument_that_is_away_tried_again() -> None:
     said: list[Any] = []
 
     class Impatient:
-        dark = gate.dark
+        on_background = gate.on_background
 
         def ask(self, state: Campaign, now: float) -> Any:
             said.append(gate.ask(state, now))
@@ -207,7 +207,7 @@ def test_who_says_go_on_has_an_instrument_that_is_away_tried_again() -> None:
             return said[-1]
 
     tree = campaign(instrument, **tree, stop={"failures": 2})
-    done = runner.run(tree, runs=None, collect=True, gate=Impatient(), watch=gate.saw)
+    done = runner.run(tree, runs=None, collect=True, gate=Impatient(), watch=gate.observe)
     assert done.outcome is Outcome.FAILED, "and by its own rules it fails at last"
 
 
@@ -277,7 +277,7 @@ def ask(gate: LabGate, now: float) -> Any:
 
 def test_the_end_of_a_pause_from_outside_leaves_a_condition_that_only_a_resume_ends() -> None:
     gate = LabGate(suspend(), HERE)
-    gate._gone = "it no longer matches its twin"
+    gate._mismatch = "it no longer matches its twin"
     gate.pause("cleaning", "ada")
     assert ask(gate, 0.0) == Pause("cleaning", "ada")
     gate.proceed("bob")
@@ -301,7 +301,7 @@ def test_one_pause_that_takes_the_place_of_another_never_lets_a_reading_through(
     seen, events = list[str](), list[Event]()
 
     class Watched:
-        dark = gate.dark
+        on_background = gate.on_background
 
         def ask(self, campaign: Campaign, now: float) -> Any:
             said = gate.ask(campaign, now)

@@ -123,14 +123,14 @@ def test_each_verb_is_done_in_the_name_of_who_asked(
 
 
 def test_a_resume_without_a_target_ends_nothing_and_says_what_is_paused(sdl: Sdl, lab: ListLab) -> None:
-    assert sdl("resume")[2].endswith("error: name the pause that is to end: nothing is paused\n")
+    assert sdl("resume")[2].endswith("error: name the pause to end: nothing is paused\n")
     lab.pause("lab", "person in enclosure", "anna")
     lab.running[7]["paused"] = "the background is too high (suspend)"
     code, _, err = sdl("resume")
     assert code == 2
     for words in (
         "sdl lab resume lab (paused by anna: person in enclosure)",
-        "sdl lab resume start 7 (paused: the room",
+        "sdl lab resume start 7 (paused: the background",
     ):
         assert words in " ".join(err.split())
     assert list(lab.held) == ["lab"]
@@ -170,7 +170,7 @@ def test_a_token_that_others_can_read_is_not_shown_to_anybody(sdl: Sdl, lab: Lis
 def test_where_no_lab_runs_the_exit_code_says_so(sdl: Sdl) -> None:
     code, _, err = sdl("status")
     assert code == 3
-    assert err == "error: no lab of yours runs here; start one: sdl lab run FILE\n"
+    assert err == "error: no lab of this user is running; start one: sdl lab run FILE\n"
     assert json.loads(sdl("status", "--json")[1])["exit_code"] == 3
 
 
@@ -233,10 +233,10 @@ def test_a_second_lab_on_its_way_up_is_not_taken_for_the_one_that_runs(
     monkeypatch.chdir(away)
     code, _, err = sdl("pause")
     assert code == 2
-    assert "several labs run here: bench" in err
+    assert "several labs are running: bench" in err
     assert f"second ({second / 'lab.yaml'}, starting)" in err
     monkeypatch.chdir(second)
-    assert sdl("pause")[::2] == (3, f"error: lab second in {second} is starting, and does not answer yet; "
+    assert sdl("pause")[::2] == (3, f"error: lab second in {second} is still starting; "
                                     "try again in a moment\n")  # fmt: skip
     surface.start()
     assert sdl("pause")[0] == 0
@@ -287,7 +287,7 @@ def test_install_writes_a_unit_and_says_the_two_commands(sdl: Sdl, tmp_path: Pat
     assert "WatchdogSec=60" in text
     assert sdl("install", "lab.yaml", "--stdout")[1] == text
     (tmp_path / "lab.env").touch(mode=0o644)
-    assert "others can read the secrets" in sdl("install", "lab.yaml")[1]
+    assert "other users can read the secrets" in sdl("install", "lab.yaml")[1]
     (tmp_path / "lab.env").chmod(0o600)
     assert "others can read" not in sdl("install", "lab.yaml")[1]
     (tmp_path / "lab.yaml").write_text("name: bench\n", encoding="utf-8")
@@ -315,7 +315,7 @@ def test_tell_reaches_everyone_or_says_whom_it_did_not(
     monkeypatch.setenv("SDL_HOOK", hook.url)
     with hook:
         assert sdl("notify-test", "lab.yaml")[:2] == (0, "hook: sent\n")
-    assert hook.got == ["The lab can reach you. Nothing has happened."]
+    assert hook.got == ["This is a test of the notifications. Nothing has happened."]
     code, out, _ = sdl("notify-test", "lab.yaml")
     assert code == 1
     assert out.startswith("hook: json://…: ")

@@ -102,7 +102,7 @@ def test_a_pause_adds_the_one_of_that_name_whatever_else_is_paused(
 ) -> None:
     asking, held = paused
     if target in held:
-        with pytest.raises(ConfigError, match=f"is paused by ada: why of {target} already"):
+        with pytest.raises(ConfigError, match=f"is already paused by ada: why of {target}"):
             asking("pause", target, "again", "bob")
         check(asking, held)
     else:
@@ -128,7 +128,7 @@ def test_an_abort_ends_the_starts_of_its_target_alone_and_leaves_the_other_pause
     asking, held = paused
     said = asking("abort", target, "enough", "bob")
     asking.bench.tick()
-    assert said == ", ".join(f"start {number}" for number in sorted(aborted)) + ": aborted"
+    assert said == "Aborted " + ", ".join(f"start {number}" for number in sorted(aborted)) + "."
     assert {past["start"] for past in asking.bench.lab.past} == aborted
     assert holds(asking) == [other for other in held if other != "start 1" or 1 not in aborted]
     began = {event.start for event in asking.bench.of(Started)}
@@ -139,7 +139,7 @@ def test_an_abort_ends_the_starts_of_its_target_alone_and_leaves_the_other_pause
 @pytest.mark.parametrize("target", ["start 3", "job j"])
 def test_a_skip_leaves_out_one_start_and_no_pause(paused: tuple[Asking, list[str]], target: str) -> None:
     asking, held = paused
-    assert asking("skip", target, "visitors", "bob") == "start 3 is skipped"
+    assert asking("skip", target, "visitors", "bob") == "Skipped start 3."
     check(asking, held)
     assert [past["start"] for past in asking.bench.lab.past] == [3]
     assert proceeded(asking) == set()
@@ -153,11 +153,11 @@ def test_a_start_that_is_asked_for_names_itself_and_what_it_waits_for(
     text = "name: by-hand\ngoal: {445nm: 16384}\nsolver: linear\n"
     given = (text, instrument) if verb == "start" else ({"a": "j", "b": "k"}[instrument],)
     said = asking(verb, *given, "bob")
-    assert ": start 4" in said
+    assert " as start 4." in said
     over = {"lab", "instrument a", "job j"} if instrument == "a" else {"lab"}
     over -= {"job j"} if verb == "start" else set()
     found = [target for target in held if target in over]
-    assert ("it waits while" in said) == bool(found)
+    assert ("It waits: " in said) == bool(found)
     if found:
         assert f"is paused: why of {found[0]}" in said
     check(asking, held)
@@ -260,7 +260,7 @@ def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded
         with pytest.raises(ConfigError, match=r"start 1, paused: the background is too high .*sdl lab resume start 1"):
             asking("resume", target, "bob")
     assert proceeded(asking) == set()
-    assert "unless the cause of its pause still stands" in asking("resume", "start 1", "bob")
+    assert "unless the cause of its pause persists" in asking("resume", "start 1", "bob")
     assert [told for told in asking.bench.processes.told if told[0] in ("proceed", "resume")] == [("resume", 1, "bob")]
     assert [event.verb for event in asking.bench.of(Asked)][-1] == "resume"
 
@@ -279,7 +279,9 @@ def test_what_the_lab_file_pauses_nobody_resumes(tmp_path: Path) -> None:
     asking = Asking(lab_file(tmp_path, {"j": job(when={"asked": True})}, blackouts=dark))
     asking("run_now", "j", "ada")
     asking.bench.go(130)
-    with pytest.raises(ConfigError, match=r"start 1 is paused by the lab file: black-out until .*paint; it goes on by"):
+    with pytest.raises(
+        ConfigError, match=r"start 1 is paused by the lab file: black-out until .*paint; it continues automatically"
+    ):
         asking("resume", "start 1", "bob")
     assert proceeded(asking) == set()
     assert ("resume", "start 1") not in buttons(asking, 1)
@@ -291,7 +293,7 @@ def test_a_pause_that_was_asked_for_anew_is_not_ended_by_who_was_shown_the_old_o
     asking("resume", "lab", "ada", repr(shown["at"]))
     asking.bench.tick(5)
     asking("pause", "lab", "person in enclosure", "eve")
-    with pytest.raises(ConfigError, match="paused anew meanwhile; now it is paused by eve: person in enclosure"):
+    with pytest.raises(ConfigError, match="paused again meanwhile; it is now paused by eve: person in enclosure"):
         asking("resume", "lab", "bob", repr(shown["at"]))
     assert holds(asking) == ["lab"]
 
@@ -311,7 +313,7 @@ def test_two_who_ask_for_a_job_at_once_are_told_different_starts(loaded: Resolve
     for _ in range(2):
         asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
         said.append(asking.desk.run_now("j", "ada"))
-    assert said == ["j is queued on a: start 1", "j is queued on a: start 2"]
+    assert said == ["Queued j on a as start 1.", "Queued j on a as start 2."]
 
 
 def test_who_asks_at_the_moment_at_which_another_is_due_is_told_the_own_start(tmp_path: Path) -> None:
@@ -321,7 +323,7 @@ def test_who_asks_at_the_moment_at_which_another_is_due_is_told_the_own_start(tm
     asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
     said = [asking.desk.run_now(name, "ada") for name in ("k", "j")]
     asking.bench.tick()
-    told = [f"{due.job} is queued on {due.job.translate({106: 97, 107: 98})}: start {due.start}"
+    told = [f"Queued {due.job} on {due.job.translate({106: 97, 107: 98})} as start {due.start}."
             for due in asking.bench.of(Due) if due.cause == "asked"]  # fmt: skip
     assert said == told
 

@@ -218,9 +218,9 @@ def test_a_blackout_is_that_of_its_instruments_and_ends_when_it_says() -> None:
     [
         ("0 * * *", "five fields"),
         ("61 * * * *", "cannot be read"),
-        ("0 0 30 2 *", "no such day ever comes"),
-        ("0 0 13 * fri", "day of the month and one of the week"),
-        ("0 0 * * 8", "no day of the week"),
+        ("0 0 30 2 *", "no such date exists"),
+        ("0 0 13 * fri", "day of the month and a day of the week"),
+        ("0 0 * * 8", "not a day of the week"),
     ],
 )
 def test_a_cron_that_cannot_be_meant_is_refused(cron: str, said: str) -> None:

@@ -54,7 +54,7 @@ def asked(bench: Bench, call: Callable[[], str]) -> str:
 def test_a_campaign_that_is_handed_in_runs_once_on_the_labs_own_instrument(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
     said = asked(bench, lambda: desk.start(TEXT, "b", "ada"))
-    assert said == "campaign small is queued on b: start 1"
+    assert said == "Queued campaign small on b as start 1."
     bench.go(120)
     (due,), (started,), (ended,) = bench.of(Due), bench.of(Started), bench.of(Ended)
     assert (due.job, due.cause, due.by) == ("campaign small", "asked", "ada")
@@ -128,3 +128,10 @@ def test_a_journal_of_schema_1_is_still_read(tmp_path: Path) -> None:
     place.mkdir()
     (place / JOURNAL.file).write_bytes(b"".join(lines))
     assert list(journal.read(place)) == bench.events
+
+
+def test_a_field_with_a_default_is_missed_where_no_schema_added_it() -> None:
+    body = b'{"event": "Died", "start": 1, "cause": "", "readings": 0, "at": 0.0'
+    sha = hashlib.sha256(START.encode() + body).hexdigest()[:32]
+    with pytest.raises(ValueError, match="Died has other fields: own"):
+        decode(body + f', "sha": "{sha}"}}'.encode(), START, JOURNAL)

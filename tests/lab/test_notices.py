@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
+from sdl.formatting import display
 from sdl.lab.core.events import (
     Died,
     Due,
@@ -70,7 +71,7 @@ def test_each_end_has_its_kind_and_names_its_job_instrument_and_record() -> None
     for n, (outcome, kind) in enumerate(ends):
         (notice,) = fold(run(n, outcome, BEGIN))
         assert notice.kind == kind
-        assert notice.title == f"bench: night: {outcome}"
+        assert notice.title == f"bench: night: {display(outcome)}"
         assert f"Start {n} on led-1" in notice.body
         assert f"Record: led/run-{n}" in notice.body
 
@@ -155,7 +156,7 @@ def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_
 
 def test_an_instrument_that_somebody_else_drives_is_not_said_to_be_silent() -> None:
     [told] = fold([MadeSafe("led-1", "InUse: led-1: in use by process 7 (ada)", BEGIN)])
-    assert (told.kind, told.title) == ("lost", "bench: led-1: in use by somebody else")
+    assert (told.kind, told.title) == ("lost", "bench: led-1: in use by another process")
 
 
 def test_a_campaign_that_fails_by_its_solver_does_not_make_its_instrument_lost() -> None:

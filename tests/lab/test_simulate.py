@@ -107,7 +107,7 @@ def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(t
     loaded = lab_file(tmp_path, jobs, instruments={"a": window}, timezone="America/New_York")
     account, book = Usage(), journal.MemoryJournal(keep=True)
     simulate(loaded, at("2026-06-15T05:00-04:00"), 1, listeners=[account], journal=book)
-    assert any("too bright" in text for text in account.pauses)
+    assert any("too high" in text for text in account.pauses)
     missed = [event for event in book.events if isinstance(event, Missed)]
     assert missed
     assert {generic_cause(event.cause) for event in missed} == {
@@ -218,7 +218,7 @@ def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
-    monkeypatch.setattr("sdl.cli.lab.simulate.EVERY", 0.0)
+    monkeypatch.setattr("sdl.cli.lab.simulate.LINE_SECONDS", 0.0)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
     told = CliRunner().invoke(app, arguments).stderr
     assert re.search(r"^day 0\.2\d? of 0\.5, \d+ s left$", told, re.MULTILINE), told

@@ -58,7 +58,7 @@ def test_whoever_can_be_read_is_told_once_in_six_hours_however_often_it_is_start
         told = report_startup_failure(lab, Full(f"no room: {n} bytes left"), deliver=post, clock=lambda: NOW + 5 * n)  # noqa: B023
         assert told == (["me"] if n == 1 else [])
     [(url, title, body)] = post.went
-    assert (url, title) == ("json://127.0.0.1:9/hook", "bench: the lab cannot run")
+    assert (url, title) == ("json://127.0.0.1:9/hook", "bench: the lab cannot start")
     assert "no room: 1 bytes left" in body
     assert report_startup_failure(
         lab, Full("no room: 0 bytes left"), deliver=post, clock=lambda: NOW + REPEAT_SECONDS + 6

@@ -302,7 +302,7 @@ def test_a_start_that_had_begun_cannot_be_missed_nor_two_be_on_one_instrument(tm
     with pytest.raises(OutOfTurn, match="a is in use by start 1"):
         lab.handle(Started(2, "a", "y", 0, BEGIN))
     lab.handle(Died(1, "killed", 0, BEGIN))
-    with pytest.raises(OutOfTurn, match="had begun"):
+    with pytest.raises(OutOfTurn, match="has begun"):
         lab.handle(Missed(1, "late", "schedule", BEGIN))
 
 

@@ -157,7 +157,7 @@ def test_an_order_is_carried_out_in_the_folder_that_it_names(
     lab.begin(order(tmp_path / "led" / "mine", tree(light)))
     news = last(lab)
     assert (news.what, news.outcome) == ("ended", "reached")
-    assert news.text.startswith("all channels within tolerance")
+    assert news.text.startswith("All channels within tolerance")
     assert news.readings == len(of(tmp_path / "led" / "mine", Measured)) == light.world.taken - 1  # the last put it out
     assert record.check(tmp_path / "led" / "mine").sealed
     assert lab.pid(1) is None

@@ -75,7 +75,7 @@ def test_a_pipe_in_place_of_the_token_is_refused_and_does_not_hang(tmp_path: Pat
     path = door(tmp_path, environ).folder / "token"
     path.unlink()
     os.mkfifo(path, 0o600)
-    with pytest.raises(ConfigError, match="plain file"):
+    with pytest.raises(ConfigError, match="regular file"):
         token.read(path)
 
 
@@ -91,13 +91,13 @@ def test_a_token_that_was_changed_is_replaced(tmp_path: Path, environ: dict[str,
     made = door(tmp_path, environ)
     old = token.read(made.folder / "token")
     (made.folder / "token").unlink()
-    with pytest.raises(ConfigError, match="ask with the new one"):
+    with pytest.raises(ConfigError, match="use the new one"):
         made.accepts(old)
     assert made.accepts(token.read(made.folder / "token"))
 
 
 def test_a_lab_is_found_by_itself_by_its_name_and_by_its_file(tmp_path: Path, environ: dict[str, str]) -> None:
-    with pytest.raises(Unreachable, match="no lab of yours runs here"):
+    with pytest.raises(Unreachable, match="no lab of this user is running"):
         Client(environ=environ)
     one = door(tmp_path, environ, "one")
     one.announce("http://127.0.0.1:4001")
@@ -105,9 +105,9 @@ def test_a_lab_is_found_by_itself_by_its_name_and_by_its_file(tmp_path: Path, en
     door(tmp_path, environ, "two").announce("http://127.0.0.1:4002")
     assert Client("two", environ=environ).url == "http://127.0.0.1:4002"
     assert Client(str(tmp_path / "one.yaml"), environ=environ).url == "http://127.0.0.1:4001"
-    with pytest.raises(ConfigError, match=r"several labs run here: one \(.*one.yaml, .*4001\), two"):
+    with pytest.raises(ConfigError, match=r"several labs are running: one \(.*one.yaml, .*4001\), two"):
         Client(environ=environ)
-    with pytest.raises(Unreachable, match="no lab three runs here; there is one"):
+    with pytest.raises(Unreachable, match="no lab three is running; running: one"):
         Client("three", environ=environ)
     one.close()
     assert Client(environ=environ).url == "http://127.0.0.1:4002"
@@ -128,7 +128,7 @@ def test_the_door_of_a_killed_lab_is_not_a_lab(tmp_path: Path, environ: dict[str
 
 @pytest.mark.parametrize("url", ["http://example.org:80", "https://127.0.0.1:1", "http://127.0.0.1:1@example.org:80"])
 def test_no_token_is_shown_to_another_machine(url: str, environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="must be of this machine"):
+    with pytest.raises(ConfigError, match="must be an address of this machine"):
         Client(url=url, environ=environ)
 
 

@@ -109,7 +109,7 @@ def test_before_the_first_reading_all_days_count_alike_and_the_doubt_is_theirs(k
     answer = ask(solver, rows, GOAL)
     alike = ask(solver, replace(rows, session=np.zeros(120), current_session=0.0), GOAL)
     assert answer.settings[0] == pytest.approx(alike.settings[0], abs=0.002)
-    assert "120 rows, at the mean level of 8 sittings" in answer.why[0]
+    assert "120 readings; at the mean level of 8 sessions" in answer.why[0]
     assert (answer.uncertainty[0] > 0.01).all()
     assert (alike.uncertainty[0] < 0.02).all()
     free = ask(solver, rows, [np.nan, 16384.0, np.nan])

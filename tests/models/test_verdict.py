@@ -79,7 +79,7 @@ def test_an_answer_far_from_every_setting_seen_is_outside_the_data(kind):
     rows = data(X, measure(X, rng))
     answer = ask(find("solvers", kind)(), rows, GAINS @ [0.9, 0.5, 0.5])
     assert answer.verdict == (Verdict.OUTSIDE,)
-    assert "30% of the range" in answer.why[0]
+    assert "30 % of the range" in answer.why[0]
     near = ask(find("solvers", kind)(), rows, GAINS @ [0.65, 0.5, 0.5])
     assert near.verdict == (Verdict.REACHABLE,)
 
@@ -113,7 +113,7 @@ def test_the_sentence_says_how_many_rows_were_left_out_and_why():
     Y = measure(X, np.random.default_rng(0))
     Y[4, 1], Y[5, 0], Y[6, 2] = 65535, 65535, np.nan
     why = ask(Gmm(), data(X, Y), [16384.0] * 3).why[0]
-    assert why == "a joint Gaussian on 6 rows (2 saturated, 1 incomplete left out)"
+    assert why == "joint Gaussian, 6 readings (2 saturated, 1 incomplete left out)"
 
 
 def test_how_far_a_goal_is_out_of_reach_is_said_in_its_own_tolerances() -> None:

@@ -56,7 +56,7 @@ def said(caplog: pytest.LogCaptureFixture) -> str:
 
 
 # The attempts ----------------------------------------------------------------------------------------------------
-def attempts(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> tuple[SwitchOff, VirtualClock]:
+def switching_off(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> tuple[SwitchOff, VirtualClock]:
     clock, turn = VirtualClock(0.0), iter(answers)
 
     def ask() -> SafeState | None:
@@ -70,7 +70,7 @@ def attempts(*answers: SafeState | BaseException | None, lasts: float = 0.0) -> 
 
 
 def test_off_at_once_is_asked_for_once_and_nobody_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    asked, clock = attempts(OFF)
+    asked, clock = switching_off(OFF)
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now(), said(caplog)) == (1, 0.0, "")
 
@@ -78,10 +78,10 @@ def test_off_at_once_is_asked_for_once_and_nobody_is_told(caplog: pytest.LogCapt
 def test_what_is_not_off_is_asked_again_each_second_and_people_are_told_after_twenty(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    asked, clock = attempts(*[UNKNOWN] * 20, OFF)
+    asked, clock = switching_off(*[UNKNOWN] * 20, OFF)
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now(), asked.warned, said(caplog)) == (21, 20.0, False, "")
-    asked, clock = attempts(*[UNKNOWN] * 60, OFF)
+    asked, clock = switching_off(*[UNKNOWN] * 60, OFF)
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now()) == (61, 60.0)
     first, taken_back = said(caplog).splitlines()
@@ -90,16 +90,16 @@ def test_what_is_not_off_is_asked_again_each_second_and_people_are_told_after_tw
 
 
 def test_it_is_given_up_after_two_minutes_and_the_attempt_under_way_is_waited_for() -> None:
-    asked, clock = attempts(lasts=0.0)
+    asked, clock = switching_off(lasts=0.0)
     assert asked.until(120.0) == ON
     assert (asked.attempts, clock.now()) == (121, 120.0)
-    asked, clock = attempts(UNKNOWN, UNKNOWN, OFF, lasts=50.0)  # a server may block for 50 s, twice
+    asked, clock = switching_off(UNKNOWN, UNKNOWN, OFF, lasts=50.0)  # a server may block for 50 s, twice
     assert asked.until(120.0) == OFF
     assert (asked.attempts, clock.now()) == (3, 152.0)
 
 
 def test_a_driver_that_says_nothing_is_unknown_and_not_asked_again() -> None:
-    asked, clock = attempts(None)
+    asked, clock = switching_off(None)
     assert asked.until(120.0).state is Power.UNKNOWN
     assert (asked.attempts, clock.now()) == (1, 0.0)
     assert checked_safe(None, virtual=True).state is Power.NOT_NEEDED, "nothing real was left on"
@@ -117,16 +117,16 @@ def test_a_driver_that_says_nothing_is_unknown_and_not_asked_again() -> None:
     ],
 )
 def test_an_attempt_that_fails_is_repeated_where_that_may_help(error: Exception, attempts: int) -> None:
-    asked, _ = attempts(error, OFF)
+    asked, _ = switching_off(error, OFF)
     state = asked.until(120.0)
     assert (asked.attempts, state.proven) == (attempts, attempts == 2)
     assert state.proven or str(error) in state.why
 
 
 def test_a_signal_between_two_attempts_ends_it_and_one_that_breaks_off_an_attempt_leaves_it_unknown() -> None:
-    asked, _ = attempts(ON, ON)
+    asked, _ = switching_off(ON, ON)
     assert asked.until(120.0, lambda: asked.attempts == 2) == ON
-    asked, _ = attempts(KeyboardInterrupt())
+    asked, _ = switching_off(KeyboardInterrupt())
     assert asked.until(120.0).state is Power.UNKNOWN
     assert asked.until(120.0).state is Power.UNKNOWN
     assert asked.attempts == 1
@@ -174,14 +174,16 @@ def test_the_last_state_decides(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert sum(isinstance(event, Safe) for event in events) == 1
 
 
-def test_a_campaign_killed_before_safe_is_sound_and_a_resume_gives_its_result(tmp_path: Path) -> None:
+def test_a_campaign_killed_before_safe_is_sound_and_a_resume_makes_safe_and_gives_its_result(tmp_path: Path) -> None:
     done, events, _ = run(real(), tmp_path / "run")
     record.write_whole(tmp_path / "killed", events[:-1])
     found = record.check(tmp_path / "killed")
     assert (found.finished, found.sealed) == (True, True)
     again = runner.resume(tmp_path / "killed")
-    assert (again.outcome, again.safe) == (done.outcome, None)
-    assert list(record.read(tmp_path / "killed")) == events[:-1]
+    assert again.outcome is done.outcome
+    assert again.safe is not None
+    assert again.safe.state is Power.OFF
+    assert list(record.read(tmp_path / "killed"))[:-1] == events[:-1]
 
 
 def test_a_lost_last_line_with_safe_is_found_by_the_seal(tmp_path: Path) -> None:

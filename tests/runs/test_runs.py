@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import scripted
 import sdl
 from sdl import runner
 from sdl.core.events import Event, Opened, Proposed, Stopped
-from sdl.errors import Busy, Damaged, RecordError
+from sdl.errors import Busy, ConfigError, Damaged, RecordError
 from sdl.types import Outcome
 
 
@@ -56,6 +57,15 @@ def test_rows_are_flat_and_made_for_a_data_frame(folder: Path) -> None:
     assert list(rows[0])[:10] == ["trial", "repeat", "attempt", "by", "R_asked", "G_asked", "B_asked", "R", "G", "B"]
     assert rows[0] | {"trial": 0, "by": "axis", "R": 0.1, "saturated": "", "fault": ""} == rows[0]
     assert json.loads(json.dumps(rows)) == rows
+
+
+def test_a_channel_with_the_name_of_another_column_is_named_and_never_mixed_up_with_it(folder: Path) -> None:
+    run = sdl.open_run(folder)
+    channels = [{**item, "name": "at"} for item in run.opened.instrument["channels"][:1]]
+    event = replace(run.opened, instrument={**run.opened.instrument, "channels": channels})
+    run._folded = replace(run._folded, opened=event)
+    with pytest.raises(ConfigError, match=r"^at: also the name of a column of the table"):
+        run.rows()
 
 
 def test_an_unfinished_run_can_be_looked_at_while_it_grows(folder: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_rows_without_noise_leave_the_trees_nothing_to_learn():
     X = hypercube(20, np.random.default_rng(0))
     answer = ask(Forest(), data(X, X @ GAINS.T), GOAL)
     assert answer.settings[0] == pytest.approx(np.linalg.solve(GAINS, GOAL), abs=1e-8)
-    assert "the affine trend alone" in answer.why[0]
+    assert "linear trend alone" in answer.why[0]
 
 
 def test_samples_scatter_as_one_reading_does():

@@ -72,7 +72,7 @@ def test_bic_asks_for_one_where_one_is_right_and_for_more_where_not():
 
 def test_few_rows_get_fewer_gaussians_than_asked():
     why = ask(Gmm(components=5), night(20), GOAL).why[0]
-    assert "of 2 Gaussians on 20 rows" in why
+    assert "of 2 Gaussians, 20 readings" in why
 
 
 def test_pairs_are_drawn_as_the_rows_lie_and_channels_that_are_not_modelled_stay_unknown():
@@ -105,7 +105,7 @@ def test_further_channels_are_modelled_and_cost_the_rows_without_them():
     channels = tuple(Channel(name=name, low=0.0, high=65535.0) for name in "abcd")
     rows = data(X, Y, goal=(0, 1, 2), channels=channels)
     answer = ask(Gmm(channels=("d",)), rows, [*GOAL, np.nan])
-    assert answer.why[0].startswith("a joint Gaussian on 33 rows (7 incomplete left out)")
+    assert answer.why[0].startswith("joint Gaussian, 33 readings (7 incomplete left out)")
     assert answer.expected[0, 3] == pytest.approx(500 * answer.settings[0, 0], rel=1e-3)
 
 

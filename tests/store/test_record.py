@@ -219,6 +219,8 @@ def test_a_whole_number_may_stand_for_a_measured_one(tmp_path: Path) -> None:
         ({"event": "Continued", "by": None, "at": 0}, "Continued.by is 'None'"),
         ({"event": "Continued", "by": "ada", "at": True}, "Continued.at is 'True'"),
         ({"event": "Continued", "by": "ada", "at": 10**400}, "Continued.at is '1000"),
+        ({"event": "Continued", "by": "ada", "at": math.inf}, "Continued.at is 'inf'"),
+        (READ | {"trial": 1.0}, "Measured.trial is '1.0'"),
         ({"event": "Resumed", "versions": [], "changes": {}, "at": 0}, "Resumed.versions is"),
         (READ | {"readings": {"red": "much"}}, "Measured.readings is"),
         (READ | {"readings": {"red": None}}, "Measured.readings is"),

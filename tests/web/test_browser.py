@@ -325,7 +325,7 @@ def test_a_pause_of_the_whole_lab_is_ended_by_a_dialog_that_says_whose_it_is_and
     assert tell(lab, "resume", "lab").returncode == 0  # meanwhile, somewhere else
     assert tell(lab, "pause", "lab", "--reason", "laser").returncode == 0
     page.locator("#ask-yes").click()
-    page.locator("#ask-error", has_text="paused anew meanwhile; now it is paused by").wait_for()
+    page.locator("#ask-error", has_text="paused again meanwhile; it is now paused by").wait_for()
     assert [line["event"] for line in lab.asked()][-1] == "Held"
     page.locator("#ask-no").click()
     page.goto(lab.url + at(run))

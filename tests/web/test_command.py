@@ -98,11 +98,11 @@ def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "jinja2", None)
         assert page.routes(PageLab(tmp_path), tmp_path / "runs", door) == ()
-        page.told("http://127.0.0.1:1")
+        page.announce("http://127.0.0.1:1")
     told = capsys.readouterr()
     assert "pages need jinja2, which is not installed" in told.err
-    assert "its page" not in told.out
+    assert "page: " not in told.out
     assert len(page.routes(PageLab(tmp_path), tmp_path / "runs", door)) > 5
-    page.told("http://127.0.0.1:1")
+    page.announce("http://127.0.0.1:1")
     assert "page: http://127.0.0.1:1" in capsys.readouterr().out
     door.close()

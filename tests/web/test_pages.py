@@ -134,7 +134,7 @@ def test_a_run_shows_its_outcome_its_colour_its_readings_and_its_trials_without_
     for piece in (
         "reached",
         "Settings of trial",
-        "best settings",
+        "Best settings",
         "16384 ± 327.68",
         'class="swatch"',
         "Error per trial",

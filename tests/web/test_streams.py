@@ -119,7 +119,7 @@ def test_there_are_so_many_streams_and_no_more() -> None:
         browsers = [Browser() for _ in range(2)]
         tasks = [asyncio.create_task(hub.stream("k", Counter, b.receive, b.send)) for b in browsers]
         await until(lambda: hub.open == 2)
-        with pytest.raises(Refused, match="2 pages are being followed already"):
+        with pytest.raises(Refused, match="2 live pages are open already"):
             await hub.stream("k", Counter, Browser().receive, Browser().send)
         browsers[0].leave()
         await tasks[0]
@@ -291,7 +291,7 @@ def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_rea
 
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     go = threading.Event()
-    monkeypatch.setattr("sdl.web.index.row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
+    monkeypatch.setattr("sdl.web.index.list_row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
     asked, found = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
     source = HomeFeed(asked, found, RunCache(tmp_path / "runs", asked))
     before = (source.look() or {})["parts"]

@@ -18,7 +18,6 @@ from sdl.cli.display.text import (
     count,
     goal_line,
     headline,
-    percent,
     reading,
     settings,
     tolerance_ratio,
@@ -249,9 +248,6 @@ def line(trial: Trial, plan: Plan, opened: Opened) -> str:
     means = [f"{name} {reading(trial.mean[name], goal.bands[name] if goal else None)}" for name in shown]
     means += [f"+{len(channels) - len(shown)}"] if len(shown) < len(channels) else []
     means += [f"(mean of {trial.readings})"] if trial.readings > 1 else []
-    worst = ""
-    if goal and trial.judged:
-        percentage = f" {percent(trial.worst_error)}," if trial.worst_error is not None else ""
-        worst = f"worst {trial.worst}:{percentage} {tolerance_ratio(trial.miss)}"
+    worst = f"worst {trial.worst}: {tolerance_ratio(trial.miss)}" if trial.judged else ""
     parts = [f"{trial.trial:>4} {trial.proposed.by:<8}", asked, " ".join(means), worst]
     return "  ".join(filter(None, [*parts, "; ".join(trial_remarks(trial, plan))]))

@@ -145,7 +145,7 @@ def _change(goal: Goal | None, done: Result, run: Run) -> str:
 
 
 def _resolution_limited(run: Run) -> bool:
-    """Whether the last proposal of the solver lay between two steps of the inputs."""
+    """Whether the last proposal of the solver lay between the steps of the inputs."""
     latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
     return latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
 

@@ -84,7 +84,7 @@ def _state(row: Mapping[str, Any], run: Mapping[str, Any] | None, pauses: Sequen
     from sdl.lab.core.views import describe_pause
 
     if lost := row["lost"]:
-        return f"{'in use by somebody else' if lost.startswith('InUse: ') else 'no answer'}: {lost}"
+        return f"{'in use by another process' if lost.startswith('InUse: ') else 'no answer'}: {lost}"
     target = f"instrument {row['name']}" if run is None else f"start {run['start']}"
     covering = run["pauses"] if run else [pause for pause in pauses if pause["what"] in ("lab", target)]
     own = f"paused: {run['paused']}" if run and run["paused"] else ""
@@ -252,7 +252,7 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a process without an account
-        return "somebody"
+        return "unknown"
 
 
 def _why(row: Mapping[str, Any]) -> str:

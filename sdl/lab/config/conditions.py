@@ -64,7 +64,7 @@ class Ambient(Frozen):
 
 
 class Suspend(Frozen):
-    """When a campaign pauses by itself, until every condition has been good for `good_for`. Only `away` by default."""
+    """When a campaign pauses: until all conditions have been good for `good_for`. Only `away` by default."""
 
     away: Duration | None = Field(
         60.0,

@@ -78,7 +78,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A start's campaign ended by itself, with the outcome in its record."""
+    """A start's campaign ended, with the outcome in its record."""
 
     start: int
     outcome: str

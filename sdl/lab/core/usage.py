@@ -68,25 +68,25 @@ class Usage:
         if not isinstance(event, (Started, Ended, Died, Missed, GaveUp)):
             return
         job, due = self._starts[event.start]
-        tally = self.jobs[job]
+        usage = self.jobs[job]
         match event:
             case Started():
                 self._begun[event.start] = event.at
                 if event.attempt == 0:
-                    tally.ran += 1
-                    tally.late = max(tally.late, event.at - due)
+                    usage.ran += 1
+                    usage.late = max(usage.late, event.at - due)
             case Ended():
-                tally.outcomes[event.outcome] += 1
-                tally.readings += event.readings
+                usage.outcomes[event.outcome] += 1
+                usage.readings += event.readings
                 self._end(event.start, event.at, "reached" if event.outcome in ("reached", "done") else "ended")
             case Died():
-                tally.died += 1
-                tally.spans.append((self._begun.pop(event.start), event.at))
+                usage.died += 1
+                usage.spans.append((self._begun.pop(event.start), event.at))
             case Missed():
-                tally.missed[generic_cause(event.cause)] += 1
+                usage.missed[generic_cause(event.cause)] += 1
                 self._end(event.start, due, "missed")
             case GaveUp():
-                tally.gave_up += 1
+                usage.gave_up += 1
                 self._end(event.start, event.at, "given up")
 
     def update(self, item: WorkerUpdate) -> None:
@@ -98,18 +98,18 @@ class Usage:
         """Nothing."""
 
     def _end(self, start: int, at: float, what: str) -> None:
-        tally = self.jobs[self._starts.pop(start)[0]]
+        usage = self.jobs[self._starts.pop(start)[0]]
         if start in self._begun:
-            tally.spans.append((self._begun.pop(start), at))
-        tally.marks.append((at, what))
+            usage.spans.append((self._begun.pop(start), at))
+        usage.marks.append((at, what))
 
     def chart(self, job: str, zone: ZoneInfo, begin: float, end: float) -> Iterator[tuple[str, str]]:
         """One line per day: the date, and a symbol per half hour of local time."""
-        tally = self.jobs.get(job, JobUsage())
+        usage = self.jobs.get(job, JobUsage())
         cells: dict[tuple[date, int], set[str]] = {}
-        for at, what in tally.marks:
+        for at, what in usage.marks:
             cells.setdefault(_cell(at, zone), set()).add(what)
-        for low, high in tally.spans:
+        for low, high in usage.spans:
             for n in range(int((high - low) // HALF_HOUR) + 1):
                 cells.setdefault(_cell(low + n * HALF_HOUR, zone), set()).add("running")
             cells.setdefault(_cell(high, zone), set()).add("running")

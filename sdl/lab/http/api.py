@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sdl.errors import ConfigError, SdlError
-from sdl.lab.http.auth import Guard, Refused, quoted, request_line
+from sdl.lab.http.auth import Refused, RequestFilter, quoted, request_line
 from sdl.lab.http.token import Credentials
 from sdl.lab.workers.base import Control
 from sdl.store.plainfile import open_existing
@@ -58,7 +58,7 @@ def create_app(
     unready: Callable[[], Sequence[str]],
     metrics: Callable[[], bytes],
     routes: Sequence[BaseRoute] = (),
-) -> Guard:
+) -> RequestFilter:
     """The application with its request checks.
 
     Args:
@@ -114,7 +114,7 @@ def create_app(
         ],
         exception_handlers={Refused: refused, HTTPException: refused, Exception: broken},
     )
-    return Guard(app, credentials, port)
+    return RequestFilter(app, credentials, port)
 
 
 class _ReadRoutes:
@@ -176,7 +176,7 @@ class _CommandRoutes:
             raise Refused(400, "the body must be a JSON object with text values")
         if unknown := sorted(set(given) - wants):
             raise Refused(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(wants))}")
-        by, reason = _text(given, "by", 80) or "somebody", _text(given, "reason", 500)
+        by, reason = _text(given, "by", 80) or "unknown", _text(given, "reason", 500)
         if verb == "run-now":
             job = given.get("job", "")
             if not re.fullmatch(_NAME, job):

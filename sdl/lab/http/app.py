@@ -21,7 +21,7 @@ from sdl.lab.workers.base import Control
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from sdl.lab.http.auth import Guard
+    from sdl.lab.http.auth import RequestFilter
 
 HOST = "127.0.0.1"
 START_SECONDS = 10.0
@@ -135,7 +135,7 @@ class HttpServer:
         name: of the thread.
     """
 
-    def __init__(self, app: Guard, listening: socket.socket, name: str) -> None:
+    def __init__(self, app: RequestFilter, listening: socket.socket, name: str) -> None:
         import uvicorn
 
         self._app, self._socket = app, listening
@@ -190,7 +190,7 @@ class HttpServer:
         await serving
 
 
-def _bounded(app: Guard, limit: int) -> type[asyncio.Protocol]:
+def _bounded(app: RequestFilter, limit: int) -> type[asyncio.Protocol]:
     """HTTP as uvicorn speaks it; beyond `limit` connections, the oldest that has sent no whole request is closed.
 
     So nobody keeps others, and an abort, out by opening connections and sending nothing, or half of a request.

@@ -1,6 +1,6 @@
 """What stands before a lab's API and page, and refuses what must not come in.
 
-    421  a Host that is not this server: a name of somebody else's that was made to point here (DNS rebinding)
+    421  a Host other than this server: a foreign name made to resolve to this machine (DNS rebinding)
     403  an Origin that is not this server, or a browser that says so of its page; a token that others could read
     401  no token, a wrong one: for all but GET and HEAD
     413  a body over 16 kB          408  one that does not come
@@ -44,7 +44,7 @@ class Refused(Exception):
         super().__init__(message)
 
 
-class Guard:
+class RequestFilter:
     """Refuses what must not come in, before the application sees it; writes one line for each refusal."""
 
     def __init__(self, app: ASGIApp, door: Credentials, port: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class Guard:
         self._answering: set[tuple[str, int]] = set()
 
     def end(self) -> None:
-        """Has whoever still listens for a request hear that nothing more comes; called in the server's loop."""
+        """End every open request; called in the event loop of the server."""
         self._ending.set()
 
     def answers(self, client: tuple[str, int]) -> bool:

@@ -42,7 +42,7 @@ DAY = 86400.0
 UNREACHABLE = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ requests in a row failed")
 """Matches the reason of a campaign that failed because its instrument did not answer."""
 EXPECTED_CAUSES = ("skipped", "aborted before", "black-out")
-"""Causes of a missed start that somebody requested; they are not reported."""
+"""Requested causes of a missed start, which are not reported."""
 LOST_AFTER = 300.0
 """Seconds without readings after which an instrument is reported as lost."""
 RATE_LIMITED: tuple[Kind, ...] = ("failed", "unreachable", "missed")
@@ -221,7 +221,7 @@ class Notices:
         if name in self._lost:
             return []
         self._lost[name] = at
-        what = "in use by somebody else" if error.startswith("InUse: ") else "no answer"
+        what = "in use by another process" if error.startswith("InUse: ") else "no answer"
         title = f"{name}: {'not known to be off' if MAY_BE_ON in error else what}"
         return self._notice("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
 

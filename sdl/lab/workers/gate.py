@@ -165,8 +165,8 @@ class LabGate:
         if not self._away or self._suspend.away is None:
             return None
         self._away_since = now if self._away_since is None else min(self._away_since, now)
-        patience = min(max(self._looked - self._away_since, 1.0), self._suspend.away)
-        sample = not 0 <= now - self._looked < patience
+        interval = min(max(self._looked - self._away_since, 1.0), self._suspend.away)
+        sample = not 0 <= now - self._looked < interval
         return Pause(self._away, CONDITION, sample_background=sample, poll_after=self._again)
 
     def _reset_away(self) -> None:

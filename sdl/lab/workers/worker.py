@@ -218,9 +218,9 @@ def _listen(link: WorkerPipe, gate: LabGate) -> None:
     """Apply the commands from the pipe until it breaks; then end this process, an orphan."""
     while link.open:
         _apply(gate, link.receive(None))
-    for patience in (FINISH, SAFE):  # the first signal lets the reading finish, the second breaks it off
+    for seconds in (FINISH, SAFE):  # the first signal lets the reading finish, the second breaks it off
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(patience)
+        time.sleep(seconds)
     os._exit(ORPHANED)
 
 

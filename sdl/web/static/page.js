@@ -5,7 +5,7 @@
   const SILENT = 20000; // without a word for so many ms the stream is taken for dead: the server beats every 5 s
   document.documentElement.classList.remove("no-script");
 
-  // Told to whoever looks, and to whoever listens ---------------------------------------------------------------
+  // Status messages, also for screen readers ----------------------------------------------------------------------
   let fading = 0;
   function done(text) {
     const box = $("done");
