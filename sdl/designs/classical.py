@@ -39,7 +39,7 @@ class Factorial(Ranged):
         size = math.prod(counts)
         if size > MAX_POINTS:
             text = " × ".join(map(str, counts))
-            raise ConfigError(Problem(f"{text} levels are {size:,} points; the most are {MAX_POINTS:,}", "levels"))
+            raise ConfigError(Problem(f"{text} levels are {size:,} points; at most {MAX_POINTS:,}", "levels"))
         return size
 
     def values(self, inputs: tuple[Input, ...]) -> list[Floats]:
