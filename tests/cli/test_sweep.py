@@ -89,7 +89,7 @@ def test_a_picture_is_drawn(sdl, many):
 def test_a_cluster_that_is_not_there_ends_with_2(sdl, many, monkeypatch):
     import sdl.sweep.cluster as cluster
 
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT", 0.5)
     done = sdl("sweep", many, "--cluster", "tcp://127.0.0.1:9", "-q")
     assert done.code == 2
     assert "--cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in done.err

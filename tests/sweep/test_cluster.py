@@ -77,12 +77,12 @@ def test_a_real_instrument_is_driven_by_the_worker_that_has_it(cluster, tmp_path
 
         return [{"id": task.id, "by": str(get_worker().name)} for task in some]
 
-    monkeypatch.setattr(module, "do_all", where)
+    monkeypatch.setattr(module, "run_tasks", where)
     for rows in module.each(iter(tasks), address, None, ["lamp"]):
         seen += [row["by"] for row in rows]
     assert seen == ["near"] * len(tasks)
-    monkeypatch.setattr(module, "do_all", real)
-    monkeypatch.setattr(module, "PATIENCE", 1.0)
+    monkeypatch.setattr(module, "run_tasks", real)
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 1.0)
     with pytest.raises(ConfigError, match="no worker has the resource oven; start one beside the instrument"):
         list(module.each(iter(tasks), address, None, ["oven"]))
 
@@ -92,8 +92,8 @@ def test_what_stood_behind_a_campaign_that_hung_is_given_to_somebody_again(tmp_p
 
     from sdl.sweep import cluster as module
 
-    monkeypatch.setattr(module, "LASTS", 1e6)  # after the first, all that are left are sent at once
-    monkeypatch.setattr(module, "do_all", only_the_first)
+    monkeypatch.setattr(module, "TASK_SECONDS", 1e6)  # after the first, all that are left are sent at once
+    monkeypatch.setattr(module, "run_tasks", only_the_first)
     plan = planned(tmp_path, SWEEP.replace("seeds: 20", "seeds: 3"))
     tasks = [plan.task(i, None) for i in range(len(plan))]
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
