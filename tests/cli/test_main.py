@@ -63,8 +63,9 @@ def test_the_list_of_commands_cuts_no_summary_short(group: list[str], sdl: Sdl) 
 
 @pytest.mark.parametrize(
     "command",
-    [f"{group.name} {found.name or found.callback.__name__}" for group in app.registered_groups
-     if group.typer_instance for found in group.typer_instance.registered_commands if found.callback],
+    [f"{group.name} {found.name or found.callback.__name__.replace('_', '-')}" for group in app.registered_groups
+     if group.typer_instance for found in group.typer_instance.registered_commands
+     if found.callback and not found.hidden],
 )  # fmt: skip
 def test_every_command_of_a_group_explains_itself_with_an_example(command: str, sdl: Sdl) -> None:
     done = sdl(*command.split(), "--help")

@@ -132,7 +132,7 @@ def test_a_table_with_other_names_a_bad_line_and_a_setting_beyond_its_bound_by_r
 def test_the_table_of_faults(sdl: Sdl) -> None:
     done = sdl("twin", "faults")
     assert [line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")] == list(NAMES)
-    assert sdl("twin", "faults", "--json").told["busy"]["does"] == "somebody else has the light for `seconds`"
+    assert sdl("twin", "faults", "--json").told["busy"]["does"] == "another user has it for `seconds`"
 
 
 def test_a_run_is_checked_by_name_and_one_of_another_instrument_is_left_out(

@@ -213,7 +213,7 @@ def test_two_campaigns_share_a_device_while_the_broker_is_killed_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As from two machines: on one the lease would refuse the second.
-    monkeypatch.setattr("sdl.runner.start.held", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("sdl.runner.start.instrument_lease", lambda *_: contextlib.nullcontext())
     with MqttBroker(tmp_path) as own, SdlLightDevice(port=own.port, device="shared", latency=0.1) as device:
         device.wait()
         results: dict[str, sdl.Result] = {}

@@ -92,7 +92,7 @@ SENDS = """
 import sys, time
 from pathlib import Path
 from sdl.lab.rules.dispatch import Dispatcher
-from lab.test_tell import missed, notify
+from lab.test_dispatch import missed, notify
 lab = Dispatcher("bench", notify("hook"), folder=Path(sys.argv[1]), base=Path("."), clock=lambda: 1_780_000_000.0)
 lab.start([event for n in range(int(sys.argv[2])) for event in missed(n)])
 print("began", flush=True)

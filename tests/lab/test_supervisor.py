@@ -426,11 +426,11 @@ def test_closing_interrupts_what_runs_and_tells_of_it(lab: Supervisor, light: Tw
 CTRL_C = """
 import os, signal, sys, time
 from multiprocessing import forkserver
-from sdl.lab.workers.supervisor import Processes
+from sdl.lab.workers.supervisor import Supervisor
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: None)
-    lab = Processes()
+    lab = Supervisor()
     lab.warm_up()
     assert signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL)
     warm = forkserver._forkserver._forkserver_pid
@@ -478,10 +478,10 @@ _LAB = """
 import sys, time
 from pathlib import Path
 from sdl.lab.workers.base import JobOrder
-from sdl.lab.workers.supervisor import Processes
+from sdl.lab.workers.supervisor import Supervisor
 import json
 if __name__ == "__main__":
-    lab = Processes()
+    lab = Supervisor()
     lab.begin(JobOrder(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
     print(lab.pid(1), flush=True)
     while True:

@@ -69,7 +69,7 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
     assert given.settings.tobytes() == own.settings.tobytes()
     assert (given.verdict, given.spread.tobytes()) == (own.verdict, own.spread.tobytes())
     assert given.why[0].startswith("auto chose gp: prediction error on the last 3 settings ")
-    assert given.why[0].endswith(f"; {own.why[0]}")
+    assert given.why[0].endswith(f". {own.why[0]}")
     X = np.full((2, 3), 0.4)
     for mine, its in zip(Auto().fit(rows).predict(X), Gp().fit(rows).predict(X), strict=True):
         np.testing.assert_array_equal(mine, its)

@@ -31,7 +31,7 @@ def test_where_nothing_bends_it_is_as_good_as_a_line():
         [[np.abs(ask(s, night(60, k), GOAL).settings[0] - TRUE).max() for k in range(10)] for s in (Gp(), Linear())]
     )
     assert np.median(off[0]) < 1.5 * np.median(off[1])
-    assert "nonlinearity 0%" in ask(Gp(), night(60), GOAL).why[0]
+    assert "nonlinearity 0 %" in ask(Gp(), night(60), GOAL).why[0]
 
 
 @pytest.mark.parametrize("size", [0.3, 0.8])

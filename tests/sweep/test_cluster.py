@@ -70,7 +70,7 @@ def test_a_real_instrument_is_driven_by_the_worker_that_has_it(cluster, tmp_path
     plan = planned(tmp_path, SWEEP.replace("seeds: 20", "seeds: 2"))
     tasks = [plan.task(i, None)._replace(resource="lamp") for i in range(len(plan))]
     seen = []
-    real = module.do_all
+    real = module.run_tasks
 
     def where(some, limit):
         from distributed import get_worker

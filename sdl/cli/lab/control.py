@@ -153,7 +153,7 @@ def pause(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """Pause the lab or a part of it; running campaigns pause with their instrument off.
+    """Pause the lab or a part of it.
 
     \b
     sdl lab pause                                          the whole lab
@@ -168,7 +168,7 @@ def resume(
     url: Url = "",
     json: Json = False,
 ) -> None:
-    """End the pause of this target, and no wider or narrower one.
+    """End the pause of this target alone.
 
     \b
     sdl lab resume start 12
@@ -183,7 +183,7 @@ def resume(
 
 
 def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """Abort running or waiting starts: the instrument is switched off and the record closed.
+    """Abort running or waiting starts.
 
     \b
     sdl lab abort start 12 --reason "wrong filter"
@@ -192,7 +192,7 @@ def abort(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", jso
 
 
 def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json: Json = False) -> None:
-    """Skip a waiting start, or the next start of a job.
+    """Skip a waiting or the next start.
 
     \b
     sdl lab skip job hourly --reason "visitors"
