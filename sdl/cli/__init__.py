@@ -57,9 +57,10 @@ app = typer.Typer(
     sdl explain latest 4                   who proposed trial 4 and why
 
     \b
-    Exit codes: 0 reached, done · 1 budget used up, stalled, unreachable, aborted, a check not met ·
-    2 a mistake in a file or argument · 3 the instrument · 4 the solver · 5 the disk or a record ·
-    70 a bug in sdl · 130, 143 interrupted
+    Exit codes: 0 reached, done · 1 budget used up, stalled, unreachable, aborted,
+    a check not met · 2 a mistake in a file or argument · 3 the instrument ·
+    4 the solver · 5 the disk or a record · 70 a bug in sdl ·
+    130, 143 interrupted
     """,
 )
 
