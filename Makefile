@@ -5,8 +5,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-# Many tests wait for a process or a server: half as many workers again as there are cores, at most 8.
-WORKERS := $(shell w=$$(($(CORES) * 3 / 2)); test $$w -le 8 || w=8; echo $$w)
+# Many tests wait for a process or a server: twice as many workers as there are cores, at most 8.
+WORKERS := $(shell w=$$(($(CORES) * 2)); test $$w -le 8 || w=8; echo $$w)
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3 python)
 
