@@ -239,7 +239,7 @@ class LabLoop:
                 self._updates.append(WorkerUpdate(start.number, "died", f"could not be started: {error}", at=event.at))
                 return
         if start.abort is not None:  # requested before a crash
-            self.processes.abort(start.number, *start.abort)
+            self.processes.command(start.number, "abort", *start.abort)
 
     # Updates from the campaigns ----------------------------------------------------------------------------------
     def _take_updates(self) -> None:
@@ -296,11 +296,11 @@ class LabLoop:
             live = self.live.setdefault(start.number, LiveStart())
             reason = scheduler.reason_to_pause(self.lab, start, now, live.readings)
             if reason is not None and reason[0] != live.pause_sent:
-                self.processes.pause(start.number, *reason)
+                self.processes.command(start.number, "pause", *reason)
                 live.pause_sent = reason[0]
             elif reason is None and live.pause_sent:
                 by = self.lab.resumed_by if is_requested_pause(live.pause_sent) else "lab file"
-                self.processes.proceed(start.number, by or "lab")
+                self.processes.command(start.number, "proceed", by or "lab")
                 live.pause_sent = ""
 
 

@@ -19,7 +19,7 @@ from sdl.lab.core.state import Lab, fold
 from sdl.lab.http.control import Controller
 from sdl.lab.journal import MemoryJournal
 from sdl.lab.loop import LabLoop
-from sdl.lab.workers.base import JobOrder, WorkerUpdate
+from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate
 
 CAMPAIGN = {"name": "small", "goal": {"445nm": 16384}, "solver": "linear"}
 
@@ -90,27 +90,23 @@ class Scripted:
             found.append(heapq.heappop(self._updates)[2])
         return found
 
-    def pause(self, start: int, cause: str, by: str) -> None:
-        self.told.append(("pause", start, cause, by))
-        self.say(WorkerUpdate(start, "paused", f"{cause} ({by})", at=self.clock.now()))
-
-    def proceed(self, start: int, by: str) -> None:
-        self.told.append(("proceed", start, by))
-        self.say(WorkerUpdate(start, "continued", by, at=self.clock.now()))
-
-    def resume(self, start: int, by: str) -> None:
-        self.told.append(("resume", start, by))
-
-    def abort(self, start: int, reason: str, by: str) -> None:
-        self.told.append(("abort", start, reason, by))
-        self._updates = [item for item in self._updates if item[2].start != start]
-        heapq.heapify(self._updates)
-        self.say(WorkerUpdate(start, "ended", reason, "aborted", 1, self.clock.now()))
+    def command(self, start: int, verb: Command, *given: str) -> None:
+        self.told.append((verb, start, *given))
+        if verb == "pause":
+            self.say(WorkerUpdate(start, "paused", f"{given[0]} ({given[1]})", at=self.clock.now()))
+        elif verb == "proceed":
+            self.say(WorkerUpdate(start, "continued", given[0], at=self.clock.now()))
+        elif verb == "abort":
+            self._end(WorkerUpdate(start, "ended", given[0], "aborted", 1, self.clock.now()))
 
     def interrupt(self, start: int, by: str) -> None:
-        self._updates = [item for item in self._updates if item[2].start != start]
+        self._end(WorkerUpdate(start, "died", f"interrupted by {by}", at=self.clock.now()))
+
+    def _end(self, last: WorkerUpdate) -> None:
+        """This update instead of all that the script has for the start."""
+        self._updates = [item for item in self._updates if item[2].start != last.start]
         heapq.heapify(self._updates)
-        self.say(WorkerUpdate(start, "died", f"interrupted by {by}", at=self.clock.now()))
+        self.say(last)
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
         self.told.append(("make_safe", instrument["seed"]))

@@ -514,7 +514,7 @@ def test_the_status_says_what_runs_waits_and_comes(asking: Asking) -> None:
 
 def test_a_question_that_nobody_answers_is_given_up_and_never_done_later(tmp_path: Path) -> None:
     made = Asking(lab_file(tmp_path, {"j": minutely()}))
-    made.desk._patience = 0.01
+    made.desk.answer_seconds = 0.01
     with pytest.raises(TimeoutError):
         made.desk.pause("lab", "", "ada")
     made.bench.tick()

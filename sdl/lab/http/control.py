@@ -50,7 +50,7 @@ class Controller:
     def __init__(self, answer_seconds: float = ANSWER_SECONDS, base: Path = Path()) -> None:
         self._base = base
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._timeout = answer_seconds
+        self.answer_seconds = answer_seconds
         self._loop: LabLoop | None = None
 
     # Called by the loop ------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class Controller:
             for start in starts:
                 loop.write(Asked("abort", f"start {start.number}", reason, by, loop.clock.now()))
                 if start.running:
-                    loop.processes.abort(start.number, reason, by)
+                    loop.processes.command(start.number, "abort", reason, by)
             return f"Aborted {', '.join(f'start {start.number}' for start in starts)}."
 
         return self._ask(abort)
@@ -214,10 +214,10 @@ class Controller:
 
         self._requests.put(perform)
         try:
-            return answer.result(self._timeout)
+            return answer.result(self.answer_seconds)
         except TimeoutError:
             answer.cancel()
-            raise TimeoutError(f"no answer within {self._timeout:g} s") from None
+            raise TimeoutError(f"no answer within {self.answer_seconds:g} s") from None
 
 
 def _require(lab: Lab, target: str) -> None:
@@ -290,7 +290,7 @@ def _resume_own(loop: LabLoop, target: str, by: str) -> str:
     if start.running and _resumable(loop, start):
         cause = loop.live[start.number].paused
         loop.write(Asked("resume", target, "", by, loop.clock.now()))
-        loop.processes.resume(start.number, by)
+        loop.processes.command(start.number, "resume", by)
         return f"Resuming {target}, unless the cause of its pause persists: {cause}."
     if others:
         raise ConfigError(f"{target} has no pause of its own; it is paused by: {others}")

@@ -57,15 +57,18 @@ class WorkerUpdate:
     on: str = ""
 
 
+Command = Literal["pause", "proceed", "resume", "abort"]
+"""A method of `sdl.lab.workers.gate.LabGate` that the lab calls while a campaign runs."""
+
+
 class Workers(Protocol):
     """Runs job orders: `sdl.lab.workers.supervisor` in one process each, `sdl.lab.simulate` in this process."""
 
     def begin(self, order: JobOrder) -> None: ...
     def updates(self) -> Sequence[WorkerUpdate]: ...  # never blocks; one `ended` or `died` per order
-    def pause(self, start: int, cause: str, by: str) -> None: ...
-    def proceed(self, start: int, by: str) -> None: ...  # ends the lab's pause, not one for a condition
-    def resume(self, start: int, by: str) -> None: ...  # ends a pause for a condition
-    def abort(self, start: int, reason: str, by: str) -> None: ...  # instrument off, record closed; update: ended
+    def command(
+        self, start: int, verb: Command, *given: str
+    ) -> None: ...  # that method of `LabGate`, with its arguments
     def interrupt(self, start: int, by: str) -> None: ...  # stays resumable; update: died
     def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; an error, NOT_YET, or empty
     def close(self) -> None: ...  # interrupts what runs, waits, kills the rest

@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from sdl import config
 from sdl.errors import ConfigError
-from sdl.lab.workers.base import NOT_YET, JobOrder, WorkerUpdate
+from sdl.lab.workers.base import NOT_YET, Command, JobOrder, WorkerUpdate
 from sdl.lab.workers.handle import EXIT_UNKNOWN, WorkerHandle, describe_exit
 from sdl.lab.workers.orphans import Orphans
 from sdl.lab.workers.worker_pipe import WorkerPipe
@@ -103,17 +103,10 @@ class Supervisor:
         updates, self._updates = self._updates, []
         return updates
 
-    def pause(self, start: int, cause: str, by: str) -> None:
-        self._send(start, do="pause", cause=cause, by=by)
-
-    def proceed(self, start: int, by: str) -> None:
-        self._send(start, do="proceed", by=by)
-
-    def resume(self, start: int, by: str) -> None:
-        self._send(start, do="resume", by=by)
-
-    def abort(self, start: int, reason: str, by: str) -> None:
-        self._send(start, do="abort", reason=reason, by=by)
+    def command(self, start: int, verb: Command, *given: str) -> None:
+        child = self._children.get(start)
+        if child is None or not child.link.send({"do": verb, "given": given}, must=False):
+            log.warning("start %d did not receive %s: its process is not listening", start, verb)
 
     def interrupt(self, start: int, by: str) -> None:
         if start in self._children:
@@ -174,11 +167,6 @@ class Supervisor:
         link.send(message)
         now = time.monotonic()
         return WorkerHandle(process, link, hung, now, now)
-
-    def _send(self, start: int, **message: Any) -> None:
-        child = self._children.get(start)
-        if child is None or not child.link.send(message, must=False):
-            log.warning("start %d did not receive %s: its process is not listening", start, message["do"])
 
     def _record(self, start: int, child: WorkerHandle, message: Mapping[str, Any]) -> None:
         sign = message.get("sign")

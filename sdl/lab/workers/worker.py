@@ -2,7 +2,7 @@
 
     ← {"order": {...}}                     or  {"safe": {...}}: switch an instrument off, nothing else
     → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
-    ← {"do": "pause" | "proceed" | "resume" | "abort", …}; an interruption is a signal
+    ← {"do": "pause" | "proceed" | "resume" | "abort", "given": […]}; an interruption is a signal
 
 A sign is a heartbeat: an event was written, or the campaign is waiting in a back-off or a pause. If the pipe breaks the
 lab is gone, and the campaign is interrupted as by Ctrl-C: instrument off, record resumable.
@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from sdl import config, runner
 from sdl.clock import RealClock
@@ -31,6 +31,7 @@ from sdl.core.events import Continued, Event, Paused, Resumed
 from sdl.drivers.base import names, off_settings
 from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.lab.config.conditions import Suspend
+from sdl.lab.workers.base import Command
 from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
@@ -202,16 +203,8 @@ class _Gate:
 
 def _apply(gate: LabGate, messages: list[dict[str, Any]]) -> None:
     for message in messages:
-        by = str(message.get("by", ""))
-        match message.get("do"):
-            case "pause":
-                gate.pause(str(message["cause"]), by)
-            case "proceed":
-                gate.proceed(by)
-            case "resume":
-                gate.resume(by)
-            case "abort":
-                gate.abort(str(message["reason"]), by)
+        if message.get("do") in get_args(Command):
+            getattr(gate, message["do"])(*message["given"])
 
 
 def _listen(link: WorkerPipe, gate: LabGate) -> None:
