@@ -33,12 +33,9 @@ from sdl.lab.workers.base import JobOrder, Workers, WorkerUpdate
 from sdl.lab.workers.safe_state import SafeStateWatch
 from sdl.store import record
 
-TICK = 1.0
-"""Maximum seconds between ticks, so that sleep of the machine is detected when it wakes."""
-EVENTS_PER_TICK = 500
-"""Approximate number of events written per tick."""
-CLOSE_TIMEOUT = 30.0
-"""Seconds that campaigns have to end when the lab is stopped, before their processes are killed."""
+TICK = 1.0  # maximum seconds between ticks, so that sleep of the machine is detected when it wakes
+EVENTS_PER_TICK = 500  # approximate number of events written per tick
+CLOSE_TIMEOUT = 30.0  # seconds that campaigns have to end when the lab is stopped, before their processes are killed
 
 log = logging.getLogger("sdl.lab")
 
@@ -97,6 +94,10 @@ class LabLoop:
         self._safe_states = SafeStateWatch()
         self._ending = self._backlog = False
 
+    def live_of(self, start: Start) -> LiveStart:
+        """What is known of a running start beyond the journal."""
+        return self.live.setdefault(start.number, LiveStart())
+
     # Begin and end -----------------------------------------------------------------------------------------------
     def open(self, loaded: ResolvedLab, process: int, user: str) -> None:
         """Take over the lab: record a changed lab file, and the fate of starts left running by an earlier process.
@@ -150,8 +151,8 @@ class LabLoop:
         self._take_updates()
         now = self.clock.now()
         for start in self.lab.running():
-            readings = self.live.get(start.number, LiveStart()).readings
-            self.write(Died(start.number, f"did not end when the lab was stopped ({by})", readings, now, own=False))
+            cause = f"did not end when the lab was stopped ({by})"
+            self.write(Died(start.number, cause, self.live_of(start).readings, now, own=False))
         self.write(LabStopped(by, now))
 
     # One tick ----------------------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ class LabLoop:
             self._updates.popleft()
 
     def _handle_update(self, start: Start, item: WorkerUpdate) -> None:
-        live = self.live.setdefault(start.number, LiveStart())
+        live = self.live_of(start)
         live.readings = max(live.readings, item.readings)
         at = item.at or self.clock.now()
         again, self._last_update = item is self._last_update, item  # retried at every tick while the disk is full
@@ -293,7 +294,7 @@ class LabLoop:
         """Pause and continue running campaigns: requested pauses, black-outs, windows, the daily quota."""
         now = self.clock.now()
         for start in self.lab.running():
-            live = self.live.setdefault(start.number, LiveStart())
+            live = self.live_of(start)
             reason = scheduler.reason_to_pause(self.lab, start, now, live.readings)
             if reason is not None and reason[0] != live.pause_sent:
                 self.processes.command(start.number, "pause", *reason)

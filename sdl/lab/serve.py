@@ -31,8 +31,7 @@ from sdl.runner import user
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-DISK_SECONDS = 60.0
-"""Interval of checking the free disk space for notices."""
+DISK_SECONDS = 60.0  # interval of checking the free disk space for notices
 
 log = logging.getLogger("sdl.lab")
 

@@ -35,12 +35,9 @@ from sdl.runner.setup import load_priors, opened_event, started_campaign
 from sdl.store import record
 from sdl.types import Reading, SafeState
 
-STEP = 60.0
-"""Maximum virtual seconds between ticks."""
-POLL_SECONDS = 30.0
-"""Virtual seconds between two queries of the gate by a paused campaign."""
-LEAD_SECONDS = 1.0
-"""Virtual seconds by which the lab starts early, so that a start due at the very beginning counts."""
+STEP = 60.0  # maximum virtual seconds between ticks
+POLL_SECONDS = 30.0  # virtual seconds between two queries of the gate by a paused campaign
+LEAD_SECONDS = 1.0  # virtual seconds by which the lab starts early, so that a start due at the very beginning counts
 
 
 class _CurrentClock:
@@ -73,7 +70,7 @@ class SharedTwin:
         self._instrument = instrument
         self._twin = instrument.simulation(datetime.fromtimestamp(start, UTC).isoformat(), seed)
         self._clock: Any = _CurrentClock(VirtualClock(start))
-        self._driver = self._twin.open(self._clock)
+        self._driver: Driver = self._twin.open(self._clock)
         self._scale = {
             own.name: own.high / twin.high for own, twin in zip(instrument.inputs, self._twin.inputs, strict=True)
         }

@@ -25,16 +25,14 @@ from sdl.notify.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
 """Seconds to wait after the first failure, doubled with each further one, and the longest wait."""
-POLL_SECONDS = 60.0
-"""Interval in seconds at which a sender checks the time, since quiet hours end by the clock."""
+POLL_SECONDS = 60.0  # interval in seconds at which a sender checks the time, since quiet hours end by the clock
 
 URGENT: frozenset[Kind] = frozenset({"failed", "lost", "disk"})
 """Kinds that may need action: sent first, with a quarter of the messages per hour reserved for them."""
 
 _log = logging.getLogger(__name__)
 
-Deliver = Callable[[str, str, str], None]
-"""Sends (address, title, body); raises `NotSent`."""
+Deliver = Callable[[str, str, str], None]  # sends (address, title, body); raises `NotSent`
 
 
 class NotSent(SdlError):

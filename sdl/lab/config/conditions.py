@@ -20,10 +20,8 @@ from sdl.errors import Problem
 from sdl.twin.state import TwinState, load, locate
 from sdl.types import Frozen
 
-DEFAULT_TWIN = "night-2025-10"
-"""The state that `twin: twin` stands for, as in `watch`."""
-NO_READING = "no reading"
-"""Beginning of the cause of a pause that waits for an instrument."""
+DEFAULT_TWIN = "night-2025-10"  # the state that `twin: twin` stands for, as in `watch`
+NO_READING = "no reading"  # beginning of the cause of a pause that waits for an instrument
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 

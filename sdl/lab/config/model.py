@@ -83,8 +83,7 @@ class When(Frozen):
         return self
 
 
-SKIP_GRACE = 60.0
-"""Seconds of delay allowed by `skip`."""
+SKIP_GRACE = 60.0  # seconds of delay allowed by `skip`
 
 
 class Lateness(Frozen):

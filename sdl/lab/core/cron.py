@@ -24,8 +24,7 @@ from sdl.notify.model import within_span
 if TYPE_CHECKING:
     from sdl.lab.config.model import Blackout, Job, LabFile
 
-MARGIN = 4 * 3600.0
-"""Upper bound of a clock change, seconds."""
+MARGIN = 4 * 3600.0  # upper bound of a clock change, seconds
 NEVER = float("inf")
 MAX_OUTSIDE = 3000
 """Consecutive times outside the window after which a job counts as never due: more than two days of minutes."""

@@ -19,8 +19,7 @@ from sdl.lab.core.job_runs import Start
 from sdl.lab.core.state import DAY, Lab
 from sdl.lab.core.views import pause_reason
 
-MAX_NEW_STARTS = 500
-"""Starts created in one step."""
+MAX_NEW_STARTS = 500  # starts created in one step
 
 
 def due(lab: Lab, now: float) -> list[LabEvent]:

@@ -39,12 +39,10 @@ from sdl.lab.core.events import (
     Started,
 )
 from sdl.lab.core.job_runs import PendingStart, Start
-from sdl.lab.core.views import EndedStart
 from sdl.types import Outcome
 
 DAY = 86400.0
-HISTORY = 1000
-"""Number of ended starts kept in memory; the journal has all."""
+HISTORY = 1000  # number of ended starts kept in memory; the journal has all
 MAX_BACKOFF = 3600.0
 SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
 """Outcomes that follow directly from a reading: the instrument was connected and has been switched off."""
@@ -73,7 +71,7 @@ class Lab:
     file: LabFile | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     starts: dict[int, Start] = field(default_factory=dict)
-    past: deque[EndedStart] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    past: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     horizon: dict[str, float] = field(default_factory=dict)
     pending: list[PendingStart] = field(default_factory=list)
     skips: dict[str, tuple[str, str]] = field(default_factory=dict)

@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 from sdl.lab.core.events import Died, Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.workers.base import WorkerUpdate
 
-CELLS, HALF_HOUR = 48, 1800.0
-"""Cells per day in the chart; seconds per cell."""
+CELLS, HALF_HOUR = 48, 1800.0  # cells per day in the chart; seconds per cell
 SYMBOLS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
 """Symbols of a cell, most important first; a dot if nothing happened."""
 LEGEND = "# reached   o ended otherwise   - running or paused   x missed   + given up   . nothing"

@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 START_SECONDS = 10.0
-STALLED_SECONDS = 30.0
-"""After so long a connection whose other side takes nothing is ended by the system."""
-POLL_SECONDS = 0.05
-"""How often the server looks whether it is to end."""
-GRACE_SECONDS = 3
-"""What is being answered when the server ends has so long; open streams end at once."""
+STALLED_SECONDS = 30.0  # after so long a connection whose other side takes nothing is ended by the system
+POLL_SECONDS = 0.05  # how often the server looks whether it is to end
+GRACE_SECONDS = 3  # what is being answered when the server ends has so long; open streams end at once
 MAX_CONNECTIONS = 128
 """Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
 

@@ -29,10 +29,8 @@ MAX_DRAINED = 4 * 1024 * 1024
 """Bytes of a refused body that are still taken in, so that its sender is there to read the answer."""
 BODY_SECONDS = 10.0
 LINES_A_MINUTE = 60
-READING = ("GET", "HEAD")
-"""Methods that change nothing, and need no token."""
-Headers = Mapping[bytes, Sequence[str]]
-"""The values of each header, by its name in lower case."""
+READING = ("GET", "HEAD")  # methods that change nothing, and need no token
+Headers = Mapping[bytes, Sequence[str]]  # the values of each header, by its name in lower case
 _log = logging.getLogger(__name__)
 
 

@@ -12,8 +12,7 @@ from sdl.lab.http import token
 from sdl.lab.http.token import LabAddress
 
 SECONDS = 30.0
-HERE = "lab.yaml"
-"""In a directory with this file its lab is the default."""
+HERE = "lab.yaml"  # in a directory with this file its lab is the default
 LOCAL = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
 
 

@@ -14,8 +14,7 @@ from sdl.lab.core.views import pause_reason
 from sdl.lab.workers.base import Control
 from sdl.store.plainfile import open_new
 
-CACHE_SECONDS = 5.0
-"""Seconds for which a result is reused, so that frequent queries do not write to the disk each time."""
+CACHE_SECONDS = 5.0  # seconds for which a result is reused, so that frequent queries do not write to the disk each time
 
 
 def disk_free(folder: Path) -> float:

@@ -28,8 +28,7 @@ from sdl.errors import ConfigError, RecordError
 from sdl.store.record import write_file
 
 TOKEN, ADDRESS_FILE = "token", "door.json"
-MAX_TOKEN_BYTES = 256
-"""Bytes read of a token file."""
+MAX_TOKEN_BYTES = 256  # bytes read of a token file
 
 
 @dataclass(frozen=True, slots=True)

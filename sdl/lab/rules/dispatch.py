@@ -17,8 +17,7 @@ from sdl.notify.model import Notify
 from sdl.notify.notice import Notice
 from sdl.notify.outbox import Outbox
 
-LOOK_BACK = 2 * 86400.0
-"""Seconds; when a lab restarts, older events are not reported again."""
+LOOK_BACK = 2 * 86400.0  # seconds; when a lab restarts, older events are not reported again
 
 _log = logging.getLogger(__name__)
 

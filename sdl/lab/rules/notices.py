@@ -43,8 +43,7 @@ UNREACHABLE = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ request
 """Matches the reason of a campaign that failed because its instrument did not answer."""
 EXPECTED_CAUSES = ("skipped", "aborted before", "black-out")
 """Requested causes of a missed start, which are not reported."""
-LOST_AFTER = 300.0
-"""Seconds without readings after which an instrument is reported as lost."""
+LOST_AFTER = 300.0  # seconds without readings after which an instrument is reported as lost
 RATE_LIMITED: tuple[Kind, ...] = ("failed", "unreachable", "missed")
 KINDS: dict[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
 """The kind of notice for an outcome; `finished` for all others."""

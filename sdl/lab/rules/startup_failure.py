@@ -31,8 +31,7 @@ from sdl.notify.sender import Deliver, NotSent, send_by_apprise
 
 REPEAT_SECONDS, RETRY_SECONDS = 6 * 3600.0, 300.0
 """Seconds before a message is repeated; before sending is retried after a failure."""
-MAX_TEXT = 2000
-"""Characters of an error message that are sent."""
+MAX_TEXT = 2000  # characters of an error message that are sent
 
 log = logging.getLogger("sdl.lab")
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-NOT_YET = "no answer yet"
-"""Returned by `Workers.make_safe` until the result is known."""
+NOT_YET = "no answer yet"  # returned by `Workers.make_safe` until the result is known
 
 
 @dataclass(frozen=True, slots=True)

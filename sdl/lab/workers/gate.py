@@ -19,10 +19,8 @@ from sdl.lab.config.conditions import NO_READING, Suspend
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 
-CONDITION = "suspend"
-"""`by` of a pause for a condition."""
-AWAY_AFTER = 3
-"""Consecutive failed attempts at a reading after which the instrument counts as away."""
+CONDITION = "suspend"  # `by` of a pause for a condition
+AWAY_AFTER = 3  # consecutive failed attempts at a reading after which the instrument counts as away
 
 
 class LabGate:

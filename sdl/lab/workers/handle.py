@@ -29,8 +29,7 @@ SIGNAL_TEXTS = {
     signal.SIGILL: "crashed (SIGILL): a library for another processor",
     signal.SIGTERM: "ended by SIGTERM",
 }
-EXIT_UNKNOWN = 255
-"""Exit code reported when the fork server is gone too."""
+EXIT_UNKNOWN = 255  # exit code reported when the fork server is gone too
 
 
 @dataclass

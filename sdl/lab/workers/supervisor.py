@@ -36,8 +36,7 @@ from sdl.parallel import children
 
 log = logging.getLogger("sdl.lab")
 
-FIRST_SIGN = 60.0
-"""Minimum seconds allowed until the first heartbeat, for a busy machine."""
+FIRST_SIGN = 60.0  # minimum seconds allowed until the first heartbeat, for a busy machine
 TIMEOUT, TIMEOUT_MARGIN = 120.0, 30.0
 """Default time-out of a driver; seconds beyond it after which a silent process that switches off is killed."""
 

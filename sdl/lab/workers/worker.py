@@ -44,14 +44,11 @@ from sdl.types import SafeState
 
 log = logging.getLogger("sdl")
 
-HEARTBEAT = 1.0
-"""Minimum seconds between two heartbeats while waiting."""
-FINISH, SAFE = 5.0, 30.0
-"""Seconds that an orphan has to finish its reading; then to switch off and close its record."""
+HEARTBEAT = 1.0  # minimum seconds between two heartbeats while waiting
+FINISH, SAFE = 5.0, 30.0  # seconds that an orphan has to finish its reading; then to switch off and close its record
 AGAIN, HANDOVER = 1.0, 15.0
 """Seconds between two attempts to switch off; how long to wait for a lease held by another process."""
-ORPHANED = 75
-"""Exit code of an orphan that had to end itself at once."""
+ORPHANED = 75  # exit code of an orphan that had to end itself at once
 
 
 def main(end: socket.socket) -> NoReturn:
