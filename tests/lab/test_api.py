@@ -51,7 +51,7 @@ class Served:
 
     @property
     def token(self) -> str:
-        return read(self.surface.door.folder / "token")
+        return read(self.surface.credentials.folder / "token")
 
     @property
     def head(self) -> dict[str, str]:
@@ -205,7 +205,7 @@ def test_a_request_that_must_not_be_done_changes_nothing_and_is_one_line_in_the_
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 def test_a_token_that_others_could_read_opens_nothing_and_is_replaced(served: Served) -> None:
-    path, old = served.surface.door.folder / "token", served.head
+    path, old = served.surface.credentials.folder / "token", served.head
     path.chmod(0o644)
     reply = served.http.post("/api/v1/abort", headers=old, json={"target": "start 7"})
     assert reply.status_code == 403
@@ -307,8 +307,8 @@ def test_a_loop_that_does_not_answer_is_503(own: Served) -> None:
     assert "does not answer" in reply.json()["why_not"][0]
 
 
-def test_a_server_that_is_closed_leaves_no_door_and_no_token(own: Served) -> None:
-    folder = own.surface.door.folder
+def test_a_server_that_is_closed_leaves_no_address_and_no_token(own: Served) -> None:
+    folder = own.surface.credentials.folder
     own.surface.close()
     assert not folder.exists()
     with pytest.raises(httpx.ConnectError):
@@ -377,4 +377,4 @@ def test_a_port_that_is_taken_is_told(served: Served, tmp_path: Path) -> None:
 
 def test_it_listens_on_this_machine_alone(served: Served) -> None:
     assert served.surface.url.startswith("http://127.0.0.1:")
-    assert json.loads((served.surface.door.folder / "door.json").read_text())["url"] == served.surface.url
+    assert json.loads((served.surface.credentials.folder / "door.json").read_text())["url"] == served.surface.url

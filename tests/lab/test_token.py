@@ -113,7 +113,7 @@ def test_a_lab_is_found_by_itself_by_its_name_and_by_its_file(tmp_path: Path, en
     assert Client(environ=environ).url == "http://127.0.0.1:4002"
 
 
-def test_the_door_of_a_killed_lab_is_not_a_lab(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_address_of_a_killed_lab_is_not_a_lab(tmp_path: Path, environ: dict[str, str]) -> None:
     made = door(tmp_path, environ)
     made.announce("http://127.0.0.1:4001")
     told = json.loads((made.folder / "door.json").read_text())
