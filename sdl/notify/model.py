@@ -20,7 +20,8 @@ from sdl.types import Frozen
 
 Kind = Literal["finished", "unreachable", "failed", "paused", "lost", "back", "disk", "missed", "digest"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
+CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
+SPAN = re.compile(rf"{CLOCK}-{CLOCK}")
 
 
 class Secret(Frozen):
@@ -87,7 +88,7 @@ class Recipient(Frozen):
     @field_validator("quiet")
     @classmethod
     def _span(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(rf"{_CLOCK}-{_CLOCK}", value):
+        if value is not None and not SPAN.fullmatch(value):
             raise ValueError('must be two times of the day, "22:00-07:00"')
         if value is not None and value[:5] == value[6:]:
             raise ValueError("begins when it ends; leave it out to receive messages at any time")
@@ -107,7 +108,7 @@ class Notify(Frozen):
     @field_validator("digest")
     @classmethod
     def _time(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(_CLOCK, value):
+        if value is not None and not re.fullmatch(CLOCK, value):
             raise ValueError('must be a time of the day in quotes, "07:30"')
         return value
 
