@@ -60,7 +60,7 @@ def test_a_link_is_no_token_and_no_folder_for_one(tmp_path: Path, environ: dict[
     elsewhere.chmod(0o600)
     (made.folder / "token").unlink()
     (made.folder / "token").symlink_to(elsewhere)
-    with pytest.raises(ConfigError, match="a link"):
+    with pytest.raises(ConfigError, match="it is a link"):
         token.read(made.folder / "token")
     (made.folder / "token").unlink()
     made.folder.rmdir()

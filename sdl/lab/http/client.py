@@ -21,8 +21,7 @@ class Client:
 
     Args:
         lab: a lab file or the name of a lab. If empty: the lab of `lab.yaml` in the working directory, or without
-        such a
-            file the only running lab.
+            such a file the only running lab.
         url: address of the lab, instead of `lab`.
         environ: with XDG_STATE_HOME.
 
