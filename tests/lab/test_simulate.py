@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sdl.cli import app
-from sdl.cli.lab.simulate import _Lines
+from sdl.cli.display.progress import ProgressBar
 from sdl.errors import ConfigError
 from sdl.lab import journal
 from sdl.lab.config.file import ResolvedLab, load
@@ -218,10 +218,10 @@ def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
-    monkeypatch.setattr("sdl.cli.lab.simulate.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("sdl.cli.display.progress.LINE_SECONDS", 0.0)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
     told = CliRunner().invoke(app, arguments).stderr
-    assert re.search(r"^day 0\.2\d? of 0\.5, \d+ s left$", told, re.MULTILINE), told
+    assert re.search(r"^6 of 12 virtual hours, \d+ s left$", told, re.MULTILINE), told
     assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
 
 
@@ -230,11 +230,12 @@ def test_a_simulation_that_is_interrupted_tells_what_came_of_it_so_far(
 ) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
 
-    def ctrl_c(lines: _Lines, at: float) -> None:
-        if lines.day(at) >= 0.25:
+    def ctrl_c(bar: ProgressBar, done: int, of: int) -> None:
+        assert of == 12, "virtual hours"
+        if done >= 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Lines, "tell", ctrl_c)
+    monkeypatch.setattr(ProgressBar, "__call__", ctrl_c)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code != 0
