@@ -229,7 +229,6 @@ class LabLoop:
             event.instrument,
             lab.supervise.hung,
             lab.suspend_of(event.instrument).model_dump(mode="json"),
-            after_death=event.attempt > 0,
         )
         self.live[start.number] = LiveStart(start.readings)
         with log_context(start=start.number, job=start.job, instrument=event.instrument, run=event.run):

@@ -60,7 +60,6 @@ def test_a_lab_makes_every_instrument_safe_before_it_goes_on_with_what_was_runni
     assert not again.of(Died)[0].own
     assert [event.attempt for event in again.of(Started)] == [0, 1]
     assert again.processes.orders[0].folder == first.processes.orders[0].folder
-    assert again.processes.orders[0].after_death
 
 
 def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_waiting(tmp_path: Path) -> None:

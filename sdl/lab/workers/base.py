@@ -21,7 +21,6 @@ class JobOrder:
         instrument: its name in the lab file.
         hung: seconds without an event after which the process counts as hung.
         suspend: the resolved pause conditions (`sdl.lab.config.conditions`) as plain values.
-        after_death: whether an earlier process died, so that the instrument may be in any state.
     """
 
     start: int
@@ -30,7 +29,6 @@ class JobOrder:
     instrument: str
     hung: float
     suspend: Mapping[str, Any]
-    after_death: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """The gate of a lab's campaign: evaluates the conditions of the lab file and receives commands of the lab.
 
-The runner queries it before each action and reports every event to it. `pause`, `proceed`, `resume` and `abort` come
-from
-another thread and take effect at the next query, within half a second unless a reading is in progress.
+The runner queries it before each action and reports every event to it. `pause`, `proceed`, `resume` and `abort`
+come from another thread and take effect at the next query, within half a second unless a reading is in progress.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ class LabGate:
         folder: directory of the run, whose free space is checked.
         free: bytes free at a path.
         again: seconds between two queries while paused.
+        beat: called at every query.
     """
 
     def __init__(
@@ -40,7 +40,9 @@ class LabGate:
         *,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
         again: float = POLL_SECONDS,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self.beat = beat
         self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
         self._monitor = TwinMonitor(state) if (state := suspend.state) is not None else None
         self._lock = threading.Lock()
@@ -122,6 +124,7 @@ class LabGate:
 
         Between two pauses it returns Proceed once, so that the runner records the end of the first before the second.
         """
+        self.beat()
         with self._lock:
             decision = self._abort or self._pause(now) or Proceed(self._by)
             if self._paused and self._over and isinstance(decision, Pause):
@@ -183,11 +186,8 @@ class LabGate:
             self._looked, self._background = at, f"the background is too high: {', '.join(texts)}" if texts else ""
 
     def _disk(self) -> str:
-        least = self._suspend.disk
-        if least is None:
-            return ""
+        least = self._suspend.disk or 0
         place = next((folder for folder in (self._folder, *self._folder.parents) if folder.exists()), Path())
-        have = self._free(place)
-        return (
-            f"the disk is nearly full: {have / 1e6:.0f} MB free, less than {least / 1e6:.0f} MB" if have < least else ""
-        )
+        if least and (free := self._free(place)) < least:
+            return f"the disk is nearly full: {free / 1e6:.0f} MB free, less than {least / 1e6:.0f} MB"
+        return ""

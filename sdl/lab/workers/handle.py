@@ -20,7 +20,7 @@ log = logging.getLogger("sdl.lab")
 
 FINISH, SAFE = 5.0, 30.0
 """Seconds that an interrupted process has to finish its reading; then to switch off and close its record."""
-SIGNAL_TEXTS = {
+SIGNAL_TEXTS: dict[int, str] = {
     signal.SIGKILL: "killed (SIGKILL): by `kill -9`, or by the system because memory ran out",
     signal.SIGSEGV: "crashed (SIGSEGV): a fault in a compiled library",
     signal.SIGBUS: "crashed (SIGBUS): a fault in a compiled library, or a disk that is gone",
@@ -38,18 +38,17 @@ class WorkerHandle:
 
     process: BaseProcess
     link: WorkerPipe
-    hung: float
-    begun: float
-    sign: float
-    about: dict[str, Any] = field(default_factory=dict)  # context of its log lines
+    hung: float  # seconds without a message after which it counts as hung
+    sign: float = field(default_factory=time.monotonic)  # time of its last message
     signs: int = 0
+    log_fields: dict[str, Any] = field(default_factory=dict)
     readings: int = 0
-    end: dict[str, Any] | None = None
+    end: dict[str, Any] = field(default_factory=dict)  # its final message
     why: str = ""  # reason of its termination, once requested
-    asked: float = 0.0
+    asked: float = 0.0  # time of that request
     signals: int = 0
     safe: str | None = None  # latest result of switching off
-    again: bool = True
+    again: bool = True  # whether it retries to switch off
 
     def drain(self) -> list[dict[str, Any]]:
         """The messages since the last call; heartbeats are noted, log lines are logged."""
@@ -58,8 +57,8 @@ class WorkerHandle:
             self.sign, self.signs = time.monotonic(), self.signs + 1
             for message in messages:
                 if "log" in message:
-                    about = {**self.about, "trial": message.get("trial")}
-                    log.log(int(message["log"]), "%s", message["text"], extra=about)
+                    fields = {**self.log_fields, "trial": message.get("trial")}
+                    log.log(int(message["log"]), "%s", message["text"], extra=fields)
                 elif "end" in message:
                     self.end = message
                 elif "safe" in message:
@@ -112,7 +111,4 @@ def describe_exit(code: int | None) -> str:
         return "its process and the fork server have ended, for an unknown reason"
     if code >= 0:
         return f"its process ended unexpectedly with exit code {code}"
-    try:
-        return SIGNAL_TEXTS.get(signal.Signals(-code), f"ended by {signal.Signals(-code).name}")
-    except ValueError:
-        return f"ended by signal {-code}"
+    return SIGNAL_TEXTS.get(-code, f"ended by signal {-code} ({signal.strsignal(-code)})")
