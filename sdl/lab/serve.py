@@ -19,7 +19,6 @@ from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.state import fold
 from sdl.lab.http.control import Controller
-from sdl.lab.http.health import disk_free
 from sdl.lab.http.token import Credentials
 from sdl.lab.logs import close_log, open_log
 from sdl.lab.loop import LabLoop
@@ -31,24 +30,7 @@ from sdl.runner import user
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-DISK_SECONDS = 60.0  # interval of checking the free disk space for notices
-
 log = logging.getLogger("sdl.lab")
-
-
-class DispatchListener:
-    """Passes events, updates, free disk space and loss of the journal to the notifications."""
-
-    def __init__(self, dispatcher: Dispatcher, loop: LabLoop) -> None:
-        self._dispatcher, self._loop, self._checked = dispatcher, loop, -float("inf")
-        self.handle, self.update = dispatcher.handle, dispatcher.update
-
-    def tick(self, now: float) -> None:
-        """Check the disk once a minute."""
-        free = None
-        if not 0 <= now - self._checked < DISK_SECONDS:
-            self._checked, free = now, disk_free(self._loop.runs)
-        self._dispatcher.tick(now, free, self._loop.trouble if self._loop.lost else "")
 
 
 def serve(
@@ -101,7 +83,7 @@ def serve(
             lab, record, processes, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
         )
         dispatcher = Dispatcher(
-            loaded.lab.name, loaded.lab.notify, folder=folder, base=loaded.path.parent, zone=loaded.lab.zone
+            loaded.lab.name, loaded.lab.notify, folder=folder, base=loaded.path.parent, zone=loaded.lab.zone, loop=loop
         )
         stack.callback(dispatcher.close)
         server = LabServer(
@@ -112,7 +94,7 @@ def serve(
         stack.callback(server.close)
         dispatcher.start(history)
         del history
-        loop.listeners.append(DispatchListener(dispatcher, loop))
+        loop.listeners.append(dispatcher)
         with _stop_signals(controller) as signals:
             loop.open(loaded, os.getpid(), user())
             controller.serve(loop)

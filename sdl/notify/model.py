@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -88,9 +89,11 @@ class Recipient(Frozen):
     @field_validator("quiet")
     @classmethod
     def _span(cls, value: str | None) -> str | None:
-        if value is not None and not SPAN.fullmatch(value):
+        if value is None:
+            return None
+        if not SPAN.fullmatch(value):
             raise ValueError('must be two times of the day, "22:00-07:00"')
-        if value is not None and value[:5] == value[6:]:
+        if value[:5] == value[6:]:
             raise ValueError("begins when it ends; leave it out to receive messages at any time")
         return value
 
@@ -113,11 +116,17 @@ class Notify(Frozen):
         return value
 
 
-def within_span(span: str | None, clock: str) -> bool:
-    """Whether a time of day, `23:10`, lies in a span, `22:00-07:00` (end excluded); false without a span."""
+def within_span(span: str | None, at: float, zone: tzinfo) -> bool:
+    """Whether a time lies in a span of local times, `22:00-07:00` (end excluded); false without a span.
+
+    Args:
+        span: of the day.
+        at: seconds since 1970 UTC.
+        zone: of the local times.
+    """
     if not span:
         return False
-    begin, end = span[:5], span[6:]
+    begin, end, clock = span[:5], span[6:], datetime.fromtimestamp(at, zone).strftime("%H:%M")
     return begin <= clock < end if begin < end else clock >= begin or clock < end
 
 

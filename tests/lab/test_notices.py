@@ -279,7 +279,8 @@ def test_nothing_grows_over_a_thousand_starts() -> None:
     ("clock", "there"), [("21:59", False), ("22:00", True), ("23:59", True), ("06:59", True), ("07:00", False)]
 )
 def test_quiet_hours_may_go_over_midnight(clock: str, there: bool) -> None:
-    assert within_span("22:00-07:00", clock) is there
+    at = datetime.fromisoformat(f"2026-11-24T{clock}+01:00").timestamp()
+    assert within_span("22:00-07:00", at, ZoneInfo("Europe/Berlin")) is there
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -80,7 +80,7 @@ def _send(
     lab: str, name: str, target: Recipient, zone: tzinfo, file: Path, text: str, deliver: Deliver, now: float
 ) -> bool:
     """Send the message unless it is quiet time or it was sent recently; whether it was sent."""
-    if within_span(target.quiet, datetime.fromtimestamp(now, zone).strftime("%H:%M")):
+    if within_span(target.quiet, now, zone):
         return False  # sent by the first start after the quiet hours
     without_numbers = re.sub(r"\d+", "#", text)  # process ids, line numbers, bytes
     key = hashlib.sha256("\0".join([str(file.absolute()), name, without_numbers]).encode()).hexdigest()[:16]
