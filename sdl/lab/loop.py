@@ -18,7 +18,7 @@ from typing import Protocol
 
 from sdl.clock import Clock
 from sdl.core.events import Measured, Safe, Stopped
-from sdl.errors import Full, Lost, RecordError, SdlError
+from sdl.errors import Lost, RecordError, SdlError
 from sdl.extras import versions_of
 from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import ResolvedLab
@@ -123,9 +123,9 @@ class LabLoop:
         """The end of a start whose lab ended: its own end if its record has one, else its death."""
         readings, last = start.readings, None
         try:
-            events = list(record.read(self.runs / start.run))
+            events = [event for event in record.read(self.runs / start.run) if not isinstance(event, Safe)]
             readings = sum(isinstance(event, Measured) for event in events)
-            last = next((event for event in reversed(events) if not isinstance(event, Safe)), None)
+            last = events[-1] if events else None
         except SdlError as error:  # never begun, or damaged: resuming it reports that
             log.info("start %d: %s", start.number, error)
         if isinstance(last, Stopped):
@@ -136,8 +136,7 @@ class LabLoop:
     def close(self, by: str) -> None:
         """Interrupt the running campaigns, which stay resumable, switch the instruments off, and record the stop."""
         self._ending = True
-        running = self.lab.running()
-        for start in running:
+        for start in self.lab.running():
             self.processes.interrupt(start.number, by)
         until = self.clock.monotonic() + CLOSE_TIMEOUT
         while self.lab.running() and self.clock.monotonic() < until:
@@ -194,7 +193,7 @@ class LabLoop:
         except Lost:
             raise
         except RecordError as error:
-            raise (Full if isinstance(error, Full) else RecordError)(_without_line(str(error))) from error
+            raise type(error)(_without_line(str(error))) from error
         self.lab.handle(event)
         self._notify(lambda listener: listener.handle(event))
 
@@ -221,10 +220,9 @@ class LabLoop:
 
     def _begin(self, event: Started) -> None:
         start, lab = self.lab.starts[event.start], self.lab.lab
-        campaign = start.spec.campaign
         order = JobOrder(
             start.number,
-            {} if isinstance(campaign, str) else campaign,
+            start.spec.resolved,
             self.runs / event.run,
             event.instrument,
             lab.supervise.hung,
@@ -256,7 +254,10 @@ class LabLoop:
         live = self.live_of(start)
         live.readings = max(live.readings, item.readings)
         at = item.at or self.clock.now()
-        again, self._last_update = item is self._last_update, item  # retried at every tick while the disk is full
+        level = logging.WARNING if item.what == "died" and not self._ending else logging.INFO
+        if item is self._last_update:  # retried at every tick while the disk is full, logged once
+            level = logging.DEBUG
+        self._last_update = item
         with log_context(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
             match item.what:
                 case "paused":
@@ -265,16 +266,14 @@ class LabLoop:
                 case "running" | "continued":
                     live.paused = ""
                 case "ended":
-                    if not again:
-                        log.info("%s: %s", item.outcome, item.text)
+                    log.log(level, "%s: %s", item.outcome, item.text)
                     self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
                     if item.on and start.instrument in self.lab.lab.instruments:
                         log.warning("%s: %s", start.instrument, item.on)
                         self.write(MadeSafe(start.instrument, item.on, at))
                     self.live.pop(start.number, None)
                 case "died":
-                    if not again:
-                        log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
+                    log.log(level, "died: %s", item.text)
                     death = Died(start.number, _without_line(item.text), live.readings, at)
                     self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)

@@ -134,6 +134,11 @@ class Job(Frozen):
         0, ge=-1000, le=1000, description="of the jobs waiting for an instrument, the highest begins first"
     )
 
+    @property
+    def resolved(self) -> Mapping[str, Any]:
+        """The campaign as plain values, once `sdl.lab.config.file` has resolved it."""
+        return {} if isinstance(self.campaign, str) else self.campaign
+
     @field_validator("between")
     @classmethod
     def _span(cls, value: str | None) -> str | None:

@@ -106,12 +106,12 @@ class Usage:
         """One line per day: the date, and a symbol per half hour of local time."""
         usage = self.jobs.get(job, JobUsage())
         cells: dict[tuple[date, int], set[str]] = {}
-        for at, what in usage.marks:
-            cells.setdefault(_cell(at, zone), set()).add(what)
+        marks = list(usage.marks)
         for low, high in usage.spans:
-            for n in range(int((high - low) // HALF_HOUR) + 1):
-                cells.setdefault(_cell(low + n * HALF_HOUR, zone), set()).add("running")
-            cells.setdefault(_cell(high, zone), set()).add("running")
+            steps = int((high - low) // HALF_HOUR) + 1
+            marks += [(at, "running") for at in (*(low + n * HALF_HOUR for n in range(steps)), high)]
+        for at, what in marks:
+            cells.setdefault(_cell(at, zone), set()).add(what)
         day, last = _cell(begin, zone)[0], _cell(end - 1e-6, zone)[0]
         while day <= last:
             row = (cells.get((day, n), set()) for n in range(CELLS))
