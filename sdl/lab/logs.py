@@ -48,7 +48,6 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
         line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -71,7 +70,6 @@ class TextFormatter(logging.Formatter):
     """`14:00:00 WARNING start 12 job night: message`, local time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
         fields = _fields(record)
         prefix = " ".join(f"{key} {fields[key]}" for key in ("start", "job", "trial") if key in fields)
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")

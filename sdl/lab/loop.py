@@ -156,7 +156,6 @@ class LabLoop:
 
     # One tick ----------------------------------------------------------------------------------------------------
     def tick(self) -> None:
-        """Do everything that is due."""
         try:
             if self._jumps is not None and (jump := self._jumps.look(self.clock.now())) is not None:
                 log.warning("%s: %+.0f s", jump.cause, jump.seconds)

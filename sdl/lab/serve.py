@@ -113,7 +113,6 @@ def serve(
 
 
 def _run_loop(loop: LabLoop, controller: Controller, watchdog: Watchdog, signals: list[str]) -> None:
-    """Tick until a signal arrives."""
     ready = False
     while not signals:
         loop.tick()

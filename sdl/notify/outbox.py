@@ -87,7 +87,6 @@ class Outbox:
         return new
 
     def waiting(self, target: str) -> list[Message]:
-        """The messages that wait for one target, the oldest first."""
         with self._lock:
             return [item for item in self._messages.values() if item.done is None and item.target == target]
 
@@ -97,7 +96,6 @@ class Outbox:
             return sum(item.done is None for item in self._messages.values())
 
     def finish(self, target: str, ids: Sequence[str], now: float) -> None:
-        """Note that messages were sent, or given up."""
         with self._lock:
             self._change(replace(self._messages[one, target], done=now) for one in ids)
 

@@ -32,13 +32,6 @@ Target = Annotated[
 Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason; kept in the record.")]
 
 
-def add_to(lab: typer.Typer) -> None:
-    """Add the commands to the group `lab`."""
-    for command in (status, queue, history, pause, resume, abort, skip):
-        lab.command()(command)
-    lab.command("run-now")(run_now)
-
-
 def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     """Show what a running lab is doing.
 

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 DAY = 86400.0
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command to the group `lab`."""
-    app.command()(simulate)
-
-
 def simulate(
     file: File,
     days: Annotated[float, typer.Option("--days", min=0.01, max=400, help="Duration in virtual time.")] = 7.0,
@@ -116,7 +111,6 @@ class _Messages:
             self.messages += [(notice.at, name, notice.kind, notice.title) for name in names]
 
     def show(self, lab: LabFile, most: int = 20) -> None:
-        """Print the first messages."""
         if not self._notify.to:
             say("no messages: the lab file has no recipients (`notify.to`)")
             return

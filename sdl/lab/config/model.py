@@ -212,7 +212,6 @@ class LabFile(Frozen):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The lab's time zone."""
         return ZoneInfo(self.timezone)
 
     def suspend_of(self, instrument: str) -> Suspend:

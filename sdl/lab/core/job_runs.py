@@ -57,7 +57,6 @@ class Start:
 
     @property
     def instrument(self) -> str:
-        """The name of its instrument in the lab file."""
         return self.spec.instrument
 
     def ended(self, at: float, fate: str, outcome: str, reason: str) -> dict[str, Any]:

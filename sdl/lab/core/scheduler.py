@@ -51,7 +51,6 @@ def next_time(lab: Lab) -> float:
 
 
 def _waiting(lab: Lab) -> list[Start]:
-    """Starts that have not begun."""
     return [start for start in lab.starts.values() if not start.attempts]
 
 

@@ -56,11 +56,9 @@ class Usage:
 
     @property
     def open(self) -> int:
-        """Number of starts that have not ended."""
         return len(self._starts)
 
     def handle(self, event: LabEvent) -> None:
-        """Count an event."""
         if isinstance(event, Due):
             self._starts[event.start] = event.job, event.due
             self.jobs.setdefault(event.job, JobUsage()).due += 1

@@ -121,8 +121,6 @@ def create_app(
 
 
 class _ReadRoutes:
-    """Handlers of GET."""
-
     def __init__(self, control: Control, runs: Path) -> None:
         self._control, self._runs = control, runs
 

@@ -47,11 +47,9 @@ class Controller:
 
     # Called by the loop ------------------------------------------------------------------------------------------
     def serve(self, loop: LabLoop) -> None:
-        """Let this loop answer from now on."""
         self._loop = loop
 
     def requests(self) -> None:
-        """Execute all pending requests."""
         while not self._requests.empty():
             self.wait(0.0)
 

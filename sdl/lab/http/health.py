@@ -49,7 +49,6 @@ class Readiness:
         self._checked, self._reasons = -float("inf"), list[str]()
 
     def __call__(self) -> list[str]:
-        """The reasons; empty if it could."""
         if self._clock() - self._checked > CACHE_SECONDS:
             self._reasons = [*self._disk(), *self._lab()]
             self._checked = self._clock()

@@ -78,7 +78,6 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """All metrics as of now."""
         from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
         state = CollectorRegistry()  # anew, so that nothing remains of a lab that no longer answers

@@ -54,7 +54,6 @@ class LabAddress:
 
     @property
     def alive(self) -> bool:
-        """Whether its process is running."""
         if self.began and _began(self.process) not in ("", self.began):
             return False
         if os.name == "nt":  # os.kill would end the process there
@@ -174,7 +173,6 @@ class Credentials:
         return right and hmac.compare_digest(on_disk.encode(), self._token.encode())
 
     def close(self) -> None:
-        """Remove the files."""
         for name in (ADDRESS_FILE, TOKEN):
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink()

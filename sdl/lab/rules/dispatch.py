@@ -74,11 +74,9 @@ class Dispatcher:
             each.start()
 
     def handle(self, event: LabEvent) -> None:
-        """Queue the notices of an event."""
         self._put(self._notices.handle(event))
 
     def update(self, item: WorkerUpdate) -> None:
-        """Queue the notices of a worker update."""
         self._put(self._notices.update(item))
 
     def tick(self, now: float) -> None:

@@ -285,7 +285,6 @@ class Notices:
         return self._starts.pop(start, _Start(f"start {start}", 0.0))
 
     def _count(self, at: float, what: str, readings: int = 0) -> None:
-        """Count an event for the digest."""
         self._counts.append((at, what, readings))
         while self._counts[0][0] < at - 3 * DAY:
             self._counts.popleft()

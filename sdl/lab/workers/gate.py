@@ -90,12 +90,10 @@ class LabGate:
 
     @property
     def aborted(self) -> bool:
-        """Whether an abort was requested."""
         return self._abort is not None
 
     # from the runner -------------------------------------------------------------------------------------------------
     def observe(self, event: Event, campaign: Campaign) -> None:
-        """Receive one event of the campaign."""
         if isinstance(event, Failed):
             self._count_failure(event, campaign)
         elif isinstance(event, (Measured, Continued)):

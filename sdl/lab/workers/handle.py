@@ -74,7 +74,6 @@ class WorkerHandle:
         return code is not None and not (code == EXIT_UNKNOWN and self.link.open)
 
     def signal(self, number: int) -> None:
-        """Send a signal, unless it is gone."""
         if not self.gone and self.process.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)

@@ -229,7 +229,6 @@ def _key(instrument: Any) -> str:
 
 
 def _timeout(instrument: Any) -> float:
-    """The time-out of a reading, seconds."""
     with contextlib.suppress(Exception):
         return float(getattr(config.parse_kind("instrument", instrument), "timeout_seconds", TIMEOUT))
     return TIMEOUT

@@ -269,8 +269,6 @@ def _wake_when_the_lab_dies() -> None:
 
 
 class _Forward(logging.Handler):
-    """Sends log lines to the lab."""
-
     def __init__(self, link: WorkerPipe) -> None:
         super().__init__()
         self._link = link

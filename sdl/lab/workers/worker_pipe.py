@@ -29,7 +29,6 @@ class WorkerPipe:
         self._writing = threading.Lock()
 
     def fileno(self) -> int:
-        """For `select`."""
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any], *, must: bool = True) -> bool:
