@@ -82,8 +82,8 @@ def serving(folder: Path) -> Iterator[tuple[ListLab, LabServer, httpx.Client, Wa
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ListLab, LabServer, httpx.Client, Watchdog]]:
-    with serving(tmp_path_factory.mktemp("lab")) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("lab")) as result:
+        yield result
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def served(shared: tuple[ListLab, LabServer, httpx.Client, Watchdog], caplog: py
 @pytest.fixture
 def own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Served]:
     """A server of the test's own."""
-    with serving(tmp_path) as found:
-        yield Served(*found, caplog)
+    with serving(tmp_path) as result:
+        yield Served(*result, caplog)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ BAD: list[tuple[str, int, dict[str, Any]]] = [
     ("another site's page", 403, {"headers": {"Origin": "http://example.org"}}),
     ("a page without an origin", 403, {"headers": {"Origin": "null"}}),
     ("another port's page", 403, {"headers": {"Origin": "http://127.0.0.1:1"}}),
-    ("somebody else's name for this machine", 421, {"headers": {"Host": "example.org"}}),
+    ("a foreign name of this machine", 421, {"headers": {"Host": "example.org"}}),
     ("a start that does not run", 409, {"json": {"target": "start 8"}}),
 ]
 
@@ -274,9 +274,9 @@ def test_the_record_of_a_run_can_be_read_on_from_a_line(served: Served) -> None:
         '{"event": "Opened"}\n{"event": "Proposed"}\n{"event": "half', encoding="utf-8"
     )
     served.lab.running[7]["run"] = f"led/{folder.name}"
-    found = served.http.get(f"/api/v1/runs/{folder.name}?after=1").json()
-    assert found["start"]["start"] == 7
-    assert found["events"] == [{"event": "Proposed"}]
+    result = served.http.get(f"/api/v1/runs/{folder.name}?after=1").json()
+    assert result["start"]["start"] == 7
+    assert result["events"] == [{"event": "Proposed"}]
     assert served.http.get("/api/v1/runs/20251028T000000.000000Z-s8").status_code == 404
     assert served.http.get(f"/api/v1/runs/{folder.name}?after=-1").status_code == 400
 

@@ -122,7 +122,7 @@ def test_killed_while_it_sends_it_loses_nothing_and_repeats_at_most_what_was_in_
     assert len(hook.got) <= 60 + kills
 
 
-def test_a_slow_server_does_not_hold_whoever_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_mail_server_does_not_delay_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     monkeypatch.setenv("MAIL", "json://127.0.0.1:9")

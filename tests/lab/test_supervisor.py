@@ -50,7 +50,7 @@ class Part(Frozen):
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
                 time.sleep(3600)
 """
-"""A solver of somebody else's that brings its process down."""
+"""A solver of another package that crashes or blocks its process."""
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def lab(parts: None) -> Iterator[Supervisor]:
     """Processes; the warm one is the same for all tests."""
-    found = Supervisor()
-    yield found
-    found.close()
+    result = Supervisor()
+    yield result
+    result.close()
 
 
 @pytest.fixture
@@ -105,22 +105,22 @@ def order(
 
 def until(lab: Supervisor, done: Callable[[list[WorkerUpdate]], Any], seconds: float = PATIENCE) -> list[WorkerUpdate]:
     """The news until something is among them."""
-    found: list[WorkerUpdate] = []
+    result: list[WorkerUpdate] = []
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        found += lab.updates()
-        if done(found):
-            return found
+        result += lab.updates()
+        if done(result):
+            return result
         time.sleep(0.005)
-    raise TimeoutError(f"only {found[-5:]}")
+    raise TimeoutError(f"only {result[-5:]}")
 
 
 def last(lab: Supervisor, seconds: float = PATIENCE) -> WorkerUpdate:
     """How the only start comes to its end; nothing may follow it."""
-    found = until(lab, lambda news: news and news[-1].what in ("ended", "died"), seconds)
-    assert [news.what in ("ended", "died") for news in found].count(True) == 1
+    result = until(lab, lambda news: news and news[-1].what in ("ended", "died"), seconds)
+    assert [news.what in ("ended", "died") for news in result].count(True) == 1
     assert lab.updates() == []
-    return found[-1]
+    return result[-1]
 
 
 def made_safe(lab: Supervisor, instrument: Mapping[str, Any]) -> str:
@@ -267,9 +267,9 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
     taken = light.world.taken
     assert not light.world.lit
     lab.command(1, "proceed", "bob")
-    found = until(lab, lambda news: any(item.what == "continued" for item in news))
+    result = until(lab, lambda news: any(item.what == "continued" for item in news))
     assert taken <= light.world.taken <= taken + 2
-    assert next(item for item in found if item.what == "continued").text == "bob"
+    assert next(item for item in result if item.what == "continued").text == "bob"
     lab.command(1, "abort", "broken lamp", "eve")
     news = last(lab)
     assert (news.what, news.outcome, news.text) == ("ended", "aborted", "broken lamp")
@@ -408,8 +408,8 @@ def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Supervisor, tmp_path:
     assert not [item for item in news if item.what == "died"]
     lab.command(1, "abort", "enough", "ada")
     lab.command(2, "abort", "enough", "ada")
-    found = until(lab, lambda news: sum(item.what == "ended" for item in news) == 2)
-    assert {item.outcome for item in found if item.what == "ended"} == {"aborted"}
+    result = until(lab, lambda news: sum(item.what == "ended" for item in news) == 2)
+    assert {item.outcome for item in result if item.what == "ended"} == {"aborted"}
 
 
 def test_closing_interrupts_what_runs_and_tells_of_it(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:

@@ -93,9 +93,9 @@ def test_a_process_killed_at_any_moment_loses_no_message_that_it_took(tmp_path: 
         process.send_signal(signal.SIGKILL)
         taken += map(int, process.stdout.read().split())
     again = Outbox(tmp_path, NOW)
-    found = [m.id for m in again.waiting("a")]
-    assert found[: len(taken)] == [f"failed-job-{n}" for n in taken]
-    assert len(found) <= len(taken) + 1, "one more may have been taken before it was said"
+    result = [m.id for m in again.waiting("a")]
+    assert result[: len(taken)] == [f"failed-job-{n}" for n in taken]
+    assert len(result) <= len(taken) + 1, "one more may have been taken before it was said"
     assert again.put(notice(0), ["a"]) == []
 
 
@@ -175,7 +175,7 @@ def test_a_full_disk_loses_nothing_and_is_caught_up_with(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("loss", ["deleted", "replaced", "cut", "folder deleted", "folder deleted for a while"])
-def test_an_outbox_that_others_take_away_is_written_anew_with_all_that_is_known(tmp_path: Path, loss: str) -> None:
+def test_an_outbox_that_others_remove_is_written_again_with_all_that_is_known(tmp_path: Path, loss: str) -> None:
     folder = tmp_path / "lab"
     folder.mkdir()
     box, file = Outbox(folder, NOW), folder / FILE

@@ -91,7 +91,7 @@ def _run(file: Path, port: int, verbose: bool) -> int:
     from sdl.runner import INTERRUPTED
 
     loaded = load(file)
-    require_packages()  # before it is said that the lab runs
+    require_packages()  # before the message that the lab runs
     for handler in logging.getLogger().handlers:  # the log file has everything
         handler.setFormatter(TextFormatter())
         handler.setLevel(logging.INFO if verbose else logging.WARNING)

@@ -268,8 +268,8 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     columns = width()
     for row in (titles, *rows):
         cells = [
-            text.rjust(most) if n in right else text.ljust(most)
-            for n, (text, most) in enumerate(zip(row, widths, strict=True))
+            text.rjust(wide) if n in right else text.ljust(wide)
+            for n, (text, wide) in enumerate(zip(row, widths, strict=True))
         ]
         line = "  ".join(cells).rstrip()
         print(line if columns is None or len(line) <= columns else line[: columns - 1] + "…")

@@ -110,15 +110,15 @@ class _Messages:
             names = recipients(self._notify, notice)
             self.messages += [(notice.at, name, notice.kind, notice.title) for name in names]
 
-    def show(self, lab: LabFile, most: int = 20) -> None:
+    def show(self, lab: LabFile, limit: int = 20) -> None:
         if not self._notify.to:
             say("no messages: the lab file has no recipients (`notify.to`)")
             return
         say(f"{count(len(self.messages), 'message')} would have been sent")
-        for at, name, kind, title in self.messages[:most]:
+        for at, name, kind, title in self.messages[:limit]:
             say(f"  {local(at, lab.zone)}  to {name}  {kind}: {title}", 4)
-        if len(self.messages) > most:
-            say(f"  and {len(self.messages) - most} more")
+        if len(self.messages) > limit:
+            say(f"  and {len(self.messages) - limit} more")
 
 
 def _moment(text: str, loaded: ResolvedLab) -> float:

@@ -97,9 +97,9 @@ def next_due(job: Job, lab: LabFile, after: float) -> float:
     return next(times(job, lab, after), NEVER)
 
 
-def upcoming(job: Job, lab: LabFile, after: float, most: int) -> list[float]:
-    """The first `most` of `times`."""
-    return list(islice(times(job, lab, after), most))
+def upcoming(job: Job, lab: LabFile, after: float, n: int) -> list[float]:
+    """The first `n` of `times`."""
+    return list(islice(times(job, lab, after), n))
 
 
 def blackout(lab: LabFile, instrument: str, at: float) -> Blackout | None:

@@ -131,23 +131,23 @@ class _ReadRoutes:
         return _json({"queue": list(_call(self._control.queue))})
 
     def history(self, request: Request) -> Response:
-        most = _number(request, "most", 100, MAX_ROWS)
+        limit = _number(request, "most", 100, MAX_ROWS)
         job = request.query_params.get("job", "")
         if job and not NAME.fullmatch(job):
             raise Refused(400, "job: not a valid name")
-        return _json({"history": list(_call(self._control.history, most, job))})
+        return _json({"history": list(_call(self._control.history, limit, job))})
 
     def run(self, request: Request) -> Response:
         """Events of a record written by a start of the lab; only the lab supplies the path."""
         name = str(request.path_params["run"])
         if not RUN.fullmatch(name) or ".." in name:
             raise Refused(400, "run: not a valid name of a run")
-        after, most = _number(request, "after", 0, 10**9), _number(request, "most", 500, MAX_ROWS)
+        after, limit = _number(request, "after", 0, 10**9), _number(request, "most", 500, MAX_ROWS)
         rows = [*_call(self._control.history, MAX_ROWS, ""), *_call(self._control.status).get("running", ())]
         row = next((row for row in rows if Path(str(row.get("run") or "")).name == name), None)
         if row is None:
             raise Refused(404, f"no run {name} among the lab's last {MAX_ROWS}")
-        return _json({"start": row, "events": _lines(self._runs / str(row["run"]), after, most)})
+        return _json({"start": row, "events": _lines(self._runs / str(row["run"]), after, limit)})
 
 
 class _CommandRoutes:
@@ -186,9 +186,9 @@ class _CommandRoutes:
             raise Refused(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(keys))}")
         defaults = {"target": "lab"} if verb == "pause" else {}
         values = {key: body.get(key, defaults.get(key, "")) for key in keys}
-        for key, most in self.MAX_LENGTH.items():
+        for key, limit in self.MAX_LENGTH.items():
             if key in values:
-                values[key] = _one_line(key, values[key], most)
+                values[key] = _one_line(key, values[key], limit)
         for key, (pattern, allowed) in self.NAMES.items():
             if key in values and not pattern.fullmatch(values[key]):
                 raise Refused(400, f"{key}: must be {allowed}")
@@ -211,7 +211,7 @@ def _call(call: Callable[..., Any], *given: Any) -> Any:
         raise Refused(503, str(error)) from error
 
 
-def _lines(folder: Path, after: int, most: int) -> list[Any]:
+def _lines(folder: Path, after: int, limit: int) -> list[Any]:
     """Events of a record after a line number, as written."""
     events: list[Any] = []
     try:
@@ -219,7 +219,7 @@ def _lines(folder: Path, after: int, most: int) -> list[Any]:
             for number, line in enumerate(stream, 1):
                 if number > after and line.endswith(b"\n"):
                     events.append(json.loads(line))
-                if len(events) == most:
+                if len(events) == limit:
                     break
     except FileNotFoundError:
         pass  # not begun yet
@@ -235,14 +235,14 @@ def _json(value: Mapping[str, Any]) -> Response:
     return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def _number(request: Request, name: str, default: int, most: int) -> int:
+def _number(request: Request, name: str, default: int, limit: int) -> int:
     text = request.query_params.get(name, str(default))
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
-        raise Refused(400, f"{name}: must be a whole number up to {most}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > limit:
+        raise Refused(400, f"{name}: must be a whole number up to {limit}")
     return int(text)
 
 
-def _one_line(name: str, text: str, most: int) -> str:
-    if len(text := text.strip()) > most or not text.isprintable():
-        raise Refused(400, f"{name}: must be one line of at most {most} characters")
+def _one_line(name: str, text: str, limit: int) -> str:
+    if len(text := text.strip()) > limit or not text.isprintable():
+        raise Refused(400, f"{name}: must be one line of at most {limit} characters")
     return text

@@ -348,11 +348,11 @@ def _queue(loop: LabLoop) -> list[dict[str, Any]]:
     ]
 
 
-def _upcoming(loop: LabLoop, most: int = UPCOMING_PER_JOB) -> list[dict[str, Any]]:
+def _upcoming(loop: LabLoop, per_job: int = UPCOMING_PER_JOB) -> list[dict[str, Any]]:
     """The next scheduled times of all jobs, in order."""
     lab, rows = loop.lab, []
     for name, job in lab.lab.jobs.items():
-        for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), most)):
+        for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), per_job)):
             skipped = f"skipped: {lab.skips[name][0]}".removesuffix(": ") if i == 0 and name in lab.skips else ""
             rows.append(_row(None, name, job.instrument, at, skipped))
     return sorted(rows, key=lambda row: row["due"])

@@ -80,7 +80,7 @@ class Metrics:
     def text(self) -> bytes:
         from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-        state = CollectorRegistry()  # anew, so that nothing remains of a lab that no longer answers
+        state = CollectorRegistry()  # a new one, without values of a lab that no longer answers
 
         def gauge(name: str, what: str, value: float) -> None:
             Gauge(f"sdl_lab_{name}", what, registry=state).set(value)

@@ -45,7 +45,7 @@ class WorkerHandle:
     readings: int = 0
     end: dict[str, Any] = field(default_factory=dict)  # its final message
     why: str = ""  # reason of its termination, once requested
-    asked: float = 0.0  # time of that request
+    requested: float = 0.0  # time of that request
     signals: int = 0
     safe: str | None = None  # latest result of switching off
     again: bool = True  # whether it retries to switch off
@@ -80,7 +80,7 @@ class WorkerHandle:
 
     def press(self) -> None:
         """Send the next signal of the termination, if due."""
-        since = time.monotonic() - self.asked
+        since = time.monotonic() - self.requested
         due = 1 + (since >= FINISH) + (since >= FINISH + SAFE)
         if self.signals < due:
             self.signals = due
@@ -90,7 +90,7 @@ class WorkerHandle:
     def ask_to_end(self, why: str) -> None:
         """Terminate it; the first reason is kept."""
         if not self.why:
-            self.why, self.asked = why, time.monotonic()
+            self.why, self.requested = why, time.monotonic()
         self.press()
 
     def dispose(self) -> None:

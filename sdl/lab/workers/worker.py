@@ -227,7 +227,7 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
         with runner.instrument_lease(instrument, "making it safe"):
             driver = instrument.open(RealClock())
             try:
-                applied = dict(driver.measure(off).applied)  # it has to have been asked over this connection
+                applied = dict(driver.measure(off).applied)  # only a reply over this connection proves it
                 if applied != off:
                     return InstrumentError(f"asked to be off it applied {applied}"), True
                 answer = driver.safe()
