@@ -24,7 +24,8 @@ from sdl.lab.logs import close_log, open_log
 from sdl.lab.loop import LabLoop
 from sdl.lab.rules.dispatch import Dispatcher
 from sdl.lab.systemd import Watchdog
-from sdl.lab.workers.base import Control, Workers
+from sdl.lab.workers.base import Control
+from sdl.lab.workers.supervisor import Supervisor
 from sdl.runner import user
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def serve(
     *,
     port: int = 0,
     clock: Clock | None = None,
-    processes: Workers | None = None,
     page: Callable[[Control, Path, Credentials], Sequence[BaseRoute]] | None = None,
     on_listen: Callable[[str], None] = lambda url: None,
 ) -> str:
@@ -48,7 +48,6 @@ def serve(
         loaded: the resolved lab file.
         port: of the HTTP server; 0 for any free one.
         clock: the system clock by default.
-        processes: runs the campaigns; one process per campaign by default.
         page: makes the routes of the page, served beside the API.
         on_listen: called with the address of the server.
 
@@ -62,13 +61,8 @@ def serve(
     """
     from sdl.lab.http.app import LabServer
 
-    if processes is None:
-        from sdl.lab.workers.supervisor import Supervisor
-
-        supervisor = Supervisor()
-        supervisor.warm_up()
-        processes = supervisor
-    clock = RealClock() if clock is None else clock
+    supervisor, clock = Supervisor(), clock or RealClock()
+    supervisor.warm_up()
     folder = journal.folder(loaded.runs, loaded.lab.name)
     record = journal.open_journal(folder)
     with contextlib.ExitStack() as stack:
@@ -80,7 +74,7 @@ def serve(
         record.events = ()  # frees weeks of events
         controller, watchdog = Controller(base=loaded.path.parent), Watchdog()
         loop = LabLoop(
-            lab, record, processes, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
+            lab, record, supervisor, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
         )
         dispatcher = Dispatcher(
             loaded.lab.name, loaded.lab.notify, folder=folder, base=loaded.path.parent, zone=loaded.lab.zone, loop=loop

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -47,22 +46,17 @@ class Secret(Frozen):
     def __str__(self) -> str:
         return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
 
-    def read(self, base: Path, environ: Mapping[str, str] | None = None) -> str:
+    def read(self, base: Path) -> str:
         """Read the secret.
 
         Args:
             base: the directory that a relative `file` starts from.
-            environ: environment variables; those of this process by default.
 
         Raises:
             ConfigError: it is missing or empty, or other users can read it.
         """
-        if self.env is not None:
-            text = (os.environ if environ is None else environ).get(self.env, "")
-        else:
-            text = _private_text(base / str(self.file))
-        secret = text.strip()
-        if not secret:
+        text = _private_text(base / str(self.file)) if self.env is None else os.environ.get(self.env, "")
+        if not (secret := text.strip()):
             raise ConfigError(f"{self}: not set, or empty")
         return secret
 

@@ -25,6 +25,7 @@ from sdl.notify.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
 """Seconds to wait after the first failure, doubled with each further one, and the longest wait."""
+CLOSE_SECONDS = 5.0  # to wait for the message that is being sent
 POLL_SECONDS = 60.0  # interval in seconds at which a sender checks the time, since quiet hours end by the clock
 
 URGENT: frozenset[Kind] = frozenset({"failed", "lost", "disk"})
@@ -75,12 +76,12 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name=f"sdl sender {name}", daemon=True)
         self.start, self.wake = self._thread.start, self._wake.set  # begin to send; look for new messages now
 
-    def close(self, wait: float = 5.0) -> None:
+    def close(self) -> None:
         """End after the present message; waiting messages stay in the outbox."""
         self._ended = True
         self._wake.set()
         if self._thread.ident is not None:
-            self._thread.join(wait)
+            self._thread.join(CLOSE_SECONDS)
 
     def step(self, now: float) -> float:
         """Send the messages that may be sent now.

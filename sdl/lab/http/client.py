@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from sdl.errors import ConfigError, Unreachable
@@ -23,7 +22,6 @@ class Client:
         lab: a lab file or the name of a lab. If empty: the lab of `lab.yaml` in the working directory, or without
             such a file the only running lab.
         url: address of the lab, instead of `lab`.
-        environ: with XDG_STATE_HOME.
 
     Attributes:
         home: its name and the directory of its lab file.
@@ -35,8 +33,8 @@ class Client:
         Unreachable: no lab runs, or it is still starting.
     """
 
-    def __init__(self, lab: str = "", url: str = "", *, environ: Mapping[str, str] | None = None) -> None:
-        running = token.labs(environ)
+    def __init__(self, lab: str = "", url: str = "") -> None:
+        running = token.labs()
         if url:
             self.url = url.rstrip("/")
             if not LOCAL.fullmatch(self.url):

@@ -20,7 +20,6 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,18 +66,17 @@ class LabAddress:
         return self.process > 0
 
 
-def folder(environ: Mapping[str, str] | None = None) -> Path:
+def folder() -> Path:
     """The directory of this user's lab addresses."""
-    environ = os.environ if environ is None else environ
-    state = environ.get("XDG_STATE_HOME", "")
+    state = os.environ.get("XDG_STATE_HOME", "")
     base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     return base / "sdl" / "labs"
 
 
-def labs(environ: Mapping[str, str] | None = None) -> list[LabAddress]:
+def labs() -> list[LabAddress]:
     """The running labs of this user, by name."""
     addresses = []
-    for path in sorted(folder(environ).glob(f"*/{ADDRESS_FILE}")):
+    for path in sorted(folder().glob(f"*/{ADDRESS_FILE}")):
         with contextlib.suppress(OSError, ValueError, TypeError):  # written by another version, or not ours
             addresses.append(LabAddress(**json.loads(path.read_text(encoding="utf-8")), folder=path.parent))
     return [address for address in addresses if address.alive]
@@ -109,17 +107,16 @@ class Credentials:
         lab: its name.
         record: directory of its journal; identifies the lab together with the name.
         file: the lab file.
-        environ: with XDG_STATE_HOME.
 
     Raises:
         ConfigError: the folder is a link or belongs to another user.
         RecordError: the files cannot be written.
     """
 
-    def __init__(self, lab: str, record: Path, file: Path, *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, lab: str, record: Path, file: Path) -> None:
         self._lab, self._record, self._file = lab, record.absolute(), file.absolute()
         digest = hashlib.sha256(os.fsencode(self._record)).hexdigest()[:8]
-        self.folder = folder(environ) / f"{lab}-{digest}"
+        self.folder = folder() / f"{lab}-{digest}"
         self._changing = threading.Lock()
         self._token = ""
         self.renew()
