@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sdl.core.events import Safe
 from sdl.core.goal import decimals, format_reading
@@ -201,3 +203,8 @@ def off(band: Band, value: float, unit: str = "") -> str:
 def not_off(safe: Safe | None) -> str:
     """The warning about an instrument that may still be on after its campaign; empty where it is off."""
     return "" if safe is None or safe.proven else f"the instrument may still be on: {safe.why}"
+
+
+def local(at: float, zone: ZoneInfo) -> str:
+    """A time (s since 1970) in a time zone: `Mon 23 Nov 15:40 CET`."""
+    return datetime.fromtimestamp(at, zone).strftime("%a %d %b %H:%M %Z")

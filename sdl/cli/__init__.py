@@ -1,7 +1,8 @@
-"""The command line: thin commands over the same functions that Python users call.
+"""The command line: thin commands over the functions that Python users call.
 
-`run.py` drives an instrument, `look.py` reads what is there, `files.py` is about campaign files, `solve.py` is the one
-shot on a data set; `live.py` draws. Heavy modules are imported inside the commands, so that `sdl --help` is quick.
+`run.py` drives an instrument, `runs/` reads runs, `campaign_files.py` checks and writes campaign files, `solve.py`
+answers from a data set, `lab/` and `twin/` are groups of commands; `display/` has the views. Heavy modules are imported
+inside the commands, so that `sdl --help` is quick.
 """
 
 from __future__ import annotations
@@ -17,29 +18,13 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import (
-    bench,
-    campaign_files,
-    compare,
-    export,
-    instrument,
-    list,
-    paper,
-    replay,
-    report,
-    run,
-    serve,
-    show,
-    solve,
-    sweep,
-    twin,
-    verify,
-    watch,
-    web,
-)
-from sdl.cli.lab import commands
+from sdl.cli import bench, campaign_files, instrument, paper, replay, run, solve, sweep, verify, web
+from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
-from sdl.cli.terminal import spelled
+from sdl.cli.runs import compare, export, listing, report, show, watch
+from sdl.cli.terminal import escaped
+from sdl.cli.twin import commands as twin
+from sdl.cli.twin import serve
 from sdl.errors import RecordError, SdlError
 
 app = typer.Typer(
@@ -83,13 +68,20 @@ def _common(
     pass
 
 
-PARTS = (
-    *(run, campaign_files, list, show, export, watch, report, compare, verify, replay, solve, paper),
-    *(twin, serve, instrument, commands, web, sweep, bench),
+COMMANDS = (
+    *(run.run, run.resume, run.collect, run.measure),
+    *(campaign_files.validate, campaign_files.schema, campaign_files.init),
+    *(listing.list_runs, show.show, show.explain, show.check, export.export, watch.watch, report.report),
+    *(compare.compare, verify.verify, replay.replay, solve.solve, paper.paper, web.web, sweep.sweep, bench.bench),
 )
 """In the order of the help."""
-for part in PARTS:
-    part.add_to(app)
+for command in COMMANDS:
+    app.command("list" if command is listing.list_runs else None)(command)
+for command in (serve.serve, serve.device):
+    twin.twin.command()(command)
+app.add_typer(twin.twin, name="twin")
+app.add_typer(instrument.instrument, name="instrument")
+lab.add_to(app)
 
 
 # Typer has a click of its own since 0.26; the root of its errors is reached through what it exports in every version.
@@ -103,9 +95,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:  # `>&-`: nobody wants to read
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    sys.stdout = spelled(sys.stdout)
+    sys.stdout = escaped(sys.stdout)
     if sys.stderr is not None:
-        sys.stderr = spelled(sys.stderr)
+        sys.stderr = escaped(sys.stderr)
     os.environ.pop("MPLBACKEND", None)  # a notebook's, perhaps not installed here; files are drawn without one
     wanted = logging.getLevelNamesMapping().get(os.environ.get("SDL_LOG", "").upper(), logging.WARNING)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)

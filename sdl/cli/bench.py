@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import (
     LIMIT,
     RUNS,
@@ -25,17 +24,14 @@ from sdl.cli.options import (
     emit,
     limit_of,
 )
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError, RecordError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.store.datasets import ColumnNames
     from sdl.twin.evidence import Evidence
     from sdl.twin.state import TwinState
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(bench)
 
 
 def bench(

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import Json, Set, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
+from sdl.formatting import count
 
 SCHEMA = "campaign.schema.json"
 """Schema file that the starter file names, so that an editor completes and checks it."""
@@ -37,12 +38,6 @@ stop: {trials: 40, minutes: 30}         # also: failures, stagnation: {trials: 1
 prior: []                               # records or Claude-Light logs to start with
 seed: 0                                 # the same file and seed give the same campaign on the twin
 """
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    for command in (validate, schema, init):
-        app.command()(command)
 
 
 def validate(

@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from sdl.types import SafeState
 
 instrument = typer.Typer(no_args_is_help=True, help="Look at an instrument before a campaign trusts it.")
+instrument.callback()(lambda: None)  # a group, though it has one command
 MARKS = {True: "ok", False: "NOT OK", None: ""}
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the group `instrument`."""
-    app.add_typer(instrument, name="instrument")
-    instrument.callback()(lambda: None)  # a group even with one command in it
 
 
 @instrument.command()

@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.display.progress import is_visible
-from sdl.cli.display.text import say
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
     from sdl.paper.pairs import Pairs
     from sdl.paper.work import Findings
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(paper)
 
 
 def paper(

@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import LIMIT, RUNS, Json, Limit, RunName, Runs, campaign_run, emit, limit_of
+from sdl.cli.terminal import say
 from sdl.errors import SolverError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.replay import Difference, Replayed, Shift
 
 MOST = 10
 """Number of differences printed; `--json` has all of them."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(replay)
 
 
 def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, display
 from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
 from sdl.errors import ConfigError
+from sdl.formatting import count, display
 
 if TYPE_CHECKING:
     from sdl.runner import Watch
@@ -23,12 +23,6 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAM
 
 FINAL = ("reached", "done")
 """Ends that a resume leaves as they are."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    for command in (run, resume, collect, measure):
-        app.command()(command)
 
 
 def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
@@ -244,7 +238,7 @@ def _drive(
 
 def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
     """Print each channel's mean and standard deviation, and its first readings."""
-    from sdl.cli.display.text import width
+    from sdl.cli.terminal import width
     from sdl.core.goal import decimals
 
     if not rows:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.display.progress import working
-from sdl.cli.display.text import count, display, reading, say, setting
 from sdl.cli.options import (
     RUNS,
     ChannelColumns,
@@ -27,7 +26,9 @@ from sdl.cli.options import (
     near,
     number,
 )
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError, NotEnoughData, SolverError
+from sdl.formatting import count, display, reading, setting
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
@@ -54,11 +55,6 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 """`all`: the paper's four kinds with our defaults, linear through the origin, bayes and gp.
 `paper`: the four kinds as in the paper."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(solve)
 
 
 def solve(

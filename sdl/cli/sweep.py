@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import count
 from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
 from sdl.errors import SolverError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.sweep import SweepOutcome, SweepPlan
 
 HOME = Path("runs/sweeps")
 """Default directory for the results of sweeps, each in a directory of its name."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(sweep)
 
 
 def sweep(

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import LIMIT, Json, Limit, Set, emit, limit_of
-from sdl.cli.terminal import raw
+from sdl.cli.terminal import raw, say
 from sdl.errors import ConfigError, RecordError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.verify import Evaluation, Verified, VerifyPlan
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command()(verify)
 
 
 def verify(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import say
 from sdl.cli.options import RUNS, Runs
+from sdl.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from sdl.lab.config.file import ResolvedLab
     from sdl.lab.http.token import Credentials
     from sdl.lab.workers.base import Control
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(web)
 
 
 def web(

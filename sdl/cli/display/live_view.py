@@ -12,18 +12,6 @@ from typing import IO, TYPE_CHECKING
 
 from sdl.cli.display.progress import SILENT_SECONDS
 from sdl.cli.display.table import trial_table
-from sdl.cli.display.text import (
-    best_trial,
-    cause,
-    count,
-    goal_line,
-    headline,
-    reading,
-    settings,
-    tolerance_ratio,
-    trial_remarks,
-    visible,
-)
 from sdl.core.events import (
     AbortAsked,
     Continued,
@@ -37,6 +25,18 @@ from sdl.core.events import (
     Resumed,
     Safe,
     Stopped,
+)
+from sdl.formatting import (
+    best_trial,
+    cause,
+    count,
+    goal_line,
+    headline,
+    reading,
+    settings,
+    tolerance_ratio,
+    trial_remarks,
+    visible,
 )
 from sdl.types import Power
 

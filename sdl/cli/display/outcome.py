@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl.cli.display.text import cause, count, display, reading, say, settings, units, worst
 from sdl.cli.options import emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
-from sdl.formatting import not_off
+from sdl.formatting import cause, count, display, not_off, reading, settings, units, worst
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sdl.cli.display.live_view import LiveTable
-from sdl.cli.display.text import ratio, settings, visible
 from sdl.core.events import Event, Opened
+from sdl.formatting import ratio, settings, visible
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 import typer
 
 from sdl.cli.display.progress import LINE_SECONDS, clock, is_visible
-from sdl.cli.display.text import count, local, say
 from sdl.cli.lab.setup import File
 from sdl.cli.options import Json, Quiet, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
+from sdl.formatting import count, local
 
 if TYPE_CHECKING:
     from sdl.lab.config.file import ResolvedLab

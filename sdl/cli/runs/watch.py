@@ -18,11 +18,6 @@ POLL = 0.25
 """Seconds between two looks at the record."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(watch)
-
-
 def watch(
     name: Annotated[
         str,

@@ -7,19 +7,14 @@ from typing import Annotated
 
 import typer
 
-from sdl.cli.display.text import count
 from sdl.cli.options import RUNS, Json, Quiet, Runs, campaign_run, emit
 from sdl.errors import ConfigError
+from sdl.formatting import count
 
 RunNames = Annotated[
     list[str],
     typer.Argument(metavar="RUN…", help="`latest`, a campaign's name, a part of a run's name, or its directory."),
 ]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(report)
 
 
 def report(

@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from sdl.cli.options import near
-from sdl.cli.twin import twin
 from sdl.errors import ConfigError, Unreachable
 
 if TYPE_CHECKING:
     from sdl.drivers.twin import Twin
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds `serve` and `device` to the group `twin`."""
-    twin.command()(serve)
-    twin.command()(device)
 
 
 def serve(

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
-
 from sdl.cli.options import RUNS, Json, Runs, emit
 
 COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("list")(list_runs)
 
 
 def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
@@ -39,7 +32,8 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    from sdl.cli.display.text import display, percent, visible, width
+    from sdl.cli.terminal import width
+    from sdl.formatting import display, percent, visible
 
     columns = width()
     table = [list(COLUMNS)]

@@ -32,11 +32,6 @@ Days = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Adds the group `twin`."""
-    app.add_typer(twin, name="twin")
-
-
 @twin.command()
 def fit(
     sources: Sources,

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import count, visible, width
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.terminal import width
 from sdl.errors import ConfigError, RecordError
+from sdl.formatting import count, visible
 
 if TYPE_CHECKING:
     from sdl.report.comparison import RunGroup
 
 SUFFIXES = (".html", ".png", ".svg")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(compare)
 
 
 def compare(

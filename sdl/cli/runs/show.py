@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import cause, count, display, reading, say, settings, units, worst
 from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError, SdlError
+from sdl.formatting import cause, count, display, reading, settings, units, worst
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.core.trials import Trial
     from sdl.runs.runs import Run
     from sdl.store.record import Checked
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    for command in (show, explain, check):
-        app.command()(command)
 
 
 def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
@@ -36,7 +31,8 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     """
     from sdl.cli.display.live_view import line, note
     from sdl.cli.display.outcome import print_outcome
-    from sdl.cli.display.text import goal_line, headline, width
+    from sdl.cli.terminal import width
+    from sdl.formatting import goal_line, headline
     from sdl.runs.listing import writing_process
     from sdl.runs.runs import open_run
 
