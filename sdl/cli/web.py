@@ -1,4 +1,4 @@
-"""The command `sdl web`."""
+"""The command `sdl web`, and the page of a lab."""
 
 from __future__ import annotations
 

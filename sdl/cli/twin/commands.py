@@ -1,4 +1,4 @@
-"""Commands about the twin: `sdl twin fit`, `sdl twin check`, `sdl twin faults`."""
+"""The commands `sdl twin fit`, `sdl twin check` and `sdl twin faults`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Sources = Annotated[
     list[str],
     typer.Argument(metavar="READINGS…", help="Runs (by name or directory), records, logs or tables."),
 ]
-Dark = Annotated[bool, typer.Option("--dark", help="Only sittings in a dark room.")]
+Dark = Annotated[bool, typer.Option("--dark", help="Use only sessions in a dark room.")]
 Days = Annotated[
-    list[str] | None, typer.Option("--day", metavar="DATE", help="Only readings of this day; may be repeated.")
+    list[str] | None, typer.Option("--day", metavar="DATE", help="Use only readings of this day; may be repeated.")
 ]
 
 
@@ -37,21 +37,26 @@ def fit(
     sources: Sources,
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The state to write, a .toml file.")],
     start: Annotated[
-        str, typer.Option("--from", metavar="STATE", help="A state, or a .toml file: what the readings do not tell.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="STATE",
+            help="State to start from: a name, or a .toml file.",
+        ),
     ] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw what the fit leaves of each reading.")
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the residual of each reading.")
     ] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
     """Fit a twin to readings.
 
-    Gains, ends, noise, ambient light and drift, with their standard errors.
+    The fit gives gains, ranges, noise, ambient light and drift, with their standard errors.
 
     \b
     sdl twin fit runs/*/* -o twin.toml     then: instrument: {kind: twin, state: ./twin.toml}
@@ -61,16 +66,20 @@ def fit(
     from sdl.twin.write import toml
 
     if out.suffix != ".toml":
-        raise ConfigError(f"--output {out}: a state is a .toml file")
+        raise ConfigError(f"--output {out}: must end in .toml")
     data, state = _read(sources, start, dark, days or (), columns_of(inputs, channels), runs)
     try:
         found = fitted(data, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    said = [f"Fitted by `sdl twin fit`, starting from {start}, to", *data.sources, f"Ambient: {found.check.ambient}."]
-    said += ["", *_parameters(found)]
+    comments = [
+        f"Fitted by `sdl twin fit`, starting from {start}, to",
+        *data.sources,
+        f"Ambient: {found.check.ambient}.",
+    ]
+    comments += ["", *_parameters(found)]
     try:
-        out.write_text(toml(found.state, said), encoding="utf-8")
+        out.write_text(toml(found.state, comments), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
     if plot is not None:
@@ -86,7 +95,7 @@ def fit(
 def check(
     sources: Sources,
     state: Annotated[
-        str, typer.Option("--twin", metavar="STATE", help="The twin: a state, or the path of a .toml file.")
+        str, typer.Option("--twin", metavar="STATE", help="State of the twin: a name, or a .toml file.")
     ] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
@@ -95,19 +104,19 @@ def check(
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Say how well a twin predicts readings it has not seen.
+    """Report how well a twin predicts readings that it was not fitted to.
 
     \b
     sdl twin check night.jsonl --twin twin.toml
-    sdl twin check latest                  the newest run against the twin as it is
+    sdl twin check latest                  the newest run against the shipped twin
 
-    Exit code 1 where the instrument no longer matches its twin.
+    Exit code 1 if the instrument no longer matches its twin.
     """
     from sdl.twin.check import check as checked
 
-    data, chosen = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
+    data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
     try:
-        found = checked(data, chosen)
+        found = checked(data, loaded)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if json:
@@ -119,12 +128,12 @@ def check(
 
 @twin.command()
 def faults(json: Json = False) -> None:
-    """List the faults that a twin can have.
+    """List the faults that a twin can simulate.
 
     \b
     sdl twin faults
 
-    And what a campaign makes of each.
+    For each fault: its effect, and the outcome of a campaign that meets it.
     """
     from sdl.twin.faults import MEANING
 
@@ -151,12 +160,12 @@ def _read(
             path, have = next(iter(other.items()))
             raise ValueError(f"{path} has the inputs {', '.join(have)}; the twin {name} has {', '.join(inputs)}")
         data = collect([path for path in found if path not in other], state, days, columns)
-        told = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
-        data = replace(data, sources=(*data.sources, *told))
+        omitted = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
+        data = replace(data, sources=(*data.sources, *omitted))
         if dark:
             data = data.only(dark_sittings(data, state))
             if not len(data.X):
-                raise ValueError("no sitting was in a dark room; leave out --dark")
+                raise ValueError("no session was in a dark room; leave out --dark")
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return data, state
