@@ -12,7 +12,7 @@ import typer
 
 from sdl.cli.display.progress import is_visible
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
-from sdl.cli.terminal import say
+from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ def _print(found: Findings) -> None:
     rows: list[tuple[str, ...]] = [("", "paper: R, G, B", "here: R, G, B", "error")]
     rows += [(m.name, three(m.answer, 2), *answer(one)) for one, m in zip(found.paper, METHODS, strict=True)]
     rows += [(f"our {one.name}", "", *answer(one)) for one in found.ours]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(aligned(rows, range(4))))
     if found.pairs.plant:
         print()
         say("error: noise-free error of the worst channel, in % of 16384 counts")

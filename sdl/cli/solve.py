@@ -26,7 +26,7 @@ from sdl.cli.options import (
     near,
     number,
 )
-from sdl.cli.terminal import say
+from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError, NotEnoughData, SolverError
 from sdl.formatting import count, display, reading, setting
 
@@ -280,12 +280,7 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
     rows: list[tuple[str, ...]] = [("solver", "", "setting", "spread", "uncertainty", "error", "", "expected")]
     for answer in answers:
         rows += _block(answer, inputs, goal)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print()
-    for row in rows:
-        cells = [t.ljust(w) if i < 2 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True))]
-        print("  ".join(cells).rstrip())
-    print()
+    print("\n".join(["", *aligned(rows, range(2)), ""]))
     for key, text in LEGEND:
         if any(value is not None for answer in answers for value in answer.get(key, {}).values()):
             say(text)

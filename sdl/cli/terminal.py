@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, TextIO, cast
 
 from sdl.formatting import visible
@@ -30,6 +30,22 @@ def say(text: str, indent: int = 2) -> None:
         text, max(columns, 20), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     ):
         print(part)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """The lines of a table with two spaces between columns.
+
+    Args:
+        rows: cells of all rows, the head first.
+        left: indices of the columns that are aligned to the left, the others to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(row, widths, strict=True)
+        return "  ".join(t.ljust(w) if i in left else t.rjust(w) for i, (t, w) in enumerate(cells)).rstrip()
+
+    return [line(row) for row in rows]
 
 
 class Escaped:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.options import LIMIT, Json, Limit, Set, emit, limit_of
-from sdl.cli.terminal import raw, say
+from sdl.cli.terminal import aligned, raw, say
 from sdl.errors import ConfigError, RecordError
 from sdl.formatting import count
 
@@ -102,18 +102,13 @@ def _tell(found: Verified) -> None:
 
     seeds = [seen.seed for seen in found.seen]
     run = f"{seeds[0]} … {seeds[-1]}" if seeds == list(range(seeds[0], seeds[0] + len(seeds))) else str(seeds)[1:-1]
-    say(
-        f"{found.plan.file}: {count(len(seeds), 'seed')} ({run})"
-        if len(seeds) > 1
-        else f"{found.plan.file}: seed {run}"
-    )
+    say(f"{found.plan.file}: " + (f"{count(len(seeds), 'seed')} ({run})" if len(seeds) > 1 else f"seed {run}"))
     if found.plan.note:
         say(f"  note: {found.plan.note}", 4)
-    rows = [(f.claim, f.expected, _short(f), f.level) for f in found.findings]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    for finding, row in zip(found.findings, rows, strict=True):
-        cells = "  ".join(text.ljust(size) for text, size in zip(row, widths, strict=False))
-        say(f"  {cells}  {finding.level}{_sureness(finding)}", 4)
+    for line in aligned(
+        [(f.claim, f.expected, _short(f), f"{f.level}{_sureness(f)}") for f in found.findings], range(4)
+    ):
+        say(f"  {line}", 4)
     for finding in found.findings:
         if finding.level is Level.NOT:
             print(f"  {finding.claim} is not met:")

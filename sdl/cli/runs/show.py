@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
-from sdl.cli.terminal import say
+from sdl.cli.terminal import aligned, say, width
 from sdl.errors import ConfigError, SdlError
 from sdl.formatting import cause, count, display, reading, settings, units, worst
 
@@ -31,7 +31,6 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     """
     from sdl.cli.display.live_view import line, note
     from sdl.cli.display.outcome import print_outcome
-    from sdl.cli.terminal import width
     from sdl.formatting import goal_line, headline
     from sdl.runs.listing import writing_process
     from sdl.runs.runs import open_run
@@ -198,34 +197,28 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
         yield f"  failed: {cause(error)}"
 
 
-def _settings_table(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
+def _settings_table(trial: Mapping[str, Any], run: Run) -> list[str]:
     """The settings, with their spread and uncertainty where the solver gave them."""
     columns = {key: trial[key] for key in ("spread", "uncertainty") if any(v is not None for v in trial[key].values())}
     rows = [
-        [name, text, *(_known(part.get(name), 4) for part in columns.values())]
+        [name, text, *("?" if part.get(name) is None else f"{part[name]:.4f}" for part in columns.values())]
         for name, text in settings(trial["settings"], run.opened).items()
     ]
-    return _table(["input", "setting", *columns], rows)
+    return _table([["input", "setting", *columns], *rows])
 
 
-def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> Iterator[str]:
+def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> list[str]:
     """The mean readings, beside the goal and what the solver expected where there are any."""
     bands = goal.bands if goal else {}
     expected = trial["expected"] if any(value is not None for value in trial["expected"].values()) else {}
-    head, rows = ["channel", *(["goal"] if goal else []), *(["expected"] if expected else []), "measured"], []
+    rows = [["channel", *(["goal"] if goal else []), *(["expected"] if expected else []), "measured"]]
     for name, value in trial["measured"].items():
         band = bands.get(name)
         row = [name, *([str(band)] if band else [])]
         row += ["?" if expected.get(name) is None else reading(expected[name], band)] if expected else []
         rows.append([*row, reading(value, band)])
-    return _table(head, rows)
+    return _table(rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        yield "  " + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
-
-
-def _known(value: float | None, digits: int) -> str:
-    return "?" if value is None else f"{value:.{digits}f}"
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"  {line}" for line in aligned(rows, ())]
