@@ -47,7 +47,7 @@ def check(
     campaign = config.load(file, changes or (), collect=True)
     instrument = campaign.instrument
     clock = runner.clock_for(instrument)
-    found = []
+    findings = []
     say = partial(print, file=sys.stderr, flush=True)
     watched = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
 
@@ -56,11 +56,11 @@ def check(
 
     with runner.instrument_lease(instrument, "instrument check"):
         for finding in Examination(instrument, clock, campaign.goals(), make_safe, repeats, **watched).findings():
-            found.append(finding)
+            findings.append(finding)
             if not json:
                 print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)
-    bad = [finding.what for finding in found if finding.good is False]
+    bad = [finding.what for finding in findings if finding.good is False]
     if json:
-        plain = [{"what": f.what, "good": f.good, "says": f.says, "figures": f.figures} for f in found]
+        plain = [{"what": f.what, "good": f.good, "says": f.says, "figures": f.figures} for f in findings]
         emit({"findings": plain, "not_ok": bad, "exit_code": 1 if bad else 0})
     raise typer.Exit(1 if bad else 0)

@@ -119,21 +119,21 @@ def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> 
 
 
 def _columns(option: str, given: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for text in given:
         name, equals, place = (part.strip() for part in text.partition("="))
         if not name or (equals and not place):
             raise ConfigError(f"{option} {text}: must be NAME=COLUMN, such as R=red, or NAME")
-        if name in found:
+        if name in columns:
             raise ConfigError(f"{option} {text}: {name} is given twice")
-        found[name] = place or name
-    return found
+        columns[name] = place or name
+    return columns
 
 
 def near(name: str, allowed: Sequence[str]) -> str:
     """`allowed: a, b, c; did you mean 'b'?`"""
-    found = get_close_matches(name, allowed, n=1)
-    return f"allowed: {', '.join(allowed)}" + (f"; did you mean {found[0]!r}?" if found else "")
+    matches = get_close_matches(name, allowed, n=1)
+    return f"allowed: {', '.join(allowed)}" + (f"; did you mean {matches[0]!r}?" if matches else "")
 
 
 def _finite(value: Any) -> Any:

@@ -101,7 +101,7 @@ def _command(data: str | None, state: str, rows: int, small: bool, seed: int) ->
     return " ".join([*parts, *(["--quick"] if small else []), f"--seed {seed}"])
 
 
-def _print(found: Findings) -> None:
+def _print(findings: Findings) -> None:
     from sdl.paper.facts import three
     from sdl.paper.published import METHODS
 
@@ -110,13 +110,13 @@ def _print(found: Findings) -> None:
             return (one.error, "")
         return (three(one.goal.raw), "" if one.goal.miss is None else f"{one.goal.miss:.2f} %")
 
-    say(found.pairs.source)
+    say(findings.pairs.source)
     print()
     rows: list[tuple[str, ...]] = [("", "paper: R, G, B", "here: R, G, B", "error")]
-    rows += [(m.name, three(m.answer, 2), *answer(one)) for one, m in zip(found.paper, METHODS, strict=True)]
-    rows += [(f"our {one.name}", "", *answer(one)) for one in found.ours]
+    rows += [(m.name, three(m.answer, 2), *answer(one)) for one, m in zip(findings.paper, METHODS, strict=True)]
+    rows += [(f"our {one.name}", "", *answer(one)) for one in findings.ours]
     print("\n".join(aligned(rows, range(4))))
-    if found.pairs.plant:
+    if findings.pairs.plant:
         print()
         say("error: noise-free error of the worst channel, in % of 16384 counts")
 

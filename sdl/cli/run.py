@@ -110,9 +110,9 @@ def collect(
     from sdl.export import ExportFormat, write
     from sdl.runs.runs import open_run
 
-    chosen = [*(changes or ()), *([f"design.trials={trials}"] if trials is not None else ())]
-    chosen = ["design.kind=adaptive", *chosen] if adaptive else _with_design(file, chosen)
-    campaign = config.load(file, chosen, collect=True, runs=runs)
+    all_changes = [*(changes or ()), *([f"design.trials={trials}"] if trials is not None else ())]
+    all_changes = ["design.kind=adaptive", *all_changes] if adaptive else _with_design(file, all_changes)
+    campaign = config.load(file, all_changes, collect=True, runs=runs)
     if adaptive and campaign.goal and not getattr(campaign.design, "channels", ()):
         design = campaign.design.model_copy(update={"channels": tuple(campaign.goal)})
         campaign = campaign.model_copy(update={"design": design})
@@ -172,8 +172,8 @@ def measure(
     campaign = config.load(file, changes or (), collect=True)
     _check_inputs(point, [item.name for item in campaign.instrument.inputs])
     design = config.parse_kind("design", {"kind": "points", "points": [point]})
-    told = f"sdl measure {' '.join(settings)} -n {times}"
-    only = campaign.model_copy(update={"design": design, "average": times, "prior": (), "description": told})
+    description = f"sdl measure {' '.join(settings)} -n {times}"
+    only = campaign.model_copy(update={"design": design, "average": times, "prior": (), "description": description})
 
     def table(done: Result) -> dict[str, Any]:
         if not json:

@@ -328,10 +328,10 @@ def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, 
 
     rng = np.random.default_rng([seed, 1, 1])
     try:
-        found = solutions(fit(solver, question.data), question.data, question.goal, rng)
+        modes = solutions(fit(solver, question.data), question.data, question.goal, rng)
     except SolverError as error:
         return {"solutions": None, "no_solutions": str(error)}
-    listed = [{"settings": {**s.settings, **question.held}, "expected": s.expected, "miss": s.miss} for s in found]
+    listed = [{"settings": {**s.settings, **question.held}, "expected": s.expected, "miss": s.miss} for s in modes]
     return {"solutions": listed}
 
 
@@ -459,15 +459,15 @@ def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Cha
 
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
-        found = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
+        named = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
     for option in ("input", "channel"):
-        allowed = [item.name for item in getattr(found, f"{option}s")]
+        allowed = [item.name for item in getattr(named, f"{option}s")]
         for name in getattr(columns, f"{option}s"):
             if name not in allowed:
                 raise ConfigError(f"--{option} {name}: {given} has no such {option}; {near(name, allowed)}")
-    return found.inputs, found.channels, session_gap(found)
+    return named.inputs, named.channels, session_gap(named)
 
 
 def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
@@ -505,5 +505,5 @@ def _bounded(
     )
 
 
-def _left_out(found: Sequence[Dataset]) -> str:
-    return "; ".join(text for rows in found for text in rows.omissions)
+def _left_out(data_sets: Sequence[Dataset]) -> str:
+    return "; ".join(text for rows in data_sets for text in rows.omissions)

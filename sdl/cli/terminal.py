@@ -32,18 +32,18 @@ def say(text: str, indent: int = 2) -> None:
         print(part)
 
 
-def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) -> list[str]:
     """The lines of a table with two spaces between columns.
 
     Args:
         rows: cells of all rows, the head first.
-        left: indices of the columns that are aligned to the left, the others to the right.
+        left_aligned: indices of the columns that are aligned to the left, the others to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(row: Sequence[str]) -> str:
         cells = zip(row, widths, strict=True)
-        return "  ".join(t.ljust(w) if i in left else t.rjust(w) for i, (t, w) in enumerate(cells)).rstrip()
+        return "  ".join(t.ljust(w) if i in left_aligned else t.rjust(w) for i, (t, w) in enumerate(cells)).rstrip()
 
     return [line(row) for row in rows]
 

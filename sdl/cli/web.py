@@ -57,12 +57,12 @@ class LabPage:
         from sdl.web.pages import routes
 
         try:
-            found = routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
+            page_routes = routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
         except ConfigError as error:
             print(f"no page: {error}", file=sys.stderr)
             return ()
         self._served = True
-        return found
+        return page_routes
 
     def announce(self, url: str) -> None:
         """Print the address."""

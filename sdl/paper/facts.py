@@ -27,31 +27,32 @@ HIGH = {("R", "590nm"), ("R", "630nm"), ("G", "515nm"), ("B", "445nm")}
 """Pairs of input and channel whose correlation the paper calls high."""
 
 
-def facts(found: Findings, appendix: Appendix) -> dict[str, Any]:
+def facts(findings: Findings, appendix: Appendix) -> dict[str, Any]:
     """All values of the page, by their name in the template."""
     return {
-        "found": found,
-        **_of_methods(found),
-        **_of_data(found),
+        "findings": findings,
+        **_of_methods(findings),
+        **_of_data(findings),
         **_of_appendix(appendix),
         **{function.__name__: function for function in (number, counts, three, score_rows)},
     }
 
 
-def _of_methods(found: Findings) -> dict[str, Any]:
+def _of_methods(findings: Findings) -> dict[str, Any]:
     """Table 1, the goals out of reach and our solvers."""
-    raw = [one.goal.raw for one in found.paper]
+    raw = [one.goal.raw for one in findings.paper]
     printed = [method.answer for method in METHODS]
     shift = [a - b for a, b in zip(raw[0], raw[1], strict=True)]
     shifted = max(range(len(shift)), key=lambda i: abs(shift[i]))
-    forest = found.parity["forest"]
+    forest, linear = findings.parity["forest"], findings.parity["linear"]
+    uncertainty = findings.paper[1].goal.answer.uncertainty
     errors = (forest.predicted - forest.known)[~forest.train]
-    mean, sd = found.paper[2].goal.drawn or (np.full(3, np.nan),) * 2
-    verdicts = Counter(display(answer.answer.verdict) for one in _answered(found) for answer in one.answers[1:])
-    missed = [(one.goal.miss, one.name) for one in found.ours if one.answers and one.goal.miss is not None]
-    rmse = [(float(np.mean(np.square(one.rmse)) ** 0.5), one.name) for one in found.ours if one.rmse]
+    mean, sd = findings.paper[2].goal.drawn or (np.full(3, np.nan),) * 2
+    verdicts = Counter(display(answer.answer.verdict) for one in _answered(findings) for answer in one.answers[1:])
+    missed = [(one.goal.miss, one.name) for one in findings.ours if one.answers and one.goal.miss is not None]
+    rmse = [(float(np.mean(np.square(one.rmse)) ** 0.5), one.name) for one in findings.ours if one.rmse]
     return {
-        "methods": list(zip(found.paper, METHODS, strict=True)),
+        "methods": list(zip(findings.paper, METHODS, strict=True)),
         "equal": sum(largest([round(v, 2) for v in a], b) <= ROUNDING for a, b in zip(raw, printed, strict=True)),
         "apart": [largest(a, b) for a, b in zip(raw, printed, strict=True)],
         "shift": {
@@ -63,22 +64,22 @@ def _of_methods(found: Findings) -> dict[str, Any]:
         "forest_apart": (largest(raw[3], raw[1]), largest(printed[3], printed[1])),
         "forest_low": (float(np.mean(errors < 0)), -float(errors.mean())),
         "biased": float(np.mean(errors < 0)) >= BIASED,
-        "worst_linear": min(found.parity["linear"].columns, key=lambda n: found.parity["linear"].score(n, False).r2),
-        "pls_r2": float(np.mean([found.parity["pls"].score(name, False).r2 for name in INPUTS])),
-        "pls_error": max((v for v in found.paper[1].goal.answer.uncertainty.values() if v is not None), default=None),
-        "expected": ", ".join(counts(found.paper[0].goal.answer.expected.get(name) or 0.0) for name in GOAL),
+        "worst_linear": min(linear.columns, key=lambda name: linear.score(name, train=False).r2),
+        "pls_r2": float(np.mean([findings.parity["pls"].score(name, False).r2 for name in INPUTS])),
+        "pls_error": max((v for v in uncertainty.values() if v is not None), default=None),
+        "expected": ", ".join(counts(findings.paper[0].goal.answer.expected.get(name) or 0.0) for name in GOAL),
         "drawn": (mean.tolist(), sd.tolist()),
         "drawn_apart": largest(mean, GMM_SAMPLED[0]),
         "drawn_ratio": max(abs(a / b - 1) for a, b in zip(sd, GMM_SAMPLED[1], strict=True)),
         "verdicts": ", ".join(f"{text}: {n}" for text, n in verdicts.items()),
-        "beyond_tables": [_beyond_table(found, n) for n in range(len(BEYOND))],
+        "beyond_tables": [_beyond_table(findings, n) for n in range(len(BEYOND))],
         "beyond_apart": [
             (largest(one.answers[1 + n].raw, goal.answer), one.name)
             for n, goal in enumerate(BEYOND)
-            for one in found.paper
+            for one in findings.paper
             if one.key == goal.by
         ],
-        "solver_rows": [_solver_row(found, one) for one in (*found.ours, *found.paper)],
+        "solver_rows": [_solver_row(findings, one) for one in (*findings.ours, *findings.paper)],
         "good": sum(miss <= SMALL_ERROR for miss, _ in missed),
         "missed": len(missed),
         "worst_miss": max(missed, default=None),
@@ -86,9 +87,9 @@ def _of_methods(found: Findings) -> dict[str, Any]:
     }
 
 
-def _of_data(found: Findings) -> dict[str, Any]:
+def _of_data(findings: Findings) -> dict[str, Any]:
     """The readings and the one pair that the paper prints."""
-    data = found.pairs.data
+    data = findings.pairs.data
     correlation: Floats = np.asarray(np.corrcoef(np.hstack([data.X, data.Y]).T))
     return {
         "correlations": [
@@ -99,7 +100,7 @@ def _of_data(found: Findings) -> dict[str, Any]:
         "printed_at": ", ".join(f"{name} {number(PAIR[0][name], 4)}" for name in INPUTS),
         "printed_rows": [
             (name, counts(PAIR[1][name]), counts(value), counts(PAIR[1][name] - value))
-            for name, value in zip(CHANNELS, found.printed.tolist(), strict=True)
+            for name, value in zip(CHANNELS, findings.printed.tolist(), strict=True)
         ],
         "chance": 2 / len(data.X) ** 0.5,
         "sessions": len(set(data.session.tolist())),
@@ -133,21 +134,21 @@ def _of_appendix(appendix: Appendix) -> dict[str, Any]:
     }
 
 
-def _answered(found: Findings) -> list[SolverAnswers]:
-    return [one for one in (*found.paper, *found.ours) if one.answers]
+def _answered(findings: Findings) -> list[SolverAnswers]:
+    return [one for one in (*findings.paper, *findings.ours) if one.answers]
 
 
-def _beyond_table(found: Findings, n: int) -> dict[str, Any]:
+def _beyond_table(findings: Findings, n: int) -> dict[str, Any]:
     """The answers of the paper's methods and of our auto to one goal out of reach."""
     goal = BEYOND[n]
     digits = 4 if goal.by == "gmm" else 2
     rows = []
-    for one in [*found.paper, *(one for one in found.ours if one.key == "auto" and one.answers)]:
+    for one in [*findings.paper, *(one for one in findings.ours if one.key == "auto" and one.answers)]:
         given: GoalAnswer = one.answers[1 + n]
         answer, printed = given.answer, one.key == goal.by
         rows.append(
             (
-                one.name if one in found.paper else f"our {one.name}",
+                one.name if one in findings.paper else f"our {one.name}",
                 display(answer.verdict),
                 three(goal.answer, digits) if printed else "–",
                 three(goal.spread, digits) if printed and goal.spread else "–",
@@ -159,18 +160,18 @@ def _beyond_table(found: Findings, n: int) -> dict[str, Any]:
     return {"target": ", ".join(map(power, goal.target)), "what": goal.what, "rows": rows}
 
 
-def _solver_row(found: Findings, one: SolverAnswers) -> tuple[str, ...]:
-    name = f"our {one.name}" if one in found.ours else f"{one.name}, as in the paper"
+def _solver_row(findings: Findings, one: SolverAnswers) -> tuple[str, ...]:
+    name = f"our {one.name}" if one in findings.ours else f"{one.name}, as in the paper"
     if not one.answers:
-        return (name, one.error, *["–"] * (3 + bool(found.pairs.plant)))
-    miss = (number(one.goal.miss, 2),) if found.pairs.plant else ()
+        return (name, one.error, *["–"] * (3 + bool(findings.pairs.plant)))
+    miss = (number(one.goal.miss, 2),) if findings.pairs.plant else ()
     spread = three(one.goal.answer.spread.values(), 4)
     return (name, three(one.goal.raw), spread, *miss, three(one.rmse, 4), number(one.seconds, 2))
 
 
-def score_rows(found: Findings, key: str) -> list[tuple[str, ...]]:
+def score_rows(findings: Findings, key: str) -> list[tuple[str, ...]]:
     """R², mean absolute and root mean square error of each column, in the training and in the test rows."""
-    parity = found.parity[key]
+    parity = findings.parity[key]
     digits = 0 if parity.unit == "counts" else 4
     rows = []
     for name in parity.columns:

@@ -84,14 +84,14 @@ FIGURES = {
 }
 
 
-def draw_all(found: Findings, appendix: Appendix) -> dict[str, Figure]:
+def draw_all(findings: Findings, appendix: Appendix) -> dict[str, Figure]:
     """Every figure by its name.
 
     Raises:
         ConfigError: matplotlib or seaborn is not installed.
     """
     with style.styled():
-        return {name: figure.draw(found, appendix) for name, figure in FIGURES.items()}
+        return {name: figure.draw(findings, appendix) for name, figure in FIGURES.items()}
 
 
 def pair_plot(values: Floats, label: str) -> Figure:
@@ -137,28 +137,28 @@ def pair_plot(values: Floats, label: str) -> Figure:
     return figure
 
 
-def parity(found: Parity) -> Figure:
+def parity(findings: Parity) -> Figure:
     """Predicted against known values, and their difference; training rows are faint, test rows have an edge."""
-    counts = found.unit == "counts"
-    tints = (style.channel_colours if counts else style.input_colours)(found.columns)
-    scale, unit, kind = (1000.0, "1000 counts", "measured") if counts else (1.0, found.unit, "set")
+    counts = findings.unit == "counts"
+    tints = (style.channel_colours if counts else style.input_colours)(findings.columns)
+    scale, unit, kind = (1000.0, "1000 counts", "measured") if counts else (1.0, findings.unit, "set")
     figure = style.canvas(2, 1, height=5.6, height_ratios=[2.1, 1.0], sharex=True)
     above, below = figure.axes
-    test = ~found.train
-    for i, name in enumerate(found.columns):
-        known, by_model, marker = found.known[:, i] / scale, found.predicted[:, i] / scale, style.MARKERS[i]
+    test = ~findings.train
+    for i, name in enumerate(findings.columns):
+        known, by_model, marker = findings.known[:, i] / scale, findings.predicted[:, i] / scale, style.MARKERS[i]
         for axes, values in ((above, by_model), (below, (by_model - known) * scale)):
             look: dict[str, Any] = {"ls": "", "marker": marker, "color": tints[name]}
-            axes.plot(known[found.train], values[found.train], ms=3.2, mew=0, alpha=0.35, **look)
+            axes.plot(known[findings.train], values[findings.train], ms=3.2, mew=0, alpha=0.35, **look)
             axes.plot(known[test], values[test], ms=5.5, mew=0.5, mec=INK, **look)
-        score = found.score(name, train=False)
+        score = findings.score(name, train=False)
         above.plot([], [], ls="", marker=marker, ms=5.5, color=tints[name], label=f"{name}  R² {score.r2:.5f} (test)")
-    every = np.concatenate([found.known.ravel(), found.predicted.ravel()]) / scale
+    every = np.concatenate([findings.known.ravel(), findings.predicted.ravel()]) / scale
     ends = [float(every.min()), float(every.max())]
     above.plot(ends, ends, **DASHED, zorder=1)
     below.axhline(0, **DASHED, zorder=1)
     above.set_ylabel(f"by the model ({unit})")
-    below.set_ylabel(f"model − {kind}\n({found.unit})")
+    below.set_ylabel(f"model − {kind}\n({findings.unit})")
     below.set_xlabel(f"{kind} ({unit})")
     above.legend(loc="upper left", handletextpad=0.3)
     above.text(
@@ -167,15 +167,15 @@ def parity(found: Parity) -> Figure:
     return figure
 
 
-def answers(found: Findings) -> Figure:
+def answers(findings: Findings) -> Figure:
     """Settings for the goal by every solver, one panel per input, with their spread; the paper's as a line."""
-    methods = [one for one in (*found.paper, *found.ours) if one.answers]
-    names = [one.name if one in found.paper else f"our {one.name}" for one in methods]
+    methods = [one for one in (*findings.paper, *findings.ours) if one.answers]
+    names = [one.name if one in findings.paper else f"our {one.name}" for one in methods]
     figure = style.canvas(1, len(INPUTS), height=0.9 + 0.24 * len(methods), sharey=True)
     published = {method.key: method.answer for method in METHODS}
     for i, (axes, item) in enumerate(zip(figure.axes, INPUTS, strict=True)):
         for row, one in enumerate(methods):
-            answer, ours = one.goal.answer, one in found.ours
+            answer, ours = one.goal.answer, one in findings.ours
             sd = answer.spread[item] or 0.0
             colour = OKABE_ITO[0] if ours else OKABE_ITO[1]
             axes.errorbar(

@@ -47,24 +47,24 @@ def reproduce(
     with style.styled():
         pass
     began = time.perf_counter()
-    found = answers.answer_all(pairs, seed=seed, quick=quick, tell=tell)
+    findings = answers.answer_all(pairs, seed=seed, quick=quick, tell=tell)
     extra = appendix.compute(seed=seed, quick=quick, tell=tell)
     tell("figures")
-    drawn = figures.draw_all(found, extra)
+    drawn = figures.draw_all(findings, extra)
     pictures = {n: picture(drawn[n], figure.title, figure.caption) for n, figure in figures.FIGURES.items()}
     minutes, seconds = divmod(round(time.perf_counter() - began), 60)
     duration = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    about = {"command": command, "seed": str(seed), **versions()}
-    return PaperPage(found, drawn, page(found, extra, pictures, duration=duration, about=about))
+    provenance = {"command": command, "seed": str(seed), **versions()}
+    return PaperPage(findings, drawn, page(findings, extra, pictures, duration=duration, provenance=provenance))
 
 
-def page(found: Findings, extra: appendix.Appendix, pictures: dict[str, dict[str, str]], **values: Any) -> str:
+def page(findings: Findings, extra: appendix.Appendix, pictures: dict[str, dict[str, str]], **values: Any) -> str:
     """The page as HTML; `values` are the duration and the provenance."""
     constants = {
         "gmm_sampled": GMM_SAMPLED, "forest_sampled": FOREST_SAMPLED, "quick_options": QUICK, "state": STATE,
         "paper_rows": ROWS, "paper_seconds": SECONDS,
     }  # fmt: skip
-    values = facts(found, extra) | constants | values
+    values = facts(findings, extra) | constants | values
     return render("paper.html.j2", title="The paper again", pictures=pictures, **values)
 
 
@@ -84,19 +84,19 @@ def save_figures(drawn: dict[str, Figure], folder: Path) -> list[Path]:
     return list(paths)
 
 
-def plain(found: Findings) -> dict[str, Any]:
+def plain(findings: Findings) -> dict[str, Any]:
     """Table 1 and our solvers as JSON values: settings, spread, verdict and errors of each."""
     published = {method.key: list(method.answer) for method in METHODS}
     return {
-        "source": found.pairs.source,
-        "rows": {"train": len(found.pairs.train), "test": len(found.pairs.test)},
+        "source": findings.pairs.source,
+        "rows": {"train": len(findings.pairs.train), "test": len(findings.pairs.test)},
         "goal": list(GOAL),
-        "quick": found.quick,
-        "paper": [_plain_answers(one) | {"published": published[one.key]} for one in found.paper],
-        "ours": [_plain_answers(one) for one in found.ours],
+        "quick": findings.quick,
+        "paper": [_plain_answers(one) | {"published": published[one.key]} for one in findings.paper],
+        "ours": [_plain_answers(one) for one in findings.ours],
         "r2": {
             key: {name: parity.score(name, train=False).r2 for name in parity.columns}
-            for key, parity in found.parity.items()
+            for key, parity in findings.parity.items()
         },
     }
 

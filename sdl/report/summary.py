@@ -93,8 +93,8 @@ def _inputs(table: TrialTable, trial: Trial) -> list[dict[str, str]]:
     for name in table.inputs:
         spec, unit = table.specs[name], table.units[name]
         applied = "?" if trial.applied is None else formatting.setting(trial.applied[name], spec)
-        asked = formatting.setting(trial.settings[name], spec)
-        cells.append({"name": f"{name} ({unit})" if unit else name, "asked": asked, "applied": applied})
+        requested = formatting.setting(trial.settings[name], spec)
+        cells.append({"name": f"{name} ({unit})" if unit else name, "asked": requested, "applied": applied})
     return cells
 
 
@@ -158,8 +158,8 @@ def trial_cells(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _shortened(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def log(path: Path, pairs: Pairs, rows: int, **more: object) -> Path:
 def page_of(found: Findings, extra: Appendix) -> str:
     """The page without pictures."""
     empty = dict.fromkeys(("title", "text", "source", "width", "height"), "")
-    return page(found, extra, dict.fromkeys(FIGURES, empty), duration="1 s", about={})
+    return page(found, extra, dict.fromkeys(FIGURES, empty), duration="1 s", provenance={})
 
 
 def table_rows(html: str) -> list[list[str]]:

@@ -44,9 +44,9 @@ class TrendTable(LiveTable):
         if opened is None or not self._trials:
             return []
         latest = self._trials[-1].settings
-        asked = " ".join(f"{name} {text}" for name, text in settings(latest, opened).items())
+        settings_text = " ".join(f"{name} {text}" for name, text in settings(latest, opened).items())
         word = "now" if campaign.history.outcome is None else "last"
-        line = Text(visible(f"{word} at {asked} "), no_wrap=True, overflow="crop")
+        line = Text(visible(f"{word} at {settings_text} "), no_wrap=True, overflow="crop")
         tint = swatch(latest, opened)
         if colour and tint:
             line.append("█" * max(min(columns - len(line.plain), 24), 0), style=tint)

@@ -51,21 +51,21 @@ def compare(
 
     if output is not None and output.suffix not in SUFFIXES:
         raise ConfigError(f"-o {output}: must end in {', '.join(SUFFIXES)}")
-    folders, found = _folders(names, runs), []
+    folders, results = _folders(names, runs), []
     for folder, named in tracked(list(folders.items()), "runs", quiet=quiet or json):
         try:
-            found.append(run_result(Run(folder)))
+            results.append(run_result(Run(folder)))
         except RecordError as error:
             if named:
                 raise
             print(f"left out: {error}", file=sys.stderr)
-    if not found:
+    if not results:
         raise ConfigError("none of these runs can be read")
-    known = {key for run in found for key in run.config}
+    known = {key for run in results for key in run.config}
     for key in by or ():
         if key not in known:
             raise ConfigError(f"--by {key}: no run has this key; {near(key, sorted(known))}")
-    groups = grouped(found, by or ())
+    groups = grouped(results, by or ())
     if json:
         emit({"groups": [_plain(group) for group in groups]})
     else:
@@ -80,18 +80,18 @@ def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
     """The runs, and whether each was named itself rather than by its directory or campaign."""
     from sdl.store.resolve import FILE, find, folders
 
-    found: dict[Path, bool] = {}
+    named: dict[Path, bool] = {}
     for name in names:
         given = Path(name)
         if not (given / FILE).is_file() and given.is_dir():
             inside = sorted({file.parent for form in (f"*/{FILE}", f"*/*/{FILE}") for file in given.glob(form)})
             if not inside:
                 raise ConfigError(f"{name}: has no run")
-            found = dict.fromkeys(inside, False) | found
+            named = dict.fromkeys(inside, False) | named
         else:
             campaign = [folder for folder in folders(runs) if folder.parent.name == name]
-            found = dict.fromkeys(campaign, False) | found if campaign else found | {find(name, runs): True}
-    return found
+            named = dict.fromkeys(campaign, False) | named if campaign else named | {find(name, runs): True}
+    return named
 
 
 def _plain(group: RunGroup) -> dict[str, object]:

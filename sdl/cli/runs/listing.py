@@ -48,8 +48,8 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
         table.append([str(cells.get(name, "")) for name in COLUMNS])
     if columns:
         table = [cells[:-1] for cells in table]
-    left = [i for i, name in enumerate(COLUMNS) if name not in ("trials", "error")]
-    for line in map(visible, aligned(table, left)):
+    left_aligned = [i for i, name in enumerate(COLUMNS) if name not in ("trials", "error")]
+    for line in map(visible, aligned(table, left_aligned)):
         print(_cut(line, columns) if columns else line)
 
 

@@ -112,20 +112,20 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     folder = lab or find(name, runs)
     try:
         if lab is not None:
-            found = _check_lab(lab)
+            checked = _check_lab(lab)
         else:
-            found = record.check(folder)
+            checked = record.check(folder)
             open_run(folder)  # each line may be sound and still not follow from those before it
     except SdlError as error:
         if json:
             emit({"run": str(folder), "sound": False, "reason": str(error), "exit_code": error.exit_code})
         raise
     if json:
-        emit({"run": str(folder), "sound": True, **dataclasses.asdict(found)})
+        emit({"run": str(folder), "sound": True, **dataclasses.asdict(checked)})
         return
-    state = "a lab's journal" if lab is not None else "finished" if found.finished else "unfinished"
-    print(f"{folder}: sound; {found.lines} events, {state}, sha {found.sha}")
-    for note in found.notes:
+    state = "a lab's journal" if lab is not None else "finished" if checked.finished else "unfinished"
+    print(f"{folder}: sound; {checked.lines} events, {state}, sha {checked.sha}")
+    for note in checked.notes:
         print(f"  {note}")
 
 
@@ -142,13 +142,13 @@ def _check_lab(folder: Path) -> Checked:
     from sdl.lab import journal
     from sdl.lab.core.state import Lab
 
-    found, lab = journal.check(folder), Lab()
+    checked, lab = journal.check(folder), Lab()
     for number, event in enumerate(journal.read(folder), 1):
         try:
             lab.handle(event)
         except OutOfTurn as error:
             raise Damaged(str(folder), number, f"cannot follow what is before it: {error}") from error
-    return found
+    return checked
 
 
 def _explained(run: Run, trial: Trial) -> dict[str, Any]:

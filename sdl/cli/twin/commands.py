@@ -69,25 +69,25 @@ def fit(
         raise ConfigError(f"--output {out}: must end in .toml")
     data, state = _read(sources, start, dark, days or (), columns_of(inputs, channels), runs)
     try:
-        found = fitted(data, state)
+        result = fitted(data, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     comments = [
         f"Fitted by `sdl twin fit`, starting from {start}, to",
         *data.sources,
-        f"Ambient: {found.check.ambient}.",
+        f"Ambient: {result.check.ambient}.",
     ]
-    comments += ["", *_parameters(found)]
+    comments += ["", *_parameters(result)]
     try:
-        out.write_text(toml(found.state, comments), encoding="utf-8")
+        out.write_text(toml(result.state, comments), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
     if plot is not None:
-        draw(data, found.state, plot)
+        draw(data, result.state, plot)
     if json:
-        emit(found.plain() | {"output": str(out)})
+        emit(result.plain() | {"output": str(out)})
         return
-    print("\n".join([*data.sources, "", *_parameters(found), "", *_days(found), *_table(found.check)]))
+    print("\n".join([*data.sources, "", *_parameters(result), "", *_days(result), *_table(result.check)]))
     print(f"\nwritten: {out}   instrument: {{kind: twin, state: ./{out.name}}}")
 
 
@@ -104,7 +104,7 @@ def check(
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Report how well a twin predicts readings that it was not fitted to.
+    """Report how well a twin predicts new readings.
 
     \b
     sdl twin check night.jsonl --twin twin.toml
@@ -116,14 +116,14 @@ def check(
 
     data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
     try:
-        found = checked(data, loaded)
+        result = checked(data, loaded)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if json:
-        emit({"twin": state, **found.plain()})
+        emit({"twin": state, **result.plain()})
     else:
-        print("\n".join([*data.sources, "", *_table(found)]))
-    raise typer.Exit(1 if found.divergent else 0)
+        print("\n".join([*data.sources, "", *_table(result)]))
+    raise typer.Exit(1 if result.divergent else 0)
 
 
 @twin.command()
@@ -151,15 +151,15 @@ def _read(
     from sdl.twin.evidence import collect, dark_sittings
     from sdl.twin.state import load
 
-    found = [resolve.source(source, Path(), runs) for source in sources]
+    paths = [resolve.source(source, Path(), runs) for source in sources]
     try:
         state = load(name)
         inputs = [item.name for item in state.input_list()]
-        other = {path: have for path in found if sorted(have := _inputs(path) or inputs) != sorted(inputs)}
-        if len(other) == len(found):
+        other = {path: have for path in paths if sorted(have := _inputs(path) or inputs) != sorted(inputs)}
+        if len(other) == len(paths):
             path, have = next(iter(other.items()))
             raise ValueError(f"{path} has the inputs {', '.join(have)}; the twin {name} has {', '.join(inputs)}")
-        data = collect([path for path in found if path not in other], state, days, columns)
+        data = collect([path for path in paths if path not in other], state, days, columns)
         omitted = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
         data = replace(data, sources=(*data.sources, *omitted))
         if dark:
@@ -181,32 +181,32 @@ def _inputs(source: Path) -> list[str] | None:
     return None if opened is None else [item.name for item in recorded_instrument(opened, file)[0]]
 
 
-def _table(found: Check) -> list[str]:
+def _table(check_result: Check) -> list[str]:
     lines = [
-        f"{found.readings} readings compared, {found.unused} not; ambient: {found.ambient}",
+        f"{check_result.readings} readings compared, {check_result.unused} not; ambient: {check_result.ambient}",
         f"{'channel':8}{'n':>6}{'rmse':>9}{'noise':>9}{'ratio':>7}{'mean z':>8}{'sd z':>7}{'68 %':>7}{'typical':>9}",
     ]
-    for c in found.channels:
+    for c in check_result.channels:
         lines.append(
             f"{c.channel:8}{c.readings:6}{c.rmse:9.1f}{c.noise:9.1f}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
             f"{c.coverage:7.2f}{c.typical:9.2f}{'  left' if c.left else ''}"
         )
-    for light in found.lights:
+    for light in check_result.lights:
         lines.append(f"light of {light.input}: {100 * light.more:+.2f} ± {100 * light.error:.2f} % of the twin's")
-    return [*lines, found.verdict]
+    return [*lines, check_result.verdict]
 
 
-def _parameters(found: Fit) -> list[str]:
+def _parameters(fit_result: Fit) -> list[str]:
     lines = [f"{'parameter':32}{'fitted':>12}{'error':>10}{'was':>12}"]
-    for p in found.parameters:
+    for p in fit_result.parameters:
         error = f"{p.error:10.2g}" if p.told and math.isfinite(p.error) else f"{'kept':>10}"
         lines.append(f"{p.name:32}{p.value:12.6g}{error}{p.was:12.6g}")
     return lines
 
 
-def _days(found: Fit) -> list[str]:
-    if not found.days:
+def _days(fit_result: Fit) -> list[str]:
+    if not fit_result.days:
         return []
     lines = ["light of the inputs by day, against the fit"]
-    lines += [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in found.days]
+    lines += [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in fit_result.days]
     return [*lines, ""]

@@ -141,10 +141,10 @@ def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
     tree: dict[str, Any] = {"instrument": options}
     for change in changes:
         tree = config.override(tree, f"instrument.{change.removeprefix('instrument.')}")
-    found: Twin = config.parse_kind("instrument", tree["instrument"])
-    if found.kind != "twin":
+    twin_instrument: Twin = config.parse_kind("instrument", tree["instrument"])
+    if twin_instrument.kind != "twin":
         raise ConfigError("--set kind: must be twin")
-    return found
+    return twin_instrument
 
 
 def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
