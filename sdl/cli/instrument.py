@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sdl.drivers.base import Driver
     from sdl.types import SafeState
 
-instrument = typer.Typer(no_args_is_help=True, help="Look at an instrument before a campaign trusts it.")
+instrument = typer.Typer(no_args_is_help=True, help="Test an instrument before a campaign.")
 instrument.callback()(lambda: None)  # a group, though it has one command
 MARKS = {True: "ok", False: "NOT OK", None: ""}
 
@@ -29,17 +29,17 @@ def check(
     ] = 5,
     json: Json = False,
 ) -> None:
-    """Talk to the instrument of a campaign file, and say what it is like.
+    """Test the instrument of a campaign file.
 
-    Takes some twelve readings: how long they take, the background, how much they scatter, whether what is asked
-    is applied, whether the goal lies inside what the channels read, and whether the instrument is off in the end.
-    Nothing is recorded. Refused while a campaign of this machine drives it. What is being waited for is said on stderr.
+    It takes about twelve readings and reports their duration, the background, the noise, whether the settings are
+    applied, whether the goal is within the range of the channels, and whether the instrument is off at the end.
+    Nothing is recorded. It is refused while a campaign on this machine uses the instrument. Progress is on stderr.
 
     \b
     sdl instrument check led.yaml
     sdl instrument check led.yaml --set instrument.url=http://127.0.0.1:5000/api
 
-    Exit code 1 where something is not as a campaign needs it, 3 where there is no reading at all.
+    Exit code 1 if a campaign could not run with it, 3 if it gives no reading.
     """
     from sdl import config, runner
     from sdl.drivers.commissioning import Examination

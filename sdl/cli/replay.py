@@ -42,7 +42,7 @@ def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = 
 
 
 def _replayed(folder: Path, limit: float | None) -> Replayed:
-    """The replay, in a process of its own if there is a limit.
+    """Replay the run, in a separate process if there is a limit.
 
     Raises:
         SolverError: it took longer, or ended its process.

@@ -1,4 +1,4 @@
-"""The command `sdl sweep`: many campaigns at once."""
+"""The command `sdl sweep`: many campaigns."""
 
 from __future__ import annotations
 

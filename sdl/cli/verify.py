@@ -1,4 +1,4 @@
-"""The command `sdl verify`: campaigns against their `expect:` block."""
+"""The command `sdl verify`: test campaigns against their `expect:` block."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def verify(
 
 
 def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[list[VerifyPlan], list[Path]]:
-    """What there is to check, and the files that expect nothing; every mistake in any file at once."""
+    """The plans, and the files without `expect:`; the mistakes of all files are reported together."""
     from sdl import verify as verifying
 
     plans: list[VerifyPlan] = []
@@ -97,7 +97,7 @@ def _progress(done: int, of: int) -> None:
 
 
 def _tell(verified: Verified) -> None:
-    """Print the table of one file, and for each claim that is not met what is needed to look into it."""
+    """Print the table of one file, and details of each claim that is not met."""
     from sdl.verify import Level
 
     seeds = [seen.seed for seen in verified.seen]
@@ -121,7 +121,7 @@ def _short(finding: Evaluation) -> str:
 
 
 def _sureness(finding: Evaluation) -> str:
-    """What the seeds that were run say about all others."""
+    """What these seeds prove about all others."""
     from sdl.verify import Level, describe_certainty
 
     certainty = describe_certainty(finding)

@@ -33,7 +33,7 @@ def test_a_file_that_is_no_page_of_ours_is_left_alone(sdl: Sdl, tmp_path: Path):
     (tmp_path / "rgb.jsonl").write_text("precious", encoding="utf-8")
     done = sdl("paper", "--quick", "-o", "rgb.jsonl", "--data", "none.jsonl")  # told first: it costs no work
     assert done.code == 2
-    assert "no page of ours" in done.err
+    assert "not made by sdl" in done.err
     assert (tmp_path / "rgb.jsonl").read_text(encoding="utf-8") == "precious"
 
 

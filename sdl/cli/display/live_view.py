@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 def note(event: Event) -> str:
-    """What people are told beside the trials: failures, pauses, interruptions; empty for most events."""
+    """Text of an event other than a reading: failures, pauses, interruptions; empty for most events."""
     match event:
         case Failed(stage="propose"):
             return f"no proposal for trial {event.trial}: {event.error}"
@@ -120,7 +120,7 @@ class LiveTable:
         self._lines: PlainView | None = None
         self._ended = False
         self._began: tuple[float, int] | None = None
-        self._lock = threading.RLock()  # the terminal is drawn by a thread of its own
+        self._lock = threading.RLock()  # a separate thread draws the terminal
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._draw)
 
     def __enter__(self) -> LiveTable:
@@ -171,7 +171,7 @@ class LiveTable:
         rows = self._rows(self._console.height - used - 3)
         earlier = len(self._trials) - rows
         trials = self._trials
-        if earlier > 0:  # its own line takes the place of one more
+        if earlier > 0:  # the line about them replaces one more trial
             trials = trials[earlier + 1 :]
             where = f"{earlier + 1} earlier: sdl show {opened.run.rpartition('-')[2]}"
             head.append(Text(where, style="dim", no_wrap=True, overflow="ellipsis"))

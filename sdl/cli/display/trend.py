@@ -26,7 +26,7 @@ class TrendTable(LiveTable):
     """The live table with a chart of the error and the colour of the latest settings above it."""
 
     def __call__(self, event: Event, campaign: Campaign) -> None:
-        if isinstance(event, Opened):  # also for `manual`: nobody types here
+        if isinstance(event, Opened):  # also for `manual`, since nothing is typed here
             self._take(event, campaign)
             return
         super().__call__(event, campaign)

@@ -89,7 +89,7 @@ def pairs(table: TrialTable) -> Figure | None:
 
 
 def _empty() -> Figure:
-    """An empty figure with room for labels; constrained layout would take seconds with so many axes."""
+    """An empty figure with space for labels; constrained layout takes seconds with many axes."""
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(style.WIDTH, style.WIDTH))
     figure.subplots_adjust(left=0.125, right=0.99, bottom=0.095, top=0.99, hspace=0.14, wspace=0.14)
