@@ -35,12 +35,14 @@ instruments:
   led-1: {instrument: {kind: twin, seed: 1, latency: 0.4, realtime: true}}
   led-2: {instrument: {kind: twin, seed: 2}}
 jobs:
-  led-3-channels:
-    campaign: {name: led-3-channels, goal: {445nm: {target: 16384, tolerance: 16}, 515nm: {target: 20000, tolerance: 20}}, solver: bayes, stop: {trials: 200, stagnation: null}}
-    instrument: led-1
-    when: {asked: true}
-  hourly: {campaign: {name: check, goal: {515nm: 20000}}, instrument: led-2, when: {every: 1h}}
+  led-3-channels: {campaign: led-3-channels.yaml, instrument: led-1, when: {asked: true}}
+  hourly: {campaign: check.yaml, instrument: led-2, when: {cron: "0 * * * *"}}
 """
+CAMPAIGNS = {
+    "led-3-channels": "solver: bayes\nstop: {trials: 200, stagnation: null}\ntolerance: 0.1%\n"
+    "goal: {445nm: 16384, 515nm: 20000, 630nm: 9000}\n",
+    "check": "goal: {515nm: 20000}\n",
+}
 
 
 def draw_all(folder: Path) -> None:
@@ -135,6 +137,8 @@ def report(file: Path, work: Path, browser: Browser) -> None:
 def web(file: Path, work: Path, browser: Browser) -> None:
     """The page of a run, light, beside the page of a lab on a narrow screen, dark."""
     (work / "lab.yaml").write_text(LAB, encoding="utf-8")
+    for name, text in CAMPAIGNS.items():
+        (work / f"{name}.yaml").write_text(f"name: {name}\ninstrument: twin\n{text}", encoding="utf-8")
     environment = {**os.environ, "XDG_STATE_HOME": str(work / "state")}
     lab = subprocess.Popen(
         [*SDL, "lab", "run", "lab.yaml"], cwd=work, env=environment, stdout=subprocess.PIPE, text=True
@@ -172,9 +176,11 @@ def _command(*arguments: str, **more: Any) -> None:
 
 
 def _save(file: Path, png: bytes, scale: float) -> None:
-    """Write a PNG of 128 colours, scaled."""
+    """Write a PNG of 256 colours, scaled."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(png)).convert("RGB")
     size = (round(image.width * scale), round(image.height * scale))
-    image.resize(size, Image.Resampling.LANCZOS).quantize(128).save(file, optimize=True)
+    image.resize(size, Image.Resampling.LANCZOS).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2).save(
+        file, optimize=True
+    )

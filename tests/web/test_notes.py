@@ -1,4 +1,4 @@
-"""Notes and tags: beside the record, whole or not at all, and never over what somebody has not seen."""
+"""Notes and tags: beside the record, whole or not at all, and never over a change that the writer has not seen."""
 
 from __future__ import annotations
 
