@@ -17,13 +17,6 @@ from sdl.errors import ConfigError
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A lab file (YAML).")]
 
 
-def add_to(lab: typer.Typer) -> None:
-    """Add the commands to the group `lab`."""
-    for command in (install, notify_test):
-        lab.command()(command)
-    lab.command("tell", hidden=True)(notify_test)  # its name before 0.2
-
-
 def install(
     file: File,
     system: Annotated[
