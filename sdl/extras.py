@@ -20,11 +20,11 @@ def own_version() -> str:
 
 def versions_of(*packages: str) -> dict[str, str]:
     """The versions of this package (as `sdl`) and of others, those that are installed."""
-    found = {"sdl": own_version()}
+    versions = {"sdl": own_version()}
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return {name: text for name, text in found.items() if text}
+            versions[package] = version(package)
+    return {name: text for name, text in versions.items() if text}
 
 
 def missing(purpose: str, extra: str, error: ImportError) -> str:

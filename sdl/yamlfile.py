@@ -171,7 +171,7 @@ def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list
         return _scalar(node)
     if isinstance(node, yaml.SequenceNode):
         return tuple(_build(item, (*path, i), lines, problems, file) for i, item in enumerate(node.value))
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
@@ -179,13 +179,13 @@ def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list
             continue
         key = key_node.value
         here = (*path, key)
-        if key in found:
+        if key in mapping:
             message = f"duplicate key {key!r}, first in line {lines[here]}"
             problems.append(Problem(message, ".".join(map(str, here)), file, line))
             continue
         lines[here] = line
-        found[key] = _build(value_node, here, lines, problems, file)
-    return found
+        mapping[key] = _build(value_node, here, lines, problems, file)
+    return mapping
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:

@@ -71,30 +71,30 @@ def markdown(head: str, rows: Sequence[str], columns: Sequence[str], cell: Calla
     return "\n".join(lines) + "\n"
 
 
-def summarise(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
+def summarise(ended: Sequence[BenchCampaign], max_trials: int) -> list[SolverSummary]:
     """A line for each solver, the best first.
 
     Args:
         ended: every solver with the same goals and seeds.
-        most: trials of a campaign.
+        max_trials: trials of a campaign.
     """
     import numpy as np
 
     solvers = list(dict.fromkeys(e.solver for e in ended))
     goals = max(e.goal for e in ended) + 1
     taken = {
-        label: np.array([most + 1 if e.trials is None else e.trials for e in ended if e.solver == label], float)
+        label: np.array([max_trials + 1 if e.trials is None else e.trials for e in ended if e.solver == label], float)
         for label in solvers
     }
     best = min(solvers, key=lambda label: float(taken[label].mean()))
-    found = []
+    summaries = []
     for label in solvers:
         mine = [e for e in ended if e.solver == label]
         trials, ms = [e.trials for e in mine], [e.ms for e in mine if not math.isnan(e.ms)]
         by_goal = (taken[label] - taken[best]).reshape(goals, -1).mean(axis=1)  # seeds of one goal are no further goals
         error = float(by_goal.std(ddof=1) / math.sqrt(goals)) if goals > 1 else math.nan
         why = next((e.why for e in mine if e.why), "")
-        found.append(
+        summaries.append(
             SolverSummary(
                 label,
                 len(mine),
@@ -108,25 +108,25 @@ def summarise(ended: Sequence[BenchCampaign], most: int) -> list[SolverSummary]:
                 why,
             )
         )
-    return sorted(found, key=lambda line: (line.mean, line.ms))
+    return sorted(summaries, key=lambda line: (line.mean, line.ms))
 
 
-def recommend(found: Sequence[SolverSummary], goals: int, scores: Sequence[DaysScore] = ()) -> Recommendation:
+def recommend(summaries: Sequence[SolverSummary], goals: int, scores: Sequence[DaysScore] = ()) -> Recommendation:
     """The solver to take among those that cannot be told apart from the best one on the twin.
 
     Where days were left out, the one that predicted their settings best; otherwise the one with the fewest trials,
     unless its proposals take `MUCH_SLOWER` times as long as those of an equally good one.
 
     Args:
-        found: as `summarise` gives them, the best first.
+        summaries: as `summarise` gives them, the best first.
         goals: number of different goals.
         scores: of days left out, where there is a log of several.
     """
-    best = found[0]
+    best = summaries[0]
     if not best.reached:
-        why = f"None of {count(len(found), 'solver')} reached a goal: check goals, tolerance and trials."
+        why = f"None of {count(len(summaries), 'solver')} reached a goal: check goals, tolerance and trials."
         return Recommendation("", (), why)
-    ties = [line for line in found if line is best or not line.more > SIGNIFICANT * line.error]
+    ties = [line for line in summaries if line is best or not line.more > SIGNIFICANT * line.error]
     rms = {score.solver: score.rms for score in scores if not math.isnan(score.rms)}
     if predicted := [line for line in ties if line.solver in rms]:
         taken = min(predicted, key=lambda line: rms[line.solver])
@@ -144,7 +144,7 @@ def recommend(found: Sequence[SolverSummary], goals: int, scores: Sequence[DaysS
         names = ", ".join(f"`{name}`" for name in others)
         verb = "does" if goals == 1 else "do"
         sentences.append(f"On the twin {count(goals, 'goal')} {verb} not distinguish it from {names}; {why}.")
-    if slower := [line for line in found if line not in ties]:
+    if slower := [line for line in summaries if line not in ties]:
         subject = f"`{slower[0].solver}`" + (" and those below it in the table take" if slower[1:] else " takes")
         more = f"{slower[0].more:.1f} ± {slower[0].error:.1f} trials per goal more than the best"
         sentences.append(f"{subject} longer ({more}).")
@@ -156,11 +156,11 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def solver_table(found: Sequence[SolverSummary]) -> list[str]:
+def solver_table(summaries: Sequence[SolverSummary]) -> list[str]:
     """The lines of a plain table, its head first."""
     rows = [["solver", "reached", "trials: median", "p95", "mean", "beyond the best", "CPU"]]
-    for line in found:
-        more = "" if line is found[0] else f"{line.more:+.2f} ± {line.error:.2f}"
+    for line in summaries:
+        more = "" if line is summaries[0] else f"{line.more:+.2f} ± {line.error:.2f}"
         ms = "" if math.isnan(line.ms) else f"{line.ms:.0f} ms"
         reached = f"{line.reached} of {line.campaigns}"
         rows.append(
@@ -183,7 +183,7 @@ def format_trials(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:g}"
 
 
-def draw(ended: Sequence[BenchCampaign], found: Sequence[SolverSummary], most: int, title: str) -> bytes:
+def draw(ended: Sequence[BenchCampaign], summaries: Sequence[SolverSummary], max_trials: int, title: str) -> bytes:
     """How many goals each solver has reached after so many trials, as a PNG; needs the extra `report`.
 
     Raises:
@@ -197,26 +197,26 @@ def draw(ended: Sequence[BenchCampaign], found: Sequence[SolverSummary], most: i
         raise ConfigError(missing("pictures (--report)", "", error)) from error
     import numpy as np
 
-    figure = Figure(figsize=(7.5, 1.2 + 0.34 * len(found)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.2 + 0.34 * len(summaries)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     last = max((e.trials for e in ended if e.trials is not None), default=1)
-    share = np.zeros((len(found), last))
-    for row, line in enumerate(found):
+    share = np.zeros((len(summaries), last))
+    for row, line in enumerate(summaries):
         trials = [e.trials for e in ended if e.solver == line.solver]
         for column in range(last):
             share[row, column] = sum(t is not None and t <= column + 1 for t in trials) / len(trials)
     image = axes.imshow(
-        share, aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=(0.5, last + 0.5, len(found) - 0.5, -0.5)
+        share, aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=(0.5, last + 0.5, len(summaries) - 0.5, -0.5)
     )
-    axes.hlines(np.arange(len(found) - 1) + 0.5, 0.5, last + 0.5, color="white", lw=3)
-    for row, line in enumerate(found):
+    axes.hlines(np.arange(len(summaries) - 1) + 0.5, 0.5, last + 0.5, color="white", lw=3)
+    for row, line in enumerate(summaries):
         if not math.isinf(line.median):
             axes.plot([line.median], [row], "o", color="#d55e00", ms=5)
         text = f"{line.reached} of {line.campaigns}"
         axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), va="center", size=8, color="0.35")
-    axes.set_yticks(range(len(found)), [line.solver for line in found], fontsize=9)
-    axes.set_xlabel(f"trials, the point is the median; right: goals reached in {most} trials", fontsize=8.5)
+    axes.set_yticks(range(len(summaries)), [line.solver for line in summaries], fontsize=9)
+    axes.set_xlabel(f"trials, the point is the median; right: goals reached in {max_trials} trials", fontsize=8.5)
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False, labelsize=9)

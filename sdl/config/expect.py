@@ -137,15 +137,15 @@ def expect_problems(campaign: CampaignFile) -> list[Problem]:
     expect = campaign.expect
     if expect is None:
         return []
-    found = []
+    problems = []
     if not campaign.goal and expect.outcome not in ("done", "failed"):
-        found.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
+        problems.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
     if campaign.goal and expect.outcome == "done":
-        found.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
+        problems.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
     for key in ("error", "verdict"):
         if not campaign.goal and getattr(expect, key) is not None:
-            found.append(Problem("needs a goal; remove it or give one", f"expect.{key}"))
-    return found
+            problems.append(Problem("needs a goal; remove it or give one", f"expect.{key}"))
+    return problems
 
 
 def instrument_tested_on(campaign: CampaignFile) -> Any:

@@ -170,20 +170,20 @@ class _Replayer:
         shifts = self._shifts(event, now)
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
         if apart or moved > STEP:
-            said = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
-            self.decided.append(Difference(event.trial, "; ".join(said), shifts))
+            changes = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
+            self.decided.append(Difference(event.trial, "; ".join(changes), shifts))
         elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in FIGURES)):
             self.told[event.trial] = off
 
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
-        found = {}
+        shifts = {}
         for item in self._chosen.instrument.inputs:
             old, new = then.settings[item.name], now.settings[item.name]
             if old != new:
                 spread, by = then.spread.get(item.name), new - old
                 spreads = abs(by) / spread if spread else None
-                found[item.name] = Shift(old, new, by, by / (item.high - item.low), spreads)
-        return found
+                shifts[item.name] = Shift(old, new, by, by / (item.high - item.low), spreads)
+        return shifts
 
     def _again(self, event: Measured | Failed, due: Measure) -> None:
         world = self._world
@@ -208,8 +208,8 @@ class _Replayer:
             then, now = dict(event.readings), dict(reading.readings)
             by = {c: now.get(c, math.nan) - then.get(c, math.nan) for c in then | now}
             worst = max(by, key=lambda c: abs(by[c]) if math.isfinite(by[c]) else math.inf)
-            said = ("nothing" if value is None else f"{value:g}" for value in (then.get(worst), now.get(worst)))
-            self.measured.append(f"{place}: {worst} then {next(said)}, now {next(said)}")
+            values = ("nothing" if value is None else f"{value:g}" for value in (then.get(worst), now.get(worst)))
+            self.measured.append(f"{place}: {worst} then {next(values)}, now {next(values)}")
         elif reading.background != event.background or tuple(reading.saturated) != tuple(event.saturated):
             self.measured.append(f"{place}: another background, or other saturated channels")
 
@@ -260,8 +260,8 @@ def _off(then: Any, now: Any) -> float:
 def _proposal(event: Proposed | Failed) -> str:
     if isinstance(event, Proposed):
         return f"a proposal by {event.by}"
-    said = " ".join(event.error.split())  # some libraries put their whole stack into a message
-    return f"no proposal ({said if len(said) <= MAX_ERROR_TEXT else said[:MAX_ERROR_TEXT] + '…'})"
+    message = " ".join(event.error.split())  # some libraries put their whole stack into a message
+    return f"no proposal ({message if len(message) <= MAX_ERROR_TEXT else message[:MAX_ERROR_TEXT] + '…'})"
 
 
 def _named(event: Event) -> str:

@@ -114,11 +114,11 @@ def apply_changes(
     Raises:
         Damaged: no campaign can have this configuration.
     """
-    found = dict(tree)
+    changed = dict(tree)
     with _as_written(folder, number):
         for path, value in event.changes.items():
-            found = config.put(found, path, value)
-        return found, rules_of(found).plan()
+            changed = config.put(changed, path, value)
+        return changed, rules_of(changed).plan()
 
 
 @contextlib.contextmanager
@@ -185,21 +185,21 @@ class Run:
     @cached_property
     def _of_trial(self) -> dict[int, list[Measured | Failed]]:
         """So that going through every trial of a long run takes no more than its length."""
-        found: dict[int, list[Measured | Failed]] = {}
+        events: dict[int, list[Measured | Failed]] = {}
         for event in self.events:
             if isinstance(event, (Measured, Failed)):
-                found.setdefault(event.trial, []).append(event)
-        return found
+                events.setdefault(event.trial, []).append(event)
+        return events
 
     def measured(self, trial: int | None = None) -> list[Measured]:
         """The readings, of one trial or all."""
-        chosen = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in chosen if isinstance(e, Measured)]
+        events = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in events if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
         """What did not come, of one trial or all."""
-        chosen = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in chosen if isinstance(e, Failed)]
+        events = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in events if isinstance(e, Failed)]
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.
@@ -210,7 +210,7 @@ class Run:
         if repeated := [name for name, n in Counter(self._columns()).items() if n > 1]:
             names = ", ".join(repeated)
             raise ConfigError(f"{names}: also the name of a column of the table; use the form claude-light")
-        found = []
+        rows = []
         for event in self.measured():
             proposed = self.proposals[event.trial]
             row: dict[str, Any] = {
@@ -228,8 +228,8 @@ class Run:
                 "elapsed": event.elapsed,
                 "at": event.at,
             }
-            found.append(row)
-        return found
+            rows.append(row)
+        return rows
 
     def to_pandas(self) -> Any:
         """The rows as a pandas DataFrame, a row a reading; ConfigError without pandas."""
@@ -245,9 +245,9 @@ class Run:
         inputs, channels = (
             [str(item["name"]) for item in self.opened.instrument[kind]] for kind in ("inputs", "channels")
         )
-        asked = [f"{name}_asked" for name in inputs]
+        requested = [f"{name}_asked" for name in inputs]
         last = ["saturated", "fault", "elapsed", "at"]
-        return ["trial", "repeat", "attempt", "by", *asked, *inputs, *channels, *last]
+        return ["trial", "repeat", "attempt", "by", *requested, *inputs, *channels, *last]
 
     def figure(self, name: str = "error") -> Any:
         """A matplotlib Figure, which a notebook shows: one of those in docs/how-to/reports.md.

@@ -124,8 +124,8 @@ class Results:
     def _check_journal(self) -> int:
         """The length of the journal, which no other process may have changed."""
         if happened := describe_change(self._journal, self.folder / JOURNAL, self._length):
-            said = "run the sweep again: the campaigns whose rows are missing are repeated"
-            raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {said}", None)
+            advice = "run the sweep again: the campaigns whose rows are missing are repeated"
+            raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {advice}", None)
         return self._length
 
     def settle(self) -> None:
@@ -192,8 +192,8 @@ class Results:
                 raise RecordError(f"{file}: cannot be read: {error}") from error
         if not self.known:
             then = versions
-        about = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
-        write_file(file, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        content = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
+        write_file(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
@@ -207,8 +207,8 @@ class Results:
                 try:
                     columns[name] = pa.array([row.get(name) for row in rows], schema.field(name).type)
                 except (pa.ArrowException, OverflowError) as error:
-                    said = f"a row's {name} is no {schema.field(name).type}"
-                    raise RecordError(f"{self.folder / JOURNAL}: damaged: {said}: {error}; {MOVE}") from error
+                    message = f"a row's {name} is no {schema.field(name).type}"
+                    raise RecordError(f"{self.folder / JOURNAL}: damaged: {message}: {error}; {MOVE}") from error
         return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
     def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
@@ -228,7 +228,7 @@ class Results:
 
         numbers = [number[name] for name in ids]
         places = [self._plan.place(at) for at in numbers]
-        found: dict[str, Any] = {
+        columns: dict[str, Any] = {
             "number": numbers,
             "id": ids,
             "seed": [seed for _, seed, _ in places],
@@ -237,8 +237,8 @@ class Results:
         for key in self._plan.sweep.keys:
             text = pa.types.is_string(schema.field(key).type)
             values = [point.values[key] for point, *_ in places]
-            found[key] = [v if isinstance(v, str) or not text else json.dumps(v) for v in values]
-        return {name: pa.array(values, schema.field(name).type) for name, values in found.items()}
+            columns[key] = [v if isinstance(v, str) or not text else json.dumps(v) for v in values]
+        return {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
 
 
 def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
@@ -252,12 +252,12 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
 
     try:
         with open_existing(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
-            found = pq.read_table(stream, columns=columns)
+            table = pq.read_table(stream, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise RecordError(f"{data}: cannot be read: {str(error).splitlines()[0]}; {MOVE}") from error
-    if missing := [name for name in columns or ("id", *OUTCOME) if name not in found.column_names]:
+    if missing := [name for name in columns or ("id", *OUTCOME) if name not in table.column_names]:
         raise RecordError(f"{data}: damaged: it has no column {missing[0]}; {MOVE}")
-    return found
+    return table
 
 
 def schema_of(plan: SweepPlan) -> pa.Schema:

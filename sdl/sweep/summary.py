@@ -39,10 +39,10 @@ class GridGroup:
 
     def plain(self, keys: Sequence[str]) -> dict[str, Any]:
         """Values for JSON; null for inf and NaN."""
-        found: dict[str, Any] = dict(zip(keys, self.values, strict=True))
-        found |= {"campaigns": self.campaigns, "reached": self.reached}
+        values: dict[str, Any] = dict(zip(keys, self.values, strict=True))
+        values |= {"campaigns": self.campaigns, "reached": self.reached}
         numbers = {"median": self.median, "p95": self.p95, "error": self.error}
-        return found | {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        return values | {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def quantile(trials: Sequence[float] | NDArray[np.float64], percent: float) -> float:
@@ -112,11 +112,11 @@ def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     return found
 
 
-def table(found: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
+def table(summaries: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
     """The lines of a table, header first."""
     head = [*keys, "campaigns", "reached", "trials: median", "p95", "error"]
     rows = [head]
-    for group in found:
+    for group in summaries:
         error = "" if math.isnan(group.error) else f"{100 * group.error:.2f} %"
         counts = [str(group.campaigns), f"{100 * group.reached / group.campaigns:.3g} %"]
         rows.append([*group.values, *counts, format_trials(group.median), format_trials(group.p95), error])
@@ -131,7 +131,7 @@ def table(found: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
     return lines
 
 
-def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
+def draw(summaries: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
     """Draw the trials of each group: a bar from the fewest to the p95, a mark at the median; needs `report`.
 
     Raises:
@@ -142,14 +142,14 @@ def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError(missing("figures (--plot)", "", error)) from error
-    if len(found) > 60:
-        raise ConfigError(f"--plot: {len(found)} groups do not fit in one figure; at most 60")
-    most = max((float(g.trials[g.trials < math.inf].max()) for g in found if g.reached), default=1.0)
-    end = most + 1
-    figure = Figure(figsize=(7.5, 1.3 + 0.32 * len(found)), layout="constrained")
+    if len(summaries) > 60:
+        raise ConfigError(f"--plot: {len(summaries)} groups do not fit in one figure; at most 60")
+    slowest = max((float(g.trials[g.trials < math.inf].max()) for g in summaries if g.reached), default=1.0)
+    end = slowest + 1
+    figure = Figure(figsize=(7.5, 1.3 + 0.32 * len(summaries)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for row, group in enumerate(found):
+    for row, group in enumerate(summaries):
         low, middle, high = (min(v, end) for v in (float(group.trials[0]), group.median, group.p95))
         axes.plot([low, high], [row, row], color="#9ec9e2", lw=8, solid_capstyle="butt")
         axes.plot([middle], [row], "|", color="#0072b2", ms=13, mew=3)
@@ -165,10 +165,10 @@ def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str
             color=ink,
         )
     axes.text(1.01, -0.75, "reached", transform=axes.get_yaxis_transform(), va="center", size=8, color="0.35")
-    axes.set_yticks(range(len(found)), [" · ".join(g.values) or "all" for g in found], fontsize=9)
-    axes.set_ylim(len(found) - 0.5, -1.0)
+    axes.set_yticks(range(len(summaries)), [" · ".join(g.values) or "all" for g in summaries], fontsize=9)
+    axes.set_ylim(len(summaries) - 0.5, -1.0)
     axes.set_xlim(0, end + 0.3)
-    if any(math.isinf(g.p95) for g in found):
+    if any(math.isinf(g.p95) for g in summaries):
         axes.axvline(end, color="0.7", lw=0.8, ls=":")
         axes.text(end, -0.75, "never ", ha="right", va="center", size=8, color="0.35")
     axes.set_xlabel("trials until the goal is reached: from the fewest to the 95th percentile; mark: median")

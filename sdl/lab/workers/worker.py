@@ -35,7 +35,7 @@ from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 from sdl.runner.gate import Decision
-from sdl.runner.shutdown import WARN_AFTER, Patience, not_off_warning
+from sdl.runner.shutdown import WARN_AFTER, SwitchOffPolicy, not_off_warning
 from sdl.runs.runs import open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan
@@ -117,14 +117,14 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
         link.send(told, must="text" in told)
 
     _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
-    patience = Patience(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
+    policy = SwitchOffPolicy(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
     if _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
             done = run.result
         else:
             written = len(run.events)
-            done = runner.resume(folder, watch=watch, gate=gate, patience=patience)
+            done = runner.resume(folder, watch=watch, gate=gate, switch_off=policy)
     else:
         collect = order["campaign"].get("goal") is None
         done = runner.run(
@@ -134,7 +134,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             watch=watch,
             gate=gate,
             collect=collect,
-            patience=patience,
+            switch_off=policy,
         )
     safe = done.safe
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
