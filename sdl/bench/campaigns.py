@@ -6,8 +6,9 @@ reachable. The noise is a function of seed and time, so that solvers that propos
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -140,18 +141,15 @@ def campaigns(
     items = ((label, goal, seed, _campaign(task, trees[label], goal, seed)) for goal, seed, label in places)
     results: list[BenchCampaign] = []
     progress(0, len(places))
-    for _, ended in _each(items, places, jobs, limit):
+
+    def crashed(error: pool.Crashed) -> BenchCampaign:
+        goal, seed, label = places[error.index]
+        return BenchCampaign(label, goal, seed, None, "crashed", math.nan, str(error).partition(": ")[2])
+
+    for _, ended in pool.each(_ended, items, jobs, ordered=False, crashed=crashed, limit=limit):
         results.append(ended)
         progress(len(results), len(places))
     return sorted(results, key=lambda e: (solvers.index(e.solver), e.goal, e.seed))
-
-
-def _each(items: Any, places: Any, jobs: int, limit: float | None) -> Generator[tuple[int, BenchCampaign], None, None]:
-    def crashed(error: pool.Crashed) -> BenchCampaign:
-        goal, seed, label = places[error.index]
-        return BenchCampaign(label, goal, seed, None, "crashed", float("nan"), str(error).partition(": ")[2])
-
-    return pool.each(_ended, items, jobs, ordered=False, crashed=crashed, limit=limit)
 
 
 def _campaign(task: BenchGoals, solver: Mapping[str, Any], goal: int, seed: int) -> dict[str, Any]:
@@ -182,7 +180,7 @@ def _ended(item: tuple[str, int, int, dict[str, Any]]) -> BenchCampaign:
     try:
         done = runner.run(tree, runs=None, watch=count)
     except (SdlError, Exception) as error:  # a plug-in may fail in any way
-        return BenchCampaign(label, goal, seed, None, "failed", float("nan"), f"{type(error).__name__}: {error}"[:300])
-    ms = 1000 * (time.process_time() - began) / proposals if proposals else float("nan")
+        return BenchCampaign(label, goal, seed, None, "failed", math.nan, f"{type(error).__name__}: {error}"[:300])
+    ms = 1000 * (time.process_time() - began) / proposals if proposals else math.nan
     why = done.reason if done.outcome == "failed" else ""
     return BenchCampaign(label, goal, seed, done.trials if done.reached else None, str(done.outcome), ms, why)

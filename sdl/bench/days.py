@@ -72,7 +72,8 @@ def days_left_out(
     off: dict[str, list[Any]] = {label: [] for label in solvers}
     why: dict[str, str] = {}
     progress(0, len(items))
-    for index, (error, reason) in pool.each(_day, items, jobs, crashed=_crashed, limit=limit):
+    results = pool.each(_day, items, jobs, crashed=lambda e: (None, str(e).partition(": ")[2]), limit=limit)
+    for index, (error, reason) in results:
         label = solvers[index // len(days)]
         if error is None:
             why[label] = reason
@@ -85,10 +86,6 @@ def days_left_out(
         rms = float(np.sqrt((rows**2).mean())) if len(rows) else math.nan
         missed.append(DaysScore(label, rms, len(off[label]), len(rows), why.get(label, "")))
     return missed
-
-
-def _crashed(error: pool.Crashed) -> tuple[Any, str]:
-    return None, str(error).partition(": ")[2]
 
 
 def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str]) -> tuple[Any, str]:

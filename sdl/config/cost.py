@@ -74,7 +74,7 @@ def cautions(campaign: CampaignFile) -> list[str]:
             f"stop.trials: {trials} leaves no trial for the solver {solver}: the design {campaign.design.kind} takes "
             f"{first}; give {first + 1} or more"
         )
-    if first == 0 and campaign.design.kind != "axis":  # the default, perhaps not chosen by anybody
+    if first == 0 and campaign.design.kind != "axis":  # the default, perhaps not a choice
         sentences.append(f"design: not used, because the solver {solver} answers from the first trial on")
     return sentences + _narrow(campaign)
 

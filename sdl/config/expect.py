@@ -58,7 +58,7 @@ class _Limits(Frozen):
 
     @model_validator(mode="after")
     def _rising(self) -> _Limits:
-        given = {key: size for key in self.KEYS if (size := self.limit(key)) is not None}
+        given = self.given()
         if any(size < self.LEAST for size in given.values()):
             raise ValueError(f"must be {self.LEAST:g} or more")
         if not given:
@@ -67,10 +67,10 @@ class _Limits(Frozen):
             raise ValueError(f"must not fall from {' to '.join(given)}")
         return self
 
-    def limit(self, key: str) -> float | None:
-        """The limit of `median`, `p95` or `most` as a number (a percentage as a fraction); None without one."""
-        value = getattr(self, key)
-        return value.amount / 100 if isinstance(value, Tolerance) else value
+    def given(self) -> dict[str, float]:
+        """The limits that are set, of `median`, `p95` and `most`; a percentage as a fraction."""
+        values = {key: value for key in self.KEYS if (value := getattr(self, key)) is not None}
+        return {key: v.amount / 100 if isinstance(v, Tolerance) else v for key, v in values.items()}
 
 
 class TrialLimits(_Limits):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -56,15 +56,14 @@ def problems_of(
 
 
 def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
-    near = get_close_matches(key, allowed, n=1, cutoff=0.7)
-    hint = (
-        f"; did you mean {near[0]!r}?"
-        if near
-        else f"; it belongs to kind {' and '.join(others)}: take it out"
-        if others
-        else ""
-    )
-    return f"unknown key; allowed: {', '.join(allowed)}{hint}"
+    elsewhere = f"; it belongs to kind {' and '.join(others)}: take it out" if others else ""
+    return f"unknown key; allowed: {', '.join(allowed)}{did_you_mean(key, allowed, 0.7) or elsewhere}"
+
+
+def did_you_mean(word: str, allowed: Collection[str], cutoff: float = 0.6) -> str:
+    """`; did you mean 'trials'?` for an allowed word that resembles this one; otherwise empty."""
+    near = get_close_matches(word, allowed, n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _wanted(item: Mapping[str, Any], field: Any) -> str:

@@ -15,8 +15,7 @@ def override(value: Any, change: str) -> dict[str, Any]:
     Raises:
         ConfigError: another form.
     """
-    path, new = split(change)
-    return put(value, path, new)
+    return put(value, *split(change))
 
 
 def split(change: str) -> tuple[str, Any]:

@@ -64,11 +64,8 @@ class Failures(Frozen):
     def check(self, history: History, goal: Goal | None) -> Reason | None:
         if history.failures < self.limit:
             return None
-        return Reason(
-            Outcome.FAILED,
-            f"{_in_a_row(history.failures)}{history.last_error}",
-            "failures",
-        )
+        failures = f"{history.failures} failed trials in a row; the last" if history.failures > 1 else "a trial failed"
+        return Reason(Outcome.FAILED, f"{failures}: {history.last_error}", "failures")
 
 
 class Stagnation(Frozen):
@@ -115,10 +112,9 @@ class UnreachableGoal(Frozen):
             background = background_exceeds(goal, history.background)
             proof = {1: "One measurement", 2: "Two measurements"}.get(self.times, f"{self.times} measurements")
             text = f"No settings can reach this goal. {proof} at the closest settings confirmed it."
-        closest = [f"Closest readings: {shortfall}"] if shortfall else []
-        closest += [background] if background else []
-        found = "; ".join(closest) + _closest(history, goal)
-        return Reason(Outcome.UNREACHABLE, f"{text} {found.removeprefix('; ')}." if found else text, "unreachable")
+        parts = (f"Closest readings: {shortfall}" if shortfall else "", background, _closest(history, goal)[2:])
+        details = "; ".join(filter(None, parts))
+        return Reason(Outcome.UNREACHABLE, f"{text} {details}." if details else text, "unreachable")
 
 
 class StopRules(Frozen):
@@ -154,10 +150,6 @@ class StopRules(Frozen):
         if self.minutes is not None:
             rules.append(Minutes(limit=self.minutes))
         return tuple(rules)
-
-
-def _in_a_row(failures: int) -> str:
-    return f"{failures} failed trials in a row; the last: " if failures > 1 else "a trial failed: "
 
 
 def _closest(history: History, goal: Goal | None) -> str:

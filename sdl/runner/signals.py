@@ -76,7 +76,7 @@ class Signals:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Ends a copy of this process that was made inside, before it goes on with the campaign as well."""
+        """End a copy of this process that was made inside, before it continues the campaign."""
         try:
             yield
         finally:

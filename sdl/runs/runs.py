@@ -139,7 +139,7 @@ def rules_of(tree: Mapping[str, Any]) -> config.CampaignRules:
 
 
 class Run:
-    """A run to look at: `sdl.open_run(path)`.
+    """A run, opened for reading by `sdl.open_run(path)`.
 
     Attributes:
         folder: its directory.
@@ -179,12 +179,12 @@ class Run:
 
     @cached_property
     def proposals(self) -> dict[int, Proposed]:
-        """Who proposed what and why, by trial."""
+        """The proposals by trial."""
         return {event.trial: event for event in self.events if isinstance(event, Proposed)}
 
     @cached_property
     def _of_trial(self) -> dict[int, list[Measured | Failed]]:
-        """So that going through every trial of a long run takes no more than its length."""
+        """Readings and failures by trial, found once for all trials."""
         events: dict[int, list[Measured | Failed]] = {}
         for event in self.events:
             if isinstance(event, (Measured, Failed)):
@@ -197,12 +197,12 @@ class Run:
         return [e for e in events if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
-        """What did not come, of one trial or all."""
+        """The failed attempts, of one trial or all."""
         events = self.events if trial is None else self._of_trial.get(trial, [])
         return [e for e in events if isinstance(e, Failed)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.
+        """One flat dictionary per reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.
 
         Raises:
             ConfigError: an input or channel has the name of another column.
@@ -232,7 +232,7 @@ class Run:
         return rows
 
     def to_pandas(self) -> Any:
-        """The rows as a pandas DataFrame, a row a reading; ConfigError without pandas."""
+        """The rows as a pandas DataFrame, one per reading; ConfigError without pandas."""
         try:
             import pandas
         except ImportError as error:
@@ -241,7 +241,7 @@ class Run:
         return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=self._columns())
 
     def _columns(self) -> list[str]:
-        """The keys of `rows` where there is none to tell."""
+        """The columns of `rows`, also without any reading."""
         inputs, channels = (
             [str(item["name"]) for item in self.opened.instrument[kind]] for kind in ("inputs", "channels")
         )
@@ -269,7 +269,7 @@ class Run:
 
 
 _VIEWS = {"figure": "sdl.report.figures:draw", "html": "sdl.report.notebook:summary"}
-"""How a run looks, by name as in the registry: reports are above runs, and reading one must not need them."""
+"""Functions that show a run, by name, because the reports import this module."""
 
 
 def _view(name: str) -> Any:
@@ -278,13 +278,13 @@ def _view(name: str) -> Any:
 
 
 def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
-    """Opens a run for reading, also while it is being written.
+    """Open a run for reading, also while it is being written.
 
     Args:
         path: its directory, or its record.jsonl; `latest`, a campaign's name, or a unique part of `campaign/run`.
-        runs: where names are looked up.
+        runs: directory in which names are looked up.
 
     Raises:
-        ConfigError: there is none, or several. Damaged: a line is not as it was written.
+        ConfigError: there is none, or several. Damaged: a line was altered.
     """
     return Run(find(path, Path(runs)))

@@ -83,16 +83,16 @@ class SweepPlan:
 
     def ids(self) -> Iterator[str]:
         """The id of every campaign, in order."""
-        for point in self.points:
-            for seed in self._seeds:
-                for repeat in range(self.sweep.repeats):
-                    yield _digest(f"{point.digest} {seed} {repeat}")
+        return map(self._id, range(len(self)))
+
+    def _id(self, number: int) -> str:
+        point, seed, repeat = self.place(number)
+        return _digest(f"{point.digest} {seed} {repeat}")
 
     def task(self, number: int, records: Path | None) -> SweepTask:
         """The task of campaign `number`; its record, if kept, is written below `records`."""
-        point, seed, repeat = self.place(number)
-        name = _digest(f"{point.digest} {seed} {repeat}")
-        keep = records is not None and (self.sweep.keep == "records" or point.resource != "")
+        point, seed, _ = self.place(number)
+        name, keep = self._id(number), self.sweep.keep == "records" or point.resource
         folder = str((records / name).absolute()) if keep and records is not None else None
         return SweepTask(name, {**point.tree, "seed": seed}, folder, point.resource)
 
