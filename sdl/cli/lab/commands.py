@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, local, say
 from sdl.cli.lab import control, setup, simulate
 from sdl.cli.lab.setup import File
 from sdl.cli.options import Json, emit
+from sdl.cli.terminal import say
 from sdl.cli.web import LabPage
 from sdl.errors import ConfigError
+from sdl.formatting import count, local
 
 if TYPE_CHECKING:
     from sdl.lab.config.file import ResolvedLab

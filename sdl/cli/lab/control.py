@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from sdl.cli.display.text import say, visible, width
 from sdl.cli.options import Json, emit
+from sdl.cli.terminal import say, width
 from sdl.errors import ConfigError
+from sdl.formatting import visible
 
 if TYPE_CHECKING:
     from sdl.lab.http.client import Client

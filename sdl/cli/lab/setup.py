@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from sdl.cli.display.text import say
 from sdl.cli.options import Json, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A lab file (YAML).")]

@@ -36,7 +36,7 @@ from sdl.lab.workers.base import Command
 from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
-from sdl.runner.shutdown import WARN_AFTER, Patience, not_off_warning
+from sdl.runner.shutdown import WARN_AFTER, SwitchOffPolicy, not_off_warning
 from sdl.runs.runs import open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan
@@ -114,18 +114,18 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
         link.send(message, must="text" in message)
 
     _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
-    patience = Patience(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
+    policy = SwitchOffPolicy(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
     if _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
             result = run.result
         else:
             written = len(run.events)
-            result = runner.resume(folder, watch=watch, gate=gate, patience=patience)
+            result = runner.resume(folder, watch=watch, gate=gate, switch_off=policy)
     else:
         result = runner.run(
             order["campaign"], runs=folder.parent.parent, folder=folder, watch=watch, gate=gate,
-            collect=order["campaign"].get("goal") is None, patience=patience,
+            collect=order["campaign"].get("goal") is None, switch_off=policy,
         )  # fmt: skip
     safe = result.safe
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
