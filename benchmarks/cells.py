@@ -118,7 +118,7 @@ def verdicts(case: str, label: str, first: int, last: int) -> Row:
     called: dict[str, list[int]] = {}
     for pair in range(first, last):
         for kind, plant, columns, wanted in _goals(name, pair):
-            data = plant.rows(spread_out(n, plant.gains.shape[1], _rng(pair, 6)), _rng(pair, 7))
+            data = plant.rows(spread_out(n, plant.d, _rng(pair, 6)), _rng(pair, 7))
             data = replace(data, goal=np.isin(np.arange(len(plant.channels)), columns))
             goals = targets_of_columns(np.atleast_2d(wanted), 0.5, columns, len(plant.channels))
             given = _answers(label, data, goals, _rng(pair, 8))
@@ -214,7 +214,7 @@ def _goals(name: str, pair: int) -> list[tuple[str, Plant, list[int], Floats]]:
 def _rows(name: str, n: int, pair: int) -> tuple[Plant, Data, np.random.Generator]:
     """A plant, n readings of it (axis points, then a Latin hypercube), and what is left of the random numbers."""
     plant, rng = PLANTS[name](_rng(pair, 4)), _rng(pair, 7)
-    return plant, plant.rows(spread_out(n, plant.gains.shape[1], _rng(pair, 6)), rng), rng
+    return plant, plant.rows(spread_out(n, plant.d, _rng(pair, 6)), rng), rng
 
 
 def _answers(label: str, data: Data, goals: Targets, rng: np.random.Generator) -> Proposals | None:
