@@ -114,10 +114,10 @@ class LinearForward:
         size = np.sqrt(np.diag(self.linear.noise))
         alike = self.linear.noise / np.outer(size, size)
         alike = np.where(np.isfinite(alike), alike, np.eye(m))
-        z = np.einsum("mc,ncp->nmp", _root(alike), rng.standard_normal((n, m, len(coef))))
+        z = np.einsum("mc,ncp->nmp", symmetric_root(alike), rng.standard_normal((n, m, len(coef))))
         heavy = np.sqrt(np.maximum(dof, 1.0) / rng.chisquare(np.maximum(dof, 1.0), (n, m)))
         heavy = np.where(unknown, 1.0, heavy)
-        drawn = coef.T + heavy[..., None] * np.einsum("mpq,nmq->nmp", _root(np.nan_to_num(spread)), z)
+        drawn = coef.T + heavy[..., None] * np.einsum("mpq,nmq->nmp", symmetric_root(np.nan_to_num(spread)), z)
         return _Lines(drawn, self.linear.origin)
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
@@ -144,7 +144,7 @@ class _Lines:
         return np.repeat(slope[:, None], U.shape[-2], axis=1)
 
 
-def _root(covariance: Floats) -> Floats:
+def symmetric_root(covariance: Floats) -> Floats:
     """Symmetric square roots of covariance matrices (…, p, p)."""
     values, vectors = np.linalg.eigh(covariance)
     root: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]) @ vectors.swapaxes(-1, -2)

@@ -109,7 +109,7 @@ def search(
     eye = np.eye(U.shape[-1])
     for _ in range(steps):
         gradient = (slope * residual[..., None]).sum(axis=-2)
-        free = ~(((U <= low) & (gradient > 0)) | ((U >= high) & (gradient < 0)))
+        free = ~(((low >= U) & (gradient > 0)) | ((high <= U) & (gradient < 0)))
         normal = slope.swapaxes(-1, -2) @ slope * (free[..., None] & free[..., None, :])
         size = np.maximum(np.diagonal(normal, axis1=-2, axis2=-1).max(axis=-1), 1e-300)
         matrix = normal / size[..., None, None] + damping[..., None, None] * eye
@@ -140,7 +140,7 @@ def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
 def starting_points(
     training: TrainingSet, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator, *, random: int = RANDOM
 ) -> Floats:
-    """(k, d) where a search begins: what the linear model answers, the rows nearest to the goal, and random settings."""
+    """(k, d) where a search begins: the settings of the rows nearest to the goal, and random ones."""
     rows = training.usable[:, bands.columns].all(axis=1)
     off = np.abs(bands.residuals(training.Y[rows])).max(axis=1, initial=0.0)
     nearest = training.U[: len(rows)][rows][np.argsort(off, kind="stable")[:NEAREST]]
