@@ -74,7 +74,7 @@ class Bands(NamedTuple):
     def are_met(self, Y: Floats) -> Bools:
         """(…,) whether readings (…, m) lie inside every band."""
         y, slack = Y[..., self.columns], 1e-9 * self.unit
-        met: Bools = ((y >= self.low - slack) & (y <= self.high + slack)).all(axis=-1)
+        met: Bools = np.logical_and(y >= self.low - slack, y <= self.high + slack).all(axis=-1)
         return met
 
     def beyond(self, Y: Floats) -> Floats:

@@ -59,7 +59,8 @@ class QuadraticModel:
         return Prediction(Q @ self.coef, model_var, wide * self.size * self.training.linear.variance(U))
 
     def jacobian(self, U: Floats) -> Floats:
-        return np.einsum("kqd,qm->kmd", design_jacobian(U), self.coef)
+        jacobian: Floats = np.einsum("kqd,qm->kmd", design_jacobian(U), self.coef)
+        return jacobian
 
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths:
         """Surfaces with coefficients from their multivariate t distribution."""
@@ -84,7 +85,8 @@ class _Surfaces:
 
     def jacobian(self, U: Floats) -> Floats:
         D = np.broadcast_to(design_jacobian(U), (len(self.coef), *U.shape[-2:-1], self.coef.shape[2], U.shape[-1]))
-        return np.einsum("nkqd,nmq->nkmd", D, self.coef)
+        jacobian: Floats = np.einsum("nkqd,nmq->nkmd", D, self.coef)
+        return jacobian
 
 
 def fit_quadratic(training: TrainingSet) -> QuadraticModel:
