@@ -24,7 +24,7 @@ def test_it_chooses_for_the_channels_of_the_goal_whatever_design_the_file_has(sd
     assert design["solver"] == "pls"
     assert list(design["channels"]) == ["445nm", "515nm", "630nm"]
     assert [event.by for event in proposed] == ["adaptive"] * 7
-    assert "pls would be" in proposed[-1].why
+    assert "pls would propose these settings with an uncertainty of" in proposed[-1].why
 
 
 def test_channels_and_options_that_are_said_stay_as_they_are(sdl: Sdl, tmp_path: Path) -> None:
