@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -54,3 +55,20 @@ def test_a_public_class_name_stands_for_one_class() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     homes[node.name].append(name)
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+def test_every_new_name_of_the_page_on_this_version_exists() -> None:
+    page = (ROOT / "docs/from-0.1-to-0.2.md").read_text(encoding="utf-8")
+    missing = []
+    for title in ("Modules", "Classes", "Functions"):
+        section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+        for new in re.findall(r"^\| `[\w.]+` \| `([\w.]+)` \|$", section, re.MULTILINE):
+            module, _, name = f"sdl.{new}".rpartition(".")
+            try:
+                if title == "Modules":
+                    importlib.import_module(f"sdl.{new}")
+                else:
+                    getattr(importlib.import_module(module), name)
+            except (ImportError, AttributeError):
+                missing.append(new)
+    assert missing == []

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from sdl import config
+from sdl.config.goals import Target, goal_problems
+from sdl.core.goal import Tolerance
 from sdl.errors import ConfigError
+from sdl.types import Channel
 
 BASE = {"name": "x", "instrument": {"kind": "twin"}}
 
@@ -122,3 +125,14 @@ def test_a_tolerance_below_the_noise_of_the_twin_is_warned_of_with_what_would_do
     assert config.cautions(parse({"clear": {"at most": 5000}})) == []
     still = {"kind": "twin", "noise": False}
     assert config.cautions(config.parse({**BASE, "instrument": still, "goal": goal, "tolerance": "0.5%"})) == []
+
+
+def test_a_band_may_come_close_to_saturation_but_not_reach_it() -> None:
+    channels = {"A": Channel(name="A", high=65535.0)}
+
+    def mistakes(tolerance: float) -> list[str]:
+        goal = {"A": Target(target=65000.0, tolerance=Tolerance(tolerance))}
+        return [problem.message for problem in goal_problems(goal, Tolerance(2.0, percent=True), channels)]
+
+    assert mistakes(534.9) == []
+    assert mistakes(535.0) == ["65000 + tolerance 535 reaches saturation (65535); lower one of them"]

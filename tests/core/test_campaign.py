@@ -34,12 +34,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdl.core.campaign import Campaign, Plan, State
-from sdl.core.events import Event, Failed, Measure, Measured, Propose, Proposed, Resumed, Stop, Stopped
+from sdl.core.events import Event, Failed, Measure, Measured, Propose, Proposed, Resumed, Safe, Stop, Stopped
 from sdl.core.history import History
 from sdl.core.stopping import Failures, Minutes, Rule, Stagnation, Trials, UnreachableGoal
 from sdl.errors import OutOfTurn
 from sdl.store.record import decode, encode
-from sdl.types import Outcome, Verdict
+from sdl.types import Outcome, Power, Verdict
 
 # Every state × every event -----------------------------------------------------------------------------------------
 WAYS: dict[str, list[Event]] = {
@@ -454,6 +454,14 @@ def test_a_spent_campaign_goes_on_with_a_larger_plan() -> None:
     assert campaign.history.outcome is None
     run_on(campaign, MISS)
     assert (campaign.history.trials, campaign.history.outcome) == (4, Outcome.SPENT)
+
+
+def test_a_resume_forgets_that_the_instrument_was_off() -> None:
+    campaign = new_campaign()
+    play(campaign, opened(), interrupted(), Safe(Power.OFF, None, "", 1, 0.1, 1.0))
+    assert campaign.safe is not None
+    campaign.handle(resumed())
+    assert campaign.safe is None
 
 
 def test_a_spent_campaign_resumed_with_the_same_plan_stops_again_at_once() -> None:
