@@ -14,19 +14,17 @@ from __future__ import annotations
 import random
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
+from sdl.arrays import Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.solvers.base import Data, Proposals, Solver, Targets, ask
 from sdl.space import Space
 from sdl.testing.instrument_contract import fail, need
 from sdl.types import Channel, Frozen, Input, Verdict
-
-if TYPE_CHECKING:
-    from sdl.arrays import Floats
-
 
 SATURATION = 65535.0
 
@@ -45,8 +43,6 @@ class AffinePlant:
     """An affine plant with noise; every input drives some channels strongly and all of them a little."""
 
     def __init__(self, inputs: int = 3, channels: int = 3, goal: tuple[int, ...] = (0, 1, 2)) -> None:
-        import numpy as np
-
         rng = np.random.default_rng(20251028)
         self.gain = rng.uniform(200, 1000, (channels, inputs))
         self.gain[np.arange(channels), np.arange(channels) % inputs] += rng.uniform(20_000, 50_000, channels)
@@ -63,8 +59,6 @@ class AffinePlant:
 
     def data(self, n: int, seed: int = 0, X: Floats | None = None) -> Data:
         """Rows at random settings, or at given ones."""
-        import numpy as np
-
         rng = np.random.default_rng(seed)
         d, m = len(self.inputs), len(self.channels)
         if X is None:
@@ -77,8 +71,6 @@ class AffinePlant:
 
     def targets(self, X: Floats, tolerance: float = 0.02) -> Targets:
         """Goals (k, m) that settings (k, d) meet."""
-        import numpy as np
-
         value = np.where(self.goal, self.clean(X), np.nan)
         half = tolerance * np.abs(value)
         low = np.where(self.goal, value - half, -np.inf)
@@ -107,8 +99,6 @@ class SolverContract:
 
     def ask(self, solver: Solver, plant: AffinePlant, data: Data, targets: Targets, seed: int = 0) -> Proposals:
         """Fit the solver and return its proposals."""
-        import numpy as np
-
         return ask(solver.fit(data), targets, Space(plant.inputs), np.random.default_rng(seed))
 
     def test_it_is_a_frozen_model_that_its_kind_names(self, solver: Solver) -> None:
@@ -138,8 +128,6 @@ class SolverContract:
     def test_an_answer_has_the_shape_of_the_question(
         self, solver: Solver, shape: tuple[int, int, tuple[int, ...]], goals: int
     ) -> None:
-        import numpy as np
-
         plant = AffinePlant(*shape)
         d, m = shape[:2]
         X = np.linspace(0.3, 0.6, goals)[:, None] + np.linspace(0, 0.1, d)
@@ -161,8 +149,6 @@ class SolverContract:
     def test_it_hits_an_affine_goal(self, solver: Solver) -> None:
         if not self.hits:
             pytest.skip(f"{solver.kind} does not claim to")
-        import numpy as np
-
         plant, X = AffinePlant(), np.array([[0.47, 0.3, 0.55]])
         targets = plant.targets(X)
         for seed in range(5):
@@ -172,8 +158,6 @@ class SolverContract:
             need(answer.verdict[0] is Verdict.REACHABLE, f"it calls a goal {answer.verdict[0]} that can be reached")
 
     def test_a_goal_with_some_channels_left_free_is_answered(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         value, low, high = plant.targets(np.full((1, 3), 0.4))
         value[0, 1], low[0, 1], high[0, 1] = np.nan, -np.inf, np.inf
@@ -181,8 +165,6 @@ class SolverContract:
         need(bool(np.isfinite(answer.settings).all()), f"settings must be finite: {answer.settings}")
 
     def test_same_seed_same_bits(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((2, 3), 0.4))
         fitted = solver.fit(data)
@@ -199,8 +181,6 @@ class SolverContract:
     def test_nothing_outside_is_touched(
         self, solver: Solver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        import numpy as np
-
         monkeypatch.chdir(tmp_path)
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
@@ -221,8 +201,6 @@ class SolverContract:
         need(tuple(capfd.readouterr()) == ("", ""), "it printed something")
 
     def test_a_fit_keeps_no_hold_on_the_rows(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         fitted = solver.fit(data)
@@ -236,8 +214,6 @@ class SolverContract:
         self.must_refuse(solver, AffinePlant().data(n), NotEnoughData)
 
     def test_rows_all_at_one_setting_are_refused(self, solver: Solver) -> None:
-        import numpy as np
-
         self.must_refuse(solver, AffinePlant().data(9, X=np.full((9, 3), 0.4)), Degenerate, NotEnoughData)
 
     def test_an_input_that_never_changed_is_refused(self, solver: Solver) -> None:
@@ -257,8 +233,6 @@ class SolverContract:
             need(0 <= have < need_, f"it has {have} rows and needs {need_}")
 
     def test_saturated_and_incomplete_rows_are_left_out(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         good, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         X = np.vstack([good.X, good.X[:4]])
@@ -279,7 +253,5 @@ class SolverContract:
 
 def _numpy_state() -> tuple[str, bytes, int, int, float]:
     """Numpy's global generator, as something to compare."""
-    import numpy as np
-
     name, keys, *rest = np.random.get_state(legacy=True)
     return str(name), np.asarray(keys).tobytes(), int(rest[0]), int(rest[1]), float(rest[2])
