@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sdl.parallel import children
-from sdl.testing.plugin import UNSURE
+from sdl.testing import UNSURE
 
 if TYPE_CHECKING:
     from sdl.testing.work import Work

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sdl.testing import UNSURE
+
 if TYPE_CHECKING:
     from sdl.testing.items import CampaignTests
 
@@ -35,8 +37,6 @@ IN_BRACES = [re.compile(rb"[{,\s][\"']?" + key + rb"[\"']?\s*:") for key in (b"e
 """The same pattern for files in JSON."""
 LARGEST = 256 * 1024
 """Largest campaign file, bytes."""
-UNSURE = "sdl: too few to tell"
-"""Property of a passed item whose seeds are too few; shown at the end."""
 LIMIT = 600.0
 """Real seconds that one campaign may take, as with `sdl verify`."""
 

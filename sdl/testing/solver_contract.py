@@ -5,8 +5,8 @@
         def solver(self):
             return Mine()
 
-Each test fits the solver to a small plant whose readings are affine in its settings, with the noise of an LED driven by
-pulse-width modulation. Where a solver cannot keep a promise, override the flag with the reason beside it.
+Each test fits the solver to a small plant whose readings are affine in its settings, with constant and proportional
+noise. Where a solver cannot keep a promise, override the flag with the reason beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from sdl.space import Space
 from sdl.testing.instrument_contract import fail, need
 from sdl.types import Channel, Frozen, Input, Verdict
 
-SATURATION = 65535.0
+FULL_SCALE = 100.0
+"""mV: the end of every channel's range."""
+CONSTANT, PROPORTIONAL = 0.02, 0.002
+"""Standard deviation of a reading: mV, and as a fraction of it."""
 
 SHAPES = {
     "three inputs, three channels": (3, 3, (0, 1, 2)),
@@ -40,16 +43,16 @@ SHAPES = {
 
 
 class AffinePlant:
-    """An affine plant with noise; every input drives some channels strongly and all of them a little."""
+    """An affine plant with noise, inputs from 0 to 1, channels in mV: each channel depends mostly on one input."""
 
     def __init__(self, inputs: int = 3, channels: int = 3, goal: tuple[int, ...] = (0, 1, 2)) -> None:
         rng = np.random.default_rng(20251028)
-        self.gain = rng.uniform(200, 1000, (channels, inputs))
-        self.gain[np.arange(channels), np.arange(channels) % inputs] += rng.uniform(20_000, 50_000, channels)
-        self.base = rng.uniform(100, 1500, channels)
+        self.gain = rng.uniform(0.3, 1.5, (channels, inputs))
+        self.gain[np.arange(channels), np.arange(channels) % inputs] += rng.uniform(30.0, 75.0, channels)
+        self.base = rng.uniform(0.2, 2.0, channels)
         self.goal = np.isin(np.arange(channels), goal)
         self.inputs = tuple(Input(name=f"x{i}", low=0.0, high=1.0, step=None) for i in range(inputs))
-        self.channels = tuple(Channel(name=f"c{i}", low=0.0, high=SATURATION) for i in range(channels))
+        self.channels = tuple(Channel(name=f"c{i}", unit="mV", low=0.0, high=FULL_SCALE) for i in range(channels))
         self.low, self.high = np.zeros(inputs), np.ones(inputs)
 
     def clean(self, X: Floats) -> Floats:
@@ -63,10 +66,11 @@ class AffinePlant:
         d, m = len(self.inputs), len(self.channels)
         if X is None:
             X = np.column_stack([(rng.permutation(n) + rng.uniform(size=n)) / max(n, 1) for _ in range(d)])
-        jitter = rng.normal(size=X.shape) * 0.0045 * np.sqrt(X * (1 - X))
-        Y = np.floor(np.clip(self.clean(X + jitter), 0, SATURATION))
+        clean = self.clean(X)
+        noise = np.hypot(CONSTANT, PROPORTIONAL * clean) * rng.normal(size=clean.shape)
+        Y = np.clip(clean + noise, 0.0, FULL_SCALE)
         age = np.arange(len(X) - 1, -1, -1, dtype=float)
-        saturated = np.asarray(Y.reshape(len(X), m) >= SATURATION)
+        saturated = np.asarray(Y.reshape(len(X), m) >= FULL_SCALE)
         return Data(X, Y, saturated, self.goal, age, np.zeros(len(X)), self.inputs, self.channels)
 
     def targets(self, X: Floats, tolerance: float = 0.02) -> Targets:
@@ -238,7 +242,7 @@ class SolverContract:
         X = np.vstack([good.X, good.X[:4]])
         Y = np.vstack([good.Y, good.Y[:4]])
         saturated = np.vstack([good.saturated, good.saturated[:4]])
-        Y[-4:-2, 0], saturated[-4:-2, 0] = SATURATION, True
+        Y[-4:-2, 0], saturated[-4:-2, 0] = FULL_SCALE, True
         Y[-2:, 1] = np.nan
         age = np.concatenate([good.age + 4, [3.0, 2.0, 1.0, 0.0]])
         bad = Data(X, Y, saturated, good.goal, age, np.zeros(len(X)), good.inputs, good.channels)

@@ -15,9 +15,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from scipy.optimize import nnls
-
 from sdl.types import Channel, Input, Power, Reading, SafeState
 
 SEEN = 500
@@ -98,6 +95,9 @@ class Lamp:
             spectra, names = self._twins(), list(light)
         if not names or max(light.values()) < SEEN:
             return False
+        import numpy as np
+        from scipy.optimize import nnls
+
         seen = np.array([light[name] for name in names])
         _, left = nnls(np.array([[spectrum[name] for spectrum in spectra] for name in names]), seen)
         return bool(left < UNEXPLAINED * np.linalg.norm(seen))
