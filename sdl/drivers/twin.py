@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 class Twin(Frozen):
     """A simulated Claude-Light: noise, light, drift and faults of the real one. In virtual time a night passes fast."""
+
+    simulated: ClassVar[bool] = True
 
     kind: Literal["twin"] = "twin"
     state: str = Field(
@@ -149,11 +151,6 @@ class Twin(Frozen):
         """State, variant and seed: two twins with the same identity are the same instrument."""
         variant = f":{self.variant}" if self.variant else ""
         return f"twin:{fingerprint(self.state)}{variant}:{self.seed or 0}"
-
-    @property
-    def simulated(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def virtual(self) -> bool:

@@ -41,7 +41,7 @@ class TwinDriver:
     """An open twin.
 
     Attributes:
-        plant: the physics, for whoever wants to judge an answer without noise.
+        plant: the physics, for judging an answer without noise.
         lit: whether the light is on; a measurement switches it on, `safe` off. After the fault html-500 it stays on,
             and the LED in use, until the next request has failed, too: as with the published server (`sdl.twin.world`).
     """
@@ -126,7 +126,7 @@ def _before(faults: Sequence[Fault], clock: Clock) -> None:
             clock.sleep(fault.duration)
         elif fault.name in ("refused", "reset-before"):
             clock.sleep(CONNECT)
-            # Whoever sees a connection break cannot know how far the other side had got.
+            # The side that sees a connection break cannot know how far the other side had got.
             word, unknown = ("refused", False) if fault.name == "refused" else ("reset", True)
             raise Unreachable(f"the twin {word} the connection (fault {fault.name})", maybe_measured=unknown)
         elif fault.name == "busy":

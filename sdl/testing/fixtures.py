@@ -86,10 +86,10 @@ def sdl_run(sdl_runs: Path) -> Callable[..., Run]:
 
     def ran(campaign: str | Path | Mapping[str, Any] | CampaignFile, *changes: str, seed: int | None = None) -> Run:
         every = [*changes, *([f"seed={seed}"] if seed is not None else [])]
-        chosen = (
+        loaded = (
             load(campaign, every, collect=True) if isinstance(campaign, (str, Path)) else parse(campaign, collect=True)
         )
-        done = sdl.run(campaign, runs=sdl_runs, changes=every, collect=chosen.goal is None)
+        done = sdl.run(campaign, runs=sdl_runs, changes=every, collect=loaded.goal is None)
         return sdl.open_run(done.run)
 
     return ran

@@ -88,8 +88,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CampaignTe
         return None
     from sdl.testing.items import CampaignTests
 
-    found: CampaignTests = CampaignTests.from_parent(parent, path=file_path)
-    return found
+    tests: CampaignTests = CampaignTests.from_parent(parent, path=file_path)
+    return tests
 
 
 def _perhaps(text: bytes) -> bool:
@@ -97,10 +97,10 @@ def _perhaps(text: bytes) -> bool:
     if not text.lstrip().startswith(b"{"):
         return bool(EXPECTS.search(text) and CAMPAIGN.search(text))
     try:
-        found = json.loads(text)
+        tree = json.loads(text)
     except (ValueError, RecursionError):  # YAML in the style of JSON, or a mistake
         return all(key.search(text) for key in IN_BRACES)
-    return isinstance(found, dict) and "expect" in found and bool({"instrument", "goal"} & found.keys())
+    return isinstance(tree, dict) and "expect" in tree and bool({"instrument", "goal"} & tree.keys())
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

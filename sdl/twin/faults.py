@@ -211,7 +211,7 @@ def due(plan: Plan, seed: int, n: int, time: float, draw: int | None = None) -> 
             the same faults). Where time is real, hand in `n`.
     """
     key = max(round(time * 1e6), 0) if draw is None else draw
-    found = []
+    happening = []
     for index, fault in enumerate(plan):
         if fault.at is not None:
             happens = n in fault.at
@@ -220,8 +220,8 @@ def due(plan: Plan, seed: int, n: int, time: float, draw: int | None = None) -> 
         else:
             happens = _chance(seed, index, key) < (fault.probability or 0.0)
         if happens:
-            found.append(fault)
-    return found
+            happening.append(fault)
+    return happening
 
 
 def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
