@@ -69,10 +69,10 @@ def find(group: str, kind: object) -> type[Any]:
     Raises:
         ConfigError: no such kind (the message lists the allowed ones), its package cannot be imported, or no class.
     """
-    found = load(group, kind)
-    if not isinstance(found, type):
+    target = load(group, kind)
+    if not isinstance(target, type):
         raise ConfigError(f"kind {kind!r} of {_source(group, kind)[1]} is not a class")
-    return found
+    return target
 
 
 def load(group: str, kind: object) -> Any:

@@ -41,7 +41,7 @@ class Optuna(Frozen):
         Raises:
             NotEnoughData, Degenerate: they cannot carry a judgement of the goal; a design point is measured instead.
         """
-        # Of one sitting: an optimiser that is told single numbers cannot tell a change of the light from progress.
+        # As if all rows were of one session: an optimiser of single numbers cannot distinguish drift from progress.
         return FittedOptuna(self, TrainingSet.from_data(data, level=False))
 
 
@@ -58,7 +58,7 @@ class FittedOptuna:
         ends = self.rows.bounds(space)
         with _quiet():
             U = np.array([self._next(self._misses(goal), *ends, int(rng.integers(2**32))) for goal in goals])
-        unknown = np.full_like(U, np.nan)  # it tells no doubt: NaN, never 0
+        unknown = np.full_like(U, np.nan)  # Optuna gives no uncertainty: NaN, never 0
         about = f"Optuna's TPE, the best of {len(self.rows.U)} rows missed by"
         notes = [f"{about} {self._misses(goal).min():.2f} tolerances" for goal in goals]
         return to_proposals(self.rows, "optuna", U, (unknown, unknown), targets, space, notes=notes)

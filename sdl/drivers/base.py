@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -31,7 +31,7 @@ class Driver(Protocol):
         """Switches the instrument off: one bounded attempt (at most about a minute), and what is known after it.
 
         `off` is said only where a reply of the instrument proves it, `not-needed` where nothing was switched on over
-        this connection. Whoever calls it asks again until then (`sdl.runner.shutdown`), so a driver does not. May be
+        this connection. The caller asks again until then (`sdl.runner.shutdown`), so a driver does not. May be
         called at any time, again and again; once off is proven and nothing was measured since, nothing is sent.
 
         Raises:
@@ -83,15 +83,8 @@ class Instrument(Protocol):
 class RealInstrument(Frozen):
     """The base of kinds that drive hardware: never simulated, never in virtual time."""
 
-    @property
-    def simulated(self) -> bool:
-        """Never: what answers is not known to be a simulation."""
-        return False
-
-    @property
-    def virtual(self) -> bool:
-        """Never."""
-        return False
+    simulated: ClassVar[bool] = False
+    virtual: ClassVar[bool] = False
 
 
 def off_settings(instrument: Instrument) -> dict[str, float]:

@@ -130,8 +130,10 @@ def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict
     """Return the values of exactly these channels as plain numbers."""
     if given.keys() != channels:
         missing, unknown = sorted(channels - given.keys()), sorted(map(str, given.keys() - channels))
-        said = [f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has unknown", unknown)) if names]
-        raise BadReply(f"{what} {' and '.join(said)}; the instrument declares: {', '.join(sorted(channels))}")
+        wrong = [
+            f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has unknown", unknown)) if names
+        ]
+        raise BadReply(f"{what} {' and '.join(wrong)}; the instrument declares: {', '.join(sorted(channels))}")
     try:
         return _numbers(given)
     except (TypeError, ValueError) as error:
@@ -144,13 +146,13 @@ def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         TypeError, ValueError: one is no number.
     """
-    found = dict(given)
-    for name, value in found.items():
+    numbers = dict(given)
+    for name, value in numbers.items():
         kind = type(value)
         if kind is not float and kind is not int:
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} is {value!r}, which is not a number")
-            found[name] = value = int(value) if isinstance(value, Integral) else float(value)
+            numbers[name] = value = int(value) if isinstance(value, Integral) else float(value)
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value!r}, which is not finite")
-    return found
+    return numbers

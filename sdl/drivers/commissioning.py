@@ -136,12 +136,12 @@ class Examination:
         return taken
 
     def _latency(self, taken: int) -> CommissioningCheck:
-        typical, most = median(self._seconds), max(self._seconds)
-        says = f"{taken} readings, each {typical:.3g} s (median), {most:.3g} s at most"
+        typical, longest = median(self._seconds), max(self._seconds)
+        says = f"{taken} readings, each {typical:.3g} s (median), {longest:.3g} s at most"
         if self._errors:
             says += f"; {len(self._errors)} failed, the last: {self._errors[-1]}"
         figures = {"taken": taken, "failed": len(self._errors), "errors": self._errors}
-        return CommissioningCheck("readings", not self._errors, says, {**figures, "median": typical, "most": most})
+        return CommissioningCheck("readings", not self._errors, says, {**figures, "median": typical, "most": longest})
 
     def _background(self, background: Sequence[Reading]) -> CommissioningCheck:
         if not background:

@@ -29,20 +29,20 @@ def check_variables(*, proxies: bool = True) -> None:
     Raises:
         ConfigError: one makes every request fail; each of them is named.
     """
-    found = [*_key_log()]
+    problems = [*_key_log()]
     if proxies:
-        found += [*_proxies("socksio"), *_no_proxy(), *_certificates()]
-    if found:
-        raise ConfigError(*found)
+        problems += [*_proxies("socksio"), *_no_proxy(), *_certificates()]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def problems_of_requests() -> list[str]:
     """Problems in the variables used by the package requests, which sends notifications."""
-    found = [*_proxies("socks")]
+    problems = [*_proxies("socks")]
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if (path := os.environ.get(name)) and not os.path.exists(path):
-            found.append(_sentence(name, f"there is no {path}"))
-    return found
+            problems.append(_sentence(name, f"there is no {path}"))
+    return problems
 
 
 def proxy_for(url: str) -> str:

@@ -141,12 +141,12 @@ class _Watchdog:
     def _run(self) -> None:
         with self._changed:
             while not self._over:
-                left = self._due - monotonic()
-                if self._watch is not None and left <= 0:
+                remaining = self._due - monotonic()
+                if self._watch is not None and remaining <= 0:
                     self._watch.expire()
-                    self._watch, self._due, left = None, math.inf, math.inf
+                    self._watch, self._due, remaining = None, math.inf, math.inf
                 self._looks = self._due
-                self._changed.wait(None if left == math.inf else left)
+                self._changed.wait(None if remaining == math.inf else remaining)
 
 
 class HttpConnection:

@@ -10,7 +10,7 @@ import select
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, TextIO
+from typing import ClassVar, Literal, TextIO
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,9 @@ CONFIRM = 55.0
 
 class Manual(RealInstrument):
     """A person who sets what is printed and types what the dials show. Needs a terminal."""
+
+    may_repeat: ClassVar[bool] = True  # a person rounds what the dials show
+    reading_seconds: ClassVar[float] = 60.0
 
     kind: Literal["manual"] = "manual"
     inputs: tuple[Input, ...] = Field(
@@ -67,16 +70,6 @@ class Manual(RealInstrument):
     def identity(self) -> str:
         """The label."""
         return f"manual:{self.label}"
-
-    @property
-    def may_repeat(self) -> bool:
-        """Always: a person rounds what the dials show."""
-        return True
-
-    @property
-    def reading_seconds(self) -> float:
-        """A minute, for a person who does nothing else."""
-        return 60.0
 
     def open(self, clock: Clock) -> ManualDriver:
         """Open the terminal.

@@ -64,17 +64,17 @@ class RateLimiter:
     def _check(self) -> None:
         now = self._clock.monotonic()
         if self._failure_limit is not None and self._failed >= self._failure_limit and self._ended is not None:
-            left = self._rest - (now - self._ended)
-            if left > 0:
+            wait = self._rest - (now - self._ended)
+            if wait > 0:
                 raise InstrumentError(
-                    f"not asked: {self._failed} requests in a row failed, so it is left alone for another {left:.0f} s "
+                    f"not asked: {self._failed} requests in a row failed, so it is left alone for another {wait:.0f} s "
                     f"(breaker, rest); the last failure: {self._last}",
                     retryable=True,  # how long that goes on is the campaign's to say: `retry`
                 )
         while self._request_times and now - self._request_times[0] >= DAY:
             self._request_times.popleft()
         if self._a_day is not None and len(self._request_times) >= self._a_day:
-            left = DAY - (now - self._request_times[0])
+            wait = DAY - (now - self._request_times[0])
             raise InstrumentError(
-                f"not asked: {self._a_day} requests in 24 hours are used up (requests_a_day); the next in {left:.0f} s"
+                f"not asked: {self._a_day} requests in 24 hours are used up (requests_a_day); the next in {wait:.0f} s"
             )

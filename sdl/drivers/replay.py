@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -31,6 +31,10 @@ SAME = 1e-9
 
 class Replay(Frozen):
     """Earlier readings instead of an instrument; time is virtual."""
+
+    simulated: ClassVar[bool] = True
+    virtual: ClassVar[bool] = True
+    start_time: ClassVar[float] = 0.0  # 1970: a replay must not be taken for the day of the readings
 
     kind: Literal["replay"] = "replay"
     source: str = Field(description="a run's directory, its record.jsonl, a log or a table of readings")
@@ -69,21 +73,6 @@ class Replay(Frozen):
         """Name of the run or file, and the content."""
         file = Path(os.path.realpath(self.source))
         return f"replay:{file.parent.name if file.name == FILE else file.name}@{self._loaded.digest}"
-
-    @property
-    def simulated(self) -> bool:
-        """Nothing is driven."""
-        return True
-
-    @property
-    def virtual(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def start_time(self) -> float:
-        """1970, so that nobody takes a replay for the day itself."""
-        return 0.0
 
     @property
     def reading_seconds(self) -> float:
@@ -162,10 +151,10 @@ class _Source:
 def _stamp(source: str) -> tuple[int, int]:
     """Changes when the file does."""
     try:
-        found = os.stat(os.path.join(source, FILE) if os.path.isdir(source) else source)
+        status = os.stat(os.path.join(source, FILE) if os.path.isdir(source) else source)
     except OSError:
         return (0, 0)  # said better where it is read
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=8)

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from sdl.clock import Clock
-from sdl.drivers import twin_faults
 from sdl.drivers.base import SessionGap
-from sdl.drivers.baseline import Background, BaselineSampler, share
-from sdl.drivers.checks import checked
-from sdl.errors import BadReply, InstrumentError
-from sdl.twin.faults import BUSY_LIMIT, Fault, due
-from sdl.twin.model import STREAM, Plant
+from sdl.drivers.baseline import Background, share
+from sdl.twin import tomlfile
+from sdl.twin.faults import Fault
 from sdl.twin.state import TwinState, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
-from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
+from sdl.types import SESSION_GAP, Channel, Frozen, Input
 
 if TYPE_CHECKING:
+    from sdl.drivers.twin_driver import TwinDriver
     from sdl.twin.ambient import Room
-
-SHORTEST = 1e-6
-"""Seconds: two readings never share a microsecond, because the noise is a function of the time."""
 
 
 class Twin(Frozen):
     """A simulated Claude-Light: noise, light, drift and faults of the real one. In virtual time a night passes fast."""
+
+    simulated: ClassVar[bool] = True
 
     kind: Literal["twin"] = "twin"
     state: str = Field(
@@ -77,13 +72,13 @@ class Twin(Frozen):
     def _lit(cls, value: str) -> str:
         if value in ("constant", "none"):
             return value
-        from sdl.twin.ambient import load_room, locate_room
+        from sdl.twin import ambient
 
         try:
-            load_room(value)
+            ambient.load_room(value)
         except ValueError as error:
             raise ValueError(f"constant, none, or a room: {error}") from None
-        return locate_room(value)
+        return str(tomlfile.locate(value, ambient.FOLDER)) if value.endswith(".toml") else value
 
     @field_validator("latency")
     @classmethod
@@ -152,20 +147,10 @@ class Twin(Frozen):
         return self.condition.channel_list()
 
     @property
-    def off(self) -> Mapping[str, float]:
-        """Dark: every input at its low."""
-        return {item.name: item.low for item in self.inputs}
-
-    @property
     def identity(self) -> str:
         """State, variant and seed: two twins with the same identity are the same instrument."""
         variant = f":{self.variant}" if self.variant else ""
         return f"twin:{fingerprint(self.state)}{variant}:{self.seed or 0}"
-
-    @property
-    def simulated(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def virtual(self) -> bool:
@@ -201,94 +186,6 @@ class Twin(Frozen):
 
     def open(self, clock: Clock) -> TwinDriver:
         """A twin that lives in the time of `clock`."""
+        from sdl.drivers.twin_driver import TwinDriver
+
         return TwinDriver(self, clock)
-
-
-class TwinDriver:
-    """An open twin.
-
-    Attributes:
-        plant: the physics, for whoever wants to judge an answer without noise.
-        lit: whether the light is on; a measurement switches it on, `safe` off. After the fault html-500 it stays on,
-            and the LED in use, until the next request has failed, too: as with the published server (`sdl.twin.world`).
-    """
-
-    def __init__(self, twin: Twin, clock: Clock) -> None:
-        from sdl.twin.ambient import Sky
-
-        sky = Sky(twin.room, twin.seed or 0) if twin.room else None
-        self.plant = Plant(twin.condition, twin.seed or 0, sky, twin.drift, twin.noise)
-        self.lit = self._left_open = False
-        self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
-        self._baseline = BaselineSampler(twin.background, twin.off)
-        self._wait = max(twin._one_reading, SHORTEST)
-        self._clock = clock
-        self._start = twin.start_time
-        self._count = 0
-        self._last: Reading | None = None
-        self._closed = False
-
-    def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading, `latency` seconds later, and its background where one is asked for.
-
-        Raises:
-            Rejected: settings outside the bounds, or not exactly the inputs.
-            Unreachable, Busy, BadReply: a fault that was asked for.
-        """
-        if self._closed:
-            raise InstrumentError("this twin was closed; open another")
-        return self._baseline.reading(self._one, checked(settings, self._inputs))
-
-    def _one(self, values: dict[str, float]) -> Reading:
-        faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)
-        self._count += 1
-        twin_faults.before(faults, self._clock)
-        if self._left_open:
-            self._give_up()
-            raise BadReply("the LED is still in use by the reading that failed: an error page (500) (fault html-500)")
-        applied, light, brighter = twin_faults.lights(faults, values)
-        self.lit = True
-        if any(fault.name == "html-500" for fault in faults):
-            self._clock.sleep(BUSY_LIMIT)
-            self._left_open = True
-            raise BadReply("the sensor failed: an error page (500) (fault html-500)")
-        self._clock.sleep(self._latency())
-        seen = self.plant.read(light, self._clock.now(), brighter)
-        fault = None if applied == values else "not-applied"
-        reading = Reading(applied, seen.readings, None, seen.saturated, fault)
-        if faults:
-            reading = twin_faults.after(faults, reading, self._last, self._full, self._clock)
-        self._last = reading
-        return reading
-
-    def safe(self) -> SafeState:
-        """Switches the light off."""
-        if self._left_open:
-            self._give_up()
-        self.lit = False
-        return SafeState(Power.OFF, self._twin.off)
-
-    def close(self) -> None:
-        """Ends it; the light stays as it is."""
-        self._closed = True
-
-    def _give_up(self) -> None:
-        """Tries to use the LED that a failed reading left open, as long as the server does; then it is closed."""
-        self._clock.sleep(BUSY_LIMIT)
-        self._left_open = self.lit = False
-
-    def _latency(self) -> float:
-        if self._twin.latency != "real":
-            return self._wait
-        import numpy as np
-
-        # One number more than a reading's own draws are made from, so that neither tells of the other.
-        seeds = [self._twin.seed or 0, STREAM, round(self._clock.now() * 1e6), 1]
-        return spread_out(self._twin.condition.latencies, float(np.random.default_rng(seeds).random()))
-
-
-def spread_out(latencies: list[list[float]], part: float) -> float:
-    """Seconds that this part of the readings take at most; the logarithm runs straight between the pairs."""
-    right = max(bisect_left(latencies, part, key=lambda pair: pair[0]), 1)
-    (low, short), (high, long) = latencies[right - 1], latencies[right]
-    return float(short * (long / short) ** ((part - low) / (high - low)))

@@ -9,7 +9,7 @@ import threading
 
 HERE = "localhost"
 """Stands for every address of this machine."""
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Time limit in seconds for looking up a name."""
 
 
@@ -30,7 +30,7 @@ def normalise(host: str) -> str:
 def names(host: str, *, look_up: bool = True) -> set[str]:
     """The normalised host and all of its addresses; `HERE` stands for those of this machine.
 
-    Two hosts that share one of these are the same. Without an address within `PATIENCE` s, only the host is returned.
+    Two hosts that share one of these are the same. Without an address within `TIMEOUT` s, only the host is returned.
 
     Args:
         host: a name or an IP address.
@@ -49,7 +49,7 @@ def names(host: str, *, look_up: bool = True) -> set[str]:
 
     thread = threading.Thread(target=look, name="sdl look-up", daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     return {text, *(HERE if _is_here(address) else normalise(address) for address in tuple(addresses))}
 
 

@@ -360,8 +360,8 @@ class Record:
                 os.ftruncate(self._fd, self._length)
                 os.fsync(self._fd)
             except OSError:
-                said = f"{type(event).__name__} not written: {error.strerror}"
-                lost = None if full or self._fd < 0 else self._lost(said, line)
+                failure = f"{type(event).__name__} not written: {error.strerror}"
+                lost = None if full or self._fd < 0 else self._lost(failure, line)
                 self.close()  # nothing may follow the piece; the next `open` finds it torn and cuts it off
                 if lost is not None:
                     raise lost from error

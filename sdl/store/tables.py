@@ -130,15 +130,15 @@ def _text(raw: bytes) -> str:
 
 # JSON -------------------------------------------------------------------------------------------------------------
 def _json(rows: Iterator[tuple[int, Any]]) -> Table:
-    found: list[tuple[int, Mapping[str, Any] | Unusable]] = []
+    table: list[tuple[int, Mapping[str, Any] | Unusable]] = []
     columns: dict[str, None] = {}
     for number, cells in rows:
         if isinstance(cells, Mapping):
             columns |= dict.fromkeys(cells)
         elif not isinstance(cells, Unusable):
             cells = Unusable("not a JSON object", f"not a JSON object: {json.dumps(cells)[:40]}")
-        found.append((number, cells))
-    return Table(found, tuple(columns))
+        table.append((number, cells))
+    return Table(table, tuple(columns))
 
 
 def _json_lines(lines: Sequence[str]) -> Iterator[tuple[int, Any]]:
@@ -218,13 +218,13 @@ def _csv(lines: Sequence[str]) -> Table:
         names.pop()
     cut = [(number, _fields(split, text, len(names))) for number, text in rows if not text.startswith("#")]
     value = _reader([cell for _, cells in cut if not isinstance(cells, Unusable) for cell in cells])
-    found: list[tuple[int, Mapping[str, Any] | Unusable]] = []
+    parsed: list[tuple[int, Mapping[str, Any] | Unusable]] = []
     for number, cells in cut:
         if isinstance(cells, Unusable):
-            found.append((number, cells))
+            parsed.append((number, cells))
         elif any(cells):
-            found.append((number, {name: value(cell) for name, cell in zip(names, cells, strict=True) if name}))
-    return Table(found, tuple(name for name in names if name))
+            parsed.append((number, {name: value(cell) for name, cell in zip(names, cells, strict=True) if name}))
+    return Table(parsed, tuple(name for name in names if name))
 
 
 def _whole(lines: Sequence[str]) -> Iterator[tuple[int, str]]:

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from sdl.clock import VirtualClock
     from sdl.config import CampaignFile
-    from sdl.drivers.twin import TwinDriver
+    from sdl.drivers.twin_driver import TwinDriver
     from sdl.runs.runs import Run
     from sdl.twin.serve import TwinServer
 
@@ -52,18 +52,15 @@ def sdl_server() -> Iterator[Callable[..., TwinServer]]:
     Options are those of `instrument: {kind: twin}`, and `speed`: how much faster than real time it lives (1,000).
     """
     from sdl.config import parse_kind
-    from sdl.twin.ambient import Sky
-    from sdl.twin.model import Plant
+    from sdl.drivers.twin_driver import plant_of
     from sdl.twin.serve import TwinServer
 
     with ExitStack() as stack:
 
         def served(*, speed: float = 1000.0, **options: Any) -> TwinServer:
             twin = parse_kind("instrument", {"kind": "twin", "seed": 0, **options})
-            sky = Sky(twin.room, twin.seed) if twin.room else None
-            plant = Plant(twin.condition, twin.seed, sky, twin.drift, twin.noise)
             latency = None if twin.latency == "real" else twin.reading_seconds
-            server = TwinServer(plant, start=twin.start_time, speed=speed, latency=latency, faults=twin.faults)
+            server = TwinServer(plant_of(twin), start=twin.start_time, speed=speed, latency=latency, faults=twin.faults)
             return stack.enter_context(server)
 
         yield served
@@ -89,10 +86,10 @@ def sdl_run(sdl_runs: Path) -> Callable[..., Run]:
 
     def ran(campaign: str | Path | Mapping[str, Any] | CampaignFile, *changes: str, seed: int | None = None) -> Run:
         every = [*changes, *([f"seed={seed}"] if seed is not None else [])]
-        chosen = (
+        loaded = (
             load(campaign, every, collect=True) if isinstance(campaign, (str, Path)) else parse(campaign, collect=True)
         )
-        done = sdl.run(campaign, runs=sdl_runs, changes=every, collect=chosen.goal is None)
+        done = sdl.run(campaign, runs=sdl_runs, changes=every, collect=loaded.goal is None)
         return sdl.open_run(done.run)
 
     return ran

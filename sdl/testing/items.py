@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sdl.parallel import children
-from sdl.testing.plugin import UNSURE
+from sdl.testing import UNSURE
 
 if TYPE_CHECKING:
     from sdl.testing.work import Work
@@ -43,9 +43,9 @@ class CampaignTests(pytest.File):
                 else None
             )
         except SdlError as error:
-            yield MistakeItem.from_parent(self, name="mistakes", said=str(error))
+            yield MistakeItem.from_parent(self, name="mistakes", message=str(error))
             return
-        if plan is None:  # `expect: null`, or somebody else's file
+        if plan is None:  # `expect: null`, or no campaign file
             return
         self.plan, self._seen = plan, {}
         for task in plan.tasks:
@@ -71,7 +71,7 @@ class CampaignTests(pytest.File):
             self._work = Work(self.plan, limit)
         try:
             return self._work.on(task)
-        except BaseException:  # also pytest-timeout's, whose patience may be shorter: what hangs is killed
+        except BaseException:  # also that of pytest-timeout, whose limit may be shorter: the process is killed
             self.teardown()
             raise
 
@@ -173,9 +173,9 @@ class _Item(pytest.Item):
 class MistakeItem(_Item):
     """A file that cannot be run."""
 
-    def __init__(self, said: str, **rest: Any) -> None:
+    def __init__(self, message: str, **rest: Any) -> None:
         super().__init__(**rest)
-        self.said = said
+        self.message = message
 
     def runtest(self) -> None:
         """Fails.
@@ -184,7 +184,7 @@ class MistakeItem(_Item):
             NotAsExpected: always, with the mistakes.
         """
         leave_out = f"(if this is no campaign: pytest --ignore {shlex.quote(self.file.typed)})"
-        raise NotAsExpected(f"{self.said}\n{leave_out}")
+        raise NotAsExpected(f"{self.message}\n{leave_out}")
 
 
 class SeedItem(_Item):
@@ -225,8 +225,10 @@ class AllSeedsItem(_Item):
         findings = tuple(finding for finding in findings if finding.share < 1)
         for finding in findings:
             if finding.level is verify.Level.UNSURE:
-                said = f"{finding.claim} {finding.expected}, seen {finding.seen}: {verify.describe_certainty(finding)}"
-                self.user_properties.append((UNSURE, f"{self.nodeid}: {said}"))
+                sentence = (
+                    f"{finding.claim} {finding.expected}, seen {finding.seen}: {verify.describe_certainty(finding)}"
+                )
+                self.user_properties.append((UNSURE, f"{self.nodeid}: {sentence}"))
         wrong = [finding for finding in findings if finding.level is verify.Level.NOT]
         if wrong:
             claims = [(f.claim, f.expected, f"{f.seen}, {verify.describe_kept(f)}") for f in wrong]

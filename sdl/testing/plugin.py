@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sdl.testing import UNSURE
+
 if TYPE_CHECKING:
     from sdl.testing.items import CampaignTests
 
@@ -35,8 +37,6 @@ IN_BRACES = [re.compile(rb"[{,\s][\"']?" + key + rb"[\"']?\s*:") for key in (b"e
 """The same pattern for files in JSON."""
 LARGEST = 256 * 1024
 """Largest campaign file, bytes."""
-UNSURE = "sdl: too few to tell"
-"""Property of a passed item whose seeds are too few; shown at the end."""
 LIMIT = 600.0
 """Real seconds that one campaign may take, as with `sdl verify`."""
 
@@ -88,8 +88,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CampaignTe
         return None
     from sdl.testing.items import CampaignTests
 
-    found: CampaignTests = CampaignTests.from_parent(parent, path=file_path)
-    return found
+    tests: CampaignTests = CampaignTests.from_parent(parent, path=file_path)
+    return tests
 
 
 def _perhaps(text: bytes) -> bool:
@@ -97,10 +97,10 @@ def _perhaps(text: bytes) -> bool:
     if not text.lstrip().startswith(b"{"):
         return bool(EXPECTS.search(text) and CAMPAIGN.search(text))
     try:
-        found = json.loads(text)
+        tree = json.loads(text)
     except (ValueError, RecursionError):  # YAML in the style of JSON, or a mistake
         return all(key.search(text) for key in IN_BRACES)
-    return isinstance(found, dict) and "expect" in found and bool({"instrument", "goal"} & found.keys())
+    return isinstance(tree, dict) and "expect" in tree and bool({"instrument", "goal"} & tree.keys())
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

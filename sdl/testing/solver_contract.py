@@ -5,8 +5,8 @@
         def solver(self):
             return Mine()
 
-Each test fits the solver to a small plant whose readings are affine in its settings, with the noise of an LED driven by
-pulse-width modulation. Where a solver cannot keep a promise, override the flag with the reason beside it.
+Each test fits the solver to a small plant whose readings are affine in its settings, with constant and proportional
+noise. Where a solver cannot keep a promise, override the flag with the reason beside it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from __future__ import annotations
 import random
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
+from sdl.arrays import Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.solvers.base import Data, Proposals, Solver, Targets, ask
 from sdl.space import Space
 from sdl.testing.instrument_contract import fail, need
 from sdl.types import Channel, Frozen, Input, Verdict
 
-if TYPE_CHECKING:
-    from sdl.arrays import Floats
-
-
-SATURATION = 65535.0
+FULL_SCALE = 100.0
+"""mV: the end of every channel's range."""
+CONSTANT, PROPORTIONAL = 0.02, 0.002
+"""Standard deviation of a reading: mV, and as a fraction of it."""
 
 SHAPES = {
     "three inputs, three channels": (3, 3, (0, 1, 2)),
@@ -42,18 +43,16 @@ SHAPES = {
 
 
 class AffinePlant:
-    """An affine plant with noise; every input drives some channels strongly and all of them a little."""
+    """An affine plant with noise, inputs from 0 to 1, channels in mV: each channel depends mostly on one input."""
 
     def __init__(self, inputs: int = 3, channels: int = 3, goal: tuple[int, ...] = (0, 1, 2)) -> None:
-        import numpy as np
-
         rng = np.random.default_rng(20251028)
-        self.gain = rng.uniform(200, 1000, (channels, inputs))
-        self.gain[np.arange(channels), np.arange(channels) % inputs] += rng.uniform(20_000, 50_000, channels)
-        self.base = rng.uniform(100, 1500, channels)
+        self.gain = rng.uniform(0.3, 1.5, (channels, inputs))
+        self.gain[np.arange(channels), np.arange(channels) % inputs] += rng.uniform(30.0, 75.0, channels)
+        self.base = rng.uniform(0.2, 2.0, channels)
         self.goal = np.isin(np.arange(channels), goal)
         self.inputs = tuple(Input(name=f"x{i}", low=0.0, high=1.0, step=None) for i in range(inputs))
-        self.channels = tuple(Channel(name=f"c{i}", low=0.0, high=SATURATION) for i in range(channels))
+        self.channels = tuple(Channel(name=f"c{i}", unit="mV", low=0.0, high=FULL_SCALE) for i in range(channels))
         self.low, self.high = np.zeros(inputs), np.ones(inputs)
 
     def clean(self, X: Floats) -> Floats:
@@ -63,22 +62,19 @@ class AffinePlant:
 
     def data(self, n: int, seed: int = 0, X: Floats | None = None) -> Data:
         """Rows at random settings, or at given ones."""
-        import numpy as np
-
         rng = np.random.default_rng(seed)
         d, m = len(self.inputs), len(self.channels)
         if X is None:
             X = np.column_stack([(rng.permutation(n) + rng.uniform(size=n)) / max(n, 1) for _ in range(d)])
-        jitter = rng.normal(size=X.shape) * 0.0045 * np.sqrt(X * (1 - X))
-        Y = np.floor(np.clip(self.clean(X + jitter), 0, SATURATION))
+        clean = self.clean(X)
+        noise = np.hypot(CONSTANT, PROPORTIONAL * clean) * rng.normal(size=clean.shape)
+        Y = np.clip(clean + noise, 0.0, FULL_SCALE)
         age = np.arange(len(X) - 1, -1, -1, dtype=float)
-        saturated = np.asarray(Y.reshape(len(X), m) >= SATURATION)
+        saturated = np.asarray(Y.reshape(len(X), m) >= FULL_SCALE)
         return Data(X, Y, saturated, self.goal, age, np.zeros(len(X)), self.inputs, self.channels)
 
     def targets(self, X: Floats, tolerance: float = 0.02) -> Targets:
         """Goals (k, m) that settings (k, d) meet."""
-        import numpy as np
-
         value = np.where(self.goal, self.clean(X), np.nan)
         half = tolerance * np.abs(value)
         low = np.where(self.goal, value - half, -np.inf)
@@ -107,8 +103,6 @@ class SolverContract:
 
     def ask(self, solver: Solver, plant: AffinePlant, data: Data, targets: Targets, seed: int = 0) -> Proposals:
         """Fit the solver and return its proposals."""
-        import numpy as np
-
         return ask(solver.fit(data), targets, Space(plant.inputs), np.random.default_rng(seed))
 
     def test_it_is_a_frozen_model_that_its_kind_names(self, solver: Solver) -> None:
@@ -138,8 +132,6 @@ class SolverContract:
     def test_an_answer_has_the_shape_of_the_question(
         self, solver: Solver, shape: tuple[int, int, tuple[int, ...]], goals: int
     ) -> None:
-        import numpy as np
-
         plant = AffinePlant(*shape)
         d, m = shape[:2]
         X = np.linspace(0.3, 0.6, goals)[:, None] + np.linspace(0, 0.1, d)
@@ -161,8 +153,6 @@ class SolverContract:
     def test_it_hits_an_affine_goal(self, solver: Solver) -> None:
         if not self.hits:
             pytest.skip(f"{solver.kind} does not claim to")
-        import numpy as np
-
         plant, X = AffinePlant(), np.array([[0.47, 0.3, 0.55]])
         targets = plant.targets(X)
         for seed in range(5):
@@ -172,8 +162,6 @@ class SolverContract:
             need(answer.verdict[0] is Verdict.REACHABLE, f"it calls a goal {answer.verdict[0]} that can be reached")
 
     def test_a_goal_with_some_channels_left_free_is_answered(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         value, low, high = plant.targets(np.full((1, 3), 0.4))
         value[0, 1], low[0, 1], high[0, 1] = np.nan, -np.inf, np.inf
@@ -181,8 +169,6 @@ class SolverContract:
         need(bool(np.isfinite(answer.settings).all()), f"settings must be finite: {answer.settings}")
 
     def test_same_seed_same_bits(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((2, 3), 0.4))
         fitted = solver.fit(data)
@@ -199,8 +185,6 @@ class SolverContract:
     def test_nothing_outside_is_touched(
         self, solver: Solver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        import numpy as np
-
         monkeypatch.chdir(tmp_path)
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
@@ -221,8 +205,6 @@ class SolverContract:
         need(tuple(capfd.readouterr()) == ("", ""), "it printed something")
 
     def test_a_fit_keeps_no_hold_on_the_rows(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         data, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         fitted = solver.fit(data)
@@ -236,8 +218,6 @@ class SolverContract:
         self.must_refuse(solver, AffinePlant().data(n), NotEnoughData)
 
     def test_rows_all_at_one_setting_are_refused(self, solver: Solver) -> None:
-        import numpy as np
-
         self.must_refuse(solver, AffinePlant().data(9, X=np.full((9, 3), 0.4)), Degenerate, NotEnoughData)
 
     def test_an_input_that_never_changed_is_refused(self, solver: Solver) -> None:
@@ -257,14 +237,12 @@ class SolverContract:
             need(0 <= have < need_, f"it has {have} rows and needs {need_}")
 
     def test_saturated_and_incomplete_rows_are_left_out(self, solver: Solver) -> None:
-        import numpy as np
-
         plant = AffinePlant()
         good, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
         X = np.vstack([good.X, good.X[:4]])
         Y = np.vstack([good.Y, good.Y[:4]])
         saturated = np.vstack([good.saturated, good.saturated[:4]])
-        Y[-4:-2, 0], saturated[-4:-2, 0] = SATURATION, True
+        Y[-4:-2, 0], saturated[-4:-2, 0] = FULL_SCALE, True
         Y[-2:, 1] = np.nan
         age = np.concatenate([good.age + 4, [3.0, 2.0, 1.0, 0.0]])
         bad = Data(X, Y, saturated, good.goal, age, np.zeros(len(X)), good.inputs, good.channels)
@@ -279,7 +257,5 @@ class SolverContract:
 
 def _numpy_state() -> tuple[str, bytes, int, int, float]:
     """Numpy's global generator, as something to compare."""
-    import numpy as np
-
     name, keys, *rest = np.random.get_state(legacy=True)
     return str(name), np.asarray(keys).tobytes(), int(rest[0]), int(rest[1]), float(rest[2])

@@ -10,15 +10,15 @@ A pure function of (seed, time): the waves run between normal numbers that are d
 from __future__ import annotations
 
 import math
-import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import NormalDist
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from sdl.twin import tomlfile
 from sdl.types import Frozen
 
 FOLDER = Path(__file__).parent / "rooms"
@@ -92,43 +92,13 @@ class Room(Frozen):
         return self
 
 
-def rooms() -> tuple[str, ...]:
-    """The names of the rooms that come with `sdl`."""
-    return tuple(sorted(file.stem for file in FOLDER.glob("*.toml")))
-
-
-def locate_room(name: str) -> str:
-    """The same name, or the whole path where it is that of a `.toml` file."""
-    return str(Path(name).expanduser().resolve()) if name.endswith(".toml") else name
-
-
 def load_room(name: str) -> Room:
-    """Reads a shipped room by its name, or the `.toml` file at a path.
+    """Read a shipped room by its name, or the `.toml` file at a path.
 
     Raises:
-        ValueError: no such room, or the file cannot be read or understood; the message says which key is wrong.
+        ValueError: the file cannot be found, read or understood; the message names the wrong key.
     """
-    file = Path(locate_room(name))
-    if file.suffix != ".toml":
-        if name not in rooms():
-            raise ValueError(f"unknown room {name!r}; allowed: {', '.join(rooms())}, or the path of a .toml file")
-        file = FOLDER / f"{name}.toml"
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{name}: {error.strerror}") from error
-    return _parse(str(file), content)
-
-
-@lru_cache(maxsize=8)
-def _parse(file: str, content: bytes) -> Room:
-    try:
-        return Room.model_validate(tomllib.loads(content.decode()))
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors())
-        raise ValueError(f"{file}: {'; '.join(problems)}") from error
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+    return tomlfile.load(Room, name, FOLDER)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from scipy.stats import norm
+
+from sdl.arrays import Floats
 from sdl.twin.evidence import Evidence, Left, left_over
 from sdl.twin.model import Plant
 from sdl.twin.state import TwinState
-
-if TYPE_CHECKING:
-    from sdl.arrays import Floats
-
 
 LIMIT = 2.0
 """Ratio of median to expected error above which a channel no longer matches its twin."""
@@ -133,8 +133,6 @@ class Check:
 
 def comparable(data: Evidence, plant: Plant) -> Left:
     """What is left of the readings that can be compared; NaN for those that told of the room."""
-    import numpy as np
-
     left = left_over(data, plant)
     counts, fitted = left.counts.copy(), left.room.fitted
     counts[~data.X.any(axis=1) & np.isnan(data.background).all(axis=1)] = np.nan
@@ -151,9 +149,6 @@ def check(data: Evidence, state: TwinState) -> Check:
     Raises:
         ValueError: no reading that could be compared.
     """
-    import numpy as np
-    from scipy.stats import norm
-
     plant = Plant(state)
     left = comparable(data, plant)
     found = []
@@ -191,8 +186,6 @@ def check(data: Evidence, state: TwinState) -> Check:
 
 def _lights(plant: Plant, left: Left) -> tuple[LightCheck, ...]:
     """How much more light each input gives: least squares over its brightest channel."""
-    import numpy as np
-
     light = left.light
     found = []
     for column, name in enumerate(plant.state.inputs):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from sdl.errors import ConfigError
 from sdl.extras import missing
 from sdl.twin.check import comparable
@@ -23,8 +25,6 @@ def draw(data: Evidence, state: TwinState, file: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError(missing("pictures (--plot)", "", error)) from error
-    import numpy as np
-
     left = comparable(data, Plant(state))
     z = left.counts / left.due
     shown = [column for column in range(len(state.channels)) if (~np.isnan(z[:, column])).any()]

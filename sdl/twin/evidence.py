@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sdl.arrays import Floats
 from sdl.store import datasets
 from sdl.store.datasets import SAME_NAMES, ColumnNames
 from sdl.twin.model import Plant
 from sdl.twin.state import TwinState
 from sdl.types import Reading
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sdl.arrays import Floats
-
 
 MOVES = 0.03
 """The light of a room moves by this part of itself within a sitting: 2.8 % in the middle of the real sittings."""
@@ -104,7 +100,6 @@ def collect(
 
 def matrices(found: Sequence[tuple[Reading, int, str]], state: TwinState, told: Iterable[str] = ()) -> Evidence:
     """Readings with their sitting and day, as arrays."""
-    import numpy as np
 
     def table(values: Iterable[Sequence[float]]) -> Floats:
         return np.array(list(values), dtype=float).reshape(len(found), -1)
@@ -131,8 +126,6 @@ def light_of(plant: Plant, X: Floats) -> Floats:
 
 def noise_of(plant: Plant, X: Floats, Y: Floats) -> Floats:
     """(n, m) standard deviation of readings about `Y` counts when they are repeated at once, rounding included."""
-    import numpy as np
-
     a, state = plant.arrays, plant.state
     rest = (state.proportional_noise * Y) ** 2 + state.dark_noise**2 + 1 / 12
     noise: Floats = np.sqrt(a.jitter[a.window, 0] ** 2 * jitter_of(plant, X) + rest)
@@ -141,8 +134,6 @@ def noise_of(plant: Plant, X: Floats, Y: Floats) -> Floats:
 
 def jitter_of(plant: Plant, X: Floats) -> Floats:
     """(n, m) variance that the jitter of a window gives its channels, counts², for a jitter of 1."""
-    import numpy as np
-
     a = plant.arrays
     duty = plant.duty(X)
     together = a.mix.T @ a.mix  # (d, d) correlation of the inputs' jitter
@@ -159,8 +150,6 @@ def ambient_of(data: Evidence, left: Floats, noise: Floats) -> RoomOffsets:
         left: (n, m) readings, and the half count that rounding takes, less what the twin says of the inputs' light.
         noise: (n, m) standard deviation of a reading.
     """
-    import numpy as np
-
     counts, fitted = data.background + 0.5, np.zeros(len(data.X), bool)  # counts are rounded down
     off = ~data.X.any(axis=1)
     own, by_rows, by_fit = ~np.isnan(counts).all(axis=1), 0, 0
@@ -186,8 +175,6 @@ def ambient_of(data: Evidence, left: Floats, noise: Floats) -> RoomOffsets:
 
 def _middle(values: Floats, noise: Floats) -> float:
     """Mean weighted by the noise, without what lies so far off that it is a fault. An offset: it may be below 0."""
-    import numpy as np
-
     middle = float(np.median(values))
     # By the sitting's usual noise: a quiet reading tells most of the room, even where the loud ones disagree with it.
     near = np.abs(values - middle) <= WILD * np.median(noise)
@@ -215,8 +202,6 @@ class Left:
 
 def left_over(data: Evidence, plant: Plant) -> Left:
     """Compares every reading with the twin; half a count is added because counts are rounded down."""
-    import numpy as np
-
     light = light_of(plant, data.X)
     lit = light @ plant.arrays.gain.T + plant.bent(plant.duty(data.X)).sum(axis=-1)
     daily = plant.state.drift.daily if plant.state.drift else 0.0
@@ -233,8 +218,6 @@ def left_over(data: Evidence, plant: Plant) -> Left:
 
 def _moves(data: Evidence, plant: Plant, left: Floats, around: Floats) -> Floats:
     """(n, 1) how much the room of each sitting moved, part of its light: by the channel that sees the inputs least."""
-    import numpy as np
-
     least = int(plant.arrays.gain.max(axis=1).argmin())
     moves = np.full((len(left), 1), MOVES)
     for sitting in np.unique(data.sitting):
@@ -247,8 +230,6 @@ def _moves(data: Evidence, plant: Plant, left: Floats, around: Floats) -> Floats
 
 def dark_sittings(data: Evidence, state: TwinState) -> NDArray[np.bool_]:
     """(n,) which readings were taken in a dark room, by dark rows, else by the channel that sees the inputs least."""
-    import numpy as np
-
     plant = Plant(state)
     room = left_over(data, plant).room
     # A twin with gains a little off leaves hundreds of counts in its bright channels, which are not the room's.

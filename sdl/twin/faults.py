@@ -133,7 +133,7 @@ TRIES, PAUSE = 50, 1.0
 """How often the real server tries to measure within one request, and the seconds between."""
 BUSY_LIMIT = (TRIES - 1) * PAUSE
 """Seconds after which it gives up."""
-PATIENCE = 75.0
+CLIENT_TIMEOUT = 75.0
 """Seconds after which a client of the real server gives up."""
 BLINDING = 1e6
 """Counts at 515 nm: brighter than the sensor can tell in any channel."""
@@ -211,7 +211,7 @@ def due(plan: Plan, seed: int, n: int, time: float, draw: int | None = None) -> 
             the same faults). Where time is real, hand in `n`.
     """
     key = max(round(time * 1e6), 0) if draw is None else draw
-    found = []
+    happening = []
     for index, fault in enumerate(plan):
         if fault.at is not None:
             happens = n in fault.at
@@ -220,8 +220,8 @@ def due(plan: Plan, seed: int, n: int, time: float, draw: int | None = None) -> 
         else:
             happens = _chance(seed, index, key) < (fault.probability or 0.0)
         if happens:
-            found.append(fault)
-    return found
+            happening.append(fault)
+    return happening
 
 
 def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,6 +234,26 @@ def spoil(fault: Fault, out: Mapping[str, Any]) -> dict[str, Any]:
     elif fault.name == "swapped-channels":
         spoiled[fault.channel], spoiled[fault.other] = out[fault.other], out[fault.channel]
     return spoiled
+
+
+def lights(faults: Sequence[Fault], settings: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float], float]:
+    """The settings that the instrument reports, the light that its inputs give, and the additional daylight.
+
+    Returns:
+        Settings as applied; settings with the light of dead inputs at 0; counts of daylight at 515 nm.
+    """
+    applied, brighter = dict(settings), 0.0
+    dead: set[str] = set()
+    for fault in faults:
+        if fault.name == "clamp":
+            applied = {name: min(value, fault.amount) for name, value in applied.items()}
+        elif fault.name == "light-step":
+            brighter += fault.amount
+        elif fault.name == "saturating-light":
+            brighter += BLINDING
+        elif fault.name == "dead-led":
+            dead |= {fault.input} if fault.input else applied.keys()
+    return applied, applied | dict.fromkeys(dead, 0.0), brighter
 
 
 NAMES: tuple[Name, ...] = get_args(Name)

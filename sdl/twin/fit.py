@@ -10,19 +10,17 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from sdl.arrays import Floats
 from sdl.twin.check import Check, check
 from sdl.twin.evidence import Evidence, jitter_of, left_over
 from sdl.twin.model import Plant
 from sdl.twin.state import Dimming, Drift, TwinState
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sdl.arrays import Floats
-
 
 GAIN = 0.3
 """How far a gain may be from the known state's: part of it, plus a hundredth of full scale."""
@@ -102,8 +100,6 @@ def fit(data: Evidence, start: TwinState) -> Fit:
     Raises:
         ValueError: too few readings, or none that could tell anything.
     """
-    import numpy as np
-
     if start.curve or start.gamma != 1 or start.droop:
         raise ValueError("only a state without curve, gamma and droop can be fitted")
     if len(data.X) < FEW:
@@ -141,8 +137,6 @@ def _names(state: TwinState) -> list[str]:
 
 
 def _vector(state: TwinState) -> Floats:
-    import numpy as np
-
     gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
     ends = [end for d in state.inputs.values() for end in (d.above_zero, d.below_one)]
     return np.array(gains + ends + [c.curve.get(name, 0.0) for c in state.channels.values() for name in state.inputs])
@@ -150,8 +144,6 @@ def _vector(state: TwinState) -> Floats:
 
 def _prior(state: TwinState) -> Floats:
     """Standard deviation of each parameter about where it starts from."""
-    import numpy as np
-
     gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
     ends, curves = [END] * 2 * len(state.inputs), [CURVE] * len(gains)
     return np.array([GAIN * gain + 0.01 * state.full_scale for gain in gains] + ends + curves)
@@ -175,8 +167,6 @@ def _with_vector(state: TwinState, vector: Floats) -> TwinState:
 
 def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floats, Floats]:
     """One Gauss-Newton step: the parameters (p,), their standard errors (p,), how many each channel took up (m,)."""
-    import numpy as np
-
     plant = Plant(state)
     found = left_over(data, plant)
     gain, light, left, due = plant.arrays.gain, found.light, found.counts, found.due
@@ -220,9 +210,6 @@ def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floa
 # Noise --------------------------------------------------------------------------------------------------------------
 def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Floats) -> tuple[TwinState, list[Parameter]]:
     """Jitter of each window by the greatest likelihood of what is left when `spent` (m,) parameters were fitted."""
-    import numpy as np
-    from scipy.optimize import minimize_scalar
-
     plant = Plant(state)
     found = left_over(data, plant)
     left, due = found.counts, found.due
@@ -259,8 +246,6 @@ def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Float
 # Room and drift -----------------------------------------------------------------------------------------------------
 def _days(data: Evidence, state: TwinState) -> tuple[tuple[DayLight, ...], Drift | None, float]:
     """Light of each input day by day; and the drift that explains its scatter, with its error, if days tell it."""
-    import numpy as np
-
     found = []
     for day in np.unique(data.day):
         if not day or (data.day == day).sum() < FEW:
@@ -284,8 +269,6 @@ def _days(data: Evidence, state: TwinState) -> tuple[tuple[DayLight, ...], Drift
 
 def _with_room(data: Evidence, state: TwinState, drift: Drift | None) -> TwinState:
     """The state with the middle of the readings' ambient light, and the last day of them as its own."""
-    import numpy as np
-
     room = left_over(data, Plant(state)).room
     channels = dict(state.channels)
     for column, name in enumerate(channels):

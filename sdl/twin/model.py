@@ -17,21 +17,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sdl.arrays import Floats
+from sdl.twin.ambient import STREAM, Sky, load_room, wander
 from sdl.twin.state import TwinState
 from sdl.types import Reading
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sdl.arrays import Floats
-    from sdl.twin.ambient import Sky
-
-
-STREAM = 2
-"""The twin's place in `default_rng([seed, stream, n])`; 0 is the design, 1 the solver."""
 _SLOW, _DAILY = 100, 200
 """Numbers of the waves that the inputs' light drifts by, counted on from here; those of the room are below."""
 DAY = 86400.0
@@ -75,8 +70,6 @@ class Plant:
             settings: every input, 0 ... 1.
             time: seconds since 1970 UTC; when the state's day begins if None.
         """
-        import numpy as np
-
         a, now = self.arrays, self._start if time is None else time
         light = self.light(self._asked(settings)) * self.drift(now)
         around = self._ambient(now)
@@ -87,10 +80,6 @@ class Plant:
 
     def drift(self, time: float) -> Floats:
         """Light of the inputs as a part of what it was when the state's day began, (d,)."""
-        import numpy as np
-
-        from sdl.twin.ambient import wander
-
         drift, inputs = self.state.drift, len(self.state.inputs)
         if not self.drifts or drift is None:
             return np.ones(inputs)
@@ -113,8 +102,6 @@ class Plant:
         Returns:
             Whole counts in every channel, with the settings as applied and the channels at full scale as saturated.
         """
-        import numpy as np
-
         a, state = self.arrays, self.state
         duty = self._asked(settings)
         ambient = self._ambient(time)
@@ -153,8 +140,6 @@ class Plant:
 
     def bent(self, duty: Floats) -> Floats:
         """Counts (..., m, d) that each channel sees besides its gain times the light of each input."""
-        import numpy as np
-
         curve = self.arrays.curve
         if curve is None:
             return np.zeros((*duty.shape[:-1], *self.arrays.gain.shape))
@@ -162,13 +147,9 @@ class Plant:
         return counts
 
     def _asked(self, settings: Mapping[str, float]) -> Floats:
-        import numpy as np
-
         return self.duty(np.array([settings[name] for name in self.state.inputs], dtype=float))
 
     def _ambient(self, time: float) -> Floats:
-        import numpy as np
-
         if self.sky is None:
             return self.arrays.ambient
         light = self.sky.at(time)
@@ -181,18 +162,12 @@ class Plant:
     @cached_property
     def _daylight(self) -> Floats:
         """(m,) Spectrum of daylight, 515 nm = 1; channels that no room knows see as much as 515 nm."""
-        import numpy as np
-
-        from sdl.twin.ambient import load_room
-
         spectrum = (self.sky.room if self.sky else load_room("day")).daylight
         return np.array([spectrum.get(name, 1.0) for name in self.state.channels])
 
     @cached_property
     def arrays(self) -> Arrays:
         """The state as arrays."""
-        import numpy as np
-
         state = self.state
         names, windows = list(state.inputs), list(state.jitter)
         above = np.array([dimming.above_zero for dimming in state.inputs.values()])

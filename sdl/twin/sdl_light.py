@@ -43,9 +43,9 @@ FAULTS = {
     "silent": "the experiment is run, no answer is sent",
     "error": "the answer is the text of a traceback",
     "repeated": "the answer is sent twice",
-    "foreign": "an answer to somebody else's command comes first",
+    "foreign": "an answer to another user's command comes first",
     "garbled": "half an answer comes first, which is nobody's",
-    "retained": "the broker keeps the answer for whoever subscribes later",
+    "retained": "the broker keeps the answer for later subscribers",
     "missing": "a channel is left out",
     "null": "a channel is null",
     "nan": "a channel is NaN",
@@ -280,7 +280,7 @@ def _faulty(reply: dict[str, Any], fault: str | None) -> list[tuple[str, bool]]:
     payload = json.dumps(reply)
     before = []
     if fault == "foreign":
-        other = {**command, "_session_id": "somebody", "_experiment_id": "else"} if isinstance(command, dict) else {}
+        other = {**command, "_session_id": "other", "_experiment_id": "else"} if isinstance(command, dict) else {}
         before = [(json.dumps({**reply, "_input_message": other, "ch510": 1}), False), ("{}", False)]
     elif fault == "garbled":
         before = [(payload[: len(payload) // 2], False), ("\x00not json", False)]

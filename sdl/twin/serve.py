@@ -152,7 +152,7 @@ class _Server(ThreadingHTTPServer):
             self.handle_request()
 
     def shut(self) -> None:
-        """Stops listening before the answer goes out, so that whoever got it is refused when he comes back."""
+        """Stops listening before the answer goes out, so that its receiver is refused when it returns."""
         self._shut.set()
         self._is_shut.wait(1.0)
 

@@ -6,15 +6,15 @@ has the same keys. Reading one loads no numpy, so that a campaign can be checked
 
 from __future__ import annotations
 
-import tomllib
+from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from sdl.errors import ConfigError
+from sdl.twin import tomlfile
 from sdl.types import Channel, Frozen, Input
 
 FOLDER = Path(__file__).parent / "states"
@@ -105,6 +105,12 @@ class TwinState(Frozen):
             raise ValueError(f"start: {self.start.isoformat()} is before 1970")
         return self
 
+    def latency_quantile(self, share: float) -> float:
+        """Seconds that this share of the readings take at most; their logarithm is linear between the given pairs."""
+        right = max(bisect_left(self.latencies, share, key=lambda pair: pair[0]), 1)
+        (low, short), (high, long) = self.latencies[right - 1], self.latencies[right]
+        return float(short * (long / short) ** ((share - low) / (high - low)))
+
     def without_ambient(self) -> TwinState:
         """The same instrument in a room without any light."""
         dark = {name: channel.model_copy(update={"ambient": 0.0}) for name, channel in self.channels.items()}
@@ -129,32 +135,25 @@ def _rises_to_one(pairs: list[list[float]]) -> bool:
 
 def shipped() -> tuple[str, ...]:
     """The names of the states that come with `sdl`."""
-    return tuple(sorted(file.stem for file in FOLDER.glob("*.toml")))
+    return tomlfile.shipped(FOLDER)
 
 
 def locate(name: str) -> Path:
-    """The file behind the name of a shipped state, or behind a path that ends in `.toml`.
+    """The file of a shipped state, or of a path that ends in `.toml`.
 
     Raises:
         ValueError: no such state or file; the message lists the shipped ones.
     """
-    if not name.endswith(".toml"):
-        if name in shipped():
-            return FOLDER / f"{name}.toml"
-        raise ValueError(f"unknown state {name!r}; allowed: {', '.join(shipped())}, or the path of a .toml file")
-    file = Path(name).expanduser()
-    if not file.is_file():
-        raise ValueError(f"no such file: {name!r}; shipped states: {', '.join(shipped())}")
-    return file.resolve()
+    return tomlfile.locate(name, FOLDER)
 
 
 def load(name: str) -> TwinState:
-    """Reads a state.
+    """Read a state.
 
     Raises:
-        ValueError: the file cannot be found, read or understood; the message says which key is wrong.
+        ValueError: the file cannot be found, read or understood; the message names the wrong key.
     """
-    return _parse(*_content(name))
+    return tomlfile.load(TwinState, name, FOLDER)
 
 
 def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]) -> TwinState:
@@ -175,25 +174,6 @@ def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]
 
 
 def fingerprint(name: str) -> str:
-    """Tells states apart: the name of a shipped one; name and content hash of a user's file."""
-    file, content = _content(name)
+    """The name of a shipped state; name and content hash of a user's file."""
+    file, content = tomlfile.read(name, FOLDER)
     return file.stem if file.parent == FOLDER else f"{file.stem}@{sha256(content).hexdigest()[:8]}"
-
-
-def _content(name: str) -> tuple[Path, bytes]:
-    file = locate(name)
-    try:
-        return file, file.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{name}: {error.strerror}") from error
-
-
-@lru_cache(maxsize=16)
-def _parse(file: Path, content: bytes) -> TwinState:
-    try:
-        return TwinState.model_validate(tomllib.loads(content.decode()))
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors())
-        raise ValueError(f"{file}: {'; '.join(problems)}") from error
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error

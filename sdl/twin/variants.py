@@ -58,7 +58,7 @@ def vary(state: TwinState, variant: Variant | None, seed: int) -> TwinState:
             change = {"inputs": {**state.inputs, "W": Dimming()}, "channels": _with_white(state)}
         case "green":
             change = _green(state)
-    # Built anew and not copied, so that what is checked of a state is checked of this one too.
+    # Validated like a state from a file; a copy would not be.
     return TwinState.model_validate({**dict(state), **change})
 
 

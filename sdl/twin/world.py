@@ -6,7 +6,6 @@ It lives in real time, or in `speed` times that: every wait is shortened and the
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
 from collections import Counter
@@ -15,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdl.twin.faults import BLINDING, PAUSE, TRIES, Fault, due, spoil
-from sdl.twin.model import STREAM, Plant
+import numpy as np
+
+from sdl.twin.ambient import STREAM
+from sdl.twin.faults import PAUSE, TRIES, Fault, due, lights, spoil
+from sdl.twin.model import Plant
 
 
 class NotMeasured(Exception):
@@ -153,14 +155,10 @@ class World:
         return taken
 
     def _seconds(self) -> float:
-        import numpy as np
-
         state = self.plant.state
         if self._latency is not None or not state.latencies:
             return state.latency if self._latency is None else self._latency
-        parts, seconds = zip(*state.latencies, strict=True)
-        part = np.random.default_rng([self.plant.seed, STREAM, self.taken, 1]).random()
-        return math.exp(float(np.interp(part, parts, np.log(seconds))))
+        return state.latency_quantile(np.random.default_rng([self.plant.seed, STREAM, self.taken, 1]).random())
 
     def _open_led(self) -> int:
         """Waits until the LED is free, and takes it; gives the number of tries that are left.
@@ -180,24 +178,10 @@ class World:
         raise NotMeasured(f"gave up after {TRIES} tries")
 
     def _read(self, settings: Mapping[str, float], faults: Sequence[Fault]) -> Taken:
-        applied, light = dict(settings), dict(settings)
-        brighter, frozen = 0.0, False
-        for fault in faults:
-            match fault.name:
-                case "clamp":
-                    applied = {name: min(value, fault.amount) for name, value in applied.items()}
-                    light = {name: min(value, fault.amount) for name, value in light.items()}
-                case "dead-led":
-                    light |= dict.fromkeys((fault.input,) if fault.input else light, 0.0)
-                case "light-step":
-                    brighter += fault.amount
-                case "saturating-light":
-                    brighter += BLINDING
-                case "frozen":
-                    frozen = True
+        applied, light, brighter = lights(faults, settings)
         at = self._last_time = max(self.now(), self._last_time + 1e-6)  # noise is drawn by the microsecond
         out: Mapping[str, Any] = self.plant.read(light, at, brighter).readings
-        if frozen and self._last is not None:
+        if self._last is not None and any(fault.name == "frozen" for fault in faults):
             out = self._last
         self._last = out
         for fault in faults:

@@ -102,7 +102,7 @@ def test_a_name_that_nobody_knows_is_its_text(monkeypatch: pytest.MonkeyPatch) -
 def test_a_system_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait() and [])
-    monkeypatch.setattr(hosts, "PATIENCE", 0.05)
+    monkeypatch.setattr(hosts, "TIMEOUT", 0.05)
     assert hosts.names("light.example") == {"light.example"}
     assert not answers.is_set()
     answers.set()

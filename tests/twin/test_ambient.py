@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdl.twin.ambient import FOLDER, QUANTILES, Sky, load_room, rooms, wander
+from sdl.twin.ambient import FOLDER, QUANTILES, Sky, load_room, wander
 
 MIDNIGHT = 1726718400.0  # 2024-09-19 00:00 in New York
 HOUR = 3600.0
@@ -102,10 +102,9 @@ def test_a_mistake_in_a_room_is_named(tmp_path: Path, old: str, new: str, says: 
 
 
 def test_an_unknown_room_lists_the_allowed_ones(tmp_path: Path) -> None:
-    assert rooms() == ("day",)
     with pytest.raises(ValueError, match="unknown room 'dya'; allowed: day"):
         load_room("dya")
-    with pytest.raises(ValueError, match="No such file"):
+    with pytest.raises(ValueError, match=r"no such file: .*none.toml'; shipped rooms: day"):
         load_room(str(tmp_path / "none.toml"))
 
 

@@ -3,7 +3,7 @@
     GET /api?R=0.1&G=0.2&B=0.3   ->   {"in": [0.1, 0.2, 0.3], "out": {"415nm": 1203, …, "nir": 402}}
 
 What the server does that a client must know (read from its source, github.com/jkitchin/claude-light): settings outside
-0 … 1 are moved to the nearest bound without a word, and only the echoed `in` tells; when somebody else uses the
+0 … 1 are moved to the nearest bound without a word, and only the echoed `in` tells; when another user has the
 instrument it tries again for up to 50 s inside the same request and then answers 500; a reading that is taken is
 counted and logged even if nobody waits for the answer; the light goes out after every reading.
 Not yet tried against the instrument itself, only against a local server that speaks the same (`sdl twin serve`).
@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
-from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sdl.clock import Clock
 from sdl.drivers import environment
-from sdl.drivers.base import RealInstrument, SessionGap
+from sdl.drivers.base import RealInstrument, SessionGap, off_settings
 from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
 from sdl.drivers.http import HttpConnection
@@ -39,6 +38,10 @@ class ClaudeLight(RealInstrument):
     """The public Claude-Light instrument, or another server that speaks the same."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # a refused address may hold a password
+
+    inputs: ClassVar[tuple[Input, ...]] = INPUTS
+    channels: ClassVar[tuple[Channel, ...]] = CHANNELS
+    may_repeat: ClassVar[bool] = True  # the driver itself looks for frozen sensors; in the dark few counts are usual
 
     kind: Literal["claude-light"] = "claude-light"
     url: str = Field(
@@ -109,16 +112,6 @@ class ClaudeLight(RealInstrument):
         return self
 
     @property
-    def inputs(self) -> tuple[Input, ...]:
-        """R, G, B, each 0 … 1."""
-        return INPUTS
-
-    @property
-    def channels(self) -> tuple[Channel, ...]:
-        """Eight colours, clear, nir: whole counts up to 65535."""
-        return CHANNELS
-
-    @property
     def identity(self) -> str:
         """Host and path, whatever the spelling."""
         return self._at(hosts.normalise(self._host))
@@ -136,16 +129,6 @@ class ClaudeLight(RealInstrument):
     @property
     def _host(self) -> str:
         return urlsplit(self.url).hostname or ""
-
-    @property
-    def off(self) -> Mapping[str, float]:
-        """Dark: every input at its low."""
-        return {item.name: item.low for item in self.inputs}
-
-    @property
-    def may_repeat(self) -> bool:
-        """Always: the driver knows the LED and looks at every reply (`plausible`); in the dark few counts are usual."""
-        return True
 
     @property
     def reading_seconds(self) -> float:
@@ -190,7 +173,7 @@ class ClaudeLight(RealInstrument):
             user_agent=self.user_agent,
             environment=not self._local,  # a proxy would look for this machine on itself
         )
-        most = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
-        limiter = RateLimiter(clock, self._interval, most, self.breaker, self.rest)
-        baseline = BaselineSampler(self.background, self.off)
+        daily_limit = self.requests_a_day if self.requests_a_day is not None or self._local else A_DAY
+        limiter = RateLimiter(clock, self._interval, daily_limit, self.breaker, self.rest)
+        baseline = BaselineSampler(self.background, off_settings(self))
         return ClaudeLightDriver(connection, limiter, baseline, within=self.connect_timeout + self.read_timeout)

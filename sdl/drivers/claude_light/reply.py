@@ -19,12 +19,12 @@ SAME = 1e-9
 """How far the echoed settings may differ from what was asked and still be the same."""
 
 
-def reading(answer: HttpReply, asked: Mapping[str, float]) -> Reading:
+def reading(answer: HttpReply, requested: Mapping[str, float]) -> Reading:
     """Parse the reading in a reply.
 
     Args:
         answer: what the server sent.
-        asked: the settings it was asked for, in the order in which it echoes them.
+        requested: the settings it was asked for, in the order in which it echoes them.
 
     Returns:
         All channels, counts. `fault` is `not-applied` where the server measured at other settings.
@@ -45,12 +45,12 @@ def reading(answer: HttpReply, asked: Mapping[str, float]) -> Reading:
     if not isinstance(out, dict):
         raise BadReply(f"the answer holds no readings: {start!r}")
     readings = {name: _count(name, out) for name in NAMES}
-    applied = _applied(reply.get("in"), asked)
+    applied = _applied(reply.get("in"), requested)
     return Reading(
         applied=applied,
         readings=readings,
         saturated=tuple(name for name, count in readings.items() if count >= FULL_SCALE),
-        fault="not-applied" if any(abs(applied[name] - asked[name]) > SAME for name in asked) else None,
+        fault="not-applied" if any(abs(applied[name] - requested[name]) > SAME for name in requested) else None,
     )
 
 
@@ -83,11 +83,11 @@ def _count(name: str, out: Mapping[str, Any]) -> float:
     return int(value)
 
 
-def _applied(echo: Any, asked: Mapping[str, float]) -> dict[str, float]:
-    whole = isinstance(echo, list) and len(echo) == len(asked)
+def _applied(echo: Any, requested: Mapping[str, float]) -> dict[str, float]:
+    whole = isinstance(echo, list) and len(echo) == len(requested)
     if not whole or not all(_is_number(value) and 0 <= value <= 1 for value in echo):
         raise NotApplied(f"the answer does not say which settings were applied: in = {str(echo)[:80]}")
-    return {name: float(value) for name, value in zip(asked, echo, strict=True)}
+    return {name: float(value) for name, value in zip(requested, echo, strict=True)}
 
 
 def _is_number(value: object) -> bool:

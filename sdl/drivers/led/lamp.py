@@ -99,8 +99,8 @@ class Lamp:
         from scipy.optimize import nnls
 
         seen = np.array([light[name] for name in names])
-        _, left = nnls(np.array([[spectrum[name] for spectrum in spectra] for name in names]), seen)
-        return bool(left < UNEXPLAINED * np.linalg.norm(seen))
+        _, residual = nnls(np.array([[spectrum[name] for spectrum in spectra] for name in names]), seen)
+        return bool(residual < UNEXPLAINED * np.linalg.norm(seen))
 
     def _repeats(self, readings: Mapping[str, float], telling: Sequence[str]) -> bool:
         """Whether the readings repeat the last ones with the lamp on; False once a background was seen."""

@@ -15,14 +15,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 from pydantic import Field, field_validator
 
 from sdl.clock import Clock
 from sdl.drivers import environment
-from sdl.drivers.base import RealInstrument, SessionGap
+from sdl.drivers.base import RealInstrument, SessionGap, off_settings
 from sdl.drivers.checks import checked
 from sdl.drivers.led.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.sdl_light.mqtt import Broker, Exchange
@@ -41,6 +41,10 @@ SAFE_SECONDS = 15.0
 
 class SdlLight(RealInstrument):
     """A CLSLab:Light device behind an MQTT broker."""
+
+    tells_background: ClassVar[bool] = True  # every experiment begins with a reading in the dark
+    may_repeat: ClassVar[bool] = True  # the dark gives the same few counts; every answer repeats the request's number
+    reading_seconds: ClassVar[float] = 3.0  # measured in the device project's own notebook 4.2
 
     kind: Literal["sdl-light"] = "sdl-light"
     host: str = Field(
@@ -93,26 +97,6 @@ class SdlLight(RealInstrument):
         """The device by each address of its broker, whose two usual ports (with and without TLS) are one."""
         port = "" if self.port in (1883, 8883) else f":{self.port}"
         return {f"sdl-light:{host}{port}/{self.device}" for host in hosts.names(self.host, look_up=look_up)}
-
-    @property
-    def off(self) -> Mapping[str, float]:
-        """Dark: every input at its low."""
-        return {item.name: item.low for item in self.inputs}
-
-    @property
-    def tells_background(self) -> bool:
-        """Always: every experiment begins with a reading in the dark."""
-        return True
-
-    @property
-    def may_repeat(self) -> bool:
-        """Always: in the dark it reads the same few counts, and every answer repeats the request's own number."""
-        return True
-
-    @property
-    def reading_seconds(self) -> float:
-        """What an evaluation took in the project's own notebook 4.2."""
-        return 3.0
 
     @property
     def timeout_seconds(self) -> float:
@@ -192,7 +176,9 @@ class SdlLightDriver:
             InstrumentError: no answer that says anything.
         """
         if not self._known.proven:
-            self._known = self._lamp.judge(self._run(self._light.off, min(self._light.reply_timeout, SAFE_SECONDS)))
+            self._known = self._lamp.judge(
+                self._run(off_settings(self._light), min(self._light.reply_timeout, SAFE_SECONDS))
+            )
         return self._known
 
     def close(self) -> None:
@@ -220,7 +206,7 @@ class SdlLightDriver:
                 echo = reply.get("_input_message")
                 return reply if all(echo.get(key) == value for key, value in ids.items()) else None
             except (ValueError, AttributeError, RecursionError):
-                return None  # somebody else's, or garbled beyond telling whose it was
+                return None  # an answer to another user, or too garbled to identify
 
         before, self._known = self._known, TOUCHED
         try:
@@ -231,12 +217,12 @@ class SdlLightDriver:
         return reading(reply, values, self._full)
 
 
-def reading(reply: Mapping[str, Any], asked: Mapping[str, float], full: Mapping[str, float]) -> Reading:
+def reading(reply: Mapping[str, Any], requested: Mapping[str, float], full: Mapping[str, float]) -> Reading:
     """Parse the reading in a device's reply to our own experiment.
 
     Args:
         reply: the answer.
-        asked: the settings it was asked for.
+        requested: the settings it was asked for.
         full: each channel's full scale.
 
     Raises:
@@ -247,9 +233,9 @@ def reading(reply: Mapping[str, Any], asked: Mapping[str, float], full: Mapping[
         last = [line.strip() for line in str(error).splitlines() if line.strip()][-1:]
         raise BadReply(f"the device reports an error: {(last or ['without a word'])[0][:200]}")
     echo = reply["_input_message"]
-    if not all(_is_count(echo.get(name), 255) for name in asked):
-        raise NotApplied(f"the answer does not repeat the settings: { ({n: echo.get(n) for n in asked})!r}")
-    applied = {name: float(echo[name]) for name in asked}
+    if not all(_is_count(echo.get(name), 255) for name in requested):
+        raise NotApplied(f"the answer does not repeat the settings: { ({n: echo.get(n) for n in requested})!r}")
+    applied = {name: float(echo[name]) for name in requested}
     readings = _counts(reply, "")
     dark = reply.get("background")
     background = _counts(dark, "background ") if isinstance(dark, dict) else None
@@ -258,7 +244,7 @@ def reading(reply: Mapping[str, Any], asked: Mapping[str, float], full: Mapping[
         readings=readings,
         background=background,
         saturated=tuple(name for name, count in readings.items() if count >= full[name]),
-        fault=None if applied == dict(asked) else "not-applied",
+        fault=None if applied == dict(requested) else "not-applied",
     )
 
 
@@ -273,5 +259,5 @@ def _counts(values: Mapping[str, Any], what: str) -> dict[str, float]:
     return {name: int(values[name]) for name in NAMES}
 
 
-def _is_count(value: object, most: int) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most and not value % 1
+def _is_count(value: object, highest: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= highest and not value % 1

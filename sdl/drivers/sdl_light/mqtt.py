@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 IDLE = 5.0
-"""Seconds without traffic after which a connection is not trusted any more and made anew."""
+"""Seconds without traffic after which a connection is no longer trusted but replaced."""
 BODY_LIMIT = 64 * 1024
 """Bytes; a longer message is nobody's reading."""
 
@@ -90,9 +90,9 @@ class Exchange:
         while time.monotonic() < deadline:
             self._serve(client, min(0.2, deadline - time.monotonic()), maybe_measured=True)
             while self._inbox:
-                found = answer(self._inbox.popleft())
-                if found is not None:
-                    return found
+                accepted = answer(self._inbox.popleft())
+                if accepted is not None:
+                    return accepted
         taken = "the broker took the command, but" if sent.is_published() else "the broker never took the command:"
         self.drop()
         raise Unreachable(f"{self.broker}: {taken} no answer came within {within:g} s", maybe_measured=True)

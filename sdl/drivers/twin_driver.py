@@ -1,0 +1,180 @@
+"""An open twin: the time that a reading takes, and its faults, with the same outcomes as over a wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from sdl.clock import Clock
+from sdl.drivers.base import off_settings
+from sdl.drivers.baseline import BaselineSampler
+from sdl.drivers.checks import checked
+from sdl.errors import BadReply, Busy, InstrumentError, Unreachable
+from sdl.twin.ambient import STREAM, Sky
+from sdl.twin.faults import BUSY_LIMIT, CLIENT_TIMEOUT, Fault, due, lights, spoil
+from sdl.twin.model import Plant
+from sdl.types import Power, Reading, SafeState
+
+if TYPE_CHECKING:
+    from sdl.drivers.twin import Twin
+
+SHORTEST = 1e-6
+"""Seconds: two readings never share a microsecond, because the noise is a function of the time."""
+CONNECT = 0.05
+"""Seconds until a connection is refused or breaks."""
+LOST = {
+    "truncated": "the answer breaks off",
+    "not-json": "the answer is not JSON",
+}
+
+
+def plant_of(twin: Twin) -> Plant:
+    """The physics of a configured twin."""
+    seed = twin.seed or 0
+    return Plant(twin.condition, seed, Sky(twin.room, seed) if twin.room else None, twin.drift, twin.noise)
+
+
+class TwinDriver:
+    """An open twin.
+
+    Attributes:
+        plant: the physics, for judging an answer without noise.
+        lit: whether the light is on; a measurement switches it on, `safe` off. After the fault html-500 it stays on,
+            and the LED in use, until the next request has failed, too: as with the published server (`sdl.twin.world`).
+    """
+
+    def __init__(self, twin: Twin, clock: Clock) -> None:
+        self.plant = plant_of(twin)
+        self.lit = self._left_open = False
+        self._twin, self._inputs, self._full = twin, twin.inputs, twin.condition.full_scale
+        self._baseline = BaselineSampler(twin.background, off_settings(twin))
+        self._wait = max(twin._one_reading, SHORTEST)
+        self._clock = clock
+        self._start = twin.start_time
+        self._count = 0
+        self._last: Reading | None = None
+        self._closed = False
+
+    def measure(self, settings: Mapping[str, float]) -> Reading:
+        """One reading, `latency` seconds later, and its background where one is asked for.
+
+        Raises:
+            Rejected: settings outside the bounds, or not exactly the inputs.
+            Unreachable, Busy, BadReply: a fault that was asked for.
+        """
+        if self._closed:
+            raise InstrumentError("this twin was closed; open another")
+        return self._baseline.reading(self._one, checked(settings, self._inputs))
+
+    def _one(self, values: dict[str, float]) -> Reading:
+        faults = due(self._twin.faults, self._twin.seed or 0, self._count, self._clock.now() - self._start)
+        self._count += 1
+        _before(faults, self._clock)
+        if self._left_open:
+            self._give_up()
+            raise BadReply("the LED is still in use by the reading that failed: an error page (500) (fault html-500)")
+        applied, light, brighter = lights(faults, values)
+        self.lit = True
+        if any(fault.name == "html-500" for fault in faults):
+            self._clock.sleep(BUSY_LIMIT)
+            self._left_open = True
+            raise BadReply("the sensor failed: an error page (500) (fault html-500)")
+        self._clock.sleep(self._latency())
+        seen = self.plant.read(light, self._clock.now(), brighter)
+        fault = None if applied == values else "not-applied"
+        reading = Reading(applied, seen.readings, None, seen.saturated, fault)
+        if faults:
+            reading = _after(faults, reading, self._last, self._full, self._clock)
+        self._last = reading
+        return reading
+
+    def safe(self) -> SafeState:
+        """Switches the light off."""
+        if self._left_open:
+            self._give_up()
+        self.lit = False
+        return SafeState(Power.OFF, off_settings(self._twin))
+
+    def close(self) -> None:
+        """Ends it; the light stays as it is."""
+        self._closed = True
+
+    def _give_up(self) -> None:
+        """Tries to use the LED that a failed reading left open, as long as the server does; then it is closed."""
+        self._clock.sleep(BUSY_LIMIT)
+        self._left_open = self.lit = False
+
+    def _latency(self) -> float:
+        if self._twin.latency != "real":
+            return self._wait
+        # One number more than a reading's own draws are made from, so that neither tells of the other.
+        seeds = [self._twin.seed or 0, STREAM, round(self._clock.now() * 1e6), 1]
+        return self._twin.condition.latency_quantile(float(np.random.default_rng(seeds).random()))
+
+
+def _before(faults: Sequence[Fault], clock: Clock) -> None:
+    """What happens before the light goes on.
+
+    Raises:
+        Unreachable, Busy: there is no measurement.
+    """
+    for fault in faults:
+        if fault.name == "clock-jump":
+            clock.sleep(fault.duration)
+        elif fault.name in ("refused", "reset-before"):
+            clock.sleep(CONNECT)
+            # The side that sees a connection break cannot know how far the other side had got.
+            word, unknown = ("refused", False) if fault.name == "refused" else ("reset", True)
+            raise Unreachable(f"the twin {word} the connection (fault {fault.name})", maybe_measured=unknown)
+        elif fault.name == "busy":
+            clock.sleep(min(fault.duration, BUSY_LIMIT))
+            if fault.duration >= BUSY_LIMIT:
+                raise Busy(f"somebody else uses the twin, for {fault.duration:g} s (fault busy)")
+
+
+def _after(faults: Sequence[Fault], reading: Reading, last: Reading | None, full: float, clock: Clock) -> Reading:
+    """What becomes of the reading on its way back.
+
+    Args:
+        faults: in the order of the plan.
+        reading: what the sensor saw.
+        last: the reading before it, for a frozen sensor.
+        full: full scale, counts.
+        clock: for answers that are late.
+
+    Raises:
+        Unreachable: no answer, though it measured.
+        BadReply: an answer that is no reading.
+    """
+    out: dict[str, Any] = dict(reading.readings)
+    for fault in faults:
+        match fault.name:
+            case "reset-after":
+                _lose("broke the connection", fault)
+            case "time-out":
+                clock.sleep(fault.duration)
+                _lose(f"did not answer within {fault.duration:g} s", fault)
+            case "slow-drip":
+                clock.sleep(min(fault.duration, CLIENT_TIMEOUT))
+                if fault.duration >= CLIENT_TIMEOUT:
+                    _lose(f"had not answered in full after {CLIENT_TIMEOUT:g} s", fault)
+            case "truncated" | "not-json":
+                raise BadReply(f"{LOST[fault.name]} (fault {fault.name})")
+            case "frozen":
+                out = dict((last or reading).readings)
+            case _:
+                out = spoil(fault, out)
+    for name in reading.readings:
+        if name not in out:
+            raise BadReply(f"channel {name} is missing (fault missing-channel)")
+        value = out[name]
+        if not isinstance(value, int | float) or not 0 <= value <= full:
+            raise BadReply(f"channel {name} = {value!r} is not a whole number from 0 to {full:g}")
+    return replace(reading, readings=out, saturated=tuple(name for name, value in out.items() if value >= full))
+
+
+def _lose(what: str, fault: Fault) -> NoReturn:
+    raise Unreachable(f"the twin {what} (fault {fault.name})", maybe_measured=True)
