@@ -167,7 +167,7 @@ def test_a_broker_that_wants_a_password_refuses_in_words(tmp_path: Path, monkeyp
 # paho leaves the socket of a failed TLS greeting to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_broker_that_does_not_speak_tls_is_told_from_one_that_is_silent(broker: MqttBroker) -> None:
-    driver = SdlLight(host="127.0.0.1", port=broker.port, connect_timeout=20.0).open(RealClock())
+    driver = SdlLight(host="127.0.0.1", port=broker.port, connect_timeout=5.0).open(RealClock())
     with pytest.raises(Unreachable, match="TLS"):
         driver.measure(SETTINGS)
     gc.collect()
