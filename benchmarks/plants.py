@@ -49,8 +49,6 @@ JITTER = np.array([[0.0045], [0.0070], [0.012]])
 """Standard deviation of an input in each window, in units of sqrt(d (1 - d))."""
 SHARED = 0.8
 """Correlation of the jitters of G and B."""
-INPUTS = ("x1", "x2", "x3", "x4", "x5")
-"""Names of the inputs of a plant that has more than four."""
 CAP = 60
 """Trials after which a campaign has failed."""
 
@@ -94,7 +92,7 @@ class Plant:
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        return tuple(Input(name=name) for name in ("RGBW" if self.d <= 4 else INPUTS)[: self.d])
+        return tuple(Input(name="RGBW"[i] if self.d <= 4 else f"x{i + 1}") for i in range(self.d))
 
     @property
     def goal(self) -> NDArray[np.intp]:
@@ -191,6 +189,10 @@ def _turning(rng: Rng, d: int) -> Floats:
     """(d, d) gains of the turning plants."""
     B = np.array([[40.0, 9.0], [7.0, 42.0]])[:d, :d]
     return 1e3 * B * rng.uniform(0.9, 1.1, (d, d))
+
+
+def linear_plant(gains: Floats) -> Plant:
+    return _shape(1000, gains, lambda X: X)
 
 
 def _plane(rng: Rng) -> Plant:
@@ -318,6 +320,10 @@ class Scenario:
         asked: what the default solver must reach: trials median and at `tail` per cent, design included.
         tail: percentile of the second of them.
         over_floor: the same as trials beyond the median of one that knows the plant.
+        cap: trials after which a campaign has failed.
+        wrong: so many rows of the prior are wrong: by turns of the pairs other settings, zero readings, a lamp left on.
+        beyond: part of each target by which the goal lies outside the plant's readings; such a campaign succeeds where
+            the solver says so twice running.
     """
 
     plant: str
@@ -327,12 +333,36 @@ class Scenario:
     options: Mapping[str, Any] = field(default_factory=dict)
     prior: int = 0
     moved: float = 0.0
-    asked: tuple[int, int] | None = None
+    asked: tuple[float, float] | None = None
     tail: int = 95
     over_floor: int | None = None
+    cap: int = CAP
+    wrong: int = 0
+    beyond: float = 0.0
 
 
 TWIN = {"knows": "twin"}
+ASKED: dict[str, tuple[float, float] | None] = {
+    "plane": (5, 6),
+    "products": (8, 10),
+    "Beer": (6.5, 8),
+    "Beer 5→4": (9, 11),
+    "Michaelis": (8, 9.5),
+    "competitive": (8, 10),
+    "Hill": None,
+    "square": (9.5, 12),
+    "parabola": (6.5, 9),
+    "peak": (6.5, 9),
+    "two peaks": (9, 11),
+    "plane, full": (9, 11),
+    "Beer, full": (9, 11),
+    "Michaelis, full": (9, 11),
+    "plane, noise 3.5 %": None,
+    "plane, drift": (5, 6),
+    "plane, step": (7, 12),
+    "Beer, step": (7, 12),
+}
+"""Trials to 1 %, median and p95, that the default solver must reach."""
 SCENARIOS: dict[str, Scenario] = {
     "affine, 1 %": Scenario("affine", 1, asked=(5, 6)),
     "affine, 0.5 %": Scenario("affine", 0.5, asked=(5, 7)),
@@ -353,6 +383,16 @@ SCENARIOS: dict[str, Scenario] = {
     "another unit, 2 % measured": Scenario("unit", 2, "measured", initial=0, options=TWIN, asked=(2, 3)),
     "known unit, room ≤ 300": Scenario("unit", 2, "measured", 0, TWIN, prior=30, moved=300, asked=(1, 2), tail=90),
     "known unit, room ≤ 5000": Scenario("unit", 2, "measured", 0, TWIN, prior=30, moved=5000, asked=(2, 3)),
+    **{f"{name}, 1 %": Scenario(name, 1, asked=asked, cap=40) for name, asked in ASKED.items()},
+    **{
+        f"{name}, {wrong} of 40 rows wrong": Scenario(name, 1, initial=0, prior=40, wrong=wrong, cap=40)
+        for name in ("plane", "Beer")
+        for wrong in (0, 1, 2, 4)
+    },
+    **{
+        f"{name}, impossible": Scenario(name, 1, beyond=0.08, asked=(12, 12), cap=40)
+        for name in ("plane", "products", "Beer", "Michaelis", "competitive")
+    },
 }
 
 
@@ -365,7 +405,8 @@ class Ended:
         trials: all of them, design included, the prior left out.
         proposals: the solver's.
         cpu: seconds of processor time that all its proposals took.
-        alarms: proposals that called the goal, which can be reached, unreachable.
+        alarms: proposals that called the goal unreachable.
+        twice: how often that was so twice running, which ends a campaign.
         error: why the solver failed, where it did.
     """
 
@@ -374,6 +415,7 @@ class Ended:
     proposals: int
     cpu: float
     alarms: int
+    twice: int
     error: str = ""
 
 
@@ -387,20 +429,21 @@ class Perfect:
         raise NotImplementedError
 
 
-def campaign(scenario: Scenario, solver: Solver, pair: int, cap: int = CAP) -> Ended:
+def campaign(scenario: Scenario, solver: Solver, pair: int, cap: int | None = None) -> Ended:
     """One campaign, as the runner would do it: goal, unit, noise and draws depend on `pair` alone.
 
     Design points come first; a solver that cannot answer yet is replaced by the next axis point, and after these by
     the point farthest from those taken.
     """
     plant, goal, truth = task(scenario, pair)
+    cap = scenario.cap if cap is None else cap
     noise = np.random.default_rng([pair, 1])
     X, Y = _prior(scenario, plant, pair)
     taken = len(X)
     inputs, axis = plant.inputs, Axis()
     planned = len(inputs) + 1 if scenario.initial is None else scenario.initial
     design = LatinHypercube(trials=max(scenario.initial or 1, 1)) if scenario.initial else axis
-    proposals = alarms = readings = 0
+    proposals = alarms = running = twice = readings = 0
     cpu = 0.0
     for trial in range(cap):
         asked = trial >= planned
@@ -413,28 +456,32 @@ def campaign(scenario: Scenario, solver: Solver, pair: int, cap: int = CAP) -> E
                 else:
                     answer = propose(solver, data, goal, np.random.default_rng([pair, 2, trial]))
                     x = np.array([answer.settings[item.name] for item in inputs])
-                    alarms += answer.verdict is Verdict.UNREACHABLE
+                    said = answer.verdict is Verdict.UNREACHABLE
+                    alarms, running = alarms + said, (running + 1) * said
                 proposals += 1
             except (NotEnoughData, Degenerate):
                 asked = False
                 point = trial if not scenario.initial else cap
                 x = axis.point(point, X, inputs, lambda n: np.random.default_rng([pair, 3, n]))
             except SolverError as error:
-                return Ended(False, trial, proposals, cpu, alarms, str(error))
+                return Ended(False, trial, proposals, cpu, alarms, twice, str(error))
             cpu += time.process_time() - began
+            twice += running == 2
         else:
             x = design.point(trial, X, inputs, lambda n: np.random.default_rng([pair, 3, n]))
+        if scenario.beyond and running == 2:
+            return Ended(True, trial, proposals, cpu, alarms, twice)
         if asked and scenario.criterion == "noise-free" and _hit(plant, goal, plant.noise_free(x, readings)):
-            return Ended(True, trial + 1, proposals, cpu, alarms)
+            return Ended(True, trial + 1, proposals, cpu, alarms, twice)
         got = [plant.read(x, readings, noise)]
         if scenario.criterion != "noise-free" and _hit(plant, goal, got[0]):
             if scenario.criterion == "confirmed":
                 got += [plant.read(x, readings + 1 + i, noise) for i in range(2)]
             if _hit(plant, goal, np.mean(got, axis=0), np.max(got, axis=0)):
-                return Ended(True, trial + 1, proposals, cpu, alarms)
+                return Ended(True, trial + 1, proposals, cpu, alarms, twice)
         readings += len(got)
         X, Y = np.vstack([X, np.tile(x, (len(got), 1))]), np.vstack([Y, *got])
-    return Ended(False, cap, proposals, cpu, alarms)
+    return Ended(False, cap, proposals, cpu, alarms, twice)
 
 
 def task(scenario: Scenario, pair: int) -> tuple[Plant, Goal, Floats]:
@@ -445,6 +492,8 @@ def task(scenario: Scenario, pair: int) -> tuple[Plant, Goal, Floats]:
     if plant.headroom:
         plant = replace(plant, full=plant.headroom * target)
     half = scenario.tolerance / 100
+    if scenario.beyond:
+        target = outside(plant, scenario.beyond + half, np.random.default_rng([pair, 6]))
     bands = {name: Band.around(t, t * half) for name, t in zip(plant.goals, target.tolist(), strict=True)}
     return plant, Goal(bands), truth
 
@@ -461,6 +510,34 @@ def targets_of_columns(value: Floats, tolerance: float, columns: Sequence[int], 
     for part, wanted in zip(parts, (value, value - half, value + half), strict=True):
         part[:, columns] = wanted
     return Targets(*parts)
+
+
+def outside(plant: Plant, by: float, rng: Rng) -> Floats:
+    """(channels of the goal,) a goal whose nearest readings miss it in the worst channel by this part of it."""
+    start = plant.noise_free(plant.draw(rng))[plant.goal]
+    way = rng.uniform(-1, 1, len(start))
+    way /= np.abs(way).max()
+    near, far = 0.0, 0.0
+    while nearest(plant, start * np.exp(far * way), rng) < by:
+        near, far = far, far + 0.2
+    for _ in range(8):
+        middle = (near + far) / 2
+        near, far = (middle, far) if nearest(plant, start * np.exp(middle * way), rng) < by else (near, middle)
+    return np.asarray(start * np.exp(far * way))
+
+
+def nearest(plant: Plant, value: Floats, rng: Rng) -> float:
+    """The least relative miss of the worst channel that any settings reach, by a random search that narrows."""
+
+    def miss(X: Floats) -> Floats:
+        found: Floats = np.abs(plant.noise_free(X)[:, plant.goal] / value - 1).max(axis=1)
+        return found
+
+    X = rng.uniform(-0.15, 1.15, (3000, plant.d)).clip(0, 1)  # many at the ends
+    for width in 0.2 * 0.6 ** np.arange(14):
+        best = X[np.argsort(miss(X))[:8]]
+        X = np.vstack([best, (best.repeat(40, axis=0) + width * rng.normal(size=(320, plant.d))).clip(0, 1)])
+    return float(miss(X).min())
 
 
 def spread_out(n: int, d: int, rng: Rng) -> Floats:
@@ -480,7 +557,15 @@ def _prior(scenario: Scenario, plant: Plant, pair: int) -> tuple[Floats, Floats]
     change = rng.uniform(-scenario.moved, scenario.moved, m)
     before = replace(plant, ambient=np.clip(plant.ambient + change, 0, 5000))
     data = before.rows(spread_out(scenario.prior, d, rng), rng)
-    return data.X, data.Y
+    X, Y = data.X.copy(), data.Y.copy()
+    for row in rng.choice(len(X), scenario.wrong, replace=False):
+        if pair % 3 == 0:
+            X[row] = rng.random(d)
+        elif pair % 3 == 1:
+            Y[row] = 0
+        else:
+            Y[row] = before.read(np.ones(d), 0, rng)
+    return X, Y
 
 
 def _perfect(plant: Plant, goal: Goal, truth: Floats, readings: int) -> Floats:
