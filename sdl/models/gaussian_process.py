@@ -447,7 +447,7 @@ def _apply(features: Floats, weight: Floats) -> Floats:
 
 
 def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> tuple[_Drawn, ...]:
-    """n functions of z of one channel, from its components by their weights."""
+    """N functions of z of one channel, from its components by their weights."""
     component = rng.choice(len(channel.weight), size=n, p=channel.weight)
     drawn = []
     for b, process in enumerate(channel.processes):

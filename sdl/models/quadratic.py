@@ -148,7 +148,7 @@ def fit_quadratic(training: TrainingSet) -> QuadraticModel:
         A, y = root[:, None] * columns, root * training.Y[:, c]
         response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(training.Y[:, c])), 1e-12)
         nominal = (NOMINAL * response) ** 2 * float(np.mean(root**2))
-        normal, side, square = A.T @ A, A.T @ y, float(y @ y)
+        normal, side = A.T @ A, A.T @ y
         score = np.empty(s)
         for i, (tau, probability) in enumerate(CURVATURES):
             variance = np.concatenate([np.full(q - p, (tau * response) ** 2), [(DRIFT * response) ** 2]])
