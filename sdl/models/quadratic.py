@@ -26,8 +26,8 @@ from sdl.models.training_set import TrainingSet
 
 CURVATURES = ((0.003, 0.3), (0.02, 0.1), (0.06, 0.1), (0.2, 0.15), (0.6, 0.15), (2.0, 0.12), (6.0, 0.08))
 """tau, and how probable it is before anything is measured: at 1 a channel may turn back inside the range."""
-DRIFT = 0.01
-"""Standard deviation of the trend over all rows, as a fraction of the response."""
+DRIFT = 3.0
+"""Standard deviation of the trend over all rows, in standard deviations of one reading."""
 ROUNDS = 4
 """The prior counts in units of the noise, which is known only once the surface is."""
 MANY_INPUTS = 12
@@ -147,14 +147,15 @@ def fit_quadratic(training: TrainingSet) -> QuadraticModel:
         root = 1.0 / np.sqrt(shape[:, c])
         A, y = root[:, None] * columns, root * training.Y[:, c]
         response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(training.Y[:, c])), 1e-12)
-        nominal = (NOMINAL * response) ** 2 * float(np.mean(root**2))
+        nominal = np.fmin((NOMINAL * response) ** 2 * float(np.mean(root**2)), np.diag(training.linear.noise)[c])
         normal, side = A.T @ A, A.T @ y
         score = np.empty(s)
         for i, (tau, probability) in enumerate(CURVATURES):
-            variance = np.concatenate([np.full(q - p, (tau * response) ** 2), [(DRIFT * response) ** 2]])
             size[i, c] = nominal
             for _ in range(ROUNDS):
-                ridge = size[i, c] / variance
+                ridge = np.append(
+                    np.full(q - p, size[i, c] / (tau * response) ** 2), 1.0 / (DRIFT**2 * shape[:, c].mean())
+                )
                 matrix = normal + np.diag(np.concatenate([np.zeros(p), ridge]))
                 beta = np.linalg.solve(matrix, side)
                 rest = y - A @ beta
@@ -169,9 +170,9 @@ def fit_quadratic(training: TrainingSet) -> QuadraticModel:
 
 
 def _shape(training: TrainingSet, U: Floats) -> Floats:
-    """(k, m) variance of one reading up to a factor; the same everywhere where the lines do not know it yet."""
+    """(k, m) variance of one reading up to a factor; the same everywhere where the lines do not tell it."""
     variance = training.linear.variance(U)
-    return np.asarray(np.where(np.isfinite(variance), variance, 1.0), dtype=np.float64)
+    return np.asarray(np.where(variance > 0, variance, 1.0), dtype=np.float64)
 
 
 def _f_test(A: Floats, y: Floats, p: int) -> float:
