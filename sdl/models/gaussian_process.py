@@ -19,7 +19,7 @@ propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
+from sdl.errors import NotEnoughData
 from sdl.models.data import Data
 from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density
 from sdl.models.noise import variance_parts
@@ -228,19 +229,37 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-    training = TrainingSet.from_data(data)
+    training = _training_set(data)
     goal = training.goal
-    U, Y, exact = training.U, training.Y[:, goal], training.usable[:, goal]
+    complete = training.usable[:, goal].all(axis=1)
+    U, Y = training.U[complete], training.Y[complete][:, goal]
     if len(U) > rows:
         pick = _spread(U, rows)
-        U, Y, exact = U[pick], Y[pick], exact[pick]
+        U, Y = U[pick], Y[pick]
     bounds = _bounds(data, training)
-    cut, cut_Y, cut_at = bounds.U, bounds.Y[:, goal], bounds.censored[:, goal]
-    U, Y = np.vstack([U, cut]), np.vstack([Y, cut_Y])
-    exact = np.vstack([exact, np.isfinite(cut_Y) & ~cut_at])
-    censored = np.vstack([np.zeros((len(U) - len(cut), len(goal)), bool), cut_at])
+    censored = np.vstack([np.zeros(Y.shape, bool), bounds.censored[:, goal]])
+    U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
+    exact = np.isfinite(Y) & ~censored
     channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
     return GaussianProcess(training, tuple(_fit_channels(channels)))
+
+
+def _training_set(data: Data) -> TrainingSet:
+    """The training set; where too few rows are complete, its linear model takes censored readings for values.
+
+    That model then only gives the scales of the channels. Each channel of the goal needs two readings all the same.
+    """
+    try:
+        return TrainingSet.from_data(data)
+    except NotEnoughData:
+        exact = (np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True))[:, data.goal]
+        if not data.saturated.any() or exact.sum(axis=0).min(initial=2) < 2:
+            raise
+    training = TrainingSet.from_data(replace(data, saturated=np.zeros_like(data.saturated)))
+    complete = np.isfinite(data.Y[:, training.goal]).all(axis=1) & np.isfinite(data.X).all(axis=1)
+    usable = training.usable & ~data.saturated[complete]
+    count = int(data.saturated[complete][:, training.goal].any(axis=1).sum())
+    return replace(training, usable=usable, summary=f"{len(usable)} readings ({count} saturated, used as bounds)")
 
 
 class _Bounds(NamedTuple):
