@@ -19,7 +19,7 @@ propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.special import log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
+from sdl.errors import NotEnoughData
 from sdl.models.data import Data
 from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density
 from sdl.models.noise import variance_parts
@@ -43,7 +44,7 @@ MAX_BOUNDS = 40
 """Censored rows that are learnt from at most, the latest."""
 CHUNK = 2_000_000
 """Numbers of the largest array of a fit."""
-STEPS, FINAL_STEPS = 16, 2
+SCREENING_STEPS, STEPS, FINAL_STEPS = 8, 16, 2
 GAIN = 0.02
 """A step of Fisher scoring that gains less log posterior is the last."""
 FLOOR = 1e-8
@@ -74,7 +75,7 @@ class _Problem(NamedTuple):
     mean: Floats  # (B, P) of the prior of the parameters
     sd: Floats  # (B, P)
 
-    def take(self, fits: Ints | Bools) -> _Problem:
+    def take(self, fits: Ints) -> _Problem:
         return _Problem(self.U, *(part[fits] for part in self[1:]))
 
     def rows(self, rows: Ints) -> _Problem:
@@ -97,21 +98,37 @@ def _matern(r: Floats) -> tuple[Floats, Floats]:
 
 
 def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
-    """(..., k, n) covariance of the function with parameters (P,) at settings (..., k, d) and (n, d)."""
-    d = U.shape[-1]
-    r = np.abs(U[..., :, None, :] - V) * np.exp(-theta[:d])
-    joint, additive = _matern(np.sqrt((r**2).sum(axis=-1)))[0], _matern(r)[0].sum(axis=-1)
-    return _line(U, V) + np.exp(2.0 * theta[d]) * joint + np.exp(2.0 * theta[d + 1]) * additive
+    """(k, n) covariance of the function with parameters (P,) at settings (k, d) and (n, d)."""
+    d = len(V.T)
+    square, total = np.zeros((len(U), len(V))), _line(U, V)
+    for j in range(d):
+        r = np.abs(U[:, None, j] - V[:, j]) * np.exp(-theta[j])
+        square += r**2
+        total += np.exp(2.0 * theta[d + 1]) * _matern(r)[0]
+    total += np.exp(2.0 * theta[d]) * _matern(np.sqrt(square))[0]
+    return total
 
 
-def _kernel_slope(theta: Floats, U: Floats, V: Floats) -> Floats:
-    """(..., k, n, d) derivatives of `_kernel` by the settings (..., k, d)."""
-    d = U.shape[-1]
-    away = (U[..., :, None, :] - V) * np.exp(-theta[:d])
-    joint = np.exp(2.0 * theta[d]) * _matern(np.sqrt((away**2).sum(axis=-1)))[1]
-    additive = np.exp(2.0 * theta[d + 1]) * _matern(np.abs(away))[1]
-    slope: Floats = LINE**2 * (V - 0.5) - (joint[..., None] + additive) * away * np.exp(-theta[:d])
-    return slope
+def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool) -> Floats:
+    """Sums over settings V (n, d) of covariances with them times weights (w, n).
+
+    Returns:
+        (w, k) at settings (k, d), the same for all weights, or (w, k, d), other ones for each; with `slope` their
+        derivatives (w, k, d).
+    """
+    d = len(V.T)
+    inverse = np.exp(-theta[:d])
+    s2, a2 = np.exp(2.0 * theta[d : d + 2])
+    away = [(U[..., None, j] - V[:, j]) * inverse[j] for j in range(d)]
+    joint = _matern(np.sqrt(sum(one**2 for one in away)))[int(slope)] * s2
+    own = [_matern(np.abs(one))[int(slope)] * a2 for one in away]
+    pull = LINE**2 * weight @ (V - 0.5)  # (w, d) slopes of the line
+    if slope:
+        parts = [
+            _apply((joint + one) * far, weight) * scale for one, far, scale in zip(own, away, inverse, strict=True)
+        ]
+        return pull[:, None] - np.stack(parts, axis=-1)
+    return LINE**2 * weight.sum(axis=1)[:, None] + _apply(U - 0.5, pull) + _apply(joint + sum(own), weight)
 
 
 def _line(U: Floats, V: Floats) -> Floats:
@@ -126,32 +143,37 @@ def _noise_var(problem: _Problem, theta: Floats) -> Floats:
     return variance
 
 
-def _score(problem: _Problem, theta: Floats) -> _Scored:
-    """The log posterior of parameters (B, P) with its derivatives."""
+def _score(problem: _Problem, theta: Floats, *, derivatives: bool = True) -> _Scored:
+    """The log posterior of parameters (B, P), with its derivatives where they are asked for."""
     U, (B, P), (n, d) = problem.U, theta.shape, problem.U.shape
     mask, on = problem.use.astype(float), np.arange(n)
     s2, a2 = np.exp(2.0 * theta[:, d : d + 2]).T[:, :, None, None]
     squares = (U[:, None] - U[None]).T ** 2 * np.exp(-2.0 * theta[:, :d])[..., None, None]  # (B, d, n, n)
     additive, own_slope = _matern(np.sqrt(squares))
     joint, slope = _matern(np.sqrt(squares.sum(axis=1)))
-    D = np.empty((B, d + 2, n, n))  # derivatives of the covariance by the logarithms of l, s and a
-    D[:, :d] = (a2[:, None] * own_slope + (s2 * slope)[:, None]) * squares
-    D[:, d], D[:, d + 1] = 2.0 * s2 * joint, 2.0 * a2 * additive.sum(axis=1)
-    K = _line(U, U) + 0.5 * (D[:, d] + D[:, d + 1])
+    joint, additive = s2 * joint, a2 * additive.sum(axis=1)
+    K = _line(U, U) + joint + additive
+    both = mask[:, :, None] * mask[:, None, :]
     if not problem.use.all():
-        both = mask[:, :, None] * mask[:, None, :]
-        K, D = K * both, D * both[:, None]
+        K *= both
     noise = np.exp(2.0 * theta[:, d + 2 :])[:, :, None] * problem.noise * mask[:, None]  # (B, 3, n)
     K[:, on, on] += np.where(problem.use, _noise_var(problem, theta), 1.0)
     try:
         logdet = 2.0 * np.log(np.linalg.cholesky(K)[:, on, on]).sum(axis=1)
     except np.linalg.LinAlgError:
         return _Scored(np.full(B, -np.inf), np.zeros((B, P)), np.tile(np.eye(P), (B, 1, 1)))
-    inverse = np.linalg.inv(K)
-    alpha = (inverse @ problem.z[..., None])[..., 0]
+    alpha = np.linalg.solve(K, problem.z[..., None])[..., 0]
     away = (theta - problem.mean) / problem.sd
     value = -0.5 * ((problem.z * alpha).sum(axis=1) + logdet + mask.sum(axis=1) * LOG_2PI)
     value -= 0.5 * (away**2).sum(axis=1) + np.log(problem.sd).sum(axis=1) + 0.5 * P * LOG_2PI
+    if not derivatives:
+        return _Scored(value, np.zeros((B, P)), np.zeros((B, P, P)))
+    D = np.empty((B, d + 2, n, n))  # derivatives of the covariance by the logarithms of l, s and a
+    D[:, :d] = (a2[:, None] * own_slope + (s2 * slope)[:, None]) * squares
+    D[:, d], D[:, d + 1] = 2.0 * joint, 2.0 * additive
+    if not problem.use.all():
+        D *= both[:, None]
+    inverse = np.linalg.inv(K)
     G = np.empty((B, P, n, n))  # K⁻¹ times each derivative
     np.matmul(inverse[:, None], D, out=G[:, : d + 2])
     np.multiply(inverse[:, None], 2.0 * noise[:, :, None], out=G[:, d + 2 :])
@@ -167,19 +189,20 @@ def _maximise(problem: _Problem, theta: Floats, steps: int) -> tuple[Floats, _Sc
     best = _score(problem, theta)
     damping = np.full(len(theta), 0.0)
     active = np.arange(len(theta))
-    for _ in range(steps):
+    for i in range(steps):
         part = problem.take(active)
         information = best.information[active]
         scaled = information * (1.0 + damping[active, None, None] * np.eye(theta.shape[1]))
         step = np.linalg.solve(scaled, best.gradient[active][..., None])[..., 0]
         step *= np.minimum(1.0, 2.0 / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-12))
         trial = theta[active] + step
-        scored = _score(part, trial)
+        last = i == steps - 1  # there the derivatives of the step before are good enough for the evidence
+        scored = _score(part, trial, derivatives=not last)
         gain = scored.value - best.value[active]
         better = gain > 0
         won = active[better]
         theta[won] = trial[better]
-        for old, new in zip(best, scored, strict=True):
+        for old, new in zip(best[: 1 if last else 3], scored, strict=False):
             old[won] = new[better]
         damping[active] = np.where(better, damping[active] / 8.0, 4.0 * damping[active] + 0.5)
         going = np.where(better, gain > GAIN, damping[active] < 100.0)
@@ -206,19 +229,37 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-    training = TrainingSet.from_data(data)
+    training = _training_set(data)
     goal = training.goal
-    U, Y, exact = training.U, training.Y[:, goal], training.usable[:, goal]
+    complete = training.usable[:, goal].all(axis=1)
+    U, Y = training.U[complete], training.Y[complete][:, goal]
     if len(U) > rows:
         pick = _spread(U, rows)
-        U, Y, exact = U[pick], Y[pick], exact[pick]
+        U, Y = U[pick], Y[pick]
     bounds = _bounds(data, training)
-    cut, cut_Y, cut_at = bounds.U, bounds.Y[:, goal], bounds.censored[:, goal]
-    U, Y = np.vstack([U, cut]), np.vstack([Y, cut_Y])
-    exact = np.vstack([exact, np.isfinite(cut_Y) & ~cut_at])
-    censored = np.vstack([np.zeros((len(U) - len(cut), len(goal)), bool), cut_at])
+    censored = np.vstack([np.zeros(Y.shape, bool), bounds.censored[:, goal]])
+    U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
+    exact = np.isfinite(Y) & ~censored
     channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
     return GaussianProcess(training, tuple(_fit_channels(channels)))
+
+
+def _training_set(data: Data) -> TrainingSet:
+    """The training set; where too few rows are complete, its linear model takes censored readings for values.
+
+    That model then only gives the scales of the channels. Each channel of the goal needs two readings all the same.
+    """
+    try:
+        return TrainingSet.from_data(data)
+    except NotEnoughData:
+        exact = (np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True))[:, data.goal]
+        if not data.saturated.any() or exact.sum(axis=0).min(initial=2) < 2:
+            raise
+    training = TrainingSet.from_data(replace(data, saturated=np.zeros_like(data.saturated)))
+    complete = np.isfinite(data.Y[:, training.goal]).all(axis=1) & np.isfinite(data.X).all(axis=1)
+    usable = training.usable & ~data.saturated[complete]
+    count = int(data.saturated[complete][:, training.goal].any(axis=1).sum())
+    return replace(training, usable=usable, summary=f"{len(usable)} readings ({count} saturated, used as bounds)")
 
 
 class _Bounds(NamedTuple):
@@ -312,6 +353,11 @@ class _Process(NamedTuple):
         root = np.linalg.cholesky(_kernel(theta[b], U, U) + np.diag(noise))
         return cls(theta[b], U, z, noise, root, cho_solve((root, True), z))
 
+    def mean(self, U: Floats, *, slope: bool = False) -> Floats:
+        """(k,) mean of the function at settings (k, d), or its derivatives (k, d)."""
+        mean: Floats = _expand(self.theta, U, self.U, self.alpha[None], slope=slope)[0]
+        return mean
+
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
         """(k,) mean and variance of the function at settings (k, d)."""
         cross = _kernel(self.theta, U, self.U)
@@ -358,15 +404,18 @@ class ChannelProcess:
 
     def jacobian(self, U: Floats) -> Floats:
         """(k, d) derivatives of the mean reading."""
-        z = self.weight @ [_kernel(one.theta, U, one.U) @ one.alpha for one in self.processes]
-        slopes = [np.einsum("knd,n->kd", _kernel_slope(one.theta, U, one.U), one.alpha) for one in self.processes]
-        slope: Floats = np.tensordot(self.weight, slopes, 1) * self.to_readings(z)[1][:, None]
-        return slope
+        slope: Floats = np.tensordot(self.weight, [one.mean(U, slope=True) for one in self.processes], 1)
+        return slope * self.to_readings(self.mean(U))[1][:, None]
+
+    def mean(self, U: Floats) -> Floats:
+        """(k,) mean of z."""
+        mean: Floats = self.weight @ [one.mean(U) for one in self.processes]
+        return mean
 
     def nonlinearity(self) -> float:
         """Greatest distance of the mean from the line through it, in parts of the range of the mean, at the rows."""
         one = self.processes[int(self.weight.argmax())]
-        y = self.to_readings(_kernel(one.theta, one.U, one.U) @ one.alpha)[0]
+        y = self.to_readings(one.mean(one.U))[0]
         X = np.column_stack([np.ones(len(y)), one.U])
         off = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
         return float(np.abs(off).max() / max(np.ptp(y), 1e-300))
@@ -431,15 +480,13 @@ class _Drawn(NamedTuple):
         return self.line[:, :1] + _apply(U - 0.5, self.line[:, 1:]) + _apply(features, self.weight)
 
     def __call__(self, U: Floats) -> Floats:
-        return self.prior(U) + _apply(_kernel(self.process.theta, U, self.process.U), self.update)
+        return self.prior(U) + _expand(self.process.theta, U, self.process.U, self.update, slope=False)
 
     def slope(self, U: Floats) -> Floats:
         """(w, k, d)"""
         sines = -np.sin(U @ self.frequency.T + self.phase)  # (..., k, F)
         prior = (np.broadcast_to(sines, (len(self.paths), *sines.shape[-2:])) * self.weight[:, None]) @ self.frequency
-        parts = _kernel_slope(self.process.theta, U, self.process.U)  # (..., k, n, d)
-        subscripts = "knd,wn->wkd" if U.ndim == 2 else "wknd,wn->wkd"
-        return self.line[:, None, 1:] + prior + np.einsum(subscripts, parts, self.update, optimize=True)
+        return self.line[:, None, 1:] + prior + _expand(self.process.theta, U, self.process.U, self.update, slope=True)
 
 
 def _apply(features: Floats, weight: Floats) -> Floats:
@@ -448,7 +495,7 @@ def _apply(features: Floats, weight: Floats) -> Floats:
 
 
 def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> tuple[_Drawn, ...]:
-    """N functions of z of one channel, from its components by their weights."""
+    """Functions of z of one channel, from its components by their weights."""
     component = rng.choice(len(channel.weight), size=n, p=channel.weight)
     drawn = []
     for b, process in enumerate(channel.processes):
@@ -521,22 +568,27 @@ def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
     d = channels[0].U.shape[1]
     options = [(c, t) for c in channels for t in _transforms(c)]
     stated = [c.problem(t) for c, t in options]
-    problem = _join([one[0] for one in stated])
     exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
-    few = exact[np.sort(_spread(problem.U[exact], max(SUBSET, d + 10)))] if len(exact) > max(SUBSET, d + 10) else exact
-    theta, scored = _chunked(problem.rows(few), problem.mean, STEPS)
-    evidence = _evidence(scored).reshape(-1, 2)
+    few = exact[np.sort(_spread(channels[0].U[exact], most))] if len(exact) > (most := max(SUBSET, d + 10)) else exact
+    smooth = _join([one[0].take(np.array([0])) for one in stated]).rows(few)
+    theta, scored = _chunked(smooth, smooth.mean, SCREENING_STEPS)
+    evidence = _evidence(scored)
     for i, (c, t) in enumerate(options):
         y = c.y[few][c.exact[few]]
         evidence[i] += np.log(derivative(t, y) / stated[i][3]).sum() - (LOG_ODDS if t == "log" else 0.0)
-    fits = []
-    for c in channels:
-        mine = [i for i, (other, _) in enumerate(options) if other is c]
-        best = max(mine, key=lambda i: float(np.logaddexp(*evidence[i])))
-        pair = np.arange(2 * best, 2 * best + 2)
-        weight = np.exp(evidence[best] - np.logaddexp(*evidence[best]))
-        fits.append(_finish(c, options[best][1], stated[best], theta[pair], weight, len(few) < len(exact)))
-    return fits
+    kept = [
+        max((i for i, (c, _) in enumerate(options) if c is channel), key=evidence.__getitem__) for channel in channels
+    ]
+    both = _join([stated[i][0] for i in kept])
+    start = both.mean.copy()
+    start[::2] = theta[kept]
+    theta, scored = _chunked(both.rows(few), start, STEPS)
+    evidence = _evidence(scored)
+    more = len(few) < len(exact)
+    return [
+        _finish(channels[j], options[i][1], stated[i], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
+        for j, i in enumerate(kept)
+    ]
 
 
 def _transforms(channel: _Channel) -> tuple[Transform, ...]:
@@ -561,15 +613,17 @@ def _finish(
     transform: Transform,
     stated: tuple[_Problem, Floats, float, float],
     theta: Floats,
-    weight: Floats,
+    evidence: Floats,
+    *,
     more: bool,
 ) -> ChannelProcess:
     """Fit both components to all rows, without wrong rows, with the censored ones."""
     problem, z, centre, size = stated
-    use = weight > NEGLIGIBLE
-    problem, theta, weight = problem.take(use), theta[use], weight[use]
-    theta, scored = _maximise(problem, theta, FINAL_STEPS if more else 0)
-    evidence = _evidence(scored)
+    if more:
+        use = np.flatnonzero(evidence > evidence.max() + np.log(NEGLIGIBLE))
+        problem = problem.take(use)
+        theta, scored = _maximise(problem, theta[use], FINAL_STEPS)
+        evidence = _evidence(scored)
     problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
     if channel.censored.any():
         problem, theta, evidence = _with_bounds(channel, problem, z, theta, evidence)
