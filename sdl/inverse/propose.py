@@ -163,7 +163,6 @@ def propose_fitted(
         stepped = on_steps(predict, inside, space, Targets(*(part[0] for part in targets)))
     if stepped is not None:
         settings, _ = space.project(space.decode(stepped.settings))
-    settings = _off_full_scale(settings, data, goal, space)
     verdict, why, shortfall = _first_of(
         [
             _of_solver(given, goal, data.channels, base),
@@ -173,6 +172,7 @@ def propose_fitted(
             _saturated(goal, data, settings),
         ]
     )
+    settings = _off_full_scale(settings, data, goal, space)
     expected: Mapping[str, float] = {}
     if given.expected is not None or predict is not None:
         readings = _expected(given, predict, settings, raw, data.inputs, data.channels)
