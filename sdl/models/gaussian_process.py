@@ -300,7 +300,7 @@ class _Channel(NamedTuple):
     @classmethod
     def of(cls, training: TrainingSet, index: int, U: Floats, y: Floats, exact: Bools, censored: Bools) -> _Channel:
         column = training.goal[index]
-        size = float(np.maximum(y[exact].std(), 1e-300))
+        size = max(float(y[exact].std()), 1e-9 * max(float(np.abs(y[exact]).max()), 1.0))
         upper = y >= y[exact].mean()
         return cls(index, U, y, exact, censored, upper, training.linear.slope[column], size)
 
@@ -310,7 +310,8 @@ class _Channel(NamedTuple):
         exact = self.exact & (self.y > 0) if transform == "log" else self.exact
         safe = np.where(exact | self.censored, self.y, self.y[exact].mean())
         t = forward(transform, safe)
-        centre, size = t[exact].mean(), max(float(t[exact].std()), 1e-300)
+        centre, scale = t[exact].mean(), max(float(np.abs(t[exact]).max()), 1.0)
+        size = max(float(t[exact].std()), 1e-9 * scale)  # a channel that never changed has noise all the same
         z = (t - centre) / size
         parts = variance_parts(self.U, safe[:, None], self.slope[None], np.array([self.size]))[..., 0]
         parts = parts * (derivative(transform, safe) / size) ** 2
