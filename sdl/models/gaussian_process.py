@@ -44,7 +44,7 @@ MAX_BOUNDS = 40
 """Censored rows that are learnt from at most, the latest."""
 CHUNK = 2_000_000
 """Numbers of the largest array of a fit."""
-SCREENING_STEPS, STEPS, FINAL_STEPS = 8, 16, 2
+SCREENING_STEPS, STEPS, FINAL_STEPS, WRONG_STEPS = 8, 16, 2, 6
 GAIN = 0.02
 """A step of Fisher scoring that gains less log posterior is the last."""
 FLOOR = 1e-8
@@ -307,16 +307,17 @@ class _Channel(NamedTuple):
     def problem(self, transform: Transform) -> tuple[_Problem, Floats, float, float]:
         """The fits of both components, the bounds in z, and the centre and size of T(y)."""
         n, d = self.U.shape
-        safe = np.where(self.exact | self.censored, self.y, self.y[self.exact].mean())
+        exact = self.exact & (self.y > 0) if transform == "log" else self.exact
+        safe = np.where(exact | self.censored, self.y, self.y[exact].mean())
         t = forward(transform, safe)
-        centre, scale = t[self.exact].mean(), max(float(np.abs(t[self.exact]).max()), 1.0)
-        size = max(float(t[self.exact].std()), 1e-9 * scale)  # a channel that never changed has noise all the same
+        centre, scale = t[exact].mean(), max(float(np.abs(t[exact]).max()), 1.0)
+        size = max(float(t[exact].std()), 1e-9 * scale)  # a channel that never changed has noise all the same
         z = (t - centre) / size
         parts = variance_parts(self.U, safe[:, None], self.slope[None], np.array([self.size]))[..., 0]
         parts = parts * (derivative(transform, safe) / size) ** 2
         level = abs(float(self.y[self.exact].mean())) / self.size
         mean, sd = _priors(d, level)
-        stack = [np.repeat(part[None], 2, axis=0) for part in (np.where(self.exact, z, 0.0), self.exact, parts)]
+        stack = [np.repeat(part[None], 2, axis=0) for part in (np.where(exact, z, 0.0), exact, parts)]
         return _Problem(self.U, *stack, np.zeros((2, n)), mean, sd), z, centre, size
 
 
@@ -383,7 +384,7 @@ class ChannelProcess:
     size: float
     slope: Floats  # (d,) of the linear model, for the jitter
     scale: float  # standard deviation of the readings
-    wrong: int  # rows that were left out
+    wrong: Bools  # (n,) rows that were left out
     weight: Floats
     processes: tuple[_Process, ...]
 
@@ -431,7 +432,7 @@ class GaussianProcess:
     @property
     def summary(self) -> str:
         logs = sum(one.transform == "log" for one in self.channels)
-        wrong = max(one.wrong for one in self.channels)
+        wrong = int(np.any([one.wrong for one in self.channels], axis=0).sum())
         parts = [
             f"Gaussian process, nonlinearity {100 * max(one.nonlinearity() for one in self.channels):.0f} %",
             f"logarithms of {logs} channel{'s' * (logs > 1)}" if logs else "",
@@ -564,36 +565,56 @@ def _join(problems: Sequence[_Problem]) -> _Problem:
 
 
 def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
+    """Fit every channel; where rows are wrong, once more without them from the beginning.
+
+    A row that is wrong in half of the channels is left out of all: its settings are wrong.
+    """
+    fits = _fit_once(channels)
+    count = np.sum([one.wrong for one in fits], axis=0)
+    if not count.any():
+        return fits
+    shared = 2 * count >= len(channels)
+    left_out = [one.wrong | shared for one in fits]
+    again = _fit_once([c._replace(exact=c.exact & ~rows) for c, rows in zip(channels, left_out, strict=True)])
+    return [replace(one, wrong=one.wrong | rows) for one, rows in zip(again, left_out, strict=True)]
+
+
+def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
     """Fit every channel, all at once where the rows are few."""
     d = channels[0].U.shape[1]
     options = [(c, t) for c in channels for t in _transforms(c)]
-    stated = [c.problem(t) for c, t in options]
+    # A reading of 0 among positive ones would decide for the logarithm that cannot take it: it is left out of both.
+    positive = [c._replace(exact=c.exact & (c.y > 0)) if len(_transforms(c)) > 1 else c for c, _ in options]
+    stated = [c.problem(t) for c, (_, t) in zip(positive, options, strict=True)]
     exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
     few = exact[np.sort(_spread(channels[0].U[exact], most))] if len(exact) > (most := max(SUBSET, d + 10)) else exact
     smooth = _join([one[0].take(np.array([0])) for one in stated]).rows(few)
     theta, scored = _chunked(smooth, smooth.mean, SCREENING_STEPS)
     evidence = _evidence(scored)
     for i, (c, t) in enumerate(options):
-        y = c.y[few][c.exact[few]]
-        evidence[i] += np.log(derivative(t, y) / stated[i][3]).sum() - (LOG_ODDS if t == "log" else 0.0)
+        evidence[i] += np.log(derivative(t, c.y[few][stated[i][0].use[0, few]]) / stated[i][3]).sum()
+        evidence[i] -= LOG_ODDS if t == "log" else 0.0
     kept = [
         max((i for i, (c, _) in enumerate(options) if c is channel), key=evidence.__getitem__) for channel in channels
     ]
-    both = _join([stated[i][0] for i in kept])
+    stated = [channels[j].problem(options[i][1]) for j, i in enumerate(kept)]
+    both = _join([one[0] for one in stated])
     start = both.mean.copy()
     start[::2] = theta[kept]
     theta, scored = _chunked(both.rows(few), start, STEPS)
     evidence = _evidence(scored)
     more = len(few) < len(exact)
     return [
-        _finish(channels[j], options[i][1], stated[i], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
+        _finish(channels[j], options[i][1], stated[j], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
         for j, i in enumerate(kept)
     ]
 
 
 def _transforms(channel: _Channel) -> tuple[Transform, ...]:
-    positive = (channel.y[channel.exact | channel.censored] > 0).all()
-    return ("none", "log") if positive else ("none",)
+    """None and, where hardly a reading is below 0, log; then such a reading is wrong."""
+    below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
+    bounds_below = (channel.y[channel.censored] <= 0).any()
+    return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or bounds_below else ("none", "log")
 
 
 def _chunked(problem: _Problem, theta: Floats, steps: int) -> tuple[Floats, _Scored]:
@@ -634,32 +655,41 @@ def _finish(
     return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, weight, processes)
 
 
-def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats, int]:
-    """Leave out the rows that are more probably wrong than right: the row farthest from the others' prediction first.
+def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats, Bools]:
+    """Leave out rows, one by one the farthest from what the others predict, while that raises the evidence.
 
-    A row is wrong with the probability WRONG beforehand, and then distributed with the standard deviation WIDE.
+    A few are left out before that is decided: two wrong rows may hide each other.
+
+    Returns:
+        The last with (n,) which were left out.
     """
     n, d = problem.U.shape
-    wrong = 0
+    best = problem, theta, evidence, np.zeros(n, bool)
     if n < 2 * d + 6:
-        return problem, theta, evidence, 0
-    while wrong < min(MAX_WRONG, n // 10):
+        return best
+    cost = 0.0
+    for _ in range(min(MAX_WRONG, n // 10)):
         one = _Process.of(problem, theta, int(evidence.argmax()))
         precision = np.diagonal(cho_solve((one.root, True), np.eye(len(one.z))))
         off = np.abs(one.alpha) / np.sqrt(precision)  # leave-one-out residuals in standard deviations
         if off.max() < SUSPECT:
             break
         row = np.flatnonzero(problem.use[0])[int(off.argmax())]
+        cost += float(_wrong_evidence(problem.z[0, row]))
         use = problem.use.copy()
         use[:, row] = False
-        trial = problem._replace(use=use, z=np.where(use, problem.z, 0.0))
-        moved, scored = _maximise(trial, theta, STEPS)
-        then = _evidence(scored)
-        spike = -0.5 * (problem.z[0, row] / WIDE) ** 2 - np.log(WIDE) - 0.5 * LOG_2PI + np.log(WRONG / (1.0 - WRONG))
-        if np.logaddexp.reduce(then) + spike <= np.logaddexp.reduce(evidence):
-            break
-        problem, theta, evidence, wrong = trial, moved, then + spike, wrong + 1
-    return problem, theta, evidence, wrong
+        problem = problem._replace(use=use, z=np.where(use, problem.z, 0.0))
+        theta, scored = _maximise(problem, theta, WRONG_STEPS)
+        evidence = _evidence(scored) + cost
+        if np.logaddexp.reduce(evidence) > np.logaddexp.reduce(best[2]):
+            best = problem, theta, evidence, best[3] | ~use[0] & best[0].use[0]
+    return best
+
+
+def _wrong_evidence(z: Floats) -> Floats:
+    """Log density of wrong rows at z, less the log probability that a row is right."""
+    evidence: Floats = -0.5 * (z / WIDE) ** 2 - np.log(WIDE) - 0.5 * LOG_2PI + np.log(WRONG / (1.0 - WRONG))
+    return evidence
 
 
 def _with_bounds(
