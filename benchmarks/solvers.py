@@ -433,7 +433,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     measure: str = given.measure
     solvers = list(given.solvers or default_solvers(measure, quick=given.quick))
-    unknown = set(given.plants or ()) - set(PLANTS) - set(SCENARIOS) - {"impossible"}
+    unknown = set(given.plants or ()) - set(PLANTS) - set(SCENARIOS) - {"impossible", *BEYOND}
     if unknown:
         parser.error(f"no such plant: {', '.join(sorted(unknown))}; there are {', '.join(PLANTS)}")
     cases = cases_of(measure, given.plants, given.rows, quick=given.quick)

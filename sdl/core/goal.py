@@ -10,8 +10,8 @@ The *tolerance ratio* (`miss` in records) ranks trials; the worst channel's coun
     no target, outside  1 + distance beyond the limit over the half width (`between`) or over the campaign's tolerance
                         of the limit (`at most: 60000` at 2 %: one more for every 1200 counts)
 
-A reading at an end of its channel is a bound, not a value: it never reaches a target or a range, but at full scale it keeps
-a limit `at least` below it.
+A reading at an end of its channel is a bound, not a value: it never reaches a target or a range, but at full scale it
+keeps a limit `at least` below it.
 """
 
 from __future__ import annotations

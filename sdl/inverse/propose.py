@@ -193,8 +193,8 @@ def propose_fitted(
     )
 
 
-def _off_full_scale(settings: Mapping[str, float], data: Data, goal: Goal, space: Space) -> Mapping[str, float]:
-    """Settings away from those that read full scale in a channel that must not: halfway to the nearest row that did not.
+def _off_full_scale(settings: dict[str, float], data: Data, goal: Goal, space: Space) -> dict[str, float]:
+    """Settings moved off those that read full scale where they must not: halfway to the nearest row that did not.
 
     The same settings would read full scale again, and tell nothing new.
     """

@@ -8,11 +8,13 @@ to lie inside every band: they are as near as the model knows, and measuring the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.special import log_ndtr
 
-from sdl.arrays import Floats
+from sdl.arrays import Floats, Ints
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel
 from sdl.models.inverse_search import Bands, cheapest, search, starting_points
@@ -27,10 +29,30 @@ SAMPLES, STARTS = 24, 14
 """Sample paths, and random starts on each, that all solutions are drawn from; with two starts modes are missed."""
 SOLVED = 1e-3
 """Half the sum of squares, in tolerances, below which a search ended at a solution."""
+LINKED, WIDE = 0.06, 0.3
+"""Solutions nearer than this part of the range belong to one mode; a mode that extends over more is a continuum."""
+LIKELY = 0.3
+"""Share of the paths that must have a solution in a mode for it to be listed."""
 RCOND = 1e-4
 """Directions that change the readings by less than this part of the most are free."""
 SEED = 0
 """Of the starts and paths of a proposal: equal rows get equal answers."""
+
+
+class Mode(NamedTuple):
+    """One of several solutions.
+
+    Attributes:
+        u: (d,) settings, in units of the bounds.
+        probability: share of the sample paths that have a solution there.
+        members: (k, d) the solutions of the paths.
+        is_continuum: whether they form a family rather than a point.
+    """
+
+    u: Floats
+    probability: float
+    members: Floats
+    is_continuum: bool
 
 
 @dataclass(frozen=True)
@@ -85,13 +107,35 @@ class FittedForward:
             U = self.settings(band, np.zeros(d), np.ones(d), rng)[None]
         return self.training.settings(U[rng.choice(len(U), size=n, replace=n > len(U))])
 
-    def solutions(self, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    def solutions(self, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator) -> tuple[Floats, Ints]:
         """Settings (k, d) that solve some sample path, and the number (k,) of that path."""
         paths = self.model.sample_paths(SAMPLES, rng)
         starts = rng.uniform(low, high, (SAMPLES, STARTS, len(low)))
         ended = search(paths, paths.jacobian, bands, starts, low, high)
         solved = ended.cost < SOLVED
         return ended.U[solved], np.nonzero(solved)[0]
+
+    def modes(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> list[Mode]:
+        """All solutions of one goal inside low…high (d,), the most probable first."""
+        bands = Bands.of(self.training, target)
+        if not len(bands.columns):
+            return []
+        U, path = self.solutions(bands, low, high, rng)
+        if len(U) < 2:
+            return []
+        labels = fcluster(linkage(U, "single", metric="chebyshev"), LINKED, "distance")
+        modes = []
+        for label in np.unique(labels):
+            members = U[labels == label]
+            probability = len(np.unique(path[labels == label])) / SAMPLES
+            if probability < LIKELY:
+                continue
+            middle = members[int(np.abs(members - np.median(members, axis=0)).max(axis=1).argmin())]
+            u = find_settings(self.model, bands, middle[None], low, high).U[0]
+            if np.abs(members - u).max(axis=1).min() > LINKED:
+                u = middle
+            modes.append(Mode(u, probability, members, bool(np.ptp(members, axis=0).max() > WIDE)))
+        return sorted(modes, key=lambda mode: -mode.probability)
 
     def settings(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
         """(d,) settings inside low…high (d,) for one goal."""
@@ -105,7 +149,7 @@ class FittedForward:
         met = bands.are_met(prediction.mean) & (ended.cost <= ended.cost.min() + SOLVED)
         if met.any():
             doubt = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
-            u = ended.U[int(np.where(met, doubt, np.inf).argmin())]
+            u = np.asarray(ended.U[int(np.where(met, doubt, np.inf).argmin())], dtype=np.float64)
         else:
             u = self._most_probable(bands, ended.U, low, high, rng)
         if training.prefer is None:
@@ -128,7 +172,7 @@ class FittedForward:
         upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
         big, small = log_ndtr(upper), log_ndtr(lower)
         inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
-        return U[int(inside.sum(axis=1).argmax())]
+        return np.asarray(U[int(inside.sum(axis=1).argmax())], dtype=np.float64)
 
     def std_errors(self, target: Targets, u: Floats) -> tuple[Floats, Floats]:
         """Spread and uncertainty (d,) of the settings u (d,), by the delta method; NaN without a target."""

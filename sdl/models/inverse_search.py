@@ -74,8 +74,8 @@ class Bands(NamedTuple):
     def are_met(self, Y: Floats) -> Bools:
         """(…,) whether readings (…, m) lie inside every band."""
         y, slack = Y[..., self.columns], 1e-9 * self.unit
-        met: Bools = ((y >= self.low - slack) & (y <= self.high + slack)).all(axis=-1)
-        return met
+        inside = (y >= self.low - slack) & (y <= self.high + slack)
+        return np.asarray(inside.all(axis=-1), dtype=np.bool_)
 
     def beyond(self, Y: Floats) -> Floats:
         """(…, g) distance of readings (…, m) beyond their bands, in tolerances; 0 inside."""
@@ -141,7 +141,7 @@ def starting_points(
     training: TrainingSet, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator, *, random: int = RANDOM
 ) -> Floats:
     """(k, d) where a search begins: the settings of the rows nearest to the goal, and random ones."""
-    rows = training.usable[:, bands.columns].all(axis=1)
+    rows = np.asarray(training.usable[:, bands.columns].all(axis=1), dtype=np.bool_)
     off = np.abs(bands.residuals(training.Y[rows])).max(axis=1, initial=0.0)
     nearest = training.U[: len(rows)][rows][np.argsort(off, kind="stable")[:NEAREST]]
     return np.clip(np.vstack([nearest, rng.uniform(low, high, (random, len(low)))]), low, high)

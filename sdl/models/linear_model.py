@@ -80,7 +80,7 @@ class LinearModel:
     @property
     def coef_covariance(self) -> Floats:
         """(m, p, p) covariance of each channel's coefficients."""
-        spread = self.gram @ np.einsum("nm,np,nq->mpq", self.weight, self.rows, self.rows) @ self.gram
+        spread: Floats = self.gram @ np.einsum("nm,np,nq->mpq", self.weight, self.rows, self.rows) @ self.gram
         spread = np.diag(self.noise)[:, None, None] * spread
         return spread if self.extra is None else spread + self.extra
 

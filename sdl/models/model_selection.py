@@ -24,9 +24,9 @@ from sdl.models.data import Data, Proposals, Targets
 from sdl.space import Space
 
 MARGIN = 1.0
-"""Log predictive density by which a candidate must beat the first: odds of 2.7, what a few readings can say by chance."""
+"""Log predictive density by which a candidate must beat the first: odds of 2.7, what a few readings say by chance."""
 TAIL = 8.0
-"""Standard deviations beyond which an error counts no more: a wrong row or a jump of the light decides nothing alone."""
+"""Standard deviations beyond which an error counts no more: a wrong row decides nothing alone."""
 MANY = 40
 """Rows beyond which the latest settings of one session are all predicted by one earlier fit instead of one each."""
 

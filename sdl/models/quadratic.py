@@ -77,7 +77,8 @@ class QuadraticModel:
 
     def jacobian(self, U: Floats) -> Floats:
         coef = (self.weight[..., None] * self.coef).sum(axis=0)
-        return np.einsum("kqd,mq->kmd", design_jacobian(U, self._products), coef)
+        jacobian: Floats = np.einsum("kqd,mq->kmd", design_jacobian(U, self._products), coef)
+        return jacobian
 
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths:
         """Surfaces with coefficients from the mixture of multivariate t distributions."""
@@ -102,7 +103,7 @@ class QuadraticModel:
 
     @property
     def _products(self) -> bool:
-        return self.training.U.shape[1] <= MANY_INPUTS
+        return len(self.training.low) <= MANY_INPUTS
 
     def _design(self, U: Floats) -> Floats:
         return quadratic_design(U, self._products)
