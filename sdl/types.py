@@ -73,6 +73,7 @@ class Verdict(StrEnum):
     SATURATED = "saturated"  # it asks for readings that the sensor cannot tell from more
     BETWEEN_STEPS = "between two steps"  # settings would, but none that the inputs' steps allow
     OUTSIDE = "outside the data"  # the answer lies far from every setting seen
+    LACK_OF_FIT = "lack of fit"  # the model misses its own rows by more than the tolerance, beyond their noise
     BELOW_NOISE = "below the noise"  # even at the best settings readings are often outside; average more
     REACHABLE = "reachable"
 

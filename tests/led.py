@@ -73,8 +73,8 @@ def paper_day(seed=0, n=100):
     return data(X, measure(X, rng, PAPER_GAINS, PAPER_AMBIENT))
 
 
-ORDERLESS = ("linear", "pls", "gmm", "gp", "mcmc", "continuation", "random")
-"""Solvers for which the order of rows says nothing; for others new rows count more, or trees draw rows by number."""
+ORDERLESS = ("linear", "pls", "gmm", "random")
+"""Solvers for which the order of rows says nothing; for others new rows count more, drift, or are drawn by number."""
 
 
 def stirred(rows, *, shuffled):

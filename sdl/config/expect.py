@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ExpectedOutcome = Literal["reached", "done", "unreachable", "spent", "stalled", "failed"]
 ExpectedVerdict = Literal[
-    "reachable", "unreachable", "outside the data", "below the noise", "between two steps", "saturated"
+    "reachable", "unreachable", "outside the data", "lack of fit", "below the noise", "between two steps", "saturated"
 ]
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 MAX_SEEDS = 100_000

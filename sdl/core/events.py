@@ -61,6 +61,9 @@ class Proposed:
     at: float
     # If the goal cannot be reached: low, high, nearest and by of each of its channels (`Goal.shortfall`), raw.
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    probability: float | None = None  # that any settings reach the goal; None: unknown
+    model: str = ""  # that the goal was judged by
+    lack_of_fit: Mapping[str, float] = field(default_factory=dict)  # what it misses beyond the noise, by channel
 
 
 @dataclass(frozen=True, slots=True)

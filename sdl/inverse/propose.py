@@ -29,6 +29,9 @@ from sdl.types import Channel, Input, Verdict
 NEARBY = 0.01
 """A channel that was saturated at settings this near, as a fraction of the range, is taken to be saturated again."""
 
+BACK = 6
+"""How often settings that read full scale are moved halfway to the nearest that did not, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -43,6 +46,9 @@ class Proposal:
         expected: raw readings expected at the settings, background included; None = unknown.
         verdict, why: what is said of the goal, and how the answer came about.
         shortfall: the nearest readings that can be had where the goal cannot be hit, as `Goal.shortfall` gives them.
+        probability: that any settings reach the goal; None = unknown.
+        model: that the goal was judged by.
+        lack_of_fit: standard deviation of what that model misses beyond the noise, where a test is sure of it.
     """
 
     settings: Mapping[str, float]
@@ -54,6 +60,9 @@ class Proposal:
     verdict: Verdict
     why: str
     shortfall: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    probability: float | None = None
+    model: str = ""
+    lack_of_fit: Mapping[str, float] = field(default_factory=dict)
 
 
 class Finding(NamedTuple):
@@ -163,6 +172,7 @@ def propose_fitted(
             _saturated(goal, data, settings),
         ]
     )
+    settings = _off_full_scale(settings, data, goal, space)
     expected: Mapping[str, float] = {}
     if given.expected is not None or predict is not None:
         readings = _expected(given, predict, settings, raw, data.inputs, data.channels)
@@ -177,7 +187,35 @@ def propose_fitted(
         verdict,
         why,
         dict(shortfall),
+        None if given.probability is None else _known(float(given.probability[0])),
+        given.model,
+        {} if given.lack_of_fit is None else _raw(given.lack_of_fit[0], data.channels, {}),
     )
+
+
+def _off_full_scale(settings: dict[str, float], data: Data, goal: Goal, space: Space) -> dict[str, float]:
+    """Settings moved off those that read full scale where they must not: halfway to the nearest row that did not.
+
+    The same settings would read full scale again, and tell nothing new.
+    """
+    columns = [i for i, c in enumerate(data.channels) if c.name in goal.bands and not goal.bands[c.name].open_above]
+    full = data.saturated[:, columns].any(axis=1)
+    if not full.any():
+        return settings
+    x = np.array([settings[item.name] for item in data.inputs])
+    scale = space.width
+    if not (np.abs(data.X[full] - x) <= NEARBY * scale).all(axis=1).any():
+        return settings
+    usable = ~full & np.isfinite(data.Y[:, columns]).all(axis=1) & np.isfinite(data.X).all(axis=1)
+    if not usable.any():
+        return settings
+    rows = data.X[usable]
+    nearest = rows[int((((rows - x) / scale) ** 2).sum(axis=1).argmin())]
+    for _ in range(BACK):
+        x = (x + nearest) / 2
+        if not (np.abs(data.X[full] - x) <= NEARBY * scale).all(axis=1).any():
+            return space.project(space.decode(x))[0]
+    return settings
 
 
 def _expected(
@@ -264,10 +302,10 @@ def _saturated(goal: Goal, data: Data, settings: Mapping[str, float]) -> Finding
         band = goal.bands.get(channel.name)
         if band is None:
             continue
-        if channel.high is not None and band.low >= channel.high:
+        if channel.high is not None and (band.low > channel.high or (band.low == channel.high and not band.open_above)):
             sentence = f"{channel.name} saturates at {channel.high:g}, below {band.low:g}"
             return Finding(Verdict.SATURATED, sentence)
-        latest = data.saturated[:0, i] if near is None else data.saturated[near, i][-3:]
+        latest = data.saturated[:0, i] if near is None or band.open_above else data.saturated[near, i][-3:]
         if len(latest) and latest.all():
             return Finding(Verdict.SATURATED, f"{channel.name} was saturated where it was measured at these settings")
     return None

@@ -24,7 +24,7 @@ JOURNAL = record.EventSchema(
     once=False,
     last=None,
     file="journal.jsonl",
-    added_in={"Asked": ("campaign",)},
+    added_in={"Asked": {"campaign": {}}},
 )
 SUFFIX = ".lab"
 

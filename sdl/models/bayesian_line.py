@@ -64,7 +64,7 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
     summary = f"{n} readings" + (f" ({full} saturated, {used} of them used as bounds)" if full else "")
     seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
-    rest = (data.prefer, data.average, None, None, rows.session)
+    rest = (data.prefer, data.average, None, None, rows.session, tuple(item.name for item in data.inputs))
     training = TrainingSet(seen, rows.Y, usable, goal, low, span, dynamic, summary, channels, *rest)
     return FittedBayesianLine(training, dynamic)
 

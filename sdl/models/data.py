@@ -70,3 +70,6 @@ class Proposals:
     verdict: tuple[Verdict, ...]  # (k,)
     why: tuple[str, ...]  # (k,) a sentence for the record
     nearest: Floats | None = None  # (k, m) where unreachable: the nearest readings that can be had; else NaN
+    probability: Floats | None = None  # (k,) that any settings reach the goal; NaN = unknown
+    lack_of_fit: Floats | None = None  # (k, m) sd of what the model misses beyond the noise; NaN = none found
+    model: str = ""  # that the goals were judged by

@@ -1,74 +1,755 @@
-"""A forward model for instruments that turn back, such as y = x²: a plain Gaussian process on the readings.
+"""A Gaussian process over all inputs together, by the contract of a forward model.
 
-    y_c = process(u) + noise,    covariance A² exp(-sum_j (u_j - u'_j)² / 2 l_j²),    the noise alike everywhere
+For each channel, z = T(y) standardised, u the settings in units of their bounds,
 
-for each channel by itself; A, the lengths l and the noise are the most probable given the rows (scikit-learn). Unlike
-the process of the solver `gp` it expects no line, so it needs more rows: some ten for one input, some fifty for three.
-Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), chapters 2 and 5. It answers no goals by itself:
-`bsi` and `path` invert it.
+    cov(u, u') = 10² [1 + (u - ½)·(u' - ½)] + a² sum_j κ(r_j) + s² κ(|r|),     r_j = (u_j - u'_j) / l_j
+
+κ is Matérn's with smoothness 5/2. The first term is a line with a vague prior (Rasmussen and Williams, Gaussian
+Processes for Machine Learning, 2006, section 2.7), the second lets each input bend for itself (Duvenaud et al., NIPS
+2011), the third lets all act together. The variance of one reading is the sum of a constant, a proportional and a
+jitter part (`sdl.models.noise`), carried into z by T'(y)².
+
+The hyperparameters are the most probable ones, found by Fisher scoring (Gilmour et al., Biometrics 51 (1995) 1440).
+They are found under two priors: of a smooth function, and of one that turns within the range, which few rows leave
+possible. The two fits are weighted by their evidence (Laplace's approximation), and so is the transform, none or log.
+Functions are drawn by pathwise conditioning (Wilson et al., ICML 2020). Censored readings enter by expectation
+propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from scipy.linalg import cho_solve, solve_triangular
+from scipy.special import log_ndtr
 
-from sdl.arrays import Floats
+from sdl.arrays import Bools, Floats, Ints
+from sdl.errors import NotEnoughData
 from sdl.models.data import Data
+from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density
+from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
+from sdl.models.transforms import Transform, backward, derivative, forward
 
-ROWS = 200
-"""Rows to learn from at most, the newest; the cost grows as their cube."""
+LINE = 10.0
+"""Standard deviation of intercept and slopes, in standard deviations of the readings: vague."""
+SUBSET, MAX_ROWS = 40, 300
+"""Rows that the hyperparameters are searched with, before two steps with all; and rows that are learnt from at most."""
+NOISE, NOISE_SD = (0.005, 0.001, 0.001), (1.2, 1.2, 1.2)
+"""Prior of the proportional, constant and jitter noise: medians, and standard deviations of the logarithms."""
+MAX_BOUNDS = 40
+"""Censored rows that are learnt from at most, the latest."""
+CHUNK = 2_000_000
+"""Numbers of the largest array of a fit."""
+SCREENING_STEPS, STEPS, FINAL_STEPS, WRONG_STEPS = 8, 16, 2, 6
+GAIN = 0.02
+"""A step of Fisher scoring that gains less log posterior is the last."""
+FLOOR = 1e-8
+"""Least variance of the noise, in squares of the standard deviation of the readings."""
+LOG_ODDS = float(np.log(4.0))
+"""Prior log odds for no transform. With none, an affine instrument takes a trial more."""
+NEGLIGIBLE = 1e-3
+"""A component with less weight is dropped."""
+FEATURES = 128
+"""Random features of each of the two stationary parts, for functions drawn from the prior."""
+WRONG, WIDE, MAX_WRONG = 0.02, 5.0, 5
+"""Prior probability that a row is wrong, the standard deviation of such a row, and how many are left out at most."""
+SUSPECT = 3.5
+"""A row may be wrong where it is this many standard deviations from what the others predict."""
+SWEEPS, REFITS = 12, 2
+"""Sweeps of expectation propagation, and how often the hyperparameters are fitted again with its sites."""
+ROOT5, LOG_2PI = float(np.sqrt(5.0)), float(np.log(2.0 * np.pi))
 
 
-@dataclass(frozen=True)
-class FittedGaussianProcess:
-    """A process for each channel of the goal, of readings less `centre` in units of `size` (g,)."""
+class _Problem(NamedTuple):
+    """B fits at once, of n rows."""
 
-    training: TrainingSet
-    models: tuple[Any, ...]
-    centre: Floats
-    size: Floats
+    U: Floats  # (n, d)
+    z: Floats  # (B, n); 0 where not used
+    use: Bools  # (B, n)
+    noise: Floats  # (B, 3, n) variances of one reading that the squared noise parameters multiply
+    fixed: Floats  # (B, n) variance besides
+    mean: Floats  # (B, P) of the prior of the parameters
+    sd: Floats  # (B, P)
 
-    def predict(self, X: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
-        mean, std = (np.full((len(X), len(self.training.channels)), np.nan) for _ in range(2))
-        for c, model in zip(self.training.goal, self.models, strict=True):
-            mean[:, c], std[:, c] = model.predict(self.training.units(X), return_std=True)
-        mean[:, self.training.goal] = self.centre + self.size * mean[:, self.training.goal]
-        std[:, self.training.goal] *= self.size
-        return mean, std
+    def take(self, fits: Ints) -> _Problem:
+        return _Problem(self.U, *(part[fits] for part in self[1:]))
 
-    def std_error(self, X: Floats) -> Floats:
-        """(n, m) standard deviation of the noise-free reading alone."""
-        std = self.predict(X)[1]
-        noise = np.array([np.sqrt(model.kernel_.k2.noise_level) for model in self.models])
-        std[:, self.training.goal] = np.sqrt(
-            np.maximum(std[:, self.training.goal] ** 2 - (self.size * noise) ** 2, 0.0)
-        )
-        return std
+    def rows(self, rows: Ints) -> _Problem:
+        z, use, noise, fixed = (part[..., rows] for part in self[1:5])
+        return _Problem(self.U[rows], z, use, noise, fixed, self.mean, self.sd)
 
 
-def fit_gaussian_process(data: Data) -> FittedGaussianProcess:
-    """Fits a process to each channel of the goal.
+class _Scored(NamedTuple):
+    """Of B fits: log posterior, its gradient, and the Fisher information with the prior's precision added."""
+
+    value: Floats  # (B,)
+    gradient: Floats  # (B, P)
+    information: Floats  # (B, P, P)
+
+
+def _matern(r: Floats) -> tuple[Floats, Floats]:
+    """κ(r), and -κ'(r) / r."""
+    decay, x = np.exp(-ROOT5 * r), 1.0 + ROOT5 * r
+    return (x + (5.0 / 3.0) * r**2) * decay, (5.0 / 3.0) * x * decay
+
+
+def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
+    """(k, n) covariance of the function with parameters (P,) at settings (k, d) and (n, d)."""
+    d = len(V.T)
+    square, total = np.zeros((len(U), len(V))), _line(U, V)
+    for j in range(d):
+        r = np.abs(U[:, None, j] - V[:, j]) * np.exp(-theta[j])
+        square += r**2
+        total += np.exp(2.0 * theta[d + 1]) * _matern(r)[0]
+    total += np.exp(2.0 * theta[d]) * _matern(np.sqrt(square))[0]
+    return total
+
+
+def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool) -> Floats:
+    """Sums over settings V (n, d) of covariances with them times weights (w, n).
+
+    Returns:
+        (w, k) at settings (k, d), the same for all weights, or (w, k, d), other ones for each; with `slope` their
+        derivatives (w, k, d).
+    """
+    d = len(V.T)
+    inverse = np.exp(-theta[:d])
+    s2, a2 = np.exp(2.0 * theta[d : d + 2])
+    away = [(U[..., None, j] - V[:, j]) * inverse[j] for j in range(d)]
+    joint = _matern(np.sqrt(sum(one**2 for one in away)))[int(slope)] * s2
+    own = [_matern(np.abs(one))[int(slope)] * a2 for one in away]
+    pull = LINE**2 * weight @ (V - 0.5)  # (w, d) slopes of the line
+    if slope:
+        parts = [
+            _apply((joint + one) * far, weight) * scale for one, far, scale in zip(own, away, inverse, strict=True)
+        ]
+        return pull[:, None] - np.stack(parts, axis=-1)
+    return LINE**2 * weight.sum(axis=1)[:, None] + _apply(U - 0.5, pull) + _apply(joint + sum(own), weight)
+
+
+def _line(U: Floats, V: Floats) -> Floats:
+    line: Floats = LINE**2 * (1.0 + (U - 0.5) @ (V - 0.5).swapaxes(-1, -2))
+    return line
+
+
+def _noise_var(problem: _Problem, theta: Floats) -> Floats:
+    """(B, n) variance of the noise of each row."""
+    parts = np.exp(2.0 * theta[:, -3:])[:, :, None] * problem.noise
+    variance: Floats = parts.sum(axis=1) + problem.fixed + FLOOR
+    return variance
+
+
+def _score(problem: _Problem, theta: Floats, *, derivatives: bool = True) -> _Scored:
+    """The log posterior of parameters (B, P), with its derivatives where they are asked for."""
+    U, (B, P), (n, d) = problem.U, theta.shape, problem.U.shape
+    mask, on = problem.use.astype(float), np.arange(n)
+    s2, a2 = np.exp(2.0 * theta[:, d : d + 2]).T[:, :, None, None]
+    squares = (U[:, None] - U[None]).T ** 2 * np.exp(-2.0 * theta[:, :d])[..., None, None]  # (B, d, n, n)
+    additive, own_slope = _matern(np.sqrt(squares))
+    joint, slope = _matern(np.sqrt(squares.sum(axis=1)))
+    joint, additive = s2 * joint, a2 * additive.sum(axis=1)
+    K = _line(U, U) + joint + additive
+    both = mask[:, :, None] * mask[:, None, :]
+    if not problem.use.all():
+        K *= both
+    noise = np.exp(2.0 * theta[:, d + 2 :])[:, :, None] * problem.noise * mask[:, None]  # (B, 3, n)
+    K[:, on, on] += np.where(problem.use, _noise_var(problem, theta), 1.0)
+    try:
+        logdet = 2.0 * np.log(np.linalg.cholesky(K)[:, on, on]).sum(axis=1)
+    except np.linalg.LinAlgError:
+        return _Scored(np.full(B, -np.inf), np.zeros((B, P)), np.tile(np.eye(P), (B, 1, 1)))
+    alpha = np.linalg.solve(K, problem.z[..., None])[..., 0]
+    away = (theta - problem.mean) / problem.sd
+    value = -0.5 * ((problem.z * alpha).sum(axis=1) + logdet + mask.sum(axis=1) * LOG_2PI)
+    value -= 0.5 * (away**2).sum(axis=1) + np.log(problem.sd).sum(axis=1) + 0.5 * P * LOG_2PI
+    if not derivatives:
+        return _Scored(value, np.zeros((B, P)), np.zeros((B, P, P)))
+    D = np.empty((B, d + 2, n, n))  # derivatives of the covariance by the logarithms of l, s and a
+    D[:, :d] = (a2[:, None] * own_slope + (s2 * slope)[:, None]) * squares
+    D[:, d], D[:, d + 1] = 2.0 * joint, 2.0 * additive
+    if not problem.use.all():
+        D *= both[:, None]
+    inverse = np.linalg.inv(K)
+    G = np.empty((B, P, n, n))  # K⁻¹ times each derivative
+    np.matmul(inverse[:, None], D, out=G[:, : d + 2])
+    np.multiply(inverse[:, None], 2.0 * noise[:, :, None], out=G[:, d + 2 :])
+    pull = np.concatenate([(D @ alpha[:, None, :, None])[..., 0], 2.0 * noise * alpha[:, None]], axis=1)
+    gradient = 0.5 * ((pull * alpha[:, None]).sum(axis=2) - np.trace(G, axis1=2, axis2=3)) - away / problem.sd
+    information = 0.5 * G.reshape(B, P, -1) @ G.swapaxes(2, 3).reshape(B, P, -1).swapaxes(1, 2)
+    return _Scored(value, gradient, information + np.eye(P) / problem.sd[:, None] ** 2)
+
+
+def _maximise(problem: _Problem, theta: Floats, steps: int) -> tuple[Floats, _Scored]:
+    """Fisher scoring from parameters (B, P), each step damped until it gains."""
+    theta = theta.copy()
+    best = _score(problem, theta)
+    damping = np.full(len(theta), 0.0)
+    active = np.arange(len(theta))
+    for i in range(steps):
+        part = problem.take(active)
+        information = best.information[active]
+        scaled = information * (1.0 + damping[active, None, None] * np.eye(theta.shape[1]))
+        step = np.linalg.solve(scaled, best.gradient[active][..., None])[..., 0]
+        step *= np.minimum(1.0, 2.0 / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-12))
+        trial = theta[active] + step
+        last = i == steps - 1  # there the derivatives of the step before are good enough for the evidence
+        scored = _score(part, trial, derivatives=not last)
+        gain = scored.value - best.value[active]
+        better = gain > 0
+        won = active[better]
+        theta[won] = trial[better]
+        for old, new in zip(best[: 1 if last else 3], scored, strict=False):
+            old[won] = new[better]
+        damping[active] = np.where(better, damping[active] / 8.0, 4.0 * damping[active] + 0.5)
+        going = np.where(better, gain > GAIN, damping[active] < 100.0)
+        active = active[going]
+        if not len(active):
+            break
+    return theta, best
+
+
+def _evidence(scored: _Scored) -> Floats:
+    """(B,) logarithm of the evidence, by Laplace's approximation."""
+    P = scored.gradient.shape[1]
+    evidence: Floats = scored.value + 0.5 * P * LOG_2PI - 0.5 * np.linalg.slogdet(scored.information)[1]
+    return evidence
+
+
+def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess:
+    """Fit a process to each channel of the goal.
+
+    Args:
+        data: all rows.
+        rows: how many are learnt from at most: the newest, and some spread over the rest.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-    training = TrainingSet.from_data(data)
-    U, Y = training.U[-ROWS:], training.Y[-ROWS:][:, training.goal]
-    centre, size = Y.mean(axis=0), np.maximum(Y.std(axis=0), 1e-300)
-    models = []
-    for z in ((Y - centre) / size).T:
-        lengths = RBF(np.ones(U.shape[1]), (0.05, 20.0))
-        kernel = ConstantKernel(4.0, (0.01, 1e4)) * lengths + WhiteKernel(1e-4, (1e-8, 1.0))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its limit: the input hardly matters
-            models.append(GaussianProcessRegressor(kernel, random_state=0).fit(U, z))
-    return FittedGaussianProcess(training, tuple(models), centre, size)
+    training = _training_set(data)
+    goal = training.goal
+    complete = training.usable[:, goal].all(axis=1)
+    U, Y = training.U[complete], training.Y[complete][:, goal]
+    if len(U) > rows:
+        pick = _spread(U, rows)
+        U, Y = U[pick], Y[pick]
+    bounds = _bounds(data, training)
+    censored = np.vstack([np.zeros(Y.shape, bool), bounds.censored[:, goal]])
+    U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
+    exact = np.isfinite(Y) & ~censored
+    channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
+    return GaussianProcess(training, tuple(_fit_channels(channels)))
+
+
+def _training_set(data: Data) -> TrainingSet:
+    """The training set; where too few rows are complete, its linear model takes censored readings for values.
+
+    That model then only gives the scales of the channels. Each channel of the goal needs two readings all the same.
+    """
+    try:
+        return TrainingSet.from_data(data)
+    except NotEnoughData:
+        exact = (np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True))[:, data.goal]
+        if not data.saturated.any() or exact.sum(axis=0).min(initial=2) < 2:
+            raise
+    training = TrainingSet.from_data(replace(data, saturated=np.zeros_like(data.saturated)))
+    complete = np.isfinite(data.Y[:, training.goal]).all(axis=1) & np.isfinite(data.X).all(axis=1)
+    usable = training.usable & ~data.saturated[complete]
+    count = int(data.saturated[complete][:, training.goal].any(axis=1).sum())
+    return replace(training, usable=usable, summary=f"{len(usable)} readings ({count} saturated, used as bounds)")
+
+
+class _Bounds(NamedTuple):
+    U: Floats
+    Y: Floats
+    censored: Bools
+
+
+def _bounds(data: Data, training: TrainingSet) -> _Bounds:
+    """The latest rows of the current session with a censored channel of the goal."""
+    now = data.session[-1] if data.current_session is None else data.current_session
+    cut = data.saturated & np.isfinite(data.Y)
+    late = np.flatnonzero(cut[:, training.goal].any(axis=1) & np.isfinite(data.X).all(axis=1) & (data.session == now))
+    late = late[-MAX_BOUNDS:]
+    return _Bounds(training.units(data.X[late]), data.Y[late], cut[late])
+
+
+def _spread(U: Floats, rows: int) -> Ints:
+    """Indices of `rows` of the settings U (n, d): the newest fifth, and others by a number that their settings give."""
+    newest = rows // 5
+    key = (U @ np.sqrt(np.arange(2.0, len(U.T) + 2.0)) * 997.0) % 1.0
+    older = np.argsort(key[: len(U) - newest], kind="stable")[: rows - newest]
+    return np.concatenate([np.sort(older), np.arange(len(U) - newest, len(U))])
+
+
+class _Channel(NamedTuple):
+    """The rows of one channel: n settings and readings, and what noise and priors are scaled by."""
+
+    index: int
+    U: Floats
+    y: Floats
+    exact: Bools
+    censored: Bools
+    upper: Bools
+    slope: Floats  # (d,) of the linear model
+    size: float  # standard deviation of the readings
+
+    @classmethod
+    def of(cls, training: TrainingSet, index: int, U: Floats, y: Floats, exact: Bools, censored: Bools) -> _Channel:
+        column = training.goal[index]
+        size = max(float(y[exact].std()), 1e-9 * max(float(np.abs(y[exact]).max()), 1.0))
+        upper = y >= y[exact].mean()
+        return cls(index, U, y, exact, censored, upper, training.linear.slope[column], size)
+
+    def problem(self, transform: Transform) -> tuple[_Problem, Floats, float, float]:
+        """The fits of both components, the bounds in z, and the centre and size of T(y)."""
+        n, d = self.U.shape
+        exact = self.exact & (self.y > 0) if transform == "log" else self.exact
+        safe = np.where(exact | self.censored, self.y, self.y[exact].mean())
+        t = forward(transform, safe)
+        centre, scale = t[exact].mean(), max(float(np.abs(t[exact]).max()), 1.0)
+        size = max(float(t[exact].std()), 1e-9 * scale)  # a channel that never changed has noise all the same
+        z = (t - centre) / size
+        parts = variance_parts(self.U, safe[:, None], self.slope[None], np.array([self.size]))[..., 0]
+        parts = parts * (derivative(transform, safe) / size) ** 2
+        level = abs(float(self.y[self.exact].mean())) / self.size
+        mean, sd = _priors(d, level)
+        stack = [np.repeat(part[None], 2, axis=0) for part in (np.where(exact, z, 0.0), exact, parts)]
+        return _Problem(self.U, *stack, np.zeros((2, n)), mean, sd), z, centre, size
+
+
+def _priors(d: int, level: float) -> tuple[Floats, Floats]:
+    """(2, d + 5) medians and standard deviations of the logarithms of l, s, a and the noise, of both components.
+
+    Args:
+        d: inputs.
+        level: mean of the readings in standard deviations of them.
+    """
+    noise, loose = np.log(NOISE), np.array(NOISE_SD)
+    turn = np.log(max(1.0, 0.3 * level))
+    smooth = [np.full(d, np.log(1.5 * np.sqrt(d))), [1.0, 0.0], noise]
+    turning = [np.full(d, np.log(0.5 * d**0.25)), [turn, turn], noise]
+    widths = [[np.full(d, 1.2), [1.5, 1.5], loose], [np.full(d, 0.5), [0.7, 0.7], loose]]
+    return np.array([np.concatenate(smooth), np.concatenate(turning)]), np.array([np.concatenate(w) for w in widths])
+
+
+class _Process(NamedTuple):
+    """One component of one channel, conditioned on its rows."""
+
+    theta: Floats
+    U: Floats  # (n, d) rows used
+    z: Floats
+    noise: Floats  # (n,) variance of each
+    root: Floats  # Cholesky factor of the covariance of the rows
+    alpha: Floats
+
+    @classmethod
+    def of(cls, problem: _Problem, theta: Floats, b: int) -> _Process:
+        use = problem.use[b]
+        U, z = problem.U[use], problem.z[b, use]
+        noise = _noise_var(problem, theta)[b, use]
+        root = np.linalg.cholesky(_kernel(theta[b], U, U) + np.diag(noise))
+        return cls(theta[b], U, z, noise, root, cho_solve((root, True), z))
+
+    def mean(self, U: Floats, *, slope: bool = False) -> Floats:
+        """(k,) mean of the function at settings (k, d), or its derivatives (k, d)."""
+        mean: Floats = _expand(self.theta, U, self.U, self.alpha[None], slope=slope)[0]
+        return mean
+
+    def predict(self, U: Floats) -> tuple[Floats, Floats]:
+        """(k,) mean and variance of the function at settings (k, d)."""
+        cross = _kernel(self.theta, U, self.U)
+        d = U.shape[1]
+        prior = LINE**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + np.exp(2.0 * self.theta[d])
+        prior = prior + d * np.exp(2.0 * self.theta[d + 1])
+        known = solve_triangular(self.root, cross.T, lower=True)
+        return cross @ self.alpha, np.maximum(prior - (known**2).sum(axis=0), 0.0)
+
+    def covariance(self, U: Floats) -> tuple[Floats, Floats]:
+        """(k,) mean and (k, k) covariance of the function at settings (k, d)."""
+        cross = _kernel(self.theta, U, self.U)
+        known = solve_triangular(self.root, cross.T, lower=True)
+        return cross @ self.alpha, _kernel(self.theta, U, U) - known.T @ known
+
+
+@dataclass(frozen=True)
+class ChannelProcess:
+    """The processes of one channel, weighted; z = (T(y) - centre) / size."""
+
+    transform: Transform
+    centre: float
+    size: float
+    slope: Floats  # (d,) of the linear model, for the jitter
+    scale: float  # standard deviation of the readings
+    wrong: Bools  # (n,) rows that were left out
+    weight: Floats
+    processes: tuple[_Process, ...]
+
+    def to_readings(self, z: Floats) -> tuple[Floats, Floats]:
+        """Readings at z, and their derivative by z."""
+        y = backward(self.transform, self.centre + self.size * z)
+        return y, self.size / derivative(self.transform, y)
+
+    def predict(self, U: Floats) -> tuple[Floats, Floats, Floats]:
+        """(k,) mean reading, and variance of the model and of the noise."""
+        means, variances = np.swapaxes([one.predict(U) for one in self.processes], 0, 1)
+        z = self.weight @ means
+        y, rate = self.to_readings(z)
+        model_var = self.weight @ (variances + (means - z) ** 2) * rate**2
+        sigma2 = self.weight @ np.exp(2.0 * np.array([one.theta[-3:] for one in self.processes]))
+        parts = variance_parts(U, y[:, None], self.slope[None], np.array([self.scale]))[..., 0]
+        return y, model_var, sigma2 @ parts
+
+    def jacobian(self, U: Floats) -> Floats:
+        """(k, d) derivatives of the mean reading."""
+        slope: Floats = np.tensordot(self.weight, [one.mean(U, slope=True) for one in self.processes], 1)
+        return slope * self.to_readings(self.mean(U))[1][:, None]
+
+    def mean(self, U: Floats) -> Floats:
+        """(k,) mean of z."""
+        mean: Floats = self.weight @ [one.mean(U) for one in self.processes]
+        return mean
+
+    def nonlinearity(self) -> float:
+        """Greatest distance of the mean from the line through it, in parts of the range of the mean, at the rows."""
+        one = self.processes[int(self.weight.argmax())]
+        y = self.to_readings(one.mean(one.U))[0]
+        X = np.column_stack([np.ones(len(y)), one.U])
+        off = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
+        return float(np.abs(off).max() / max(np.ptp(y), 1e-300))
+
+
+@dataclass(frozen=True)
+class GaussianProcess:
+    """A Gaussian process of each channel of the goal, as a forward model."""
+
+    training: TrainingSet
+    channels: tuple[ChannelProcess, ...]
+
+    @property
+    def summary(self) -> str:
+        logs = sum(one.transform == "log" for one in self.channels)
+        wrong = int(np.any([one.wrong for one in self.channels], axis=0).sum())
+        parts = [
+            f"Gaussian process, nonlinearity {100 * max(one.nonlinearity() for one in self.channels):.0f} %",
+            f"logarithms of {logs} channel{'s' * (logs > 1)}" if logs else "",
+            f"{wrong} row{'s' * (wrong > 1)} left out as wrong" if wrong else "",
+            self.training.summary,
+        ]
+        return ", ".join(filter(None, parts))
+
+    def predict(self, U: Floats) -> Prediction:
+        parts = np.full((3, len(U), len(self.training.channels)), np.nan)
+        for column, channel in zip(self.training.goal, self.channels, strict=True):
+            parts[:, :, column] = channel.predict(U)
+        if self.training.session_cov is not None:
+            X = np.column_stack([np.ones(len(U)), U])
+            parts[1] += np.maximum(np.einsum("kp,mpq,kq->km", X, self.training.session_cov, X), 0.0)
+        return Prediction(*parts)
+
+    def jacobian(self, U: Floats) -> Floats:
+        slope = np.full((len(U), len(self.training.channels), U.shape[1]), np.nan)
+        for column, channel in zip(self.training.goal, self.channels, strict=True):
+            slope[:, column] = channel.jacobian(U)
+        return slope
+
+    def sample_paths(self, n: int, rng: np.random.Generator) -> Paths:
+        drawn = [_draw(channel, n, rng) for channel in self.channels]
+        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, tuple(drawn))
+
+    def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
+        return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
+
+
+class _Drawn(NamedTuple):
+    """The functions drawn from one component: prior functions of random features, and the update by the rows."""
+
+    paths: Ints  # (w,) their numbers
+    process: _Process
+    line: Floats  # (w, d + 1) intercept and slopes at u = ½
+    frequency: Floats  # (F, d)
+    phase: Floats  # (F,)
+    weight: Floats  # (w, F)
+    update: Floats  # (w, n)
+
+    def prior(self, U: Floats) -> Floats:
+        """(w, k) at settings (k, d) or (w, k, d)."""
+        features = np.cos(U @ self.frequency.T + self.phase)
+        return self.line[:, :1] + _apply(U - 0.5, self.line[:, 1:]) + _apply(features, self.weight)
+
+    def __call__(self, U: Floats) -> Floats:
+        return self.prior(U) + _expand(self.process.theta, U, self.process.U, self.update, slope=False)
+
+    def slope(self, U: Floats) -> Floats:
+        """(w, k, d)"""
+        sines = -np.sin(U @ self.frequency.T + self.phase)  # (..., k, F)
+        prior = (np.broadcast_to(sines, (len(self.paths), *sines.shape[-2:])) * self.weight[:, None]) @ self.frequency
+        return self.line[:, None, 1:] + prior + _expand(self.process.theta, U, self.process.U, self.update, slope=True)
+
+
+def _apply(features: Floats, weight: Floats) -> Floats:
+    """(w, k) features (k, F) or (w, k, F) times weights (w, F)."""
+    return weight @ features.T if features.ndim == 2 else (features @ weight[..., None])[..., 0]
+
+
+def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> tuple[_Drawn, ...]:
+    """Functions of z of one channel, from its components by their weights."""
+    component = rng.choice(len(channel.weight), size=n, p=channel.weight)
+    drawn = []
+    for b, process in enumerate(channel.processes):
+        paths = np.flatnonzero(component == b)
+        w, d = len(paths), process.U.shape[1]
+        inverse_length = np.exp(-process.theta[:d])
+        heavy = np.sqrt(5.0 / rng.chisquare(5.0, (2, FEATURES, 1)))
+        joint = rng.standard_normal((FEATURES, d)) * heavy[0] * inverse_length
+        own = np.arange(FEATURES)[:, None] % d == np.arange(d)
+        additive = rng.standard_normal((FEATURES, 1)) * heavy[1] * inverse_length * own
+        size = np.sqrt(2.0) * np.exp(process.theta[d : d + 2])
+        count = own.sum(axis=0)[np.arange(FEATURES) % d]
+        amplitude = np.concatenate([np.full(FEATURES, size[0] / np.sqrt(FEATURES)), size[1] / np.sqrt(count)])
+        one = _Drawn(
+            paths,
+            process,
+            LINE * rng.standard_normal((w, d + 1)),
+            np.vstack([joint, additive]),
+            rng.uniform(0.0, 2.0 * np.pi, 2 * FEATURES),
+            amplitude * rng.standard_normal((w, 2 * FEATURES)),
+            np.empty(0),
+        )
+        noise = np.sqrt(process.noise) * rng.standard_normal((w, len(process.z)))
+        gap = process.z - one.prior(process.U) - noise
+        drawn.append(one._replace(update=cho_solve((process.root, True), gap.T).T))
+    return tuple(one for one in drawn if len(one.paths))
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """n functions of the readings of m channels."""
+
+    n: int
+    m: int
+    goal: Ints
+    channels: tuple[ChannelProcess, ...]
+    drawn: tuple[tuple[_Drawn, ...], ...]
+
+    def __call__(self, U: Floats) -> Floats:
+        Y = np.full((self.n, U.shape[-2], self.m), np.nan)
+        for column, channel, z in zip(self.goal, self.channels, self._latent(U), strict=True):
+            Y[:, :, column] = channel.to_readings(z)[0]
+        return Y
+
+    def jacobian(self, U: Floats) -> Floats:
+        J = np.full((self.n, U.shape[-2], self.m, U.shape[-1]), np.nan)
+        for column, channel, z, parts in zip(self.goal, self.channels, self._latent(U), self.drawn, strict=True):
+            for one in parts:
+                J[one.paths, :, column] = one.slope(U if U.ndim == 2 else U[one.paths])
+            J[:, :, column] *= channel.to_readings(z)[1][..., None]
+        return J
+
+    def _latent(self, U: Floats) -> list[Floats]:
+        latent = []
+        for parts in self.drawn:
+            z = np.empty((self.n, U.shape[-2]))
+            for one in parts:
+                z[one.paths] = one(U if U.ndim == 2 else U[one.paths])
+            latent.append(z)
+        return latent
+
+
+def _join(problems: Sequence[_Problem]) -> _Problem:
+    """The fits of several problems with the same settings."""
+    return _Problem(problems[0].U, *(np.concatenate(parts) for parts in list(zip(*problems, strict=True))[1:]))
+
+
+def _fit_channels(channels: list[_Channel]) -> list[ChannelProcess]:
+    """Fit every channel; where rows are wrong, once more without them from the beginning.
+
+    A row that is wrong in half of the channels is left out of all: its settings are wrong.
+    """
+    fits = _fit_once(channels)
+    count = np.sum([one.wrong for one in fits], axis=0)
+    if not count.any():
+        return fits
+    shared = 2 * count >= len(channels)
+    left_out = [one.wrong | shared for one in fits]
+    again = _fit_once([c._replace(exact=c.exact & ~rows) for c, rows in zip(channels, left_out, strict=True)])
+    return [replace(one, wrong=one.wrong | rows) for one, rows in zip(again, left_out, strict=True)]
+
+
+def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
+    """Fit every channel, all at once where the rows are few."""
+    d = channels[0].U.shape[1]
+    options = [(c, t) for c in channels for t in _transforms(c)]
+    # A reading of 0 among positive ones would decide for the logarithm that cannot take it: it is left out of both.
+    positive = [c._replace(exact=c.exact & (c.y > 0)) if len(_transforms(c)) > 1 else c for c, _ in options]
+    stated = [c.problem(t) for c, (_, t) in zip(positive, options, strict=True)]
+    exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
+    few = exact[np.sort(_spread(channels[0].U[exact], most))] if len(exact) > (most := max(SUBSET, d + 10)) else exact
+    smooth = _join([one[0].take(np.array([0])) for one in stated]).rows(few)
+    theta, scored = _chunked(smooth, smooth.mean, SCREENING_STEPS)
+    evidence = _evidence(scored)
+    for i, (c, t) in enumerate(options):
+        evidence[i] += np.log(derivative(t, c.y[few][stated[i][0].use[0, few]]) / stated[i][3]).sum()
+        evidence[i] -= LOG_ODDS if t == "log" else 0.0
+    kept = [
+        max((i for i, (c, _) in enumerate(options) if c is channel), key=evidence.__getitem__) for channel in channels
+    ]
+    stated = [channels[j].problem(options[i][1]) for j, i in enumerate(kept)]
+    both = _join([one[0] for one in stated])
+    start = both.mean.copy()
+    start[::2] = theta[kept]
+    theta, scored = _chunked(both.rows(few), start, STEPS)
+    evidence = _evidence(scored)
+    more = len(few) < len(exact)
+    return [
+        _finish(channels[j], options[i][1], stated[j], theta[2 * j : 2 * j + 2], evidence[2 * j : 2 * j + 2], more=more)
+        for j, i in enumerate(kept)
+    ]
+
+
+def _transforms(channel: _Channel) -> tuple[Transform, ...]:
+    """None and, where hardly a reading is below 0, log; then such a reading is wrong."""
+    below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
+    bounds_below = (channel.y[channel.censored] <= 0).any()
+    return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or bounds_below else ("none", "log")
+
+
+def _chunked(problem: _Problem, theta: Floats, steps: int) -> tuple[Floats, _Scored]:
+    """`_maximise`, so many fits at once as the memory of a processor likes."""
+    n, P = len(problem.U), theta.shape[1]
+    at_once = max(1, CHUNK // (n * n * P))
+    parts = [
+        _maximise(problem.take(np.arange(i, min(i + at_once, len(theta)))), theta[i : i + at_once], steps)
+        for i in range(0, len(theta), at_once)
+    ]
+    scored = _Scored(*(np.concatenate(one) for one in zip(*(part[1] for part in parts), strict=True)))
+    return np.concatenate([part[0] for part in parts]), scored
+
+
+def _finish(
+    channel: _Channel,
+    transform: Transform,
+    stated: tuple[_Problem, Floats, float, float],
+    theta: Floats,
+    evidence: Floats,
+    *,
+    more: bool,
+) -> ChannelProcess:
+    """Fit both components to all rows, without wrong rows, with the censored ones."""
+    problem, z, centre, size = stated
+    if more:
+        use = np.flatnonzero(evidence > evidence.max() + np.log(NEGLIGIBLE))
+        problem = problem.take(use)
+        theta, scored = _maximise(problem, theta[use], FINAL_STEPS)
+        evidence = _evidence(scored)
+    problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
+    if channel.censored.any():
+        problem, theta, evidence = _with_bounds(channel, problem, z, theta, evidence)
+    weight = np.exp(evidence - evidence.max())
+    keep = weight > NEGLIGIBLE * weight.sum()
+    processes = tuple(_Process.of(problem, theta, b) for b in np.flatnonzero(keep))
+    weight = weight[keep] / weight[keep].sum()
+    return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, weight, processes)
+
+
+def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats, Bools]:
+    """Leave out rows, one by one the farthest from what the others predict, while that raises the evidence.
+
+    A few are left out before that is decided: two wrong rows may hide each other.
+
+    Returns:
+        The last with (n,) which were left out.
+    """
+    n, d = problem.U.shape
+    best = problem, theta, evidence, np.zeros(n, bool)
+    if n < 2 * d + 6:
+        return best
+    cost = 0.0
+    for _ in range(min(MAX_WRONG, n // 10)):
+        one = _Process.of(problem, theta, int(evidence.argmax()))
+        precision = np.diagonal(cho_solve((one.root, True), np.eye(len(one.z))))
+        off = np.abs(one.alpha) / np.sqrt(precision)  # leave-one-out residuals in standard deviations
+        if off.max() < SUSPECT:
+            break
+        row = np.flatnonzero(problem.use[0])[int(off.argmax())]
+        cost += float(_wrong_evidence(problem.z[0, row]))
+        use = problem.use.copy()
+        use[:, row] = False
+        problem = problem._replace(use=use, z=np.where(use, problem.z, 0.0))
+        theta, scored = _maximise(problem, theta, WRONG_STEPS)
+        evidence = _evidence(scored) + cost
+        if np.logaddexp.reduce(evidence) > np.logaddexp.reduce(best[2]):
+            best = problem, theta, evidence, best[3] | ~use[0] & best[0].use[0]
+    return best
+
+
+def _wrong_evidence(z: Floats) -> Floats:
+    """Log density of wrong rows at z, less the log probability that a row is right."""
+    evidence: Floats = -0.5 * (z / WIDE) ** 2 - np.log(WIDE) - 0.5 * LOG_2PI + np.log(WRONG / (1.0 - WRONG))
+    return evidence
+
+
+def _with_bounds(
+    channel: _Channel, problem: _Problem, z: Floats, theta: Floats, evidence: Floats
+) -> tuple[_Problem, Floats, Floats]:
+    """Learn from censored readings: as rows with the mean and variance of their sites, refitted with them.
+
+    Hyperparameters found without these rows would have the sites creep along the end of the channel.
+    """
+    cut = np.flatnonzero(channel.censored)
+    sign = np.where(channel.upper[cut], 1.0, -1.0)
+    given = problem
+    for step in range(REFITS + 1):
+        noise = np.exp(2.0 * theta[:, -3:])[:, :, None] * given.noise[:, :, cut]
+        use, at, fixed, parts = given.use.copy(), given.z.copy(), given.fixed.copy(), given.noise.copy()
+        use[:, cut], parts[:, :, cut] = True, 0.0
+        for b in range(len(theta)):
+            mean, covariance = _Process.of(given, theta, b).covariance(problem.U[cut])
+            sites, log_z = censored_sites(mean, covariance, z[cut], noise[b].sum(axis=0) + FLOOR, sign)
+            at[b, cut], fixed[b, cut] = sites
+            if step == 0:
+                evidence[b] += log_z
+        problem = given._replace(use=use, z=at, fixed=fixed, noise=parts)
+        if step < REFITS:
+            theta = _maximise(problem, theta, STEPS)[0]
+    return problem, theta, evidence
+
+
+def censored_sites(
+    mean: Floats, covariance: Floats, bound: Floats, noise: Floats, sign: Floats
+) -> tuple[tuple[Floats, Floats], float]:
+    """Expectation propagation for readings that lie beyond bounds.
+
+    Args:
+        mean, covariance: (c,) and (c, c) of the function before.
+        bound: (c,) which the reading is at least (sign 1) or at most (sign -1).
+        noise: (c,) variance of the reading about the function.
+        sign: (c,).
+
+    Returns:
+        (c,) values and (c,) variances of the readings that the bounds are worth, and the log probability of all bounds
+        under the means before, each by itself.
+    """
+    c = len(mean)
+    tau, nu = np.zeros(c), np.zeros(c)
+    scale = np.sqrt(np.diagonal(covariance) + noise)
+    log_z = float(log_ndtr(sign * (mean - bound) / scale).sum())
+    precision = np.linalg.inv(covariance + 1e-9 * np.diag(np.diagonal(covariance)))
+    for _ in range(SWEEPS):
+        for i in range(c):
+            V = np.linalg.inv(precision + np.diag(tau))
+            m = V @ (precision @ mean + nu)
+            v_cavity = 1.0 / max(1.0 / V[i, i] - tau[i], 1e-12)
+            m_cavity = v_cavity * (m[i] / V[i, i] - nu[i])
+            spread = np.sqrt(v_cavity + noise[i])
+            t = sign[i] * (m_cavity - bound[i]) / spread
+            ratio = np.exp(-0.5 * t**2 - 0.5 * LOG_2PI - log_ndtr(t))
+            first, second = sign[i] * ratio / spread, -ratio * (t + ratio) / spread**2
+            v_new = v_cavity + v_cavity**2 * second
+            m_new = m_cavity + v_cavity * first
+            tau[i] = max(1.0 / v_new - 1.0 / v_cavity, 1e-10)
+            nu[i] = m_new / v_new - m_cavity / v_cavity
+    return (nu / tau, 1.0 / tau), log_z

@@ -46,3 +46,15 @@ def variance_of(shape: Shape, U: Floats, mean: Floats, slope: Floats) -> Floats:
 def bounded_below(variance: Floats, largest: float) -> Floats:
     """A variance that is nowhere less than NEGLIGIBLE of the largest; 1 where that is 0."""
     return np.maximum(variance, largest * NEGLIGIBLE or 1.0)
+
+
+def variance_parts(U: Floats, mean: Floats, slope: Floats, size: Floats) -> Floats:
+    """(3, k, m) variance of one reading: proportional, constant and jitter part, each for a relative noise of 1.
+
+    Args:
+        U: (k, d) settings in units of their bounds.
+        mean: (k, m) expected readings.
+        slope: (m, d) change of each reading over the range of each input.
+        size: (m,) standard deviation of the readings, which the constant part is relative to.
+    """
+    return np.stack([mean**2, np.broadcast_to(size**2, mean.shape), variance_of("jitter", U, mean, slope)])

@@ -1,9 +1,13 @@
-"""A quadratic surface of each channel: the response surface of Box and Wilson (J. R. Stat. Soc. B 13 (1951) 1).
+"""A quadratic surface of each channel, with what is not known of its curvature (Bayesian response surface).
 
-    y = b0 + sum_j b_j v_j + sum_j b_jj v_j² + sum_(i<j) b_ij v_i v_j + noise,    v = u - 1/2
+    y = b0 + sum_j b_j v_j + sum_j b_jj v_j² + sum_(i<j) b_ij v_i v_j + drift + noise,    v = u - 1/2
 
-by least squares, rows weighted by the shape of the noise of the linear model. Its coefficients have Student's t
-distribution, from which the sample paths are drawn. Rows that have only two levels of an input cannot tell its square.
+Intercept and slopes have a flat prior; squares and products a normal one of standard deviation tau times the channel's
+response, with tau from a grid weighed by the evidence of the rows. Few rows, or rows with two levels of an input, leave
+a curve or a turn possible, and the sample paths show it; many rows make it the response surface of Box and Wilson
+(J. R. Stat. Soc. B 13 (1951) 1), that is weighted least squares. The drift is a trend that ends at the next reading.
+The noise has the shape of that of the linear model; its variance is integrated out (Student's t).
+Gelman et al., Bayesian Data Analysis (2013), sections 14.2 and 15.1.
 """
 
 from __future__ import annotations
@@ -15,34 +19,43 @@ from scipy.special import fdtrc
 
 from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
+from sdl.models.constants import NOMINAL
 from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
-from sdl.models.linear_model import t_factor
+from sdl.models.linear_model import POOL, t_factor
 from sdl.models.training_set import TrainingSet
 
-DOF_NEEDED = 2
-"""Degrees of freedom that must be left: with one the t distribution has no variance to speak of."""
-RANK = 1e-7
-"""Part of the greatest eigenvalue of a normal matrix that the least must be above."""
+CURVATURES = ((0.003, 0.3), (0.02, 0.1), (0.06, 0.1), (0.2, 0.15), (0.6, 0.15), (2.0, 0.12), (6.0, 0.08))
+"""tau, and how probable it is before anything is measured: at 1 a channel may turn back inside the range."""
+DRIFT = 3.0
+"""Standard deviation of the trend over all rows, in standard deviations of one reading."""
+QUIET = 0.01
+"""The noise that the rows are expected to have is at least this part of NOMINAL."""
+ROUNDS = 4
+"""The prior counts in units of the noise, which is known only once the surface is."""
+MANY_INPUTS = 12
+"""With more inputs products are left out: their number grows as the square."""
 
 
 @dataclass(frozen=True)
 class QuadraticModel:
-    """A quadratic surface of each channel of the goal, as a forward model.
+    """A mixture of t surfaces of each channel of the goal, one for each tau (s of them), as a forward model.
 
     Attributes:
         training: the rows.
-        coef: (q, m) of the columns of `quadratic_design`; NaN for channels not of the goal.
-        gram: (m, q, q) inverse of the weighted normal matrix.
-        size: (m,) variance of the residuals over the noise's shape.
-        dof: rows less coefficients.
-        curved: (m,) probability of a greater F if the surface were a plane (NaN: no channel of the goal).
+        coef: (s, m, q) of the columns of `quadratic_design`; NaN for channels not of the goal.
+        gram: (s, m, q, q) their covariance over `size`.
+        size: (s, m) variance of the noise over its shape.
+        weight: (s, m) posterior probability.
+        dof: (m,) degrees of freedom of `size`.
+        curved: (m,) probability of a greater F if the surface were a plane; NaN: the rows do not determine it.
     """
 
     training: TrainingSet
     coef: Floats
     gram: Floats
     size: Floats
-    dof: int
+    weight: Floats
+    dof: Floats
     curved: Floats
 
     @property
@@ -50,28 +63,50 @@ class QuadraticModel:
         return f"quadratic surface, {self.training.summary}"
 
     def predict(self, U: Floats) -> Prediction:
-        Q = quadratic_design(U)
-        wide = float(t_factor(np.array(self.dof))) ** 2
-        model_var = wide * self.size * np.einsum("kp,mpq,kq->km", Q, self.gram, Q)
+        Q, w = self._design(U), self.weight[:, None]
+        means = np.einsum("kq,smq->skm", Q, self.coef)
+        wide = t_factor(self.dof) ** 2
+        mean = (w * means).sum(axis=0)
+        each = wide * self.size[:, None] * np.einsum("kp,smpq,kq->skm", Q, self.gram, Q)
+        model_var = (w * (each + (means - mean) ** 2)).sum(axis=0)
         if self.training.session_cov is not None:
             X = np.column_stack([np.ones(len(U)), U])
             model_var = model_var + np.maximum(np.einsum("kp,mpq,kq->km", X, self.training.session_cov, X), 0.0)
-        return Prediction(Q @ self.coef, model_var, wide * self.size * self.training.linear.variance(U))
+        size = wide * (self.weight * self.size).sum(axis=0)
+        return Prediction(mean, model_var, size * _shape(self.training, U))
 
     def jacobian(self, U: Floats) -> Floats:
-        jacobian: Floats = np.einsum("kqd,qm->kmd", design_jacobian(U), self.coef)
+        coef = (self.weight[..., None] * self.coef).sum(axis=0)
+        jacobian: Floats = np.einsum("kqd,mq->kmd", design_jacobian(U, self._products), coef)
         return jacobian
 
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths:
-        """Surfaces with coefficients from their multivariate t distribution."""
-        (q, m), dof = self.coef.shape, self.dof
-        root = symmetric_root(np.nan_to_num(self.size[:, None, None] * self.gram))
-        heavy = np.sqrt(dof / rng.chisquare(dof, (n, m)))[..., None]
-        drawn = self.coef.T + heavy * np.einsum("mpq,nmq->nmp", root, rng.standard_normal((n, m, q)))
-        return _Surfaces(drawn)
+        """Surfaces with coefficients from the mixture of multivariate t distributions."""
+        _, m, q = self.coef.shape
+        root = symmetric_root(np.nan_to_num(self.size[..., None, None] * self.gram))
+        heavy = np.sqrt(self.dof / rng.chisquare(self.dof, (n, m)))[..., None]
+        z = heavy * rng.standard_normal((n, m, q))
+        drawn = np.empty((n, m, q))
+        for c in range(m):
+            share = self.weight[:, c] if np.isfinite(self.weight[:, c]).all() else np.eye(len(self.coef))[0]
+            of = rng.choice(len(self.coef), size=n, p=share / share.sum())
+            drawn[:, c] = self.coef[of, c] + (root[of, c] @ z[:, c, :, None])[..., 0]
+        if self.training.session_cov is not None:
+            between = symmetric_root(np.nan_to_num(self.training.session_cov))
+            moved = np.einsum("mpq,nmq->nmp", between, rng.standard_normal((n, *between.shape[:2])))
+            drawn[..., : between.shape[1]] += moved
+            drawn[..., 0] += 0.5 * moved[..., 1:].sum(axis=-1)  # the surface counts from the middle of the range
+        return _Surfaces(drawn, self._products)
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
+
+    @property
+    def _products(self) -> bool:
+        return len(self.training.low) <= MANY_INPUTS
+
+    def _design(self, U: Floats) -> Floats:
+        return quadratic_design(U, self._products)
 
 
 @dataclass(frozen=True)
@@ -79,60 +114,94 @@ class _Surfaces:
     """n surfaces of m channels: coefficients (n, m, q)."""
 
     coef: Floats
+    products: bool
 
     def __call__(self, U: Floats) -> Floats:
-        return np.asarray(quadratic_design(U) @ self.coef.swapaxes(1, 2), dtype=np.float64)
+        return np.asarray(quadratic_design(U, self.products) @ self.coef.swapaxes(1, 2), dtype=np.float64)
 
     def jacobian(self, U: Floats) -> Floats:
-        D = np.broadcast_to(design_jacobian(U), (len(self.coef), *U.shape[-2:-1], self.coef.shape[2], U.shape[-1]))
-        jacobian: Floats = np.einsum("nkqd,nmq->nkmd", D, self.coef)
-        return jacobian
+        D = design_jacobian(U, self.products)  # (…, k, q, d)
+        k, q, d = D.shape[-3:]
+        flat = self.coef @ D.swapaxes(-3, -2).reshape(*D.shape[:-3], q, k * d)
+        return np.asarray(flat.reshape(len(self.coef), -1, k, d).swapaxes(1, 2), dtype=np.float64)
 
 
 def fit_quadratic(training: TrainingSet) -> QuadraticModel:
     """Fit a surface to each channel of the goal.
 
     Raises:
-        NotEnoughData: fewer rows than coefficients and DOF_NEEDED.
-        Degenerate: the settings do not determine the surface.
+        NotEnoughData, Degenerate: the rows do not determine the slopes.
     """
     U, goal = training.U[: len(training.Y)], training.goal
-    Q, X = quadratic_design(U), np.column_stack([np.ones(len(U)), U])
-    (n, q), p = Q.shape, X.shape[1]
-    if n < q + DOF_NEEDED:
-        raise NotEnoughData(n, q + DOF_NEEDED, "usable rows for a quadratic surface")
-    values = np.linalg.eigvalsh(Q.T @ Q)
-    if values[0] < RANK * values[-1]:
-        raise Degenerate(f"the settings of {n} rows do not determine a quadratic surface")
-    m = training.Y.shape[1]
-    coef, gram = np.full((q, m), np.nan), np.full((m, q, q), np.nan)
-    size, curved = np.full((2, m), np.nan)
-    shape = training.linear.variance(U)
+    (n, d), m = U.shape, training.Y.shape[1]
+    p = d + 1
+    if n < p:
+        raise NotEnoughData(n, p, "usable rows")
+    Q = quadratic_design(U, d <= MANY_INPUTS)
+    q = Q.shape[1]
+    if np.linalg.matrix_rank(Q[:, :p]) < p:
+        raise Degenerate(f"the inputs were not varied independently in {n} usable rows")
+    columns = np.column_stack([Q, np.arange(1 - n, 1) / n - 1.0 / n])
+    s, dof = len(CURVATURES), n - p + POOL
+    coef, size, weight = np.full((s, m, q), np.nan), np.full((s, m), np.nan), np.full((s, m), np.nan)
+    gram, curved = np.full((s, m, q, q), np.nan), np.full(m, np.nan)
+    shape = _shape(training, U)
     for c in goal:
         root = 1.0 / np.sqrt(shape[:, c])
-        A, y = root[:, None] * Q, root * training.Y[:, c]
-        coef[:, c] = np.linalg.lstsq(A, y, rcond=None)[0]
-        gram[c] = np.linalg.inv(A.T @ A)
-        rest = max(float(((y - A @ coef[:, c]) ** 2).sum()), 1e-300)
-        L = root[:, None] * X
-        plane = float(((y - L @ np.linalg.lstsq(L, y, rcond=None)[0]) ** 2).sum())
-        size[c] = rest / (n - q)
-        curved[c] = fdtrc(q - p, n - q, max(plane - rest, 0.0) / (q - p) / size[c])
-    return QuadraticModel(training, coef, gram, size, n - q, curved)
+        A, y = root[:, None] * columns, root * training.Y[:, c]
+        response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(training.Y[:, c]))) or 1.0
+        usual = (NOMINAL * response) ** 2 * float(np.mean(root**2))
+        nominal = max(float(np.fmin(usual, np.diag(training.linear.noise)[c])), QUIET**2 * usual)
+        normal, side = A.T @ A, A.T @ y
+        score = np.empty(s)
+        for i, (tau, probability) in enumerate(CURVATURES):
+            size[i, c] = nominal
+            for _ in range(ROUNDS):
+                ridge = np.append(
+                    np.full(q - p, size[i, c] / (tau * response) ** 2), 1.0 / (DRIFT**2 * shape[:, c].mean())
+                )
+                matrix = normal + np.diag(np.concatenate([np.zeros(p), ridge]))
+                beta = np.linalg.solve(matrix, side)
+                rest = y - A @ beta
+                left = max(float(rest @ rest + ridge @ beta[p:] ** 2), 0.0)
+                size[i, c] = (left + POOL * nominal) / dof
+            volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum()
+            score[i] = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[i, c])
+            coef[i, c], gram[i, c] = beta[:q], np.linalg.inv(matrix)[:q, :q]
+        weight[:, c] = np.exp(score - score.max()) / np.exp(score - score.max()).sum()
+        curved[c] = _f_test(A[:, :q], y, p)
+    return QuadraticModel(training, coef, gram, size, weight, np.full(m, float(dof)), curved)
 
 
-def quadratic_design(U: Floats) -> Floats:
+def _shape(training: TrainingSet, U: Floats) -> Floats:
+    """(k, m) variance of one reading up to a factor; the same everywhere where the lines do not tell it."""
+    variance = training.linear.variance(U)
+    return np.asarray(np.where(variance > 0, variance, 1.0), dtype=np.float64)
+
+
+def _f_test(A: Floats, y: Floats, p: int) -> float:
+    """Probability of a greater F by chance: a plane (the first p columns) against the surface; NaN: undetermined."""
+    n = len(A)
+    beta, _, rank, _ = np.linalg.lstsq(A, y, rcond=1e-7)
+    if rank <= p or n - rank < 1:
+        return np.nan
+    rest = max(float(((y - A @ beta) ** 2).sum()), 1e-300)
+    plane = float(((y - A[:, :p] @ np.linalg.lstsq(A[:, :p], y, rcond=None)[0]) ** 2).sum())
+    return float(fdtrc(rank - p, n - rank, max(plane - rest, 0.0) / (rank - p) / (rest / (n - rank))))
+
+
+def quadratic_design(U: Floats, products: bool = True) -> Floats:
     """(…, q) one, the inputs less 1/2, their squares, their products, for settings (…, d)."""
     V = U - 0.5
-    i, j = np.triu_indices(U.shape[-1], 1)
+    i, j = np.triu_indices(U.shape[-1], 1 if products else U.shape[-1])
     parts = [np.ones((*V.shape[:-1], 1)), V, V**2, V[..., i] * V[..., j]]
     return np.concatenate(parts, axis=-1)
 
 
-def design_jacobian(U: Floats) -> Floats:
+def design_jacobian(U: Floats, products: bool = True) -> Floats:
     """(…, q, d) derivatives of `quadratic_design`."""
     V, d = U - 0.5, U.shape[-1]
-    i, j = np.triu_indices(d, 1)
+    i, j = np.triu_indices(d, 1 if products else d)
     eye = np.eye(d)
     parts = [
         np.zeros((*V.shape[:-1], 1, d)),

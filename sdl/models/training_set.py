@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -18,7 +17,6 @@ from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import DISTINCT
 from sdl.models.data import Data, Targets
 from sdl.models.linear_model import LinearModel, fit_linear
-from sdl.models.reachability import Reachability, assess
 from sdl.models.session_effects import align_to_current
 from sdl.space import Space
 
@@ -41,6 +39,7 @@ class TrainingSet:
         session_cov: (m, p, p) covariance of the coefficients from differences between sessions; None: one session.
         age: (n,) readings since each row.
         session: (n,) number of the session of each row; None: there was one.
+        inputs: their names.
     """
 
     U: Floats
@@ -57,6 +56,7 @@ class TrainingSet:
     session_cov: Floats | None = None
     age: Floats | None = None
     session: Floats | None = None
+    inputs: tuple[str, ...] = ()
 
     @classmethod
     def from_data(cls, data: Data, also: Sequence[int] = (), *, level: bool = True) -> Self:
@@ -98,13 +98,9 @@ class TrainingSet:
         else:
             fit, session_cov = fit_linear(U, Y, usable), None
         names = tuple(channel.name for channel in data.channels)
-        rest = (data.prefer, data.average, session_cov, data.age[keep], session)
+        inputs = tuple(item.name for item in data.inputs)
+        rest = (data.prefer, data.average, session_cov, data.age[keep], session, inputs)
         return cls(U, Y, usable, goal, low, span, fit, summary, names, *rest)
-
-    @cached_property
-    def reachability(self) -> Reachability:
-        """What can be read at which settings, for the verdict."""
-        return assess(self.U[: len(self.Y)], self.Y, self.usable, self.linear, self.goal, self.session)
 
     def settings(self, U: Floats) -> Floats:
         """From units of the bounds to units of the inputs."""

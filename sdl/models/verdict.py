@@ -1,7 +1,7 @@
 """The verdict on a goal, the same whichever model proposes the settings.
 
 Each check gives its own verdict or None; the first by the order of `sdl.types.Verdict` holds: unreachable, outside the
-data, below the noise, reachable. `sdl.inverse.propose` adds the checks that need names and steps.
+data, lack of fit, below the noise, reachable. `sdl.inverse.propose` adds the checks that need names and steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ import numpy as np
 from scipy.special import chdtri, ndtr
 
 from sdl.arrays import Floats
+from sdl.errors import SolverError
 from sdl.models.data import Proposals, Targets
+from sdl.models.forward_model import ForwardModel, LinearForward
+from sdl.models.inverse_search import Bands
+from sdl.models.lack_of_fit import LackOfFit, assess_fit
+from sdl.models.linear_model import POOL, t_factor
+from sdl.models.quadratic import fit_quadratic
+from sdl.models.reachability import Reachability, assess
 from sdl.models.training_set import TrainingSet
 from sdl.space import Space
 from sdl.types import Verdict
@@ -26,32 +33,181 @@ PASS = 0.95
 """Fraction of readings at the best settings that must hit."""
 MAX_READINGS = 1_000_000
 """More readings than this are never averaged."""
+DOF_NEEDED = 4
+"""Degrees of freedom from which on replicates, or the rows of one session, tell the noise by themselves."""
 
 
 class Assessment(NamedTuple):
-    """A verdict with its sentence; nearest: (m,) where unreachable, the nearest readings that can be had."""
+    """A verdict with its sentence.
+
+    Attributes:
+        nearest: (m,) where unreachable, the nearest readings that can be had.
+        probability: that any settings reach the goal; NaN: it asks for nothing.
+        lack_of_fit: (m,) standard deviation of what the model misses beyond the noise, at the settings; NaN: unknown.
+    """
 
     verdict: Verdict
     message: str = ""
     nearest: Floats | None = None
+    probability: float = np.nan
+    lack_of_fit: Floats | None = None
 
 
-def assess_goal(training: TrainingSet, target: Targets, low: Floats, high: Floats, u: Floats) -> Assessment:
-    """Assess one goal (each part (m,)) for the settings u (d,) inside low…high (d,), all in units."""
-    nearest, missed, is_sure = _nearest_readings(training, target, low, high)
-    if is_sure:
-        return Assessment(Verdict.UNREACHABLE, "out of reach", nearest)
-    inside = np.clip(u, low, high)
-    beyond = np.maximum(training.U.min(axis=0) - inside, inside - training.U.max(axis=0))
-    if (beyond > MARGIN + 1e-9).any():
-        return Assessment(Verdict.OUTSIDE, f"{100 * beyond.max():.0f} % of the range beyond the measured settings")
-    if missed > 0:
-        # Of the fit alone: what else is known of the instrument (`sdl.inverse.propose`) may settle it.
-        message = f"the model misses it by {missed:.2g} × tolerance, which is within its uncertainty"
-        return Assessment(Verdict.REACHABLE, message)
-    if message := _below_noise(training, target, inside):
-        return Assessment(Verdict.BELOW_NOISE, message)
-    return Assessment(Verdict.REACHABLE)
+class Judge:
+    """The forward model that goals are judged by, with what it says of noise and lack of fit.
+
+    Args:
+        training: the rows.
+        model: None: a quadratic surface of the rows; the lines of the training set where they do not determine one.
+    """
+
+    def __init__(self, training: TrainingSet, model: ForwardModel | None = None) -> None:
+        self.training = training
+        self.model = model if model is not None else _surface(training)
+        self.fit = _lack_of_fit(training, self.model)
+
+    def assess_goal(self, target: Targets, low: Floats, high: Floats, u: Floats) -> Assessment:
+        """Assess one goal (each part (m,)) for the settings u (d,) inside low…high (d,), all in units."""
+        training, inside = self.training, np.clip(u, low, high)
+        bands = Bands.of(training, target)
+        if not len(bands.columns):
+            return Assessment(Verdict.REACHABLE)
+        reach = assess(self.model, bands, inside, low, high)
+        missed = self._missed(target, bands, reach)
+        lack = self.fit.sd * np.sqrt(training.linear.variance(inside[None])[0])
+        rest = (reach.probability, np.where(self.fit.is_sure, lack, np.nan))
+        if reach.is_unreachable:
+            message = f"out of reach on these readings (probability {100 * reach.probability:.2g} %)"
+            return Assessment(Verdict.UNREACHABLE, message, reach.readings, *rest)
+        untested = ""
+        if len(reach.untested):
+            names = ", ".join(training.inputs[j] for j in reach.untested) if training.inputs else "an input"
+            untested = f"curvature untested in {names}: the rows have two levels"
+        beyond = np.maximum(training.U.min(axis=0) - inside, inside - training.U.max(axis=0))
+        if (beyond > MARGIN + 1e-9).any():
+            message = f"{100 * beyond.max():.0f} % of the range beyond the measured settings"
+            return Assessment(Verdict.OUTSIDE, _joined(message, untested), None, *rest)
+        if missed > 0:
+            # Of the fit alone: what else is known of the instrument (`sdl.inverse.propose`) may settle it.
+            message = f"the model misses it by {missed:.2g} × tolerance, which is within its uncertainty"
+            return Assessment(Verdict.REACHABLE, _joined(message, untested), None, *rest)
+        half = (bands.high - bands.low) / 2
+        off = np.where(self.fit.is_sure, lack, 0.0)[bands.columns]
+        if (off > half).any():
+            c = int(np.argmax(off / half))
+            name = training.channels[bands.columns[c]]
+            message = f"the model misses {name} by about {off[c]:.3g}, more than the tolerance; readings repeat better"
+            return Assessment(Verdict.LACK_OF_FIT, _joined(message, untested), None, *rest)
+        if message := self._below_noise(target, inside):
+            return Assessment(Verdict.BELOW_NOISE, _joined(message, untested), None, *rest)
+        return Assessment(Verdict.REACHABLE, untested, None, *rest)
+
+    def _missed(self, target: Targets, bands: Bands, reach: Reachability) -> float:
+        """Tolerance ratio of the worst channel beyond its edge at the nearest settings; 0 where not worth telling."""
+        beyond = bands.beyond(reach.readings[None])[0]
+        if not (beyond > WORTH_TELLING).any():
+            return 0.0
+        half = (bands.high - bands.low) / 2
+        has_target = np.isfinite(target.value[bands.columns]) & np.isfinite(half) & (half > 0)
+        return float((beyond * bands.unit / np.where(has_target, half, bands.unit)).max())
+
+    def noise(self, u: Floats) -> tuple[Floats, Floats]:
+        """(m,) standard deviation of one reading at settings (d,), and its degrees of freedom; NaN = unknown.
+
+        The least that the rows allow: of the model's residuals, of replicates, of the session that scatters least.
+        """
+        training = self.training
+        n, d = training.U[: len(training.Y)].shape
+        shape = np.sqrt(training.linear.variance(u[None])[0])
+        dof = np.full(len(training.channels), n - d - 1 + POOL)
+        noise = np.sqrt(self.model.predict(u[None]).noise_var[0]) / t_factor(dof)
+        others = [(self.fit.noise * shape, self.fit.dof), *self._by_session(shape)]
+        for other, other_dof in others:
+            less = (other_dof >= DOF_NEEDED) & (other < noise)
+            noise, dof = np.where(less, other, noise), np.where(less, other_dof, dof)
+        return noise, dof
+
+    def _by_session(self, shape: Floats) -> list[tuple[Floats, Floats]]:
+        """Noise and degrees of freedom, each (m,), of each session with enough rows, about lines of its own."""
+        training = self.training
+        if training.session is None or len(np.unique(training.session)) < 2:
+            return []
+        result, p = [], training.U.shape[1] + 1
+        variance = training.linear.variance(training.U[: len(training.Y)])
+        scale = np.sqrt(np.where(variance > 0, variance, 1.0))
+        residual = (training.Y - self.model.predict(training.U[: len(training.Y)]).mean) / scale
+        for number in np.unique(training.session):
+            rows = training.session == number
+            dof = int(rows.sum()) - p
+            if dof < DOF_NEEDED:
+                continue
+            lines = np.column_stack([np.ones(dof + p), training.U[: len(training.Y)][rows]])
+            sd = np.full(len(shape), np.nan)
+            for c in training.goal:
+                A, y = lines / scale[rows, c][:, None], residual[rows, c]
+                sd[c] = np.sqrt(((y - A @ np.linalg.lstsq(A, y, rcond=None)[0]) ** 2).sum() / dof)
+            result.append((sd * shape, np.full(len(shape), float(dof))))
+        return result
+
+    def _below_noise(self, target: Targets, u: Floats) -> str:
+        """How many readings to average where perfect settings would miss a goal too often; else nothing.
+
+        By the noise alone, at the lower end of what the rows allow: nothing that the model misses counts.
+        """
+        training = self.training
+        noise, dof = (part[training.goal] for part in self.noise(u))
+        if not (np.isfinite(noise).all() and (dof > 0).all() and (noise > 0).all()):
+            return ""
+        low, high = target.low[training.goal], target.high[training.goal]
+        guarded_low, guarded_high = (limit[training.goal] for limit in training.guarded_limits(target))
+        value = target.value[training.goal]
+        expected = self.model.predict(u[None]).mean[0, training.goal]
+        aim = np.where(np.isfinite(value), value, np.clip(expected, guarded_low, guarded_high))
+
+        def hit_rate(readings: int, sd: Floats) -> float:
+            parts = ndtr((high - aim) * readings**0.5 / sd) - ndtr((low - aim) * readings**0.5 / sd)
+            return float(np.prod(parts))
+
+        if hit_rate(training.average, noise * np.sqrt(dof / chdtri(dof, 0.05))) >= PASS:
+            return ""
+        enough = 1
+        while enough < MAX_READINGS and hit_rate(enough, noise) < PASS:
+            enough *= 2
+        if enough >= MAX_READINGS:
+            return "no number of readings is enough for this tolerance"
+        too_few = enough // 2
+        while enough - too_few > 1:
+            between = (too_few + enough) // 2
+            too_few, enough = (too_few, between) if hit_rate(between, noise) >= PASS else (between, enough)
+        if enough <= training.average:
+            return ""
+        of = "a single reading" if training.average == 1 else f"the mean of {training.average} readings"
+        share = f"{100 * hit_rate(training.average, noise):.0f} % of the time"
+        return (
+            f"at the best settings {of} would be within tolerance about {share}; average {enough} readings per trial, "
+            "or widen the tolerance"
+        )
+
+
+def _surface(training: TrainingSet) -> ForwardModel:
+    try:
+        return fit_quadratic(training)
+    except SolverError:
+        return LinearForward(training, training.linear)
+
+
+def _lack_of_fit(training: TrainingSet, model: ForwardModel) -> LackOfFit:
+    n, m = training.Y.shape
+    session = np.zeros(n) if training.session is None else training.session
+    variance = training.linear.variance(training.U[:n])
+    scale = np.sqrt(np.where(variance > 0, variance, np.nan))  # a channel that never changed has no shape
+    residual = (training.Y - model.predict(training.U[:n]).mean) / scale
+    usable = training.usable & np.isfinite(residual) & np.isin(np.arange(m), training.goal)
+    return assess_fit(training.U[:n], np.where(usable, residual, 0.0), usable, training.U.shape[1] + 1, session)
+
+
+def _joined(*sentences: str) -> str:
+    return "; ".join(filter(None, sentences))
 
 
 def to_proposals(
@@ -65,6 +221,7 @@ def to_proposals(
     notes: Sequence[str] = (),
     *,
     prefers: bool = False,
+    forward: ForwardModel | None = None,
 ) -> Proposals:
     """Move a model's k settings to the preferred ones, and add verdict and sentence.
 
@@ -78,6 +235,7 @@ def to_proposals(
         expected: (k, m) readings at the settings; those of the linear model where NaN or not given.
         notes: one for each goal, added to its sentence.
         prefers: the model has chosen the preferred settings itself; else they are found by the linear model.
+        forward: the forward model that goals are judged by; None: a quadratic surface of the rows.
     """
     low, high = training.bounds(space)
     goals = [Targets(*(part[i] for part in targets)) for i in range(len(settings))]
@@ -88,80 +246,30 @@ def to_proposals(
         settings = moved
     linear = training.linear.mean(settings)
     nearest = np.full(linear.shape, np.nan)
-    verdicts, why = [], []
+    judge = Judge(training, forward)
+    assessments, why = [], []
     for i, (u, goal) in enumerate(zip(settings, goals, strict=True)):
-        verdict, message, readings = assess_goal(training, goal, low, high, u)
-        if readings is not None:
-            nearest[i] = readings
+        assessment = judge.assess_goal(goal, low, high, u)
+        if assessment.nearest is not None:
+            nearest[i] = assessment.nearest
         preference = ""
         if training.prefer is not None:
             free = training.is_underdetermined(goal)
             preference = "the preferred among the settings that hit" if free else "the goal leaves no choice to prefer"
-        verdicts.append(verdict)
-        sentences = [f"{model}, {training.summary}", *notes[i : i + 1], preference, message]
+        assessments.append(assessment)
+        sentences = [f"{model}, {training.summary}", *notes[i : i + 1], preference, assessment.message]
         why.append("; ".join(filter(None, sentences)))
     return Proposals(
         settings=training.settings(settings),
         spread=std_errors[0] * training.range,
         uncertainty=std_errors[1] * training.range,
         expected=linear if expected is None else np.where(np.isfinite(expected), expected, linear),
-        verdict=tuple(verdicts),
+        verdict=tuple(assessment.verdict for assessment in assessments),
         why=tuple(why),
         nearest=nearest,
-    )
-
-
-def _nearest_readings(training: TrainingSet, target: Targets, low: Floats, high: Floats) -> tuple[Floats, float, bool]:
-    """(m,) readings nearest to a goal, their tolerance ratio beyond its edge, and whether it is surely unreachable."""
-    c, ends = training.goal, (low, high)
-    best = training.nearest(target, low, high)
-    if training.reachability.surface is not None:
-        scale = training.tolerance_scale(target)[c]
-        best = training.reachability.search(target.low[c], target.high[c], scale, ends, best)
-    readings = training.linear.mean(best[None])[0]
-    readings[c] = training.reachability.mean(best[None])[0]
-    outside = np.maximum(target.low - readings, readings - target.high)[c]
-    is_sure = (outside > 0).any() and not training.reachability.is_reachable(target.low[c], target.high[c], ends, best)
-    scale, half = training.tolerance_scale(target)[c], ((target.high - target.low) / 2)[c]
-    tolerance = np.where(np.isfinite(target.value[c]) & np.isfinite(half) & (half > 0), half, scale)
-    is_worth_telling = (outside > WORTH_TELLING * scale).any()
-    return readings, float((outside / tolerance).max()) if is_worth_telling else 0.0, bool(is_sure)
-
-
-def _below_noise(training: TrainingSet, target: Targets, u: Floats) -> str:
-    """How many readings to average where the best settings would miss a goal too often; else nothing.
-
-    Reported only where it is so even with the least noise that the rows allow.
-    """
-    noise, dof = training.reachability.noise(u)
-    if not (np.isfinite(noise).all() and (dof > 0).all() and (noise > 0).all()):
-        return ""
-    low, high = target.low[training.goal], target.high[training.goal]
-    guarded_low, guarded_high = (limit[training.goal] for limit in training.guarded_limits(target))
-    value = target.value[training.goal]
-    linear = training.linear.mean(u[None])[0, training.goal]
-    aim = np.where(np.isfinite(value), value, np.clip(linear, guarded_low, guarded_high))
-
-    def hit_rate(readings: int, sd: Floats) -> float:
-        parts = ndtr((high - aim) * readings**0.5 / sd) - ndtr((low - aim) * readings**0.5 / sd)
-        return float(np.prod(parts))
-
-    if hit_rate(training.average, noise * np.sqrt(dof / chdtri(dof, 0.05))) >= PASS:
-        return ""
-    enough = 1
-    while enough < MAX_READINGS and hit_rate(enough, noise) < PASS:
-        enough *= 2
-    if enough >= MAX_READINGS:
-        return "no number of readings is enough for this tolerance"
-    too_few = enough // 2
-    while enough - too_few > 1:
-        between = (too_few + enough) // 2
-        too_few, enough = (too_few, between) if hit_rate(between, noise) >= PASS else (between, enough)
-    if enough <= training.average:
-        return ""
-    of = "a single reading" if training.average == 1 else f"the mean of {training.average} readings"
-    share = f"{100 * hit_rate(training.average, noise):.0f} % of the time"
-    return (
-        f"at the best settings {of} would be within tolerance about {share}; average {enough} readings per trial, "
-        "or widen the tolerance"
+        probability=np.array([assessment.probability for assessment in assessments]),
+        lack_of_fit=np.array(
+            [np.full(linear.shape[1], np.nan) if a.lack_of_fit is None else a.lack_of_fit for a in assessments]
+        ).reshape(linear.shape),
+        model=judge.model.summary,
     )

@@ -81,6 +81,9 @@ class Proposer:
             answer.clipped,
             self._clock.now(),
             answer.shortfall,
+            answer.probability,
+            answer.model,
+            answer.lack_of_fit,
         )
 
     def _by_design(self, trial: int, why: str) -> Proposed | Failed:

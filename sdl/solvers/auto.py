@@ -1,4 +1,4 @@
-"""The solver that has best foreseen the latest readings (Dawid, J. R. Stat. Soc. A 147 (1984) 278)."""
+"""The solver that has best predicted the latest readings (Dawid, J. R. Stat. Soc. A 147 (1984) 278)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from sdl.models.model_selection import SelectedModel
 
 
-Candidate = Literal["gp", "bayes", "linear", "gmm"]
+Candidate = Literal["gp", "bayes", "linear", "quadratic", "gmm"]
 """Solvers whose models predict readings."""
 
 
 class Auto(Frozen):
-    """Takes the candidate that has best foreseen the latest readings, and says which one and why."""
+    """Takes the candidate that has best predicted the latest readings, and says which one and why."""
 
     kind: Literal["auto"] = "auto"
     candidates: tuple[Candidate, ...] = Field(
         ("gp", "bayes"),
         min_length=1,
-        description="solvers to choose from: gp, bayes, linear, gmm; where nothing tells them apart, the first that "
-        "can answer",
+        description="solvers to choose from: gp, bayes, linear, quadratic, gmm; where nothing tells them "
+        "apart, the first that can answer",
     )
     window: int = Field(3, ge=1, le=100, description="how many of the latest settings they are judged by")
     knows: Literal["nothing", "twin"] = Field(

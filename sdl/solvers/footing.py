@@ -24,7 +24,6 @@ RENAMED = {
     "wanted": "target_columns",
     "choice": "is_underdetermined",
     "doubted": "add_session_variance",
-    "reach": "reachability",
 }
 
 

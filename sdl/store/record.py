@@ -16,6 +16,7 @@ nothing more is appended. What this process wrote is saved as a new record (`Los
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import itertools
 import json
@@ -65,7 +66,7 @@ class EventSchema:
         last: class that finishes the file; None if it is never finished.
         after: class that may still follow `last`.
         file: file name; the lock, the seal and torn lines have the same stem.
-        added_in: fields (mappings) that a later schema added, by kind; empty in files of earlier schemas.
+        added_in: fields that a later schema added, by kind, with what they are in files of earlier schemas.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class EventSchema:
         last: type[Any] | None,
         after: type[Any] | None = None,
         file: str,
-        added_in: Mapping[str, Sequence[str]] | None = None,
+        added_in: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.kinds = {kind.__name__: kind for kind in kinds}
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
@@ -105,7 +106,7 @@ CAMPAIGN = EventSchema(
     last=Stopped,
     after=Safe,
     file=FILE,
-    added_in={"Proposed": ("shortfall",)},
+    added_in={"Proposed": {"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}}},
 )
 START = "0" * 32
 """The previous sha of the first line."""
@@ -595,8 +596,7 @@ def plain_prior(folder: Path) -> Path:
 def _build(kind: type[Any], body: dict[str, Any], form: EventSchema) -> Any:
     """Build an event from its JSON object; unknown or missing fields and values of other types are errors."""
     name = kind.__name__
-    for field in form.added_in.get(name, ()):
-        body.setdefault(field, {})
+    body = {**copy.deepcopy(form.added_in.get(name, {})), **body}
     if wrong := body.keys() ^ form.fields[name].keys():  # also a missing one that has a default
         raise ValueError(f"{name} has other fields: {', '.join(sorted(wrong))}")
     for field, value in body.items():

@@ -134,7 +134,7 @@ def test_more_inputs_than_goals_take_the_shortest_way() -> None:
 
 def test_a_band_that_the_path_would_break_is_kept_though_the_lines_nearest_settings_keep_it() -> None:
     """515 nm between two limits alone is reached by more green alone, from a row too bright in blue."""
-    rows = night(4)
+    rows = night(12)
     nan = np.full((1, 3), np.nan)
     low, high = np.array([[8000.0, 20000.0, -np.inf]]), np.array([[12000.0, 21000.0, np.inf]])
     answer = Continuation().fit(rows).propose(Targets(nan, low, high), space(), rng())

@@ -1,0 +1,194 @@
+"""Settings for a goal from any forward model: its mean inverted, and what is not known of the answer.
+
+Where the mean can enter every band it is inverted, and of several solutions the one that the model is surest of is
+taken. Where it cannot, the settings are those among the solutions of sample paths at which a reading is most probable
+to lie inside every band: they are as near as the model knows, and measuring there tells most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.special import log_ndtr
+
+from sdl.arrays import Floats, Ints
+from sdl.models.data import Proposals, Targets
+from sdl.models.forward_model import ForwardModel
+from sdl.models.inverse_search import Bands, cheapest, search, starting_points
+from sdl.models.reachability import find_settings
+from sdl.models.training_set import TrainingSet
+from sdl.models.verdict import to_proposals
+from sdl.space import Space
+
+PATHS, STEPS = 64, 12
+"""Sample paths whose solutions are compared where the mean does not enter the bands, and steps of each search."""
+SAMPLES, STARTS = 24, 14
+"""Sample paths, and random starts on each, that all solutions are drawn from; with two starts modes are missed."""
+SOLVED = 1e-3
+"""Half the sum of squares, in tolerances, below which a search ended at a solution."""
+LINKED, WIDE = 0.06, 0.3
+"""Solutions nearer than this part of the range belong to one mode; a mode that extends over more is a continuum."""
+LIKELY = 0.3
+"""Share of the paths that must have a solution in a mode for it to be listed."""
+RCOND = 1e-4
+"""Directions that change the readings by less than this part of the most are free."""
+SEED = 0
+"""Of the starts and paths of a proposal: equal rows get equal answers."""
+
+
+class Mode(NamedTuple):
+    """One of several solutions.
+
+    Attributes:
+        u: (d,) settings, in units of the bounds.
+        probability: share of the sample paths that have a solution there.
+        members: (k, d) the solutions of the paths.
+        is_continuum: whether they form a family rather than a point.
+    """
+
+    u: Floats
+    probability: float
+    members: Floats
+    is_continuum: bool
+
+
+@dataclass(frozen=True)
+class FittedForward:
+    """A forward model that answers goals."""
+
+    model: ForwardModel
+
+    @property
+    def training(self) -> TrainingSet:
+        return self.model.training
+
+    def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
+        ends = self.training.bounds(space)
+        goals = [Targets(*parts) for parts in zip(*targets, strict=True)]
+        U = np.array([self.settings(goal, *ends, np.random.default_rng(SEED)) for goal in goals])
+        pairs = [self.std_errors(goal, u) for goal, u in zip(goals, U, strict=True)]
+        spread, uncertainty = np.swapaxes(np.array(pairs), 0, 1)
+        expected, name = self.model.predict(U).mean, self.model.summary.removesuffix(self.training.summary)
+        return to_proposals(
+            self.training,
+            name.rstrip(", "),
+            U,
+            (spread, uncertainty),
+            targets,
+            space,
+            expected,
+            prefers=True,
+            forward=self.model,
+        )
+
+    def predict(self, X: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n, m) of one reading at settings (n, d); NaN for channels not of the goal."""
+        prediction = self.model.predict(self.training.units(X))
+        return prediction.mean, np.sqrt(prediction.model_var + prediction.noise_var)
+
+    def std_error(self, X: Floats) -> Floats:
+        """(n, m) standard deviation of the noise-free reading."""
+        return np.sqrt(self.model.predict(self.training.units(X)).model_var)
+
+    def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """Draw n settings (n, d) that give the readings `target` (m,), NaN where free; all solutions."""
+        d = len(self.training.low)
+        value = np.where(np.isfinite(target), target, np.nan)
+        free = np.isnan(value)
+        band = Targets(value, np.where(free, -np.inf, value), np.where(free, np.inf, value))
+        bands = Bands.of(self.training, band)
+        if not len(bands.columns):
+            return self.training.settings(rng.random((n, d)))
+        U = self.solutions(bands, np.zeros(d), np.ones(d), rng)[0]
+        if not len(U):
+            U = self.settings(band, np.zeros(d), np.ones(d), rng)[None]
+        return self.training.settings(U[rng.choice(len(U), size=n, replace=n > len(U))])
+
+    def solutions(self, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator) -> tuple[Floats, Ints]:
+        """Settings (k, d) that solve some sample path, and the number (k,) of that path."""
+        paths = self.model.sample_paths(SAMPLES, rng)
+        starts = rng.uniform(low, high, (SAMPLES, STARTS, len(low)))
+        ended = search(paths, paths.jacobian, bands, starts, low, high)
+        solved = ended.cost < SOLVED
+        return ended.U[solved], np.nonzero(solved)[0]
+
+    def modes(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> list[Mode]:
+        """All solutions of one goal inside low…high (d,), the most probable first."""
+        bands = Bands.of(self.training, target)
+        if not len(bands.columns):
+            return []
+        U, path = self.solutions(bands, low, high, rng)
+        if len(U) < 2:
+            return []
+        labels = fcluster(linkage(U, "single", metric="chebyshev"), LINKED, "distance")
+        modes = []
+        for label in np.unique(labels):
+            members = U[labels == label]
+            probability = len(np.unique(path[labels == label])) / SAMPLES
+            if probability < LIKELY:
+                continue
+            middle = members[int(np.abs(members - np.median(members, axis=0)).max(axis=1).argmin())]
+            u = find_settings(self.model, bands, middle[None], low, high).U[0]
+            if np.abs(members - u).max(axis=1).min() > LINKED:
+                u = middle
+            modes.append(Mode(u, probability, members, bool(np.ptp(members, axis=0).max() > WIDE)))
+        return sorted(modes, key=lambda mode: -mode.probability)
+
+    def settings(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+        """(d,) settings inside low…high (d,) for one goal."""
+        training, model = self.training, self.model
+        bands = Bands.of(training, target)
+        if not len(bands.columns):
+            return training.nearest(target, low, high)
+        starts = np.vstack([training.nearest(target, low, high), starting_points(training, bands, low, high, rng)])
+        ended = find_settings(model, bands, starts, low, high)
+        prediction = model.predict(ended.U)
+        met = bands.are_met(prediction.mean) & (ended.cost <= ended.cost.min() + SOLVED)
+        if met.any():
+            doubt = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
+            u = np.asarray(ended.U[int(np.where(met, doubt, np.inf).argmin())], dtype=np.float64)
+        else:
+            u = self._most_probable(bands, ended.U, low, high, rng)
+        if training.prefer is None:
+            return u
+        return cheapest(lambda U: model.predict(U).mean, model.jacobian, bands, u, np.array(training.prefer), low, high)
+
+    def _most_probable(self, bands: Bands, near: Floats, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
+        """(d,) where a reading is most probable to lie inside, of the settings near (k, d) and those of the paths."""
+        paths = self.model.sample_paths(PATHS, rng)
+        starts = near[rng.integers(len(near), size=PATHS)][:, None]
+        U = np.vstack([near, search(paths, paths.jacobian, bands, starts, low, high, STEPS).U.reshape(-1, len(low))])
+        prediction = self.model.predict(U)
+        y, variance = (
+            part[:, bands.columns] for part in (prediction.mean, prediction.model_var + prediction.noise_var)
+        )
+        sd = np.sqrt(np.maximum(variance, 1e-12 * bands.unit**2))
+        sd = np.where(np.isfinite(sd), sd, bands.unit)
+        above, below = (bands.low - y) / sd, (bands.high - y) / sd
+        side = np.where(above > 0, -1.0, 1.0)  # the tail that keeps its digits
+        upper, lower = np.where(side > 0, below, -above), np.where(side > 0, above, -below)
+        big, small = log_ndtr(upper), log_ndtr(lower)
+        inside = big + np.log1p(-np.exp(np.minimum(small - big, -1e-12)))
+        return np.asarray(U[int(inside.sum(axis=1).argmax())], dtype=np.float64)
+
+    def std_errors(self, target: Targets, u: Floats) -> tuple[Floats, Floats]:
+        """Spread and uncertainty (d,) of the settings u (d,), by the delta method; NaN without a target."""
+        columns = self.training.target_columns(self.training.activate_limits(target, *self._ends).value)
+        if not len(columns):
+            return np.full(len(u), np.nan), np.full(len(u), np.nan)
+        prediction = self.model.predict(u[None])
+        model, noise = prediction.model_var[0, columns], prediction.noise_var[0, columns]
+        scale = np.sqrt(
+            np.where(np.isfinite(noise) & (noise > 0), noise, self.training.tolerance_scale(target)[columns] ** 2)
+        )
+        slope = self.model.jacobian(u[None])[0, columns]
+        inverse = (np.linalg.pinv(slope / scale[:, None], rcond=RCOND) / scale) ** 2
+        return np.sqrt(inverse @ (model + noise)), np.sqrt(inverse @ model)
+
+    @property
+    def _ends(self) -> tuple[Floats, Floats]:
+        d = len(self.training.low)
+        return np.zeros(d), np.ones(d)

@@ -1,0 +1,28 @@
+"""Monotonic transforms of readings: a model is fitted to T(y), and its answers are carried back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from sdl.arrays import Floats
+
+Transform = Literal["none", "log"]
+LARGEST = 500.0
+"""Logarithms are cut off here, so that no answer overflows."""
+
+
+def forward(transform: Transform, y: Floats) -> Floats:
+    """T(y); for `log` the readings are positive."""
+    return np.log(y) if transform == "log" else y
+
+
+def backward(transform: Transform, t: Floats) -> Floats:
+    """The readings y with T(y) = t."""
+    return np.exp(np.clip(t, -LARGEST, LARGEST)) if transform == "log" else t
+
+
+def derivative(transform: Transform, y: Floats) -> Floats:
+    """T'(y), whose logarithm a density of T(y) gains as one of y (the Jacobian)."""
+    return 1.0 / y if transform == "log" else np.ones_like(y)
