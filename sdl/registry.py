@@ -26,6 +26,7 @@ OURS: dict[str, dict[str, str]] = {
         "forest": "sdl.solvers.forest:Forest",
         "bayes": "sdl.solvers.bayes:Bayes",
         "gp": "sdl.solvers.gp:Gp",
+        "quadratic": "sdl.solvers.quadratic:Quadratic",
         "broyden": "sdl.solvers.broyden:Broyden",
         "mcmc": "sdl.solvers.mcmc:Mcmc",
         "continuation": "sdl.solvers.continuation:Continuation",

@@ -10,8 +10,8 @@ The *tolerance ratio* (`miss` in records) ranks trials; the worst channel's coun
     no target, outside  1 + distance beyond the limit over the half width (`between`) or over the campaign's tolerance
                         of the limit (`at most: 60000` at 2 %: one more for every 1200 counts)
 
-A reading at an end of its channel is a bound, not a value: it never reaches a target or a range, but it keeps a limit
-(`at least`, `at most`) that it lies inside.
+A reading at an end of its channel is a bound, not a value: it never reaches a target or a range, but at full scale it keeps
+a limit `at least` below it.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ class Band:
         return cls(None, limit, math.inf, tolerance or 1.0)
 
     @property
-    def one_sided(self) -> bool:
-        """Whether it is a limit, which a bound can keep."""
-        return self.target is None and (math.isinf(self.low) or math.isinf(self.high))
+    def open_above(self) -> bool:
+        """Whether it is a limit `at least`, which a reading at full scale keeps."""
+        return self.target is None and math.isinf(self.high)
 
     def beyond(self, value: float) -> float:
         """Distance of a reading outside the band, in the channel's unit; 0 inside."""
@@ -178,9 +178,9 @@ class Goal:
         return {name: band.target for name, band in self.bands.items() if band.target is not None}
 
     def miss(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> float:
-        """The worst channel's tolerance ratio; inf if a channel is missing, or saturated and no limit."""
+        """The worst channel's tolerance ratio; inf if a channel is missing, or saturated, unless for `at least`."""
         return max(
-            math.inf if name in saturated and not band.one_sided else band.miss(readings.get(name, math.nan))
+            math.inf if name in saturated and not band.open_above else band.miss(readings.get(name, math.nan))
             for name, band in self.bands.items()
         )
 
@@ -191,7 +191,7 @@ class Goal:
     def reached(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> bool:
         """Whether every channel lies inside its band, limits included."""
         return all(
-            (name not in saturated or band.one_sided) and band.low <= readings.get(name, math.nan) <= band.high
+            (name not in saturated or band.open_above) and band.low <= readings.get(name, math.nan) <= band.high
             for name, band in self.bands.items()
         )
 

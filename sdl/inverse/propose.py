@@ -163,7 +163,6 @@ def propose_fitted(
         stepped = on_steps(predict, inside, space, Targets(*(part[0] for part in targets)))
     if stepped is not None:
         settings, _ = space.project(space.decode(stepped.settings))
-    settings = _off_full_scale(settings, data, goal, space)
     verdict, why, shortfall = _first_of(
         [
             _of_solver(given, goal, data.channels, base),
@@ -173,6 +172,7 @@ def propose_fitted(
             _saturated(goal, data, settings),
         ]
     )
+    settings = _off_full_scale(settings, data, goal, space)
     expected: Mapping[str, float] = {}
     if given.expected is not None or predict is not None:
         readings = _expected(given, predict, settings, raw, data.inputs, data.channels)
@@ -194,11 +194,11 @@ def propose_fitted(
 
 
 def _off_full_scale(settings: Mapping[str, float], data: Data, goal: Goal, space: Space) -> Mapping[str, float]:
-    """Settings away from those that read full scale in a channel with a target: halfway to the nearest row that did not.
+    """Settings away from those that read full scale in a channel that must not: halfway to the nearest row that did not.
 
     The same settings would read full scale again, and tell nothing new.
     """
-    columns = [i for i, c in enumerate(data.channels) if c.name in goal.bands and not goal.bands[c.name].one_sided]
+    columns = [i for i, c in enumerate(data.channels) if c.name in goal.bands and not goal.bands[c.name].open_above]
     full = data.saturated[:, columns].any(axis=1)
     if not full.any():
         return settings
@@ -302,10 +302,10 @@ def _saturated(goal: Goal, data: Data, settings: Mapping[str, float]) -> Finding
         band = goal.bands.get(channel.name)
         if band is None:
             continue
-        if channel.high is not None and (band.low > channel.high or (band.low == channel.high and not band.one_sided)):
+        if channel.high is not None and (band.low > channel.high or (band.low == channel.high and not band.open_above)):
             sentence = f"{channel.name} saturates at {channel.high:g}, below {band.low:g}"
             return Finding(Verdict.SATURATED, sentence)
-        latest = data.saturated[:0, i] if near is None or band.one_sided else data.saturated[near, i][-3:]
+        latest = data.saturated[:0, i] if near is None or band.open_above else data.saturated[near, i][-3:]
         if len(latest) and latest.all():
             return Finding(Verdict.SATURATED, f"{channel.name} was saturated where it was measured at these settings")
     return None

@@ -2,8 +2,9 @@
 
 Each of the last few settings is predicted by every candidate from the rows that came before it, which is what happens
 in a campaign when a proposal is measured. No row is judged by a model that has seen it, and nothing is remembered
-between two fits: the errors are computed anew from the rows. They are counted in standard deviations of a reading, the
-smallest that any candidate claims, the same for all. The candidate with the least root mean square answers.
+between two fits: everything is computed from the rows. The score is the logarithm of the predictive density of what
+was read. It tells an honest model from one that is too sure, which the size of its errors does not. Few readings can
+tell little: the first candidate answers unless another's score is greater by MARGIN.
 Dawid, J. R. Stat. Soc. A 147 (1984) 278 ("prequential" statistics).
 """
 
@@ -22,6 +23,10 @@ from sdl.models.constants import NOMINAL
 from sdl.models.data import Data, Proposals, Targets
 from sdl.space import Space
 
+MARGIN = 1.0
+"""Log predictive density by which a candidate must beat the first: odds of 2.7, what a few readings can say by chance."""
+TAIL = 8.0
+"""Standard deviations beyond which an error counts no more: a wrong row or a jump of the light decides nothing alone."""
 MANY = 40
 """Rows beyond which the latest settings of one session are all predicted by one earlier fit instead of one each."""
 
@@ -55,13 +60,16 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
     if not settings:
         first = next(iter(fitted))
         return SelectedModel(fitted[first], f"{first}: too few readings to compare solvers yet")
-    errors = {kind: float(score) for kind, score in zip(fitted, scores, strict=True) if score >= 0}
-    best = min(errors, key=errors.__getitem__)
+    densities = {kind: float(score) for kind, score in zip(fitted, scores, strict=True) if np.isfinite(score)}
+    first = next(iter(densities))
+    best = max(densities, key=lambda kind: densities[kind] + MARGIN * (kind == first))
     latest = f"the last {settings} settings" if settings > 1 else "the last settings"
-    others = ", ".join(f"{kind} {error:.2g}" for kind, error in errors.items() if kind != best)
-    reason = f"{best}: prediction error on {latest} {errors[best]:.2g} standard deviations" + (
-        f" ({others})" if others else ""
+    others = ", ".join(
+        f"{kind} {density - densities[best]:+.1f}" for kind, density in densities.items() if kind != best
     )
+    greatest = densities[best] >= max(densities.values())
+    said = f"predicted {latest} best" if greatest else f"no other predicted {latest} clearly better"
+    reason = f"{best}: {said}" + (f" (log predictive density against it: {others})" if others else "")
     return SelectedModel(fitted[best], reason)
 
 
@@ -83,7 +91,7 @@ class SelectedModel:
 
 
 def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[Floats, int]:
-    """Prediction error of each solver for the readings at the latest settings, from the rows before each.
+    """Log predictive density of each solver for the readings at the latest settings, from the rows before each.
 
     Args:
         solvers: whose fits offer `predict`.
@@ -91,8 +99,8 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
         window: how many settings, the newest; several readings in a row at one setting count as their mean.
 
     Returns:
-        Root mean square errors in standard deviations of a reading, over the channels of the goal, NaN for a solver
-        that foresaw none; and the number of settings they are over, which the other solvers foresaw all.
+        Sums over the channels of the goal, NaN for a solver that foresaw none; and the number of settings they are
+        over, which the other solvers foresaw all.
     """
     goal = np.flatnonzero(data.goal)
     usable: Bools = np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True)
@@ -124,9 +132,11 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
     nobody = NOMINAL * np.abs(np.where(usable, data.Y, 0.0)[:, goal]).max(axis=0)
     least = np.where(np.isfinite(std), std, np.inf)[some].min(axis=0)
     scale = np.maximum(np.where(np.isfinite(least), least, nobody), 1e-300)
-    squares = ((off / scale) ** 2)[:, shared][:, known[shared]]
-    errors: Floats = np.where(some, np.sqrt(squares.mean(axis=1)), np.nan)
-    return errors, int(shared.sum())
+    sd = np.maximum(np.where(np.isfinite(std), std, scale), 1e-300)
+    z = np.clip(off / sd, -TAIL, TAIL)
+    density = (-0.5 * z**2 - np.log(sd / scale))[:, shared][:, known[shared]]
+    scores: Floats = np.where(some, density.sum(axis=1), np.nan)
+    return scores, int(shared.sum())
 
 
 def _runs(data: Data) -> list[slice]:

@@ -28,6 +28,8 @@ CURVATURES = ((0.003, 0.3), (0.02, 0.1), (0.06, 0.1), (0.2, 0.15), (0.6, 0.15), 
 """tau, and how probable it is before anything is measured: at 1 a channel may turn back inside the range."""
 DRIFT = 3.0
 """Standard deviation of the trend over all rows, in standard deviations of one reading."""
+QUIET = 0.01
+"""The noise that the rows are expected to have is at least this part of NOMINAL."""
 ROUNDS = 4
 """The prior counts in units of the noise, which is known only once the surface is."""
 MANY_INPUTS = 12
@@ -146,8 +148,9 @@ def fit_quadratic(training: TrainingSet) -> QuadraticModel:
     for c in goal:
         root = 1.0 / np.sqrt(shape[:, c])
         A, y = root[:, None] * columns, root * training.Y[:, c]
-        response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(training.Y[:, c])), 1e-12)
-        nominal = np.fmin((NOMINAL * response) ** 2 * float(np.mean(root**2)), np.diag(training.linear.noise)[c])
+        response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(training.Y[:, c]))) or 1.0
+        usual = (NOMINAL * response) ** 2 * float(np.mean(root**2))
+        nominal = max(float(np.fmin(usual, np.diag(training.linear.noise)[c])), QUIET**2 * usual)
         normal, side = A.T @ A, A.T @ y
         score = np.empty(s)
         for i, (tau, probability) in enumerate(CURVATURES):

@@ -133,7 +133,8 @@ class Judge:
         if training.session is None or len(np.unique(training.session)) < 2:
             return []
         result, p = [], training.U.shape[1] + 1
-        scale = np.sqrt(training.linear.variance(training.U[: len(training.Y)]))
+        variance = training.linear.variance(training.U[: len(training.Y)])
+        scale = np.sqrt(np.where(variance > 0, variance, 1.0))
         residual = (training.Y - self.model.predict(training.U[: len(training.Y)]).mean) / scale
         for number in np.unique(training.session):
             rows = training.session == number
@@ -198,7 +199,8 @@ def _surface(training: TrainingSet) -> ForwardModel:
 def _lack_of_fit(training: TrainingSet, model: ForwardModel) -> LackOfFit:
     n, m = training.Y.shape
     session = np.zeros(n) if training.session is None else training.session
-    scale = np.sqrt(training.linear.variance(training.U[:n]))
+    variance = training.linear.variance(training.U[:n])
+    scale = np.sqrt(np.where(variance > 0, variance, np.nan))  # a channel that never changed has no shape
     residual = (training.Y - model.predict(training.U[:n]).mean) / scale
     usable = training.usable & np.isfinite(residual) & np.isin(np.arange(m), training.goal)
     return assess_fit(training.U[:n], np.where(usable, residual, 0.0), usable, training.U.shape[1] + 1, session)

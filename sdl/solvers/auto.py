@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sdl.models.model_selection import SelectedModel
 
 
-Candidate = Literal["gp", "bayes", "linear", "gmm"]
+Candidate = Literal["gp", "bayes", "linear", "quadratic", "gmm"]
 """Solvers whose models predict readings."""
 
 
@@ -25,7 +25,7 @@ class Auto(Frozen):
     candidates: tuple[Candidate, ...] = Field(
         ("gp", "bayes"),
         min_length=1,
-        description="solvers to choose from: gp, bayes, linear, gmm; where nothing tells them apart, the first that "
+        description="solvers to choose from: gp, bayes, linear, quadratic, gmm; where nothing tells them apart, the first that "
         "can answer",
     )
     window: int = Field(3, ge=1, le=100, description="how many of the latest settings they are judged by")

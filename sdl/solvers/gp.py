@@ -18,7 +18,10 @@ class Gp(Frozen):
 
     kind: Literal["gp"] = "gp"
     rows: int = Field(
-        default=200, ge=10, le=2000, description="Rows to learn from at most, the newest; the cost grows as their cube."
+        default=200,
+        ge=10,
+        le=2000,
+        description="Rows to learn from at most, the newest and some of the others; the cost grows as their cube.",
     )
 
     def fit(self, data: Data) -> FittedForward:

@@ -17,7 +17,8 @@ EVENTS = typing.get_args(Event)
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 def test_every_event_says_when_it_happened_last_of_what_it_always_had(kind: type) -> None:
     """A field that came later has a default, so that records written before it can still be read."""
-    required = [field.name for field in dataclasses.fields(kind) if field.default_factory is dataclasses.MISSING]
+    missing = dataclasses.MISSING
+    required = [f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing]
     assert required[-1] == "at"
 
 

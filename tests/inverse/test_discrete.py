@@ -103,7 +103,7 @@ def test_a_goal_out_of_reach_stays_out_of_reach_whatever_the_steps() -> None:
     answer = asked(data(0.1, 40), goal([1.5, 1.5], 20.0))
     assert answer.verdict is Verdict.UNREACHABLE
     assert answer.shortfall["a"]["nearest"] == pytest.approx(1900, abs=5)
-    assert "out of reach: the nearest are a 19" in answer.why
+    assert "the nearest are a 19" in answer.why
 
 
 def test_the_nearest_readings_are_raw_with_the_background_in_them() -> None:

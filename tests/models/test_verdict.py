@@ -18,12 +18,18 @@ MODELS = ("linear", "pls", "gmm", "forest")
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("n", [4, 5, 8, 30])
-def test_twice_the_brightest_is_unreachable_from_the_first_fit_on(kind, n):
+@pytest.mark.parametrize("n", [9, 12, 30])
+def test_twice_the_brightest_is_unreachable_once_the_rows_exclude_a_turn(kind, n):
     answer = ask(find("solvers", kind)(), night(n), [60000.0, 16384.0, 16384.0])
     assert answer.verdict == (Verdict.UNREACHABLE,)
     assert "out of reach" in answer.why[0]
     assert answer.nearest[0] == pytest.approx([30357, 16384, 16384], rel=0.01)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("n", [4, 8])
+def test_fewer_than_2d_plus_3_rows_call_nothing_unreachable(kind, n):
+    assert Verdict.UNREACHABLE not in ask(find("solvers", kind)(), night(n), [60000.0, 16384.0, 16384.0]).verdict
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -1,0 +1,29 @@
+"""A quadratic surface of each channel, inverted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from sdl.solvers.base import Data
+from sdl.types import Frozen
+
+if TYPE_CHECKING:
+    from sdl.models.forward_solver import FittedForward
+
+
+class Quadratic(Frozen):
+    """A surface of squares and products of the inputs, for instruments that are nearly linear."""
+
+    kind: Literal["quadratic"] = "quadratic"
+
+    def fit(self, data: Data) -> FittedForward:
+        """Fit a surface to each channel of the goal.
+
+        Raises:
+            NotEnoughData, Degenerate: the rows cannot carry the fit.
+        """
+        from sdl.models.forward_solver import FittedForward
+        from sdl.models.quadratic import fit_quadratic
+        from sdl.models.training_set import TrainingSet
+
+        return FittedForward(fit_quadratic(TrainingSet.from_data(data)))
