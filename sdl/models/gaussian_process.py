@@ -18,7 +18,7 @@ propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from scipy.special import gammaln, log_ndtr
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data
-from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density
+from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
@@ -53,7 +53,8 @@ LOG_ODDS = float(np.log(4.0))
 NEGLIGIBLE = 1e-3
 """A component with less weight is dropped."""
 DRAWN_ROWS, DRAWS, LEAST_DRAW = 40, 16, 0.02
-"""Up to so many rows the parameters are drawn, so many times, and draws with less weight are dropped."""
+"""Up to so many rows the parameters are drawn, so many times, and draws with less weight are dropped. Not from the first
+inputs + 2 rows: there it costs an affine instrument a trial, and their linear prediction is all there is."""
 FEATURES = 64
 """Random features of each function drawn from the prior, half for the joint and half for the additive part. Each has
 its own, so that mean and covariance over the functions are right for any number of features."""
@@ -405,6 +406,10 @@ class ChannelProcess:
         y = backward(self.transform, self.centre + self.size * z)
         return y, self.size / derivative(self.transform, y)
 
+    def rate(self, function: Callable[[Floats], Floats], U: Floats) -> Floats:
+        """Derivative of the readings by z = function(U), which is the same everywhere without a transform."""
+        return np.array([[self.size]]) if self.transform == "none" else self.to_readings(function(U))[1]
+
     def predict(self, U: Floats) -> tuple[Floats, Floats, Floats]:
         """(k,) mean reading, and variance of the model and of the noise."""
         means, variances = self.processes.predict(U)
@@ -475,8 +480,12 @@ class GaussianProcess:
         return slope
 
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths:
-        drawn = [_draw(channel, n, rng) for channel in self.channels]
-        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, tuple(drawn))
+        drawn = tuple(_draw(channel, n, rng) for channel in self.channels)
+        between = None
+        if self.training.session_cov is not None:
+            root = symmetric_root(np.nan_to_num(self.training.session_cov[self.training.goal]))
+            between = np.einsum("gpq,ngq->gnp", root, rng.standard_normal((n, *root.shape[:2])))
+        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, drawn, between)
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
@@ -561,18 +570,22 @@ class _Paths:
     goal: Ints
     channels: tuple[ChannelProcess, ...]
     drawn: tuple[_Drawn, ...]
+    between: Floats | None  # (g, n, d + 1) lines that the current session differs by
 
     def __call__(self, U: Floats) -> Floats:
         Y = np.full((self.n, U.shape[-2], self.m), np.nan)
-        for column, channel, drawn in zip(self.goal, self.channels, self.drawn, strict=True):
-            Y[:, :, column] = channel.to_readings(drawn(U))[0]
+        for g, (column, channel) in enumerate(zip(self.goal, self.channels, strict=True)):
+            Y[:, :, column] = channel.to_readings(self.drawn[g](U))[0]
+            if self.between is not None:
+                Y[:, :, column] += self.between[g, :, :1] + _times(U, self.between[g, :, 1:])
         return Y
 
     def jacobian(self, U: Floats) -> Floats:
         J = np.full((self.n, U.shape[-2], self.m, U.shape[-1]), np.nan)
-        for column, channel, drawn in zip(self.goal, self.channels, self.drawn, strict=True):
-            rate = 1.0 if channel.transform == "none" else channel.to_readings(drawn(U))[1][..., None] / channel.size
-            J[:, :, column] = drawn.slope(U) * channel.size * rate
+        for g, (column, channel) in enumerate(zip(self.goal, self.channels, strict=True)):
+            J[:, :, column] = self.drawn[g].slope(U) * channel.rate(self.drawn[g], U)[..., None]
+            if self.between is not None:
+                J[:, :, column] += self.between[g, :, None, 1:]
         return J
 
 
@@ -665,7 +678,7 @@ def _finish(
     problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
     if channel.censored.any():
         problem, theta, evidence = _with_bounds(channel, problem, z, theta, evidence)
-    if problem.use[0].sum() <= DRAWN_ROWS:
+    if problem.U.shape[1] + 2 < problem.use[0].sum() <= DRAWN_ROWS:
         problem, theta, evidence = _with_draws(problem, theta, evidence)
     weight = np.exp(evidence - evidence.max())
     keep = weight > (NEGLIGIBLE if len(weight) <= 2 else LEAST_DRAW) * weight.sum()
