@@ -71,7 +71,7 @@ class FittedForward:
         U = np.array([self.settings(goal, *ends, np.random.default_rng(SEED)) for goal in goals])
         pairs = [self.std_errors(goal, u) for goal, u in zip(goals, U, strict=True)]
         spread, uncertainty = np.swapaxes(np.array(pairs), 0, 1)
-        expected, name = self.model.predict(U).mean, self.model.summary.removesuffix(self.training.summary)
+        expected, name = self.model.mean(U), self.model.summary.removesuffix(self.training.summary)
         return to_proposals(
             self.training,
             name.rstrip(", "),
@@ -154,7 +154,7 @@ class FittedForward:
             u = self._most_probable(bands, ended.U, low, high, rng)
         if training.prefer is None:
             return u
-        return cheapest(lambda U: model.predict(U).mean, model.jacobian, bands, u, np.array(training.prefer), low, high)
+        return cheapest(model.mean, model.jacobian, bands, u, np.array(training.prefer), low, high)
 
     def _most_probable(self, bands: Bands, near: Floats, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
         """(d,) where a reading is most probable to lie inside, of the settings near (k, d) and those of the paths."""

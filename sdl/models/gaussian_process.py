@@ -18,18 +18,17 @@ propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve, solve_triangular
-from scipy.special import log_ndtr
+from scipy.special import gammaln, log_ndtr
 
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data
-from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density
+from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
 from sdl.models.noise import variance_parts
 from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
@@ -38,7 +37,7 @@ LINE = 10.0
 """Standard deviation of intercept and slopes, in standard deviations of the readings: vague."""
 SUBSET, MAX_ROWS = 40, 300
 """Rows that the hyperparameters are searched with, before two steps with all; and rows that are learnt from at most."""
-NOISE, NOISE_SD = (0.005, 0.001, 0.001), (1.2, 1.2, 1.2)
+NOISE, NOISE_SD = (0.005, 0.001, 0.001), (0.8, 0.8, 0.8)
 """Prior of the proportional, constant and jitter noise: medians, and standard deviations of the logarithms."""
 MAX_BOUNDS = 40
 """Censored rows that are learnt from at most, the latest."""
@@ -53,8 +52,12 @@ LOG_ODDS = float(np.log(4.0))
 """Prior log odds for no transform. With none, an affine instrument takes a trial more."""
 NEGLIGIBLE = 1e-3
 """A component with less weight is dropped."""
-FEATURES = 128
-"""Random features of each of the two stationary parts, for functions drawn from the prior."""
+DRAWN_ROWS, DRAWS, LEAST_DRAW = 40, 16, 0.02
+"""Up to so many rows the parameters are drawn, so many times, and draws with less weight are dropped. Not from the first
+inputs + 2 rows: there it costs an affine instrument a trial, and their linear prediction is all there is."""
+FEATURES = 64
+"""Random features of each function drawn from the prior, half for the joint and half for the additive part. Each has
+its own, so that mean and covariance over the functions are right for any number of features."""
 WRONG, WIDE, MAX_WRONG = 0.02, 5.0, 5
 """Prior probability that a row is wrong, the standard deviation of such a row, and how many are left out at most."""
 SUSPECT = 3.5
@@ -98,37 +101,46 @@ def _matern(r: Floats) -> tuple[Floats, Floats]:
 
 
 def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
-    """(k, n) covariance of the function with parameters (P,) at settings (k, d) and (n, d)."""
+    """(B, k, n) covariance of functions with parameters (B, P) at settings (k, d) and (n, d)."""
     d = len(V.T)
-    square, total = np.zeros((len(U), len(V))), _line(U, V)
+    scale, (s2, a2) = np.exp(-theta[:, :d, None, None]), np.exp(2.0 * theta[:, d : d + 2, None, None]).swapaxes(0, 1)
+    square, own = np.zeros((len(theta), len(U), len(V))), np.zeros((len(theta), len(U), len(V)))
     for j in range(d):
-        r = np.abs(U[:, None, j] - V[:, j]) * np.exp(-theta[j])
+        r = np.abs(U[:, None, j] - V[:, j]) * scale[:, j]
         square += r**2
-        total += np.exp(2.0 * theta[d + 1]) * _matern(r)[0]
-    total += np.exp(2.0 * theta[d]) * _matern(np.sqrt(square))[0]
-    return total
+        own += _matern(r)[0]
+    return _line(U, V) + s2 * _matern(np.sqrt(square))[0] + a2 * own
 
 
-def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool) -> Floats:
-    """Sums over settings V (n, d) of covariances with them times weights (w, n).
+def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool = False) -> Floats:
+    """Sums over settings V (n, d) of covariances with them times weights (B, n).
+
+    Args:
+        theta: (B, P) parameters.
+        U: (k, d) settings, or (B, k, d), other ones for each.
+        V: (n, d).
+        weight: (B, n).
+        slope: give the derivatives by U instead.
 
     Returns:
-        (w, k) at settings (k, d), the same for all weights, or (w, k, d), other ones for each; with `slope` their
-        derivatives (w, k, d).
+        (B, k), or with `slope` (B, k, d).
     """
     d = len(V.T)
-    inverse = np.exp(-theta[:d])
-    s2, a2 = np.exp(2.0 * theta[d : d + 2])
-    away = [(U[..., None, j] - V[:, j]) * inverse[j] for j in range(d)]
-    joint = _matern(np.sqrt(sum(one**2 for one in away)))[int(slope)] * s2
-    own = [_matern(np.abs(one))[int(slope)] * a2 for one in away]
-    pull = LINE**2 * weight @ (V - 0.5)  # (w, d) slopes of the line
+    scale, (s2, a2) = np.exp(-theta[:, :d, None, None]), np.exp(2.0 * theta[:, d : d + 2, None, None]).swapaxes(0, 1)
+    away = [(U[..., None, j] - V[:, j]) * scale[:, j] for j in range(d)]
+    joint = s2 * _matern(np.sqrt(sum(one**2 for one in away)))[int(slope)]
+    own = [a2 * _matern(np.abs(one))[int(slope)] for one in away]
+    pull = LINE**2 * weight @ (V - 0.5)  # (B, d) slopes of the line
     if slope:
-        parts = [
-            _apply((joint + one) * far, weight) * scale for one, far, scale in zip(own, away, inverse, strict=True)
-        ]
-        return pull[:, None] - np.stack(parts, axis=-1)
-    return LINE**2 * weight.sum(axis=1)[:, None] + _apply(U - 0.5, pull) + _apply(joint + sum(own), weight)
+        parts = [_times((joint + one) * far, weight) for one, far in zip(own, away, strict=True)]
+        return pull[:, None] - np.stack(parts, axis=-1) * scale[:, :, 0].swapaxes(1, 2)
+    line = LINE**2 * weight.sum(axis=1)[:, None] + _times(U - 0.5, pull)
+    return line + _times(joint + sum(own), weight)
+
+
+def _times(features: Floats, weight: Floats) -> Floats:
+    """(B, k) products of (k, n) or (B, k, n) with (B, n)."""
+    return (features @ weight[..., None])[..., 0]
 
 
 def _line(U: Floats, V: Floats) -> Floats:
@@ -234,7 +246,7 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
     complete = training.usable[:, goal].all(axis=1)
     U, Y = training.U[complete], training.Y[complete][:, goal]
     if len(U) > rows:
-        pick = _spread(U, rows)
+        pick = _spread(U, rows, rows // 5)
         U, Y = U[pick], Y[pick]
     bounds = _bounds(data, training)
     censored = np.vstack([np.zeros(Y.shape, bool), bounds.censored[:, goal]])
@@ -277,9 +289,8 @@ def _bounds(data: Data, training: TrainingSet) -> _Bounds:
     return _Bounds(training.units(data.X[late]), data.Y[late], cut[late])
 
 
-def _spread(U: Floats, rows: int) -> Ints:
-    """Indices of `rows` of the settings U (n, d): the newest fifth, and others by a number that their settings give."""
-    newest = rows // 5
+def _spread(U: Floats, rows: int, newest: int = 0) -> Ints:
+    """Indices of `rows` of the settings U (n, d): the newest, and others by a number that their settings give."""
     key = (U @ np.sqrt(np.arange(2.0, len(U.T) + 2.0)) * 997.0) % 1.0
     older = np.argsort(key[: len(U) - newest], kind="stable")[: rows - newest]
     return np.concatenate([np.sort(older), np.arange(len(U) - newest, len(U))])
@@ -336,43 +347,45 @@ def _priors(d: int, level: float) -> tuple[Floats, Floats]:
     return np.array([np.concatenate(smooth), np.concatenate(turning)]), np.array([np.concatenate(w) for w in widths])
 
 
-class _Process(NamedTuple):
-    """One component of one channel, conditioned on its rows."""
+class _Processes(NamedTuple):
+    """B processes of one channel, conditioned on its n rows."""
 
-    theta: Floats
-    U: Floats  # (n, d) rows used
-    z: Floats
-    noise: Floats  # (n,) variance of each
-    root: Floats  # Cholesky factor of the covariance of the rows
-    alpha: Floats
+    theta: Floats  # (B, P)
+    U: Floats  # (n, d)
+    z: Floats  # (B, n)
+    noise: Floats  # (B, n) variance of each
+    inverse_root: Floats  # (B, n, n) inverse of the Cholesky factor of the covariance of the rows
+    alpha: Floats  # (B, n)
 
     @classmethod
-    def of(cls, problem: _Problem, theta: Floats, b: int) -> _Process:
-        use = problem.use[b]
-        U, z = problem.U[use], problem.z[b, use]
-        noise = _noise_var(problem, theta)[b, use]
-        root = np.linalg.cholesky(_kernel(theta[b], U, U) + np.diag(noise))
-        return cls(theta[b], U, z, noise, root, cho_solve((root, True), z))
+    def of(cls, problem: _Problem, theta: Floats) -> _Processes:
+        use = problem.use[0]
+        U, z, noise = problem.U[use], problem.z[:, use], _noise_var(problem, theta)[:, use]
+        covariance = _kernel(theta, U, U) + noise[:, None] * np.eye(len(U))
+        inverse_root = np.linalg.inv(np.linalg.cholesky(covariance))
+        return cls(theta, U, z, noise, inverse_root, _times(inverse_root.swapaxes(1, 2), _times(inverse_root, z)))
 
     def mean(self, U: Floats, *, slope: bool = False) -> Floats:
-        """(k,) mean of the function at settings (k, d), or its derivatives (k, d)."""
-        mean: Floats = _expand(self.theta, U, self.U, self.alpha[None], slope=slope)[0]
-        return mean
+        """(B, k) mean of the functions at settings (k, d), or its derivatives (B, k, d)."""
+        return _expand(self.theta, U, self.U, self.alpha, slope=slope)
 
     def predict(self, U: Floats) -> tuple[Floats, Floats]:
-        """(k,) mean and variance of the function at settings (k, d)."""
-        cross = _kernel(self.theta, U, self.U)
-        d = U.shape[1]
-        prior = LINE**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + np.exp(2.0 * self.theta[d])
-        prior = prior + d * np.exp(2.0 * self.theta[d + 1])
-        known = solve_triangular(self.root, cross.T, lower=True)
-        return cross @ self.alpha, np.maximum(prior - (known**2).sum(axis=0), 0.0)
+        """(B, k) mean and variance of the functions at settings (k, d)."""
+        cross, d = _kernel(self.theta, U, self.U), U.shape[1]
+        s2, a2 = np.exp(2.0 * self.theta[:, d : d + 2]).T[..., None]
+        prior = LINE**2 * (1.0 + ((U - 0.5) ** 2).sum(axis=1)) + s2 + d * a2
+        known = self.inverse_root @ cross.swapaxes(1, 2)
+        return _times(cross, self.alpha), np.maximum(prior - (known**2).sum(axis=1), 0.0)
 
     def covariance(self, U: Floats) -> tuple[Floats, Floats]:
-        """(k,) mean and (k, k) covariance of the function at settings (k, d)."""
+        """(B, k) mean and (B, k, k) covariance of the functions at settings (k, d)."""
         cross = _kernel(self.theta, U, self.U)
-        known = solve_triangular(self.root, cross.T, lower=True)
-        return cross @ self.alpha, _kernel(self.theta, U, U) - known.T @ known
+        known = self.inverse_root @ cross.swapaxes(1, 2)
+        return _times(cross, self.alpha), _kernel(self.theta, U, U) - known.swapaxes(1, 2) @ known
+
+    def leave_one_out(self, b: int) -> Floats:
+        """(n,) residuals of the rows from what the others predict, in standard deviations."""
+        return np.abs(self.alpha[b]) / np.sqrt((self.inverse_root[b] ** 2).sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -386,40 +399,43 @@ class ChannelProcess:
     scale: float  # standard deviation of the readings
     wrong: Bools  # (n,) rows that were left out
     weight: Floats
-    processes: tuple[_Process, ...]
+    processes: _Processes
 
     def to_readings(self, z: Floats) -> tuple[Floats, Floats]:
         """Readings at z, and their derivative by z."""
         y = backward(self.transform, self.centre + self.size * z)
         return y, self.size / derivative(self.transform, y)
 
+    def rate(self, function: Callable[[Floats], Floats], U: Floats) -> Floats:
+        """Derivative of the readings by z = function(U), which is the same everywhere without a transform."""
+        return np.array([[self.size]]) if self.transform == "none" else self.to_readings(function(U))[1]
+
     def predict(self, U: Floats) -> tuple[Floats, Floats, Floats]:
         """(k,) mean reading, and variance of the model and of the noise."""
-        means, variances = np.swapaxes([one.predict(U) for one in self.processes], 0, 1)
+        means, variances = self.processes.predict(U)
         z = self.weight @ means
         y, rate = self.to_readings(z)
         model_var = self.weight @ (variances + (means - z) ** 2) * rate**2
-        sigma2 = self.weight @ np.exp(2.0 * np.array([one.theta[-3:] for one in self.processes]))
+        sigma2 = self.weight @ np.exp(2.0 * self.processes.theta[:, -3:])
         parts = variance_parts(U, y[:, None], self.slope[None], np.array([self.scale]))[..., 0]
         return y, model_var, sigma2 @ parts
 
+    def mean(self, U: Floats) -> Floats:
+        """(k,) mean reading at settings (k, d)."""
+        return self.to_readings(self.weight @ self.processes.mean(U))[0]
+
     def jacobian(self, U: Floats) -> Floats:
         """(k, d) derivatives of the mean reading."""
-        slope: Floats = np.tensordot(self.weight, [one.mean(U, slope=True) for one in self.processes], 1)
-        return slope * self.to_readings(self.mean(U))[1][:, None]
-
-    def mean(self, U: Floats) -> Floats:
-        """(k,) mean of z."""
-        mean: Floats = self.weight @ [one.mean(U) for one in self.processes]
-        return mean
+        rate = self.to_readings(self.weight @ self.processes.mean(U))[1]
+        slope: Floats = np.tensordot(self.weight, self.processes.mean(U, slope=True), 1) * rate[:, None]
+        return slope
 
     def nonlinearity(self) -> float:
-        """Greatest distance of the mean from the line through it, in parts of the range of the mean, at the rows."""
-        one = self.processes[int(self.weight.argmax())]
-        y = self.to_readings(one.mean(one.U))[0]
-        X = np.column_stack([np.ones(len(y)), one.U])
+        """Standard deviation of the mean about the best plane through it, at the rows, in parts of its own."""
+        y = self.mean(self.processes.U)
+        X = np.column_stack([np.ones(len(y)), self.processes.U])
         off = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
-        return float(np.abs(off).max() / max(np.ptp(y), 1e-300))
+        return float(off.std() / max(float(y.std()), 1e-300))
 
 
 @dataclass(frozen=True)
@@ -450,6 +466,13 @@ class GaussianProcess:
             parts[1] += np.maximum(np.einsum("kp,mpq,kq->km", X, self.training.session_cov, X), 0.0)
         return Prediction(*parts)
 
+    def mean(self, U: Floats) -> Floats:
+        """(k, m) mean readings alone, which is cheaper than `predict`."""
+        mean = np.full((len(U), len(self.training.channels)), np.nan)
+        for column, channel in zip(self.training.goal, self.channels, strict=True):
+            mean[:, column] = channel.mean(U)
+        return mean
+
     def jacobian(self, U: Floats) -> Floats:
         slope = np.full((len(U), len(self.training.channels), U.shape[1]), np.nan)
         for column, channel in zip(self.training.goal, self.channels, strict=True):
@@ -457,72 +480,85 @@ class GaussianProcess:
         return slope
 
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths:
-        drawn = [_draw(channel, n, rng) for channel in self.channels]
-        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, tuple(drawn))
+        drawn = tuple(_draw(channel, n, rng) for channel in self.channels)
+        between = None
+        if self.training.session_cov is not None:
+            root = symmetric_root(np.nan_to_num(self.training.session_cov[self.training.goal]))
+            between = np.einsum("gpq,ngq->gnp", root, rng.standard_normal((n, *root.shape[:2])))
+        return _Paths(n, len(self.training.channels), self.training.goal, self.channels, drawn, between)
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
 
 class _Drawn(NamedTuple):
-    """The functions drawn from one component: prior functions of random features, and the update by the rows."""
+    """Functions w of one channel: those of the prior, of F random features, and their update by the n rows."""
 
-    paths: Ints  # (w,) their numbers
-    process: _Process
+    theta: Floats  # (w, P)
+    V: Floats  # (n, d) rows
     line: Floats  # (w, d + 1) intercept and slopes at u = ½
-    frequency: Floats  # (F, d)
-    phase: Floats  # (F,)
+    frequency: Floats  # (w, F, d)
+    phase: Floats  # (w, 1, F)
     weight: Floats  # (w, F)
     update: Floats  # (w, n)
 
     def prior(self, U: Floats) -> Floats:
-        """(w, k) at settings (k, d) or (w, k, d)."""
-        features = np.cos(U @ self.frequency.T + self.phase)
-        return self.line[:, :1] + _apply(U - 0.5, self.line[:, 1:]) + _apply(features, self.weight)
+        """(w, k) the functions without the rows, at settings (k, d) or (w, k, d)."""
+        features = np.cos(U @ self.frequency.swapaxes(1, 2) + self.phase)
+        return self.line[:, :1] + _times(U - 0.5, self.line[:, 1:]) + _times(features, self.weight)
 
     def __call__(self, U: Floats) -> Floats:
-        return self.prior(U) + _expand(self.process.theta, U, self.process.U, self.update, slope=False)
+        return self.prior(U) + _expand(self.theta, U, self.V, self.update)
 
     def slope(self, U: Floats) -> Floats:
-        """(w, k, d)"""
-        sines = -np.sin(U @ self.frequency.T + self.phase)  # (..., k, F)
-        prior = (np.broadcast_to(sines, (len(self.paths), *sines.shape[-2:])) * self.weight[:, None]) @ self.frequency
-        return self.line[:, None, 1:] + prior + _expand(self.process.theta, U, self.process.U, self.update, slope=True)
+        """(w, k, d) derivatives."""
+        sines = np.sin(U @ self.frequency.swapaxes(1, 2) + self.phase)  # (w, k, F)
+        waves = (sines * self.weight[:, None]) @ self.frequency
+        return self.line[:, None, 1:] - waves + _expand(self.theta, U, self.V, self.update, slope=True)
 
 
-def _apply(features: Floats, weight: Floats) -> Floats:
-    """(w, k) features (k, F) or (w, k, F) times weights (w, F)."""
-    return weight @ features.T if features.ndim == 2 else (features @ weight[..., None])[..., 0]
+def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> _Drawn:
+    """Functions of z of one channel, each from one of its processes, by their weights.
+
+    The spectral density of Matérn's covariance is a multivariate t distribution with 5 degrees of freedom. Frequencies
+    are drawn from one with 1, and weighted: what the rows leave uncertain is mostly in the tail. The features of the
+    additive part vary with one input each.
+    """
+    processes = channel.processes
+    which = rng.choice(len(channel.weight), size=n, p=channel.weight)
+    theta, d = processes.theta[which], processes.U.shape[1]
+    half = FEATURES // 2
+    own = np.arange(half)[:, None] % d == np.arange(d)
+    parts = [rng.standard_normal((n, half, d)), rng.standard_normal((n, half, 1)) * own]
+    waves = np.concatenate(parts, axis=1) / np.sqrt(rng.chisquare(1.0, (n, FEATURES, 1)))
+    square = (waves**2).sum(axis=2)
+    share = np.concatenate([np.full(half, half), own @ own.sum(axis=0)])
+    size = np.exp(np.repeat(theta[:, d : d + 2], half, axis=1)) * np.sqrt(2.0 / share)
+    size[:, :half] *= np.exp(0.5 * (_log_t(square[:, :half], 5, d) - _log_t(square[:, :half], 1, d)))
+    size[:, half:] *= np.exp(0.5 * (_log_t(square[:, half:], 5, 1) - _log_t(square[:, half:], 1, 1)))
+    drawn = _Drawn(
+        theta,
+        processes.U,
+        LINE * rng.standard_normal((n, d + 1)),
+        waves * np.exp(-theta[:, None, :d]),
+        rng.uniform(0.0, 2.0 * np.pi, (n, 1, FEATURES)),
+        size * rng.standard_normal((n, FEATURES)),
+        np.empty(0),
+    )
+    noise = np.sqrt(processes.noise[which]) * rng.standard_normal((n, len(processes.U)))
+    gap = processes.z[which] - drawn.prior(processes.U) - noise
+    update = np.empty_like(gap)
+    for b in np.unique(which):
+        root = processes.inverse_root[b]
+        update[which == b] = gap[which == b] @ root.T @ root
+    return drawn._replace(update=update)
 
 
-def _draw(channel: ChannelProcess, n: int, rng: np.random.Generator) -> tuple[_Drawn, ...]:
-    """Functions of z of one channel, from its components by their weights."""
-    component = rng.choice(len(channel.weight), size=n, p=channel.weight)
-    drawn = []
-    for b, process in enumerate(channel.processes):
-        paths = np.flatnonzero(component == b)
-        w, d = len(paths), process.U.shape[1]
-        inverse_length = np.exp(-process.theta[:d])
-        heavy = np.sqrt(5.0 / rng.chisquare(5.0, (2, FEATURES, 1)))
-        joint = rng.standard_normal((FEATURES, d)) * heavy[0] * inverse_length
-        own = np.arange(FEATURES)[:, None] % d == np.arange(d)
-        additive = rng.standard_normal((FEATURES, 1)) * heavy[1] * inverse_length * own
-        size = np.sqrt(2.0) * np.exp(process.theta[d : d + 2])
-        count = own.sum(axis=0)[np.arange(FEATURES) % d]
-        amplitude = np.concatenate([np.full(FEATURES, size[0] / np.sqrt(FEATURES)), size[1] / np.sqrt(count)])
-        one = _Drawn(
-            paths,
-            process,
-            LINE * rng.standard_normal((w, d + 1)),
-            np.vstack([joint, additive]),
-            rng.uniform(0.0, 2.0 * np.pi, 2 * FEATURES),
-            amplitude * rng.standard_normal((w, 2 * FEATURES)),
-            np.empty(0),
-        )
-        noise = np.sqrt(process.noise) * rng.standard_normal((w, len(process.z)))
-        gap = process.z - one.prior(process.U) - noise
-        drawn.append(one._replace(update=cho_solve((process.root, True), gap.T).T))
-    return tuple(one for one in drawn if len(one.paths))
+def _log_t(square: Floats, dof: int, d: int) -> Floats:
+    """Log density of the standard t distribution of d dimensions at squared distances."""
+    norm = gammaln((dof + d) / 2) - gammaln(dof / 2) - 0.5 * d * np.log(dof * np.pi)
+    density: Floats = norm - 0.5 * (dof + d) * np.log1p(square / dof)
+    return density
 
 
 @dataclass(frozen=True)
@@ -533,30 +569,24 @@ class _Paths:
     m: int
     goal: Ints
     channels: tuple[ChannelProcess, ...]
-    drawn: tuple[tuple[_Drawn, ...], ...]
+    drawn: tuple[_Drawn, ...]
+    between: Floats | None  # (g, n, d + 1) lines that the current session differs by
 
     def __call__(self, U: Floats) -> Floats:
         Y = np.full((self.n, U.shape[-2], self.m), np.nan)
-        for column, channel, z in zip(self.goal, self.channels, self._latent(U), strict=True):
-            Y[:, :, column] = channel.to_readings(z)[0]
+        for g, (column, channel) in enumerate(zip(self.goal, self.channels, strict=True)):
+            Y[:, :, column] = channel.to_readings(self.drawn[g](U))[0]
+            if self.between is not None:
+                Y[:, :, column] += self.between[g, :, :1] + _times(U, self.between[g, :, 1:])
         return Y
 
     def jacobian(self, U: Floats) -> Floats:
         J = np.full((self.n, U.shape[-2], self.m, U.shape[-1]), np.nan)
-        for column, channel, z, parts in zip(self.goal, self.channels, self._latent(U), self.drawn, strict=True):
-            for one in parts:
-                J[one.paths, :, column] = one.slope(U if U.ndim == 2 else U[one.paths])
-            J[:, :, column] *= channel.to_readings(z)[1][..., None]
+        for g, (column, channel) in enumerate(zip(self.goal, self.channels, strict=True)):
+            J[:, :, column] = self.drawn[g].slope(U) * channel.rate(self.drawn[g], U)[..., None]
+            if self.between is not None:
+                J[:, :, column] += self.between[g, :, None, 1:]
         return J
-
-    def _latent(self, U: Floats) -> list[Floats]:
-        latent = []
-        for parts in self.drawn:
-            z = np.empty((self.n, U.shape[-2]))
-            for one in parts:
-                z[one.paths] = one(U if U.ndim == 2 else U[one.paths])
-            latent.append(z)
-        return latent
 
 
 def _join(problems: Sequence[_Problem]) -> _Problem:
@@ -648,11 +678,29 @@ def _finish(
     problem, theta, evidence, wrong = _without_wrong(problem, theta, evidence)
     if channel.censored.any():
         problem, theta, evidence = _with_bounds(channel, problem, z, theta, evidence)
+    if problem.U.shape[1] + 2 < problem.use[0].sum() <= DRAWN_ROWS:
+        problem, theta, evidence = _with_draws(problem, theta, evidence)
     weight = np.exp(evidence - evidence.max())
-    keep = weight > NEGLIGIBLE * weight.sum()
-    processes = tuple(_Process.of(problem, theta, b) for b in np.flatnonzero(keep))
+    keep = weight > (NEGLIGIBLE if len(weight) <= 2 else LEAST_DRAW) * weight.sum()
+    processes = _Processes.of(problem.take(np.flatnonzero(keep)), theta[keep])
     weight = weight[keep] / weight[keep].sum()
     return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, weight, processes)
+
+
+def _with_draws(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats]:
+    """Parameters drawn about the most probable ones, with their share of the evidence by importance sampling.
+
+    From few rows the most probable parameters are too sure of themselves.
+    """
+    B, P = theta.shape
+    half = np.random.default_rng(0).standard_normal((DRAWS // 2, P))
+    normal = np.concatenate([half, -half])
+    root = np.linalg.cholesky(np.linalg.inv(_score(problem, theta).information))
+    drawn = (theta[:, None] + normal @ root.swapaxes(1, 2)).reshape(-1, P)
+    repeated = problem.take(np.repeat(np.arange(B), DRAWS))
+    value = _score(repeated, drawn, derivatives=False).value.reshape(B, DRAWS) + 0.5 * (normal**2).sum(axis=1)
+    share = value - np.logaddexp.reduce(value, axis=1, keepdims=True)
+    return repeated, drawn, (evidence[:, None] + share).ravel()
 
 
 def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats, Bools]:
@@ -669,9 +717,7 @@ def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[
         return best
     cost = 0.0
     for _ in range(min(MAX_WRONG, n // 10)):
-        one = _Process.of(problem, theta, int(evidence.argmax()))
-        precision = np.diagonal(cho_solve((one.root, True), np.eye(len(one.z))))
-        off = np.abs(one.alpha) / np.sqrt(precision)  # leave-one-out residuals in standard deviations
+        off = _Processes.of(problem, theta).leave_one_out(int(evidence.argmax()))
         if off.max() < SUSPECT:
             break
         row = np.flatnonzero(problem.use[0])[int(off.argmax())]
@@ -706,9 +752,9 @@ def _with_bounds(
         noise = np.exp(2.0 * theta[:, -3:])[:, :, None] * given.noise[:, :, cut]
         use, at, fixed, parts = given.use.copy(), given.z.copy(), given.fixed.copy(), given.noise.copy()
         use[:, cut], parts[:, :, cut] = True, 0.0
+        means, covariances = _Processes.of(given, theta).covariance(problem.U[cut])
         for b in range(len(theta)):
-            mean, covariance = _Process.of(given, theta, b).covariance(problem.U[cut])
-            sites, log_z = censored_sites(mean, covariance, z[cut], noise[b].sum(axis=0) + FLOOR, sign)
+            sites, log_z = censored_sites(means[b], covariances[b], z[cut], noise[b].sum(axis=0) + FLOOR, sign)
             at[b, cut], fixed[b, cut] = sites
             if step == 0:
                 evidence[b] += log_z

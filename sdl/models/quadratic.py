@@ -75,6 +75,10 @@ class QuadraticModel:
         size = wide * (self.weight * self.size).sum(axis=0)
         return Prediction(mean, model_var, size * _shape(self.training, U))
 
+    def mean(self, U: Floats) -> Floats:
+        mean: Floats = self._design(U) @ (self.weight[..., None] * self.coef).sum(axis=0).T
+        return mean
+
     def jacobian(self, U: Floats) -> Floats:
         coef = (self.weight[..., None] * self.coef).sum(axis=0)
         jacobian: Floats = np.einsum("kqd,mq->kmd", design_jacobian(U, self._products), coef)

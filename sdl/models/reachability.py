@@ -59,7 +59,7 @@ class Reachability:
 
 def find_settings(model: ForwardModel, bands: Bands, starts: Floats, low: Floats, high: Floats) -> Search:
     """Search the settings where the mean of a model comes nearest to a goal, from starts (k, d)."""
-    return search(lambda U: model.predict(U).mean, model.jacobian, bands, starts, low, high)
+    return search(model.mean, model.jacobian, bands, starts, low, high)
 
 
 def assess(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floats) -> Reachability:
@@ -67,7 +67,7 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floa
     training, rng = model.training, np.random.default_rng(SEED)
     starts = np.vstack([u, starting_points(training, bands, low, high, rng)])
     ends = find_settings(model, bands, starts, low, high)
-    means = model.predict(ends.U).mean
+    means = model.mean(ends.U)
     outside = bands.beyond(means).max(axis=-1)
     best = int(np.lexsort([ends.cost, outside > 0])[0]) if (outside == 0).any() else int(outside.argmin())
     nearest = ends.U[best]
