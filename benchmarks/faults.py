@@ -22,7 +22,7 @@ from typing import Any
 
 from sdl import runner
 from sdl.core.events import Event, Failed, Measured, Proposed, Safe
-from sdl.runner import Patience
+from sdl.runner import SwitchOffPolicy
 from sdl.store import record
 from sdl.twin.faults import MEANING, Fault
 from sdl.twin.serve import TwinServer
@@ -125,7 +125,7 @@ def run(name: str, seed: int, folder: Path) -> Run:
             events.append((time.monotonic(), event))
             befell = befell if isinstance(event, Safe) else server.world.befell[name]
 
-        done = runner.run(campaign(server.url, seed), runs=folder, watch=watch, patience=Patience(SAFE))
+        done = runner.run(campaign(server.url, seed), runs=folder, watch=watch, switch_off=SwitchOffPolicy(SAFE))
         ended = time.monotonic()
         while server.world.lit and time.monotonic() - ended < 2 * SAFE:
             time.sleep(0.01)

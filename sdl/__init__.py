@@ -1,9 +1,8 @@
-"""Closed-loop experiments on a small instrument, or on its twin.
+"""Closed-loop experiments on an instrument, or on its twin.
 
-The public API: `run` a campaign, `resume` it, `open_run` what it wrote, `list_runs()` for all there are, `solve` a
-data set
-in one shot. Everything else is reached by its module. Names are loaded when they are
-first used, so that `import sdl` costs nothing.
+The public API: `run` and `resume` a campaign, `open_run` to read its record, `list_runs` for all runs, `solve` for
+settings from a data set. Everything else is imported from its module. Names are loaded when they are first used, so
+that `import sdl` takes no time.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line; Ctrl-C while it is still being loaded ends it as at any other time."""
+    """Run the command line; Ctrl-C while modules are being loaded exits with 130, as at any other time."""
     try:
         from sdl.cli import main as run
     except KeyboardInterrupt:

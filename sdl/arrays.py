@@ -1,4 +1,4 @@
-"""The array types that every other module names: (…) in a comment beside an argument is its shape."""
+"""Array types; their shapes stand in docstrings and comments, such as (n, d)."""
 
 from __future__ import annotations
 

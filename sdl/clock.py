@@ -2,7 +2,7 @@
 
 Nothing below the runner reads a clock of its own. A virtual clock jumps over every wait, so a night passes in seconds
 and the same campaign meets the same times whenever it is run or resumed. A *paced* virtual clock keeps that time line
-but really waits, for a twin that should feel like the instrument.
+and also waits in real time, for a twin that takes as long as the instrument.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from.
+    """A source of time.
 
-    `now` is the time of day, in seconds since 1970-01-01 UTC, which somebody may set. `monotonic` tells how long
-    something takes: seconds since any moment, which nobody can set.
+    `now`: seconds since 1970-01-01 UTC, which may be adjusted. `monotonic`: seconds since an arbitrary moment, never
+    adjusted, for durations.
     """
 
     @property
@@ -28,7 +28,7 @@ class Clock(Protocol):
 
 
 class RealClock:
-    """The machine's clock. `interrupt` (from a signal handler) ends the present wait and all later ones."""
+    """The machine's clock. `interrupt` (from a signal handler) ends the current wait and all later ones."""
 
     kind = "real"
 
@@ -50,11 +50,11 @@ class RealClock:
 
 
 class VirtualClock:
-    """A time line of its own, in whole microseconds so that it repeats to the last digit.
+    """Simulated time, in whole microseconds so that it repeats exactly.
 
     Args:
-        start: where it begins, seconds since 1970 UTC.
-        paced: really wait, while the time line stays the same.
+        start: seconds since 1970 UTC.
+        paced: wait in real time as well.
     """
 
     def __init__(self, start: float = 0.0, *, paced: bool = False) -> None:

@@ -7,7 +7,7 @@ import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
 DISTRIBUTION = "sdl-orchestrator"
-"""What installs the package `sdl`. PyPI's `sdl` is somebody else's."""
+"""The distribution that installs the package `sdl`; on PyPI, `sdl` is an unrelated project."""
 
 
 def own_version() -> str:
@@ -19,20 +19,20 @@ def own_version() -> str:
 
 
 def versions_of(*packages: str) -> dict[str, str]:
-    """The versions of this package (as `sdl`) and of others, those that are installed."""
-    found = {"sdl": own_version()}
+    """The versions of this package (as `sdl`) and of those others that are installed."""
+    versions = {"sdl": own_version()}
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return {name: text for name, text in found.items() if text}
+            versions[package] = version(package)
+    return {name: text for name, text in versions.items() if text}
 
 
 def missing(purpose: str, extra: str, error: ImportError) -> str:
     """The message for a module that cannot be imported.
 
     Args:
-        purpose: what needs it, as the subject of a sentence in the plural: "figures".
-        extra: of ours, that brings it; empty for what every installation has.
+        purpose: what needs it, a plural noun such as "figures".
+        extra: of this distribution, that contains it; empty for a module of every installation.
         error: of the import.
     """
     module = (error.name or str(error)).partition(".")[0]
@@ -43,7 +43,7 @@ def missing(purpose: str, extra: str, error: ImportError) -> str:
 
 
 def requirements(extra: str) -> list[str]:
-    """What an extra asks for: `apprise>=1.9` and the like."""
+    """The requirements of an extra, such as `apprise>=1.9`."""
     try:
         declared = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # used from its source tree

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sdl.core.events import Safe
 from sdl.core.goal import decimals, format_reading
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from sdl.core.campaign import Plan
     from sdl.core.events import Opened
     from sdl.core.goal import Band, Goal
+    from sdl.core.history import History
+    from sdl.runs.results import Result
 
 CAUSES = {
     "Unreachable": "no answer",
@@ -64,14 +68,15 @@ def cause(error: str) -> str:
 
 def percent(fraction: float) -> str:
     """Three figures: `0.78 %`, `81.0 %`, `251 %`."""
-    value = fraction * 100
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} %"
+    return f"{_three_figures(fraction * 100)} %"
 
 
 def ratio(value: float) -> str:
     """A tolerance ratio as a bare number with three figures, `?` where it is unknown: `0.39`, `40.5`, `126`."""
-    if not math.isfinite(value):
-        return "?"
+    return _three_figures(value) if math.isfinite(value) else "?"
+
+
+def _three_figures(value: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
@@ -140,15 +145,57 @@ def setting(value: float, declared: Mapping[str, Any]) -> str:
     return f"{value:.{next(exact, decimals)}f}"
 
 
+class InstrumentSpec(NamedTuple):
+    """The instrument of a record.
+
+    Attributes:
+        inputs, channels: names, in order.
+        specs: what the record says of each input and channel, by name: unit, low, high, step, saturation.
+        units: of inputs and channels, by name; empty where none is declared.
+    """
+
+    inputs: tuple[str, ...]
+    channels: tuple[str, ...]
+    specs: dict[str, Mapping[str, Any]]
+    units: dict[str, str]
+
+    def title(self, name: str) -> str:
+        """A name with its unit: `power (W)`."""
+        return f"{name} ({self.units[name]})" if self.units[name] else name
+
+    def settings(self, values: Mapping[str, float]) -> dict[str, str]:
+        """Settings as text, by input."""
+        return {name: setting(value, self.specs[name]) for name, value in values.items()}
+
+
+def instrument_spec(opened: Opened) -> InstrumentSpec:
+    """The inputs and channels of a run's instrument."""
+    instrument = opened.instrument
+    inputs, channels = ({str(item["name"]): item for item in instrument[kind]} for kind in ("inputs", "channels"))
+    specs = inputs | channels
+    units = {name: str(item.get("unit") or "") for name, item in specs.items()}
+    return InstrumentSpec(tuple(inputs), tuple(channels), specs, units)
+
+
 def settings(values: Mapping[str, float], opened: Opened) -> dict[str, str]:
     """Settings of a run's instrument as text."""
-    inputs = {str(item["name"]): item for item in opened.instrument["inputs"]}
-    return {name: setting(value, inputs[name]) for name, value in values.items()}
+    return instrument_spec(opened).settings(values)
+
+
+def instrument_line(opened: Opened) -> str:
+    """The instrument: `twin:night-2025-10:0 (simulated)`."""
+    return f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"
 
 
 def headline(opened: Opened) -> str:
     """Campaign and instrument: `quickstart on twin:night-2025-10:0 (simulated)`."""
-    return f"{opened.campaign} on {opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"
+    return f"{opened.campaign} on {instrument_line(opened)}"
+
+
+def counts(run: History | Result) -> str:
+    """`8 trials, 14 readings, 1 failed`."""
+    failed = f", {run.failed} failed" if run.failed else ""
+    return f"{count(run.trials, 'trial')}, {count(run.readings, 'reading')}{failed}"
 
 
 def goal_line(goal: Goal | None) -> str:
@@ -169,8 +216,8 @@ def worst(goal: Goal, values: Mapping[str, float], units: Mapping[str, str] | No
 
 
 def units(opened: Opened) -> dict[str, str]:
-    """The unit of each channel of a run's instrument; empty where it declares none."""
-    return {str(item["name"]): str(item.get("unit", "")) for item in opened.instrument["channels"]}
+    """The unit of each input and channel of a run's instrument; empty where it declares none."""
+    return instrument_spec(opened).units
 
 
 def off(band: Band, value: float, unit: str = "") -> str:
@@ -201,3 +248,8 @@ def off(band: Band, value: float, unit: str = "") -> str:
 def not_off(safe: Safe | None) -> str:
     """The warning about an instrument that may still be on after its campaign; empty where it is off."""
     return "" if safe is None or safe.proven else f"the instrument may still be on: {safe.why}"
+
+
+def local(at: float, zone: ZoneInfo) -> str:
+    """A time (s since 1970) in a time zone: `Mon 23 Nov 15:40 CET`."""
+    return datetime.fromtimestamp(at, zone).strftime("%a %d %b %H:%M %Z")

@@ -1,4 +1,4 @@
-"""YAML text to a plain tree, and where each key stands. The only importer of yaml.
+"""YAML text as plain values, with the line of each key. The only importer of yaml.
 
 YAML 1.2's core scalars (PyYAML's 1.1 turns `20:00` into 1200, `on` into True, `010` into 8 and `1e3` into text), no
 anchors, aliases, tags or second documents, no duplicate keys, and limits on size and depth that are checked before
@@ -16,10 +16,10 @@ import yaml
 
 from sdl.errors import ConfigError, Problem
 
-MOST_BYTES = 256 * 1024
-MOST_DEPTH = 32
-MOST_VALUES = 10_000
-MOST_WHOLE = 2**63
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+MAX_VALUES = 10_000
+MAX_WHOLE = 2**63
 
 Path_ = tuple[str | int, ...]
 
@@ -47,7 +47,7 @@ class Tree:
     problems: tuple[Problem, ...] = ()
 
     def line(self, dotted: str) -> int | None:
-        """The line of `a.b.0`, or of the nearest thing above it that is there."""
+        """The line of `a.b.0`, or of its nearest ancestor that exists."""
         path: Path_ = ()
         for part in dotted.split("."):
             here = (*path, part)
@@ -60,20 +60,20 @@ class Tree:
 
 
 def read(file: Path) -> Tree:
-    """Reads a YAML file.
+    """Read a YAML file.
 
     Raises:
         ConfigError: it cannot be read, is too large, or is no YAML as described above; with file and line.
     """
     try:
         with file.open("rb") as stream:
-            raw = stream.read(MOST_BYTES + 1)
+            raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero in the name
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(Problem(f"cannot be read: {reason}", file=str(file))) from error
-    if len(raw) > MOST_BYTES:
+    if len(raw) > MAX_BYTES:
         raise ConfigError(
-            Problem(f"larger than {MOST_BYTES // 1024} kB; a campaign file is a page or two", file=str(file))
+            Problem(f"larger than {MAX_BYTES // 1024} kB; a campaign file is a page or two", file=str(file))
         )
     try:
         text = raw.decode("utf-8-sig")
@@ -84,10 +84,10 @@ def read(file: Path) -> Tree:
 
 
 def parse(text: str, file: str = "") -> Tree:
-    """Parses YAML text; `file` is for messages.
+    """Parse YAML text; `file` is for messages.
 
     Raises:
-        ConfigError: it is not YAML as described above; with line. Duplicate keys are left to the caller.
+        ConfigError: it is not YAML as described above; with line. Duplicate keys are returned as problems.
     """
     problems: list[Problem] = []
     lines: dict[Path_, int] = {}
@@ -111,12 +111,12 @@ def scalar(text: str) -> Any:
 
 
 def dump(value: Any) -> str:
-    """Plain value as YAML that `parse` reads back to the same."""
+    """A plain value as YAML; `parse` reads it back unchanged."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes in one pass, and refuses what must never be built while it is still a stream of events."""
+    """Compose nodes in one pass; what is not allowed is refused before anything is built."""
 
     def __init__(self, text: str, file: str) -> None:
         self._file, self._depth, self._documents, self._values = file, 0, 0, 0
@@ -132,13 +132,13 @@ class _Loader(yaml.SafeLoader):
             self._values += 1
             if _SURROGATE.search(event.value):
                 self._refuse(event, "half a character (\\ud800 … \\udfff) is not allowed")
-            if self._values > MOST_VALUES:
-                self._refuse(event, f"more than {MOST_VALUES} words and numbers; a campaign file is a page or two")
+            if self._values > MAX_VALUES:
+                self._refuse(event, f"more than {MAX_VALUES} words and numbers; a campaign file is a page or two")
         elif isinstance(event, yaml.CollectionStartEvent):
             self._values += 1
             self._depth += 1
-            if self._depth > MOST_DEPTH:
-                self._refuse(event, f"nested deeper than {MOST_DEPTH} levels")
+            if self._depth > MAX_DEPTH:
+                self._refuse(event, f"nested deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             self._depth -= 1
         elif isinstance(event, yaml.DocumentStartEvent):
@@ -171,7 +171,7 @@ def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list
         return _scalar(node)
     if isinstance(node, yaml.SequenceNode):
         return tuple(_build(item, (*path, i), lines, problems, file) for i, item in enumerate(node.value))
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
@@ -179,13 +179,13 @@ def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list
             continue
         key = key_node.value
         here = (*path, key)
-        if key in found:
+        if key in mapping:
             message = f"duplicate key {key!r}, first in line {lines[here]}"
             problems.append(Problem(message, ".".join(map(str, here)), file, line))
             continue
         lines[here] = line
-        found[key] = _build(value_node, here, lines, problems, file)
-    return found
+        mapping[key] = _build(value_node, here, lines, problems, file)
+    return mapping
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
@@ -201,7 +201,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         case "int":
             base = {"0o": 8, "0x": 16}.get(text[:2], 10)
             # Python refuses thousands of digits; what is too large to be meant stays text, and is refused as such.
-            return int(text, base) if len(text) < 32 and abs(int(text, base)) < MOST_WHOLE else text
+            return int(text, base) if len(text) < 32 and abs(int(text, base)) < MAX_WHOLE else text
         case "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text

@@ -1,7 +1,6 @@
 """Writes the parts of the documentation that the code knows best: the schema, the tables of keys, the help texts.
 
-`make docs` runs it; a test fails where what is committed differs. `--pictures` also draws docs/img, with the extra
-`report`.
+`make docs` runs it; a test fails where what is committed differs. `--pictures` also makes docs/img (pictures.py).
 """
 
 from __future__ import annotations
@@ -166,73 +165,18 @@ def _help(group: Any, above: Any) -> list[str]:
     return parts
 
 
-def picture() -> None:
-    """Draws docs/img/campaign.png: a campaign on the twin, trial by trial."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    import sdl
-
-    events: list[Any] = []
-    tree = {
-        "name": "picture",
-        "instrument": {"kind": "twin"},
-        "goal": {"445nm": 16384, "515nm": 16384, "630nm": 16384},
-        "tolerance": "0.5%",
-        "solver": {"kind": "gmm"},
-        "seed": 8,
-    }
-    done = sdl.run(tree, runs=None, watch=lambda event, _: events.append(event))
-    proposed = {e.trial: e for e in events if type(e).__name__ == "Proposed"}
-    measured = [e for e in events if type(e).__name__ == "Measured"]
-    colours = {"445nm": "#0072b2", "515nm": "#009e73", "630nm": "#d55e00"}
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.1), width_ratios=[1.5, 1], layout="constrained")
-    x = range(1, len(measured) + 1)
-    first = next(i for i, e in enumerate(measured, 1) if proposed[e.trial].by != "axis")
-    for marker, (name, colour) in zip("osD", colours.items(), strict=True):
-        left.plot(x, [e.readings[name] for e in measured], f"{marker}-", color=colour, lw=1, ms=4.5, label=name)
-        off = [100 * (e.readings[name] / 16384 - 1) for e in measured[first - 1 :]]
-        right.plot(x[first - 1 :], off, f"{marker}-", color=colour, lw=1, ms=4.5)
-    left.axhline(16384, color="0.4", lw=0.8, ls="--", label="goal")
-    left.set(xlabel="reading", ylabel="counts", ylim=(0, None), title="every reading")
-    left.legend(frameon=False, ncols=2, loc="center right", bbox_to_anchor=(1, 0.62))
-    right.axhspan(-0.5, 0.5, color="0.5", alpha=0.18, lw=0)
-    right.set(xlabel="reading", ylabel="off the goal, %", xlim=(first - 0.5, len(measured) + 0.5), ylim=(-2, 2))
-    right.set_title("the solver's trials, tolerance ±0.5 %")
-    for axis in (left, right):
-        axis.set_xticks(list(x) if axis is left else list(range(first, len(measured) + 1)))
-    for trial, event in proposed.items():
-        of_trial = [i for i, e in enumerate(measured, 1) if e.trial == trial]
-        rgb = [max(min(event.settings[n], 1), 0) ** 0.5 for n in "RGB"]
-        left.axvspan(of_trial[0] - 0.5, of_trial[-1] + 0.5, ymin=0.94, color=rgb, lw=0)
-        left.text(
-            sum(of_trial) / len(of_trial), 0.9, event.by, transform=left.get_xaxis_transform(), ha="center", size=7
-        )
-        if event.by != "axis":
-            right.axvline(of_trial[0] - 0.5, color="0.8", lw=0.8)
-            words = {1: "missed", 3: "hit, confirmed" if trial == done.best else "hit, not confirmed"}
-            middle, text = sum(of_trial) / len(of_trial), words.get(len(of_trial), "")
-            right.text(middle, 0.04, text, transform=right.get_xaxis_transform(), ha="center", size=7)
-    left.set_xlim(0.5, len(measured) + 0.5)
-    left.set_ylim(0, 75000)
-    (DOCS / "img").mkdir(exist_ok=True)
-    figure.savefig(DOCS / "img" / "campaign.png", dpi=110)
-    print(f"docs/img/campaign.png: {done.outcome} after {done.trials} trials, {done.readings} readings")
-
-
 def main() -> None:
     """Writes the pages, and on request the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", action="store_true", help="also draw docs/img")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     for page, text in pages().items():
         page.write_text(text, encoding="utf-8")
         print(page.name)
-    if asked.pictures:
-        picture()
+    if options.pictures:
+        from pictures import draw_all
+
+        draw_all(DOCS / "img")
 
 
 if __name__ == "__main__":

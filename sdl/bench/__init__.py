@@ -7,7 +7,8 @@ report      tables, the recommendation with its evidence, the figure and the pag
 
 from sdl.bench.campaigns import BenchCampaign, BenchGoals, campaigns, solver_of
 from sdl.bench.days import DaysScore, days_left_out
-from sdl.bench.report import Recommendation, SolverSummary, markdown, quantile, recommend, summarise
+from sdl.bench.report import Recommendation, SolverSummary, markdown, recommend, summarise
+from sdl.sweep.summary import quantile
 
 __all__ = [
     "BenchCampaign",

@@ -6,8 +6,9 @@ reachable. The noise is a function of seed and time, so that solvers that propos
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -82,12 +83,12 @@ def solver_of(label: str) -> dict[str, Any]:
 
 def channels_of(state: TwinState) -> tuple[str, ...]:
     """The default channels of a goal: for each input the one that responds most to it."""
-    found: dict[str, None] = {}
+    channels: dict[str, None] = {}
     for name in state.inputs:
-        free = [channel for channel in state.channels if channel not in found]
+        free = [channel for channel in state.channels if channel not in channels]
         if free:
-            found[max(free, key=lambda channel: state.channels[channel].gain[name])] = None
-    return tuple(channel for channel in state.channels if channel in found)
+            channels[max(free, key=lambda channel: state.channels[channel].gain[name])] = None
+    return tuple(channel for channel in state.channels if channel in channels)
 
 
 def goals_of(state: TwinState, channels: Sequence[str], n: int, seed: int) -> tuple[dict[str, float], ...]:
@@ -103,19 +104,19 @@ def goals_of(state: TwinState, channels: Sequence[str], n: int, seed: int) -> tu
     if unknown := [name for name in channels if name not in state.channels]:
         raise ConfigError(f"unknown channel {unknown[0]}; allowed: {', '.join(state.channels)}")
     plant, rng = Plant(state), np.random.default_rng([seed, len(state.inputs)])
-    found: list[dict[str, float]] = []
+    goals: list[dict[str, float]] = []
     for _ in range(DRAWS + n):
         drawn = rng.uniform(FIRST, LAST, len(state.inputs)).round(4).tolist()
         seen = plant.noise_free(dict(zip(state.inputs, drawn, strict=True)))
         if all(0 < seen[name] < state.full_scale for name in channels):
-            found.append({name: round(seen[name], 1) for name in channels})
-        if len(found) == n:
-            return tuple(found)
+            goals.append({name: round(seen[name], 1) for name in channels})
+        if len(goals) == n:
+            return tuple(goals)
     raise ConfigError(f"hardly any settings give readings of {', '.join(channels)} below saturation; name others")
 
 
 def campaigns(
-    asked: BenchGoals,
+    task: BenchGoals,
     solvers: Sequence[str],
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -124,44 +125,41 @@ def campaigns(
     """Run a campaign for every solver, goal and seed, sorted in this order.
 
     Args:
-        asked: goals and noise.
+        task: goals and noise.
         solvers: labels as for `solver_of`.
         jobs: processes of this machine.
         progress: called with the numbers of campaigns done and in all.
         limit: real seconds per campaign.
 
     Raises:
-        ConfigError: a mistake in `asked` or `solvers`, found before anything runs.
+        ConfigError: a mistake in `task` or `solvers`, found before anything runs.
     """
     trees = {label: solver_of(label) for label in solvers}
     for tree in trees.values():
-        config.parse(_campaign(asked, tree, 0, asked.seeds[0]))
-    places = [(goal, seed, label) for goal in range(len(asked.goals)) for seed in asked.seeds for label in solvers]
-    items = ((label, goal, seed, _campaign(asked, trees[label], goal, seed)) for goal, seed, label in places)
-    found: list[BenchCampaign] = []
+        config.parse(_campaign(task, tree, 0, task.seeds[0]))
+    places = [(goal, seed, label) for goal in range(len(task.goals)) for seed in task.seeds for label in solvers]
+    items = ((label, goal, seed, _campaign(task, trees[label], goal, seed)) for goal, seed, label in places)
+    results: list[BenchCampaign] = []
     progress(0, len(places))
-    for _, ended in _each(items, places, jobs, limit):
-        found.append(ended)
-        progress(len(found), len(places))
-    return sorted(found, key=lambda e: (solvers.index(e.solver), e.goal, e.seed))
 
-
-def _each(items: Any, places: Any, jobs: int, limit: float | None) -> Generator[tuple[int, BenchCampaign], None, None]:
     def crashed(error: pool.Crashed) -> BenchCampaign:
         goal, seed, label = places[error.index]
-        return BenchCampaign(label, goal, seed, None, "crashed", float("nan"), str(error).partition(": ")[2])
+        return BenchCampaign(label, goal, seed, None, "crashed", math.nan, str(error).partition(": ")[2])
 
-    return pool.each(_ended, items, jobs, ordered=False, crashed=crashed, limit=limit)
+    for _, ended in pool.each(_ended, items, jobs, ordered=False, crashed=crashed, limit=limit):
+        results.append(ended)
+        progress(len(results), len(places))
+    return sorted(results, key=lambda e: (solvers.index(e.solver), e.goal, e.seed))
 
 
-def _campaign(asked: BenchGoals, solver: Mapping[str, Any], goal: int, seed: int) -> dict[str, Any]:
+def _campaign(task: BenchGoals, solver: Mapping[str, Any], goal: int, seed: int) -> dict[str, Any]:
     return {
         "name": "bench",
-        "instrument": dict(asked.instrument),
-        "goal": dict(asked.goals[goal]),
-        "tolerance": asked.tolerance,
+        "instrument": dict(task.instrument),
+        "goal": dict(task.goals[goal]),
+        "tolerance": task.tolerance,
         "solver": dict(solver),
-        "stop": {"trials": asked.trials},
+        "stop": {"trials": task.trials},
         "seed": seed,
     }
 
@@ -172,17 +170,17 @@ def _ended(item: tuple[str, int, int, dict[str, Any]]) -> BenchCampaign:
 
     label, goal, seed, tree = item
     kind = tree["solver"]["kind"]
-    asked = 0
+    proposals = 0
 
     def count(event: object, _: object) -> None:
-        nonlocal asked
-        asked += isinstance(event, Proposed) and event.by == kind
+        nonlocal proposals
+        proposals += isinstance(event, Proposed) and event.by == kind
 
     began = time.process_time()
     try:
         done = runner.run(tree, runs=None, watch=count)
     except (SdlError, Exception) as error:  # a plug-in may fail in any way
-        return BenchCampaign(label, goal, seed, None, "failed", float("nan"), f"{type(error).__name__}: {error}"[:300])
-    ms = 1000 * (time.process_time() - began) / asked if asked else float("nan")
+        return BenchCampaign(label, goal, seed, None, "failed", math.nan, f"{type(error).__name__}: {error}"[:300])
+    ms = 1000 * (time.process_time() - began) / proposals if proposals else math.nan
     why = done.reason if done.outcome == "failed" else ""
     return BenchCampaign(label, goal, seed, done.trials if done.reached else None, str(done.outcome), ms, why)

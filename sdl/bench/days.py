@@ -72,12 +72,13 @@ def days_left_out(
     off: dict[str, list[Any]] = {label: [] for label in solvers}
     why: dict[str, str] = {}
     progress(0, len(items))
-    for index, (found, said) in pool.each(_day, items, jobs, crashed=_crashed, limit=limit):
+    results = pool.each(_day, items, jobs, crashed=lambda e: (None, str(e).partition(": ")[2]), limit=limit)
+    for index, (error, reason) in results:
         label = solvers[index // len(days)]
-        if found is None:
-            why[label] = said
+        if error is None:
+            why[label] = reason
         else:
-            off[label].append(found)
+            off[label].append(error)
         progress(index + 1, len(items))
     missed = []
     for label in solvers:
@@ -85,10 +86,6 @@ def days_left_out(
         rms = float(np.sqrt((rows**2).mean())) if len(rows) else math.nan
         missed.append(DaysScore(label, rms, len(off[label]), len(rows), why.get(label, "")))
     return missed
-
-
-def _crashed(error: pool.Crashed) -> tuple[Any, str]:
-    return None, str(error).partition(": ")[2]
 
 
 def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str]) -> tuple[Any, str]:
@@ -100,20 +97,20 @@ def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str])
     from sdl.space import Space
 
     tree, data, state, columns, day = item
-    learn, asked = np.flatnonzero(data.day != day), np.flatnonzero(data.day == day)
+    learn, test = np.flatnonzero(data.day != day), np.flatnonzero(data.day == day)
     inputs, channels = state.input_list(), state.channel_list()
     goal = np.isin(np.arange(len(channels)), columns)
-    value = np.where(goal, data.Y[asked], np.nan)
+    value = np.where(goal, data.Y[test], np.nan)
     width = TOLERANCE * np.abs(value)
     low, high = (np.where(goal, value + side * width, side * np.inf) for side in (-1, 1))
     age = np.arange(len(learn) - 1, -1, -1, dtype=float)
     full = data.Y[learn] >= state.full_scale
-    sitting = data.sitting[learn].astype(float)
-    rows = Data(data.X[learn], data.Y[learn], full, goal, age, sitting, inputs, channels, float(data.sitting[asked[0]]))
+    session = data.sitting[learn].astype(float)
+    rows = Data(data.X[learn], data.Y[learn], full, goal, age, session, inputs, channels, float(data.sitting[test[0]]))
     space = Space(inputs)
     try:
         fitted = fit(config.parse_kind("solver", tree), rows)
         given = ask(fitted, Targets(value, low, high), space, np.random.default_rng(0))
     except (SdlError, Exception) as error:  # a plug-in may fail in any way
         return None, f"{type(error).__name__}: {error}"[:300]
-    return (np.clip(given.settings, space.low, space.high) - data.X[asked]) / space.width, ""
+    return (np.clip(given.settings, space.low, space.high) - data.X[test]) / space.width, ""

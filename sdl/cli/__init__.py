@@ -1,7 +1,8 @@
-"""The command line: thin commands over the same functions that Python users call.
+"""The command line: thin commands over the functions that Python users call.
 
-`run.py` drives an instrument, `look.py` reads what is there, `files.py` is about campaign files, `solve.py` is the one
-shot on a data set; `live.py` draws. Heavy modules are imported inside the commands, so that `sdl --help` is quick.
+`run.py` drives an instrument, `runs/` reads runs, `campaign_files.py` checks and writes campaign files, `solve.py`
+answers from a data set, `lab/` and `twin/` are groups of commands; `display/` has the views. Heavy modules are imported
+inside the commands, so that `sdl --help` is quick.
 """
 
 from __future__ import annotations
@@ -17,29 +18,13 @@ from typing import Any, TextIO
 
 import typer
 
-from sdl.cli import (
-    bench,
-    campaign_files,
-    compare,
-    export,
-    instrument,
-    list,
-    paper,
-    replay,
-    report,
-    run,
-    serve,
-    show,
-    solve,
-    sweep,
-    twin,
-    verify,
-    watch,
-    web,
-)
-from sdl.cli.lab import commands
+from sdl.cli import bench, campaign_files, instrument, paper, replay, run, solve, sweep, verify, web
+from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
-from sdl.cli.terminal import spelled
+from sdl.cli.runs import compare, export, listing, report, show, watch
+from sdl.cli.terminal import escaped
+from sdl.cli.twin import commands as twin
+from sdl.cli.twin import serve
 from sdl.errors import RecordError, SdlError
 
 app = typer.Typer(
@@ -65,8 +50,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from sdl.extras import own_version
 
         version = own_version()
@@ -83,37 +68,44 @@ def _common(
     pass
 
 
-PARTS = (
-    *(run, campaign_files, list, show, export, watch, report, compare, verify, replay, solve, paper),
-    *(twin, serve, instrument, commands, web, sweep, bench),
+COMMANDS = (
+    *(run.run, run.resume, run.collect, run.measure),
+    *(campaign_files.validate, campaign_files.schema, campaign_files.init),
+    *(listing.list_runs, show.show, show.explain, show.check, export.export, watch.watch, report.report),
+    *(compare.compare, verify.verify, replay.replay, solve.solve, paper.paper, web.web, sweep.sweep, bench.bench),
 )
 """In the order of the help."""
-for part in PARTS:
-    part.add_to(app)
+for command in COMMANDS:
+    app.command("list" if command is listing.list_runs else None)(command)
+for command in (serve.serve, serve.device):
+    twin.twin.command()(command)
+app.add_typer(twin.twin, name="twin")
+app.add_typer(instrument.instrument, name="instrument")
+lab.add_to(app)
 
 
-# Typer has a click of its own since 0.26; the root of its errors is reached through what it exports in every version.
+# Typer contains its own copy of click since 0.26; the base of its errors is found through a class that it exports.
 _UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 def main() -> None:
     """Entry point of the `sdl` command; ends the process with the documented exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # no campaign ends because a log cannot spell ±
+        if isinstance(stream, io.TextIOWrapper):  # a log that cannot encode ± must not end a campaign
             stream.reconfigure(errors="backslashreplace")
-    if sys.stdout is None:  # `>&-`: nobody wants to read
+    if sys.stdout is None:  # closed by `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    sys.stdout = spelled(sys.stdout)
+    sys.stdout = escaped(sys.stdout)
     if sys.stderr is not None:
-        sys.stderr = spelled(sys.stderr)
-    os.environ.pop("MPLBACKEND", None)  # a notebook's, perhaps not installed here; files are drawn without one
+        sys.stderr = escaped(sys.stderr)
+    os.environ.pop("MPLBACKEND", None)  # set by a notebook; figures are files and need no backend
     wanted = logging.getLevelNamesMapping().get(os.environ.get("SDL_LOG", "").upper(), logging.WARNING)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("sdl").setLevel(wanted)
     logging.getLogger("httpx").setLevel(logging.ERROR)
     out = sys.stdout
     if "--json" in sys.argv[1:]:
-        with contextlib.suppress(OSError, ValueError):  # no stdout or stderr: nothing to keep apart
+        with contextlib.suppress(OSError, ValueError):  # no stdout or stderr to separate
             out = Emitted.to = _apart()
     code = _run(sys.argv[1:])
     try:
@@ -121,13 +113,13 @@ def main() -> None:
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             code = _unwritable(error)
-        with contextlib.suppress(OSError):  # Python would complain once more at exit
+        with contextlib.suppress(OSError):  # else Python reports it again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
     sys.exit(code)
 
 
 def _apart() -> TextIO:
-    """Stdout for one JSON object; what plug-ins, libraries and their processes print there goes to stderr from now."""
+    """Reserve stdout for one JSON object; redirect all other output of this process and its children to stderr."""
     sys.stdout.flush()
     here = sys.stdout.fileno()
     kept = os.dup(here)
@@ -145,14 +137,14 @@ def _run(args: Sequence[str]) -> int:
 
 
 def _guarded() -> tuple[int, str]:
-    """Runs the command; its exit code, and the reason where it is an error, which is told on stderr."""
+    """Run the command; return its exit code, and after an error its reason, which is printed on stderr."""
     try:
         code = app(standalone_mode=False)
         return (code if isinstance(code, int) else 0), ""
     except typer.Abort:
         return 130, "interrupted"
     except _UsageError as error:
-        error.message = error.message.replace("Value error, ", "")  # pydantic's words in typer's
+        error.message = error.message.replace("Value error, ", "")  # pydantic's prefix
         error.show()
         return int(error.exit_code), error.format_message()
     except KeyboardInterrupt:
@@ -176,7 +168,7 @@ def _guarded() -> tuple[int, str]:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-"""What writing to stdout may fail with; files that we open ourselves have their errors translated where they are."""
+"""Errors of writing to stdout; those of files that we open are translated where they are opened."""
 
 
 def _unwritable(error: OSError) -> int:

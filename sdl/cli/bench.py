@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import (
     LIMIT,
     RUNS,
@@ -25,17 +24,14 @@ from sdl.cli.options import (
     emit,
     limit_of,
 )
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError, RecordError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.store.datasets import ColumnNames
     from sdl.twin.evidence import Evidence
     from sdl.twin.state import TwinState
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(bench)
 
 
 def bench(
@@ -98,24 +94,29 @@ def bench(
     drawn = goals_of(state, names, goals, seed)
     with contextlib.ExitStack() as stack:
         name = twin if evidence is None else _written(state, stack)
-        asked = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
+        goals_to_run = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
         with ProgressBar("campaigns", quiet=quiet) as bar:
-            ended = campaigns(asked, labels, processes, bar, limit_of(limit))
+            ended = campaigns(goals_to_run, labels, processes, bar, limit_of(limit))
     scores = []
     if evidence is not None:
         with ProgressBar("days", quiet=quiet) as bar:
             scores = days_left_out(evidence, state, names, labels, processes, bar, limit_of(limit))
-    found = summarise(ended, trials)
-    advice = recommend(found, goals, scores)
-    about = f"{count(goals, 'goal')} of {', '.join(names)} within {tolerance}, {count(seeds, 'noise seed')} each"
+    summaries = summarise(ended, trials)
+    advice = recommend(summaries, goals, scores)
+    description = f"{count(goals, 'goal')} of {', '.join(names)} within {tolerance}, {count(seeds, 'noise seed')} each"
     if json:
         days = [miss._asdict() for miss in scores]
         emit(
-            {"solver": advice.solver, "sentence": advice.sentence, "solvers": [f.plain() for f in found], "days": days}
+            {
+                "solver": advice.solver,
+                "sentence": advice.sentence,
+                "solvers": [f.plain() for f in summaries],
+                "days": days,
+            }
         )
     else:
-        print("\n".join([*notes, f"on the twin: {about}", "", *solver_table(found), ""]))
-        for line in found:
+        print("\n".join([*notes, f"on the twin: {description}", "", *solver_table(summaries), ""]))
+        for line in summaries:
             if line.why:
                 say(f"{line.solver}: {line.why}")
         if scores:
@@ -128,10 +129,10 @@ def bench(
         say(advice.sentence)
     if out is not None:
         title = "Which solver for this instrument?"
-        tables = {f"On the twin: {about}": solver_table(found)} | (
+        tables = {f"On the twin: {description}": solver_table(summaries)} | (
             {"Days left out": days_table(scores)} if scores else {}
         )
-        _write_report(out, draw(ended, found, trials, about), title, advice.sentence, tables)
+        _write_report(out, draw(ended, summaries, trials, description), title, advice.sentence, tables)
         if not json:
             print(f"written: {out}")
 
@@ -155,10 +156,10 @@ def _write_report(file: Path, picture: bytes, title: str, advice: str, tables: M
 def _labels(solvers: str | None) -> list[str]:
     from sdl.registry import kinds
 
-    found = list(dict.fromkeys(_words(solvers, commas=False))) if solvers else list(kinds("solvers"))
-    if not found:
+    labels = list(dict.fromkeys(_words(solvers, commas=False))) if solvers else list(kinds("solvers"))
+    if not labels:
         raise ConfigError(f"--solvers: name some of {', '.join(kinds('solvers'))}")
-    return found
+    return labels
 
 
 def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
@@ -179,11 +180,15 @@ def _instrument(
         from sdl.twin.evidence import collect
         from sdl.twin.fit import fit
 
-        found = collect([resolve.source(source, Path(), runs) for source in sources], state, columns=columns)
-        fitted = fit(found, state)
+        evidence = collect([resolve.source(source, Path(), runs) for source in sources], state, columns=columns)
+        fitted = fit(evidence, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return fitted.state, found, [*found.sources, f"a twin was fitted to them, from {start}: {fitted.check.verdict}"]
+    return (
+        fitted.state,
+        evidence,
+        [*evidence.sources, f"a twin was fitted to them, from {start}: {fitted.check.verdict}"],
+    )
 
 
 def _written(state: TwinState, stack: contextlib.ExitStack) -> str:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import Json, Set, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
+from sdl.formatting import count
 
 SCHEMA = "campaign.schema.json"
 """Schema file that the starter file names, so that an editor completes and checks it."""
@@ -39,12 +40,6 @@ seed: 0                                 # the same file and seed give the same c
 """
 
 
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    for command in (validate, schema, init):
-        app.command()(command)
-
-
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files (YAML).")],
     changes: Set = None,
@@ -57,7 +52,7 @@ def validate(
     """
     from sdl import config
 
-    found: list[dict[str, Any]] = []
+    reports: list[dict[str, Any]] = []
     wrong: list[ConfigError] = []
     for file in files:
         try:
@@ -66,7 +61,7 @@ def validate(
                 from sdl.lab.config.file import load
 
                 plan, sentences = described(load(file), file)
-                found.append({"file": str(file), "valid": True, "problems": [], "lab": plan})
+                reports.append({"file": str(file), "valid": True, "problems": [], "lab": plan})
                 for sentence in [] if json else sentences:
                     say(sentence, 4)
                 continue
@@ -78,13 +73,13 @@ def validate(
         except ConfigError as error:
             wrong.append(error)
             problems = [{"file": p.file, "line": p.line, "path": p.path, "message": p.message} for p in error.problems]
-            found.append({"file": str(file), "valid": False, "problems": problems})
+            reports.append({"file": str(file), "valid": False, "problems": problems})
             continue
         cost = config.cost(campaign)
         asks = {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)}
         retried = {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)}
         odd = config.cautions(campaign)
-        found.append(
+        reports.append(
             {
                 "file": str(file),
                 "valid": True,
@@ -104,7 +99,7 @@ def validate(
             for sentence in odd:
                 say(f"{file}: warning: {sentence}")
     if json:
-        emit({"valid": not wrong, "files": found})
+        emit({"valid": not wrong, "files": reports})
     if wrong:
         raise ConfigError(*(problem for error in wrong for problem in error.problems))
 

@@ -15,14 +15,9 @@ if TYPE_CHECKING:
     from sdl.drivers.base import Driver
     from sdl.types import SafeState
 
-instrument = typer.Typer(no_args_is_help=True, help="Look at an instrument before a campaign trusts it.")
+instrument = typer.Typer(no_args_is_help=True, help="Test an instrument before a campaign.")
+instrument.callback()(lambda: None)  # a group, though it has one command
 MARKS = {True: "ok", False: "NOT OK", None: ""}
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the group `instrument`."""
-    app.add_typer(instrument, name="instrument")
-    instrument.callback()(lambda: None)  # a group even with one command in it
 
 
 @instrument.command()
@@ -34,17 +29,17 @@ def check(
     ] = 5,
     json: Json = False,
 ) -> None:
-    """Talk to the instrument of a campaign file, and say what it is like.
+    """Test the instrument of a campaign file.
 
-    Takes some twelve readings: how long they take, the background, how much they scatter, whether what is asked
-    is applied, whether the goal lies inside what the channels read, and whether the instrument is off in the end.
-    Nothing is recorded. Refused while a campaign of this machine drives it. What is being waited for is said on stderr.
+    It takes about twelve readings and reports their duration, the background, the noise, whether the settings are
+    applied, whether the goal is within the range of the channels, and whether the instrument is off at the end.
+    Nothing is recorded. It is refused while a campaign on this machine uses the instrument. Progress is on stderr.
 
     \b
     sdl instrument check led.yaml
     sdl instrument check led.yaml --set instrument.url=http://127.0.0.1:5000/api
 
-    Exit code 1 where something is not as a campaign needs it, 3 where there is no reading at all.
+    Exit code 1 if a campaign could not run with it, 3 if it gives no reading.
     """
     from sdl import config, runner
     from sdl.drivers.commissioning import Examination
@@ -52,7 +47,7 @@ def check(
     campaign = config.load(file, changes or (), collect=True)
     instrument = campaign.instrument
     clock = runner.clock_for(instrument)
-    found = []
+    findings = []
     say = partial(print, file=sys.stderr, flush=True)
     watched = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
 
@@ -61,11 +56,11 @@ def check(
 
     with runner.instrument_lease(instrument, "instrument check"):
         for finding in Examination(instrument, clock, campaign.goals(), make_safe, repeats, **watched).findings():
-            found.append(finding)
+            findings.append(finding)
             if not json:
                 print(f"{finding.what:14} {MARKS[finding.good]:6} {finding.says}", flush=True)
-    bad = [finding.what for finding in found if finding.good is False]
+    bad = [finding.what for finding in findings if finding.good is False]
     if json:
-        plain = [{"what": f.what, "good": f.good, "says": f.says, "figures": f.figures} for f in found]
+        plain = [{"what": f.what, "good": f.good, "says": f.says, "figures": f.figures} for f in findings]
         emit({"findings": plain, "not_ok": bad, "exit_code": 1 if bad else 0})
     raise typer.Exit(1 if bad else 0)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and JSON on stdout."""
+"""Options of several commands, and JSON on stdout."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Set = Annotated[
         "--set", metavar="KEY=VALUE", help="Change one key of the file: --set solver.kind=pls. May be repeated."
     ),
 ]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs are.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Directory of the runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the end.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the result.")]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="`latest`, a campaign's name, a part of a run's name, or its directory.")
 ]
@@ -34,12 +34,12 @@ InputColumns = Annotated[
     typer.Option(
         "--input",
         metavar="NAME=COLUMN",
-        help="The column of an input in a table or log; NAME alone where it is called so. May be repeated.",
+        help="Column of an input in a table or log; NAME alone if the column has that name. May be repeated.",
     ),
 ]
 ChannelColumns = Annotated[
     list[str] | None,
-    typer.Option("--channel", metavar="NAME=COLUMN", help="The column of a channel, likewise."),
+    typer.Option("--channel", metavar="NAME=COLUMN", help="Column of a channel, likewise."),
 ]
 Limit = Annotated[
     float,
@@ -47,53 +47,53 @@ Limit = Annotated[
         "--limit",
         metavar="SECONDS",
         min=0,
-        help="Real time that one campaign may take, then it is killed and counts as failed; 0: as long as it likes.",
+        help="Real time after which a campaign is killed and counts as failed; 0: no limit.",
     ),
 ]
 RUNS = Path("runs")
 LIMIT = 600.0
-"""Seconds; the slowest campaigns of our own solvers take some ten."""
+"""Seconds; the slowest campaigns of our solvers take about ten."""
 
 
 class Emitted:
-    """Whether this process has printed its one JSON object; an error then only goes to stderr. And where to it goes."""
+    """Whether this process has printed its one JSON object, after which errors go to stderr only, and its stream."""
 
     already = False
     to: TextIO | None = None
-    """None: stdout."""
+    """Stream of the object; None: stdout."""
 
 
 def emit(value: Mapping[str, Any]) -> None:
-    """Prints one JSON object, in ASCII whatever the terminal; what is not a number becomes null."""
+    """Print one JSON object in ASCII; NaN and infinity become null."""
     Emitted.already = True
     print(json.dumps(_finite(value), allow_nan=False), file=Emitted.to)
 
 
 def limit_of(seconds: float) -> float | None:
-    """What `--limit` says; None where there is none."""
+    """The value of `--limit` (s); None without a limit."""
     return seconds if seconds > 0 else None
 
 
 def campaign_run(name: str, runs: Path) -> Path:
-    """The run that is meant: of several the newest with a goal; says so on stderr where a newer one has none."""
+    """The run of this name: of several the newest with a goal; a newer one without a goal is reported on stderr."""
     from sdl.store.resolve import find
 
-    chosen, newest = find(name, runs, goal=True), find(name, runs)
-    if chosen != newest:
+    run, newest = find(name, runs, goal=True), find(name, runs)
+    if run != newest:
         short = newest.name.rpartition("-")[2]
-        print(f"the newest run with a goal; without one, and newer: {short} (name it to use it)", file=sys.stderr)
-    return chosen
+        print(f"using the newest run with a goal; {short} is newer but has none (name it to use it)", file=sys.stderr)
+    return run
 
 
 def number(text: str, form: str) -> tuple[str, float]:
-    """The name and the number of `NAME=NUMBER`.
+    """Parse `NAME=NUMBER`.
 
     Args:
-        text: as it was typed.
-        form: what it is called in the message, with an example.
+        text: as typed.
+        form: its form in an error message, with an example.
 
     Raises:
-        ConfigError: it is not of that form.
+        ConfigError: the text has another form.
     """
     from sdl import yamlfile
 
@@ -108,7 +108,7 @@ def number(text: str, form: str) -> tuple[str, float]:
 
 
 def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> ColumnNames:
-    """What `--input` and `--channel` say.
+    """The columns given by `--input` and `--channel`.
 
     Raises:
         ConfigError: a name without a column, or twice.
@@ -119,21 +119,21 @@ def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> 
 
 
 def _columns(option: str, given: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for text in given:
         name, equals, place = (part.strip() for part in text.partition("="))
         if not name or (equals and not place):
             raise ConfigError(f"{option} {text}: must be NAME=COLUMN, such as R=red, or NAME")
-        if name in found:
+        if name in columns:
             raise ConfigError(f"{option} {text}: {name} is given twice")
-        found[name] = place or name
-    return found
+        columns[name] = place or name
+    return columns
 
 
 def near(name: str, allowed: Sequence[str]) -> str:
     """`allowed: a, b, c; did you mean 'b'?`"""
-    found = get_close_matches(name, allowed, n=1)
-    return f"allowed: {', '.join(allowed)}" + (f"; did you mean {found[0]!r}?" if found else "")
+    matches = get_close_matches(name, allowed, n=1)
+    return f"allowed: {', '.join(allowed)}" + (f"; did you mean {matches[0]!r}?" if matches else "")
 
 
 def _finite(value: Any) -> Any:

@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import LIMIT, RUNS, Json, Limit, RunName, Runs, campaign_run, emit, limit_of
+from sdl.cli.terminal import say
 from sdl.errors import SolverError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.replay import Difference, Replayed, Shift
 
 MOST = 10
 """Number of differences printed; `--json` has all of them."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(replay)
 
 
 def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False) -> None:
@@ -34,19 +30,19 @@ def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = 
     readings of a twin. Nothing is measured on a real instrument and nothing is written; the run need not be finished.
     Exit code 1 if a decision differs, 4 if a solver hangs or ends its process.
     """
-    found = _replayed(campaign_run(name, runs), limit_of(limit))
+    replayed = _replayed(campaign_run(name, runs), limit_of(limit))
     if json:
         from sdl.replay import plain
 
-        emit(plain(found))
+        emit(plain(replayed))
     else:
-        _tell(found)
-    if not found.same:
+        _tell(replayed)
+    if not replayed.same:
         raise typer.Exit(1)
 
 
 def _replayed(folder: Path, limit: float | None) -> Replayed:
-    """The replay, in a process of its own if there is a limit.
+    """Replay the run, in a separate process if there is a limit.
 
     Raises:
         SolverError: it took longer, or ended its process.
@@ -57,51 +53,51 @@ def _replayed(folder: Path, limit: float | None) -> Replayed:
 
     def crashed(error: pool.Crashed) -> Replayed:
         solver = (open_run(folder).config.get("solver") or {}).get("kind", "none")
-        said = f"the replay has no end: {str(error).partition(': ')[2]}: solver {solver}"
-        raise SolverError(f"{folder}: {said}") from None
+        message = f"the replay has no end: {str(error).partition(': ')[2]}: solver {solver}"
+        raise SolverError(f"{folder}: {message}") from None
 
     done = pool.each(replay.replay, [folder], again=0, crashed=crashed, limit=limit)
     with contextlib.closing(done):
         return next(done)[1]
 
 
-def _tell(found: Replayed) -> None:
-    say(f"{found.run}: {_compared(found)}")
-    if found.identical:
+def _tell(replayed: Replayed) -> None:
+    say(f"{replayed.run}: {_compared(replayed)}")
+    if replayed.identical:
         say("identical: every decision and every figure is as recorded")
-    elif found.same:
-        size = f"by up to {100 * found.far:.2g} %" if found.far < 1 else "by 100 % or more"
-        size += ", as between two processors" if found.equal else ""
-        told = f"other figures (spread, expected readings) differ from trial {min(found.told)} on, {size}"
-        say(f"the same decisions; {told}")
-    _tell_decided(found)
-    if found.loop:
-        say(f"the campaign continues differently: {found.loop}", 2)
-    if found.measured:
-        say(f"the twin gives other values in {len(found.measured)} of {count(found.readings, 'reading')}:")
-        for text in found.measured[:MOST]:
+    elif replayed.same:
+        size = f"by up to {100 * replayed.far:.2g} %" if replayed.far < 1 else "by 100 % or more"
+        size += ", as between two processors" if replayed.equal else ""
+        figures = f"other figures (spread, expected readings) differ from trial {min(replayed.told)} on, {size}"
+        say(f"the same decisions; {figures}")
+    _tell_decided(replayed)
+    if replayed.loop:
+        say(f"the campaign continues differently: {replayed.loop}", 2)
+    if replayed.measured:
+        say(f"the twin gives other values in {len(replayed.measured)} of {count(replayed.readings, 'reading')}:")
+        for text in replayed.measured[:MOST]:
             say(f"  {text}", 4)
-    if found.unasked:
-        say(f"readings were not recomputed: {found.unasked}")
-    changed = [f"{p} {then or 'none'} → {now or 'none'}" for p, (then, now) in found.versions.items()]
+    if replayed.unasked:
+        say(f"readings were not recomputed: {replayed.unasked}")
+    changed = [f"{p} {then or 'none'} → {now or 'none'}" for p, (then, now) in replayed.versions.items()]
     say(f"versions changed: {', '.join(changed)}" if changed else "versions: unchanged")
 
 
-def _compared(found: Replayed) -> str:
-    parts = [count(found.proposals, "proposal")]
-    parts += [f"{count(found.readings, 'reading')} of the twin"] if found.readings else []
-    return f"{' and '.join(parts)} recomputed" + ("" if found.finished else "; the run is not finished")
+def _compared(replayed: Replayed) -> str:
+    parts = [count(replayed.proposals, "proposal")]
+    parts += [f"{count(replayed.readings, 'reading')} of the twin"] if replayed.readings else []
+    return f"{' and '.join(parts)} recomputed" + ("" if replayed.finished else "; the run is not finished")
 
 
-def _tell_decided(found: Replayed) -> None:
-    if not found.decided:
+def _tell_decided(replayed: Replayed) -> None:
+    if not replayed.decided:
         return
-    first = found.decided[0].trial
-    say(f"different from trial {first} on: {len(found.decided)} of {count(found.proposals, 'proposal')}")
-    for difference in found.decided[:MOST]:
+    first = replayed.decided[0].trial
+    say(f"different from trial {first} on: {len(replayed.decided)} of {count(replayed.proposals, 'proposal')}")
+    for difference in replayed.decided[:MOST]:
         say(f"  trial {difference.trial}: {_said(difference)}", 4)
-    if found.decided[MOST:]:
-        say(f"  and {count(len(found.decided) - MOST, 'trial')} more: --json has them all")
+    if replayed.decided[MOST:]:
+        say(f"  and {count(len(replayed.decided) - MOST, 'trial')} more: --json has them all")
 
 
 def _said(difference: Difference) -> str:

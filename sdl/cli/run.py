@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, display
 from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
 from sdl.errors import ConfigError
+from sdl.formatting import count, display
 
 if TYPE_CHECKING:
     from sdl.runner import Watch
@@ -23,12 +23,6 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAM
 
 FINAL = ("reached", "done")
 """Ends that a resume leaves as they are."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    for command in (run, resume, collect, measure):
-        app.command()(command)
 
 
 def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
@@ -116,9 +110,9 @@ def collect(
     from sdl.export import ExportFormat, write
     from sdl.runs.runs import open_run
 
-    chosen = [*(changes or ()), *([f"design.trials={trials}"] if trials is not None else ())]
-    chosen = ["design.kind=adaptive", *chosen] if adaptive else _with_design(file, chosen)
-    campaign = config.load(file, chosen, collect=True, runs=runs)
+    all_changes = [*(changes or ()), *([f"design.trials={trials}"] if trials is not None else ())]
+    all_changes = ["design.kind=adaptive", *all_changes] if adaptive else _with_design(file, all_changes)
+    campaign = config.load(file, all_changes, collect=True, runs=runs)
     if adaptive and campaign.goal and not getattr(campaign.design, "channels", ()):
         design = campaign.design.model_copy(update={"channels": tuple(campaign.goal)})
         campaign = campaign.model_copy(update={"design": design})
@@ -178,8 +172,8 @@ def measure(
     campaign = config.load(file, changes or (), collect=True)
     _check_inputs(point, [item.name for item in campaign.instrument.inputs])
     design = config.parse_kind("design", {"kind": "points", "points": [point]})
-    told = f"sdl measure {' '.join(settings)} -n {times}"
-    only = campaign.model_copy(update={"design": design, "average": times, "prior": (), "description": told})
+    description = f"sdl measure {' '.join(settings)} -n {times}"
+    only = campaign.model_copy(update={"design": design, "average": times, "prior": (), "description": description})
 
     def table(done: Result) -> dict[str, Any]:
         if not json:
@@ -244,7 +238,7 @@ def _drive(
 
 def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
     """Print each channel's mean and standard deviation, and its first readings."""
-    from sdl.cli.display.text import width
+    from sdl.cli.terminal import width
     from sdl.core.goal import decimals
 
     if not rows:

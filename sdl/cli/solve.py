@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdl.cli.display.progress import working
-from sdl.cli.display.text import count, display, reading, say, setting
 from sdl.cli.options import (
     RUNS,
     ChannelColumns,
@@ -27,7 +26,9 @@ from sdl.cli.options import (
     near,
     number,
 )
+from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError, NotEnoughData, SolverError
+from sdl.formatting import count, display, reading, setting
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
@@ -54,11 +55,6 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 """`all`: the paper's four kinds with our defaults, linear through the origin, bayes and gp.
 `paper`: the four kinds as in the paper."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(solve)
 
 
 def solve(
@@ -132,7 +128,7 @@ def solve(
     by --low and --high, or those of the data.
     """
     goal = _goal(goals, tolerance)
-    chosen = _solvers(solvers or ["gmm"])
+    kinds = _solvers(solvers or ["gmm"])
     question = _question(
         sources,
         goal,
@@ -148,17 +144,17 @@ def solve(
         say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")
         say(f"goal: {goal}")
     answers = []
-    for i, solver in enumerate(chosen):
-        with working(f"{i + 1}/{len(chosen)} {_name(solver)}", quiet=quiet) as progress:
+    for i, solver in enumerate(kinds):
+        with working(f"{i + 1}/{len(kinds)} {_name(solver)}", quiet=quiet) as progress:
             answers.append(_answer(solver, question, seed, validate=validate, progress=progress))
     if all_solutions:
-        for solver, answer in zip(chosen, answers, strict=True):
+        for solver, answer in zip(kinds, answers, strict=True):
             answer |= _all_solutions(solver, question, seed)
     if json:
         emit(question.plain() | {"answers": answers})
     else:
         _print(answers, question.inputs, goal)
-    if not any("settings" in answer for answer in answers):
+    if all("settings" not in answer for answer in answers):
         raise SolverError("no solver could answer")
 
 
@@ -210,12 +206,14 @@ def _question(
     from sdl.store.resolve import source as locate
 
     files = [locate(source, Path(), runs) for source in sources]
-    known, measured = _instrument(files[0], columns, instrument, goal)
+    known, measured, gap = _instrument(files[0], columns, instrument, goal)
     names = [channel.name for channel in measured]
     for name in goal.channels:
         if name not in names:
             raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
-    data_sets = [datasets.load(file, known, measured, goal.channels, columns=columns) for file in files]
+    data_sets = [
+        datasets.load(file, known, measured, goal.channels, columns=columns, session_gap=gap) for file in files
+    ]
     rows = [row for part in data_sets for row in part.rows]
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(data_sets) or 'the data is empty'}")
@@ -282,12 +280,7 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
     rows: list[tuple[str, ...]] = [("solver", "", "setting", "spread", "uncertainty", "error", "", "expected")]
     for answer in answers:
         rows += _block(answer, inputs, goal)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print()
-    for row in rows:
-        cells = [t.ljust(w) if i < 2 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True))]
-        print("  ".join(cells).rstrip())
-    print()
+    print("\n".join(["", *aligned(rows, range(2)), ""]))
     for key, text in LEGEND:
         if any(value is not None for answer in answers for value in answer.get(key, {}).values()):
             say(text)
@@ -315,13 +308,14 @@ def _block(answer: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> li
         own.append(("no answer",))
         return [(*name, *[""] * 7) for name in own]
     own += [(text,) for text in textwrap.wrap(display(answer["verdict"]), NAME)]
-    parts = (answer["settings"], answer["spread"], answer["uncertainty"], answer.get("validated", {}).get("rmse", {}))
-    left = [[item.name, *(_number(part.get(item.name)) for part in parts)] for item in inputs]
-    for row, item in zip(left, inputs, strict=True):
-        row[1] = setting(answer["settings"][item.name], item.model_dump())
-    came = answer["expected"]
-    right = [(n, "?" if came.get(n) is None else reading(came[n], goal.bands[n])) for n in goal.channels]
-    lines = zip_longest(own, left, right)
+    parts = (answer["spread"], answer["uncertainty"], answer.get("validated", {}).get("rmse", {}))
+    settings = [
+        (i.name, setting(answer["settings"][i.name], i.model_dump()), *(_number(part.get(i.name)) for part in parts))
+        for i in inputs
+    ]
+    expected = {name: answer["expected"].get(name) for name in goal.channels}
+    readings = [(name, "?" if v is None else reading(v, goal.bands[name])) for name, v in expected.items()]
+    lines = zip_longest(own, settings, readings)
     return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
 
 
@@ -334,10 +328,10 @@ def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, 
 
     rng = np.random.default_rng([seed, 1, 1])
     try:
-        found = solutions(fit(solver, question.data), question.data, question.goal, rng)
+        modes = solutions(fit(solver, question.data), question.data, question.goal, rng)
     except SolverError as error:
         return {"solutions": None, "no_solutions": str(error)}
-    listed = [{"settings": {**s.settings, **question.held}, "expected": s.expected, "miss": s.miss} for s in found]
+    listed = [{"settings": {**s.settings, **question.held}, "expected": s.expected, "miss": s.miss} for s in modes]
     return {"solutions": listed}
 
 
@@ -345,14 +339,13 @@ def _listed(answer: Mapping[str, Any]) -> list[str]:
     """One line per solution."""
     if "no_solutions" in answer:
         return [f"{answer['solver']}: {answer['no_solutions']}"]
-    found = answer.get("solutions")
-    if found is None:
+    if "solutions" not in answer:
         return []
-    lines = [f"{answer['solver']}: {count(len(found), 'solution')}{':' if found else ''}"]
-    for one in found:
+    solutions = answer["solutions"]
+    lines = [f"{answer['solver']}: {count(len(solutions), 'solution')}{':' if solutions else ''}"]
+    for one in solutions:
         settings = "  ".join(f"{name} {value:.4f}" for name, value in one["settings"].items())
-        miss = "" if one["miss"] is None else f"  ({one['miss']:.2f} × tolerance)"
-        lines.append(f"  {settings}{miss}")
+        lines.append(f"  {settings}" + ("" if one["miss"] is None else f"  ({one['miss']:.2f} × tolerance)"))
     return lines
 
 
@@ -374,7 +367,7 @@ def _solvers(given: Sequence[str]) -> list[Solver]:
     from sdl import config, yamlfile
     from sdl.solvers.forest import not_installed
 
-    chosen: dict[str, Solver] = {}
+    solvers: dict[str, Solver] = {}
     for text in given:
         try:
             for tree in PRESETS.get(text) or (yamlfile.scalar(text),):
@@ -382,14 +375,15 @@ def _solvers(given: Sequence[str]) -> list[Solver]:
                 if text in PRESETS and solver.kind == "forest" and (absent := not_installed()):
                     print(f"--solver {text} without forest: {absent}", file=sys.stderr)
                     continue
-                chosen[_name(solver)] = solver
+                solvers[_name(solver)] = solver
         except ConfigError as error:
             sets = " (`all` and `paper` are sets of solvers)" if text.isidentifier() else ""
             raise ConfigError(*(f"--solver {text}: {p.message}{sets}" for p in error.problems)) from error
-    return list(chosen.values())
+    return list(solvers.values())
 
 
 def _goal(given: Sequence[str], tolerance: str) -> Goal:
+    from sdl import config
     from sdl.core.goal import Band, Goal, Tolerance
     from sdl.inverse.dataset import parse_band
 
@@ -400,7 +394,7 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
     bands: dict[str, Band] = {}
     for text in given:
         try:
-            name, value = _limits(text) or number(text, "CHANNEL=NUMBER, such as 445nm=16384")
+            name, value = config.split(text) if "={" in text else number(text, "CHANNEL=NUMBER, such as 445nm=16384")
         except ConfigError as error:
             raise ConfigError(f"--goal {error}") from error
         if name in bands:
@@ -412,19 +406,12 @@ def _goal(given: Sequence[str], tolerance: str) -> Goal:
     return Goal(bands)
 
 
-def _limits(text: str) -> tuple[str, Any] | None:
-    """Channel and mapping of `clear={at most: 60000}`; None for another form."""
-    from sdl import config
-
-    if "={" not in text:
-        return None
-    return config.split(text)
-
-
 def _instrument(
     source: Path, columns: ColumnNames, given: str | None, goal: Goal
-) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...]]:
-    """Inputs (only names if their bounds are unknown) and channels: as given, otherwise as found in the data.
+) -> tuple[Sequence[Input] | Sequence[str], tuple[Channel, ...], float | None]:
+    """Inputs (only names if their bounds are unknown), channels and session gap (s; None: that of the data).
+
+    As given, otherwise as found in the data.
 
     Raises:
         ConfigError: it is unknown which columns are inputs.
@@ -442,7 +429,7 @@ def _instrument(
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
     if opened is not None:
-        return recorded_instrument(opened, file)
+        return (*recorded_instrument(opened, file), None)
     has = describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
     names, seen = [item.name for item in light.inputs], {item.name: item for item in light.channels}
@@ -454,34 +441,33 @@ def _instrument(
     else:
         inputs, seen = list(columns.inputs) or has.inputs, {}
     if not inputs:
-        said = (
-            f"its lines list {has.unnamed} inputs without names: name them in that order"
-            if has.unnamed
-            else ("which of its columns are inputs? Name them")
-        )
+        why = "which of its columns are inputs? Name them"
+        if has.unnamed:
+            why = f"its lines list {has.unnamed} inputs without names: name them in that order"
         raise ConfigError(
-            f"{source}: {said}, --input R or --input R=red for each, or give the campaign of its instrument, "
+            f"{source}: {why}, --input R or --input R=red for each, or give the campaign of its instrument, "
             f"--instrument FILE; it has the columns {', '.join(has.columns)}"
         )
     others = dict.fromkeys([*columns.channels, *(has.channels or ()), *(goal.channels if not has.channels else ())])
-    return inputs, (*seen.values(), *(Channel(name=name, unit="") for name in others if name not in seen))
+    return inputs, (*seen.values(), *(Channel(name=name, unit="") for name in others if name not in seen)), None
 
 
-def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...]]:
-    """Inputs and channels of an instrument: in a campaign, in a file of its own, or a kind."""
+def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...], float]:
+    """Inputs, channels and session gap (s) of an instrument: in a campaign, in a file of its own, or a kind."""
     from sdl import config, yamlfile
+    from sdl.drivers.base import session_gap
 
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
-        found = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
+        named = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
     for option in ("input", "channel"):
-        allowed = [item.name for item in getattr(found, f"{option}s")]
+        allowed = [item.name for item in getattr(named, f"{option}s")]
         for name in getattr(columns, f"{option}s"):
             if name not in allowed:
                 raise ConfigError(f"--{option} {name}: {given} has no such {option}; {near(name, allowed)}")
-    return found.inputs, found.channels
+    return named.inputs, named.channels, session_gap(named)
 
 
 def _bounds(option: str, given: Sequence[str] | None) -> dict[str, float]:
@@ -508,16 +494,16 @@ def _bounded(
         for name in given:
             if name not in inputs:
                 raise ConfigError(f"{option} {name}: no such input; {near(name, [*inputs])}")
-    ends = []
-    for end, given in (("low", low), ("high", high)):
-        ends.append([given.get(name, getattr(item, end, np.nan)) for name, item in inputs.items()])
+    ends = [
+        [given.get(name, getattr(item, end, np.nan)) for name, item in inputs.items()]
+        for end, given in (("low", low), ("high", high))
+    ]
     x = np.array([[row.reading.applied[name] for name in inputs] for row in rows], float)
-    least, most = (values.tolist() for values in bounds_of(x, *ends))
     return tuple(
         Input(name=name, low=a, high=b) if isinstance(item, str) else item.model_copy(update={"low": a, "high": b})
-        for (name, item), a, b in zip(inputs.items(), least, most, strict=True)
+        for (name, item), a, b in zip(inputs.items(), *(values.tolist() for values in bounds_of(x, *ends)), strict=True)
     )
 
 
-def _left_out(found: Sequence[Dataset]) -> str:
-    return "; ".join(text for rows in found for text in rows.omissions)
+def _left_out(data_sets: Sequence[Dataset]) -> str:
+    return "; ".join(text for rows in data_sets for text in rows.omissions)

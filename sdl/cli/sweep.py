@@ -1,4 +1,4 @@
-"""The command `sdl sweep`: many campaigns at once."""
+"""The command `sdl sweep`: many campaigns."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import count
 from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
 from sdl.errors import SolverError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.sweep import SweepOutcome, SweepPlan
 
 HOME = Path("runs/sweeps")
 """Default directory for the results of sweeps, each in a directory of its name."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(sweep)
 
 
 def sweep(
@@ -103,8 +98,8 @@ def _run(
             return run(plan, folder, jobs=jobs, cluster=cluster, limit=limit, progress=progress)
     except KeyboardInterrupt as error:
         terminated = stopped or getattr(error, "signal", "") == "SIGTERM"  # a campaign in this process may take it
-        said = f"interrupted: {done[0]} of {count(done[1], 'campaign')} done, in {folder}; the same command continues"
-        print(said, file=sys.stderr)
+        message = f"interrupted: {done[0]} of {count(done[1], 'campaign')} done, in {folder}; run it again to continue"
+        print(message, file=sys.stderr)
         raise typer.Exit(143 if terminated else 130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -130,7 +125,7 @@ def _print_outcome(plan: SweepPlan, outcome: SweepOutcome, *, json: bool) -> Non
         if outcome.before:
             print(f"warning: earlier results were made with {name} {then}, now it is {now}", file=sys.stderr)
     keys = list(plan.sweep.grid)
-    found = groups(outcome.data, keys) if outcome.data.exists() else []
+    rows = groups(outcome.data, keys) if outcome.data.exists() else []
     if json:
         counts = {
             "campaigns": outcome.campaigns,
@@ -138,11 +133,11 @@ def _print_outcome(plan: SweepPlan, outcome: SweepOutcome, *, json: bool) -> Non
             "ran": outcome.ran,
             "cannot": list(outcome.cannot),
         }
-        emit({"sweep": plan.sweep.name, "data": str(outcome.data), **counts, "groups": [g.plain(keys) for g in found]})
+        emit({"sweep": plan.sweep.name, "data": str(outcome.data), **counts, "groups": [g.plain(keys) for g in rows]})
     else:
-        print("\n".join(table(found, keys)))
+        print("\n".join(table(rows, keys)))
         print(f"\n{outcome.data}: {count(outcome.before + outcome.ran, 'campaign')}, one row per campaign")
     if outcome.cannot:
         few = outcome.cannot[:3]
-        said = f"{count(len(outcome.cannot), 'campaign')} without a result; the same command tries again"
-        print("\n".join([f"error: {said}", *few, *(["…"] if outcome.cannot[3:] else [])]), file=sys.stderr)
+        message = f"{count(len(outcome.cannot), 'campaign')} without a result; the same command tries again"
+        print("\n".join([f"error: {message}", *few, *(["…"] if outcome.cannot[3:] else [])]), file=sys.stderr)

@@ -1,42 +1,77 @@
-"""The border to the terminal: whatever is printed, logged or raised, nothing in it steers the terminal.
+"""Output on a terminal: wrapped lines, and streams on which control characters are written as escapes.
 
-Names of files, campaigns and people, and what an instrument answers, reach stdout and stderr on many ways. So it is
-the streams that spell out control characters, not each of those who print. What draws tables and bars (rich) writes to
-the stream behind, and has its cells made visible by those who fill them.
+Names of files, campaigns and people, and the replies of an instrument, reach stdout and stderr in many ways. So the
+streams escape control characters, not each caller. rich writes to the stream behind; its callers escape the cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+import sys
+import textwrap
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, TextIO, cast
 
 from sdl.formatting import visible
 
 
-class Spelled:
-    """A text stream on which control characters are spelled out, `\\x1b` for ESC; else as the stream behind."""
+def width() -> int | None:
+    """Columns of the terminal on stdout; None where stdout is not a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def say(text: str, indent: int = 2) -> None:
+    """Print one line; on a terminal wrap it between words and indent the rest."""
+    columns, text = width(), visible(text)
+    if columns is None or len(text) <= columns:
+        print(text)
+        return
+    for part in textwrap.wrap(
+        text, max(columns, 20), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    ):
+        print(part)
+
+
+def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) -> list[str]:
+    """The lines of a table with two spaces between columns.
+
+    Args:
+        rows: cells of all rows, the head first.
+        left_aligned: indices of the columns that are aligned to the left, the others to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(row, widths, strict=True)
+        return "  ".join(t.ljust(w) if i in left_aligned else t.rjust(w) for i, (t, w) in enumerate(cells)).rstrip()
+
+    return [line(row) for row in rows]
+
+
+class Escaped:
+    """A text stream that writes control characters as escapes, `\\x1b` for ESC; otherwise as the stream behind."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
-        """Where rich writes to, which finds it by this name."""
+        """The stream behind; rich writes to the attribute of this name."""
 
     def write(self, text: str) -> int:
-        """Writes it, spelled."""
+        """Write with escapes."""
         return self.rich_proxied_file.write(visible(text))
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Writes all, spelled."""
+        """Write every text with escapes."""
         self.rich_proxied_file.writelines(map(visible, lines))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rich_proxied_file, name)
 
 
-def spelled(stream: TextIO) -> TextIO:
-    """The stream, spelling out control characters from now on."""
-    return stream if isinstance(stream, Spelled) else cast("TextIO", Spelled(stream))
+def escaped(stream: TextIO) -> TextIO:
+    """The stream with control characters escaped."""
+    return stream if isinstance(stream, Escaped) else cast("TextIO", Escaped(stream))
 
 
 def raw(stream: TextIO) -> TextIO:
-    """The stream behind one that is spelled, for our own control characters."""
-    return stream.rich_proxied_file if isinstance(stream, Spelled) else stream
+    """The stream behind an escaped one, for our own control characters."""
+    return stream.rich_proxied_file if isinstance(stream, Escaped) else stream

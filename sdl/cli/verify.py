@@ -1,4 +1,4 @@
-"""The command `sdl verify`: campaigns against their `expect:` block."""
+"""The command `sdl verify`: test campaigns against their `expect:` block."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, say
 from sdl.cli.options import LIMIT, Json, Limit, Set, emit, limit_of
-from sdl.cli.terminal import raw
+from sdl.cli.terminal import aligned, raw, say
 from sdl.errors import ConfigError, RecordError
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.verify import Evaluation, Verified, VerifyPlan
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command()(verify)
 
 
 def verify(
@@ -50,28 +45,28 @@ def verify(
     if not json:
         for file in without:
             say(f"{file}: no `expect:` block, skipped")
-    found = []
+    results = []
     for verified in verifying.verify(plans, jobs, _progress, limit_of(limit)):
-        found.append(verified)
+        results.append(verified)
         if not json:
             _tell(verified)
     if junit is not None:
-        _write_junit(junit, found)
-    failed = [v for v in found if v.level is verifying.Level.NOT or (sure and v.level is not verifying.Level.MET)]
+        _write_junit(junit, results)
+    failed = [v for v in results if v.level is verifying.Level.NOT or (sure and v.level is not verifying.Level.MET)]
     if json:
-        emit({"met": not failed, "without": [str(f) for f in without], "files": [verifying.plain(v) for v in found]})
+        emit({"met": not failed, "without": [str(f) for f in without], "files": [verifying.plain(v) for v in results]})
     elif failed:
         print(
-            f"{len(failed)} of {count(len(found), 'file')} not as expected: " + ", ".join(v.plan.file for v in failed)
+            f"{len(failed)} of {count(len(results), 'file')} not as expected: " + ", ".join(v.plan.file for v in failed)
         )
     else:
-        print(f"all as expected: {count(len(found), 'file')}, {count(sum(len(v.seen) for v in found), 'campaign')}")
+        print(f"all as expected: {count(len(results), 'file')}, {count(sum(len(v.seen) for v in results), 'campaign')}")
     if failed:
         raise typer.Exit(1)
 
 
 def _plans(files: list[Path], changes: list[str], seeds: int | None) -> tuple[list[VerifyPlan], list[Path]]:
-    """What there is to check, and the files that expect nothing; every mistake in any file at once."""
+    """The plans, and the files without `expect:`; the mistakes of all files are reported together."""
     from sdl import verify as verifying
 
     plans: list[VerifyPlan] = []
@@ -101,28 +96,23 @@ def _progress(done: int, of: int) -> None:
         print(text, end="", file=raw(sys.stderr), flush=True)
 
 
-def _tell(found: Verified) -> None:
-    """Print the table of one file, and for each claim that is not met what is needed to look into it."""
+def _tell(verified: Verified) -> None:
+    """Print the table of one file, and details of each claim that is not met."""
     from sdl.verify import Level
 
-    seeds = [seen.seed for seen in found.seen]
+    seeds = [seen.seed for seen in verified.seen]
     run = f"{seeds[0]} … {seeds[-1]}" if seeds == list(range(seeds[0], seeds[0] + len(seeds))) else str(seeds)[1:-1]
-    say(
-        f"{found.plan.file}: {count(len(seeds), 'seed')} ({run})"
-        if len(seeds) > 1
-        else f"{found.plan.file}: seed {run}"
-    )
-    if found.plan.note:
-        say(f"  note: {found.plan.note}", 4)
-    rows = [(f.claim, f.expected, _short(f), f.level) for f in found.findings]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    for finding, row in zip(found.findings, rows, strict=True):
-        cells = "  ".join(text.ljust(size) for text, size in zip(row, widths, strict=False))
-        say(f"  {cells}  {finding.level}{_sureness(finding)}", 4)
-    for finding in found.findings:
+    say(f"{verified.plan.file}: " + (f"{count(len(seeds), 'seed')} ({run})" if len(seeds) > 1 else f"seed {run}"))
+    if verified.plan.note:
+        say(f"  note: {verified.plan.note}", 4)
+    for line in aligned(
+        [(f.claim, f.expected, _short(f), f"{f.level}{_sureness(f)}") for f in verified.findings], range(4)
+    ):
+        say(f"  {line}", 4)
+    for finding in verified.findings:
         if finding.level is Level.NOT:
             print(f"  {finding.claim} is not met:")
-            for name, text in _why(found, finding).items():
+            for name, text in _why(verified, finding).items():
                 print(f"    {name:<9} {text}") if name == "again" else say(f"    {name:<9} {text}", 14)
 
 
@@ -131,25 +121,29 @@ def _short(finding: Evaluation) -> str:
 
 
 def _sureness(finding: Evaluation) -> str:
-    """What the seeds that were run say about all others."""
+    """What these seeds prove about all others."""
     from sdl.verify import Level, describe_certainty
 
-    said = describe_certainty(finding)
-    return f": {said}" if finding.level is Level.UNSURE else f" ({said})" if said else ""
+    certainty = describe_certainty(finding)
+    return f": {certainty}" if finding.level is Level.UNSURE else f" ({certainty})" if certainty else ""
 
 
-def _why(found: Verified, finding: Evaluation) -> dict[str, str]:
+def _why(verified: Verified, finding: Evaluation) -> dict[str, str]:
     """The facts about a claim that is not met."""
     from sdl.verify import describe_end, describe_kept, rerun_command
 
-    told = {"expected": finding.expected, "seen": f"{finding.seen}; {describe_kept(finding)}"}
+    facts = {"expected": finding.expected, "seen": f"{finding.seen}; {describe_kept(finding)}"}
     if finding.seed is not None:
-        seen = next(seen for seen in found.seen if seen.seed == finding.seed)
-        told["worst"] = f"seed {finding.seed}: {describe_end(seen)}"
-    return told | {"goal": found.plan.goal} | ({"again": command} if (command := rerun_command(found, finding)) else {})
+        seen = next(seen for seen in verified.seen if seen.seed == finding.seed)
+        facts["worst"] = f"seed {finding.seed}: {describe_end(seen)}"
+    return (
+        facts
+        | {"goal": verified.plan.goal}
+        | ({"again": command} if (command := rerun_command(verified, finding)) else {})
+    )
 
 
-def _write_junit(file: Path, found: list[Verified]) -> None:
+def _write_junit(file: Path, results: list[Verified]) -> None:
     """Write JUnit XML: one suite per file, one case per claim.
 
     Raises:
@@ -160,19 +154,19 @@ def _write_junit(file: Path, found: list[Verified]) -> None:
     from sdl.verify import Level
 
     top = ElementTree.Element("testsuites", name="sdl verify")
-    for verified in found:
+    for verified in results:
         failures = sum(f.level is Level.NOT for f in verified.findings)
-        about: dict[str, Any] = {"name": verified.plan.file, "tests": len(verified.findings), "failures": failures}
+        attributes: dict[str, Any] = {"name": verified.plan.file, "tests": len(verified.findings), "failures": failures}
         suite = ElementTree.SubElement(
-            top, "testsuite", {key: str(value) for key, value in about.items()} | {"errors": "0"}
+            top, "testsuite", {key: str(value) for key, value in attributes.items()} | {"errors": "0"}
         )
         for finding in verified.findings:
             case = ElementTree.SubElement(suite, "testcase", classname=verified.plan.file, name=finding.claim)
             if finding.level is Level.NOT:
-                said = _why(verified, finding)
-                short = f"expected {said['expected']}, seen {said['seen']}"
+                facts = _why(verified, finding)
+                short = f"expected {facts['expected']}, seen {facts['seen']}"
                 failure = ElementTree.SubElement(case, "failure", message=_printable(short))
-                failure.text = _printable("".join(f"{name}: {text}\n" for name, text in said.items()))
+                failure.text = _printable("".join(f"{name}: {text}\n" for name, text in facts.items()))
             ElementTree.SubElement(case, "system-out").text = _printable(
                 f"{finding.seen}: {finding.level}{_sureness(finding)}"
             )

@@ -1,4 +1,4 @@
-"""The command `sdl web`."""
+"""The command `sdl web`, and the page of a lab."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import say
 from sdl.cli.options import RUNS, Runs
+from sdl.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from sdl.lab.config.file import ResolvedLab
     from sdl.lab.http.token import Credentials
     from sdl.lab.workers.base import Control
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(web)
 
 
 def web(
@@ -62,12 +57,12 @@ class LabPage:
         from sdl.web.pages import routes
 
         try:
-            found = routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
+            page_routes = routes(control, runs, credentials, name=self._loaded.lab.name, zone=self._loaded.lab.timezone)
         except ConfigError as error:
             print(f"no page: {error}", file=sys.stderr)
             return ()
         self._served = True
-        return found
+        return page_routes
 
     def announce(self, url: str) -> None:
         """Print the address."""

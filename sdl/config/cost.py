@@ -65,18 +65,18 @@ def design_points(campaign: ResolvedCampaign) -> int:
 
 def cautions(campaign: CampaignFile) -> list[str]:
     """Sentences about settings that are valid but probably not intended."""
-    found = [f"expect: {why}"] if (why := why_untestable(campaign)) else []
+    sentences = [f"expect: {why}"] if (why := why_untestable(campaign)) else []
     if not campaign.goal:
-        return found
+        return sentences
     first, trials, solver = design_points(campaign), campaign.stop.trials, campaign.solver.kind
     if trials <= first and not campaign.prior:
-        found.append(
+        sentences.append(
             f"stop.trials: {trials} leaves no trial for the solver {solver}: the design {campaign.design.kind} takes "
             f"{first}; give {first + 1} or more"
         )
-    if first == 0 and campaign.design.kind != "axis":  # the default, perhaps not chosen by anybody
-        found.append(f"design: not used, because the solver {solver} answers from the first trial on")
-    return found + _narrow(campaign)
+    if first == 0 and campaign.design.kind != "axis":  # the default, perhaps not a choice
+        sentences.append(f"design: not used, because the solver {solver} answers from the first trial on")
+    return sentences + _narrow(campaign)
 
 
 def _narrow(campaign: CampaignFile) -> list[str]:

@@ -58,7 +58,7 @@ class _Limits(Frozen):
 
     @model_validator(mode="after")
     def _rising(self) -> _Limits:
-        given = {key: size for key in self.KEYS if (size := self.limit(key)) is not None}
+        given = self.given()
         if any(size < self.LEAST for size in given.values()):
             raise ValueError(f"must be {self.LEAST:g} or more")
         if not given:
@@ -67,10 +67,10 @@ class _Limits(Frozen):
             raise ValueError(f"must not fall from {' to '.join(given)}")
         return self
 
-    def limit(self, key: str) -> float | None:
-        """The limit of `median`, `p95` or `most` as a number (a percentage as a fraction); None without one."""
-        value = getattr(self, key)
-        return value.amount / 100 if isinstance(value, Tolerance) else value
+    def given(self) -> dict[str, float]:
+        """The limits that are set, of `median`, `p95` and `most`; a percentage as a fraction."""
+        values = {key: value for key in self.KEYS if (value := getattr(self, key)) is not None}
+        return {key: v.amount / 100 if isinstance(v, Tolerance) else v for key, v in values.items()}
 
 
 class TrialLimits(_Limits):
@@ -137,15 +137,15 @@ def expect_problems(campaign: CampaignFile) -> list[Problem]:
     expect = campaign.expect
     if expect is None:
         return []
-    found = []
+    problems = []
     if not campaign.goal and expect.outcome not in ("done", "failed"):
-        found.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
+        problems.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
     if campaign.goal and expect.outcome == "done":
-        found.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
+        problems.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
     for key in ("error", "verdict"):
         if not campaign.goal and getattr(expect, key) is not None:
-            found.append(Problem("needs a goal; remove it or give one", f"expect.{key}"))
-    return found
+            problems.append(Problem("needs a goal; remove it or give one", f"expect.{key}"))
+    return problems
 
 
 def instrument_tested_on(campaign: CampaignFile) -> Any:

@@ -6,8 +6,7 @@ The form of a target is recognised here by its keys, because pydantic's own mess
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
@@ -20,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from sdl.config.mistakes import short
+from sdl.config.mistakes import did_you_mean, short
 from sdl.core.goal import Band, Tolerance
 from sdl.errors import Problem
 from sdl.types import Channel, Frozen
@@ -183,46 +182,34 @@ def goal_problems(
     """Unknown channels, targets that cannot be read, and bands without width."""
     problems: list[Problem] = []
     for name, target in goal.items():
-        path = f"{where}.{name}"
-        if said := implausible(target):
-            problems.append(Problem(said, path))
+        if message := implausible(target):
+            messages = [message]
         elif name not in channels:
-            near = get_close_matches(name, channels, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            problems.append(Problem(f"unknown channel; the instrument has: {', '.join(channels)}{hint}", path))
-        elif target.target is not None:
-            problems += _target_problems(target.target, target.tolerance or tolerance, channels[name].high, path)
+            hint = did_you_mean(name, channels)
+            messages = [f"unknown channel; the instrument has: {', '.join(channels)}{hint}"]
         else:
-            problems += _limit_problems(target, channels[name].high, path)
+            messages = list(_conflicts(target, target.tolerance or tolerance, channels[name].high))
+        problems += [Problem(message, f"{where}.{name}") for message in messages]
     return problems
 
 
-def _target_problems(target: float, tolerance: Tolerance, top: float | None, path: str) -> list[Problem]:
-    problems: list[Problem] = []
-    width = tolerance.of(target)
-    if top is not None and target >= top:
-        problems.append(Problem(f"{target:g} cannot be read: the channel saturates at {top:g}", path))
-    elif top is not None and target + width >= top:
-        message = f"{target:g} + tolerance {width:g} reaches saturation ({top:g}); lower one of them"
-        problems.append(Problem(message, path))
-    if width == 0 or target + width == target:
-        problems.append(Problem(f"a tolerance of {tolerance} of {target:g} is 0; give it in counts", path))
-    return problems
-
-
-def _limit_problems(target: Target, top: float | None, path: str) -> list[Problem]:
-    """Limits that no reading can meet, or that every reading meets."""
-    if top is None:
-        return []
-    if target.at_least is not None and target.at_least >= top:
-        return [Problem(f"at least {target.at_least:g} cannot be read: the channel saturates at {top:g}", path)]
-    if target.at_most is not None and target.at_most >= top:
-        return [
-            Problem(f"at most {target.at_most:g} is not below saturation ({top:g}): every reading would meet it", path)
-        ]
-    if target.between is not None and target.between[1] >= top:
-        return [Problem(f"between … {target.between[1]:g} reaches saturation ({top:g}); lower it", path)]
-    return []
+def _conflicts(target: Target, tolerance: Tolerance, top: float | None) -> Iterator[str]:
+    """Why no reading, or every reading, meets a target or limit, given the highest reading of its channel."""
+    top = math.inf if top is None else top
+    if (aim := target.target) is not None:
+        width = tolerance.of(aim)
+        if aim >= top:
+            yield f"{aim:g} cannot be read: the channel saturates at {top:g}"
+        elif aim + width >= top:
+            yield f"{aim:g} + tolerance {width:g} reaches saturation ({top:g}); lower one of them"
+        if aim + width == aim:
+            yield f"a tolerance of {tolerance} of {aim:g} is 0; give it in counts"
+    elif target.at_least is not None and target.at_least >= top:
+        yield f"at least {target.at_least:g} cannot be read: the channel saturates at {top:g}"
+    elif target.at_most is not None and target.at_most >= top:
+        yield f"at most {target.at_most:g} is not below saturation ({top:g}): every reading would meet it"
+    elif target.between is not None and target.between[1] >= top:
+        yield f"between … {target.between[1]:g} reaches saturation ({top:g}); lower it"
 
 
 def prefer_problems(prefer: Prefer, inputs: Sequence[Input]) -> list[Problem]:
@@ -232,6 +219,5 @@ def prefer_problems(prefer: Prefer, inputs: Sequence[Input]) -> list[Problem]:
     name = str(getattr(prefer, key))
     if name in allowed:
         return []
-    near = get_close_matches(name, allowed, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return [Problem(f"must be one of {', '.join(allowed)}, not {name!r}{hint}", f"prefer.{key}")]
+    message = f"must be one of {', '.join(allowed)}, not {name!r}{did_you_mean(name, allowed)}"
+    return [Problem(message, f"prefer.{key}")]

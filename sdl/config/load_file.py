@@ -45,13 +45,13 @@ def load(file: str | Path, changes: Sequence[str] = (), *, collect: bool = False
             except ConfigError as error:
                 problems += error.problems
     try:
-        found = parse(value, base=Path(file).parent, collect=collect, runs=runs)
+        campaign = parse(value, base=Path(file).parent, collect=collect, runs=runs)
     except ConfigError as error:
         given = {change.partition("=")[0] for change in changes}
         problems += [_located(p, tree, given) for p in error.problems]
     if problems:
         raise ConfigError(*sorted(problems, key=lambda p: p.line or 0))
-    return found
+    return campaign
 
 
 def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path = RUNS) -> CampaignFile:
@@ -133,11 +133,11 @@ def _problems_on(campaign: CampaignFile, given: Any) -> list[Problem]:
 
 def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> tuple[tuple[Prior, ...], list[Problem]]:
     """Each prior with its path, and the mistakes: priors that do not exist, inputs or channels the instrument lacks."""
-    found: list[Prior] = []
+    priors: list[Prior] = []
     problems: list[Problem] = []
     for i, prior in enumerate(given):
         try:
-            found.append(prior.model_copy(update={"source": str(resolve.source(prior.source, base, runs))}))
+            priors.append(prior.model_copy(update={"source": str(resolve.source(prior.source, base, runs))}))
         except ConfigError as error:
             problems.append(Problem(str(error), f"prior.{i}"))
         for part in ("inputs", "channels") if instrument is not None else ():
@@ -146,7 +146,7 @@ def _priors(given: Sequence[Prior], instrument: Any, base: Path, runs: Path) -> 
                 if name not in allowed:
                     message = f"the instrument has no {name}; allowed: {', '.join(allowed)}"
                     problems.append(Problem(message, f"prior.{i}.{part}.{name}"))
-    return tuple(found), problems
+    return tuple(priors), problems
 
 
 def parse_kind(key: str, given: Any) -> Any:
@@ -175,23 +175,23 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
     except ConfigError as error:
         raise ConfigError(Problem(error.problems[0].message, "kind")) from error
     try:
-        found = model.model_validate(dict(given))
+        part = model.model_validate(dict(given))
     except ValidationError as error:
         raise ConfigError(*problems_of(error, model, given, lambda key: _kinds_with(group, key))) from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the validators of a plug-in may fail in any way
         raise ConfigError(f"kind {kind!r} cannot be checked: {short(error)}") from error
-    if kind in registry.OURS[group] and hasattr(found, "knows") and found.state is not None:
+    if kind in registry.OURS[group] and hasattr(part, "knows") and part.state is not None:
         try:
-            load_state(found.state)
+            load_state(part.state)
         except ValueError as error:
             raise ConfigError(Problem(str(error), "state")) from error
-    if "seed" in model.model_fields and found.seed is None and type(seed) is int and 0 <= seed < 2**63:
-        found = found.model_copy(update={"seed": seed})
-    if not isinstance(found, contract):
+    if "seed" in model.model_fields and part.seed is None and type(seed) is int and 0 <= seed < 2**63:
+        part = part.model_copy(update={"seed": seed})
+    if not isinstance(part, contract):
         raise ConfigError(Problem(f"kind {given['kind']!r} does not keep the contract {contract.__name__}", "kind"))
-    return found
+    return part
 
 
 def _kinds_with(group: str, key: str) -> list[str]:

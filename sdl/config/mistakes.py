@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -32,37 +32,38 @@ def problems_of(
         elsewhere: returns the other kinds that have an option.
     """
     wants: dict[tuple[str, ...], list[str]] = {}
-    found: dict[tuple[str, ...], str] = {}
+    messages: dict[tuple[str, ...], str] = {}
     for item in error.errors(include_url=False):
         real = item["loc"] if given is None else tuple(_real(item["loc"], given))
         path, kind = tuple(map(str, real)), item["type"]
         field = _field(model, real)
         if kind == "extra_forbidden":
-            found[path] = _unknown(path[-1], allowed_keys(model, real[:-1]), elsewhere(path[-1]) if path else ())
+            messages[path] = _unknown(path[-1], allowed_keys(model, real[:-1]), elsewhere(path[-1]) if path else ())
         elif kind == "missing":
-            found[path] = "missing" + (f"; {field.description}" if field is not None and field.description else "")
+            messages[path] = "missing" + (f"; {field.description}" if field is not None and field.description else "")
         elif kind in ("value_error", "assertion_error"):
-            found[path] = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            messages[path] = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         elif not (
-            kind == "too_short" and any(other[: len(path)] == path for other in found)
+            kind == "too_short" and any(other[: len(path)] == path for other in messages)
         ):  # which would only repeat that mistake
             wants.setdefault(path, []).append(_wanted(item, field))
-            found[path] = f"must be {' or '.join(dict.fromkeys(wants[path]))}, not {short(item['input'])}"
+            messages[path] = f"must be {' or '.join(dict.fromkeys(wants[path]))}, not {short(item['input'])}"
     # If an item of a list is wrong, a message that another form than a list is allowed would not help.
-    inside = [path for path in wants if any(len(other) > len(path) and other[: len(path)] == path for other in found)]
-    return [Problem(message, ".".join(path)) for path, message in found.items() if path not in inside]
+    inside = [
+        path for path in wants if any(len(other) > len(path) and other[: len(path)] == path for other in messages)
+    ]
+    return [Problem(message, ".".join(path)) for path, message in messages.items() if path not in inside]
 
 
 def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
-    near = get_close_matches(key, allowed, n=1, cutoff=0.7)
-    hint = (
-        f"; did you mean {near[0]!r}?"
-        if near
-        else f"; it belongs to kind {' and '.join(others)}: take it out"
-        if others
-        else ""
-    )
-    return f"unknown key; allowed: {', '.join(allowed)}{hint}"
+    elsewhere = f"; it belongs to kind {' and '.join(others)}: take it out" if others else ""
+    return f"unknown key; allowed: {', '.join(allowed)}{did_you_mean(key, allowed, 0.7) or elsewhere}"
+
+
+def did_you_mean(word: str, allowed: Collection[str], cutoff: float = 0.6) -> str:
+    """`; did you mean 'trials'?` for an allowed word that resembles this one; otherwise empty."""
+    near = get_close_matches(word, allowed, n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _wanted(item: Mapping[str, Any], field: Any) -> str:
@@ -97,10 +98,10 @@ def _wanted(item: Mapping[str, Any], field: Any) -> str:
 def _limits(field: Any) -> str:
     """The declared limits of a field, ` from 1 to 1000` or ` above 0`, also inside `… | None`."""
     marks = [mark for part in _parts(field) for mark in part]
-    found = {name: getattr(mark, name) for name in LIMITS for mark in marks if hasattr(mark, name)}
-    if found.keys() == {"ge", "le"}:
-        return f" from {found['ge']} to {found['le']}"
-    return " " + " and ".join(f"{LIMITS[name]} {limit}" for name, limit in found.items()) if found else ""
+    limits = {name: getattr(mark, name) for name in LIMITS for mark in marks if hasattr(mark, name)}
+    if limits.keys() == {"ge", "le"}:
+        return f" from {limits['ge']} to {limits['le']}"
+    return " " + " and ".join(f"{LIMITS[name]} {limit}" for name, limit in limits.items()) if limits else ""
 
 
 def _parts(field: Any) -> Iterator[Sequence[Any]]:

@@ -15,8 +15,7 @@ def override(value: Any, change: str) -> dict[str, Any]:
     Raises:
         ConfigError: another form.
     """
-    path, new = split(change)
-    return put(value, path, new)
+    return put(value, *split(change))
 
 
 def split(change: str) -> tuple[str, Any]:
@@ -42,8 +41,8 @@ def put(value: Any, path: str, new: Any) -> dict[str, Any]:
     A new `kind` drops the options of the old kind, which it would not know.
     """
     key, _, rest = path.partition(".")
-    found = dict(value) if isinstance(value, Mapping) else {"kind": value} if isinstance(value, str) else {}
-    if not rest and key == "kind" and found.get("kind") != new:
-        found = {}
-    found[key] = put(found.get(key), rest, new) if rest else new
-    return found
+    tree = dict(value) if isinstance(value, Mapping) else {"kind": value} if isinstance(value, str) else {}
+    if not rest and key == "kind" and tree.get("kind") != new:
+        tree = {}
+    tree[key] = put(tree.get(key), rest, new) if rest else new
+    return tree

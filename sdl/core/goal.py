@@ -133,10 +133,14 @@ class Band:
         scale = self.target if self.target is not None else self.low if value < self.low else self.high
         return abs(value - scale) / abs(scale) if scale else None
 
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """Low and high for JSON; None for one that does not exist."""
+        return {name: None if math.isinf(end) else end for name, end in (("low", self.low), ("high", self.high))}
+
     def plain(self) -> dict[str, float | None]:
         """Target, low and high for JSON; None for one that does not exist."""
-        ends = (None if math.isinf(end) else end for end in (self.low, self.high))
-        return dict(zip(("target", "low", "high"), (self.target, *ends), strict=True))
+        return {"target": self.target, **self.limits}
 
     def __str__(self) -> str:
         if self.target is not None:
@@ -187,14 +191,9 @@ class Goal:
 
     def error(self, readings: Mapping[str, float]) -> float | None:
         """The worst channel's relative error; None if a channel is missing or its target is 0."""
-        worst = 0.0
-        for name, band in self.bands.items():
-            value = readings.get(name, math.nan)
-            off = None if math.isnan(value) else band.error(value)
-            if off is None:
-                return None
-            worst = max(worst, off)
-        return worst
+        errors = [band.error(readings.get(name, math.nan)) for name, band in self.bands.items()]
+        known = [error for error in errors if error is not None and not math.isnan(error)]
+        return max(known) if len(known) == len(errors) else None
 
     def shortfall(self, readings: Mapping[str, float]) -> dict[str, dict[str, float | None]]:
         """How far the closest achievable readings stay outside the bands, for the record and for JSON.
@@ -203,13 +202,11 @@ class Goal:
             For each channel with a reading: `low` and `high` of its band (None: no limit), the reading `nearest`, and
             its distance outside the band, `by` (0: inside).
         """
-        found: dict[str, dict[str, float | None]] = {}
-        for name, band in self.bands.items():
-            value = readings.get(name, math.nan)
-            if not math.isnan(value):
-                limits = {end: limit for end, limit in band.plain().items() if end != "target"}
-                found[name] = {**limits, "nearest": value, "by": band.beyond(value)}
-        return found
+        return {
+            name: {**band.limits, "nearest": value, "by": band.beyond(value)}
+            for name, band in self.bands.items()
+            if not math.isnan(value := readings.get(name, math.nan))
+        }
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {band}" for name, band in self.bands.items())
@@ -238,12 +235,10 @@ def format_reading(value: float, tolerance: float | None = None) -> str:
 
 def background_exceeds(goal: Goal, background: Mapping[str, float] | None) -> str:
     """The channels whose background alone exceeds their band, as a phrase; empty if there are none."""
-    base = background or {}
-    bands = {name: band for name, band in goal.bands.items() if name in base}
     over = [
-        f"{format_reading(base[n])} at {n}, above {format_reading(b.high)}"
-        for n, b in bands.items()
-        if base[n] > b.high
+        f"{format_reading(value)} at {name}, above {format_reading(goal.bands[name].high)}"
+        for name, value in (background or {}).items()
+        if name in goal.bands and value > goal.bands[name].high
     ]
     return f"the background alone is {'; '.join(over)}" if over else ""
 
@@ -259,8 +254,8 @@ def format_shortfall(shortfall: Mapping[str, Mapping[str, float | None]]) -> str
         width = (high - low) / 2 if low is not None and high is not None else None
         text = f"{name} {format_reading(nearest, width)}"
         if by:
-            least, most = ("" if end is None else format_reading(end, width) for end in (low, high))
-            limits = f"{least}…{most}" if least and most else f"at least {least}" if least else f"at most {most}"
+            lower, upper = ("" if end is None else format_reading(end, width) for end in (low, high))
+            limits = f"{lower}…{upper}" if lower and upper else f"at least {lower}" if lower else f"at most {upper}"
             text += f", {format_reading(by)} outside {limits}"
         parts.append(text)
     return "; ".join(parts)

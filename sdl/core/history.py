@@ -60,6 +60,7 @@ class History:
         misses: the smallest tolerance ratio so far after each finished trial; the rule `stagnation` reads it.
         active: seconds from Opened or Resumed to the last event, pauses excluded.
         prior_rows: number of rows from the priors.
+        current_session: of the campaign's own rows.
     """
 
     inputs: tuple[str, ...]
@@ -82,13 +83,13 @@ class History:
     outcome: Outcome | None = None
     open_trial: Trial | None = None
     background: Mapping[str, float] | None = None
+    current_session: int = 0
 
     def __post_init__(self) -> None:
         self._x = GrowingArray(len(self.inputs))
         self._y = GrowingArray(len(self.channels))
         self._saturated = GrowingArray(len(self.channels), bool)
         self._session = GrowingArray(1)
-        self._current_session = 0
         self._resolution_limited: set[tuple[float, ...]] = set()
 
     # Rows for the solvers ---------------------------------------------------------------------------------------
@@ -116,11 +117,6 @@ class History:
         """(n,) the session of each row: numbers of the priors' sessions, then one number for the campaign itself."""
         return self._session.view[:, 0]
 
-    @property
-    def current_session(self) -> int:
-        """The session of the campaign's own rows."""
-        return self._current_session
-
     # Updates ------------------------------------------------------------------------------------------------------
     def add_row(self, reading: Reading | Measured, session: int) -> None:
         """Append one row for the solvers."""
@@ -135,7 +131,7 @@ class History:
         for reading, session in readings:
             self.add_row(reading, session)
         self.prior_rows = len(readings)
-        self._current_session = 1 + max((session for _, session in readings), default=-1)
+        self.current_session = 1 + max((session for _, session in readings), default=-1)
 
     def begin(self, proposed: Proposed) -> None:
         """Open the next trial."""

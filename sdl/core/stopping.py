@@ -34,41 +34,38 @@ class Rule(Protocol):
 
 
 class Trials(Frozen):
-    """At most `most` trials, design points and failed ones included."""
+    """At most `limit` trials, design points and failed ones included."""
 
-    most: int = Field(ge=1)
+    limit: int = Field(ge=1)
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
-        if history.trials < self.most:
+        if history.trials < self.limit:
             return None
-        used = f"all {self.most} trials used" if self.most > 1 else "the only trial is used"
+        used = f"all {self.limit} trials used" if self.limit > 1 else "the only trial is used"
         return Reason(Outcome.SPENT, f"{used}{_closest(history, goal)}", "trials")
 
 
 class Minutes(Frozen):
-    """At most `most` minutes from Opened or Resumed to the last event, pauses left out."""
+    """At most `limit` minutes from Opened or Resumed to the last event, pauses left out."""
 
-    most: float = Field(gt=0)
+    limit: float = Field(gt=0)
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
-        if history.active < self.most * 60:
+        if history.active < self.limit * 60:
             return None
-        return Reason(Outcome.SPENT, f"all {self.most:g} minutes used{_closest(history, goal)}", "minutes")
+        return Reason(Outcome.SPENT, f"all {self.limit:g} minutes used{_closest(history, goal)}", "minutes")
 
 
 class Failures(Frozen):
-    """At most `most` failed trials in a row, each after its own retries."""
+    """At most `limit` failed trials in a row, each after its own retries."""
 
-    most: int = Field(ge=1)
+    limit: int = Field(ge=1)
 
     def check(self, history: History, goal: Goal | None) -> Reason | None:
-        if history.failures < self.most:
+        if history.failures < self.limit:
             return None
-        return Reason(
-            Outcome.FAILED,
-            f"{_in_a_row(history.failures)}{history.last_error}",
-            "failures",
-        )
+        failures = f"{history.failures} failed trials in a row; the last" if history.failures > 1 else "a trial failed"
+        return Reason(Outcome.FAILED, f"{failures}: {history.last_error}", "failures")
 
 
 class Stagnation(Frozen):
@@ -115,10 +112,9 @@ class UnreachableGoal(Frozen):
             background = background_exceeds(goal, history.background)
             proof = {1: "One measurement", 2: "Two measurements"}.get(self.times, f"{self.times} measurements")
             text = f"No settings can reach this goal. {proof} at the closest settings confirmed it."
-        closest = [f"Closest readings: {shortfall}"] if shortfall else []
-        closest += [background] if background else []
-        found = "; ".join(closest) + _closest(history, goal)
-        return Reason(Outcome.UNREACHABLE, f"{text} {found.removeprefix('; ')}." if found else text, "unreachable")
+        parts = (f"Closest readings: {shortfall}" if shortfall else "", background, _closest(history, goal)[2:])
+        details = "; ".join(filter(None, parts))
+        return Reason(Outcome.UNREACHABLE, f"{text} {details}." if details else text, "unreachable")
 
 
 class StopRules(Frozen):
@@ -145,19 +141,15 @@ class StopRules(Frozen):
 
     def active(self) -> tuple[Rule, ...]:
         """The active rules, in the order in which they are asked."""
-        found: list[Rule] = [Failures(most=self.failures)]
+        rules: list[Rule] = [Failures(limit=self.failures)]
         if self.unreachable is not None:
-            found.append(UnreachableGoal(times=self.unreachable))
+            rules.append(UnreachableGoal(times=self.unreachable))
         if self.stagnation is not None:
-            found.append(self.stagnation)
-        found.append(Trials(most=self.trials))
+            rules.append(self.stagnation)
+        rules.append(Trials(limit=self.trials))
         if self.minutes is not None:
-            found.append(Minutes(most=self.minutes))
-        return tuple(found)
-
-
-def _in_a_row(failures: int) -> str:
-    return f"{failures} failed trials in a row; the last: " if failures > 1 else "a trial failed: "
+            rules.append(Minutes(limit=self.minutes))
+        return tuple(rules)
 
 
 def _closest(history: History, goal: Goal | None) -> str:

@@ -1,4 +1,4 @@
-"""Trials, folded from the events as they come: the one place where readings are averaged and judged.
+"""Trials, folded from the events as they come: the one place where readings are averaged and compared with the goal.
 
 The campaign decides when a trial is over. History, report, live table, page and listing all read the same `Trial`.
 The ten-thousandth reading of a trial costs what the second did.
@@ -16,11 +16,11 @@ from sdl.core.goal import Goal
 from sdl.types import Reading, Verdict
 
 SAME = 1e-6
-"""Applied settings are equal if they differ by less, relative to the larger of their size and 1: some are read back."""
+"""Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back."""
 
 
 class TrialState(StrEnum):
-    """How far a trial is."""
+    """The progress of a trial."""
 
     OPEN = "open"  # readings are outstanding
     CONFIRMING = "confirming"  # within tolerance so far; further readings at the same settings are outstanding
@@ -32,18 +32,17 @@ class TrialState(StrEnum):
 
 @dataclass(slots=True)
 class Trial:
-    """One proposal and its readings, as far as they have come.
+    """One proposal and its readings so far.
 
     Attributes:
-        proposed: who asked for which settings, and why.
-        goal: what the mean is judged by; None where readings are only collected.
+        proposed: its settings, with solver or design and reason.
+        goal: compared with the mean; None if readings are only collected.
         state: set by the campaign.
-        readings, failures: how many readings came, and how many attempts failed.
-        applied: what the instrument says it did; None without a reading, or where its readings were taken at different
-            settings.
+        readings, failures: numbers of readings and of failed attempts.
+        applied: settings that the instrument reported; None without a reading, or if they differ between readings.
         saturated: the channels that were saturated in any reading.
-        faults: what was odd about its readings, each once.
-        last_error: why the latest attempt failed; empty where a reading has come since.
+        faults: of its readings, each once.
+        last_error: of the latest attempt; empty after a reading.
     """
 
     proposed: Proposed
@@ -60,7 +59,7 @@ class Trial:
     _miss: float | None = None
 
     def add(self, reading: Reading | Measured) -> None:
-        """Takes in one reading."""
+        """Add a reading."""
         values, applied = reading.readings, self.applied
         if not self.readings:
             self._sums = {name: (float(value), 0.0) for name, value in values.items()}
@@ -79,12 +78,12 @@ class Trial:
             self.faults += (reading.fault,)
 
     def fail(self, error: str) -> None:
-        """Takes in one failed attempt at a reading."""
+        """Add a failed attempt at a reading."""
         self.failures += 1
         self.last_error = error
 
     def close(self, state: TrialState) -> None:
-        """Ends the trial."""
+        """End the trial."""
         self.state, self._miss = state, None
 
     @property
@@ -114,17 +113,17 @@ class Trial:
 
     @property
     def settings(self) -> Mapping[str, float]:
-        """The settings that were asked for."""
+        """The proposed settings."""
         return self.proposed.settings
 
     @property
     def shown_settings(self) -> Mapping[str, float]:
-        """What was applied where that is known, else what was asked for."""
+        """The applied settings if they are known, else the proposed ones."""
         return self.applied or self.proposed.settings
 
     @property
     def verdict(self) -> Verdict | None:
-        """What its solver said of the goal; None for a point of the design."""
+        """The solver's verdict on the goal; None for a point of the design."""
         return self.proposed.verdict
 
     @property
@@ -139,12 +138,12 @@ class Trial:
 
     @property
     def worst(self) -> str:
-        """The channel of the goal with the largest tolerance ratio; empty where it is not judged."""
+        """The channel of the goal with the largest tolerance ratio; empty without one."""
         return self.goal.worst_channel(self.mean) if self.goal is not None and self.judged else ""
 
     @property
     def worst_error(self) -> float | None:
-        """Distance of that channel from its target, or beyond its limit, as a fraction; None where it is not known."""
+        """Distance of that channel from its target, or beyond its limit, as a fraction; None if unknown."""
         if self.goal is None or not self.judged:
             return None
         return self.goal.bands[self.worst].error(self.mean[self.worst])
@@ -161,7 +160,7 @@ class Trial:
 
     @property
     def failed(self) -> bool:
-        """Whether it was given up without all of its readings."""
+        """Whether it ended without all of its readings."""
         return self.state is TrialState.FAILED
 
 

@@ -83,37 +83,44 @@ class Ranged(Frozen):
         return self.low + unit * (self.high - self.low)
 
 
-def scale(unit: Floats, inputs: tuple[Input, ...]) -> Floats:
+class Planned(Ranged):
+    """A design of `size` points; beyond them it gives the farthest point."""
+
+    def size(self, inputs: tuple[Input, ...]) -> int:
+        """Return the number of points of the plan."""
+        raise NotImplementedError
+
+    def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats | list[float]:
+        """Return point `trial` of the plan (d,), as fractions of the inputs' ranges."""
+        raise NotImplementedError
+
+    def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
+        if trial >= self.size(inputs):
+            return farthest(taken, inputs, random(trial))
+        return scale(self.fractions(trial, inputs, random), inputs)
+
+    def levels_of(self, item: Input, count: int) -> tuple[float, ...]:
+        """Return `count` evenly spaced levels of an input, as fractions of its range; fewer where it has few steps."""
+        from sdl.designs import plans
+
+        return plans.levels(self.low, self.high, count, item)
+
+
+def scale(unit: Floats | list[float], inputs: tuple[Input, ...]) -> Floats:
     """Convert fractions of the range (…, d) to settings."""
     import numpy as np
 
     low, high = np.array([i.low for i in inputs]), np.array([i.high for i in inputs])
-    return np.asarray(low + unit * (high - low), dtype=np.float64)
-
-
-def on_steps(unit: Floats, item: Input) -> Floats:
-    """Round fractions of one input's range to its steps and drop duplicates."""
-    import numpy as np
-
-    if item.step is None:
-        return np.unique(unit)
-    part = item.step / (item.high - item.low)
-    return np.asarray(np.unique(np.clip(np.round(unit / part), 0, np.floor(1 / part + 1e-9)) * part))
+    return np.asarray(low + np.asarray(unit) * (high - low), dtype=np.float64)
 
 
 def farthest(
-    taken: Floats, inputs: tuple[Input, ...], rng: np.random.Generator, low_end: float = 0.0, high_end: float = 1.0
+    taken: Floats, inputs: tuple[Input, ...], rng: np.random.Generator, low: float = 0.0, high: float = 1.0
 ) -> Floats:
-    """Return the one of 256 random points that is farthest from all of `taken` (n, d), in fractions of the range.
+    """Return the one of 256 random points that is farthest from all settings `taken` (n, d).
 
-    The points lie from `low_end` to `high_end` of the range.
+    `low` and `high` bound the points, as fractions of each input's range.
     """
-    import numpy as np
-    from scipy.spatial.distance import cdist
+    from sdl.designs import plans
 
-    low, high = np.array([i.low for i in inputs]), np.array([i.high for i in inputs])
-    candidates = low_end + (high_end - low_end) * rng.random((256, len(inputs)))
-    if not len(taken):
-        return scale(candidates[0], inputs)
-    distance = cdist(candidates, (taken - low) / (high - low)).min(axis=1)
-    return scale(candidates[int(distance.argmax())], inputs)
+    return scale(plans.farthest(taken, inputs, rng, low, high), inputs)

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from sdl.designs.base import MAX_POINTS, Random, Ranged, farthest, on_steps, scale
+from sdl.designs.base import MAX_POINTS, Planned, Random
 from sdl.errors import ConfigError, Problem
 from sdl.types import Input
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sdl.arrays import Floats
 
 
 Count = Annotated[int, Field(ge=2, le=1000)]
 
 
-class Factorial(Ranged):
+class Factorial(Planned):
     """Full factorial: every combination of `levels` evenly spaced settings of each input."""
 
     kind: Literal["factorial"] = "factorial"
@@ -42,28 +38,24 @@ class Factorial(Ranged):
             raise ConfigError(Problem(f"{text} levels are {size:,} points; at most {MAX_POINTS:,}", "levels"))
         return size
 
-    def values(self, inputs: tuple[Input, ...]) -> list[Floats]:
+    def values(self, inputs: tuple[Input, ...]) -> list[tuple[float, ...]]:
         """The levels of each input as fractions of its range; fewer where it has too few steps."""
-        import numpy as np
-
         names = [item.name for item in inputs]
-        asked = self.levels if isinstance(self.levels, Mapping) else dict.fromkeys(names, self.levels)
-        if set(asked) != set(names):
-            wrong = f"must give every input ({', '.join(names)}) and no other; has {', '.join(asked)}"
+        counts = self.levels if isinstance(self.levels, Mapping) else dict.fromkeys(names, self.levels)
+        if set(counts) != set(names):
+            wrong = f"must give every input ({', '.join(names)}) and no other; has {', '.join(counts)}"
             raise ConfigError(Problem(wrong, "levels"))
-        return [on_steps(self.between(np.linspace(0, 1, asked[item.name])), item) for item in inputs]
+        return [self.levels_of(item, counts[item.name]) for item in inputs]
 
-    def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        import numpy as np
+    def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> list[float]:
+        from sdl.designs import plans
 
-        if trial >= self.size(inputs):
-            return farthest(taken, inputs, random(trial))
         values = self.values(inputs)
-        plan = _factorial(tuple(len(one) for one in values))
-        return scale(np.array([one[k] for one, k in zip(values, plan[trial], strict=True)]), inputs)
+        levels = plans.factorial(tuple(map(len, values)))[trial]
+        return [of_input[level] for of_input, level in zip(values, levels, strict=True)]
 
 
-class BoxBehnken(Ranged):
+class BoxBehnken(Planned):
     """Box-Behnken: each pair of inputs at low and high with the others in the middle, and the centre; no corners.
 
     12 + 1 points for three inputs, 24 + 1 for four; enough for a model with all squares and products (Box and Behnken,
@@ -75,20 +67,19 @@ class BoxBehnken(Ranged):
 
     def size(self, inputs: tuple[Input, ...]) -> int:
         d = len(inputs)
-        _at_least(3, "box-behnken", inputs)
-        return _capped(2 * d * (d - 1) + self.centre)
+        return _checked_size(2 * d * (d - 1) + self.centre, 3, self.kind, inputs)
 
-    def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        if trial >= self.size(inputs):
-            return farthest(taken, inputs, random(trial))
-        return scale(self.between(_box_behnken(len(inputs), self.centre)[trial]), inputs)
+    def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats:
+        from sdl.designs import plans
+
+        return self.between(plans.box_behnken(len(inputs), self.centre)[trial])
 
 
-class CentralComposite(Ranged):
+class CentralComposite(Planned):
     """Central composite: the corners of a cube, a star on its axes, and the centre; fits a full quadratic model.
 
     15 points for three inputs, 25 for four (Box and Wilson, J. R. Stat. Soc. B 13 (1951) 1). The star reaches low and
-    high; `rotatable` draws the corners in until the doubt of such a model is the same in every direction.
+    high; `rotatable` draws the corners in until the standard error of such a model is the same in every direction.
     """
 
     kind: Literal["central-composite"] = "central-composite"
@@ -100,51 +91,25 @@ class CentralComposite(Ranged):
 
     def size(self, inputs: tuple[Input, ...]) -> int:
         d = len(inputs)
-        _at_least(2, "central-composite", inputs)
-        return _capped(2**d + 2 * d + self.centre)
+        return _checked_size(2**d + 2 * d + self.centre, 2, self.kind, inputs)
 
-    def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        if trial >= self.size(inputs):
-            return farthest(taken, inputs, random(trial))
-        plan = _central_composite(len(inputs), self.star, self.centre)
-        return scale(self.between(plan[trial]), inputs)
+    def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats:
+        from sdl.designs import plans
+
+        face: Literal["inscribed", "faced"] = "faced" if self.star == "faced" else "inscribed"
+        return self.between(plans.central_composite(len(inputs), face, self.centre)[trial])
 
 
-def _at_least(least: int, kind: str, inputs: tuple[Input, ...]) -> None:
+def _checked_size(size: int, least: int, kind: str, inputs: tuple[Input, ...]) -> int:
+    """The number of points.
+
+    Raises:
+        ConfigError: the design needs more than these inputs, or has too many points.
+    """
     if (d := len(inputs)) < least:
         names = ", ".join(item.name for item in inputs)
         instead = f"{{kind: factorial, levels: {3 if d == 1 else 2}}}"
         raise ConfigError(Problem(f"{kind} needs {least} inputs or more, here is {names}; take {instead}", "kind"))
-
-
-def _capped(size: int) -> int:
     if size > MAX_POINTS:
         raise ConfigError(Problem(f"{size:,} points; at most {MAX_POINTS:,} are planned", "kind"))
     return size
-
-
-# Plans are drawn up once, not once a trial; in units of 0 (low) to 1 (high) ------------------------------------------
-@lru_cache(maxsize=4)
-def _factorial(counts: tuple[int, ...]) -> NDArray[np.intp]:
-    """(size, d) level number of each input at each point."""
-    import numpy as np
-    from pydoe import fullfact
-
-    return np.asarray(fullfact(list(counts)), dtype=np.intp)
-
-
-@lru_cache(maxsize=4)
-def _box_behnken(d: int, centre: int) -> Floats:
-    import numpy as np
-    from pydoe import bbdesign
-
-    return np.asarray((bbdesign(d, center=centre) + 1) / 2, dtype=np.float64)
-
-
-@lru_cache(maxsize=4)
-def _central_composite(d: int, star: str, centre: int) -> Floats:
-    import numpy as np
-    from pydoe import ccdesign
-
-    face: Literal["inscribed", "faced"] = "faced" if star == "faced" else "inscribed"
-    return np.asarray((ccdesign(d, center=(centre, 0), alpha="rotatable", face=face) + 1) / 2, dtype=np.float64)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sdl.designs.base import MAX_POINTS, Random, Ranged, farthest, scale
+from sdl.designs.base import MAX_POINTS, Planned, Random, Ranged, farthest
 from sdl.designs.given import Axis
 from sdl.types import Input
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from sdl.arrays import Floats
 
 
-class LatinHypercube(Ranged):
+class _Counted(Planned):
+    """A design with as many points as its option `trials` says."""
+
+    trials: int
+
+    def size(self, inputs: tuple[Input, ...]) -> int:
+        return self.trials
+
+
+class LatinHypercube(_Counted):
     """Latin hypercube of `trials` points (McKay 1979), by scipy.stats.qmc."""
 
     kind: Literal["latin-hypercube"] = "latin-hypercube"
@@ -22,19 +31,13 @@ class LatinHypercube(Ranged):
     low: float = Field(0.0, ge=0, le=1, description="the lowest setting, as a fraction of each input's range")
     high: float = Field(1.0, ge=0, le=1, description="the highest setting, as a fraction of each input's range")
 
-    def size(self, inputs: tuple[Input, ...]) -> int:
-        return self.trials
+    def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats:
+        from sdl.designs import plans
 
-    def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        from scipy.stats import qmc
-
-        if trial >= self.trials:
-            return farthest(taken, inputs, random(trial))
-        plan = qmc.LatinHypercube(len(inputs), rng=random(0)).random(self.trials)
-        return scale(self.between(plan[trial]), inputs)
+        return self.between(plans.latin_hypercube(self.trials, len(inputs), random(0))[trial])
 
 
-class Sobol(Ranged):
+class Sobol(_Counted):
     """The first `trials` points of a scrambled Sobol' sequence (Sobol' 1967, Owen 1998), by scipy.stats.qmc.
 
     Unlike a Latin hypercube it may be broken off anywhere: whatever has been measured so far fills the space. It is at
@@ -44,18 +47,10 @@ class Sobol(Ranged):
     kind: Literal["sobol"] = "sobol"
     trials: int = Field(16, ge=1, le=MAX_POINTS, description="how many points")
 
-    def size(self, inputs: tuple[Input, ...]) -> int:
-        return self.trials
+    def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats:
+        from sdl.designs import plans
 
-    def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
-        from scipy.stats import qmc
-
-        if trial >= self.trials:
-            return farthest(taken, inputs, random(trial))
-        sequence = qmc.Sobol(len(inputs), rng=random(0))
-        if trial > 0:  # scipy cannot go forward by nothing
-            sequence.fast_forward(trial)
-        return scale(self.between(sequence.random(1)[0]), inputs)
+        return self.between(plans.sobol(trial, len(inputs), random(0)))
 
 
 class Farthest(Ranged):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sdl.designs.base import MAX_POINTS, Random, Ranged, farthest, scale
+from sdl.designs.base import MAX_POINTS, Planned, Random, farthest
 from sdl.types import Frozen, Input
 
 if TYPE_CHECKING:
     from sdl.arrays import Floats
 
 
-class Axis(Ranged):
+class Axis(Planned):
     """One point with all inputs low, then one per input with it high.
 
     With points at .1 and .9 of the range the ends, where a PWM-driven LED leaves its line, are avoided, and each input
@@ -26,15 +26,12 @@ class Axis(Ranged):
     def size(self, inputs: tuple[Input, ...]) -> int:
         return len(inputs) + 1
 
-    def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
+    def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats:
         import numpy as np
 
-        if trial >= self.size(inputs):
-            return farthest(taken, inputs, random(trial))
         unit = np.full(len(inputs), self.low)
-        if trial > 0:
-            unit[trial - 1] = self.high
-        return scale(unit, inputs)
+        unit[trial - 1 : trial] = self.high  # the first point has none high
+        return unit
 
 
 class Points(Frozen):

@@ -73,6 +73,8 @@ class Instrument(Protocol):
     # the driver looks for itself; otherwise it is what `simulated` is (`sdl.drivers.checks.Repeats`).
     # `ready()`: raises ConfigError where something of this machine, such as an environment variable, would break every
     # reading; it sends nothing, and is called before a campaign begins.
+    # `simulation(start: str, seed: int)`: the instrument in virtual time that replaces it in `sdl lab simulate`: the
+    # same inputs (perhaps with another high) and channels; virtual time begins at `start` (ISO 8601).
     # And `tells_background`, where it has no option `background`: whether its readings carry one all the same.
     # And `known_as(look_up: bool)`, where one instrument can be spelt in several ways: what else it is known by, such
     # as a name for each address of its host. Two that share a name are one. False asks no network.

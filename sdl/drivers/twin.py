@@ -195,6 +195,10 @@ class Twin(Frozen):
         """When virtual time begins, seconds since 1970 UTC."""
         return (datetime.fromisoformat(self.start) if self.start else load(self.state).start).timestamp()
 
+    def simulation(self, start: str, seed: int) -> Twin:
+        """Itself in virtual time from `start` on; it keeps its own seed."""
+        return self.model_copy(update={"realtime": False, "start": start})
+
     def open(self, clock: Clock) -> TwinDriver:
         """A twin that lives in the time of `clock`."""
         return TwinDriver(self, clock)

@@ -1,4 +1,4 @@
-"""One shot on a data set: no campaign, no instrument; what would a solver answer, and how far can it be trusted?"""
+"""Settings for a target from a data set, without campaign or instrument, and how accurate a solver is on it."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 
 NARROW = 0.01
-"""An input that spans less of 0 … 1 has the data's range for bounds: the rows would be as good as at one setting."""
+"""An input of data in 0 … 1 that spans less than this has the data's range as bounds, not 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What a solver answers on a data set. Arrays where arrays were given, pandas Series where DataFrames were.
+    """A solver's answer from a data set: arrays, or pandas Series where DataFrames were given.
 
     Attributes:
         settings: (inputs,) rounded and clipped to the bounds.
         raw: (inputs,) as the solver gave them.
         spread: (inputs,) standard deviation of the settings for one noisy reading at the target; NaN = unknown.
-        uncertainty: (inputs,) the same for the noise-free target: the model's own doubt.
+        uncertainty: (inputs,) the same for the noise-free target: standard error of the model.
         expected: (channels,) readings expected at the settings; NaN = unknown.
-        verdict: what is said of the target.
+        verdict: on the target.
         why: a sentence.
-        shortfall: where no settings reach the target: low, high, nearest and by, of each of its channels.
-        solutions: (n, inputs) all the settings found that reach it, where they were asked for.
+        shortfall: if no settings reach the target: low, high, nearest and by, of each of its channels.
+        solutions: (n, inputs) all settings found that reach it, if requested.
     """
 
     settings: Any
@@ -75,29 +75,29 @@ def solve(
     saturation: float | None = None,
     seed: int = 0,
 ) -> Solution:
-    """Which settings give the target readings, judged from measured pairs.
+    """Find the settings that give the target readings, from measured pairs.
 
     Args:
         X: (n, inputs) settings; an array or a DataFrame.
         Y: (n, channels) readings; NaN where a channel was not measured.
-        target: wanted reading of each channel, in the order of Y with NaN = free; or by column name, where also
-            `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}` and a tolerance of its own go.
+        target: reading of each channel, in the order of Y with NaN = free; or by column name, then also
+            `{"between": [low, high]}`, `{"at most": high}`, `{"at least": low}`, or with a tolerance of its own.
         solver: a kind, a mapping with `kind` and options, or a solver.
         tolerance: accepted error, for the verdict: "2%" of the target or a number.
-        prefer: which of the settings that reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
-        average: how many readings will be averaged, for the verdict.
-        all_solutions: also look for all other settings that reach it.
-        low: lower bounds of the inputs, NaN for one without. Without them 0 where the data lies in 0 … 1 and an input
-            spans more than a hundredth of that, else the least in the data.
-        high: upper bounds of the inputs, likewise 1 or the most in the data.
-        saturation: reading from which on a channel only gives a bound; such rows are left out.
-        seed: of everything random.
+        prefer: which settings to take if several reach it: `{"minimise": "power"}`, `{"maximise": "R"}`.
+        average: number of readings that will be averaged, for the verdict.
+        all_solutions: also find all other settings that reach it.
+        low: lower bounds of the inputs; NaN = default. The default is 0 if all settings lie in 0 … 1 and the input
+            spans more than a hundredth of that, else its smallest setting.
+        high: upper bounds of the inputs; the default is likewise 1 or the largest setting.
+        saturation: lowest reading that is only a bound; rows with one are not used.
+        seed: of all random numbers.
 
-    An input that never moved is held where it stands, with spread and uncertainty NaN.
+    An input that never varied keeps its value, with spread and uncertainty NaN.
 
     Raises:
         ConfigError: shapes or names that do not fit, an unknown solver.
-        NotEnoughData, Degenerate: the rows cannot carry the solver.
+        NotEnoughData, Degenerate: the rows do not suffice for the solver.
         SolverError: the solver failed.
 
     Example:
@@ -160,10 +160,10 @@ def solve(
 
 
 def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) -> tuple[float, ...] | None:
-    """What each input costs over its range, from `{"minimise": "power"}`; None for no preference.
+    """The cost of each input over its range, from `{"minimise": "power"}`; None without a preference.
 
     Raises:
-        ConfigError: it is not of that form, or names no input.
+        ConfigError: another form, or an unknown input.
     """
     if prefer is None:
         return None
@@ -177,10 +177,10 @@ def parse_prefer(prefer: Mapping[str, str] | None, inputs: tuple[Input, ...]) ->
 
 
 def parse_band(name: str, value: Any, tolerance: Tolerance) -> Band:
-    """What one channel is to read, from a number or `{"between": [low, high]}` and the like.
+    """The accepted readings of one channel, from a number or such as `{"between": [low, high]}`.
 
     Raises:
-        ConfigError: it is neither, is beyond any instrument, or leaves no width.
+        ConfigError: another form, an implausible reading, or a band without width.
     """
     try:
         target = Target.model_validate(value)
@@ -201,7 +201,7 @@ def _placed(problems: Sequence[Problem], where: str) -> list[Problem]:
 def data_from(
     rows: Sequence[DatasetRow], inputs: tuple[Input, ...], channels: tuple[Channel, ...], wanted: Sequence[str]
 ) -> Data:
-    """Rows of records and logs as a solver sees them, backgrounds taken off."""
+    """Rows of records and logs for a solver, with the backgrounds subtracted."""
     base = [row.reading.background or {} for row in rows]
     values = [
         [row.reading.readings.get(c.name, np.nan) - b.get(c.name, 0.0) for c in channels]
@@ -223,9 +223,9 @@ def data_from(
 
 
 def hold(data: Data) -> tuple[Data, dict[str, float]]:
-    """The data without the inputs that never moved, of which nothing can be learnt, and where those stand.
+    """Separate the inputs that never varied: the data without them, and their values.
 
-    Where no input moved none is held, and a solver says what it lacks.
+    If no input varied, none is separated, and the solver reports what it lacks.
     """
     rows = data.X[_usable(data)]
     moved = np.array([len(np.unique(values)) != 1 for values in rows.T], bool)
@@ -238,7 +238,7 @@ def hold(data: Data) -> tuple[Data, dict[str, float]]:
 
 
 def with_held(answer: Proposal, held: Mapping[str, float]) -> Proposal:
-    """An answer from data without the held inputs, with these in it."""
+    """Add the held inputs to a proposal that was made without them."""
     if not held:
         return answer
     unknown = dict.fromkeys(held)
@@ -283,7 +283,7 @@ def cross_validate(
     of how many parts are done.
 
     Raises:
-        NotEnoughData, Degenerate, SolverError: the rest of the rows cannot carry the solver.
+        NotEnoughData, Degenerate, SolverError: the rest of the rows do not suffice for the solver.
     """
     usable = _usable(data)
     labels = np.array(days)

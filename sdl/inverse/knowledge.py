@@ -1,4 +1,4 @@
-"""What a solver may know of its instrument before any reading, put into the data that it is fitted to."""
+"""Prior knowledge of an instrument, added to the data for a solver that has the option `knows`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sdl.twin.state import known_state
 
 
 def fit(solver: Solver, data: Data) -> Fitted:
-    """Fit a solver to data, with what it asks to know of the instrument.
+    """Fit a solver to data, with the prior knowledge that its option `knows` asks for.
 
     Raises:
-        NotEnoughData, Degenerate: the rows cannot carry the solver.
-        ConfigError: what it asks to know is of another instrument.
+        NotEnoughData, Degenerate: the rows do not suffice for the solver.
+        ConfigError: the knowledge is of another instrument.
     """
     return solver.fit(with_knowledge(solver, data))
 
 
 def with_knowledge(solver: Solver, data: Data) -> Data:
-    """The data, with knowledge of the instrument where the option `knows` of a solver asks for it.
+    """Add prior knowledge of the instrument to the data if the solver's option `knows` asks for it.
 
     Raises:
         ConfigError: there is none, or it is of another instrument.

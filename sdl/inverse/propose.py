@@ -116,7 +116,7 @@ def propose(
         background: raw readings with the instrument off, None where they are not known.
 
     Raises:
-        NotEnoughData, Degenerate: the rows cannot carry the solver.
+        NotEnoughData, Degenerate: the rows do not suffice for the solver.
         SolverError: its answer is no settings, or the solver itself failed.
     """
     data = with_knowledge(solver, data)
@@ -126,7 +126,7 @@ def propose(
 
 @contextlib.contextmanager
 def translated(kind: str, rows: int) -> Iterator[None]:
-    """A solver, perhaps somebody else's, may fail in any way inside: it comes out as a SolverError that names it."""
+    """Raise any failure of a solver inside as a SolverError that names it."""
     try:
         yield
     except (SolverError, KeyboardInterrupt):

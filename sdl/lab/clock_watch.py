@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from sdl.lab.core.events import ClockJumped
 
-TOLERANCE = 5.0
-"""Seconds; smaller differences are ordinary clock corrections."""
+TOLERANCE = 5.0  # seconds; smaller differences are ordinary clock corrections
 
 
 def seconds_asleep() -> float:

@@ -48,33 +48,30 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
-        line: dict[str, Any] = {
+        line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "where": record.name,
             "message": record.getMessage(),
+            **_fields(record),
         }
-        line |= {key: value for key, value in _fields(record).items() if value not in (None, "")}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """The fields of the context and of the line itself."""
-    return {**_context.get(), **{key: getattr(record, key) for key in KEYS if hasattr(record, key)}}
+    """The known fields of the context and of the line itself."""
+    fields = {**_context.get(), **{key: getattr(record, key) for key in KEYS if hasattr(record, key)}}
+    return {key: value for key, value in fields.items() if value not in (None, "")}
 
 
 class TextFormatter(logging.Formatter):
     """`14:00:00 WARNING start 12 job night: message`, local time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
         fields = _fields(record)
-        prefix = " ".join(
-            f"{key} {fields[key]}" for key in ("start", "job", "trial") if fields.get(key) not in (None, "")
-        )
+        prefix = " ".join(f"{key} {fields[key]}" for key in ("start", "job", "trial") if key in fields)
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         text = f"{clock} {record.levelname} {prefix}{': ' if prefix else ''}{record.getMessage()}"
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from sdl.clock import Clock
 from sdl.core.events import Measured, Safe, Stopped
-from sdl.errors import Full, Lost, RecordError, SdlError
+from sdl.errors import Lost, RecordError, SdlError
 from sdl.extras import versions_of
 from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import ResolvedLab
@@ -33,12 +33,9 @@ from sdl.lab.workers.base import JobOrder, Workers, WorkerUpdate
 from sdl.lab.workers.safe_state import SafeStateWatch
 from sdl.store import record
 
-TICK = 1.0
-"""Maximum seconds between ticks, so that sleep of the machine is detected when it wakes."""
-EVENTS_PER_TICK = 500
-"""Approximate number of events written per tick."""
-CLOSE_TIMEOUT = 30.0
-"""Seconds that campaigns have to end when the lab is stopped, before their processes are killed."""
+TICK = 1.0  # maximum seconds between ticks, so that sleep of the machine is detected when it wakes
+EVENTS_PER_TICK = 500  # approximate number of events written per tick
+CLOSE_TIMEOUT = 30.0  # seconds that campaigns have to end when the lab is stopped, before their processes are killed
 
 log = logging.getLogger("sdl.lab")
 
@@ -97,6 +94,10 @@ class LabLoop:
         self._safe_states = SafeStateWatch()
         self._ending = self._backlog = False
 
+    def live_of(self, start: Start) -> LiveStart:
+        """What is known of a running start beyond the journal."""
+        return self.live.setdefault(start.number, LiveStart())
+
     # Begin and end -----------------------------------------------------------------------------------------------
     def open(self, loaded: ResolvedLab, process: int, user: str) -> None:
         """Take over the lab: record a changed lab file, and the fate of starts left running by an earlier process.
@@ -122,9 +123,9 @@ class LabLoop:
         """The end of a start whose lab ended: its own end if its record has one, else its death."""
         readings, last = start.readings, None
         try:
-            events = list(record.read(self.runs / start.run))
+            events = [event for event in record.read(self.runs / start.run) if not isinstance(event, Safe)]
             readings = sum(isinstance(event, Measured) for event in events)
-            last = next((event for event in reversed(events) if not isinstance(event, Safe)), None)
+            last = events[-1] if events else None
         except SdlError as error:  # never begun, or damaged: resuming it reports that
             log.info("start %d: %s", start.number, error)
         if isinstance(last, Stopped):
@@ -135,8 +136,7 @@ class LabLoop:
     def close(self, by: str) -> None:
         """Interrupt the running campaigns, which stay resumable, switch the instruments off, and record the stop."""
         self._ending = True
-        running = self.lab.running()
-        for start in running:
+        for start in self.lab.running():
             self.processes.interrupt(start.number, by)
         until = self.clock.monotonic() + CLOSE_TIMEOUT
         while self.lab.running() and self.clock.monotonic() < until:
@@ -150,13 +150,12 @@ class LabLoop:
         self._take_updates()
         now = self.clock.now()
         for start in self.lab.running():
-            readings = self.live.get(start.number, LiveStart()).readings
-            self.write(Died(start.number, f"did not end when the lab was stopped ({by})", readings, now, own=False))
+            cause = f"did not end when the lab was stopped ({by})"
+            self.write(Died(start.number, cause, self.live_of(start).readings, now, own=False))
         self.write(LabStopped(by, now))
 
     # One tick ----------------------------------------------------------------------------------------------------
     def tick(self) -> None:
-        """Do everything that is due."""
         try:
             if self._jumps is not None and (jump := self._jumps.look(self.clock.now())) is not None:
                 log.warning("%s: %+.0f s", jump.cause, jump.seconds)
@@ -193,7 +192,7 @@ class LabLoop:
         except Lost:
             raise
         except RecordError as error:
-            raise (Full if isinstance(error, Full) else RecordError)(_without_line(str(error))) from error
+            raise type(error)(_without_line(str(error))) from error
         self.lab.handle(event)
         self._notify(lambda listener: listener.handle(event))
 
@@ -220,15 +219,13 @@ class LabLoop:
 
     def _begin(self, event: Started) -> None:
         start, lab = self.lab.starts[event.start], self.lab.lab
-        campaign = start.spec.campaign
         order = JobOrder(
             start.number,
-            {} if isinstance(campaign, str) else campaign,
+            start.spec.resolved,
             self.runs / event.run,
             event.instrument,
             lab.supervise.hung,
             lab.suspend_of(event.instrument).model_dump(mode="json"),
-            after_death=event.attempt > 0,
         )
         self.live[start.number] = LiveStart(start.readings)
         with log_context(start=start.number, job=start.job, instrument=event.instrument, run=event.run):
@@ -239,7 +236,7 @@ class LabLoop:
                 self._updates.append(WorkerUpdate(start.number, "died", f"could not be started: {error}", at=event.at))
                 return
         if start.abort is not None:  # requested before a crash
-            self.processes.abort(start.number, *start.abort)
+            self.processes.command(start.number, "abort", *start.abort)
 
     # Updates from the campaigns ----------------------------------------------------------------------------------
     def _take_updates(self) -> None:
@@ -253,10 +250,13 @@ class LabLoop:
             self._updates.popleft()
 
     def _handle_update(self, start: Start, item: WorkerUpdate) -> None:
-        live = self.live.setdefault(start.number, LiveStart())
+        live = self.live_of(start)
         live.readings = max(live.readings, item.readings)
         at = item.at or self.clock.now()
-        again, self._last_update = item is self._last_update, item  # retried at every tick while the disk is full
+        level = logging.WARNING if item.what == "died" and not self._ending else logging.INFO
+        if item is self._last_update:  # retried at every tick while the disk is full, logged once
+            level = logging.DEBUG
+        self._last_update = item
         with log_context(start=start.number, job=start.job, instrument=start.instrument, run=start.run):
             match item.what:
                 case "paused":
@@ -265,16 +265,14 @@ class LabLoop:
                 case "running" | "continued":
                     live.paused = ""
                 case "ended":
-                    if not again:
-                        log.info("%s: %s", item.outcome, item.text)
+                    log.log(level, "%s: %s", item.outcome, item.text)
                     self.write(Ended(start.number, item.outcome, item.text, live.readings, at))
                     if item.on and start.instrument in self.lab.lab.instruments:
                         log.warning("%s: %s", start.instrument, item.on)
                         self.write(MadeSafe(start.instrument, item.on, at))
                     self.live.pop(start.number, None)
                 case "died":
-                    if not again:
-                        log.log(logging.INFO if self._ending else logging.WARNING, "died: %s", item.text)
+                    log.log(level, "died: %s", item.text)
                     death = Died(start.number, _without_line(item.text), live.readings, at)
                     self.write(replace(death, own=not (self._ending or death.full)))
                     self.live.pop(start.number, None)
@@ -293,14 +291,14 @@ class LabLoop:
         """Pause and continue running campaigns: requested pauses, black-outs, windows, the daily quota."""
         now = self.clock.now()
         for start in self.lab.running():
-            live = self.live.setdefault(start.number, LiveStart())
+            live = self.live_of(start)
             reason = scheduler.reason_to_pause(self.lab, start, now, live.readings)
             if reason is not None and reason[0] != live.pause_sent:
-                self.processes.pause(start.number, *reason)
+                self.processes.command(start.number, "pause", *reason)
                 live.pause_sent = reason[0]
             elif reason is None and live.pause_sent:
                 by = self.lab.resumed_by if is_requested_pause(live.pause_sent) else "lab file"
-                self.processes.proceed(start.number, by or "lab")
+                self.processes.command(start.number, "proceed", by or "lab")
                 live.pause_sent = ""
 
 

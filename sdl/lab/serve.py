@@ -19,37 +19,19 @@ from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.state import fold
 from sdl.lab.http.control import Controller
-from sdl.lab.http.health import disk_free
 from sdl.lab.http.token import Credentials
 from sdl.lab.logs import close_log, open_log
 from sdl.lab.loop import LabLoop
 from sdl.lab.rules.dispatch import Dispatcher
 from sdl.lab.systemd import Watchdog
-from sdl.lab.workers.base import Control, Workers
+from sdl.lab.workers.base import Control
+from sdl.lab.workers.supervisor import Supervisor
 from sdl.runner import user
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-DISK_SECONDS = 60.0
-"""Interval of checking the free disk space for notices."""
-
 log = logging.getLogger("sdl.lab")
-
-
-class DispatchListener:
-    """Passes events, updates, free disk space and loss of the journal to the notifications."""
-
-    def __init__(self, dispatcher: Dispatcher, loop: LabLoop) -> None:
-        self._dispatcher, self._loop, self._checked = dispatcher, loop, -float("inf")
-        self.handle, self.update = dispatcher.handle, dispatcher.update
-
-    def tick(self, now: float) -> None:
-        """Check the disk once a minute."""
-        free = None
-        if not 0 <= now - self._checked < DISK_SECONDS:
-            self._checked, free = now, disk_free(self._loop.runs)
-        self._dispatcher.tick(now, free, self._loop.trouble if self._loop.lost else "")
 
 
 def serve(
@@ -57,7 +39,6 @@ def serve(
     *,
     port: int = 0,
     clock: Clock | None = None,
-    processes: Workers | None = None,
     page: Callable[[Control, Path, Credentials], Sequence[BaseRoute]] | None = None,
     on_listen: Callable[[str], None] = lambda url: None,
 ) -> str:
@@ -67,7 +48,6 @@ def serve(
         loaded: the resolved lab file.
         port: of the HTTP server; 0 for any free one.
         clock: the system clock by default.
-        processes: runs the campaigns; one process per campaign by default.
         page: makes the routes of the page, served beside the API.
         on_listen: called with the address of the server.
 
@@ -81,13 +61,8 @@ def serve(
     """
     from sdl.lab.http.app import LabServer
 
-    if processes is None:
-        from sdl.lab.workers.supervisor import Supervisor
-
-        supervisor = Supervisor()
-        supervisor.warm_up()
-        processes = supervisor
-    clock = RealClock() if clock is None else clock
+    supervisor, clock = Supervisor(), clock or RealClock()
+    supervisor.warm_up()
     folder = journal.folder(loaded.runs, loaded.lab.name)
     record = journal.open_journal(folder)
     with contextlib.ExitStack() as stack:
@@ -99,10 +74,10 @@ def serve(
         record.events = ()  # frees weeks of events
         controller, watchdog = Controller(base=loaded.path.parent), Watchdog()
         loop = LabLoop(
-            lab, record, processes, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
+            lab, record, supervisor, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
         )
         dispatcher = Dispatcher(
-            loaded.lab.name, loaded.lab.notify, folder=folder, base=loaded.path.parent, zone=loaded.lab.zone
+            loaded.lab.name, loaded.lab.notify, folder=folder, base=loaded.path.parent, zone=loaded.lab.zone, loop=loop
         )
         stack.callback(dispatcher.close)
         server = LabServer(
@@ -113,7 +88,7 @@ def serve(
         stack.callback(server.close)
         dispatcher.start(history)
         del history
-        loop.listeners.append(DispatchListener(dispatcher, loop))
+        loop.listeners.append(dispatcher)
         with _stop_signals(controller) as signals:
             loop.open(loaded, os.getpid(), user())
             controller.serve(loop)
@@ -132,7 +107,6 @@ def serve(
 
 
 def _run_loop(loop: LabLoop, controller: Controller, watchdog: Watchdog, signals: list[str]) -> None:
-    """Tick until a signal arrives."""
     ready = False
     while not signals:
         loop.tick()

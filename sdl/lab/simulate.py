@@ -10,16 +10,16 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sdl import config, runner
+from sdl import config, registry, runner
 from sdl.clock import Clock, VirtualClock
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Paused
 from sdl.drivers.base import Driver
-from sdl.drivers.twin import Twin
 from sdl.errors import ConfigError
 from sdl.lab.config.conditions import Suspend
 from sdl.lab.config.file import ResolvedLab
@@ -28,81 +28,59 @@ from sdl.lab.core.cron import NEVER
 from sdl.lab.core.state import DAY, Lab
 from sdl.lab.journal import Journal, MemoryJournal
 from sdl.lab.loop import LabLoop, Listener
-from sdl.lab.workers.base import JobOrder, WorkerUpdate
+from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
 from sdl.runner.setup import load_priors, opened_event, started_campaign
-from sdl.runs.runs import Result
 from sdl.store import record
-from sdl.types import Input, Reading, SafeState
+from sdl.types import Reading, SafeState
 
-STEP = 60.0
-"""Maximum virtual seconds between ticks."""
-POLL_SECONDS = 30.0
-"""Virtual seconds between two queries of the gate by a paused campaign."""
-LEAD_SECONDS = 1.0
-"""Virtual seconds by which the lab starts early, so that a start due at the very beginning counts."""
+STEP = 60.0  # maximum virtual seconds between ticks
+POLL_SECONDS = 30.0  # virtual seconds between two queries of the gate by a paused campaign
+LEAD_SECONDS = 1.0  # virtual seconds by which the lab starts early, so that a start due at the very beginning counts
 
 
 class _CurrentClock:
-    """Delegates to the clock of the campaign that is using a twin."""
-
-    kind = "virtual"
+    """The clock of the campaign that is using a twin."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def now(self) -> float:
-        return self.clock.now()
-
-    def monotonic(self) -> float:
-        return self.clock.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        self.clock.sleep(seconds)
-
-    def interrupt(self) -> None:
-        self.clock.interrupt()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.clock, name)
 
 
 class SharedTwin:
-    """The twin of one instrument, shared by all campaigns of a simulation.
+    """The simulation of one instrument, shared by all campaigns of a lab, with the inputs of the instrument.
 
     One campaign uses it at a time, so it takes its time from the campaign that opened it last. Faults counted in
-    readings
-    or seconds continue from campaign to campaign, as those of a real instrument.
-    """
+    readings or seconds continue from campaign to campaign, as those of a real instrument.
 
-    def __init__(self, instrument: Any, start: float, seed: int) -> None:
-        moment = datetime.fromtimestamp(start, UTC).isoformat()
-        self._instrument, self._scale = instrument, 1.0
-        if isinstance(instrument, Twin):
-            twin = instrument.model_copy(update={"realtime": False, "start": moment})
-        elif instrument.kind == "claude-light":
-            twin = Twin(background=instrument.background, seed=seed, start=moment)
-        elif instrument.kind == "sdl-light":
-            # Its own background comes with every answer, and its inputs are whole numbers from 0 to `most`.
-            twin = Twin(state="sdl-light", background="each", seed=seed, start=moment)
-            self._scale = float(instrument.most)
-        else:
-            raise ConfigError(
-                f"kind {instrument.kind} has no twin to simulate it with; allowed: twin, claude-light, sdl-light"
-            )
-        self._twin, self._relay = twin, _CurrentClock(VirtualClock(start))
-        self._driver = twin.open(self._relay)
+    Raises:
+        ConfigError: the kind of the instrument has no simulation.
+    """
 
     simulated = virtual = True
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._instrument if name in ("kind", "model_dump") else self._twin, name)
+    def __init__(self, instrument: Any, start: float, seed: int) -> None:
+        if not hasattr(instrument, "simulation"):
+            drivers = {kind: registry.find("drivers", kind) for kind in registry.OURS["drivers"]}
+            allowed = ", ".join(kind for kind, driver in drivers.items() if hasattr(driver, "simulation"))
+            raise ConfigError(f"kind {instrument.kind} has no twin to simulate it with; allowed: {allowed}")
+        self._instrument = instrument
+        self._twin = instrument.simulation(datetime.fromtimestamp(start, UTC).isoformat(), seed)
+        self._clock: Any = _CurrentClock(VirtualClock(start))
+        self._driver: Driver = self._twin.open(self._clock)
+        self._scale = {
+            own.name: own.high / twin.high for own, twin in zip(instrument.inputs, self._twin.inputs, strict=True)
+        }
 
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        return tuple(self._instrument.inputs)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._instrument if name in ("kind", "model_dump", "inputs") else self._twin, name)
 
     def open(self, clock: Clock) -> Driver:
         """The twin, with the time of `clock` from now on."""
-        self._relay.clock = clock
+        self._clock.clock = clock
         return self
 
     def model_copy(self, *, update: Mapping[str, Any]) -> SharedTwin:
@@ -110,15 +88,14 @@ class SharedTwin:
         return self
 
     def measure(self, settings: Mapping[str, float]) -> Reading:
-        """One reading."""
-        if self._scale == 1.0:
+        """One reading, with the settings scaled to those of the twin and back."""
+        if all(factor == 1.0 for factor in self._scale.values()):
             return self._driver.measure(settings)
-        raw = self._driver.measure({name: value / self._scale for name, value in settings.items()})
-        applied = {name: round(value * self._scale) for name, value in raw.applied.items()}
-        return Reading(applied, raw.readings, raw.background, raw.saturated, raw.fault)
+        raw = self._driver.measure({name: value / self._scale[name] for name, value in settings.items()})
+        applied = {name: round(value * self._scale[name], 6) for name, value in raw.applied.items()}
+        return replace(raw, applied=applied)
 
     def safe(self) -> SafeState:
-        """Switch the twin off."""
         return self._driver.safe()
 
     def close(self) -> None:
@@ -157,36 +134,33 @@ class SimulatedWorkers:
         def watch(event: Event, campaign: Campaign) -> None:
             gate.inner.observe(event, campaign)
             if isinstance(event, Paused):
-                self._push(
-                    WorkerUpdate(order.start, "paused", f"{event.cause} ({event.by})", "", gate.readings, event.at)
-                )
+                text = f"{event.cause} ({event.by})"
+                self._push(WorkerUpdate(order.start, "paused", text, "", gate.readings, event.at))
             elif isinstance(event, Continued):
                 self._push(WorkerUpdate(order.start, "continued", event.by, "", gate.readings, event.at))
 
-        result, ended = self._run(campaign_file, order, gate, watch)
-        self._push(WorkerUpdate(order.start, "ended", result.reason, str(result.outcome), result.readings, ended))
+        # As `runner.run`, in virtual time, with the record in memory until the end.
+        memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
+        opened = opened_event(campaign_file, order.folder.name, memory, (), clock)
+        memory.append(opened)
+        campaign = started_campaign(campaign_file, opened, None, load_priors(campaign_file))
+        result = runner.Runner(campaign_file, campaign, memory, clock, watch, gate=gate).go()
+        if self._keep:
+            record.write_whole(order.folder, memory.events)
+        self._push(WorkerUpdate(order.start, "ended", result.reason, str(result.outcome), result.readings, clock.now()))
 
     def updates(self) -> Sequence[WorkerUpdate]:
-        found = []
-        while self._updates and self._updates[0][0] <= self._clock.now():
-            found.append(heapq.heappop(self._updates)[2])
-        return found
+        due = []
+        while self.next_update() <= self._clock.now():
+            due.append(heapq.heappop(self._updates)[2])
+        return due
 
     def next_update(self) -> float:
         """The time of the next update; infinity if there is none."""
         return self._updates[0][0] if self._updates else NEVER
 
-    def pause(self, start: int, cause: str, by: str) -> None:
-        """Nothing: the gate has decided."""
-
-    def proceed(self, start: int, by: str) -> None:
-        """Nothing: the gate has decided."""
-
-    def resume(self, start: int, by: str) -> None:
-        """Nothing: no requests in a simulation."""
-
-    def abort(self, start: int, reason: str, by: str) -> None:
-        """Nothing: no requests in a simulation."""
+    def command(self, start: int, verb: Command, *given: str) -> None:
+        """Nothing: the gate has decided about pauses, and nobody requests anything."""
 
     def interrupt(self, start: int, by: str) -> None:
         """Discard what the campaign did after the end of the simulation."""
@@ -202,20 +176,6 @@ class SimulatedWorkers:
 
     def _push(self, item: WorkerUpdate) -> None:
         heapq.heappush(self._updates, (item.at, next(self._order), item))
-
-    def _run(
-        self, campaign_file: config.CampaignFile, order: JobOrder, gate: _SimulatedGate, watch: runner.Watch
-    ) -> tuple[Result, float]:
-        """Like `runner.run`, in virtual time, with the record in memory until the end."""
-        memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
-        priors = load_priors(campaign_file)
-        opened = opened_event(campaign_file, order.folder.name, memory, (), clock)
-        memory.append(opened)
-        campaign = started_campaign(campaign_file, opened, None, priors)
-        result = runner.Runner(campaign_file, campaign, memory, clock, watch, gate=gate).go()
-        if self._keep:
-            record.write_whole(order.folder, memory.events)
-        return result, clock.now()
 
 
 class _SimulatedGate:

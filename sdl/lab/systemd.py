@@ -94,7 +94,6 @@ class Watchdog:
             self._send("WATCHDOG=1" + (f"\nSTATUS={_line(status)}" if status else ""))
 
     def stopping(self) -> None:
-        """Report that the lab is stopping."""
         self._send("STOPPING=1")
 
     def age(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +20,8 @@ from sdl.types import Frozen
 
 Kind = Literal["finished", "unreachable", "failed", "paused", "lost", "back", "disk", "missed", "digest"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
+CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
+SPAN = re.compile(rf"{CLOCK}-{CLOCK}")
 
 
 class Secret(Frozen):
@@ -45,22 +46,17 @@ class Secret(Frozen):
     def __str__(self) -> str:
         return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
 
-    def read(self, base: Path, environ: Mapping[str, str] | None = None) -> str:
+    def read(self, base: Path) -> str:
         """Read the secret.
 
         Args:
             base: the directory that a relative `file` starts from.
-            environ: environment variables; those of this process by default.
 
         Raises:
             ConfigError: it is missing or empty, or other users can read it.
         """
-        if self.env is not None:
-            text = (os.environ if environ is None else environ).get(self.env, "")
-        else:
-            text = _private_text(base / str(self.file))
-        secret = text.strip()
-        if not secret:
+        text = _private_text(base / str(self.file)) if self.env is None else os.environ.get(self.env, "")
+        if not (secret := text.strip()):
             raise ConfigError(f"{self}: not set, or empty")
         return secret
 
@@ -87,9 +83,11 @@ class Recipient(Frozen):
     @field_validator("quiet")
     @classmethod
     def _span(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(rf"{_CLOCK}-{_CLOCK}", value):
+        if value is None:
+            return None
+        if not SPAN.fullmatch(value):
             raise ValueError('must be two times of the day, "22:00-07:00"')
-        if value is not None and value[:5] == value[6:]:
+        if value[:5] == value[6:]:
             raise ValueError("begins when it ends; leave it out to receive messages at any time")
         return value
 
@@ -107,16 +105,22 @@ class Notify(Frozen):
     @field_validator("digest")
     @classmethod
     def _time(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(_CLOCK, value):
+        if value is not None and not re.fullmatch(CLOCK, value):
             raise ValueError('must be a time of the day in quotes, "07:30"')
         return value
 
 
-def within_span(span: str | None, clock: str) -> bool:
-    """Whether a time of day, `23:10`, lies in a span, `22:00-07:00` (end excluded); false without a span."""
+def within_span(span: str | None, at: float, zone: tzinfo) -> bool:
+    """Whether a time lies in a span of local times, `22:00-07:00` (end excluded); false without a span.
+
+    Args:
+        span: of the day.
+        at: seconds since 1970 UTC.
+        zone: of the local times.
+    """
     if not span:
         return False
-    begin, end = span[:5], span[6:]
+    begin, end, clock = span[:5], span[6:], datetime.fromtimestamp(at, zone).strftime("%H:%M")
     return begin <= clock < end if begin < end else clock >= begin or clock < end
 
 

@@ -14,7 +14,7 @@ class Notice:
     Attributes:
         id: determined by the event, so that folding the events again gives the same id.
         kind: by which recipients are selected.
-        about: `job NAME`, `instrument NAME` or `lab`.
+        subject: `job NAME`, `instrument NAME` or `lab`.
         title: one line, beginning with the lab's name.
         body: sentences.
         at: seconds since 1970 UTC.
@@ -23,7 +23,7 @@ class Notice:
 
     id: str
     kind: Kind
-    about: str
+    subject: str
     title: str
     body: str
     at: float

@@ -50,7 +50,7 @@ class Message:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is taken once by."""
+        """An outbox has one message for each key."""
         return self.id, self.target
 
 
@@ -78,8 +78,8 @@ class Outbox:
             with contextlib.suppress(OSError):
                 (folder / JSON_LINES).unlink(missing_ok=True)
 
-    def put(self, notice: Notice, targets: Iterable[str], now: float) -> list[str]:
-        """Take a notice for each target that has not had it; give the targets that are new."""
+    def put(self, notice: Notice, targets: Iterable[str]) -> list[str]:
+        """Take a notice for each target that has not had it; returns those targets."""
         title, body = (text.encode(errors="backslashreplace").decode() for text in (notice.title, notice.body))
         with self._lock:
             new = [target for target in targets if (notice.id, target) not in self._messages]
@@ -87,7 +87,6 @@ class Outbox:
         return new
 
     def waiting(self, target: str) -> list[Message]:
-        """The messages that wait for one target, the oldest first."""
         with self._lock:
             return [item for item in self._messages.values() if item.done is None and item.target == target]
 
@@ -97,7 +96,6 @@ class Outbox:
             return sum(item.done is None for item in self._messages.values())
 
     def finish(self, target: str, ids: Sequence[str], now: float) -> None:
-        """Note that messages were sent, or given up."""
         with self._lock:
             self._change(replace(self._messages[one, target], done=now) for one in ids)
 

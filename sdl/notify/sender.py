@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,16 +25,15 @@ from sdl.notify.outbox import Message, Outbox
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
 """Seconds to wait after the first failure, doubled with each further one, and the longest wait."""
-POLL_SECONDS = 60.0
-"""Interval in seconds at which a sender checks the time, since quiet hours end by the clock."""
+CLOSE_SECONDS = 5.0  # to wait for the message that is being sent
+POLL_SECONDS = 60.0  # interval in seconds at which a sender checks the time, since quiet hours end by the clock
 
 URGENT: frozenset[Kind] = frozenset({"failed", "lost", "disk"})
 """Kinds that may need action: sent first, with a quarter of the messages per hour reserved for them."""
 
 _log = logging.getLogger(__name__)
 
-Deliver = Callable[[str, str, str], None]
-"""Sends (address, title, body); raises `NotSent`."""
+Deliver = Callable[[str, str, str], None]  # sends (address, title, body); raises `NotSent`
 
 
 class NotSent(SdlError):
@@ -75,21 +74,14 @@ class Sender:
         self._retry_at = -float("inf")
         self._wake, self._ended = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name=f"sdl sender {name}", daemon=True)
+        self.start, self.wake = self._thread.start, self._wake.set  # begin to send; look for new messages now
 
-    def start(self) -> None:
-        """Start sending."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Signal that the outbox has a new message."""
-        self._wake.set()
-
-    def close(self, wait: float = 5.0) -> None:
+    def close(self) -> None:
         """End after the present message; waiting messages stay in the outbox."""
         self._ended = True
         self._wake.set()
         if self._thread.ident is not None:
-            self._thread.join(wait)
+            self._thread.join(CLOSE_SECONDS)
 
     def step(self, now: float) -> float:
         """Send the messages that may be sent now.
@@ -98,33 +90,30 @@ class Sender:
             Seconds after which to come back, unless something new comes.
         """
         self._give_up_old(now)
-        # The machine's clock may have been set back: nobody waits for times that lie further ahead than any can.
+        # If the clock was set back, times in the future must not delay the messages.
         self._retry_at = min(self._retry_at, now + LONGEST_WAIT)
         self._recent = deque(min(at, now) for at in self._recent)
         while waiting := self._outbox.waiting(self.name):
             if now < self._retry_at:
-                return min(self._retry_at - now, LONGEST_WAIT)
-            if within_span(self._target.quiet, datetime.fromtimestamp(now, self._zone).strftime("%H:%M")):
+                return self._retry_at - now
+            if within_span(self._target.quiet, now, self._zone):
                 return POLL_SECONDS
             while self._recent and self._recent[0] <= now - 3600:
                 self._recent.popleft()
             urgent = [item for item in waiting if item.kind in URGENT]
-            kept = 0 if urgent else self._target.an_hour // 4
-            room = self._target.an_hour - kept - len(self._recent)
-            if room <= 0:
-                return min(self._recent[-room] + 3600 - now, POLL_SECONDS)
+            allowed = self._target.an_hour - (0 if urgent else self._target.an_hour // 4) - len(self._recent)
+            if allowed <= 0:
+                return min(self._recent[-allowed] + 3600 - now, POLL_SECONDS)
             first = urgent or waiting
-            if not self._send(first if len(first) > room else first[:1], now):
-                return self._retry_at - now
+            self._send(first if len(first) > allowed else first[:1], now)
         return POLL_SECONDS
 
-    def _send(self, messages: Sequence[Message], now: float) -> bool:
+    def _send(self, messages: Sequence[Message], now: float) -> None:
+        """Send messages as one; after a failure note when to try again."""
         title, body = compose(messages)
-        self._recent.append(now)
         try:
             self._deliver(self._url, title, body)
         except NotSent as error:
-            self._recent.pop()
             self.failures += 1
             wait = min(FIRST_WAIT * 2 ** min(self.failures - 1, 20), LONGEST_WAIT)
             self._retry_at = now + wait
@@ -132,11 +121,11 @@ class Sender:
                 "not sent to %s (attempt %d, again in %s): %s: %s",
                 self.name, self.failures, format_duration(wait), title, error,
             )  # fmt: skip
-            return False
+            return
+        self._recent.append(now)
         self._outbox.finish(self.name, [item.id for item in messages], now)
         self.failures = 0
         _log.info("sent to %s: %s", self.name, title)
-        return True
 
     def _give_up_old(self, now: float) -> None:
         old = [item for item in self._outbox.waiting(self.name) if item.at < now - self._keep]
@@ -173,15 +162,6 @@ def masked(url: str) -> str:
     return f"{scheme}://…" if mark and scheme.isalnum() else "…"
 
 
-def check_address(url: str) -> None:
-    """Check that Apprise accepts an address; send nothing.
-
-    Raises:
-        ConfigError: it does not, or Apprise is not installed.
-    """
-    _of(url)
-
-
 def send_by_apprise(url: str, title: str, body: str) -> None:
     """Send one message with Apprise.
 
@@ -189,7 +169,7 @@ def send_by_apprise(url: str, title: str, body: str) -> None:
         NotSent: it did not go out.
         ConfigError: no such address, or Apprise is not installed.
     """
-    service = _of(url)
+    service = apprise_service(url)
     try:
         result = service.notify(title=title, body=body, body_format="text")
     except KeyboardInterrupt:
@@ -202,12 +182,17 @@ def send_by_apprise(url: str, title: str, body: str) -> None:
         raise NotSent(f"{masked(url)}: {_clean(reasons, url) or 'no reason given'}{broken}")
 
 
-def _of(url: str) -> Any:
+def apprise_service(url: str) -> Any:
+    """The service of Apprise for an address; nothing is sent.
+
+    Raises:
+        ConfigError: Apprise does not understand the address, or is not installed.
+    """
     try:
         import apprise
     except ImportError as error:
         raise ConfigError(missing("notifications", "lab", error)) from error
-    logging.getLogger("apprise").propagate = False  # what it says is told by us, without addresses
+    logging.getLogger("apprise").propagate = False  # its messages are logged here, without addresses
     service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="sdl", app_desc="sdl lab", async_mode=False))
     if not service.add(url):
         raise ConfigError(f"{masked(url)}: not an address that Apprise understands; see its list of services")

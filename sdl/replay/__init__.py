@@ -1,9 +1,8 @@
-"""Does today's code, with today's libraries, decide what it decided then?
+"""Re-run the decisions of a record with the present code and libraries, and report differences.
 
-Feeds a record's events back, in order, and at each repeats what the campaign asked: the solver (or the design)
-for the settings, with the same random numbers; the campaign itself for what is due; and, where the instrument is a
-twin in virtual time, the twin for its readings. What was recorded goes on either way, so that after the first
-difference every later proposal is still compared on the readings that were really there.
+The events are fed back in order. At each, the same is computed again: the settings, by the solver or the design with
+the same random numbers; the action that is due, by the campaign; the reading, by a twin in virtual time. The recorded
+events are folded in any case, so that every proposal is compared on the recorded readings, also after a difference.
 
 Nothing is measured on a real instrument and nothing is written.
 """

@@ -96,6 +96,6 @@ class Replayed:
         return self.same and not self.told
 
 
-def plain(found: Replayed) -> dict[str, Any]:
+def plain(replayed: Replayed) -> dict[str, Any]:
     """For JSON."""
-    return dataclasses.asdict(found) | {"same": found.same, "identical": found.identical}
+    return dataclasses.asdict(replayed) | {"same": replayed.same, "identical": replayed.identical}

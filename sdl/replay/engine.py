@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from sdl.config import ResolvedCampaign
     from sdl.core.campaign import Campaign
     from sdl.drivers.base import Driver
-    from sdl.runner import Proposer
 
 DECIDING = ("by", "verdict", "clipped")
 """The fields of a proposal that decide how a campaign continues, apart from its settings; the others only describe
@@ -88,10 +86,10 @@ class _Replayer:
         self.versions = dict(opened.versions)
         self._folder, self._opened, self._tree = folder, opened, opened.config
         self._campaign: Campaign = unopened_campaign(opened, folder)
-        self._world: _World | None = None
-        self._chosen: ResolvedCampaign = self._parsed()
+        self._driver: Driver | None = None  # of the twin
+        self._clock = _SetClock()
+        self._configure()
         self._check_instrument()
-        self._proposer = self._asker()
         self._campaign.handle(opened)
         self._begin(opened.at)
 
@@ -101,13 +99,12 @@ class _Replayer:
             self.versions |= event.versions
             if event.changes:
                 self._tree, self._campaign.plan = apply_changes(self._tree, event, self._folder, number)
-                self._chosen = self._parsed()
-                self._proposer = self._asker()
+                self._configure()
         due = self._campaign.due()
         if isinstance(event, Proposed) or (isinstance(event, Failed) and event.stage == "propose"):
             self._compare(event)
-        elif isinstance(event, (Measured, Failed)) and due and isinstance(due[0], Measure) and self._world is not None:
-            self._again(event, due[0])
+        elif isinstance(event, (Measured, Failed)) and due and isinstance(due[0], Measure) and self._driver is not None:
+            self._measure_again(self._driver, event, due[0])
         try:
             self._campaign.handle(event)
         except OutOfTurn:
@@ -120,42 +117,41 @@ class _Replayer:
         self.finished = isinstance(event, Stopped) or (self.finished and isinstance(event, Safe))
         if isinstance(event, Resumed):
             self._begin(event.at)
-        elif self._world is not None:
-            self._world.at = event.at
+        else:
+            self._clock.set(event.at)
         return True
 
     def close(self) -> None:
         """Close the twin."""
-        if self._world is not None:
-            self._world.driver.close()
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
 
     def _check_instrument(self) -> None:
         """Raise ConfigError if the instrument has other inputs or channels than in the record."""
         for name in ("inputs", "channels"):
             then = [str(item["name"]) for item in self._opened.instrument[name]]
-            now = [item.name for item in getattr(self._chosen.instrument, name)]
+            now = [item.name for item in getattr(self._config.instrument, name)]
             if then != now:
                 raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
 
-    def _parsed(self) -> ResolvedCampaign:
-        return config.restore(self._tree)
-
-    def _asker(self) -> Proposer:
+    def _configure(self) -> None:
+        """Take over the present configuration."""
         from sdl.runner import Proposer
 
-        return Proposer(self._chosen, self._campaign, VirtualClock())
+        self._config: ResolvedCampaign = config.restore(self._tree)
+        self._proposer = Proposer(self._config, self._campaign, VirtualClock())
 
     def _begin(self, at: float) -> None:
         """Open the twin afresh, as each process of the campaign did, so that it counts its readings from 0."""
-        instrument = self._chosen.instrument
+        instrument = self._config.instrument
         if not (instrument.simulated and self._opened.clock != "real"):
             return
         self.close()
-        clock = _Hand(at)
+        self._clock.set(at)
         try:
-            self._world = _World(instrument.open(clock), clock, at)
+            self._driver = instrument.open(self._clock)
         except InstrumentError as error:  # such as a kind that plays back a file that no longer exists
-            self._world = None
             self.unasked = f"{instrument.kind} cannot be opened: {error}"
 
     def _compare(self, event: Proposed | Failed) -> None:
@@ -170,31 +166,27 @@ class _Replayer:
         shifts = self._shifts(event, now)
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
         if apart or moved > STEP:
-            said = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
-            self.decided.append(Difference(event.trial, "; ".join(said), shifts))
+            changes = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
+            self.decided.append(Difference(event.trial, "; ".join(changes), shifts))
         elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in FIGURES)):
             self.told[event.trial] = off
 
     def _shifts(self, then: Proposed, now: Proposed) -> dict[str, Shift]:
-        found = {}
-        for item in self._chosen.instrument.inputs:
+        shifts = {}
+        for item in self._config.instrument.inputs:
             old, new = then.settings[item.name], now.settings[item.name]
             if old != new:
                 spread, by = then.spread.get(item.name), new - old
                 spreads = abs(by) / spread if spread else None
-                found[item.name] = Shift(old, new, by, by / (item.high - item.low), spreads)
-        return found
+                shifts[item.name] = Shift(old, new, by, by / (item.high - item.low), spreads)
+        return shifts
 
-    def _again(self, event: Measured | Failed, due: Measure) -> None:
-        world = self._world
-        if world is None:
-            return
+    def _measure_again(self, driver: Driver, event: Measured | Failed, due: Measure) -> None:
         self.readings += 1
-        began = event.at - event.elapsed if isinstance(event, Measured) else world.at + due.wait
-        world.clock.at = round(began, 6)
+        self._clock.set(event.at - event.elapsed if isinstance(event, Measured) else self._clock.now() + due.wait)
         place = f"trial {event.trial}, reading {event.repeat + 1}"
         try:
-            reading = world.driver.measure(due.settings)
+            reading = driver.measure(due.settings)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a twin that fails today is a difference and does not end the replay
@@ -208,40 +200,17 @@ class _Replayer:
             then, now = dict(event.readings), dict(reading.readings)
             by = {c: now.get(c, math.nan) - then.get(c, math.nan) for c in then | now}
             worst = max(by, key=lambda c: abs(by[c]) if math.isfinite(by[c]) else math.inf)
-            said = ("nothing" if value is None else f"{value:g}" for value in (then.get(worst), now.get(worst)))
-            self.measured.append(f"{place}: {worst} then {next(said)}, now {next(said)}")
+            values = ("nothing" if value is None else f"{value:g}" for value in (then.get(worst), now.get(worst)))
+            self.measured.append(f"{place}: {worst} then {next(values)}, now {next(values)}")
         elif reading.background != event.background or tuple(reading.saturated) != tuple(event.saturated):
             self.measured.append(f"{place}: another background, or other saturated channels")
 
 
-class _Hand:
-    """A clock that is set explicitly, and advances by every wait."""
+class _SetClock(VirtualClock):
+    """A virtual clock that can be set."""
 
-    kind = "virtual"
-
-    def __init__(self, at: float) -> None:
-        self.at = at
-
-    def now(self) -> float:
-        return round(self.at, 6)
-
-    monotonic = now
-
-    def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            self.at = round(self.at + max(seconds, 1e-6), 6)
-
-    def interrupt(self) -> None:
-        """No real wait to interrupt."""
-
-
-@dataclass
-class _World:
-    """An open twin, its clock, and the time of the last event."""
-
-    driver: Driver
-    clock: _Hand
-    at: float
+    def set(self, at: float) -> None:
+        self._now = round(at, 6)
 
 
 def _off(then: Any, now: Any) -> float:
@@ -260,8 +229,8 @@ def _off(then: Any, now: Any) -> float:
 def _proposal(event: Proposed | Failed) -> str:
     if isinstance(event, Proposed):
         return f"a proposal by {event.by}"
-    said = " ".join(event.error.split())  # some libraries put their whole stack into a message
-    return f"no proposal ({said if len(said) <= MAX_ERROR_TEXT else said[:MAX_ERROR_TEXT] + '…'})"
+    message = " ".join(event.error.split())  # some libraries put their whole stack into a message
+    return f"no proposal ({message if len(message) <= MAX_ERROR_TEXT else message[:MAX_ERROR_TEXT] + '…'})"
 
 
 def _named(event: Event) -> str:

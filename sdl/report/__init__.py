@@ -1,1 +1,1 @@
-"""Records made visible: figures, one self-contained page a run, comparisons. Reads records; drives nothing."""
+"""Figures, self-contained pages and comparisons of runs, from their records."""

@@ -103,10 +103,10 @@ def grouped(runs: Sequence[RunResult], by: Sequence[str] = ()) -> list[RunGroup]
     usual = (
         [Counter(column).most_common(1)[0][0] for column in zip(*every, strict=True)] if len(keys) > MOST_KEYS else []
     )
-    found: dict[tuple[str, ...], RunGroup] = {}
+    groups: dict[tuple[str, ...], RunGroup] = {}
     for run, values in zip(runs, every, strict=True):
-        found.setdefault(values, RunGroup(_name(keys, values, usual))).runs.append(run)
-    return sorted(found.values(), key=_rank)
+        groups.setdefault(values, RunGroup(_name(keys, values, usual))).runs.append(run)
+    return sorted(groups.values(), key=_rank)
 
 
 def differing(runs: Sequence[RunResult]) -> list[str]:

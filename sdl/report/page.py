@@ -52,7 +52,7 @@ def run_page(run: Run | TrialTable) -> str:
 def piece(run: Run | TrialTable, name: str) -> str:
     """One part of a report as escaped HTML: outcome, settings, channels, trials or about."""
     table = TrialTable.of(run)
-    module: Any = environment().get_template("pieces.html.j2").module
+    module: Any = environment(finalize=_shown).get_template("pieces.html.j2").module
     return str(getattr(module, name)(summary(table)))
 
 
@@ -76,12 +76,17 @@ def render(template: str, **values: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
     from markupsafe import Markup
 
-    text = environment().get_template(template).render(css=Markup(css), css_hash=Markup(digest), **values)
+    page = environment(finalize=_shown).get_template(template)
+    text = page.render(css=Markup(css), css_hash=Markup(digest), **values)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # surrogates of a file name stay readable
 
 
-def environment() -> Environment:
-    """Jinja for our templates: all text is escaped, and a missing name is an error.
+def environment(*folders: Path, **options: Any) -> Environment:
+    """The Jinja environment of our templates: all text is escaped, and an undefined name is an error.
+
+    Args:
+        folders: further directories of templates, which come first.
+        options: of jinja2.Environment.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -90,21 +95,20 @@ def environment() -> Environment:
         import jinja2
     except ImportError as error:
         raise ConfigError(missing("pages", "", error)) from error
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
-    )
+    loader = jinja2.FileSystemLoader([*folders, TEMPLATES])
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, **options)
 
 
 def _shown(value: Any) -> Any:
-    """Text of a record with control characters spelled out; our own markup unchanged."""
+    """Text of a record with control characters escaped; our own markup is unchanged."""
     return visible(value) if type(value) is str else value
 
 
 def write(path: Path, text: str) -> None:
-    """Write a page completely or not at all; only a page of ours is overwritten.
+    """Write a page completely or not at all; only pages made by sdl are overwritten.
 
     Raises:
-        ConfigError: the file is not a page of ours, or it cannot be written.
+        ConfigError: the file was not made by sdl, or it cannot be written.
     """
     check(path)
     try:
@@ -117,13 +121,13 @@ def check(path: Path) -> None:
     """Check that a page may be written there.
 
     Raises:
-        ConfigError: the file is not a page of ours, or it cannot be read.
+        ConfigError: the file was not made by sdl, or it cannot be read.
     """
     try:
         if path.exists():
             with path.open("rb") as stream:
                 if stream.read(len(OURS)) != OURS.encode():
-                    raise ConfigError(f"{path} exists and is no page of ours; choose another file with -o")
+                    raise ConfigError(f"{path} exists and was not made by sdl; choose another file with -o")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 

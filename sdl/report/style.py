@@ -148,7 +148,7 @@ def themed(drawn: bytes) -> bytes:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(
-        r"(scale\([^)]*\))|(\d\.\d{2})\d+", lambda found: found[1] or found[2], text
+        r"(scale\([^)]*\))|(\d\.\d{2})\d+", lambda match: match[1] or match[2], text
     )  # glyphs keep their size
     names = {colour: f"--c{n}" for n, colour in enumerate(DARK)}
     for colour, name in names.items():
@@ -167,27 +167,27 @@ def series(n: int) -> tuple[str, str]:
 
 def wavelength(name: str) -> float | None:
     """Wavelength in nm from a channel's name: 515 for `515nm` and `ch515`; None without one."""
-    found = re.fullmatch(r"\D*?(\d{3,4}(?:\.\d+)?)\s*nm\D*", name) or re.fullmatch(r"ch(\d{3,4})", name)
-    return float(found[1]) if found else None
+    match = re.fullmatch(r"\D*?(\d{3,4}(?:\.\d+)?)\s*nm\D*", name) or re.fullmatch(r"ch(\d{3,4})", name)
+    return float(match[1]) if match else None
 
 
 def channel_colours(names: Sequence[str]) -> dict[str, str]:
     """A colour per channel: that of its wavelength where its name has one, otherwise one that is not yet used."""
     waves = {name: wavelength(name) for name in names}
     known = [name for name in names if waves[name] is not None]
-    found = {name: next((c for end, c in SPECTRUM if (waves[name] or 0) <= end), SPECTRUM[-1][1]) for name in known}
-    rest = [c for c in (*OKABE_ITO, FAINT) if c not in found.values()]
-    for n, name in enumerate(name for name in names if name not in found):
-        found[name] = FAINT if name in ("clear", "nir") else rest[n % len(rest)]
-    return {name: found[name] for name in names}
+    colours = {name: next((c for end, c in SPECTRUM if (waves[name] or 0) <= end), SPECTRUM[-1][1]) for name in known}
+    rest = [c for c in (*OKABE_ITO, FAINT) if c not in colours.values()]
+    for n, name in enumerate(name for name in names if name not in colours):
+        colours[name] = FAINT if name in ("clear", "nir") else rest[n % len(rest)]
+    return {name: colours[name] for name in names}
 
 
 def input_colours(names: Sequence[str]) -> dict[str, str]:
     """A colour per input: fixed for R, G, B and W, otherwise one that is not yet used."""
     rest = [colour for colour in OKABE_ITO if colour not in [INPUTS.get(name) for name in names]]
     others = [name for name in names if name not in INPUTS]
-    found = INPUTS | {name: rest[n % len(rest)] for n, name in enumerate(others)}
-    return {name: found[name] for name in names}
+    colours = INPUTS | {name: rest[n % len(rest)] for n, name in enumerate(others)}
+    return {name: colours[name] for name in names}
 
 
 def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
@@ -208,33 +208,33 @@ def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -
     return red, green, blue
 
 
-def axis_label(name: str, unit: str, most: int = 30) -> str:
+def axis_label(name: str, unit: str, limit: int = 30) -> str:
     """The label of an axis with its unit: `515nm (counts)`; dollar signs do not start a formula.
 
     Args:
         name: of an input or a channel.
         unit: may be empty; left out where the label would be too long.
-        most: characters.
+        limit: characters.
     """
-    room = most - len(unit) - 3
-    return f"{plain(name, room)} ({plain(unit)})" if unit and room >= min(len(name), 6) else plain(name, most)
+    room = limit - len(unit) - 3
+    return f"{plain(name, room)} ({plain(unit)})" if unit and room >= min(len(name), 6) else plain(name, limit)
 
 
-def plain(text: str, most: int = 40) -> str:
+def plain(text: str, limit: int = 40) -> str:
     """Text of a record for matplotlib: `$` does not start a formula, and long text is cut in its middle.
 
     Names that begin alike usually differ at their ends.
     """
     text = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", text)  # no glyph, and a new line would break a label
-    half = (most - 1) // 2
-    return (text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}").replace("$", r"\$")
+    half = (limit - 1) // 2
+    return (text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}").replace("$", r"\$")
 
 
-def thinned(count: int, most: int) -> list[int]:
-    """Indices of at most `most` of `count` items, evenly spaced, with the first and the last."""
-    if count <= most:
+def thinned(count: int, limit: int) -> list[int]:
+    """Indices of at most `limit` of `count` items, evenly spaced, with the first and the last."""
+    if count <= limit:
         return list(range(count))
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+    return sorted({round(i * (count - 1) / (limit - 1)) for i in range(limit)})
 
 
 def whole_numbers(axes: Axes, which: str = "x") -> None:

@@ -1,4 +1,4 @@
-"""What a report says about a run in words and numbers: formatted text, not yet escaped."""
+"""The text of a report on a run, not yet escaped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def summary(table: TrialTable) -> dict[str, Any]:
     coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
-        "instrument": f"{run.opened.instrument['identity']}{' (simulated)' if run.opened.simulated else ''}",
+        "instrument": formatting.instrument_line(run.opened),
         "when": _when(table),
         "counts": _counts(table),
         "description": str(run.config.get("description") or ""),
@@ -48,8 +48,8 @@ def summary(table: TrialTable) -> dict[str, Any]:
         "goal": formatting.goal_line(table.goal),
         "has_goal": table.goal is not None,
         "settings_title": _settings_title(table),
-        "rgb": _colour(table, final) if final else None,
-        "settings": _inputs(table, final) if final else [],
+        "rgb": style.swatch(final.shown_settings, table.run.opened.instrument["inputs"]) if final else None,
+        "settings": _inputs(table.spec, final) if final else [],
         "channels": channel_cells(final, table.goal_channels, table.units) if final and final.readings else [],
         "inputs": table.inputs,
         "coloured": coloured,
@@ -71,11 +71,8 @@ def _when(table: TrialTable) -> str:
 
 def _counts(table: TrialTable) -> str:
     """`8 trials, 14 readings, 1 failed in 3.2 min`."""
-    result = table.run.result
     unit, length = unit_of_time(table.seconds)
-    parts = [formatting.count(result.trials, "trial"), formatting.count(result.readings, "reading")]
-    parts += [f"{result.failed} failed"] if result.failed else []
-    return f"{', '.join(parts)} in {table.seconds / length:.3g} {unit}"
+    return f"{formatting.counts(table.run.result)} in {table.seconds / length:.3g} {unit}"
 
 
 def _settings_title(table: TrialTable) -> str:
@@ -84,18 +81,9 @@ def _settings_title(table: TrialTable) -> str:
     return f"Settings of trial {table.final.trial}, the {'best' if table.best is not None else 'last'}"
 
 
-def _colour(table: TrialTable, trial: Trial) -> tuple[int, int, int] | None:
-    return style.swatch(trial.shown_settings, table.run.opened.instrument["inputs"])
-
-
-def _inputs(table: TrialTable, trial: Trial) -> list[dict[str, str]]:
-    cells = []
-    for name in table.inputs:
-        spec, unit = table.specs[name], table.units[name]
-        applied = "?" if trial.applied is None else formatting.setting(trial.applied[name], spec)
-        asked = formatting.setting(trial.settings[name], spec)
-        cells.append({"name": f"{name} ({unit})" if unit else name, "asked": asked, "applied": applied})
-    return cells
+def _inputs(spec: formatting.InstrumentSpec, trial: Trial) -> list[dict[str, str]]:
+    requested, applied = spec.settings(trial.settings), spec.settings(trial.applied or {})
+    return [{"name": spec.title(n), "asked": requested[n], "applied": applied.get(n, "?")} for n in spec.inputs]
 
 
 def channel_cells(trial: Trial, channels: Sequence[str], units: dict[str, str]) -> list[dict[str, str]]:
@@ -139,17 +127,18 @@ def _row(table: TrialTable, trial: Trial) -> dict[str, Any]:
     if trial.readings > 1:
         remarks.append(f"mean of {trial.readings} readings")
     return {
-        **trial_cells(trial),
-        "rgb": _colour(table, trial),
-        "settings": [formatting.setting(trial.settings[name], table.specs[name]) for name in table.inputs],
+        **trial_cells(trial, table.spec),
         "remarks": _cut("; ".join(filter(None, remarks)), MOST_WORDS),
         "best": table.goal is not None and trial is table.best,
     }
 
 
-def trial_cells(trial: Trial) -> dict[str, Any]:
-    """The cells that every table of trials has: number, origin, worst channel and its tolerance ratio."""
+def trial_cells(trial: Trial, spec: formatting.InstrumentSpec) -> dict[str, Any]:
+    """The cells of every table of trials: number, origin, colour, settings, worst channel and its tolerance ratio."""
+    settings = spec.settings(trial.settings)
     return {
+        "rgb": style.swatch(trial.shown_settings, [spec.specs[name] for name in spec.inputs]),
+        "settings": [settings[name] for name in spec.inputs],
         "trial": trial.trial,
         "by": trial.proposed.by,
         "worst": trial.worst,
@@ -158,12 +147,12 @@ def trial_cells(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _shortened(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The trials to show at once, and those behind a click."""
+    """The trials that are shown, and those that a click unfolds."""
     n = len(rows)
     if n <= 3 * ENDS:
         return {"some": list(rows), "all": [], "all_title": ""}

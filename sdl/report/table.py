@@ -1,14 +1,15 @@
-"""The trials of a run as arrays: what figures, pages and comparisons are made from."""
+"""The trials of a run as arrays, for figures, pages and comparisons."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from sdl.arrays import Bools, Floats
+from sdl.formatting import instrument_spec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,9 +24,7 @@ class TrialTable:
 
     Attributes:
         run: the run.
-        specs: what the record says of each input and channel, by name: unit, low, high, step, saturation.
-        inputs, channels: the names of all that the instrument has.
-        units: of inputs and channels, by name.
+        spec: the instrument; `inputs`, `channels`, `specs` and `units` are its parts.
         goal: None where readings are only collected.
         goal_channels: the channels of the goal, or all of them without one.
         trials: the trials.
@@ -34,13 +33,8 @@ class TrialTable:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        instrument = run.opened.instrument
-        self.specs: dict[str, Mapping[str, Any]] = {
-            str(item["name"]): item for kind in ("inputs", "channels") for item in instrument[kind]
-        }
-        self.inputs = tuple(str(item["name"]) for item in instrument["inputs"])
-        self.channels = tuple(str(item["name"]) for item in instrument["channels"])
-        self.units = {name: str(item.get("unit") or "") for name, item in self.specs.items()}
+        self.spec = instrument_spec(run.opened)
+        self.inputs, self.channels, self.specs, self.units = self.spec
         self.goal: Goal | None = run.campaign.plan.goal
         self.goal_channels = tuple(name for name in self.channels if self.goal is None or name in self.goal.bands)
         self.trials = run.trials

@@ -19,7 +19,7 @@ from sdl.runner.observers import Watch
 from sdl.runner.perform import Log, MemoryRecord, Runner
 from sdl.runner.propose import Proposer
 from sdl.runner.setup import clock_for, instrument_lease, user, versions
-from sdl.runner.shutdown import MonotonicClock, Patience, SwitchOff, switch_off
+from sdl.runner.shutdown import MonotonicClock, SwitchOff, SwitchOffPolicy, switch_off
 from sdl.runner.signals import Signals
 from sdl.runner.start import left_on, resume, run
 
@@ -32,13 +32,13 @@ __all__ = [
     "Log",
     "MemoryRecord",
     "MonotonicClock",
-    "Patience",
     "Pause",
     "Proceed",
     "Proposer",
     "Runner",
     "Signals",
     "SwitchOff",
+    "SwitchOffPolicy",
     "Watch",
     "clock_for",
     "exit_code",

@@ -43,7 +43,7 @@ class Guard:
             os.write(self._pipe, bytes([guardian.SOLVES if solving else guardian.SOLVED]))
 
     def leave(self) -> None:
-        """Has it hear nothing of a copy of the campaign's process."""
+        """Disconnect a copy of the campaign's process from the guardian."""
         signal.set_wakeup_fd(self._before)
         os.close(self._pipe)
         self._pipe = -1

@@ -21,28 +21,28 @@ DEFAULT_TWIN = "night-2025-10"
 """The twin's state for `watch: twin`."""
 
 
-def with_twin_monitor(chosen: ResolvedCampaign, watch: Watch | None) -> Watch | None:
+def with_twin_monitor(config: ResolvedCampaign, watch: Watch | None) -> Watch | None:
     """The observer preceded by one that warns when the campaign's instrument no longer matches its twin."""
-    if chosen.watch is None:
+    if config.watch is None:
         return watch
-    state = load(DEFAULT_TWIN if chosen.watch == "twin" else chosen.watch)
-    have = {item.name for item in chosen.instrument.inputs}
+    state = load(DEFAULT_TWIN if config.watch == "twin" else config.watch)
+    have = {item.name for item in config.instrument.inputs}
     if have != state.inputs.keys():
         log.warning(
             "watch: %s has the inputs %s, the instrument %s: they are not compared",
-            chosen.watch,
+            config.watch,
             ", ".join(state.inputs),
             ", ".join(sorted(have)),
         )
         return watch
-    monitor, warned = TwinMonitor(state, session_gap(chosen.instrument)), False
+    monitor, warned = TwinMonitor(state, session_gap(config.instrument)), False
 
     def both(event: Event, campaign: Campaign) -> None:
         nonlocal warned
         if isinstance(event, Measured):
             departed = monitor.observe(event)
             if departed and not warned:
-                log.warning("trial %d: %s (watch: %s)", event.trial, departed, chosen.watch)
+                log.warning("trial %d: %s (watch: %s)", event.trial, departed, config.watch)
             elif warned and not departed:
                 log.warning("trial %d: the instrument matches its twin again", event.trial)
             warned = bool(departed)

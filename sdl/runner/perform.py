@@ -39,7 +39,7 @@ from sdl.runner.exit_codes import CampaignInterrupted
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Gate, Pause, Proceed
 from sdl.runner.observers import Watch, with_twin_monitor
 from sdl.runner.propose import Proposer
-from sdl.runner.shutdown import WARN_AFTER, Patience, SwitchOff, warn_given_up
+from sdl.runner.shutdown import WARN_AFTER, SwitchOff, SwitchOffPolicy, warn_given_up
 from sdl.runner.signals import Signals
 from sdl.runs.runs import Result, result_of
 from sdl.types import Power, SafeState
@@ -80,7 +80,7 @@ class Runner:
 
     def __init__(
         self,
-        chosen: ResolvedCampaign,
+        config: ResolvedCampaign,
         campaign: Campaign,
         record: Log,
         clock: Clock,
@@ -90,23 +90,23 @@ class Runner:
         gate: Gate | None = None,
         guarded: bool = False,
         interrupted: str = "",
-        patience: Patience | None = None,
+        switch_off: SwitchOffPolicy | None = None,
     ) -> None:
-        self.config, self.campaign, self.record, self.clock = chosen, campaign, record, clock
-        self._watch = with_twin_monitor(chosen, watch)
+        self.config, self.campaign, self.record, self.clock = config, campaign, record, clock
+        self._watch = with_twin_monitor(config, watch)
         self._gate = gate
         self._driver: Driver | None = None
-        self._patience = patience or Patience()
+        self._policy = switch_off or SwitchOffPolicy()
         self._shutdown: SwitchOff | None = None  # for the open driver, or the last one
         self._background_error = ""
         self._unfinished = unfinished  # a process died during it, perhaps with the instrument on
-        self._proposer = Proposer(chosen, campaign, clock)
-        self._off = off_settings(chosen.instrument)
-        self._channels = frozenset(channel.name for channel in chosen.instrument.channels)
-        self._repeats = Repeats(chosen.instrument)
+        self._proposer = Proposer(config, campaign, clock)
+        self._off = off_settings(config.instrument)
+        self._channels = frozenset(channel.name for channel in config.instrument.channels)
+        self._repeats = Repeats(config.instrument)
         self._signals = Signals(clock, record.folder if guarded else None)
         if interrupted:
-            self._signals.ask(interrupted)
+            self._signals.request(interrupted)
 
     def go(self) -> Result:
         """Perform the campaign to its end.
@@ -119,25 +119,25 @@ class Runner:
         with self._signals:
             try:
                 actions = self._while_held() if self.campaign.paused else self.campaign.due()
-                while actions and not self._signals.asked:
+                while actions and not self._signals.received:
                     wait = actions[0].wait if isinstance(actions[0], Measure) else 0.0
                     decision = Proceed() if isinstance(actions[0], Stop) else self._wait(wait)
-                    if not self._signals.asked:  # a back-off may last minutes
+                    if not self._signals.received:  # a back-off may last minutes
                         actions = self._apply(decision, actions[0])
                 failed = False
             except KeyboardInterrupt:
-                if not self._signals.asked:
+                if not self._signals.received:
                     raise  # not of our making, such as a driver's or a watcher's own
                 failed = False  # the second Ctrl-C: at once, still safe
             finally:
                 with self._signals.shield(last=True):
                     self._make_safe(0.0)  # at once, before anything is written
                     try:
-                        interrupted = self._signals.asked and bool(self.campaign.due() or self.campaign.paused)
+                        interrupted = self._signals.received and bool(self.campaign.due() or self.campaign.paused)
                         if interrupted and not failed:
                             self.write(Interrupted(self._signals.name, self.clock.now()))
                     finally:
-                        self._make_safe(self._patience.seconds, last=True)
+                        self._make_safe(self._policy.seconds, last=True)
             result = result_of(self.campaign, self.record.folder)
             if interrupted:
                 raise CampaignInterrupted(self._signals.name, result)
@@ -157,7 +157,7 @@ class Runner:
             self.clock.sleep(seconds)
             return Proceed()
         decision = self._gate.ask(self.campaign, self.clock.now())
-        while seconds > 0 and isinstance(decision, Proceed) and not self._signals.asked:
+        while seconds > 0 and isinstance(decision, Proceed) and not self._signals.received:
             self.clock.sleep(min(seconds, POLL_SECONDS))
             seconds -= POLL_SECONDS  # counted, because the machine's clock may be set meanwhile
             decision = self._gate.ask(self.campaign, self.clock.now())
@@ -177,8 +177,8 @@ class Runner:
 
     def _while_held(self) -> list[Action]:
         """Wait with the instrument off and released; returns the actions due after the pause, none after a signal."""
-        self._make_safe(min(WARN_AFTER, self._patience.seconds))
-        while self._gate is not None and not self._signals.asked:
+        self._make_safe(min(WARN_AFTER, self._policy.seconds))
+        while self._gate is not None and not self._signals.received:
             match self._gate.ask(self.campaign, self.clock.now()):
                 case Proceed(by):
                     return self.write(Continued(by or "sdl", self.clock.now()))
@@ -272,8 +272,8 @@ class Runner:
         if shutdown is None:
             if self._driver is None and not self._unfinished:
                 return
-            shutdown = self._shutdown = self._patience.switch_off(self._switch_off, instrument, self.clock)
-        with self._signals.shield(patience=SIGNALS_WAITED_OUT):
+            shutdown = self._shutdown = self._policy.attempts(self._switch_off, instrument, self.clock)
+        with self._signals.shield(delayed=SIGNALS_WAITED_OUT):
             if seconds is None:
                 state = shutdown.once_more()
             else:

@@ -34,12 +34,12 @@ FARTHEST = "farthest"
 class Proposer:
     """Gets settings from the design and the solver of one campaign."""
 
-    def __init__(self, chosen: ResolvedCampaign, campaign: Campaign, clock: Clock) -> None:
-        self._config, self._campaign, self._clock = chosen, campaign, clock
-        self._inputs, self._channels = chosen.instrument.inputs, chosen.instrument.channels
+    def __init__(self, config: ResolvedCampaign, campaign: Campaign, clock: Clock) -> None:
+        self._config, self._campaign, self._clock = config, campaign, clock
+        self._inputs, self._channels = config.instrument.inputs, config.instrument.channels
         self._space = Space(self._inputs)
-        self._size = chosen.design.size(self._inputs)
-        self._first = design_points(chosen)
+        self._size = config.design.size(self._inputs)
+        self._first = design_points(config)
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
 
     def propose(self, trial: int) -> Proposed | Failed:
@@ -89,8 +89,8 @@ class Proposer:
         why += f"point {trial + 1} of {self._size}" if planned else "the point farthest from those measured"
         try:
             if planned and isinstance(design, Learning):
-                point, said = design.choose(trial, self._rows(), lambda n: self._random(DESIGN, n))
-                why += f": {said}"
+                point, reason = design.choose(trial, self._rows(), lambda n: self._random(DESIGN, n))
+                why += f": {reason}"
             else:
                 point = design.point(trial, history.X, self._inputs, lambda n: self._random(DESIGN, n))
             raw = {item.name: float(value) for item, value in zip(self._inputs, point, strict=True)}

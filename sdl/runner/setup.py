@@ -75,7 +75,7 @@ def user() -> str:
 
 
 def opened_event(
-    chosen: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
+    config: CampaignFile, name: str, record: Record | MemoryRecord, priors: Sequence[datasets.Dataset], clock: Clock
 ) -> Opened:
     """The first event; also copies the priors' rows into the run's directory."""
     copy_sha = datasets.save(record.folder / PRIOR, priors) if priors and record.folder else ""
@@ -89,8 +89,8 @@ def opened_event(
         }
         for p in priors
     )
-    instrument = chosen.instrument
-    about = {
+    instrument = config.instrument
+    described = {
         "kind": instrument.kind,
         "identity": instrument.identity,
         "inputs": [item.model_dump(mode="json") for item in instrument.inputs],
@@ -99,10 +99,10 @@ def opened_event(
     return Opened(
         SCHEMA,
         name,
-        chosen.name,
-        chosen.plain(),
+        config.name,
+        config.plain(),
         prior,
-        about,
+        described,
         clock.kind,
         versions(),
         instrument.simulated,
@@ -112,35 +112,35 @@ def opened_event(
 
 
 def started_campaign(
-    chosen: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
+    config: ResolvedCampaign, opened: Opened, folder: Path | None, priors: Sequence[datasets.Dataset]
 ) -> Campaign:
     """The campaign after its first event; without a folder the priors' rows come from `priors`."""
-    campaign = unopened_campaign(opened, folder, chosen.plan())
+    campaign = unopened_campaign(opened, folder, config.plan())
     if priors and folder is None:
         campaign.history.add_prior([(row.reading, session) for _, row, session in datasets.number_sessions(priors)])
     campaign.handle(opened)
     return campaign
 
 
-def load_priors(chosen: CampaignFile) -> list[datasets.Dataset]:
+def load_priors(config: CampaignFile) -> list[datasets.Dataset]:
     """The rows of every prior.
 
     Raises:
         ConfigError: a prior cannot be read or has no usable row.
     """
-    instrument, wanted, gap = chosen.instrument, tuple(chosen.goal or ()), session_gap(chosen.instrument)
-    found = []
-    for prior in chosen.prior:
+    instrument, wanted, gap = config.instrument, tuple(config.goal or ()), session_gap(config.instrument)
+    priors = []
+    for prior in config.prior:
         columns = datasets.ColumnNames(prior.inputs, prior.channels)
         rows = datasets.load(
             prior.source, instrument.inputs, instrument.channels, wanted, columns=columns, session_gap=gap
         )
-        found.append(rows)
+        priors.append(rows)
         if not rows.rows:
             why = "; ".join(rows.omissions)
             message = f"no usable row: {why}" if why else f"contains no reading{_trials(Path(rows.source))}"
             raise ConfigError(Problem(message, "prior", rows.source))
-    return found
+    return priors
 
 
 def _trials(source: Path) -> str:

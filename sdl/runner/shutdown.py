@@ -35,7 +35,7 @@ class MonotonicClock(RealClock):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SwitchOffPolicy:
     """How long a campaign keeps trying to switch its instrument off.
 
     Attributes:
@@ -47,7 +47,7 @@ class Patience:
     seconds: float = RETRY_FOR
     clock: Clock | None = None
 
-    def switch_off(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
+    def attempts(self, ask: Callable[[], SafeState | None], instrument: Instrument, clock: Clock) -> SwitchOff:
         """The attempts on one instrument; `clock` is its campaign's."""
         own = clock if instrument.virtual else MonotonicClock()
         return SwitchOff(ask, self.clock or own, virtual=instrument.virtual)
@@ -132,11 +132,13 @@ class SwitchOff:
         log.warning("%s; trying again", not_off_warning(self.state))
 
 
-def switch_off(driver: Driver, instrument: Instrument, clock: Clock, patience: Patience | None = None) -> SafeState:
+def switch_off(
+    driver: Driver, instrument: Instrument, clock: Clock, policy: SwitchOffPolicy | None = None
+) -> SafeState:
     """Have an open driver switch its instrument off, with as many attempts as needed; log a warning if it fails."""
-    patience = patience or Patience()
-    attempts = patience.switch_off(driver.safe, instrument, clock)
-    state = attempts.until(patience.seconds)
+    policy = policy or SwitchOffPolicy()
+    attempts = policy.attempts(driver.safe, instrument, clock)
+    state = attempts.until(policy.seconds)
     if not state.proven:
         warn_given_up(attempts)
     return state

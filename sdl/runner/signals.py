@@ -41,13 +41,13 @@ class Signals:
     """
 
     def __init__(self, clock: Clock, guarded: Path | None = None) -> None:
-        self.asked, self.name, self.count = False, "", 0
+        self.received, self.name, self.count = False, "", 0
         self._clock = clock
         self._guarded = guarded if os.name == "posix" else None
         self._guard: Guard | None = None
         self._solving = False
         self._shields, self._waiting = 0, False
-        self._patience: float = math.inf
+        self._may_delay: float = math.inf
         self._before: dict[signal.Signals, Any] = {}
         self._process = os.getpid()
 
@@ -76,7 +76,7 @@ class Signals:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Ends a copy of this process that was made inside, before it goes on with the campaign as well."""
+        """End a copy of this process that was made inside, before it continues the campaign."""
         try:
             yield
         finally:
@@ -84,34 +84,34 @@ class Signals:
                 os._exit(COPY)
 
     @contextlib.contextmanager
-    def shield(self, *, last: bool = False, patience: float = math.inf) -> Iterator[None]:
+    def shield(self, *, last: bool = False, delayed: float = math.inf) -> Iterator[None]:
         """Delay signals inside; drop them afterwards if this is the `last` step anyway.
 
-        At most `patience` signals are delayed, so that a driver that hangs can be interrupted.
+        At most `delayed` signals are delayed, so that a driver that hangs can be interrupted.
         """
         self._shields += 1
-        before, self._patience = self._patience, patience
+        before, self._may_delay = self._may_delay, delayed
         try:
             yield
         finally:
             self._shields -= 1
-            self._patience = before
+            self._may_delay = before
         if last:
             self._waiting = False  # the next line of the record is not interrupted either
         elif self._waiting and not self._shields:
             self._waiting = False
             raise KeyboardInterrupt(self.name)
 
-    def ask(self, name: str) -> None:
+    def request(self, name: str) -> None:
         """Act as if a signal had arrived."""
-        self.asked, self.name = True, name
+        self.received, self.name = True, name
 
     @contextlib.contextmanager
     def solving(self) -> Iterator[None]:
         """Let the first signal interrupt what is done inside."""
         try:
             self._tell(True)
-            if self.asked:  # just before
+            if self.received:  # just before
                 raise KeyboardInterrupt(self.name)
             yield
         finally:
@@ -123,13 +123,13 @@ class Signals:
             self._guard.tell(solving)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        again, self.asked = self.asked or self._solving, True
+        again, self.received = self.received or self._solving, True
         self.count += 1
         self.name = signal.Signals(number).name
         self._clock.interrupt()
-        if self._shields and self._patience != math.inf:
-            self._patience -= 1
-            if self._patience < 0:
+        if self._shields and self._may_delay != math.inf:
+            self._may_delay -= 1
+            if self._may_delay < 0:
                 raise KeyboardInterrupt(self.name)
             again = True
         if again and self._shields:

@@ -19,7 +19,7 @@ from sdl.runner.gate import Gate
 from sdl.runner.observers import Watch
 from sdl.runner.perform import MemoryRecord, Runner, notify
 from sdl.runner.setup import clock_for, instrument_lease, load_priors, opened_event, started_campaign, user, versions
-from sdl.runner.shutdown import Patience
+from sdl.runner.shutdown import SwitchOffPolicy
 from sdl.runs.runs import Folded, Result, fold_stepwise, result_of, rules_of
 from sdl.store.record import Record, write_file
 from sdl.store.resolve import RUNS
@@ -38,7 +38,7 @@ def run(
     gate: Gate | None = None,
     folder: str | Path | None = None,
     guarded: bool = False,
-    patience: Patience | None = None,
+    switch_off: SwitchOffPolicy | None = None,
 ) -> Result:
     """Run a campaign to its end.
 
@@ -52,7 +52,7 @@ def run(
         folder: the run's directory, which must not exist; by default a new one below `runs`.
         guarded: let a second process kill this one if its solver continues after SIGTERM, switch the instrument off and
             record the interruption; in the main thread, with a record, on POSIX.
-        patience: how long to try to switch the instrument off at the end; two minutes by default.
+        switch_off: how long to try to switch the instrument off at the end; two minutes by default.
 
     Returns:
         The result; its `safe` says whether the instrument is off.
@@ -66,37 +66,37 @@ def run(
     """
     below = Path(runs) if runs is not None else RUNS
     if isinstance(campaign, (str, Path)):
-        chosen = config.load(campaign, changes, collect=collect, runs=below)
+        resolved = config.load(campaign, changes, collect=collect, runs=below)
     else:
         tree = campaign.plain() if changes and isinstance(campaign, CampaignFile) else campaign
         for change in changes:
             tree = config.override(tree, change)
-        chosen = config.parse(tree, collect=collect, runs=below)
-    if collect and chosen.goal is not None:
-        chosen = chosen.without_goal()
-    priors = load_priors(chosen)
+        resolved = config.parse(tree, collect=collect, runs=below)
+    if collect and resolved.goal is not None:
+        resolved = resolved.without_goal()
+    priors = load_priors(resolved)
     for prior in priors:
         for text in prior.warnings:
             log.warning("prior %s: %s", prior.source, text)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, as `latest` requires
-    place = Path(folder) if folder is not None else Path(runs) / chosen.name / name if runs is not None else None
+    place = Path(folder) if folder is not None else Path(runs) / resolved.name / name if runs is not None else None
     name = place.name if place is not None else name
     with (
-        instrument_lease(chosen.instrument, name),
+        instrument_lease(resolved.instrument, name),
         contextlib.closing(Record.create(place) if place else MemoryRecord()) as record,
     ):
-        clock = clock_for(chosen.instrument)
-        opened = opened_event(chosen, name, record, priors, clock)
+        clock = clock_for(resolved.instrument)
+        opened = opened_event(resolved, name, record, priors, clock)
         record.append(opened)
         if isinstance(record, Record):
             text = (
                 "# The configuration of this run with every default written out. A copy; the record is authoritative.\n"
             )
-            write_file(record.folder / "campaign.yaml", text + yamlfile.dump(chosen.plain()))
-        state = started_campaign(chosen, opened, record.folder, priors)
+            write_file(record.folder / "campaign.yaml", text + yamlfile.dump(resolved.plain()))
+        state = started_campaign(resolved, opened, record.folder, priors)
         watch = notify(watch, opened, state)
-        more: dict[str, Any] = {"gate": gate, "patience": patience, "guarded": guarded}
-        return Runner(chosen, state, record, clock, watch, **more).go()
+        more: dict[str, Any] = {"gate": gate, "switch_off": switch_off, "guarded": guarded}
+        return Runner(resolved, state, record, clock, watch, **more).go()
 
 
 def resume(
@@ -107,7 +107,7 @@ def resume(
     gate: Gate | None = None,
     guarded: bool = False,
     interrupted: str = "",
-    patience: Patience | None = None,
+    switch_off: SwitchOffPolicy | None = None,
 ) -> Result:
     """Continue a run after Ctrl-C, `kill -9`, a power cut, or with changed rules.
 
@@ -121,7 +121,7 @@ def resume(
         guarded: as for `run`.
         interrupted: the signal for which its process was killed; the run is not continued, only the instrument switched
             off and the interruption recorded.
-        patience: how long to try to switch the instrument off at the end.
+        switch_off: how long to try to switch the instrument off at the end.
 
     Raises:
         ConfigError: a change that a resume cannot make. Damaged: the record was altered.
@@ -142,18 +142,18 @@ def resume(
         for path, value in changed.items():
             tree = config.put(tree, path, value)
         # The priors' rows are in the run's own copy; their sources may be gone by now.
-        chosen = config.restore(tree)
+        resolved = config.restore(tree)
         final = folded.campaign.history.outcome in (Outcome.REACHED, Outcome.DONE)
         unfinished = not folded.campaign.history.outcome or left_on(folded.opened, folded.campaign)
         if final and not unfinished:
             return result_of(folded.campaign, record.folder)
-        stack.enter_context(instrument_lease(chosen.instrument, record.folder.name))
-        clock = clock_for(chosen.instrument, folded.at)
-        more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "patience": patience}
+        stack.enter_context(instrument_lease(resolved.instrument, record.folder.name))
+        clock = clock_for(resolved.instrument, folded.at)
+        more: dict[str, Any] = {"unfinished": unfinished, "gate": gate, "switch_off": switch_off}
         if interrupted:
             log.warning("the solver continued after %s, so its process was killed", interrupted)
-            return Runner(chosen, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
-        runner = Runner(chosen, folded.campaign, record, clock, watch, guarded=guarded, **more)
+            return Runner(resolved, folded.campaign, record, clock, watch, interrupted=interrupted, **more).go()
+        runner = Runner(resolved, folded.campaign, record, clock, watch, guarded=guarded, **more)
         if final:
             return runner.go()  # which only makes the instrument safe
         folded.campaign.plan = rules_of(tree).plan()

@@ -96,8 +96,8 @@ def _lock_holder(folder: Path) -> int | None:
         OSError: the lock cannot be read.
     """
     with open_existing(folder / LOCK) as stream:
-        found = re.match(rb"process ([1-9][0-9]{0,9}) on (\S+)", stream.read(400))
-    return int(found[1]) if found and found[2].decode(errors="replace") == socket.gethostname() else None
+        match = re.match(rb"process ([1-9][0-9]{0,9}) on (\S+)", stream.read(400))
+    return int(match[1]) if match and match[2].decode(errors="replace") == socket.gethostname() else None
 
 
 def list_row(folder: Path) -> dict[str, Any]:

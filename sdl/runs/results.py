@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdl.core.campaign import Campaign, State
@@ -58,30 +58,22 @@ def result_of(campaign: Campaign, folder: Path | None) -> Result:
     """The result of a campaign as it stands."""
     history, goal, best = campaign.history, campaign.plan.goal, campaign.history.best
     state = "interrupted" if campaign.interrupted else "paused" if campaign.paused else "not ended yet"
-    done = Result(
+    shown = best or history.last
+    judged = goal is not None and best is not None and best.judged
+    return Result(
         outcome=history.outcome if campaign.state is State.STOPPED else None,
         reason=campaign.stop.reason if campaign.stop else state,
         trials=history.trials,
         readings=history.readings,
         failed=history.failed,
-        settings={},
-        applied={},
-        measured={},
-        error=None,
-        miss=None,
-        worst=None,
-        best=None,
+        settings=shown.settings if shown else {},
+        applied=(shown.applied or {}) if shown else {},
+        measured=shown.mean if shown else {},
+        error=goal.error(best.mean) if goal and best and judged else None,
+        miss=best.miss if best and judged else None,
+        worst=best.worst if best and judged else None,
+        best=best.trial if best else None,
         by=campaign.stop.by if campaign.stop else "",
         run=str(folder) if folder else "",
         safe=campaign.safe,
     )
-    trial = best or history.last
-    if trial is None:
-        return done
-    done = replace(done, settings=trial.settings, applied=trial.applied or {}, measured=trial.mean)
-    if best is None:
-        return done
-    done = replace(done, best=best.trial)
-    if goal is None or not best.judged:
-        return done
-    return replace(done, error=goal.error(best.mean), miss=best.miss, worst=best.worst)

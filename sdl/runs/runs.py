@@ -114,11 +114,11 @@ def apply_changes(
     Raises:
         Damaged: no campaign can have this configuration.
     """
-    found = dict(tree)
+    changed = dict(tree)
     with _as_written(folder, number):
         for path, value in event.changes.items():
-            found = config.put(found, path, value)
-        return found, rules_of(found).plan()
+            changed = config.put(changed, path, value)
+        return changed, rules_of(changed).plan()
 
 
 @contextlib.contextmanager
@@ -139,7 +139,7 @@ def rules_of(tree: Mapping[str, Any]) -> config.CampaignRules:
 
 
 class Run:
-    """A run to look at: `sdl.open_run(path)`.
+    """A run, opened for reading by `sdl.open_run(path)`.
 
     Attributes:
         folder: its directory.
@@ -179,30 +179,30 @@ class Run:
 
     @cached_property
     def proposals(self) -> dict[int, Proposed]:
-        """Who proposed what and why, by trial."""
+        """The proposals by trial."""
         return {event.trial: event for event in self.events if isinstance(event, Proposed)}
 
     @cached_property
     def _of_trial(self) -> dict[int, list[Measured | Failed]]:
-        """So that going through every trial of a long run takes no more than its length."""
-        found: dict[int, list[Measured | Failed]] = {}
+        """Readings and failures by trial, found once for all trials."""
+        events: dict[int, list[Measured | Failed]] = {}
         for event in self.events:
             if isinstance(event, (Measured, Failed)):
-                found.setdefault(event.trial, []).append(event)
-        return found
+                events.setdefault(event.trial, []).append(event)
+        return events
 
     def measured(self, trial: int | None = None) -> list[Measured]:
         """The readings, of one trial or all."""
-        chosen = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in chosen if isinstance(e, Measured)]
+        events = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in events if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
-        """What did not come, of one trial or all."""
-        chosen = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in chosen if isinstance(e, Failed)]
+        """The failed attempts, of one trial or all."""
+        events = self.events if trial is None else self._of_trial.get(trial, [])
+        return [e for e in events if isinstance(e, Failed)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary a reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.
+        """One flat dictionary per reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.
 
         Raises:
             ConfigError: an input or channel has the name of another column.
@@ -210,7 +210,7 @@ class Run:
         if repeated := [name for name, n in Counter(self._columns()).items() if n > 1]:
             names = ", ".join(repeated)
             raise ConfigError(f"{names}: also the name of a column of the table; use the form claude-light")
-        found = []
+        rows = []
         for event in self.measured():
             proposed = self.proposals[event.trial]
             row: dict[str, Any] = {
@@ -228,11 +228,11 @@ class Run:
                 "elapsed": event.elapsed,
                 "at": event.at,
             }
-            found.append(row)
-        return found
+            rows.append(row)
+        return rows
 
     def to_pandas(self) -> Any:
-        """The rows as a pandas DataFrame, a row a reading; ConfigError without pandas."""
+        """The rows as a pandas DataFrame, one per reading; ConfigError without pandas."""
         try:
             import pandas
         except ImportError as error:
@@ -241,13 +241,13 @@ class Run:
         return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=self._columns())
 
     def _columns(self) -> list[str]:
-        """The keys of `rows` where there is none to tell."""
+        """The columns of `rows`, also without any reading."""
         inputs, channels = (
             [str(item["name"]) for item in self.opened.instrument[kind]] for kind in ("inputs", "channels")
         )
-        asked = [f"{name}_asked" for name in inputs]
+        requested = [f"{name}_asked" for name in inputs]
         last = ["saturated", "fault", "elapsed", "at"]
-        return ["trial", "repeat", "attempt", "by", *asked, *inputs, *channels, *last]
+        return ["trial", "repeat", "attempt", "by", *requested, *inputs, *channels, *last]
 
     def figure(self, name: str = "error") -> Any:
         """A matplotlib Figure, which a notebook shows: one of those in docs/how-to/reports.md.
@@ -269,7 +269,7 @@ class Run:
 
 
 _VIEWS = {"figure": "sdl.report.figures:draw", "html": "sdl.report.notebook:summary"}
-"""How a run looks, by name as in the registry: reports are above runs, and reading one must not need them."""
+"""Functions that show a run, by name, because the reports import this module."""
 
 
 def _view(name: str) -> Any:
@@ -278,13 +278,13 @@ def _view(name: str) -> Any:
 
 
 def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:
-    """Opens a run for reading, also while it is being written.
+    """Open a run for reading, also while it is being written.
 
     Args:
         path: its directory, or its record.jsonl; `latest`, a campaign's name, or a unique part of `campaign/run`.
-        runs: where names are looked up.
+        runs: directory in which names are looked up.
 
     Raises:
-        ConfigError: there is none, or several. Damaged: a line is not as it was written.
+        ConfigError: there is none, or several. Damaged: a line was altered.
     """
     return Run(find(path, Path(runs)))

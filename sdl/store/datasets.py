@@ -122,7 +122,7 @@ def load(
     *,
     columns: ColumnNames = SAME_NAMES,
     tolerated: float = MAX_UNUSABLE,
-    session_gap: float = SESSION_GAP,
+    session_gap: float | None = None,
 ) -> Dataset:
     """Read a record (a run's directory or its record.jsonl), a log or a table.
 
@@ -134,7 +134,8 @@ def load(
         base: directory that a relative path starts from; None is the working directory.
         columns: columns with other names in the file.
         tolerated: largest fraction of unusable lines.
-        session_gap: seconds between two readings that begin a new session.
+        session_gap: seconds between two readings that begin a new session; None: as a record's instrument has it, else
+            `SESSION_GAP`.
 
     Raises:
         ConfigError: no such file, no column for an input, or too many unusable lines; with file and line.
@@ -168,7 +169,8 @@ def load(
         lines.setdefault(bad.reason, []).append(number)
     rows: list[DatasetRow] = []
     seen: set[str] = set()
-    for row, session in _sessions(read_rows, session_gap, by_day=opened is None):
+    gap = _recorded_gap(opened) if session_gap is None else session_gap
+    for row, session in _sessions(read_rows, gap, by_day=opened is None):
         again = opened is None and row.key() in seen
         seen.add(row.key())
         reason = DUPLICATE if again and row.at == row.at else _reason_unused(row.reading, required)
@@ -288,6 +290,13 @@ def recorded_instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], 
         return tuple(map(Input.model_validate, inputs)), tuple(map(Channel.model_validate, channels))
     except (ValueError, TypeError, KeyError) as error:
         raise Damaged(str(file), 1, f"no instrument has these inputs and channels: {one_line(error)}") from error
+
+
+def _recorded_gap(opened: Opened | None) -> float:
+    """The `session_gap` of the instrument of a record (s); the default without a record or option."""
+    instrument = opened.config.get("instrument") if opened else None
+    gap = instrument.get("session_gap") if isinstance(instrument, Mapping) else None
+    return float(gap) if isinstance(gap, (int, float)) else SESSION_GAP
 
 
 def read_opened(file: Path) -> Opened | None:

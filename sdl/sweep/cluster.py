@@ -127,8 +127,8 @@ def _done(
         if future.status == "finished":
             rows = future.result()
             have = {row["id"] for row in rows}
-            if left := [task for task in some if task.id not in have]:  # they followed one that hung
-                give(left)
+            if unfinished := [task for task in some if task.id not in have]:  # they followed one that hung
+                give(unfinished)
             else:
                 took = (time.monotonic() - since) / TASKS_PER_THREAD / len(some)  # it waited for the task before it
                 mean = took if not mean else 0.8 * mean + 0.2 * took
@@ -140,8 +140,8 @@ def _done(
         elif isinstance(error, KilledWorker):
             yield [{"id": some[0].id, "cannot": f"its worker died at every attempt: {error}"[:500]}]
         else:
-            said = f"{type(error).__name__}: {error}" if error else f"the task was {future.status}"
-            yield [{"id": task.id, "cannot": said[:500]} for task in some]
+            reason = f"{type(error).__name__}: {error}" if error else f"the task was {future.status}"
+            yield [{"id": task.id, "cannot": reason[:500]} for task in some]
         del future
         while len(begun) < TASKS_PER_THREAD * threads and (some := batch()):
             give(some)
@@ -152,8 +152,8 @@ def _check_workers(client: Client, address: str, resources: Sequence[str]) -> in
     try:
         client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
     except TimeoutError as error:
-        said = f"the scheduler has no worker; start some: dask worker {address} --nthreads 1"
-        raise ConfigError(f"--cluster {address}: {said}") from error
+        message = f"the scheduler has no worker; start some: dask worker {address} --nthreads 1"
+        raise ConfigError(f"--cluster {address}: {message}") from error
     until = time.monotonic() + CONNECT_TIMEOUT
     while True:
         workers = client.scheduler_info(n_workers=-1)["workers"]
@@ -161,9 +161,9 @@ def _check_workers(client: Client, address: str, resources: Sequence[str]) -> in
         if not missing:
             break
         if time.monotonic() > until:
-            said = f"no worker has the resource {missing[0]}; start one beside the instrument: "
-            said += f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
-            raise ConfigError(f"--cluster {address}: {said}")
+            message = f"no worker has the resource {missing[0]}; start one beside the instrument: "
+            message += f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
+            raise ConfigError(f"--cluster {address}: {message}")
         time.sleep(0.2)
     from sdl.runner import versions
 
@@ -171,8 +171,8 @@ def _check_workers(client: Client, address: str, resources: Sequence[str]) -> in
     for worker, there in client.run(versions).items():
         other = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
         if other:
-            said = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
+            message = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
             raise ConfigError(
-                f"--cluster {address}: the worker {worker} has {said}; results would depend on the worker"
+                f"--cluster {address}: the worker {worker} has {message}; results would depend on the worker"
             )
     return sum(int(worker["nthreads"]) for worker in workers.values())

@@ -59,10 +59,10 @@ class Draw(Frozen):
         low, high = self.low or 0.0, self.high or 0.0
         if self.whole:
             low, high = low - 0.5, high + 0.5
-        found = low * (high / low) ** part if self.log else low + (high - low) * part
-        found = round(found) if self.whole else float(f"{found:.6g}")
-        least, most = self.low or 0.0, self.high or 0.0
-        return min(max(found, int(least)), int(most)) if self.whole else min(max(found, least), most)
+        drawn = low * (high / low) ** part if self.log else low + (high - low) * part
+        drawn = round(drawn) if self.whole else float(f"{drawn:.6g}")
+        lowest, highest = self.low or 0.0, self.high or 0.0
+        return min(max(drawn, int(lowest)), int(highest)) if self.whole else min(max(drawn, lowest), highest)
 
 
 class RandomDraws(Frozen):

@@ -83,16 +83,16 @@ class SweepPlan:
 
     def ids(self) -> Iterator[str]:
         """The id of every campaign, in order."""
-        for point in self.points:
-            for seed in self._seeds:
-                for repeat in range(self.sweep.repeats):
-                    yield _digest(f"{point.digest} {seed} {repeat}")
+        return map(self._id, range(len(self)))
+
+    def _id(self, number: int) -> str:
+        point, seed, repeat = self.place(number)
+        return _digest(f"{point.digest} {seed} {repeat}")
 
     def task(self, number: int, records: Path | None) -> SweepTask:
         """The task of campaign `number`; its record, if kept, is written below `records`."""
-        point, seed, repeat = self.place(number)
-        name = _digest(f"{point.digest} {seed} {repeat}")
-        keep = records is not None and (self.sweep.keep == "records" or point.resource != "")
+        point, seed, _ = self.place(number)
+        name, keep = self._id(number), self.sweep.keep == "records" or point.resource
         folder = str((records / name).absolute()) if keep and records is not None else None
         return SweepTask(name, {**point.tree, "seed": seed}, folder, point.resource)
 
@@ -110,8 +110,8 @@ def load(file: Path, *, runs: Path = RUNS) -> SweepPlan:
     try:
         sweep = Sweep.model_validate(tree.value)
     except ValidationError as error:
-        found = problems_of(error, Sweep, tree.value)
-        problems += [Problem(p.message, p.path, str(file), _line(tree, p.path)) for p in found]
+        mistakes = problems_of(error, Sweep, tree.value)
+        problems += [Problem(p.message, p.path, str(file), _line(tree, p.path)) for p in mistakes]
         raise ConfigError(*sorted(problems, key=lambda p: p.line or 0)) from error
     if problems:
         raise ConfigError(*problems)
@@ -139,15 +139,15 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
         problems.total += 1
         raw = _with(base, values)
         try:
-            chosen = config.parse(raw, base=home, runs=runs)
+            resolved = config.parse(raw, base=home, runs=runs)
         except ConfigError as error:
             problems.add(error, values)
             if len(problems.places) >= MAX_PROBLEMS:
                 break
             continue
-        instruments.append(chosen.instrument)
-        resource = "" if chosen.instrument.simulated else sweep.resource or str(chosen.instrument.kind)
-        points.append(Point(values, _resolved(chosen, raw), _identity(raw), resource))
+        instruments.append(resolved.instrument)
+        resource = "" if resolved.instrument.simulated else sweep.resource or str(resolved.instrument.kind)
+        points.append(Point(values, _resolved(resolved, raw), _identity(raw), resource))
     problems.raise_all(useless_repeats=sweep.repeats > 1 and any(one.simulated and one.virtual for one in instruments))
     inputs, channels = (
         tuple(dict.fromkeys(item.name for one in instruments for item in getattr(one, key)))
@@ -202,12 +202,12 @@ class _Problems:
 
     def raise_all(self, *, useless_repeats: bool) -> None:
         """Raise them, if there are any, each with its place in a file."""
-        found = [self._placed(*one, values) for one, values in self.places.items()]
+        problems = [self._placed(*one, values) for one, values in self.places.items()]
         if useless_repeats:
             message = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
-            found.append(Problem(message, "repeats", self.where.file, self.where.line("repeats")))
-        if found:
-            raise ConfigError(*found)
+            problems.append(Problem(message, "repeats", self.where.file, self.where.line("repeats")))
+        if problems:
+            raise ConfigError(*problems)
 
     def _placed(self, path: str, message: str, values: list[str]) -> Problem:
         """One mistake: in the sweep's file where it lies in what is varied, else in the base."""
@@ -238,11 +238,11 @@ def _kind_first(key: str) -> list[str]:
     return ["" if part == "kind" else part for part in key.split(".")]
 
 
-def _resolved(chosen: config.CampaignFile, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(campaign: config.CampaignFile, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The resolved campaign with absolute paths, so that it runs anywhere; seeds only where they were given."""
-    tree = chosen.plain()
+    tree = campaign.plain()
     del tree["seed"]
-    priors = [prior.model_copy(update={"source": str(Path(prior.source).resolve())}) for prior in chosen.prior]
+    priors = [prior.model_copy(update={"source": str(Path(prior.source).resolve())}) for prior in campaign.prior]
     tree["prior"] = [prior.model_dump(mode="json") for prior in priors]
     for key in config.GROUPS:
         given = raw.get(key)

@@ -8,15 +8,14 @@
 
 A Parquet file cannot be appended to, and a kill would lose rows in memory, so each row is appended to the journal at
 once; the journal is merged into the data set when the sweep ends, also by Ctrl-C. No row contains a time or the name of
-a
-machine: the same sweep gives the same file, whatever the workers and however often it was interrupted.
+a machine: the same sweep gives the same file, whatever the workers and however often it was interrupted.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,8 +123,8 @@ class Results:
     def _check_journal(self) -> int:
         """The length of the journal, which no other process may have changed."""
         if happened := describe_change(self._journal, self.folder / JOURNAL, self._length):
-            said = "run the sweep again: the campaigns whose rows are missing are repeated"
-            raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {said}", None)
+            advice = "run the sweep again: the campaigns whose rows are missing are repeated"
+            raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {advice}", None)
         return self._length
 
     def settle(self) -> None:
@@ -192,8 +191,8 @@ class Results:
                 raise RecordError(f"{file}: cannot be read: {error}") from error
         if not self.known:
             then = versions
-        about = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
-        write_file(file, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        content = {"sweep": self._plan.sweep.model_dump(mode="json"), "versions": then}
+        write_file(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
@@ -201,34 +200,37 @@ class Results:
         """Rows of the journal."""
         import pyarrow as pa
 
-        columns = self._places([row["id"] for row in rows], number, schema)
-        for name in schema.names:
-            if name not in columns:
-                try:
-                    columns[name] = pa.array([row.get(name) for row in rows], schema.field(name).type)
-                except (pa.ArrowException, OverflowError) as error:
-                    said = f"a row's {name} is no {schema.field(name).type}"
-                    raise RecordError(f"{self.folder / JOURNAL}: damaged: {said}: {error}; {MOVE}") from error
-        return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+        def column(name: str, kind: pa.DataType) -> pa.Array:
+            try:
+                return pa.array([row.get(name) for row in rows], kind)
+            except (pa.ArrowException, OverflowError) as error:
+                message = f"a row's {name} is no {kind}"
+                raise RecordError(f"{self.folder / JOURNAL}: damaged: {message}: {error}; {MOVE}") from error
+
+        return self._planned([row["id"] for row in rows], number, schema, column)
 
     def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
         """The data set so far, with the numbers and columns of the present plan."""
         import pyarrow as pa
 
-        columns = self._places(old["id"].to_pylist(), number, schema)
-        for name in schema.names:
-            if name not in columns:
-                known = name in old.column_names
-                columns[name] = old[name] if known else pa.nulls(len(old), schema.field(name).type)
-        return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+        def column(name: str, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+            return old[name] if name in old.column_names else pa.nulls(len(old), kind)
 
-    def _places(self, ids: Sequence[str], number: Mapping[str, int], schema: pa.Schema) -> dict[str, Any]:
-        """The columns from the plan: number, id, seed, repeat and varied keys."""
+        return self._planned(old["id"].to_pylist(), number, schema, column)
+
+    def _planned(
+        self,
+        ids: Sequence[str],
+        number: Mapping[str, int],
+        schema: pa.Schema,
+        column: Callable[[str, pa.DataType], Any],
+    ) -> pa.Table:
+        """The table of some campaigns: number, id, seed, repeat and varied keys by the plan, the rest from `column`."""
         import pyarrow as pa
 
         numbers = [number[name] for name in ids]
         places = [self._plan.place(at) for at in numbers]
-        found: dict[str, Any] = {
+        planned: dict[str, Any] = {
             "number": numbers,
             "id": ids,
             "seed": [seed for _, seed, _ in places],
@@ -237,8 +239,11 @@ class Results:
         for key in self._plan.sweep.keys:
             text = pa.types.is_string(schema.field(key).type)
             values = [point.values[key] for point, *_ in places]
-            found[key] = [v if isinstance(v, str) or not text else json.dumps(v) for v in values]
-        return {name: pa.array(values, schema.field(name).type) for name, values in found.items()}
+            planned[key] = [v if isinstance(v, str) or not text else json.dumps(v) for v in values]
+        return pa.table(
+            [pa.array(planned[f.name], f.type) if f.name in planned else column(f.name, f.type) for f in schema],
+            schema=schema,
+        )
 
 
 def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
@@ -252,12 +257,12 @@ def _read(data: Path, columns: list[str] | None = None) -> pa.Table:
 
     try:
         with open_existing(data) as stream:  # a file alone: pyarrow would take a directory for a data set of many
-            found = pq.read_table(stream, columns=columns)
+            table = pq.read_table(stream, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise RecordError(f"{data}: cannot be read: {str(error).splitlines()[0]}; {MOVE}") from error
-    if missing := [name for name in columns or ("id", *OUTCOME) if name not in found.column_names]:
+    if missing := [name for name in columns or ("id", *OUTCOME) if name not in table.column_names]:
         raise RecordError(f"{data}: damaged: it has no column {missing[0]}; {MOVE}")
-    return found
+    return table
 
 
 def schema_of(plan: SweepPlan) -> pa.Schema:

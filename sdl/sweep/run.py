@@ -71,7 +71,11 @@ def run(
         tasks = (plan.task(number, folder / RECORDS) for number in todo)
         if total > before:
             limit = limit if plan.virtual else None  # it would kill campaigns that wait for an instrument
-            done = _by_cluster(tasks, plan, cluster, jobs, limit) if cluster else _here(tasks, plan, jobs, limit)
+            done = _here(tasks, plan, jobs, limit)
+            if cluster:
+                from sdl.sweep.cluster import each
+
+                done = each(tasks, cluster, jobs, sorted({p.resource for p in plan.points if p.resource}), limit)
             try:
                 with contextlib.closing(done):
                     for rows in done:
@@ -107,12 +111,3 @@ def _here(
         for index, row in done:
             given.pop(index)
             yield [row]
-
-
-def _by_cluster(
-    tasks: Iterator[SweepTask], plan: SweepPlan, address: str, jobs: int | None, limit: float | None
-) -> Generator[list[Row], None, None]:
-    from sdl.sweep.cluster import each
-
-    needed = sorted({point.resource for point in plan.points if point.resource})
-    return each(tasks, address, jobs, needed, limit)

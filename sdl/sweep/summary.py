@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,12 @@ from sdl.extras import missing
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+MAX_DRAWN = 60
+"""Largest number of groups in a figure."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +44,16 @@ class GridGroup:
 
     def plain(self, keys: Sequence[str]) -> dict[str, Any]:
         """Values for JSON; null for inf and NaN."""
-        found: dict[str, Any] = dict(zip(keys, self.values, strict=True))
-        found |= {"campaigns": self.campaigns, "reached": self.reached}
+        values: dict[str, Any] = dict(zip(keys, self.values, strict=True))
+        values |= {"campaigns": self.campaigns, "reached": self.reached}
         numbers = {"median": self.median, "p95": self.p95, "error": self.error}
-        return found | {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        return values | {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
-def quantile(trials: Sequence[float] | NDArray[np.float64], percent: float) -> float:
-    """Trials by which `percent` of the campaigns have reached their goal; inf if fewer ever do."""
-    import numpy as np
-
-    ordered = np.sort(np.asarray(trials, dtype=float))
-    return float(ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)])
+def quantile(trials: Iterable[float | None], percent: float) -> float:
+    """Trials by which `percent` of the campaigns have reached their goal; inf if fewer ever do (None or inf each)."""
+    ordered = sorted(math.inf if number is None else float(number) for number in trials)
+    return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
 
 
 def format_trials(value: float) -> str:
@@ -70,112 +73,108 @@ def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     """
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(data, columns=[*keys, "outcome", "trials", "error"])
+        rows = pq.read_table(data, columns=[*keys, "outcome", "trials", "error"])
     except (OSError, pa.ArrowInvalid) as wrong:
         raise RecordError(f"{data}: cannot be read: {wrong}") from wrong
-    if not len(table):
-        return []
-    reached = np.asarray(table["outcome"].to_numpy(zero_copy_only=False) == "reached")
-    trials = np.where(reached, table["trials"].to_numpy(), np.inf)
-    off = np.where(reached, table["error"].cast("float64").to_numpy(zero_copy_only=False), np.nan)
-    code = np.zeros(len(table), dtype=np.int64)
-    texts: list[list[str]] = []
-    for key in keys:
-        column = table[key].combine_chunks().dictionary_encode()
-        texts.append([_text(value) for value in column.dictionary.to_pylist()])
-        code = code * len(texts[-1]) + column.indices.to_numpy()
-    unique, first, which = np.unique(code, return_index=True, return_inverse=True)
-    order = np.argsort(which, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(which))[:-1])
-    found = []
-    for index in np.argsort(first):  # in the order of the plan
-        rows, rest, values = parts[index], int(unique[index]), []
-        for text in reversed(texts):
-            rest, at = divmod(rest, len(text))
-            values.append(text[at])
-        good = off[rows][~np.isnan(off[rows])]
-        ordered = np.sort(trials[rows])
-        found.append(
+    reached = pc.equal(rows["outcome"], "reached")
+    columns = {key: rows[key] for key in keys} | {
+        "trials": pc.if_else(reached, rows["trials"].cast("float64"), math.inf),
+        "error": pc.if_else(reached, rows["error"].cast("float64"), None),
+        "all": pa.repeat(True, len(rows)),  # one group where no key defines any
+    }
+    lists = pa.table(columns).group_by([*keys, "all"], use_threads=False)  # in the order of the plan
+    summaries = []
+    for group in lists.aggregate([("trials", "list"), ("error", "list")]).to_pylist():
+        trials = np.sort(np.array(group["trials_list"]))
+        errors = [error for error in group["error_list"] if error is not None]
+        summaries.append(
             GridGroup(
-                tuple(reversed(values)),
-                len(rows),
-                int(reached[rows].sum()),
-                quantile(ordered, 50),
-                quantile(ordered, 95),
-                float(np.median(good)) if len(good) else math.nan,
-                ordered,
+                tuple(_text(group[key]) for key in keys),
+                len(trials),
+                int(np.isfinite(trials).sum()),
+                quantile(trials, 50),
+                quantile(trials, 95),
+                float(np.median(errors)) if errors else math.nan,
+                trials,
             )
         )
-    return found
+    return summaries
 
 
-def table(found: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
+def table(summaries: Sequence[GridGroup], keys: Sequence[str]) -> list[str]:
     """The lines of a table, header first."""
-    head = [*keys, "campaigns", "reached", "trials: median", "p95", "error"]
-    rows = [head]
-    for group in found:
+    rows = [[*keys, "campaigns", "reached", "trials: median", "p95", "error"]]
+    for group in summaries:
         error = "" if math.isnan(group.error) else f"{100 * group.error:.2f} %"
         counts = [str(group.campaigns), f"{100 * group.reached / group.campaigns:.3g} %"]
         rows.append([*group.values, *counts, format_trials(group.median), format_trials(group.p95), error])
-    width = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(w) if i < len(keys) else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, width, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    return align(rows, len(keys))
 
 
-def draw(found: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
-    """Draw the trials of each group: a bar from the fewest to the p95, a mark at the median; needs `report`.
+def align(rows: Sequence[Sequence[str]], texts: int) -> list[str]:
+    """The lines of a table: the first `texts` columns are aligned left, the others right."""
+    width = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [
+        [c.ljust(w) if i < texts else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True))]
+        for row in rows
+    ]
+    return ["  ".join(row).rstrip() for row in cells]
+
+
+def row_figure(labels: Sequence[str], purpose: str, title: str, x_label: str) -> tuple[Figure, Axes]:
+    """An empty figure with a labelled row for each of some groups or solvers.
+
+    Raises:
+        ConfigError: matplotlib, which `purpose` needs, is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(missing(purpose, "", error)) from error
+    figure = Figure(figsize=(7.5, 1.3 + 0.33 * len(labels)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_yticks(range(len(labels)), labels, fontsize=9)
+    axes.set_xlabel(x_label, fontsize=8.5)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False, labelsize=9)
+    return figure, axes
+
+
+def beside(axes: Axes, row: float, text: str, color: str = "0.35") -> None:
+    """Write a text to the right of a row."""
+    axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), va="center", size=8, color=color)
+
+
+def draw(summaries: Sequence[GridGroup], keys: Sequence[str], file: Path, title: str) -> None:
+    """Draw the trials of each group: a bar from the fewest to the p95, a mark at the median.
 
     Raises:
         ConfigError: matplotlib is not installed, there are too many groups, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(missing("figures (--plot)", "", error)) from error
-    if len(found) > 60:
-        raise ConfigError(f"--plot: {len(found)} groups do not fit in one figure; at most 60")
-    most = max((float(g.trials[g.trials < math.inf].max()) for g in found if g.reached), default=1.0)
-    end = most + 1
-    figure = Figure(figsize=(7.5, 1.3 + 0.32 * len(found)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for row, group in enumerate(found):
+    if len(summaries) > MAX_DRAWN:
+        raise ConfigError(f"--plot: {len(summaries)} groups do not fit in one figure; at most {MAX_DRAWN}")
+    labels = [" · ".join(group.values) or "all" for group in summaries]
+    x_label = "trials until the goal is reached: from the fewest to the 95th percentile; mark: median"
+    head = f"{title}   ({', '.join(keys)})" if keys else title
+    figure, axes = row_figure(labels, "figures (--plot)", head, x_label)
+    end = 1 + max((float(g.trials[g.trials < math.inf].max()) for g in summaries if g.reached), default=1.0)
+    for row, group in enumerate(summaries):
         low, middle, high = (min(v, end) for v in (float(group.trials[0]), group.median, group.p95))
         axes.plot([low, high], [row, row], color="#9ec9e2", lw=8, solid_capstyle="butt")
         axes.plot([middle], [row], "|", color="#0072b2", ms=13, mew=3)
-        share = 100 * group.reached / group.campaigns
-        ink = "#b2182b" if group.reached < group.campaigns else "0.35"
-        axes.text(
-            1.01,
-            row,
-            f"{share:.3g} % of {group.campaigns}",
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            size=8,
-            color=ink,
-        )
-    axes.text(1.01, -0.75, "reached", transform=axes.get_yaxis_transform(), va="center", size=8, color="0.35")
-    axes.set_yticks(range(len(found)), [" · ".join(g.values) or "all" for g in found], fontsize=9)
-    axes.set_ylim(len(found) - 0.5, -1.0)
+        part = f"{100 * group.reached / group.campaigns:.3g} % of {group.campaigns}"
+        beside(axes, row, part, "#b2182b" if group.reached < group.campaigns else "0.35")
+    beside(axes, -0.75, "reached")
+    axes.set_ylim(len(summaries) - 0.5, -1.0)
     axes.set_xlim(0, end + 0.3)
-    if any(math.isinf(g.p95) for g in found):
+    if any(math.isinf(g.p95) for g in summaries):
         axes.axvline(end, color="0.7", lw=0.8, ls=":")
         axes.text(end, -0.75, "never ", ha="right", va="center", size=8, color="0.35")
-    axes.set_xlabel("trials until the goal is reached: from the fewest to the 95th percentile; mark: median")
-    axes.set_title(f"{title}   ({', '.join(keys)})" if keys else title, fontsize=10, loc="left")
-    axes.xaxis.label.set_fontsize(8.5)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(left=False, labelsize=9)
     axes.grid(axis="x", color="0.9", lw=0.8)
     axes.set_axisbelow(True)
     try:

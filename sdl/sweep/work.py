@@ -97,7 +97,7 @@ def _row_of(task: SweepTask) -> Row:
 
 def row(name: str, done: Result) -> Row:
     """A result as flat values: the columns of the data set except the varied keys."""
-    found: Row = {
+    columns: Row = {
         "id": name,
         "outcome": str(done.outcome),
         "reason": done.reason,
@@ -111,8 +111,8 @@ def row(name: str, done: Result) -> Row:
         "worst": done.worst,
     }
     for title, values in (("settings", done.settings), ("applied", done.applied), ("measured", done.measured)):
-        found |= {f"{title}.{key}": value for key, value in values.items()}
-    return found
+        columns |= {f"{title}.{key}": value for key, value in values.items()}
+    return columns
 
 
 def _run(task: SweepTask) -> Result:

@@ -159,7 +159,7 @@ class _Item(pytest.Item):
         if self.file.seen(task).outcome in (verify.CRASHED, verify.OUT_OF_TIME):
             return ["  record    none of a campaign without an end; the command above leaves one"]
         run = self.file.ran(replace(task, runs=str(below / "runs"))).run
-        if find_spec("sdl.cli.report") is None:
+        if find_spec("sdl.cli.runs.report") is None:
             return [f"  record    {run}"]
         page = below / f"{self.file.plan.campaign.name}-seed-{task.seed}.html"
         command = children.command("report", run, "-o", str(page))

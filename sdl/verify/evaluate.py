@@ -18,7 +18,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
+
+from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.config import Expect
@@ -90,7 +93,7 @@ class Evaluation:
 
 def broken_claims(expect: Expect, seen: SeedResult) -> list[tuple[str, str, str]]:
     """The claims about every seed that one seed does not meet, as (claim, expected, seen)."""
-    return [(c.claim, c.expected, c.told(seen)) for c in _claims(expect) if c.share == 1 and not c.keeps(seen)]
+    return [(c.claim, c.expected, c.text(seen)) for c in _claims(expect) if c.share == 1 and not c.keeps(seen)]
 
 
 def evaluate(expect: Expect, seen: Sequence[SeedResult]) -> tuple[Evaluation, ...]:
@@ -107,7 +110,7 @@ class _Claim:
     share: float
     size: Callable[[SeedResult], float]
     limit: float
-    told: Callable[[SeedResult], str]
+    text: Callable[[SeedResult], str]
 
     def keeps(self, seen: SeedResult) -> bool:
         return self.size(seen) <= self.limit
@@ -122,23 +125,20 @@ def _claims(expect: Expect) -> Iterator[_Claim]:
     def trials(seen: SeedResult) -> float:
         return seen.trials if seen.outcome == expect.outcome else math.inf
 
-    def off(seen: SeedResult) -> float:
+    def error(seen: SeedResult) -> float:
         return math.inf if seen.error is None else seen.error
 
-    for name, limits, size, words in (
+    for name, limits, size, text in (
         ("trials", expect.trials, trials, _number),
-        ("error", expect.error, off, _percent),
+        ("error", expect.error, error, _percent),
     ):
-        for key in limits.KEYS if limits is not None else ():
-            if limits is not None and (limit := limits.limit(key)) is not None:
-                told = _telling(size, words, key)
-                yield _Claim(f"{name}, {key}", f"at most {words(limit)}", SHARES.get(key, 1), size, limit, told)
+        for key, limit in (limits.given() if limits is not None else {}).items():
+            claim, expected, share = f"{name}, {key}", f"at most {text(limit)}", SHARES.get(key, 1)
+            yield _Claim(claim, expected, share, size, limit, partial(_described, size, text))
 
 
-def _telling(
-    size: Callable[[SeedResult], float], words: Callable[[float], str], key: str
-) -> Callable[[SeedResult], str]:
-    return lambda seen: words(size(seen))
+def _described(size: Callable[[SeedResult], float], text: Callable[[float], str], seen: SeedResult) -> str:
+    return text(size(seen))
 
 
 def _judged(claim: _Claim, seen: Sequence[SeedResult]) -> Evaluation:
@@ -153,24 +153,18 @@ def _judged(claim: _Claim, seen: Sequence[SeedResult]) -> Evaluation:
     else:
         level, needed = Level.UNSURE, seeds_needed(kept, n, claim.share)
     if claim.share == 1:
-        shown = f"{kept} of {n}" if claim.claim in ("outcome", "verdict") else claim.told(ranked[-1])
+        shown = f"{kept} of {n}" if claim.claim in ("outcome", "verdict") else claim.text(ranked[-1])
     else:
-        shown = claim.told(ranked[math.ceil(claim.share * n - 1e-9) - 1])
+        shown = claim.text(ranked[math.ceil(claim.share * n - 1e-9) - 1])
     worst = ranked[-1].seed if not claim.keeps(ranked[-1]) else None
     return Evaluation(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
 
 
 def binomial_tail(kept: int, n: int, share: float) -> float:
     """P(at least `kept` of `n` seeds meet a claim) if a fraction `share` (0 … 1, exclusive) of all seeds meets it."""
-    if kept <= 0:
-        return 1.0
-    yes, no = math.log(share), math.log1p(-share)
-    whole = math.lgamma(n + 1)
-    parts = (
-        math.exp(whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * yes + (n - k) * no)
-        for k in range(kept, n + 1)
-    )
-    return min(1.0, math.fsum(parts))
+    from scipy.special import bdtrc
+
+    return float(bdtrc(kept - 1, n, share)) if kept > 0 else 1.0
 
 
 def lower_confidence_bound(kept: int, n: int) -> float:
@@ -178,13 +172,9 @@ def lower_confidence_bound(kept: int, n: int) -> float:
 
     One-sided interval of Clopper and Pearson (Biometrika 26, 1934).
     """
-    low, high = 0.0, 1.0
-    if kept == 0:
-        return 0.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if binomial_tail(kept, n, middle) <= RISK else (low, middle)
-    return low
+    from scipy.special import betaincinv
+
+    return float(betaincinv(kept, n - kept + 1, RISK)) if kept > 0 else 0.0
 
 
 def seeds_needed(kept: int, n: int, share: float) -> int | None:
@@ -207,14 +197,13 @@ def describe_end(seen: SeedResult) -> str:
     """The end of one campaign, as text."""
     kind = "noise-free" if seen.noise_free else "measured"
     off = "" if seen.error is None else f", {kind} error {_percent(seen.error)}"
-    trials = f"{seen.trials} trial{'' if seen.trials == 1 else 's'}"
-    return f"{seen.outcome} after {trials}{off}, verdict {seen.verdict or 'none'}: {seen.reason}"
+    return f"{seen.outcome} after {count(seen.trials, 'trial')}{off}, verdict {seen.verdict or 'none'}: {seen.reason}"
 
 
 def describe_kept(finding: Evaluation) -> str:
     """The number of seeds that meet a claim, as text."""
     must = f"{finding.share:.0%} must" if finding.share < 1 else "all must"
-    return f"{finding.within} of {finding.of} seed{'' if finding.of == 1 else 's'} within the limit, {must}"
+    return f"{finding.within} of {count(finding.of, 'seed')} within the limit, {must}"
 
 
 def describe_certainty(finding: Evaluation) -> str:

@@ -117,8 +117,8 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
         changes = [*changes, f"instrument={other}"]
         campaign = config.load(file, changes, collect=True)
         if not (campaign.instrument.simulated and campaign.instrument.virtual):
-            said = "must be simulated in virtual time"
-            raise ConfigError(Problem(said, "expect.instrument", str(file)))
+            message = "must be simulated in virtual time"
+            raise ConfigError(Problem(message, "expect.instrument", str(file)))
     verb = "run" if campaign.goal else "collect"
     every = config.seeds_of(campaign, seeds)
     tasks = tuple(VerifyTask(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
@@ -144,7 +144,7 @@ def run(task: VerifyTask) -> SeedResult:
     """
     from sdl import runner
 
-    chosen = config.load(task.file, task.changes, collect=True)
+    resolved = config.load(task.file, task.changes, collect=True)
     verdict: str | None = None
     at = 0.0
 
@@ -153,9 +153,9 @@ def run(task: VerifyTask) -> SeedResult:
         verdict = getattr(event, "verdict", None) or verdict
         at = event.at
 
-    done = runner.run(chosen, runs=task.runs, watch=watch, collect=chosen.goal is None)
-    goal = chosen.goals()
-    exact = _noise_free(chosen, done, at) if goal else None
+    done = runner.run(resolved, runs=task.runs, watch=watch, collect=resolved.goal is None)
+    goal = resolved.goals()
+    exact = _noise_free(resolved, done, at) if goal else None
     error = goal.error(exact) if goal and exact else done.error
     return SeedResult(
         task.seed,
@@ -170,16 +170,16 @@ def run(task: VerifyTask) -> SeedResult:
     )
 
 
-def _noise_free(chosen: CampaignFile, done: Result, at: float) -> Mapping[str, float] | None:
+def _noise_free(campaign: CampaignFile, done: Result, at: float) -> Mapping[str, float] | None:
     """Readings without noise at the best settings at the end; None if the instrument cannot give them."""
     from sdl.clock import VirtualClock
 
     if done.best is None or not done.applied:
         return None
-    with contextlib.closing(chosen.instrument.open(VirtualClock(at))) as driver:
+    with contextlib.closing(campaign.instrument.open(VirtualClock(at))) as driver:
         tell = getattr(getattr(driver, "plant", None), "noise_free", None)
-        found: Mapping[str, float] | None = tell(done.applied, at) if tell is not None else None
-    return found
+        readings: Mapping[str, float] | None = tell(done.applied, at) if tell is not None else None
+    return readings
 
 
 def verify(
@@ -229,19 +229,19 @@ def lost_campaign(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> SeedRes
     return SeedResult(task.seed, CRASHED, why, 0, 0, None, False, None)
 
 
-def plain(found: Verified) -> dict[str, Any]:
+def plain(verified: Verified) -> dict[str, Any]:
     """Expectation, results and evaluation for JSON."""
     return {
-        "file": found.plan.file,
-        "campaign": found.plan.campaign.name,
-        "goal": found.plan.goal,
-        "note": found.plan.note,
-        "level": str(found.level),
-        "findings": [dataclasses.asdict(f) | {"again": rerun_command(found, f)} for f in found.findings],
-        "seeds": [dataclasses.asdict(seen) for seen in found.seen],
+        "file": verified.plan.file,
+        "campaign": verified.plan.campaign.name,
+        "goal": verified.plan.goal,
+        "note": verified.plan.note,
+        "level": str(verified.level),
+        "findings": [dataclasses.asdict(f) | {"again": rerun_command(verified, f)} for f in verified.findings],
+        "seeds": [dataclasses.asdict(seen) for seen in verified.seen],
     }
 
 
-def rerun_command(found: Verified, finding: Evaluation) -> str:
+def rerun_command(verified: Verified, finding: Evaluation) -> str:
     """The command that repeats the worst seed of a claim; empty if every seed meets it."""
-    return found.task(finding.seed).command if finding.seed is not None else ""
+    return verified.task(finding.seed).command if finding.seed is not None else ""

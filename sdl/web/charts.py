@@ -73,12 +73,12 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
     bands = goal.bands if goal else {}
     values = {name: readings[name] for name in names if math.isfinite(readings.get(name, math.nan))}
     limits = [v for band in bands.values() for v in (band.low, band.high) if math.isfinite(v)]
-    most = max([*values.values(), *limits, 1.0]) * 1.06
+    top = max([*values.values(), *limits, 1.0]) * 1.06
     step = (RIGHT - LEFT) / max(len(names), 1)
     colours = channel_colours(list(names))
 
     def y(value: float) -> float:
-        return round(BOTTOM - min(max(value, 0.0), most) / most * (BOTTOM - TOP), 1)
+        return round(BOTTOM - min(max(value, 0.0), top) / top * (BOTTOM - TOP), 1)
 
     bars = []
     every = -(-len(names) // 11)
@@ -101,7 +101,7 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
     if not values and not bands:
         return None
     summary = ", ".join(f"{name} {formatting.reading(value, bands.get(name))}" for name, value in values.items())
-    ticks = _nice(most)
+    ticks = _nice(top)
     return {
         "bars": bars,
         "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks],
@@ -133,8 +133,8 @@ def _whole(first: int, last: int) -> list[int]:
     return list(range(first, last + 1, step))
 
 
-def _nice(most: float) -> list[float]:
-    """Round numbers from 0 up to `most`."""
-    power = 10.0 ** math.floor(math.log10(most))
-    step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if most / (power * part) <= 5)
-    return [n * step for n in range(int(most / step) + 1)]
+def _nice(top: float) -> list[float]:
+    """Round numbers from 0 up to `top`."""
+    power = 10.0 ** math.floor(math.log10(top))
+    step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if top / (power * part) <= 5)
+    return [n * step for n in range(int(top / step) + 1)]

@@ -209,9 +209,9 @@ class Index:
         text = f"SELECT DISTINCT {column} FROM {table} WHERE {column} <> '' ORDER BY {column} LIMIT 200"
         return [str(value) for (value,) in self._read(text)]
 
-    def live(self, most: int = 20) -> list[dict[str, Any]]:
+    def live(self, limit: int = 20) -> list[dict[str, Any]]:
         """The running runs."""
-        return self.page(Query(outcome="running"), 1, most)[0]
+        return self.page(Query(outcome="running"), 1, limit)[0]
 
     def _read(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; none if the file is unusable, which the next refresh rebuilds."""
@@ -268,17 +268,17 @@ def _scan(runs: Path) -> Iterator[RunFiles]:
         for campaign in campaigns:
             if campaign.name.startswith(".") or not campaign.is_dir():
                 continue
-            with os.scandir(campaign.path) as found:
-                for run in found:
+            with os.scandir(campaign.path) as entries:
+                for run in entries:
                     try:
-                        about = os.stat(os.path.join(run.path, FILE))
+                        info = os.stat(os.path.join(run.path, FILE))
                     except OSError:
                         continue
                     noted = 0
                     with contextlib.suppress(OSError):
                         noted = os.stat(os.path.join(run.path, notes.FILE)).st_mtime_ns
                     names = str(_storable(campaign.name)), str(_storable(run.name))
-                    yield RunFiles(*names, about.st_size, about.st_mtime_ns, noted)
+                    yield RunFiles(*names, info.st_size, info.st_mtime_ns, noted)
 
 
 def _storable(value: Any) -> Any:

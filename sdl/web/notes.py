@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from sdl.errors import ConfigError
 from sdl.store.plainfile import open_existing
@@ -16,8 +16,7 @@ MAX_NOTE, MAX_TAGS, MAX_TAG = 8000, 20, 40
 MAX_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Notes:
+class Notes(BaseModel, frozen=True):
     """Note and tags of a run.
 
     Attributes:
@@ -40,21 +39,20 @@ def read(folder: Path) -> Notes:
     Raises:
         ConfigError: the file is invalid.
     """
-    path = folder / FILE
     try:
-        with open_existing(path) as stream:
+        with open_existing(folder / FILE) as stream:
             raw = stream.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES // 1024} kB")
-        plain = json.loads(raw)
-        note, tags, version, by = plain["note"], tuple(plain["tags"]), plain["version"], plain["by"]
-        if not all(isinstance(text, str) for text in (note, by, *tags)) or not isinstance(version, int):
-            raise ValueError("a value of the wrong type")
-        return Notes(note, tags, version, by, float(plain["at"]))
+        stored = Notes.model_validate_json(raw, strict=True)
+        if missing := Notes.model_fields.keys() - stored.model_fields_set:
+            raise ValueError(f"without {', '.join(sorted(missing))}")
+        return stored
     except FileNotFoundError:
         return Notes()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{FILE} cannot be read ({error}); repair it, or move it away") from error
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{FILE} cannot be read ({why}); repair it, or move it away") from error
 
 
 def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, at: float) -> Notes:
@@ -82,6 +80,6 @@ def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, a
     before = read(folder)
     if before.version != version:
         raise ConfigError(f"{before.by or 'another user'} changed the notes meanwhile; reload the page")
-    after = Notes(note.replace("\r\n", "\n"), tags, version + 1, by, at)
-    write_file(folder / FILE, json.dumps(asdict(after)) + "\n")
+    after = Notes(note=note.replace("\r\n", "\n"), tags=tags, version=version + 1, by=by, at=at)
+    write_file(folder / FILE, after.model_dump_json() + "\n")
     return after

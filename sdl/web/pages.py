@@ -197,7 +197,7 @@ class Pages:
     @_page
     def report(self, request: Request) -> Response:
         body = self._reports.page(self._folder(request.path_params))
-        # A report has its own policy with the hash of its style sheet; these headers add what a page cannot declare.
+        # The report declares a policy with the hash of its style sheet; these headers add what a page cannot declare.
         policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
         return render.answer(body, "text/html; charset=utf-8", content_security_policy=policy)
 

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from sdl.errors import ConfigError
-from sdl.extras import missing
 from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
 from sdl.report.page import TEMPLATES
+from sdl.report.page import environment as page_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,17 +48,7 @@ def environment() -> Environment:
     Raises:
         ConfigError: Jinja is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ConfigError(missing("pages", "", error)) from error
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([HERE / "templates", TEMPLATES]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = page_environment(HERE / "templates", trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
         "display": display,
         "when": when,

@@ -1,4 +1,4 @@
-"""A run as a page shows it: folded event by event, so that the ten-thousandth reading costs what the tenth did."""
+"""The page of a run, folded event by event, so that its cost does not grow with the length of the record."""
 
 from __future__ import annotations
 
@@ -57,12 +57,7 @@ class RunView:
         if isinstance(event, Opened):
             self.campaign = unopened_campaign(event, self.folder)  # first: nothing is opened where this is damaged
             self.opened, self._tree = event, event.config
-            self._inputs = [str(item["name"]) for item in event.instrument["inputs"]]
-            self._channels = [str(item["name"]) for item in event.instrument["channels"]]
-            self._specs = {
-                str(item["name"]): item for kind in ("inputs", "channels") for item in event.instrument[kind]
-            }
-            self._units = {name: str(spec.get("unit") or "") for name, spec in self._specs.items()}
+            self._spec = formatting.instrument_spec(event)
         campaign = self.campaign
         if campaign is None:
             raise Damaged(str(self.folder / FILE), 1, "does not begin with Opened")
@@ -134,29 +129,22 @@ class RunView:
         goal, history = campaign.plan.goal, campaign.history
         measured = self._measured_trial()
         mean = measured.mean if measured else {}
-        channels = [name for name in self._channels if goal is None or name in goal.bands]
+        channels = [name for name in self._spec.channels if goal is None or name in goal.bands]
         return values | {
-            "instrument": f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}",
+            "instrument": formatting.instrument_line(opened),
             "goal": formatting.goal_line(goal),
             "has_goal": goal is not None,
             "used": (history.trials, campaign.plan.collect),
-            "counts": self._counts(campaign),
+            "counts": ", ".join(filter(None, [formatting.counts(history), formatting.best_trial(history.best)])),
             "now": self._now(),
-            "channels": channel_cells(measured, channels, self._units) if measured else [],
+            "channels": channel_cells(measured, channels, self._spec.units) if measured else [],
             "of": measured.trial if measured else None,
-            "spectrum": charts.spectrum(self._channels, goal, mean),
+            "spectrum": charts.spectrum(self._spec.channels, goal, mean),
             "error": charts.error(self._ratios) if goal is not None else None,
-            "inputs": self._inputs,
+            "inputs": self._spec.inputs,
             "rows": [self._row(trial, campaign) for trial in reversed(self.trials)],
             "earlier": history.trials + (history.open_trial is not None) - len(self.trials),
         }
-
-    def _counts(self, campaign: Campaign) -> str:
-        """`8 trials, 14 readings, best: trial 4, 0.39 × tolerance`."""
-        history = campaign.history
-        parts = [formatting.count(history.trials, "trial"), formatting.count(history.readings, "reading")]
-        parts += [f"{history.failed} failed"] if history.failed else []
-        return ", ".join(filter(None, [*parts, formatting.best_trial(history.best)]))
 
     def _current(self) -> Trial | None:
         """The latest trial; at the end the best one."""
@@ -171,10 +159,9 @@ class RunView:
         trial = self._current()
         if trial is None:
             return {"trial": None, "rgb": None, "settings": []}
-        texts = {name: formatting.setting(trial.shown_settings[name], self._specs[name]) for name in self._inputs}
-        titles = {name: f"{name} ({self._units[name]})" if self._units[name] else name for name in self._inputs}
+        texts = self._spec.settings(trial.shown_settings)
         best = self.ended and self.campaign is not None and trial is self.campaign.history.best
-        cells = [(titles[name], text) for name, text in texts.items()]
+        cells = [(self._spec.title(name), texts[name]) for name in self._spec.inputs]
         return {"trial": trial.trial, "rgb": self._colour(trial), "settings": cells, "best": best}
 
     def _colour(self, trial: Trial) -> tuple[int, int, int] | None:
@@ -182,9 +169,7 @@ class RunView:
 
     def _row(self, trial: Trial, campaign: Campaign) -> dict[str, Any]:
         return {
-            **trial_cells(trial),
-            "rgb": self._colour(trial),
-            "settings": [formatting.setting(trial.settings[name], self._specs[name]) for name in self._inputs],
+            **trial_cells(trial, self._spec),
             "readings": trial.readings,
             "remarks": "; ".join(formatting.trial_remarks(trial, campaign.plan)),
         }

@@ -71,8 +71,8 @@ class Topic:
 class Hub:
     """All topics of a server, used in the server's thread only."""
 
-    def __init__(self, *, most: int = MAX_STREAMS, beat: float = HEARTBEAT, slow: float = SEND_TIMEOUT) -> None:
-        self._most, self._beat, self._slow = most, beat, slow
+    def __init__(self, *, limit: int = MAX_STREAMS, beat: float = HEARTBEAT, slow: float = SEND_TIMEOUT) -> None:
+        self._most, self._beat, self._slow = limit, beat, slow
         self.topics: dict[str, Topic] = {}
         self.open = 0
 

@@ -1,4 +1,4 @@
-"""What all commands share: help, exit codes, and output that nobody reads or that cannot be spelled."""
+"""What all commands share: help, exit codes, and output that nobody reads or that cannot be escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import stuck
 from waiting import PATIENCE
 
 from sdl.cli import app
-from sdl.cli.terminal import raw, spelled
+from sdl.cli.terminal import escaped, raw
 from sdl.errors import OutOfTurn
 from sdl.store import record
 
@@ -318,9 +318,9 @@ def test_what_draws_on_a_terminal_still_steers_it_and_what_is_printed_beside_it_
     from rich.text import Text
 
     behind = io.StringIO()
-    stream = spelled(behind)
+    stream = escaped(behind)
     Console(file=stream, force_terminal=True, color_system="standard").print(Text("drawn", style="red"))
     print("printed \x1b[31m", file=stream)
     print("ours \r", end="", file=raw(stream))
-    assert spelled(stream) is stream
+    assert escaped(stream) is stream
     assert behind.getvalue() == "\x1b[31mdrawn\x1b[0m\nprinted \\x1b[31m\nours \r"

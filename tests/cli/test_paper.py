@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sdl.cli.paper import _Left
-
 from .conftest import Sdl
 
 
@@ -35,7 +33,7 @@ def test_a_file_that_is_no_page_of_ours_is_left_alone(sdl: Sdl, tmp_path: Path):
     (tmp_path / "rgb.jsonl").write_text("precious", encoding="utf-8")
     done = sdl("paper", "--quick", "-o", "rgb.jsonl", "--data", "none.jsonl")  # told first: it costs no work
     assert done.code == 2
-    assert "no page of ours" in done.err
+    assert "not made by sdl" in done.err
     assert (tmp_path / "rgb.jsonl").read_text(encoding="utf-8") == "precious"
 
 
@@ -44,17 +42,6 @@ def test_a_log_that_is_no_log_is_told_with_its_line(sdl: Sdl, tmp_path: Path):
     done = sdl("paper", "--quick", "--data", "rgb.jsonl")
     assert done.code == 2
     assert "rgb.jsonl:2" in done.err
-
-
-def test_the_time_left_follows_how_fast_the_work_really_goes():
-    left = _Left({"a": 10.0, "b": 20.0, "c": 10.0})
-    left.begin("a", 100.0)
-    assert left.seconds(100.0) == pytest.approx(40.0)
-    left.begin("b", 130.0)  # three times as long as planned
-    assert left.seconds(130.0) == pytest.approx(60.0)
-    assert left.seconds(150.0) == pytest.approx(40.0)
-    left.begin("c", 150.0)
-    assert left.said(150.0 + 999.0) == "about 0 s left"
 
 
 @pytest.mark.slow

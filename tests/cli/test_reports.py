@@ -64,7 +64,7 @@ def test_report_leaves_other_people_s_files_alone(sdl: Sdl, finished: Path, tmp_
     (tmp_path / "notes.html").write_text("mine")
     done = sdl("report", finished, "-o", "notes.html")
     assert done.code == 2
-    assert "notes.html exists and is no page of ours" in done.err
+    assert "notes.html exists and was not made by sdl" in done.err
     assert (tmp_path / "notes.html").read_text() == "mine"
     assert sdl("report", finished, "--svg").code == 2
     assert sdl("report", "nothing").code == 2
@@ -248,7 +248,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(finished: Path, tmp_path: Path) -> Non
     while b"now at" not in seen:
         seen += os.read(ours, 65536)
     process.send_signal(2)
-    while b"is not touched" not in seen:
+    while b"is not affected" not in seen:
         seen += os.read(ours, 65536)
     assert process.wait(timeout=PATIENCE) == 0
     os.close(ours)  # not before: what it still has to flush would fail

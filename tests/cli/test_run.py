@@ -374,7 +374,7 @@ def test_a_campaign_is_meant_where_a_newer_measurement_has_its_name(sdl: Sdl, fi
     for name in ("latest", "led", "runs/led"):
         for command in ("show", "resume", "explain"):
             done = sdl(command, name, "--json")
-            assert (done.told["run"], f"without one, and newer: {taken[-6:]}" in done.err) == (campaign, True)
+            assert (done.told["run"], f"{taken[-6:]} is newer but has none" in done.err) == (campaign, True)
     assert sdl("show", taken[-6:], "--json").told["run"] == taken
     assert sdl("check", "latest", "--json").told["run"] == taken
     Path(campaign).rename("elsewhere")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sdl import runner
 from sdl.cli import solve
 from sdl.core.goal import Band, Goal
+from sdl.store import datasets
 from sdl.types import Input
 
 from .conftest import Sdl
@@ -69,6 +71,21 @@ def test_days_are_left_out_where_there_are_several(log: str, sdl: Sdl) -> None:
     Path("days.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     checked = sdl("solve", "days.jsonl", *GOAL, "--solver", "linear", "--json").told["answers"][0]["validated"]
     assert (checked["by"], checked["folds"]) == ("day", 3)
+
+
+def test_the_gap_between_sessions_is_that_of_the_named_instrument(
+    log: str, sdl: Sdl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps, load = [], datasets.load
+
+    def watched(*args: Any, **more: Any) -> datasets.Dataset:
+        gaps.append(more["session_gap"])
+        return load(*args, **more)
+
+    monkeypatch.setattr(datasets, "load", watched)
+    for instrument in ("claude-light", "{kind: claude-light, session_gap: 3600}"):
+        assert sdl("solve", log, *GOAL, "--solver", "linear", "--no-validate", "--instrument", instrument).code == 0
+    assert gaps == [600.0, 3600.0]
 
 
 def test_the_solver_may_have_options_and_is_named_with_them(log: str, sdl: Sdl) -> None:

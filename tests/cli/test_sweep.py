@@ -147,7 +147,7 @@ def test_interrupted_it_says_how_to_go_on_and_leaves_nothing_behind(sdl, many, t
     finally:
         running.kill()
     assert running.returncode == code
-    assert "of 600 campaigns done, in runs/sweeps/many; the same command continues" in said
+    assert "of 600 campaigns done, in runs/sweeps/many; run it again to continue" in said
     assert "Traceback" not in said
     assert not journal.exists()
     until(lambda: not alive(running.pid))

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from sdl.cli.display.table import trial_table
-from sdl.cli.display.text import off, percent, ratio, reading, readings, setting, tolerance_ratio
 from sdl.core.campaign import Plan
 from sdl.core.events import Opened, Proposed
 from sdl.core.goal import Band, Goal
 from sdl.core.trials import Trial, TrialState
+from sdl.formatting import off, percent, ratio, reading, readings, setting, tolerance_ratio
 from sdl.types import Reading, Verdict
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")

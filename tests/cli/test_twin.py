@@ -78,7 +78,7 @@ def test_a_fit_as_json(other: Path, sdl: Sdl) -> None:
     assert not told["check"]["divergent"]
 
 
-def test_only_some_days_or_dark_sittings(night: Path, sdl: Sdl, tmp_path: Path) -> None:
+def test_only_some_days_or_dark_sessions(night: Path, sdl: Sdl, tmp_path: Path) -> None:
     assert sdl("twin", "check", night, "--dark", "--day", "2025-10-28").code == 0
     done = sdl("twin", "check", night, "--day", "2025-10-27")
     assert done.code == 2
@@ -86,7 +86,7 @@ def test_only_some_days_or_dark_sittings(night: Path, sdl: Sdl, tmp_path: Path) 
     bright = collect(tmp_path / "bright", ambient="day", start="2025-10-28T11:00:00-04:00")
     done = sdl("twin", "check", bright, "--dark")
     assert done.code == 2
-    assert "no sitting was in a dark room" in done.err
+    assert "no session was in a dark room" in done.err
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_only_some_days_or_dark_sittings(night: Path, sdl: Sdl, tmp_path: Path) 
     [
         (["check", "nowhere.jsonl"], "nowhere.jsonl"),
         (["check", "{night}", "--twin", "nigth"], "unknown state 'nigth'; allowed: night-2024-09"),
-        (["fit", "{night}", "-o", "twin.yaml"], "a state is a .toml file"),
+        (["fit", "{night}", "-o", "twin.yaml"], "must end in .toml"),
         (["fit", "{night}", "-o", "no/such/twin.toml"], "cannot be written"),
         (["fit", "short.jsonl", "-o", "twin.toml"], "1 readings are too few to fit a twin to; 20 are needed"),
     ],

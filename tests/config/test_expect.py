@@ -24,8 +24,7 @@ def expecting(expect: Any, **changes: Any) -> config.CampaignFile:
 def test_a_value_by_itself_is_the_most_for_every_seed() -> None:
     expect = expecting({"trials": 9, "error": "2%"}).expect
     assert expect is not None
-    assert (expect.trials.limit("most"), expect.error.limit("most")) == (9, 0.02)
-    assert (expect.trials.limit("median"), expect.error.limit("p95")) == (None, None)
+    assert (expect.trials.given(), expect.error.given()) == ({"most": 9}, {"most": 0.02})
 
 
 def test_every_form_survives_being_written_down() -> None:

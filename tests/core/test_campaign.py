@@ -103,7 +103,7 @@ AWAITED: dict[str, set[str]] = {
 
 
 def at(state: str) -> Campaign:
-    campaign = new_campaign(rules=(Trials(most=9),), average=2, confirm=1, retries=1)
+    campaign = new_campaign(rules=(Trials(limit=9),), average=2, confirm=1, retries=1)
     play(campaign, *WAYS[state])
     return campaign
 
@@ -171,7 +171,7 @@ def test_a_hit_takes_average_readings_and_confirm_times_as_many_more(average: in
 
 @pytest.mark.parametrize("average", [1, 2, 3])
 def test_a_miss_takes_average_readings_and_no_confirmation(average: int) -> None:
-    campaign = new_campaign(average=average, confirm=2, rules=(Trials(most=2),))
+    campaign = new_campaign(average=average, confirm=2, rules=(Trials(limit=2),))
     campaign.handle(opened())
     written = run_on(campaign, MISS)
     assert [type(event).__name__ for event in written] == [*["Proposed", *["Measured"] * average] * 2, "Stopped"]
@@ -332,7 +332,7 @@ def test_a_trial_that_fails_half_way_keeps_its_rows_and_has_no_rank() -> None:
 
 
 def test_a_campaign_ends_after_so_many_failed_trials_in_a_row() -> None:
-    campaign = new_campaign(retries=0, rules=(Failures(most=2),))
+    campaign = new_campaign(retries=0, rules=(Failures(limit=2),))
     play(campaign, opened(), proposed(0), failed(0), proposed(1), measured(1, readings=MISS), proposed(2), failed(2))
     assert campaign.due() == [Propose(3)]
     play(campaign, proposed(3), failed(3))
@@ -357,7 +357,7 @@ def test_one_wrong_fit_ends_nothing_but_a_verdict_that_stands_does() -> None:
 
 
 def test_reached_comes_before_every_rule() -> None:
-    campaign = new_campaign(confirm=0, rules=(Trials(most=1), UnreachableGoal(times=1)))
+    campaign = new_campaign(confirm=0, rules=(Trials(limit=1), UnreachableGoal(times=1)))
     play(campaign, opened(), proposed(verdict=Verdict.UNREACHABLE), measured())
     assert [action.outcome for action in campaign.due() if isinstance(action, Stop)] == [Outcome.REACHED]
 
@@ -373,7 +373,7 @@ def test_no_improvement_in_so_many_trials_ends_it() -> None:
 
 
 def test_minutes_run_from_opened_to_the_last_event_and_end_a_trial_under_way() -> None:
-    campaign = new_campaign(average=3, rules=(Minutes(most=1),))
+    campaign = new_campaign(average=3, rules=(Minutes(limit=1),))
     play(campaign, opened(at=1000.0), proposed(at=1030.0), measured(at=1059.9))
     assert campaign.due() == [Measure(0, SETTINGS, 1, 0, 0.0)]
     play(campaign, measured(repeat=1, at=1060.0))
@@ -381,18 +381,18 @@ def test_minutes_run_from_opened_to_the_last_event_and_end_a_trial_under_way() -
 
 
 def test_minutes_leave_pauses_out() -> None:
-    campaign = new_campaign(average=9, rules=(Minutes(most=1),))
+    campaign = new_campaign(average=9, rules=(Minutes(limit=1),))
     play(campaign, opened(), proposed(at=10.0), paused(at=20.0), continued(at=500.0), measured(at=530.0))
     assert campaign.history.active == 50.0
     assert isinstance(campaign.due()[0], Measure)
 
 
 def test_minutes_start_again_with_resumed_and_leave_the_time_between_out() -> None:
-    campaign = new_campaign(average=9, rules=(Minutes(most=1),))
+    campaign = new_campaign(average=9, rules=(Minutes(limit=1),))
     play(campaign, opened(), proposed(at=10.0), measured(at=59.0), interrupted(at=59.5))
     play(campaign, resumed(at=9000.0), measured(repeat=1, at=9055.0))
     assert campaign.history.active == 55.0
-    killed = new_campaign(average=9, rules=(Minutes(most=1),))  # no Interrupted was written
+    killed = new_campaign(average=9, rules=(Minutes(limit=1),))  # no Interrupted was written
     play(killed, opened(), proposed(at=10.0), measured(at=59.0), resumed(at=9000.0), measured(repeat=1, at=9055.0))
     assert killed.history.active == 55.0
 
@@ -445,11 +445,11 @@ def replan(campaign: Campaign, **plan: Any) -> None:
 
 
 def test_a_spent_campaign_goes_on_with_a_larger_plan() -> None:
-    campaign = new_campaign(rules=(Trials(most=2),))
+    campaign = new_campaign(rules=(Trials(limit=2),))
     campaign.handle(opened())
     run_on(campaign, MISS)
     assert campaign.history.outcome is Outcome.SPENT
-    replan(campaign, rules=(Trials(most=4),))
+    replan(campaign, rules=(Trials(limit=4),))
     assert campaign.handle(resumed()) == [Propose(2)]
     assert campaign.history.outcome is None
     run_on(campaign, MISS)
@@ -457,7 +457,7 @@ def test_a_spent_campaign_goes_on_with_a_larger_plan() -> None:
 
 
 def test_a_spent_campaign_resumed_with_the_same_plan_stops_again_at_once() -> None:
-    campaign = new_campaign(rules=(Trials(most=2),))
+    campaign = new_campaign(rules=(Trials(limit=2),))
     campaign.handle(opened())
     run_on(campaign, MISS)
     campaign.handle(resumed())
@@ -465,16 +465,16 @@ def test_a_spent_campaign_resumed_with_the_same_plan_stops_again_at_once() -> No
 
 
 def test_a_trial_broken_off_by_the_clock_is_taken_up_where_it_was() -> None:
-    campaign = new_campaign(average=3, rules=(Minutes(most=1),))
+    campaign = new_campaign(average=3, rules=(Minutes(limit=1),))
     play(campaign, opened(), proposed(), measured(at=70.0), stopped(Outcome.SPENT, at=71.0))
     assert campaign.handle(resumed(at=80.0)) == [Measure(0, SETTINGS, 1, 0, 0.0)]
 
 
 def test_a_stop_that_was_not_written_is_reconsidered_with_the_new_plan() -> None:
-    campaign = new_campaign(rules=(Trials(most=1),))
+    campaign = new_campaign(rules=(Trials(limit=1),))
     play(campaign, opened(), proposed(), measured(readings=MISS))
     assert isinstance(campaign.due()[0], Stop)
-    replan(campaign, rules=(Trials(most=2),))
+    replan(campaign, rules=(Trials(limit=2),))
     assert campaign.handle(resumed()) == [Propose(1)]
 
 
@@ -485,7 +485,7 @@ def test_a_goal_that_was_reached_stays_reached_over_a_resume() -> None:
 
 
 def test_after_failures_a_resume_gives_the_instrument_its_chances_again() -> None:
-    campaign = new_campaign(retries=0, rules=(Failures(most=1),))
+    campaign = new_campaign(retries=0, rules=(Failures(limit=1),))
     play(campaign, opened(), proposed(), failed(), stopped(Outcome.FAILED))
     assert campaign.handle(resumed()) == [Propose(1)]
 
@@ -508,8 +508,8 @@ def test_fewer_confirmations_after_a_resume_end_a_trial_that_has_more_already() 
 
 # The state is the fold --------------------------------------------------------------------------------------------
 def plan_of(numbers: dict[str, Any]) -> Plan:
-    rules: list[Rule] = [Failures(most=numbers["failures"]), UnreachableGoal(times=2), Stagnation(trials=3)]
-    rules += [Trials(most=numbers["trials"]), Minutes(most=numbers["minutes"])]
+    rules: list[Rule] = [Failures(limit=numbers["failures"]), UnreachableGoal(times=2), Stagnation(trials=3)]
+    rules += [Trials(limit=numbers["trials"]), Minutes(limit=numbers["minutes"])]
     goal = GOAL if numbers["goal"] else None
     return Plan(
         goal, tuple(rules), numbers["average"], numbers["confirm"], numbers["retries"], 0.5, 3.0, numbers["trials"]
@@ -593,7 +593,7 @@ def check_invariants(campaign: Campaign, written: list[Event], most_trials: int)
         assert len({repr(event.applied) for event in last}) == 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.data())
 def test_replaying_what_was_written_gives_the_same_state_and_the_same_due_after_every_event(
     data: st.DataObject,

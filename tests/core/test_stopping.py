@@ -25,9 +25,9 @@ def history(**facts: object) -> History:
 @pytest.mark.parametrize(
     ("rule", "before", "at", "outcome", "name"),
     [
-        (Trials(most=5), {"trials": 4}, {"trials": 5}, Outcome.SPENT, "trials"),
-        (Minutes(most=0.5), {"active": 29.999}, {"active": 30.0}, Outcome.SPENT, "minutes"),
-        (Failures(most=2), {"failures": 1}, {"failures": 2}, Outcome.FAILED, "failures"),
+        (Trials(limit=5), {"trials": 4}, {"trials": 5}, Outcome.SPENT, "trials"),
+        (Minutes(limit=0.5), {"active": 29.999}, {"active": 30.0}, Outcome.SPENT, "minutes"),
+        (Failures(limit=2), {"failures": 1}, {"failures": 2}, Outcome.FAILED, "failures"),
         (UnreachableGoal(times=2), {"unreachable": 1}, {"unreachable": 2}, Outcome.UNREACHABLE, "unreachable"),
         (
             UnreachableGoal(times=2),
@@ -84,20 +84,20 @@ def test_the_reason_names_the_nearest_trial_where_there_is_one() -> None:
         spent.begin(proposed(spent.trials))
         spent.add_reading(reading(values))
         spent.close()
-    reason = Trials(most=3).check(spent, GOAL)
+    reason = Trials(limit=3).check(spent, GOAL)
     assert reason is not None
     assert reason.text == "all 3 trials used; closest: trial 1, red off by +50 (tolerance ± 10)"
     blind = history(trials=3)
     blind.begin(proposed(verdict=Verdict.REACHABLE))
     blind.add_reading(reading(HIT, saturated=("red",)))
     blind.close()
-    reason = Trials(most=3).check(blind, GOAL)
+    reason = Trials(limit=3).check(blind, GOAL)
     assert reason is not None
     assert reason.text == "all 3 trials used"
 
 
 def test_the_reason_of_failures_tells_the_last_error() -> None:
-    reason = Failures(most=1).check(history(failures=1, last_error="Busy: somebody"), GOAL)
+    reason = Failures(limit=1).check(history(failures=1, last_error="Busy: somebody"), GOAL)
     assert reason is not None
     assert reason.text == "a trial failed: Busy: somebody"
 
@@ -111,8 +111,8 @@ def test_checking_a_rule_changes_nothing() -> None:
 
 
 def test_only_the_rules_that_are_switched_on_are_asked() -> None:
-    assert StopRules().active() == (Failures(most=5), UnreachableGoal(times=2), Trials(most=40))
-    assert StopRules(unreachable=None, failures=1, trials=3).active() == (Failures(most=1), Trials(most=3))
+    assert StopRules().active() == (Failures(limit=5), UnreachableGoal(times=2), Trials(limit=40))
+    assert StopRules(unreachable=None, failures=1, trials=3).active() == (Failures(limit=1), Trials(limit=3))
     every = StopRules(minutes=2, stagnation=Stagnation(trials=4, by=0.2)).active()
     assert [type(rule).__name__ for rule in every] == ["Failures", "UnreachableGoal", "Stagnation", "Trials", "Minutes"]
 

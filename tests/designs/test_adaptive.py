@@ -51,9 +51,9 @@ class FittedUnsure:
 
     def propose(self, targets: Targets, space: Space, rng: Any) -> Proposals:
         settings = np.nan_to_num(targets.value[:, :3]) / 1000
-        doubt = np.column_stack([1e-6 + (settings[:, 0] > 0.5), np.zeros((len(settings), 2))])
+        deviation = np.column_stack([1e-6 + (settings[:, 0] > 0.5), np.zeros((len(settings), 2))])
         said = (Verdict.REACHABLE,) * len(settings)
-        return Proposals(settings, doubt, doubt, None, said, ("so it is",) * len(settings))
+        return Proposals(settings, deviation, deviation, None, said, ("so it is",) * len(settings))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_it_goes_where_the_solver_is_unsure_and_there_where_nothing_was_measured
     point, why = choose(unsure, data(X, measure(X, np.random.default_rng(1))))
     assert point[0] > 0.5
     assert point[1:].min() < 0.4
-    assert "unsure would be 100.00% of the range unsure" in why
+    assert "with an uncertainty of 100.00% of the range" in why
 
 
 def test_a_design_that_learns_says_so() -> None:
@@ -107,13 +107,13 @@ def test_it_starts_on_the_axes_while_the_solver_cannot_answer_whatever_the_numbe
 
 
 def test_rows_that_a_campaign_starts_with_make_axis_points_superfluous() -> None:
-    assert "gp would be" in choose(Adaptive(), night(12), trial=0)[1]
+    assert "gp would propose" in choose(Adaptive(), night(12), trial=0)[1]
 
 
 def test_where_the_solver_does_not_know_how_sure_it_is_the_farthest_point_is_taken() -> None:
     rows = night(4)
     point, why = choose(Adaptive(solver="gmm"), rows, trial=4)  # four rows of three inputs leave nothing to estimate it
-    assert why == "gmm does not know how sure it is; the farthest point"
+    assert why == "gmm gives no uncertainty; the farthest point"
     assert np.linalg.norm(rows.X - point, axis=1).min() > 0.5
 
 
@@ -129,7 +129,7 @@ def test_without_a_goal_channels_that_are_often_saturated_are_not_listened_to(un
     assert ASKED[-1].goal.tolist() == [False, False, True, True]
 
 
-def test_readings_below_zero_and_infinite_doubts_do_no_harm(unsure: Adaptive) -> None:
+def test_readings_below_zero_and_infinite_deviations_do_no_harm(unsure: Adaptive) -> None:
     rows = night(9)
     point, _ = choose(Adaptive(), replace(rows, Y=rows.Y - 30000))
     assert np.isfinite(point).all()
@@ -155,8 +155,8 @@ def test_a_collection_is_adaptive_from_its_first_proposal_on_and_its_record_says
     assert [p.by for p in found] == ["adaptive"] * 8
     assert [p.rows for p in found] == list(range(8))
     assert "axis point 4 of 4" in found[3].why
-    assert "does not know how sure it is" in found[4].why  # four rows leave nothing to tell the noise from
-    assert all("gp would be" in p.why for p in found[5:])
+    assert "gives no uncertainty" in found[4].why  # four rows leave nothing to tell the noise from
+    assert all("gp would propose" in p.why for p in found[5:])
     assert [p.settings for p in proposals(TREE, collect=True)] == [p.settings for p in found]
 
 

@@ -21,7 +21,7 @@ import sdl
 from sdl.clock import VirtualClock
 from sdl.drivers.http import HttpConnection, HttpReply
 from sdl.runner import exit_code
-from sdl.runner.shutdown import Patience
+from sdl.runner.shutdown import SwitchOffPolicy
 from sdl.store import record
 from sdl.types import Outcome, Power
 
@@ -86,7 +86,7 @@ def campaign(
         }
         tree["instrument"] |= options
         with caplog.at_level(logging.WARNING, logger="sdl"):
-            result = sdl.run(tree, runs=tmp_path, patience=Patience(clock=clock))
+            result = sdl.run(tree, runs=tmp_path, switch_off=SwitchOffPolicy(clock=clock))
         ended = Ended(result, lamp, hostile.met, caplog.text)
         assert hostile.met, "the server was never hostile"
         assert len(server.asked) < 400
@@ -250,7 +250,7 @@ import sdl
 from drivers.hostile import FAULTS, FINAL, Hostile, Lamp
 from drivers.server import Server
 from sdl.clock import VirtualClock
-from sdl.runner.shutdown import Patience
+from sdl.runner.shutdown import SwitchOffPolicy
 
 for name in sys.argv[1:]:
     server = Server()
@@ -266,7 +266,7 @@ for name in sys.argv[1:]:
             "stop": {"failures": 3},
         },
         runs=None,
-        patience=Patience(0.0),
+        switch_off=SwitchOffPolicy(0.0),
     )
     assert (found.outcome, found.readings) == ("failed", 0), found
     server.close()

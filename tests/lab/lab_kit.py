@@ -19,7 +19,7 @@ from sdl.lab.core.state import Lab, fold
 from sdl.lab.http.control import Controller
 from sdl.lab.journal import MemoryJournal
 from sdl.lab.loop import LabLoop
-from sdl.lab.workers.base import JobOrder, WorkerUpdate
+from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate
 
 CAMPAIGN = {"name": "small", "goal": {"445nm": 16384}, "solver": "linear"}
 
@@ -65,7 +65,7 @@ class Scripted:
     def __init__(self, clock: VirtualClock, script: Callable[[int, int], Fate] = lambda start, attempt: Fate()) -> None:
         self.clock, self.script = clock, script
         self.orders: list[JobOrder] = []
-        self.told: list[tuple[Any, ...]] = []
+        self.commands: list[tuple[Any, ...]] = []
         self.unsafe: dict[str, str] = {}
         self._attempts: dict[int, int] = {}
         self._updates: list[tuple[float, int, WorkerUpdate]] = []
@@ -85,39 +85,35 @@ class Scripted:
             self.say(WorkerUpdate(order.start, "ended", "so it was", fate.outcome, fate.readings, when, fate.on))
 
     def updates(self) -> Sequence[WorkerUpdate]:
-        found = []
+        result = []
         while self._updates and self._updates[0][0] <= self.clock.now():
-            found.append(heapq.heappop(self._updates)[2])
-        return found
+            result.append(heapq.heappop(self._updates)[2])
+        return result
 
-    def pause(self, start: int, cause: str, by: str) -> None:
-        self.told.append(("pause", start, cause, by))
-        self.say(WorkerUpdate(start, "paused", f"{cause} ({by})", at=self.clock.now()))
-
-    def proceed(self, start: int, by: str) -> None:
-        self.told.append(("proceed", start, by))
-        self.say(WorkerUpdate(start, "continued", by, at=self.clock.now()))
-
-    def resume(self, start: int, by: str) -> None:
-        self.told.append(("resume", start, by))
-
-    def abort(self, start: int, reason: str, by: str) -> None:
-        self.told.append(("abort", start, reason, by))
-        self._updates = [item for item in self._updates if item[2].start != start]
-        heapq.heapify(self._updates)
-        self.say(WorkerUpdate(start, "ended", reason, "aborted", 1, self.clock.now()))
+    def command(self, start: int, verb: Command, *given: str) -> None:
+        self.commands.append((verb, start, *given))
+        if verb == "pause":
+            self.say(WorkerUpdate(start, "paused", f"{given[0]} ({given[1]})", at=self.clock.now()))
+        elif verb == "proceed":
+            self.say(WorkerUpdate(start, "continued", given[0], at=self.clock.now()))
+        elif verb == "abort":
+            self._end(WorkerUpdate(start, "ended", given[0], "aborted", 1, self.clock.now()))
 
     def interrupt(self, start: int, by: str) -> None:
-        self._updates = [item for item in self._updates if item[2].start != start]
+        self._end(WorkerUpdate(start, "died", f"interrupted by {by}", at=self.clock.now()))
+
+    def _end(self, last: WorkerUpdate) -> None:
+        """This update instead of all that the script has for the start."""
+        self._updates = [item for item in self._updates if item[2].start != last.start]
         heapq.heapify(self._updates)
-        self.say(WorkerUpdate(start, "died", f"interrupted by {by}", at=self.clock.now()))
+        self.say(last)
 
     def make_safe(self, instrument: Mapping[str, Any]) -> str:
-        self.told.append(("make_safe", instrument["seed"]))
+        self.commands.append(("make_safe", instrument["seed"]))
         return self.unsafe.get(str(instrument["seed"]), "")
 
     def close(self) -> None:
-        self.told.append(("close",))
+        self.commands.append(("close",))
 
 
 class Bench:
@@ -173,7 +169,7 @@ def long(start: int, attempt: int) -> Fate:
 
 
 class Asking:
-    """A bench and somebody who asks: each question is answered by the next tick."""
+    """A bench with a controller; each request is executed by the next tick."""
 
     def __init__(self, loaded: ResolvedLab) -> None:
         self.desk = Controller(answer_seconds=30)
@@ -181,32 +177,33 @@ class Asking:
         self.desk.serve(self.bench.loop)
 
     def __call__(self, verb: str, *given: Any) -> Any:
-        found: list[Any] = []
+        result: list[Any] = []
 
         def ask() -> None:
             try:
-                found.append(getattr(self.desk, verb)(*given))
+                result.append(getattr(self.desk, verb)(*given))
             except Exception as error:
-                found.append(error)
+                result.append(error)
+            self.desk.wake()
 
         thread = threading.Thread(target=ask)
         thread.start()
-        while not found:
-            self.desk.wait(0.01)
+        while not result:
+            self.desk.wait(1.0)
         thread.join()
         self.bench.tick()
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return found[0]
+        if isinstance(result[0], Exception):
+            raise result[0]
+        return result[0]
 
 
 def fates(events: Sequence[LabEvent]) -> dict[int, list[str]]:
     """What became of each start that was due: the names of its ends, of which there must be one at most."""
-    found: dict[int, list[str]] = {event.start: [] for event in events if isinstance(event, Due)}
+    result: dict[int, list[str]] = {event.start: [] for event in events if isinstance(event, Due)}
     for event in events:
         if isinstance(event, (Ended, Missed, GaveUp)):
-            found[event.start].append(type(event).__name__)
-    return found
+            result[event.start].append(type(event).__name__)
+    return result
 
 
 def overlaps(events: Sequence[LabEvent]) -> list[LabEvent]:

@@ -17,9 +17,9 @@ ID = re.compile(r"\[([a-z]+-[A-Za-z0-9.:-]+)\]")
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as result:
+        result.bind(("127.0.0.1", 0))
+        return int(result.getsockname()[1])
 
 
 def ids(texts: list[str]) -> list[str]:

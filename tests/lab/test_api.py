@@ -51,7 +51,7 @@ class Served:
 
     @property
     def token(self) -> str:
-        return read(self.surface.door.folder / "token")
+        return read(self.surface.credentials.folder / "token")
 
     @property
     def head(self) -> dict[str, str]:
@@ -82,8 +82,8 @@ def serving(folder: Path) -> Iterator[tuple[ListLab, LabServer, httpx.Client, Wa
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ListLab, LabServer, httpx.Client, Watchdog]]:
-    with serving(tmp_path_factory.mktemp("lab")) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("lab")) as result:
+        yield result
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def served(shared: tuple[ListLab, LabServer, httpx.Client, Watchdog], caplog: py
 @pytest.fixture
 def own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Served]:
     """A server of the test's own."""
-    with serving(tmp_path) as found:
-        yield Served(*found, caplog)
+    with serving(tmp_path) as result:
+        yield Served(*result, caplog)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ BAD: list[tuple[str, int, dict[str, Any]]] = [
     ("another site's page", 403, {"headers": {"Origin": "http://example.org"}}),
     ("a page without an origin", 403, {"headers": {"Origin": "null"}}),
     ("another port's page", 403, {"headers": {"Origin": "http://127.0.0.1:1"}}),
-    ("somebody else's name for this machine", 421, {"headers": {"Host": "example.org"}}),
+    ("a foreign name of this machine", 421, {"headers": {"Host": "example.org"}}),
     ("a start that does not run", 409, {"json": {"target": "start 8"}}),
 ]
 
@@ -205,7 +205,7 @@ def test_a_request_that_must_not_be_done_changes_nothing_and_is_one_line_in_the_
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 def test_a_token_that_others_could_read_opens_nothing_and_is_replaced(served: Served) -> None:
-    path, old = served.surface.door.folder / "token", served.head
+    path, old = served.surface.credentials.folder / "token", served.head
     path.chmod(0o644)
     reply = served.http.post("/api/v1/abort", headers=old, json={"target": "start 7"})
     assert reply.status_code == 403
@@ -274,9 +274,9 @@ def test_the_record_of_a_run_can_be_read_on_from_a_line(served: Served) -> None:
         '{"event": "Opened"}\n{"event": "Proposed"}\n{"event": "half', encoding="utf-8"
     )
     served.lab.running[7]["run"] = f"led/{folder.name}"
-    found = served.http.get(f"/api/v1/runs/{folder.name}?after=1").json()
-    assert found["start"]["start"] == 7
-    assert found["events"] == [{"event": "Proposed"}]
+    result = served.http.get(f"/api/v1/runs/{folder.name}?after=1").json()
+    assert result["start"]["start"] == 7
+    assert result["events"] == [{"event": "Proposed"}]
     assert served.http.get("/api/v1/runs/20251028T000000.000000Z-s8").status_code == 404
     assert served.http.get(f"/api/v1/runs/{folder.name}?after=-1").status_code == 400
 
@@ -307,8 +307,8 @@ def test_a_loop_that_does_not_answer_is_503(own: Served) -> None:
     assert "does not answer" in reply.json()["why_not"][0]
 
 
-def test_a_server_that_is_closed_leaves_no_door_and_no_token(own: Served) -> None:
-    folder = own.surface.door.folder
+def test_a_server_that_is_closed_leaves_no_address_and_no_token(own: Served) -> None:
+    folder = own.surface.credentials.folder
     own.surface.close()
     assert not folder.exists()
     with pytest.raises(httpx.ConnectError):
@@ -377,4 +377,4 @@ def test_a_port_that_is_taken_is_told(served: Served, tmp_path: Path) -> None:
 
 def test_it_listens_on_this_machine_alone(served: Served) -> None:
     assert served.surface.url.startswith("http://127.0.0.1:")
-    assert json.loads((served.surface.door.folder / "door.json").read_text())["url"] == served.surface.url
+    assert json.loads((served.surface.credentials.folder / "door.json").read_text())["url"] == served.surface.url

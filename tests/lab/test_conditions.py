@@ -94,7 +94,7 @@ def test_light_of_the_room_above_its_limit_pauses_until_it_was_dark_for_the_stat
     assert not script_of(instrument).lit
 
 
-def test_a_light_that_comes_back_starts_the_stated_time_anew() -> None:
+def test_a_light_that_comes_back_restarts_the_stated_time() -> None:
     events, _ = run(LabGate(suspend(**BRIGHT), HERE), lit_by(101, 0, 0, 0, 101, 0))
     [(*_, begun, ended, _)] = pauses(events)
     assert 600.0 <= ended - begun <= 615.0
@@ -231,7 +231,7 @@ def test_the_free_space_is_that_of_the_folder_or_of_what_there_is_of_it(tmp_path
     assert isinstance(real.ask(None, 0.0), Pause)  # type: ignore[arg-type]
 
 
-def test_an_instrument_that_leaves_its_twin_pauses_until_somebody_says_go_on() -> None:
+def test_an_instrument_that_no_longer_matches_its_twin_pauses_until_it_is_resumed() -> None:
     twin = {"kind": "twin", "ambient": "none", "seed": 4}
     points = [{"R": i / 12, "G": (i * 5 % 12) / 12, "B": (i * 7 % 12) / 12} for i in range(1, 11)]
     events: list[Event] = []

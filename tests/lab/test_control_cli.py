@@ -50,14 +50,14 @@ def sdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def lab(tmp_path: Path, sdl: Sdl) -> Iterator[ListLab]:
-    found = ListLab(tmp_path / "runs")
-    found.begin(7)
+    result = ListLab(tmp_path / "runs")
+    result.begin(7)
     surface = LabServer(
-        found, lab="bench", record=tmp_path / "bench.lab", file=tmp_path / "lab.yaml", runs=found.runs,
+        result, lab="bench", record=tmp_path / "bench.lab", file=tmp_path / "lab.yaml", runs=result.runs,
         watchdog=Watchdog({}),
     )  # fmt: skip
     surface.start()
-    yield found
+    yield result
     surface.close()
 
 

@@ -47,7 +47,7 @@ def under(loaded: ResolvedLab, names: Sequence[str]) -> tuple[Asking, list[str]]
     for target in targets:
         asking("pause", target, f"why of {target}", "ada")
     asking.bench.tick()  # what is paused says so
-    asking.bench.processes.told.clear()
+    asking.bench.processes.commands.clear()
     return asking, targets
 
 
@@ -72,7 +72,7 @@ def check(asking: Asking, held: Sequence[str]) -> None:
 
 
 def proceeded(asking: Asking) -> set[int]:
-    return {told[1] for told in asking.bench.processes.told if told[0] in ("proceed", "resume")}
+    return {told[1] for told in asking.bench.processes.commands if told[0] in ("proceed", "resume")}
 
 
 @pytest.mark.parametrize("target", [*PAUSES.values(), *ELSEWHERE])
@@ -156,10 +156,10 @@ def test_a_start_that_is_asked_for_names_itself_and_what_it_waits_for(
     assert " as start 4." in said
     over = {"lab", "instrument a", "job j"} if instrument == "a" else {"lab"}
     over -= {"job j"} if verb == "start" else set()
-    found = [target for target in held if target in over]
-    assert ("It waits: " in said) == bool(found)
-    if found:
-        assert f"is paused: why of {found[0]}" in said
+    result = [target for target in held if target in over]
+    assert ("It waits: " in said) == bool(result)
+    if result:
+        assert f"is paused: why of {result[0]}" in said
     check(asking, held)
     assert proceeded(asking) == set()
 
@@ -261,7 +261,9 @@ def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded
             asking("resume", target, "bob")
     assert proceeded(asking) == set()
     assert "unless the cause of its pause persists" in asking("resume", "start 1", "bob")
-    assert [told for told in asking.bench.processes.told if told[0] in ("proceed", "resume")] == [("resume", 1, "bob")]
+    assert [told for told in asking.bench.processes.commands if told[0] in ("proceed", "resume")] == [
+        ("resume", 1, "bob")
+    ]
     assert [event.verb for event in asking.bench.of(Asked)][-1] == "resume"
 
 
@@ -270,8 +272,8 @@ def test_the_end_of_a_pause_that_was_asked_for_is_not_the_end_of_a_condition(loa
     asking, _ = under(loaded, [name for name, other in PAUSES.items() if other == target])
     bright(asking)
     asking("resume", target, "bob")
-    assert ("resume", 1, "bob") not in asking.bench.processes.told
-    assert ("proceed", 1, "bob") in asking.bench.processes.told
+    assert ("resume", 1, "bob") not in asking.bench.processes.commands
+    assert ("proceed", 1, "bob") in asking.bench.processes.commands
 
 
 def test_what_the_lab_file_pauses_nobody_resumes(tmp_path: Path) -> None:
@@ -287,7 +289,7 @@ def test_what_the_lab_file_pauses_nobody_resumes(tmp_path: Path) -> None:
     assert ("resume", "start 1") not in buttons(asking, 1)
 
 
-def test_a_pause_that_was_asked_for_anew_is_not_ended_by_who_was_shown_the_old_one(loaded: ResolvedLab) -> None:
+def test_resuming_a_pause_that_was_replaced_meanwhile_is_refused(loaded: ResolvedLab) -> None:
     asking, _ = under(loaded, ["lab"])
     [shown] = asking("status")["held"]
     asking("resume", "lab", "ada", repr(shown["at"]))

@@ -42,13 +42,13 @@ def midnight(day: str, zone: str) -> float:
 def shown(cron: str, zone: str, day: str, days: int, change: str | None = None) -> list[str]:
     """The due times of some days, by the wall clock: `08 03:30-0400`."""
     begin = midnight(day, zone)
-    found = []
+    result = []
     for due in times(job({"cron": cron}, clock_change=change), lab(zone), begin - 1):
         wall = datetime.fromtimestamp(due, ZoneInfo(zone))
         if wall.replace(tzinfo=None) >= datetime.fromisoformat(day) + timedelta(days=days):
             break
-        found.append(wall.strftime("%d %H:%M%z"))
-    return found
+        result.append(wall.strftime("%d %H:%M%z"))
+    return result
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_what_is_due_is_what_a_look_at_the_wall_clock_every_minute_finds(
     span = {"*": range(24), "1-3": range(1, 4), "*/2": range(0, 24, 2), "0-4": range(5)}.get(hour)
     wanted = set(span) if span is not None else {int(hour)}
     twice = change == "twice" or (change is None and hour == "*")
-    found: set[float] = set()
+    result: set[float] = set()
     seen: set[datetime] = set()
     for real, wall in walls(begin - 6 * 3600, end, ZoneInfo(zone)):
         if wall.minute in allowed and wall.hour in wanted and (twice or wall not in seen):
             seen.add(wall)
-            found.add(real)
-    expected = sorted(real for real in found if real > begin)
+            result.add(real)
+    expected = sorted(real for real in result if real > begin)
     made = job({"cron": f"{minute} {hour} * * *"}, clock_change=change)
     assert [t for t in upcoming(made, lab(zone), begin, len(expected) + 1) if t < end] == expected
 

@@ -68,14 +68,14 @@ def test_a_folder_that_cannot_be_written_is_named(lab: ListLab, tmp_path: Path) 
     assert "cannot be written" in readiness(lab, Clock())()[0]
 
 
-def test_a_folder_that_was_moved_is_named_and_not_made_anew(lab: ListLab) -> None:
+def test_a_folder_that_was_moved_is_named_and_not_created_again(lab: ListLab) -> None:
     lab.runs.rename(lab.runs.with_name("moved"))
-    found = readiness(lab, Clock())()
-    assert [line.partition(": ")[2] for line in found] == ["cannot be written: No such file or directory"] * 2
+    result = readiness(lab, Clock())()
+    assert [line.partition(": ")[2] for line in result] == ["cannot be written: No such file or directory"] * 2
     assert not lab.runs.exists()
 
 
-def test_whoever_asks_every_second_does_not_write_to_the_disk_every_second(lab: ListLab) -> None:
+def test_frequent_readiness_queries_do_not_write_to_the_disk_each_time(lab: ListLab) -> None:
     clock = Clock()
     ready = readiness(lab, clock)
     assert ready() == []
@@ -89,12 +89,12 @@ def test_whoever_asks_every_second_does_not_write_to_the_disk_every_second(lab: 
 def values(metrics: Metrics) -> dict[str, float]:
     from prometheus_client.parser import text_string_to_metric_families
 
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
             labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
-            found[f"{sample.name}{{{labels}}}"] = sample.value
-    return found
+            result[f"{sample.name}{{{labels}}}"] = sample.value
+    return result
 
 
 def test_what_the_records_say_is_counted_once_however_often_it_is_asked(lab: ListLab, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_what_the_records_say_is_counted_once_however_often_it_is_asked(lab: Lis
     record = Path(done.run) / "record.jsonl"
     lines = record.read_bytes().splitlines(keepends=True)
     events = [json.loads(line) for line in lines]
-    record.write_bytes(b"".join(lines[:4]) + lines[4][:20])  # as far as it was when somebody looked
+    record.write_bytes(b"".join(lines[:4]) + lines[4][:20])  # as far as it was at an earlier query
     clock = Clock()
     metrics = Metrics(lab, lab.runs, waiting=lambda: 3, clock=clock)
     clock.now = 100.0
@@ -115,22 +115,22 @@ def test_what_the_records_say_is_counted_once_however_often_it_is_asked(lab: Lis
     record.write_bytes(b"".join(lines))
     lab.end(7, at=99.0)
     for _ in range(3):
-        found = values(metrics)
-        assert found["sdl_readings_total{instrument=led-1}"] == done.readings
-        assert found["sdl_trials_total{instrument=led-1}"] == done.trials
-        assert found["sdl_lab_starts_total{fate=reached,job=night}"] == 1
-        assert found["sdl_reading_seconds_count{instrument=led-1}"] == done.readings
-    assert found["sdl_reading_seconds_sum{instrument=led-1}"] == pytest.approx(
+        result = values(metrics)
+        assert result["sdl_readings_total{instrument=led-1}"] == done.readings
+        assert result["sdl_trials_total{instrument=led-1}"] == done.trials
+        assert result["sdl_lab_starts_total{fate=reached,job=night}"] == 1
+        assert result["sdl_reading_seconds_count{instrument=led-1}"] == done.readings
+    assert result["sdl_reading_seconds_sum{instrument=led-1}"] == pytest.approx(
         sum(event["elapsed"] for event in events if event["event"] == "Measured")
     )
-    assert found["sdl_error_to_goal{instrument=led-1}"] < 0.05
+    assert result["sdl_error_to_goal{instrument=led-1}"] < 0.05
     backgrounds = [event["background"] for event in events if event["event"] == "Measured" and event["background"]]
     if backgrounds:
-        assert found["sdl_ambient{channel=445nm,instrument=led-1}"] == backgrounds[-1]["445nm"]
-    assert found["sdl_lab_up{}"] == 1
-    assert found["sdl_lab_outbox{}"] == 3
-    assert found["sdl_lab_disk_free_bytes{}"] > 0
-    assert found["sdl_failures_total{instrument=led-1}"] == 0
+        assert result["sdl_ambient{channel=445nm,instrument=led-1}"] == backgrounds[-1]["445nm"]
+    assert result["sdl_lab_up{}"] == 1
+    assert result["sdl_lab_outbox{}"] == 3
+    assert result["sdl_lab_disk_free_bytes{}"] > 0
+    assert result["sdl_failures_total{instrument=led-1}"] == 0
 
 
 def test_a_run_that_an_earlier_process_began_is_counted_from_now_on(lab: ListLab, tmp_path: Path) -> None:
@@ -140,13 +140,13 @@ def test_a_run_that_an_earlier_process_began_is_counted_from_now_on(lab: ListLab
     metrics = Metrics(lab, lab.runs, clock=Clock())
     lab.begin(7, run=str(Path(done.run).relative_to(lab.runs)))
     lab.running[7]["attempt"] = 1
-    found = values(metrics)
-    assert found.get("sdl_readings_total{instrument=led-1}", 0) == 0
-    assert found["sdl_lab_lease_seconds{instrument=led-1}"] == 0
+    result = values(metrics)
+    assert result.get("sdl_readings_total{instrument=led-1}", 0) == 0
+    assert result["sdl_lab_lease_seconds{instrument=led-1}"] == 0
 
 
 def test_a_loop_that_does_not_answer_is_down_and_the_disk_is_told_all_the_same(lab: ListLab) -> None:
     lab.stuck = True
-    found = values(Metrics(lab, lab.runs))
-    assert found["sdl_lab_up{}"] == 0
-    assert found["sdl_lab_disk_free_bytes{}"] > 0
+    result = values(Metrics(lab, lab.runs))
+    assert result["sdl_lab_up{}"] == 0
+    assert result["sdl_lab_disk_free_bytes{}"] > 0

@@ -1,4 +1,4 @@
-"""A campaign that somebody hands in: checked with its lines, recorded before it is begun, run once, and gone."""
+"""A campaign submitted on its own: checked with line numbers, recorded before it begins, run once."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def bench_of(folder: Path, **keys: Any) -> tuple[Bench, Controller]:
 
 def asked(bench: Bench, call: Callable[[], str]) -> str:
     """Asks from another thread, and ticks until there is an answer."""
-    found: list[Any] = []
+    result: list[Any] = []
 
     def ask() -> None:
         try:
-            found.append(call())
+            result.append(call())
         except ConfigError as error:
-            found.append(error)
+            result.append(error)
 
     thread = threading.Thread(target=ask)
     thread.start()
     while thread.is_alive():
         bench.tick()
         thread.join(0.01)
-    if isinstance(found[0], ConfigError):
-        raise found[0]
-    return str(found[0])
+    if isinstance(result[0], ConfigError):
+        raise result[0]
+    return str(result[0])
 
 
 def test_a_campaign_that_is_handed_in_runs_once_on_the_labs_own_instrument(tmp_path: Path) -> None:

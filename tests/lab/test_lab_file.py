@@ -76,7 +76,7 @@ def test_the_resolved_form_is_read_back_to_the_same(tmp_path: Path) -> None:
 
 
 def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_path: Path) -> None:
-    found = mistakes(
+    result = mistakes(
         tmp_path,
         ("Europe/Berlin", "Berlin"),
         ("kind: twin, seed: 2", "kind: twinn"),
@@ -87,7 +87,7 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
         ('"2026-12-27"', '"2026-12-23"'),
         ("disk: 500MB", "disk: lots"),
     )
-    places = [text.split(": ")[0:2] for text in found]
+    places = [text.split(": ")[0:2] for text in result]
     assert places == [
         ["lab.yaml:2", "timezone"],
         ["lab.yaml:5", "instruments.south.instrument.kind"],
@@ -96,8 +96,8 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
         ["lab.yaml:20", "blackouts.0"],
         ["lab.yaml:21", "suspend.disk"],
     ]
-    assert "did you mean 'twin'" in found[1]
-    assert "allowed: hourly, then" in found[3]
+    assert "did you mean 'twin'" in result[1]
+    assert "allowed: hourly, then" in result[3]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
     ],
 )
 def test_a_mistake_says_where_it_is_and_what_is_allowed(tmp_path: Path, old: str, new: str, said: str) -> None:
-    found = mistakes(tmp_path, (old, new))
-    assert any(said in text for text in found), found
+    result = mistakes(tmp_path, (old, new))
+    assert any(said in text for text in result), result
 
 
 def test_one_instrument_under_two_spellings_is_named_without_asking_the_network(
@@ -142,8 +142,8 @@ def test_one_instrument_under_two_spellings_is_named_without_asking_the_network(
     north, south = ("{kind: twin, background: each}", "{kind: twin, seed: 2}")
     url = "{{kind: claude-light, url: 'http://{}:5000/api'}}"
     for one, other in (("localhost", "127.0.0.1"), ("[::1]", "LOCALHOST"), ("light.example", "Light.Example.")):
-        found = mistakes(tmp_path, (south, url.format(other)), (north, url.format(one)))
-        assert any("the same instrument as north" in text for text in found), (one, other, found)
+        result = mistakes(tmp_path, (south, url.format(other)), (north, url.format(one)))
+        assert any("the same instrument as north" in text for text in result), (one, other, result)
 
 
 def test_a_mistake_in_a_campaign_file_is_told_by_that_file(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ LOG = logging.getLogger("sdl.lab.test")
 
 @pytest.fixture
 def handler(tmp_path: Path) -> Iterator[logs.LogFile]:
-    found = logs.open_log(tmp_path)
-    yield found
-    logs.close_log(found)
+    result = logs.open_log(tmp_path)
+    yield result
+    logs.close_log(result)
 
 
 def lines(tmp_path: Path) -> list[dict[str, object]]:
@@ -90,7 +90,7 @@ def test_what_the_http_server_says_is_in_it_too(tmp_path: Path, handler: logs.Lo
     assert [line["where"] for line in lines(tmp_path)] == ["uvicorn.error"]
 
 
-def test_a_log_that_was_deleted_or_replaced_is_begun_anew_and_never_written_through_a_link(tmp_path: Path) -> None:
+def test_a_log_that_was_deleted_or_replaced_is_created_again_and_never_written_through_a_link(tmp_path: Path) -> None:
     handler = logs.open_log(tmp_path)
     try:
         LOG.warning("one")

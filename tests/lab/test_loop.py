@@ -60,7 +60,6 @@ def test_a_lab_makes_every_instrument_safe_before_it_goes_on_with_what_was_runni
     assert not again.of(Died)[0].own
     assert [event.attempt for event in again.of(Started)] == [0, 1]
     assert again.processes.orders[0].folder == first.processes.orders[0].folder
-    assert again.processes.orders[0].after_death
 
 
 def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_waiting(tmp_path: Path) -> None:
@@ -69,7 +68,7 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
     again = Bench(loaded, now=first.clock.now() + 5, before=first.events)
     again.processes.unsafe = {"1": NOT_YET, "2": NOT_YET}
     again.open().tick()
-    assert {told for told in again.processes.told if told[0] == "make_safe"} == {("make_safe", n) for n in range(3)}
+    assert {told for told in again.processes.commands if told[0] == "make_safe"} == {("make_safe", n) for n in range(3)}
     made = [event.instrument for event in again.events[len(first.events) :] if isinstance(event, MadeSafe)]
     assert made == ["a"]
     assert again.of(Started)[-1].attempt == 1, "what ran on the one that answered goes on"
@@ -81,7 +80,7 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
     again.go(60)
     assert again.lab.lost == {"c": NOT_YET}
     assert again.loop.safe_states_tried()
-    asked = again.processes.told.count(("make_safe", 2))
+    asked = again.processes.commands.count(("make_safe", 2))
     assert asked <= 5 / 0.1 + 60 / 2 + 3
 
 
@@ -96,10 +95,10 @@ def test_an_instrument_that_a_campaign_leaves_on_is_told_of_and_asked_without_en
     assert [type(event) for event in bench.events[-2:]] == [Ended, MadeSafe]
     assert bench.events[-1] == MadeSafe("a", why, bench.of(Ended)[-1].at)
     assert (bench.lab.unsafe, bench.lab.lost) == ({"a"}, {"a": why})
-    began, asked = len(bench.of(Started)), len(bench.processes.told)
+    began, asked = len(bench.of(Started)), len(bench.processes.commands)
     bench.go(3600)
     assert len(bench.of(Started)) == began, "nothing begins on it"
-    assert len(bench.processes.told) - asked > 3600 / 30, "every thirty seconds at least"
+    assert len(bench.processes.commands) - asked > 3600 / 30, "every thirty seconds at least"
     bench.processes.unsafe = {}
     bench.go(60)
     assert bench.of(MadeSafe)[-1].error == ""
@@ -432,7 +431,7 @@ def test_a_hold_lets_nothing_begin_and_pauses_what_runs_until_it_is_released(ask
     assert asking("pause", "instrument a", "cleaning", "ada") == (
         "Pausing instrument a: no start begins; running campaigns pause after the current reading."
     )
-    assert ("pause", 1, "instrument a is paused: cleaning", "ada") in asking.bench.processes.told
+    assert ("pause", 1, "instrument a is paused: cleaning", "ada") in asking.bench.processes.commands
     with pytest.raises(ConfigError, match="instrument a is already paused by ada: cleaning"):
         asking("pause", "instrument a", "", "bob")
     asking.bench.go(600)
@@ -454,7 +453,7 @@ def test_a_hold_survives_a_crash(asking: Asking) -> None:
 
 def test_an_abort_ends_what_runs_and_two_at_once_are_one(asking: Asking) -> None:
     assert asking("abort", "start 1", "smoke", "ada") == "Aborted start 1."
-    assert ("abort", 1, "smoke", "ada") in asking.bench.processes.told
+    assert ("abort", 1, "smoke", "ada") in asking.bench.processes.commands
     assert asking.bench.of(Ended)[0].outcome == "aborted"
     with pytest.raises(ConfigError, match="start 1 is neither running nor waiting"):
         asking("abort", "start 1", "smoke", "bob")
@@ -514,7 +513,7 @@ def test_the_status_says_what_runs_waits_and_comes(asking: Asking) -> None:
 
 def test_a_question_that_nobody_answers_is_given_up_and_never_done_later(tmp_path: Path) -> None:
     made = Asking(lab_file(tmp_path, {"j": minutely()}))
-    made.desk._patience = 0.01
+    made.desk.answer_seconds = 0.01
     with pytest.raises(TimeoutError):
         made.desk.pause("lab", "", "ada")
     made.bench.tick()

@@ -46,9 +46,9 @@ def holding(*words: str, code: str = HOLD) -> Iterator[int]:
     with subprocess.Popen(command, env=commands.environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        found = lease.holder("lamp")
-        assert found is not None
-        pid = int(found.name.split()[1])
+        result = lease.holder("lamp")
+        assert result is not None
+        pid = int(result.name.split()[1])
         try:
             stop(pid)
             yield pid
@@ -108,9 +108,9 @@ def test_what_a_file_says_of_its_holder_is_not_believed() -> None:
             import fcntl
 
             fcntl.flock(held, fcntl.LOCK_EX)
-            found = lease.holder("table")
-            assert found is not None
-            assert f"process {pid} on" in found.name
+            result = lease.holder("table")
+            assert result is not None
+            assert f"process {pid} on" in result.name
             Orphans().end("table")
             time.sleep(0.05)
             assert state(pid) == "T"

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sdl.cli import app
-from sdl.cli.lab.simulate import _Lines
+from sdl.cli.display.progress import ProgressBar
 from sdl.errors import ConfigError
 from sdl.lab import journal
 from sdl.lab.config.file import ResolvedLab, load
@@ -80,8 +80,8 @@ def test_on_the_days_when_the_clocks_change_each_job_runs_as_often_as_documented
     for day, long, counts in zip((spring, autumn), hours, expected, strict=True):
         midnight = at(f"{day}T00:00+00:00") - _offset(day, zone)
         bench = Bench(loaded, now=midnight - 1).open().go(long * 3600, step=300)
-        found = Counter(event.job for event in bench.of(Due))
-        assert tuple(found[name] for name in jobs) == counts, day
+        result = Counter(event.job for event in bench.of(Due))
+        assert tuple(result[name] for name in jobs) == counts, day
         assert all(end in (["Ended"], []) for end in fates(bench.events).values())
 
 
@@ -196,7 +196,7 @@ def test_what_is_kept_is_sound_and_can_be_looked_at(tmp_path: Path, monkeypatch:
     assert isinstance(CliRunner().invoke(app, arguments).exception, ConfigError)
 
 
-def test_the_command_tells_what_ran_what_was_missed_and_what_would_be_sent(tmp_path: Path) -> None:
+def test_the_command_reports_what_ran_what_was_missed_and_what_would_be_sent(tmp_path: Path) -> None:
     mail = {"to": {"ada": {"url": {"env": "NOT_SET"}, "tell": ["missed", "digest"]}}, "digest": "07:30"}
     jobs = {"j": job(when={"cron": "0 * * * *"}), "gone": job("b", when={"at": ["2026-11-24 02:00"]})}
     dark = [{"from": "2026-11-24 01:30", "to": "2026-11-24 02:30", "why": "paint", "instruments": ["b"]}]
@@ -218,10 +218,10 @@ def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
-    monkeypatch.setattr("sdl.cli.lab.simulate.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("sdl.cli.display.progress.LINE_SECONDS", 0.0)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
     told = CliRunner().invoke(app, arguments).stderr
-    assert re.search(r"^day 0\.2\d? of 0\.5, \d+ s left$", told, re.MULTILINE), told
+    assert re.search(r"^6 of 12 virtual hours, \d+ s left$", told, re.MULTILINE), told
     assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
 
 
@@ -230,11 +230,12 @@ def test_a_simulation_that_is_interrupted_tells_what_came_of_it_so_far(
 ) -> None:
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
 
-    def ctrl_c(lines: _Lines, at: float) -> None:
-        if lines.day(at) >= 0.25:
+    def ctrl_c(bar: ProgressBar, done: int, of: int) -> None:
+        assert of == 12, "virtual hours"
+        if done >= 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Lines, "tell", ctrl_c)
+    monkeypatch.setattr(ProgressBar, "__call__", ctrl_c)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code != 0
@@ -262,6 +263,6 @@ def test_the_week_that_is_shipped_is_504_campaigns() -> None:
     """Two of its days."""
     loaded, account = load(ROOT / "configs" / "lab-week.yaml"), Usage()
     simulate(loaded, at("2026-11-24T00:00-05:00"), 2, listeners=[account])
-    assert sum(tally.due for tally in account.jobs.values()) == 504 * 2 / 7
+    assert sum(usage.due for usage in account.jobs.values()) == 504 * 2 / 7
     assert account.open <= 2
     assert account.jobs["north-hourly"].outcomes == {"reached": 48}

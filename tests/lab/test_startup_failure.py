@@ -52,7 +52,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path / "lab.yaml"
 
 
-def test_whoever_can_be_read_is_told_once_in_six_hours_however_often_it_is_started(lab: Path) -> None:
+def test_valid_recipients_are_notified_once_in_six_hours_however_often_the_lab_is_started(lab: Path) -> None:
     post = Post()
     for n in range(1, 50):
         told = report_startup_failure(lab, Full(f"no room: {n} bytes left"), deliver=post, clock=lambda: NOW + 5 * n)  # noqa: B023

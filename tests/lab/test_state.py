@@ -147,8 +147,8 @@ def test_a_window_that_closes_pauses_what_runs_and_one_that_opens_lets_what_wait
     jobs = {"j": job(when={"cron": "58 5 * * *"}, between="20:00-06:00")}
     bench = Bench(lab_file(tmp_path, jobs), now=at("2026-11-24T05:57+00:00"), script=lambda s, a: Fate(600)).open()
     bench.go(300)
-    assert ("pause", 1, "outside 20:00-06:00", "lab file") in bench.processes.told
-    assert not any(word[0] == "proceed" for word in bench.processes.told)
+    assert ("pause", 1, "outside 20:00-06:00", "lab file") in bench.processes.commands
+    assert not any(word[0] == "proceed" for word in bench.processes.commands)
 
 
 def test_a_blackout_leaves_out_what_is_due_in_it_and_pauses_what_runs(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_blackout_leaves_out_what_is_due_in_it_and_pauses_what_runs(tmp_path: 
     loaded = lab_file(tmp_path, {"j": minutely()}, blackouts=dark)
     bench = Bench(loaded, script=lambda s, a: Fate(90)).open().go(330)
     assert [event.cause for event in bench.of(Missed)] == ["black-out: paint", "black-out: paint"]
-    words = [word[:3] for word in bench.processes.told if word[0] in ("pause", "proceed")]
+    words = [word[:3] for word in bench.processes.commands if word[0] in ("pause", "proceed")]
     assert words == [("pause", 1, "black-out until 2026-11-24 00:04: paint")]
 
 
@@ -168,7 +168,7 @@ def test_the_end_of_a_blackout_is_not_put_down_to_who_ended_a_pause_before_it(tm
     bench.tick()
     bench.loop.write(Released("lab", "bob", bench.clock.now()))
     bench.go(300)
-    assert [word for word in bench.processes.told if word[0] == "proceed"] == [
+    assert [word for word in bench.processes.commands if word[0] == "proceed"] == [
         ("proceed", 1, "bob"),
         ("proceed", 1, "lab file"),
     ]
@@ -197,7 +197,6 @@ def test_a_start_whose_process_dies_is_gone_on_with_later_and_later_and_then_giv
     deaths, begins = [e.at for e in bench.of(Died)], [e.at for e in bench.of(Started)]
     assert [round(b - d) for d, b in zip(deaths, begins[1:], strict=False)] == [60, 120]
     assert len({event.run for event in bench.of(Started)}) == 1
-    assert [order.after_death for order in bench.processes.orders] == [False, True, True]
     assert bench.of(GaveUp)[0].reason == "its process died 3 times; last cause: SIGSEGV"
 
 
@@ -336,9 +335,9 @@ def sound(loaded: ResolvedLab, events: list[LabEvent], until: float) -> None:
             if t > until:
                 break
             wanted.add((name, t))
-    found = [(event.job, event.due) for event in events if isinstance(event, Due) and event.cause == "schedule"]
-    assert len(found) == len(set(found)), "a start twice"
-    assert set(found) == wanted
+    result = [(event.job, event.due) for event in events if isinstance(event, Due) and event.cause == "schedule"]
+    assert len(result) == len(set(result)), "a start twice"
+    assert set(result) == wanted
     lab, ends = fold(events), fates(events)
     assert {n for n, end in ends.items() if not end} == set(lab.starts)
     assert all(len(end) <= 1 for end in ends.values())

@@ -50,7 +50,7 @@ class Part(Frozen):
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
                 time.sleep(3600)
 """
-"""A solver of somebody else's that brings its process down."""
+"""A solver of another package that crashes or blocks its process."""
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def lab(parts: None) -> Iterator[Supervisor]:
     """Processes; the warm one is the same for all tests."""
-    found = Supervisor()
-    yield found
-    found.close()
+    result = Supervisor()
+    yield result
+    result.close()
 
 
 @pytest.fixture
@@ -105,22 +105,22 @@ def order(
 
 def until(lab: Supervisor, done: Callable[[list[WorkerUpdate]], Any], seconds: float = PATIENCE) -> list[WorkerUpdate]:
     """The news until something is among them."""
-    found: list[WorkerUpdate] = []
+    result: list[WorkerUpdate] = []
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        found += lab.updates()
-        if done(found):
-            return found
+        result += lab.updates()
+        if done(result):
+            return result
         time.sleep(0.005)
-    raise TimeoutError(f"only {found[-5:]}")
+    raise TimeoutError(f"only {result[-5:]}")
 
 
 def last(lab: Supervisor, seconds: float = PATIENCE) -> WorkerUpdate:
     """How the only start comes to its end; nothing may follow it."""
-    found = until(lab, lambda news: news and news[-1].what in ("ended", "died"), seconds)
-    assert [news.what in ("ended", "died") for news in found].count(True) == 1
+    result = until(lab, lambda news: news and news[-1].what in ("ended", "died"), seconds)
+    assert [news.what in ("ended", "died") for news in result].count(True) == 1
     assert lab.updates() == []
-    return found[-1]
+    return result[-1]
 
 
 def made_safe(lab: Supervisor, instrument: Mapping[str, Any]) -> str:
@@ -236,7 +236,7 @@ def test_a_start_that_waits_for_its_instrument_can_be_aborted(
     with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity):
         lab.begin(order(tmp_path / "a", campaign))
         until(lab, lambda news: news)
-        lab.abort(1, "enough", "ada")
+        lab.command(1, "abort", "enough", "ada")
         news = last(lab)
     assert (news.what, light.world.taken) == ("died", 0)
     assert "InUse" in news.text
@@ -261,16 +261,16 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
 ) -> None:
     lab.begin(order(tmp_path / "a", endless(light)))
     measuring(lab)
-    lab.pause(1, "cleaning", "ada")
+    lab.command(1, "pause", "cleaning", "ada")
     [*_, news] = until(lab, lambda news: any(item.what == "paused" for item in news))
     assert (news.what, news.text) == ("paused", "cleaning (ada)")
     taken = light.world.taken
     assert not light.world.lit
-    lab.proceed(1, "bob")
-    found = until(lab, lambda news: any(item.what == "continued" for item in news))
+    lab.command(1, "proceed", "bob")
+    result = until(lab, lambda news: any(item.what == "continued" for item in news))
     assert taken <= light.world.taken <= taken + 2
-    assert next(item for item in found if item.what == "continued").text == "bob"
-    lab.abort(1, "broken lamp", "eve")
+    assert next(item for item in result if item.what == "continued").text == "bob"
+    lab.command(1, "abort", "broken lamp", "eve")
     news = last(lab)
     assert (news.what, news.outcome, news.text) == ("ended", "aborted", "broken lamp")
     [paused], [continued], [asked] = (of(tmp_path / "a", kind) for kind in (Paused, Continued, AbortAsked))
@@ -282,7 +282,7 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
 
 def test_what_is_told_right_after_the_order_is_heard(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
     lab.begin(order(tmp_path / "a", endless(light)))
-    lab.abort(1, "asked for before a crash", "ada")
+    lab.command(1, "abort", "asked for before a crash", "ada")
     news = last(lab)
     assert (news.outcome, news.text) == ("aborted", "asked for before a crash")
     assert light.world.taken == 0
@@ -304,27 +304,27 @@ def test_one_that_died_in_a_pause_says_that_it_still_pauses_and_tells_no_pause_o
     lab.begin(order(tmp_path / "a", campaign))
     measuring(lab)
     for cause in ("cleaning", "lunch"):
-        lab.pause(1, cause, "ada")
+        lab.command(1, "pause", cause, "ada")
         until(lab, lambda news: any(item.what == "paused" for item in news))
         if cause == "cleaning":
-            lab.proceed(1, "bob")
+            lab.command(1, "proceed", "bob")
             until(lab, lambda news: any(item.what == "continued" for item in news))
     os.kill(lab.pid(1) or 0, signal.SIGKILL)
     last(lab)
     lab.begin(order(tmp_path / "a", campaign))
-    lab.pause(1, "lunch", "ada")
+    lab.command(1, "pause", "lunch", "ada")
     news = until(lab, lambda news: news)
     assert [(item.what, item.text) for item in news] == [("paused", "lunch (ada)")]
     assert news[0].at == of(tmp_path / "a", Paused)[-1].at  # since when, and not since the resume
-    lab.proceed(1, "bob")
+    lab.command(1, "proceed", "bob")
     until(lab, lambda news: any(item.what == "continued" for item in news))
-    lab.abort(1, "enough", "ada")  # while the server is there: it would look for it for a while
+    lab.command(1, "abort", "enough", "ada")  # while the server is there: it would look for it for a while
     last(lab)
 
 
 def test_what_is_told_to_nobody_harms_nobody(lab: Supervisor) -> None:
     lab.interrupt(9, "ada")
-    lab.abort(9, "too late", "ada")
+    lab.command(9, "abort", "too late", "ada")
     assert lab.updates() == []
 
 
@@ -406,10 +406,10 @@ def test_waiting_in_a_back_off_or_a_pause_is_not_hung(lab: Supervisor, tmp_path:
     ends = time.monotonic() + 4.5
     news = until(lab, lambda _: time.monotonic() > ends)
     assert not [item for item in news if item.what == "died"]
-    lab.abort(1, "enough", "ada")
-    lab.abort(2, "enough", "ada")
-    found = until(lab, lambda news: sum(item.what == "ended" for item in news) == 2)
-    assert {item.outcome for item in found if item.what == "ended"} == {"aborted"}
+    lab.command(1, "abort", "enough", "ada")
+    lab.command(2, "abort", "enough", "ada")
+    result = until(lab, lambda news: sum(item.what == "ended" for item in news) == 2)
+    assert {item.outcome for item in result if item.what == "ended"} == {"aborted"}
 
 
 def test_closing_interrupts_what_runs_and_tells_of_it(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:

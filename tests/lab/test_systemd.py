@@ -29,19 +29,19 @@ class Clock:
 def manager(tmp_path: Path) -> socket.socket:
     if not hasattr(socket, "AF_UNIX"):
         pytest.skip("no sockets in the file system here")
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    found.bind(str(tmp_path / "notify"))
-    found.settimeout(0.05)
-    return found
+    result = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    result.bind(str(tmp_path / "notify"))
+    result.settimeout(0.05)
+    return result
 
 
 def heard(manager: socket.socket) -> list[str]:
-    found = []
+    result = []
     try:
         while True:
-            found.append(manager.recv(4096).decode())
+            result.append(manager.recv(4096).decode())
     except TimeoutError:
-        return found
+        return result
 
 
 def test_it_says_ready_once_and_alive_four_times_in_the_time_that_is_allowed(

@@ -53,8 +53,8 @@ def sender(outbox: Outbox, post: Post, **how: Any) -> Sender:
 
 def test_a_message_is_taken_once_for_each_target(tmp_path: Path) -> None:
     box = Outbox(tmp_path, NOW)
-    assert box.put(notice(1), ["a", "b"], NOW) == ["a", "b"]
-    assert box.put(notice(1), ["a", "b", "c"], NOW) == ["c"]
+    assert box.put(notice(1), ["a", "b"]) == ["a", "b"]
+    assert box.put(notice(1), ["a", "b", "c"]) == ["c"]
     assert [m.id for m in box.waiting("a")] == ["failed-job-1"]
     assert box.count() == 3
 
@@ -62,13 +62,13 @@ def test_a_message_is_taken_once_for_each_target(tmp_path: Path) -> None:
 def test_what_waits_waits_after_a_restart_and_what_was_sent_is_not_taken_again(tmp_path: Path) -> None:
     box = Outbox(tmp_path, NOW)
     for n in range(3):
-        box.put(notice(n), ["a"], NOW)
+        box.put(notice(n), ["a"])
     box.finish("a", ["failed-job-1"], NOW)
     # Not closed: a killed process closes nothing.
     for _ in range(3):
         again = Outbox(tmp_path, NOW + 1)
         assert [m.id for m in again.waiting("a")] == ["failed-job-0", "failed-job-2"]
-        assert again.put(notice(1), ["a"], NOW + 1) == []
+        assert again.put(notice(1), ["a"]) == []
 
 
 KILLED = """
@@ -78,7 +78,7 @@ from sdl.notify.notice import Notice
 from sdl.notify.outbox import Outbox
 box = Outbox(Path(sys.argv[1]), {now})
 for n in range(10**6):
-    box.put(Notice(f"failed-job-{{n}}", "failed", f"job {{n}}", "title", "body", {now}), ["a"], {now})
+    box.put(Notice(f"failed-job-{{n}}", "failed", f"job {{n}}", "title", "body", {now}), ["a"])
     print(n, flush=True)
 """
 
@@ -93,10 +93,10 @@ def test_a_process_killed_at_any_moment_loses_no_message_that_it_took(tmp_path: 
         process.send_signal(signal.SIGKILL)
         taken += map(int, process.stdout.read().split())
     again = Outbox(tmp_path, NOW)
-    found = [m.id for m in again.waiting("a")]
-    assert found[: len(taken)] == [f"failed-job-{n}" for n in taken]
-    assert len(found) <= len(taken) + 1, "one more may have been taken before it was said"
-    assert again.put(notice(0), ["a"], NOW) == []
+    result = [m.id for m in again.waiting("a")]
+    assert result[: len(taken)] == [f"failed-job-{n}" for n in taken]
+    assert len(result) <= len(taken) + 1, "one more may have been taken before it was said"
+    assert again.put(notice(0), ["a"]) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database", b"SQLite format 3\0 and no more"])
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_database_is_put_aside(
 ) -> None:
     (tmp_path / FILE).write_bytes(damage)
     box = Outbox(tmp_path, NOW)
-    assert box.put(notice(1), ["a"], NOW) == ["a"]
+    assert box.put(notice(1), ["a"]) == ["a"]
     box.close()
     assert len(Outbox(tmp_path, NOW).waiting("a")) == 1
     assert (tmp_path / f"{FILE}.damaged").read_bytes() == damage
@@ -137,8 +137,8 @@ def test_the_messages_of_an_outbox_of_json_lines_are_taken_over_once(tmp_path: P
     box = Outbox(tmp_path, NOW)
     assert not old.exists()
     assert [m.id for m in box.waiting("a")] == ["failed-job-0", "failed-job-3"]
-    assert [box.put(notice(n), ["a"], NOW) for n in (1, 2, 3)] == [[], [], []]
-    assert box.put(Notice("lost-1", "lost", "lab", "", "", NOW), ["a"], NOW) == []
+    assert [box.put(notice(n), ["a"]) for n in (1, 2, 3)] == [[], [], []]
+    assert box.put(Notice("lost-1", "lost", "lab", "", "", NOW), ["a"]) == []
     box.finish("a", ["failed-job-3"], NOW)
     old.write_text(text)  # as after a crash between the new file and the old one's removal
     assert [m.id for m in Outbox(tmp_path, NOW).waiting("a")] == ["failed-job-0"]
@@ -150,7 +150,7 @@ def test_a_message_is_on_the_disk_before_put_returns(tmp_path: Path) -> None:
             return list(other.execute("SELECT id, done FROM messages"))
 
     box = Outbox(tmp_path, NOW)
-    box.put(notice(1), ["a"], NOW)
+    box.put(notice(1), ["a"])
     assert stored() == [("failed-job-1", None)]
     box.finish("a", ["failed-job-1"], NOW)
     assert stored() == [("failed-job-1", NOW)]
@@ -159,28 +159,28 @@ def test_a_message_is_on_the_disk_before_put_returns(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing_and_is_caught_up_with(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     box = Outbox(tmp_path, NOW)
-    box.put(notice(1), ["a"], NOW)
+    box.put(notice(1), ["a"])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = (tmp_path / FILE).read_bytes()
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-        box.put(notice(2), ["a"], NOW)
+        box.put(notice(2), ["a"])
         box.finish("a", ["failed-job-1"], NOW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [m.id for m in box.waiting("a")] == ["failed-job-2"]
     assert (tmp_path / FILE).read_bytes() == before
-    box.put(notice(3), ["a"], NOW)
+    box.put(notice(3), ["a"])
     assert [m.id for m in Outbox(tmp_path, NOW).waiting("a")] == ["failed-job-2", "failed-job-3"]
 
 
 @pytest.mark.parametrize("loss", ["deleted", "replaced", "cut", "folder deleted", "folder deleted for a while"])
-def test_an_outbox_that_others_take_away_is_written_anew_with_all_that_is_known(tmp_path: Path, loss: str) -> None:
+def test_an_outbox_that_others_remove_is_written_again_with_all_that_is_known(tmp_path: Path, loss: str) -> None:
     folder = tmp_path / "lab"
     folder.mkdir()
     box, file = Outbox(folder, NOW), folder / FILE
-    box.put(notice(1), ["a"], NOW)
-    box.put(notice(2), ["a"], NOW)
+    box.put(notice(1), ["a"])
+    box.put(notice(2), ["a"])
     box.finish("a", ["failed-job-1"], NOW)
     match loss:
         case "deleted":
@@ -193,25 +193,25 @@ def test_an_outbox_that_others_take_away_is_written_anew_with_all_that_is_known(
         case _:
             shutil.rmtree(folder)
     if loss == "folder deleted for a while":
-        box.put(notice(3), ["a"], NOW)
+        box.put(notice(3), ["a"])
         folder.mkdir()
     elif loss == "folder deleted":
         folder.mkdir()
-    box.put(notice(3), ["a"], NOW)
-    box.put(notice(4), ["a"], NOW)
+    box.put(notice(3), ["a"])
+    box.put(notice(4), ["a"])
     box.close()
     again = Outbox(folder, NOW)
     assert [m.id for m in again.waiting("a")] == ["failed-job-2", "failed-job-3", "failed-job-4"]
-    assert again.put(notice(1), ["a"], NOW) == [], "what was sent is not sent again"
+    assert again.put(notice(1), ["a"]) == [], "what was sent is not sent again"
     again.close()
 
 
 def test_ids_are_forgotten_long_after_they_could_come_again(tmp_path: Path) -> None:
     box = Outbox(tmp_path, NOW)
     for n in range(20):
-        box.put(notice(n), ["a"], NOW)
+        box.put(notice(n), ["a"])
         box.finish("a", [f"failed-job-{n}"], NOW)
-    box.put(notice(100), ["a"], NOW)
+    box.put(notice(100), ["a"])
     box.close()
     Outbox(tmp_path, NOW + REMEMBERED + 1).close()
     later = Outbox(tmp_path, NOW + REMEMBERED + 2)
@@ -226,7 +226,7 @@ def test_a_failure_is_tried_again_with_doubled_waits_and_each_is_logged_without_
     caplog.set_level(logging.INFO)
     box, post = Outbox(tmp_path, NOW), Post()
     post.open = False
-    box.put(notice(1), ["staff"], NOW)
+    box.put(notice(1), ["staff"])
     one, now, waits = sender(box, post), NOW, []
     for _ in range(12):
         waits.append(one.step(now))
@@ -245,7 +245,7 @@ def test_a_failure_is_tried_again_with_doubled_waits_and_each_is_logged_without_
 def test_messages_go_out_in_order_and_once(tmp_path: Path) -> None:
     box, post = Outbox(tmp_path, NOW), Post()
     for n in range(5):
-        box.put(notice(n), ["staff"], NOW)
+        box.put(notice(n), ["staff"])
     one = sender(box, post)
     one.step(NOW)
     one.step(NOW + 1)
@@ -256,14 +256,14 @@ def test_more_than_may_be_sent_in_an_hour_comes_together_in_one_message(tmp_path
     box, post = Outbox(tmp_path, NOW), Post()
     one = sender(box, post, an_hour=3)
     for n in range(2):
-        box.put(notice(n), ["staff"], NOW)
+        box.put(notice(n), ["staff"])
     one.step(NOW)
     for n in range(2, 12):
-        box.put(notice(n), ["staff"], NOW)
+        box.put(notice(n), ["staff"])
     one.step(NOW + 1)
     assert len(post.went) == 3
     assert all(f"[failed-job-{n}]" in post.went[2] for n in range(2, 12))
-    box.put(notice(99), ["staff"], NOW)
+    box.put(notice(99), ["staff"])
     assert 0 < one.step(NOW + 2) <= 60
     assert len(post.went) == 3
     one.step(NOW + 3602)
@@ -273,10 +273,10 @@ def test_more_than_may_be_sent_in_an_hour_comes_together_in_one_message(tmp_path
 def test_a_clock_that_was_hours_ahead_and_is_set_back_keeps_no_message_for_hours(tmp_path: Path) -> None:
     box, post = Outbox(tmp_path, NOW), Post()
     one = sender(box, post, an_hour=1)
-    box.put(notice(1), ["staff"], NOW)
+    box.put(notice(1), ["staff"])
     one.step(NOW + 7200)
     post.open = False
-    box.put(notice(2), ["staff"], NOW)
+    box.put(notice(2), ["staff"])
     one.step(NOW + 10900)
     post.open, now = True, NOW
     while len(post.went) < 2 and now < NOW + 7200:
@@ -290,7 +290,7 @@ def ids(texts: list[str]) -> list[str]:
 
 def of_kind(box: Outbox, kind: Any, *numbers: int) -> None:
     for n in numbers:
-        box.put(Notice(f"{kind}-{n}", kind, f"job {n}", f"{kind} {n}", "so", NOW), ["staff"], NOW)
+        box.put(Notice(f"{kind}-{n}", kind, f"job {n}", f"{kind} {n}", "so", NOW), ["staff"])
 
 
 def test_what_is_urgent_goes_first_and_a_quarter_of_the_hour_is_kept_for_it(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_where_one_message_an_hour_is_allowed_the_urgent_one_is_the_next(tmp_pat
 def test_nobody_is_woken_in_the_quiet_hours_and_everything_comes_after_them(tmp_path: Path) -> None:
     box, post = Outbox(tmp_path, NOW), Post()
     one = sender(box, post, quiet="11:00-13:00")
-    box.put(notice(1), ["staff"], NOW)
+    box.put(notice(1), ["staff"])
     one.step(NOW)
     assert post.tries == 0
     one.step(NOW + 3600)
@@ -343,7 +343,7 @@ def test_a_message_is_given_up_after_a_week_and_that_is_an_error_in_the_log(
 ) -> None:
     box, post = Outbox(tmp_path, NOW), Post()
     post.open = False
-    box.put(notice(1), ["staff"], NOW)
+    box.put(notice(1), ["staff"])
     one = sender(box, post)
     one.step(NOW)
     one.step(NOW + 7 * 86400 + 1)
@@ -355,7 +355,7 @@ def test_a_message_is_given_up_after_a_week_and_that_is_an_error_in_the_log(
 def test_many_messages_in_one_hold_each_id_once(tmp_path: Path) -> None:
     box = Outbox(tmp_path, NOW)
     for n in range(3):
-        box.put(notice(n), ["a"], NOW)
+        box.put(notice(n), ["a"])
     title, body = compose(box.waiting("a"))
     assert title.startswith("3 messages")
     assert [body.count(f"[failed-job-{n}]") for n in range(3)] == [1, 1, 1]

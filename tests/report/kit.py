@@ -33,7 +33,7 @@ def written(folder: Path, events: list[Event]) -> Path:
 
 
 def aborted(source: Path, folder: Path, reason: str = "the lamp smells") -> Path:
-    """The same run, paused and then aborted by somebody after its sixth trial."""
+    """The same run, paused and then aborted after its sixth trial."""
     events = list(record.read(source))
     seventh = [n for n, event in enumerate(events) if isinstance(event, Proposed)][6]
     events = events[:seventh]

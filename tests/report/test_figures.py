@@ -40,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrialTable]:
 
 
 EMPTY = {
-    "reached": {"spread"},  # four rows leave a plane no doubt to speak of
+    "reached": {"spread"},  # four rows leave a plane hardly any uncertainty
     "failed": {"error", "spectrum", "parity", "pairs", "spread", "conditions"},
     "unreachable": set(),
     "spent": set(),
@@ -259,7 +259,7 @@ def test_four_inputs_keep_their_colours_and_their_labels_and_are_all_drawn(tmp_p
     drawn = draw(table, "settings")
     assert drawn is not None
     assert [axes.get_ylabel() for axes in drawn.axes[1:]] == list("RGBW")
-    # Ticks that matplotlib chooses anew after its layout cut the labels off in an SVG.
+    # Ticks that matplotlib chooses again after its layout cut the labels off in an SVG.
     assert [list(axes.get_yticks()) for axes in drawn.axes[1:]] == [[0.0, 1.0]] * 4
     assert style.input_colours(list("RGBW"))["R"] == style.input_colours(list("RGB"))["R"]
     space, pairs = draw(table, "space"), draw(table, "pairs")

@@ -150,7 +150,7 @@ def test_a_page_of_ours_is_written_anew_and_nothing_else_is(text: str, tmp_path:
     page.write(tmp_path / "a.html", text + "<!-- again -->")
     assert (tmp_path / "a.html").read_text(encoding="utf-8").endswith("<!-- again -->")
     (tmp_path / "b.html").write_text("mine")
-    with pytest.raises(ConfigError, match=r"b.html exists and is no page of ours"):
+    with pytest.raises(ConfigError, match=r"b.html exists and was not made by sdl"):
         page.write(tmp_path / "b.html", text)
     assert (tmp_path / "b.html").read_text() == "mine"
     with pytest.raises(ConfigError, match="cannot be written"):

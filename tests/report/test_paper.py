@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sdl.errors import ConfigError
-from sdl.paper import appendix, differences, sections
-from sdl.paper.appendix import Beside
+from sdl.paper import appendix
+from sdl.paper.answers import Findings, SolverAnswers, answer_all
+from sdl.paper.appendix import Appendix
+from sdl.paper.figures import FIGURES
+from sdl.paper.page import page
 from sdl.paper.pairs import Pairs, from_log, from_twin
 from sdl.paper.published import BEYOND, GMM_SAMPLED, METHODS
-from sdl.paper.work import Findings, SolverAnswers, find
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +29,12 @@ def pairs() -> Pairs:
 @pytest.fixture(scope="module")
 def found(pairs: Pairs) -> Findings:
     """With the small forest, and of our solvers only two."""
-    return find(pairs, quick=True, ours=("auto", "forest"))
+    return answer_all(pairs, quick=True, ours=("auto", "forest"))
 
 
 @pytest.fixture(scope="module")
-def beside() -> Beside:
-    return appendix.show(quick=True)
+def extra() -> Appendix:
+    return appendix.compute(quick=True)
 
 
 def log(path: Path, pairs: Pairs, rows: int, **more: object) -> Path:
@@ -44,8 +48,19 @@ def log(path: Path, pairs: Pairs, rows: int, **more: object) -> Path:
     return path
 
 
+def page_of(found: Findings, extra: Appendix) -> str:
+    """The page without pictures."""
+    empty = dict.fromkeys(("title", "text", "source", "width", "height"), "")
+    return page(found, extra, dict.fromkeys(FIGURES, empty), duration="1 s", provenance={})
+
+
+def table_rows(html: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    return [[unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
 def raw(found: Findings, kind: str) -> list[float]:
-    return differences.raw_of(next(one for one in found.paper if one.key == kind))
+    return next(one for one in found.paper if one.key == kind).goal.raw
 
 
 @pytest.mark.parametrize(("kind", "within"), [("linear", 0.006), ("pls", 0.006), ("gmm", 0.006), ("forest", 0.035)])
@@ -59,10 +74,9 @@ def test_the_plane_through_the_origin_is_off_in_red_by_as_much_as_in_the_paper(f
 
 
 def test_the_draws_of_the_mixture_have_the_papers_mean_and_deviation(found: Findings):
-    said = next(one.goal for one in found.paper if one.key == "gmm")
-    assert said is not None
-    assert said.drawn is not None
-    mean, sd = said.drawn
+    drawn = next(one.goal for one in found.paper if one.key == "gmm").drawn
+    assert drawn is not None
+    mean, sd = drawn
     assert mean == pytest.approx(GMM_SAMPLED[0], abs=0.002)
     assert sd == pytest.approx(GMM_SAMPLED[1], rel=0.3)
 
@@ -70,9 +84,9 @@ def test_the_draws_of_the_mixture_have_the_papers_mean_and_deviation(found: Find
 @pytest.mark.parametrize(("n", "within"), [(0, 0.03), (1, 0.08), (2, 0.08), (3, 0.05)])
 def test_goals_out_of_range_get_the_papers_impossible_answers_and_a_verdict(found: Findings, n: int, within: float):
     goal = BEYOND[n]
-    said = next(one for one in found.paper if one.key == goal.by).beyond[n]
-    assert list(said.answer.raw.values()) == pytest.approx(goal.answer, abs=within)
-    assert {one.beyond[n].answer.verdict for one in (*found.paper, *found.ours)} == {"unreachable"}
+    answer = next(one for one in found.paper if one.key == goal.by).answers[1 + n]
+    assert answer.raw == pytest.approx(goal.answer, abs=within)
+    assert {one.answers[1 + n].answer.verdict for one in (*found.paper, *found.ours)} == {"unreachable"}
 
 
 def test_the_backward_model_and_the_mixture_predict_the_test_rows_and_the_origin_spoils_590nm(found: Findings):
@@ -84,16 +98,14 @@ def test_the_backward_model_and_the_mixture_predict_the_test_rows_and_the_origin
 def test_the_forest_on_its_trend_misses_far_less_than_the_papers(found: Findings):
     ours = next(one.goal for one in found.ours if one.key == "forest")
     theirs = found.paper[3].goal
-    assert ours is not None
-    assert theirs is not None
     assert (ours.miss or 9.0) < 0.5 < (theirs.miss or 0.0)
 
 
 def test_the_mixture_is_drawn_with_settings_and_readings_going_together(found: Findings):
     assert found.mixture.shape == (500, 7)
-    together = np.corrcoef(found.mixture.T)
-    assert together[1, 4] > 0.999  # G and 515nm
-    assert abs(together[0, 4]) < 0.25
+    correlation = np.corrcoef(found.mixture.T)
+    assert correlation[1, 4] > 0.999  # G and 515nm
+    assert abs(correlation[0, 4]) < 0.25
 
 
 def test_a_fifth_is_kept_for_testing_as_scikit_learn_picks_it(pairs: Pairs):
@@ -106,9 +118,8 @@ def test_the_same_seed_gives_the_same_readings(pairs: Pairs):
     assert np.array_equal(from_twin().data.Y, pairs.data.Y)
 
 
-def test_every_number_that_the_paper_prints_stands_on_the_page(found: Findings, beside: Beside):
-    told = sections.all_of(found, beside)
-    cells = {cell for section in told for table in section.tables for row in table.rows for cell in row}
+def test_every_number_that_the_paper_prints_stands_on_the_page(found: Findings, extra: Appendix):
+    cells = {cell for row in table_rows(page_of(found, extra)) for cell in row}
     printed = [
         "0.49, 0.24, 0.52", "0.47, 0.23, 0.52", "0.47, 0.23, 0.51", "16\u202f384, 16\u202f384, 16\u202f384", "1.000",
         "−0.13, −0.05, −0.09", "4.23, 2.01, 4.27", "0.4686, 0.2342, 0.5158", "0.0023, 0.0021, 0.0021",
@@ -116,30 +127,29 @@ def test_every_number_that_the_paper_prints_stands_on_the_page(found: Findings, 
         "15\u202f885", "57\u202f861", "10\u202f527", "18\u202f100", "0.99", "1.01", "0.05",
     ]  # fmt: skip
     assert not [number for number in printed if number not in cells]
-    figures = {name for section in told for name, _ in section.figures}
-    assert {f"figure-{n}" for n in range(2, 12)} <= figures
+    assert {f"figure-{n}" for n in range(2, 12)} <= FIGURES.keys()
 
 
 def blind(one: SolverAnswers) -> SolverAnswers:
     """The same where nobody knows the truth."""
-    return replace(one, goal=None if one.goal is None else replace(one.goal, miss=None))
+    return replace(one, answers=tuple(replace(answer, miss=None) for answer in one.answers))
 
 
-def test_sentences_and_tables_hold_for_a_log_of_another_day(found: Findings, beside: Beside):
+def test_sentences_and_tables_hold_for_a_log_of_another_day(found: Findings, extra: Appendix):
     told = replace(
         found,
         pairs=replace(found.pairs, state=None, plant=None, seconds=None),
         paper=tuple(map(blind, found.paper)),
         ours=tuple(map(blind, found.ours)),
     )
-    page = sections.all_of(told, beside)
-    text = " ".join(part for one in page for part in (*one.text, *one.differences))
+    text = unescape(page_of(told, extra))
     assert "These readings are of another day than the paper's" in text
     assert "rebuilt from the numbers" not in text
-    assert "no miss can be told" in text
-    for table in (table for one in page for table in one.tables):
-        assert {len(row) for row in table.rows} == {len(table.head)}
-        assert not any("miss" in name for name in table.head)
+    assert "no noise-free error can be given" in text
+    for table in re.findall(r"<table>.*?</table>", text, re.DOTALL):
+        head, *rows = table_rows(table)
+        assert {len(row) for row in rows} == {len(head)}
+        assert not any("noise-free" in name for name in head)
 
 
 def test_the_last_rows_of_a_longer_log_are_taken_and_saturated_ones_left_out(pairs: Pairs, tmp_path: Path):
@@ -151,7 +161,7 @@ def test_the_last_rows_of_a_longer_log_are_taken_and_saturated_ones_left_out(pai
     assert told.data.X[-1].tolist() == pairs.data.X[59].tolist()
     assert len(told.data.X) == 40
     assert "1 left out: saturated in a channel of the goal (line 51)" in told.notes
-    assert "the last 40 of 59 usable rows are taken" in told.notes
+    assert "only the last 40 of 59 usable rows are used" in told.notes
 
 
 def test_too_short_a_log_is_refused_with_its_name_and_how_many_it_needs(pairs: Pairs, tmp_path: Path):
@@ -159,21 +169,21 @@ def test_too_short_a_log_is_refused_with_its_name_and_how_many_it_needs(pairs: P
         from_log(log(tmp_path / "rgb.jsonl", pairs, 19))
 
 
-def test_real_readings_are_said_to_be_of_several_sittings_and_of_repeated_settings(real_readings: Path):
+def test_real_readings_are_said_to_be_of_several_sessions_and_of_repeated_settings(real_readings: Path):
     told = from_log(real_readings)
     assert len(told.data.X) == 100
-    assert [word for word in ("last 100", "sittings", "different settings") if word not in " ".join(told.notes)] == []
+    assert [word for word in ("last 100", "sessions", "different settings") if word not in " ".join(told.notes)] == []
 
 
-def test_conditioning_agrees_with_the_formula_and_the_transformation_is_gaussian(beside: Beside):
-    told = beside.gaussian
+def test_conditioning_agrees_with_the_formula_and_the_transformation_is_gaussian(extra: Appendix):
+    told = extra.gaussian
     assert told.solved == pytest.approx(told.exact, abs=0.003)
     assert told.sampled == pytest.approx((0.0, 0.99, 1.01, 0.05), abs=0.02)
-    assert beside.transformed.distance < 0.014
+    assert extra.transformed.distance < 0.014
 
 
-def test_outside_its_data_the_mixture_runs_straight_and_the_forest_stays_level(beside: Beside):
-    told = beside.parabola
+def test_outside_its_data_the_mixture_runs_straight_and_the_forest_stays_level(extra: Appendix):
+    told = extra.parabola
     left = told.grid < -4.2
     assert np.abs(np.diff(told.mixture[left], 2)).max() < 1e-6
     assert told.forest[left].min() > 12

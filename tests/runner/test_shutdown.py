@@ -18,7 +18,7 @@ from sdl.core.events import Continued, Event, Paused, Safe, Stopped
 from sdl.drivers.base import Instrument
 from sdl.drivers.checks import checked_safe
 from sdl.errors import InstrumentError, Unreachable
-from sdl.runner import Abort, Patience, Pause, Proceed, SwitchOff
+from sdl.runner import Abort, Pause, Proceed, SwitchOff, SwitchOffPolicy
 from sdl.runs.runs import Result, open_run
 from sdl.store import record
 from sdl.types import Outcome, Power, SafeState
@@ -47,7 +47,7 @@ def real(*answers: SafeState | BaseException | None, **options: Any) -> dict[str
 
 def run(tree: dict[str, Any], folder: Path, **options: Any) -> tuple[Result, list[Event], VirtualClock]:
     clock = VirtualClock(0.0)
-    done = runner.run(tree, folder=folder, patience=Patience(clock=clock), **options)
+    done = runner.run(tree, folder=folder, switch_off=SwitchOffPolicy(clock=clock), **options)
     return done, list(record.read(folder)), clock
 
 
@@ -300,5 +300,5 @@ def test_the_same_helper_serves_whoever_drives_without_a_campaign(caplog: pytest
     instrument: Instrument = scripted.Scripted(**with_script(says=[ON] * 200, real=True))
     driver = instrument.open(VirtualClock(0.0))
     clock = VirtualClock(0.0)
-    assert runner.switch_off(driver, instrument, clock, Patience(clock=clock)) == ON
+    assert runner.switch_off(driver, instrument, clock, SwitchOffPolicy(clock=clock)) == ON
     assert "check it yourself; gave up after 120 s" in said(caplog)

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from core_kit import HIT, SETTINGS, interrupted, measured, opened, proposed
 
+from sdl import runner
 from sdl.core.events import Event
 from sdl.errors import ConfigError, Damaged
-from sdl.store.datasets import Dataset, claude_light_line, load, read_opened, save
+from sdl.runs.runs import open_run
+from sdl.store.datasets import Dataset, claude_light_line, load, read_opened, recorded_instrument, save
 from sdl.store.record import FILE, Record, file_sha
 from sdl.types import SESSION_GAP, Channel, Reading
 
@@ -44,6 +46,18 @@ def record_of(folder: Path, *events: Event) -> Path:
         record.append(event)
     record.close()
     return folder
+
+
+@pytest.mark.parametrize(("gap", "sessions"), [(600.0, 1), (0.5, 3)])
+def test_a_record_is_split_into_sessions_by_the_gap_of_its_own_instrument(
+    tmp_path: Path, gap: float, sessions: int
+) -> None:
+    tree = {"instrument": {"kind": "twin", "latency": 1.0, "session_gap": gap}}
+    tree |= {"name": "gap", "design": {"kind": "latin-hypercube", "trials": 3}}
+    run = runner.run(tree, runs=tmp_path, collect=True).run
+    inputs, channels = recorded_instrument(open_run(run).opened, Path(run))
+    assert len({row.session for row in load(run, inputs, channels, ()).rows}) == sessions
+    assert len({row.session for row in load(run, inputs, channels, (), session_gap=600.0).rows}) == 1
 
 
 # Claude-Light logs ------------------------------------------------------------------------------------------------

@@ -441,7 +441,7 @@ def test_without_a_script_everything_can_be_read(lab: Lab, chromium: Any) -> Non
     assert not page.locator("#live-state button").first.is_visible(), "what would do nothing is not shown"
     first = page.locator("#live-state").inner_text()
     until(lambda: kinds(run).count("Measured") > 6)
-    page.get_by_role("link", name="Show it as it is now").click()
+    page.get_by_role("link", name="Reload").click()
     assert page.locator("#live-state").inner_text() != first
     page.goto(lab.url + "/runs")
     page.get_by_label("Words").fill("endless")

@@ -1,4 +1,4 @@
-"""The index of runs: made from records alone, kept up to date, and made anew whatever becomes of its file."""
+"""The index of runs: made from records alone, kept up to date, and rebuilt if its file is lost or damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes and tags: beside the record, whole or not at all, and never over what somebody has not seen."""
+"""Notes and tags: beside the record, whole or not at all, and never over a change that the writer has not seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdl.web import notes
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert notes.read(tmp_path) == notes.Notes()
     written = notes.write(tmp_path, "two\r\nlines", [" a ", "b", "a", ""], 0, "ada", 7.0)
-    assert written == notes.Notes("two\nlines", ("a", "b"), 1, "ada", 7.0)
+    assert written == notes.Notes(note="two\nlines", tags=("a", "b"), version=1, by="ada", at=7.0)
     assert notes.read(tmp_path) == written
 
 

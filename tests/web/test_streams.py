@@ -115,7 +115,7 @@ def test_a_slow_reader_skips_to_the_newest_and_one_that_takes_nothing_is_dropped
 
 def test_there_are_so_many_streams_and_no_more() -> None:
     async def play() -> None:
-        hub = Hub(most=2)
+        hub = Hub(limit=2)
         browsers = [Browser() for _ in range(2)]
         tasks = [asyncio.create_task(hub.stream("k", Counter, b.receive, b.send)) for b in browsers]
         await until(lambda: hub.open == 2)

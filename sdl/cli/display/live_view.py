@@ -12,18 +12,6 @@ from typing import IO, TYPE_CHECKING
 
 from sdl.cli.display.progress import SILENT_SECONDS
 from sdl.cli.display.table import trial_table
-from sdl.cli.display.text import (
-    best_trial,
-    cause,
-    count,
-    goal_line,
-    headline,
-    reading,
-    settings,
-    tolerance_ratio,
-    trial_remarks,
-    visible,
-)
 from sdl.core.events import (
     AbortAsked,
     Continued,
@@ -38,6 +26,18 @@ from sdl.core.events import (
     Safe,
     Stopped,
 )
+from sdl.formatting import (
+    best_trial,
+    cause,
+    count,
+    goal_line,
+    headline,
+    reading,
+    settings,
+    tolerance_ratio,
+    trial_remarks,
+    visible,
+)
 from sdl.types import Power
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 def note(event: Event) -> str:
-    """What people are told beside the trials: failures, pauses, interruptions; empty for most events."""
+    """Text of an event other than a reading: failures, pauses, interruptions; empty for most events."""
     match event:
         case Failed(stage="propose"):
             return f"no proposal for trial {event.trial}: {event.error}"
@@ -120,7 +120,7 @@ class LiveTable:
         self._lines: PlainView | None = None
         self._ended = False
         self._began: tuple[float, int] | None = None
-        self._lock = threading.RLock()  # the terminal is drawn by a thread of its own
+        self._lock = threading.RLock()  # a separate thread draws the terminal
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._draw)
 
     def __enter__(self) -> LiveTable:
@@ -171,7 +171,7 @@ class LiveTable:
         rows = self._rows(self._console.height - used - 3)
         earlier = len(self._trials) - rows
         trials = self._trials
-        if earlier > 0:  # its own line takes the place of one more
+        if earlier > 0:  # the line about them replaces one more trial
             trials = trials[earlier + 1 :]
             where = f"{earlier + 1} earlier: sdl show {opened.run.rpartition('-')[2]}"
             head.append(Text(where, style="dim", no_wrap=True, overflow="ellipsis"))
@@ -195,11 +195,11 @@ class LiveTable:
         seconds, taken = now - self._began[0], used - self._began[1]
         if seconds < SILENT_SECONDS or taken < 2:
             return ""
-        left = round(seconds / taken * (campaign.plan.collect - used))
+        remaining = round(seconds / taken * (campaign.plan.collect - used))
         return (
-            f"; {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
-            if left >= 3600
-            else f"; {left // 60}:{left % 60:02} left"
+            f"; {remaining // 3600}:{remaining // 60 % 60:02}:{remaining % 60:02} left"
+            if remaining >= 3600
+            else f"; {remaining // 60}:{remaining % 60:02} left"
         )
 
     def _bar(self, campaign: Campaign, columns: int) -> RenderableType:
@@ -207,16 +207,16 @@ class LiveTable:
         from rich.table import Table as Grid
         from rich.text import Text
 
-        most = campaign.plan.collect  # stop.trials, also where a resume has changed it
+        limit = campaign.plan.collect  # stop.trials, also where a resume has changed it
         used, taken = campaign.history.trials, campaign.history.readings
-        text = f"{used} of at most {count(most, 'trial')}, {count(taken, 'reading')}"
+        text = f"{used} of at most {count(limit, 'trial')}, {count(taken, 'reading')}"
         text += f"; {best}" if (best := best_trial(campaign.history.best)) else ""
         text += self._time_left(campaign)
         room = min(columns - len(text) - 1, 30)
         if room < 8:
             return Text(text, no_wrap=True, overflow="ellipsis")
         grid = Grid.grid(padding=(0, 1))
-        grid.add_row(ProgressBar(most, used, width=room), text)
+        grid.add_row(ProgressBar(limit, used, width=room), text)
         return grid
 
 
@@ -242,12 +242,12 @@ MOST_CHANNELS = 4
 def line(trial: Trial, plan: Plan, opened: Opened) -> str:
     """One trial as plain text."""
     goal = plan.goal
-    asked = " ".join(f"{name} {text}" for name, text in settings(trial.settings, opened).items())
+    settings_text = " ".join(f"{name} {text}" for name, text in settings(trial.settings, opened).items())
     channels = [name for name in (goal.channels if goal else trial.mean) if name in trial.mean]
     shown = channels if goal else channels[:MOST_CHANNELS]
     means = [f"{name} {reading(trial.mean[name], goal.bands[name] if goal else None)}" for name in shown]
     means += [f"+{len(channels) - len(shown)}"] if len(shown) < len(channels) else []
     means += [f"(mean of {trial.readings})"] if trial.readings > 1 else []
     worst = f"worst {trial.worst}: {tolerance_ratio(trial.miss)}" if trial.judged else ""
-    parts = [f"{trial.trial:>4} {trial.proposed.by:<8}", asked, " ".join(means), worst]
+    parts = [f"{trial.trial:>4} {trial.proposed.by:<8}", settings_text, " ".join(means), worst]
     return "  ".join(filter(None, [*parts, "; ".join(trial_remarks(trial, plan))]))

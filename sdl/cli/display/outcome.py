@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl.cli.display.text import cause, count, display, reading, say, settings, units, worst
 from sdl.cli.options import emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
-from sdl.formatting import not_off
+from sdl.formatting import cause, count, display, not_off, reading, settings, units, worst
 from sdl.store.resolve import find
 from sdl.types import Outcome, Verdict
 
@@ -49,10 +49,10 @@ def print_outcome(
     say(f"{display(done.outcome or 'unfinished')}: {reason}")
     goal = run.campaign.plan.goal
     if done.best is not None and goal is not None:
-        asked = settings(done.settings, run.opened)
-        came = settings(done.applied, run.opened) if done.applied else asked
+        requested = settings(done.settings, run.opened)
+        came = settings(done.applied, run.opened) if done.applied else requested
         best = ", ".join(f"{name} {text}" for name, text in came.items())
-        other = ", ".join(f"{name} {text}" for name, text in asked.items() if came.get(name) != text)
+        other = ", ".join(f"{name} {text}" for name, text in requested.items() if came.get(name) != text)
         say(f"  best:   trial {done.best} at {best}" + (f" (asked for {other})" if other else ""), 10)
         if done.miss is not None:
             say(f"  worst:  {worst(goal, done.measured, units(run.opened))}", 10)

@@ -109,8 +109,8 @@ class ProgressBar:
             self._draw(done, of)
         elif done > self._first and ((now := time.monotonic()) > self._last_line + LINE_SECONDS or done == of):
             self._last_line = now
-            left = (now - self._began) / (done - self._first) * (of - done)
-            print(f"{done} of {of} {self._noun}, {clock(left)} left", file=sys.stderr, flush=True)
+            remaining = (now - self._began) / (done - self._first) * (of - done)
+            print(f"{done} of {of} {self._noun}, {clock(remaining)} left", file=sys.stderr, flush=True)
 
     def _draw(self, done: int, of: int) -> None:
         if self._bar is None:

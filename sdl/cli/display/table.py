@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdl.cli.display.text import percent, ratio, readings, settings, trial_remarks, visible
 from sdl.core.trials import TrialState
+from sdl.formatting import percent, ratio, readings, settings, trial_remarks, visible
 
 if TYPE_CHECKING:
     from rich.text import Text

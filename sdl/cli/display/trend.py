@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sdl.cli.display.live_view import LiveTable
-from sdl.cli.display.text import ratio, settings, visible
 from sdl.core.events import Event, Opened
+from sdl.formatting import ratio, settings, visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,7 +26,7 @@ class TrendTable(LiveTable):
     """The live table with a chart of the error and the colour of the latest settings above it."""
 
     def __call__(self, event: Event, campaign: Campaign) -> None:
-        if isinstance(event, Opened):  # also for `manual`: nobody types here
+        if isinstance(event, Opened):  # also for `manual`, since nothing is typed here
             self._take(event, campaign)
             return
         super().__call__(event, campaign)
@@ -44,9 +44,9 @@ class TrendTable(LiveTable):
         if opened is None or not self._trials:
             return []
         latest = self._trials[-1].settings
-        asked = " ".join(f"{name} {text}" for name, text in settings(latest, opened).items())
+        settings_text = " ".join(f"{name} {text}" for name, text in settings(latest, opened).items())
         word = "now" if campaign.history.outcome is None else "last"
-        line = Text(visible(f"{word} at {asked} "), no_wrap=True, overflow="crop")
+        line = Text(visible(f"{word} at {settings_text} "), no_wrap=True, overflow="crop")
         tint = swatch(latest, opened)
         if colour and tint:
             line.append("█" * max(min(columns - len(line.plain), 24), 0), style=tint)

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import count, local, say
 from sdl.cli.lab import control, setup, simulate
 from sdl.cli.lab.setup import File
 from sdl.cli.options import Json, emit
+from sdl.cli.terminal import say
 from sdl.cli.web import LabPage
 from sdl.errors import ConfigError
+from sdl.formatting import count, local
 
 if TYPE_CHECKING:
     from sdl.lab.config.file import ResolvedLab
-    from sdl.lab.config.model import Job, LabFile
+    from sdl.lab.config.model import Job
 
 COMING = 5
 
@@ -28,8 +29,12 @@ lab = typer.Typer(no_args_is_help=True, help="Run campaigns unattended for weeks
 
 def add_to(app: typer.Typer) -> None:
     """Add the group `lab`."""
-    for part in (simulate, control, setup):
-        part.add_to(lab)
+    for command in (
+        simulate.simulate, control.status, control.queue, control.history, control.pause, control.resume, control.abort,
+        control.skip, control.run_now, setup.install, setup.notify_test,
+    ):  # fmt: skip
+        lab.command()(command)
+    lab.command("tell", hidden=True)(setup.notify_test)  # its name before 0.2
     app.add_typer(lab, name="lab")
 
 
@@ -87,7 +92,7 @@ def _run(file: Path, port: int, verbose: bool) -> int:
     from sdl.runner import INTERRUPTED
 
     loaded = load(file)
-    require_packages()  # before it is said that the lab runs
+    require_packages()  # before the message that the lab runs
     for handler in logging.getLogger().handlers:  # the log file has everything
         handler.setFormatter(TextFormatter())
         handler.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -102,32 +107,22 @@ def _plan(loaded: ResolvedLab, now: float) -> dict[str, Any]:
     """The schedule of a lab from now on, as plain values."""
     from sdl.lab.core.cron import upcoming
 
-    lab = loaded.lab
-    jobs: dict[str, Any] = {}
-    for name, job in lab.jobs.items():
-        jobs[name] = {
-            "campaign": loaded.campaigns[name].name,
-            "instrument": job.instrument,
-            "when": _when(job),
-            "next": [local(at, lab.zone) for at in upcoming(job, lab, now, COMING)],
-        }
-    instruments = {name: loaded.campaigns[job].instrument.identity for job, name in _one_job_each(lab).items()}
+    lab, campaigns = loaded.lab, loaded.campaigns
     return {
         "lab": lab.name,
         "timezone": lab.timezone,
         "runs": str(loaded.runs),
-        "instruments": instruments,
-        "jobs": jobs,
+        "instruments": {job.instrument: campaigns[name].instrument.identity for name, job in lab.jobs.items()},
+        "jobs": {
+            name: {
+                "campaign": campaigns[name].name,
+                "instrument": job.instrument,
+                "when": _when(job),
+                "next": [local(at, lab.zone) for at in upcoming(job, lab, now, COMING)],
+            }
+            for name, job in lab.jobs.items()
+        },
     }
-
-
-def _one_job_each(lab: LabFile) -> dict[str, str]:
-    """One job of each instrument that has any, with the instrument."""
-    jobs: dict[str, str] = {}
-    for name, job in lab.jobs.items():
-        if job.instrument not in jobs.values():
-            jobs[name] = job.instrument
-    return jobs
 
 
 def described(loaded: ResolvedLab, file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -156,16 +151,14 @@ def _when(job: Job) -> str:
     from sdl.config.durations import format_duration
 
     when = job.when
-    if when.cron is not None:
-        text = f"cron {when.cron}"
-    elif when.every is not None:
-        text = f"every {format_duration(when.every)}"
-    elif when.at:
-        text = f"at {count(len(when.at), 'time')}"
-    elif when.after is not None:
-        text = f"after {when.after} has ended as {' or '.join(when.outcome)}"
-    else:
-        text = "on request"
+    texts = {
+        "cron": f"cron {when.cron}",
+        "every": f"every {format_duration(when.every or 0)}",
+        "at": f"at {count(len(when.at), 'time')}",
+        "after": f"after {when.after} has ended as {' or '.join(when.outcome)}",
+        "asked": "on request",
+    }
+    text = next(text for key, text in texts.items() if getattr(when, key))
     text += f", {job.between}" if job.between else ""
     if when.asked:
         return text

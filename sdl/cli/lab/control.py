@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from sdl.cli.display.text import say, visible, width
 from sdl.cli.options import Json, emit
+from sdl.cli.terminal import say, width
 from sdl.errors import ConfigError
+from sdl.formatting import visible
 
 if TYPE_CHECKING:
     from sdl.lab.http.client import Client
@@ -30,13 +31,6 @@ Target = Annotated[
     list[str], typer.Argument(metavar="TARGET…", help="`job NAME`, `instrument NAME`, `start NUMBER` or `lab`.")
 ]
 Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason; kept in the record.")]
-
-
-def add_to(lab: typer.Typer) -> None:
-    """Add the commands to the group `lab`."""
-    for command in (status, queue, history, pause, resume, abort, skip):
-        lab.command()(command)
-    lab.command("run-now")(run_now)
 
 
 def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
@@ -67,16 +61,17 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     running = {row["start"]: row for row in shown["running"]}
     rows = []
     for row in shown["instruments"]:
-        run = running.get(row["busy"])
-        doing = "idle" if run is None else f"start {run['start']} of {run['job']}"
-        since = _time(run["since"], now, zone) if run else ""
-        readings = str(run["readings"]) if run else ""
-        state = _state(row, run, shown["held"])
-        rows.append((row["name"], doing, since, readings, str(row["readings_today"]), state))
+        activity = ("idle", "", "")
+        if run := running.get(row["busy"]):
+            activity = (f"start {run['start']} of {run['job']}", _time(run["since"], now, zone), str(run["readings"]))
+        rows.append((row["name"], *activity, str(row["readings_today"]), _state(row, run, shown["held"])))
     _table(("instrument", "activity", "since", "readings", "last 24 h", ""), rows, right=(3, 4))
     if shown["next"]:
         first = shown["next"][0]
-        say(f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now, zone)}{_why(first)}")
+        say(
+            f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now, zone)}"
+            + (f": {first['why']}" if first["why"] else "")
+        )
 
 
 def _state(row: Mapping[str, Any], run: Mapping[str, Any] | None, pauses: Sequence[Any]) -> str:
@@ -104,7 +99,8 @@ def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
         return
     now, zone = _here(client)
     rows = [
-        (_time(row["due"], now, zone), row["job"], row["instrument"], _start(row), row["why"]) for row in shown["queue"]
+        (_time(row["due"], now, zone), row["job"], row["instrument"], str(row["start"] or ""), row["why"])
+        for row in shown["queue"]
     ]
     _table((f"due, {zone}", "job", "instrument", "start", ""), rows, empty="no start is waiting or scheduled")
 
@@ -215,7 +211,11 @@ def run_now(
 
 
 def _do(verb: str, client: Client, json: bool, **what: str) -> None:
-    done = client.post(verb, by=_user(), **what)
+    try:
+        by = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a process without an account
+        by = "unknown"
+    done = client.post(verb, by=by, **what)
     if json:
         emit(client.names | {"done": done})
     else:
@@ -248,21 +248,6 @@ def _target(given: Sequence[str]) -> str:
     return f"start {text}" if text.isdecimal() else text
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a process without an account
-        return "unknown"
-
-
-def _why(row: Mapping[str, Any]) -> str:
-    return f": {row['why']}" if row["why"] else ""
-
-
-def _start(row: Mapping[str, Any]) -> str:
-    return "" if row["start"] is None else str(row["start"])
-
-
 def _here(client: Client) -> tuple[float, ZoneInfo]:
     """The time and time zone of a lab, which may differ from those of this terminal."""
     shown = client.get("status")
@@ -284,8 +269,8 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     columns = width()
     for row in (titles, *rows):
         cells = [
-            text.rjust(most) if n in right else text.ljust(most)
-            for n, (text, most) in enumerate(zip(row, widths, strict=True))
+            text.rjust(wide) if n in right else text.ljust(wide)
+            for n, (text, wide) in enumerate(zip(row, widths, strict=True))
         ]
         line = "  ".join(cells).rstrip()
         print(line if columns is None or len(line) <= columns else line[: columns - 1] + "…")

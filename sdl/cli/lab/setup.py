@@ -10,18 +10,11 @@ from typing import Annotated
 
 import typer
 
-from sdl.cli.display.text import say
 from sdl.cli.options import Json, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A lab file (YAML).")]
-
-
-def add_to(lab: typer.Typer) -> None:
-    """Add the commands to the group `lab`."""
-    for command in (install, notify_test):
-        lab.command()(command)
-    lab.command("tell", hidden=True)(notify_test)  # its name before 0.2
 
 
 def install(

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
-from sdl.cli.display.progress import LINE_SECONDS, clock, is_visible
-from sdl.cli.display.text import count, local, say
+from sdl.cli.display.progress import ProgressBar
 from sdl.cli.lab.setup import File
 from sdl.cli.options import Json, Quiet, emit
+from sdl.cli.terminal import say
 from sdl.errors import ConfigError
+from sdl.formatting import count, local
 
 if TYPE_CHECKING:
     from sdl.lab.config.file import ResolvedLab
@@ -26,10 +24,7 @@ if TYPE_CHECKING:
     from sdl.lab.core.usage import Usage
     from sdl.lab.workers.base import WorkerUpdate
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to the group `lab`."""
-    app.command()(simulate)
+DAY = 86400.0
 
 
 def simulate(
@@ -54,34 +49,33 @@ def simulate(
     """
     from sdl.lab import journal
     from sdl.lab.config.file import load
-    from sdl.lab.core.cron import seconds
     from sdl.lab.core.usage import Usage
-    from sdl.lab.simulate import simulate as simulated
+    from sdl.lab.simulate import simulate as run
 
     loaded = load(file)
-    start = _moment(begin, seconds, loaded)
+    start = _moment(begin, loaded)
     usage, messages = Usage(), _Messages(loaded)
     if keep is not None and keep.exists():
         raise ConfigError(f"--keep {keep}: already exists; name a new directory")
-    book = journal.open_journal(journal.folder(keep, loaded.lab.name)) if keep is not None else None
-    now = start
-    try:
-        with _progress(quiet or json, start, days) as progress:
+    passed = 0.0  # virtual seconds
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(ProgressBar("virtual hours", quiet=quiet or json))
+        book = None
+        if keep is not None:
+            book = stack.enter_context(contextlib.closing(journal.open_journal(journal.folder(keep, loaded.lab.name))))
 
-            def came(at: float) -> None:
-                nonlocal now
-                now = max(start, at)
-                progress(at)
+        def show_progress(at: float) -> None:
+            nonlocal passed
+            passed = max(at - start, 0.0)
+            bar(int(passed // 3600), round(days * 24))
 
-            end = simulated(loaded, start, days, listeners=(usage, messages), keep=keep, journal=book, progress=came)
-    except KeyboardInterrupt:
-        if not json and now > start:
-            say(f"interrupted after {(now - start) / 86400:.2g} of {days:g} days; until then:")
-            _print_usage(loaded, usage, start, (now - start) / 86400)
-        raise
-    finally:
-        if book is not None:
-            book.close()
+        try:
+            end = run(loaded, start, days, listeners=(usage, messages), keep=keep, journal=book, progress=show_progress)
+        except KeyboardInterrupt:
+            if not json and passed:
+                say(f"interrupted after {passed / DAY:.2g} of {days:g} days; until then:")
+                _print_usage(loaded, usage, start, passed / DAY)
+            raise
     if json:
         emit(_plain(loaded, usage, messages, start, days))
         return
@@ -117,20 +111,21 @@ class _Messages:
             names = recipients(self._notify, notice)
             self.messages += [(notice.at, name, notice.kind, notice.title) for name in names]
 
-    def show(self, lab: LabFile, most: int = 20) -> None:
-        """Print the first messages."""
+    def show(self, lab: LabFile, limit: int = 20) -> None:
         if not self._notify.to:
             say("no messages: the lab file has no recipients (`notify.to`)")
             return
         say(f"{count(len(self.messages), 'message')} would have been sent")
-        for at, name, kind, title in self.messages[:most]:
+        for at, name, kind, title in self.messages[:limit]:
             say(f"  {local(at, lab.zone)}  to {name}  {kind}: {title}", 4)
-        if len(self.messages) > most:
-            say(f"  and {len(self.messages) - most} more")
+        if len(self.messages) > limit:
+            say(f"  and {len(self.messages) - limit} more")
 
 
-def _moment(text: str, seconds: Callable[[str, ZoneInfo], float], loaded: ResolvedLab) -> float:
+def _moment(text: str, loaded: ResolvedLab) -> float:
     """The begin of a simulation; by default the current full hour."""
+    from sdl.lab.core.cron import seconds
+
     if not text:
         return time.time() // 3600 * 3600
     try:
@@ -139,65 +134,19 @@ def _moment(text: str, seconds: Callable[[str, ZoneInfo], float], loaded: Resolv
         raise ConfigError(f"--from {text}: must be a date and time such as 2026-03-28T12:00") from error
 
 
-@contextlib.contextmanager
-def _progress(quiet: bool, start: float, days: float) -> Iterator[Callable[[float], None]]:
-    """A callback that shows the lab's time: as a bar on a terminal, else as a line every few seconds."""
-    if quiet:
-        yield lambda at: None
-        return
-    if not is_visible(quiet=quiet):
-        yield _Lines(start, days).tell
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("day {task.completed:.1f} of {task.total:g}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=days)
-        yield lambda at: bar.update(task, completed=(at - start) / 86400.0)
-
-
-class _Lines:
-    """Progress without a terminal: a line every few seconds with the day and the time left."""
-
-    def __init__(self, start: float, days: float) -> None:
-        self._start, self._days = start, days
-        self._began = self._printed = time.monotonic()
-
-    def day(self, at: float) -> float:
-        return (at - self._start) / 86400.0
-
-    def tell(self, at: float) -> None:
-        now, day = time.monotonic(), self.day(at)
-        if day > 0 and now > self._printed + LINE_SECONDS:
-            self._printed = now
-            left = clock((now - self._began) / day * (self._days - day))
-            print(f"day {day:.2g} of {self._days:g}, {left} left", file=sys.stderr, flush=True)
-
-
 def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float, days: float) -> dict[str, Any]:
-    jobs = {
-        name: {
-            "due": job.due,
-            "ran": job.ran,
-            "outcomes": dict(job.outcomes),
-            "missed": dict(job.missed),
-            "gave_up": job.gave_up,
-            "died": job.died,
-            "readings": job.readings,
-            "longest_wait": job.late,
-        }
-        for name, job in usage.jobs.items()
-    }
-    sent = [{"at": at, "to": to, "kind": kind, "title": title} for at, to, kind, title in messages.messages]
+    keys = {"due": "due", "ran": "ran", "outcomes": "outcomes", "missed": "missed", "gave_up": "gave_up",
+            "died": "died", "readings": "readings", "longest_wait": "late"}  # fmt: skip
     return {
         "lab": loaded.lab.name,
         "from": start,
         "days": days,
-        "jobs": jobs,
-        "pauses": dict(usage.pauses),
+        "jobs": {
+            name: {key: getattr(job, attribute) for key, attribute in keys.items()} for name, job in usage.jobs.items()
+        },
+        "pauses": usage.pauses,
         "not_ended": usage.open,
-        "messages": sent,
+        "messages": [dict(zip(("at", "to", "kind", "title"), row, strict=True)) for row in messages.messages],
     }
 
 
@@ -205,7 +154,7 @@ def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -
     from sdl.config.durations import format_duration
     from sdl.lab.core.usage import LEGEND
 
-    lab, end = loaded.lab, start + days * 86400.0
+    lab, end = loaded.lab, start + days * DAY
     wide = max(map(len, lab.jobs))
     print(f"{'job':{wide}}   due   ran  reached  ended otherwise  missed  given up  readings  longest wait")
     for name in lab.jobs:

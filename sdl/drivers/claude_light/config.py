@@ -26,6 +26,7 @@ from sdl.drivers.baseline import Background, BaselineSampler, share
 from sdl.drivers.claude_light.driver import CHANNELS, INPUTS, ClaudeLightDriver
 from sdl.drivers.http import HttpConnection
 from sdl.drivers.rate_limit import RateLimiter
+from sdl.drivers.twin import Twin
 from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
 
@@ -175,6 +176,10 @@ class ClaudeLight(RealInstrument):
             ConfigError: one of them would break every request.
         """
         environment.check_variables(proxies=not self._local)
+
+    def simulation(self, start: str, seed: int) -> Twin:
+        """Its twin in virtual time from `start` on."""
+        return Twin(background=self.background, seed=seed, start=start)
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
         """Prepare the connection; nothing is sent yet. `clock` times the pauses between requests."""

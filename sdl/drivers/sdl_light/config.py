@@ -26,6 +26,7 @@ from sdl.drivers.base import RealInstrument, SessionGap
 from sdl.drivers.checks import checked
 from sdl.drivers.led.lamp import TOUCHED, UNTOUCHED, Lamp
 from sdl.drivers.sdl_light.mqtt import Broker, Exchange
+from sdl.drivers.twin import Twin
 from sdl.errors import BadReply, ConfigError, InstrumentError, NotApplied, Problem, Rejected
 from sdl.extras import missing
 from sdl.store import hosts
@@ -129,6 +130,10 @@ class SdlLight(RealInstrument):
             _secret(name)
         if self.tls and self.ca_file is not None and (why := environment.no_certificates(self.ca_file)):
             raise ConfigError(Problem(why, "instrument.ca_file"))
+
+    def simulation(self, start: str, seed: int) -> Twin:
+        """Its twin in virtual time from `start` on, with inputs from 0 to 1; a background comes with every answer."""
+        return Twin(state="sdl-light", background="each", seed=seed, start=start)
 
     def open(self, clock: Clock) -> SdlLightDriver:
         """Prepare the connection; nothing is sent yet. `clock` is not used: the device lives in real time.

@@ -20,10 +20,8 @@ from sdl.errors import Problem
 from sdl.twin.state import TwinState, load, locate
 from sdl.types import Frozen
 
-DEFAULT_TWIN = "night-2025-10"
-"""The state that `twin: twin` stands for, as in `watch`."""
-NO_READING = "no reading"
-"""Beginning of the cause of a pause that waits for an instrument."""
+DEFAULT_TWIN = "night-2025-10"  # the state that `twin: twin` stands for, as in `watch`
+NO_READING = "no reading"  # beginning of the cause of a pause that waits for an instrument
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
@@ -34,10 +32,9 @@ def parse_size(value: Any) -> int:
     Raises:
         ValueError: neither a positive number of bytes nor text such as `500MB`.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match and (size := round(float(match[1]) * _BYTES[match[2]])) > 0:
+    size = round(float(match[1]) * _BYTES[match[2]]) if match else value
+    if type(size) is int and size > 0:
         return size
     raise ValueError(f"must be a size such as 500MB or 2GB, not {value!r}")
 
@@ -102,25 +99,17 @@ def unsupported_conditions(suspend: Suspend, instrument: Instrument) -> list[Pro
     problems = []
     if suspend.ambient is not None:
         channels = [channel.name for channel in instrument.channels]
-        for name in suspend.ambient.above:
-            if name not in channels:
-                text = f"the instrument has no such channel; it has {', '.join(channels)}"
-                problems.append(Problem(text, f"ambient.above.{name}"))
-        if not _measures_background(instrument):
+        text = f"the instrument has no such channel; it has {', '.join(channels)}"
+        problems += [Problem(text, f"ambient.above.{name}") for name in suspend.ambient.above if name not in channels]
+        option = getattr(instrument, "background", None)
+        if option == "none" or (option is None and not getattr(instrument, "tells_background", False)):
             text = (
                 f"the instrument (kind {instrument.kind}) does not measure its background; "
                 "set its option `background: each` or `background: {every: 10}`"
             )
             problems.append(Problem(text, "ambient"))
-    if (state := suspend.state) is not None:
-        have = {item.name for item in instrument.inputs}
-        if have != state.inputs.keys():
-            names = ", ".join(sorted(have))
-            text = f"{suspend.twin} has the inputs {', '.join(state.inputs)}, the instrument has {names}"
-            problems.append(Problem(text, "twin"))
+    inputs = sorted(item.name for item in instrument.inputs)
+    if (state := suspend.state) is not None and inputs != sorted(state.inputs):
+        text = f"{suspend.twin} has the inputs {', '.join(state.inputs)}, the instrument has {', '.join(inputs)}"
+        problems.append(Problem(text, "twin"))
     return problems
-
-
-def _measures_background(instrument: Instrument) -> bool:
-    option = getattr(instrument, "background", None)
-    return bool(getattr(instrument, "tells_background", False)) if option is None else option != "none"

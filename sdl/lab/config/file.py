@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -48,19 +49,19 @@ def load(file: str | Path) -> ResolvedLab:
     """
     path = Path(file)
     tree = yamlfile.read(path)
-    value, problems = tree.value, list(tree.problems)
+    value = tree.value
     if not isinstance(value, Mapping):
-        raise ConfigError(Problem(f"must be a mapping with the keys {_keys()}; not {short(value)}", file=str(path)))
+        keys = ", ".join(LabFile.model_fields)
+        raise ConfigError(Problem(f"must be a mapping with the keys {keys}; not {short(value)}", file=str(path)))
     lab, wrong = _model(value)
-    problems += [_located(problem, tree) for problem in wrong]
+    elsewhere: list[Problem] = []  # problems that have their file and line already
     if lab is not None:
-        instruments, wrong = _instruments(lab)
+        instruments, invalid = _instruments(lab)
         lab = lab.model_copy(update={"instruments": {**lab.instruments, **instruments}})
         names = {key: tuple(value.get(key) or ()) for key in ("instruments", "jobs")}
-        wrong += [*_suspends(lab, instruments), *_names(lab, names)]
-        problems += [_located(problem, tree) for problem in wrong]
-        campaigns, wrong = _campaigns(lab, instruments, path, tree)
-        problems += wrong
+        wrong += [*invalid, *_suspends(lab, instruments), *_names(lab, names)]
+        campaigns, elsewhere = _campaigns(lab, instruments, path, tree)
+    problems = [*tree.problems, *(_located(problem, tree) for problem in wrong), *elsewhere]
     if problems or lab is None:
         raise ConfigError(*sorted(dict.fromkeys(problems), key=lambda p: (p.file != str(path), p.line or 0)))
     jobs = {name: job.model_copy(update={"campaign": campaigns[name].plain()}) for name, job in lab.jobs.items()}
@@ -95,9 +96,7 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
     """
     tree = yamlfile.parse(text)
     problems = list(tree.problems)
-    value = tree.value
-    if isinstance(value, Mapping):
-        value = {**value, "instrument": instrument}
+    value = {**tree.value, "instrument": instrument} if isinstance(tree.value, Mapping) else tree.value
     try:
         campaign = config.parse(value, base=base, collect=True, runs=runs)
     except ConfigError as error:
@@ -154,8 +153,13 @@ def _instruments(lab: LabFile) -> tuple[dict[str, LabInstrument], list[Problem]]
 
 def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
     """Unknown names, jobs that wait for themselves, schedules outside their window, spans without a length."""
-    problems = []
     instruments, jobs = names["instruments"], names["jobs"]
+    problems = [
+        _unknown(item, jobs, f"notify.to.{who}.jobs.{n}")
+        for who, target in lab.notify.to.items()
+        for n, item in enumerate(target.jobs)
+        if item not in jobs
+    ]
     for name, job in lab.jobs.items():
         if job.instrument not in instruments:
             problems.append(_unknown(job.instrument, instruments, f"jobs.{name}.instrument"))
@@ -176,20 +180,14 @@ def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
             for n, item in enumerate(span.instruments)
             if item not in instruments
         ]
-    for who, target in lab.notify.to.items():
-        problems += [
-            _unknown(item, jobs, f"notify.to.{who}.jobs.{n}") for n, item in enumerate(target.jobs) if item not in jobs
-        ]
     return problems
 
 
 def _before(name: str, jobs: Mapping[str, Job]) -> set[str]:
     """All jobs that a job waits for, directly or indirectly."""
     before: set[str] = set()
-    after = jobs[name].when.after
-    while after is not None and after in jobs and after not in before:
-        before.add(after)
-        after = jobs[after].when.after
+    while (name := jobs[name].when.after or "") in jobs and name not in before:
+        before.add(name)
     return before
 
 
@@ -209,8 +207,13 @@ def _campaigns(
         # As `--set` does it; JSON is YAML.
         changes = [f"instrument={json.dumps(instrument.instrument)}"]
         changes += [f"{key}={json.dumps(value)}" for key, value in job.set.items()]
+        base, runs = path.parent, path.parent / lab.runs
         try:
-            campaigns[name] = _campaign(job, path.parent, changes, path.parent / lab.runs)
+            if isinstance(job.campaign, str):
+                campaigns[name] = config.load(base / job.campaign, changes, collect=True, runs=runs)
+            else:
+                value = functools.reduce(config.override, changes, dict(job.campaign))
+                campaigns[name] = config.parse(value, base=base, collect=True, runs=runs)
         except ConfigError as error:
             problems += [_of_job(p, name, job, tree, path.parent) for p in error.problems]
     return campaigns, problems
@@ -230,22 +233,12 @@ def _suspends(lab: LabFile, instruments: Mapping[str, LabInstrument]) -> list[Pr
     return problems
 
 
-def _campaign(job: Job, base: Path, changes: list[str], runs: Path) -> config.CampaignFile:
-    if isinstance(job.campaign, str):
-        return config.load(base / job.campaign, changes, collect=True, runs=runs)
-    value: dict[str, Any] = dict(job.campaign)
-    for change in changes:
-        value = config.override(value, change)
-    return config.parse(value, base=base, collect=True, runs=runs)
-
-
 def _of_job(problem: Problem, name: str, job: Job, tree: yamlfile.Tree, base: Path) -> Problem:
     """A campaign's mistake with its file and line: in the campaign file, or in the lab file."""
     key = problem.path.removeprefix("--set ")
-    if any(key == given or key.startswith(f"{given}.") for given in job.set):
-        path = f"jobs.{name}.set.{key}"
-        line = tree.lines.get(("jobs", name, "set", next(g for g in job.set if key == g or key.startswith(f"{g}."))))
-        return Problem(problem.message, path, tree.file, line or tree.line(f"jobs.{name}.set"))
+    if changed := next((changed for changed in job.set if f"{key}.".startswith(f"{changed}.")), None):
+        line = tree.lines.get(("jobs", name, "set", changed)) or tree.line(f"jobs.{name}.set")
+        return Problem(problem.message, f"jobs.{name}.set.{key}", tree.file, line)
     if isinstance(job.campaign, str) and problem.file and not problem.path.startswith("--set"):
         if problem.line or (base / job.campaign).is_file():
             return problem
@@ -255,7 +248,3 @@ def _of_job(problem: Problem, name: str, job: Job, tree: yamlfile.Tree, base: Pa
 
 def _located(problem: Problem, tree: yamlfile.Tree) -> Problem:
     return Problem(problem.message, problem.path, tree.file, tree.line(problem.path))
-
-
-def _keys() -> str:
-    return ", ".join(LabFile.model_fields)

@@ -12,16 +12,33 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from sdl.config.durations import Duration
 from sdl.config.mistakes import NAME
 from sdl.lab.config.conditions import Suspend
-from sdl.notify.model import Notify
+from sdl.notify.model import SPAN, Notify
 from sdl.types import Frozen, Outcome
 
-_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
-SPAN = re.compile(rf"{_CLOCK}-{_CLOCK}")
+
+def moment(value: str) -> str:
+    """The text unchanged, if it is a date and time.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        year = datetime.fromisoformat(value).year
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is not a date and time such as 2026-12-24 20:00 or 2026-12-24T20:00+01:00"
+        ) from None
+    if not 1970 < year < 9999:
+        raise ValueError(f"{value!r} is before 1971 or after 9998")
+    return value
+
+
+Moment = Annotated[str, AfterValidator(moment)]
 
 
 class When(Frozen):
@@ -33,10 +50,10 @@ class When(Frozen):
         None, description='minute, hour, day, month, day of the week: `"0 * * * *"` is hourly, `"30 2 * * mon-fri"`'
     )
     every: Duration | None = Field(None, description="an interval in real time, at least 1min: 1h, 90min")
-    from_: str | None = Field(
+    from_: Moment | None = Field(
         None, alias="from", description="origin of `every`; midnight of 1 January 1970 by default"
     )
-    at: tuple[str, ...] = Field(
+    at: tuple[Moment, ...] = Field(
         (), description='dates and times, "2026-12-24 20:00"; in the time zone of the lab unless given'
     )
     after: str | None = Field(None, description="name of another job: due whenever that job has ended")
@@ -61,16 +78,6 @@ class When(Frozen):
             raise ValueError(f"must be at least 1min, not {value:g} s")
         return value
 
-    @field_validator("from_")
-    @classmethod
-    def _moment(cls, value: str | None) -> str | None:
-        return None if value is None else moment(value)
-
-    @field_validator("at")
-    @classmethod
-    def _moments(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(moment(item) for item in value)
-
     @model_validator(mode="after")
     def _one(self) -> When:
         given = {"cron": self.cron, "every": self.every, "at": self.at, "after": self.after, "asked": self.asked}
@@ -83,8 +90,7 @@ class When(Frozen):
         return self
 
 
-SKIP_GRACE = 60.0
-"""Seconds of delay allowed by `skip`."""
+SKIP_GRACE = 60.0  # seconds of delay allowed by `skip`
 
 
 class Lateness(Frozen):
@@ -128,6 +134,11 @@ class Job(Frozen):
         0, ge=-1000, le=1000, description="of the jobs waiting for an instrument, the highest begins first"
     )
 
+    @property
+    def resolved(self) -> Mapping[str, Any]:
+        """The campaign as plain values, once `sdl.lab.config.file` has resolved it."""
+        return {} if isinstance(self.campaign, str) else self.campaign
+
     @field_validator("between")
     @classmethod
     def _span(cls, value: str | None) -> str | None:
@@ -151,15 +162,12 @@ class Blackout(Frozen):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    from_: str = Field(alias="from", description='begin, "2026-12-24 12:00"; in the time zone of the lab unless given')
-    to: str = Field(description="end")
+    from_: Moment = Field(
+        alias="from", description='begin, "2026-12-24 12:00"; in the time zone of the lab unless given'
+    )
+    to: Moment = Field(description="end")
     why: str = Field("", max_length=200, description="reason, for the log and messages")
     instruments: tuple[str, ...] = Field((), description="only these instruments; all by default")
-
-    @field_validator("from_", "to")
-    @classmethod
-    def _moment(cls, value: str) -> str:
-        return moment(value)
 
 
 class Supervise(Frozen):
@@ -204,7 +212,6 @@ class LabFile(Frozen):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The lab's time zone."""
         return ZoneInfo(self.timezone)
 
     def suspend_of(self, instrument: str) -> Suspend:
@@ -215,20 +222,3 @@ class LabFile(Frozen):
     def plain(self) -> dict[str, Any]:
         """The file as plain values that `LabFile.model_validate` reads back unchanged."""
         return self.model_dump(mode="json", by_alias=True)
-
-
-def moment(value: str) -> str:
-    """The text unchanged, if it is a date and time.
-
-    Raises:
-        ValueError: it is not.
-    """
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(
-            f"{value!r} is not a date and time such as 2026-12-24 20:00 or 2026-12-24T20:00+01:00"
-        ) from None
-    if not 1970 < parsed.year < 9999:
-        raise ValueError(f"{value!r} is before 1971 or after 9998")
-    return value

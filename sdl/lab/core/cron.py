@@ -6,8 +6,7 @@ omits starts when the clocks go forward: `0,30 2 * * *` gives one start on that 
 Havana.
 
 A wall-clock time that does not exist (spring) is shifted by the clock change: 02:30 becomes 03:30. One that occurs
-twice
-(autumn) is due at the first or at both: `Job.clock_change`.
+twice (autumn) is due at the first or at both: `Job.clock_change`.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ from sdl.notify.model import within_span
 if TYPE_CHECKING:
     from sdl.lab.config.model import Blackout, Job, LabFile
 
-MARGIN = 4 * 3600.0
-"""Upper bound of a clock change, seconds."""
+MARGIN = 4 * 3600.0  # upper bound of a clock change, seconds
 NEVER = float("inf")
 MAX_OUTSIDE = 3000
 """Consecutive times outside the window after which a job counts as never due: more than two days of minutes."""
@@ -69,19 +67,15 @@ def _named(week: str) -> str:
         first, dash, last = part.partition("-")
         if part == "*":
             return "*"
-        numbers = [_day(name) for name in ((first, last) if dash else (first, first))]
-        if dash and numbers[1] < numbers[0]:
-            numbers[1] += 7
-        days += [DAYS[number % 7] for number in range(numbers[0], numbers[1] + 1)]
+        begin, end = _day(first), _day(last if dash else first)
+        days += [DAYS[number % 7] for number in range(begin, end + (7 if end < begin else 0) + 1)]
     return ",".join(dict.fromkeys(days))
 
 
 def _day(name: str) -> int:
-    if name in DAYS:
-        return DAYS.index(name)
-    if name in tuple("01234567"):
-        return int(name)
-    raise ValueError(f"{name!r} is not a day of the week; allowed: sun … sat, or 0 … 7 with 0 and 7 for Sunday")
+    if name not in (*DAYS, *"01234567"):
+        raise ValueError(f"{name!r} is not a day of the week; allowed: sun … sat, or 0 … 7 with 0 and 7 for Sunday")
+    return DAYS.index(name) if name in DAYS else int(name)
 
 
 def times(job: Job, lab: LabFile, after: float) -> Iterator[float]:
@@ -91,7 +85,7 @@ def times(job: Job, lab: LabFile, after: float) -> Iterator[float]:
     """
     zone, outside = lab.zone, 0
     for at in _times(job, zone, after):
-        if job.between is None or within_span(job.between, clock(at, zone)):
+        if job.between is None or within_span(job.between, at, zone):
             outside = 0
             yield at
         elif (outside := outside + 1) > MAX_OUTSIDE:
@@ -103,19 +97,15 @@ def next_due(job: Job, lab: LabFile, after: float) -> float:
     return next(times(job, lab, after), NEVER)
 
 
-def upcoming(job: Job, lab: LabFile, after: float, most: int) -> list[float]:
-    """The first `most` of `times`."""
-    return list(islice(times(job, lab, after), most))
+def upcoming(job: Job, lab: LabFile, after: float, n: int) -> list[float]:
+    """The first `n` of `times`."""
+    return list(islice(times(job, lab, after), n))
 
 
 def blackout(lab: LabFile, instrument: str, at: float) -> Blackout | None:
     """The black-out of an instrument in force at a time."""
-    zone = lab.zone
-    for span in lab.blackouts:
-        named = not span.instruments or instrument in span.instruments
-        if named and seconds(span.from_, zone) <= at < seconds(span.to, zone):
-            return span
-    return None
+    own = (span for span in lab.blackouts if not span.instruments or instrument in span.instruments)
+    return next((span for span in own if seconds(span.from_, lab.zone) <= at < seconds(span.to, lab.zone)), None)
 
 
 def schedule_conflict(job: Job, lab: LabFile, at: float) -> str:
@@ -123,14 +113,9 @@ def schedule_conflict(job: Job, lab: LabFile, at: float) -> str:
     span = blackout(lab, job.instrument, at)
     if span is not None:
         return f"black-out until {span.to}" + (f": {span.why}" if span.why else "")
-    if job.between is not None and not within_span(job.between, clock(at, lab.zone)):
+    if job.between is not None and not within_span(job.between, at, lab.zone):
         return f"outside {job.between}"
     return ""
-
-
-def clock(at: float, zone: ZoneInfo) -> str:
-    """The local time of day, `23:10`."""
-    return datetime.fromtimestamp(at, zone).strftime("%H:%M")
 
 
 @lru_cache(maxsize=1024)

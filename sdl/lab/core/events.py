@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 2
-"""Version of the event schema."""
+SCHEMA = 2  # version of the event schema
 
 
 @dataclass(frozen=True, slots=True)

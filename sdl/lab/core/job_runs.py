@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sdl.lab.config.model import Job
-from sdl.lab.core.views import EndedStart
 
 
 class PendingStart(NamedTuple):
@@ -58,12 +57,12 @@ class Start:
 
     @property
     def instrument(self) -> str:
-        """The name of its instrument in the lab file."""
         return self.spec.instrument
 
-    def ended(self, at: float, fate: str, outcome: str, reason: str) -> EndedStart:
-        """Its row of the history."""
-        return EndedStart(
-            start=self.number, job=self.job, instrument=self.instrument, run=self.run, due=self.due, begun=self.begun,
-            ended=at, fate=fate, outcome=outcome, reason=reason, readings=self.readings,
-        )  # fmt: skip
+    def ended(self, at: float, fate: str, outcome: str, reason: str) -> dict[str, Any]:
+        """Its row of the history (`sdl.lab.core.views`)."""
+        return {
+            "start": self.number, "job": self.job, "instrument": self.instrument, "run": self.run, "due": self.due,
+            "begun": self.begun, "ended": at, "fate": fate, "outcome": outcome, "reason": reason,
+            "readings": self.readings,
+        }  # fmt: skip

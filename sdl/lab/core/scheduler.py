@@ -19,8 +19,7 @@ from sdl.lab.core.job_runs import Start
 from sdl.lab.core.state import DAY, Lab
 from sdl.lab.core.views import pause_reason
 
-MAX_NEW_STARTS = 500
-"""Starts created in one step."""
+MAX_NEW_STARTS = 500  # starts created in one step
 
 
 def due(lab: Lab, now: float) -> list[LabEvent]:
@@ -52,7 +51,6 @@ def next_time(lab: Lab) -> float:
 
 
 def _waiting(lab: Lab) -> list[Start]:
-    """Starts that have not begun."""
     return [start for start in lab.starts.values() if not start.attempts]
 
 
@@ -107,17 +105,13 @@ def _instrument_holder(lab: Lab, start: Start) -> str:
 def _replaced(lab: Lab, now: float) -> list[LabEvent]:
     """Waiting scheduled starts of a job, except its latest."""
     waiting = [start for start in _waiting(lab) if start.cause == "schedule"]
-    latest = {start.job: start for start in sorted(waiting, key=lambda start: start.due)}
-    return [
-        Missed(
-            start.number,
-            f"replaced by the later start {latest[start.job].number}: {_delay_cause(lab, start, now)}",
-            "schedule",
-            now,
-        )
+    latest = {start.job: start.number for start in sorted(waiting, key=lambda start: start.due)}
+    causes = {
+        start.number: f"replaced by the later start {latest[start.job]}: {_delay_cause(lab, start, now)}"
         for start in waiting
-        if latest[start.job] is not start
-    ]
+        if latest[start.job] != start.number
+    }
+    return [Missed(number, cause, "schedule", now) for number, cause in causes.items()]
 
 
 def _given_up(lab: Lab, now: float) -> list[LabEvent]:
@@ -156,8 +150,7 @@ def queue_order(start: Start) -> tuple[Any, ...]:
 def _new_run(start: Start, now: float) -> str:
     """The directory of a new run below the lab's runs; names sort by time, as those of `sdl run`."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    name = start.spec.campaign["name"] if not isinstance(start.spec.campaign, str) else start.job
-    return f"{name}/{stamp}-s{start.number}"
+    return f"{start.spec.resolved.get('name', start.job)}/{stamp}-s{start.number}"
 
 
 def blocked(lab: Lab, start: Start, now: float) -> str:

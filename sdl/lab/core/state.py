@@ -39,12 +39,10 @@ from sdl.lab.core.events import (
     Started,
 )
 from sdl.lab.core.job_runs import PendingStart, Start
-from sdl.lab.core.views import EndedStart
 from sdl.types import Outcome
 
 DAY = 86400.0
-HISTORY = 1000
-"""Number of ended starts kept in memory; the journal has all."""
+HISTORY = 1000  # number of ended starts kept in memory; the journal has all
 MAX_BACKOFF = 3600.0
 SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
 """Outcomes that follow directly from a reading: the instrument was connected and has been switched off."""
@@ -73,7 +71,7 @@ class Lab:
     file: LabFile | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     starts: dict[int, Start] = field(default_factory=dict)
-    past: deque[EndedStart] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    past: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     horizon: dict[str, float] = field(default_factory=dict)
     pending: list[PendingStart] = field(default_factory=list)
     skips: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -235,21 +233,14 @@ class Lab:
         if event.verb == "run-now":
             self.pending.append(PendingStart(name, event.at, "asked", event.by))
         elif event.verb == "start":
-            self.pending.append(
-                PendingStart(
-                    single_job_name(event.campaign), event.at, "asked", event.by, _single_job(event.campaign, name)
-                )
-            )
+            job = Job(campaign=event.campaign, instrument=name, when=When(asked=True))
+            self.pending.append(PendingStart(single_job_name(event.campaign), event.at, "asked", event.by, job))
         elif event.verb == "skip" and kind == "job":
             self.skips[name] = (event.reason, event.by)
         elif event.verb in ("skip", "abort"):
-            start = self.starts.get(int(name))
-            if start is None:
+            if (start := self.starts.get(int(name))) is None:
                 raise OutOfTurn(f"no start {name}")
-            if event.verb == "skip":
-                start.skip = (event.reason, event.by)
-            else:
-                start.abort = (event.reason, event.by)
+            setattr(start, event.verb, (event.reason, event.by))
 
     def _jumped(self, event: ClockJumped) -> None:
         if event.seconds < 0:  # a clock set back must not lengthen the back-off
@@ -299,10 +290,6 @@ _HANDLERS: dict[type, Callable[[Lab, Any], None]] = {
 def single_job_name(campaign: Mapping[str, Any]) -> str:
     """The job name of a campaign submitted on its own; the space keeps it apart from every job of a lab file."""
     return f"campaign {campaign['name']}"
-
-
-def _single_job(campaign: Mapping[str, Any], instrument: str) -> Job:
-    return Job(campaign=campaign, instrument=instrument, when=When(asked=True))
 
 
 def fold(events: Iterable[LabEvent]) -> Lab:

@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 from sdl.lab.core.events import Died, Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.workers.base import WorkerUpdate
 
-CELLS, HALF_HOUR = 48, 1800.0
-"""Cells per day in the chart; seconds per cell."""
+CELLS, HALF_HOUR = 48, 1800.0  # cells per day in the chart; seconds per cell
 SYMBOLS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
 """Symbols of a cell, most important first; a dot if nothing happened."""
 LEGEND = "# reached   o ended otherwise   - running or paused   x missed   + given up   . nothing"
@@ -57,11 +56,9 @@ class Usage:
 
     @property
     def open(self) -> int:
-        """Number of starts that have not ended."""
         return len(self._starts)
 
     def handle(self, event: LabEvent) -> None:
-        """Count an event."""
         if isinstance(event, Due):
             self._starts[event.start] = event.job, event.due
             self.jobs.setdefault(event.job, JobUsage()).due += 1
@@ -107,12 +104,12 @@ class Usage:
         """One line per day: the date, and a symbol per half hour of local time."""
         usage = self.jobs.get(job, JobUsage())
         cells: dict[tuple[date, int], set[str]] = {}
-        for at, what in usage.marks:
-            cells.setdefault(_cell(at, zone), set()).add(what)
+        marks = list(usage.marks)
         for low, high in usage.spans:
-            for n in range(int((high - low) // HALF_HOUR) + 1):
-                cells.setdefault(_cell(low + n * HALF_HOUR, zone), set()).add("running")
-            cells.setdefault(_cell(high, zone), set()).add("running")
+            steps = int((high - low) // HALF_HOUR) + 1
+            marks += [(at, "running") for at in (*(low + n * HALF_HOUR for n in range(steps)), high)]
+        for at, what in marks:
+            cells.setdefault(_cell(at, zone), set()).add(what)
         day, last = _cell(begin, zone)[0], _cell(end - 1e-6, zone)[0]
         while day <= last:
             row = (cells.get((day, n), set()) for n in range(CELLS))

@@ -8,9 +8,8 @@
     GET   /healthz, /readyz, /metrics
 
 POST requires the access token (`Authorization: Bearer …`). GET does not: nothing in it is secret, records are readable
-files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks every
-request,
-also those to the page.
+files anyway, and Prometheus should not hold a token that can abort a campaign. `sdl.lab.http.auth` checks
+every request, also those to the page.
 
     400  invalid target, name or body     404  no such page or run     405  GET instead of POST
     409  no such target, or not possible in its present state; nothing was changed
@@ -23,11 +22,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic_core import to_json
 
 from sdl.errors import ConfigError, SdlError
 from sdl.lab.http.auth import Refused, RequestFilter, quoted, request_line
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 1000
 ALIVE_SECONDS = 60.0
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-TARGET = re.compile(rf"lab|(?:instrument|job) {_NAME}|start [0-9]{{1,12}}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TARGET = re.compile(rf"lab|(?:instrument|job) {NAME.pattern}|start [0-9]{{1,12}}")
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _log = logging.getLogger(__name__)
 
@@ -81,9 +83,10 @@ def create_app(
 
     async def health(request: Request) -> Response:
         age = alive()
-        well = age <= ALIVE_SECONDS
-        ticked = round(age, 3) if age != float("inf") else None
-        return JSONResponse({"alive": well, "seconds_since_tick": ticked}, 200 if well else 503)
+        ticked = round(age, 3) if math.isfinite(age) else None
+        return JSONResponse(
+            {"alive": age <= ALIVE_SECONDS, "seconds_since_tick": ticked}, 200 if age <= ALIVE_SECONDS else 503
+        )
 
     def ready(request: Request) -> Response:
         why = list(unready())
@@ -118,8 +121,6 @@ def create_app(
 
 
 class _ReadRoutes:
-    """Handlers of GET."""
-
     def __init__(self, control: Control, runs: Path) -> None:
         self._control, self._runs = control, runs
 
@@ -130,36 +131,43 @@ class _ReadRoutes:
         return _json({"queue": list(_call(self._control.queue))})
 
     def history(self, request: Request) -> Response:
-        most = _number(request, "most", 100, MAX_ROWS)
+        limit = _number(request, "most", 100, MAX_ROWS)
         job = request.query_params.get("job", "")
-        if job and not re.fullmatch(_NAME, job):
+        if job and not NAME.fullmatch(job):
             raise Refused(400, "job: not a valid name")
-        return _json({"history": list(_call(self._control.history, most, job))})
+        return _json({"history": list(_call(self._control.history, limit, job))})
 
     def run(self, request: Request) -> Response:
         """Events of a record written by a start of the lab; only the lab supplies the path."""
         name = str(request.path_params["run"])
         if not RUN.fullmatch(name) or ".." in name:
             raise Refused(400, "run: not a valid name of a run")
-        after, most = _number(request, "after", 0, 10**9), _number(request, "most", 500, MAX_ROWS)
+        after, limit = _number(request, "after", 0, 10**9), _number(request, "most", 500, MAX_ROWS)
         rows = [*_call(self._control.history, MAX_ROWS, ""), *_call(self._control.status).get("running", ())]
         row = next((row for row in rows if Path(str(row.get("run") or "")).name == name), None)
         if row is None:
             raise Refused(404, f"no run {name} among the lab's last {MAX_ROWS}")
-        return _json({"start": row, "events": _lines(self._runs / str(row["run"]), after, most)})
+        return _json({"start": row, "events": _lines(self._runs / str(row["run"]), after, limit)})
 
 
 class _CommandRoutes:
-    """Handlers of POST."""
+    """Handlers of POST: each verb calls a method of `Control` with the values of the body, in the order of `VERBS`."""
 
-    VERBS = ("pause", "resume", "abort", "skip", "run-now", "start", "check")
-    KEYS: ClassVar[Mapping[str, frozenset[str]]] = {
-        "run-now": frozenset({"by", "job"}),
-        "resume": frozenset({"by", "since", "target"}),
-        "start": frozenset({"by", "campaign", "instrument"}),
-        "check": frozenset({"by", "campaign", "instrument"}),
+    VERBS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "pause": ("target", "reason", "by"),
+        "resume": ("target", "by", "since"),
+        "abort": ("target", "reason", "by"),
+        "skip": ("target", "reason", "by"),
+        "run-now": ("job", "by"),
+        "start": ("campaign", "instrument", "by"),
+        "check": ("campaign", "instrument", "by"),
     }
-    """Keys of the body, if other than by, target and reason."""
+    MAX_LENGTH: ClassVar[Mapping[str, int]] = {"by": 80, "reason": 500, "since": 40}
+    NAMES: ClassVar[Mapping[str, tuple[re.Pattern[str], str]]] = {
+        "target": (TARGET, "lab, instrument NAME, job NAME or start NUMBER"),
+        "job": (NAME, "the name of a job"),
+        "instrument": (NAME, "the name of an instrument"),
+    }
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -168,35 +176,27 @@ class _CommandRoutes:
         from starlette.concurrency import run_in_threadpool
 
         try:
-            given = json.loads(await request.body() or b"{}")
+            body = json.loads(await request.body() or b"{}")
         except (ValueError, RecursionError):
             raise Refused(400, "the body must be a JSON object") from None
-        wants = self.KEYS.get(verb, frozenset({"by", "target", "reason"}))
-        if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        keys = self.VERBS[verb]
+        if not isinstance(body, dict) or not all(isinstance(value, str) for value in body.values()):
             raise Refused(400, "the body must be a JSON object with text values")
-        if unknown := sorted(set(given) - wants):
-            raise Refused(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(wants))}")
-        by, reason = _text(given, "by", 80) or "unknown", _text(given, "reason", 500)
-        if verb == "run-now":
-            job = given.get("job", "")
-            if not re.fullmatch(_NAME, job):
-                raise Refused(400, "job: must be the name of a job")
-            done = await run_in_threadpool(_call, self._control.run_now, job, by)
-        elif verb in ("start", "check"):
-            instrument = given.get("instrument", "")
-            if not re.fullmatch(_NAME, instrument):
-                raise Refused(400, "instrument: must be the name of an instrument")
-            call, last = (self._control.check, ()) if verb == "check" else (self._control.start, (by,))
-            done = await run_in_threadpool(_call, call, given.get("campaign", ""), instrument, *last)
-        else:
-            target = given.get("target", "lab" if verb == "pause" else "")
-            if not TARGET.fullmatch(target):
-                raise Refused(400, "target: must be lab, instrument NAME, job NAME or start NUMBER")
-            if verb == "resume":
-                done = await run_in_threadpool(_call, self._control.resume, target, by, _text(given, "since", 40))
-            else:
-                done = await run_in_threadpool(_call, getattr(self._control, verb), target, reason, by)
-        return _json({"done": done})
+        if unknown := sorted(set(body) - set(keys)):
+            raise Refused(400, f"unknown key {quoted(unknown[0])}; allowed: {', '.join(sorted(keys))}")
+        defaults = {"target": "lab"} if verb == "pause" else {}
+        values = {key: body.get(key, defaults.get(key, "")) for key in keys}
+        for key, limit in self.MAX_LENGTH.items():
+            if key in values:
+                values[key] = _one_line(key, values[key], limit)
+        for key, (pattern, allowed) in self.NAMES.items():
+            if key in values and not pattern.fullmatch(values[key]):
+                raise Refused(400, f"{key}: must be {allowed}")
+        values["by"] = values["by"] or "unknown"
+        if verb == "check":
+            del values["by"]
+        method = getattr(self._control, verb.replace("-", "_"))
+        return _json({"done": await run_in_threadpool(_call, method, *values.values())})
 
 
 def _call(call: Callable[..., Any], *given: Any) -> Any:
@@ -211,7 +211,7 @@ def _call(call: Callable[..., Any], *given: Any) -> Any:
         raise Refused(503, str(error)) from error
 
 
-def _lines(folder: Path, after: int, most: int) -> list[Any]:
+def _lines(folder: Path, after: int, limit: int) -> list[Any]:
     """Events of a record after a line number, as written."""
     events: list[Any] = []
     try:
@@ -219,7 +219,7 @@ def _lines(folder: Path, after: int, most: int) -> list[Any]:
             for number, line in enumerate(stream, 1):
                 if number > after and line.endswith(b"\n"):
                     events.append(json.loads(line))
-                if len(events) == most:
+                if len(events) == limit:
                     break
     except FileNotFoundError:
         pass  # not begun yet
@@ -231,29 +231,18 @@ def _lines(folder: Path, after: int, most: int) -> list[Any]:
 def _json(value: Mapping[str, Any]) -> Response:
     from starlette.responses import Response
 
-    text = json.dumps(_plain(value), allow_nan=False)
+    text = to_json(value, inf_nan_mode="null", fallback=str)
     return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
-        return None
-    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
-
-
-def _number(request: Request, name: str, default: int, most: int) -> int:
+def _number(request: Request, name: str, default: int, limit: int) -> int:
     text = request.query_params.get(name, str(default))
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
-        raise Refused(400, f"{name}: must be a whole number up to {most}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > limit:
+        raise Refused(400, f"{name}: must be a whole number up to {limit}")
     return int(text)
 
 
-def _text(given: Mapping[str, str], name: str, most: int) -> str:
-    text = given.get(name, "").strip()
-    if len(text) > most or not text.isprintable():
-        raise Refused(400, f"{name}: must be one line of at most {most} characters")
+def _one_line(name: str, text: str, limit: int) -> str:
+    if len(text := text.strip()) > limit or not text.isprintable():
+        raise Refused(400, f"{name}: must be one line of at most {limit} characters")
     return text

@@ -24,25 +24,21 @@ if TYPE_CHECKING:
     from sdl.lab.http.auth import RequestFilter
 
 HOST = "127.0.0.1"
-START_SECONDS = 10.0
-STALLED_SECONDS = 30.0
-"""After so long a connection whose other side takes nothing is ended by the system."""
-POLL_SECONDS = 0.05
-"""How often the server looks whether it is to end."""
-GRACE_SECONDS = 3
-"""What is being answered when the server ends has so long; open streams end at once."""
-MAX_CONNECTIONS = 128
-"""Connections, the page's streams of events (at most 64) among them; each is an open file of the lab's process."""
+START_SECONDS = 10.0  # for the server thread to begin and to end
+STALLED_SECONDS = 30.0  # after which the system ends a connection whose client takes no data
+POLL_SECONDS = 0.05  # between two checks of whether the server is to end
+GRACE_SECONDS = 3  # for requests that are being answered when the server ends; open streams end at once
+MAX_CONNECTIONS = 128  # with up to 64 event streams of the page; each is an open file of the lab's process
 
 
 def require_packages() -> None:
-    """Looks whether what a lab's server is made of is installed.
+    """Check that the packages of a lab's server are installed.
 
     Raises:
-        ConfigError: starlette, uvicorn or prometheus-client is not.
+        ConfigError: starlette, uvicorn or prometheus-client is missing.
     """
     try:
-        import prometheus_client  # noqa: F401 - told now, and not with the first question
+        import prometheus_client  # noqa: F401 - reported now, not at the first request
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
@@ -53,23 +49,23 @@ class LabServer:
     """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
 
     Args:
-        control: what may be asked of the lab.
+        control: queries and commands of the lab.
         lab: its name.
-        record: the folder of its record.
+        record: directory of its journal.
         file: the lab file.
-        runs: where the runs go.
-        watchdog: knows when the loop last went round.
-        port: 0 for any that is free.
-        waiting: how many messages wait to be sent.
-        page: makes further routes, once the door is there.
+        runs: directory of the runs.
+        watchdog: knows the time of the last tick.
+        port: 0 for any free one.
+        waiting: number of messages waiting to be sent.
+        page: makes further routes.
 
     Attributes:
-        url: where it is served.
-        door: its token.
+        url: address of the server.
+        credentials: its address and access token on disk.
 
     Raises:
         ConfigError: the port is taken, or starlette, uvicorn or prometheus-client is not installed.
-        RecordError: the token cannot be written.
+        RecordError: the access token cannot be written.
     """
 
     def __init__(
@@ -83,46 +79,46 @@ class LabServer:
         watchdog: Watchdog,
         port: int = 0,
         waiting: Callable[[], int] = lambda: 0,
-        page: Callable[[Credentials], Sequence[BaseRoute]] = lambda door: (),
+        page: Callable[[Credentials], Sequence[BaseRoute]] = lambda credentials: (),
     ) -> None:
         require_packages()
         from sdl.lab.http.api import create_app
         from sdl.lab.http.health import Readiness
         from sdl.lab.http.metrics import Metrics
 
-        self._socket = listen(port)
-        number = self._socket.getsockname()[1]
+        listening = listen(port)
+        number = listening.getsockname()[1]
         self.url = f"http://{HOST}:{number}"
         try:
-            self.door = Credentials(lab, record, file)
-            self.door.announce("")  # one that is starting is a lab too: who asks for the only one must not get another
+            self.credentials = Credentials(lab, record, file)
+            self.credentials.announce("")  # a lab that is starting counts: "the only lab" must not be another one
             app = create_app(
                 control,
-                self.door,
+                self.credentials,
                 number,
                 runs=runs,
                 alive=watchdog.age,
                 unready=Readiness(control, record, runs),
                 metrics=Metrics(control, runs, waiting=waiting).text,
-                routes=page(self.door),
+                routes=page(self.credentials),
             )
         except BaseException:
-            self._socket.close()
+            listening.close()
             raise
-        self._server = HttpServer(app, self._socket, "sdl lab server")
+        self._server = HttpServer(app, listening, "sdl lab server")
 
     def start(self) -> None:
         """Begin to serve, and announce the address to the command line.
 
         Raises:
-            ConfigError: it did not come up.
+            ConfigError: the server did not start.
         """
         self._server.start()
-        self.door.announce(self.url)
+        self.credentials.announce(self.url)
 
     def close(self) -> None:
-        """Remove the door's files, answer open requests, and end. May be called twice."""
-        self.door.close()
+        """Remove address and token, answer open requests, and end. May be called twice."""
+        self.credentials.close()
         self._server.close()
 
 
@@ -130,7 +126,7 @@ class HttpServer:
     """An application of a lab or of `sdl web`, served by uvicorn in a thread.
 
     Args:
-        app: the application behind its guard.
+        app: the application with its request checks.
         listening: the socket, closed with the server.
         name: of the thread.
     """
@@ -157,21 +153,20 @@ class HttpServer:
 
     @property
     def alive(self) -> bool:
-        """Whether it serves."""
         return self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to serve.
 
         Raises:
-            ConfigError: it did not come up.
+            ConfigError: the server did not start.
         """
         self._thread.start()
         until = time.monotonic() + START_SECONDS
         while not self._server.started:
             if not self.alive or time.monotonic() > until:
                 host, port = self._socket.getsockname()
-                raise ConfigError(f"http://{host}:{port}: the server did not come up")
+                raise ConfigError(f"http://{host}:{port}: the server did not start")
             time.sleep(0.01)
 
     def close(self) -> None:
@@ -191,13 +186,13 @@ class HttpServer:
 
 
 def _bounded(app: RequestFilter, limit: int) -> type[asyncio.Protocol]:
-    """HTTP as uvicorn speaks it; beyond `limit` connections, the oldest that has sent no whole request is closed.
+    """The HTTP protocol of uvicorn; beyond `limit` connections it closes the oldest one without a complete request.
 
-    So nobody keeps others, and an abort, out by opening connections and sending nothing, or half of a request.
+    Clients that open connections and send nothing, or half a request, therefore cannot block others, or an abort.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    connections: list[asyncio.BaseTransport] = []  # the oldest first
+    connections: list[asyncio.BaseTransport] = []  # oldest first
 
     class Bounded(asyncio.Protocol):
         def __init__(self, **options: Any) -> None:
@@ -218,21 +213,21 @@ def listen(port: int) -> socket.socket:
     """A socket that listens on this machine alone.
 
     Args:
-        port: 0 for any that is free.
+        port: 0 for any free one.
 
     Raises:
-        ConfigError: it is taken.
+        ConfigError: the port is taken.
     """
-    # With its protocol named: asyncio sends small answers at once (TCP_NODELAY) only where it is.
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # The protocol is named because asyncio sends small answers at once (TCP_NODELAY) only then.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if os.name == "posix":  # a port just left can be taken again; on Windows it would let two have one
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; each connection has it from here
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_SECONDS * 1000))
-        found.bind((HOST, port))
-        found.listen(64)
+        if os.name == "posix":  # reuse a port just left; on Windows two servers could share it
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_SECONDS * 1000))
+        listening.bind((HOST, port))
+        listening.listen(64)
     except OSError as error:
-        found.close()
+        listening.close()
         raise ConfigError(f"cannot listen at {HOST}:{port}: {error.strerror}; another lab may have the port") from error
-    return found
+    return listening

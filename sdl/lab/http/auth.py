@@ -1,12 +1,12 @@
-"""What stands before a lab's API and page, and refuses what must not come in.
+"""Checks of every request to a lab's API and page, before the application receives it.
 
     421  a Host other than this server: a foreign name made to resolve to this machine (DNS rebinding)
-    403  an Origin that is not this server, or a browser that says so of its page; a token that others could read
-    401  no token, a wrong one: for all but GET and HEAD
-    413  a body over 16 kB          408  one that does not come
-    400  a path that cannot be meant
+    403  an Origin other than this server, or a browser that reports a page of another site; a token others could read
+    401  no token or a wrong one, except for GET and HEAD
+    413  a body over 16 kB          408  a body that does not arrive
+    400  an invalid path
 
-Every refusal, the application's too, is one line in the log, at most 60 a minute, without the token.
+Every refusal, also those of the application, is one line in the log, at most 60 a minute, without the token.
 """
 
 from __future__ import annotations
@@ -25,19 +25,16 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 16 * 1024
-MAX_DRAINED = 4 * 1024 * 1024
-"""Bytes of a refused body that are still taken in, so that its sender is there to read the answer."""
+MAX_DRAINED = 4 * 1024 * 1024  # bytes of a refused body that are still read, so that the client reads the answer
 BODY_SECONDS = 10.0
-LINES_A_MINUTE = 60
-READING = ("GET", "HEAD")
-"""Methods that change nothing, and need no token."""
-Headers = Mapping[bytes, Sequence[str]]
-"""The values of each header, by its name in lower case."""
+LINES_A_MINUTE = 60  # in the log
+READING = ("GET", "HEAD")  # methods that change nothing and need no token
+Headers = Mapping[bytes, Sequence[str]]  # values of each header, by its name in lower case
 _log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
-    """A request that is not done; `status` is HTTP's."""
+    """A refused request, with its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status, self.message = status, message
@@ -45,10 +42,12 @@ class Refused(Exception):
 
 
 class RequestFilter:
-    """Refuses what must not come in, before the application sees it; writes one line for each refusal."""
+    """Refuses requests before the application receives them, and logs each refusal."""
 
-    def __init__(self, app: ASGIApp, door: Credentials, port: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app, self._door, self._clock = app, door, clock
+    def __init__(
+        self, app: ASGIApp, credentials: Credentials, port: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app, self._credentials, self._clock = app, credentials, clock
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._minute, self._lines = clock(), 0
         self._ending = asyncio.Event()
@@ -69,77 +68,79 @@ class RequestFilter:
             else:  # no websockets here
                 await send({"type": "websocket.close", "code": 1008})
             return
-        error: Refused | None = None
         receive = self._until_the_end(receive)
-        try:
-            self._check(scope)
-        except Refused as found:
-            error = found
+        refused = self._check(scope)
         try:
             body = await _body(receive)
-        except Refused as found:
-            error = error or found
-        if error is not None:
-            self._say(scope, error.status, error.message)
-            await _refuse(send, error)
+        except Refused as error:
+            refused = refused or error
+        if refused is not None:
+            self._log_refusal(scope, refused.status, refused.message)
+            await _refuse(send, refused)
             return
 
         started = False
 
-        async def seen(message: Message) -> None:
+        async def checked_send(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
                 if 400 <= message["status"] < 500:
-                    self._say(scope, message["status"], str(scope.get("refused", "")))
+                    self._log_refusal(scope, message["status"], str(scope.get("refused", "")))
             await send(message)
 
         client = tuple(scope.get("client") or ("", 0))
         self._answering.add(client)
         try:
-            await self._app(scope, _once(body, receive), seen)
-        except asyncio.CancelledError:  # an answer that takes longer than the server waits at its end
+            await self._app(scope, _once(body, receive), checked_send)
+        except asyncio.CancelledError:  # the answer takes longer than the ending server waits
             if started or not self._ending.is_set():
                 raise
-            await _refuse(send, Refused(503, "the server ended before it could answer; what was asked may be done"))
+            await _refuse(
+                send, Refused(503, "the server ended before it could answer; the request may have been executed")
+            )
         finally:
             self._answering.discard(client)
 
     def _until_the_end(self, receive: Receive) -> Receive:
-        """What comes from a connection, for as long as the server does not end."""
+        """`receive`, which reports a disconnection once the server ends."""
 
-        async def heard() -> Message:
-            word, end = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
+        async def receive_or_end() -> Message:
+            message, end = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
             try:
-                await asyncio.wait({word, end}, return_when=asyncio.FIRST_COMPLETED)
-                return word.result() if word.done() else {"type": "http.disconnect"}
+                await asyncio.wait({message, end}, return_when=asyncio.FIRST_COMPLETED)
+                return message.result() if message.done() else {"type": "http.disconnect"}
             finally:
-                word.cancel()
+                message.cancel()
                 end.cancel()
 
-        return heard
+        return receive_or_end
 
-    def _check(self, scope: Scope) -> None:
-        """Host, origin, path, token: in this order, so that a stranger learns as little as possible."""
+    def _check(self, scope: Scope) -> Refused | None:
+        """The first refusal by host, origin, path and token: in this order, so that a stranger learns little."""
         headers: dict[bytes, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value.decode("latin-1"))
-        for check in (self._check_host, self._check_origin, _check_path, self._check_token):
-            check(scope, headers)
+        try:
+            for check in (self._check_host, self._check_origin, _check_path, self._check_token):
+                check(scope, headers)
+        except Refused as error:
+            return error
+        return None
 
     def _check_host(self, scope: Scope, headers: Headers) -> None:
         hosts = headers.get(b"host", [])
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            raise Refused(421, "this server is asked as 127.0.0.1 or localhost, with its port")
+            raise Refused(421, "the Host of a request must be 127.0.0.1 or localhost, with the port")
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
         origins = [value.lower() for value in headers.get(b"origin", [])]
         if any(origin.removeprefix("http://") not in self._hosts or "://" not in origin for origin in origins):
-            raise Refused(403, "a page of another site may ask nothing here")
+            raise Refused(403, "requests from pages of other sites are refused")
         sites = [value.lower() for value in headers.get(b"sec-fetch-site", [])]
         if scope["method"] not in READING and any(site not in ("same-origin", "none") for site in sites):
-            raise Refused(403, "a page of another site may change nothing here")
+            raise Refused(403, "changes requested by pages of other sites are refused")
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if scope["method"] in READING:
@@ -149,14 +150,14 @@ class RequestFilter:
         if scheme.lower() != "bearer" or not token.strip():
             raise Refused(401, "Enter the access token (programs: Authorization: Bearer …).")
         try:
-            if not self._door.accepts(token.strip()):
-                raise Refused(401, "not the token of this lab; it is new at every start")
+            if not self._credentials.accepts(token.strip()):
+                raise Refused(401, "wrong access token; the lab has a new one after every start")
         except ConfigError as error:
             raise Refused(403, str(error)) from error
         except RecordError as error:
             raise Refused(503, str(error)) from error
 
-    def _say(self, scope: Scope, status: int, why: str) -> None:
+    def _log_refusal(self, scope: Scope, status: int, why: str) -> None:
         now = self._clock()
         if now - self._minute >= 60:
             if self._lines > LINES_A_MINUTE:
@@ -171,11 +172,11 @@ class RequestFilter:
 def _check_path(scope: Scope, headers: Headers) -> None:
     path = scope["path"]
     if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
-        raise Refused(400, "a path that cannot be meant")
+        raise Refused(400, "invalid path")
 
 
 async def _body(receive: Receive) -> bytes:
-    """The body, if it is small enough and comes in time; a large one is taken in but not kept."""
+    """The body, if it is small enough and arrives in time; a larger one is read and discarded."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -190,34 +191,34 @@ async def _body(receive: Receive) -> bytes:
                 if not message.get("more_body"):
                     break
     except TimeoutError:
-        raise Refused(408, f"the body did not come within {BODY_SECONDS:g} s") from None
+        raise Refused(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
     if size > MAX_BODY:
-        raise Refused(413, f"a body of at most {MAX_BODY} bytes")
+        raise Refused(413, f"the body must have at most {MAX_BODY} bytes")
     return b"".join(parts)
 
 
 def quoted(text: str) -> str:
-    """Somebody else's text as a message shows it: quoted, at most 60 signs."""
+    """Text of a client for a message: quoted, at most 60 characters."""
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 def request_line(scope: Scope) -> str:
-    """Method and path for a log: no query, no control characters, not long."""
+    """Method and path for a log, shortened, without query and control characters."""
     return f"{scope['method'][:12]!a} {quoted(scope['path'])!s}".replace("'", "")
 
 
 def _once(body: bytes, receive: Receive) -> Receive:
-    """The body again for the application, then what comes from the connection."""
+    """A `receive` that gives the body once, then what the connection sends."""
     given = False
 
-    async def again() -> Message:
+    async def body_first() -> Message:
         nonlocal given
         if given:
             return await receive()
         given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return body_first
 
 
 async def _refuse(send: Send, error: Refused) -> None:

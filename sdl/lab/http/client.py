@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from sdl.errors import ConfigError, Unreachable
@@ -12,8 +11,7 @@ from sdl.lab.http import token
 from sdl.lab.http.token import LabAddress
 
 SECONDS = 30.0
-HERE = "lab.yaml"
-"""In a directory with this file its lab is the default."""
+HERE = "lab.yaml"  # in a directory with this file its lab is the default
 LOCAL = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
 
 
@@ -22,10 +20,8 @@ class Client:
 
     Args:
         lab: a lab file or the name of a lab. If empty: the lab of `lab.yaml` in the working directory, or without
-        such a
-            file the only running lab.
+            such a file the only running lab.
         url: address of the lab, instead of `lab`.
-        environ: with XDG_STATE_HOME.
 
     Attributes:
         home: its name and the directory of its lab file.
@@ -37,8 +33,8 @@ class Client:
         Unreachable: no lab runs, or it is still starting.
     """
 
-    def __init__(self, lab: str = "", url: str = "", *, environ: Mapping[str, str] | None = None) -> None:
-        running = token.labs(environ)
+    def __init__(self, lab: str = "", url: str = "") -> None:
+        running = token.labs()
         if url:
             self.url = url.rstrip("/")
             if not LOCAL.fullmatch(self.url):

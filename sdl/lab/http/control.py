@@ -6,11 +6,13 @@ caller.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -25,21 +27,11 @@ from sdl.lab.core.cron import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
 from sdl.lab.core.job_runs import Start
 from sdl.lab.core.state import Lab, single_job_name
-from sdl.lab.core.views import (
-    InstrumentStatus,
-    LabStatus,
-    PauseStatus,
-    QueuedStart,
-    RunningStart,
-    describe_pause,
-    display_target,
-    pause_reason,
-)
-from sdl.lab.loop import LabLoop, LiveStart
+from sdl.lab.core.views import describe_pause, display_target, pause_reason
+from sdl.lab.loop import LabLoop
 
 ANSWER_SECONDS = 20.0
-UPCOMING_PER_JOB = 5
-"""Scheduled times listed per job."""
+UPCOMING_PER_JOB = 5  # scheduled times listed per job
 
 T = TypeVar("T")
 
@@ -50,32 +42,22 @@ class Controller:
     def __init__(self, answer_seconds: float = ANSWER_SECONDS, base: Path = Path()) -> None:
         self._base = base
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._timeout = answer_seconds
+        self.answer_seconds = answer_seconds
         self._loop: LabLoop | None = None
 
     # Called by the loop ------------------------------------------------------------------------------------------
     def serve(self, loop: LabLoop) -> None:
-        """Let this loop answer from now on."""
         self._loop = loop
 
     def requests(self) -> None:
-        """Execute all pending requests."""
-        while self._execute_next(block=False):
-            pass
+        while not self._requests.empty():
+            self.wait(0.0)
 
     def wait(self, seconds: float) -> None:
         """Wait for a request, at most `seconds`, and execute it."""
-        self._execute_next(timeout=seconds)
-
-    def _execute_next(self, **wait: Any) -> bool:
-        """Execute the next request; False if there is none."""
-        try:
-            request = self._requests.get(**wait)
-        except queue.Empty:
-            return False
-        if request is not None:
-            request()
-        return True
+        with contextlib.suppress(queue.Empty):
+            if (request := self._requests.get(timeout=seconds)) is not None:
+                request()
 
     def wake(self) -> None:
         """End the present `wait`; callable from a signal handler."""
@@ -97,7 +79,7 @@ class Controller:
         def pause(loop: LabLoop) -> str:
             _require(loop.lab, target)
             if (event := loop.lab.pauses.get(target)) is not None:
-                raise ConfigError(f"{display_target(target)} is already {describe_pause(_pause(event), target)}")
+                raise ConfigError(f"{display_target(target)} is already {describe_pause(asdict(event), target)}")
             loop.write(Held(target, reason, by, loop.clock.now()))
             start = _start(loop.lab, target)
             if start is not None:
@@ -113,7 +95,7 @@ class Controller:
             event = loop.lab.pauses.get(target)
             if event is None:
                 return _resume_own(loop, target, by)
-            name, text = display_target(target), describe_pause(_pause(event), target)
+            name, text = display_target(target), describe_pause(asdict(event), target)
             if since not in ("", repr(event.at)):
                 raise ConfigError(f"{name} was paused again meanwhile; it is now {text}")
             loop.write(Released(target, by, loop.clock.now()))
@@ -134,7 +116,7 @@ class Controller:
             for start in starts:
                 loop.write(Asked("abort", f"start {start.number}", reason, by, loop.clock.now()))
                 if start.running:
-                    loop.processes.abort(start.number, reason, by)
+                    loop.processes.command(start.number, "abort", reason, by)
             return f"Aborted {', '.join(f'start {start.number}' for start in starts)}."
 
         return self._ask(abort)
@@ -214,10 +196,10 @@ class Controller:
 
         self._requests.put(perform)
         try:
-            return answer.result(self._timeout)
+            return answer.result(self.answer_seconds)
         except TimeoutError:
             answer.cancel()
-            raise TimeoutError(f"no answer within {self._timeout:g} s") from None
+            raise TimeoutError(f"no answer within {self.answer_seconds:g} s") from None
 
 
 def _require(lab: Lab, target: str) -> None:
@@ -254,10 +236,6 @@ def _queued(loop: LabLoop, job: str, instrument: str) -> str:
     return text + "".join(f" It waits: {pause_reason(event.what, event.cause)}." for event in pauses[:1])
 
 
-def _pause(event: Held) -> PauseStatus:
-    return PauseStatus(what=event.what, cause=event.cause, by=event.by, at=event.at)
-
-
 def _pauses(loop: LabLoop, target: str) -> str:
     """The pauses that cover a start, or all of the lab for a wider target, each with the command that ends it."""
     start = _start(loop.lab, target)
@@ -265,14 +243,14 @@ def _pauses(loop: LabLoop, target: str) -> str:
         events, runs = loop.lab.pauses_of(start.number, start.job, start.instrument), list[Start]()
     else:
         events, runs = list(loop.lab.pauses.values()), [run for run in loop.lab.running() if _resumable(loop, run)]
-    texts = {f"start {run.number}": f"paused: {loop.live[run.number].paused}" for run in runs}
-    texts |= {event.what: describe_pause(_pause(event), event.what) for event in events}
+    texts = {f"start {run.number}": f"paused: {loop.live_of(run).paused}" for run in runs}
+    texts |= {event.what: describe_pause(asdict(event), event.what) for event in events}
     return "; ".join(f"{display_target(what)}, {text} (sdl lab resume {what})" for what, text in texts.items())
 
 
 def _resumable(loop: LabLoop, start: Start) -> bool:
     """Whether a running start has a pause of its own, requested or for a condition."""
-    live = loop.live.get(start.number, LiveStart())
+    live = loop.live_of(start)
     return f"start {start.number}" in loop.lab.pauses or (bool(live.paused) and not live.pause_sent)
 
 
@@ -288,10 +266,9 @@ def _resume_own(loop: LabLoop, target: str, by: str) -> str:
     if start is None:
         raise ConfigError(f"{display_target(target)} is not paused" + (f"; paused: {others}" if others else ""))
     if start.running and _resumable(loop, start):
-        cause = loop.live[start.number].paused
         loop.write(Asked("resume", target, "", by, loop.clock.now()))
-        loop.processes.resume(start.number, by)
-        return f"Resuming {target}, unless the cause of its pause persists: {cause}."
+        loop.processes.command(start.number, "resume", by)
+        return f"Resuming {target}, unless the cause of its pause persists: {loop.live_of(start).paused}."
     if others:
         raise ConfigError(f"{target} has no pause of its own; it is paused by: {others}")
     if pause := scheduler.reason_to_pause(loop.lab, start, loop.clock.now()):
@@ -306,51 +283,34 @@ def _start(lab: Lab, target: str) -> Start | None:
 
 def _status(loop: LabLoop) -> dict[str, Any]:
     lab = loop.lab
-    due = {name: lab.next_due(name) for name in lab.lab.jobs}
-    status = LabStatus(
-        lab=lab.lab.name,
-        at=loop.clock.now(),
-        timezone=lab.lab.timezone,
-        process=os.getpid(),
-        since=lab.since,
-        instruments=[_instrument(loop, name) for name in lab.lab.instruments],
-        running=[_running(loop, start) for start in lab.running()],
-        held=[_pause(event) for event in lab.pauses.values()],
-        next=_upcoming(loop, 1),
-    )
-    jobs = [
-        {"name": name, "instrument": job.instrument, "due": due[name] if due[name] < NEVER else None}
-        for name, job in lab.lab.jobs.items()
-    ]
-    return {**status, "trouble": loop.trouble, "jobs": jobs}
+    return {
+        "lab": lab.lab.name,
+        "at": loop.clock.now(),
+        "timezone": lab.lab.timezone,
+        "process": os.getpid(),
+        "since": lab.since,
+        "trouble": loop.trouble,
+        "instruments": [_instrument(loop, name) for name in lab.lab.instruments],
+        "running": [_running(loop, start) for start in lab.running()],
+        "held": [asdict(event) for event in lab.pauses.values()],
+        "next": _upcoming(loop, 1),
+        "jobs": [
+            {"name": name, "instrument": job.instrument, "due": due if (due := lab.next_due(name)) < NEVER else None}
+            for name, job in lab.lab.jobs.items()
+        ],
+    }
 
 
-def _instrument(loop: LabLoop, name: str) -> InstrumentStatus:
+def _instrument(loop: LabLoop, name: str) -> dict[str, Any]:
     lab, start = loop.lab, loop.lab.on(name)
-    new = 0 if start is None else loop.live.get(start.number, LiveStart()).readings - start.readings
-    return InstrumentStatus(
-        name=name,
-        identity=_identity(json.dumps(lab.lab.instruments[name].instrument)),
-        lost=lab.lost.get(name, ""),
-        busy=None if start is None else start.number,
-        readings_today=lab.readings_last_day(name, loop.clock.now()) + max(new, 0),
-    )
-
-
-def _running(loop: LabLoop, start: Start) -> RunningStart:
-    live = loop.live.get(start.number, LiveStart())
-    return RunningStart(
-        start=start.number,
-        job=start.job,
-        instrument=start.instrument,
-        run=start.run,
-        since=start.begun or 0.0,
-        attempt=start.attempts - 1,
-        readings=live.readings,
-        paused=live.paused,
-        pauses=[_pause(event) for event in loop.lab.pauses_of(start.number, start.job, start.instrument)],
-        resumable=_resumable(loop, start),
-    )
+    new = 0 if start is None else loop.live_of(start).readings - start.readings
+    return {
+        "name": name,
+        "identity": _identity(json.dumps(lab.lab.instruments[name].instrument)),
+        "lost": lab.lost.get(name, ""),
+        "busy": None if start is None else start.number,
+        "readings_today": lab.readings_last_day(name, loop.clock.now()) + max(new, 0),
+    }
 
 
 @lru_cache(maxsize=256)
@@ -359,30 +319,40 @@ def _identity(instrument: str) -> str:
     return str(config.parse_kind("instrument", json.loads(instrument)).identity)
 
 
-def _queue(loop: LabLoop) -> list[QueuedStart]:
+def _running(loop: LabLoop, start: Start) -> dict[str, Any]:
+    live = loop.live_of(start)
+    return {
+        "start": start.number,
+        "job": start.job,
+        "instrument": start.instrument,
+        "run": start.run,
+        "since": start.begun or 0.0,
+        "attempt": start.attempts - 1,
+        "readings": live.readings,
+        "paused": live.paused,
+        "pauses": [asdict(event) for event in loop.lab.pauses_of(start.number, start.job, start.instrument)],
+        "resumable": _resumable(loop, start),
+    }
+
+
+def _row(start: int | None, job: str, instrument: str, due: float, why: str, begun: bool = False) -> dict[str, Any]:
+    return {"start": start, "job": job, "instrument": instrument, "due": due, "why": why, "begun": begun}
+
+
+def _queue(loop: LabLoop) -> list[dict[str, Any]]:
     """The waiting starts in queue order."""
-    lab, now = loop.lab, loop.clock.now()
-    waiting = (start for start in lab.starts.values() if not start.running)
+    waiting = (start for start in loop.lab.starts.values() if not start.running)
     return [
-        QueuedStart(
-            start=s.number,
-            job=s.job,
-            instrument=s.instrument,
-            due=s.due,
-            why=scheduler.blocked(lab, s, now),
-            begun=bool(s.attempts),
-        )
+        _row(s.number, s.job, s.instrument, s.due, scheduler.blocked(loop.lab, s, loop.clock.now()), bool(s.attempts))
         for s in sorted(waiting, key=scheduler.queue_order)
     ]
 
 
-def _upcoming(loop: LabLoop, most: int = UPCOMING_PER_JOB) -> list[QueuedStart]:
+def _upcoming(loop: LabLoop, per_job: int = UPCOMING_PER_JOB) -> list[dict[str, Any]]:
     """The next scheduled times of all jobs, in order."""
-    lab = loop.lab
-    rows = []
+    lab, rows = loop.lab, []
     for name, job in lab.lab.jobs.items():
-        for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), most)):
-            reason = lab.skips[name][0] if name in lab.skips and i == 0 else None
-            why = "" if reason is None else f"skipped: {reason}" if reason else "skipped"
-            rows.append(QueuedStart(start=None, job=name, instrument=job.instrument, due=at, why=why, begun=False))
+        for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), per_job)):
+            skipped = f"skipped: {lab.skips[name][0]}".removesuffix(": ") if i == 0 and name in lab.skips else ""
+            rows.append(_row(None, name, job.instrument, at, skipped))
     return sorted(rows, key=lambda row: row["due"])

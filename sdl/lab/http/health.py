@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sdl.errors import SdlError
@@ -14,8 +14,7 @@ from sdl.lab.core.views import pause_reason
 from sdl.lab.workers.base import Control
 from sdl.store.plainfile import open_new
 
-CACHE_SECONDS = 5.0
-"""Seconds for which a result is reused, so that frequent queries do not write to the disk each time."""
+CACHE_SECONDS = 5.0  # seconds for which a result is reused, so that frequent queries do not write to the disk each time
 
 
 def disk_free(folder: Path) -> float:
@@ -50,20 +49,17 @@ class Readiness:
         self._checked, self._reasons = -float("inf"), list[str]()
 
     def __call__(self) -> list[str]:
-        """The reasons; empty if it could."""
         if self._clock() - self._checked > CACHE_SECONDS:
             self._reasons = [*self._disk(), *self._lab()]
             self._checked = self._clock()
         return list(self._reasons)
 
-    def _disk(self) -> list[str]:
-        reasons = []
+    def _disk(self) -> Iterator[str]:
         for folder in dict.fromkeys(self._folders):
             if (free := disk_free(folder)) < self._least:
-                reasons.append(f"{folder}: {free / 1e6:.0f} MB free, {self._least / 1e6:.0f} MB needed")
+                yield f"{folder}: {free / 1e6:.0f} MB free, {self._least / 1e6:.0f} MB needed"
             elif error := _write_error(folder):
-                reasons.append(f"{folder}: cannot be written: {error}")
-        return reasons
+                yield f"{folder}: cannot be written: {error}"
 
     def _lab(self) -> list[str]:
         try:
@@ -72,18 +68,16 @@ class Readiness:
             return [f"the lab does not answer: {error}"]
         if trouble := status.get("trouble"):
             return [str(trouble)]
-        causes = {pause["what"]: pause["cause"] for pause in status.get("held", ())}
-        if "lab" in causes:
-            return [pause_reason("lab", causes["lab"])]
-        reasons = []
-        instruments = status.get("instruments", ())
-        for row in instruments:
-            target = f"instrument {row['name']}"
-            if target in causes:
-                reasons.append(pause_reason(target, causes[target]))
-            elif row.get("lost"):
-                reasons.append(f"{target} does not answer: {row['lost']}")
-        return reasons if len(reasons) == len(instruments) else []
+        paused = {pause["what"]: pause_reason(pause["what"], pause["cause"]) for pause in status["held"]}
+        if "lab" in paused:
+            return [paused["lab"]]
+        lost = {
+            f"instrument {row['name']}": f"instrument {row['name']} does not answer: {row['lost']}"
+            for row in status["instruments"]
+            if row["lost"]
+        }
+        reasons = [reason for target, reason in (lost | paused).items() if target.startswith("instrument ")]
+        return reasons if len(reasons) == len(status["instruments"]) else []
 
 
 def _write_error(folder: Path) -> str:

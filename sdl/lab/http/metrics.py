@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,30 +20,15 @@ from sdl.lab.http.health import disk_free
 from sdl.lab.workers.base import Control
 from sdl.store.plainfile import open_existing
 
-LATENCY = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of the histogram of reading times, seconds."""
-
-
-@dataclass
-class _InstrumentCounts:
-    """Counts and latest values of one instrument."""
-
-    trials: int = 0
-    readings: int = 0
-    failures: int = 0
-    latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY) + 1))
-    latency_sum: float = 0.0
-    error: float = math.nan
-    ambient: dict[str, float] = field(default_factory=dict)
+LATENCY = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # upper bounds of the histogram, seconds
 
 
 @dataclass
 class _RecordTail:
-    """The read position in a growing record."""
+    """The read position in a growing record, and the readings of its latest trial."""
 
     instrument: str
     offset: int = 0
-    trial: int = -1
     goal: Any = None
     sums: dict[str, float] = field(default_factory=dict)
     n: int = 0
@@ -69,87 +52,64 @@ class Metrics:
         waiting: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, without use here
         self._control, self._runs, self._waiting, self._clock = control, runs, waiting, clock
-        self._seen: dict[str, _InstrumentCounts] = defaultdict(_InstrumentCounts)
         self._open: dict[str, _RecordTail] = {}
         self._begun = clock()
         self._done: set[int] = set()
-        self._fates: dict[tuple[str, str], int] = defaultdict(int)
         self._lock = threading.Lock()
+        self._counts, labels = CollectorRegistry(), ["instrument"]
+        self._fates = Counter(
+            "sdl_lab_starts", "Starts that ended, by job and fate.", ["job", "fate"], registry=self._counts
+        )
+        self._trials = Counter("sdl_trials", "Trials begun.", labels, registry=self._counts)
+        self._readings = Counter("sdl_readings", "Readings taken.", labels, registry=self._counts)
+        self._failures = Counter("sdl_failures", "Failed attempts.", labels, registry=self._counts)
+        self._latency = Histogram(
+            "sdl_reading_seconds", "How long a reading takes.", labels, registry=self._counts, buckets=LATENCY
+        )
+        self._error = Gauge(
+            "sdl_error_to_goal", "Relative error of the worst channel in the last trial.", labels, registry=self._counts
+        )
+        self._ambient = Gauge(
+            "sdl_ambient", "The last background, in counts.", [*labels, "channel"], registry=self._counts
+        )
 
     def text(self) -> bytes:
-        """All metrics as of now."""
-        from prometheus_client.core import CollectorRegistry
-        from prometheus_client.exposition import generate_latest
+        from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-        registry = CollectorRegistry(auto_describe=False)
+        state = CollectorRegistry()  # a new one, without values of a lab that no longer answers
+
+        def gauge(name: str, what: str, value: float) -> None:
+            Gauge(f"sdl_lab_{name}", what, registry=state).set(value)
+
         with self._lock:
-            families = list(self._families())
-        registry.register(_Families(families))
-        return bytes(generate_latest(registry))
+            gauge("disk_free_bytes", "Free where the runs go.", disk_free(self._runs))
+            gauge("outbox", "Messages that wait to be sent.", self._waiting())
+            try:
+                status, queue = self._control.status(), self._control.queue()
+                self._read_records([*self._control.history(200), *status["running"]])
+            except (SdlError, TimeoutError):
+                gauge("up", "Whether the loop answers.", 0)
+            else:
+                gauge("up", "Whether the loop answers.", 1)
+                due = sum(row["start"] is not None for row in queue)
+                gauge("queue", "Starts that wait for their instrument.", due)
+                gauge("running", "Campaigns that run.", len(status["running"]))
+                gauge("held", "Requested pauses.", len(status["held"]))
+                lease = Gauge(
+                    "sdl_lab_lease_seconds", "How long a start has used its instrument.", ["instrument"], registry=state
+                )
+                for row in status["running"]:
+                    lease.labels(row["instrument"]).set(max(0.0, self._clock() - row["since"]))
+            return bytes(generate_latest(state) + generate_latest(self._counts))
 
-    def _families(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily as Counter
-        from prometheus_client.core import GaugeMetricFamily as Gauge
-        from prometheus_client.core import HistogramMetricFamily as Histogram
-
-        now = self._clock()
-        status, queue = self._look()
-        up = Gauge("sdl_lab_up", "Whether the loop answers.")
-        up.add_metric([], float(status is not None))
-        yield up
-        free = disk_free(self._runs)
-        yield from self._one(Gauge, "sdl_lab_disk_free_bytes", "Free where the runs go.", free)
-        yield from self._one(Gauge, "sdl_lab_outbox", "Messages that wait to be sent.", self._waiting())
-        if status is not None:
-            due = [row for row in queue if row.get("start") is not None]
-            yield from self._one(Gauge, "sdl_lab_queue", "Starts that wait for their instrument.", len(due))
-            yield from self._one(Gauge, "sdl_lab_running", "Campaigns that run.", len(status.get("running", ())))
-            yield from self._one(Gauge, "sdl_lab_held", "Requested pauses.", len(status.get("held", ())))
-            lease = Gauge("sdl_lab_lease_seconds", "How long a start has used its instrument.", labels=["instrument"])
-            for row in status.get("running", ()):
-                lease.add_metric([row["instrument"]], max(0.0, now - row["since"]))
-            yield lease
-        fates = Counter("sdl_lab_starts", "Starts that ended, by job and fate.", labels=["job", "fate"])
-        for (job, fate), n in sorted(self._fates.items()):
-            fates.add_metric([job, fate], n)
-        yield fates
-        for name, what in (
-            ("trials", "Trials begun."),
-            ("readings", "Readings taken."),
-            ("failures", "Failed attempts."),
-        ):
-            counter = Counter(f"sdl_{name}", what, labels=["instrument"])
-            for instrument, seen in sorted(self._seen.items()):
-                counter.add_metric([instrument], getattr(seen, name))
-            yield counter
-        latency = Histogram("sdl_reading_seconds", "How long a reading takes.", labels=["instrument"])
-        error = Gauge(
-            "sdl_error_to_goal", "Relative error of the worst channel in the last trial.", labels=["instrument"]
-        )
-        ambient = Gauge("sdl_ambient", "The last background, in counts.", labels=["instrument", "channel"])
-        for instrument, seen in sorted(self._seen.items()):
-            total, buckets = 0, []
-            for end, n in zip((*map(str, LATENCY), "+Inf"), seen.latency, strict=True):
-                total += n
-                buckets.append((end, total))
-            latency.add_metric([instrument], buckets, seen.latency_sum)
-            if not math.isnan(seen.error):
-                error.add_metric([instrument], seen.error)
-            for channel, value in sorted(seen.ambient.items()):
-                ambient.add_metric([instrument, channel], value)
-        yield from (latency, error, ambient)
-
-    def _look(self) -> tuple[Mapping[str, Any] | None, list[Mapping[str, Any]]]:
-        """The status and queue of the lab, after counting what was appended to its records."""
-        try:
-            status, queue = self._control.status(), list(self._control.queue())
-            past = self._control.history(200)
-        except (SdlError, TimeoutError):
-            return None, []
-        for row in (*past, *status.get("running", ())):
-            start, run = int(row["start"]), str(row.get("run") or "")
-            ended = row.get("ended")
+    def _read_records(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Count what was appended to the records of ended and running starts."""
+        for row in rows:
+            start, run, ended = int(row["start"]), row["run"], row.get("ended")
             if start in self._done or (ended is not None and ended < self._begun):
                 continue
             if run:
@@ -157,65 +117,47 @@ class Metrics:
             if ended is not None:
                 self._done.add(start)
                 self._open.pop(run, None)
-                self._fates[row["job"], row.get("outcome") or row["fate"]] += 1
-        self._done &= {int(row["start"]) for row in past}  # older ones do not come again
-        return status, queue
+                self._fates.labels(row["job"], row["outcome"] or row["fate"]).inc()
+        self._done &= {int(row["start"]) for row in rows}  # older ones do not come again
 
     def _read(self, run: str, instrument: str, *, fresh: bool) -> None:
         """Count what was appended to a record; for a resumed run, what is appended from now on."""
-        followed = self._open.get(run)
         file = self._runs / run / "record.jsonl"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if followed is None:
-                followed = self._open[run] = _RecordTail(instrument)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open_existing(file) as stream:
+            if (record := self._open.get(run)) is None:
+                record = self._open[run] = _RecordTail(instrument)
                 if not fresh:
-                    with open_existing(file) as stream:
-                        self._count(followed, json.loads(stream.readline()))
-                    followed.offset = file.stat().st_size
-            with open_existing(file) as stream:
-                stream.seek(followed.offset)
-                for line in stream:
-                    if not line.endswith(b"\n"):
-                        break  # incomplete line
-                    followed.offset += len(line)
-                    self._count(followed, json.loads(line))
+                    self._count(record, json.loads(stream.readline()))
+                    record.offset = file.stat().st_size
+            stream.seek(record.offset)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break  # incomplete
+                record.offset += len(line)
+                self._count(record, json.loads(line))
 
     def _count(self, record: _RecordTail, event: Mapping[str, Any]) -> None:
-        seen = self._seen[record.instrument]
+        name = record.instrument
         match event["event"]:
             case "Opened":
                 from sdl.runs.runs import rules_of
 
                 record.goal = rules_of(event["config"]).plan().goal
+                for metric in (self._trials, self._readings, self._failures, self._latency):
+                    metric.labels(name)  # 0 until there is one
             case "Proposed":
-                seen.trials += 1
-                record.trial, record.sums, record.n = event["trial"], {}, 0
+                self._trials.labels(name).inc()
+                record.sums, record.n = {}, 0
             case "Measured":
-                seen.readings += 1
-                elapsed = float(event["elapsed"])
-                seen.latency[sum(elapsed > end for end in LATENCY)] += 1
-                seen.latency_sum += elapsed
-                seen.ambient.update(event.get("background") or {})
+                self._readings.labels(name).inc()
+                self._latency.labels(name).observe(event["elapsed"])
+                for channel, value in (event.get("background") or {}).items():
+                    self._ambient.labels(name, channel).set(value)
                 record.n += 1
-                for name, value in event["readings"].items():
-                    record.sums[name] = record.sums.get(name, 0.0) + value
+                for channel, value in event["readings"].items():
+                    record.sums[channel] = record.sums.get(channel, 0.0) + value
                 if record.goal is not None:
-                    seen.error = record.goal.error({name: total / record.n for name, total in record.sums.items()})
+                    means = {channel: total / record.n for channel, total in record.sums.items()}
+                    self._error.labels(name).set(record.goal.error(means))
             case "Failed":
-                seen.failures += 1
-
-    @staticmethod
-    def _one(kind: Any, name: str, what: str, value: float) -> Iterator[Any]:
-        family = kind(name, what)
-        family.add_metric([], float(value))
-        yield family
-
-
-class _Families:
-    """A collector of existing metric families."""
-
-    def __init__(self, families: list[Any]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Any]:
-        yield from self._families
+                self._failures.labels(name).inc()

@@ -20,16 +20,15 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdl.errors import ConfigError, RecordError
+from sdl.store.plainfile import open_existing, open_fd
 from sdl.store.record import write_file
 
 TOKEN, ADDRESS_FILE = "token", "door.json"
-MAX_TOKEN_BYTES = 256
-"""Bytes read of a token file."""
+MAX_TOKEN_BYTES = 256  # bytes read of a token file
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,6 @@ class LabAddress:
 
     @property
     def alive(self) -> bool:
-        """Whether its process is running."""
         if self.began and _began(self.process) not in ("", self.began):
             return False
         if os.name == "nt":  # os.kill would end the process there
@@ -68,25 +66,20 @@ class LabAddress:
         return self.process > 0
 
 
-def folder(environ: Mapping[str, str] | None = None) -> Path:
+def folder() -> Path:
     """The directory of this user's lab addresses."""
-    environ = os.environ if environ is None else environ
-    state = environ.get("XDG_STATE_HOME", "")
+    state = os.environ.get("XDG_STATE_HOME", "")
     base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     return base / "sdl" / "labs"
 
 
-def labs(environ: Mapping[str, str] | None = None) -> list[LabAddress]:
+def labs() -> list[LabAddress]:
     """The running labs of this user, by name."""
-    running = []
-    for path in sorted(folder(environ).glob(f"*/{ADDRESS_FILE}")):
-        try:
-            address = LabAddress(**json.loads(path.read_text(encoding="utf-8")), folder=path.parent)
-        except (OSError, ValueError, TypeError):
-            continue  # written by another version, or not ours
-        if address.alive:
-            running.append(address)
-    return running
+    addresses = []
+    for path in sorted(folder().glob(f"*/{ADDRESS_FILE}")):
+        with contextlib.suppress(OSError, ValueError, TypeError):  # written by another version, or not ours
+            addresses.append(LabAddress(**json.loads(path.read_text(encoding="utf-8")), folder=path.parent))
+    return [address for address in addresses if address.alive]
 
 
 def read(path: Path) -> str:
@@ -95,20 +88,13 @@ def read(path: Path) -> str:
     Raises:
         ConfigError: missing, not a regular file, of another user, or readable by others.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        if path.is_symlink():
-            raise ConfigError(f"{path}: a link; an access token must be a regular file")
         _check(path.parent, os.stat(path.parent, follow_symlinks=False))
-        fd = os.open(path, flags)
+        with open_existing(path) as stream:
+            _check(path, os.fstat(stream.fileno()))
+            token = stream.read(MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
     except OSError as error:
         raise ConfigError(f"{path}: the access token cannot be read: {error.strerror}") from error
-    with os.fdopen(fd, "rb") as stream:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise ConfigError(f"{path}: an access token must be a regular file")
-        _check(path, info)
-        token = stream.read(MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
     if not token:
         raise ConfigError(f"{path}: empty; restart the lab for a new access token")
     return token
@@ -121,17 +107,16 @@ class Credentials:
         lab: its name.
         record: directory of its journal; identifies the lab together with the name.
         file: the lab file.
-        environ: with XDG_STATE_HOME.
 
     Raises:
         ConfigError: the folder is a link or belongs to another user.
         RecordError: the files cannot be written.
     """
 
-    def __init__(self, lab: str, record: Path, file: Path, *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, lab: str, record: Path, file: Path) -> None:
         self._lab, self._record, self._file = lab, record.absolute(), file.absolute()
         digest = hashlib.sha256(os.fsencode(self._record)).hexdigest()[:8]
-        self.folder = folder(environ) / f"{lab}-{digest}"
+        self.folder = folder() / f"{lab}-{digest}"
         self._changing = threading.Lock()
         self._token = ""
         self.renew()
@@ -148,9 +133,8 @@ class Credentials:
                 _require_owner(self.folder, info)
                 os.chmod(self.folder, 0o700)
                 draft = self.folder / f"{TOKEN}.new"
-                with contextlib.suppress(FileNotFoundError):
-                    draft.unlink()
-                fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+                draft.unlink(missing_ok=True)
+                fd = open_fd(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(fd, "w", encoding="ascii") as stream:
                     stream.write(token + "\n")
                 draft.replace(self.folder / TOKEN)
@@ -164,10 +148,11 @@ class Credentials:
         Raises:
             RecordError: it cannot be written.
         """
-        file, record, process = str(self._file), str(self._record), os.getpid()
-        plain = asdict(LabAddress(self._lab, url, file, record, process, _began(process), self.folder))
-        del plain["folder"]
-        write_file(self.folder / ADDRESS_FILE, json.dumps(plain) + "\n")
+        address = {
+            "lab": self._lab, "url": url, "file": str(self._file), "record": str(self._record),
+            "process": os.getpid(), "began": _began(os.getpid()),
+        }  # fmt: skip
+        write_file(self.folder / ADDRESS_FILE, json.dumps(address) + "\n")
 
     def accepts(self, token: str) -> bool:
         """Whether this is the token, compared in constant time.
@@ -185,7 +170,6 @@ class Credentials:
         return right and hmac.compare_digest(on_disk.encode(), self._token.encode())
 
     def close(self) -> None:
-        """Remove the files."""
         for name in (ADDRESS_FILE, TOKEN):
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink()

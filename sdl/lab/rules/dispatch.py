@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, tzinfo
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError
 from sdl.lab.core.events import LabEvent
+from sdl.lab.http.health import disk_free
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify import sender
@@ -17,10 +18,11 @@ from sdl.notify.model import Notify
 from sdl.notify.notice import Notice
 from sdl.notify.outbox import Outbox
 
-LOOK_BACK = 2 * 86400.0
-"""Seconds; when a lab restarts, older events are not reported again."""
+if TYPE_CHECKING:
+    from sdl.lab.loop import LabLoop
 
-_log = logging.getLogger(__name__)
+DISK_SECONDS = 60.0  # between two checks of the free disk space
+LOOK_BACK = 2 * 86400.0  # seconds; when a lab restarts, older events are not reported again
 
 
 class Dispatcher:
@@ -34,6 +36,7 @@ class Dispatcher:
         zone: time zone of the lab.
         deliver: sends one message; Apprise by default.
         clock: seconds since 1970 UTC.
+        loop: whose free disk space and journal are watched; None: neither.
 
     Raises:
         ConfigError: every missing secret and invalid address at once.
@@ -49,8 +52,9 @@ class Dispatcher:
         zone: tzinfo = UTC,
         deliver: sender.Deliver | None = None,
         clock: Callable[[], float] = time.time,
+        loop: LabLoop | None = None,
     ) -> None:
-        self._lab, self._notify, self._clock = lab, notify, clock
+        self._notify, self._clock, self._loop, self._checked = notify, clock, loop, -float("inf")
         urls = addresses(notify, base)
         self._notices = Notices(lab, notify, zone)
         self.outbox = Outbox(folder, clock())
@@ -70,16 +74,19 @@ class Dispatcher:
             each.start()
 
     def handle(self, event: LabEvent) -> None:
-        """Queue the notices of an event."""
         self._put(self._notices.handle(event))
 
     def update(self, item: WorkerUpdate) -> None:
-        """Queue the notices of a worker update."""
         self._put(self._notices.update(item))
 
-    def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> None:
-        """Queue the notices that follow from the time."""
-        self._put(self._notices.tick(now, disk_free, lost))
+    def tick(self, now: float) -> None:
+        """Queue the notices that follow from the time, the journal and, once a minute, the free disk space."""
+        free, lost = None, ""
+        if self._loop is not None:
+            lost = self._loop.trouble if self._loop.lost else ""
+            if not 0 <= now - self._checked < DISK_SECONDS:
+                self._checked, free = now, disk_free(self._loop.runs)
+        self._put(self._notices.tick(now, free, lost))
 
     def close(self) -> None:
         """Stop sending; queued messages are sent after the next start."""
@@ -89,7 +96,7 @@ class Dispatcher:
 
     def _put(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            new = self.outbox.put(notice, recipients(self._notify, notice), self._clock())
+            new = self.outbox.put(notice, recipients(self._notify, notice))
             for each in self.senders:
                 if each.name in new:
                     each.wake()
@@ -114,9 +121,8 @@ def addresses(notify: Notify, base: Path) -> dict[str, str]:
     wrong: list[str] = []
     for name, target in notify.to.items():
         try:
-            url = target.url.read(base)
-            sender.check_address(url)
-            urls[name] = url
+            urls[name] = target.url.read(base)
+            sender.apprise_service(urls[name])
         except ConfigError as error:
             wrong.append(f"notify.to.{name}.url: {error}")
     if wrong:

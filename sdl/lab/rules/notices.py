@@ -43,8 +43,7 @@ UNREACHABLE = re.compile(r"\b(?:Unreachable|BadReply): |: not asked: \d+ request
 """Matches the reason of a campaign that failed because its instrument did not answer."""
 EXPECTED_CAUSES = ("skipped", "aborted before", "black-out")
 """Requested causes of a missed start, which are not reported."""
-LOST_AFTER = 300.0
-"""Seconds without readings after which an instrument is reported as lost."""
+LOST_AFTER = 300.0  # seconds without readings after which an instrument is reported as lost
 RATE_LIMITED: tuple[Kind, ...] = ("failed", "unreachable", "missed")
 KINDS: dict[str, Kind] = {"failed": "failed", "unreachable": "unreachable"}
 """The kind of notice for an outcome; `finished` for all others."""
@@ -67,12 +66,6 @@ class _Pause:
     waits_for: str = ""  # an instrument
 
 
-@dataclass(slots=True)
-class _LastNotice:
-    at: float
-    left_out: int = 0
-
-
 @dataclass
 class Notices:
     """The notices of one lab.
@@ -90,7 +83,8 @@ class Notices:
     _requested: dict[str, _Pause] = field(default_factory=dict)  # by target
     _conditions: dict[str, _Pause] = field(default_factory=dict)  # by start
     _lost: dict[str, float] = field(default_factory=dict)
-    _last: dict[tuple[str, str], _LastNotice] = field(default_factory=dict)
+    _last: dict[tuple[str, str], float] = field(default_factory=dict)  # by kind and subject, time of the last notice
+    _left_out: Counter[tuple[str, str]] = field(default_factory=Counter)  # notices left out since
     _counts: deque[tuple[float, str, int]] = field(default_factory=deque)  # time, what happened, readings
     _opened: float | None = None
     _digest: float | None = None
@@ -145,7 +139,7 @@ class Notices:
             self._conditions.setdefault(key, _Pause(item.at, item.text, start.job, waits_for=waits_for))
         elif item.what in ("running", "continued"):
             ended = self._conditions.pop(key, None)
-            return self._instrument_back(ended.waits_for, item.at) if ended is not None and ended.waits_for else []
+            return self._instrument_back(ended.waits_for, item.at) if ended else []
         return []
 
     def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> list[Notice]:
@@ -162,10 +156,10 @@ class Notices:
                 notices += self._instrument_lost(pause.waits_for, pause.cause, pause.since)
             if not pause.reported and now - pause.since >= self.notify.paused:
                 pause.reported = True
-                about = f"job {pause.job}" if pause.job else what
-                title = f"{about}: paused for {format_duration(self.notify.paused)}"
+                subject = f"job {pause.job}" if pause.job else what
+                title = f"{subject}: paused for {format_duration(self.notify.paused)}"
                 body = f"Paused since {self._time(pause.since)}: {pause.cause or 'no reason given'}."
-                notices += self._notice("paused", about, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
+                notices += self._notice("paused", subject, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
         if disk_free is not None:
             notices += self._disk(disk_free, now)
         if lost and not self._journal_lost:
@@ -182,22 +176,22 @@ class Notices:
         return self._notice("failed", "lab", f"{event.at:.0f}", "restarted after a crash", body, event.at)
 
     def _ended(self, event: Ended) -> list[Notice]:
-        waited = (pause := self._conditions.get(f"start {event.start}")) is not None and pause.waits_for
+        pause = self._conditions.get(f"start {event.start}")
         start = self._forget(event.start)
         self._count(event.at, event.outcome, event.readings)
         notices: list[Notice] = []
         if event.outcome == "failed" and UNREACHABLE.search(event.reason):
             notices = self._instrument_lost(start.instrument, event.reason, event.at)
-        elif event.readings and not waited:
+        elif event.readings and not (pause and pause.waits_for):
             notices = self._instrument_back(start.instrument, event.at)
         kind = KINDS.get(event.outcome, "finished")
         body = (
             f"Start {event.start} on {start.instrument} ended ({display(event.outcome)}) after {event.readings} "
             f"readings: {event.reason}\nRecord: {start.run}"
         )
-        about = f"start {event.start}" if kind == "finished" else f"job {start.job}"
+        subject = f"start {event.start}" if kind == "finished" else f"job {start.job}"
         title = f"{start.job}: {display(event.outcome)}"
-        return notices + self._notice(kind, about, f"{event.start}", title, body, event.at, start.job)
+        return notices + self._notice(kind, subject, f"{event.start}", title, body, event.at, start.job)
 
     def _missed(self, event: Missed) -> list[Notice]:
         start = self._forget(event.start)
@@ -234,11 +228,9 @@ class Notices:
 
     def _disk(self, free: float, now: float) -> list[Notice]:
         limit = self.notify.disk_mb * 1e6
-        if free >= 1.2 * limit:
-            self._disk_low = False
-        if free >= limit or self._disk_low:
+        known, self._disk_low = self._disk_low, free < limit or (self._disk_low and free < 1.2 * limit)
+        if known or not self._disk_low:
             return []
-        self._disk_low = True
         body = f"{free / 1e6:.0f} MB are free at the directory of the runs, less than {self.notify.disk_mb:g} MB."
         bucket = int(now // self.notify.again)  # a restart with a full disk must not repeat the notice
         return self._notice("disk", "disk", f"{bucket}", "disk nearly full", body, now)
@@ -248,11 +240,10 @@ class Notices:
         if self.notify.digest is None:
             return []
         moment = self._digest_moment(now)
-        if self._digest is None:
-            self._digest = self._opened if self._opened is not None else now
-        if moment <= self._digest:
+        last = next(at for at in (self._digest, self._opened, now) if at is not None)
+        self._digest = max(last, moment)
+        if moment <= last:
             return []
-        self._digest = moment
         day = [(what, readings) for at, what, readings in self._counts if moment - DAY < at <= moment]
         counts = Counter(what for what, _ in day)
         text = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "nothing"
@@ -272,19 +263,20 @@ class Notices:
         return next((at for at in moments if at <= now), now - 3 * DAY)
 
     def _notice(
-        self, kind: Kind, about: str, key: str, title: str, body: str, at: float, job: str = ""
+        self, kind: Kind, subject: str, key: str, title: str, body: str, at: float, job: str = ""
     ) -> list[Notice]:
         """The notice, unless a rate-limited one of this kind and subject was sent within `notify.again`."""
         if kind in RATE_LIMITED:
-            last = self._last.get((kind, about))
-            if last is not None and at - last.at < self.notify.again:
-                last.left_out += 1
+            limited = kind, subject
+            last = self._last.get(limited, -float("inf"))
+            if at - last < self.notify.again:
+                self._left_out[limited] += 1
                 return []
-            if last is not None and last.left_out:
-                body += f"\nLeft out since {self._time(last.at)}: {last.left_out} more like it."
-            self._last[kind, about] = _LastNotice(at)
-        id = f"{kind}-{about}-{key}".replace(" ", "-")
-        return [Notice(id, kind, about, f"{self.lab}: {title}", body, at, job)]
+            if left_out := self._left_out.pop(limited, 0):
+                body += f"\nLeft out since {self._time(last)}: {left_out} more like it."
+            self._last[limited] = at
+        id = f"{kind}-{subject}-{key}".replace(" ", "-")
+        return [Notice(id, kind, subject, f"{self.lab}: {title}", body, at, job)]
 
     def _forget(self, start: int) -> _Start:
         """Remove an ended start and its pauses."""
@@ -293,7 +285,6 @@ class Notices:
         return self._starts.pop(start, _Start(f"start {start}", 0.0))
 
     def _count(self, at: float, what: str, readings: int = 0) -> None:
-        """Count an event for the digest."""
         self._counts.append((at, what, readings))
         while self._counts[0][0] < at - 3 * DAY:
             self._counts.popleft()

@@ -15,12 +15,10 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
-
-from pydantic import ValidationError
 
 from sdl import yamlfile
 from sdl.config.durations import format_duration
@@ -31,8 +29,7 @@ from sdl.notify.sender import Deliver, NotSent, send_by_apprise
 
 REPEAT_SECONDS, RETRY_SECONDS = 6 * 3600.0, 300.0
 """Seconds before a message is repeated; before sending is retried after a failure."""
-MAX_TEXT = 2000
-"""Characters of an error message that are sent."""
+MAX_TEXT = 2000  # characters of an error message that are sent
 
 log = logging.getLogger("sdl.lab")
 
@@ -56,33 +53,23 @@ def report_startup_failure(
         The recipients notified now.
     """
     try:
-        tree = yamlfile.read(file).value
-    except Exception:  # missing, or not YAML: the recipients are unknown
+        tree: Any = yamlfile.read(file).value
+        recipients = dict(tree["notify"]["to"])
+    except Exception:  # missing, or without recipients
         return []
-    notified: list[str] = []
-    if isinstance(tree, Mapping):
-        lab = str(tree.get("name", file.stem))
-        for name, target in _targets(tree):
-            try:
-                if _send(lab, name, target, _zone(tree), file, error, deliver, clock()):
-                    notified.append(name)
-            except Exception as problem:  # must not hide the error itself
-                log.warning("%s could not be notified that the lab cannot start: %s", name, problem)
+    lab, text = str(tree.get("name", file.stem)), (str(error) or type(error).__name__)[:MAX_TEXT]
+    notified = []
+    for name, value in recipients.items():
+        try:
+            target = Recipient.model_validate(value)
+            if "failed" in target.tell and _send(lab, str(name), target, _zone(tree), file, text, deliver, clock()):
+                notified.append(str(name))
+        except Exception as problem:  # must not hide the error itself
+            log.warning("%s could not be notified that the lab cannot start: %s", name, problem)
     return notified
 
 
-def _targets(tree: Mapping[str, Any]) -> Iterator[tuple[str, Recipient]]:
-    """The valid recipients of failures, whatever is wrong with the others."""
-    notify = tree.get("notify")
-    to = notify.get("to") if isinstance(notify, Mapping) else None
-    for name, value in to.items() if isinstance(to, Mapping) else ():
-        with contextlib.suppress(ValidationError):
-            target = Recipient.model_validate(value)
-            if "failed" in target.tell:
-                yield str(name), target
-
-
-def _zone(tree: Mapping[str, Any]) -> Any:
+def _zone(tree: Mapping[str, Any]) -> tzinfo:
     try:
         return ZoneInfo(str(tree.get("timezone", "UTC")))
     except (ValueError, OSError, KeyError):
@@ -90,14 +77,14 @@ def _zone(tree: Mapping[str, Any]) -> Any:
 
 
 def _send(
-    lab: str, name: str, target: Recipient, zone: Any, file: Path, error: BaseException, deliver: Deliver, now: float
+    lab: str, name: str, target: Recipient, zone: tzinfo, file: Path, text: str, deliver: Deliver, now: float
 ) -> bool:
-    if within_span(target.quiet, datetime.fromtimestamp(now, zone).strftime("%H:%M")):
+    """Send the message unless it is quiet time or it was sent recently; whether it was sent."""
+    if within_span(target.quiet, now, zone):
         return False  # sent by the first start after the quiet hours
-    text = (str(error) or type(error).__name__)[:MAX_TEXT]
     without_numbers = re.sub(r"\d+", "#", text)  # process ids, line numbers, bytes
     key = hashlib.sha256("\0".join([str(file.absolute()), name, without_numbers]).encode()).hexdigest()[:16]
-    if _recently_sent(key, now):
+    if any(0 <= now - at < REPEAT_SECONDS for at in _marked(key)):
         return False
     url = target.url.read(file.parent)
     if not _mark(key, now):
@@ -117,13 +104,13 @@ def _folders() -> list[Path]:
     return [token.folder(), Path(tempfile.gettempdir())]
 
 
-def _recently_sent(key: str, now: float) -> bool:
+def _marked(key: str) -> Iterator[float]:
+    """The times in the marker files of a message."""
     for folder in _folders():
         with contextlib.suppress(OSError):
             marker = (folder / f"sdl-told-{key}").lstat()
-            if _ours(marker) and 0 <= now - marker.st_mtime < REPEAT_SECONDS:
-                return True
-    return False
+            if _ours(marker):
+                yield marker.st_mtime
 
 
 def _mark(key: str, at: float) -> bool:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-NOT_YET = "no answer yet"
-"""Returned by `Workers.make_safe` until the result is known."""
+NOT_YET = "no answer yet"  # returned by `Workers.make_safe` until the result is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,6 @@ class JobOrder:
         instrument: its name in the lab file.
         hung: seconds without an event after which the process counts as hung.
         suspend: the resolved pause conditions (`sdl.lab.config.conditions`) as plain values.
-        after_death: whether an earlier process died, so that the instrument may be in any state.
     """
 
     start: int
@@ -31,7 +29,6 @@ class JobOrder:
     instrument: str
     hung: float
     suspend: Mapping[str, Any]
-    after_death: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,18 @@ class WorkerUpdate:
     on: str = ""
 
 
+Command = Literal["pause", "proceed", "resume", "abort"]
+"""A method of `sdl.lab.workers.gate.LabGate` that the lab calls while a campaign runs."""
+
+
 class Workers(Protocol):
     """Runs job orders: `sdl.lab.workers.supervisor` in one process each, `sdl.lab.simulate` in this process."""
 
     def begin(self, order: JobOrder) -> None: ...
     def updates(self) -> Sequence[WorkerUpdate]: ...  # never blocks; one `ended` or `died` per order
-    def pause(self, start: int, cause: str, by: str) -> None: ...
-    def proceed(self, start: int, by: str) -> None: ...  # ends the lab's pause, not one for a condition
-    def resume(self, start: int, by: str) -> None: ...  # ends a pause for a condition
-    def abort(self, start: int, reason: str, by: str) -> None: ...  # instrument off, record closed; update: ended
+    def command(
+        self, start: int, verb: Command, *given: str
+    ) -> None: ...  # that method of `LabGate`, with its arguments
     def interrupt(self, start: int, by: str) -> None: ...  # stays resumable; update: died
     def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; an error, NOT_YET, or empty
     def close(self) -> None: ...  # interrupts what runs, waits, kills the rest

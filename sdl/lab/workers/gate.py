@@ -1,8 +1,7 @@
 """The gate of a lab's campaign: evaluates the conditions of the lab file and receives commands of the lab.
 
-The runner queries it before each action and reports every event to it. `pause`, `proceed`, `resume` and `abort` come
-from
-another thread and take effect at the next query, within half a second unless a reading is in progress.
+The runner queries it before each action and reports every event to it. `pause`, `proceed`, `resume` and `abort`
+come from another thread and take effect at the next query, within half a second unless a reading is in progress.
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ from sdl.lab.config.conditions import NO_READING, Suspend
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 
-CONDITION = "suspend"
-"""`by` of a pause for a condition."""
-AWAY_AFTER = 3
-"""Consecutive failed attempts at a reading after which the instrument counts as away."""
+CONDITION = "suspend"  # `by` of a pause for a condition
+AWAY_AFTER = 3  # consecutive failed attempts at a reading after which the instrument counts as away
 
 
 class LabGate:
@@ -33,6 +30,7 @@ class LabGate:
         folder: directory of the run, whose free space is checked.
         free: bytes free at a path.
         again: seconds between two queries while paused.
+        beat: called at every query.
     """
 
     def __init__(
@@ -42,7 +40,9 @@ class LabGate:
         *,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
         again: float = POLL_SECONDS,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self.beat = beat
         self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
         self._monitor = TwinMonitor(state) if (state := suspend.state) is not None else None
         self._lock = threading.Lock()
@@ -90,12 +90,10 @@ class LabGate:
 
     @property
     def aborted(self) -> bool:
-        """Whether an abort was requested."""
         return self._abort is not None
 
     # from the runner -------------------------------------------------------------------------------------------------
     def observe(self, event: Event, campaign: Campaign) -> None:
-        """Receive one event of the campaign."""
         if isinstance(event, Failed):
             self._count_failure(event, campaign)
         elif isinstance(event, (Measured, Continued)):
@@ -124,6 +122,7 @@ class LabGate:
 
         Between two pauses it returns Proceed once, so that the runner records the end of the first before the second.
         """
+        self.beat()
         with self._lock:
             decision = self._abort or self._pause(now) or Proceed(self._by)
             if self._paused and self._over and isinstance(decision, Pause):
@@ -185,11 +184,8 @@ class LabGate:
             self._looked, self._background = at, f"the background is too high: {', '.join(texts)}" if texts else ""
 
     def _disk(self) -> str:
-        least = self._suspend.disk
-        if least is None:
-            return ""
+        least = self._suspend.disk or 0
         place = next((folder for folder in (self._folder, *self._folder.parents) if folder.exists()), Path())
-        have = self._free(place)
-        return (
-            f"the disk is nearly full: {have / 1e6:.0f} MB free, less than {least / 1e6:.0f} MB" if have < least else ""
-        )
+        if least and (free := self._free(place)) < least:
+            return f"the disk is nearly full: {free / 1e6:.0f} MB free, less than {least / 1e6:.0f} MB"
+        return ""

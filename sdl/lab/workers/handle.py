@@ -20,7 +20,7 @@ log = logging.getLogger("sdl.lab")
 
 FINISH, SAFE = 5.0, 30.0
 """Seconds that an interrupted process has to finish its reading; then to switch off and close its record."""
-SIGNAL_TEXTS = {
+SIGNAL_TEXTS: dict[int, str] = {
     signal.SIGKILL: "killed (SIGKILL): by `kill -9`, or by the system because memory ran out",
     signal.SIGSEGV: "crashed (SIGSEGV): a fault in a compiled library",
     signal.SIGBUS: "crashed (SIGBUS): a fault in a compiled library, or a disk that is gone",
@@ -29,8 +29,7 @@ SIGNAL_TEXTS = {
     signal.SIGILL: "crashed (SIGILL): a library for another processor",
     signal.SIGTERM: "ended by SIGTERM",
 }
-EXIT_UNKNOWN = 255
-"""Exit code reported when the fork server is gone too."""
+EXIT_UNKNOWN = 255  # exit code reported when the fork server is gone too
 
 
 @dataclass
@@ -39,18 +38,17 @@ class WorkerHandle:
 
     process: BaseProcess
     link: WorkerPipe
-    hung: float
-    begun: float
-    sign: float
-    about: dict[str, Any] = field(default_factory=dict)  # context of its log lines
+    hung: float  # seconds without a message after which it counts as hung
+    sign: float = field(default_factory=time.monotonic)  # time of its last message
     signs: int = 0
+    log_fields: dict[str, Any] = field(default_factory=dict)
     readings: int = 0
-    end: dict[str, Any] | None = None
+    end: dict[str, Any] = field(default_factory=dict)  # its final message
     why: str = ""  # reason of its termination, once requested
-    asked: float = 0.0
+    requested: float = 0.0  # time of that request
     signals: int = 0
     safe: str | None = None  # latest result of switching off
-    again: bool = True
+    again: bool = True  # whether it retries to switch off
 
     def drain(self) -> list[dict[str, Any]]:
         """The messages since the last call; heartbeats are noted, log lines are logged."""
@@ -59,8 +57,8 @@ class WorkerHandle:
             self.sign, self.signs = time.monotonic(), self.signs + 1
             for message in messages:
                 if "log" in message:
-                    about = {**self.about, "trial": message.get("trial")}
-                    log.log(int(message["log"]), "%s", message["text"], extra=about)
+                    fields = {**self.log_fields, "trial": message.get("trial")}
+                    log.log(int(message["log"]), "%s", message["text"], extra=fields)
                 elif "end" in message:
                     self.end = message
                 elif "safe" in message:
@@ -76,14 +74,13 @@ class WorkerHandle:
         return code is not None and not (code == EXIT_UNKNOWN and self.link.open)
 
     def signal(self, number: int) -> None:
-        """Send a signal, unless it is gone."""
         if not self.gone and self.process.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)
 
     def press(self) -> None:
         """Send the next signal of the termination, if due."""
-        since = time.monotonic() - self.asked
+        since = time.monotonic() - self.requested
         due = 1 + (since >= FINISH) + (since >= FINISH + SAFE)
         if self.signals < due:
             self.signals = due
@@ -93,7 +90,7 @@ class WorkerHandle:
     def ask_to_end(self, why: str) -> None:
         """Terminate it; the first reason is kept."""
         if not self.why:
-            self.why, self.asked = why, time.monotonic()
+            self.why, self.requested = why, time.monotonic()
         self.press()
 
     def dispose(self) -> None:
@@ -113,7 +110,4 @@ def describe_exit(code: int | None) -> str:
         return "its process and the fork server have ended, for an unknown reason"
     if code >= 0:
         return f"its process ended unexpectedly with exit code {code}"
-    try:
-        return SIGNAL_TEXTS.get(signal.Signals(-code), f"ended by {signal.Signals(-code).name}")
-    except ValueError:
-        return f"ended by signal {-code}"
+    return SIGNAL_TEXTS.get(-code, f"ended by signal {-code} ({signal.strsignal(-code)})")

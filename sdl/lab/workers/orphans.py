@@ -20,8 +20,7 @@ from sdl.store import lease
 
 WAKE_TIMEOUT = 45.0
 """Seconds that a woken worker has to switch off its instrument and close its record; more than the longest case."""
-FORK_SERVER = b"multiprocessing.forkserver"
-"""Part of the command line of a fork server and of its children."""
+FORK_SERVER = b"multiprocessing.forkserver"  # part of the command line of a fork server and of its children
 
 log = logging.getLogger("sdl.lab")
 

@@ -13,8 +13,7 @@ from sdl.lab.workers.base import NOT_YET, Workers
 
 POLL_FIRST, POLL, POLL_LATER, LATER_AFTER = 0.1, 2.0, 30.0, 600.0
 """Seconds between checks: while no answer has come yet, usually, and after `LATER_AFTER` seconds."""
-LOST_AFTER = 10.0
-"""Seconds after which an instrument that could not be switched off counts as lost."""
+LOST_AFTER = 10.0  # seconds after which an instrument that could not be switched off counts as lost
 
 log = logging.getLogger("sdl.lab")
 

@@ -1,9 +1,8 @@
 """Worker processes: one per campaign, forked from a preloaded process so that it starts at once.
 
 The fork server of `multiprocessing` is the preloaded process (`sdl.runner.preload`). Messages are JSON lines over a
-pair
-of sockets (`sdl.lab.workers.worker_pipe`); nothing from outside is unpickled. Calls never wait for a campaign or an
-instrument, except the first start, which waits for the fork server.
+pair of sockets (`sdl.lab.workers.worker_pipe`); nothing from outside is unpickled. Calls never wait for a campaign or
+an instrument, except the first start, which waits for the fork server.
 
     no heartbeat for `JobOrder.hung` s   SIGTERM, again after `FINISH` s, SIGKILL after `SAFE` s more → died
     interrupted, closed                  the same
@@ -28,7 +27,7 @@ from typing import Any, Literal
 
 from sdl import config
 from sdl.errors import ConfigError
-from sdl.lab.workers.base import NOT_YET, JobOrder, WorkerUpdate
+from sdl.lab.workers.base import NOT_YET, Command, JobOrder, WorkerUpdate
 from sdl.lab.workers.handle import EXIT_UNKNOWN, WorkerHandle, describe_exit
 from sdl.lab.workers.orphans import Orphans
 from sdl.lab.workers.worker_pipe import WorkerPipe
@@ -36,10 +35,13 @@ from sdl.parallel import children
 
 log = logging.getLogger("sdl.lab")
 
-FIRST_SIGN = 60.0
-"""Minimum seconds allowed until the first heartbeat, for a busy machine."""
+FIRST_SIGN = 60.0  # minimum seconds allowed until the first heartbeat, for a busy machine
 TIMEOUT, TIMEOUT_MARGIN = 120.0, 30.0
 """Default time-out of a driver; seconds beyond it after which a silent process that switches off is killed."""
+
+
+SIGNS: Mapping[str, Literal["paused", "continued"]] = {"Paused": "paused", "Continued": "continued"}
+"""What a campaign does after an event; after any other it is running."""
 
 
 class Supervisor:
@@ -86,7 +88,7 @@ class Supervisor:
             maker.dispose()  # the campaign switches the instrument off itself
         plain = {**asdict(order), "folder": str(order.folder)}
         child = self._children[order.start] = self._start({"order": plain}, f"sdl start {order.start}", order.hung)
-        child.about = {"start": order.start, "instrument": order.instrument, "run": str(order.folder)}
+        child.log_fields = {"start": order.start, "instrument": order.instrument, "run": str(order.folder)}
 
     def updates(self) -> Sequence[WorkerUpdate]:
         """The updates since the last call; never blocks."""
@@ -103,17 +105,10 @@ class Supervisor:
         updates, self._updates = self._updates, []
         return updates
 
-    def pause(self, start: int, cause: str, by: str) -> None:
-        self._send(start, do="pause", cause=cause, by=by)
-
-    def proceed(self, start: int, by: str) -> None:
-        self._send(start, do="proceed", by=by)
-
-    def resume(self, start: int, by: str) -> None:
-        self._send(start, do="resume", by=by)
-
-    def abort(self, start: int, reason: str, by: str) -> None:
-        self._send(start, do="abort", reason=reason, by=by)
+    def command(self, start: int, verb: Command, *given: str) -> None:
+        child = self._children.get(start)
+        if child is None or not child.link.send({"do": verb, "given": given}, must=False):
+            log.warning("start %d did not receive %s: its process is not listening", start, verb)
 
     def interrupt(self, start: int, by: str) -> None:
         if start in self._children:
@@ -158,7 +153,7 @@ class Supervisor:
     def _start(self, message: dict[str, Any], name: str, hung: float) -> WorkerHandle:
         from sdl.lab.workers.worker import main
 
-        for left in (1, 0):
+        for last in (False, True):
             ours, theirs = socket.socketpair()
             with theirs:
                 process = self._context.Process(target=main, args=(theirs,), name=name)
@@ -168,28 +163,19 @@ class Supervisor:
                     break
                 except (EOFError, OSError) as error:  # the fork server just died; the next attempt starts another
                     ours.close()
-                    if not left:
+                    if last:
                         raise OSError(f"no process could be started: {error}") from error
         link = WorkerPipe(ours)
         link.send(message)
-        now = time.monotonic()
-        return WorkerHandle(process, link, hung, now, now)
-
-    def _send(self, start: int, **message: Any) -> None:
-        child = self._children.get(start)
-        if child is None or not child.link.send(message, must=False):
-            log.warning("start %d did not receive %s: its process is not listening", start, message["do"])
+        return WorkerHandle(process, link, hung)
 
     def _record(self, start: int, child: WorkerHandle, message: Mapping[str, Any]) -> None:
-        sign = message.get("sign")
-        if sign == "waiting":
+        if message.get("sign") == "waiting":
             return
         child.readings = max(child.readings, int(message["readings"]))
-        what: Literal["running", "paused", "continued"] = "running"
-        if sign in ("Paused", "Continued"):
-            what = "paused" if sign == "Paused" else "continued"
+        text, at = str(message.get("text", "")), float(message["at"])
         self._updates.append(
-            WorkerUpdate(start, what, str(message.get("text", "")), readings=child.readings, at=float(message["at"]))
+            WorkerUpdate(start, SIGNS.get(message["sign"], "running"), text, readings=child.readings, at=at)
         )
 
     def _watch(self, child: WorkerHandle) -> None:
@@ -204,32 +190,30 @@ class Supervisor:
         del self._children[start]
         code = child.process.exitcode
         child.dispose()
-        end, at = child.end or {}, time.time()
+        end, at = child.end, time.time()
         if end.get("end") == "ended":
-            readings = int(end["readings"])
-            self._updates.append(
-                WorkerUpdate(start, "ended", str(end["text"]), str(end["outcome"]), readings, at, str(end["on"]))
-            )
-            return
-        cause = str(end.get("text") or describe_exit(code))
-        text = f"{child.why}; {cause}" if child.why else cause
-        self._updates.append(WorkerUpdate(start, "died", text, readings=child.readings, at=at))
+            update = WorkerUpdate(start, "ended", end["text"], end["outcome"], end["readings"], at, end["on"])
+        else:
+            cause = end.get("text") or describe_exit(code)
+            text = f"{child.why}; {cause}" if child.why else cause
+            update = WorkerUpdate(start, "died", text, readings=child.readings, at=at)
+        self._updates.append(update)
 
     def _look(self, key: str, maker: WorkerHandle) -> str:
         """The result of switching off so far; the process is disposed of once it is done."""
+        gone = maker.gone  # before its last messages are read
         maker.drain()
-        gone = maker.gone
-        maker.drain()
-        if gone or (maker.safe is not None and not maker.again):
-            del self._makers[key]
-            code = maker.process.exitcode
-            maker.dispose()
-            return maker.safe if maker.safe is not None and not maker.again else describe_exit(code)
-        if time.monotonic() - maker.sign > maker.hung:
-            del self._makers[key]
-            maker.dispose()
-            return f"no answer in {maker.hung:g} s"
-        return maker.safe or NOT_YET
+        if not maker.again and maker.safe is not None:
+            result = maker.safe
+        elif gone:
+            result = describe_exit(maker.process.exitcode)
+        elif time.monotonic() - maker.sign > maker.hung:
+            result = f"no answer in {maker.hung:g} s"
+        else:
+            return maker.safe or NOT_YET
+        del self._makers[key]
+        maker.dispose()
+        return result
 
     def _let_go(self) -> None:
         for child in [*self._children.values(), *self._makers.values()]:
@@ -245,7 +229,6 @@ def _key(instrument: Any) -> str:
 
 
 def _timeout(instrument: Any) -> float:
-    """The time-out of a reading, seconds."""
     with contextlib.suppress(Exception):
         return float(getattr(config.parse_kind("instrument", instrument), "timeout_seconds", TIMEOUT))
     return TIMEOUT

@@ -2,7 +2,7 @@
 
     ← {"order": {...}}                     or  {"safe": {...}}: switch an instrument off, nothing else
     → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
-    ← {"do": "pause" | "proceed" | "resume" | "abort", …}; an interruption is a signal
+    ← {"do": "pause" | "proceed" | "resume" | "abort", "given": […]}; an interruption is a signal
 
 A sign is a heartbeat: an event was written, or the campaign is waiting in a back-off or a pause. If the pipe breaks the
 lab is gone, and the campaign is interrupted as by Ctrl-C: instrument off, record resumable.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import itertools
 import logging
 import os
 import signal
@@ -19,10 +20,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from sdl import config, runner
 from sdl.clock import RealClock
@@ -31,11 +32,11 @@ from sdl.core.events import Continued, Event, Paused, Resumed
 from sdl.drivers.base import names, off_settings
 from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.lab.config.conditions import Suspend
+from sdl.lab.workers.base import Command
 from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
-from sdl.runner.gate import Decision
-from sdl.runner.shutdown import WARN_AFTER, Patience, not_off_warning
+from sdl.runner.shutdown import WARN_AFTER, SwitchOffPolicy, not_off_warning
 from sdl.runs.runs import open_run
 from sdl.store import lease
 from sdl.store.record import FILE, Line, scan
@@ -43,14 +44,11 @@ from sdl.types import SafeState
 
 log = logging.getLogger("sdl")
 
-HEARTBEAT = 1.0
-"""Minimum seconds between two heartbeats while waiting."""
-FINISH, SAFE = 5.0, 30.0
-"""Seconds that an orphan has to finish its reading; then to switch off and close its record."""
+HEARTBEAT = 1.0  # minimum seconds between two heartbeats while waiting
+FINISH, SAFE = 5.0, 30.0  # seconds that an orphan has to finish its reading; then to switch off and close its record
 AGAIN, HANDOVER = 1.0, 15.0
 """Seconds between two attempts to switch off; how long to wait for a lease held by another process."""
-ORPHANED = 75
-"""Exit code of an orphan that had to end itself at once."""
+ORPHANED = 75  # exit code of an orphan that had to end itself at once
 
 
 def main(end: socket.socket) -> NoReturn:
@@ -66,24 +64,23 @@ def main(end: socket.socket) -> NoReturn:
     forward = _Forward(link)
     logging.getLogger("sdl").handlers = [forward]
     logging.getLogger("sdl").propagate = False
-    code = 0
+    code, failure = 0, ""
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # as the warm process had it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # the fork server blocks it
         match link.receive(None):
             case [{"safe": tree}, *_]:
                 _make_safe(link, tree)
             case [{"order": order}, *more]:
                 _carry_out(link, order, more, forward)
     except KeyboardInterrupt as interrupted:
-        link.send({"end": "died", "text": f"interrupted ({interrupted.args[0]})"})
-        code = 143
+        code, failure = 143, f"interrupted ({interrupted.args[0]})"
     except (SdlError, MemoryError) as error:
-        link.send({"end": "died", "text": f"{type(error).__name__}: {error}"})
-        code = getattr(error, "exit_code", 70)
+        code, failure = getattr(error, "exit_code", 70), f"{type(error).__name__}: {error}"
     except BaseException as error:
         log.error("a campaign's process failed", exc_info=error)
-        link.send({"end": "died", "text": f"a bug: {type(error).__name__}: {error}"})
-        code = 70
+        code, failure = 70, f"a bug: {type(error).__name__}: {error}"
+    if failure:
+        link.send({"end": "died", "text": failure})
     link.close()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -93,15 +90,15 @@ def main(end: socket.socket) -> NoReturn:
 # A campaign ----------------------------------------------------------------------------------------------------------
 def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
     folder = Path(order["folder"])
-    gate = _Gate(link, LabGate(Suspend.model_validate(order["suspend"]), folder))
-    _apply(gate.inner, more)
-    threading.Thread(target=_listen, args=(link, gate.inner), daemon=True, name="sdl lab link").start()
+    gate = LabGate(Suspend.model_validate(order["suspend"]), folder, beat=_heartbeat(link))
+    _apply(gate, more)
+    threading.Thread(target=_listen, args=(link, gate), daemon=True, name="sdl lab link").start()
     readings = written = 0
     paused: Paused | None = None
 
     def watch(event: Event, campaign: Campaign) -> None:
         nonlocal readings, written, paused
-        gate.inner.observe(event, campaign)
+        gate.observe(event, campaign)
         readings, forward.trial = campaign.history.readings, campaign.history.trials
         paused = event if isinstance(event, Paused) else paused
         if written:  # events of an earlier process, which reported them
@@ -109,40 +106,34 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             return
         if isinstance(event, Resumed) and campaign.paused and paused is not None:
             event = paused  # it was left in a pause, and stays there until the gate lets go
-        told: dict[str, Any] = {"sign": type(event).__name__, "readings": readings, "at": event.at}
+        message: dict[str, Any] = {"sign": type(event).__name__, "readings": readings, "at": event.at}
         if isinstance(event, Paused):
-            told["text"] = f"{event.cause} ({event.by})"
+            message["text"] = f"{event.cause} ({event.by})"
         elif isinstance(event, Continued):
-            told["text"] = event.by
-        link.send(told, must="text" in told)
+            message["text"] = event.by
+        link.send(message, must="text" in message)
 
     _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
-    patience = Patience(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
+    policy = SwitchOffPolicy(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
     if _has_begun(folder):
         run = open_run(folder)
         if run.campaign.state is State.STOPPED:  # killed after its last event and before its last message
-            done = run.result
+            result = run.result
         else:
             written = len(run.events)
-            done = runner.resume(folder, watch=watch, gate=gate, patience=patience)
+            result = runner.resume(folder, watch=watch, gate=gate, switch_off=policy)
     else:
-        collect = order["campaign"].get("goal") is None
-        done = runner.run(
-            order["campaign"],
-            runs=folder.parent.parent,
-            folder=folder,
-            watch=watch,
-            gate=gate,
-            collect=collect,
-            patience=patience,
-        )
-    safe = done.safe
+        result = runner.run(
+            order["campaign"], runs=folder.parent.parent, folder=folder, watch=watch, gate=gate,
+            collect=order["campaign"].get("goal") is None, switch_off=policy,
+        )  # fmt: skip
+    safe = result.safe
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
-    end = {"end": "ended", "outcome": str(done.outcome), "text": done.reason, "readings": done.readings, "on": on}
-    link.send(end)
+    end = {"outcome": str(result.outcome), "text": result.reason, "readings": result.readings, "on": on}
+    link.send({"end": "ended", **end})
 
 
-def _wait_for_instrument(tree: Any, gate: _Gate, link: WorkerPipe) -> None:
+def _wait_for_instrument(tree: Any, gate: LabGate, link: WorkerPipe) -> None:
     """Wait while another process of this machine drives the instrument.
 
     Raises:
@@ -155,63 +146,46 @@ def _wait_for_instrument(tree: Any, gate: _Gate, link: WorkerPipe) -> None:
     if instrument.virtual:
         return
     known = names(instrument)
-    waited = False
-    while (other := lease.holder(*known)) is not None:
-        if not waited:
-            text = f"{instrument.identity} is in use by {other.name}"
-            link.send({"sign": "Paused", "readings": 0, "at": time.time(), "text": text})
-            waited = True
+    if (other := lease.holder(*known)) is None:
+        return
+    text = f"{instrument.identity} is in use by {other.name}"
+    link.send({"sign": "Paused", "readings": 0, "at": time.time(), "text": text})
+    while other is not None:
         gate.beat()
-        if gate.inner.aborted:
+        if gate.aborted:
             raise InUse(instrument.identity, other.name)
         time.sleep(HEARTBEAT / 2)
-    if waited:
-        link.send({"sign": "Continued", "readings": 0, "at": time.time(), "text": "its holder"})
+        other = lease.holder(*known)
+    link.send({"sign": "Continued", "readings": 0, "at": time.time(), "text": "its holder"})
 
 
 def _has_begun(folder: Path) -> bool:
     """Whether there is a record to resume; one without a complete line is renamed, to begin again."""
-    if not folder.exists():
-        return False
     if (folder / FILE).exists() and isinstance(next(scan(folder)), Line):
         return True
-    aside = next(path for n in range(1, 1000) if not (path := folder.with_name(f"{folder.name}.empty-{n}")).exists())
-    folder.rename(aside)
+    if folder.exists():
+        places = (folder.with_name(f"{folder.name}.empty-{n}") for n in itertools.count(1))
+        folder.rename(next(place for place in places if not place.exists()))
     return False
 
 
-class _Gate:
-    """The campaign's gate; every query sends a heartbeat."""
+def _heartbeat(link: WorkerPipe) -> Callable[[], None]:
+    """A function that sends a heartbeat, at most one per `HEARTBEAT`."""
+    last = -HEARTBEAT
 
-    def __init__(self, link: WorkerPipe, inner: LabGate) -> None:
-        self.inner, self._link, self._last = inner, link, -HEARTBEAT
+    def beat() -> None:
+        nonlocal last
+        if time.monotonic() - last >= HEARTBEAT:
+            last = time.monotonic()
+            link.send({"sign": "waiting"}, must=False)
 
-    def ask(self, campaign: Campaign, now: float) -> Decision:
-        self.beat()
-        return self.inner.ask(campaign, now)
-
-    def beat(self) -> None:
-        """Send a heartbeat, at most one per `HEARTBEAT`."""
-        if time.monotonic() - self._last >= HEARTBEAT:
-            self._last = time.monotonic()
-            self._link.send({"sign": "waiting"}, must=False)
-
-    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
-        self.inner.on_background(readings, now)
+    return beat
 
 
 def _apply(gate: LabGate, messages: list[dict[str, Any]]) -> None:
     for message in messages:
-        by = str(message.get("by", ""))
-        match message.get("do"):
-            case "pause":
-                gate.pause(str(message["cause"]), by)
-            case "proceed":
-                gate.proceed(by)
-            case "resume":
-                gate.resume(by)
-            case "abort":
-                gate.abort(str(message["reason"]), by)
+        if message.get("do") in get_args(Command):
+            getattr(gate, message["do"])(*message["given"])
 
 
 def _listen(link: WorkerPipe, gate: LabGate) -> None:
@@ -253,7 +227,7 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
         with runner.instrument_lease(instrument, "making it safe"):
             driver = instrument.open(RealClock())
             try:
-                applied = dict(driver.measure(off).applied)  # it has to have been asked over this connection
+                applied = dict(driver.measure(off).applied)  # only a reply over this connection proves it
                 if applied != off:
                     return InstrumentError(f"asked to be off it applied {applied}"), True
                 answer = driver.safe()
@@ -295,8 +269,6 @@ def _wake_when_the_lab_dies() -> None:
 
 
 class _Forward(logging.Handler):
-    """Sends log lines to the lab."""
-
     def __init__(self, link: WorkerPipe) -> None:
         super().__init__()
         self._link = link

@@ -12,10 +12,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-SEND_TIMEOUT = 10.0
-"""Seconds of trying to send a message with `must`."""
-MAX_LINE_BYTES = 1 << 24
-"""Maximum length of a line, bytes; a campaign has a few thousand."""
+SEND_TIMEOUT = 10.0  # seconds of trying to send a message with `must`
+MAX_LINE_BYTES = 1 << 24  # maximum length of a line, bytes; a campaign has a few thousand
 
 
 class WorkerPipe:
@@ -31,7 +29,6 @@ class WorkerPipe:
         self._writing = threading.Lock()
 
     def fileno(self) -> int:
-        """For `select`."""
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any], *, must: bool = True) -> bool:

@@ -112,13 +112,13 @@ KINDS = {
 
 def known() -> dict[str, FigureKind]:
     """Our figures, then those of installed packages, except any that cannot be loaded."""
-    found = dict(KINDS)
+    figures = dict(KINDS)
     for name in registry.kinds("figures"):
         try:
-            found.setdefault(name, registry.load("figures", name))
+            figures.setdefault(name, registry.load("figures", name))
         except ConfigError as error:
             log.warning("figure left out: %s", error)
-    return found
+    return figures
 
 
 def draw(run: Run | TrialTable, name: str) -> Figure | None:

@@ -52,7 +52,7 @@ def pairs(table: TrialTable) -> Figure | None:
             columns.append(PairVariable(name, values))
     of_solver = table.by_solver[picked]
     sides = [("design", ~of_solver, 1), ("solver", of_solver, 0)]
-    sides = [(who, chosen, n) for who, chosen, n in sides if chosen.any()]
+    sides = [(who, rows, n) for who, rows, n in sides if rows.any()]
     many, count = len(picked) > 150, len(columns)
     heavy = len(picked) * count > 200  # many panels: one image each, and small
     figure = _empty()
@@ -63,19 +63,19 @@ def pairs(table: TrialTable) -> Figure | None:
             axes.tick_params(labelsize=7, length=2, pad=1.5)
             _scale(table, axes, "x", column, labels=i == count - 1)
             if i == j:
-                parts = [column.values[chosen & np.isfinite(column.values)] for _, chosen, _ in sides]
+                parts = [column.values[rows & np.isfinite(column.values)] for _, rows, _ in sides]
                 tints = [style.series(n)[0] for _, _, n in sides]
                 seen = np.concatenate(parts)
-                most = np.abs(seen).max()
-                if most < 1e6 or np.ptp(seen) > 1e-9 * most:  # else there are no twelve bins between them
+                largest = np.abs(seen).max()
+                if largest < 1e6 or np.ptp(seen) > 1e-9 * largest:  # else there are no twelve bins between them
                     axes.hist(parts, bins=12, stacked=True, color=tints, histtype="stepfilled", alpha=0.8)
                 axes.set_yticks([])
                 axes.spines["left"].set_visible(False)
                 continue
-            for _, chosen, n in sides:
+            for _, rows, n in sides:
                 colour, marker = style.series(n)
                 axes.plot(
-                    column.values[chosen], row.values[chosen], marker, color=colour, ms=1.7 if many else 3.6,
+                    column.values[rows], row.values[rows], marker, color=colour, ms=1.7 if many else 3.6,
                     mec="none", alpha=0.5 if many else 0.85, rasterized=heavy,
                 )  # fmt: skip
             _scale(table, axes, "y", row, labels=j == 0)
@@ -89,7 +89,7 @@ def pairs(table: TrialTable) -> Figure | None:
 
 
 def _empty() -> Figure:
-    """An empty figure with room for labels; constrained layout would take seconds with so many axes."""
+    """An empty figure with space for labels; constrained layout takes seconds with many axes."""
     with matplotlib.rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(style.WIDTH, style.WIDTH))
     figure.subplots_adjust(left=0.125, right=0.99, bottom=0.095, top=0.99, hspace=0.14, wspace=0.14)

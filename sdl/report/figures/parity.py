@@ -56,7 +56,7 @@ def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Parit
 def parity_sets(table: TrialTable) -> list[ParitySet]:
     """The train set, with enough readings to fit a plane, and the test set, with expected readings of a solver."""
     index = [table.channels.index(name) for name in table.goal_channels]
-    found = []
+    sets = []
     history = table.run.campaign.history
     first = next((trial.proposed.rows for trial in table.trials if trial.by_solver), history.rows)
     X, Y = history.X[:first], np.where(history.saturated, np.nan, history.Y)[:first][:, index]
@@ -65,28 +65,28 @@ def parity_sets(table: TrialTable) -> list[ParitySet]:
         use = np.isfinite(Y[:, k])
         if use.sum() > len(table.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
             made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
-    found.append(ParitySet("train", made, Y))
+    sets.append(ParitySet("train", made, Y))
     if np.isfinite(table.expected[:, index]).any():
-        chosen = table.by_solver
-        found.append(ParitySet("test", table.expected[chosen][:, index], table.Y[chosen][:, index]))
-    return [side for side in found if np.isfinite(side.expected * side.measured).any()]
+        rows = table.by_solver
+        sets.append(ParitySet("test", table.expected[rows][:, index], table.Y[rows][:, index]))
+    return [side for side in sets if np.isfinite(side.expected * side.measured).any()]
 
 
 def parity(table: TrialTable) -> Figure | None:
     """One panel per channel; None without expected readings and with too few readings to fit."""
-    found = parity_sets(table)
-    if not found:
+    sets = parity_sets(table)
+    if not sets:
         return None
     names = table.goal_channels[:MOST]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(found)) * rows)
+    figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(sets)) * rows)
     for extra in figure.axes[len(names) :]:
         extra.set_visible(False)
 
     for k, (axes, name) in enumerate(zip(figure.axes, names, strict=False)):
         lines = []
-        for side in found:
+        for side in sets:
             colour, marker = style.series(1 if side.name == "train" else 0)
             e, m = side.expected[:, k], side.measured[:, k]
             many = len(m) > RASTER
@@ -95,7 +95,7 @@ def parity(table: TrialTable) -> Figure | None:
                 rasterized=many, label=side.name,
             )  # fmt: skip
             lines.append(_scores_text(side.name, score(e, m)))
-        values = np.concatenate([v[np.isfinite(v)] for s in found for v in (s.expected[:, k], s.measured[:, k])])
+        values = np.concatenate([v[np.isfinite(v)] for s in sets for v in (s.expected[:, k], s.measured[:, k])])
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         room = 0.06 * (high - low) or max(1.0, 1e-3 * abs(high))
         axes.plot([low - room, high + room], [low - room, high + room], color=INK, lw=0.7, zorder=1)

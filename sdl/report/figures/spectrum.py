@@ -81,7 +81,7 @@ def _off(axes: Axes, goal: Goal, trial: Trial, names: list[str]) -> None:
     """The signed tolerance ratio of each channel of the goal."""
     axes.axhspan(-1, 1, color=BAND, lw=0)
     axes.axhline(0, color=FAINT, lw=0.7)
-    tints, most = style.channel_colours(names), 1.0
+    tints, limit = style.channel_colours(names), 1.0
     for at, name in enumerate(names):
         if name not in goal.bands:
             continue
@@ -90,11 +90,11 @@ def _off(axes: Axes, goal: Goal, trial: Trial, names: list[str]) -> None:
         miss = math.copysign(band.miss(value), value - centre)
         if not math.isfinite(miss):
             continue
-        most = max(most, abs(miss))
+        limit = max(limit, abs(miss))
         axes.plot([at, at], [0, miss], color=tints[name], lw=1.6)
         axes.plot(at, miss, "o", color=tints[name], ms=6)
         if name in trial.saturated:
             axes.text(at, miss, "  saturated", fontsize=8, color=FAINT, va="center")
-    axes.set_ylim(-1.25 * most - 0.1, 1.25 * most + 0.1)
+    axes.set_ylim(-1.25 * limit - 0.1, 1.25 * limit + 0.1)
     axes.set_ylabel("error (× tolerance)")
     axes.grid(False, axis="x")

@@ -125,8 +125,8 @@ def timeline(table: TrialTable) -> Figure | None:
     for event in stops[-20:]:
         axes.axvline(when(event), color=INK, lw=0.8)
     if stops and stops[-1] is events[-1]:
-        said = f"{display(stops[-1].outcome)} "
-        axes.text(when(stops[-1]), -0.75, said, ha="right", va="center", fontsize=8)
+        outcome = f"{display(stops[-1].outcome)} "
+        axes.text(when(stops[-1]), -0.75, outcome, ha="right", va="center", fontsize=8)
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.4, -1.1)
     axes.set_xlim(-0.02 * end, 1.02 * end)

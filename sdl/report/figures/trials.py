@@ -39,11 +39,11 @@ def error(table: TrialTable) -> Figure | None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.axhspan(LEAST / 10, 1, color=BAND, lw=0, zorder=0)
     many = len(x) > RASTER
-    for n, (name, chosen) in enumerate([("design", ~table.by_solver[known]), ("solver", table.by_solver[known])]):
-        if chosen.any():
+    for n, (name, mask) in enumerate([("design", ~table.by_solver[known]), ("solver", table.by_solver[known])]):
+        if mask.any():
             colour, marker = style.series(1 - n)
             axes.plot(
-                x[chosen], miss[chosen], marker, color=colour, ms=2 if many else 5, mec="none", label=f"by the {name}",
+                x[mask], miss[mask], marker, color=colour, ms=2 if many else 5, mec="none", label=f"by the {name}",
                 rasterized=many, alpha=0.5 if many else 1.0,
             )  # fmt: skip
     best = np.minimum.accumulate(miss)
@@ -99,17 +99,17 @@ def settings(table: TrialTable) -> Figure | None:
     shown = np.zeros(len(x), bool)
     shown[style.thinned(len(x), MOST_POINTS)] = True
     for one, name in zip(axes, names, strict=True):
-        column, about = table.X[:, table.inputs.index(name)], table.specs[name]
-        for chosen, filled in ((shown & ~table.by_solver, False), (shown & table.by_solver, True)):
-            if chosen.any():
+        column, spec = table.X[:, table.inputs.index(name)], table.specs[name]
+        for mask, filled in ((shown & ~table.by_solver, False), (shown & table.by_solver, True)):
+            if mask.any():
                 one.plot(
-                    x[chosen], column[chosen], "o", color=tints[name], ms=1.5 if many else 4.5,
+                    x[mask], column[mask], "o", color=tints[name], ms=1.5 if many else 4.5,
                     mfc=tints[name] if filled or many else PAPER, rasterized=many, alpha=0.4 if many else 1,
                     label="solver" if filled else "design",
                 )  # fmt: skip
-        room = 0.07 * (about["high"] - about["low"])
-        one.set_ylim(about["low"] - room, about["high"] + room)
-        one.set_yticks([about["low"], about["high"]], [f"{about['low']:g}", f"{about['high']:g}"])
+        room = 0.07 * (spec["high"] - spec["low"])
+        one.set_ylim(spec["low"] - room, spec["high"] + room)
+        one.set_yticks([spec["low"], spec["high"]], [f"{spec['low']:g}", f"{spec['high']:g}"])
         one.set_ylabel(style.axis_label(name, table.units[name], 11))
     axes[-1].set(xlabel="trial", xlim=(low, high))
     style.whole_numbers(axes[-1])
@@ -135,11 +135,11 @@ def space(table: TrialTable) -> Figure | None:
     for axes, (a, b) in zip(figure.axes, pairs, strict=True):
         axes.set_facecolor(GREY if seen is not None else PAPER)
         axes.grid(seen is None)
-        for chosen, marker, size in ((shown & ~table.by_solver, "s", 22), (shown & table.by_solver, "o", 26)):
-            if chosen.any():
-                tint = tints[chosen] if seen is not None else tints
+        for mask, marker, size in ((shown & ~table.by_solver, "s", 22), (shown & table.by_solver, "o", 26)):
+            if mask.any():
+                tint = tints[mask] if seen is not None else tints
                 axes.scatter(
-                    table.X[chosen, a], table.X[chosen, b], s=3 if many else size, c=tint, marker=marker,
+                    table.X[mask, a], table.X[mask, b], s=3 if many else size, c=tint, marker=marker,
                     edgecolors="#2b2b2b", linewidths=0 if many else 0.4, rasterized=many,
                 )  # fmt: skip
         best = table.best

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from sdl.core.events import Event
 
 POLL = 0.25
-"""Seconds between two looks at the record."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(watch)
+"""Seconds between two checks of the record."""
 
 
 def watch(
@@ -36,7 +31,7 @@ def watch(
     sdl watch
     sdl watch led-16384
 
-    It only reads. It ends with the run; Ctrl-C leaves the run alone. Through a pipe it prints a line a trial.
+    It only reads the record and ends with the run, which Ctrl-C does not affect. In a pipe: one line per trial.
     """
     from sdl.cli.display.live_view import PlainView
     from sdl.cli.display.outcome import print_outcome
@@ -65,7 +60,7 @@ def watch(
             for event, folded in fold_stepwise(events, folder):
                 lines(event, folded.campaign)
     except KeyboardInterrupt:
-        print(f"left; the run is not touched: {folder}")
+        print(f"stopped watching; the run is not affected: {folder}")
         return
     run = open_run(folder)
     gone = run.result.outcome is None and not run.campaign.interrupted

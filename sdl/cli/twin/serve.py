@@ -1,4 +1,4 @@
-"""`sdl twin serve` and `sdl twin device`: the twin behind the interfaces of the two real instruments."""
+"""The commands `sdl twin serve` and `sdl twin device`: the twin with the interface of a real instrument."""
 
 from __future__ import annotations
 
@@ -11,35 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from sdl.cli.options import near
-from sdl.cli.twin import twin
 from sdl.errors import ConfigError, Unreachable
 
 if TYPE_CHECKING:
     from sdl.drivers.twin import Twin
 
-
-def add_to(app: typer.Typer) -> None:
-    """Adds `serve` and `device` to the group `twin`."""
-    twin.command()(serve)
-    twin.command()(device)
+State = Annotated[str, typer.Option("--state", metavar="STATE", help="State of the twin: a name, or a .toml file.")]
 
 
 def serve(
-    state: Annotated[str, typer.Option("--state", metavar="STATE", help="A state, or a .toml file.")] = "night-2025-10",
+    state: State = "night-2025-10",
     ambient: Annotated[
-        str, typer.Option("--ambient", metavar="ROOM", help="constant, none, day, or a .toml file.")
+        str, typer.Option("--ambient", metavar="ROOM", help="Ambient light: constant, none, day, or a .toml file.")
     ] = "constant",
     host: Annotated[
-        str, typer.Option("--host", help="Where to listen; the default is for this machine alone.")
+        str, typer.Option("--host", help="Address to listen at; the default is reachable from this machine only.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 5000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 5000,
     speed: Annotated[
-        float, typer.Option("--speed", min=0.001, max=1e6, help="How much faster than real time it lives.")
+        float, typer.Option("--speed", min=0.001, max=1e6, help="Factor by which its time is faster than real time.")
     ] = 1.0,
     start: Annotated[
-        str | None, typer.Option("--start", metavar="TIME", help="When its time begins (ISO 8601 with a zone).")
+        str | None, typer.Option("--start", metavar="TIME", help="Start of its time (ISO 8601 with a zone).")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise, room and faults.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of noise, ambient light and faults.")] = 0,
     faults: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,7 +44,8 @@ def serve(
         ),
     ] = None,
     log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="Write every reading there, as the real server does.")
+        Path | None,
+        typer.Option("--log", metavar="FILE", help="Log every reading in this file, as the real server does."),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -62,10 +58,10 @@ def serve(
 ) -> None:
     """Serve the twin over HTTP, as the real server would.
 
-    Clients of Claude-Light work against it unchanged.
+    Clients of Claude-Light work with it unchanged.
 
     \b
-    sdl twin serve --speed 100                                 a reading takes 8 ms
+    sdl twin serve --speed 100                                 one reading takes 8 ms
     sdl twin serve --ambient day --start 2025-10-28T09:00:00-04:00 --faults all=0.05
     sdl twin serve --set variant=other-unit --set drift=true   further keys of `instrument: {kind: twin}`
 
@@ -98,22 +94,21 @@ def serve(
 
 
 def device(
-    host: Annotated[
-        str, typer.Option("--host", help="The MQTT broker, without TLS: one on this machine.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The broker's port.")] = 1883,
+    host: Annotated[str, typer.Option("--host", help="Host of the MQTT broker, without TLS.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the broker.")] = 1883,
     name: Annotated[
-        str, typer.Option("--device", metavar="ID", help="The device's id, a part of its topics.")
+        str, typer.Option("--device", metavar="ID", help="Id of the device, a part of its topics.")
     ] = "test",
-    state: Annotated[str, typer.Option("--state", metavar="STATE", help="A state, or a .toml file.")] = "sdl-light",
+    state: State = "sdl-light",
     latency: Annotated[
-        float | None, typer.Option("--latency", min=0, max=3600, help="Seconds an experiment takes; the state's own.")
+        float | None,
+        typer.Option("--latency", min=0, max=3600, help="Seconds per experiment; default: the state's."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise.")] = 0,
 ) -> None:
-    """Play an SDL-Light device behind an MQTT broker.
+    """Simulate an SDL-Light device behind an MQTT broker.
 
-    Clients of SDL-Light (CLSLab:Light) work against it unchanged. Needs a broker, such as mosquitto.
+    Clients of SDL-Light (CLSLab:Light) work with it unchanged. It needs a broker, such as mosquitto.
 
     \b
     sdl twin device --latency 0.1          then: instrument: {kind: sdl-light, host: 127.0.0.1, port: 1883, tls: false}
@@ -125,19 +120,19 @@ def device(
     from sdl.twin.sdl_light import SdlLightDevice
 
     try:
-        played = SdlLightDevice(host, port, device=name, state=state, seed=seed, latency=latency)
+        simulated = SdlLightDevice(host, port, device=name, state=state, seed=seed, latency=latency)
     except ValueError as error:
         raise ConfigError(f"--state: {error}") from error
     with _interruptible(), contextlib.suppress(KeyboardInterrupt):
         try:
-            played.open().wait()
+            simulated.open().wait()
         except TimeoutError as error:
-            played.close()
-            raise Unreachable(f"{error}; start one, or name its --host and --port") from error
+            simulated.close()
+            raise Unreachable(f"{error}; start a broker, or give its --host and --port") from error
         print(f"SDL-Light {name} at the broker {host}:{port}, state {state}; Ctrl-C ends it", flush=True)
         threading.Event().wait()
-    played.close()
-    print(f"ended after {played.experiments} experiments")
+    simulated.close()
+    print(f"ended after {simulated.experiments} experiments")
 
 
 def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
@@ -146,10 +141,10 @@ def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
     tree: dict[str, Any] = {"instrument": options}
     for change in changes:
         tree = config.override(tree, f"instrument.{change.removeprefix('instrument.')}")
-    found: Twin = config.parse_kind("instrument", tree["instrument"])
-    if found.kind != "twin":
-        raise ConfigError("--set kind: only a twin can be served")
-    return found
+    twin_instrument: Twin = config.parse_kind("instrument", tree["instrument"])
+    if twin_instrument.kind != "twin":
+        raise ConfigError("--set kind: must be twin")
+    return twin_instrument
 
 
 def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:

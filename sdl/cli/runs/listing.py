@@ -1,20 +1,15 @@
-"""The command that lists the runs."""
+"""The command `sdl list`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
-
 from sdl.cli.options import RUNS, Json, Runs, emit
+from sdl.cli.terminal import aligned, width
+from sdl.formatting import display, percent, visible
 
 COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("list")(list_runs)
 
 
 def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
@@ -39,14 +34,12 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    from sdl.cli.display.text import display, percent, visible, width
-
     columns = width()
     table = [list(COLUMNS)]
     for row in rows:
         error = row.get("worst_error")
         cells = {**row, "when": str(row["when"] or "")[:16].replace("T", " ")}
-        if columns:  # the year and the directory are for who copies; an id is enough to name a run
+        if columns:  # without the year and the directory: an id is enough to name a run
             cells |= {"when": cells["when"][5:], "outcome": display(row["outcome"]), "goal": row.get("short_goal", "")}
             cells["solver"] = _cut(str(row.get("solver", "")), 8 if columns > 90 else 6)
         cells["error"] = percent(error) if error is not None else ""
@@ -55,15 +48,10 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
         table.append([str(cells.get(name, "")) for name in COLUMNS])
     if columns:
         table = [cells[:-1] for cells in table]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        parts = [
-            text.rjust(most) if name in ("trials", "error") else text.ljust(most)
-            for name, text, most in zip(COLUMNS, line, widths, strict=False)
-        ]
-        text = visible("  ".join(parts).rstrip())
-        print(_cut(text, columns) if columns else text)
+    left_aligned = [i for i, name in enumerate(COLUMNS) if name not in ("trials", "error")]
+    for line in map(visible, aligned(table, left_aligned)):
+        print(_cut(line, columns) if columns else line)
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

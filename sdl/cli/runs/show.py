@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.display.text import cause, count, display, reading, say, settings, units, worst
 from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
+from sdl.cli.terminal import aligned, say, width
 from sdl.errors import ConfigError, SdlError
+from sdl.formatting import cause, count, display, reading, settings, units, worst
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.core.trials import Trial
     from sdl.runs.runs import Run
     from sdl.store.record import Checked
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
-    for command in (show, explain, check):
-        app.command()(command)
 
 
 def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
@@ -36,7 +31,7 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     """
     from sdl.cli.display.live_view import line, note
     from sdl.cli.display.outcome import print_outcome
-    from sdl.cli.display.text import goal_line, headline, width
+    from sdl.formatting import goal_line, headline
     from sdl.runs.listing import writing_process
     from sdl.runs.runs import open_run
 
@@ -117,20 +112,20 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     folder = lab or find(name, runs)
     try:
         if lab is not None:
-            found = _check_lab(lab)
+            checked = _check_lab(lab)
         else:
-            found = record.check(folder)
+            checked = record.check(folder)
             open_run(folder)  # each line may be sound and still not follow from those before it
     except SdlError as error:
         if json:
             emit({"run": str(folder), "sound": False, "reason": str(error), "exit_code": error.exit_code})
         raise
     if json:
-        emit({"run": str(folder), "sound": True, **dataclasses.asdict(found)})
+        emit({"run": str(folder), "sound": True, **dataclasses.asdict(checked)})
         return
-    state = "a lab's journal" if lab is not None else "finished" if found.finished else "unfinished"
-    print(f"{folder}: sound; {found.lines} events, {state}, sha {found.sha}")
-    for note in found.notes:
+    state = "a lab's journal" if lab is not None else "finished" if checked.finished else "unfinished"
+    print(f"{folder}: sound; {checked.lines} events, {state}, sha {checked.sha}")
+    for note in checked.notes:
         print(f"  {note}")
 
 
@@ -147,13 +142,13 @@ def _check_lab(folder: Path) -> Checked:
     from sdl.lab import journal
     from sdl.lab.core.state import Lab
 
-    found, lab = journal.check(folder), Lab()
+    checked, lab = journal.check(folder), Lab()
     for number, event in enumerate(journal.read(folder), 1):
         try:
             lab.handle(event)
         except OutOfTurn as error:
             raise Damaged(str(folder), number, f"cannot follow what is before it: {error}") from error
-    return found
+    return checked
 
 
 def _explained(run: Run, trial: Trial) -> dict[str, Any]:
@@ -202,34 +197,28 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
         yield f"  failed: {cause(error)}"
 
 
-def _settings_table(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
+def _settings_table(trial: Mapping[str, Any], run: Run) -> list[str]:
     """The settings, with their spread and uncertainty where the solver gave them."""
     columns = {key: trial[key] for key in ("spread", "uncertainty") if any(v is not None for v in trial[key].values())}
     rows = [
-        [name, text, *(_known(part.get(name), 4) for part in columns.values())]
+        [name, text, *("?" if part.get(name) is None else f"{part[name]:.4f}" for part in columns.values())]
         for name, text in settings(trial["settings"], run.opened).items()
     ]
-    return _table(["input", "setting", *columns], rows)
+    return _table([["input", "setting", *columns], *rows])
 
 
-def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> Iterator[str]:
+def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> list[str]:
     """The mean readings, beside the goal and what the solver expected where there are any."""
     bands = goal.bands if goal else {}
     expected = trial["expected"] if any(value is not None for value in trial["expected"].values()) else {}
-    head, rows = ["channel", *(["goal"] if goal else []), *(["expected"] if expected else []), "measured"], []
+    rows = [["channel", *(["goal"] if goal else []), *(["expected"] if expected else []), "measured"]]
     for name, value in trial["measured"].items():
         band = bands.get(name)
         row = [name, *([str(band)] if band else [])]
         row += ["?" if expected.get(name) is None else reading(expected[name], band)] if expected else []
         rows.append([*row, reading(value, band)])
-    return _table(head, rows)
+    return _table(rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        yield "  " + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
-
-
-def _known(value: float | None, digits: int) -> str:
-    return "?" if value is None else f"{value:.{digits}f}"
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"  {line}" for line in aligned(rows, ())]

@@ -1,4 +1,4 @@
-"""The command that sets runs side by side."""
+"""The command `sdl compare`: a table and a figure of several runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.text import count, visible, width
-from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, near
+from sdl.cli.terminal import width
 from sdl.errors import ConfigError, RecordError
+from sdl.formatting import count, visible
 
 if TYPE_CHECKING:
     from sdl.report.comparison import RunGroup
@@ -18,19 +19,14 @@ if TYPE_CHECKING:
 SUFFIXES = (".html", ".png", ".svg")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(compare)
-
-
 def compare(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="RUN…|DIR", help="Runs by any name, campaigns, or directories with runs in them."),
+        typer.Argument(metavar="RUN…|DIR", help="Runs (by any name), campaigns, or directories with runs."),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Also as a page (.html) or the figure alone (.png, .svg)."),
+        typer.Option("--output", "-o", metavar="FILE", help="Also write a page (.html) or the figure (.png, .svg)."),
     ] = None,
     by: Annotated[
         list[str] | None,
@@ -40,14 +36,14 @@ def compare(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Set runs side by side: trials to the goal, error, cost.
+    """Compare runs: trials to the goal, error, cost.
 
     \b
     sdl compare runs
     sdl compare led-16384 gmm-16384 -o solvers.html
     sdl compare runs --by solver.kind --by average
 
-    A campaign's name or a directory stands for all of its runs. They are grouped by the keys in which they differ.
+    A campaign's name or a directory stands for all of its runs. Runs are grouped by the keys in which they differ.
     """
     from sdl.cli.display.progress import tracked
     from sdl.report.comparison import grouped, run_result
@@ -55,23 +51,21 @@ def compare(
 
     if output is not None and output.suffix not in SUFFIXES:
         raise ConfigError(f"-o {output}: must end in {', '.join(SUFFIXES)}")
-    folders, found = _folders(names, runs), []
+    folders, results = _folders(names, runs), []
     for folder, named in tracked(list(folders.items()), "runs", quiet=quiet or json):
         try:
-            found.append(run_result(Run(folder)))
+            results.append(run_result(Run(folder)))
         except RecordError as error:
             if named:
                 raise
             print(f"left out: {error}", file=sys.stderr)
-    if not found:
+    if not results:
         raise ConfigError("none of these runs can be read")
-    known = {key for run in found for key in run.config}
+    known = {key for run in results for key in run.config}
     for key in by or ():
         if key not in known:
-            from sdl.cli.options import near
-
-            raise ConfigError(f"--by {key}: no run has it; {near(key, sorted(known))}")
-    groups = grouped(found, by or ())
+            raise ConfigError(f"--by {key}: no run has this key; {near(key, sorted(known))}")
+    groups = grouped(results, by or ())
     if json:
         emit({"groups": [_plain(group) for group in groups]})
     else:
@@ -83,21 +77,21 @@ def compare(
 
 
 def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
-    """The runs that are meant, and whether each was named itself; a directory or a campaign stands for all of its."""
+    """The runs, and whether each was named itself rather than by its directory or campaign."""
     from sdl.store.resolve import FILE, find, folders
 
-    found: dict[Path, bool] = {}
+    named: dict[Path, bool] = {}
     for name in names:
         given = Path(name)
         if not (given / FILE).is_file() and given.is_dir():
             inside = sorted({file.parent for form in (f"*/{FILE}", f"*/*/{FILE}") for file in given.glob(form)})
             if not inside:
-                raise ConfigError(f"{name}: no run is in it")
-            found = dict.fromkeys(inside, False) | found
+                raise ConfigError(f"{name}: has no run")
+            named = dict.fromkeys(inside, False) | named
         else:
             campaign = [folder for folder in folders(runs) if folder.parent.name == name]
-            found = dict.fromkeys(campaign, False) | found if campaign else found | {find(name, runs): True}
-    return found
+            named = dict.fromkeys(campaign, False) | named if campaign else named | {find(name, runs): True}
+    return named
 
 
 def _plain(group: RunGroup) -> dict[str, object]:
@@ -116,7 +110,7 @@ def _print(groups: list[RunGroup]) -> None:
     widths[0] = min(widths[0], 60)
     last = len(HEAD)
     while last > 4 and min(widths[0], 24) + sum(widths[1:last]) + 2 * (last - 1) > room:
-        last -= 1  # cost is left out first
+        last -= 1  # the cost is omitted first
     widths[0] = max(min(widths[0], room - sum(widths[1:last]) - 2 * (last - 1)), 8)
     for row in (HEAD, *rows):
         named = visible(row[0])
@@ -132,9 +126,9 @@ def _write(output: Path, groups: list[RunGroup]) -> None:
     drawn = figure(groups)
     try:
         if output.suffix == ".html":
-            shown = page.picture(drawn, "Runs side by side", CAPTION)
+            shown = page.picture(drawn, "Comparison of runs", CAPTION)
             text = page.render(
-                "compare.html.j2", title="Runs side by side", head=HEAD, rows=table(groups), figure=shown
+                "compare.html.j2", title="Comparison of runs", head=HEAD, rows=table(groups), figure=shown
             )
             page.write(output, text)
         else:

@@ -1,4 +1,4 @@
-"""Commands about the twin: `sdl twin fit`, `sdl twin check`, `sdl twin faults`."""
+"""The commands `sdl twin fit`, `sdl twin check` and `sdl twin faults`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,10 @@ Sources = Annotated[
     list[str],
     typer.Argument(metavar="READINGS…", help="Runs (by name or directory), records, logs or tables."),
 ]
-Dark = Annotated[bool, typer.Option("--dark", help="Only sittings in a dark room.")]
+Dark = Annotated[bool, typer.Option("--dark", help="Use only sessions in a dark room.")]
 Days = Annotated[
-    list[str] | None, typer.Option("--day", metavar="DATE", help="Only readings of this day; may be repeated.")
+    list[str] | None, typer.Option("--day", metavar="DATE", help="Use only readings of this day; may be repeated.")
 ]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the group `twin`."""
-    app.add_typer(twin, name="twin")
 
 
 @twin.command()
@@ -42,21 +37,26 @@ def fit(
     sources: Sources,
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The state to write, a .toml file.")],
     start: Annotated[
-        str, typer.Option("--from", metavar="STATE", help="A state, or a .toml file: what the readings do not tell.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="STATE",
+            help="State to start from: a name, or a .toml file.",
+        ),
     ] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw what the fit leaves of each reading.")
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the residual of each reading.")
     ] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
     """Fit a twin to readings.
 
-    Gains, ends, noise, ambient light and drift, with their standard errors.
+    The fit gives gains, ranges, noise, ambient light and drift, with their standard errors.
 
     \b
     sdl twin fit runs/*/* -o twin.toml     then: instrument: {kind: twin, state: ./twin.toml}
@@ -66,24 +66,28 @@ def fit(
     from sdl.twin.write import toml
 
     if out.suffix != ".toml":
-        raise ConfigError(f"--output {out}: a state is a .toml file")
+        raise ConfigError(f"--output {out}: must end in .toml")
     data, state = _read(sources, start, dark, days or (), columns_of(inputs, channels), runs)
     try:
-        found = fitted(data, state)
+        result = fitted(data, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    said = [f"Fitted by `sdl twin fit`, starting from {start}, to", *data.sources, f"Ambient: {found.check.ambient}."]
-    said += ["", *_parameters(found)]
+    comments = [
+        f"Fitted by `sdl twin fit`, starting from {start}, to",
+        *data.sources,
+        f"Ambient: {result.check.ambient}.",
+    ]
+    comments += ["", *_parameters(result)]
     try:
-        out.write_text(toml(found.state, said), encoding="utf-8")
+        out.write_text(toml(result.state, comments), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
     if plot is not None:
-        draw(data, found.state, plot)
+        draw(data, result.state, plot)
     if json:
-        emit(found.plain() | {"output": str(out)})
+        emit(result.plain() | {"output": str(out)})
         return
-    print("\n".join([*data.sources, "", *_parameters(found), "", *_days(found), *_table(found.check)]))
+    print("\n".join([*data.sources, "", *_parameters(result), "", *_days(result), *_table(result.check)]))
     print(f"\nwritten: {out}   instrument: {{kind: twin, state: ./{out.name}}}")
 
 
@@ -91,7 +95,7 @@ def fit(
 def check(
     sources: Sources,
     state: Annotated[
-        str, typer.Option("--twin", metavar="STATE", help="The twin: a state, or the path of a .toml file.")
+        str, typer.Option("--twin", metavar="STATE", help="State of the twin: a name, or a .toml file.")
     ] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
@@ -100,36 +104,36 @@ def check(
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Say how well a twin predicts readings it has not seen.
+    """Report how well a twin predicts new readings.
 
     \b
     sdl twin check night.jsonl --twin twin.toml
-    sdl twin check latest                  the newest run against the twin as it is
+    sdl twin check latest                  the newest run against the shipped twin
 
-    Exit code 1 where the instrument no longer matches its twin.
+    Exit code 1 if the instrument no longer matches its twin.
     """
     from sdl.twin.check import check as checked
 
-    data, chosen = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
+    data, loaded = _read(sources, state, dark, days or (), columns_of(inputs, channels), runs)
     try:
-        found = checked(data, chosen)
+        result = checked(data, loaded)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if json:
-        emit({"twin": state, **found.plain()})
+        emit({"twin": state, **result.plain()})
     else:
-        print("\n".join([*data.sources, "", *_table(found)]))
-    raise typer.Exit(1 if found.divergent else 0)
+        print("\n".join([*data.sources, "", *_table(result)]))
+    raise typer.Exit(1 if result.divergent else 0)
 
 
 @twin.command()
 def faults(json: Json = False) -> None:
-    """List the faults that a twin can have.
+    """List the faults that a twin can simulate.
 
     \b
     sdl twin faults
 
-    And what a campaign makes of each.
+    For each fault: its effect, and the outcome of a campaign that meets it.
     """
     from sdl.twin.faults import MEANING
 
@@ -147,21 +151,21 @@ def _read(
     from sdl.twin.evidence import collect, dark_sittings
     from sdl.twin.state import load
 
-    found = [resolve.source(source, Path(), runs) for source in sources]
+    paths = [resolve.source(source, Path(), runs) for source in sources]
     try:
         state = load(name)
         inputs = [item.name for item in state.input_list()]
-        other = {path: have for path in found if sorted(have := _inputs(path) or inputs) != sorted(inputs)}
-        if len(other) == len(found):
+        other = {path: have for path in paths if sorted(have := _inputs(path) or inputs) != sorted(inputs)}
+        if len(other) == len(paths):
             path, have = next(iter(other.items()))
             raise ValueError(f"{path} has the inputs {', '.join(have)}; the twin {name} has {', '.join(inputs)}")
-        data = collect([path for path in found if path not in other], state, days, columns)
-        told = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
-        data = replace(data, sources=(*data.sources, *told))
+        data = collect([path for path in paths if path not in other], state, days, columns)
+        omitted = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
+        data = replace(data, sources=(*data.sources, *omitted))
         if dark:
             data = data.only(dark_sittings(data, state))
             if not len(data.X):
-                raise ValueError("no sitting was in a dark room; leave out --dark")
+                raise ValueError("no session was in a dark room; leave out --dark")
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return data, state
@@ -177,32 +181,32 @@ def _inputs(source: Path) -> list[str] | None:
     return None if opened is None else [item.name for item in recorded_instrument(opened, file)[0]]
 
 
-def _table(found: Check) -> list[str]:
+def _table(check_result: Check) -> list[str]:
     lines = [
-        f"{found.readings} readings compared, {found.unused} not; ambient: {found.ambient}",
+        f"{check_result.readings} readings compared, {check_result.unused} not; ambient: {check_result.ambient}",
         f"{'channel':8}{'n':>6}{'rmse':>9}{'noise':>9}{'ratio':>7}{'mean z':>8}{'sd z':>7}{'68 %':>7}{'typical':>9}",
     ]
-    for c in found.channels:
+    for c in check_result.channels:
         lines.append(
             f"{c.channel:8}{c.readings:6}{c.rmse:9.1f}{c.noise:9.1f}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
             f"{c.coverage:7.2f}{c.typical:9.2f}{'  left' if c.left else ''}"
         )
-    for light in found.lights:
+    for light in check_result.lights:
         lines.append(f"light of {light.input}: {100 * light.more:+.2f} ± {100 * light.error:.2f} % of the twin's")
-    return [*lines, found.verdict]
+    return [*lines, check_result.verdict]
 
 
-def _parameters(found: Fit) -> list[str]:
+def _parameters(fit_result: Fit) -> list[str]:
     lines = [f"{'parameter':32}{'fitted':>12}{'error':>10}{'was':>12}"]
-    for p in found.parameters:
+    for p in fit_result.parameters:
         error = f"{p.error:10.2g}" if p.told and math.isfinite(p.error) else f"{'kept':>10}"
         lines.append(f"{p.name:32}{p.value:12.6g}{error}{p.was:12.6g}")
     return lines
 
 
-def _days(found: Fit) -> list[str]:
-    if not found.days:
+def _days(fit_result: Fit) -> list[str]:
+    if not fit_result.days:
         return []
     lines = ["light of the inputs by day, against the fit"]
-    lines += [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in found.days]
+    lines += [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in fit_result.days]
     return [*lines, ""]

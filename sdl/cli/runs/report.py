@@ -1,4 +1,4 @@
-"""The command that makes pages and figures of runs."""
+"""The command `sdl report`: pages and figures of runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sdl.cli.display.text import count
 from sdl.cli.options import RUNS, Json, Quiet, Runs, campaign_run, emit
 from sdl.errors import ConfigError
+from sdl.formatting import count
 
 RunNames = Annotated[
     list[str],
@@ -17,21 +17,21 @@ RunNames = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(report)
-
-
 def report(
     names: RunNames,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The page; a directory for several. Default: here."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The page, or a directory for several; default: here.",
+        ),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure there as PNG.")
+        Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure as a PNG into this directory.")
     ] = None,
-    svg: Annotated[bool, typer.Option("--svg", help="With --png: as SVG too.")] = False,
+    svg: Annotated[bool, typer.Option("--svg", help="With --png: also as SVG.")] = False,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -42,7 +42,7 @@ def report(
     sdl report latest
     sdl report led-16384 -o night.html --png figures
 
-    The page holds everything and needs no network. A page of ours is replaced; any other file is left alone.
+    The page is self-contained and needs no network. An existing file is replaced only if sdl made it.
     """
     from sdl.cli.display.progress import tracked
     from sdl.report import page
@@ -50,13 +50,13 @@ def report(
     from sdl.runs.runs import open_run
 
     if svg and png is None:
-        raise ConfigError("--svg needs --png DIR: that is where figures go")
-    page.environment()  # says what is missing before anything is read
+        raise ConfigError("--svg needs --png DIR, the directory of the figures")
+    page.environment()  # reports a missing package before the work
     folders = list(dict.fromkeys(campaign_run(name, runs) for name in names))
     several = len(folders) > 1
     targets = [_target(folder, output, several=several) for folder in folders]
     for target in targets:
-        page.check(target)  # before the work, not after it
+        page.check(target)  # before the work
     written = []
     for folder, target in tracked(list(zip(folders, targets, strict=True)), "reports", quiet=quiet or json):
         table = TrialTable(open_run(folder))

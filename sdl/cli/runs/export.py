@@ -7,15 +7,10 @@ from typing import Annotated
 
 import typer
 
-from sdl.cli.display.text import count
 from sdl.cli.options import RUNS, RunName, Runs
 from sdl.errors import ConfigError
 from sdl.export import ExportFormat, text_lines, write
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(export)
+from sdl.formatting import count
 
 
 def export(
