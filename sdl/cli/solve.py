@@ -89,7 +89,7 @@ def solve(
     ] = False,
     validate: Annotated[
         bool,
-        typer.Option("--validate/--no-validate", help="Cross-validate: leave out whole days if there are several."),
+        typer.Option("--validate/--no-validate", help="Cross-validate: leave out whole days, levels or parts."),
     ] = True,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
@@ -286,7 +286,13 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
             say(text)
     checked = next((answer["validated"] for answer in answers if "validated" in answer), None)
     if checked:
-        how = f"{checked['folds']} whole days" if checked["by"] == "day" else f"{checked['folds']} parts of the rows"
+        what = {
+            "day": "whole days",
+            "level": "levels",
+            "day and level": "levels of whole days",
+            "fold": "parts of the rows",
+        }
+        how = f"{checked['folds']} {what[checked['by']]}"
         say(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
     for answer in answers:
         if answer.get("clipped"):

@@ -9,9 +9,9 @@ Gaussian of some width: many rows are near in one coordinate where hardly any is
 the one that predicts rows left out best; an infinite one, which leaves the lines as they are, unless another is
 plainly better.
 
-A row is left out together with all rows of its level, that is with about the same u_j (h-block cross-validation: Burman,
-Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by their noise alone, and a narrow fit of
-them answers every goal with that level; replicates that stayed in would call this a good prediction.
+A row is left out together with all rows of its level, that is with about the same u_j (h-block cross-validation:
+Burman, Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by their noise alone, and a
+narrow fit of them answers every goal with that level; replicates that stayed in would call this a good prediction.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ least slope."""
 LEVEL = 0.02
 """Settings of an input that differ by less, as a part of the range, are one level: some six times the noise."""
 MIN_LEVELS = 4
-"""Levels of an input that a bend can be told from: with three, a level left out is foreseen by a chord or by nothing."""
+"""Levels of an input that a bend can be told from. With three, a level left out is foreseen by a chord at best."""
 MAX_ROWS = 400
 """Rows at most, evenly thinned; the cost of choosing widths grows as their square."""
 

@@ -49,7 +49,7 @@ def test_few_levels_give_the_answers_of_an_affine_fit(solver, name):
 @SOLVERS
 def test_thousands_of_rows_at_three_levels_do_not_draw_an_answer_to_a_level(solver):
     rng = np.random.default_rng(0)
-    x = np.repeat([[0.0], [0.5], [1.0]], 700, axis=0)  # sorted: the newest rows are all at one level
+    x = rng.permutation(np.repeat([[0.0], [0.5], [1.0]], 700, axis=0))
     y = 100 + 63000 * (x + 0.0045 * np.sqrt(x * (1 - x)) * rng.normal(size=x.shape)) + rng.normal(size=x.shape)
     rows = data(x, y, inputs=(Input(name="G"),), channels=(Channel(name="515nm"),))
     goals = np.linspace(8000, 50000, 7)[:, None]

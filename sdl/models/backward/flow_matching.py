@@ -32,7 +32,7 @@ SEED = 666
 FOLDS = 4
 """Parts of the levels of an input that are left out in turn."""
 FORESEEN = 0.8
-"""Part of the mean square of what the trend leaves that trees must fall below at levels left out, to be grown at all."""
+"""Trees are grown if they fall below this part of the mean square of what the trend leaves, at levels left out."""
 NOTHING = 1e-9
 """Parts of the range below which nothing is left over."""
 
