@@ -164,13 +164,10 @@ class _Question:
 
     goal: Goal
     data_sets: Sequence[Dataset]
+    rows: Sequence[DatasetRow]
     inputs: tuple[Input, ...]
     data: Data
     held: Mapping[str, float]
-
-    @property
-    def rows(self) -> list[DatasetRow]:
-        return [row for part in self.data_sets for row in part.rows]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -214,14 +211,14 @@ def _question(
     data_sets = [
         datasets.load(file, known, measured, goal.channels, columns=columns, session_gap=gap) for file in files
     ]
-    rows = [row for part in data_sets for row in part.rows]
+    rows = [replace(row, session=session) for _, row, session in datasets.number_sessions(data_sets)]
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(data_sets) or 'the data is empty'}")
     inputs = _bounded(known, rows, low, high)
     data = data_from(rows, inputs, measured, goal.channels)
     if prefer is not None:
         data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), inputs))
-    return _Question(goal, data_sets, inputs, *hold(data))
+    return _Question(goal, data_sets, rows, inputs, *hold(data))
 
 
 def _answer(

@@ -56,11 +56,12 @@ _UNIT = re.compile(r"(.*?)\s*(?:\(([^)]*)\)|\[([^\]]*)\]|\s/\s*(\S+))")
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """One reading with its session and its day (for cross-validation by days)."""
+    """One reading with its session, day (for cross-validation by days) and time (s since 1970; NaN: unknown)."""
 
     reading: Reading
     session: int
     day: str
+    at: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def load(
         if reason:
             lines.setdefault(reason, []).append(row.line)
         else:
-            rows.append(DatasetRow(row.reading, session, row.day))
+            rows.append(DatasetRow(row.reading, session, row.day, row.at))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
     return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
@@ -244,7 +245,7 @@ def find_column(name: str, columns: Sequence[str]) -> str | None:
 
 
 def save(path: Path, sources: Iterable[Dataset]) -> str:
-    """Write the rows of all sources, one source after the other, as the prior of a campaign.
+    """Write the rows of all sources, one source after the other as `number_sessions` orders them, as a prior.
 
     Returns:
         Hash of the file.
@@ -264,8 +265,15 @@ def save(path: Path, sources: Iterable[Dataset]) -> str:
 
 
 def number_sessions(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
-    """The rows of all sources with their sessions, renumbered so that no two sources share one."""
-    offset = 0
+    """The rows of all sources with their sessions, renumbered so that no two sources share one.
+
+    The source with the newest row comes last, because solvers take the last rows for the newest; sources stay in the
+    order given where one of them has no times.
+    """
+    newest = [(source.rows[-1].at if source.rows else -math.inf, source) for source in sources]
+    if not any(math.isnan(at) for at, _ in newest):
+        newest.sort(key=lambda pair: pair[0])
+    sources, offset = [source for _, source in newest], 0
     for source in sources:
         for row in source.rows:
             yield source, row, row.session + offset
