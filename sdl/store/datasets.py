@@ -382,13 +382,14 @@ _Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
 
 @dataclass(frozen=True, slots=True)
 class _ReadRow:
-    """A reading with its line number; `at` is NaN without a time."""
+    """A reading with its line number; `at` is NaN without a time, `local` (s) without a time of day beside the day."""
 
     line: int
     reading: Reading
     at: float
     day: str
     session: int | None
+    local: float = math.nan
 
     def key(self) -> str:
         """Equal for readings with equal values and times."""
@@ -560,7 +561,9 @@ def _read(
     full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     fault = str(line.fault) if line.fault else None
-    return _ReadRow(number, Reading(settings, values, background, saturated, fault), at, day, session)
+    return _ReadRow(
+        number, Reading(settings, values, background, saturated, fault), at, day, session, _local_time(line.day)
+    )
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
@@ -604,15 +607,28 @@ def _parse_time(time: Any, day: Any) -> tuple[float, str]:
         raise Unusable(reason, detail) from error
 
 
+def _local_time(day: Any) -> float:
+    """Seconds since 1970 of `2025-07-29 16:29`, its time zone unknown and taken as UTC; NaN of a day alone."""
+    try:
+        if not isinstance(day, str) or len(day.strip()) <= len("2025-07-29"):
+            return math.nan
+        moment = datetime.fromisoformat(day.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return math.nan
+
+
 def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
     """The readings sorted by time, each with its session.
 
-    A reading with only a day is placed at the start of that day; one without either follows the line before it.
+    A reading without a time is placed at its local time, one with only a day at the start of that day; one without
+    either follows the line before it.
     """
+    stamps = [row.local if math.isnan(row.at) else row.at for row in read_rows]
     times, last = [], -math.inf
-    for row in read_rows:
-        if row.at == row.at:
-            last = row.at
+    for row, stamp in zip(read_rows, stamps, strict=True):
+        if stamp == stamp:
+            last = stamp
         else:
             with contextlib.suppress(ValueError):
                 last = datetime.fromisoformat(row.day).replace(tzinfo=UTC).timestamp()
@@ -622,9 +638,10 @@ def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool
         row = read_rows[i]
         if row.session is not None:
             session = row.session
-        elif before and ((by_day and row.day != before.day) or abs(row.at - before.at) > session_gap):
-            session += 1
-        before = row
+        elif before is not None:
+            other_day = by_day and row.day != read_rows[before].day
+            session += other_day or abs(stamps[i] - stamps[before]) > session_gap
+        before = i
         yield row, session
 
 

@@ -125,6 +125,13 @@ def test_rows_without_a_time_are_one_sitting_a_day_as_far_as_days_are_known(tmp_
     ]
 
 
+def test_local_times_without_a_zone_order_rows_and_part_sessions_and_make_no_duplicates(tmp_path: Path) -> None:
+    minutes = ("17:36", "16:29", "16:29", "16:27", "12:12")
+    found = rows_of(log_of(tmp_path, *(line(None, time_local=f"2025-07-29 {minute}") for minute in minutes)))
+    assert [row.session for row in found.rows] == [0, 1, 1, 1, 2]
+    assert {row.day for row in found.rows} == {"2025-07-29"}
+
+
 BAD: dict[str, object] = {
     "no JSON": "hello",
     "torn": '{"in": [0.5, 0.2',
