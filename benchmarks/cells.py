@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +23,16 @@ from plants import (
     Plant,
     Scenario,
     campaign,
+    linear_plant,
+    outside,
     spread_out,
     targets,
     targets_of_columns,
 )
 
+from sdl.core.goal import Band, Goal
 from sdl.errors import SolverError
+from sdl.inverse.multiple import solutions
 from sdl.registry import find
 from sdl.solvers.base import Data, Proposals, Solver, Targets
 from sdl.space import Space
@@ -38,6 +43,8 @@ Row = dict[str, Any]
 
 UPSTREAM = "upstream forest"
 """ForestDiffusion as it comes, on raw pairs: for the cost alone."""
+NO_ANSWER = 999.0
+"""Miss in per cent of a solver that gives no answer."""
 FEASIBLE = ("affine", "curved .3", "curved .8", "gamma 1.8", "droop", "jitter", "noise 1 %", "corner")
 FOUR = [SPECTRUM.index(name) for name in ("445nm", "515nm", "590nm", "630nm")]
 BIG = 2.0**17
@@ -83,10 +90,46 @@ def one_shot(case: str, label: str, first: int, last: int) -> Row:
         truth = plant.draw(np.random.default_rng([pair, 0]))
         wanted = plant.noise_free(truth)[plant.goal]
         given = _answers(label, data, targets(plant, wanted[None], 2.0), rng)
-        if given is not None:
-            got = plant.noise_free(np.clip(given.settings[0], 0, 1))[plant.goal]
-            misses.append(float(np.abs(got / wanted - 1).max() * 100))
+        if given is None:
+            misses.append(NO_ANSWER)
+            continue
+        got = plant.noise_free(np.clip(given.settings[0], 0, 1))[plant.goal]
+        misses.append(float(np.abs(got / wanted - 1).max() * 100))
     return {"misses": misses}
+
+
+def expected(case: str, label: str, first: int, last: int) -> Row:
+    """How many expected readings at the answer lie within 1 and 2 standard errors of the model of those without noise.
+
+    Of a solver that gives only the standard deviation of a reading, the plant's true noise is taken off.
+    """
+    name, n = _split(case)
+    count = [0, 0, 0]
+    for pair in range(first, last):
+        plant, data, rng = _rows(name, n, pair)
+        wanted = plant.noise_free(plant.draw(np.random.default_rng([pair, 0])))[plant.goal]
+        try:
+            fitted = solver_of(label).fit(data)
+            x = np.clip(fitted.propose(targets(plant, wanted[None], 2.0), Space(data.inputs), rng).settings, 0, 1)
+        except SolverError:
+            continue
+        mean, sd = _model_error(fitted, x, plant.noise)
+        far = (np.abs(mean - plant.noise_free(x)) / sd)[0, plant.goal]
+        seen = ((far <= 1).sum(), (far <= 2).sum(), np.isfinite(far).sum())
+        count = [have + int(more) for have, more in zip(count, seen, strict=True)]
+    return {"count": count}
+
+
+def _model_error(fitted: Any, x: Floats, noise: float) -> tuple[Floats, Floats]:
+    """Expected readings (1, m) at settings and the standard errors of them, by the forward model where there is one."""
+    model = fitted
+    while model is not None and not hasattr(model, "sample_paths"):
+        model = getattr(model, "forward", None) or getattr(model, "model", None)
+    if model is not None:
+        given = model.predict(model.training.units(x))
+        return given.mean, np.sqrt(given.model_var)
+    mean, sd = fitted.predict(x)
+    return mean, np.sqrt(np.maximum(sd**2 - (noise * mean) ** 2, 1e-12))
 
 
 def coverage(case: str, label: str, first: int, last: int) -> Row:
@@ -99,7 +142,7 @@ def coverage(case: str, label: str, first: int, last: int) -> Row:
     for pair in range(first, last):
         plant, data, rng = _rows(name, n, pair)
         truth = plant.draw(np.random.default_rng([pair, 0]))
-        wanted = np.stack([plant.noise_free(truth), plant.read(truth, n, rng)])[:, plant.goal]
+        wanted = np.stack([plant.noise_free(truth), plant.read(truth, len(data.X), rng)])[:, plant.goal]
         given = _answers(label, data, targets(plant, wanted, 2.0), rng)
         if given is None:
             continue
@@ -113,28 +156,85 @@ def coverage(case: str, label: str, first: int, last: int) -> Row:
 
 
 def verdicts(case: str, label: str, first: int, last: int) -> Row:
-    """How many goals of 0.5 % tolerance are called unreachable, by class; independent rows for every goal."""
+    """How many goals of 0.5 % tolerance are called unreachable, by class; independent rows for every goal.
+
+    `below`: how many of those that can be reached are called below the noise at a tolerance of 1 %.
+    """
     name, n = _split(case)
     called: dict[str, list[int]] = {}
+    below = [0, 0]
     for pair in range(first, last):
         for kind, plant, columns, wanted in _goals(name, pair):
-            data = plant.rows(spread_out(n, plant.gains.shape[1], _rng(pair, 6)), _rng(pair, 7))
+            data = plant.rows(_settings(n, plant.d, _rng(pair, 6)), _rng(pair, 7))
             data = replace(data, goal=np.isin(np.arange(len(plant.channels)), columns))
             goals = targets_of_columns(np.atleast_2d(wanted), 0.5, columns, len(plant.channels))
             given = _answers(label, data, goals, _rng(pair, 8))
             said = [v is Verdict.UNREACHABLE for v in given.verdict] if given else [False] * len(goals.value)
             yes, total = called.get(kind, [0, 0])
             called[kind] = [yes + sum(said), total + len(said)]
-    return {"called": called}
+            if kind in PLANTS:
+                goals = targets_of_columns(np.atleast_2d(wanted), 1.0, columns, len(plant.channels))
+                given = _answers(label, data, goals, _rng(pair, 8))
+                below = [below[0] + bool(given and given.verdict[0] is Verdict.BELOW_NOISE), below[1] + 1]
+    return {"called": called, "below": below}
+
+
+def modes(case: str, label: str, first: int, last: int) -> Row:
+    """Solutions found, solutions there are and solutions invented, and MMD² of `sample` to the posterior by a grid.
+
+    A solution is found where one listed is within .05 of it, and invented where its reading is 5 % off. Where the
+    solutions form a continuum those there are count as 0.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    name, n = _split(case)
+    count, distances = [0, 0, 0], []
+    axis = (np.arange(300) + 0.5) / 300
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    for pair in range(first, last):
+        plant, data, rng = _rows(name, n, pair)
+        wanted = plant.noise_free(plant.draw(np.random.default_rng([pair, 0])))
+        off = np.abs(plant.noise_free(grid) / wanted - 1)
+        near = grid[off.max(axis=1) <= 0.01]
+        labels = fcluster(linkage(near, "single", metric="chebyshev"), 0.02, "distance")
+        true = np.array([near[labels == k].mean(axis=0) for k in np.unique(labels)])
+        bands = {key: Band.around(t, 0.01 * t) for key, t in zip(plant.goals, wanted.tolist(), strict=True)}
+        try:
+            fitted = solver_of(label).fit(data)
+            listed = solutions(fitted, data, Goal(bands), rng)
+        except SolverError:
+            count[1] += len(true) * (name != "ring")
+            continue
+        X = np.array([[one.settings[item.name] for item in data.inputs] for one in listed]).reshape(-1, 2)
+        if name != "ring":
+            count[0] += int(sum((np.abs(X - one).max(axis=1) < 0.05).any() for one in true))
+            count[1] += len(true)
+        count[2] += int((np.abs(plant.noise_free(X) / wanted - 1).max(axis=1) > 0.05).sum())
+        if hasattr(fitted, "sample"):
+            weight = np.exp(-0.5 * ((off / plant.noise) ** 2).sum(axis=1))
+            posterior = grid[rng.choice(len(grid), 300, p=weight / weight.sum())]
+            distances.append(_mmd(fitted.sample(wanted, 300, rng), posterior))
+    return {"modes": count, "mmd": distances}
+
+
+def _mmd(A: Floats, B: Floats) -> float:
+    """Squared maximum mean discrepancy of two samples, Gaussian kernel of width .1 (Gretton, JMLR 13 (2012) 723)."""
+
+    def kernel(P: Floats, Q: Floats) -> Floats:
+        return np.exp(-((P[:, None] - Q[None]) ** 2).sum(axis=2) / (2 * 0.1**2))
+
+    n, k = len(A), len(B)
+    own = (kernel(A, A).sum() - n) / (n * (n - 1)) + (kernel(B, B).sum() - k) / (k * (k - 1))
+    return float(own - 2 * kernel(A, B).mean())
 
 
 def cost(case: str, label: str, first: int, last: int) -> Row:
     """CPU milliseconds of a fit and a proposal, and the most memory, in a process of its own; at most 4 GB, 10 min."""
-    if label == UPSTREAM and int(case) > 1000:
+    if label == UPSTREAM and case != "100":
         return {"error": "not tried: hours"}
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    child = context.Process(target=_cost, args=(there, int(case), label))
+    child = context.Process(target=_cost, args=(there, case, label))
     child.start()
     there.close()
     try:
@@ -146,24 +246,30 @@ def cost(case: str, label: str, first: int, last: int) -> Row:
     return found
 
 
-def _cost(pipe: Any, n: int, label: str) -> None:
+def _cost(pipe: Any, case: str, label: str) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     took = []
     try:
-        _timed(label, 20, 0)  # imports, and whatever is made once
+        _timed(label, "20", 0)  # imports, and whatever is made once
         base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for seed in range(1, 2 if n > 1000 or label == UPSTREAM else 6):
-            took.append(_timed(label, n, seed))
+        for seed in range(1, 6 if len(case) == 3 and label != UPSTREAM else 2):
+            took.append(_timed(label, case, seed))
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         pipe.send({"ms": float(np.median(took)), "mb": most / 1024, "base_mb": base / 1024})
     except (SolverError, MemoryError) as error:
         pipe.send({"error": f"{type(error).__name__}: {error}"[:200]})
 
 
-def _timed(label: str, n: int, seed: int) -> float:
+def _timed(label: str, case: str, seed: int) -> float:
+    """CPU milliseconds; the case: rows of the LED with its jitter, or rows×inputs×channels of an affine plant."""
+    n, *shape = case.split("×")
     plant, data, rng = _rows("jitter", n, seed)
+    if shape:
+        d, m = map(int, shape)
+        plant = linear_plant(rng.uniform(500, 5000, (m, d)))
+        data = plant.rows(spread_out(int(n), d, rng), rng)
     truth = plant.draw(rng)
     goal = targets(plant, plant.noise_free(truth)[None, plant.goal], 2.0)
     began = time.process_time()
@@ -187,7 +293,9 @@ MEASURES = {
     "campaigns": campaigns,
     "one-shot": one_shot,
     "coverage": coverage,
+    "expected": expected,
     "verdicts": verdicts,
+    "modes": modes,
     "cost": cost,
 }
 
@@ -195,26 +303,53 @@ MEASURES = {
 def _goals(name: str, pair: int) -> list[tuple[str, Plant, list[int], Floats]]:
     """(class, plant, columns of the goal, goals) of one pair: impossible ones, or one that the plant can reach."""
     rng = _rng(pair, 0)
+    if name.startswith("beyond"):
+        _, part, _, shape = name.split(" ", 3)
+        plant = PLANTS[shape](_rng(pair, 4))
+        return [(name, plant, plant.goal.tolist(), outside(plant, 0.005 + float(part) / 100, rng))]
     if name != "impossible":
         plant = PLANTS[name](rng)
         return [(name, plant, plant.goal.tolist(), plant.noise_free(plant.draw(rng))[plant.goal])]
     three, four = PLANTS["affine"](rng), PLANTS["spectrum"](rng)
-    outside = rng.uniform(0.1, 0.9, 3)
+    past = rng.uniform(0.1, 0.9, 3)
     beyond = rng.uniform(0.02, 0.10)
-    outside[rng.integers(3)] = 1 + beyond if rng.random() < 0.5 else -beyond
+    past[rng.integers(3)] = 1 + beyond if rng.random() < 0.5 else -beyond
     mixed = four.noise_free(four.draw(rng))[FOUR]
     mixed[2] *= 1 + rng.choice([-1, 1]) * rng.uniform(0.03, 0.06)
     return [
         ("unphysical goals of the paper", three, three.goal.tolist(), PAPER),
-        ("2–10 % outside one face", three, three.goal.tolist(), three.gains @ outside),
+        ("2–10 % outside one face", three, three.goal.tolist(), three.gains @ past),
         ("590 nm against 630 nm by 3–6 %", four, FOUR, mixed),
     ]
 
 
-def _rows(name: str, n: int, pair: int) -> tuple[Plant, Data, np.random.Generator]:
+def _factorial(levels: Sequence[float], repeats: int = 1, centre: int = 0) -> Floats:
+    """(n, 3) settings: all combinations of the levels, so often, and so many points in the middle."""
+    full = np.stack(np.meshgrid(*[levels] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    return np.vstack([np.tile(full, (repeats, 1)), np.full((centre, 3), 0.5)])
+
+
+DESIGNS = {
+    "3³": _factorial((0.0, 0.5, 1.0)),
+    "3³ shrunk": _factorial((0.2, 0.5, 0.8)),
+    "5³": _factorial(np.linspace(0, 1, 5).tolist()),
+    "2³×5": _factorial((0.0, 1.0), 5),
+    "2³+centre": _factorial((0.0, 1.0), centre=4),
+}
+"""Settings of designed data, for `--rows`; besides numbers of rows."""
+
+
+def _settings(n: str, d: int, rng: np.random.Generator) -> Floats:
+    """(n, d) settings to learn from: a design by name, `random 27`, or axis points and a Latin hypercube."""
+    if n in DESIGNS:
+        return DESIGNS[n]
+    return rng.random((int(n.split()[1]), d)) if n.startswith("random") else spread_out(int(n), d, rng)
+
+
+def _rows(name: str, n: str, pair: int) -> tuple[Plant, Data, np.random.Generator]:
     """A plant, n readings of it (axis points, then a Latin hypercube), and what is left of the random numbers."""
     plant, rng = PLANTS[name](_rng(pair, 4)), _rng(pair, 7)
-    return plant, plant.rows(spread_out(n, plant.gains.shape[1], _rng(pair, 6)), rng), rng
+    return plant, plant.rows(_settings(n, plant.d, _rng(pair, 6)), rng), rng
 
 
 def _answers(label: str, data: Data, goals: Targets, rng: np.random.Generator) -> Proposals | None:
@@ -228,9 +363,9 @@ def _rng(pair: int, stream: int) -> np.random.Generator:
     return np.random.default_rng([pair, stream])
 
 
-def _split(case: str) -> tuple[str, int]:
+def _split(case: str) -> tuple[str, str]:
     name, n = case.rsplit(" n=", 1)
-    return name, int(n)
+    return name, n
 
 
 def _value(text: str) -> Any:

@@ -1,8 +1,9 @@
 """Simulated plants that solvers are compared on, and a campaign on one of them without files, clock or record.
 
-A plant is simpler than the twin and bends where the twin does not: each differs from the affine one in one respect, so
-that a table of results says what a solver can cope with. Goals are readings of the plant itself without noise at
-settings drawn from .1 to .9, so that every goal can be reached.
+A plant is an ambient reading and gains times features of the settings. Plants of the LED (`affine` to `unit`) differ
+from the real instrument in one respect each; plants of a shape (`SHAPES`) are nonlinear, and the coefficients of each
+are drawn anew for every pair. Goals are readings of the plant itself without noise at settings drawn from .1 to .9, so
+that every goal can be reached.
 """
 
 from __future__ import annotations
@@ -54,44 +55,61 @@ CAP = 60
 
 @dataclass(frozen=True)
 class Plant:
-    """An instrument of d inputs from 0 to 1 and m channels: settings -> light -> readings.
+    """An instrument of d inputs from 0 to 1 and m channels: settings -> light (f features) -> readings.
 
     Attributes:
-        gains: (m, d) readings for the light of each input.
+        gains: (m, f) readings for each feature; of the LED: for the light of each input.
         ambient: (m,) readings without light.
-        light: from settings (..., d) to light (..., d).
+        light: from settings (..., d) to features (..., f).
+        d: number of inputs; by default f.
         channels: names; the goal's are among them.
+        goals: channels that goals are set for.
+        full: readings at which the channels (m,) end.
+        headroom: `task` sets `full` to so many times the goal; 0: leaves it.
         noise: standard deviation of a reading as a part of it.
         jitter: the real instrument's noise instead: shared by the channels of a window, none at both ends.
         drift: part of the gains that is lost with every reading.
+        step: part of the gains that is lost at once, before the reading of the first proposal after an axis design.
         near_corner: goals are drawn close to the ends of the inputs instead of from .1 to .9.
     """
 
     gains: Floats
     ambient: Floats = field(default_factory=lambda: np.zeros(1))
     light: Callable[[Floats], Floats] = field(default=lambda X: X)
+    d: int = 0
     channels: tuple[str, ...] = GOAL
+    goals: tuple[str, ...] = GOAL
+    full: float | Floats = FULL
+    headroom: float = 0.0
     noise: float = 0.0035
     jitter: bool = False
     drift: float = 0.0
+    step: float = 0.0
     near_corner: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "d", self.d or self.gains.shape[1])
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        return tuple(Input(name=name) for name in "RGBW"[: self.gains.shape[1]])
+        return tuple(Input(name="RGBW"[i] if self.d <= 4 else f"x{i + 1}") for i in range(self.d))
 
     @property
     def goal(self) -> NDArray[np.intp]:
         """Columns of the channels that goals are set for."""
-        return np.array([self.channels.index(name) for name in GOAL])
+        return np.array([self.channels.index(name) for name in self.goals])
+
+    def left(self, n: int) -> float:
+        """Part of the gains that is left after n readings."""
+        return float((1 - self.drift) ** n * (1 - self.step * (n > self.d)))
 
     def noise_free(self, X: Floats, n: int = 0) -> Floats:
         """(..., m) readings at settings (..., d) without noise, after n readings."""
-        return np.minimum(self.ambient + self.light(X) @ self.gains.T * (1 - self.drift) ** n, FULL)
+        return np.minimum(self.ambient + self.light(X) @ self.gains.T * self.left(n), self.full)
 
     def read(self, X: Floats, n: int, rng: Rng) -> Floats:
         """(m,) the reading at settings (d,) that comes after n others; whole counts."""
-        light, gains = self.light(X), self.gains * (1 - self.drift) ** n
+        light, gains = self.light(X), self.gains * self.left(n)
         clean = self.ambient + gains @ light
         if self.jitter:
             common, own = rng.normal(size=(3, 1)), rng.normal(size=(3, len(X)))
@@ -101,7 +119,7 @@ class Plant:
             clean = clean + (gains * shake).sum(axis=1) + 2.8e-4 * clean * rng.normal(size=len(clean))
         else:
             clean = clean * (1 + self.noise * rng.normal(size=len(clean)))
-        return np.floor(np.clip(clean, 0, FULL))
+        return np.floor(np.clip(clean, 0, self.full))
 
     def rows(self, X: Floats, rng: Rng, n: int = 0) -> Data:
         """What a solver gets when the settings (k, d) are read one after the other."""
@@ -111,20 +129,31 @@ class Plant:
     def data(self, X: Floats, Y: Floats, sitting: Floats | None = None) -> Data:
         """Rows (n, d) and (n, m), oldest first, as a solver gets them."""
         wanted = np.isin(np.arange(len(self.channels)), self.goal)
-        channels = tuple(Channel(name=name, low=0.0, high=FULL) for name in self.channels)
+        ends = np.broadcast_to(self.full, len(self.channels)).tolist()
+        channels = tuple(
+            Channel(name=name, low=0.0, high=end if end < np.inf else None)
+            for name, end in zip(self.channels, ends, strict=True)
+        )
         age = np.arange(len(X) - 1, -1, -1, dtype=float)
         return Data(
-            X, Y, Y >= FULL, wanted, age, np.zeros(len(X)) if sitting is None else sitting, self.inputs, channels
+            X,
+            Y,
+            np.floor(self.full) <= Y,
+            wanted,
+            age,
+            np.zeros(len(X)) if sitting is None else sitting,
+            self.inputs,
+            channels,
         )
 
     def draw(self, rng: Rng) -> Floats:
         """(d,) settings of a goal that a noisy reading at them can hit without being cut at full scale."""
-        d = self.gains.shape[1]
+        d = self.d
         for _ in range(1000):
             x = rng.uniform(0.1, 0.9, d)
             if self.near_corner:
                 x = np.where(rng.random(d) < 0.5, x / 20, 1 - x / 20)  # .005 to .045 from an end
-            if (self.ambient + self.light(x) @ self.gains.T)[self.goal].max() < 0.985 * FULL:
+            if (self.ambient + self.light(x) @ self.gains.T)[self.goal].max() < 0.985 * np.max(self.full):
                 return x
         raise RuntimeError("no goal below full scale was found in 1000 draws")
 
@@ -143,6 +172,118 @@ def _unit(rng: Rng) -> Plant:
     return Plant(THREE * rng.uniform(0.8, 1.2, THREE.shape), rng.uniform(0, 5000, 3))
 
 
+# Plants of a shape; coefficients as in the table of benchmarks/README.md ---------------------------------------------
+def _shape(ambient: float, gains: Floats, light: Callable[[Floats], Floats], d: int = 0) -> Plant:
+    names = tuple(f"y{i + 1}" for i in range(len(gains)))
+    return Plant(gains, np.full(len(gains), ambient), light, d, names, names, np.inf)
+
+
+def _mixing(rng: Rng, d: int = 3) -> Floats:
+    """(d, d) gains, each input's own channel the strongest."""
+    A = rng.uniform(6000, 16000, (d, d))
+    A[np.diag_indices(d)] = rng.uniform(26000, 34000, d)
+    return A
+
+
+def _turning(rng: Rng, d: int) -> Floats:
+    """(d, d) gains of the turning plants."""
+    B = np.array([[40.0, 9.0], [7.0, 42.0]])[:d, :d]
+    return 1e3 * B * rng.uniform(0.9, 1.1, (d, d))
+
+
+def linear_plant(gains: Floats) -> Plant:
+    return _shape(1000, gains, lambda X: X)
+
+
+def _plane(rng: Rng) -> Plant:
+    return _shape(rng.uniform(500, 1500), _mixing(rng), lambda X: X)
+
+
+def _products(rng: Rng) -> Plant:
+    S = rng.choice([-1, 1], (3, 3)) * rng.uniform(5250, 10500, (3, 3))
+    both = lambda X: np.concatenate([X, X * np.roll(X, -1, axis=-1)], axis=-1)  # noqa: E731
+    return _shape(12000, np.hstack([0.8 * _mixing(rng), S]), both, 3)
+
+
+def _beer(rng: Rng) -> Plant:
+    E = rng.uniform(0.15, 0.6, (3, 3))
+    E[np.diag_indices(3)] = rng.uniform(1.3, 1.7, 3)
+    return _shape(300, 58000 * np.eye(3), lambda X: np.exp(-X @ E.T))
+
+
+def _beer54(rng: Rng) -> Plant:
+    E = (rng.uniform(2000, 15000, (4, 5)) + 14000 * np.eye(4, 5)) / 18000
+    return _shape(300, 58000 * np.eye(4), lambda X: np.exp(-X @ E.T), 5)
+
+
+def _michaelis(rng: Rng) -> Plant:
+    k = rng.uniform(0.2, 0.45, 3)
+    return _shape(800, _mixing(rng), lambda X: X * (1 + k) / (k + X))
+
+
+def _competitive(rng: Rng) -> Plant:
+    k, q = rng.uniform(0.2, 0.45, 3), rng.uniform(1, 2, 3)
+    return _shape(800, _mixing(rng), lambda X: X * (1 + k) / (k * (1 + q * np.roll(X, 1, axis=-1)) + X))
+
+
+def _hill(rng: Rng) -> Plant:
+    k, h = rng.uniform(0.35, 0.6, 3), rng.uniform(2, 3, 3)
+    return _shape(800, _mixing(rng), lambda X: np.maximum(X, 0) ** h * (1 + k**h) / (k**h + np.maximum(X, 0) ** h))
+
+
+def _square(rng: Rng, d: int = 2) -> Plant:
+    c = rng.uniform(0.42, 0.58, d)
+    return _shape(5000, _turning(rng, d), lambda X: 4 * (X - c) ** 2)
+
+
+def _peaks(rng: Rng, d: int = 2) -> Plant:
+    c, w = rng.uniform(0.4, 0.6, d), rng.uniform(0.2, 0.35, d)
+    return _shape(2000, _turning(rng, d), lambda X: 1 / (1 + ((X - c) / w) ** 2))
+
+
+def _swap(rng: Rng) -> Plant:
+    return _shape(4000, np.diag([20000.0, 40000.0]), lambda X: np.stack([X.sum(axis=-1), X.prod(axis=-1)], axis=-1), 2)
+
+
+def _sine(rng: Rng) -> Plant:
+    gains = np.array([[8000.0, 0, 0, 2000], [0, 8000, 1500, 0]])
+    return _shape(10000, gains, lambda X: np.concatenate([np.sin(2 * np.pi * X), X], axis=-1), 2)
+
+
+def _ring(rng: Rng) -> Plant:
+    return _shape(5000, np.array([[60000.0]]), lambda X: ((X - 0.5) ** 2).sum(axis=-1, keepdims=True), 2)
+
+
+def _near_full(make: Callable[[Rng], Plant]) -> Callable[[Rng], Plant]:
+    """The same with each channel's full scale 3 % above the goal (`task` sets it)."""
+    return lambda rng: replace(make(rng), headroom=1.03)
+
+
+SHAPES: dict[str, Callable[[Rng], Plant]] = {
+    "plane": _plane,
+    "products": _products,
+    "Beer": _beer,
+    "Beer 5→4": _beer54,
+    "Michaelis": _michaelis,
+    "competitive": _competitive,
+    "Hill": _hill,
+    "square": _square,
+    "parabola": lambda rng: _square(rng, 1),
+    "peak": lambda rng: _peaks(rng, 1),
+    "two peaks": _peaks,
+    "swap": _swap,
+    "sine": _sine,
+    "ring": _ring,
+    "plane, full": _near_full(_plane),
+    "Beer, full": _near_full(_beer),
+    "Michaelis, full": _near_full(_michaelis),
+    "plane, noise 3.5 %": lambda rng: replace(_plane(rng), noise=0.035),
+    "plane, drift": lambda rng: replace(_plane(rng), drift=0.001),
+    "plane, step": lambda rng: replace(_plane(rng), step=0.03),
+    "Beer, step": lambda rng: replace(_beer(rng), step=0.03),
+}
+"""Formulas: benchmarks/README.md. `full`: each channel ends 3 % above its goal; `step`: 3 % of the gains go at once."""
+
 THREE = GAINS[COLUMNS]
 PLANTS: dict[str, Callable[[Rng], Plant]] = {
     "affine": lambda rng: Plant(THREE),
@@ -158,8 +299,9 @@ PLANTS: dict[str, Callable[[Rng], Plant]] = {
     "RGBW": lambda rng: Plant(np.column_stack([THREE, WHITE])),
     "corner": lambda rng: Plant(THREE, near_corner=True),
     "unit": _unit,
+    **SHAPES,
 }
-"""Each is drawn anew for every pair; all but `unit` are always the same."""
+"""Each is drawn anew for every pair; those of the LED, but for `unit`, are always the same."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +320,10 @@ class Scenario:
         asked: what the default solver must reach: trials median and at `tail` per cent, design included.
         tail: percentile of the second of them.
         over_floor: the same as trials beyond the median of one that knows the plant.
+        cap: trials after which a campaign has failed.
+        wrong: so many rows of the prior are wrong: by turns of the pairs other settings, zero readings, a lamp left on.
+        beyond: part of each target by which the goal lies outside the plant's readings; such a campaign succeeds where
+            the solver says so twice running.
     """
 
     plant: str
@@ -187,12 +333,36 @@ class Scenario:
     options: Mapping[str, Any] = field(default_factory=dict)
     prior: int = 0
     moved: float = 0.0
-    asked: tuple[int, int] | None = None
+    asked: tuple[float, float] | None = None
     tail: int = 95
     over_floor: int | None = None
+    cap: int = CAP
+    wrong: int = 0
+    beyond: float = 0.0
 
 
 TWIN = {"knows": "twin"}
+ASKED: dict[str, tuple[float, float] | None] = {
+    "plane": (5, 6),
+    "products": (8, 10),
+    "Beer": (6.5, 8),
+    "Beer 5→4": (9, 11),
+    "Michaelis": (8, 9.5),
+    "competitive": (8, 10),
+    "Hill": None,
+    "square": (9.5, 12),
+    "parabola": (6.5, 9),
+    "peak": (6.5, 9),
+    "two peaks": (9, 11),
+    "plane, full": (9, 11),
+    "Beer, full": (9, 11),
+    "Michaelis, full": (9, 11),
+    "plane, noise 3.5 %": None,
+    "plane, drift": (5, 6),
+    "plane, step": (7, 12),
+    "Beer, step": (7, 12),
+}
+"""Trials to 1 %, median and p95, that the default solver must reach."""
 SCENARIOS: dict[str, Scenario] = {
     "affine, 1 %": Scenario("affine", 1, asked=(5, 6)),
     "affine, 0.5 %": Scenario("affine", 0.5, asked=(5, 7)),
@@ -213,6 +383,16 @@ SCENARIOS: dict[str, Scenario] = {
     "another unit, 2 % measured": Scenario("unit", 2, "measured", initial=0, options=TWIN, asked=(2, 3)),
     "known unit, room ≤ 300": Scenario("unit", 2, "measured", 0, TWIN, prior=30, moved=300, asked=(1, 2), tail=90),
     "known unit, room ≤ 5000": Scenario("unit", 2, "measured", 0, TWIN, prior=30, moved=5000, asked=(2, 3)),
+    **{f"{name}, 1 %": Scenario(name, 1, asked=asked, cap=40) for name, asked in ASKED.items()},
+    **{
+        f"{name}, {wrong} of 40 rows wrong": Scenario(name, 1, initial=0, prior=40, wrong=wrong, cap=40)
+        for name in ("plane", "Beer")
+        for wrong in (0, 1, 2, 4)
+    },
+    **{
+        f"{name}, impossible": Scenario(name, 1, beyond=0.08, asked=(12, 12), cap=40)
+        for name in ("plane", "products", "Beer", "Michaelis", "competitive")
+    },
 }
 
 
@@ -225,7 +405,8 @@ class Ended:
         trials: all of them, design included, the prior left out.
         proposals: the solver's.
         cpu: seconds of processor time that all its proposals took.
-        alarms: proposals that called the goal, which can be reached, unreachable.
+        alarms: proposals that called the goal unreachable.
+        twice: how often that was so twice running, which ends a campaign.
         error: why the solver failed, where it did.
     """
 
@@ -234,6 +415,7 @@ class Ended:
     proposals: int
     cpu: float
     alarms: int
+    twice: int
     error: str = ""
 
 
@@ -247,20 +429,21 @@ class Perfect:
         raise NotImplementedError
 
 
-def campaign(scenario: Scenario, solver: Solver, pair: int, cap: int = CAP) -> Ended:
+def campaign(scenario: Scenario, solver: Solver, pair: int, cap: int | None = None) -> Ended:
     """One campaign, as the runner would do it: goal, unit, noise and draws depend on `pair` alone.
 
     Design points come first; a solver that cannot answer yet is replaced by the next axis point, and after these by
     the point farthest from those taken.
     """
     plant, goal, truth = task(scenario, pair)
+    cap = scenario.cap if cap is None else cap
     noise = np.random.default_rng([pair, 1])
     X, Y = _prior(scenario, plant, pair)
     taken = len(X)
     inputs, axis = plant.inputs, Axis()
     planned = len(inputs) + 1 if scenario.initial is None else scenario.initial
     design = LatinHypercube(trials=max(scenario.initial or 1, 1)) if scenario.initial else axis
-    proposals = alarms = readings = 0
+    proposals = alarms = running = twice = readings = 0
     cpu = 0.0
     for trial in range(cap):
         asked = trial >= planned
@@ -273,28 +456,32 @@ def campaign(scenario: Scenario, solver: Solver, pair: int, cap: int = CAP) -> E
                 else:
                     answer = propose(solver, data, goal, np.random.default_rng([pair, 2, trial]))
                     x = np.array([answer.settings[item.name] for item in inputs])
-                    alarms += answer.verdict is Verdict.UNREACHABLE
+                    said = answer.verdict is Verdict.UNREACHABLE
+                    alarms, running = alarms + said, (running + 1) * said
                 proposals += 1
             except (NotEnoughData, Degenerate):
                 asked = False
                 point = trial if not scenario.initial else cap
                 x = axis.point(point, X, inputs, lambda n: np.random.default_rng([pair, 3, n]))
             except SolverError as error:
-                return Ended(False, trial, proposals, cpu, alarms, str(error))
+                return Ended(False, trial, proposals, cpu, alarms, twice, str(error))
             cpu += time.process_time() - began
+            twice += running == 2
         else:
             x = design.point(trial, X, inputs, lambda n: np.random.default_rng([pair, 3, n]))
+        if scenario.beyond and running == 2:
+            return Ended(True, trial, proposals, cpu, alarms, twice)
         if asked and scenario.criterion == "noise-free" and _hit(plant, goal, plant.noise_free(x, readings)):
-            return Ended(True, trial + 1, proposals, cpu, alarms)
+            return Ended(True, trial + 1, proposals, cpu, alarms, twice)
         got = [plant.read(x, readings, noise)]
         if scenario.criterion != "noise-free" and _hit(plant, goal, got[0]):
             if scenario.criterion == "confirmed":
                 got += [plant.read(x, readings + 1 + i, noise) for i in range(2)]
             if _hit(plant, goal, np.mean(got, axis=0), np.max(got, axis=0)):
-                return Ended(True, trial + 1, proposals, cpu, alarms)
+                return Ended(True, trial + 1, proposals, cpu, alarms, twice)
         readings += len(got)
         X, Y = np.vstack([X, np.tile(x, (len(got), 1))]), np.vstack([Y, *got])
-    return Ended(False, cap, proposals, cpu, alarms)
+    return Ended(False, cap, proposals, cpu, alarms, twice)
 
 
 def task(scenario: Scenario, pair: int) -> tuple[Plant, Goal, Floats]:
@@ -302,7 +489,12 @@ def task(scenario: Scenario, pair: int) -> tuple[Plant, Goal, Floats]:
     plant = PLANTS[scenario.plant](np.random.default_rng([pair, 4]))
     truth = plant.draw(np.random.default_rng([pair, 0]))
     target = plant.noise_free(truth)[plant.goal]
-    bands = {name: Band.around(t, t * scenario.tolerance / 100) for name, t in zip(GOAL, target.tolist(), strict=True)}
+    if plant.headroom:
+        plant = replace(plant, full=plant.headroom * target)
+    half = scenario.tolerance / 100
+    if scenario.beyond:
+        target = outside(plant, scenario.beyond + half, np.random.default_rng([pair, 6]))
+    bands = {name: Band.around(t, t * half) for name, t in zip(plant.goals, target.tolist(), strict=True)}
     return plant, Goal(bands), truth
 
 
@@ -318,6 +510,34 @@ def targets_of_columns(value: Floats, tolerance: float, columns: Sequence[int], 
     for part, wanted in zip(parts, (value, value - half, value + half), strict=True):
         part[:, columns] = wanted
     return Targets(*parts)
+
+
+def outside(plant: Plant, by: float, rng: Rng) -> Floats:
+    """(channels of the goal,) a goal whose nearest readings miss it in the worst channel by this part of it."""
+    start = plant.noise_free(plant.draw(rng))[plant.goal]
+    way = rng.uniform(-1, 1, len(start))
+    way /= np.abs(way).max()
+    near, far = 0.0, 0.0
+    while nearest(plant, start * np.exp(far * way), rng) < by:
+        near, far = far, far + 0.2
+    for _ in range(8):
+        middle = (near + far) / 2
+        near, far = (middle, far) if nearest(plant, start * np.exp(middle * way), rng) < by else (near, middle)
+    return np.asarray(start * np.exp(far * way))
+
+
+def nearest(plant: Plant, value: Floats, rng: Rng) -> float:
+    """The least relative miss of the worst channel that any settings reach, by a random search that narrows."""
+
+    def miss(X: Floats) -> Floats:
+        found: Floats = np.abs(plant.noise_free(X)[:, plant.goal] / value - 1).max(axis=1)
+        return found
+
+    X = rng.uniform(-0.15, 1.15, (3000, plant.d)).clip(0, 1)  # many at the ends
+    for width in 0.2 * 0.6 ** np.arange(14):
+        best = X[np.argsort(miss(X))[:8]]
+        X = np.vstack([best, (best.repeat(40, axis=0) + width * rng.normal(size=(320, plant.d))).clip(0, 1)])
+    return float(miss(X).min())
 
 
 def spread_out(n: int, d: int, rng: Rng) -> Floats:
@@ -337,7 +557,15 @@ def _prior(scenario: Scenario, plant: Plant, pair: int) -> tuple[Floats, Floats]
     change = rng.uniform(-scenario.moved, scenario.moved, m)
     before = replace(plant, ambient=np.clip(plant.ambient + change, 0, 5000))
     data = before.rows(spread_out(scenario.prior, d, rng), rng)
-    return data.X, data.Y
+    X, Y = data.X.copy(), data.Y.copy()
+    for row in rng.choice(len(X), scenario.wrong, replace=False):
+        if pair % 3 == 0:
+            X[row] = rng.random(d)
+        elif pair % 3 == 1:
+            Y[row] = 0
+        else:
+            Y[row] = before.read(np.ones(d), 0, rng)
+    return X, Y
 
 
 def _perfect(plant: Plant, goal: Goal, truth: Floats, readings: int) -> Floats:
@@ -356,5 +584,6 @@ def _perfect(plant: Plant, goal: Goal, truth: Floats, readings: int) -> Floats:
 
 def _hit(plant: Plant, goal: Goal, y: Floats, highest: Floats | None = None) -> bool:
     readings = dict(zip(plant.channels, y.tolist(), strict=True))
-    full = [name for name, v in zip(plant.channels, y if highest is None else highest, strict=True) if v >= FULL]
+    ends = dict(zip(plant.channels, np.floor(np.broadcast_to(plant.full, len(y))).tolist(), strict=True))
+    full = [name for name, v in zip(plant.channels, y if highest is None else highest, strict=True) if v >= ends[name]]
     return goal.reached(readings, full)

@@ -4,7 +4,9 @@
     python benchmarks/solvers.py --quick            a small subset, seconds
     python benchmarks/solvers.py --one-shot         how far off after one fit to 80 readings
     python benchmarks/solvers.py --coverage         do spread and uncertainty hold what they promise?
+    python benchmarks/solvers.py --expected         do the expected readings hold what their standard errors promise?
     python benchmarks/solvers.py --verdicts         impossible goals found, false alarms raised
+    python benchmarks/solvers.py --modes            every solution of a many-to-one plant, none invented
     python benchmarks/solvers.py --cost             CPU and memory of a fit and a proposal, beside upstream's default
 
 All solvers of the registry take part, with the baselines `linear:intercept=false` (no intercept), `broyden` (undamped
@@ -32,7 +34,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from cells import FEASIBLE, MEASURES, UPSTREAM
+from cells import DESIGNS, FEASIBLE, MEASURES, UPSTREAM
 from plants import CAP, PLANTS, SCENARIOS, Scenario
 
 import sdl
@@ -42,12 +44,18 @@ from sdl.parallel.pool import each
 from sdl.registry import find, kinds
 
 ROOT = Path(__file__).resolve().parent
-BASELINES = ("linear:intercept=false", "broyden", "ei", "perfect")
-MODELS_ONLY = ("random", "broyden", "ei", "perfect")
+BASELINES = ("linear:intercept=false", "textbook broyden", "ei", "quadratic", "ard", "ard log", "perfect")
+MODELS_ONLY = ("random", "textbook broyden", "ei", "quadratic", "ard", "ard log", "perfect")
 """Left out where a solver must say more than settings."""
 QUICK = ("affine, 1 %", "curved .3, 1 %", "drift, 0.5 %, 10 points", "RGBW, 1 %", "known unit, room ≤ 5000")
 SHOTS = ("affine", "curved .3", "curved .8", "gamma 1.8", "droop", "noise 1 %", "jitter", "saturating", "RGBW")
-CHUNK = {"campaigns": 5, "one-shot": 25, "coverage": 50, "verdicts": 25, "cost": 1}
+FORMS = ("plane", "products", "Beer", "Beer 5→4", "Michaelis", "competitive", "Hill", "square")
+BEYOND = tuple(f"beyond {part} % {name}" for part in (2, 6) for name in FORMS)
+"""Goals so far outside the band that the plant comes nearest to."""
+OTHERS = ("linear", "quadratic", "ard", "ard log", "botorch")
+"""What `auto` is compared with after one fit."""
+PAIRS = {"campaigns": 100, "one-shot": 60, "coverage": 1000, "expected": 300, "verdicts": 63, "modes": 20, "cost": 1}
+CHUNK = {"campaigns": 5, "one-shot": 10, "coverage": 50, "expected": 10, "verdicts": 25, "modes": 5, "cost": 1}
 
 
 class Job(NamedTuple):
@@ -221,6 +229,31 @@ def shot_tables(found: Cells, cases: Sequence[str], solvers: Sequence[str]) -> s
     text = (
         "Worst channel's miss after one fit and one proposal, without noise, in per cent of the goal: median / p95.\n\n"
     )
+    text += table("plant, rows", cases, solvers, cell)
+    rivals = [one for one in OTHERS if one in solvers]
+    if "auto" not in solvers or not rivals:
+        return text
+    text += "\nMedian of `auto` over that of each baseline: 90 % interval of a paired bootstrap.\n\n"
+    return text + table(
+        "plant, rows", cases, rivals, lambda c, s: ratio(*(joined(found[c, k], "misses") for k in ("auto", s)))
+    )
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Ratio of two medians over the same sets, and the 5 and 95 % points of 2000 resamples of the sets."""
+    n = min(len(ours), len(theirs))  # some baselines are given fewer sets
+    a, b = np.array(ours[:n]), np.array(theirs[:n])
+    drawn = np.random.default_rng(0).integers(n, size=(2000, n))
+    low, high = np.percentile(np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1), [5, 95])
+    return f"{np.median(a) / np.median(b):.2f} ({low:.2f}–{high:.2f})"
+
+
+def expected_tables(found: Cells, cases: Sequence[str], solvers: Sequence[str]) -> str:
+    def cell(case: str, solver: str) -> str:
+        within1, within2, known = np.sum([row["count"] for row in found[case, solver]], axis=0)
+        return f"{within1 / known:.2f} / {within2 / known:.2f}" if known else "unknown"
+
+    text = "Part of the expected readings at the answer within 1 / 2 standard errors of those without noise.\n\n"
     return text + table("plant, rows", cases, solvers, cell)
 
 
@@ -248,7 +281,7 @@ def verdict_tables(found: Cells, cases: Sequence[str], solvers: Sequence[str]) -
                 total[kind] = total.get(kind, np.zeros(2, int)) + counts
         return total
 
-    impossible = [case for case in cases if case.startswith("impossible")]
+    impossible = [case for case in cases if case.startswith(("impossible", "beyond"))]
     rest = [case for case in cases if case not in impossible]
     text = "Goals of 0.5 % tolerance called unreachable. Those that are:\n\n"
     names = {f"{kind}, {case.split()[-1]}": (case, kind) for case in impossible for kind in called(case, solvers[0])}
@@ -263,8 +296,27 @@ def verdict_tables(found: Cells, cases: Sequence[str], solvers: Sequence[str]) -
         return f"{yes} of {total}"
 
     text += table("goal, rows", list(names), solvers, share) if names else ""
-    text += "\nThose that are not (false alarms):\n\n"
-    return text + (table("plant, rows", [*rest, "all"], solvers, alarms) if rest else "")
+    if not rest:
+        return text
+    text += "\nThose that are not (false alarms):\n\n" + table("plant, rows", [*rest, "all"], solvers, alarms)
+
+    def below(case: str, solver: str) -> str:
+        yes, total = np.sum([row["below"] for row in found[case, solver]], axis=0)
+        return f"{yes} of {total}"
+
+    text += "\nGoals of 1 % that perfect settings hit, called below the noise (of `noise` plants: rightly):\n\n"
+    return text + table("plant, rows", rest, solvers, below)
+
+
+def mode_tables(found: Cells, cases: Sequence[str], solvers: Sequence[str]) -> str:
+    def cell(case: str, solver: str) -> str:
+        hit, modes, invented = np.sum([row["modes"] for row in found[case, solver]], axis=0)
+        distances = joined(found[case, solver], "mmd")
+        text = f"{hit} of {modes}, {invented} invented" if modes else f"continuum, {invented} invented"
+        return text + (f", {np.median(distances):.3f}" if distances else "")
+
+    text = "Solutions found of those there are, solutions invented, and the median squared MMD of `sample`.\n\n"
+    return text + table("plant, rows", cases, solvers, cell)
 
 
 def cost_tables(found: Cells, cases: Sequence[str], solvers: Sequence[str]) -> str:
@@ -282,7 +334,9 @@ TABLES = {
     "campaigns": campaign_tables,
     "one-shot": shot_tables,
     "coverage": coverage_tables,
+    "expected": expected_tables,
     "verdicts": verdict_tables,
+    "modes": mode_tables,
     "cost": cost_tables,
 }
 
@@ -336,7 +390,9 @@ def draw(found: Cells, cases: Sequence[str], solvers: Sequence[str], file: Path)
     Image.open(drawn).convert("RGB").quantize(64).save(file, optimize=True)  # a third of the size
 
 
-def cases_of(measure: str, wanted: Sequence[str] | None, *, quick: bool) -> list[str]:
+def cases_of(
+    measure: str, wanted: Sequence[str] | None, rows_wanted: Sequence[str] | None, *, quick: bool
+) -> list[str]:
     """The cases of a measure, or those of some plants (or scenarios) alone."""
     if measure == "campaigns":
         names = list(QUICK if quick else SCENARIOS)
@@ -344,14 +400,16 @@ def cases_of(measure: str, wanted: Sequence[str] | None, *, quick: bool) -> list
             names = [n for n, scenario in SCENARIOS.items() if n in wanted or scenario.plant in wanted]
         return names
     if measure == "cost":
-        return ["100"] if quick else ["100", "10000"]
+        return ["100"] if quick else ["100", "10000", "10000×10×3", "300×10×10", "100×50×30"]
     rows: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
-        "one-shot": (SHOTS, (80,)),
+        "one-shot": ((*FORMS, *SHOTS), (20, 80)),
         "coverage": (("affine", "jitter", "curved .3", "curved .8"), (8, 20, 80, 200)),
-        "verdicts": (("impossible", *FEASIBLE), (20, 80)),
+        "expected": (FORMS, (8, 20, 80, 200)),
+        "verdicts": (("impossible", *BEYOND, *FEASIBLE, *FORMS), (20, 80)),
+        "modes": (("square", "swap", "sine", "ring"), (20, 80)),
     }
     plants, sizes = rows[measure]
-    return [f"{plant} n={n}" for plant in wanted or plants for n in (sizes[:1] if quick else sizes)]
+    return [f"{plant} n={n}" for plant in wanted or plants for n in rows_wanted or (sizes[:1] if quick else sizes)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -362,20 +420,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="few pairs, few plants")
     parser.add_argument("--solvers", nargs="+", help=f"default: {', '.join(kinds('solvers'))} and the baselines")
     known = f"of {', '.join(PLANTS)}; or names of campaigns"
-    parser.add_argument("--plants", nargs="+", help=known.replace("%", "%%"))  # argparse takes a lone one for a format
-    parser.add_argument("--pairs", type=int, help="goals, each with its own noise; default 100, 1000 for --coverage")
+    parser.add_argument(
+        "--plants", "--cells", nargs="+", help=known.replace("%", "%%")
+    )  # argparse takes a lone one for a format
+    parser.add_argument("--rows", nargs="+", help=f"numbers of rows, or designs: {', '.join(DESIGNS)}, random 27")
+    parser.add_argument(
+        "--pairs", "--sets", type=int, help="goals, each with its own noise; default 100, 1000 for --coverage"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="default: runs/benchmarks")
     parser.add_argument("--figure", type=Path, help="default: OUT/solvers.png")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args(arguments)
     measure: str = given.measure
     solvers = list(given.solvers or default_solvers(measure, quick=given.quick))
-    unknown = set(given.plants or ()) - set(PLANTS) - set(SCENARIOS) - {"impossible"}
+    unknown = set(given.plants or ()) - set(PLANTS) - set(SCENARIOS) - {"impossible", *BEYOND}
     if unknown:
         parser.error(f"no such plant: {', '.join(sorted(unknown))}; there are {', '.join(PLANTS)}")
-    cases = cases_of(measure, given.plants, quick=given.quick)
-    usual = {"campaigns": 100, "one-shot": 100, "coverage": 1000, "verdicts": 63, "cost": 1}
-    pairs = given.pairs or (min(usual[measure], 5) if given.quick else usual[measure])
+    cases = cases_of(measure, given.plants, given.rows, quick=given.quick)
+    pairs = given.pairs or (min(PAIRS[measure], 5) if given.quick else PAIRS[measure])
     wanted = jobs(measure, cases, solvers, 1 if measure == "cost" else pairs)
     found = cells(collect(wanted, given.out / "results.jsonl", 1 if measure == "cost" else given.processes))
     text = TABLES[measure](found, cases, solvers)
@@ -387,11 +449,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def default_solvers(measure: str, *, quick: bool) -> list[str]:
     """All of the registry with the baselines, as far as they can take part."""
-    if measure in ("coverage", "verdicts"):
+    if measure in ("coverage", "expected", "verdicts", "modes"):
         return [kind for kind in kinds("solvers") if kind not in MODELS_ONLY]
     found = [*(kind for kind in kinds("solvers") if kind != "random"), *BASELINES, "random"]
     if measure == "one-shot":
-        found = [kind for kind in found if kind not in MODELS_ONLY]
+        found = [kind for kind in found if kind not in ("random", "textbook broyden", "ei", "perfect")]
     if measure == "cost":
         found = [kind for kind in found if kind != "perfect"] + [UPSTREAM]
     return [kind for kind in found if kind not in ("ei", "forest", "mcmc", UPSTREAM)] if quick else found

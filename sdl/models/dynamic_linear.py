@@ -96,6 +96,10 @@ class DynamicLinearModel(LinearModel):
         std_error = np.sqrt(np.maximum(np.einsum("p,mpq,q->m", x, self.root, x), 0.0))
         return self.noise * np.outer(noise, noise), self.noise * np.outer(std_error, std_error)
 
+    @property
+    def coef_covariance(self) -> Floats:
+        return np.diag(self.noise)[:, None, None] * self.root
+
     def variance(self, U: Floats) -> Floats:
 
         X = np.column_stack([np.ones(len(U)), U])

@@ -18,7 +18,7 @@ from sdl.models.training_set import TrainingSet
 ForwardKind = Literal["gp", "bayes", "linear", "smooth"]
 
 
-class ForwardModel(Protocol):
+class FittedForward(Protocol):
     """What is asked of a fitted model."""
 
     @property
@@ -26,7 +26,7 @@ class ForwardModel(Protocol):
     def predict(self, X: Floats) -> tuple[Floats, Floats]: ...
 
 
-def fit_forward(kind: ForwardKind, data: Data) -> ForwardModel:
+def fit_forward(kind: ForwardKind, data: Data) -> FittedForward:
     """The model `kind`, fitted with its default options.
 
     Raises:
@@ -39,7 +39,7 @@ def fit_forward(kind: ForwardKind, data: Data) -> ForwardModel:
     return fit_bayesian_line(data) if kind == "bayes" else fit_least_squares(data)
 
 
-def std_error(model: ForwardModel, X: Floats) -> Floats:
+def std_error(model: FittedForward, X: Floats) -> Floats:
     """(n, m) standard error of the noise-free reading at settings (n, d); NaN = unknown."""
     training, U = model.training, model.training.units(X)
     if isinstance(model, FittedGaussianProcess):

@@ -77,6 +77,13 @@ class LinearModel:
             model_cov = model_cov + np.diag(np.maximum(np.einsum("p,mpq,q->m", x, self.extra, x), 0.0))
         return self.noise * np.outer(size, size), model_cov
 
+    @property
+    def coef_covariance(self) -> Floats:
+        """(m, p, p) covariance of each channel's coefficients."""
+        spread: Floats = self.gram @ np.einsum("nm,np,nq->mpq", self.weight, self.rows, self.rows) @ self.gram
+        spread = np.diag(self.noise)[:, None, None] * spread
+        return spread if self.extra is None else spread + self.extra
+
     def variance(self, U: Floats) -> Floats:
         """(k, m) variance of one reading at settings (k, d), up to the factor that `noise` gives."""
         return _variance(U, self.mean(U), self.slope, self.shape)

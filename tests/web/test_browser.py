@@ -289,7 +289,7 @@ def test_a_wrong_token_changes_nothing_and_is_told_where_it_was_typed(lab: Lab, 
     page.get_by_role("button", name="Pause the whole lab").click()
     page.locator("#ask-token").fill("not-the-token")
     page.locator("#ask-yes").click()
-    page.locator("#ask-error", has_text="not the token of this lab").wait_for()
+    page.locator("#ask-error", has_text="wrong access token").wait_for()
     assert lab.asked() == before
     assert page.evaluate("document.activeElement.id") == "ask-token"
     page.keyboard.type(lab.token)

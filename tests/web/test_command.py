@@ -92,7 +92,8 @@ def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
     from sdl.web import render
 
     loaded: Any = lab_file(tmp_path, {"j": job(when={"asked": True})})
-    door = Credentials("test", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path)})
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    door = Credentials("test", tmp_path, tmp_path)
     page = LabPage(loaded)
     render.environment.cache_clear()
     with monkeypatch.context() as without:

@@ -39,8 +39,9 @@ def runs(tmp_path: Path, events: Sequence[Event]) -> Path:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Credentials]:
-    made = Credentials("bench", tmp_path, tmp_path, environ={"XDG_STATE_HOME": str(tmp_path / "state")})
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Credentials]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    made = Credentials("bench", tmp_path, tmp_path)
     yield made
     made.close()
 

@@ -24,7 +24,7 @@ from scipy.integrate import solve_ivp
 from sdl.arrays import Bools, Floats, Ints
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.forward_models import ForwardKind, ForwardModel, fit_forward
+from sdl.models.forward_models import FittedForward, ForwardKind, fit_forward
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
@@ -55,7 +55,7 @@ class FittedContinuation:
 
     kind: ForwardKind
     precision: float
-    model: ForwardModel
+    model: FittedForward
     training: TrainingSet
     inputs: tuple[str, ...]
 

@@ -28,7 +28,7 @@ from emcee.moves import DEMove, StretchMove
 
 from sdl.arrays import Floats, Ints
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.forward_models import ForwardKind, ForwardModel, fit_forward, std_error
+from sdl.models.forward_models import FittedForward, ForwardKind, fit_forward, std_error
 from sdl.models.inversion.modes import MERGE_DEPTH, LogPosterior, Modes, find_modes, inside, slopes
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
@@ -66,7 +66,7 @@ class Cloud(NamedTuple):
 class FittedMcmc:
     """A fitted forward model with the options of its inversion."""
 
-    model: ForwardModel
+    model: FittedForward
     training: TrainingSet
     kind: ForwardKind = "gp"
     answer: Literal["mean", "median", "top"] = "mean"

@@ -10,7 +10,7 @@ from scipy.stats import qmc
 
 from sdl.arrays import Floats, Ints
 from sdl.models.constants import DISTINCT, NOMINAL
-from sdl.models.forward_models import ForwardModel
+from sdl.models.forward_models import FittedForward
 
 STARTS, ASCENTS, STEPS = 256, 24, 25
 """Points that are evaluated, those that an ascent starts from, and its steps."""
@@ -37,7 +37,7 @@ class Modes(NamedTuple):
 class LogPosterior:
     """The logarithm of p(x | goal), up to a constant, of settings (n, d) in units; -inf outside low … high."""
 
-    def __init__(self, model: ForwardModel, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
+    def __init__(self, model: FittedForward, value: Floats, columns: Ints, low: Floats, high: Floats) -> None:
 
         self.low, self.high, self.columns = low, high, columns
         self._model, self._goal = model, value[columns]

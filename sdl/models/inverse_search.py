@@ -1,0 +1,182 @@
+"""The bounded inverse search: the settings whose readings come nearest to a goal.
+
+Projected Levenberg-Marquardt steps (Nocedal and Wright, Numerical Optimization (2006), sections 10.3 and 16.7) from
+many starts at once. The function may be the mean of a model, or n sample paths, each searched at settings of its own.
+Residuals are the distances from the aim of each channel, in tolerances: from a target, or from the nearer end of a
+range or limit, which is 0 inside. An input at a bound that a step would cross is held for that step. Steps are the
+shortest where a goal leaves a choice, so that each search ends at a solution near its start.
+
+The search ends for certain: after STEPS steps at most, and `Search.converged` says where it had not settled by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linprog
+
+from sdl.arrays import Bools, Floats, Ints
+from sdl.models.data import Targets
+from sdl.models.training_set import TrainingSet
+
+Function = Callable[[Floats], Floats]
+"""Settings (…, d) to readings (…, m), or to their derivatives (…, m, d)."""
+
+STEPS = 40
+"""Steps at most; 20 random quadratic surfaces of three inputs needed 4 to 14."""
+DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-12, 1e8
+"""Of the first step, and its limits, as parts of the largest diagonal element of the normal matrix."""
+SETTLED = 1e-9
+"""A step shorter than this part of the range ends a search."""
+EXACT = 1e-6
+"""Residuals below this, in tolerances, are none."""
+NEAREST, RANDOM = 3, 6
+"""Starts: the settings of the nearest rows, and random ones."""
+ROUNDS, SHRINK = 20, 0.5
+"""Of the search for cheaper settings: linear programs at most, and the factor on the trust radius where one fails."""
+
+
+class Bands(NamedTuple):
+    """One goal, in the g channels that it asks something of.
+
+    Attributes:
+        columns: (g,) the channels.
+        low, high: (g,) the accepted readings.
+        aim_low, aim_high: (g,) the readings aimed at: both the target, or the limits drawn in for the noise.
+        unit: (g,) of the distance from the aim.
+    """
+
+    columns: Ints
+    low: Floats
+    high: Floats
+    aim_low: Floats
+    aim_high: Floats
+    unit: Floats
+
+    @classmethod
+    def of(cls, training: TrainingSet, target: Targets) -> Bands:
+        """The goal `target`, each part (m,)."""
+        limited = np.isfinite(target.low) | np.isfinite(target.high)
+        columns = training.goal[(limited | np.isfinite(target.value))[training.goal]]
+        low, high = training.guarded_limits(target)
+        has_target = np.isfinite(target.value)
+        aims = [np.where(has_target, target.value, end)[columns] for end in (low, high)]
+        unit = training.tolerance_scale(target)[columns]
+        return cls(columns, target.low[columns], target.high[columns], aims[0], aims[1], unit)
+
+    def residuals(self, Y: Floats) -> Floats:
+        """(…, g) readings Y (…, m) less their aim, in tolerances."""
+        y = Y[..., self.columns]
+        return np.asarray((y - np.clip(y, self.aim_low, self.aim_high)) / self.unit, dtype=np.float64)
+
+    def are_met(self, Y: Floats) -> Bools:
+        """(…,) whether readings (…, m) lie inside every band."""
+        y, slack = Y[..., self.columns], 1e-9 * self.unit
+        inside = (y >= self.low - slack) & (y <= self.high + slack)
+        return np.asarray(inside.all(axis=-1), dtype=np.bool_)
+
+    def beyond(self, Y: Floats) -> Floats:
+        """(…, g) distance of readings (…, m) beyond their bands, in tolerances; 0 inside."""
+        y = Y[..., self.columns]
+        return np.asarray(np.maximum(np.maximum(self.low - y, y - self.high), 0.0) / self.unit, dtype=np.float64)
+
+
+class Search(NamedTuple):
+    """Where searches ended.
+
+    Attributes:
+        U: (…, d) settings.
+        cost: (…,) half the sum of squares of the residuals there.
+        converged: (…,) whether the search settled before its last step.
+    """
+
+    U: Floats
+    cost: Floats
+    converged: Bools
+
+
+def search(
+    function: Function, jacobian: Function, bands: Bands, starts: Floats, low: Floats, high: Floats, steps: int = STEPS
+) -> Search:
+    """Search the settings inside low…high (d,) whose readings come nearest to a goal, from starts (…, d)."""
+    U = np.clip(starts, low, high)
+    residual = bands.residuals(function(U))
+    cost = 0.5 * (residual**2).sum(axis=-1)
+    damping, settled = np.full(cost.shape, DAMPING), np.zeros(cost.shape, bool)
+    slope = _slope(jacobian(U), residual, bands)
+    eye = np.eye(U.shape[-1])
+    for _ in range(steps):
+        gradient = (slope * residual[..., None]).sum(axis=-2)
+        free = ~(((low >= U) & (gradient > 0)) | ((high <= U) & (gradient < 0)))
+        normal = slope.swapaxes(-1, -2) @ slope * (free[..., None] & free[..., None, :])
+        size = np.maximum(np.diagonal(normal, axis1=-2, axis2=-1).max(axis=-1), 1e-300)
+        matrix = normal / size[..., None, None] + damping[..., None, None] * eye
+        downhill = np.where(free, -gradient, 0.0) / size[..., None]
+        trial = np.clip(U + np.linalg.solve(matrix, downhill[..., None])[..., 0], low, high)
+        moved = np.abs(trial - U).max(axis=-1)
+        new = bands.residuals(function(trial))
+        then = 0.5 * (new**2).sum(axis=-1)
+        better = then < cost
+        U = np.where(better[..., None], trial, U)
+        residual = np.where(better[..., None], new, residual)
+        slope = np.where(better[..., None, None], _slope(jacobian(trial), new, bands), slope)
+        cost = np.where(better, then, cost)
+        settled |= (moved < SETTLED) | (cost < EXACT**2 / 2)
+        damping = np.clip(np.where(better, damping / 8, damping * 6), LEAST_DAMPING, MOST_DAMPING)
+        if settled.all():
+            break
+    return Search(U, cost, settled)
+
+
+def _slope(J: Floats, residual: Floats, bands: Bands) -> Floats:
+    """(…, g, d) derivatives of the residuals; 0 for a channel inside its range."""
+    inside = (bands.aim_low < bands.aim_high) & (residual == 0)
+    scaled = J[..., bands.columns, :] / bands.unit[:, None]
+    return np.asarray(np.where(inside[..., None], 0.0, scaled), dtype=np.float64)
+
+
+def starting_points(
+    training: TrainingSet, bands: Bands, low: Floats, high: Floats, rng: np.random.Generator, *, random: int = RANDOM
+) -> Floats:
+    """(k, d) where a search begins: the settings of the rows nearest to the goal, and random ones."""
+    rows = np.asarray(training.usable[:, bands.columns].all(axis=1), dtype=np.bool_)
+    off = np.abs(bands.residuals(training.Y[rows])).max(axis=1, initial=0.0)
+    nearest = training.U[: len(rows)][rows][np.argsort(off, kind="stable")[:NEAREST]]
+    return np.clip(np.vstack([nearest, rng.uniform(low, high, (random, len(low)))]), low, high)
+
+
+def cheapest(
+    function: Function, jacobian: Function, bands: Bands, u: Floats, cost: Floats, low: Floats, high: Floats
+) -> Floats:
+    """(d,) the cheapest settings, by cost (d,) over the range of each input, that meet a goal as well as u (d,) does.
+
+    Linear programs in a shrinking neighbourhood, each followed by a search back onto the goal.
+    """
+    worst, radius = float(np.abs(bands.residuals(function(u[None]))).max(initial=0.0)), 0.25
+    for _ in range(ROUNDS):
+        y, J = (
+            function(u[None])[0, bands.columns] / bands.unit,
+            jacobian(u[None])[0, bands.columns] / bands.unit[:, None],
+        )
+        down = np.minimum(bands.aim_low / bands.unit - y, 0.0)
+        up = np.maximum(bands.aim_high / bands.unit - y, 0.0)
+        aimed = bands.aim_low == bands.aim_high
+        down[aimed] = up[aimed] = 0.0
+        limits = list(zip(np.maximum(low - u, -radius), np.minimum(high - u, radius), strict=True))
+        A, b = np.vstack([J, -J]), np.concatenate([up, -down])
+        use = np.isfinite(b)
+        plan = linprog(cost, A[use] if use.any() else None, b[use] if use.any() else None, bounds=limits)
+        if plan.x is None or cost @ plan.x > -1e-9:
+            return u
+        back = search(function, jacobian, bands, (u + plan.x)[None], low, high)
+        trial = back.U[0]
+        misses = float(np.abs(bands.residuals(function(trial[None]))).max(initial=0.0))
+        if misses <= max(1.01 * worst, 1e-3) and cost @ (trial - u) < 0:
+            u = trial
+        else:
+            radius *= SHRINK
+        if radius < 1e-6:
+            break
+    return u
