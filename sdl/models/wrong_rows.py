@@ -8,7 +8,7 @@ from a surface that explains the others. Everything else is lack of fit, noise o
 - all rows, where the surface does not explain the others to EXPLAINED of their variance;
 - readings beyond the range of the others by more than half of it, as on a narrow peak;
 - rows with a row beside them that is off to the same side;
-- the last rows of a session, if all of them are off: the instrument may have changed.
+- the last rows of the current session, if all of them are off: the instrument may have changed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from sdl.arrays import Bools, Floats, Ints
+from sdl.models.data import Data
 
 TRIMMED = 0.1
 """Largest part of the rows that is left out."""
 FAR = 8.0
 """Standard deviations from the surface beyond which a row is far from it."""
+GAP = 3.0
+"""The nearest wrong row is so many times as far as the farthest other: lack of fit grows without such a gap."""
 LEAST_SD = 0.005
 """Least standard deviation that is believed, as a part of the range of the readings."""
 EXPLAINED = 0.99
@@ -35,6 +38,8 @@ STARTS, STEPS = 30, 10
 """Random subsets that the trimmed fit starts from, and concentration steps of each."""
 MAX_ROWS, MAX_TERMS = 2000, 30
 """More rows are screened from the fit of all of them alone; surfaces with more terms are not tried."""
+MIN_ROWS = 20
+"""Fewer rows do not tell a wrong one from lack of fit."""
 FEW = 5
 """Sessions with fewer rows are not screened: their level is not known."""
 
@@ -47,13 +52,28 @@ class _Trimmed(NamedTuple):
     kept: Bools
 
 
-def find_wrong_rows(U: Floats, Y: Floats, session: Floats) -> Bools:
+def wrong_rows_of(data: Data) -> Bools:
+    """(n,) which rows of the data are wrong, judged by those that hold every channel of the goal unsaturated."""
+    goal = np.flatnonzero(data.goal)
+    complete = np.isfinite(data.Y[:, goal]).all(axis=1) & np.isfinite(data.X).all(axis=1)
+    complete &= ~data.saturated[:, goal].any(axis=1)
+    low, high = (np.array([getattr(item, end) for item in data.inputs]) for end in ("low", "high"))
+    wrong = np.zeros(len(data.X), bool)
+    U = (data.X[complete] - low) / (high - low)
+    if complete.any():
+        now = float(data.session[-1]) if data.current_session is None else data.current_session
+        wrong[complete] = find_wrong_rows(U, data.Y[complete][:, goal], data.session[complete], now)
+    return wrong
+
+
+def find_wrong_rows(U: Floats, Y: Floats, session: Floats, current: float) -> Bools:
     """Find the rows to leave out.
 
     Args:
         U: (n, d) settings in units of their bounds, in the order of time.
         Y: (n, g) readings of the goal's channels, all usable.
         session: (n,) number of the session of each row.
+        current: number of the session that the next reading belongs to.
 
     Returns:
         (n,) which rows are wrong.
@@ -62,14 +82,13 @@ def find_wrong_rows(U: Floats, Y: Floats, session: Floats) -> Bools:
     numbers, which, count = np.unique(session, return_inverse=True, return_counts=True)
     rows = np.flatnonzero(count[which] >= FEW)
     levels = [number for number, size in zip(numbers, count, strict=True) if size >= FEW]
-    if not len(rows):
+    if len(rows) < MIN_ROWS:
         return wrong
     intercepts = (session[rows, None] == levels).astype(float)
-    for X in _surfaces(U[rows], intercepts):
-        found = _screen(X, U[rows], Y[rows], session[rows])
-        if found is not None:
-            wrong[rows] = found
-            break
+    verdicts = [_screen(X, U[rows], Y[rows], session[rows] == current) for X in _surfaces(U[rows], intercepts)]
+    explained = [verdict for verdict in verdicts if verdict is not None]
+    if explained:
+        wrong[rows] = np.logical_and.reduce(explained)
     return wrong
 
 
@@ -82,8 +101,8 @@ def _surfaces(U: Floats, intercepts: Floats) -> list[Floats]:
     return [X for X in (lines, quadratic) if len(X) >= 2 * X.shape[1] and X.shape[1] <= max(MAX_TERMS, lines.shape[1])]
 
 
-def _screen(X: Floats, U: Floats, Y: Floats, session: Floats) -> Bools | None:
-    """(n,) which rows are wrong by one surface; None where it does not explain the rows."""
+def _screen(X: Floats, U: Floats, Y: Floats, current: Bools) -> Bools | None:
+    """(n,) which rows are wrong by one surface, None where it explains too little; `current`: of this session."""
     n, allowed = len(X), int(TRIMMED * len(X))
     width = np.ptp(Y, axis=0)
     if not allowed or not (width > 0).all():
@@ -94,9 +113,11 @@ def _screen(X: Floats, U: Floats, Y: Floats, session: Floats) -> Bools | None:
     fit = _trimmed(X, Y, n - allowed, width)
     if not _explains(Y[fit.kept], fit.residual[fit.kept]):
         return None
-    off = np.abs(fit.residual) / fit.sd
+    kept = X[fit.kept]
+    leverage = np.einsum("ij,jk,ik->i", X, np.linalg.pinv(kept.T @ kept, hermitian=True), X)
+    off = np.abs(fit.residual) / fit.sd / np.sqrt(1 + leverage)[:, None]
     worst = off.argmax(axis=1)
-    far = (off > FAR).any(axis=1)
+    far = _apart(off.max(axis=1), allowed)
     low, high = Y[~far].min(axis=0), Y[~far].max(axis=0)
     beyond = np.maximum(low - Y, Y - high) > (high - low) / 2
     far &= ~beyond.any(axis=1)
@@ -104,12 +125,21 @@ def _screen(X: Floats, U: Floats, Y: Floats, session: Floats) -> Bools | None:
     near = (np.abs(U[:, None] - U).max(axis=2) < BESIDE) if far.sum() else np.zeros((n, n), bool)
     alike = near & far[:, None] & far & (worst[:, None] == worst) & (np.sign(signed)[:, None] == np.sign(signed))
     far &= alike.sum(axis=1) <= 1  # each is alike to itself
-    for number in np.unique(session):
-        own = np.flatnonzero(session == number)
-        after = own[::-1][np.cumprod(far[own[::-1]]).astype(bool)]
-        far[after] = False
+    latest = np.flatnonzero(current)[::-1]
+    far[latest[np.cumprod(far[latest]).astype(bool)]] = False
     if far.sum() > allowed or np.linalg.matrix_rank(X[~far]) < np.linalg.matrix_rank(X):
         return np.zeros(n, bool)
+    return far
+
+
+def _apart(off: Floats, allowed: int) -> Bools:
+    """(n,) the rows that lie beyond FAR and a gap: their distances `off` (n,) are no continuation of the others'."""
+    order = np.argsort(-off, kind="stable")[: allowed + 1]
+    sizes = off[order]
+    gaps = (sizes[:-1] > FAR) & (sizes[:-1] > GAP * np.maximum(sizes[1:], 1e-300))
+    far = np.zeros(len(off), bool)
+    if gaps.any():
+        far[order[: int(np.flatnonzero(gaps)[-1]) + 1]] = True
     return far
 
 
