@@ -89,7 +89,7 @@ def solve(
     ] = False,
     validate: Annotated[
         bool,
-        typer.Option("--validate/--no-validate", help="Cross-validate: leave out whole days if there are several."),
+        typer.Option("--validate/--no-validate", help="Cross-validate: leave out whole days, levels or parts."),
     ] = True,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
@@ -164,13 +164,10 @@ class _Question:
 
     goal: Goal
     data_sets: Sequence[Dataset]
+    rows: Sequence[DatasetRow]
     inputs: tuple[Input, ...]
     data: Data
     held: Mapping[str, float]
-
-    @property
-    def rows(self) -> list[DatasetRow]:
-        return [row for part in self.data_sets for row in part.rows]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -214,14 +211,14 @@ def _question(
     data_sets = [
         datasets.load(file, known, measured, goal.channels, columns=columns, session_gap=gap) for file in files
     ]
-    rows = [row for part in data_sets for row in part.rows]
+    rows = [replace(row, session=session) for _, row, session in datasets.number_sessions(data_sets)]
     if not rows:
         raise ConfigError(f"no usable row for this goal; {_left_out(data_sets) or 'the data is empty'}")
     inputs = _bounded(known, rows, low, high)
     data = data_from(rows, inputs, measured, goal.channels)
     if prefer is not None:
         data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), inputs))
-    return _Question(goal, data_sets, inputs, *hold(data))
+    return _Question(goal, data_sets, rows, inputs, *hold(data))
 
 
 def _answer(
@@ -286,7 +283,13 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
             say(text)
     checked = next((answer["validated"] for answer in answers if "validated" in answer), None)
     if checked:
-        how = f"{checked['folds']} whole days" if checked["by"] == "day" else f"{checked['folds']} parts of the rows"
+        what = {
+            "day": "whole days",
+            "level": "levels",
+            "day and level": "levels of whole days",
+            "fold": "parts of the rows",
+        }
+        how = f"{checked['folds']} {what[checked['by']]}"
         say(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
     for answer in answers:
         if answer.get("clipped"):

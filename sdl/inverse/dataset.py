@@ -18,6 +18,8 @@ from sdl.errors import ConfigError, Problem
 from sdl.inverse.knowledge import fit
 from sdl.inverse.multiple import solutions
 from sdl.inverse.propose import Proposal, propose, translated
+from sdl.models.constants import DISTINCT
+from sdl.models.local_regression import levels
 from sdl.solvers.base import Data, Solver, Targets, ask
 from sdl.space import Space
 from sdl.types import Channel, Input, Verdict
@@ -25,12 +27,17 @@ from sdl.types import Channel, Input, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sdl.arrays import Floats
+    from sdl.arrays import Bools, Floats
     from sdl.store.datasets import DatasetRow
 
 
 NARROW = 0.01
 """An input of data in 0 … 1 that spans less than this has the data's range as bounds, not 0 and 1."""
+
+FEW_LEVELS = 6
+"""An input with so many levels or fewer was set by a design: cross-validation leaves out whole levels of it."""
+FIFTHS = 5
+"""Parts that the settings are divided into where neither days nor levels divide them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +268,7 @@ class Validated:
         rmse: root mean square error of each input over all left-out rows.
         rows: how many rows were predicted.
         folds: into how many parts the data was cut.
-        by: `day` where whole days were left out, else `fold`.
+        by: what was left out together: `day`, `level` (of one input, in designed data), `day and level`, or `fold`.
     """
 
     rmse: Mapping[str, float]
@@ -277,8 +284,10 @@ def cross_validate(
     seed: int = 0,
     tell: Callable[[int, int], None] = lambda done, parts: None,
 ) -> Validated:
-    """Error of the predicted settings on rows left out: whole days where there are several, else five parts.
+    """Error of the predicted settings on rows left out in turn, with every row that a new goal would not have.
 
+    Whole days leave together where there are several; with each row leave the others at its settings; and where an
+    input has few levels, all rows at one of its inner levels, because goals lie between the levels. Else five parts.
     Rows that are saturated or lack a channel of the goal are neither learnt from nor predicted. `tell` is told how many
     of how many parts are done.
 
@@ -286,15 +295,10 @@ def cross_validate(
         NotEnoughData, Degenerate, SolverError: the rest of the rows do not suffice for the solver.
     """
     usable = _usable(data)
-    labels = np.array(days)
-    by = "day" if len(set(labels[usable])) > 1 else "fold"
-    if by == "fold":
-        labels = np.arange(len(data.X)) % 5
+    by, folds = _folds(data, np.array(days), usable)
     errors: list[Floats] = []
-    parts = sorted(set(labels[usable].tolist()))
-    for n, part in enumerate(parts):
-        test = usable & (labels == part)
-        learnt = _rows(data, ~(labels == part))
+    for n, (test, learn) in enumerate(folds):
+        learnt = _rows(data, learn)
         wanted = np.where(data.goal, data.Y[test], np.nan)
         width = np.abs(wanted) * 0.02 + 1.0
         band = Targets(
@@ -305,23 +309,51 @@ def cross_validate(
         with translated(solver.kind, len(learnt.X)):
             given = ask(fit(solver, learnt), band, Space(data.inputs), np.random.default_rng([seed, 1, n]))
         errors.append(np.asarray(given.settings) - data.X[test])
-        tell(n + 1, len(parts))
+        tell(n + 1, len(folds))
     all_errors = np.concatenate(errors)
     rmse = np.sqrt((all_errors**2).mean(axis=0))
     return Validated(
         {item.name: float(value) for item, value in zip(data.inputs, rmse, strict=True)},
         len(all_errors),
-        len(parts),
+        len(folds),
         by,
     )
 
 
-def _usable(data: Data) -> NDArray[np.bool_]:
+def _folds(data: Data, days: NDArray[np.str_], usable: Bools) -> tuple[str, list[tuple[Bools, Bools]]]:
+    """What is left out together, in a word, and for each part the rows to predict and the rows to learn from."""
+    U = (data.X - [item.low for item in data.inputs]) / [item.high - item.low for item in data.inputs]
+    setting = np.unique(np.round(U / DISTINCT), axis=0, return_inverse=True)[1].reshape(-1)
+    first = np.unique(setting, return_index=True)[1]
+    order = np.argsort(np.argsort(first))[setting]  # settings numbered as they came
+    parts: list[Bools] = []
+    for u in U.T:
+        lows = levels(u[usable])
+        if len(lows) <= FEW_LEVELS:
+            level = np.searchsorted(lows, u, side="right")
+            parts += [level == k for k in range(2, len(lows))]
+    is_designed = bool(parts)
+    named = [days == day for day in np.unique(days[usable])]
+    if len(named) < 2:
+        parts = parts or [order % FIFTHS == k for k in range(FIFTHS)]
+        pairs = [(usable & part, ~part) for part in parts]
+    else:
+        shared = np.array([len(np.unique(days[usable & (setting == s)])) > 1 for s in setting[usable]])
+        if not is_designed and shared.mean() > 0.5:
+            parts = [order % FIFTHS == k for k in range(FIFTHS)]
+        by_day = [parts or [np.isin(setting, setting[day])] for day in named]
+        pairs = [(usable & day & part, ~day & ~part) for day, held in zip(named, by_day, strict=True) for part in held]
+    distinct = {test.tobytes() + learn.tobytes(): (test, learn) for test, learn in pairs if test.any()}
+    word = " and ".join(["day"] * (len(named) > 1) + ["level"] * is_designed) or "fold"
+    return word, list(distinct.values())
+
+
+def _usable(data: Data) -> Bools:
     """(n,) the rows with a value for every channel of the goal."""
     return np.asarray(~(data.saturated | np.isnan(data.Y))[:, data.goal].any(axis=1), bool)
 
 
-def _rows(data: Data, which: NDArray[np.bool_]) -> Data:
+def _rows(data: Data, which: Bools) -> Data:
     return Data(
         data.X[which],
         data.Y[which],

@@ -24,6 +24,7 @@ from sdl.models.dynamic_linear import (
 )
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
+from sdl.models.wrong_rows import wrong_rows_of
 from sdl.space import Space
 
 BOUNDS = 100
@@ -43,7 +44,8 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     if not len(goal):
         raise Degenerate("the goal names no channel that was measured")
     prior = CoefficientPrior(*data.knowledge, NOMINAL, 4.0) if data.knowledge is not None else None
-    placed = np.isfinite(data.X).all(axis=1)
+    wrong = wrong_rows_of(data)
+    placed = np.isfinite(data.X).all(axis=1) & ~wrong
     X, Y, saturated = data.X[placed], data.Y[placed], data.saturated[placed]
     U = (X - low) / span
     usable = np.isfinite(Y) & ~saturated
@@ -62,7 +64,9 @@ def fit_bayesian_line(data: Data) -> FittedBayesianLine:
     late = slice(max(int(np.searchsorted(rows.session, rows.session[-1:].sum())), len(U) - BOUNDS), None)
     dynamic, used = condition_on_censored(dynamic, rows.X[late], np.where(saturated & data.goal, Y, np.nan)[late])
     n, full = len(U), int(saturated[:, goal].any(axis=1).sum())
-    summary = f"{n} readings" + (f" ({full} saturated, {used} of them used as bounds)" if full else "")
+    notes = [f"{full} saturated, {used} of them used as bounds"] * bool(full)
+    notes += [f"{wrong.sum()} contradicted by the others left out"] * bool(wrong.any())
+    summary = f"{n} readings" + (f" ({'; '.join(notes)})" if notes else "")
     seen = U if prior is None else np.vstack([U, np.zeros_like(low), np.ones_like(low)])
     rest = (data.prefer, data.average, None, None, rows.session, tuple(item.name for item in data.inputs))
     training = TrainingSet(seen, rows.Y, usable, goal, low, span, dynamic, summary, channels, *rest)

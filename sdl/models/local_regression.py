@@ -8,6 +8,10 @@ Gaussian of some width: many rows are near in one coordinate where hardly any is
 10.1080/01621459.1979.10481038, is the fit; Hastie and Tibshirani 1986 the one coordinate). The width of each input is
 the one that predicts rows left out best; an infinite one, which leaves the lines as they are, unless another is
 plainly better.
+
+A row is left out together with all rows of its level, that is with about the same u_j (h-block cross-validation:
+Burman, Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by their noise alone, and a
+narrow fit of them answers every goal with that level; replicates that stayed in would call this a good prediction.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdl.arrays import Floats
+from sdl.arrays import Bools, Floats, Ints
 from sdl.models.linear_model import t_factor
 from sdl.models.training_set import TrainingSet
 
@@ -31,8 +35,12 @@ RIDGE = 1e-6
 STEPS, NUDGE, FLAT = 40, 1e-3, 0.2
 """Of the search for the readings that the trend answers with given settings: steps at most, difference for the slope,
 least slope."""
+LEVEL = 0.02
+"""Settings of an input that differ by less, as a part of the range, are one level: some six times the noise."""
+MIN_LEVELS = 4
+"""Levels of an input that a bend can be told from. With three, a level left out is foreseen by a chord at best."""
 MAX_ROWS = 400
-"""Rows at most, the newest; the cost of choosing widths grows as their square."""
+"""Rows at most, evenly thinned; the cost of choosing widths grows as their square."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,15 @@ class InverseRegression:
 
     Attributes:
         training: the rows and their linear model.
-        V, U: (n, d) settings that the lines give for the readings of the newest rows, and their true ones.
+        rows: (n,) those of the training set that the weighted fits are made of.
+        V, U: (n, d) settings that the lines give for the readings of these rows, and their true ones.
         width: (d,) of the weights; infinite: the lines alone.
         rest: (n, d) what the trend leaves of the settings of these rows.
         sigma: (d,) standard deviation of that, widened for few degrees of freedom.
     """
 
     training: TrainingSet
+    rows: Ints
     V: Floats
     U: Floats
     width: Floats
@@ -95,30 +105,52 @@ class InverseRegression:
 
 
 def fit_inverse_regression(training: TrainingSet) -> InverseRegression:
-    """The trend of the newest rows; its lines are those of all of them."""
-    U = training.U[-MAX_ROWS:]
-    V = training.linear.solve_for_settings(training.Y[-MAX_ROWS:][:, training.goal], training.goal)
+    """The trend of MAX_ROWS of the rows at most; its lines are those of all of them."""
+    rows = np.linspace(0, len(training.U) - 1, min(len(training.U), MAX_ROWS)).astype(np.intp)
+    U = training.U[rows]
+    V = training.linear.solve_for_settings(training.Y[rows][:, training.goal], training.goal)
     (n, d), off = U.shape, U - V
     width, rest, sigma = np.full(d, np.inf), off.copy(), np.full(d, np.nan)
     if n < ROWS_NEEDED * (d + 1) or not np.isfinite(V).all():
-        return InverseRegression(training, V, U, width, rest, sigma)
+        return InverseRegression(training, rows, V, U, width, rest, sigma)
     for j in range(d):
+        if len(levels(U[:, j])) < MIN_LEVELS:
+            continue
+        others = np.abs(U[:, j, None] - U[:, j]) >= LEVEL
         # Lines fitted here, not the weighted ones: what counts is what narrow weights gain over wide ones.
-        least = BETTER * _left_out(_hat(V, V, j, np.inf), off[:, j])
+        least = BETTER * _left_out(V, j, np.inf, off[:, j], others)
         for narrow in WIDTHS:
             hat = _hat(V, V, j, narrow)
-            if ROWS_NEEDED * np.trace(hat) <= n and (miss := _left_out(hat, off[:, j])) < least:
-                least, width[j] = miss, narrow
+            if ROWS_NEEDED * np.trace(hat) > n:
+                continue
+            if (error := _left_out(V, j, narrow, off[:, j], others)) < least:
+                least, width[j] = error, narrow
                 rest[:, j] = off[:, j] - hat @ off[:, j]
                 freedom = np.array(max(n - 2 * np.trace(hat) + (hat**2).sum(), 1.0))
                 sigma[j] = np.sqrt((rest[:, j] ** 2).sum() / freedom) * t_factor(freedom)
-    return InverseRegression(training, V, U, width, rest, sigma)
+    return InverseRegression(training, rows, V, U, width, rest, sigma)
 
 
-def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:
-    """(k, n) what each row's value counts in that of a weighted affine fit at `at` (k, d)."""
+def levels(u: Floats) -> Floats:
+    """The levels of one input with settings (n,): the least setting of each, ascending."""
+    found = [-np.inf]
+    for value in np.sort(u).tolist():
+        if value - found[-1] >= LEVEL:
+            found.append(value)
+    return np.array(found[1:])
+
+
+def _hat(V: Floats, at: Floats, j: int, width: float, used: Bools | None = None) -> Floats:
+    """(k, n) what each row's value counts in that of a weighted affine fit at `at` (k, d).
+
+    used: (k, n) the rows that each of the fits is made of; None: all.
+    """
     n, d = V.shape
-    weight = np.exp(-0.5 * ((at[:, j, None] - V[:, j]) / width) ** 2)  # (k, n)
+    away = 0.5 * ((at[:, j, None] - V[:, j]) / width) ** 2  # (k, n)
+    if used is not None:
+        away = np.where(used, away, np.inf)
+    nearest = away.min(axis=1, keepdims=True)
+    weight = np.exp(np.where(np.isfinite(nearest), nearest, 0.0) - away)
     weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
     A = np.column_stack([np.ones(n), V])
     outer = (A[:, :, None] * A[:, None, :]).reshape(n, -1)
@@ -129,7 +161,6 @@ def _hat(V: Floats, at: Floats, j: int, width: float) -> Floats:
     return hat
 
 
-def _left_out(hat: Floats, value: Floats) -> float:
-    """Mean square of what a linear smoother misses of each row when that row is left out."""
-    own = np.diag(hat)
-    return float((((value - hat @ value) / np.maximum(1.0 - own, 1e-3)) ** 2).mean())
+def _left_out(V: Floats, j: int, width: float, value: Floats, others: Bools) -> float:
+    """Mean square of what weighted fits miss of the values (n,), each predicted by the rows `others` (n, n) alone."""
+    return float(((value - _hat(V, V, j, width, others) @ value) ** 2).mean())

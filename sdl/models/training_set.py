@@ -18,6 +18,7 @@ from sdl.models.constants import DISTINCT
 from sdl.models.data import Data, Targets
 from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.session_effects import align_to_current
+from sdl.models.wrong_rows import wrong_rows_of
 from sdl.space import Space
 
 
@@ -79,9 +80,11 @@ class TrainingSet:
         columns = sorted({*goal.tolist(), *also})
         complete = np.isfinite(data.Y[:, columns]).all(axis=1) & np.isfinite(data.X).all(axis=1)
         clear = ~data.saturated[:, columns].any(axis=1)
-        keep = complete & clear
+        right = ~wrong_rows_of(data)
+        keep = complete & clear & right
         n, need = int(keep.sum()), len(data.inputs) + 1
         excluded = {"saturated": int((~clear).sum()), "incomplete": int((clear & ~complete).sum())}
+        excluded |= {"contradicted by the others": int((~right).sum())}
         left_out = ", ".join(f"{count} {reason}" for reason, count in excluded.items() if count)
         if n < need:
             raise NotEnoughData(n, need, "usable rows" + (f" ({left_out} left out)" if left_out else ""))

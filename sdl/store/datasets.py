@@ -56,11 +56,12 @@ _UNIT = re.compile(r"(.*?)\s*(?:\(([^)]*)\)|\[([^\]]*)\]|\s/\s*(\S+))")
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """One reading with its session and its day (for cross-validation by days)."""
+    """One reading with its session, day (for cross-validation by days) and time (s since 1970; NaN: unknown)."""
 
     reading: Reading
     session: int
     day: str
+    at: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def load(
         if reason:
             lines.setdefault(reason, []).append(row.line)
         else:
-            rows.append(DatasetRow(row.reading, session, row.day))
+            rows.append(DatasetRow(row.reading, session, row.day, row.at))
     by_reason = {reason: sorted(numbers) for reason, numbers in lines.items()}
     return Dataset(str(source), sha, tuple(rows), by_reason, frozenset(why.reason for _, why in unusable))
 
@@ -244,7 +245,7 @@ def find_column(name: str, columns: Sequence[str]) -> str | None:
 
 
 def save(path: Path, sources: Iterable[Dataset]) -> str:
-    """Write the rows of all sources, one source after the other, as the prior of a campaign.
+    """Write the rows of all sources, one source after the other as `number_sessions` orders them, as a prior.
 
     Returns:
         Hash of the file.
@@ -264,8 +265,15 @@ def save(path: Path, sources: Iterable[Dataset]) -> str:
 
 
 def number_sessions(sources: Iterable[Dataset]) -> Iterable[tuple[Dataset, DatasetRow, int]]:
-    """The rows of all sources with their sessions, renumbered so that no two sources share one."""
-    offset = 0
+    """The rows of all sources with their sessions, renumbered so that no two sources share one.
+
+    The source with the newest row comes last, because solvers take the last rows for the newest; sources stay in the
+    order given where one of them has no times.
+    """
+    newest = [(source.rows[-1].at if source.rows else -math.inf, source) for source in sources]
+    if not any(math.isnan(at) for at, _ in newest):
+        newest.sort(key=lambda pair: pair[0])
+    sources, offset = [source for _, source in newest], 0
     for source in sources:
         for row in source.rows:
             yield source, row, row.session + offset
@@ -374,13 +382,14 @@ _Parser = Callable[[Mapping[str, Any] | Unusable], _Cells]
 
 @dataclass(frozen=True, slots=True)
 class _ReadRow:
-    """A reading with its line number; `at` is NaN without a time."""
+    """A reading with its line number; `at` is NaN without a time, `local` (s) without a time of day beside the day."""
 
     line: int
     reading: Reading
     at: float
     day: str
     session: int | None
+    local: float = math.nan
 
     def key(self) -> str:
         """Equal for readings with equal values and times."""
@@ -552,7 +561,9 @@ def _read(
     full = {c.name for c in channels if c.high is not None and values.get(c.name, 0) >= c.high}
     saturated = tuple(name for name in values if name in full or name in line.saturated)
     fault = str(line.fault) if line.fault else None
-    return _ReadRow(number, Reading(settings, values, background, saturated, fault), at, day, session)
+    return _ReadRow(
+        number, Reading(settings, values, background, saturated, fault), at, day, session, _local_time(line.day)
+    )
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
@@ -596,15 +607,28 @@ def _parse_time(time: Any, day: Any) -> tuple[float, str]:
         raise Unusable(reason, detail) from error
 
 
+def _local_time(day: Any) -> float:
+    """Seconds since 1970 of `2025-07-29 16:29`, its time zone unknown and taken as UTC; NaN of a day alone."""
+    try:
+        if not isinstance(day, str) or len(day.strip()) <= len("2025-07-29"):
+            return math.nan
+        moment = datetime.fromisoformat(day.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return math.nan
+
+
 def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool) -> Iterable[tuple[_ReadRow, int]]:
     """The readings sorted by time, each with its session.
 
-    A reading with only a day is placed at the start of that day; one without either follows the line before it.
+    A reading without a time is placed at its local time, one with only a day at the start of that day; one without
+    either follows the line before it.
     """
+    stamps = [row.local if math.isnan(row.at) else row.at for row in read_rows]
     times, last = [], -math.inf
-    for row in read_rows:
-        if row.at == row.at:
-            last = row.at
+    for row, stamp in zip(read_rows, stamps, strict=True):
+        if stamp == stamp:
+            last = stamp
         else:
             with contextlib.suppress(ValueError):
                 last = datetime.fromisoformat(row.day).replace(tzinfo=UTC).timestamp()
@@ -614,9 +638,10 @@ def _sessions(read_rows: Sequence[_ReadRow], session_gap: float, *, by_day: bool
         row = read_rows[i]
         if row.session is not None:
             session = row.session
-        elif before and ((by_day and row.day != before.day) or abs(row.at - before.at) > session_gap):
-            session += 1
-        before = row
+        elif before is not None:
+            other_day = by_day and row.day != read_rows[before].day
+            session += other_day or abs(stamps[i] - stamps[before]) > session_gap
+        before = i
         yield row, session
 
 

@@ -73,6 +73,21 @@ def test_days_are_left_out_where_there_are_several(log: str, sdl: Sdl) -> None:
     assert (checked["by"], checked["folds"]) == ("day", 3)
 
 
+def test_sessions_of_several_files_stay_apart_and_in_the_order_of_time(log: str, sdl: Sdl) -> None:
+    lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        line["time"] += 86400
+        line["out"] = {name: value + 3000 for name, value in line["out"].items()}  # a day of another background
+    Path("next_day.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    options = (*GOAL, "--solver", "linear", "--no-validate", "--json")
+    one, other = (
+        sdl("solve", *files, *options).told["answers"][0]
+        for files in ((log, "next_day.jsonl"), ("next_day.jsonl", log))
+    )
+    assert one["settings"] == other["settings"]
+    assert "2 sessions" in one["why"]
+
+
 def test_the_gap_between_sessions_is_that_of_the_named_instrument(
     log: str, sdl: Sdl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

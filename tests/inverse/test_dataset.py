@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import sdl
 from sdl import config
 from sdl.errors import ConfigError, NotEnoughData, SdlError
 from sdl.inverse import dataset
-from sdl.solvers.base import Solver
+from sdl.solvers.base import Solver, Targets
+from sdl.space import Space
 from sdl.store import datasets
 from sdl.types import Verdict
 
@@ -248,6 +250,52 @@ def test_rows_that_lack_a_channel_of_the_goal_are_neither_learnt_from_nor_predic
     X, Y = data(50)
     Y[::5, 1] = np.nan
     assert dataset.cross_validate(_linear(), _data(X, Y), [""] * 50).rows == 40
+
+
+def _designed() -> tuple[Any, Any]:
+    """Pairs of an instrument that bends by a quarter of the range, at three levels of each input, each twice."""
+    X = np.repeat(list(itertools.product((0.1, 0.5, 0.9), repeat=3)), 2, axis=0)
+    Y = (X + X * (1 - X)) @ GAIN + 300
+    return X, Y + np.random.default_rng(0).normal(0, 30, Y.shape)
+
+
+def test_whole_inner_levels_are_left_out_of_designed_data() -> None:
+    X, Y = _designed()
+    checked = dataset.cross_validate(_linear(), _data(X, Y), [""] * 54)
+    assert (checked.by, checked.folds, checked.rows) == ("level", 3, 54)
+    rows, rng = _data(X, Y), np.random.default_rng(0)
+    at = np.array([[0.3, 0.3, 0.3], [0.7, 0.3, 0.7]])
+    goals = (at + at * (1 - at)) @ GAIN + 300
+    asked = Targets(goals, goals - 1, goals + 1)
+    suffered = _linear().fit(rows).propose(asked, Space(rows.inputs), rng).settings - at
+    assert min(checked.rmse.values()) > 0.5 * np.abs(suffered).max() > 0.01
+
+
+def test_days_that_repeat_a_design_do_not_hide_what_its_levels_miss() -> None:
+    X, Y = _designed()
+    days = ["first", "second"] * 27
+    checked = dataset.cross_validate(_linear(), _data(X, Y), days)
+    assert (checked.by, checked.folds, checked.rows) == ("day and level", 6, 54)
+    assert min(checked.rmse.values()) > 0.02
+
+
+def test_a_replicate_of_a_row_that_is_left_out_is_not_learnt_from() -> None:
+    X, Y = data(10)
+    X, Y = np.repeat(X, 5, axis=0), np.repeat(Y, 5, axis=0)
+    learnt: list[set[float]] = []
+
+    class Spy:
+        kind = "spy"
+
+        def fit(self, rows: Any) -> Any:
+            learnt.append(set(rows.X[:, 0].tolist()))
+            return _linear().fit(rows)
+
+    for days in ([""] * 50, ["Monday", "Tuesday"] * 25):
+        learnt.clear()
+        checked = dataset.cross_validate(Spy(), _data(X, Y), days)
+        assert checked.rows == 50
+        assert [len(settings) for settings in learnt] == [8] * checked.folds
 
 
 def test_the_real_readings_give_their_own_settings_back(real_readings: Path) -> None:

@@ -16,6 +16,7 @@ from sdl.solvers.forest import Forest
 from sdl.solvers.linear import Linear
 
 GOAL = np.array([16384.0] * 3)
+TREES = Forest(trend="none")
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, os, sys
@@ -27,7 +28,7 @@ import ForestDiffusion  # whatever threads its import starts are not ours
 tasks = lambda: len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 0
 before = tasks()
 np.random.seed(int(sys.argv[1]))
-answer = ask(Forest(), night(30), [16384.0] * 3, seed=5)
+answer = ask(Forest(trend="none"), night(30), [16384.0] * 3, seed=5)
 print(json.dumps({"bits": answer.settings.tobytes().hex(), "threads": tasks() - before}))
 """
 
@@ -46,14 +47,14 @@ def run(number):
 def test_two_processes_give_the_same_bits_on_one_thread_each():
     first, second = run(1), run(2)
     assert first["bits"] == second["bits"]
-    assert first["bits"] == ask(Forest(), night(30), GOAL, seed=5).settings.tobytes().hex()
+    assert first["bits"] == ask(TREES, night(30), GOAL, seed=5).settings.tobytes().hex()
     assert first["threads"] == second["threads"] == 0
 
 
 def test_an_xgboost_before_3_that_takes_no_number_of_threads_for_all_gives_the_same(monkeypatch):
     import xgboost
 
-    now = ask(Forest(), night(30), GOAL, seed=5).settings
+    now = ask(TREES, night(30), GOAL, seed=5).settings
     known, context = xgboost.get_config(), xgboost.config_context
 
     def older(**given):
@@ -62,7 +63,7 @@ def test_an_xgboost_before_3_that_takes_no_number_of_threads_for_all_gives_the_s
 
     monkeypatch.setattr(xgboost, "get_config", lambda: {k: v for k, v in known.items() if k != "nthread"})
     monkeypatch.setattr(xgboost, "config_context", older)
-    assert ask(Forest(), night(30), GOAL, seed=5).settings.tobytes() == now.tobytes()
+    assert ask(TREES, night(30), GOAL, seed=5).settings.tobytes() == now.tobytes()
 
 
 def test_eighty_rows_hit_within_half_a_percent():
@@ -86,7 +87,7 @@ def test_its_doubt_covers_the_truth():
 
 
 def test_other_seeds_draw_other_settings():
-    assert (ask(Forest(), night(30), GOAL, 1).settings != ask(Forest(), night(30), GOAL, 2).settings).any()
+    assert (ask(TREES, night(30), GOAL, 1).settings != ask(TREES, night(30), GOAL, 2).settings).any()
 
 
 def test_the_trees_take_up_what_the_trend_cannot_bend_to():

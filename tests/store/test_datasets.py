@@ -14,7 +14,7 @@ from sdl import runner
 from sdl.core.events import Event
 from sdl.errors import ConfigError, Damaged
 from sdl.runs.runs import open_run
-from sdl.store.datasets import Dataset, claude_light_line, load, read_opened, recorded_instrument, save
+from sdl.store.datasets import Dataset, claude_light_line, load, number_sessions, read_opened, recorded_instrument, save
 from sdl.store.record import FILE, Record, file_sha
 from sdl.types import SESSION_GAP, Channel, Reading
 
@@ -123,6 +123,13 @@ def test_rows_without_a_time_are_one_sitting_a_day_as_far_as_days_are_known(tmp_
         (2, "2025-07-31"),
         (3, ""),
     ]
+
+
+def test_local_times_without_a_zone_order_rows_and_part_sessions_and_make_no_duplicates(tmp_path: Path) -> None:
+    minutes = ("17:36", "16:29", "16:29", "16:27", "12:12")
+    found = rows_of(log_of(tmp_path, *(line(None, time_local=f"2025-07-29 {minute}") for minute in minutes)))
+    assert [row.session for row in found.rows] == [0, 1, 1, 1, 2]
+    assert {row.day for row in found.rows} == {"2025-07-29"}
 
 
 BAD: dict[str, object] = {
@@ -306,3 +313,16 @@ def test_the_real_log_is_read_and_what_is_left_out_is_accounted_for(real_reading
     assert set(found.left_out) <= {"without 445nm, 630nm", "saturated in a channel of the goal"}
     assert all(math.isfinite(value) for row in found.rows for value in row.reading.readings.values())
     assert all(not {"445nm", "515nm", "630nm"} & set(row.reading.saturated) for row in found.rows)
+
+
+def test_the_source_with_the_newest_row_comes_last_and_no_two_share_a_session(tmp_path: Path) -> None:
+    def source(name: str, *times: float | None) -> Dataset:
+        lines = [{"in": [0.1], "out": {"y": 1.0}} | ({} if at is None else {"time": at}) for at in times]
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        return load(tmp_path / name, ["x"], [Channel(name="y")], ["y"])
+
+    later, earlier, timeless = source("later", 9000, 9001), source("earlier", 10, 11, 5000), source("none", None)
+    numbered = [(row.at, session) for _, row, session in number_sessions([later, earlier])]
+    assert numbered == [(10.0, 0), (11.0, 0), (5000.0, 1), (9000.0, 2), (9001.0, 2)]
+    given = [source for source, _, _ in number_sessions([later, timeless, earlier])]
+    assert given == [later, later, timeless, earlier, earlier, earlier]

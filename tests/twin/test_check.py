@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sdl.twin.ambient import Sky, load_room
 from sdl.twin.check import check
-from sdl.twin.evidence import Evidence, dark_sittings, matrices
+from sdl.twin.evidence import Evidence, collect, dark_sittings, matrices
+from sdl.twin.fit import fit
 from sdl.twin.model import Plant
 from sdl.twin.monitor import departure
 from sdl.twin.state import TwinState, load
@@ -172,3 +174,41 @@ def test_a_campaign_that_watches_hears_of_a_departure_and_of_nothing_else() -> N
     assert said is not None
     assert "no longer matches its twin" in said
     assert departure(NIGHT, [*moved, *still]) is None  # only the latest count
+
+
+def shifted(sd: float, seed: int, change: float = 0.0) -> Evidence:
+    """One day of readings; the light of each input is off by a normal deviate, that of one by `change` besides."""
+    rng = np.random.default_rng(seed)
+    factor = dict(zip("RGB", (1 + sd * rng.normal(size=3) + change * (np.arange(3) == seed % 3)).tolist(), strict=True))
+    channels = {
+        name: c.model_copy(update={"gain": {i: gain * factor[i] for i, gain in c.gain.items()}})
+        for name, c in NIGHT.channels.items()
+    }
+    return sittings(NIGHT.model_copy(update={"channels": channels}), days=1, readings=30, seed=seed)
+
+
+def test_days_that_differ_as_real_days_do_pass_and_a_change_of_the_light_of_one_and_a_half_percent_does_not() -> None:
+    assert NIGHT.drift is not None
+    state = NIGHT.model_copy(update={"drift": NIGHT.drift.model_copy(update={"daily": 0.002})})
+    usual = [check(shifted(0.002, seed), state).divergent for seed in range(30)]
+    changed = [check(shifted(0.0007, seed, 0.015 * (-1) ** seed), state).divergent for seed in range(30)]
+    assert sum(usual) <= 1
+    assert sum(changed) >= 28
+
+
+def test_moves_of_a_lit_room_are_taken_off_and_a_change_of_the_light_is_not() -> None:
+    state = bright(14)
+    moving = sittings(stronger(1.03).model_copy(update={"start": state.start}), days=2, sky=Sky(load_room("day"), 4))
+    found = check(moving, state)
+    green = next(light for light in found.lights if light.input == "G")
+    assert green.more == pytest.approx(0.03, abs=4 * green.error)
+    assert green.error < 0.006
+
+
+def test_no_real_day_that_the_twin_was_not_fitted_to_has_left_it(real_readings: Path) -> None:
+    data = collect([real_readings], NIGHT)
+    wide = data.only(np.isfinite(data.Y).sum(axis=1) >= 8)  # all channels but those at full scale
+    days = [day for day in np.unique(wide.day) if (wide.day == day).sum() >= 5]
+    assert len(days) >= 7
+    left = {day: check(wide.only(wide.day == day), fit(wide.only(wide.day != day), NIGHT).state) for day in days}
+    assert {day: found.verdict for day, found in left.items() if found.divergent} == {}

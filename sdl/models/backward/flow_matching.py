@@ -19,15 +19,22 @@ import numpy as np
 import xgboost
 from ForestDiffusion import ForestDiffusionModel
 
-from sdl.arrays import Floats
+from sdl.arrays import Bools, Floats
 from sdl.models.data import Data, Proposals, Targets
-from sdl.models.local_regression import InverseRegression, fit_inverse_regression
+from sdl.models.local_regression import MIN_LEVELS, InverseRegression, fit_inverse_regression, levels
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 SEED = 666
 """Of the noise that a fit is made on: ForestDiffusion's own default."""
+
+FOLDS = 4
+"""Parts of the levels of an input that are left out in turn."""
+FORESEEN = 0.8
+"""Trees are grown if they fall below this part of the mean square of what the trend leaves, at levels left out."""
+NOTHING = 1e-9
+"""Parts of the range below which nothing is left over."""
 
 
 class FlowOptions(NamedTuple):
@@ -52,10 +59,36 @@ def fit_flow_matching(data: Data, options: FlowOptions) -> FittedFlow:
     if options.trend == "none":
         return FittedFlow(options.samples, training, _grow(options, training.U, readings))
     trend = fit_inverse_regression(training)
+    readings = readings[trend.rows]
+    learnable = _learnable(options, trend, readings)
+    forest = _grow(options, trend.rest[:, learnable], readings) if learnable.any() else None
+    return FittedFlowOnTrend(options.samples, training, forest, trend, learnable)
+
+
+def _learnable(options: FlowOptions, trend: InverseRegression, readings: Floats) -> Bools:
+    """(d,) the inputs of which trees foresee some of what the trend leaves, at levels that they have not seen.
+
+    Of noise alone they foresee nothing; rows of the same level, which differ by noise alone, would hide it.
+    """
+    learnable = np.zeros(trend.U.shape[1], bool)
     # Nothing is left over where the affine fit takes up every row, or where rows without noise lie on it.
-    grown = training.linear.dof[training.goal].min() > 0 and np.abs(trend.rest).max() > 1e-9
-    forest = _grow(options, trend.rest, readings[-len(trend.rest) :]) if grown else None
-    return FittedFlowOnTrend(options.samples, training, forest, trend)
+    if trend.training.linear.dof[trend.training.goal].min() <= 0:
+        return learnable
+    for j, rest in enumerate(trend.rest.T):
+        lows = levels(trend.U[:, j])
+        if len(lows) < MIN_LEVELS or np.abs(rest).max() <= NOTHING:
+            continue
+        fold = (np.searchsorted(lows, trend.U[:, j], side="right") - 1) % FOLDS
+        foreseen = np.empty_like(rest)
+        for part in range(FOLDS):
+            trees = xgboost.XGBRegressor(
+                n_estimators=options.n_estimators, max_depth=options.max_depth or 2, n_jobs=1, tree_method="hist"
+            )
+            with _library(SEED):
+                trees.fit(readings[fold != part], rest[fold != part])
+                foreseen[fold == part] = trees.predict(readings[fold == part])
+        learnable[j] = ((rest - foreseen) ** 2).sum() < FORESEEN * (rest**2).sum()
+    return learnable
 
 
 def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
@@ -78,12 +111,21 @@ def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
 
 @dataclass(frozen=True)
 class FittedFlow:
-    """A grown forest over what the trend leaves; None where it leaves nothing."""
+    """A grown forest over what the trend leaves.
+
+    Attributes:
+        samples: settings drawn for an answer.
+        training: the usable rows.
+        forest: None where the trend leaves nothing that trees can foresee.
+        trend: taken off first; None: nothing is.
+        learnable: (d,) the inputs whose rest the forest generates; None: all.
+    """
 
     samples: int
     training: TrainingSet
     forest: Any
     trend: InverseRegression | None = None
+    learnable: Bools | None = None
 
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         value = self.training.fill_free_targets(targets, space)
@@ -102,7 +144,13 @@ class FittedFlow:
 
     def sample(self, target: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Draws n settings (n, d) that go with the readings `target` (m,)."""
-        return self.training.settings(self._draw(target[None, self.training.goal], n, rng)[0])
+        value = target[None, self.training.goal]
+        drawn = self._draw(value, n, rng)[0]
+        if self.trend is not None:  # what the trees do not generate scatters as the readings do
+            V = self.trend.linear_settings(value)
+            spread = np.nan_to_num(self.trend.std_errors(self.trend.at(V), V)[0])
+            drawn = drawn + rng.normal(size=drawn.shape) * np.where(self.learnable, 0.0, spread)
+        return self.training.settings(drawn)
 
     def _draw(self, value: Floats, n: int, rng: np.random.Generator) -> Floats:
         """(k, n, d) settings in units: n for each of the goals (k, g), all drawn at once."""
@@ -114,7 +162,10 @@ class FittedFlow:
             return np.repeat(base, n, axis=1)
         with _library(int(rng.integers(2**32))):
             drawn = self.forest.generate(batch_size=k * n, X_covs=np.repeat(value, n, axis=0))
-        return base + np.asarray(drawn, dtype=np.float64)[:, :d].reshape(k, n, d)
+        rest = np.zeros((k, n, d))
+        learnable = np.ones(d, bool) if self.learnable is None else self.learnable
+        rest[..., learnable] = np.asarray(drawn, dtype=np.float64)[:, : learnable.sum()].reshape(k, n, -1)
+        return base + rest
 
 
 @dataclass(frozen=True)
