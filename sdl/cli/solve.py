@@ -334,7 +334,11 @@ def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, 
         modes = solutions(fit(solver, question.data), question.data, question.goal, rng)
     except SolverError as error:
         return {"solutions": None, "no_solutions": str(error)}
-    listed = [{"settings": {**s.settings, **question.held}, "expected": s.expected, "miss": s.miss} for s in modes]
+    names = ("expected", "miss", "probability", "continuum")
+    listed = [
+        {"settings": {**mode.settings, **question.held}, **{name: getattr(mode, name) for name in names}}
+        for mode in modes
+    ]
     return {"solutions": listed}
 
 
@@ -348,7 +352,10 @@ def _listed(answer: Mapping[str, Any]) -> list[str]:
     lines = [f"{answer['solver']}: {count(len(solutions), 'solution')}{':' if solutions else ''}"]
     for one in solutions:
         settings = "  ".join(f"{name} {value:.4f}" for name, value in one["settings"].items())
-        lines.append(f"  {settings}" + ("" if one["miss"] is None else f"  ({one['miss']:.2f} × tolerance)"))
+        facts = [] if one["miss"] is None else [f"{one['miss']:.2f} × tolerance"]
+        facts += [] if one["probability"] is None else [f"probability {100 * one['probability']:.0f} %"]
+        facts += ["one of a family of solutions"] if one["continuum"] else []
+        lines.append(f"  {settings}" + (f"  ({', '.join(facts)})" if facts else ""))
     return lines
 
 

@@ -7,7 +7,7 @@ continuous family (four inputs, three channels), members as different as possibl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,15 @@ class Mode:
         settings: rounded and clipped, ready for the instrument.
         expected: raw readings expected there; empty where the model does not predict.
         miss: tolerance ratio of the worst channel; None where the model does not predict.
+        probability: that there is a solution, as the share of the model's sample paths; None = unknown.
+        continuum: whether it belongs to a family of solutions.
     """
 
     settings: Mapping[str, float]
     expected: Mapping[str, float]
     miss: float | None
+    probability: float | None = None
+    continuum: bool = False
 
 
 def solutions(
@@ -80,12 +84,37 @@ def solutions(
         own = np.clip(ask(fitted, targets, Space(data.inputs), rng).settings, low, high)
         starts = np.vstack([own, _hypercube(STARTS, low, high, rng), drawn[:: max(len(drawn) // STARTS, 1)]])
         candidates = _search(predict, one, (starts - low) / (high - low), low, high)
+    modes = _modes(fitted, one, rng)
+    lone = [mode.u for mode in modes if not (np.abs(candidates - mode.u).max(axis=1, initial=0.0) < APART).any()]
+    if lone and not all(mode.is_continuum for mode in modes):
+        candidates = np.vstack([candidates, lone])
     if data.prefer is not None:
         candidates = candidates[np.argsort(candidates @ np.array(data.prefer), kind="stable")]
     distinct = _farthest_first(candidates)
     if data.prefer is None:
         distinct = distinct[np.lexsort(distinct.T[::-1])] if len(distinct) else distinct
-    return [_named(low + u * (high - low), predict, data, one, background or {}) for u in distinct]
+    named = [_named(low + u * (high - low), predict, data, one, background or {}) for u in distinct]
+    return [_likely(one, u, modes) for one, u in zip(named, distinct, strict=True)]
+
+
+def _modes(fitted: Fitted, target: Targets, rng: np.random.Generator) -> list[Any]:
+    """The modes of the sample paths of a model that has some."""
+    modes = getattr(fitted, "modes", None)
+    if modes is None:
+        return []
+    d = len(fitted.training.low)  # type: ignore[attr-defined]
+    return list(modes(target, np.zeros(d), np.ones(d), rng))
+
+
+def _likely(solution: Mode, u: Floats, modes: list[Any]) -> Mode:
+    """A solution with the probability of the mode that it belongs to: the one with the nearest member."""
+    if not modes:
+        return solution
+    far = [float(np.abs(mode.members - u).max(axis=1).min()) for mode in modes]
+    mode = modes[int(np.argmin(far))]
+    if min(far) > 2 * APART:
+        return replace(solution, probability=0.0)
+    return replace(solution, probability=mode.probability, continuum=mode.is_continuum)
 
 
 def _search(predict: Callable[[Floats], Any], target: Targets, starts: Floats, low: Floats, high: Floats) -> Floats:

@@ -39,7 +39,7 @@ SEED = 0
 """Of the starts and paths of a proposal: equal rows get equal answers."""
 
 
-class Mode(NamedTuple):
+class SolutionMode(NamedTuple):
     """One of several solutions.
 
     Attributes:
@@ -115,7 +115,7 @@ class FittedForward:
         solved = ended.cost < SOLVED
         return ended.U[solved], np.nonzero(solved)[0]
 
-    def modes(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> list[Mode]:
+    def modes(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> list[SolutionMode]:
         """All solutions of one goal inside low…high (d,), the most probable first."""
         bands = Bands.of(self.training, target)
         if not len(bands.columns):
@@ -134,7 +134,7 @@ class FittedForward:
             u = find_settings(self.model, bands, middle[None], low, high).U[0]
             if np.abs(members - u).max(axis=1).min() > LINKED:
                 u = middle
-            modes.append(Mode(u, probability, members, bool(np.ptp(members, axis=0).max() > WIDE)))
+            modes.append(SolutionMode(u, probability, members, bool(np.ptp(members, axis=0).max() > WIDE)))
         return sorted(modes, key=lambda mode: -mode.probability)
 
     def settings(self, target: Targets, low: Floats, high: Floats, rng: np.random.Generator) -> Floats:

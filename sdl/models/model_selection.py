@@ -89,6 +89,12 @@ class SelectedModel:
         mean, std = self.model.predict(X)
         return mean, std
 
+    def __getattr__(self, name: str) -> Any:
+        """What else the chosen one offers: `sample`, `modes`, `training`."""
+        if name not in ("sample", "modes", "training"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.model, name)
+
 
 def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[Floats, int]:
     """Log predictive density of each solver for the readings at the latest settings, from the rows before each.

@@ -1,0 +1,80 @@
+"""Goals answered by a forward model: all solutions, what is not known, and nothing invented."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from led import data, space, targets
+
+from sdl.models.forward_solver import FittedForward
+from sdl.models.gaussian_process import fit_gaussian_process
+from sdl.models.quadratic import fit_quadratic
+from sdl.models.training_set import TrainingSet
+from sdl.types import Channel, Input, Verdict
+
+PAIR = tuple(Input(name=name, low=0.0, high=1.0) for name in "xy")
+TWO = tuple(Channel(name=name) for name in "ab")
+
+
+def swap(X):
+    """Two solutions: x and y may change places."""
+    x, y = X.T
+    return np.column_stack([4000 + 20000 * (x + y), 4000 + 40000 * x * y])
+
+
+def rows(f, n, seed=0, channels=TWO):
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, 2))
+    return data(X, f(X) * (1 + 0.0035 * rng.standard_normal((n, 1))), inputs=PAIR, channels=channels)
+
+
+def goal(*value, tolerance=0.01):
+    parts = targets(list(value), tolerance)
+    return type(parts)(*(part[0] for part in parts))
+
+
+@pytest.mark.parametrize("fit", [fit_gaussian_process, lambda rows: fit_quadratic(TrainingSet.from_data(rows))])
+def test_both_solutions_are_found_and_no_other(fit):
+    fitted = FittedForward(fit(rows(swap, 40)))
+    modes = fitted.modes(goal(*swap(np.array([[0.2, 0.7]]))[0]), np.zeros(2), np.ones(2), np.random.default_rng(0))
+    assert sorted(mode.u.round(1).tolist() for mode in modes) == [[0.2, 0.7], [0.7, 0.2]]
+    assert all(mode.probability > 0.8 and not mode.is_continuum for mode in modes)
+
+
+def test_a_goal_that_leaves_a_choice_is_called_a_continuum():
+    fitted = FittedForward(fit_gaussian_process(rows(lambda X: swap(X)[:, :1], 30, channels=TWO[:1])))
+    (mode,) = fitted.modes(goal(24000.0), np.zeros(2), np.ones(2), np.random.default_rng(0))
+    assert mode.is_continuum
+    drawn = fitted.sample(np.array([24000.0]), 50, np.random.default_rng(0))
+    assert swap(drawn)[:, 0] == pytest.approx(np.full(50, 24000.0), rel=0.01)
+    assert np.ptp(drawn, axis=0).min() > 0.5
+
+
+def test_of_a_goal_beyond_the_gamut_the_nearest_settings_are_proposed_and_it_is_called_unreachable():
+    fitted = FittedForward(fit_gaussian_process(rows(lambda X: 1000 + 5000 * X, 30)))
+    answer = fitted.propose(targets([7000.0, 3500.0], 0.01), space(np.zeros(2), np.ones(2)), np.random.default_rng(0))
+    assert answer.verdict == (Verdict.UNREACHABLE,)
+    assert answer.probability[0] == 0.0
+    assert answer.settings[0] == pytest.approx([1.0, 0.5], abs=0.02)
+    assert answer.nearest[0] == pytest.approx([6000, 3500], rel=0.01)
+
+
+def test_the_uncertainty_of_a_line_is_that_of_the_delta_method():
+    model = fit_quadratic(TrainingSet.from_data(rows(lambda X: 1000 + 5000 * X, 200)))
+    u = np.array([0.4, 0.6])
+    spread, uncertainty = FittedForward(model).std_errors(goal(*(1000 + 5000 * u)), u)
+    prediction = model.predict(u[None])
+    assert uncertainty == pytest.approx(np.sqrt(prediction.model_var[0]) / 5000, rel=0.05)
+    assert spread == pytest.approx(np.sqrt((prediction.model_var + prediction.noise_var)[0]) / 5000, rel=0.05)
+
+
+def test_a_turn_that_the_rows_do_not_exclude_keeps_a_goal_reachable():
+    """Rows that bracket the goal on a parabola: the line through them would never reach it."""
+    X = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 0.9])[:, None]
+    y = 5000 + 40000 * (2 * X - 1) ** 2
+    inputs, channels = PAIR[:1], TWO[:1]
+    wanted = targets([5000 + 40000 * 0.7**2], 0.02)
+    for n in (3, 4, 6):
+        fitted = FittedForward(fit_gaussian_process(data(X[:n], y[:n], inputs=inputs, channels=channels)))
+        answer = fitted.propose(wanted, space(np.zeros(1), np.ones(1)), np.random.default_rng(0))
+        assert answer.verdict != (Verdict.UNREACHABLE,)
