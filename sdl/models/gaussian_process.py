@@ -18,7 +18,7 @@ propagation (Minka, UAI 2001; Rasmussen and Williams, section 3.6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -79,11 +79,12 @@ class _Problem(NamedTuple):
     sd: Floats  # (B, P)
 
     def take(self, fits: Ints) -> _Problem:
-        return _Problem(self.U, *(part[fits] for part in self[1:]))
+        parts = self.z[fits], self.use[fits], self.noise[fits], self.fixed[fits], self.mean[fits], self.sd[fits]
+        return _Problem(self.U, *parts)
 
     def rows(self, rows: Ints) -> _Problem:
-        z, use, noise, fixed = (part[..., rows] for part in self[1:5])
-        return _Problem(self.U[rows], z, use, noise, fixed, self.mean, self.sd)
+        parts = self.z[:, rows], self.use[:, rows], self.noise[:, :, rows], self.fixed[:, rows]
+        return _Problem(self.U[rows], *parts, self.mean, self.sd)
 
 
 class _Scored(NamedTuple):
@@ -109,7 +110,8 @@ def _kernel(theta: Floats, U: Floats, V: Floats) -> Floats:
         r = np.abs(U[:, None, j] - V[:, j]) * scale[:, j]
         square += r**2
         own += _matern(r)[0]
-    return _line(U, V) + s2 * _matern(np.sqrt(square))[0] + a2 * own
+    kernel: Floats = _line(U, V) + s2 * _matern(np.sqrt(square))[0] + a2 * own
+    return kernel
 
 
 def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool = False) -> Floats:
@@ -133,14 +135,15 @@ def _expand(theta: Floats, U: Floats, V: Floats, weight: Floats, *, slope: bool 
     pull = LINE**2 * weight @ (V - 0.5)  # (B, d) slopes of the line
     if slope:
         parts = [_times((joint + one) * far, weight) for one, far in zip(own, away, strict=True)]
-        return pull[:, None] - np.stack(parts, axis=-1) * scale[:, :, 0].swapaxes(1, 2)
-    line = LINE**2 * weight.sum(axis=1)[:, None] + _times(U - 0.5, pull)
+        return pull[:, None] - np.stack(parts, axis=-1) * np.exp(-theta[:, None, :d])
+    line: Floats = LINE**2 * weight.sum(axis=1)[:, None] + _times(U - 0.5, pull)
     return line + _times(joint + sum(own), weight)
 
 
 def _times(features: Floats, weight: Floats) -> Floats:
     """(B, k) products of (k, n) or (B, k, n) with (B, n)."""
-    return (features @ weight[..., None])[..., 0]
+    product: Floats = (features @ weight[..., None])[..., 0]
+    return product
 
 
 def _line(U: Floats, V: Floats) -> Floats:
@@ -299,7 +302,6 @@ def _spread(U: Floats, rows: int, newest: int = 0) -> Ints:
 class _Channel(NamedTuple):
     """The rows of one channel: n settings and readings, and what noise and priors are scaled by."""
 
-    index: int
     U: Floats
     y: Floats
     exact: Bools
@@ -313,7 +315,7 @@ class _Channel(NamedTuple):
         column = training.goal[index]
         size = max(float(y[exact].std()), 1e-9 * max(float(np.abs(y[exact]).max()), 1.0))
         upper = y >= y[exact].mean()
-        return cls(index, U, y, exact, censored, upper, training.linear.slope[column], size)
+        return cls(U, y, exact, censored, upper, training.linear.slope[column], size)
 
     def problem(self, transform: Transform) -> tuple[_Problem, Floats, float, float]:
         """The fits of both components, the bounds in z, and the centre and size of T(y)."""
@@ -328,8 +330,8 @@ class _Channel(NamedTuple):
         parts = parts * (derivative(transform, safe) / size) ** 2
         level = abs(float(self.y[self.exact].mean())) / self.size
         mean, sd = _priors(d, level)
-        stack = [np.repeat(part[None], 2, axis=0) for part in (np.where(exact, z, 0.0), exact, parts)]
-        return _Problem(self.U, *stack, np.zeros((2, n)), mean, sd), z, centre, size
+        used = np.tile(np.where(exact, z, 0.0), (2, 1)), np.tile(exact, (2, 1)), np.tile(parts, (2, 1, 1))
+        return _Problem(self.U, *used, np.zeros((2, n)), mean, sd), z, centre, size
 
 
 def _priors(d: int, level: float) -> tuple[Floats, Floats]:
@@ -339,12 +341,12 @@ def _priors(d: int, level: float) -> tuple[Floats, Floats]:
         d: inputs.
         level: mean of the readings in standard deviations of them.
     """
-    noise, loose = np.log(NOISE), np.array(NOISE_SD)
+    noise = np.log(NOISE).tolist()
     turn = np.log(max(1.0, 0.3 * level))
-    smooth = [np.full(d, np.log(1.5 * np.sqrt(d))), [1.0, 0.0], noise]
-    turning = [np.full(d, np.log(0.5 * d**0.25)), [turn, turn], noise]
-    widths = [[np.full(d, 1.2), [1.5, 1.5], loose], [np.full(d, 0.5), [0.7, 0.7], loose]]
-    return np.array([np.concatenate(smooth), np.concatenate(turning)]), np.array([np.concatenate(w) for w in widths])
+    smooth = [*[np.log(1.5 * np.sqrt(d))] * d, 1.0, 0.0, *noise]
+    turning = [*[np.log(0.5 * d**0.25)] * d, turn, turn, *noise]
+    sd = [[*[1.2] * d, 1.5, 1.5, *NOISE_SD], [*[0.5] * d, 0.7, 0.7, *NOISE_SD]]
+    return np.array([smooth, turning], dtype=float), np.array(sd)
 
 
 class _Processes(NamedTuple):
@@ -385,7 +387,8 @@ class _Processes(NamedTuple):
 
     def leave_one_out(self, b: int) -> Floats:
         """(n,) residuals of the rows from what the others predict, in standard deviations."""
-        return np.abs(self.alpha[b]) / np.sqrt((self.inverse_root[b] ** 2).sum(axis=0))
+        residuals: Floats = np.abs(self.alpha[b]) / np.sqrt((self.inverse_root[b] ** 2).sum(axis=0))
+        return residuals
 
 
 @dataclass(frozen=True)
@@ -405,10 +408,6 @@ class ChannelProcess:
         """Readings at z, and their derivative by z."""
         y = backward(self.transform, self.centre + self.size * z)
         return y, self.size / derivative(self.transform, y)
-
-    def rate(self, function: Callable[[Floats], Floats], U: Floats) -> Floats:
-        """Derivative of the readings by z = function(U), which is the same everywhere without a transform."""
-        return np.array([[self.size]]) if self.transform == "none" else self.to_readings(function(U))[1]
 
     def predict(self, U: Floats) -> tuple[Floats, Floats, Floats]:
         """(k,) mean reading, and variance of the model and of the noise."""
@@ -583,7 +582,10 @@ class _Paths:
     def jacobian(self, U: Floats) -> Floats:
         J = np.full((self.n, U.shape[-2], self.m, U.shape[-1]), np.nan)
         for g, (column, channel) in enumerate(zip(self.goal, self.channels, strict=True)):
-            J[:, :, column] = self.drawn[g].slope(U) * channel.rate(self.drawn[g], U)[..., None]
+            rate = (
+                channel.to_readings(self.drawn[g](U))[1] if channel.transform != "none" else np.array([[channel.size]])
+            )
+            J[:, :, column] = self.drawn[g].slope(U) * rate[..., None]
             if self.between is not None:
                 J[:, :, column] += self.between[g, :, None, 1:]
         return J

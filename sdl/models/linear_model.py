@@ -80,8 +80,8 @@ class LinearModel:
     @property
     def coef_covariance(self) -> Floats:
         """(m, p, p) covariance of each channel's coefficients."""
-        spread: Floats = self.gram @ np.einsum("nm,np,nq->mpq", self.weight, self.rows, self.rows) @ self.gram
-        spread = np.diag(self.noise)[:, None, None] * spread
+        squares = np.einsum("nm,np,nq->mpq", self.weight, self.rows, self.rows)
+        spread: Floats = np.diag(self.noise)[:, None, None] * (self.gram @ squares @ self.gram)
         return spread if self.extra is None else spread + self.extra
 
     def variance(self, U: Floats) -> Floats:
