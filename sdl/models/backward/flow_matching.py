@@ -33,6 +33,8 @@ FOLDS = 4
 """Parts of the levels of an input that are left out in turn."""
 FORESEEN = 0.8
 """Trees are grown if they fall below this part of the mean square of what the trend leaves, at levels left out."""
+MODE, SHIFTS = 0.15, 10
+"""Draws of one mode differ from its mean by less than this part of the range in every input; steps of mean shift."""
 NOTHING = 1e-9
 """Parts of the range below which nothing is left over."""
 
@@ -109,6 +111,22 @@ def _grow(options: FlowOptions, settings: Floats, readings: Floats) -> Any:
         )
 
 
+def _densest(drawn: Floats) -> Floats:
+    """Those of the draws (n, d) that belong to the most probable mode: the mean of two modes is no answer.
+
+    They are the draws within MODE of the mean of themselves, from the draw with the most others beside it.
+    """
+    beside = np.abs(drawn[:, None] - drawn).max(axis=2) < MODE
+    own = beside[int(beside.sum(axis=1).argmax())]
+    for _ in range(SHIFTS):
+        centre = drawn[own].mean(axis=0)
+        shifted = np.abs(drawn - centre).max(axis=1) < MODE
+        if shifted.sum() <= own.sum():
+            break
+        own = shifted
+    return np.asarray(drawn[own] if own.sum() > 1 else drawn, dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class FittedFlow:
     """A grown forest over what the trend leaves.
@@ -130,7 +148,8 @@ class FittedFlow:
     def propose(self, targets: Targets, space: Space, rng: np.random.Generator) -> Proposals:
         value = self.training.fill_free_targets(targets, space)
         drawn = self._draw(value, self.samples, rng)
-        U, spread = drawn.mean(axis=1), drawn.std(axis=1, ddof=1)
+        modes = [_densest(settings) for settings in drawn]
+        U, spread = np.array([mode.mean(axis=0) for mode in modes]), np.array([mode.std(axis=0, ddof=1) for mode in modes])
         uncertainty = np.full_like(U, np.nan)  # trees know no uncertainty of their own
         name = "flow matching"
         if self.trend is not None:
