@@ -53,8 +53,8 @@ LOG_ODDS = float(np.log(4.0))
 NEGLIGIBLE = 1e-3
 """A component with less weight is dropped."""
 DRAWN_ROWS, DRAWS, LEAST_DRAW = 40, 16, 0.02
-"""Up to so many rows the parameters are drawn, so many times, and draws with less weight are dropped. Not from the first
-inputs + 2 rows: there it costs an affine instrument a trial, and their linear prediction is all there is."""
+"""Up to so many rows the parameters are drawn, so many times, and draws with less weight are dropped. Not from the
+first inputs + 2 rows: there it costs an affine instrument a trial, and their linear prediction is all there is."""
 FEATURES = 64
 """Random features of each function drawn from the prior, half for the joint and half for the additive part. Each has
 its own, so that mean and covariance over the functions are right for any number of features."""
@@ -772,7 +772,8 @@ def censored_sites(
     """Expectation propagation for readings that lie beyond bounds.
 
     Args:
-        mean, covariance: (c,) and (c, c) of the function before.
+        mean: (c,) of the function before.
+        covariance: (c, c) of the function before.
         bound: (c,) which the reading is at least (sign 1) or at most (sign -1).
         noise: (c,) variance of the reading about the function.
         sign: (c,).

@@ -144,7 +144,7 @@ def _apart(off: Floats, allowed: int) -> Bools:
 
 
 def _middle(residual: Floats, width: Floats) -> Floats:
-    return np.maximum(np.median(np.abs(residual), axis=0), LEAST_SD * width)
+    return np.asarray(np.maximum(np.median(np.abs(residual), axis=0), LEAST_SD * width), dtype=np.float64)
 
 
 def _explains(Y: Floats, residual: Floats) -> bool:

@@ -156,7 +156,6 @@ def _without_moves(data: Evidence, plant: Plant, left: Left, counts: Floats) -> 
     of them each other channel sees is fitted beside changes of that light, so that these stay in. The channel itself
     then says nothing of the instrument.
     """
-
     gain = plant.arrays.gain.max(axis=1)
     least = int(gain.argmin())
     if gain[least] >= TELLS * gain.max():

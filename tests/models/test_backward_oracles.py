@@ -147,7 +147,9 @@ def test_moved_rows_keep_the_line_that_statsmodels_gives_the_current_session():
         warnings.simplefilter("ignore")
         other = MixedLM(y, X, groups=which, exog_re=X).fit(reml=True)
     line = other.fe_params + other.random_effects[7]
-    aligned = align_to_current(X[:, 1:], y[:, None], np.ones((len(y), 1), bool), which.astype(float), 7.0, np.array([0]))
+    aligned = align_to_current(
+        X[:, 1:], y[:, None], np.ones((len(y), 1), bool), which.astype(float), 7.0, np.array([0])
+    )
     assert aligned.fit.coef[:, 0] == pytest.approx(line, abs=0.01 * np.abs(line).max())
 
 

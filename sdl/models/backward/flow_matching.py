@@ -149,7 +149,10 @@ class FittedFlow:
         value = self.training.fill_free_targets(targets, space)
         drawn = self._draw(value, self.samples, rng)
         modes = [_densest(settings) for settings in drawn]
-        U, spread = np.array([mode.mean(axis=0) for mode in modes]), np.array([mode.std(axis=0, ddof=1) for mode in modes])
+        U, spread = (
+            np.array([mode.mean(axis=0) for mode in modes]),
+            np.array([mode.std(axis=0, ddof=1) for mode in modes]),
+        )
         uncertainty = np.full_like(U, np.nan)  # trees know no uncertainty of their own
         name = "flow matching"
         if self.trend is not None:
@@ -168,7 +171,9 @@ class FittedFlow:
         if self.trend is not None:  # what the trees do not generate scatters as the readings do
             V = self.trend.linear_settings(value)
             spread = np.nan_to_num(self.trend.std_errors(self.trend.at(V), V)[0])
-            drawn = drawn + rng.normal(size=drawn.shape) * np.where(self.learnable, 0.0, spread)
+            drawn = drawn + rng.normal(size=drawn.shape) * (
+                spread if self.learnable is None else np.where(self.learnable, 0.0, spread)
+            )
         return self.training.settings(drawn)
 
     def _draw(self, value: Floats, n: int, rng: np.random.Generator) -> Floats:
