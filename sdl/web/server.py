@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError
 from sdl.extras import missing
-from sdl.lab.http.app import HOST, HttpServer, listen
+from sdl.lab.http.app import HOST, POLL_SECONDS, HttpServer, listen
 from sdl.lab.http.auth import Refused, RequestFilter
 from sdl.lab.http.token import TOKEN, Credentials
 
@@ -77,17 +77,16 @@ def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) 
         credentials = Credentials(f"web-{number}", runs, runs)
         stack.callback(credentials.close)
         server = HttpServer(create_app(runs, credentials, number), listener, "sdl web")
-        end = threading.Event()
 
         def stop(number: int, _: FrameType | None) -> None:
-            signals.append(signal.Signals(number).name)
-            end.set()
+            signals.append(signal.Signals(number).name)  # and no lock, which the interrupted thread may hold
 
         before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
             server.start()
             on_listen(f"http://{HOST}:{number}", credentials.folder / TOKEN)
-            while not end.wait(1.0):
+            while not signals:
+                time.sleep(POLL_SECONDS)
                 if not server.alive:
                     raise ConfigError("the server stopped unexpectedly")
         finally:
