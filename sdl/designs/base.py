@@ -6,6 +6,7 @@ those already taken, so that a campaign whose solver keeps refusing still learns
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -86,13 +87,13 @@ class Ranged(Frozen):
 class Planned(Ranged):
     """A design of `size` points; beyond them it gives the farthest point."""
 
+    @abstractmethod
     def size(self, inputs: tuple[Input, ...]) -> int:
         """Return the number of points of the plan."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fractions(self, trial: int, inputs: tuple[Input, ...], random: Random) -> Floats | list[float]:
         """Return point `trial` of the plan (d,), as fractions of the inputs' ranges."""
-        raise NotImplementedError
 
     def point(self, trial: int, taken: Floats, inputs: tuple[Input, ...], random: Random) -> Floats:
         if trial >= self.size(inputs):
