@@ -89,6 +89,10 @@ class FittedForward:
         prediction = self.model.predict(self.training.units(X))
         return prediction.mean, np.sqrt(prediction.model_var + prediction.noise_var)
 
+    def leave_one_out(self) -> Floats:
+        """(n, m) log density of each row of the training set given the others; NaN where it is not used."""
+        return self.model.leave_one_out()
+
     def std_error(self, X: Floats) -> Floats:
         """(n, m) standard deviation of the noise-free reading."""
         return np.sqrt(self.model.predict(self.training.units(X)).model_var)

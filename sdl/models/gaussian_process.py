@@ -247,16 +247,16 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
     training = _training_set(data)
     goal = training.goal
     complete = training.usable[:, goal].all(axis=1)
-    U, Y = training.U[complete], training.Y[complete][:, goal]
-    if len(U) > rows:
-        pick = _spread(U, rows, rows // 5)
-        U, Y = U[pick], Y[pick]
+    pick = np.flatnonzero(complete)
+    if len(pick) > rows:
+        pick = pick[_spread(training.U[pick], rows, rows // 5)]
+    U, Y = training.U[pick], training.Y[pick][:, goal]
     bounds = _bounds(data, training)
     censored = np.vstack([np.zeros(Y.shape, bool), bounds.censored[:, goal]])
     U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
     exact = np.isfinite(Y) & ~censored
     channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
-    return GaussianProcess(training, tuple(_fit_channels(channels)))
+    return GaussianProcess(training, tuple(_fit_channels(channels)), pick)
 
 
 def _training_set(data: Data) -> TrainingSet:
@@ -385,10 +385,10 @@ class _Processes(NamedTuple):
         known = self.inverse_root @ cross.swapaxes(1, 2)
         return _times(cross, self.alpha), _kernel(self.theta, U, U) - known.swapaxes(1, 2) @ known
 
-    def leave_one_out(self, b: int) -> Floats:
-        """(n,) residuals of the rows from what the others predict, in standard deviations."""
-        residuals: Floats = np.abs(self.alpha[b]) / np.sqrt((self.inverse_root[b] ** 2).sum(axis=0))
-        return residuals
+    def leave_one_out(self) -> tuple[Floats, Floats]:
+        """(B, n) z of the rows less what the others predict, and their variances (Rasmussen and Williams, 5.4.2)."""
+        precision = (self.inverse_root**2).sum(axis=1)
+        return self.alpha / precision, 1.0 / precision
 
 
 @dataclass(frozen=True)
@@ -401,6 +401,7 @@ class ChannelProcess:
     slope: Floats  # (d,) of the linear model, for the jitter
     scale: float  # standard deviation of the readings
     wrong: Bools  # (n,) rows that were left out
+    used: Bools  # (n,) rows that the processes were conditioned on, in their order
     weight: Floats
     processes: _Processes
 
@@ -429,6 +430,15 @@ class ChannelProcess:
         slope: Floats = np.tensordot(self.weight, self.processes.mean(U, slope=True), 1) * rate[:, None]
         return slope
 
+    def leave_one_out(self) -> Floats:
+        """(n,) log density of each reading given the others; NaN where it is not used."""
+        away, variance = self.processes.leave_one_out()
+        each = -0.5 * (away**2 / variance + np.log(variance) + LOG_2PI)
+        rate = self.to_readings(self.processes.z[0])[1]
+        density = np.full(len(self.used), np.nan)
+        density[self.used] = np.logaddexp.reduce(np.log(self.weight)[:, None] + each, axis=0) - np.log(rate)
+        return density
+
     def nonlinearity(self) -> float:
         """Standard deviation of the mean about the best plane through it, at the rows, in parts of its own."""
         y = self.mean(self.processes.U)
@@ -443,6 +453,7 @@ class GaussianProcess:
 
     training: TrainingSet
     channels: tuple[ChannelProcess, ...]
+    rows: Ints  # rows of the training set that were learnt from; those of the channels begin with them
 
     @property
     def summary(self) -> str:
@@ -488,6 +499,12 @@ class GaussianProcess:
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
+
+    def leave_one_out(self) -> Floats:
+        density = np.full(self.training.Y.shape, np.nan)
+        for column, channel in zip(self.training.goal, self.channels, strict=True):
+            density[self.rows, column] = channel.leave_one_out()[: len(self.rows)]
+        return density
 
 
 class _Drawn(NamedTuple):
@@ -643,7 +660,12 @@ def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
 
 
 def _transforms(channel: _Channel) -> tuple[Transform, ...]:
-    """None and, where hardly a reading is below 0, log; then such a reading is wrong."""
+    """None and, where hardly a reading is below 0, log; then such a reading is wrong.
+
+    The first inputs + 2 rows tell nothing of a transform: a line through them fits either scale.
+    """
+    if channel.exact.sum() <= channel.U.shape[1] + 2:
+        return ("none",)
     below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
     bounds_below = (channel.y[channel.censored] <= 0).any()
     return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or bounds_below else ("none", "log")
@@ -686,7 +708,8 @@ def _finish(
     keep = weight > (NEGLIGIBLE if len(weight) <= 2 else LEAST_DRAW) * weight.sum()
     processes = _Processes.of(problem.take(np.flatnonzero(keep)), theta[keep])
     weight = weight[keep] / weight[keep].sum()
-    return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, weight, processes)
+    used = problem.use[0]
+    return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, used, weight, processes)
 
 
 def _with_draws(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats]:
@@ -719,7 +742,8 @@ def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[
         return best
     cost = 0.0
     for _ in range(min(MAX_WRONG, n // 10)):
-        off = _Processes.of(problem, theta).leave_one_out(int(evidence.argmax()))
+        away, variance = _Processes.of(problem, theta).leave_one_out()
+        off = np.abs(away / np.sqrt(variance))[int(evidence.argmax())]
         if off.max() < SUSPECT:
             break
         row = np.flatnonzero(problem.use[0])[int(off.argmax())]

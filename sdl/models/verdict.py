@@ -191,7 +191,7 @@ class Judge:
 
 def _surface(training: TrainingSet) -> ForwardModel:
     try:
-        return fit_quadratic(training)
+        return fit_quadratic(training, drifts=True)
     except SolverError:
         return LinearForward(training, training.linear)
 

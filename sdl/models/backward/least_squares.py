@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 
 from sdl.arrays import Floats
 from sdl.models.data import Data, Proposals, Targets
+from sdl.models.forward_model import LinearForward
 from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
@@ -112,6 +113,10 @@ class FittedLeastSquares:
             return self.model.predict(U)
         predictions = [self.local_fit(u).predict(u[None]) for u in U]
         return np.vstack([mean for mean, _ in predictions]), np.vstack([std for _, std in predictions])
+
+    def leave_one_out(self) -> Floats:
+        """(n, m) log density of each row of the training set given the others; NaN where they do not tell it."""
+        return LinearForward(self.training, self.model).leave_one_out()
 
     def local_fit(self, u: Floats) -> LinearModel:
         """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""
