@@ -245,15 +245,20 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
         NotEnoughData, Degenerate: as for every solver.
     """
     training = _training_set(data)
-    goal = training.goal
-    complete = training.usable[:, goal].all(axis=1)
-    pick = np.flatnonzero(complete)
+    return fit_processes(training, _bounds(data, training), rows=rows)
+
+
+def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS) -> GaussianProcess:
+    """Fit a process to each channel of the goal, from the usable rows and `bounds`."""
+    goal, n = training.goal, len(training.Y)
+    pick = np.flatnonzero(training.usable[:, goal].all(axis=1))
     if len(pick) > rows:
-        pick = pick[_spread(training.U[pick], rows, rows // 5)]
+        pick = pick[_spread(training.U[:n][pick], rows, rows // 5)]
     U, Y = training.U[pick], training.Y[pick][:, goal]
-    bounds = _bounds(data, training)
-    censored = np.vstack([np.zeros(Y.shape, bool), bounds.censored[:, goal]])
-    U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
+    censored = np.zeros(Y.shape, bool)
+    if bounds is not None:
+        U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
+        censored = np.vstack([censored, bounds.censored[:, goal]])
     exact = np.isfinite(Y) & ~censored
     channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
     return GaussianProcess(training, tuple(_fit_channels(channels)), pick)
@@ -277,19 +282,21 @@ def _training_set(data: Data) -> TrainingSet:
     return replace(training, usable=usable, summary=f"{len(usable)} readings ({count} saturated, used as bounds)")
 
 
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
+    """Rows with censored readings: U (c, d) settings in units, Y (c, m), censored (c, m)."""
+
     U: Floats
     Y: Floats
     censored: Bools
 
 
-def _bounds(data: Data, training: TrainingSet) -> _Bounds:
+def _bounds(data: Data, training: TrainingSet) -> Bounds:
     """The latest rows of the current session with a censored channel of the goal."""
     now = data.session[-1] if data.current_session is None else data.current_session
     cut = data.saturated & np.isfinite(data.Y)
     late = np.flatnonzero(cut[:, training.goal].any(axis=1) & np.isfinite(data.X).all(axis=1) & (data.session == now))
     late = late[-MAX_BOUNDS:]
-    return _Bounds(training.units(data.X[late]), data.Y[late], cut[late])
+    return Bounds(training.units(data.X[late]), data.Y[late], cut[late])
 
 
 def _spread(U: Floats, rows: int, newest: int = 0) -> Ints:
