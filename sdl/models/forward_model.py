@@ -87,7 +87,7 @@ def leave_one_out_t(residual: Floats, leverage: Floats, variance: Floats, size: 
     others = (dof * size - residual**2 / (variance * rest)) / np.where(dof > 1, dof - 1, np.nan)
     scale = np.sqrt(np.maximum(others, 0.0) * variance / rest)
     with np.errstate(divide="ignore", invalid="ignore"):
-        density: Floats = student_t.logpdf(residual / rest, dof - 1, scale=scale)
+        density = np.asarray(student_t.logpdf(residual / rest, dof - 1, scale=scale), dtype=np.float64)
     return np.where(np.isfinite(density), density, np.nan)
 
 
