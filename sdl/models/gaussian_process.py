@@ -34,9 +34,10 @@ from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
 
 LINE = 10.0
-"""Standard deviation of intercept and slopes, in standard deviations of the readings: vague."""
+"""Standard deviation of intercept and slopes, in standard deviations of the readings: vague (Rasmussen, 2.7)."""
 SUBSET, MAX_ROWS = 40, 300
-"""Rows that the hyperparameters are searched with, before two steps with all; and rows that are learnt from at most."""
+"""Rows that the hyperparameters are searched with, before two steps with all (half the time, the same medians), and rows
+that are learnt from at most."""
 NOISE, NOISE_SD = (0.005, 0.001, 0.001), (0.8, 0.8, 0.8)
 """Prior of the proportional, constant and jitter noise: medians, and standard deviations of the logarithms."""
 MAX_BOUNDS = 40
@@ -44,6 +45,7 @@ MAX_BOUNDS = 40
 CHUNK = 2_000_000
 """Numbers of the largest array of a fit."""
 SCREENING_STEPS, STEPS, FINAL_STEPS, WRONG_STEPS = 8, 16, 2, 6
+"""Steps of Fisher scoring at most: to compare transforms, to fit, then with all rows, and after a row is left out."""
 GAIN = 0.02
 """A step of Fisher scoring that gains less log posterior is the last."""
 FLOOR = 1e-8
