@@ -152,8 +152,8 @@ class FittedForward:
         prediction = model.predict(ended.U)
         met = bands.are_met(prediction.mean) & (ended.cost <= ended.cost.min() + SOLVED)
         if met.any():
-            doubt = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
-            u = np.asarray(ended.U[int(np.where(met, doubt, np.inf).argmin())], dtype=np.float64)
+            uncertainty = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
+            u = np.asarray(ended.U[int(np.where(met, uncertainty, np.inf).argmin())], dtype=np.float64)
         else:
             u = self._most_probable(bands, ended.U, low, high, rng)
         if training.prefer is None:

@@ -5,7 +5,7 @@ For each channel, z = T(y) standardised, u the settings in units of their bounds
     cov(u, u') = 10² [1 + (u - ½)·(u' - ½)] + a² sum_j κ(r_j) + s² κ(|r|),     r_j = (u_j - u'_j) / l_j
 
 κ is Matérn's with smoothness 5/2. The first term is a line with a vague prior (Rasmussen and Williams, Gaussian
-Processes for Machine Learning, 2006, section 2.7), the second lets each input bend for itself (Duvenaud et al., NIPS
+Processes for Machine Learning, 2006, section 2.7), the second is a smooth function of each input (Duvenaud et al., NIPS
 2011), the third lets all act together. The variance of one reading is the sum of a constant, a proportional and a
 jitter part (`sdl.models.noise`), carried into z by T'(y)².
 
@@ -645,7 +645,9 @@ def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
     positive = [c._replace(exact=c.exact & (c.y > 0)) if len(_transforms(c)) > 1 else c for c, _ in options]
     stated = [c.problem(t) for c, (_, t) in zip(positive, options, strict=True)]
     exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
-    few = exact[np.sort(_spread(channels[0].U[exact], most))] if len(exact) > (most := max(SUBSET, d + 10)) else exact
+    few = (
+        exact[np.sort(_spread(channels[0].U[exact], subset))] if len(exact) > (subset := max(SUBSET, d + 10)) else exact
+    )
     smooth = _join([one[0].take(np.array([0])) for one in stated]).rows(few)
     theta, scored = _chunked(smooth, smooth.mean, SCREENING_STEPS)
     evidence = _evidence(scored)

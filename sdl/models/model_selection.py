@@ -182,9 +182,9 @@ def predictive_score(solvers: list[Fittable], data: Data, window: int) -> tuple[
     shared: Bools = foreseen[some].all(axis=0)
     if not some.any() or not shared.any():
         return np.full(len(solvers), np.nan), 0
-    nobody = NOMINAL * np.abs(np.where(usable, data.Y, 0.0)[:, goal]).max(axis=0)
+    nominal = NOMINAL * np.abs(np.where(usable, data.Y, 0.0)[:, goal]).max(axis=0)
     least = np.where(np.isfinite(std), std, np.inf)[some].min(axis=0)
-    scale = np.maximum(np.where(np.isfinite(least), least, nobody), 1e-300)
+    scale = np.maximum(np.where(np.isfinite(least), least, nominal), 1e-300)
     sd = np.maximum(np.where(np.isfinite(std), std, scale), 1e-300)
     z = np.clip(off / sd, -TAIL, TAIL)
     density = (-0.5 * z**2 - np.log(sd / scale))[:, shared][:, known[shared]]

@@ -209,8 +209,8 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
                 matrix = normal + np.diag(np.concatenate([np.zeros(p), ridge]))
                 beta = np.linalg.solve(matrix, side)
                 rest = y - A @ beta
-                left = max(float(rest @ rest + ridge @ beta[p:] ** 2), 0.0)
-                size[i, c] = (left + POOL * nominal) / dof
+                square = max(float(rest @ rest + ridge @ beta[p:] ** 2), 0.0)
+                size[i, c] = (square + POOL * nominal) / dof
             volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum()
             score[i] = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[i, c])
             coef[i, c], gram[i, c] = beta[:q], np.linalg.inv(matrix)[:q, :q]

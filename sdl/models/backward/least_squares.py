@@ -17,9 +17,9 @@ from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 ROUNDS, CLOSE = 8, 1e-5
-"""How often a neighbourhood is fitted anew at most, and by how little the answer moves when it is enough."""
+"""Refits of a neighbourhood at most, and the change of the answer below which they end."""
 NEAR = 1.5
-"""Rows for each coefficient that a neighbourhood, or a memory, must be worth; it is widened until it is."""
+"""Effective rows for each coefficient in a neighbourhood or a memory; it is widened until it holds them."""
 
 
 def fit_least_squares(
@@ -31,7 +31,7 @@ def fit_least_squares(
     local: float | None = None,
     memory: float | None = None,
 ) -> FittedLeastSquares:
-    """Fits the readings; the options are those of the solver `linear`.
+    """Fit the readings; the options are those of the solver `linear`.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
