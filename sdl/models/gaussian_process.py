@@ -36,8 +36,8 @@ from sdl.models.transforms import Transform, backward, derivative, forward
 LINE = 10.0
 """Standard deviation of intercept and slopes, in standard deviations of the readings: vague (Rasmussen, 2.7)."""
 SUBSET, MAX_ROWS = 40, 300
-"""Rows that the hyperparameters are searched with, before two steps with all (half the time, the same medians), and rows
-that are learnt from at most."""
+"""Rows that the hyperparameters are fitted to before two steps with all rows (half the time, the same medians), and the
+largest number of rows."""
 NOISE, NOISE_SD = (0.005, 0.001, 0.001), (0.8, 0.8, 0.8)
 """Prior of the proportional, constant and jitter noise: medians, and standard deviations of the logarithms."""
 MAX_BOUNDS = 40

@@ -37,7 +37,7 @@ slope."""
 LEVEL = 0.02
 """Settings of an input that differ by less, as a fraction of the range, are one level; about six times the noise."""
 MIN_LEVELS = 4
-"""Levels of an input that nonlinearity can be estimated from: with three, a chord is all that predicts a left-out one."""
+"""Least number of levels that nonlinearity is estimated from: with three, only a chord predicts a left-out one."""
 MAX_ROWS = 400
 """Largest number of rows, evenly thinned; the cost of choosing widths grows with its square."""
 
