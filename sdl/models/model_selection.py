@@ -105,8 +105,9 @@ def _simplest_of_the_best(densities: dict[str, Floats], coefficients: int) -> tu
     shared = np.isfinite(table).all(axis=0)
     table = np.maximum(table, table.max(axis=0, where=shared, initial=-np.inf) - WORST)
     total = dict(zip(known, table[:, shared].sum(axis=1).tolist(), strict=True))
-    few = min(1.0, (shared.any(axis=1).sum() - coefficients) / (FEW * coefficients))
-    least = max(total.values()) - few * MARGIN * shared.any(axis=0).sum()
+    rows, channels = (int(shared.any(axis=axis).sum()) for axis in (1, 0))
+    few = np.clip((rows - coefficients) / (FEW * coefficients), 0.0, 1.0)
+    least = max(total.values()) - few * MARGIN * channels
     taken = next(kind for kind, density in total.items() if density >= least)
     missed = max(total[taken] - total.get("linear", total[taken]), 0.0) / shared.sum()
     return taken, _compared(total, taken, "predicted each reading from the others"), missed
