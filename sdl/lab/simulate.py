@@ -26,8 +26,7 @@ from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core import scheduler
 from sdl.lab.core.cron import NEVER
 from sdl.lab.core.state import DAY, Lab
-from sdl.lab.journal import Journal, MemoryJournal
-from sdl.lab.loop import LabLoop, Listener
+from sdl.lab.loop import Journal, LabLoop, Listener
 from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
@@ -230,7 +229,7 @@ def simulate(
     begin, end = start - LEAD_SECONDS, start + days * DAY
     clock, lab = VirtualClock(begin), Lab()
     processes = SimulatedWorkers(loaded, lab, clock, keep is not None, end)
-    loop = LabLoop(lab, journal or MemoryJournal(), processes, clock, runs=keep or loaded.runs, listeners=listeners)
+    loop = LabLoop(lab, journal, processes, clock, runs=keep or loaded.runs, listeners=listeners)
     loop.open(loaded, 0, "simulation")
     while clock.now() < end:
         loop.tick()

@@ -7,7 +7,8 @@ import subprocess
 import threading
 from pathlib import Path
 
-from sdl.lab.http.auth import Refused
+from starlette.exceptions import HTTPException
+
 from sdl.parallel import children
 from sdl.store.plainfile import open_existing
 from sdl.store.resolve import FILE
@@ -18,11 +19,7 @@ CACHED_REPORTS = 40
 
 
 class Reports:
-    """The cached reports of runs.
-
-    Args:
-        cache: directory of the cache.
-    """
+    """The reports of runs, kept below the directory `cache`."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache / "reports"
@@ -32,7 +29,7 @@ class Reports:
         """The report of a run as of now.
 
         Raises:
-            Refused: it cannot be made, or others take too long.
+            HTTPException: it cannot be made, or others take too long.
         """
         try:
             info = (folder / FILE).stat()
@@ -40,7 +37,7 @@ class Reports:
             file = self._cache / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:24]}.html"
             if not file.exists():
                 if not self._lock.acquire(timeout=SECONDS / 2):
-                    raise Refused(503, "busy with other reports; try again in a minute")
+                    raise HTTPException(503, "busy with other reports; try again in a minute")
                 try:
                     if not file.exists():
                         self._make(folder, file)
@@ -49,7 +46,7 @@ class Reports:
             with open_existing(file) as stream:
                 return stream.read()
         except OSError as error:
-            raise Refused(503, f"the report cannot be stored: {error}") from error
+            raise HTTPException(503, f"the report cannot be stored: {error}") from error
 
     def _make(self, folder: Path, file: Path) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)
@@ -59,10 +56,9 @@ class Reports:
                 command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
-            raise Refused(503, f"the report was not ready within {SECONDS:g} s; try `sdl report`") from None
+            raise HTTPException(503, f"the report was not ready within {SECONDS:g} s; try `sdl report`") from None
         if done.returncode or not file.exists():
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise Refused(503, f"the report cannot be made: {lines[-1]}")
-        old = sorted(self._cache.glob("*.html"), key=lambda path: path.stat().st_mtime)[:-CACHED_REPORTS]
-        for path in old:
+            raise HTTPException(503, f"the report cannot be made: {lines[-1]}")
+        for path in sorted(self._cache.glob("*.html"), key=lambda path: path.stat().st_mtime)[:-CACHED_REPORTS]:
             path.unlink(missing_ok=True)

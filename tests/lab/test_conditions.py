@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sdl import config, runner
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Measured, Paused
 from sdl.errors import Rejected, Unreachable
-from sdl.lab.config.conditions import Suspend, parse_size, unsupported_conditions
+from sdl.lab.config.conditions import Suspend, disk_free, parse_size, unsupported_conditions
 from sdl.lab.workers.gate import LabGate
 from sdl.runner import Pause, Proceed
 from sdl.types import Outcome, Reading
@@ -226,7 +227,9 @@ def test_the_free_space_is_that_of_the_folder_or_of_what_there_is_of_it(tmp_path
     asked: list[Path] = []
     gate = LabGate(suspend(disk="1MB"), tmp_path / "not" / "yet", free=lambda path: asked.append(path) or 10**9)
     run(gate, lit_by())
-    assert set(asked) == {tmp_path}
+    assert set(asked) == {tmp_path / "not" / "yet"}
+    free = shutil.disk_usage(tmp_path).free
+    assert disk_free(tmp_path / "not" / "yet") == pytest.approx(free, rel=0.1)
     real = LabGate(suspend(disk="1000000TB"), tmp_path)
     assert isinstance(real.ask(None, 0.0), Pause)  # type: ignore[arg-type]
 

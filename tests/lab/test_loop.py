@@ -14,7 +14,6 @@ from sdl import runner
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, Full, InUse
 from sdl.lab import journal
-from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.core.events import (
     Asked,
     ClockJumped,
@@ -32,7 +31,9 @@ from sdl.lab.core.events import (
 from sdl.lab.core.state import fold
 from sdl.lab.http.control import Controller
 from sdl.lab.loop import LabLoop
+from sdl.lab.watches import ClockWatch
 from sdl.lab.workers.base import NOT_YET
+from sdl.runner import MemoryRecord
 from sdl.store import record
 from tests.lab.lab_kit import BEGIN, CAMPAIGN, Asking, Bench, Fate, Scripted, fates, job, lab_file, long
 
@@ -225,7 +226,7 @@ def test_a_changed_line_of_a_journal_is_found(tmp_path: Path) -> None:
         journal.open_journal(place)
 
 
-class Jammed(journal.MemoryJournal):
+class Jammed(MemoryRecord):
     """A journal on a disk that is full for a while."""
 
     full = False
@@ -238,7 +239,7 @@ class Jammed(journal.MemoryJournal):
 
 def test_a_full_disk_stops_what_begins_and_loses_nothing_of_what_ends(tmp_path: Path) -> None:
     bench = Bench(lab_file(tmp_path, {"j": minutely(), "k": minutely(instrument="b")}))
-    book = Jammed(keep=True)
+    book = Jammed()
     bench.journal = bench.loop._journal = book
     bench.open().go(65, step=1)
     book.full = True
@@ -258,7 +259,7 @@ def test_a_full_disk_is_said_once_and_without_the_lines_that_did_not_fit(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(lab_file(tmp_path, {"j": minutely(), "k": minutely(instrument="b")}))
-    book = Jammed(keep=True)
+    book = Jammed()
     bench.journal = bench.loop._journal = book
     bench.open().go(65, step=1)
     book.full = True
@@ -291,7 +292,7 @@ def test_a_death_is_logged_once_however_long_it_cannot_be_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(10, died="Lost: gone"))
-    book = Jammed(keep=True)
+    book = Jammed()
     bench.journal = bench.loop._journal = book
     bench.open().go(62, step=1)
     book.full = True

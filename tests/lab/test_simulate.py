@@ -22,6 +22,7 @@ from sdl.lab.core.events import Due, Ended, LabEvent, Missed, Started
 from sdl.lab.core.state import fold
 from sdl.lab.core.usage import Usage, generic_cause
 from sdl.lab.simulate import SharedTwin, simulate
+from sdl.runner import MemoryRecord
 from sdl.store import record
 from tests.lab.lab_kit import BEGIN, Bench, at, fates, job, lab_file, overlaps
 from tests.processes import ROOT
@@ -30,7 +31,7 @@ POINT = {"name": "point", "design": {"kind": "points", "points": [{"R": 0.1, "G"
 
 
 def played(loaded: ResolvedLab, start: float, days: float) -> list[LabEvent]:
-    book = journal.MemoryJournal(keep=True)
+    book = MemoryRecord()
     simulate(loaded, start, days, journal=book)
     return book.events
 
@@ -105,7 +106,7 @@ def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(t
     window["suspend"] = {"ambient": {"above": {"clear": 3000}}, "good_for": "10min"}
     jobs = {"j": job(when={"cron": "0 * * * *"})}
     loaded = lab_file(tmp_path, jobs, instruments={"a": window}, timezone="America/New_York")
-    account, book = Usage(), journal.MemoryJournal(keep=True)
+    account, book = Usage(), MemoryRecord()
     simulate(loaded, at("2026-06-15T05:00-04:00"), 1, listeners=[account], journal=book)
     assert any("too high" in text for text in account.pauses)
     missed = [event for event in book.events if isinstance(event, Missed)]
@@ -119,7 +120,7 @@ def test_daylight_pauses_a_campaign_and_the_starts_behind_it_are_accounted_for(t
 def test_the_windows_end_pauses_a_campaign_until_the_window_opens_again(tmp_path: Path) -> None:
     slow = {"a": {"instrument": {"kind": "twin", "latency": 120.0}}}
     jobs = {"j": job(when={"cron": "55 5 * * *"}, between="20:00-06:00")}
-    account, book = Usage(), journal.MemoryJournal(keep=True)
+    account, book = Usage(), MemoryRecord()
     loaded = lab_file(tmp_path, jobs, instruments=slow)
     simulate(loaded, BEGIN, 1, listeners=[account], journal=book)
     (end,) = [event for event in book.events if isinstance(event, Ended)]

@@ -14,8 +14,7 @@ from sdl.core.events import Event, Stopped
 from sdl.runs.listing import is_abandoned, list_row
 from sdl.store.lock import Lock
 from sdl.web import notes
-from sdl.web.index import Index
-from sdl.web.query import Query
+from sdl.web.index import Index, Query
 from tests.web.web_kit import Append, copy, real
 
 

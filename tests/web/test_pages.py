@@ -15,9 +15,10 @@ import pytest
 from sdl.core.events import Event
 from sdl.errors import ConfigError
 from sdl.lab.http.api import create_app
+from sdl.lab.http.auth import filtered_app
 from sdl.lab.http.token import Credentials, read
 from sdl.store import record
-from sdl.web import notes, server
+from sdl.web import notes
 from sdl.web.pages import EXAMPLE, routes
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
@@ -53,7 +54,7 @@ def client(app: Any) -> Http:
 @pytest.fixture
 def alone(runs: Path, door: Credentials) -> Http:
     """`sdl web`."""
-    return client(server.create_app(runs, door, PORT))
+    return client(filtered_app(routes(None, runs, door), door, PORT))
 
 
 @pytest.fixture
@@ -278,7 +279,7 @@ def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
     name = EVIL.replace("/", "")
     record.write_whole(runs / name / "run<b>1", [poisoned(event, EVIL) for event in events])
     notes.write(runs / name / "run<b>1", EVIL, [EVIL[:38]], 0, EVIL, 5.0)
-    http = client(server.create_app(runs, door, PORT))
+    http = client(filtered_app(routes(None, runs, door), door, PORT))
     while "being read" in http.get("/runs").text:
         pass
     listed = http.get("/runs").text

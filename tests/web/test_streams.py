@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 from waiting import PATIENCE
 
 from sdl.core.events import Event
 from sdl.lab.http.app import STALLED_SECONDS, listen
-from sdl.lab.http.auth import Refused
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
 from sdl.web.sse import Hub
 from tests.web.web_kit import Append, PageLab, copy, real
@@ -119,7 +119,7 @@ def test_there_are_so_many_streams_and_no_more() -> None:
         browsers = [Browser() for _ in range(2)]
         tasks = [asyncio.create_task(hub.stream("k", Counter, b.receive, b.send)) for b in browsers]
         await until(lambda: hub.open == 2)
-        with pytest.raises(Refused, match="2 live pages are open already"):
+        with pytest.raises(HTTPException, match="2 live pages are open already"):
             await hub.stream("k", Counter, Browser().receive, Browser().send)
         browsers[0].leave()
         await tasks[0]
@@ -189,7 +189,7 @@ def test_a_run_is_drawn_anew_with_each_reading_and_only_then(tmp_path: Path, eve
         last = source.look() or {}
     growing.close()
     assert last["said"].startswith("reached: ")
-    assert last["parts"]["live-trials"].count("<tr>") == source.picture.campaign.history.trials + 1  # type: ignore[union-attr]
+    assert last["parts"]["live-trials"].count("<tr>") == source.view.campaign.history.trials + 1  # type: ignore[union-attr]
     whole = RunFeed(growing.folder, LabFeed(None)).whole()
     assert whole["parts"] == last["parts"], "read at once and read as it grew: the same"
 
@@ -211,14 +211,14 @@ def test_a_run_of_the_lab_has_buttons_that_follow_its_holds(tmp_path: Path, even
     source = RunFeed(growing.folder, asked)
     assert 'data-verb="pause" data-target="start 7"' in source.whole()["parts"]["live-state"]
     lab.pause("lab", "person in enclosure", "ada")
-    asked.forget()
+    asked._at = -1e9
     state = source.whole()["parts"]["live-state"]
     assert "paused with the whole lab by ada: person in enclosure" in state
     assert 'data-verb="resume" data-target="start 7"' not in state
     assert 'data-title="End the pause of the whole lab"' in state
     assert 'data-quote="The whole lab is paused by ada: person in enclosure (since' in state
     lab.end(7)
-    asked.forget()
+    asked._at = -1e9
     assert "data-verb" not in source.whole()["parts"]["live-state"]
     growing.close()
 
@@ -230,7 +230,7 @@ def test_many_pages_ask_the_lab_once_and_it_may_be_stuck(tmp_path: Path) -> None
     assert asked.status()["running"][0]["start"] == 7
     lab.end(7)
     assert asked.status()["running"], "half a second ago is now"
-    asked.forget()
+    asked._at = -1e9
     lab.stuck = True
     told = asked.status()
     assert told["running"], "what was known before is still shown"

@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
@@ -41,6 +44,14 @@ def parse_size(value: Any) -> int:
 
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "description": "500MB, 2GB"})]
 """A size, parsed to bytes."""
+
+
+def disk_free(folder: Path) -> float:
+    """Bytes free at a folder or its nearest existing parent; infinity if unknown."""
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return float(shutil.disk_usage(place).free)
+    return math.inf
 
 
 class Ambient(Frozen):

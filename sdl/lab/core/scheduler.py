@@ -15,8 +15,7 @@ from typing import Any
 from sdl.config.durations import format_duration
 from sdl.lab.core.cron import NEVER, blackout, schedule_conflict, times
 from sdl.lab.core.events import Due, GaveUp, LabEvent, Missed, Started
-from sdl.lab.core.job_runs import Start
-from sdl.lab.core.state import DAY, Lab
+from sdl.lab.core.state import DAY, Lab, Start
 from sdl.lab.core.views import pause_reason
 
 MAX_NEW_STARTS = 500  # starts created in one step
@@ -178,7 +177,7 @@ def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tu
         now: seconds since 1970 UTC.
         readings: taken in its run so far.
     """
-    for pause in lab.pauses_of(start.number, start.job, start.instrument):
+    for pause in lab.pauses_of(start.targets):
         return pause_reason(pause.what, pause.cause), pause.by
     spec = start.spec.model_copy(update={"between": None}) if start.cause == "asked" else start.spec
     if why := schedule_conflict(spec, lab.lab, now):

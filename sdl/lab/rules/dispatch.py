@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdl.errors import ConfigError
+from sdl.lab.config.conditions import disk_free
 from sdl.lab.core.events import LabEvent
-from sdl.lab.http.health import disk_free
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify import sender

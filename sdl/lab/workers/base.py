@@ -1,4 +1,4 @@
-"""The interfaces of the loop (`sdl.lab.loop`): `Workers` run campaigns for it, `Control` gives it commands."""
+"""The interface between the loop (`sdl.lab.loop`) and the workers that run campaigns for it."""
 
 from __future__ import annotations
 
@@ -63,31 +63,7 @@ class Workers(Protocol):
 
     def begin(self, order: JobOrder) -> None: ...
     def updates(self) -> Sequence[WorkerUpdate]: ...  # never blocks; one `ended` or `died` per order
-    def command(
-        self, start: int, verb: Command, *given: str
-    ) -> None: ...  # that method of `LabGate`, with its arguments
+    def command(self, start: int, verb: Command, *given: str) -> None: ...  # calls that method of `LabGate`
     def interrupt(self, start: int, by: str) -> None: ...  # stays resumable; update: died
     def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; an error, NOT_YET, or empty
     def close(self) -> None: ...  # interrupts what runs, waits, kills the rest
-
-
-class Control(Protocol):
-    """Queries and commands of a running lab, callable from any thread; used by the API and the page.
-
-    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a command acts on exactly that. Commands return what
-    was done as a sentence. `since` is the `at` of the pause to end, so that a later pause stays.
-
-    Raises:
-        ConfigError: unknown target, or not possible in its present state; nothing was changed.
-    """
-
-    def status(self) -> Mapping[str, Any]: ...  # `sdl.lab.core.views.LabStatus`; plain values
-    def queue(self) -> Sequence[Mapping[str, Any]]: ...  # waiting starts, then scheduled times
-    def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]: ...  # newest first
-    def pause(self, target: str, reason: str, by: str) -> str: ...
-    def resume(self, target: str, by: str, since: str = "") -> str: ...  # the pause of this target only
-    def abort(self, target: str, reason: str, by: str) -> str: ...
-    def run_now(self, job: str, by: str) -> str: ...
-    def skip(self, target: str, reason: str, by: str) -> str: ...  # `start N`, or `job NAME`: its next start
-    def check(self, campaign: str, instrument: str) -> str: ...  # validate YAML; changes nothing
-    def start(self, campaign: str, instrument: str, by: str) -> str: ...  # queue a campaign given as YAML

@@ -6,7 +6,6 @@ come from another thread and take effect at the next query, within half a second
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from sdl.config.durations import format_duration
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Failed, Measured
-from sdl.lab.config.conditions import NO_READING, Suspend
+from sdl.lab.config.conditions import NO_READING, Suspend, disk_free
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 
@@ -38,7 +37,7 @@ class LabGate:
         suspend: Suspend,
         folder: Path,
         *,
-        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        free: Callable[[Path], float] = disk_free,
         again: float = POLL_SECONDS,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
@@ -184,8 +183,7 @@ class LabGate:
             self._looked, self._background = at, f"the background is too high: {', '.join(texts)}" if texts else ""
 
     def _disk(self) -> str:
-        least = self._suspend.disk or 0
-        place = next((folder for folder in (self._folder, *self._folder.parents) if folder.exists()), Path())
-        if least and (free := self._free(place)) < least:
+        least = self._suspend.disk
+        if least is not None and (free := self._free(self._folder)) < least:
             return f"the disk is nearly full: {free / 1e6:.0f} MB free, less than {least / 1e6:.0f} MB"
         return ""
