@@ -1,4 +1,4 @@
-"""Recipients of notices: the key `notify` of a lab file.
+"""Notices, and their recipients: the key `notify` of a lab file.
 
 Addresses of Apprise may contain passwords, so the file only names where each address is stored.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -108,6 +109,29 @@ class Notify(Frozen):
         if value is not None and not re.fullmatch(CLOCK, value):
             raise ValueError('must be a time of the day in quotes, "07:30"')
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message about one event.
+
+    Attributes:
+        id: determined by the event, so that folding the events again gives the same id.
+        kind: by which recipients are selected.
+        subject: `job NAME`, `instrument NAME` or `lab`.
+        title: one line, beginning with the lab's name.
+        body: sentences.
+        at: seconds since 1970 UTC.
+        job: the job concerned; empty if none.
+    """
+
+    id: str
+    kind: Kind
+    subject: str
+    title: str
+    body: str
+    at: float
+    job: str = ""
 
 
 def within_span(span: str | None, at: float, zone: tzinfo) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sdl.errors import RecordError
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice
 from sdl.store.plainfile import open_existing, open_fd
 from sdl.store.record import sync_folder
 

@@ -27,8 +27,7 @@ from sdl.lab.core.events import (
 )
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Notify, Recipient, within_span
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice, Notify, Recipient, within_span
 from sdl.runner.shutdown import not_off_warning
 from sdl.types import Power, SafeState
 

@@ -13,7 +13,7 @@ An event out of turn is refused and leaves the state unchanged; in a journal it 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -146,7 +146,46 @@ class Lab:
         """
         if self.file is None and not isinstance(event, ev.LabOpened):
             raise OutOfTurn(f"{type(event).__name__} before LabOpened")
-        _HANDLERS[type(event)](self, event)
+        match event:
+            case ev.LabOpened():
+                self._open(event)
+            case ev.LabStarted():
+                self.alive, self.since, self.process = True, event.at, event.process
+                self.unsafe = set(self.lab.instruments)  # a previous process may have left any of them on
+            case ev.LabStopped():
+                self.alive = False
+            case ev.Due():
+                self._create(event)
+            case ev.Missed():
+                start = self._find(event.start, running=False)
+                if start.attempts:
+                    raise OutOfTurn(f"start {event.start} has begun and cannot be missed")
+                self._remove(start, event.at, "missed", "", event.cause)
+            case ev.Started():
+                self._begin(event)
+            case ev.Ended():
+                self._end(event)
+            case ev.Died():
+                self._die(event)
+            case ev.GaveUp():
+                self._remove(self._find(event.start, running=False), event.at, "gave up", "", event.reason)
+            case ev.MadeSafe(error=""):
+                self.lost.pop(event.instrument, None)
+                self.unsafe.discard(event.instrument)
+            case ev.MadeSafe():
+                self.lost[event.instrument] = event.error
+                self.unsafe.add(event.instrument)  # a campaign that ended normally may still have left it on
+            case ev.Held():
+                self.pauses[event.what] = event
+            case ev.Released():
+                if self.pauses.pop(event.what, None) is None:
+                    raise OutOfTurn(f"{event.what} is not paused")
+                self.resumed_by = event.by
+            case ev.Asked():
+                self._request(event)
+            case ev.ClockJumped():
+                for start in self.starts.values():
+                    start.ready += min(event.seconds, 0.0)  # a clock set back must not lengthen the back-off
 
     # Queries -----------------------------------------------------------------------------------------------------
     @property
@@ -179,8 +218,8 @@ class Lab:
             self._next[job] = (horizon, next_due(self.lab.jobs[job], self.lab, horizon))
         return self._next[job][1]
 
-    # One method per event ----------------------------------------------------------------------------------------
-    def _opened(self, event: ev.LabOpened) -> None:
+    # Larger transitions ------------------------------------------------------------------------------------------
+    def _open(self, event: ev.LabOpened) -> None:
         old, new = self.file, parse(event.config)
         for name, job in new.jobs.items():
             before = old.jobs.get(name) if old is not None else None
@@ -195,40 +234,27 @@ class Lab:
         self.unsafe &= new.instruments.keys()
         self.lost = {name: why for name, why in self.lost.items() if name in new.instruments}
 
-    def _started_lab(self, event: ev.LabStarted) -> None:
-        self.alive, self.since, self.process = True, event.at, event.process
-        self.unsafe = set(self.lab.instruments)  # a previous process may have left any of them on
-
-    def _stopped_lab(self, event: ev.LabStopped) -> None:
-        self.alive = False
-
-    def _due(self, event: ev.Due) -> None:
+    def _create(self, event: ev.Due) -> None:
         key = (event.job, event.due, event.cause)
         pending = next((item for item in self.pending if (item.job, item.due, item.cause) == key), None)
         own_spec = None if pending is None else pending.spec
         spec = own_spec or self.lab.jobs.get(event.job)
         if event.start != self.number or spec is None:
             raise OutOfTurn(f"start {event.start} of {event.job}: expected number {self.number}")
-        if event.cause != "schedule" and pending is None:
+        scheduled = event.cause == "schedule"
+        if not scheduled and pending is None:
             raise OutOfTurn(f"start {event.start} of {event.job}: was never requested")
-        if event.cause == "schedule" and event.due <= self.horizon[event.job]:
+        if scheduled and event.due <= self.horizon[event.job]:
             raise OutOfTurn(f"start {event.start} of {event.job}: already created")
-        start = Start(event.start, *key, event.by, spec, single=own_spec is not None)
+        start = self.starts[event.start] = Start(event.start, *key, event.by, spec, single=own_spec is not None)
         if pending is not None:
             self.pending.remove(pending)
-        if event.cause == "schedule":
+        if scheduled:
             self.horizon[event.job] = event.due
             start.skip = self.skips.pop(event.job, None)
-        self.starts[event.start] = start
         self.number += 1
 
-    def _missed(self, event: ev.Missed) -> None:
-        start = self._find(event.start, running=False)
-        if start.attempts:
-            raise OutOfTurn(f"start {event.start} has begun and cannot be missed")
-        self._gone(start, event.at, "missed", "", event.cause)
-
-    def _began(self, event: ev.Started) -> None:
+    def _begin(self, event: ev.Started) -> None:
         start = self._find(event.start, running=False)
         if event.attempt != start.attempts or event.instrument != start.instrument:
             raise OutOfTurn(f"start {event.start}: expected attempt {start.attempts} on {start.instrument}")
@@ -237,49 +263,28 @@ class Lab:
         start.running, start.attempts, start.run = True, start.attempts + 1, event.run
         start.begun = event.at if start.begun is None else start.begun
 
-    def _ended(self, event: ev.Ended) -> None:
+    def _end(self, event: ev.Ended) -> None:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
-        self._gone(start, event.at, "ended", event.outcome, event.reason)
+        self._remove(start, event.at, "ended", event.outcome, event.reason)
         if event.outcome not in SAFE_OUTCOMES and start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)  # it may not have received the request to switch off
         for name, job in self.lab.jobs.items():
             if job.when.after == start.job and Outcome(event.outcome) in job.when.outcome:
                 self.pending.append(PendingStart(name, event.at, "after", f"start {start.number}"))
 
-    def _died(self, event: ev.Died) -> None:
+    def _die(self, event: ev.Died) -> None:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
         start.running, start.last, start.lost = False, event.cause, event.lost
-        if event.own:
-            start.deaths += 1
-            wait = self.lab.supervise.backoff * 2.0 ** (start.deaths - 1)
-            start.ready = event.at + min(wait, MAX_BACKOFF)
-        elif event.full:
-            start.ready = event.at + min(self.lab.supervise.backoff, MAX_BACKOFF)
+        start.deaths += event.own
+        if event.own or event.full:
+            doublings = start.deaths - 1 if event.own else 0
+            start.ready = event.at + min(self.lab.supervise.backoff * 2.0**doublings, MAX_BACKOFF)
         if start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)
 
-    def _gave_up(self, event: ev.GaveUp) -> None:
-        self._gone(self._find(event.start, running=False), event.at, "gave up", "", event.reason)
-
-    def _made_safe(self, event: ev.MadeSafe) -> None:
-        if event.error:
-            self.lost[event.instrument] = event.error
-            self.unsafe.add(event.instrument)  # a campaign that ended normally may still have left it on
-        else:
-            self.lost.pop(event.instrument, None)
-            self.unsafe.discard(event.instrument)
-
-    def _held(self, event: ev.Held) -> None:
-        self.pauses[event.what] = event
-
-    def _released(self, event: ev.Released) -> None:
-        if self.pauses.pop(event.what, None) is None:
-            raise OutOfTurn(f"{event.what} is not paused")
-        self.resumed_by = event.by
-
-    def _asked(self, event: ev.Asked) -> None:
+    def _request(self, event: ev.Asked) -> None:
         kind, _, name = event.target.partition(" ")
         if event.verb == "run-now":
             self.pending.append(PendingStart(name, event.at, "asked", event.by))
@@ -292,11 +297,6 @@ class Lab:
             if (start := self.starts.get(int(name))) is None:
                 raise OutOfTurn(f"no start {name}")
             setattr(start, event.verb, (event.reason, event.by))
-
-    def _jumped(self, event: ev.ClockJumped) -> None:
-        if event.seconds < 0:  # a clock set back must not lengthen the back-off
-            for start in self.starts.values():
-                start.ready += event.seconds
 
     # Helpers -----------------------------------------------------------------------------------------------------
     def _find(self, number: int, *, running: bool) -> Start:
@@ -314,18 +314,10 @@ class Lab:
             while taken[0][0] < at - 2 * DAY:
                 taken.popleft()
 
-    def _gone(self, start: Start, at: float, fate: str, outcome: str, reason: str) -> None:
+    def _remove(self, start: Start, at: float, fate: str, outcome: str, reason: str) -> None:
         del self.starts[start.number]
         self.pauses.pop(f"start {start.number}", None)
         self.past.append(start.ended(at, fate, outcome, reason))
-
-
-_HANDLERS: dict[type, Callable[[Lab, Any], None]] = {
-    ev.LabOpened: Lab._opened, ev.LabStarted: Lab._started_lab, ev.LabStopped: Lab._stopped_lab, ev.Due: Lab._due,
-    ev.Missed: Lab._missed, ev.Started: Lab._began, ev.Ended: Lab._ended, ev.Died: Lab._died, ev.GaveUp: Lab._gave_up,
-    ev.MadeSafe: Lab._made_safe, ev.Held: Lab._held, ev.Released: Lab._released, ev.Asked: Lab._asked,
-    ev.ClockJumped: Lab._jumped,
-}  # fmt: skip
 
 
 def single_job_name(campaign: Mapping[str, Any]) -> str:

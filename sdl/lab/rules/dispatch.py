@@ -14,8 +14,7 @@ from sdl.lab.core.events import LabEvent
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
 from sdl.notify import sender
-from sdl.notify.model import Notify
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice, Notify
 from sdl.notify.outbox import Outbox
 
 if TYPE_CHECKING:
