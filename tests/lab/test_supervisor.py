@@ -103,6 +103,11 @@ def order(
     return JobOrder(start, campaign, folder, "led", hung, suspend)
 
 
+def pid(lab: Supervisor) -> int | None:
+    """The process of start 1."""
+    return lab._children[1].process.pid
+
+
 def until(lab: Supervisor, done: Callable[[list[WorkerUpdate]], Any], seconds: float = PATIENCE) -> list[WorkerUpdate]:
     """The news until something is among them."""
     result: list[WorkerUpdate] = []
@@ -135,9 +140,9 @@ def made_safe(lab: Supervisor, instrument: Mapping[str, Any]) -> str:
 def measuring(lab: Supervisor, readings: int = 2) -> int:
     """Waits until some readings are taken; the process."""
     until(lab, lambda news: news and news[-1].readings >= readings)
-    pid = lab.pid(1)
-    assert pid is not None
-    return pid
+    process = pid(lab)
+    assert process is not None
+    return process
 
 
 def kinds(folder: Path) -> list[type]:
@@ -160,7 +165,7 @@ def test_an_order_is_carried_out_in_the_folder_that_it_names(
     assert news.text.startswith("All channels within tolerance")
     assert news.readings == len(of(tmp_path / "led" / "mine", Measured)) == light.world.taken - 1  # the last put it out
     assert record.check(tmp_path / "led" / "mine").sealed
-    assert lab.pid(1) is None
+    assert 1 not in lab._children
 
 
 def test_a_start_has_one_process_only(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
@@ -309,7 +314,7 @@ def test_one_that_died_in_a_pause_says_that_it_still_pauses_and_tells_no_pause_o
         if cause == "cleaning":
             lab.command(1, "proceed", "bob")
             until(lab, lambda news: any(item.what == "continued" for item in news))
-    os.kill(lab.pid(1) or 0, signal.SIGKILL)
+    os.kill(pid(lab) or 0, signal.SIGKILL)
     last(lab)
     lab.begin(order(tmp_path / "a", campaign))
     lab.command(1, "pause", "lunch", "ada")
@@ -355,7 +360,7 @@ def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Supe
         lab.begin(order(tmp_path / "a", campaign))
         measuring(lab, 3)
         until(lab, lambda _: light.world.left_open)
-        os.kill(lab.pid(1) or 0, signal.SIGKILL)
+        os.kill(pid(lab) or 0, signal.SIGKILL)
         news = last(lab)
         assert news.what == "died"
         assert news.text.startswith("killed (SIGKILL)")
@@ -483,7 +488,7 @@ import json
 if __name__ == "__main__":
     lab = Supervisor()
     lab.begin(JobOrder(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
-    print(lab.pid(1), flush=True)
+    print(pid(lab), flush=True)
     while True:
         lab.updates()
         time.sleep(.01)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 NOT_YET = "no answer yet"  # returned by `Workers.make_safe` until the result is known
+FINISH, SAFE = 5.0, 30.0
+"""Seconds that an interrupted process has to finish its reading; then to switch off and close its record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from sdl.lab.workers.base import FINISH, SAFE
 from sdl.lab.workers.worker_pipe import WorkerPipe
 
 log = logging.getLogger("sdl.lab")
 
-FINISH, SAFE = 5.0, 30.0
-"""Seconds that an interrupted process has to finish its reading; then to switch off and close its record."""
 SIGNAL_TEXTS: dict[int, str] = {
     signal.SIGKILL: "killed (SIGKILL): by `kill -9`, or by the system because memory ran out",
     signal.SIGSEGV: "crashed (SIGSEGV): a fault in a compiled library",

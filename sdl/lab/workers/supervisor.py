@@ -12,7 +12,6 @@ an instrument, except the first start, which waits for the fork server.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import json
 import logging
 import multiprocessing
@@ -39,8 +38,7 @@ FIRST_SIGN = 60.0  # minimum seconds allowed until the first heartbeat, for a bu
 TIMEOUT, TIMEOUT_MARGIN = 120.0, 30.0
 """Default time-out of a driver; seconds beyond it after which a silent process that switches off is killed."""
 
-
-SIGNS: Mapping[str, Literal["paused", "continued"]] = {"Paused": "paused", "Continued": "continued"}
+SIGNS: Mapping[str, Literal["running", "paused", "continued"]] = {"Paused": "paused", "Continued": "continued"}
 """What a campaign does after an event; after any other it is running."""
 
 
@@ -84,7 +82,7 @@ class Supervisor:
         """
         if order.start in self._children:
             raise ValueError(f"start {order.start} has a process already")
-        if maker := self._makers.pop(_key(order.campaign["instrument"]), None):
+        if maker := self._makers.pop(_identity(order.campaign["instrument"])[0], None):
             maker.dispose()  # the campaign switches the instrument off itself
         plain = {**asdict(order), "folder": str(order.folder)}
         child = self._children[order.start] = self._start({"order": plain}, f"sdl start {order.start}", order.hung)
@@ -95,11 +93,19 @@ class Supervisor:
         for start, child in list(self._children.items()):
             gone = child.process.exitcode not in (None, EXIT_UNKNOWN)  # before its last messages are read
             for message in child.drain():
-                self._record(start, child, message)
+                if message["sign"] != "waiting":
+                    child.readings = max(child.readings, int(message["readings"]))
+                    text, at = str(message.get("text", "")), float(message["at"])
+                    what = SIGNS.get(message["sign"], "running")
+                    self._updates.append(WorkerUpdate(start, what, text, readings=child.readings, at=at))
             if gone or child.gone:
                 self._gone(start, child)
-            else:
-                self._watch(child)
+                continue
+            silent = time.monotonic() - child.sign
+            if child.why:
+                child.press()
+            elif silent > (child.hung if child.signs else max(child.hung, FIRST_SIGN)):
+                child.ask_to_end(f"hung: no heartbeat for {silent:.0f} s")
         for maker in self._makers.values():
             maker.drain()  # `make_safe` returns the result
         updates, self._updates = self._updates, []
@@ -122,11 +128,11 @@ class Supervisor:
         Returns:
             Empty if the instrument confirmed that it is off, else the error, or `NOT_YET`.
         """
-        key, hung = _key(instrument), _timeout(instrument) + TIMEOUT_MARGIN
-        maker = self._makers.get(key)
-        if maker is None:
-            maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
-        error = self._look(key, maker)
+        key, timeout = _identity(instrument)
+        if key not in self._makers:
+            hung = timeout + TIMEOUT_MARGIN
+            self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
+        error = self._look(key, self._makers[key])
         if error.startswith("InUse: "):
             self._orphans.end(key)
         return error
@@ -144,11 +150,6 @@ class Supervisor:
         self._makers.clear()
         self._updates = updates
         atexit.unregister(self._let_go)
-
-    def pid(self, start: int) -> int | None:
-        """The process id of a start's worker; None if it has none."""
-        child = self._children.get(start)
-        return child.process.pid if child else None
 
     def _start(self, message: dict[str, Any], name: str, hung: float) -> WorkerHandle:
         from sdl.lab.workers.worker import main
@@ -169,23 +170,6 @@ class Supervisor:
         link.send(message)
         return WorkerHandle(process, link, hung)
 
-    def _record(self, start: int, child: WorkerHandle, message: Mapping[str, Any]) -> None:
-        if message.get("sign") == "waiting":
-            return
-        child.readings = max(child.readings, int(message["readings"]))
-        text, at = str(message.get("text", "")), float(message["at"])
-        self._updates.append(
-            WorkerUpdate(start, SIGNS.get(message["sign"], "running"), text, readings=child.readings, at=at)
-        )
-
-    def _watch(self, child: WorkerHandle) -> None:
-        """Terminate a process that hangs, or continue its termination."""
-        silent = time.monotonic() - child.sign
-        if child.why:
-            child.press()
-        elif silent > (child.hung if child.signs else max(child.hung, FIRST_SIGN)):
-            child.ask_to_end(f"hung: no heartbeat for {silent:.0f} s")
-
     def _gone(self, start: int, child: WorkerHandle) -> None:
         del self._children[start]
         code = child.process.exitcode
@@ -195,7 +179,7 @@ class Supervisor:
             update = WorkerUpdate(start, "ended", end["text"], end["outcome"], end["readings"], at, end["on"])
         else:
             cause = end.get("text") or describe_exit(code)
-            text = f"{child.why}; {cause}" if child.why else cause
+            text = "; ".join(filter(None, (child.why, cause)))
             update = WorkerUpdate(start, "died", text, readings=child.readings, at=at)
         self._updates.append(update)
 
@@ -220,15 +204,10 @@ class Supervisor:
             child.link.close()
 
 
-def _key(instrument: Any) -> str:
-    """The identity of an instrument, or all its options if they are invalid."""
+def _identity(instrument: Any) -> tuple[str, float]:
+    """The identity of an instrument, or all its options if they are invalid; the time-out of its driver."""
     try:
-        return str(config.parse_kind("instrument", instrument).identity)
+        parsed = config.parse_kind("instrument", instrument)
+        return str(parsed.identity), float(getattr(parsed, "timeout_seconds", TIMEOUT))
     except Exception:  # the worker reports what is wrong with it
-        return json.dumps(instrument, sort_keys=True, default=str)
-
-
-def _timeout(instrument: Any) -> float:
-    with contextlib.suppress(Exception):
-        return float(getattr(config.parse_kind("instrument", instrument), "timeout_seconds", TIMEOUT))
-    return TIMEOUT
+        return json.dumps(instrument, sort_keys=True, default=str), TIMEOUT

@@ -32,7 +32,7 @@ from sdl.core.events import Continued, Event, Paused, Resumed
 from sdl.drivers.base import names, off_settings
 from sdl.errors import InstrumentError, InUse, SdlError
 from sdl.lab.config.conditions import Suspend
-from sdl.lab.workers.base import Command
+from sdl.lab.workers.base import FINISH, SAFE, Command
 from sdl.lab.workers.gate import LabGate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
@@ -45,7 +45,6 @@ from sdl.types import SafeState
 log = logging.getLogger("sdl")
 
 HEARTBEAT = 1.0  # minimum seconds between two heartbeats while waiting
-FINISH, SAFE = 5.0, 30.0  # seconds that an orphan has to finish its reading; then to switch off and close its record
 AGAIN, HANDOVER = 1.0, 15.0
 """Seconds between two attempts to switch off; how long to wait for a lease held by another process."""
 ORPHANED = 75  # exit code of an orphan that had to end itself at once
@@ -62,8 +61,7 @@ def main(end: socket.socket) -> NoReturn:
         signal.signal(number, _interrupted)
     _wake_when_the_lab_dies()
     forward = _Forward(link)
-    logging.getLogger("sdl").handlers = [forward]
-    logging.getLogger("sdl").propagate = False
+    log.handlers, log.propagate = [forward], False
     code, failure = 0, ""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # the fork server blocks it
@@ -89,7 +87,7 @@ def main(end: socket.socket) -> NoReturn:
 
 # A campaign ----------------------------------------------------------------------------------------------------------
 def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
-    folder = Path(order["folder"])
+    folder, campaign_tree = Path(order["folder"]), order["campaign"]
     gate = LabGate(Suspend.model_validate(order["suspend"]), folder, beat=_heartbeat(link))
     _apply(gate, more)
     threading.Thread(target=_listen, args=(link, gate), daemon=True, name="sdl lab link").start()
@@ -113,7 +111,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             message["text"] = event.by
         link.send(message, must="text" in message)
 
-    _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
+    _wait_for_instrument(campaign_tree.get("instrument"), gate, link)
     policy = SwitchOffPolicy(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
     if _has_begun(folder):
         run = open_run(folder)
@@ -124,13 +122,13 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             result = runner.resume(folder, watch=watch, gate=gate, switch_off=policy)
     else:
         result = runner.run(
-            order["campaign"], runs=folder.parent.parent, folder=folder, watch=watch, gate=gate,
-            collect=order["campaign"].get("goal") is None, switch_off=policy,
+            campaign_tree, runs=folder.parent.parent, folder=folder, watch=watch, gate=gate,
+            collect=campaign_tree.get("goal") is None, switch_off=policy,
         )  # fmt: skip
     safe = result.safe
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
-    end = {"outcome": str(result.outcome), "text": result.reason, "readings": result.readings, "on": on}
-    link.send({"end": "ended", **end})
+    outcome = str(result.outcome)
+    link.send({"end": "ended", "outcome": outcome, "text": result.reason, "readings": result.readings, "on": on})
 
 
 def _wait_for_instrument(tree: Any, gate: LabGate, link: WorkerPipe) -> None:
@@ -188,11 +186,13 @@ def _apply(gate: LabGate, messages: list[dict[str, Any]]) -> None:
             getattr(gate, message["do"])(*message["given"])
 
 
-def _listen(link: WorkerPipe, gate: LabGate) -> None:
-    """Apply the commands from the pipe until it breaks; then end this process, an orphan."""
+def _listen(link: WorkerPipe, gate: LabGate | None = None) -> None:
+    """Apply the commands from the pipe to the gate, if any, until it breaks; then end this process, an orphan."""
     while link.open:
-        _apply(gate, link.receive(None))
-    for seconds in (FINISH, SAFE):  # the first signal lets the reading finish, the second breaks it off
+        messages = link.receive(None)
+        if gate is not None:
+            _apply(gate, messages)
+    for seconds in (FINISH, SAFE) if gate is not None else ():  # to finish the reading; to break it off
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(seconds)
     os._exit(ORPHANED)
@@ -201,7 +201,7 @@ def _listen(link: WorkerPipe, gate: LabGate) -> None:
 # Switching off -------------------------------------------------------------------------------------------------------
 def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
     """Switch the instrument off, and retry as long as that can help."""
-    threading.Thread(target=_exit_with, args=(link,), daemon=True).start()
+    threading.Thread(target=_listen, args=(link,), daemon=True).start()
     waited = time.monotonic()
     while True:
         error, again = _switch_off(tree)
@@ -240,12 +240,6 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
     except SdlError as error:
         return error, getattr(error, "retryable", False)
     return None, False
-
-
-def _exit_with(link: WorkerPipe) -> None:
-    while link.open:
-        link.receive(None)
-    os._exit(ORPHANED)
 
 
 # The process ---------------------------------------------------------------------------------------------------------
