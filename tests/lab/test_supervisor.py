@@ -488,7 +488,7 @@ import json
 if __name__ == "__main__":
     lab = Supervisor()
     lab.begin(JobOrder(1, json.loads(sys.argv[2]), Path(sys.argv[1]), "led", 60.0, {}))
-    print(pid(lab), flush=True)
+    print(lab._children[1].process.pid, flush=True)
     while True:
         lab.updates()
         time.sleep(.01)
