@@ -108,7 +108,7 @@ def test_a_file_that_is_no_database_is_put_aside(
     box.close()
     assert len(Outbox(tmp_path, NOW).waiting("a")) == 1
     assert (tmp_path / f"{FILE}.damaged").read_bytes() == damage
-    assert "put aside" in caplog.text
+    assert "damaged, renamed" in caplog.text
 
 
 def test_an_outbox_is_reached_through_no_link(tmp_path: Path) -> None:

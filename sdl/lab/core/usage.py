@@ -51,7 +51,7 @@ class Usage:
     def __init__(self) -> None:
         self.jobs: dict[str, JobUsage] = {}
         self.pauses: Counter[str] = Counter()
-        self._starts: dict[int, tuple[str, float]] = {}
+        self._starts: dict[int, tuple[JobUsage, float]] = {}
         self._begun: dict[int, float] = {}
 
     @property
@@ -60,13 +60,13 @@ class Usage:
 
     def handle(self, event: LabEvent) -> None:
         if isinstance(event, Due):
-            self._starts[event.start] = event.job, event.due
-            self.jobs.setdefault(event.job, JobUsage()).due += 1
-        if not isinstance(event, (Started, Ended, Died, Missed, GaveUp)):
+            self._starts[event.start] = self.jobs.setdefault(event.job, JobUsage()), event.due
+        if not isinstance(event, (Due, Started, Ended, Died, Missed, GaveUp)):
             return
-        job, due = self._starts[event.start]
-        usage = self.jobs[job]
+        usage, due = self._starts[event.start]
         match event:
+            case Due():
+                usage.due += 1
             case Started():
                 self._begun[event.start] = event.at
                 if event.attempt == 0:
@@ -95,7 +95,7 @@ class Usage:
         """Nothing."""
 
     def _end(self, start: int, at: float, what: str) -> None:
-        usage = self.jobs[self._starts.pop(start)[0]]
+        usage, _ = self._starts.pop(start)
         if start in self._begun:
             usage.spans.append((self._begun.pop(start), at))
         usage.marks.append((at, what))
@@ -103,11 +103,11 @@ class Usage:
     def chart(self, job: str, zone: ZoneInfo, begin: float, end: float) -> Iterator[tuple[str, str]]:
         """One line per day: the date, and a symbol per half hour of local time."""
         usage = self.jobs.get(job, JobUsage())
-        cells: dict[tuple[date, int], set[str]] = {}
         marks = list(usage.marks)
         for low, high in usage.spans:
             steps = int((high - low) // HALF_HOUR) + 1
             marks += [(at, "running") for at in (*(low + n * HALF_HOUR for n in range(steps)), high)]
+        cells: dict[tuple[date, int], set[str]] = {}
         for at, what in marks:
             cells.setdefault(_cell(at, zone), set()).add(what)
         day, last = _cell(begin, zone)[0], _cell(end - 1e-6, zone)[0]

@@ -25,7 +25,7 @@ LOOK_BACK = 2 * 86400.0  # seconds; when a lab restarts, older events are not re
 
 
 class Dispatcher:
-    """The notifications of one lab process.
+    """The notifications of one lab process; a listener of its loop.
 
     Args:
         lab: name of the lab.
