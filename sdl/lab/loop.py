@@ -67,10 +67,7 @@ class LabLoop:
         lab: the state folded from the journal.
         journal: keeps the events; None: not kept.
         processes: runs the campaigns.
-        clock: the time.
-        runs: directory of the runs.
         requests: executes pending requests; called once per tick.
-        listeners: called with every event, update and tick.
         jumps: detects clock changes; None: no detection.
     """
 

@@ -40,12 +40,8 @@ def serve(
 ) -> str:
     """Run a lab until a signal stops it.
 
-    Args:
-        loaded: the resolved lab file.
-        port: of the HTTP server; 0 for any free one.
-        page: makes the routes of the page, served beside the API.
-        on_listen: called with the address of the server.
-        clock: the system clock by default.
+    The HTTP server listens at `port` (0: any free one) and serves the API and the routes that `page` makes; `on_listen`
+    is called with its address.
 
     Returns:
         The name of the signal.

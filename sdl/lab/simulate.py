@@ -105,9 +105,7 @@ class SimulatedWorkers:
     """Runs job orders in this process in virtual time; see `sdl.lab.workers.base.Workers`.
 
     Args:
-        loaded: the resolved lab file.
         lab: the state of the lab, which decides about pauses.
-        clock: the lab's clock.
         keep: whether to write the record of each campaign when it ends.
         end: of the simulation, which ends every pause.
     """

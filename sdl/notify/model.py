@@ -48,10 +48,7 @@ class Secret(Frozen):
         return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
 
     def read(self, base: Path) -> str:
-        """Read the secret.
-
-        Args:
-            base: the directory that a relative `file` starts from.
+        """Read the secret; a relative `file` starts from `base`.
 
         Raises:
             ConfigError: it is missing or empty, or other users can read it.
@@ -117,11 +114,8 @@ class Notice:
 
     Attributes:
         id: determined by the event, so that folding the events again gives the same id.
-        kind: by which recipients are selected.
         subject: `job NAME`, `instrument NAME` or `lab`.
         title: one line, beginning with the lab's name.
-        body: sentences.
-        at: seconds since 1970 UTC.
         job: the job concerned; empty if none.
     """
 
@@ -135,13 +129,7 @@ class Notice:
 
 
 def within_span(span: str | None, at: float, zone: tzinfo) -> bool:
-    """Whether a time lies in a span of local times, `22:00-07:00` (end excluded); false without a span.
-
-    Args:
-        span: of the day.
-        at: seconds since 1970 UTC.
-        zone: of the local times.
-    """
+    """Whether a time lies in a span of local times, `22:00-07:00` (end excluded); false without a span."""
     if not span:
         return False
     begin, end, clock = span[:5], span[6:], datetime.fromtimestamp(at, zone).strftime("%H:%M")

@@ -44,14 +44,11 @@ class Sender:
     """The sender of the messages for one recipient.
 
     Args:
-        name: of the recipient.
-        target: its settings in the lab file.
         url: its secret address.
         outbox: holds the waiting messages.
         deliver: sends one message; Apprise by default.
         zone: time zone of the lab, for quiet hours.
         keep: seconds after which a message is given up.
-        clock: seconds since 1970 UTC.
     """
 
     def __init__(

@@ -101,11 +101,7 @@ def _midnight(day: str, zone: str, days: int) -> str:
 
 
 def parse_query(given: Mapping[str, str], zone: str) -> tuple[Query, int]:
-    """The filters and the page number.
-
-    Args:
-        given: parameters of the URL.
-        zone: time zone of the dates.
+    """The filters and the page number given by the parameters of a URL.
 
     Raises:
         HTTPException: an invalid parameter.
@@ -129,10 +125,6 @@ def parse_query(given: Mapping[str, str], zone: str) -> tuple[Query, int]:
 
 class Index:
     """The index of one directory of runs; thread-safe.
-
-    Args:
-        runs: directory of the runs.
-        cache: directory of the index; created if missing.
 
     Attributes:
         known, total: progress of the present refresh, in runs.
@@ -247,13 +239,7 @@ class Index:
 
     # Queries -----------------------------------------------------------------------------------------------------
     def page(self, query: Query, number: int, size: int) -> tuple[list[dict[str, Any]], int]:
-        """The rows of one page, newest first, and the number of matching runs.
-
-        Args:
-            query: the filters.
-            number: of the page, from 1.
-            size: rows per page.
-        """
+        """The rows of one page (`number`, from 1), newest first, and the number of matching runs."""
         where, values = query.where()
         count = self._read(f"SELECT count(*) FROM runs WHERE {where}", values)
         rows = self._read(

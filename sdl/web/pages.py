@@ -48,12 +48,8 @@ def routes(
 ) -> list[BaseRoute]:
     """The routes of all pages.
 
-    Args:
-        control: of the lab; None without a lab: then only notes can be changed.
-        runs: directory of the runs.
-        credentials: the access token, of which only the path is shown.
-        name: of the lab.
-        zone: time zone of the lab; empty: that of this machine.
+    Without a lab (`control` is None) only notes can be changed. Pages show the path of the access token, not the token.
+    An empty `zone` is that of this machine.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -197,18 +193,16 @@ class _Pages:
         """Replace note and tags; the filter of requests has checked the token."""
         folder = self._folder(request.path_params)
         try:
-            given = json.loads(await request.body())
-            note, tags, seen = given.pop("note"), given.pop("tags"), given.pop("version")
-            by = given.pop("by", "") or "unknown"
-            good = all(isinstance(text, str) for text in (note, by, *tags)) and type(seen) is int and not given
-            if not good or not isinstance(tags, list) or len(by) > 80 or not by.isprintable():
+            change = notes.NotesChange.model_validate_json(await request.body())
+            if not change.by.isprintable():
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except ValueError:
             raise HTTPException(400, "the body must be {note, tags, version, by}") from None
 
         def save() -> notes.Notes:
             with self._saving:
-                return notes.write(folder, note, tags, seen, by, time.time())
+                by = change.by or "unknown"
+                return notes.write(folder, change.note, change.tags, change.version, by, time.time())
 
         try:
             after = await run_in_threadpool(save)

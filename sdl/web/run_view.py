@@ -25,16 +25,7 @@ MOST_TRIALS = 30
 
 
 class RunView:
-    """The contents of a run's page.
-
-    Args:
-        folder: the run's directory.
-
-    Attributes:
-        opened, campaign: None before the first event.
-        trials: the latest ones.
-        ended: whether it has stopped.
-    """
+    """The contents of a run's page; `trials` are the latest ones."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -13,12 +13,7 @@ from sdl.lab.http.token import TOKEN, Credentials
 
 
 def serve(runs: Path, *, port: int = 0, on_listen: Callable[[str, Path], None]) -> str:
-    """Serve until a signal stops the server.
-
-    Args:
-        runs: directory of the runs.
-        port: 0 for any free one.
-        on_listen: called with the address and the file of the token.
+    """Serve until a signal stops the server; `on_listen` is called with its address and the file of the token.
 
     Returns:
         The name of the signal.

@@ -164,11 +164,7 @@ def blocked(lab: Lab, start: Start, now: float) -> str:
 def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tuple[str, str] | None:
     """Why a start may not measure now, and who decided that: a requested pause, a black-out, its window, the quota.
 
-    Args:
-        lab: the state.
-        start: the start.
-        now: seconds since 1970 UTC.
-        readings: taken in its run so far.
+    `readings` is the number taken in its run so far.
     """
     for pause in lab.pauses_of(start.targets):
         return pause_reason(pause.what, pause.cause), pause.by

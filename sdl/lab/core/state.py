@@ -54,8 +54,6 @@ class Start:
         deaths: number of times its process died, without interruptions by the lab itself.
         lost: whether its record was deleted, replaced or truncated while being written.
         ready: earliest time of the next attempt, seconds since 1970 UTC.
-        readings: number in its record, as far as known.
-        last: cause of the last death.
         skip, abort: reason and requester, if requested.
     """
 
@@ -115,7 +113,6 @@ class Lab:
         pauses: requested pauses by target; `resumed_by` is who ended the last one.
         unsafe: instruments not known to be off that no campaign is driving.
         lost: by instrument, why it could not be switched off.
-        number: of the next start.
         alive: whether a process runs the lab, according to the journal.
         since: when that process took over; `process` is its id.
     """

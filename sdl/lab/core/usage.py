@@ -23,11 +23,9 @@ class JobUsage:
     """Statistics of the starts of one job.
 
     Attributes:
-        due: number of starts.
         ran: number that began.
         outcomes: number that ended, by outcome.
         missed: number missed, by cause without numbers.
-        gave_up, died, readings: counts.
         late: longest delay of a start that began, seconds.
         spans: (begin, end) of each use of the instrument.
         marks: (time, key of SYMBOLS) of each end.

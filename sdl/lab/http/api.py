@@ -78,15 +78,8 @@ def create_app(
 ) -> RequestFilter:
     """The application with its request checks.
 
-    Args:
-        control: queries and commands of the lab.
-        credentials: the access token.
-        port: of the server.
-        runs: directory of the runs.
-        alive: seconds since the last tick of the loop.
-        unready: reasons why the lab could not run a campaign now.
-        metrics: the text of `/metrics`.
-        routes: further routes, such as those of the page.
+    `alive` gives the seconds since the last tick of the loop, `unready` the reasons why no campaign could run now,
+    `metrics` the text of `/metrics`; `routes` are further ones, such as those of the page.
     """
 
     async def health(request: Request) -> Response:

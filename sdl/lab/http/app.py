@@ -38,11 +38,7 @@ class LabServer:
     """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
 
     Args:
-        control: queries and commands of the lab.
-        lab: its name.
         record: directory of its journal.
-        file: the lab file.
-        runs: directory of the runs.
         watchdog: knows the time of the last tick.
         port: 0 for any free one.
         waiting: number of messages waiting to be sent.
@@ -108,9 +104,7 @@ class HttpServer:
     """An application of a lab or of `sdl web`, served by uvicorn in a thread.
 
     Args:
-        app: the application with its request checks.
         listening: the socket, closed with the server.
-        name: of the thread.
     """
 
     def __init__(self, app: RequestFilter, listening: socket.socket, name: str) -> None:

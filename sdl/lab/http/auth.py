@@ -38,10 +38,7 @@ _log = logging.getLogger(__name__)
 def filtered_app(routes: Sequence[BaseRoute], credentials: Credentials, port: int) -> RequestFilter:
     """An application with request checks, whose errors are `{"error": …, "status": …}`.
 
-    Args:
-        routes: of the application.
-        credentials: the access token.
-        port: of the server; part of every accepted Host and Origin.
+    `port` is that of the server, and part of every accepted Host and Origin.
     """
     return RequestFilter(
         Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed}), credentials, port

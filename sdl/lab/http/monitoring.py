@@ -47,9 +47,6 @@ class Readiness:
     """The reasons why a lab could not accept and run a campaign now.
 
     Args:
-        control: the lab.
-        record: directory of its journal.
-        runs: directory of the runs.
         least: bytes that must be free.
         clock: monotonic seconds.
     """
@@ -130,7 +127,6 @@ class Metrics:
     starts, so that nothing is counted twice and the loop is not slowed down. They start at 0 with the lab's process.
 
     Args:
-        control: the lab.
         runs: directory of the runs, for the free disk space.
         waiting: number of queued messages.
         clock: seconds since 1970 UTC.

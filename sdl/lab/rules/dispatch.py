@@ -28,11 +28,8 @@ class Dispatcher:
     """The notifications of one lab process; a listener of its loop.
 
     Args:
-        lab: name of the lab.
-        notify: key `notify` of the lab file.
         folder: of the outbox.
         base: directory of the lab file, to which files of secrets are relative.
-        zone: time zone of the lab.
         deliver: sends one message; Apprise by default.
         clock: seconds since 1970 UTC.
         loop: whose free disk space and journal are watched; None: neither.

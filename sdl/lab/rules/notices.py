@@ -54,13 +54,7 @@ class _Pause:
 
 @dataclass
 class Notices:
-    """The notices of one lab.
-
-    Args:
-        lab: name of the lab.
-        notify: what to report, and how often.
-        zone: time zone of the lab.
-    """
+    """The notices of one lab, in its time zone; `notify` says what to report, and how often."""
 
     lab: str
     notify: Notify
@@ -141,12 +135,9 @@ class Notices:
         return self._take()
 
     def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> list[Notice]:
-        """The notices that follow from the time alone.
+        """The notices that follow from the time, the free disk space in bytes (None: not measured) and the journal.
 
-        Args:
-            now: seconds since 1970 UTC.
-            disk_free: bytes free at the directory of the runs; None if not measured.
-            lost: how the journal was deleted, replaced or truncated; empty if it is intact.
+        `lost` says how the journal was deleted, replaced or truncated; it is empty if the journal is intact.
         """
         for what, pause in self._pauses():
             if pause.waits_for and now - pause.since >= LOST_AFTER:

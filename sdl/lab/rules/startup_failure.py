@@ -41,13 +41,7 @@ def report_startup_failure(
     deliver: Deliver = send_by_apprise,
     clock: Callable[[], float] = time.time,
 ) -> list[str]:
-    """Notify every recipient of failures that a lab cannot start. Never raises.
-
-    Args:
-        file: the lab file.
-        error: the reason.
-        deliver: sends one message.
-        clock: seconds since 1970 UTC.
+    """Notify every recipient of failures that the lab of a file cannot start. Never raises.
 
     Returns:
         The recipients notified now.

@@ -17,10 +17,8 @@ class JobOrder:
     """One campaign to run.
 
     Attributes:
-        start: number of the start.
         campaign: the resolved campaign (`CampaignFile.plain()`), with the lab's instrument.
         folder: directory of the run, recorded before anything begins; an existing record in it is resumed.
-        instrument: its name in the lab file.
         hung: seconds without an event after which the process counts as hung.
         suspend: the resolved pause conditions (`sdl.lab.config.conditions`) as plain values.
     """
@@ -38,12 +36,10 @@ class WorkerUpdate:
     """A change in the state of a job order.
 
     Attributes:
-        start: number of the start.
         what: running (an event was written), paused, continued, ended or died.
         text: cause of a pause or death, reason of an end.
         outcome: of an end, as in the record.
         readings: taken in this run so far.
-        at: seconds since 1970 UTC.
         on: of an end: why the instrument is not known to be off; empty if it is off.
     """
 

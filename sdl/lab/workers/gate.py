@@ -26,7 +26,6 @@ class LabGate:
     """Decides whether a campaign of a lab may continue.
 
     Args:
-        suspend: the pause conditions.
         folder: directory of the run, whose free space is checked.
         free: bytes free at a path.
         again: seconds between two queries while paused.

@@ -32,11 +32,9 @@ class WorkerPipe:
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any], *, must: bool = True) -> bool:
-        """Send a message; False if the other side is gone or does not read.
+        """Send a message of plain values; False if the other side is gone or does not read.
 
-        Args:
-            message: plain values.
-            must: wait for buffer space; else drop the message if there is none.
+        `must` waits for buffer space; without it the message is dropped if there is none.
         """
         line = json.dumps(message).encode() + b"\n"
         with self._writing:
