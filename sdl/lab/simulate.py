@@ -27,7 +27,7 @@ from sdl.lab.core import scheduler
 from sdl.lab.core.cron import NEVER
 from sdl.lab.core.state import DAY, Lab
 from sdl.lab.loop import Journal, LabLoop, Listener
-from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate
+from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate, update_of
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
 from sdl.runner.setup import load_priors, opened_event, started_campaign
@@ -130,11 +130,8 @@ class SimulatedWorkers:
 
         def watch(event: Event, campaign: Campaign) -> None:
             gate.inner.observe(event, campaign)
-            if isinstance(event, Paused):
-                text = f"{event.cause} ({event.by})"
-                self._push(WorkerUpdate(order.start, "paused", text, "", gate.readings, event.at))
-            elif isinstance(event, Continued):
-                self._push(WorkerUpdate(order.start, "continued", event.by, "", gate.readings, event.at))
+            if isinstance(event, (Paused, Continued)):
+                self._push(update_of(event, order.start, gate.readings))
 
         # As `runner.run`, in virtual time, with the record in memory until the end.
         memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())

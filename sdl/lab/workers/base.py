@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from sdl.core.events import Continued, Event, Paused
+
 NOT_YET = "no answer yet"  # returned by `Workers.make_safe` until the result is known
 FINISH, SAFE = 5.0, 30.0
 """Seconds that an interrupted process has to finish its reading; then to switch off and close its record."""
@@ -50,6 +52,16 @@ class WorkerUpdate:
     readings: int = 0
     at: float = 0.0
     on: str = ""
+
+
+def update_of(event: Event, start: int, readings: int) -> WorkerUpdate:
+    """The update that an event of a campaign causes; `readings` is the number taken so far."""
+    match event:
+        case Paused():
+            return WorkerUpdate(start, "paused", f"{event.cause} ({event.by})", "", readings, event.at)
+        case Continued():
+            return WorkerUpdate(start, "continued", event.by, "", readings, event.at)
+    return WorkerUpdate(start, "running", "", "", readings, event.at)
 
 
 Command = Literal["pause", "proceed", "resume", "abort"]

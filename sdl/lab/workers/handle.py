@@ -10,11 +10,11 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from sdl.lab.workers.base import FINISH, SAFE
+from sdl.lab.workers.base import FINISH, SAFE, WorkerUpdate
 from sdl.lab.workers.worker_pipe import WorkerPipe
 
 log = logging.getLogger("sdl.lab")
@@ -38,33 +38,39 @@ class WorkerHandle:
     process: BaseProcess
     link: WorkerPipe
     hung: float  # seconds without a message after which it counts as hung
-    sign: float = field(default_factory=time.monotonic)  # time of its last message
-    signs: int = 0
+    heard: float = field(default_factory=time.monotonic)  # time of its last message
+    messages: int = 0
     log_fields: dict[str, Any] = field(default_factory=dict)
     readings: int = 0
-    end: dict[str, Any] = field(default_factory=dict)  # its final message
+    end: WorkerUpdate | None = None  # its final update
+    failure: str = ""  # cause of its death that it reported
     why: str = ""  # reason of its termination, once requested
     requested: float = 0.0  # time of that request
     signals: int = 0
     safe: str | None = None  # latest result of switching off
     again: bool = True  # whether it retries to switch off
 
-    def drain(self) -> list[dict[str, Any]]:
-        """The messages since the last call; heartbeats are noted, log lines are logged."""
-        others = []
+    def drain(self) -> list[WorkerUpdate]:
+        """The updates since the last call, without the final one; log lines are logged."""
+        updates = []
         while messages := self.link.receive():
-            self.sign, self.signs = time.monotonic(), self.signs + 1
+            self.heard, self.messages = time.monotonic(), self.messages + 1
             for message in messages:
                 if "log" in message:
                     fields = {**self.log_fields, "trial": message.get("trial")}
                     log.log(int(message["log"]), "%s", message["text"], extra=fields)
-                elif "end" in message:
-                    self.end = message
                 elif "safe" in message:
                     self.safe, self.again = message["safe"], message["again"]
-                else:
-                    others.append(message)
-        return others
+                elif "died" in message:
+                    self.failure = message["died"]
+                elif "update" in message:
+                    update = WorkerUpdate(**message["update"])
+                    self.readings = max(self.readings, update.readings)
+                    if update.what == "ended":
+                        self.end = update
+                    else:
+                        updates.append(replace(update, readings=self.readings))
+        return updates
 
     @property
     def gone(self) -> bool:

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from sdl import config
 from sdl.errors import ConfigError
@@ -37,9 +37,6 @@ log = logging.getLogger("sdl.lab")
 FIRST_SIGN = 60.0  # minimum seconds allowed until the first heartbeat, for a busy machine
 TIMEOUT, TIMEOUT_MARGIN = 120.0, 30.0
 """Default time-out of a driver; seconds beyond it after which a silent process that switches off is killed."""
-
-SIGNS: Mapping[str, Literal["running", "paused", "continued"]] = {"Paused": "paused", "Continued": "continued"}
-"""What a campaign does after an event; after any other it is running."""
 
 
 class Supervisor:
@@ -92,19 +89,14 @@ class Supervisor:
         """The updates since the last call; never blocks."""
         for start, child in list(self._children.items()):
             gone = child.process.exitcode not in (None, EXIT_UNKNOWN)  # before its last messages are read
-            for message in child.drain():
-                if message["sign"] != "waiting":
-                    child.readings = max(child.readings, int(message["readings"]))
-                    text, at = str(message.get("text", "")), float(message["at"])
-                    what = SIGNS.get(message["sign"], "running")
-                    self._updates.append(WorkerUpdate(start, what, text, readings=child.readings, at=at))
+            self._updates += child.drain()
             if gone or child.gone:
                 self._gone(start, child)
                 continue
-            silent = time.monotonic() - child.sign
+            silent = time.monotonic() - child.heard
             if child.why:
                 child.press()
-            elif silent > (child.hung if child.signs else max(child.hung, FIRST_SIGN)):
+            elif silent > (child.hung if child.messages else max(child.hung, FIRST_SIGN)):
                 child.ask_to_end(f"hung: no heartbeat for {silent:.0f} s")
         for maker in self._makers.values():
             maker.drain()  # `make_safe` returns the result
@@ -174,14 +166,9 @@ class Supervisor:
         del self._children[start]
         code = child.process.exitcode
         child.dispose()
-        end, at = child.end, time.time()
-        if end.get("end") == "ended":
-            update = WorkerUpdate(start, "ended", end["text"], end["outcome"], end["readings"], at, end["on"])
-        else:
-            cause = end.get("text") or describe_exit(code)
-            text = "; ".join(filter(None, (child.why, cause)))
-            update = WorkerUpdate(start, "died", text, readings=child.readings, at=at)
-        self._updates.append(update)
+        text = "; ".join(filter(None, (child.why, child.failure or describe_exit(code))))
+        died = WorkerUpdate(start, "died", text, readings=child.readings, at=time.time())
+        self._updates.append(child.end or died)
 
     def _look(self, key: str, maker: WorkerHandle) -> str:
         """The result of switching off so far; the process is disposed of once it is done."""
@@ -191,7 +178,7 @@ class Supervisor:
             result = maker.safe
         elif gone:
             result = describe_exit(maker.process.exitcode)
-        elif time.monotonic() - maker.sign > maker.hung:
+        elif time.monotonic() - maker.heard > maker.hung:
             result = f"no answer in {maker.hung:g} s"
         else:
             return maker.safe or NOT_YET
