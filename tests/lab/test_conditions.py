@@ -17,7 +17,7 @@ from sdl import config, runner
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Measured, Paused
 from sdl.errors import Rejected, Unreachable
-from sdl.lab.config.conditions import Suspend, disk_free, parse_size, unsupported_conditions
+from sdl.lab.config.model import Suspend, disk_free, parse_size, unsupported_conditions
 from sdl.lab.workers.gate import LabGate
 from sdl.runner import Pause, Proceed
 from sdl.types import Outcome, Reading

@@ -20,8 +20,7 @@ from sdl.lab import journal
 from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.core.events import Due, Ended, LabEvent, Missed, Started
 from sdl.lab.core.state import fold
-from sdl.lab.core.usage import Usage, generic_cause
-from sdl.lab.simulate import SharedTwin, simulate
+from sdl.lab.simulate import SharedTwin, Usage, generic_cause, simulate
 from sdl.runner import MemoryRecord
 from sdl.store import record
 from tests.lab.lab_kit import BEGIN, Bench, at, fates, job, lab_file, overlaps

@@ -22,7 +22,7 @@ from waiting import PATIENCE
 
 from sdl import config
 from sdl.core.events import AbortAsked, Continued, Event, Interrupted, Measured, Opened, Paused, Resumed, Safe, Stopped
-from sdl.lab.workers import handle
+from sdl.lab.workers import supervisor as handle
 from sdl.lab.workers.base import NOT_YET, JobOrder, WorkerUpdate
 from sdl.lab.workers.supervisor import Supervisor
 from sdl.store import lease, record

@@ -75,7 +75,7 @@ def run(
         code = _run(file, port, verbose)
     except Exception as error:
         if not sys.stderr.isatty():  # at a terminal the error message suffices
-            from sdl.lab.rules.startup_failure import report_startup_failure
+            from sdl.lab.rules.dispatch import report_startup_failure
 
             report_startup_failure(file, error)
         raise

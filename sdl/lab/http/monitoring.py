@@ -24,7 +24,7 @@ from prometheus_client import (
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed
 from sdl.core.goal import Goal
 from sdl.errors import SdlError
-from sdl.lab.config.conditions import disk_free
+from sdl.lab.config.model import disk_free
 from sdl.lab.core.views import pause_reason
 from sdl.lab.http.control import Controller
 from sdl.runs.runs import rules_of

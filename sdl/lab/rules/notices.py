@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.config.durations import format_duration
 from sdl.formatting import display
-from sdl.lab.config.conditions import NO_READING
+from sdl.lab.config.model import NO_READING
 from sdl.lab.core import events as ev
 from sdl.lab.core.views import is_requested_pause
 from sdl.lab.workers.base import WorkerUpdate

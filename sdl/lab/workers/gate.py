@@ -14,7 +14,7 @@ from sdl.config.durations import format_duration
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Failed, Measured
 from sdl.formatting import count
-from sdl.lab.config.conditions import NO_READING, Suspend, disk_free
+from sdl.lab.config.model import NO_READING, Suspend, disk_free
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 

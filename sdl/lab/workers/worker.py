@@ -32,10 +32,9 @@ from sdl.core.campaign import Campaign, State
 from sdl.core.events import Event, Paused, Resumed
 from sdl.drivers.base import names, off_settings
 from sdl.errors import InstrumentError, InUse, SdlError
-from sdl.lab.config.conditions import Suspend
-from sdl.lab.workers.base import FINISH, SAFE, Command, WorkerUpdate, update_of
+from sdl.lab.config.model import Suspend
+from sdl.lab.workers.base import FINISH, SAFE, Command, WorkerPipe, WorkerUpdate, update_of
 from sdl.lab.workers.gate import LabGate
-from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 from sdl.runner.shutdown import WARN_AFTER, SwitchOffPolicy, not_off_warning
 from sdl.runs.runs import open_run
