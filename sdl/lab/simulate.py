@@ -162,7 +162,7 @@ class SimulatedWorkers:
         return self._updates[0][0] if self._updates else NEVER
 
     def command(self, start: int, verb: Command, *given: str) -> None:
-        """Nothing: the gate has decided about pauses, and nobody requests anything."""
+        """Nothing: the gate has decided about pauses, and no requests arrive."""
 
     def interrupt(self, start: int, by: str) -> None:
         """Discard what the campaign did after the end of the simulation."""

@@ -121,12 +121,12 @@ class RunFeed:
             return self.parts(self._start())
 
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The changing parts of the page, by the id of their element; `said` is read aloud by screen readers."""
+        """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
         live = self.view.shown(self._process)
         values = {"live": live, "start": start, "zone": self._lab.status().get("timezone", "")}
         names = ("state", "now", "channels", "spectrum", "error", "trials")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
-        return {"parts": drawn, "said": f"{live['state']['word']}: {live['state']['text']}"}
+        return {"parts": drawn, "announcement": f"{live['state']['word']}: {live['state']['text']}"}
 
 
 class RunCache:
@@ -191,5 +191,5 @@ class HomeFeed:
         drawn = {f"home-{name}": render.text(f"home/{name}.html.j2", **values) for name in ("now", "next", "past")}
         rows = running if status else live
         paused = sum(bool(row.get("paused")) for row in rows)
-        said = f"{len(rows)} running" + (f", {paused} of them paused" if paused else "")
-        return {"parts": drawn, "said": str(status.get("trouble") or said)}
+        announcement = f"{len(rows)} running" + (f", {paused} of them paused" if paused else "")
+        return {"parts": drawn, "announcement": str(status.get("trouble") or announcement)}

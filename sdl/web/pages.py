@@ -132,7 +132,7 @@ class _Pages:
             last=first + len(rows),
             link=urlencode(filters) + "&" if filters else "",
             this=f"/runs?{urlencode(filters)}",
-            asked=filters,
+            filtered=filters,
             reading=None if complete else (self._index.known, self._index.total),
             trouble=self._index.trouble,
             outcomes=self._index.choices("outcome"),

@@ -208,9 +208,9 @@ def test_the_command_reports_what_ran_what_was_missed_and_what_would_be_sent(tmp
     assert "Tue 24 Nov #.#.#.#.#.#.#.#.#.#.#.#........................." in done.stdout
     assert "Tue 24 Nov ....x..........................................." in done.stdout
     assert "1 message would have been sent" in done.stdout
-    told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
-    assert told["jobs"]["j"]["outcomes"] == {"reached": 12}
-    assert [message["kind"] for message in told["messages"]] == ["digest"]  # a black-out is no news
+    output = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert output["jobs"]["j"]["outcomes"] == {"reached": 12}
+    assert [message["kind"] for message in output["messages"]] == ["digest"]  # a black-out is no news
     assert not (tmp_path / "runs").exists()
 
 
@@ -220,8 +220,8 @@ def test_where_nobody_watches_lines_tell_how_far_a_simulation_is(
     loaded = lab_file(tmp_path, {"j": point(when={"cron": "0 * * * *"})})
     monkeypatch.setattr("sdl.cli.display.progress.LINE_SECONDS", 0.0)
     arguments = ["lab", "simulate", str(loaded.path), "--days", "0.5", "--from", "2026-11-24"]
-    told = CliRunner().invoke(app, arguments).stderr
-    assert re.search(r"^6 of 12 virtual hours, \d+ s left$", told, re.MULTILINE), told
+    output = CliRunner().invoke(app, arguments).stderr
+    assert re.search(r"^6 of 12 virtual hours, \d+ s left$", output, re.MULTILINE), output
     assert CliRunner().invoke(app, [*arguments, "--quiet"]).stderr == ""
 
 

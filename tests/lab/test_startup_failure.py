@@ -55,8 +55,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_valid_recipients_are_notified_once_in_six_hours_however_often_the_lab_is_started(lab: Path) -> None:
     post = Post()
     for n in range(1, 50):
-        told = report_startup_failure(lab, Full(f"no room: {n} bytes left"), deliver=post, clock=lambda: NOW + 5 * n)  # noqa: B023
-        assert told == (["me"] if n == 1 else [])
+        error, now = Full(f"no room: {n} bytes left"), NOW + 5 * n
+        notified = report_startup_failure(lab, error, deliver=post, clock=lambda now=now: now)  # type: ignore[misc]
+        assert notified == (["me"] if n == 1 else [])
     [(url, title, body)] = post.went
     assert (url, title) == ("json://127.0.0.1:9/hook", "bench: the lab cannot start")
     assert "no room: 1 bytes left" in body

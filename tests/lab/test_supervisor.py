@@ -57,10 +57,10 @@ class Part(Frozen):
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("parts")
     (folder / "bad_part.py").write_text(PARTS)
-    about = folder / "bad_part-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-part\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[sdl.solvers]\npart = bad_part:Part\n")
+    metadata = folder / "bad_part-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-part\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[sdl.solvers]\npart = bad_part:Part\n")
     sys.path.insert(0, str(folder))
     yield
     sys.path.remove(str(folder))
@@ -131,10 +131,10 @@ def last(lab: Supervisor, seconds: float = PATIENCE) -> WorkerUpdate:
 def made_safe(lab: Supervisor, instrument: Mapping[str, Any]) -> str:
     """The first word of who makes an instrument safe."""
     ends = time.monotonic() + PATIENCE
-    while (said := lab.make_safe(instrument)) == NOT_YET and time.monotonic() < ends:
+    while (answer := lab.make_safe(instrument)) == NOT_YET and time.monotonic() < ends:
         time.sleep(0.01)
         assert lab.updates() == []  # as the loop does; no word is lost by it
-    return said
+    return answer
 
 
 def measuring(lab: Supervisor, readings: int = 2) -> int:
@@ -202,15 +202,15 @@ def test_a_record_that_is_closed_is_not_opened_again(lab: Supervisor, light: Twi
     assert (tmp_path / "a" / "record.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("left", [b"", b'{"event": "Ope'])
+@pytest.mark.parametrize("existing", [b"", b'{"event": "Ope'])
 def test_a_record_without_a_whole_line_is_put_aside(
-    lab: Supervisor, light: TwinServer, tmp_path: Path, left: bytes
+    lab: Supervisor, light: TwinServer, tmp_path: Path, existing: bytes
 ) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "record.jsonl").write_bytes(left)
+    (tmp_path / "a" / "record.jsonl").write_bytes(existing)
     lab.begin(order(tmp_path / "a", tree(light, stop={"trials": 2})))
     assert last(lab).outcome == "spent"
-    assert (tmp_path / "a.empty-1" / "record.jsonl").read_bytes() == left
+    assert (tmp_path / "a.empty-1" / "record.jsonl").read_bytes() == existing
 
 
 def test_what_cannot_be_carried_out_dies_with_its_reason(lab: Supervisor, light: TwinServer, tmp_path: Path) -> None:
@@ -278,9 +278,9 @@ def test_a_start_is_paused_continued_and_aborted_and_its_record_says_by_whom(
     lab.command(1, "abort", "broken lamp", "eve")
     news = last(lab)
     assert (news.what, news.outcome, news.text) == ("ended", "aborted", "broken lamp")
-    [paused], [continued], [asked] = (of(tmp_path / "a", kind) for kind in (Paused, Continued, AbortAsked))
+    [paused], [continued], [abort] = (of(tmp_path / "a", kind) for kind in (Paused, Continued, AbortAsked))
     assert (paused.cause, paused.by, continued.by) == ("cleaning", "ada", "bob")
-    assert (asked.reason, asked.by) == ("broken lamp", "eve")
+    assert (abort.reason, abort.by) == ("broken lamp", "eve")
     assert kinds(tmp_path / "a")[-2:] == [Stopped, Safe]
     assert not light.world.lit
 
@@ -366,8 +366,8 @@ def test_a_killed_process_dies_with_its_cause_and_the_light_is_put_out(lab: Supe
         assert news.text.startswith("killed (SIGKILL)")
         assert light.world.lit
         ends = time.monotonic() + 60
-        while said := made_safe(lab, campaign["instrument"]):  # the first request finds the LED in use
-            assert "status 500" in said
+        while answer := made_safe(lab, campaign["instrument"]):  # the first request finds the LED in use
+            assert "status 500" in answer
             assert time.monotonic() < ends
             time.sleep(0.05)
         assert not light.world.lit
@@ -544,9 +544,9 @@ def test_an_orphan_that_is_stopped_while_it_ends_is_woken_by_the_next_lab(lab: S
         time.sleep(0.1)
         os.kill(pid, signal.SIGSTOP)  # after Linux has woken it for that
         ends = time.monotonic() + PATIENCE
-        while (said := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:
+        while (answer := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:
             time.sleep(0.1)
-        assert said == ""
+        assert answer == ""
         assert not light.world.lit
     other.stdout.close()
     assert kinds(tmp_path / "a")[-2:] == [Interrupted, Safe]
@@ -580,8 +580,8 @@ def test_nobody_waits_for_instruments_that_say_nothing_and_they_are_asked_side_b
         silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         urls = [f"http://127.0.0.1:{server.getsockname()[1]}/api" for server in silent]
         trees = [tree(url)["instrument"] for url in urls]
-        said = [lab.make_safe(instrument) for instrument in trees]
-        assert said == [NOT_YET] * 3
+        answer = [lab.make_safe(instrument) for instrument in trees]
+        assert answer == [NOT_YET] * 3
         for server in silent:  # each of them has been asked, though none has answered
             server.settimeout(PATIENCE)
             stack.enter_context(server.accept()[0])
@@ -608,9 +608,9 @@ def test_a_campaign_that_begins_takes_over_from_who_makes_safe(
 ) -> None:
     campaign = tree(light, stop={"trials": 2})
     with lease.lease(config.parse_kind("instrument", campaign["instrument"]).identity, "(by hand, bob)"):
-        said = made_safe(lab, campaign["instrument"])
-        assert "InUse" in said
-        assert "(by hand, bob)" in said
+        answer = made_safe(lab, campaign["instrument"])
+        assert "InUse" in answer
+        assert "(by hand, bob)" in answer
     lab.begin(order(tmp_path / "a", campaign))
     assert last(lab).outcome == "spent"
 
@@ -645,17 +645,17 @@ def test_a_campaign_hands_an_instrument_that_stays_on_to_the_lab_which_goes_on_u
     assert news.on.startswith("the instrument may still be on: its last reply says that it is on")
     assert kinds(tmp_path / "a")[-2:] == [Stopped, Safe]
     ends = time.monotonic() + 60
-    while (said := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:
+    while (answer := lab.make_safe(campaign["instrument"])) and time.monotonic() < ends:
         time.sleep(0.05)
     server.close()
-    assert said == ""
+    assert answer == ""
     assert server.asked[-1] == [0.0] * 3
 
 
 def test_what_can_never_be_made_safe_says_so_at_once(lab: Supervisor) -> None:
-    said = made_safe(lab, {"kind": "manual"})
-    assert "InstrumentError" in said
-    assert "terminal" in said
+    answer = made_safe(lab, {"kind": "manual"})
+    assert "InstrumentError" in answer
+    assert "terminal" in answer
 
 
 # --- nothing is left ----------------------------------------------------------------------------------------------

@@ -137,9 +137,9 @@ class Controller:
         return [*rows, *self._upcoming(UPCOMING_PER_JOB)]
 
     @_in_loop
-    def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
-        """At most `most` ended starts, newest first."""
-        return [row for row in reversed(self.loop.lab.past) if job in ("", row["job"])][: max(most, 0)]
+    def history(self, limit: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
+        """At most `limit` ended starts, newest first."""
+        return [row for row in reversed(self.loop.lab.past) if job in ("", row["job"])][: max(limit, 0)]
 
     # Commands ----------------------------------------------------------------------------------------------------
     @_in_loop
