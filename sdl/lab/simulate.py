@@ -353,7 +353,7 @@ def generic_cause(text: str) -> str:
         (r"\bstart \d+", "another start"),
         (r"\b\d+ readings in", "readings in"),
         (r"\blate by [^(]*", "late "),
-        (r"\breads [\d.]+", "is"),
+        (r"\breads [\d.]+,", "is"),
     ):
         text = re.sub(pattern, replacement, text)
     return text

@@ -11,9 +11,9 @@ import stat
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sdl.config.durations import Duration
 from sdl.errors import ConfigError
@@ -22,7 +22,20 @@ from sdl.types import Frozen
 Kind = Literal["finished", "unreachable", "failed", "paused", "lost", "back", "disk", "missed", "digest"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
-SPAN = re.compile(rf"{CLOCK}-{CLOCK}")
+
+
+def parse_span(value: str) -> str:
+    """The text unchanged, if it is a span of local times, `22:00-07:00`.
+
+    Raises:
+        ValueError: it is not, or it ends when it begins.
+    """
+    if not re.fullmatch(rf"{CLOCK}-{CLOCK}", value) or value[:5] == value[6:]:
+        raise ValueError(f'must be two different times of the day in quotes, "22:00-07:00", not {value!r}')
+    return value
+
+
+DaySpan = Annotated[str, AfterValidator(parse_span)]
 
 
 class Secret(Frozen):
@@ -69,7 +82,9 @@ class Recipient(Frozen):
         min_length=1,
     )
     jobs: tuple[str, ...] = Field((), description="only notices about these jobs; all if empty")
-    quiet: str | None = Field(None, description='local times without messages, "22:00-07:00"; they are sent afterwards')
+    quiet: DaySpan | None = Field(
+        None, description='local times without messages, "22:00-07:00"; they are sent afterwards'
+    )
     an_hour: int = Field(
         12,
         ge=1,
@@ -77,17 +92,6 @@ class Recipient(Frozen):
         description="most messages per hour, a quarter of them reserved for failed, lost and disk; further ones are "
         "combined into one",
     )
-
-    @field_validator("quiet")
-    @classmethod
-    def _span(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not SPAN.fullmatch(value):
-            raise ValueError('must be two times of the day, "22:00-07:00"')
-        if value[:5] == value[6:]:
-            raise ValueError("begins when it ends; leave it out to receive messages at any time")
-        return value
 
 
 class Notify(Frozen):

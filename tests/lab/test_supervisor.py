@@ -678,7 +678,7 @@ def _zombies() -> list[str]:
     return mine
 
 
-@pytest.mark.parametrize("campaigns", [8, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("campaigns", [8, pytest.param(80, marks=pytest.mark.slow)])
 def test_no_descriptor_and_no_zombie_is_left_by_many_campaigns(lab: Supervisor, tmp_path: Path, campaigns: int) -> None:
     virtual = config.parse({"name": "t", "instrument": "twin", "goal": {"445nm": 16384}, "stop": {"trials": 2}}).plain()
 

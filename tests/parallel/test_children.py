@@ -100,10 +100,6 @@ def sweep_on_a_cluster(folder: Path) -> None:
     assert json.loads(ran(folder, *SDL, *words))["ran"] == 2
 
 
-def bench(folder: Path) -> None:
-    ran(folder, *SDL, "bench", "--solvers", "linear", "--goals", "1", "--seeds", "2", "--trials", "6", "--jobs", "2")
-
-
 def replay(folder: Path) -> None:
     ran(folder, *SDL, "run", "led.yaml", "--quiet")
     ran(folder, *SDL, "replay", "latest")
@@ -141,7 +137,7 @@ def the_lines(folder: Path) -> Sequence[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [verify, sweep, sweep_on_a_cluster, bench, replay, pytest_items, web_report, lab_with_a_start]
+    "command", [verify, sweep, sweep_on_a_cluster, replay, pytest_items, web_report, lab_with_a_start]
 )
 def test_no_process_runs_a_module_that_lies_in_the_working_directory(command: Any, folder: Path) -> None:
     command(folder)

@@ -219,8 +219,8 @@ def test_nothing_is_changed_without_the_token_or_from_another_page(
         for which in (alone, inside):
             assert which.post(f"{RUN}/notes", json=body, headers=heads).status_code == status
         for verb in ("start", "check", "abort"):
-            body = {"campaign": "goal", "instrument": "led-1"} if verb != "abort" else {"target": "start 7"}
-            assert inside.post(f"/api/v1/{verb}", json=body, headers=heads).status_code == status
+            command = {"campaign": "goal", "instrument": "led-1"} if verb != "abort" else {"target": "start 7"}
+            assert inside.post(f"/api/v1/{verb}", json=command, headers=heads).status_code == status
     assert notes.read(runs / "evening" / STAMP) == notes.Notes()
     assert lab.done == []
     same = {**good, "Origin": f"http://127.0.0.1:{PORT}", "Sec-Fetch-Site": "same-origin"}

@@ -103,7 +103,7 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             written -= 1
             return
         if isinstance(event, Resumed) and campaign.paused and paused is not None:
-            event = paused  # it was left in a pause, and stays there until the gate lets go
+            event = paused  # it was left in a pause, and stays there until the gate lets it continue
         update = update_of(event, start, campaign.history.readings)
         link.send({"update": asdict(update)}, must=update.what != "running")
 
