@@ -48,8 +48,6 @@ LEGEND = "# reached   o ended otherwise   - running or paused   x missed   + giv
 
 
 class _CurrentClock:
-    """The clock of the campaign that is using a twin."""
-
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 

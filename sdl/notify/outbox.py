@@ -127,7 +127,6 @@ class Outbox:
         return True
 
     def _write_all(self) -> None:
-        """Write all rows into a draft that then replaces the file."""
         self._release()
         draft = self._path.with_name(f"{FILE}.new")
         for old in (draft, Path(f"{draft}-journal"), Path(f"{self._path}-journal")):

@@ -138,7 +138,6 @@ class RunCache:
         self._folded: dict[Path, RunFeed] = {}
 
     def of(self, folder: Path) -> RunFeed:
-        """The feed of a run's directory."""
         with self._lock:
             feed = self._folded.pop(folder) if folder in self._folded else RunFeed(folder, self._lab)
             self._folded[folder] = feed  # the newest last

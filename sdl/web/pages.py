@@ -74,8 +74,6 @@ def routes(
 
 
 def _page(view: Callable[[_Pages, Request], Response]) -> Callable[[_Pages, Request], Response]:
-    """Show a refusal as a page."""
-
     @wraps(view)
     def shown(self: _Pages, request: Request) -> Response:
         try:
@@ -100,7 +98,6 @@ class _Pages:
         self._cache, self._saving = RunCache(runs, self._lab), threading.Lock()
 
     def page(self, template: str, code: int = 200, **values: Any) -> Response:
-        """A page from its template."""
         return render.page(template, code, **{"site": self._site, "here": "", "events": "", **values})
 
     # Pages -------------------------------------------------------------------------------------------------------

@@ -92,7 +92,6 @@ class RunView:
         return {"word": "running", "text": self._progress(), "good": True}
 
     def _progress(self) -> str:
-        """What the campaign is doing now."""
         if not self.trials:
             return "nothing is proposed yet"
         trial = self.trials[-1]

@@ -80,7 +80,6 @@ def _missed_cause(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
 
 
 def _delay_cause(lab: Lab, start: Start, now: float) -> str:
-    """Why a start has not begun yet."""
     if lab.since > start.due:
         return "the lab was not running"
     return blocked(lab, start, now) or _instrument_holder(lab, start) or "the machine slept, or was too busy"

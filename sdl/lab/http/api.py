@@ -141,7 +141,6 @@ def create_app(
 
 
 def _arguments(command: str, body: bytes) -> list[str]:
-    """The arguments of a command from the body of its request, in order."""
     keys = COMMANDS[command]
     try:
         given = json.loads(body or b"{}")

@@ -89,7 +89,6 @@ class Client:
 
 
 def _select(running: list[LabAddress], lab: str) -> LabAddress:
-    """The lab to talk to."""
     here = not lab and os.path.exists(HERE)
     file = os.path.realpath(lab or HERE)
     named = bool(lab) or here

@@ -268,7 +268,6 @@ class Controller:
         return self._loop
 
     def _require(self, target: str) -> None:
-        """Raise ConfigError unless the target exists."""
         kind, _, name = target.partition(" ")
         lab = self.loop.lab
         known: dict[str, Sequence[str]] = {
@@ -353,7 +352,6 @@ class Controller:
 
 @lru_cache(maxsize=256)
 def _identity(instrument: str) -> str:
-    """The identity of an instrument given as JSON."""
     return str(config.parse_kind("instrument", json.loads(instrument)).identity)
 
 

@@ -129,7 +129,7 @@ class Credentials:
                 info = self.folder.lstat()
                 if not stat.S_ISDIR(info.st_mode):
                     raise ConfigError(f"{self.folder}: must be a folder, not a link or a file")
-                _require_owner(self.folder, info)
+                _check(self.folder, info, allowed=0o777)
                 self.folder.chmod(0o700)
                 draft = self.folder / f"{TOKEN}.new"
                 draft.unlink(missing_ok=True)
@@ -183,12 +183,11 @@ def _began(process: int) -> str:
         return ""
 
 
-def _require_owner(path: Path, info: os.stat_result) -> None:
-    if os.name == "posix" and info.st_uid != os.geteuid():
+def _check(path: Path, info: os.stat_result, allowed: int = 0o700) -> None:
+    """Refuse a file or folder of another user, or with a mode beyond the allowed one."""
+    if os.name != "posix":
+        return
+    if info.st_uid != os.geteuid():
         raise ConfigError(f"{path}: belongs to another user")
-
-
-def _check(path: Path, info: os.stat_result) -> None:
-    _require_owner(path, info)
-    if os.name == "posix" and (mode := stat.S_IMODE(info.st_mode)) & 0o077:
+    if (mode := stat.S_IMODE(info.st_mode)) & ~allowed & 0o777:
         raise ConfigError(f"{path}: others can read it (mode {mode:o}); restart the lab for a new access token")

@@ -237,7 +237,6 @@ class Notices:
         yield from (*self._requested.items(), *self._conditions.items())
 
     def _forget(self, start: int) -> _Start:
-        """Remove an ended start and its pauses."""
         self._requested.pop(f"start {start}", None)
         self._conditions.pop(f"start {start}", None)
         return self._starts.pop(start, _Start(f"start {start}", 0.0))

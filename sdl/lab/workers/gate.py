@@ -164,7 +164,6 @@ class LabGate:
         self._failed, self._away, self._away_since = 0, "", None
 
     def _compare(self, background: Mapping[str, float], at: float) -> None:
-        """Compare a background with its limits."""
         if self._suspend.ambient is not None:
             texts = [
                 f"{name} reads {background[name]:g}, above {limit:g}"
