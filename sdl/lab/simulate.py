@@ -186,7 +186,7 @@ class _SimulatedGate:
         self.inner = LabGate(
             Suspend.model_validate(order.suspend), order.folder, free=lambda _: 1 << 60, again=POLL_SECONDS
         )
-        self.readings = 0
+        self.on_background, self.readings = self.inner.on_background, 0
         self._lab, self._start, self._end = lab, lab.starts[order.start], end
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
@@ -195,9 +195,6 @@ class _SimulatedGate:
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
         return self.inner.ask(campaign, now) if reason is None else Pause(*reason, poll_after=POLL_SECONDS)
-
-    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
-        self.inner.on_background(readings, now)
 
 
 def simulate(

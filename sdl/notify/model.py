@@ -48,13 +48,15 @@ class Secret(Frozen):
     @classmethod
     def _never_the_secret_itself(cls, value: Any) -> Any:
         if isinstance(value, str):  # not shown: it may be the secret
-            raise ValueError("an address may hold a password: name where it is, {env: SDL_MAIL} or {file: mail.url}")
+            raise ValueError(
+                "an address may contain a password; write where it is stored: {env: SDL_MAIL} or {file: mail.url}"
+            )
         return value
 
     @model_validator(mode="after")
     def _one(self) -> Secret:
         if (self.env is None) == (self.file is None):
-            raise ValueError("give env or file, one of them")
+            raise ValueError("must have exactly one of env and file")
         return self
 
     def __str__(self) -> str:

@@ -205,4 +205,4 @@ def _from_json_lines(path: Path) -> Iterator[Message]:
                 done, messages = [(one, line["target"], line["at"]) for one in ids], []
             yield from messages + [Message(id, target, "", "", "", float(at), float(at)) for id, target, at in done]
         except (ValueError, TypeError, KeyError, AttributeError):
-            _log.warning("%s:%d: not a line of an outbox, left out", path, number)
+            _log.warning("%s:%d: not a line of an outbox; ignored", path, number)

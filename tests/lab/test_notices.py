@@ -285,9 +285,9 @@ def test_quiet_hours_may_go_over_midnight(clock: str, there: bool) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"to": {"a": {"url": "mailto://u:hunter2@h"}}}, "name where it is"),
-        ({"to": {"a": {"url": {}}}}, "give env or file"),
-        ({"to": {"a": {"url": {"env": "A", "file": "b"}}}}, "give env or file"),
+        ({"to": {"a": {"url": "mailto://u:hunter2@h"}}}, "write where it is stored"),
+        ({"to": {"a": {"url": {}}}}, "must have exactly one of env and file"),
+        ({"to": {"a": {"url": {"env": "A", "file": "b"}}}}, "must have exactly one of env and file"),
         ({"to": {"a": {"url": {"env": "A"}, "quiet": "22-7"}}}, "two different times of the day"),
         ({"digest": "7:30"}, "time of the day"),
         ({"paused": "soon"}, "must be a time such as"),

@@ -149,9 +149,12 @@ class Metrics:
         self._counts = counts = CollectorRegistry()
         instrument = ["instrument"]
         self._fates = Counter("sdl_lab_starts", "Starts that ended, by job and fate.", ["job", "fate"], registry=counts)
-        self._trials = Counter("sdl_trials", "Trials begun.", instrument, registry=counts)
-        self._readings = Counter("sdl_readings", "Readings taken.", instrument, registry=counts)
-        self._failures = Counter("sdl_failures", "Failed attempts.", instrument, registry=counts)
+        self._trials, self._readings, self._failures = (
+            Counter(f"sdl_{name}", text, instrument, registry=counts)
+            for name, text in (
+                ("trials", "Trials begun."), ("readings", "Readings taken."), ("failures", "Failed attempts.")
+            )
+        )  # fmt: skip
         self._latency = Histogram(
             "sdl_reading_seconds", "How long a reading takes.", instrument, registry=counts, buckets=LATENCY
         )
