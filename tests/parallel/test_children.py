@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
         )
     trees = {
         "led": CAMPAIGN, "expect": {**CAMPAIGN, "expect": {"trials": 1, "seeds": 2}},
-        "sweep": SWEEP, "lab": LAB,
+        "once": {**CAMPAIGN, "expect": {"trials": 1, "seeds": 1}}, "sweep": SWEEP, "lab": LAB,
     }  # fmt: skip
     for name, tree in trees.items():
         (tmp_path / f"{name}.yaml").write_text(yamlfile.dump(tree), encoding="utf-8")
@@ -108,7 +108,7 @@ def replay(folder: Path) -> None:
 def pytest_items(folder: Path) -> None:
     installed = any(entry.name == "sdl" for entry in entry_points(group="pytest11"))
     plugin = () if installed else ("-p", "sdl.testing.plugin")
-    output = ran(folder, *PYTEST, *plugin, "-p", "no:cacheprovider", "--sdl-report", "kept", "expect.yaml", code=1)
+    output = ran(folder, *PYTEST, *plugin, "-p", "no:cacheprovider", "--sdl-report", "kept", "once.yaml", code=1)
     assert "report    " in output
 
 
