@@ -51,6 +51,11 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def truncate(text: str, limit: int) -> str:
+    """Text of at most `limit` characters; `…` ends a text that is cut."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def count(n: int, noun: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"

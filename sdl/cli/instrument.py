@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdl import config
 from sdl.cli.options import Json, Set, emit
 
 if TYPE_CHECKING:
@@ -41,14 +42,12 @@ def check(
 
     Exit code 1 if a campaign could not run with it, 3 if it gives no reading.
     """
-    from sdl import config, runner
+    from sdl import runner
     from sdl.drivers.commissioning import Examination
 
     campaign = config.load(file, changes or (), collect=True)
-    instrument = campaign.instrument
-    clock = runner.clock_for(instrument)
-    findings = []
-    say = partial(print, file=sys.stderr, flush=True)
+    instrument, findings = campaign.instrument, []
+    clock, say = runner.clock_for(instrument), partial(print, file=sys.stderr, flush=True)
     watched = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
 
     def make_safe(driver: Driver) -> SafeState:

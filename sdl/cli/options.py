@@ -6,16 +6,16 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from sdl import yamlfile
 from sdl.errors import ConfigError
-
-if TYPE_CHECKING:
-    from sdl.store.datasets import ColumnNames
+from sdl.store.datasets import ColumnNames
+from sdl.store.resolve import RUNS as RUNS
+from sdl.store.resolve import find
 
 Set = Annotated[
     list[str] | None,
@@ -26,9 +26,9 @@ Set = Annotated[
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Directory of the runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the result.")]
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="`latest`, a campaign's name, a part of a run's name, or its directory.")
-]
+RUN_HELP = "`latest`, a campaign's name, a part of a run's name, or its directory."
+RunName = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
+CampaignPath = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML).")]
 InputColumns = Annotated[
     list[str] | None,
     typer.Option(
@@ -38,19 +38,21 @@ InputColumns = Annotated[
     ),
 ]
 ChannelColumns = Annotated[
-    list[str] | None,
-    typer.Option("--channel", metavar="NAME=COLUMN", help="Column of a channel, likewise."),
+    list[str] | None, typer.Option("--channel", metavar="NAME=COLUMN", help="Column of a channel, likewise.")
+]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Processes on this machine; default: one per core.")
 ]
 Limit = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--limit",
         metavar="SECONDS",
         min=0,
         help="Real time after which a campaign is killed and counts as failed; 0: no limit.",
+        callback=lambda seconds: seconds or None,
     ),
 ]
-RUNS = Path("runs")
 LIMIT = 600.0
 """Seconds; the slowest campaigns of our solvers take about ten."""
 
@@ -69,15 +71,8 @@ def emit(value: Mapping[str, Any]) -> None:
     print(json.dumps(_finite(value), allow_nan=False), file=Emitted.to)
 
 
-def limit_of(seconds: float) -> float | None:
-    """The value of `--limit` (s); None without a limit."""
-    return seconds if seconds > 0 else None
-
-
 def campaign_run(name: str, runs: Path) -> Path:
     """The run of this name: of several the newest with a goal; a newer one without a goal is reported on stderr."""
-    from sdl.store.resolve import find
-
     run, newest = find(name, runs, goal=True), find(name, runs)
     if run != newest:
         short = newest.name.rpartition("-")[2]
@@ -95,8 +90,6 @@ def number(text: str, form: str) -> tuple[str, float]:
     Raises:
         ConfigError: the text has another form.
     """
-    from sdl import yamlfile
-
     name, equals, given = text.partition("=")
     try:
         value = yamlfile.scalar(given) if equals else None
@@ -113,8 +106,6 @@ def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> 
     Raises:
         ConfigError: a name without a column, or twice.
     """
-    from sdl.store.datasets import ColumnNames
-
     return ColumnNames(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
 
 
@@ -128,12 +119,6 @@ def _columns(option: str, given: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"{option} {text}: {name} is given twice")
         columns[name] = place or name
     return columns
-
-
-def near(name: str, allowed: Sequence[str]) -> str:
-    """`allowed: a, b, c; did you mean 'b'?`"""
-    matches = get_close_matches(name, allowed, n=1)
-    return f"allowed: {', '.join(allowed)}" + (f"; did you mean {matches[0]!r}?" if matches else "")
 
 
 def _finite(value: Any) -> Any:

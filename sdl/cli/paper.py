@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.display.progress import is_visible
+from sdl.cli.display.progress import working
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
 from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError
+from sdl.store.resolve import source
 
 if TYPE_CHECKING:
     from sdl.paper.answers import Findings, SolverAnswers
@@ -59,36 +58,34 @@ def paper(
     from sdl.paper import pairs
     from sdl.paper.answers import steps
     from sdl.paper.page import plain, reproduce, save_figures
-    from sdl.report.page import write
-    from sdl.store.resolve import source
+    from sdl.report.page import check, write
 
     if data is not None and state != STATE:
         raise ConfigError("--state is that of the twin; with --data there is none")
-    _check_output(output)
-    with _progress(steps(small), quiet=quiet or json) as tell:
-        tell("the readings")
-        rows_of = pairs.from_twin(state, seed) if data is None else pairs.from_log(source(data, Path(), runs), rows)
-        made = reproduce(rows_of, seed=seed, quick=small, tell=tell, command=_command(data, state, rows, small, seed))
-    write(output, made.html)
-    written = save_figures(made.drawn, png) if png is not None else []
-    if json:
-        emit(plain(made.found) | {"output": str(output), "figures": [str(path) for path in written]})
-        return
-    if not quiet:
-        _print(made.found)
-        print()
-    print(f"written: {output}" + (f" and {len(written)} figures in {png}" if written else ""))
-
-
-def _check_output(output: Path) -> None:
-    """Report a page that cannot be written before the work."""
-    from sdl.report.page import check
-
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}")
     if output.is_dir():
         raise ConfigError(f"--output {output}: is a folder")
-    check(output)
+    check(output)  # before the work
+    durations = steps(small)
+    with working("", quiet=quiet or json) as show:
+
+        def begin(step: str) -> None:
+            seconds = list(durations.values())[: list(durations).index(step)]
+            show(sum(seconds), sum(durations.values()), step)
+
+        begin("the readings")
+        rows_of = pairs.from_twin(state, seed) if data is None else pairs.from_log(source(data, Path(), runs), rows)
+        command = _command(data, state, rows, small, seed)
+        made = reproduce(rows_of, seed=seed, quick=small, tell=begin, command=command)
+    write(output, made.html)
+    written = save_figures(made.drawn, png) if png is not None else []
+    if json:
+        emit(plain(made.findings) | {"output": str(output), "figures": [str(path) for path in written]})
+        return
+    if not quiet:
+        _print(made.findings)
+    print(f"written: {output}" + (f" and {len(written)} figures in {png}" if written else ""))
 
 
 def _command(data: str | None, state: str, rows: int, small: bool, seed: int) -> str:
@@ -111,40 +108,10 @@ def _print(findings: Findings) -> None:
         return (three(one.goal.raw), "" if one.goal.miss is None else f"{one.goal.miss:.2f} %")
 
     say(findings.pairs.source)
-    print()
     rows: list[tuple[str, ...]] = [("", "paper: R, G, B", "here: R, G, B", "error")]
     rows += [(m.name, three(m.answer, 2), *answer(one)) for one, m in zip(findings.paper, METHODS, strict=True)]
     rows += [(f"our {one.name}", "", *answer(one)) for one in findings.ours]
-    print("\n".join(aligned(rows, range(4))))
+    print("\n".join(["", *aligned(rows, range(4)), ""]))
     if findings.pairs.plant:
-        print()
         say("error: noise-free error of the worst channel, in % of 16384 counts")
-
-
-@contextlib.contextmanager
-def _progress(plan: Mapping[str, float], *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show the present step and the time left on a terminal.
-
-    Args:
-        plan: the seconds that each step takes on one core, in order.
-        quiet: show nothing.
-    """
-    if not is_visible(quiet=quiet):
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    steps = list(plan)
-    columns = (BarColumn(24), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(compact=True))
-    with Progress(
-        TextColumn("{task.description}"),
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        speed_estimate_period=600,
-    ) as bar:
-        task = bar.add_task("", total=sum(plan.values()))
-        yield lambda name: bar.update(
-            task, description=name, completed=sum(plan[step] for step in steps[: steps.index(name)])
-        )
+        print()

@@ -5,17 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
+from sdl.cli.display.progress import ProgressBar
+from sdl.cli.options import LIMIT, Jobs, Json, Limit, Quiet, emit
 from sdl.errors import SolverError
 from sdl.formatting import count
-
-if TYPE_CHECKING:
-    from sdl.sweep import SweepOutcome, SweepPlan
+from sdl.sweep import SweepOutcome, SweepPlan, load, run
 
 HOME = Path("runs/sweeps")
 """Default directory for the results of sweeps, each in a directory of its name."""
@@ -23,9 +21,7 @@ HOME = Path("runs/sweeps")
 
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep file (YAML).")],
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes on this machine; default: one per core.")
-    ] = None,
+    jobs: Jobs = None,
     cluster: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, tcp://host:8786; local: start one here.")
     ] = None,
@@ -52,8 +48,6 @@ def sweep(
     All campaigns are validated before the first one runs. After an interruption the same command continues: finished
     campaigns are not repeated, and the results do not depend on the number of workers.
     """
-    from sdl.sweep import load
-
     plan = load(file)
     if dry:
         _print_plan(plan, json=json)
@@ -62,7 +56,7 @@ def sweep(
 
     needs_pyarrow()
     folder = out or HOME / plan.sweep.name
-    outcome = _run(plan, folder, jobs, cluster, limit_of(limit), quiet=quiet or json)
+    outcome = _run(plan, folder, jobs, cluster, limit, quiet=quiet or json)
     _print_outcome(plan, outcome, json=json)
     if plot is not None:
         from sdl.sweep.summary import draw, groups
@@ -75,30 +69,27 @@ def sweep(
 def _run(
     plan: SweepPlan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool
 ) -> SweepOutcome:
-    from sdl.cli.display.progress import ProgressBar
-    from sdl.sweep import run
+    stopped: list[int] = []
+    done = 0
 
-    stopped = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _: object) -> None:
         stopped.append(number)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    done = [0, len(plan)]
+    def progress(now: int, of: int) -> None:
+        nonlocal done
+        done = now
+        bar(now, of)
+        if stopped:  # and something swallowed the exception
+            raise KeyboardInterrupt
+
     before = signal.signal(signal.SIGTERM, stop)
     try:
         with ProgressBar("campaigns", quiet=quiet) as bar:
-
-            def progress(now: int, of: int) -> None:
-                done[0] = now
-                bar(now, of)
-                if stopped:  # and something swallowed the exception
-                    raise KeyboardInterrupt
-
             return run(plan, folder, jobs=jobs, cluster=cluster, limit=limit, progress=progress)
     except KeyboardInterrupt as error:
         terminated = stopped or getattr(error, "signal", "") == "SIGTERM"  # a campaign in this process may take it
-        message = f"interrupted: {done[0]} of {count(done[1], 'campaign')} done, in {folder}; run it again to continue"
+        message = f"interrupted: {done} of {count(len(plan), 'campaign')} done, in {folder}; run it again to continue"
         print(message, file=sys.stderr)
         raise typer.Exit(143 if terminated else 130) from None
     finally:
@@ -127,12 +118,7 @@ def _print_outcome(plan: SweepPlan, outcome: SweepOutcome, *, json: bool) -> Non
     keys = list(plan.sweep.grid)
     rows = groups(outcome.data, keys) if outcome.data.exists() else []
     if json:
-        counts = {
-            "campaigns": outcome.campaigns,
-            "before": outcome.before,
-            "ran": outcome.ran,
-            "cannot": list(outcome.cannot),
-        }
+        counts = {name: getattr(outcome, name) for name in ("campaigns", "before", "ran", "cannot")}
         emit({"sweep": plan.sweep.name, "data": str(outcome.data), **counts, "groups": [g.plain(keys) for g in rows]})
     else:
         print("\n".join(table(rows, keys)))

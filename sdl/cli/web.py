@@ -10,6 +10,7 @@ import typer
 
 from sdl.cli.options import RUNS, Runs
 from sdl.cli.terminal import say
+from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,6 @@ class LabPage:
 
     def routes(self, control: Control, runs: Path, credentials: Credentials) -> Sequence[BaseRoute]:
         """The routes of the page; none if Jinja is missing."""
-        from sdl.errors import ConfigError
         from sdl.web.pages import routes
 
         try:

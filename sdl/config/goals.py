@@ -17,11 +17,11 @@ from pydantic import (
     WithJsonSchema,
     model_serializer,
     model_validator,
-)
+)  # fmt: skip
 
-from sdl.config.mistakes import did_you_mean, short
+from sdl.config.mistakes import short
 from sdl.core.goal import Band, Tolerance
-from sdl.errors import Problem
+from sdl.errors import Problem, did_you_mean
 from sdl.types import Channel, Frozen
 
 if TYPE_CHECKING:
@@ -36,18 +36,16 @@ def _tolerance(value: Any) -> Tolerance:
     raise ValueError(f"must be 2% (of the target) or 300 (counts), not {short(value)}")
 
 
+def _plain_tolerance(tolerance: Tolerance) -> str | float:
+    return f"{tolerance.amount!r}%" if tolerance.percent else tolerance.amount
+
+
+PERCENTAGE_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"}
 ToleranceKey = Annotated[
     Tolerance,
     BeforeValidator(_tolerance),
-    PlainSerializer(lambda t: f"{t.amount!r}%" if t.percent else t.amount),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"},
-                {"type": "number", "exclusiveMinimum": 0},
-            ]
-        }
-    ),
+    PlainSerializer(_plain_tolerance),
+    WithJsonSchema({"anyOf": [PERCENTAGE_SCHEMA, {"type": "number", "exclusiveMinimum": 0}]}),
 ]
 
 MAX_READING = 1e12
@@ -121,10 +119,7 @@ class Target(Frozen):
         if self.at_least is not None:
             return {"at least": self.at_least}
         own = self.tolerance
-        return {
-            "target": self.target,
-            "tolerance": None if own is None else f"{own.amount!r}%" if own.percent else own.amount,
-        }
+        return {"target": self.target, "tolerance": None if own is None else _plain_tolerance(own)}
 
     def band(self, tolerance: Tolerance) -> Band:
         """The accepted readings; `tolerance` is the campaign's."""

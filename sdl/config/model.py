@@ -73,11 +73,9 @@ class CampaignRules(Frozen):
 
     def plan(self) -> Plan:
         """The instructions for the state machine; without a goal it measures `stop.trials` points."""
-        goal, retry = self.goals(), self.retry
-        rules = self.stop.active()
-        return Plan(
-            goal, rules, self.average, self.confirm, retry.times, retry.wait, retry.longest, collect=self.stop.trials
-        )
+        retries = (self.retry.times, self.retry.wait, self.retry.longest)
+        rules, trials = self.stop.active(), self.stop.trials
+        return Plan(self.goals(), rules, self.average, self.confirm, *retries, collect=trials)
 
 
 class Prior(Frozen):
@@ -111,10 +109,7 @@ class ResolvedCampaign(CampaignRules):
     A campaign file adds priors and an expectation; a resume reads the priors' rows from the run's own copy.
     """
 
-    name: str = Field(
-        pattern=NAME,
-        description="directory name for the runs: letters, digits, `.`, `_`, `-`",
-    )
+    name: str = Field(pattern=NAME, description="directory name for the runs: letters, digits, `.`, `_`, `-`")
     description: str = Field("", max_length=2000, description="free text")
     instrument: Any = Field(description="the instrument: `kind` and its options")
     design: Any = Field(

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, translated_os_errors
 from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
@@ -111,10 +111,8 @@ def write(path: Path, text: str) -> None:
         ConfigError: the file was not made by sdl, or it cannot be written.
     """
     check(path)
-    try:
+    with translated_os_errors(path):
         save(path, text.encode("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def check(path: Path) -> None:
@@ -123,13 +121,11 @@ def check(path: Path) -> None:
     Raises:
         ConfigError: the file was not made by sdl, or it cannot be read.
     """
-    try:
+    with translated_os_errors(path, "read"):
         if path.exists():
             with path.open("rb") as stream:
                 if stream.read(len(OURS)) != OURS.encode():
                     raise ConfigError(f"{path} exists and was not made by sdl; choose another file with -o")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def save(path: Path, content: bytes) -> None:
@@ -159,7 +155,7 @@ def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> l
     table = TrialTable.of(run)
     made: Mapping[str, Any] = {"png": style.png, "svg": style.svg}
     written = []
-    try:
+    with translated_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in known():
             drawn = draw(table, name)
@@ -167,6 +163,4 @@ def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> l
                 path = folder / f"{name}.{kind}"
                 save(path, made[kind](drawn))
                 written.append(path)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
     return written

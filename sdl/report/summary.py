@@ -31,23 +31,24 @@ MOST_WORDS = 600
 def summary(table: TrialTable) -> dict[str, Any]:
     """All values that `templates/pieces.html.j2` needs."""
     run, result, final = table.run, table.run.result, table.final
+    unit, length = unit_of_time(table.seconds)
     process = "" if result.outcome else writing_process(run.folder)
     not_off = formatting.not_off(result.safe)
     reasons = filter(None, [formatting.cause(result.reason), not_off])
-    rows = [_row(table, trial) for trial in table.trials]
+    rows, which = [_row(table, trial) for trial in table.trials], "best" if table.best is not None else "last"
     coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
         "instrument": formatting.instrument_line(run.opened),
         "when": _when(table),
-        "counts": _counts(table),
+        "counts": f"{formatting.counts(result)} in {table.seconds / length:.3g} {unit}",
         "description": str(run.config.get("description") or ""),
         "outcome": formatting.display(result.outcome or ("running" if process else "unfinished")),
         "good": result.outcome in (Outcome.REACHED, Outcome.DONE) and not not_off,
-        "reason": f"running now ({process})" if process else _cut("; ".join(reasons), 3 * MOST_WORDS),
+        "reason": f"running now ({process})" if process else formatting.truncate("; ".join(reasons), 3 * MOST_WORDS),
         "goal": formatting.goal_line(table.goal),
         "has_goal": table.goal is not None,
-        "settings_title": _settings_title(table),
+        "settings_title": f"Settings of trial {final.trial}, the {which}" if final else "Settings",
         "rgb": style.swatch(final.shown_settings, table.run.opened.instrument["inputs"]) if final else None,
         "settings": _inputs(table.spec, final) if final else [],
         "channels": channel_cells(final, table.goal_channels, table.units) if final and final.readings else [],
@@ -67,18 +68,6 @@ def summary(table: TrialTable) -> dict[str, Any]:
 def _when(table: TrialTable) -> str:
     stamp = start_time(table.run.folder.name) or datetime.fromtimestamp(table.start, UTC).isoformat(timespec="seconds")
     return f"{stamp[:10]} {stamp[11:19]} UTC{stamp[19:].replace('+00:00', '')}"
-
-
-def _counts(table: TrialTable) -> str:
-    """`8 trials, 14 readings, 1 failed in 3.2 min`."""
-    unit, length = unit_of_time(table.seconds)
-    return f"{formatting.counts(table.run.result)} in {table.seconds / length:.3g} {unit}"
-
-
-def _settings_title(table: TrialTable) -> str:
-    if table.final is None:
-        return "Settings"
-    return f"Settings of trial {table.final.trial}, the {'best' if table.best is not None else 'last'}"
 
 
 def _inputs(spec: formatting.InstrumentSpec, trial: Trial) -> list[dict[str, str]]:
@@ -128,7 +117,7 @@ def _row(table: TrialTable, trial: Trial) -> dict[str, Any]:
         remarks.append(f"mean of {trial.readings} readings")
     return {
         **trial_cells(trial, table.spec),
-        "remarks": _cut("; ".join(filter(None, remarks)), MOST_WORDS),
+        "remarks": formatting.truncate("; ".join(filter(None, remarks)), MOST_WORDS),
         "best": table.goal is not None and trial is table.best,
     }
 
@@ -145,10 +134,6 @@ def trial_cells(trial: Trial, spec: formatting.InstrumentSpec) -> dict[str, Any]
         "ratio": formatting.ratio(trial.miss) if trial.judged else "",
         "mark": "" if not trial.judged else "good" if trial.miss <= 1 else "bad",
     }
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _shortened(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

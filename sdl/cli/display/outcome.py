@@ -87,11 +87,8 @@ def _failures(run: Run) -> list[str]:
 
 def next_steps(done: Result, run: Run) -> list[str]:
     """What to do next: a sentence, and a command where there is one."""
-    name = _short(run.folder)
-    resume = f"sdl resume {name}"
-    goal = run.campaign.plan.goal
-    kind = run.config.get("solver", {}).get("kind", "")
-    other = "bayes" if kind != "bayes" else "gp"
+    name, goal, kind = _short(run.folder), run.campaign.plan.goal, run.config.get("solver", {}).get("kind", "")
+    resume, other = f"sdl resume {name}", "bayes" if kind != "bayes" else "gp"
     match done.outcome:
         case None:
             return ["continue with", resume]
@@ -100,8 +97,9 @@ def next_steps(done: Result, run: Run) -> list[str]:
         case Outcome.UNREACHABLE | Outcome.SPENT if goal is not None and _resolution_limited(run):
             return [_coarse_steps(goal, done, run)]
         case Outcome.UNREACHABLE:
-            look = f"sdl explain {name}" + (f" {done.best}" if done.best is not None else "")
-            return [f"{_nearest(goal, done)}{_change(goal, done, run)}, or see why with", look]
+            best = f" {done.best}" if done.best is not None else ""
+            advice = f"{_nearest(goal, done)}{_change(goal, done, run)}, or see why with"
+            return [advice, f"sdl explain {name}{best}"]
         case Outcome.STALLED:
             text = "more trials will not help: widen the tolerance, raise `average`, or try another solver with"
             return [text, f"{resume} --set solver.kind={other} --set stop.stagnation=null"]

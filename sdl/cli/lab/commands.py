@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,12 +15,12 @@ from sdl.cli.lab.setup import File
 from sdl.cli.options import Json, emit
 from sdl.cli.terminal import say
 from sdl.cli.web import LabPage
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import count, local
-
-if TYPE_CHECKING:
-    from sdl.lab.config.file import ResolvedLab
-    from sdl.lab.config.model import Job
+from sdl.lab.config.file import ResolvedLab, load
+from sdl.lab.config.model import Job
+from sdl.lab.core.cron import upcoming
 
 COMING = 5
 
@@ -45,13 +45,10 @@ def check(file: File, json: Json = False) -> None:
     \b
     sdl lab check lab.yaml
     """
-    from sdl.lab.config.file import load
-
     plan, sentences = described(load(file), file)
     if json:
         emit({"file": str(file), "valid": True, **plan})
-        return
-    for sentence in sentences:
+    for sentence in [] if json else sentences:
         say(sentence, 4)
 
 
@@ -83,7 +80,6 @@ def run(
 
 
 def _run(file: Path, port: int, verbose: bool) -> int:
-    from sdl.lab.config.file import load
     from sdl.lab.http.app import require_packages
     from sdl.lab.journal import folder
     from sdl.lab.logs import FILE as LOG
@@ -105,8 +101,6 @@ def _run(file: Path, port: int, verbose: bool) -> int:
 
 def _plan(loaded: ResolvedLab, now: float) -> dict[str, Any]:
     """The schedule of a lab from now on, as plain values."""
-    from sdl.lab.core.cron import upcoming
-
     lab, campaigns = loaded.lab, loaded.campaigns
     return {
         "lab": lab.name,
@@ -148,8 +142,6 @@ def described(loaded: ResolvedLab, file: Path) -> tuple[dict[str, Any], list[str
 
 def _when(job: Job) -> str:
     """The schedule of a job and its treatment of late starts, as text."""
-    from sdl.config.durations import format_duration
-
     when = job.when
     texts = {
         "cron": f"cron {when.cron}",

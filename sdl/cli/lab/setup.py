@@ -13,6 +13,9 @@ import typer
 from sdl.cli.options import Json, emit
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError
+from sdl.lab.config.file import load
+from sdl.lab.systemd import unit_folder, unit_name, unit_text
+from sdl.notify.sender import NotSent, send_by_apprise
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A lab file (YAML).")]
 
@@ -36,9 +39,6 @@ def install(
     sdl lab install lab.yaml
     sudo sdl lab install lab.yaml --system --as lab
     """
-    from sdl.lab.config.file import load
-    from sdl.lab.systemd import unit_folder, unit_name, unit_text
-
     loaded, path = load(file), file.absolute()
     if account and not system:
         raise ConfigError("--as needs --system; your own systemd runs everything under your account")
@@ -58,9 +58,8 @@ def install(
     if os.name == "posix" and secrets.exists() and secrets.stat().st_mode & 0o077:
         say(f"warning: other users can read the secrets in {secrets}; run: chmod 600 {secrets}")
     scope = "sudo systemctl" if system else "systemctl --user"
-    print(f"{folder / name} written. Start it now and at every boot:\n")
-    print(f"  {scope} daemon-reload")
-    print(f"  {scope} enable --now {name}\n")
+    commands = f"  {scope} daemon-reload\n  {scope} enable --now {name}\n"
+    print(f"{folder / name} written. Start it now and at every boot:\n\n{commands}")
     if not system:
         say(f"To keep it running while logged out (once): loginctl enable-linger {shlex.quote(getpass.getuser())}")
     say("Status: sdl lab status; log: " + f"{scope.replace('systemctl', 'journalctl')} -u {name}")
@@ -74,24 +73,22 @@ def notify_test(file: File, json: Json = False) -> None:
 
     Exit code 1 if a message could not be sent.
     """
-    from sdl.lab.config.file import load
     from sdl.lab.rules.dispatch import addresses
-    from sdl.notify.sender import NotSent, send_by_apprise
 
     loaded = load(file)
     if not loaded.lab.notify.to:
         raise ConfigError(f"{file}: notify.to has no recipients")
-    results: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for name, url in addresses(loaded.lab.notify, file.parent).items():
+        errors[name] = ""
         try:
             text = "This is a test of the notifications. Nothing has happened."
             send_by_apprise(url, f"{loaded.lab.name}: test message", text)
-            results[name] = ""
         except NotSent as error:
-            results[name] = str(error)
+            errors[name] = str(error)
         if not json:
-            say(f"{name}: {results[name] or 'sent'}")
+            say(f"{name}: {errors[name] or 'sent'}")
     if json:
-        emit({"sent": [name for name, error in results.items() if not error], "errors": results})
-    if any(results.values()):
+        emit({"sent": [name for name, error in errors.items() if not error], "errors": errors})
+    if any(errors.values()):
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,15 +14,16 @@ from sdl.cli.display.progress import ProgressBar
 from sdl.cli.lab.setup import File
 from sdl.cli.options import Json, Quiet, emit
 from sdl.cli.terminal import say
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import count, local
-
-if TYPE_CHECKING:
-    from sdl.lab.config.file import ResolvedLab
-    from sdl.lab.config.model import LabFile
-    from sdl.lab.core.events import LabEvent
-    from sdl.lab.core.usage import Usage
-    from sdl.lab.workers.base import WorkerUpdate
+from sdl.lab import journal
+from sdl.lab.config.file import ResolvedLab, load
+from sdl.lab.config.model import LabFile
+from sdl.lab.core.cron import seconds
+from sdl.lab.core.events import LabEvent
+from sdl.lab.core.usage import LEGEND, Usage
+from sdl.lab.workers.base import WorkerUpdate
 
 DAY = 86400.0
 
@@ -47,9 +48,6 @@ def simulate(
     \b
     sdl lab simulate configs/lab-week.yaml --days 7
     """
-    from sdl.lab import journal
-    from sdl.lab.config.file import load
-    from sdl.lab.core.usage import Usage
     from sdl.lab.simulate import simulate as run
 
     loaded = load(file)
@@ -124,8 +122,6 @@ class _Messages:
 
 def _moment(text: str, loaded: ResolvedLab) -> float:
     """The begin of a simulation; by default the current full hour."""
-    from sdl.lab.core.cron import seconds
-
     if not text:
         return time.time() // 3600 * 3600
     try:
@@ -135,14 +131,14 @@ def _moment(text: str, loaded: ResolvedLab) -> float:
 
 
 def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float, days: float) -> dict[str, Any]:
-    keys = {"due": "due", "ran": "ran", "outcomes": "outcomes", "missed": "missed", "gave_up": "gave_up",
-            "died": "died", "readings": "readings", "longest_wait": "late"}  # fmt: skip
+    keys = ("due", "ran", "outcomes", "missed", "gave_up", "died", "readings")
     return {
         "lab": loaded.lab.name,
         "from": start,
         "days": days,
         "jobs": {
-            name: {key: getattr(job, attribute) for key, attribute in keys.items()} for name, job in usage.jobs.items()
+            name: {key: getattr(job, key) for key in keys} | {"longest_wait": job.late}
+            for name, job in usage.jobs.items()
         },
         "pauses": usage.pauses,
         "not_ended": usage.open,
@@ -151,9 +147,6 @@ def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float,
 
 
 def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -> None:
-    from sdl.config.durations import format_duration
-    from sdl.lab.core.usage import LEGEND
-
     lab, end = loaded.lab, start + days * DAY
     wide = max(map(len, lab.jobs))
     print(f"{'job':{wide}}   due   ran  reached  ended otherwise  missed  given up  readings  longest wait")

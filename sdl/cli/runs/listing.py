@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdl.cli.options import RUNS, Json, Runs, emit
-from sdl.cli.terminal import aligned, width
-from sdl.formatting import display, percent, visible
+from sdl.cli.terminal import print_table, width
+from sdl.formatting import display, percent, truncate
+from sdl.store.resolve import folders
 
 COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
 
@@ -22,7 +23,6 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
     `when` is local time; `error` that of the worst channel at the best trial.
     """
     from sdl.runs.listing import list_row
-    from sdl.store.resolve import folders
 
     rows = [list_row(folder) for folder in reversed(folders(runs))]
     if json:
@@ -35,23 +35,16 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     columns = width()
-    table = [list(COLUMNS)]
+    shown = COLUMNS[:-1] if columns else COLUMNS
+    table = [list(shown)]
     for row in rows:
         error = row.get("worst_error")
         cells = {**row, "when": str(row["when"] or "")[:16].replace("T", " ")}
         if columns:  # without the year and the directory: an id is enough to name a run
             cells |= {"when": cells["when"][5:], "outcome": display(row["outcome"]), "goal": row.get("short_goal", "")}
-            cells["solver"] = _cut(str(row.get("solver", "")), 8 if columns > 90 else 6)
+            cells["solver"] = truncate(str(row.get("solver", "")), 8 if columns > 90 else 6)
         cells["error"] = percent(error) if error is not None else ""
         if row["outcome"] == "unreadable":
             cells["goal"] = row["reason"]
-        table.append([str(cells.get(name, "")) for name in COLUMNS])
-    if columns:
-        table = [cells[:-1] for cells in table]
-    left_aligned = [i for i, name in enumerate(COLUMNS) if name not in ("trials", "error")]
-    for line in map(visible, aligned(table, left_aligned)):
-        print(_cut(line, columns) if columns else line)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+        table.append([str(cells.get(name, "")) for name in shown])
+    print_table(table, [i for i, name in enumerate(shown) if name not in ("trials", "error")])

@@ -7,26 +7,17 @@ from typing import Annotated
 
 import typer
 
-from sdl.cli.options import RUNS, Json, Quiet, Runs, campaign_run, emit
+from sdl.cli.display.progress import tracked
+from sdl.cli.options import RUN_HELP, RUNS, Json, Quiet, Runs, campaign_run, emit
 from sdl.errors import ConfigError
 from sdl.formatting import count
 
-RunNames = Annotated[
-    list[str],
-    typer.Argument(metavar="RUN…", help="`latest`, a campaign's name, a part of a run's name, or its directory."),
-]
-
 
 def report(
-    names: RunNames,
+    names: Annotated[list[str], typer.Argument(metavar="RUN…", help=RUN_HELP)],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="The page, or a directory for several; default: here.",
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="The page, or a directory for several; default: here."),
     ] = None,
     png: Annotated[
         Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure as a PNG into this directory.")
@@ -44,7 +35,6 @@ def report(
 
     The page is self-contained and needs no network. An existing file is replaced only if sdl made it.
     """
-    from sdl.cli.display.progress import tracked
     from sdl.report import page
     from sdl.report.table import TrialTable
     from sdl.runs.runs import open_run

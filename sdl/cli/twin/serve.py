@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sdl.cli.options import near
-from sdl.errors import ConfigError, Unreachable
-
-if TYPE_CHECKING:
-    from sdl.drivers.twin import Twin
+from sdl import config, yamlfile
+from sdl.clock import VirtualClock
+from sdl.drivers.twin import Twin
+from sdl.errors import ConfigError, Unreachable, near
+from sdl.twin.faults import NAMES
 
 State = Annotated[str, typer.Option("--state", metavar="STATE", help="State of the twin: a name, or a .toml file.")]
 
@@ -67,23 +68,16 @@ def serve(
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
-    from sdl.clock import VirtualClock
     from sdl.twin.serve import TwinServer
 
     options: dict[str, Any] = {"kind": "twin", "state": state, "ambient": ambient, "seed": seed}
     options |= {"start": start, "faults": list(_faults(faults or ()))}
     instrument = _twin(options, changes or ())
+    plant = instrument.open(VirtualClock()).plant
+    latency = instrument.latency if isinstance(instrument.latency, float) else None
+    time: dict[str, Any] = {"start": instrument.start_time, "speed": speed, "latency": latency}
     try:
-        server = TwinServer(
-            instrument.open(VirtualClock()).plant,
-            host=host,
-            port=port,
-            start=instrument.start_time,
-            speed=speed,
-            latency=instrument.latency if isinstance(instrument.latency, float) else None,
-            faults=instrument.faults,
-            log=log,
-        )
+        server = TwinServer(plant, host=host, port=port, faults=instrument.faults, log=log, **time)
     except OSError as error:
         raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
     hint = f"sdl run FILE --set instrument.kind=claude-light --set instrument.url={server.url}"
@@ -101,8 +95,7 @@ def device(
     ] = "test",
     state: State = "sdl-light",
     latency: Annotated[
-        float | None,
-        typer.Option("--latency", min=0, max=3600, help="Seconds per experiment; default: the state's."),
+        float | None, typer.Option("--latency", min=0, max=3600, help="Seconds per experiment; default: the state's.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise.")] = 0,
 ) -> None:
@@ -115,8 +108,6 @@ def device(
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
-    import threading
-
     from sdl.twin.sdl_light import SdlLightDevice
 
     try:
@@ -136,8 +127,6 @@ def device(
 
 
 def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
-    from sdl import config
-
     tree: dict[str, Any] = {"instrument": options}
     for change in changes:
         tree = config.override(tree, f"instrument.{change.removeprefix('instrument.')}")
@@ -148,9 +137,6 @@ def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
 
 
 def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
-    from sdl import config, yamlfile
-    from sdl.twin.faults import NAMES
-
     for text in given:
         if "=" not in text:
             plan = yamlfile.read(Path(text)).value

@@ -132,7 +132,7 @@ def draw(run: Run | TrialTable, name: str) -> Figure | None:
         None where the run has no data for it, such as `spread` without a solver.
 
     Raises:
-        ConfigError: there is no such figure, or matplotlib is not installed.
+        ConfigError: there is no such figure.
     """
     kinds = known()
     if name not in kinds:
@@ -140,7 +140,6 @@ def draw(run: Run | TrialTable, name: str) -> Figure | None:
     module, _, function = kinds[name].home.partition(":")
     module = f"sdl.report.figures.{module}" if name in KINDS else module
     table = TrialTable.of(run)
-
     with styled(), np.errstate(all="ignore"):  # a record may hold any number; infinite ones are not drawn
         made: Callable[[TrialTable], Figure | None] = getattr(import_module(module), function)
         try:
