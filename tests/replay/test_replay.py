@@ -16,11 +16,13 @@ import scripted
 from led import ORDERLESS, stirred
 
 import sdl
-from sdl import registry, replay
+from sdl import registry, replay, runner
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed
 from sdl.errors import ConfigError, Damaged, RecordError, SolverError
 from sdl.models.backward import least_squares
+from sdl.runner import Pause, Proceed
+from sdl.runner.gate import Decision
 from sdl.solvers import linear
 from sdl.solvers.base import Proposals
 from sdl.store.record import FILE, SEAL, Record, read
@@ -240,6 +242,26 @@ def test_a_run_is_replayed_that_was_interrupted_and_resumed_with_another_solver(
     found = replay.replay(Path(done.run))
     assert found.equal
     assert (found.proposals, found.finished) == (8, True)
+
+
+def test_a_reading_that_failed_after_a_pause_fails_again_at_the_time_of_the_record(tmp_path: Path) -> None:
+    class Night:
+        """A gate that pauses the campaign from its second trial until the 1000th second."""
+
+        def ask(self, campaign: Campaign, now: float) -> Decision:
+            began = start.setdefault("at", now)
+            return Pause("night", "the lab", poll_after=1000.0) if 3 < now - began < 1000 else Proceed("the lab")
+
+        def on_background(self, readings: object, now: float) -> None: ...
+
+    start: dict[str, float] = {}
+    outage = {"name": "refused", "after": 990.0, "lasts": 30.0}
+    tree = {"name": "led", "instrument": {"kind": "twin", "faults": [outage]}, "retry": {"wait": 5.0, "times": 9}}
+    design = {"kind": "sobol", "trials": 6}
+    done = runner.run({**tree, "design": design}, runs=tmp_path, collect=True, gate=Night())
+    failures = [event for event in read(Path(done.run)) if isinstance(event, Failed)]
+    assert failures, "the outage met an attempt"
+    assert replay.replay(Path(done.run)).measured == ()
 
 
 def test_a_run_that_is_not_finished_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
