@@ -30,8 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-LONGEST = 2000
-"""Maximum length, in characters, of a foreign error message in a record."""
+LONGEST = 2000  # maximum length, in characters, of a foreign error message in a record
 
 
 def cut(text: str) -> str:

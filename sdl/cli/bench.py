@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sdl import registry
 from sdl.cli.display.progress import ProgressBar
 from sdl.cli.options import (
@@ -25,6 +23,7 @@ from sdl.cli.options import (
     Runs,
     columns_of,
     emit,
+    option,
 )  # fmt: skip
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError, RecordError, translated_os_errors
@@ -39,30 +38,22 @@ if TYPE_CHECKING:
 
 def bench(
     data: Annotated[
-        list[str] | None,
-        typer.Option("--data", metavar="READINGS", help="Runs, logs or tables of your instrument; may be repeated."),
+        list[str] | None, option("--data READINGS", "Runs, logs or tables of your instrument; may be repeated.")
     ] = None,
     inputs: InputColumns = None,
     columns: ChannelColumns = None,
-    twin: Annotated[
-        str, typer.Option("--twin", metavar="STATE", help="A twin: name of a state, or a .toml file.")
-    ] = "night-2025-10",
+    twin: Annotated[str, option("--twin STATE", "A twin: name of a state, or a .toml file.")] = "night-2025-10",
     solvers: Annotated[
-        str | None,
-        typer.Option(metavar="LIST", help="Kinds, with options: 'linear gmm:trend=none'; all by default."),
+        str | None, option("--solvers LIST", "Kinds, with options: 'linear gmm:trend=none'; all by default.")
     ] = None,
-    goals: Annotated[int, typer.Option(min=1, max=10_000, help="Number of random goals.")] = 10,
-    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of noise seeds per goal.")] = 2,
-    channels: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Channels of the goals; default: one per input.")
-    ] = None,
-    tolerance: Annotated[str, typer.Option(help="Tolerance of every channel: 2% of the goal, or counts.")] = "2%",
-    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Largest number of trials per campaign.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the goals.")] = 0,
+    goals: Annotated[int, option("--goals", "Number of random goals.", min=1, max=10_000)] = 10,
+    seeds: Annotated[int, option("--seeds", "Number of noise seeds per goal.", min=1, max=10_000)] = 2,
+    channels: Annotated[str | None, option("--channels LIST", "Channels of the goals; default: one per input.")] = None,
+    tolerance: Annotated[str, option("--tolerance", "Tolerance of every channel: 2% of the goal, or counts.")] = "2%",
+    trials: Annotated[int, option("--trials", "Largest number of trials per campaign.", min=1, max=10_000)] = 40,
+    seed: Annotated[int, option("--seed", "Seed of the goals.", min=0)] = 0,
     jobs: Jobs = None,
-    out: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="A page (.html) or the figure (.png).")
-    ] = None,
+    out: Annotated[Path | None, option("--report FILE", "A page (.html) or the figure (.png).")] = None,
     limit: Limit = LIMIT,
     runs: Runs = RUNS,
     json: Json = False,

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from sdl import config, yamlfile
 from sdl.cli.lab.commands import described
-from sdl.cli.options import Json, Set, emit
+from sdl.cli.options import Json, Set, argument, emit
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.formatting import count
@@ -45,7 +43,7 @@ seed: 0                                 # the same file and seed give the same c
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files (YAML).")],
+    files: Annotated[list[Path], argument("FILE…", "Campaign files (YAML).")],
     changes: Set = None,
     json: Json = False,
 ) -> None:
@@ -124,9 +122,7 @@ def _schema_text() -> str:
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; - prints it.")] = Path(
-        "campaign.yaml"
-    ),
+    file: Annotated[Path, argument("FILE", "Where to write it; - prints it.")] = Path("campaign.yaml"),
 ) -> None:
     """Write a commented campaign file to start from.
 

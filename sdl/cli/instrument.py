@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdl import config
-from sdl.cli.options import Json, Set, emit
+from sdl.cli.options import Json, Set, argument, emit, option
 
 if TYPE_CHECKING:
     from sdl.drivers.base import Driver
@@ -23,11 +23,9 @@ MARKS = {True: "ok", False: "NOT OK", None: ""}
 
 @instrument.command()
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML); a goal is not needed.")],
+    file: Annotated[Path, argument("FILE", "A campaign file (YAML); a goal is not needed.")],
     changes: Set = None,
-    repeats: Annotated[
-        int, typer.Option("--repeats", "-n", min=1, max=1000, help="Readings in the middle of the inputs.")
-    ] = 5,
+    repeats: Annotated[int, option("--repeats -n", "Readings in the middle of the inputs.", min=1, max=1000)] = 5,
     json: Json = False,
 ) -> None:
     """Test the instrument of a campaign file.

@@ -17,44 +17,47 @@ from sdl.store.datasets import ColumnNames
 from sdl.store.resolve import RUNS as RUNS
 from sdl.store.resolve import find
 
+
+def option(spec: str, text: str, **more: Any) -> Any:
+    """An option of a command: `option("--output -o FILE", "The page to write.")`; `more` as for typer.Option."""
+    flags = [word for word in spec.split() if word.startswith("-")]
+    metavar = next((word for word in spec.split() if not word.startswith("-")), None)
+    return typer.Option(*flags, metavar=metavar, help=text, **more)
+
+
+def argument(metavar: str, text: str) -> Any:
+    """An argument of a command."""
+    return typer.Argument(metavar=metavar or None, help=text)
+
+
 Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change one key of the file: --set solver.kind=pls. May be repeated."
-    ),
+    list[str] | None, option("--set KEY=VALUE", "Change one key of the file: --set solver.kind=pls. May be repeated.")
 ]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Directory of the runs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the result.")]
+Runs = Annotated[Path, option("--runs DIR", "Directory of the runs.")]
+Json = Annotated[bool, option("--json", "Print one JSON object on stdout, and nothing else there.")]
+Quiet = Annotated[bool, option("--quiet -q", "Print no progress, only the result.")]
 RUN_HELP = "`latest`, a campaign's name, a part of a run's name, or its directory."
-RunName = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
-CampaignPath = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML).")]
+RunName = Annotated[str, argument("RUN", RUN_HELP)]
+CampaignPath = Annotated[Path, argument("FILE", "A campaign file (YAML).")]
 InputColumns = Annotated[
     list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="NAME=COLUMN",
-        help="Column of an input in a table or log; NAME alone if the column has that name. May be repeated.",
+    option(
+        "--input NAME=COLUMN",
+        "Column of an input in a table or log; NAME alone if the column has that name. May be repeated.",
     ),
 ]
-ChannelColumns = Annotated[
-    list[str] | None, typer.Option("--channel", metavar="NAME=COLUMN", help="Column of a channel, likewise.")
-]
-Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, help="Processes on this machine; default: one per core.")
-]
+ChannelColumns = Annotated[list[str] | None, option("--channel NAME=COLUMN", "Column of a channel, likewise.")]
+Jobs = Annotated[int | None, option("--jobs -j", "Processes on this machine; default: one per core.", min=1)]
 Limit = Annotated[
     float | None,
-    typer.Option(
-        "--limit",
-        metavar="SECONDS",
+    option(
+        "--limit SECONDS",
+        "Real time after which a campaign is killed and counts as failed; 0: no limit.",
         min=0,
-        help="Real time after which a campaign is killed and counts as failed; 0: no limit.",
         callback=lambda seconds: seconds or None,
     ),
 ]
-LIMIT = 600.0
-"""Seconds; the slowest campaigns of our solvers take about ten."""
+LIMIT = 600.0  # seconds; the slowest campaigns of our solvers take about ten
 
 
 class Emitted:

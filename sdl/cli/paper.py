@@ -6,10 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sdl.cli.display.progress import working
-from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, option
 from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError
 from sdl.store.resolve import source
@@ -17,31 +15,23 @@ from sdl.store.resolve import source
 if TYPE_CHECKING:
     from sdl.paper.answers import Findings, SolverAnswers
 
-STATE = "paper-2025-03"
-"""State of the twin on the paper's day."""
+STATE = "paper-2025-03"  # state of the twin on the paper's day
 
 
 def paper(
     data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="LOG", help="A run, a record or a Claude-Light log; default: the twin."),
+        str | None, option("--data LOG", "A run, a record or a Claude-Light log; default: the twin.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
-        "paper.html"
-    ),
-    png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure as a PNG into this folder.")
-    ] = None,
-    state: Annotated[
-        str, typer.Option("--state", metavar="STATE", help="State of the twin: a name, or a .toml file.")
-    ] = STATE,
+    output: Annotated[Path, option("--output -o FILE", "The page to write.")] = Path("paper.html"),
+    png: Annotated[Path | None, option("--png DIR", "Also write every figure as a PNG into this folder.")] = None,
+    state: Annotated[str, option("--state STATE", "State of the twin: a name, or a .toml file.")] = STATE,
     rows: Annotated[
-        int, typer.Option("--rows", min=20, max=1000, help="Maximum number of rows: the last ones of a longer log.")
+        int, option("--rows", "Maximum number of rows: the last ones of a longer log.", min=20, max=1000)
     ] = 100,
     small: Annotated[
-        bool, typer.Option("--quick", help="Use a far smaller forest than the paper's: half a minute instead of two.")
+        bool, option("--quick", "Use a far smaller forest than the paper's: half a minute instead of two.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, option("--seed", "Seed of all random numbers.", min=0)] = 0,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,

@@ -18,8 +18,7 @@ from sdl.parallel import pool
 if TYPE_CHECKING:
     from sdl.replay import Replayed, Shift
 
-MOST = 10
-"""Number of differences printed; `--json` has all of them."""
+MOST = 10  # number of differences printed; `--json` has all of them
 
 
 def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False) -> None:

@@ -15,7 +15,7 @@ import typer
 from sdl import config, yamlfile
 from sdl.cli.display.live_view import watching
 from sdl.cli.display.outcome import print_outcome
-from sdl.cli.options import RUNS, CampaignPath, Json, Quiet, RunName, Runs, Set, campaign_run, number
+from sdl.cli.options import RUNS, CampaignPath, Json, Quiet, RunName, Runs, Set, argument, campaign_run, number, option
 from sdl.cli.terminal import width
 from sdl.core.goal import decimals
 from sdl.errors import ConfigError, near
@@ -25,8 +25,7 @@ from sdl.formatting import count, display
 if TYPE_CHECKING:
     from sdl.runs.runs import Result
 
-FINAL = ("reached", "done")
-"""Ends that a resume leaves as they are."""
+FINAL = ("reached", "done")  # ends that a resume leaves as they are
 
 
 def run(file: CampaignPath, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
@@ -82,18 +81,13 @@ def collect(
     file: CampaignPath,
     changes: Set = None,
     runs: Runs = RUNS,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="LOG", help="Also write the readings as a Claude-Light log."),
-    ] = None,
+    output: Annotated[Path | None, option("--output -o LOG", "Also write the readings as a Claude-Light log.")] = None,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Measure where a solver is most uncertain, instead of the file's design.")
+        bool, option("--adaptive", "Measure where a solver is most uncertain, instead of the file's design.")
     ] = False,
     trials: Annotated[
         int | None,
-        typer.Option(
-            "--trials", min=1, help="Number of points (design.trials); a file without a design gets `farthest`."
-        ),
+        option("--trials", "Number of points (design.trials); a file without a design gets `farthest`.", min=1),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -147,8 +141,8 @@ def _with_design(file: Path, changes: list[str]) -> list[str]:
 
 def measure(
     file: CampaignPath,
-    settings: Annotated[list[str], typer.Argument(metavar="INPUT=VALUE…", help="Every input of the instrument.")],
-    times: Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of readings.")] = 1,
+    settings: Annotated[list[str], argument("INPUT=VALUE…", "Every input of the instrument.")],
+    times: Annotated[int, option("-n", "Number of readings.", min=1, max=1000)] = 1,
     changes: Set = None,
     runs: Runs = RUNS,
     json: Json = False,

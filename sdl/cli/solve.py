@@ -11,11 +11,21 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from sdl import config, yamlfile
 from sdl.cli.display.progress import working
-from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Quiet, Runs, columns_of, emit, number
+from sdl.cli.options import (
+    RUNS,
+    ChannelColumns,
+    InputColumns,
+    Json,
+    Quiet,
+    Runs,
+    argument,
+    columns_of,
+    emit,
+    number,
+    option,
+)
 from sdl.cli.terminal import aligned, say
 from sdl.core.goal import Band, Goal, Tolerance
 from sdl.drivers.base import session_gap
@@ -47,55 +57,44 @@ Bounds = list[str] | None
 
 
 def solve(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="DATA…", help="Runs (by name or directory), records, logs or tables.")
-    ],
+    sources: Annotated[list[str], argument("DATA…", "Runs (by name or directory), records, logs or tables.")],
     goals: Annotated[
         list[str],
-        typer.Option(
-            "--goal",
-            metavar="CHANNEL=VALUE",
-            help="Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
+        option(
+            "--goal CHANNEL=VALUE",
+            "Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
         ),
     ],
     solvers: Annotated[
         list[str] | None,
-        typer.Option(
-            "--solver",
-            metavar="SOLVER",
-            help="A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]",
-        ),
+        option("--solver SOLVER", "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]"),
     ] = None,
-    tolerance: Annotated[str, typer.Option(help="Tolerance, for the verdict: 2% or counts.")] = "2%",
+    tolerance: Annotated[str, option("--tolerance", "Tolerance, for the verdict: 2% or counts.")] = "2%",
     prefer: Annotated[
         str | None,
-        typer.Option(
-            help="Which settings to prefer among those that reach the goal: '{minimise: power}', '{maximise: R}'."
+        option(
+            "--prefer",
+            "Which settings to prefer among those that reach the goal: '{minimise: power}', '{maximise: R}'.",
         ),
     ] = None,
     all_solutions: Annotated[
-        bool, typer.Option("--all-solutions", help="Also list all other settings that reach the goal.")
+        bool, option("--all-solutions", "Also list all other settings that reach the goal.")
     ] = False,
     validate: Annotated[
-        bool, typer.Option("--validate/--no-validate", help="Cross-validate: leave out whole days, levels or parts.")
+        bool, option("--validate/--no-validate", "Cross-validate: leave out whole days, levels or parts.")
     ] = True,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
     instrument: Annotated[
         str | None,
-        typer.Option(
-            "--instrument",
-            metavar="FILE",
-            help="Instrument that defines inputs, bounds and channels: a campaign, or a kind such as sdl-light.",
+        option(
+            "--instrument FILE",
+            "Instrument that defines inputs, bounds and channels: a campaign, or a kind such as sdl-light.",
         ),
     ] = None,
-    low: Annotated[Bounds, typer.Option("--low", metavar="NAME=VALUE", help="Lower bound of an input; repeatable.")] = (
-        None
-    ),
-    high: Annotated[
-        Bounds, typer.Option("--high", metavar="NAME=VALUE", help="Upper bound of an input; repeatable.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    low: Annotated[Bounds, option("--low NAME=VALUE", "Lower bound of an input; repeatable.")] = None,
+    high: Annotated[Bounds, option("--high NAME=VALUE", "Upper bound of an input; repeatable.")] = None,
+    seed: Annotated[int, option("--seed", "Seed of all random numbers.", min=0)] = 0,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -223,8 +222,7 @@ def _answer(
     return answer
 
 
-NAME = 18
-"""Characters per line of a solver's name and options."""
+NAME = 18  # characters per line of a solver's name and options
 
 LEGEND = {
     "spread": "spread: standard deviation of the settings for one noisy reading at the goal",
@@ -422,11 +420,11 @@ def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Cha
         named = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
-    for option in ("input", "channel"):
-        allowed = [item.name for item in getattr(named, f"{option}s")]
-        for name in getattr(columns, f"{option}s"):
+    for kind in ("input", "channel"):
+        allowed = [item.name for item in getattr(named, f"{kind}s")]
+        for name in getattr(columns, f"{kind}s"):
             if name not in allowed:
-                raise ConfigError(f"--{option} {name}: {given} has no such {option}; {near(name, allowed)}")
+                raise ConfigError(f"--{kind} {name}: {given} has no such {kind}; {near(name, allowed)}")
     return named.inputs, named.channels, session_gap(named)
 
 
@@ -449,10 +447,10 @@ def _bounded(
     from sdl.inverse.dataset import bounds_of
 
     inputs: dict[str, Input | str] = {item if isinstance(item, str) else item.name: item for item in known}
-    for option, given in (("--low", low), ("--high", high)):
+    for flag, given in (("--low", low), ("--high", high)):
         for name in given:
             if name not in inputs:
-                raise ConfigError(f"{option} {name}: no such input; {near(name, [*inputs])}")
+                raise ConfigError(f"{flag} {name}: no such input; {near(name, [*inputs])}")
     ends = [
         [given.get(name, getattr(item, end, np.nan)) for name, item in inputs.items()]
         for end, given in (("low", low), ("high", high))

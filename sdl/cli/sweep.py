@@ -10,31 +10,25 @@ from typing import Annotated
 import typer
 
 from sdl.cli.display.progress import ProgressBar
-from sdl.cli.options import LIMIT, Jobs, Json, Limit, Quiet, emit
+from sdl.cli.options import LIMIT, Jobs, Json, Limit, Quiet, argument, emit, option
 from sdl.errors import SolverError
 from sdl.formatting import count
 from sdl.sweep import SweepOutcome, SweepPlan, load, run
 
-HOME = Path("runs/sweeps")
-"""Default directory for the results of sweeps, each in a directory of its name."""
+HOME = Path("runs/sweeps")  # default directory for the results of sweeps, each in a directory of its name
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep file (YAML).")],
+    file: Annotated[Path, argument("SWEEP.yaml", "A sweep file (YAML).")],
     jobs: Jobs = None,
     cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, tcp://host:8786; local: start one here.")
+        str | None, option("--cluster ADDRESS", "A Dask scheduler, tcp://host:8786; local: start one here.")
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help=f"Directory of the results; default: {HOME}/NAME."),
-    ] = None,
+    out: Annotated[Path | None, option("--output -o DIR", f"Directory of the results; default: {HOME}/NAME.")] = None,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Validate everything and print the number of campaigns; run none.")
+        bool, option("--dry-run", "Validate everything and print the number of campaigns; run none.")
     ] = False,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the summary; needs the extra `report`.")
-    ] = None,
+    plot: Annotated[Path | None, option("--plot FILE.png", "Draw the summary; needs the extra `report`.")] = None,
     limit: Limit = LIMIT,
     json: Json = False,
     quiet: Quiet = False,

@@ -10,7 +10,7 @@ import typer
 
 from sdl import verify as verifying
 from sdl.cli.display.progress import working
-from sdl.cli.options import LIMIT, Json, Limit, Set, emit
+from sdl.cli.options import LIMIT, Json, Limit, Set, argument, emit, option
 from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.formatting import count, truncate
@@ -18,13 +18,11 @@ from sdl.verify import Evaluation, Level, Verified, VerifyPlan, describe_certain
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files with an `expect:` block.")],
-    seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Number of seeds, instead of those in the file.")
-    ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")] = 1,
-    sure: Annotated[bool, typer.Option("--sure", help="Exit 1 also if there are too few seeds to tell.")] = False,
-    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit XML file.")] = None,
+    files: Annotated[list[Path], argument("FILE…", "Campaign files with an `expect:` block.")],
+    seeds: Annotated[int | None, option("--seeds", "Number of seeds, instead of those in the file.", min=1)] = None,
+    jobs: Annotated[int, option("--jobs -j", "Processes on this machine.", min=1)] = 1,
+    sure: Annotated[bool, option("--sure", "Exit 1 also if there are too few seeds to tell.")] = False,
+    junit: Annotated[Path | None, option("--junit FILE", "Also write a JUnit XML file.")] = None,
     limit: Limit = LIMIT,
     changes: Set = None,
     json: Json = False,

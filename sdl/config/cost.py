@@ -10,8 +10,7 @@ from sdl.config.model import CampaignFile, ResolvedCampaign
 
 MIN_HIT_RATE = 0.95
 """Fraction of trials at the best settings that should lie within tolerance; fewer give a caution."""
-MAX_AVERAGE = 1001
-"""Exclusive upper limit of the suggested `average`."""
+MAX_AVERAGE = 1001  # exclusive upper limit of the suggested `average`
 
 
 @dataclass(frozen=True, slots=True)

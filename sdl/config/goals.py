@@ -52,8 +52,7 @@ MAX_READING = 1e12
 """Largest reading in a goal; beyond it squares of distances lose their precision, and no sensor reads so much."""
 FORMS = ("target", "between", "at most", "at least")
 EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
-TOTAL_POWER = "power"
-"""The name in `prefer` for the sum of all inputs, each as a fraction of its range."""
+TOTAL_POWER = "power"  # the name in `prefer` for the sum of all inputs, each as a fraction of its range
 
 
 class Target(Frozen):

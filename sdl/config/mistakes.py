@@ -15,8 +15,7 @@ PATTERNS = {NAME: "1 to 64 letters, digits, `.`, `_` or `-`, beginning with a le
 
 LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
-Elsewhere = Callable[[str], Sequence[str]]
-"""Returns the kinds that have an option of this name."""
+Elsewhere = Callable[[str], Sequence[str]]  # returns the kinds that have an option of this name
 
 
 def problems_of(

@@ -178,5 +178,4 @@ class CampaignFile(ResolvedCampaign):
         return self.model_copy(update={"stop": self.stop.model_copy(update={"trials": size})})
 
 
-KEYS = CampaignFile.ORDER
-"""The keys of a campaign file in the order in which people read them."""
+KEYS = CampaignFile.ORDER  # the keys of a campaign file in the order in which people read them

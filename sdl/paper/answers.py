@@ -20,17 +20,13 @@ from sdl.report.figures.parity import ParityScore, score
 from sdl.solvers.base import Targets
 from sdl.space import Space
 
-Tell = Callable[[str], None]
-"""Called with the name of the step that begins, one of `steps`."""
+Tell = Callable[[str], None]  # called with the name of the step that begins, one of `steps`
 
 OURS = ("linear", "pls", "gmm", "forest", "bayes", "gp", "auto", "broyden", "continuation", "mcmc")
 """Our solvers with their defaults; `random` uses no data and is left out."""
-TOLERANCE = 2e-2
-"""Tolerance of the goals, as a fraction of each target, for the verdict."""
-DRAWS = 100
-"""Draws from the conditional mixture (section 3.4)."""
-MIXTURE = 500
-"""Pairs drawn from the mixture (figure 5)."""
+TOLERANCE = 2e-2  # tolerance of the goals, as a fraction of each target, for the verdict
+DRAWS = 100  # draws from the conditional mixture (section 3.4)
+MIXTURE = 500  # pairs drawn from the mixture (figure 5)
 
 
 def steps(quick: bool = False) -> dict[str, float]:

@@ -18,8 +18,7 @@ from sdl.paper.published import CORRELATION, GAUSSIAN_DRAWS, QUICK, SLICE
 from sdl.solvers.base import Data
 from sdl.types import Channel, Input
 
-COMPONENTS = 4
-"""Gaussians on the parabola (section 5.5.1)."""
+COMPONENTS = 4  # Gaussians on the parabola (section 5.5.1)
 FOREST = {"kind": "forest", "trend": "none", "n_t": 50, "duplicate_K": 100, "n_estimators": 100}
 
 

@@ -15,14 +15,10 @@ from sdl.paper.answers import Findings, GoalAnswer, SolverAnswers
 from sdl.paper.appendix import Appendix
 from sdl.paper.published import BEYOND, CHANNELS, GAUSSIAN, GMM_SAMPLED, GOAL, INPUTS, METHODS, PAIR
 
-ROUNDING = 0.01 + 1e-9
-"""One unit in the last digit of the settings that the paper prints."""
-SMALL_ERROR = 1.0
-"""Largest noise-free error (% of the goal) of an answer that is counted as good."""
-SMALL_SHIFT = 0.005
-"""Settings that differ by less are equal to the digits that the paper prints."""
-BIASED = 0.6
-"""Minimum fraction of test rows for a bias to be reported."""
+ROUNDING = 0.01 + 1e-9  # one unit in the last digit of the settings that the paper prints
+SMALL_ERROR = 1.0  # largest noise-free error (% of the goal) of an answer that is counted as good
+SMALL_SHIFT = 0.005  # settings that differ by less are equal to the digits that the paper prints
+BIASED = 0.6  # minimum fraction of test rows for a bias to be reported
 HIGH = {("R", "590nm"), ("R", "630nm"), ("G", "515nm"), ("B", "445nm")}
 """Pairs of input and channel whose correlation the paper calls high."""
 

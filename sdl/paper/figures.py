@@ -22,8 +22,7 @@ from sdl.report.style import BAND, FAINT, INK, OKABE_ITO
 
 PRINTED = "#f0c878"
 """Colour of the paper's numbers."""
-STRONG = 0.5
-"""Correlation from which a panel of a pair plot is coloured."""
+STRONG = 0.5  # correlation from which a panel of a pair plot is coloured
 DASHED: dict[str, Any] = {"color": INK, "lw": 0.9, "ls": (0, (4, 3))}
 THOUSANDS: Any = FuncFormatter(lambda value, _: f"{value / 1000:g}")
 

@@ -21,12 +21,9 @@ from sdl.twin.model import Plant
 from sdl.twin.state import load
 from sdl.types import Channel, Input, Reading
 
-STATE = "paper-2025-03"
-"""State of the twin on the paper's day."""
-MIN_ROWS = 20
-"""With fewer rows there are too few to test on."""
-SATURATION = 65535.0
-"""Counts at which a channel is saturated (section 2)."""
+STATE = "paper-2025-03"  # state of the twin on the paper's day
+MIN_ROWS = 20  # with fewer rows there are too few to test on
+SATURATION = 65535.0  # counts at which a channel is saturated (section 2)
 _INPUTS = tuple(Input(name=name) for name in INPUTS)
 _CHANNELS = tuple(Channel(name=name, low=0.0, high=SATURATION) for name in CHANNELS)
 

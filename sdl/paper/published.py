@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GOAL = ("445nm", "515nm", "630nm")
-"""The channels that are asked for (section 2), in the paper's order."""
-CHANNELS = ("445nm", "515nm", "590nm", "630nm")
-"""The channels that are modelled (section 3.1)."""
+GOAL = ("445nm", "515nm", "630nm")  # the channels that are asked for (section 2), in the paper's order
+CHANNELS = ("445nm", "515nm", "590nm", "630nm")  # the channels that are modelled (section 3.1)
 INPUTS = ("R", "G", "B")
 ROWS, TEST, SPLIT = 100, 0.2, 42
 """Readings (section 2), the part kept for testing and the seed of that choice (section 3.1)."""
-TARGET = 2.0**14
-"""Counts wanted in each of the three channels (section 2)."""
-SECONDS = 66.0
-"""What the 100 readings took (section 8.2)."""
+TARGET = 2.0**14  # counts wanted in each of the three channels (section 2)
+SECONDS = 66.0  # what the 100 readings took (section 8.2)
 PAIR: tuple[Mapping[str, float], Mapping[str, float]] = (
     {"R": 0.5038333048590254, "G": 0.896150143945812, "B": 0.4905281802830161},
     {
@@ -70,12 +66,10 @@ METHODS = (
         (0.47, 0.23, 0.51),
     ),
 )
-QUICK = {"n_t": 10, "duplicate_K": 10, "n_estimators": 20}
-"""A smaller forest, for a first look."""
+QUICK = {"n_t": 10, "duplicate_K": 10, "n_estimators": 20}  # a smaller forest, for a first look
 GMM_SAMPLED = ((0.4686, 0.2342, 0.5158), (0.0023, 0.0021, 0.0021))
 """Mean and standard deviation of 100 conditional draws of the mixture (section 3.4)."""
-FOREST_SAMPLED = ((0.47, 0.23, 0.51), (0.00, 0.00, 0.01))
-"""The same of ForestDiffusion (section 3.5)."""
+FOREST_SAMPLED = ((0.47, 0.23, 0.51), (0.00, 0.00, 0.01))  # the same of ForestDiffusion (section 3.5)
 
 
 @dataclass(frozen=True)
@@ -117,11 +111,8 @@ BEYOND = (
 )
 """Goals outside the data (sections 3.3 to 3.5)."""
 
-GAUSSIAN_DRAWS = 10_000
-"""Points of figures 8 and 9."""
-CORRELATION = 0.999
-"""Of the two variables of figure 8."""
+GAUSSIAN_DRAWS = 10_000  # points of figures 8 and 9
+CORRELATION = 0.999  # of the two variables of figure 8
 GAUSSIAN = {"mean": -0.00, "sd": 0.99, "mean given y = 1": 1.01, "sd given y = 1": 0.05}
 """What section 5.3 prints of x."""
-SLICE = (0.98, 1.02)
-"""Which y count as 1."""
+SLICE = (0.98, 1.02)  # which y count as 1

@@ -6,28 +6,25 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdl import config
 from sdl.clock import VirtualClock
+from sdl.config import ResolvedCampaign
+from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
+from sdl.drivers.base import Driver
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
 from sdl.formatting import truncate
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
 from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store import record
 
-if TYPE_CHECKING:
-    from sdl.config import ResolvedCampaign
-    from sdl.core.campaign import Campaign
-    from sdl.drivers.base import Driver
-
 DECIDING = ("by", "verdict", "clipped")
 """The fields of a proposal, apart from its settings, that decide how a campaign continues."""
 FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
 """The fields of a proposal that hold figures."""
-MAX_ERROR_TEXT = 200
-"""Characters shown of an error from a library."""
+MAX_ERROR_TEXT = 200  # characters shown of an error from a library
 
 
 def replay(folder: Path) -> Replayed:

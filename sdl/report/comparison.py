@@ -11,7 +11,8 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -19,24 +20,16 @@ from matplotlib.ticker import LogLocator
 from sdl import formatting
 from sdl.report import style
 from sdl.runs.listing import short_goal
+from sdl.runs.runs import Run
 from sdl.types import Outcome
 
-if TYPE_CHECKING:
-    from pathlib import Path
+IGNORED = ("name", "description", "seed", "instrument.seed")  # keys in which runs of one group may differ
 
-    from sdl.runs.runs import Run
+LEAST = 1e-3  # smallest tolerance ratio that is drawn, since 0 has no logarithm
 
-IGNORED = ("name", "description", "seed", "instrument.seed")
-"""Keys in which runs of one group may differ."""
+MOST_KEYS = 3  # most keys in the name of a group; with more, the most frequent values are left out
 
-LEAST = 1e-3
-"""Smallest tolerance ratio that is drawn, since 0 has no logarithm."""
-
-MOST_KEYS = 3
-"""Most keys in the name of a group; with more, the most frequent values are left out."""
-
-MOST_GROUPS = 8
-"""Most groups in the figure; the table has them all."""
+MOST_GROUPS = 8  # most groups in the figure; the table has them all
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from sdl.formatting import visible
 from sdl.report.page import piece
-
-if TYPE_CHECKING:
-    from sdl.runs.runs import Run
+from sdl.runs.runs import Run
 
 STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padding:.6rem 1rem"
 

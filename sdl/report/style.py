@@ -44,8 +44,7 @@ SPECTRUM = (
 WIDTH = 5.4
 """Inches: text of 9 points is readable on a phone with 390 pixels, and two figures fit side by side on a desktop."""
 
-RASTER = 400
-"""Number of points above which they are small and drawn as one image inside the SVG."""
+RASTER = 400  # number of points above which they are small and drawn as one image inside the SVG
 
 SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so everywhere

@@ -5,27 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdl import formatting, yamlfile
+from sdl.core.goal import Band
+from sdl.core.trials import Trial
 from sdl.report import style
-from sdl.report.table import unit_of_time
+from sdl.report.table import TrialTable, unit_of_time
 from sdl.runs.listing import start_time, writing_process
 from sdl.types import Outcome
-
-if TYPE_CHECKING:
-    from sdl.core.goal import Band
-    from sdl.core.trials import Trial
-    from sdl.report.table import TrialTable
 
 ENDS = 12
 """Number of trials shown at the beginning and at the end of a long campaign, with the best one between them."""
 
-MOST_ROWS = 1200
-"""Most trials that can be unfolded: a page with 5,000 would weigh more than its figures."""
+MOST_ROWS = 1200  # most trials that can be unfolded: a page with 5,000 would weigh more than its figures
 
-MOST_WORDS = 600
-"""Characters of the remarks on one trial; `sdl explain` prints all of them."""
+MOST_WORDS = 600  # characters of the remarks on one trial; `sdl explain` prints all of them
 
 
 def summary(table: TrialTable) -> dict[str, Any]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from sdl.arrays import Floats
 from sdl.formatting import instrument_spec
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from sdl.runs.runs import Run
+from sdl.runs.runs import Run
 
 
 class TrialTable:

@@ -10,17 +10,15 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sdl.core.goal import Goal
 from sdl.errors import SdlError
 from sdl.runs.runs import Run, data_frame
 from sdl.store.lock import is_locked
 from sdl.store.plainfile import open_existing
 from sdl.store.record import LOCK
 from sdl.store.resolve import RUNS, folders
-
-if TYPE_CHECKING:
-    from sdl.core.goal import Goal
 
 
 class Listing(list[dict[str, Any]]):

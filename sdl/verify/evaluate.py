@@ -18,18 +18,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from sdl.config import Expect
+from sdl.config.expect import _Limits
 from sdl.formatting import count
 
-if TYPE_CHECKING:
-    from sdl.config import Expect
-    from sdl.config.expect import _Limits
-
-RISK = 0.05
-"""Probability of calling a claim met that does not hold."""
-SHARES = {"median": 0.5, "p95": 0.95}
-"""The fraction of all seeds that must stay within a limit."""
+RISK = 0.05  # probability of calling a claim met that does not hold
+SHARES = {"median": 0.5, "p95": 0.95}  # the fraction of all seeds that must stay within a limit
 MAX_SEEDS_NEEDED = 10_000
 Size = Callable[["SeedResult"], float]
 

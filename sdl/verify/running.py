@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from sdl.parallel.pool import Crashed
     from sdl.runs.runs import Result
 
-CAMPAIGN = {"instrument", "goal", "solver", "expect"}
-"""A file with none of these keys is not a campaign file."""
-CRASHED, OUT_OF_TIME = "crashed", "out of time"
-"""Outcomes of campaigns whose process died or was killed."""
+CAMPAIGN = {"instrument", "goal", "solver", "expect"}  # a file with none of these keys is not a campaign file
+CRASHED, OUT_OF_TIME = "crashed", "out of time"  # outcomes of campaigns whose process died or was killed
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,7 @@ class PlainView:
         print(visible(text), file=self._out, flush=True)
 
 
-MOST_ROWS = 200
-"""Most trials that stay on the screen at the end."""
+MOST_ROWS = 200  # most trials that stay on the screen at the end
 
 
 class LiveTable:
@@ -214,8 +213,7 @@ def watching(*, json: bool, quiet: bool) -> Iterator[Watch | None]:
         yield PlainView(stream)
 
 
-MOST_CHANNELS = 4
-"""Most channels in a plain line without a goal; the record has them all."""
+MOST_CHANNELS = 4  # most channels in a plain line without a goal; the record has them all
 
 
 def line(trial: Trial, plan: Plan, opened: Opened) -> str:

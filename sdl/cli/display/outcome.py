@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.runs.runs import Result, Run
 
-MOST_FAILURES = 10
-"""Most different failures that are printed; the record has them all."""
+MOST_FAILURES = 10  # most different failures that are printed; the record has them all
 
 
 def print_outcome(

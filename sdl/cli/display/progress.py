@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Show = Callable[..., None]
-"""Called as `show(done, parts)` or `show(done, parts, description)`."""
+Show = Callable[..., None]  # called as `show(done, parts)` or `show(done, parts, description)`
 
-SILENT_SECONDS = 2.0
-"""Seconds before the progress of a single step is shown."""
-LINE_SECONDS = 5.0
-"""Seconds between two lines of a `ProgressBar` that is not on a terminal."""
+SILENT_SECONDS = 2.0  # seconds before the progress of a single step is shown
+LINE_SECONDS = 5.0  # seconds between two lines of a `ProgressBar` that is not on a terminal
 
 
 def is_movable(stream: Any) -> bool:

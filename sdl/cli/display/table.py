@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from sdl.core.trials import Trial
 
 
-SWATCH = "██"
-"""Shows the colour of the settings; half of it where space is scarce."""
+SWATCH = "██"  # shows the colour of the settings; half of it where space is scarce
 
 STATE_STYLES = {TrialState.REACHED: "bold green", TrialState.FAILED: "red"}
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from sdl.core.campaign import Campaign
 
-ENDING = 9
-"""Lines that the outcome takes below the chart, so that both fit on one screen."""
+ENDING = 9  # lines that the outcome takes below the chart, so that both fit on one screen
 
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::--=#"
 """Eighths of a bar, and their substitutes on terminals without block characters."""

@@ -12,7 +12,7 @@ import typer
 
 from sdl.cli.lab import control, setup, simulate
 from sdl.cli.lab.setup import File
-from sdl.cli.options import Json, emit
+from sdl.cli.options import Json, emit, option
 from sdl.cli.terminal import say
 from sdl.cli.web import LabPage
 from sdl.config.durations import format_duration
@@ -55,10 +55,8 @@ def check(file: File, json: Json = False) -> None:
 @lab.command()
 def run(
     file: File,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port of API and page on 127.0.0.1; 0: any free one.")
-    ] = 0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the begin and end of each start.")] = False,
+    port: Annotated[int, option("--port", "Port of API and page on 127.0.0.1; 0: any free one.", min=0, max=65535)] = 0,
+    verbose: Annotated[bool, option("--verbose -v", "Print the begin and end of each start.")] = False,
 ) -> None:
     """Run a lab until Ctrl-C or SIGTERM.
 

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-import typer
-
-from sdl.cli.options import Json, emit
+from sdl.cli.options import Json, argument, emit, option
 from sdl.cli.terminal import print_table, say
 from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
@@ -21,16 +19,11 @@ from sdl.lab.core.views import describe_pause
 from sdl.lab.http.client import Client
 
 Lab = Annotated[
-    str,
-    typer.Option(
-        "--lab", metavar="FILE", help="A lab file or the name of a lab; by default ./lab.yaml, or the only running lab."
-    ),
+    str, option("--lab FILE", "A lab file or the name of a lab; by default ./lab.yaml, or the only running lab.")
 ]
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the lab, http://127.0.0.1:PORT, instead.")]
-Target = Annotated[
-    list[str], typer.Argument(metavar="TARGET…", help="`job NAME`, `instrument NAME`, `start NUMBER` or `lab`.")
-]
-Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason; kept in the record.")]
+Url = Annotated[str, option("--url URL", "Address of the lab, http://127.0.0.1:PORT, instead.")]
+Target = Annotated[list[str], argument("TARGET…", "`job NAME`, `instrument NAME`, `start NUMBER` or `lab`.")]
+Reason = Annotated[str, option("--reason -r TEXT", "Reason; kept in the record.")]
 
 
 def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
@@ -97,8 +90,8 @@ def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
 
 
 def history(
-    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Only starts of this job.")] = "",
-    most: Annotated[int, typer.Option("--most", "-n", min=1, max=1000, help="Number of starts.")] = 20,
+    job: Annotated[str, option("--job NAME", "Only starts of this job.")] = "",
+    most: Annotated[int, option("--most -n", "Number of starts.", min=1, max=1000)] = 20,
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
@@ -133,7 +126,7 @@ def history(
 
 
 def pause(
-    target: Annotated[list[str] | None, typer.Argument(metavar="[TARGET…]", help="The whole lab by default.")] = None,
+    target: Annotated[list[str] | None, argument("[TARGET…]", "The whole lab by default.")] = None,
     reason: Reason = "",
     lab: Lab = "",
     url: Url = "",
@@ -149,7 +142,7 @@ def pause(
 
 
 def resume(
-    target: Annotated[list[str] | None, typer.Argument(metavar="TARGET…", help="What to resume.")] = None,
+    target: Annotated[list[str] | None, argument("TARGET…", "What to resume.")] = None,
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
@@ -187,7 +180,7 @@ def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json
 
 
 def run_now(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job of the lab.")],
+    job: Annotated[str, argument("JOB", "A job of the lab.")],
     lab: Lab = "",
     url: Url = "",
     json: Json = False,

@@ -10,25 +10,21 @@ from typing import Annotated
 
 import typer
 
-from sdl.cli.options import Json, emit
+from sdl.cli.options import Json, argument, emit, option
 from sdl.cli.terminal import say
 from sdl.errors import ConfigError
 from sdl.lab.config.file import load
 from sdl.lab.systemd import unit_folder, unit_name, unit_text
 from sdl.notify.sender import NotSent, send_by_apprise
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A lab file (YAML).")]
+File = Annotated[Path, argument("FILE", "A lab file (YAML).")]
 
 
 def install(
     file: File,
-    system: Annotated[
-        bool, typer.Option("--system/--user", help="For the system's systemd (needs root), or your own.")
-    ] = False,
-    account: Annotated[
-        str, typer.Option("--as", metavar="USER", help="With --system: account of the service; yours by default.")
-    ] = "",
-    stdout: Annotated[bool, typer.Option("--stdout", help="Print the unit without writing it.")] = False,
+    system: Annotated[bool, option("--system/--user", "For the system's systemd (needs root), or your own.")] = False,
+    account: Annotated[str, option("--as USER", "With --system: account of the service; yours by default.")] = "",
+    stdout: Annotated[bool, option("--stdout", "Print the unit without writing it.")] = False,
 ) -> None:
     """Write a systemd unit that keeps a lab running.
 

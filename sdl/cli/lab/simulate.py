@@ -8,11 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from sdl.cli.display.progress import ProgressBar
 from sdl.cli.lab.setup import File
-from sdl.cli.options import Json, Quiet, emit
+from sdl.cli.options import Json, Quiet, emit, option
 from sdl.cli.terminal import say
 from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
@@ -30,13 +28,9 @@ DAY = 86400.0
 
 def simulate(
     file: File,
-    days: Annotated[float, typer.Option("--days", min=0.01, max=400, help="Duration in virtual time.")] = 7.0,
-    begin: Annotated[
-        str, typer.Option("--from", metavar="TIME", help="Begin: 2026-03-28 or 2026-03-28T12:00; now by default.")
-    ] = "",
-    keep: Annotated[
-        Path | None, typer.Option("--keep", metavar="DIR", help="Keep records and journal in a new directory.")
-    ] = None,
+    days: Annotated[float, option("--days", "Duration in virtual time.", min=0.01, max=400)] = 7.0,
+    begin: Annotated[str, option("--from TIME", "Begin: 2026-03-28 or 2026-03-28T12:00; now by default.")] = "",
+    keep: Annotated[Path | None, option("--keep DIR", "Keep records and journal in a new directory.")] = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

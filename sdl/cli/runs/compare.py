@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sdl.cli.display.progress import tracked
-from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.options import RUNS, Json, Quiet, Runs, argument, emit, option
 from sdl.cli.terminal import width
 from sdl.errors import ConfigError, RecordError, near, translated_os_errors
 from sdl.formatting import count, truncate, visible
@@ -22,16 +20,12 @@ SUFFIXES = (".html", ".png", ".svg")
 
 
 def compare(
-    names: Annotated[
-        list[str], typer.Argument(metavar="RUN…|DIR", help="Runs (by any name), campaigns, or directories with runs.")
-    ],
+    names: Annotated[list[str], argument("RUN…|DIR", "Runs (by any name), campaigns, or directories with runs.")],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Also write a page (.html) or the figure (.png, .svg)."),
+        Path | None, option("--output -o FILE", "Also write a page (.html) or the figure (.png, .svg).")
     ] = None,
     by: Annotated[
-        list[str] | None,
-        typer.Option("--by", metavar="KEY", help="Group by this key, such as solver.kind. May be repeated."),
+        list[str] | None, option("--by KEY", "Group by this key, such as solver.kind. May be repeated.")
     ] = None,
     runs: Runs = RUNS,
     json: Json = False,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from sdl.cli.options import RUNS, RunName, Runs
+from sdl.cli.options import RUNS, RunName, Runs, option
 from sdl.errors import ConfigError
 from sdl.export import ExportFormat, text_lines, write
 from sdl.formatting import count
@@ -16,10 +14,9 @@ from sdl.formatting import count
 def export(
     name: RunName,
     to: Annotated[
-        ExportFormat,
-        typer.Option("--to", help="csv, jsonl, parquet: one row per reading; claude-light: the paper's log."),
+        ExportFormat, option("--to", "csv, jsonl, parquet: one row per reading; claude-light: the paper's log.")
     ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout.")] = None,
+    output: Annotated[Path | None, option("--output -o FILE", "Instead of stdout.")] = None,
     runs: Runs = RUNS,
 ) -> None:
     """Write the readings of a run in another form.

@@ -5,24 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from sdl.cli.display.progress import tracked
-from sdl.cli.options import RUN_HELP, RUNS, Json, Quiet, Runs, campaign_run, emit
+from sdl.cli.options import RUN_HELP, RUNS, Json, Quiet, Runs, argument, campaign_run, emit, option
 from sdl.errors import ConfigError
 from sdl.formatting import count
 
 
 def report(
-    names: Annotated[list[str], typer.Argument(metavar="RUN…", help=RUN_HELP)],
+    names: Annotated[list[str], argument("RUN…", RUN_HELP)],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The page, or a directory for several; default: here."),
+        Path | None, option("--output -o FILE", "The page, or a directory for several; default: here.")
     ] = None,
-    png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure as a PNG into this directory.")
-    ] = None,
-    svg: Annotated[bool, typer.Option("--svg", help="With --png: also as SVG.")] = False,
+    png: Annotated[Path | None, option("--png DIR", "Also write every figure as a PNG into this directory.")] = None,
+    svg: Annotated[bool, option("--svg", "With --png: also as SVG.")] = False,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,

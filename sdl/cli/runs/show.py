@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from sdl.cli.display.live_view import line, note
 from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.table import trial_table
-from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
+from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit
 from sdl.cli.terminal import aligned, say, width
 from sdl.errors import ConfigError, Damaged, OutOfTurn, SdlError
 from sdl.formatting import cause, count, display, goal_line, headline, reading, settings, units, worst
@@ -73,7 +71,7 @@ def _print_trials(run: Run) -> None:
 
 def explain(
     name: RunName,
-    trial: Annotated[int | None, typer.Argument(help="Number of the trial; all of them by default.")] = None,
+    trial: Annotated[int | None, argument("", "Number of the trial; all of them by default.")] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:

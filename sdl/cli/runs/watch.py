@@ -7,21 +7,18 @@ import sys
 import time
 from typing import Annotated
 
-import typer
-
 from sdl.cli.display.live_view import LiveTable, PlainView
 from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.progress import is_movable
 from sdl.cli.display.trend import TrendTable
-from sdl.cli.options import RUN_HELP, RUNS, Runs, campaign_run
+from sdl.cli.options import RUN_HELP, RUNS, Runs, argument, campaign_run
 from sdl.core.events import Event, Interrupted, Stopped
 from sdl.store.tail import follow
 
-POLL = 0.25
-"""Seconds between two checks of the record."""
+POLL = 0.25  # seconds between two checks of the record
 
 
-def watch(name: Annotated[str, typer.Argument(metavar="[RUN]", help=RUN_HELP)] = "latest", runs: Runs = RUNS) -> None:
+def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Runs = RUNS) -> None:
     """Follow a run from another terminal: error, colour, trials.
 
     \b

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, columns_of, emit
+from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, argument, columns_of, emit, option
 from sdl.errors import ConfigError, translated_os_errors
 from sdl.store import resolve
 from sdl.store.datasets import ColumnNames, read_opened, recorded_instrument
@@ -25,29 +25,21 @@ if TYPE_CHECKING:
 
 twin = typer.Typer(no_args_is_help=True, help="Fit the simulated instrument to readings, and check it.")
 
-Sources = Annotated[
-    list[str], typer.Argument(metavar="READINGS…", help="Runs (by name or directory), records, logs or tables.")
-]
-Dark = Annotated[bool, typer.Option("--dark", help="Use only sessions in a dark room.")]
-Days = Annotated[
-    list[str] | None, typer.Option("--day", metavar="DATE", help="Use only readings of this day; may be repeated.")
-]
+Sources = Annotated[list[str], argument("READINGS…", "Runs (by name or directory), records, logs or tables.")]
+Dark = Annotated[bool, option("--dark", "Use only sessions in a dark room.")]
+Days = Annotated[list[str] | None, option("--day DATE", "Use only readings of this day; may be repeated.")]
 
 
 @twin.command()
 def fit(
     sources: Sources,
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The state to write, a .toml file.")],
-    start: Annotated[
-        str, typer.Option("--from", metavar="STATE", help="State to start from: a name, or a .toml file.")
-    ] = "night-2025-10",
+    out: Annotated[Path, option("--output -o FILE", "The state to write, a .toml file.")],
+    start: Annotated[str, option("--from STATE", "State to start from: a name, or a .toml file.")] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the residual of each reading.")
-    ] = None,
+    plot: Annotated[Path | None, option("--plot FILE.png", "Draw the residual of each reading.")] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
@@ -86,9 +78,7 @@ def fit(
 @twin.command()
 def check(
     sources: Sources,
-    state: Annotated[
-        str, typer.Option("--twin", metavar="STATE", help="State of the twin: a name, or a .toml file.")
-    ] = "night-2025-10",
+    state: Annotated[str, option("--twin STATE", "State of the twin: a name, or a .toml file.")] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
     inputs: InputColumns = None,

@@ -9,51 +9,44 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import typer
-
 from sdl import config, yamlfile
+from sdl.cli.options import option
 from sdl.clock import VirtualClock
 from sdl.drivers.twin import Twin
 from sdl.errors import ConfigError, Unreachable, near
 from sdl.twin.faults import NAMES
 
-State = Annotated[str, typer.Option("--state", metavar="STATE", help="State of the twin: a name, or a .toml file.")]
+State = Annotated[str, option("--state STATE", "State of the twin: a name, or a .toml file.")]
 
 
 def serve(
     state: State = "night-2025-10",
     ambient: Annotated[
-        str, typer.Option("--ambient", metavar="ROOM", help="Ambient light: constant, none, day, or a .toml file.")
+        str, option("--ambient ROOM", "Ambient light: constant, none, day, or a .toml file.")
     ] = "constant",
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; the default is reachable from this machine only.")
+        str, option("--host", "Address to listen at; the default is reachable from this machine only.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 5000,
+    port: Annotated[int, option("--port", "Port; 0: any free one.", min=0, max=65535)] = 5000,
     speed: Annotated[
-        float, typer.Option("--speed", min=0.001, max=1e6, help="Factor by which its time is faster than real time.")
+        float, option("--speed", "Factor by which its time is faster than real time.", min=0.001, max=1e6)
     ] = 1.0,
-    start: Annotated[
-        str | None, typer.Option("--start", metavar="TIME", help="Start of its time (ISO 8601 with a zone).")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of noise, ambient light and faults.")] = 0,
+    start: Annotated[str | None, option("--start TIME", "Start of its time (ISO 8601 with a zone).")] = None,
+    seed: Annotated[int, option("--seed", "Seed of noise, ambient light and faults.", min=0)] = 0,
     faults: Annotated[
         list[str] | None,
-        typer.Option(
-            "--faults",
-            metavar="WHAT",
-            help="NAME=PROBABILITY, all=PROBABILITY, or a YAML file with a list (docs/how-to/twin.md); repeatable.",
+        option(
+            "--faults WHAT",
+            "NAME=PROBABILITY, all=PROBABILITY, or a YAML file with a list (docs/how-to/twin.md); repeatable.",
         ),
     ] = None,
     log: Annotated[
-        Path | None,
-        typer.Option("--log", metavar="FILE", help="Log every reading in this file, as the real server does."),
+        Path | None, option("--log FILE", "Log every reading in this file, as the real server does.")
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A further key of `instrument: {kind: twin}`: --set variant=curved. May be repeated.",
+        option(
+            "--set KEY=VALUE", "A further key of `instrument: {kind: twin}`: --set variant=curved. May be repeated."
         ),
     ] = None,
 ) -> None:
@@ -88,16 +81,14 @@ def serve(
 
 
 def device(
-    host: Annotated[str, typer.Option("--host", help="Host of the MQTT broker, without TLS.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the broker.")] = 1883,
-    name: Annotated[
-        str, typer.Option("--device", metavar="ID", help="Id of the device, a part of its topics.")
-    ] = "test",
+    host: Annotated[str, option("--host", "Host of the MQTT broker, without TLS.")] = "127.0.0.1",
+    port: Annotated[int, option("--port", "Port of the broker.", min=1, max=65535)] = 1883,
+    name: Annotated[str, option("--device ID", "Id of the device, a part of its topics.")] = "test",
     state: State = "sdl-light",
     latency: Annotated[
-        float | None, typer.Option("--latency", min=0, max=3600, help="Seconds per experiment; default: the state's.")
+        float | None, option("--latency", "Seconds per experiment; default: the state's.", min=0, max=3600)
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise.")] = 0,
+    seed: Annotated[int, option("--seed", "Seed of the noise.", min=0)] = 0,
 ) -> None:
     """Simulate an SDL-Light device behind an MQTT broker.
 

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,10 +17,7 @@ from sdl import registry
 from sdl.errors import ConfigError
 from sdl.report.style import png, styled
 from sdl.report.table import TrialTable
-
-if TYPE_CHECKING:
-    from sdl.runs.runs import Run
-
+from sdl.runs.runs import Run
 
 log = logging.getLogger("sdl")
 

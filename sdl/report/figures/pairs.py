@@ -6,7 +6,7 @@ Drawn without seaborn, whose import alone takes more than a second of CPU (docs/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -17,12 +17,9 @@ from matplotlib.ticker import FixedLocator
 
 from sdl.arrays import Bools, Floats
 from sdl.report import style
+from sdl.report.table import TrialTable
 
-if TYPE_CHECKING:
-    from sdl.report.table import TrialTable
-
-MOST_TRIALS = 600
-"""Most trials, chosen evenly among more: a pair plot does not show more with more points."""
+MOST_TRIALS = 600  # most trials, chosen evenly among more: a pair plot does not show more with more points
 
 MOST_INPUTS, MOST_VARIABLES = 4, 6
 """Inputs come first, then channels of the goal; with four inputs there is space for one variable more."""

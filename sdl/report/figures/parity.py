@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,12 +11,9 @@ from matplotlib.figure import Figure
 from sdl.arrays import Floats
 from sdl.report import style
 from sdl.report.style import INK
+from sdl.report.table import TrialTable
 
-if TYPE_CHECKING:
-    from sdl.report.table import TrialTable
-
-MOST = 6
-"""Most panels: the first channels of the goal."""
+MOST = 6  # most panels: the first channels of the goal
 
 
 class ParityScore(NamedTuple):

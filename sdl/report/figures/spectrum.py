@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdl.core.goal import Goal
+from sdl.core.trials import Trial
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK
+from sdl.report.table import TrialTable
 
-if TYPE_CHECKING:
-    from sdl.core.goal import Goal
-    from sdl.core.trials import Trial
-    from sdl.report.table import TrialTable
-
-MOST = 40
-"""Most channels that are drawn; those of the goal are always among them."""
+MOST = 40  # most channels that are drawn; those of the goal are always among them
 
 
 def spectrum(table: TrialTable) -> Figure | None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from sdl.arrays import Floats
 from sdl.report import style
 from sdl.report.style import INK
-
-if TYPE_CHECKING:
-    from sdl.arrays import Floats
-    from sdl.report.table import TrialTable
+from sdl.report.table import TrialTable
 
 KINDS = ("spread", "uncertainty")
-MOST_INPUTS = 4
-"""Most panels."""
+MOST_INPUTS = 4  # most panels
 
 
 def spread(table: TrialTable) -> Figure | None:

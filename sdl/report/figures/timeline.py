@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,13 +14,9 @@ from sdl.core.events import Event, Measured, Stopped
 from sdl.formatting import display
 from sdl.report import style
 from sdl.report.style import FAINT, INK, OKABE_ITO, RASTER
-from sdl.report.table import unit_of_time
+from sdl.report.table import TrialTable, unit_of_time
 
-if TYPE_CHECKING:
-    from sdl.report.table import TrialTable
-
-BACKGROUNDS = 6
-"""Most channels whose background is drawn, those of the goal first."""
+BACKGROUNDS = 6  # most channels whose background is drawn, those of the goal first
 
 
 def conditions(table: TrialTable) -> Figure | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,18 +13,14 @@ from matplotlib.lines import Line2D
 from sdl.arrays import Bools
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
-
-if TYPE_CHECKING:
-    from sdl.report.table import TrialTable
+from sdl.report.table import TrialTable
 
 GREY = "#8d8d90"
 """Background of coloured points, on which dark and light ones can both be seen."""
 
-MOST_POINTS = 2500
-"""Most points in a cloud, chosen evenly among more."""
+MOST_POINTS = 2500  # most points in a cloud, chosen evenly among more
 
-LEAST = 1e-3
-"""Smallest tolerance ratio that is drawn, since 0 has no logarithm."""
+LEAST = 1e-3  # smallest tolerance ratio that is drawn, since 0 has no logarithm
 
 
 def error(table: TrialTable) -> Figure | None:
