@@ -187,6 +187,24 @@ def settings(values: Mapping[str, float], opened: Opened) -> dict[str, str]:
     return instrument_spec(opened).settings(values)
 
 
+def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
+    """The colour of an R, G, B setting, 0 … 255 each; None for other inputs. A fourth input W adds to all three.
+
+    The square root of each fraction of the range approximates the brightness that eyes perceive.
+    """
+    bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in inputs}
+    if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= settings.keys():
+        return None
+
+    def part(name: str) -> float:
+        low, high = bounds[name]
+        return min(max((settings[name] - low) / (high - low), 0.0), 1.0)
+
+    white = part("W") if "W" in bounds and "W" in settings else 0.0
+    red, green, blue = (round(255 * math.sqrt(min(part(name) + white, 1.0))) for name in "RGB")
+    return red, green, blue
+
+
 def instrument_line(opened: Opened) -> str:
     """The instrument: `twin:night-2025-10:0 (simulated)`."""
     return f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"

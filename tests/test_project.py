@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import typer
 from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,26 +80,31 @@ def test_help_and_validate_load_no_heavy_library(args: list[str]) -> None:
     assert [name for name in HEAVY if name in told["loaded"]] == []
 
 
-IMPORT_AND_TELL = f"""
-import importlib, json, sys
-module = importlib.import_module(sys.argv[1])
-heavy = [name for name in {HEAVY!r} if name in sys.modules]
-from sdl.types import Frozen
-nameable = [
-    thing.__name__ for thing in vars(module).values()
-    if isinstance(thing, type) and issubclass(thing, Frozen) and "kind" in thing.model_fields
-    and thing.__module__ == module.__name__
-]
-print(json.dumps({{"heavy": heavy, "nameable": nameable}}))
-"""
+@pytest.fixture(scope="module")
+def import_server() -> Iterator[subprocess.Popen[str]]:
+    """A process that imports each module alone; warnings are errors."""
+    command = [sys.executable, "-W", "error", str(ROOT / "tests" / "import_server.py")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        yield server
+        server.communicate(timeout=PATIENCE)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the server copies itself")
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_can_be_imported_alone_and_is_light_if_yaml_can_name_it(module: str) -> None:
-    done = python("-c", IMPORT_AND_TELL, module)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert not (told["nameable"] and told["heavy"]), f"{module} defines {told['nameable']} and loads {told['heavy']}"
+def test_a_module_can_be_imported_alone_and_is_light_if_yaml_can_name_it(
+    module: str, import_server: subprocess.Popen[str]
+) -> None:
+    assert import_server.stdin is not None
+    assert import_server.stdout is not None
+    import_server.stdin.write(f"{module}\n")
+    import_server.stdin.flush()
+    told = json.loads(import_server.stdout.readline())
+    assert "error" not in told, told["error"]
+    heavy = [name for name in HEAVY if name in told["loaded"]]
+    assert not (told["nameable"] and heavy), f"{module} defines {told['nameable']} and loads {heavy}"
 
 
 # --- what the files say -------------------------------------------------------------------------------------------
@@ -257,13 +264,15 @@ def test_the_campaigns_of_a_page_are_valid(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", names(PAGES))
 def test_the_commands_of_a_page_exist(page: str) -> None:
+    from sdl.cli import app
+
+    verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for line, text in [*blocks(ROOT / page, "bash"), *blocks(ROOT / page, "sh")]:
         for verb in re.findall(r"^(?:\$ )?make(?: \w+=\S+)* ([a-z]+)", text, re.MULTILINE):
             assert re.search(rf"^{verb}:", makefile, re.MULTILINE), f"{page}:{line}: no `make {verb}`"
         for verb in re.findall(r"^(?:\$ )?sdl ([a-z]+)", text, re.MULTILINE):
-            done = python("-c", "from sdl.cli import main; main()", verb, "--help")
-            assert done.returncode == 0, f"{page}:{line}: no `sdl {verb}`"
+            assert verb in verbs, f"{page}:{line}: no `sdl {verb}`"
         for name in re.findall(r"\bconfigs/[\w.-]+\.yaml", text):
             assert (ROOT / name).exists(), f"{page}:{line}: no {name}"
 

@@ -11,7 +11,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -20,6 +20,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, NullLocator
+
+from sdl.formatting import swatch as swatch
 
 INK, FAINT, LINE, PAPER, BAND = "#1a1a1b", "#5c5c5e", "#d2d2d4", "#fefefe", "#e4e4e6"
 """Text, secondary text, grid and frames, background, tolerance band; `themed` replaces them in dark mode."""
@@ -173,24 +175,6 @@ def input_colours(names: Sequence[str]) -> dict[str, str]:
     others = [name for name in names if name not in INPUTS]
     colours = INPUTS | {name: rest[n % len(rest)] for n, name in enumerate(others)}
     return {name: colours[name] for name in names}
-
-
-def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
-    """The colour of an R, G, B setting, 0 … 255 each; None for other inputs. A fourth input W adds to all three.
-
-    The square root of each fraction of the range approximates the brightness that eyes perceive.
-    """
-    bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in inputs}
-    if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= settings.keys():
-        return None
-
-    def part(name: str) -> float:
-        low, high = bounds[name]
-        return min(max((settings[name] - low) / (high - low), 0.0), 1.0)
-
-    white = part("W") if "W" in bounds and "W" in settings else 0.0
-    red, green, blue = (round(255 * math.sqrt(min(part(name) + white, 1.0))) for name in "RGB")
-    return red, green, blue
 
 
 def axis_label(name: str, unit: str, limit: int = 30) -> str:

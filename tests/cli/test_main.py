@@ -15,6 +15,7 @@ import processes
 import pytest
 import stuck
 from waiting import PATIENCE
+from warm_command import Warm
 
 from sdl.cli import app
 from sdl.cli.terminal import escaped
@@ -211,27 +212,23 @@ def test_a_reader_that_never_came_harms_nothing_either(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
 @pytest.mark.parametrize("args", [["list"], ["list", "--json"], ["show", "latest"], ["run", "led.yaml"]], ids=" ".join)
-def test_a_stdout_without_room_is_exit_5_in_one_sentence(args: list[str], tmp_path: Path) -> None:
-    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    assert processes.sdl("run", "led.yaml", cwd=tmp_path).returncode == 0
-    with Path("/dev/full").open("w", encoding="utf-8") as full:
-        done = subprocess.run(
-            [*processes.COMMAND, *args], cwd=tmp_path, env=processes.environment(), stdout=full, stderr=subprocess.PIPE,
-            text=True, check=False, timeout=PATIENCE,
-        )  # fmt: skip
-    assert done.returncode == 5
-    assert done.stderr.endswith("error: the output cannot be written: No space left on device\n")
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
+def test_a_stdout_without_room_is_exit_5_in_one_sentence(args: list[str], with_run: Path, warm: Warm) -> None:
+    errors = with_run / "errors.txt"
+    errors.touch()
+    process = warm.start(*args, cwd=with_run, out="/dev/full", err=str(errors))
+    process.communicate(PATIENCE)
+    complaints = errors.read_text(encoding="utf-8")
+    assert process.returncode == 5
+    assert complaints.endswith("error: the output cannot be written: No space left on device\n")
+    assert "Traceback" not in complaints
+    assert "Exception ignored" not in complaints
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closing a stream from outside is a thing of POSIX shells")
 @pytest.mark.parametrize("args", ["list", "show latest", "run led.yaml --json"])
-def test_a_closed_stdout_is_no_reason_to_complain(args: str, tmp_path: Path) -> None:
-    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    assert processes.sdl("run", "led.yaml", cwd=tmp_path).returncode == 0
+def test_a_closed_stdout_is_no_reason_to_complain(args: str, with_run: Path) -> None:
     done = subprocess.run(
-        f"{' '.join(processes.COMMAND)} {args} >&-", shell=True, cwd=tmp_path, env=processes.environment(),
+        f"{' '.join(processes.COMMAND)} {args} >&-", shell=True, cwd=with_run, env=processes.environment(),
         stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

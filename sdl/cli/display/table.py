@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sdl import formatting
 from sdl.core.trials import TrialState
 from sdl.formatting import percent, ratio, readings, settings, trial_remarks, truncate, visible
 
@@ -134,7 +135,5 @@ def _cell(column: TableColumn, text: str) -> str:
 
 def swatch(settings: Mapping[str, float], opened: Opened) -> str:
     """The colour of an R, G, B setting, the same as on a page; empty for other inputs."""
-    from sdl.report import style
-
-    rgb = style.swatch(settings, opened.instrument["inputs"])
+    rgb = formatting.swatch(settings, opened.instrument["inputs"])
     return f"rgb({rgb[0]},{rgb[1]},{rgb[2]})" if rgb else ""
