@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import json as json_module
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ class Done(NamedTuple):
     err: str
 
     @property
-    def told(self) -> Any:
+    def printed(self) -> Any:
         """The one JSON object on stdout."""
         (line,) = self.out.splitlines()
-        return json.loads(line)
+        return json_module.loads(line)
 
 
 Sdl = Callable[..., Done]
@@ -41,10 +41,10 @@ def sdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(*args: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["sdl", *map(str, args)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as rest:
             main()
-        assert isinstance(left.value.code, int)
-        return Done(left.value.code, *capsys.readouterr())
+        assert isinstance(rest.value.code, int)
+        return Done(rest.value.code, *capsys.readouterr())
 
     return run
 

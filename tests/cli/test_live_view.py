@@ -116,8 +116,11 @@ def test_the_bar_counts_to_what_a_resume_allows(on_a_terminal: Terminal) -> None
 
 
 def opened(**inputs: tuple[float, float]) -> Opened:
-    about = {"inputs": [{"name": n, "low": low, "high": high} for n, (low, high) in inputs.items()], "channels": []}
-    return Opened(1, "r", "c", {}, (), about, "virtual", {}, True, "me", 0.0)
+    description = {
+        "inputs": [{"name": n, "low": low, "high": high} for n, (low, high) in inputs.items()],
+        "channels": [],
+    }
+    return Opened(1, "r", "c", {}, (), description, "virtual", {}, True, "me", 0.0)
 
 
 def test_the_swatch_has_the_colour_of_the_setting_within_its_bounds() -> None:

@@ -64,9 +64,9 @@ def test_the_list_of_commands_cuts_no_summary_short(group: list[str], sdl: Sdl) 
 
 @pytest.mark.parametrize(
     "command",
-    [f"{group.name} {found.name or found.callback.__name__.replace('_', '-')}" for group in app.registered_groups
-     if group.typer_instance for found in group.typer_instance.registered_commands
-     if found.callback and not found.hidden],
+    [f"{group.name} {result.name or result.callback.__name__.replace('_', '-')}" for group in app.registered_groups
+     if group.typer_instance for result in group.typer_instance.registered_commands
+     if result.callback and not result.hidden],
 )  # fmt: skip
 def test_every_command_of_a_group_explains_itself_with_an_example(command: str, sdl: Sdl) -> None:
     done = sdl(*command.split(), "--help")
@@ -141,9 +141,9 @@ def test_with_json_an_error_is_one_object_too(args: list[str], code: int, sdl: S
     done = sdl(args[0], "--json", *args[1:])
     assert done.code == code
     if args[0] != "validate":
-        assert done.told["exit_code"] == code
-        assert done.told["reason"]
-    assert done.told
+        assert done.json["exit_code"] == code
+        assert done.json["reason"]
+    assert done.json
     assert done.err
 
 
@@ -191,8 +191,8 @@ def test_a_reader_that_leaves_early_harms_neither_the_campaign_nor_its_exit_code
     stop: str, code: int, tmp_path: Path
 ) -> None:
     (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    found, read, complaints = piped(tmp_path, "run", "led.yaml", "--set", f"stop.trials={stop}", reader="head -1")
-    assert found == code
+    result, read, complaints = piped(tmp_path, "run", "led.yaml", "--set", f"stop.trials={stop}", reader="head -1")
+    assert result == code
     assert read.startswith("led on twin:")
     assert "Traceback" not in complaints
     assert "Exception ignored" not in complaints
@@ -203,8 +203,8 @@ def test_a_reader_that_leaves_early_harms_neither_the_campaign_nor_its_exit_code
 
 def test_a_reader_that_never_came_harms_nothing_either(tmp_path: Path) -> None:
     (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    found, _, complaints = piped(tmp_path, "run", "led.yaml", reader="true")
-    assert found == 0
+    result, _, complaints = piped(tmp_path, "run", "led.yaml", reader="true")
+    assert result == 0
     assert "Traceback" not in complaints
     (folder,) = (tmp_path / "runs").glob("*/*")
     assert record.check(folder).finished

@@ -188,8 +188,8 @@ def test_a_page_s_svg_follows_light_and_dark_and_keeps_its_letters(runs: dict[st
 
 
 def test_channels_with_a_wavelength_have_its_colour_and_no_two_others_are_alike() -> None:
-    found = style.channel_colours(["445nm", "515nm", "630nm", "clear"])
-    assert found == {"445nm": "#0072b2", "515nm": "#009e73", "630nm": "#d55e00", "clear": style.FAINT}
+    result = style.channel_colours(["445nm", "515nm", "630nm", "clear"])
+    assert result == {"445nm": "#0072b2", "515nm": "#009e73", "630nm": "#d55e00", "clear": style.FAINT}
     others = style.channel_colours(["x", "y", "z"])
     assert len(set(others.values())) == 3
     assert style.wavelength("clear") is None

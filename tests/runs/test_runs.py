@@ -129,7 +129,7 @@ def test_a_proposal_of_other_inputs_is_damage(folder: Path, tmp_path: Path) -> N
 
 
 def _again(folder: Path, copy: Path, of: Callable[[Event], Event | None], **first: Any) -> Path:
-    """The record of a run written anew, its hashes sound, with other events; None leaves one out."""
+    """A record rewritten with other events and sound hashes; None leaves one out."""
     from sdl.store import record
 
     events = [dataclasses.replace(e, **first) if isinstance(e, Opened) else e for e in record.read(folder)]
