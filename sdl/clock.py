@@ -50,11 +50,9 @@ class RealClock:
 
 
 class VirtualClock:
-    """Simulated time, in whole microseconds so that it repeats exactly.
+    """Simulated time from `start` (seconds since 1970 UTC) on, in whole microseconds so that it repeats exactly.
 
-    Args:
-        start: seconds since 1970 UTC.
-        paced: wait in real time as well.
+    A paced clock also waits in real time.
     """
 
     def __init__(self, start: float = 0.0, *, paced: bool = False) -> None:

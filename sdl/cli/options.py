@@ -86,12 +86,8 @@ def campaign_run(name: str, runs: Path) -> Path:
 def number(text: str, form: str) -> tuple[str, float]:
     """Parse `NAME=NUMBER`.
 
-    Args:
-        text: as typed.
-        form: its form in an error message, with an example.
-
     Raises:
-        ConfigError: the text has another form.
+        ConfigError: the text has another form; the message shows `form`.
     """
     name, equals, given = text.partition("=")
     try:

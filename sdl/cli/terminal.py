@@ -31,12 +31,7 @@ def say(text: str, indent: int = 2) -> None:
 
 
 def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) -> list[str]:
-    """The lines of a table with two spaces between columns.
-
-    Args:
-        rows: cells of all rows, the head first.
-        left_aligned: indices of the columns that are aligned to the left, the others to the right.
-    """
+    """The lines of a table; columns that are not in `left_aligned` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(row: Sequence[str]) -> str:

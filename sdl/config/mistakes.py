@@ -21,13 +21,10 @@ Elsewhere = Callable[[str], Sequence[str]]  # returns the kinds that have an opt
 def problems_of(
     error: ValidationError, model: Any, given: Any = None, elsewhere: Elsewhere = lambda _: ()
 ) -> list[Problem]:
-    """A message for each validation error, with the allowed values.
+    """A message for each validation error of a model, with the allowed values.
 
-    Args:
-        error: pydantic's.
-        model: the model that was validated.
-        given: the input; distinguishes keys of the file from pydantic's own labels for the branches of a union.
-        elsewhere: returns the other kinds that have an option.
+    The input `given` distinguishes keys of the file from pydantic's own labels for the branches of a union; `elsewhere`
+    returns the other kinds that have an option.
     """
     wants: dict[tuple[str, ...], list[str]] = {}
     messages: dict[tuple[str, ...], str] = {}

@@ -137,14 +137,7 @@ class Findings:
 def answer_all(
     pairs: Pairs, *, seed: int = 0, quick: bool = False, ours: Sequence[str] = OURS, tell: Tell = lambda _: None
 ) -> Findings:
-    """The results of sections 3.1 to 3.6.
-
-    Args:
-        pairs: the data.
-        seed: of all draws.
-        quick: use a smaller forest.
-        ours: kinds of our solvers.
-        tell: called with the step that begins.
+    """The results of sections 3.1 to 3.6, and of our solvers `ours`; other arguments as for `page.reproduce`.
 
     Raises:
         SolverError: one of the paper's methods failed; a failure of ours is a result.

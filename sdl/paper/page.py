@@ -32,12 +32,8 @@ def reproduce(
 ) -> PaperPage:
     """All results of the paper on these pairs.
 
-    Args:
-        pairs: the data.
-        seed: of all random numbers.
-        quick: use a smaller forest than the paper's.
-        tell: called with the step that begins, one of `answers.steps`.
-        command: shown on the page.
+    The seed is that of all random numbers; `quick` fits a smaller forest; `tell` is called with each step of
+    `answers.steps` that begins; the command is shown on the page.
 
     Raises:
         ConfigError: seaborn or jinja2 is not installed.

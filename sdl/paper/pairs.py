@@ -60,11 +60,7 @@ class Pairs:
 
 
 def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
-    """Readings of the twin at a Latin hypercube of settings, as in section 2.
-
-    Args:
-        state: of the twin, as in a campaign file.
-        seed: of the design and of the noise.
+    """Readings of the twin at a Latin hypercube of settings, as in section 2; the seed is that of design and noise.
 
     Raises:
         ConfigError: there is no such state, or it lacks an input or channel of the paper.
@@ -102,11 +98,7 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
 
 
 def from_log(path: Path, last: int = ROWS) -> Pairs:
-    """The last readings of a record or of a Claude-Light log.
-
-    Args:
-        path: a run's directory, its record.jsonl, or a log.
-        last: maximum number of rows; the time of the paper's forest grows with it.
+    """The last readings of a run, a record or a Claude-Light log.
 
     Raises:
         ConfigError: it cannot be read, or has too few rows with all four channels below saturation.

@@ -28,10 +28,7 @@ MAX_ERROR_TEXT = 200  # characters shown of an error from a library
 
 
 def replay(folder: Path) -> Replayed:
-    """Replay a run.
-
-    Args:
-        folder: its directory, or its record.jsonl.
+    """Replay the run in a directory.
 
     Raises:
         Damaged: the record was altered, or has a schema that this version does not know.

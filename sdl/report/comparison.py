@@ -88,9 +88,7 @@ def run_result(run: Run) -> RunResult:
 def grouped(runs: Sequence[RunResult], by: Sequence[str] = ()) -> list[RunGroup]:
     """The runs in groups, the quickest first.
 
-    Args:
-        runs: their results.
-        by: dotted keys to group by, such as solver.kind; by default those in which the configurations differ.
+    The dotted keys `by`, such as solver.kind, form the groups; by default those in which the configurations differ.
     """
     keys = list(by) or differing(runs)
     every = [tuple(_text_of(run.config, key) for key in keys) for run in runs]

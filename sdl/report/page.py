@@ -66,12 +66,7 @@ def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
 
 
 def render(template: str, **values: Any) -> str:
-    """A page with its style sheet.
-
-    Args:
-        template: a file of `templates` that extends frame.html.j2.
-        values: those that it uses, and `title`.
-    """
+    """A page with its style sheet, from a template that extends frame.html.j2 and uses these values."""
     css = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("base.css", "report.css"))
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
     from markupsafe import Markup
@@ -84,9 +79,7 @@ def render(template: str, **values: Any) -> str:
 def environment(*folders: Path, **options: Any) -> Environment:
     """The Jinja environment of our templates: all text is escaped, and an undefined name is an error.
 
-    Args:
-        folders: further directories of templates, which come first.
-        options: of jinja2.Environment.
+    Templates in `folders` come before ours; `options` are those of jinja2.Environment.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -142,12 +135,7 @@ def save(path: Path, content: bytes) -> None:
 
 
 def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> list[Path]:
-    """Write every figure of a run as a file.
-
-    Args:
-        run: the run.
-        folder: created if missing.
-        kinds: file types, `png` or `svg`.
+    """Write every figure of a run into a folder, which is created if missing, as `png` or `svg` files.
 
     Raises:
         ConfigError: the folder cannot be written to.

@@ -96,14 +96,9 @@ def styled() -> Iterator[None]:
 
 
 def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float = WIDTH, **more: Any) -> Figure:
-    """A figure with axes (`figure.axes`), without pyplot; for use inside `styled`.
+    """A figure with axes (`figure.axes`), without pyplot, for use inside `styled`.
 
-    Args:
-        rows: of axes.
-        columns: of axes.
-        height: inches.
-        width: inches.
-        more: as `Figure.subplots` takes it: sharex, height_ratios, …
+    Height and width are in inches; `more` is as for `Figure.subplots`: sharex, height_ratios, …
     """
     made = Figure(figsize=(width, height))
     made.subplots(rows, columns, squeeze=False, **more)
@@ -178,12 +173,9 @@ def input_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def axis_label(name: str, unit: str, limit: int = 30) -> str:
-    """The label of an axis with its unit: `515nm (counts)`; dollar signs do not start a formula.
+    """The label of an axis with its unit, `515nm (counts)`, of at most `limit` characters; no formula starts at a `$`.
 
-    Args:
-        name: of an input or a channel.
-        unit: may be empty; left out where the label would be too long.
-        limit: characters.
+    The unit is left out where it is empty or the label would be too long.
     """
     room = limit - len(unit) - 3
     return f"{plain(name, room)} ({plain(unit)})" if unit and room >= min(len(name), 6) else plain(name, limit)

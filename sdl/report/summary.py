@@ -71,13 +71,7 @@ def _inputs(spec: formatting.InstrumentSpec, trial: Trial) -> list[dict[str, str
 
 
 def channel_cells(trial: Trial, channels: Sequence[str], units: dict[str, str]) -> list[dict[str, str]]:
-    """A row for each channel: its name, unit and reading; with a goal also the goal, the error and tolerance ratio.
-
-    Args:
-        trial: with readings.
-        channels: those of the goal, or all without one.
-        units: by channel.
-    """
+    """A row for each channel of a trial: name, unit, reading; with a goal also target, error and tolerance ratio."""
     rows = []
     for name in channels:
         band = trial.goal.bands[name] if trial.goal else None

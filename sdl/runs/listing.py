@@ -45,9 +45,6 @@ def list_runs(runs: str | Path = RUNS) -> Listing:
     """All runs below a directory, the newest first: `sdl.list_runs()`.
 
     Each is a dictionary as printed by `sdl list --json`; `sdl.open_run(row["run"])` opens one.
-
-    Args:
-        runs: the directory.
     """
     return Listing(list_row(folder) for folder in reversed(folders(Path(runs))))
 

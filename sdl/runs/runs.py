@@ -49,11 +49,9 @@ class Folded:
 
 
 def fold(events: Iterator[Event], folder: Path | None) -> Folded:
-    """Fold events into a state; nothing is fitted or measured.
+    """Fold the events of one record into a state; nothing is fitted or measured.
 
-    Args:
-        events: of one record, starting with Opened.
-        folder: the run's directory, for its prior.jsonl; None for a record in memory.
+    The run's directory has its prior.jsonl; it is None for a record in memory.
 
     Raises:
         Damaged: an event that cannot follow the ones before it.
@@ -87,12 +85,9 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
 
 
 def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
-    """The campaign before its first event, with its prior rows.
+    """The campaign before its first event, with the prior rows in the run's directory (None for a record in memory).
 
-    Args:
-        opened: the first event.
-        folder: the run's directory, for its prior.jsonl; None for a record in memory.
-        plan: if known already; otherwise taken from the event's configuration.
+    Without a plan, that of the event's configuration is used.
     """
     inputs, channels = datasets.recorded_instrument(opened, (folder or Path()) / FILE)
     if plan is None:

@@ -167,14 +167,10 @@ def verify(
 ) -> Iterator[Verified]:
     """Run the campaigns of all plans, and evaluate each plan as soon as it is finished.
 
-    In processes of their own, a campaign whose process dies at every attempt (a crash in a library or a plug-in) has
-    the outcome `crashed`, and one that is killed `out of time`; the others continue.
-
-    Args:
-        plans: from `plan`.
-        jobs: processes on this machine; 1 without a limit runs all in this one.
-        progress: called after every campaign with the numbers done and in all.
-        limit: real seconds per campaign.
+    One job without a limit runs all campaigns in this process. In processes of their own, a campaign whose process
+    dies at every attempt (a crash in a library or a plug-in) has the outcome `crashed`, and one that takes longer than
+    `limit` real seconds is killed `out of time`; the others continue. `progress` is called with the numbers done and
+    in all.
     """
     from sdl.parallel.pool import each
 

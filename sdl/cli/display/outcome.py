@@ -29,13 +29,13 @@ def print_outcome(
     more: Mapping[str, Any] | None = None,
     running: bool = False,
 ) -> None:
-    """Print the outcome.
+    """Print the outcome, or one JSON object.
 
     Args:
         done: the result.
-        json: print one JSON object instead.
+        json: print JSON.
         reason: replaces the campaign's own.
-        more: further keys of the object; those with text are also printed, one line each.
+        more: further keys of the object; their texts are also printed, one line each.
         running: a process is still writing to the run, so that no advice is needed.
     """
     from sdl.runs.runs import open_run

@@ -32,11 +32,7 @@ def tracked(things: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
 
 @contextlib.contextmanager
 def working(what: str, *, quiet: bool) -> Iterator[Show]:
-    """Show the description, the duration and, where known, the time left of work that lasts more than two seconds.
-
-    Args:
-        what: description of the work, such as `2/5 forest`.
-        quiet: show nothing. Nothing is shown either where stderr is not a terminal.
+    """Show what is done, for how long and how much time is left, where work lasts more than two seconds on a terminal.
 
     Yields:
         A function to call with the number of parts done, the number of all and, optionally, another description.

@@ -118,14 +118,7 @@ def known() -> dict[str, FigureKind]:
 
 
 def draw(run: Run | TrialTable, name: str) -> Figure | None:
-    """Draw one figure of a run.
-
-    Args:
-        run: the run, or its trial table where several figures are drawn.
-        name: one of `known()`.
-
-    Returns:
-        None where the run has no data for it, such as `spread` without a solver.
+    """Draw one figure of a run; None where the run has no data for it, such as `spread` without a solver.
 
     Raises:
         ConfigError: there is no such figure.
