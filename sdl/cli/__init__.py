@@ -128,6 +128,7 @@ def _apart() -> TextIO:
 
 
 def _run(args: Sequence[str]) -> int:
+    """Run the command; after an error, `--json` prints an object with its reason."""
     Emitted.already = False
     code, reason = _guarded()
     if reason and "--json" in args and not Emitted.already:

@@ -56,7 +56,11 @@ def validate(
     wrong: list[ConfigError] = []
     for file in files:
         try:
-            report, sentences = _checked_lab(file) if _is_lab(file) else _checked(file, changes or ())
+            if _is_lab(file):
+                plan, sentences = described(load_lab(file), file)
+                report: dict[str, Any] = {"lab": plan}
+            else:
+                report, sentences = _checked(file, changes or ())
         except ConfigError as error:
             wrong.append(error)
             problems = [{"file": p.file, "line": p.line, "path": p.path, "message": p.message} for p in error.problems]
@@ -69,12 +73,6 @@ def validate(
         emit({"valid": not wrong, "files": reports})
     if wrong:
         raise ConfigError(*(problem for error in wrong for problem in error.problems))
-
-
-def _checked_lab(file: Path) -> tuple[dict[str, Any], list[str]]:
-    """The report on a valid lab file, as JSON values and as lines of text."""
-    plan, sentences = described(load_lab(file), file)
-    return {"lab": plan}, sentences
 
 
 def _checked(file: Path, changes: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -160,7 +160,11 @@ def measure(
 
     point = dict(number(setting, "INPUT=NUMBER, such as R=.47") for setting in settings)
     campaign = config.load(file, changes or (), collect=True)
-    _check_inputs(point, [item.name for item in campaign.instrument.inputs])
+    inputs = [item.name for item in campaign.instrument.inputs]
+    if unknown := [name for name in point if name not in inputs]:
+        raise ConfigError(f"unknown input {unknown[0]}; {near(unknown[0], inputs)}")
+    if missing := [name for name in inputs if name not in point]:
+        raise ConfigError(f"missing {', '.join(missing)}; give every input: {' '.join(f'{n}=…' for n in inputs)}")
     design = config.parse_kind("design", {"kind": "points", "points": [point]})
     description = f"sdl measure {' '.join(settings)} -n {times}"
     only = campaign.model_copy(update={"design": design, "average": times, "prior": (), "description": description})
@@ -182,15 +186,6 @@ def measure(
     act = partial(runner.run, only, runs=runs, collect=True)
     waiting = not campaign.instrument.virtual  # in virtual time there is no progress to show
     _drive(act, json=json, quiet=quiet or not waiting, after=print_readings, why=why)
-
-
-def _check_inputs(point: Mapping[str, float], inputs: Sequence[str]) -> None:
-    unknown = [name for name in point if name not in inputs]
-    missing = [name for name in inputs if name not in point]
-    if unknown:
-        raise ConfigError(f"unknown input {unknown[0]}; {near(unknown[0], inputs)}")
-    if missing:
-        raise ConfigError(f"missing {', '.join(missing)}; give every input: {' '.join(f'{n}=…' for n in inputs)}")
 
 
 def _drive(

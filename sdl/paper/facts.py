@@ -44,7 +44,8 @@ def _of_methods(findings: Findings) -> dict[str, Any]:
     uncertainty = findings.paper[1].goal.answer.uncertainty
     errors = (forest.predicted - forest.known)[~forest.train]
     mean, sd = findings.paper[2].goal.drawn or (np.full(3, np.nan),) * 2
-    verdicts = Counter(display(answer.answer.verdict) for one in _answered(findings) for answer in one.answers[1:])
+    solvers = (*findings.paper, *findings.ours)
+    verdicts = Counter(display(answer.answer.verdict) for one in solvers for answer in one.answers[1:])
     missed = [(one.goal.miss, one.name) for one in findings.ours if one.answers and one.goal.miss is not None]
     rmse = [(float(np.mean(np.square(one.rmse)) ** 0.5), one.name) for one in findings.ours if one.rmse]
     return {
@@ -128,10 +129,6 @@ def _of_appendix(appendix: Appendix) -> dict[str, Any]:
         "gp_sigmas": float((np.abs(parabola.gp - truth) / np.maximum(parabola.gp_sd, 1e-12))[~inside].max()),
         "likeliest_apart": float(np.abs(parabola.mixture - parabola.likeliest).max()),
     }
-
-
-def _answered(findings: Findings) -> list[SolverAnswers]:
-    return [one for one in (*findings.paper, *findings.ours) if one.answers]
 
 
 def _beyond_table(findings: Findings, n: int) -> dict[str, Any]:

@@ -27,6 +27,11 @@ def summary(table: TrialTable) -> dict[str, Any]:
     """All values that `templates/pieces.html.j2` needs."""
     run, result, final = table.run, table.run.result, table.final
     unit, length = unit_of_time(table.seconds)
+    settings = []
+    if final:
+        requested, applied = table.spec.settings(final.settings), table.spec.settings(final.applied or {})
+        titles = {name: table.spec.title(name) for name in table.inputs}
+        settings = [{"name": titles[n], "asked": requested[n], "applied": applied.get(n, "?")} for n in table.inputs]
     process = "" if result.outcome else writing_process(run.folder)
     not_off = formatting.not_off(result.safe)
     reasons = filter(None, [formatting.cause(result.reason), not_off])
@@ -45,7 +50,7 @@ def summary(table: TrialTable) -> dict[str, Any]:
         "has_goal": table.goal is not None,
         "settings_title": f"Settings of trial {final.trial}, the {which}" if final else "Settings",
         "rgb": style.swatch(final.shown_settings, table.run.opened.instrument["inputs"]) if final else None,
-        "settings": _inputs(table.spec, final) if final else [],
+        "settings": settings,
         "channels": channel_cells(final, table.goal_channels, table.units) if final and final.readings else [],
         "inputs": table.inputs,
         "coloured": coloured,
@@ -63,11 +68,6 @@ def summary(table: TrialTable) -> dict[str, Any]:
 def _when(table: TrialTable) -> str:
     stamp = start_time(table.run.folder.name) or datetime.fromtimestamp(table.start, UTC).isoformat(timespec="seconds")
     return f"{stamp[:10]} {stamp[11:19]} UTC{stamp[19:].replace('+00:00', '')}"
-
-
-def _inputs(spec: formatting.InstrumentSpec, trial: Trial) -> list[dict[str, str]]:
-    requested, applied = spec.settings(trial.settings), spec.settings(trial.applied or {})
-    return [{"name": spec.title(n), "asked": requested[n], "applied": applied.get(n, "?")} for n in spec.inputs]
 
 
 def channel_cells(trial: Trial, channels: Sequence[str], units: dict[str, str]) -> list[dict[str, str]]:

@@ -187,13 +187,14 @@ class Run:
 
     def measured(self, trial: int | None = None) -> list[Measured]:
         """The readings, of one trial or all."""
-        events = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in events if isinstance(e, Measured)]
+        return [e for e in self._events_of(trial) if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
         """The failed attempts, of one trial or all."""
-        events = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in events if isinstance(e, Failed)]
+        return [e for e in self._events_of(trial) if isinstance(e, Failed)]
+
+    def _events_of(self, trial: int | None) -> Sequence[Event]:
+        return self.events if trial is None else self._of_trial.get(trial, [])
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary per reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.

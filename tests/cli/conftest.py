@@ -24,7 +24,7 @@ class Done(NamedTuple):
     err: str
 
     @property
-    def printed(self) -> Any:
+    def json(self) -> Any:
         """The one JSON object on stdout."""
         (line,) = self.out.splitlines()
         return json_module.loads(line)

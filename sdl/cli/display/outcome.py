@@ -88,12 +88,14 @@ def next_steps(done: Result, run: Run) -> list[str]:
     """What to do next: a sentence, and a command where there is one."""
     name, goal, kind = _short(run.folder), run.campaign.plan.goal, run.config.get("solver", {}).get("kind", "")
     resume, other = f"sdl resume {name}", "bayes" if kind != "bayes" else "gp"
+    latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
+    coarse = latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
     match done.outcome:
         case None:
             return ["continue with", resume]
         case Outcome.DONE if done.failed:
             return ["failed trials are not in the data: check the instrument, then run the command again"]
-        case Outcome.UNREACHABLE | Outcome.SPENT if goal is not None and _resolution_limited(run):
+        case Outcome.UNREACHABLE | Outcome.SPENT if goal is not None and coarse:
             return [_coarse_steps(goal, done, run)]
         case Outcome.UNREACHABLE:
             best = f" {done.best}" if done.best is not None else ""
@@ -139,12 +141,6 @@ def _change(goal: Goal | None, done: Result, run: Run) -> str:
     if done.worst is not None and done.measured[done.worst] > bands[done.worst].high:
         return "change the goal"
     return "lower the goal, check that the instrument is on"
-
-
-def _resolution_limited(run: Run) -> bool:
-    """Whether the last proposal of the solver lay between the steps of the inputs."""
-    latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
-    return latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
 
 
 def _coarse_steps(goal: Goal, done: Result, run: Run) -> str:

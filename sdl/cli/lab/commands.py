@@ -97,45 +97,36 @@ def _run(file: Path, port: int, verbose: bool) -> int:
     return INTERRUPTED[serve(loaded, port=port, page=page.routes, on_listen=page.announce)]
 
 
-def _plan(loaded: ResolvedLab, now: float) -> dict[str, Any]:
-    """The schedule of a lab from now on, as plain values."""
-    lab, campaigns = loaded.lab, loaded.campaigns
-    return {
-        "lab": lab.name,
-        "timezone": lab.timezone,
-        "runs": str(loaded.runs),
-        "instruments": {job.instrument: campaigns[name].instrument.identity for name, job in lab.jobs.items()},
-        "jobs": {
-            name: {
-                "campaign": campaigns[name].name,
-                "instrument": job.instrument,
-                "when": _when(job),
-                "next": [local(at, lab.zone) for at in upcoming(job, lab, now, COMING)],
-            }
-            for name, job in lab.jobs.items()
-        },
-    }
-
-
 def described(loaded: ResolvedLab, file: Path) -> tuple[dict[str, Any], list[str]]:
     """The schedule of a lab file, as plain values and as lines of text."""
-    lab, plan = loaded.lab, _plan(loaded, time.time())
-    jobs, instruments = count(len(lab.jobs), "job"), count(len(lab.instruments), "instrument")
-    lines = [f"{file}: valid; {jobs} on {instruments}, time zone {lab.timezone}, runs in {loaded.runs}"]
-    for name, job in plan["jobs"].items():
-        instrument = f"{job['instrument']} ({plan['instruments'][job['instrument']]})"
+    lab, campaigns, now = loaded.lab, loaded.campaigns, time.time()
+    instruments = {job.instrument: campaigns[name].instrument.identity for name, job in lab.jobs.items()}
+    jobs = {
+        name: {
+            "campaign": campaigns[name].name,
+            "instrument": job.instrument,
+            "when": _when(job),
+            "next": [local(at, lab.zone) for at in upcoming(job, lab, now, COMING)],
+        }
+        for name, job in lab.jobs.items()
+    }
+    plan = {"lab": lab.name, "timezone": lab.timezone, "runs": str(loaded.runs)}
+    scope = f"{count(len(lab.jobs), 'job')} on {count(len(lab.instruments), 'instrument')}"
+    lines = [f"{file}: valid; {scope}, time zone {lab.timezone}, runs in {loaded.runs}"]
+    for name, job in jobs.items():
+        instrument = f"{job['instrument']} ({instruments[str(job['instrument'])]})"
         lines.append(f"{name}: {job['campaign']} on {instrument}, {job['when']}")
         if job["next"]:
             lines.append(f"  next: {', '.join(job['next'])}")
         elif lab.jobs[name].when.at:
             lines.append("  next: never, all times are in the past")
-    lines += [f"{name}: used by no job" for name in lab.instruments if name not in plan["instruments"]]
+    lines += [f"{name}: used by no job" for name in lab.instruments if name not in instruments]
     for name, target in lab.notify.to.items():
         try:
             target.url.read(file.parent)
         except ConfigError as error:  # the environment of the lab may have what this terminal lacks
             lines.append(f"notify.to.{name}: {error}; `sdl lab run` needs it to start")
-    return plan, lines
+    return plan | {"instruments": instruments, "jobs": jobs}, lines
 
 
 def _when(job: Job) -> str:

@@ -61,7 +61,12 @@ def compare(
             raise ConfigError(f"--by {key}: no run has this key; {near(key, sorted(known))}")
     groups = grouped(results, by or ())
     if json:
-        emit({"groups": [_plain(group) for group in groups]})
+        kept = ("trials", "readings", "seconds", "reached", "outcome", "miss", "error")
+        rows = {
+            group.name: [{"run": str(run.folder), **{key: getattr(run, key) for key in kept}} for run in group.runs]
+            for group in groups
+        }
+        emit({"groups": [{"group": name, "runs": listed} for name, listed in rows.items()]})
     else:
         _print(groups)
     if output is not None:
@@ -84,12 +89,6 @@ def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
             campaign = [folder for folder in folders(runs) if folder.parent.name == name]
             named = dict.fromkeys(campaign, False) | named if campaign else named | {find(name, runs): True}
     return named
-
-
-def _plain(group: RunGroup) -> dict[str, object]:
-    kept = ("trials", "readings", "seconds", "reached", "outcome", "miss", "error")
-    rows = [{"run": str(run.folder), **{key: getattr(run, key) for key in kept}} for run in group.runs]
-    return {"group": group.name, "runs": rows}
 
 
 def _print(groups: list[RunGroup]) -> None:
