@@ -114,7 +114,7 @@ def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
 
 
 def best_trial(best: Trial | None) -> str:
-    """How near the best trial came: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
+    """The best trial and its tolerance ratio: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
     return f"best: trial {best.trial}, {tolerance_ratio(best.miss)}" if best is not None and best.judged else ""
 
 

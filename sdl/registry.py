@@ -99,7 +99,7 @@ def load(group: str, kind: object) -> Any:
 
 
 def _source(group: str, kind: object) -> tuple[str, str]:
-    """Where a known kind lives, `module:name`, and whose it is, in words."""
+    """The place of a known kind, `module:name`, and its owner as text."""
     if place := OURS[group].get(str(kind)):
         return place, "sdl"
     entry = next(e for e in entry_points(group=f"sdl.{group}") if e.name == kind)

@@ -75,7 +75,7 @@ def emit(value: Mapping[str, Any]) -> None:
 
 
 def campaign_run(name: str, runs: Path) -> Path:
-    """The run of this name: of several the newest with a goal; a newer one without a goal is reported on stderr."""
+    """The newest run of this name that has a goal; a newer one without a goal is reported on stderr."""
     run, newest = find(name, runs, goal=True), find(name, runs)
     if run != newest:
         short = newest.name.rpartition("-")[2]

@@ -10,12 +10,11 @@ from sdl.cli.display.progress import working
 from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, option
 from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError
+from sdl.paper.published import METHODS, STATE
 from sdl.store.resolve import source
 
 if TYPE_CHECKING:
     from sdl.paper.answers import Findings, SolverAnswers
-
-STATE = "paper-2025-03"  # state of the twin on the paper's day
 
 
 def paper(
@@ -90,7 +89,6 @@ def _command(data: str | None, state: str, rows: int, small: bool, seed: int) ->
 
 def _print(findings: Findings) -> None:
     from sdl.paper.facts import three
-    from sdl.paper.published import METHODS
 
     def answer(one: SolverAnswers) -> tuple[str, str]:
         if not one.answers:

@@ -18,7 +18,7 @@ from sdl.parallel import pool
 if TYPE_CHECKING:
     from sdl.replay import Replayed, Shift
 
-MOST = 10  # number of differences printed; `--json` has all of them
+MOST_DIFFERENCES = 10  # printed; `--json` has all of them
 
 
 def replay(name: RunName, runs: Runs = RUNS, limit: Limit = LIMIT, json: Json = False) -> None:
@@ -76,16 +76,16 @@ def _lines(replayed: Replayed) -> Iterator[tuple[str, int]]:
     if decided := replayed.decided:
         proposals = count(replayed.proposals, "proposal")
         yield f"different from trial {decided[0].trial} on: {len(decided)} of {proposals}", 2
-        for difference in decided[:MOST]:
+        for difference in decided[:MOST_DIFFERENCES]:
             shifts = ", ".join(f"{name} {_shift(shift)}" for name, shift in difference.shifts.items())
             yield f"  trial {difference.trial}: {'; '.join(filter(None, [shifts, difference.what]))}", 4
-        if decided[MOST:]:
-            yield f"  and {count(len(decided) - MOST, 'trial')} more: --json has them all", 2
+        if decided[MOST_DIFFERENCES:]:
+            yield f"  and {count(len(decided) - MOST_DIFFERENCES, 'trial')} more: --json has them all", 2
     if replayed.loop:
         yield f"the campaign continues differently: {replayed.loop}", 2
     if replayed.measured:
         yield f"the twin gives other values in {len(replayed.measured)} of {count(replayed.readings, 'reading')}:", 2
-        yield from ((f"  {text}", 4) for text in replayed.measured[:MOST])
+        yield from ((f"  {text}", 4) for text in replayed.measured[:MOST_DIFFERENCES])
     if replayed.unasked:
         yield f"readings were not recomputed: {replayed.unasked}", 2
     changed = [f"{p} {then or 'none'} → {now or 'none'}" for p, (then, now) in replayed.versions.items()]

@@ -31,7 +31,7 @@ CHANGEABLE = ("stop", "solver", "confirm", "retry")
 
 
 class Retry(Frozen):
-    """What to do when a reading fails in a way that a retry may mend."""
+    """What to do when a reading fails and a retry may succeed."""
 
     times: int = Field(3, ge=0, le=100, description="further attempts at a reading before its trial counts as failed")
     wait: float = Field(1.0, ge=0, le=3600, description="seconds before the first further attempt; doubles each time")
@@ -61,9 +61,7 @@ class CampaignRules(Frozen):
     )
     average: int = Field(1, ge=1, le=1000, description="readings per trial")
     stop: StopOptions = Field(default_factory=StopOptions, description="when to stop without having reached the goal")
-    retry: Retry = Field(
-        default_factory=Retry, description="what to do when a reading fails in a way that a retry may mend"
-    )
+    retry: Retry = Field(default_factory=Retry, description="what to do when a reading fails and a retry may succeed")
 
     def goals(self) -> Goal | None:
         """The goal as bands of raw readings; None without a goal."""

@@ -12,8 +12,8 @@ from sdl.errors import translated_os_errors
 from sdl.paper import answers, appendix, figures
 from sdl.paper.answers import Findings, SolverAnswers, Tell
 from sdl.paper.facts import facts
-from sdl.paper.pairs import STATE, Pairs
-from sdl.paper.published import FOREST_SAMPLED, GMM_SAMPLED, GOAL, INPUTS, METHODS, QUICK, ROWS, SECONDS
+from sdl.paper.pairs import Pairs
+from sdl.paper.published import FOREST_SAMPLED, GMM_SAMPLED, GOAL, INPUTS, METHODS, QUICK, ROWS, SECONDS, STATE
 from sdl.report import style
 from sdl.report.page import environment, picture, render, save
 from sdl.runner.setup import versions

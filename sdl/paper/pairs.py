@@ -13,7 +13,7 @@ from sdl.arrays import Ints
 from sdl.core.events import Event, Measured
 from sdl.errors import ConfigError, Problem
 from sdl.inverse.dataset import data_from
-from sdl.paper.published import CHANNELS, GOAL, INPUTS, ROWS, SPLIT, TEST
+from sdl.paper.published import CHANNELS, GOAL, INPUTS, ROWS, SPLIT, STATE, TEST
 from sdl.runner import run
 from sdl.solvers.base import Data
 from sdl.store import datasets
@@ -21,7 +21,6 @@ from sdl.twin.model import Plant
 from sdl.twin.state import load
 from sdl.types import Channel, Input, Reading
 
-STATE = "paper-2025-03"  # state of the twin on the paper's day
 MIN_ROWS = 20  # with fewer rows there are too few to test on
 SATURATION = 65535.0  # counts at which a channel is saturated (section 2)
 _INPUTS = tuple(Input(name=name) for name in INPUTS)

@@ -129,7 +129,7 @@ class _Replayer:
             self._driver = None
 
     def _configure(self) -> None:
-        """Take over the present configuration."""
+        """Use the present configuration of the record."""
         from sdl.runner import Proposer
 
         self._config: ResolvedCampaign = config.restore(self._tree)

@@ -25,7 +25,6 @@ from sdl.types import Outcome
 
 IGNORED = ("name", "description", "seed", "instrument.seed")  # keys in which runs of one group may differ
 
-LEAST = 1e-3  # smallest tolerance ratio that is drawn, since 0 has no logarithm
 
 MOST_KEYS = 3  # most keys in the name of a group; with more, the most frequent values are left out
 
@@ -172,7 +171,7 @@ def figure(groups: Sequence[RunGroup]) -> Figure:
 
 def _misses(group: RunGroup) -> list[float]:
     """The tolerance ratios that are drawn, those of judged runs."""
-    return [max(run.miss, LEAST) for run in group.runs if math.isfinite(run.miss)]
+    return [max(run.miss, style.LEAST_RATIO) for run in group.runs if math.isfinite(run.miss)]
 
 
 def _middle(values: Sequence[float], form: Callable[[float], str]) -> str:

@@ -46,6 +46,7 @@ SPECTRUM = (
 WIDTH = 5.4
 """Inches: text of 9 points is readable on a phone with 390 pixels, and two figures fit side by side on a desktop."""
 
+LEAST_RATIO = 1e-3  # smallest tolerance ratio that is drawn, since 0 has no logarithm
 RASTER = 400  # number of points above which they are small and drawn as one image inside the SVG
 
 SETTINGS: Any = {

@@ -58,7 +58,7 @@ def note(event: Event) -> str:
 
 
 def retry_note(event: Event, campaign: Campaign) -> str:
-    """A failed attempt that will be repeated; empty otherwise."""
+    """Text of a failed attempt that will be repeated; otherwise empty."""
     if not isinstance(event, Failed) or event.stage == "propose" or campaign.history.trials > event.trial:
         return ""
     return f"trial {event.trial}: retry {event.attempt + 1} after: {cause(event.error)}"
@@ -130,7 +130,7 @@ class LiveTable:
             self._live.refresh()
 
     def _take(self, event: Event, campaign: Campaign) -> None:
-        """Take in one event; the trials follow the campaign by themselves."""
+        """Take in one event; the campaign itself updates the trials."""
         self._campaign = campaign
         if isinstance(event, Opened):
             self._opened = event

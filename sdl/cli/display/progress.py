@@ -32,7 +32,7 @@ def tracked(things: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
 
 @contextlib.contextmanager
 def working(what: str, *, quiet: bool) -> Iterator[Show]:
-    """Show what is done, for how long and how much time is left, where work lasts more than two seconds on a terminal.
+    """Show on a terminal the progress of work that lasts more than two seconds.
 
     Yields:
         A function to call with the number of parts done, the number of all and, optionally, another description.

@@ -13,7 +13,7 @@ from sdl.report import style
 from sdl.report.style import INK
 from sdl.report.table import TrialTable
 
-MOST = 6  # most panels: the first channels of the goal
+MOST_PANELS = 6  # the first channels of the goal
 
 
 class ParityScore(NamedTuple):
@@ -73,7 +73,7 @@ def parity(table: TrialTable) -> Figure | None:
     sets = parity_sets(table)
     if not sets:
         return None
-    names = table.goal_channels[:MOST]
+    names = table.goal_channels[:MOST_PANELS]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
     figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(sets)) * rows)

@@ -13,7 +13,7 @@ from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK
 from sdl.report.table import TrialTable
 
-MOST = 40  # most channels that are drawn; those of the goal are always among them
+MOST_CHANNELS = 40  # drawn; those of the goal are always among them
 
 
 def spectrum(table: TrialTable) -> Figure | None:
@@ -22,8 +22,8 @@ def spectrum(table: TrialTable) -> Figure | None:
     if trial is None or not trial.readings:
         return None
     names = [name for name in table.channels if name in trial.mean]
-    if len(names) > MOST:
-        kept = [names[i] for i in style.thinned(len(names), MOST)]
+    if len(names) > MOST_CHANNELS:
+        kept = [names[i] for i in style.thinned(len(names), MOST_CHANNELS)]
         names = [name for name in names if name in kept or (table.goal is not None and name in table.goal.bands)]
     # By wavelength; what has none (clear, near infrared) follows in the instrument's order.
     names.sort(key=lambda name: style.wavelength(name) or math.inf)

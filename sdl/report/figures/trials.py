@@ -20,20 +20,18 @@ GREY = "#8d8d90"
 
 MOST_POINTS = 2500  # most points in a cloud, chosen evenly among more
 
-LEAST = 1e-3  # smallest tolerance ratio that is drawn, since 0 has no logarithm
-
 
 def error(table: TrialTable) -> Figure | None:
     """The worst channel's tolerance ratio, and the best so far; None without a goal or a judged trial."""
     known = np.isfinite(table.tolerance_ratios)
     if table.goal is None or not known.any():
         return None
-    x, miss = table.numbers[known], np.maximum(table.tolerance_ratios[known], LEAST)
+    x, miss = table.numbers[known], np.maximum(table.tolerance_ratios[known], style.LEAST_RATIO)
     figure = style.canvas()
     (axes,) = figure.axes
-    low, high = max(LEAST / 1.5, min(miss.min() / 2, 0.3)), max(miss.max() * 2, 3)
+    low, high = max(style.LEAST_RATIO / 1.5, min(miss.min() / 2, 0.3)), max(miss.max() * 2, 3)
     style.log_axis(axes, "y", low, high)
-    axes.axhspan(LEAST / 10, 1, color=BAND, lw=0, zorder=0)
+    axes.axhspan(style.LEAST_RATIO / 10, 1, color=BAND, lw=0, zorder=0)
     for n, (name, mask) in enumerate([("design", ~table.by_solver[known]), ("solver", table.by_solver[known])]):
         if mask.any():
             colour, marker = style.series(1 - n)
