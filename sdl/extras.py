@@ -42,10 +42,5 @@ def requirements(extra: str) -> list[str]:
         declared = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # used from its source tree
         return []
-    listed = []
-    for line in declared:
-        requirement, _, marker = line.partition(";")
-        of = re.search(r"extra == ['\"](.+?)['\"]", marker)
-        if of and of.group(1) == extra:
-            listed.append(requirement.strip())
-    return listed
+    marker = re.compile(rf"extra == ['\"]{re.escape(extra)}['\"]")
+    return [line.partition(";")[0].strip() for line in declared if marker.search(line.partition(";")[2])]

@@ -111,14 +111,11 @@ class Target(Frozen):
 
     @model_serializer(mode="plain")
     def _plain(self) -> dict[str, Any]:
-        if self.between is not None:
-            return {"between": list(self.between)}
-        if self.at_most is not None:
-            return {"at most": self.at_most}
-        if self.at_least is not None:
-            return {"at least": self.at_least}
-        own = self.tolerance
-        return {"target": self.target, "tolerance": None if own is None else _plain_tolerance(own)}
+        between = None if self.between is None else list(self.between)
+        limits = {"between": between, "at most": self.at_most, "at least": self.at_least}
+        tolerance = None if self.tolerance is None else _plain_tolerance(self.tolerance)
+        given = {key: value for key, value in limits.items() if value is not None}
+        return given or {"target": self.target, "tolerance": tolerance}
 
     def band(self, tolerance: Tolerance) -> Band:
         """The accepted readings; `tolerance` is the campaign's."""

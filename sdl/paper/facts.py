@@ -11,7 +11,7 @@ import numpy as np
 
 from sdl.arrays import Floats
 from sdl.formatting import display
-from sdl.paper.answers import Findings, GoalAnswer, SolverAnswers
+from sdl.paper.answers import Findings, SolverAnswers
 from sdl.paper.appendix import Appendix
 from sdl.paper.published import BEYOND, CHANNELS, GAUSSIAN, GMM_SAMPLED, GOAL, INPUTS, METHODS, PAIR
 
@@ -135,21 +135,19 @@ def _beyond_table(findings: Findings, n: int) -> dict[str, Any]:
     """The answers of the paper's methods and of our auto to one goal out of reach."""
     goal = BEYOND[n]
     digits = 4 if goal.by == "gmm" else 2
-    rows = []
-    for one in [*findings.paper, *(one for one in findings.ours if one.key == "auto" and one.answers)]:
-        given: GoalAnswer = one.answers[1 + n]
-        answer, printed = given.answer, one.key == goal.by
-        rows.append(
-            (
-                one.name if one in findings.paper else f"our {one.name}",
-                display(answer.verdict),
-                three(goal.answer, digits) if printed else "–",
-                three(goal.spread, digits) if printed and goal.spread else "–",
-                three(given.raw, 2),
-                three(given.drawn[1] if given.drawn else answer.spread.values(), 4),
-                three(answer.settings.values(), 2),
-            )
+    solvers = [*findings.paper, *(one for one in findings.ours if one.key == "auto" and one.answers)]
+    rows = [
+        (
+            one.name if one in findings.paper else f"our {one.name}",
+            display(given.answer.verdict),
+            three(goal.answer, digits) if one.key == goal.by else "–",
+            three(goal.spread, digits) if one.key == goal.by and goal.spread else "–",
+            three(given.raw, 2),
+            three(given.drawn[1] if given.drawn else given.answer.spread.values(), 4),
+            three(given.answer.settings.values(), 2),
         )
+        for one, given in ((one, one.answers[1 + n]) for one in solvers)
+    ]
     return {"target": ", ".join(map(power, goal.target)), "what": goal.what, "rows": rows}
 
 
@@ -166,12 +164,11 @@ def score_rows(findings: Findings, key: str) -> list[tuple[str, ...]]:
     """R², mean absolute and root mean square error of each column, in the training and in the test rows."""
     parity = findings.parity[key]
     digits = 0 if parity.unit == "counts" else 4
-    rows = []
-    for name in parity.columns:
-        scores = [parity.score(name, train) for train in (True, False)]
-        cells = [text for s in scores for text in (number(s.r2, 5), number(s.mae, digits), number(s.rmse, digits))]
-        rows.append((name, *cells))
-    return rows
+    scores = {name: [parity.score(name, train) for train in (True, False)] for name in parity.columns}
+    return [
+        (name, *(text for s in both for text in (number(s.r2, 5), number(s.mae, digits), number(s.rmse, digits))))
+        for name, both in scores.items()
+    ]
 
 
 def number(value: float | None, digits: int = 3) -> str:

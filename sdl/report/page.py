@@ -59,8 +59,8 @@ def piece(run: Run | TrialTable, name: str) -> str:
 def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
     """Values for the macro `figure`: a data URI of an SVG that follows the reader's light or dark mode."""
     drawn = style.themed(style.svg(figure))
-    size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn) or re.search(rb"()()", b"")
-    wide, high = (str(round(float(part) * 4 / 3)) if part else "" for part in (size[1], size[2])) if size else ("", "")
+    points = re.findall(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn)[0]
+    wide, high = (str(round(float(part) * 4 / 3)) for part in points)
     source = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
     return {"title": title, "text": text, "source": source, "width": wide, "height": high}
 

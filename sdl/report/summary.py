@@ -141,12 +141,10 @@ def _shortened(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _with_gaps(rows: Sequence[dict[str, Any]], kept: Sequence[int]) -> list[dict[str, Any]]:
     """The rows that are kept, and between them how many are left out."""
-    shown, last = [], -1
-    for i in kept:
-        if i > last + 1:
-            shown.append({"gap": formatting.count(i - last - 1, "trial")})
-        shown.append(rows[i])
-        last = i
+    shown: list[dict[str, Any]] = []
+    for last, i in zip([-1, *kept], kept, strict=False):
+        gap = [{"gap": formatting.count(i - last - 1, "trial")}] if i > last + 1 else []
+        shown += [*gap, rows[i]]
     return shown
 
 

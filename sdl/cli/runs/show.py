@@ -87,13 +87,12 @@ def explain(
         last, run_name = len(run.trials) - 1, f"{run.folder.parent.name}/{run.folder.name}"
         has = "no trial" if last < 0 else "trial 0 only" if last == 0 else f"trials 0 … {last}"
         raise ConfigError(f"trial {trial} is not in {run_name}; it has {has}")
-    selected = run.trials if trial is None else [run.trials[trial]]
+    explained = [_explained(run, one) for one in (run.trials if trial is None else [run.trials[trial]])]
     if json:
-        emit({"run": str(run.folder), "trials": [_explained(run, one) for one in selected]})
+        emit({"run": str(run.folder), "trials": explained})
         return
-    for one in selected:
-        for text in _sentences(_explained(run, one), run):
-            say(text, 4)
+    for text in (text for one in explained for text in _sentences(one, run)):
+        say(text, 4)
 
 
 def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
