@@ -38,6 +38,7 @@ Json = Annotated[bool, option("--json", "Print one JSON object on stdout, and no
 Quiet = Annotated[bool, option("--quiet -q", "Print no progress, only the result.")]
 RUN_HELP = "`latest`, a campaign's name, a part of a run's name, or its directory."
 RunName = Annotated[str, argument("RUN", RUN_HELP)]
+LabPath = Annotated[Path, argument("FILE", "A lab file (YAML).")]
 CampaignPath = Annotated[Path, argument("FILE", "A campaign file (YAML).")]
 InputColumns = Annotated[
     list[str] | None,

@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 OURS = "<!doctype html>\n<!-- made by sdl -->"
 """First bytes of our pages: such a file may be overwritten, any other is not."""
 
+NOTEBOOK_STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padding:.6rem 1rem"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -54,6 +56,16 @@ def piece(run: Run | TrialTable, name: str) -> str:
     table = TrialTable.of(run)
     module: Any = environment(finalize=_shown).get_template("pieces.html.j2").module
     return str(getattr(module, name)(summary(table)))
+
+
+def notebook_html(run: Run) -> str:
+    """The HTML of a run in a notebook; all text from the record is escaped."""
+    table = TrialTable(run)
+    parts = [piece(table, name) for name in ("outcome", "settings", "channels")]
+    text = "".join(parts).replace('class="swatch"', 'style="width:6rem;height:2rem"')
+    name = escape(visible(f"{run.opened.campaign}, {run.folder.name}"))
+    more = "<p>run.figure(&quot;settings&quot;), run.to_pandas()</p>" if run.measured() else ""
+    return f'<div style="{NOTEBOOK_STYLE}"><strong>{name}</strong>{text}{more}</div>'
 
 
 def picture(figure: Figure, title: str, text: str) -> dict[str, str]:

@@ -242,7 +242,7 @@ class Run:
         return drawn
 
     def _repr_html_(self) -> str:
-        return str(_view("sdl.report.notebook:summary")(self))
+        return str(_view("sdl.report.page:notebook_html")(self))
 
     def __repr__(self) -> str:
         done = self.result

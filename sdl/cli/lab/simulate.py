@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sdl.cli.display.progress import ProgressBar
-from sdl.cli.lab.setup import File
-from sdl.cli.options import Json, Quiet, emit, option
+from sdl.cli.options import Json, LabPath, Quiet, emit, option
 from sdl.cli.terminal import say
 from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
@@ -27,7 +26,7 @@ DAY = 86400.0
 
 
 def simulate(
-    file: File,
+    file: LabPath,
     days: Annotated[float, option("--days", "Duration in virtual time.", min=0.01, max=400)] = 7.0,
     begin: Annotated[str, option("--from TIME", "Begin: 2026-03-28 or 2026-03-28T12:00; now by default.")] = "",
     keep: Annotated[Path | None, option("--keep DIR", "Keep records and journal in a new directory.")] = None,

@@ -1,4 +1,4 @@
-"""The command `sdl report`: pages and figures of runs."""
+"""The commands that write files from runs: report, export."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from sdl.cli.display.progress import tracked
-from sdl.cli.options import RUN_HELP, RUNS, Json, Quiet, Runs, argument, campaign_run, emit, option
+from sdl.cli.options import RUN_HELP, RUNS, Json, Quiet, RunName, Runs, argument, campaign_run, emit, option
 from sdl.errors import ConfigError
+from sdl.export import ExportFormat, text_lines, write
 from sdl.formatting import count
 
 
@@ -67,3 +68,29 @@ def _target(folder: Path, output: Path | None, *, several: bool) -> Path:
     if several:
         raise ConfigError(f"-o {output}: for several runs it must be a directory that exists")
     return output
+
+
+def export(
+    name: RunName,
+    to: Annotated[
+        ExportFormat, option("--to", "csv, jsonl, parquet: one row per reading; claude-light: the paper's log.")
+    ],
+    output: Annotated[Path | None, option("--output -o FILE", "Instead of stdout.")] = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Write the readings of a run in another form.
+
+    \b
+    sdl export latest --to csv -o readings.csv
+    """
+    from sdl.runs.runs import open_run
+
+    run = open_run(name, runs=runs)
+    if output is not None:
+        noun = "row" if to is ExportFormat.PARQUET else "line"
+        print(f"{output}: {count(write(run, to, output), noun)} written")
+    elif to is ExportFormat.PARQUET:
+        raise ConfigError("--to parquet: a Parquet file is not text for the terminal; name a file, -o FILE")
+    else:
+        for text in text_lines(run, to):
+            print(text)

@@ -1,10 +1,10 @@
-"""The commands that only read a run: show, explain, check."""
+"""The commands that only read runs: list, show, explain, check."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,18 +12,70 @@ from sdl.cli.display.live_view import line, note
 from sdl.cli.display.outcome import print_outcome
 from sdl.cli.display.table import trial_table
 from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit
-from sdl.cli.terminal import aligned, say, width
+from sdl.cli.terminal import aligned, print_table, say, width
 from sdl.errors import ConfigError, Damaged, OutOfTurn, SdlError
-from sdl.formatting import cause, count, display, goal_line, headline, reading, settings, units, worst
+from sdl.formatting import (
+    cause,
+    count,
+    display,
+    goal_line,
+    headline,
+    percent,
+    reading,
+    settings,
+    truncate,
+    units,
+    worst,
+)
 from sdl.lab import journal
 from sdl.lab.core.state import Lab
 from sdl.store import record
-from sdl.store.resolve import find
+from sdl.store.resolve import find, folders
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.core.trials import Trial
     from sdl.runs.runs import Run
+
+
+LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
+
+
+def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
+    """List the runs, the newest first.
+
+    \b
+    sdl list
+    sdl show 2d2bf8                        a run by its id
+
+    `when` is local time; `error` that of the worst channel at the best trial.
+    """
+    from sdl.runs.listing import list_row
+
+    rows = [list_row(folder) for folder in reversed(folders(runs))]
+    if json:
+        emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
+    elif not rows:
+        print(f"no runs in {runs}")
+    else:
+        _print_list(rows)
+
+
+def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = width()
+    shown = LIST_COLUMNS[:-1] if columns else LIST_COLUMNS
+    table = [list(shown)]
+    for row in rows:
+        error = row.get("worst_error")
+        cells = {**row, "when": str(row["when"] or "")[:16].replace("T", " ")}
+        if columns:  # without the year and the directory: an id is enough to name a run
+            cells |= {"when": cells["when"][5:], "outcome": display(row["outcome"]), "goal": row.get("short_goal", "")}
+            cells["solver"] = truncate(str(row.get("solver", "")), 8 if columns > 90 else 6)
+        cells["error"] = percent(error) if error is not None else ""
+        if row["outcome"] == "unreadable":
+            cells["goal"] = row["reason"]
+        table.append([str(cells.get(name, "")) for name in shown])
+    print_table(table, [i for i, name in enumerate(shown) if name not in ("trials", "error")])
 
 
 def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
