@@ -1,4 +1,4 @@
-"""Conformance tests for solvers and instruments, shipped so that anybody can run them on their own.
+"""Conformance tests that solvers and instruments of any package can run.
 
     from sdl.testing import SolverContract
 
