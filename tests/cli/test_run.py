@@ -52,7 +52,7 @@ def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
     assert lines[1] == "goal: 445nm 16384 ± 327.68, 515nm 16384 ± 327.68, 630nm 16384 ± 327.68"
     assert lines[2].split()[:2] == ["0", "axis"]
     assert re.search(r"  worst 445nm: [0-9.]+ × tolerance$", lines[2])
-    assert max(map(len, lines[2:7])) <= 130
+    assert max(map(len, lines[2:7])) <= 150
     assert any(line.startswith("reached: All channels within tolerance") for line in lines)
     assert "\x1b" not in done.out
     (folder,) = Path("runs").glob("led/*")
