@@ -12,6 +12,7 @@ from scipy.stats import binom, binomtest
 from sdl import config, verify
 from sdl.errors import ConfigError
 from sdl.verify import Level, SeedResult
+from sdl.verify.evaluate import RISK, binomial_tail, lower_confidence_bound
 
 CAMPAIGN = """\
 name: led
@@ -38,9 +39,9 @@ def finding(given: config.Expect, those: list[SeedResult], claim: str) -> verify
 
 @pytest.mark.parametrize(("kept", "n", "share"), [(5, 5, 0.5), (13, 20, 0.5), (59, 59, 0.95), (1, 9, 0.3), (0, 4, 0.5)])
 def test_the_chance_is_that_of_the_exact_binomial_test(kept: int, n: int, share: float) -> None:
-    assert verify.binomial_tail(kept, n, share) == pytest.approx(binom.sf(kept - 1, n, share), rel=1e-9)
+    assert binomial_tail(kept, n, share) == pytest.approx(binom.sf(kept - 1, n, share), rel=1e-9)
     low = binomtest(kept, n, alternative="greater").proportion_ci(0.95, "exact").low
-    assert verify.lower_confidence_bound(kept, n) == pytest.approx(low, abs=1e-9)
+    assert lower_confidence_bound(kept, n) == pytest.approx(low, abs=1e-9)
 
 
 def test_a_median_of_five_seeds_is_no_proof_unless_all_keep_it() -> None:
@@ -50,7 +51,7 @@ def test_a_median_of_five_seeds_is_no_proof_unless_all_keep_it() -> None:
     assert (verified.seen, verified.within, verified.level) == ("6", 3, Level.UNSURE)
     assert verified.needed is not None
     share = verified.within / verified.of
-    assert verify.binomial_tail(int(share * verified.needed), verified.needed, 0.5) <= verify.RISK
+    assert binomial_tail(int(share * verified.needed), verified.needed, 0.5) <= RISK
     assert finding(limit, [seen(i) for i in range(5)], "trials, median").level is Level.MET
     assert finding(limit, [seen(i) for i in range(4)], "trials, median").level is Level.UNSURE
 
