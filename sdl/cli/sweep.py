@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from sdl.cli.display.progress import ProgressBar
 from sdl.cli.options import LIMIT, Jobs, Json, Limit, Quiet, argument, emit, option
 from sdl.errors import SolverError
 from sdl.formatting import count
-from sdl.sweep import SweepOutcome, SweepPlan, load, run
+
+if TYPE_CHECKING:
+    from sdl.sweep import SweepOutcome, SweepPlan
 
 HOME = Path("runs/sweeps")  # default directory for the results of sweeps, each in a directory of its name
 
@@ -42,6 +44,8 @@ def sweep(
     All campaigns are validated before the first one runs. After an interruption the same command continues: finished
     campaigns are not repeated, and the results do not depend on the number of workers.
     """
+    from sdl.sweep import load
+
     plan = load(file)
     if dry:
         _print_plan(plan, json=json)
@@ -63,6 +67,8 @@ def sweep(
 def _run(
     plan: SweepPlan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool
 ) -> SweepOutcome:
+    from sdl.sweep import run
+
     stopped: list[int] = []
     done = 0
 

@@ -24,7 +24,6 @@ from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.config.model import Job
 from sdl.lab.core.cron import upcoming
 from sdl.lab.systemd import unit_folder, unit_name, unit_text
-from sdl.notify.sender import NotSent, send_by_apprise
 
 COMING = 5
 
@@ -201,6 +200,7 @@ def notify_test(file: LabPath, json: Json = False) -> None:
     Exit code 1 if a message could not be sent.
     """
     from sdl.lab.rules.dispatch import addresses
+    from sdl.notify.sender import NotSent, send_by_apprise
 
     loaded = load(file)
     if not loaded.lab.notify.to:

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sdl.cli.display.progress import ProgressBar
 from sdl.cli.options import Json, LabPath, Quiet, emit, option
@@ -14,13 +14,14 @@ from sdl.cli.terminal import say
 from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import count, local
-from sdl.lab import journal
 from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.config.model import LabFile
 from sdl.lab.core.cron import seconds
-from sdl.lab.core.events import LabEvent
-from sdl.lab.core.usage import LEGEND, Usage
-from sdl.lab.workers.base import WorkerUpdate
+
+if TYPE_CHECKING:
+    from sdl.lab.core.events import LabEvent
+    from sdl.lab.core.usage import Usage
+    from sdl.lab.workers.base import WorkerUpdate
 
 DAY = 86400.0
 
@@ -41,6 +42,8 @@ def simulate(
     \b
     sdl lab simulate configs/lab-week.yaml --days 7
     """
+    from sdl.lab import journal
+    from sdl.lab.core.usage import Usage
     from sdl.lab.simulate import simulate as run
 
     loaded = load(file)
@@ -140,6 +143,8 @@ def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float,
 
 
 def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -> None:
+    from sdl.lab.core.usage import LEGEND
+
     lab, end = loaded.lab, start + days * DAY
     wide = max(map(len, lab.jobs))
     print(f"{'job':{wide}}   due   ran  reached  ended otherwise  missed  given up  readings  longest wait")

@@ -27,8 +27,6 @@ from sdl.formatting import (
     units,
     worst,
 )
-from sdl.lab import journal
-from sdl.lab.core.state import Lab
 from sdl.store import record
 from sdl.store.resolve import find, folders
 
@@ -156,6 +154,7 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     sdl check latest
     sdl check runs/lab-week.lab
     """
+    from sdl.lab import journal
     from sdl.runs.runs import open_run
 
     lab = next((path for path in (Path(name), runs / name) if journal.is_journal(path)), None)
@@ -181,6 +180,9 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 
 def _check_lab(folder: Path) -> record.Checked:
     """Check the hashes of a lab's journal, and that each event can follow those before it."""
+    from sdl.lab import journal
+    from sdl.lab.core.state import Lab
+
     checked, lab = journal.check(folder), Lab()
     for number, event in enumerate(journal.read(folder), 1):
         try:
