@@ -139,6 +139,10 @@ class Run:
         folder: its directory.
         events: everything that happened, in order.
         sha: hash of the last line, and so of the whole record.
+        opened: the first event.
+        campaign: its state, with `history`: arrays X, Y, the best trial, the streaks.
+        config: the resolved configuration, changes of a resume applied.
+        trials: its trials, in order: settings, means, tolerance ratios, states.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -146,26 +150,13 @@ class Run:
         lines = [item for item in scan(folder) if isinstance(item, Line)]
         self.events: tuple[Event, ...] = tuple(line.event for line in lines)
         self.sha = lines[-1].sha if lines else ""
-        self._folded = fold(iter(self.events), self.folder)
-
-    @property
-    def opened(self) -> Opened:
-        return self._folded.opened
-
-    @property
-    def campaign(self) -> Campaign:
-        """Its state, with `history`: arrays X, Y, the best trial, the streaks."""
-        return self._folded.campaign
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The resolved configuration, changes of a resume applied."""
-        return self._folded.tree
-
-    @property
-    def trials(self) -> list[Trial]:
-        """Its trials, in order: settings, means, tolerance ratios, states."""
-        return self._folded.trials
+        folded = fold(iter(self.events), self.folder)
+        self.opened, self.campaign, self.config, self.trials = (
+            folded.opened,
+            folded.campaign,
+            folded.tree,
+            folded.trials,
+        )
 
     @cached_property
     def result(self) -> Result:

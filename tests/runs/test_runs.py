@@ -62,8 +62,7 @@ def test_rows_are_flat_and_made_for_a_data_frame(folder: Path) -> None:
 def test_a_channel_with_the_name_of_another_column_is_named_and_never_mixed_up_with_it(folder: Path) -> None:
     run = sdl.open_run(folder)
     channels = [{**item, "name": "at"} for item in run.opened.instrument["channels"][:1]]
-    event = replace(run.opened, instrument={**run.opened.instrument, "channels": channels})
-    run._folded = replace(run._folded, opened=event)
+    run.opened = replace(run.opened, instrument={**run.opened.instrument, "channels": channels})
     with pytest.raises(ConfigError, match=r"^at: also the name of a column of the table"):
         run.rows()
 
