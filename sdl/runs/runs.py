@@ -151,12 +151,8 @@ class Run:
         self.events: tuple[Event, ...] = tuple(line.event for line in lines)
         self.sha = lines[-1].sha if lines else ""
         folded = fold(iter(self.events), self.folder)
-        self.opened, self.campaign, self.config, self.trials = (
-            folded.opened,
-            folded.campaign,
-            folded.tree,
-            folded.trials,
-        )
+        self.opened, self.campaign = folded.opened, folded.campaign
+        self.config, self.trials = folded.tree, folded.trials
 
     @cached_property
     def result(self) -> Result:
