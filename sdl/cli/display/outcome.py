@@ -90,31 +90,26 @@ def next_steps(done: Result, run: Run) -> list[str]:
     resume, other = f"sdl resume {name}", "bayes" if kind != "bayes" else "gp"
     latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
     coarse = latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
-    match done.outcome:
-        case None:
-            return ["continue with", resume]
-        case Outcome.DONE if done.failed:
-            return ["failed trials are not in the data: check the instrument, then run the command again"]
-        case Outcome.UNREACHABLE | Outcome.SPENT if goal is not None and coarse:
-            return [_coarse_steps(goal, done, run)]
-        case Outcome.UNREACHABLE:
-            best = f" {done.best}" if done.best is not None else ""
-            advice = f"{_nearest(goal, done)}{_change(goal, done, run)}, or see why with"
-            return [advice, f"sdl explain {name}{best}"]
-        case Outcome.STALLED:
-            text = "more trials will not help: widen the tolerance, raise `average`, or try another solver with"
-            return [text, f"{resume} --set solver.kind={other} --set stop.stagnation=null"]
-        case Outcome.SPENT if done.by == "trials":
-            return ["allow more trials with", f"{resume} --set stop.trials={2 * done.trials}"]
-        case Outcome.SPENT:
-            return ["allow the same number of minutes again with", resume]
-        case Outcome.FAILED if done.by == "solver":
-            return ["try another solver with", f"{resume} --set solver.kind={other if kind != 'linear' else 'gmm'}"]
-        case Outcome.FAILED:
-            return ["check the instrument, then continue with", resume]
-        case Outcome.ABORTED:
-            return ["if that was a mistake, continue with", resume]
-    return []
+    if goal is not None and coarse and done.outcome in (Outcome.UNREACHABLE, Outcome.SPENT):
+        return [_coarse_steps(goal, done, run)]
+    explain = f"sdl explain {name}" + (f" {done.best}" if done.best is not None else "")
+    more_trials = ("allow more trials with", f"{resume} --set stop.trials={2 * done.trials}")
+    more_minutes = ("allow the same number of minutes again with", resume)
+    other_solver = ("try another solver with", f"{resume} --set solver.kind={other if kind != 'linear' else 'gmm'}")
+    failed = ("failed trials are not in the data: check the instrument, then run the command again",)
+    steps: dict[Outcome | None, tuple[str, ...]] = {
+        None: ("continue with", resume),
+        Outcome.DONE: failed if done.failed else (),
+        Outcome.UNREACHABLE: (f"{_nearest(goal, done)}{_change(goal, done, run)}, or see why with", explain),
+        Outcome.STALLED: (
+            "more trials will not help: widen the tolerance, raise `average`, or try another solver with",
+            f"{resume} --set solver.kind={other} --set stop.stagnation=null",
+        ),
+        Outcome.SPENT: more_trials if done.by == "trials" else more_minutes,
+        Outcome.FAILED: other_solver if done.by == "solver" else ("check the instrument, then continue with", resume),
+        Outcome.ABORTED: ("if that was a mistake, continue with", resume),
+    }
+    return list(steps.get(done.outcome, ()))
 
 
 def _nearest(goal: Goal | None, done: Result) -> str:
