@@ -15,7 +15,7 @@
     ├─ RecordError           the disk                                                       exit 5
     │  ├─ Damaged            a changed, lost or swapped line (path, line)
     │  ├─ InUse              a record or instrument in use by another process (holder)
-    │  ├─ Full              no room for another line
+    │  ├─ Full              no space for another line
     │  └─ Lost              its file was deleted, replaced or truncated while in use (saved)
     └─ OutOfTurn             a bug in sdl: please report                                    exit 70
 

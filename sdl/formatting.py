@@ -121,16 +121,16 @@ def best_trial(best: Trial | None) -> str:
 def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
     """Readings of one channel as text, all with the number of decimals that the largest of them needs."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    digits = decimals(largest, room(band) if band else None)
+    digits = decimals(largest, narrow_tolerance(band) if band else None)
     return [f"{value:.{0 if not band and not any(v % 1 for v in values) else digits}f}" for value in values]
 
 
 def reading(value: float, band: Band | None = None) -> str:
     """One reading as text, rounded to a tenth of the tolerance: `16384`, `12.5`, `0.483`."""
-    return format_reading(value, room(band) if band else None)
+    return format_reading(value, narrow_tolerance(band) if band else None)
 
 
-def room(band: Band) -> float:
+def narrow_tolerance(band: Band) -> float:
     """The tolerance of a band on its narrower side; the scale of a range or limit."""
     if band.target is None:
         return band.unit

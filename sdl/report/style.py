@@ -178,8 +178,8 @@ def axis_label(name: str, unit: str, limit: int = 30) -> str:
 
     The unit is left out where it is empty or the label would be too long.
     """
-    room = limit - len(unit) - 3
-    return f"{plain(name, room)} ({plain(unit)})" if unit and room >= min(len(name), 6) else plain(name, limit)
+    length = limit - len(unit) - 3
+    return f"{plain(name, length)} ({plain(unit)})" if unit and length >= min(len(name), 6) else plain(name, limit)
 
 
 def plain(text: str, limit: int = 40) -> str:
