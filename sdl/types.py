@@ -18,7 +18,7 @@ SESSION_GAP = 600.0
 
 
 class Frozen(BaseModel):
-    """Base of everything that a YAML file can name: immutable; unknown keys and look-alike types are refused."""
+    """Base of the models that a YAML file can name: immutable; unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -91,7 +91,7 @@ class Outcome(StrEnum):
 
 
 class Power(StrEnum):
-    """Whether an instrument is off: at the settings at which it does no harm (a lamp: dark)."""
+    """Whether an instrument is at its safe settings (for a lamp: dark)."""
 
     OFF = "off"  # a reply proves it
     ON = "on"  # a reply says so, or its readings do

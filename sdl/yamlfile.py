@@ -101,7 +101,7 @@ def parse(text: str, file: str = "") -> Tree:
 
 
 def scalar(text: str) -> Any:
-    """One value as it would be read in a file, for `--set key=value`: `80`, `2%`, `{kind: gmm}`, `[1, 2]`.
+    """A value parsed as in a file, for `--set key=value`: `80`, `2%`, `{kind: gmm}`, `[1, 2]`.
 
     Raises:
         ConfigError: it is not YAML.

@@ -15,7 +15,7 @@ MAX_AVERAGE = 1001  # exclusive upper limit of the suggested `average`
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The most that a campaign asks of its instrument; computing time excluded.
+    """Upper bounds of what a campaign asks of its instrument, without computing time.
 
     Attributes:
         trials: design points included.

@@ -105,7 +105,7 @@ def _of_data(findings: Findings) -> dict[str, Any]:
 
 
 def _of_appendix(appendix: Appendix) -> dict[str, Any]:
-    """Figures 8 to 11."""
+    """The values of figures 8 to 11."""
     gaussian, parabola = appendix.gaussian, appendix.parabola
     labels = ("mean of x", "standard deviation of x", "mean of x, y near 1", "standard deviation of x, y near 1")
     columns = (GAUSSIAN.values(), gaussian.sampled, (None, None, *gaussian.solved), (0.0, 1.0, *gaussian.exact))

@@ -256,7 +256,7 @@ def on_parabola(appendix: Appendix, which: str) -> Figure:
 
 
 def _joint() -> tuple[Figure, Axes, Axes, Axes]:
-    """A square with a distribution above and one beside it."""
+    """Axes for a scatter plot, with a distribution above it and one to its right."""
     figure = style.canvas(2, 2, height=5.0, height_ratios=[1, 3.2], width_ratios=[3.2, 1])
     top, corner, main, right = figure.axes
     corner.set_visible(False)

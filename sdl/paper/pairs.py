@@ -70,7 +70,7 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
         raise ConfigError(Problem(str(error), "--state")) from error
     names = [*condition.inputs, *condition.channels]
     if missing := [name for name in (*INPUTS, *CHANNELS) if name not in names]:
-        raise ConfigError(Problem(f"{state} has no {', '.join(missing)}, which the paper is about", "--state"))
+        raise ConfigError(Problem(f"{state} has no {', '.join(missing)}, which the paper uses", "--state"))
     measured: list[Measured] = []
 
     def watch(event: Event, _: object) -> None:

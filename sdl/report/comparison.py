@@ -203,7 +203,7 @@ def _text_of(config: Mapping[str, Any], key: str) -> str:
 
 
 def _name(keys: Sequence[str], values: Sequence[str], usual: Sequence[str] = ()) -> str:
-    """`gmm`, or `gmm, average 3`: kinds without their key, and without frequent values where a name remains."""
+    """The name of a group, `gmm, average 3`: kinds without their key, and in long names no frequent values."""
     named = [text if key.endswith(".kind") else f"{key} {text}" for key, text in zip(keys, values, strict=True)]
     odd = [
         text for n, text in enumerate(named) if not usual or keys[n] in ("solver.kind", "goal") or values[n] != usual[n]

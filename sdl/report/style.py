@@ -214,7 +214,7 @@ def log_axis(axes: Axes, which: str, low: float, high: float) -> Any:
 
 
 def points(axes: Axes, x: Any, y: Any, marker: str, size: float = 4, *, joined: bool = False, **look: Any) -> None:
-    """Plot points; many of them are small and faint, drawn as one image inside the SVG and not joined by a line."""
+    """Plot points; if there are many, they are small and faint, not joined by a line, and one image in the SVG."""
     many = len(x) > RASTER
     look = {"ms": 0.4 * size if many else size, "lw": 0.8, "rasterized": many} | look
     if many:

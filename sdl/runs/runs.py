@@ -51,7 +51,7 @@ class Folded:
 def fold(events: Iterator[Event], folder: Path | None) -> Folded:
     """Fold the events of one record into a state; nothing is fitted or measured.
 
-    The run's directory has its prior.jsonl; it is None for a record in memory.
+    `folder` is the run's directory, with its prior.jsonl; None for a record in memory.
 
     Raises:
         Damaged: an event that cannot follow the ones before it.

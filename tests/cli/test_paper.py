@@ -15,7 +15,7 @@ from .conftest import Sdl
     [
         (["--data", "none.jsonl"], "no such file"),
         (["--state", "nowhere"], "--state: unknown state 'nowhere'"),
-        (["--state", "sdl-light"], "which the paper is about"),
+        (["--state", "sdl-light"], "which the paper uses"),
         (["--data", "x", "--state", "night-2025-10"], "with --data there is none"),
         (["-o", "missing/paper.html"], "there is no folder missing"),
         (["-o", "."], "is a folder"),

@@ -168,7 +168,7 @@ class LiveTable:
         return []
 
     def _time_left(self, campaign: Campaign) -> str:
-        """`; 1:05 left` for a collection, whose number of trials is known; trials before a resume do not count."""
+        """The time left of a collection, `; 1:05 left`, from the trials of this process; empty where it is unknown."""
         used, now = campaign.history.trials, time.monotonic()
         if self._began is None or campaign.plan.goal is not None or campaign.history.outcome is not None:
             self._began = self._began or (now, used)

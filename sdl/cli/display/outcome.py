@@ -125,7 +125,7 @@ NO_SIGNAL = 0.02
 
 
 def _change(goal: Goal | None, done: Result, run: Run) -> str:
-    """What to change where a goal is unreachable: not the goal where there seems to be no signal or a dead sensor."""
+    """What to change where a goal is unreachable: the instrument where it has no signal, otherwise the goal."""
     bands = goal.bands if goal is not None else {}
     levels = {name: band.low if band.target is None else band.target for name, band in bands.items()}
     if levels and all(abs(done.measured.get(name, 0.0)) < NO_SIGNAL * value for name, value in levels.items()):

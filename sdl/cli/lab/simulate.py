@@ -117,7 +117,7 @@ class _Messages:
 
 
 def _moment(text: str, loaded: ResolvedLab) -> float:
-    """The begin of a simulation; by default the current full hour."""
+    """The start of a simulation; by default the current full hour."""
     if not text:
         return time.time() // 3600 * 3600
     try:

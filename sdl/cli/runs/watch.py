@@ -1,4 +1,4 @@
-"""The command `sdl watch`: follow a run, driven by any process, by reading its record as it grows."""
+"""The command `sdl watch`: follow a run of any process by reading its record as it grows."""
 
 from __future__ import annotations
 
