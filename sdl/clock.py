@@ -1,8 +1,8 @@
-"""Time, handed in: real for real instruments, virtual for simulated ones.
+"""Time as an argument: real for real instruments, virtual for simulated ones.
 
-Nothing below the runner reads a clock of its own. A virtual clock jumps over every wait, so a night passes in seconds
-and the same campaign meets the same times whenever it is run or resumed. A *paced* virtual clock keeps that time line
-and also waits in real time, for a twin that takes as long as the instrument.
+No module below the runner reads the clock of the machine. A virtual clock skips every wait: a night takes seconds, and
+the same campaign has the same times whenever it is run or resumed. A *paced* virtual clock also waits in real time, for
+a twin that takes as long as the instrument.
 """
 
 from __future__ import annotations
@@ -50,11 +50,9 @@ class RealClock:
 
 
 class VirtualClock:
-    """Simulated time, in whole microseconds so that it repeats exactly.
+    """Simulated time from `start` (seconds since 1970 UTC) on, in whole microseconds so that it repeats exactly.
 
-    Args:
-        start: seconds since 1970 UTC.
-        paced: wait in real time as well.
+    A paced clock also waits in real time.
     """
 
     def __init__(self, start: float = 0.0, *, paced: bool = False) -> None:

@@ -1,6 +1,6 @@
-"""The vocabulary every other module speaks: plain values, no IO.
+"""The vocabulary of all other modules: plain values, without IO.
 
-Names outside, arrays inside: mappings keyed by input or channel name cross every public border.
+Public functions take and return mappings keyed by the name of an input or a channel; arrays stay inside.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SESSION_GAP = 600.0
 
 
 class Frozen(BaseModel):
-    """Base of everything that a YAML file can name: immutable; unknown keys and look-alike types are refused."""
+    """Base of the models that a YAML file can name: immutable; unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -42,9 +42,9 @@ class Input(Frozen):
 class Channel(Frozen):
     """A quantity that is measured.
 
-    `low` and `high` are the ends of what it can read; none where it has no end. A reading at `high` (in older files
-    `saturation`) is a bound and no value. `resolution` is the step in which it reads, given where that is coarser than
-    its noise: repeated readings may then be equal, and otherwise not.
+    `low` and `high` are the ends of its range; None where it has no such end. A reading at `high` (in older files
+    `saturation`) is a bound and no value. `resolution` is the step of its readings, given where the step is coarser
+    than the noise: only then may repeated readings be equal.
     """
 
     name: str
@@ -70,8 +70,8 @@ class Verdict(StrEnum):
     """The verdict on a goal; where several apply, the first (docs/explanation/goals.md)."""
 
     UNREACHABLE = "unreachable"  # no settings bring all channels within tolerance
-    SATURATED = "saturated"  # it asks for readings that the sensor cannot tell from more
-    BETWEEN_STEPS = "between two steps"  # settings would, but none that the inputs' steps allow
+    SATURATED = "saturated"  # it asks for readings at the end of the range of a channel
+    BETWEEN_STEPS = "between two steps"  # some settings would, but none that the steps of the inputs allow
     OUTSIDE = "outside the data"  # the answer lies far from every setting seen
     LACK_OF_FIT = "lack of fit"  # the model misses its own rows by more than the tolerance, beyond their noise
     BELOW_NOISE = "below the noise"  # even at the best settings readings are often outside; average more
@@ -91,7 +91,7 @@ class Outcome(StrEnum):
 
 
 class Power(StrEnum):
-    """Whether an instrument is off: at the settings at which it does no harm (a lamp: dark)."""
+    """Whether an instrument is at its safe settings (for a lamp: dark)."""
 
     OFF = "off"  # a reply proves it
     ON = "on"  # a reply says so, or its readings do

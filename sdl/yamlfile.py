@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
@@ -72,9 +72,8 @@ def read(file: Path) -> Tree:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(Problem(f"cannot be read: {reason}", file=str(file))) from error
     if len(raw) > MAX_BYTES:
-        raise ConfigError(
-            Problem(f"larger than {MAX_BYTES // 1024} kB; a campaign file is a page or two", file=str(file))
-        )
+        message = f"larger than {MAX_BYTES // 1024} kB; a campaign file is a page or two"
+        raise ConfigError(Problem(message, file=str(file)))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -92,7 +91,7 @@ def parse(text: str, file: str = "") -> Tree:
     problems: list[Problem] = []
     lines: dict[Path_, int] = {}
     try:
-        node = _compose(text, file)
+        node: yaml.Node | None = _Loader(text, file).get_single_node()
         if node is None:
             raise ConfigError(Problem("empty", file=file, line=1))
         value = _build(node, (), lines, problems, file)
@@ -102,7 +101,7 @@ def parse(text: str, file: str = "") -> Tree:
 
 
 def scalar(text: str) -> Any:
-    """One value as it would be read in a file, for `--set key=value`: `80`, `2%`, `{kind: gmm}`, `[1, 2]`.
+    """A value parsed as in a file, for `--set key=value`: `80`, `2%`, `{kind: gmm}`, `[1, 2]`.
 
     Raises:
         ConfigError: it is not YAML.
@@ -124,45 +123,26 @@ class _Loader(yaml.SafeLoader):
 
     def get_event(self) -> Any:
         event = super().get_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            self._refuse(event, "anchors and aliases (& and *) are not allowed; write the value out")
-        if tag := getattr(event, "tag", None):
-            self._refuse(event, f"tags ({tag}) are not allowed")
-        if isinstance(event, yaml.ScalarEvent):
-            self._values += 1
-            if _SURROGATE.search(event.value):
-                self._refuse(event, "half a character (\\ud800 … \\udfff) is not allowed")
-            if self._values > MAX_VALUES:
-                self._refuse(event, f"more than {MAX_VALUES} words and numbers; a campaign file is a page or two")
-        elif isinstance(event, yaml.CollectionStartEvent):
-            self._values += 1
-            self._depth += 1
-            if self._depth > MAX_DEPTH:
-                self._refuse(event, f"nested deeper than {MAX_DEPTH} levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._depth -= 1
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
-                self._refuse(event, "a second document (---) is not allowed; one campaign a file")
+        is_scalar, opens = isinstance(event, yaml.ScalarEvent), isinstance(event, yaml.CollectionStartEvent)
+        self._values += is_scalar or opens
+        self._depth += opens - isinstance(event, yaml.CollectionEndEvent)
+        self._documents += isinstance(event, yaml.DocumentStartEvent)
+        tag, anchor = getattr(event, "tag", None), getattr(event, "anchor", None)
+        refused = {
+            "anchors and aliases (& and *) are not allowed; write the value out": anchor,
+            f"tags ({tag}) are not allowed": tag,
+            "half a character (\\ud800 … \\udfff) is not allowed": is_scalar and _SURROGATE.search(event.value),
+            f"more than {MAX_VALUES} words and numbers; a campaign file is a page or two": self._values > MAX_VALUES,
+            f"nested deeper than {MAX_DEPTH} levels": self._depth > MAX_DEPTH,
+            "a second document (---) is not allowed; one campaign a file": self._documents > 1,
+        }
+        if message := next((message for message, applies in refused.items() if applies), ""):
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise ConfigError(Problem(message, file=self._file, line=line))
         return event
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         return ""  # what a word means is decided by `_scalar`, not by YAML 1.1
-
-    def _refuse(self, event: Any, message: str) -> NoReturn:
-        line = event.start_mark.line + 1 if event.start_mark else None
-        raise ConfigError(Problem(message, file=self._file, line=line))
-
-
-def _compose(text: str, file: str) -> yaml.Node | None:
-    """The nodes of the one document in `text`."""
-    loader = _Loader(text, file)
-    try:
-        node: yaml.Node | None = loader.get_single_node()
-        return node
-    finally:
-        loader.dispose()
 
 
 def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem], file: str) -> Any:
