@@ -253,10 +253,10 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
 def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS) -> GaussianProcess:
     """Fit a process to each channel of the goal, from the usable rows and `bounds`."""
     goal, n = training.goal, len(training.Y)
-    pick = np.flatnonzero(training.usable[:, goal].all(axis=1))
+    pick = np.flatnonzero(training.usable[:, goal].any(axis=1))
     if len(pick) > rows:
         pick = pick[_spread(training.U[:n][pick], rows, rows // 5)]
-    U, Y = training.U[pick], training.Y[pick][:, goal]
+    U, Y = training.U[pick], np.where(training.usable, training.Y, np.nan)[pick][:, goal]
     censored = np.zeros(Y.shape, bool)
     if bounds is not None:
         U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
@@ -272,7 +272,7 @@ def _training_set(data: Data) -> TrainingSet:
     That model then only gives the scales of the channels. Each channel of the goal needs two readings all the same.
     """
     try:
-        return TrainingSet.from_data(data)
+        return TrainingSet.from_data(data, by_channel=True)
     except NotEnoughData:
         exact = (np.isfinite(data.Y) & ~data.saturated & np.isfinite(data.X).all(axis=1, keepdims=True))[:, data.goal]
         if not data.saturated.any() or exact.sum(axis=0).min(initial=2) < 2:
@@ -298,7 +298,9 @@ def _bounds(data: Data, training: TrainingSet) -> Bounds:
     cut = data.saturated & np.isfinite(data.Y)
     late = np.flatnonzero(cut[:, training.goal].any(axis=1) & np.isfinite(data.X).all(axis=1) & (data.session == now))
     late = late[-MAX_BOUNDS:]
-    return Bounds(training.units(data.X[late]), data.Y[late], cut[late])
+    by_channel = not training.usable[:, training.goal].all()  # then the rows are there with what else they hold
+    Y = np.where(cut[late], data.Y[late], np.nan) if by_channel else data.Y[late]
+    return Bounds(training.units(data.X[late]), Y, cut[late])
 
 
 def _spread(U: Floats, rows: int, newest: int = 0) -> Ints:

@@ -170,9 +170,10 @@ def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticMo
     best = fits[int(np.argmax([fit.score for fit in fits]))]
     curved = np.full(m, np.nan)
     for c in goal:
-        root = 1.0 / np.sqrt(best.variance[:, c])[:, None]
-        curved[c] = _f_test(root * Q, root[:, 0] * training.Y[:, c], p)
-    dof = np.full(m, float(n - p + POOL))
+        use = training.usable[:, c]
+        root = 1.0 / np.sqrt(best.variance[use, c])[:, None]
+        curved[c] = _f_test(root * Q[use], root[:, 0] * training.Y[use, c], p)
+    dof = np.maximum(training.usable.sum(axis=0) - p + POOL, 1.0)
     return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, curved, best.shape)
 
 
@@ -192,15 +193,18 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
     U, Y = training.U[: len(training.Y)], training.Y
     (n, q), p, m, s = Q.shape, U.shape[1] + 1, Y.shape[1], len(CURVATURES)
     columns = np.column_stack([Q, np.arange(1 - n, 1) / n - 1.0 / n]) if drifts else Q
-    variance = _variance(training, shape, U, Q @ np.linalg.lstsq(Q, Y, rcond=None)[0])
+    filled = np.where(training.usable, Y, np.nan_to_num(training.linear.mean(U)))
+    variance = _variance(training, shape, U, Q @ np.linalg.lstsq(Q, filled, rcond=None)[0])
     coef, size, weight = np.full((s, m, q), np.nan), np.full((s, m), np.nan), np.full((s, m), np.nan)
-    gram, total, dof = np.full((s, m, q, q), np.nan), 0.0, n - p + POOL
+    gram, total = np.full((s, m, q, q), np.nan), 0.0
     for c in training.goal:
-        root = 1.0 / np.sqrt(variance[:, c])
-        A, y = root[:, None] * columns, root * Y[:, c]
-        response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(Y[:, c]))) or 1.0
+        use = training.usable[:, c]
+        dof = use.sum() - p + POOL
+        root = 1.0 / np.sqrt(variance[use, c])
+        A, y = root[:, None] * columns[use], root * Y[use, c]
+        response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(Y[use, c]))) or 1.0
         usual = (NOMINAL * response) ** 2 * float(np.mean(root**2))
-        linear = training.linear.noise[c, c] * training.linear.variance(U)[:, c].mean() * float(np.mean(root**2))
+        linear = training.linear.noise[c, c] * training.linear.variance(U)[use, c].mean() * float(np.mean(root**2))
         nominal = max(float(np.fmin(usual, linear)), QUIET**2 * usual)
         normal, side = A.T @ A, A.T @ y
         score = np.empty(s)
@@ -208,7 +212,7 @@ def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> 
             size[i, c] = nominal
             for _ in range(ROUNDS):
                 ridge = np.full(columns.shape[1] - p, size[i, c] / (tau * response) ** 2)
-                ridge[q - p :] = 1.0 / (DRIFT**2 * variance[:, c].mean())
+                ridge[q - p :] = 1.0 / (DRIFT**2 * variance[use, c].mean())
                 matrix = normal + np.diag(np.concatenate([np.zeros(p), ridge]))
                 beta = np.linalg.solve(matrix, side)
                 rest = y - A @ beta

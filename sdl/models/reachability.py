@@ -73,9 +73,10 @@ def assess(model: ForwardModel, bands: Bands, u: Floats, low: Floats, high: Floa
     nearest = ends.U[best]
     probability, n = _probability(model, bands, np.vstack([nearest, starts[1:]]), low, high, rng), len(training.Y)
     rows = training.usable[:, bands.columns].all(axis=1)
+    missed = bands.columns[bands.beyond(means[best][None])[0] > 0]
     seen_inside = bool((bands.are_met(training.Y) & rows).any())
     measured = bool((np.abs(training.U[:n][rows] - nearest) <= NEAR).all(axis=1).any())
-    enough = int(rows.sum()) >= 2 * len(u) + 3
+    enough = int(training.usable[:, missed].sum(axis=0).min(initial=n)) >= 2 * len(u) + 3
     limit, quantile = (UNREACHABLE_NEAR, QUANTILE_NEAR) if measured else (UNREACHABLE, QUANTILE)
     is_unreachable = enough and not seen_inside and probability < limit
     is_unreachable = is_unreachable and _standard_errors_beyond(model, bands, nearest, low, high) > quantile

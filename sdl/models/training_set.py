@@ -29,7 +29,8 @@ class TrainingSet:
     Attributes:
         U: (n, d) settings in units of their bounds: 0 is low, 1 is high.
         Y: (n, m) readings; 0 where not usable.
-        usable: (n, m) neither missing nor saturated; all of the goal's columns (and those a solver asked for) are.
+        usable: (n, m) neither missing nor saturated; all of the goal's columns (and those a solver asked for) are,
+            unless rows were taken channel by channel.
         goal: (g,) columns of the goal.
         low, range: (d,) lower bounds and widths.
         linear: fit of all channels that have enough rows.
@@ -60,13 +61,15 @@ class TrainingSet:
     inputs: tuple[str, ...] = ()
 
     @classmethod
-    def from_data(cls, data: Data, also: Sequence[int] = (), *, level: bool = True) -> Self:
+    def from_data(cls, data: Data, also: Sequence[int] = (), *, level: bool = True, by_channel: bool = False) -> Self:
         """Pick the rows that hold all channels of the goal (and the columns `also`) unsaturated, and fit them.
 
         Args:
             data: all rows.
             also: further columns that a row must hold.
             level: align the readings of other sessions to the current one.
+            by_channel: keep rows that are saturated in some channels of the goal, for the others, where each channel
+                has at least inputs + 1 readings.
 
         Raises:
             NotEnoughData: fewer than inputs + 1 of them.
@@ -78,8 +81,12 @@ class TrainingSet:
         if not len(goal):
             raise Degenerate("the goal names no channel that was measured")
         columns = sorted({*goal.tolist(), *also})
-        complete = np.isfinite(data.Y[:, columns]).all(axis=1) & np.isfinite(data.X).all(axis=1)
+        complete: Bools = np.isfinite(np.hstack([data.X, data.Y[:, columns]])).all(axis=1)
         clear = ~data.saturated[:, columns].any(axis=1)
+        if by_channel and not clear.all():
+            read = complete[:, None] & ~data.saturated[:, columns]
+            if (read.sum(axis=0) > len(data.inputs)).all():
+                clear = read.any(axis=1)
         right = ~wrong_rows_of(data)
         keep = complete & clear & right
         n, need = int(keep.sum()), len(data.inputs) + 1

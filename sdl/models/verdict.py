@@ -134,9 +134,9 @@ class Judge:
         The least that the rows allow: of the model's residuals, of replicates, of the session that scatters least.
         """
         training = self.training
-        n, d = training.U[: len(training.Y)].shape
+        d = training.U.shape[1]
         shape = np.sqrt(training.linear.variance(u[None])[0])
-        dof = np.full(len(training.channels), n - d - 1 + POOL)
+        dof = training.usable.sum(axis=0) - d - 1 + POOL
         noise = np.sqrt(self.model.predict(u[None]).noise_var[0]) / t_factor(dof)
         others = [(self.fit.noise * shape, self.fit.dof), *self._by_session(shape)]
         for other, other_dof in others:
@@ -154,7 +154,7 @@ class Judge:
         scale = np.sqrt(np.where(variance > 0, variance, 1.0))
         residual = (training.Y - self.model.predict(training.U[: len(training.Y)]).mean) / scale
         for number in np.unique(training.session):
-            rows = training.session == number
+            rows = (training.session == number) & training.usable[:, training.goal].all(axis=1)
             dof = int(rows.sum()) - p
             if dof < DOF_NEEDED:
                 continue

@@ -26,4 +26,4 @@ class Quadratic(Frozen):
         from sdl.models.quadratic import fit_quadratic
         from sdl.models.training_set import TrainingSet
 
-        return FittedForward(fit_quadratic(TrainingSet.from_data(data)))
+        return FittedForward(fit_quadratic(TrainingSet.from_data(data, by_channel=True)))

@@ -36,7 +36,7 @@ def fit_least_squares(
     Raises:
         NotEnoughData, Degenerate: as for every solver.
     """
-    training = TrainingSet.from_data(data, level=intercept)
+    training = TrainingSet.from_data(data, level=intercept, by_channel=intercept)
     if not intercept:
         origin = training.low / training.range  # settings of zero, not the lower bounds, give no reading
         model, recency = fit_linear(training.U, training.Y, training.usable, origin=origin), None
