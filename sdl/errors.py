@@ -28,8 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-LONGEST = 2000
-"""Maximum length, in characters, of a foreign error message in a record."""
+LONGEST = 2000  # maximum length, in characters, of a foreign error message in a record
 
 
 def cut(text: str) -> str:

@@ -19,8 +19,7 @@ from sdl.twin.state import TwinState
 
 FIRST, LAST = 0.1, 0.9
 """Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends."""
-DRAWS = 1000
-"""Largest number of further draws for goals that would saturate a channel."""
+DRAWS = 1000  # largest number of further draws for goals that would saturate a channel
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from sdl.parallel import pool
 from sdl.twin.evidence import Evidence
 from sdl.twin.state import TwinState
 
-TOLERANCE = 0.02
-"""Relative tolerance of the goals; only some solvers use it."""
+TOLERANCE = 0.02  # relative tolerance of the goals; only some solvers use it
 
 
 class DaysScore(NamedTuple):

@@ -45,7 +45,6 @@ class SolverSummary:
     why: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
 

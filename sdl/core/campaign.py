@@ -266,7 +266,6 @@ class Campaign:
 
     # What follows from them --------------------------------------------------------------------------------------
     def _trial(self) -> Trial:
-        """The open trial."""
         if self.history.open_trial is None:
             raise OutOfTurn("no trial is open")
         return self.history.open_trial

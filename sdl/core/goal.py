@@ -174,7 +174,7 @@ class Goal:
 
     @property
     def targets(self) -> dict[str, float]:
-        """The raw target of each channel that has one."""
+        """The target of each channel that has one."""
         return {name: band.target for name, band in self.bands.items() if band.target is not None}
 
     def miss(self, readings: Mapping[str, float], saturated: Collection[str] = ()) -> float:

@@ -59,7 +59,6 @@ class Trial:
     _miss: float | None = None
 
     def add(self, reading: Reading | Measured) -> None:
-        """Add a reading."""
         values, applied = reading.readings, self.applied
         if not self.readings:
             self._sums = {name: (float(value), 0.0) for name, value in values.items()}
@@ -78,12 +77,10 @@ class Trial:
             self.faults += (reading.fault,)
 
     def fail(self, error: str) -> None:
-        """Add a failed attempt at a reading."""
         self.failures += 1
         self.last_error = error
 
     def close(self, state: TrialState) -> None:
-        """End the trial."""
         self.state, self._miss = state, None
 
     @property
@@ -108,12 +105,10 @@ class Trial:
 
     @property
     def trial(self) -> int:
-        """Its number."""
         return self.proposed.trial
 
     @property
     def settings(self) -> Mapping[str, float]:
-        """The proposed settings."""
         return self.proposed.settings
 
     @property
@@ -133,7 +128,7 @@ class Trial:
 
     @property
     def judged(self) -> bool:
-        """Whether it has a tolerance ratio."""
+        """Whether it has a finite tolerance ratio."""
         return math.isfinite(self.miss)
 
     @property
@@ -143,7 +138,7 @@ class Trial:
 
     @property
     def worst_error(self) -> float | None:
-        """Distance of that channel from its target, or beyond its limit, as a fraction; None if unknown."""
+        """Relative distance of that channel from its target or limit; None if unknown."""
         if self.goal is None or not self.judged:
             return None
         return self.goal.bands[self.worst].error(self.mean[self.worst])
@@ -155,7 +150,6 @@ class Trial:
 
     @property
     def reached(self) -> bool:
-        """Whether it is confirmed, with all channels within tolerance."""
         return self.state is TrialState.REACHED
 
     @property
@@ -165,7 +159,7 @@ class Trial:
 
 
 def _add(total: tuple[float, float], value: float) -> tuple[float, float]:
-    """One more term of a compensated sum (Neumaier 1974), as the built-in `sum` of Python 3.12 adds it."""
+    """One more term of a compensated sum (Neumaier 1974), as in `sum` of Python 3.12."""
     high, low = total
     new = high + value
     return new, low + ((high - new) + value if abs(high) >= abs(value) else (value - new) + high)

@@ -14,8 +14,7 @@ from sdl.types import Input
 if TYPE_CHECKING:
     from sdl.arrays import Floats
 
-CANDIDATES = 10_000
-"""Most settings to choose from."""
+CANDIDATES = 10_000  # most settings to choose from
 
 
 class DOptimal(Planned):

@@ -15,8 +15,7 @@ from sdl.arrays import Floats, Ints
 from sdl.types import Input
 
 Terms = Literal["linear", "interactions", "quadratic"]
-STARTS, SWEEPS = 6, 30
-"""Random starts of the exchange, and passes over all points from each."""
+STARTS, SWEEPS = 6, 30  # random starts of the exchange, and passes over all points from each
 TIE = 1e-6
 """Relative difference below which two gains are equal: many are, by symmetry, and rounding must not decide."""
 

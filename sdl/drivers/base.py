@@ -40,7 +40,7 @@ class Driver(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives the connection back; may be called twice."""
+        """Release the connection; may be called twice."""
         ...
 
 

@@ -127,7 +127,6 @@ def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:
 
 
 def _complete(given: Mapping[str, float], channels: Set[str], what: str) -> dict[str, float]:
-    """Return the values of exactly these channels as plain numbers."""
     if given.keys() != channels:
         missing, unknown = sorted(channels - given.keys()), sorted(map(str, given.keys() - channels))
         wrong = [

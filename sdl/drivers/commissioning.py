@@ -16,10 +16,8 @@ from sdl.drivers.checks import checked_reading
 from sdl.errors import InstrumentError
 from sdl.types import Reading, SafeState
 
-BACKGROUNDS = 3
-"""Readings with the instrument off."""
-GIVE_UP = 3
-"""Failures in a row after which no more readings are taken."""
+BACKGROUNDS = 3  # readings with the instrument off
+GIVE_UP = 3  # failures in a row after which no more readings are taken
 
 
 @dataclass(frozen=True, slots=True)

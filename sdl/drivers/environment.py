@@ -54,13 +54,13 @@ def proxy_for(url: str) -> str:
 
 
 def _variable(kind: str) -> str:
-    """As it is spelt; lower case wins where both are set."""
+    """Name of the variable as it is set; the lower-case one takes precedence."""
     lower = f"{kind}_proxy"
     return lower if lower in os.environ else next((n for n in os.environ if n.lower() == lower), lower.upper())
 
 
 def _proxies(socks: str) -> Iterator[str]:
-    """The variables that name proxies; `socks` is the module that a SOCKS proxy needs."""
+    """Problems of the variables that name proxies; `socks` is the module that a SOCKS proxy needs."""
     import httpx
 
     given = {} if "*" in _unproxied() else getproxies_environment()
@@ -79,7 +79,7 @@ def _proxies(socks: str) -> Iterator[str]:
 
 
 def _no_proxy() -> Iterator[str]:
-    """Whether httpx can read every entry of NO_PROXY."""
+    """Problems of the entries of NO_PROXY that httpx cannot read."""
     import httpx
 
     hosts = _unproxied()
@@ -96,7 +96,7 @@ def _no_proxy() -> Iterator[str]:
 
 
 def _unproxied() -> list[str]:
-    """The entries of NO_PROXY; a `*` among them switches all proxies off."""
+    """The entries of NO_PROXY; `*` among them switches all proxies off."""
     return [host.strip() for host in getproxies_environment().get("no", "").split(",")]
 
 
@@ -112,7 +112,7 @@ def no_certificates(file: str) -> str:
 
 
 def _certificates() -> Iterator[str]:
-    """SSL_CERT_FILE, and SSL_CERT_DIR where the former is not set."""
+    """Problems of SSL_CERT_FILE, or of SSL_CERT_DIR if the former is not set."""
     if file := os.environ.get("SSL_CERT_FILE"):
         if why := no_certificates(file):
             yield _sentence("SSL_CERT_FILE", why)
@@ -121,7 +121,7 @@ def _certificates() -> Iterator[str]:
 
 
 def _key_log() -> Iterator[str]:
-    """SSLKEYLOGFILE, which Python opens for every connection that might be encrypted."""
+    """Problems of SSLKEYLOGFILE, which Python opens for every TLS connection."""
     if file := os.environ.get("SSLKEYLOGFILE"):
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = file

@@ -29,10 +29,8 @@ from uuid import uuid4
 from sdl.drivers.environment import check_variables, proxy_for
 from sdl.errors import BadReply, ConfigError, InstrumentError, Unreachable
 
-NUMBER = "_"
-"""The parameter that makes every address another one, for a cache that heeds nothing else."""
-BODY_LIMIT = 64 * 1024
-"""Bytes; a reading has some 200."""
+NUMBER = "_"  # the parameter that makes every address another one, for a cache that heeds nothing else
+BODY_LIMIT = 64 * 1024  # bytes; a reading has some 200
 
 CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "ConnectTimeout": (Unreachable, "no connection in time"),
@@ -81,7 +79,7 @@ class _Watch:
         self._socket: socket.socket | None = None
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore at every step of a request (its `trace` extension)."""
+        """Note the progress of a request; httpcore calls it at every step (extension `trace`)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._socket = info["return_value"].get_extra_info("socket")
             if self.overdue:
@@ -91,7 +89,6 @@ class _Watch:
             self.sent = self.sent or info["request"].method != b"CONNECT"
 
     def expire(self) -> None:
-        """End a request that takes too long."""
         self.overdue = True
         self._cut()
 
@@ -118,7 +115,7 @@ class _Watchdog:
 
     @contextmanager
     def limit(self, watch: _Watch, seconds: float) -> Iterator[None]:
-        """Cuts the connection if the block is not left within `seconds`."""
+        """Cut the connection of `watch` unless the block ends within `seconds`."""
         with self._changed:
             self._watch, self._due = watch, monotonic() + seconds
             if self._thread is None or not self._thread.is_alive():  # after a fork it is not
@@ -133,7 +130,7 @@ class _Watchdog:
                 self._watch, self._due = None, math.inf
 
     def end(self) -> None:
-        """Ends the thread soon; may be called twice."""
+        """Let the thread end; may be called twice."""
         with self._changed:
             self._over = True
             self._changed.notify()

@@ -68,7 +68,6 @@ class Manual(RealInstrument):
 
     @property
     def identity(self) -> str:
-        """The label."""
         return f"manual:{self.label}"
 
     def open(self, clock: Clock) -> ManualDriver:
@@ -111,7 +110,7 @@ class ManualDriver:
         return replace(reading, fault="not-applied" if dict(reading.applied) != dict(settings) else None)
 
     def safe(self) -> SafeState:
-        """Ask the person to set the safe settings, if anything was set before, and to confirm it within `CONFIRM` s."""
+        """If anything was set, ask the person to set the safe settings and to confirm within `CONFIRM` s."""
         if not self._touched:
             return SafeState(Power.NOT_NEEDED)
         off = off_settings(self._manual)
@@ -135,7 +134,6 @@ class ManualDriver:
             return True
 
     def close(self) -> None:
-        """Ends it; the terminal stays open."""
         self._closed = True
 
     def _ask(self, settings: dict[str, float]) -> Reading:

@@ -25,8 +25,7 @@ from sdl.store import datasets
 from sdl.store.record import FILE, file_sha
 from sdl.types import SESSION_GAP, Channel, Frozen, Input, Power, Reading, SafeState
 
-SAME = 1e-9
-"""Settings that differ by no more, as a fraction of the range, are the same."""
+SAME = 1e-9  # settings that differ by no more, as a fraction of the range, are the same
 
 
 class Replay(Frozen):
@@ -60,23 +59,22 @@ class Replay(Frozen):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """Those of the record; R, G, B of a log."""
+        """The inputs of the record; R, G and B for a log."""
         return self._loaded.inputs
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Those of the record; of a log those of Claude-Light that its fullest lines hold."""
+        """The channels of the record; for a log, the Claude-Light channels of its most complete line."""
         return self._loaded.channels
 
     @property
     def identity(self) -> str:
-        """Name of the run or file, and the content."""
+        """Name of the run or file, with a hash of its content."""
         file = Path(os.path.realpath(self.source))
         return f"replay:{file.parent.name if file.name == FILE else file.name}@{self._loaded.digest}"
 
     @property
     def reading_seconds(self) -> float:
-        """Virtual seconds a reading takes."""
         return self.latency
 
     @property
@@ -84,7 +82,6 @@ class Replay(Frozen):
         return _load(self.source, _stamp(self.source))
 
     def open(self, clock: Clock) -> ReplayDriver:
-        """Ready to answer from the first line on."""
         return ReplayDriver(self, self._loaded.rows, clock)
 
 
@@ -125,11 +122,9 @@ class ReplayDriver:
         return replace(row, applied=dict(settings)) if far <= SAME else replace(row, fault="not-applied")
 
     def safe(self) -> SafeState:
-        """Nothing was switched on."""
         return SafeState(Power.NOT_NEEDED)
 
     def close(self) -> None:
-        """Ends it."""
         self._closed = True
 
     def _place(self, settings: Mapping[str, float]) -> tuple[float, ...]:
@@ -149,7 +144,7 @@ class _Source:
 
 
 def _stamp(source: str) -> tuple[int, int]:
-    """Changes when the file does."""
+    """Size and modification time of the file: the key of the cache."""
     try:
         status = os.stat(os.path.join(source, FILE) if os.path.isdir(source) else source)
     except OSError:
@@ -183,7 +178,7 @@ def _load(source: str, _: tuple[int, int]) -> _Source:
 
 
 def _opened(file: Path) -> Opened | None:
-    """The first event where the file is a record."""
+    """The first event of a record; None for another file."""
     try:
         return datasets.read_opened(file)
     except OSError as error:
@@ -191,6 +186,6 @@ def _opened(file: Path) -> Opened | None:
 
 
 def _cut(row: Reading, names: set[str]) -> Reading:
-    """Without a background that does not have every channel."""
+    """Drop a background that lacks a channel."""
     whole = row.background is not None and names <= row.background.keys()
     return replace(row, background=row.background if whole else None, fault=None)

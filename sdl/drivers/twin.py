@@ -123,13 +123,13 @@ class Twin(Frozen):
 
     @property
     def condition(self) -> TwinState:
-        """The state with the variant and without the room's light where that is asked for."""
+        """The state with the variant applied, and without ambient light for `ambient: none`."""
         state = vary(load(self.state), self.variant, self.seed or 0)
         return state.without_ambient() if self.ambient == "none" else state
 
     @property
     def room(self) -> Room | None:
-        """The room whose light changes; None: it does not."""
+        """The room whose light changes; None: the ambient light is constant."""
         if self.ambient in ("constant", "none"):
             return None
         from sdl.twin.ambient import load_room  # a model to build, which most campaigns need not wait for
@@ -138,27 +138,24 @@ class Twin(Frozen):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The inputs of the state, 0 … 1."""
         return self.condition.input_list()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The channels of the state."""
         return self.condition.channel_list()
 
     @property
     def identity(self) -> str:
-        """State, variant and seed: two twins with the same identity are the same instrument."""
+        """State, variant and seed; twins with the same identity are the same instrument."""
         variant = f":{self.variant}" if self.variant else ""
         return f"twin:{fingerprint(self.state)}{variant}:{self.seed or 0}"
 
     @property
     def virtual(self) -> bool:
-        """Whether nobody has to wait for it."""
         return not self.realtime
 
     def reading_noise(self, channel: str, reading: float) -> float:
-        """Standard deviation of one reading of a channel where it reads so much, lit by the input that it sees best."""
+        """Standard deviation of one reading of a channel, lit only by the input to which it responds most."""
         state = self.condition
         seen = state.channels[channel]
         gain = max(seen.gain.values())
@@ -168,7 +165,7 @@ class Twin(Frozen):
 
     @property
     def reading_seconds(self) -> float:
-        """Seconds a reading takes, with its part of a background."""
+        """Seconds per reading, with its share of a background."""
         return self._one_reading * share(self.background)
 
     @property
@@ -177,15 +174,14 @@ class Twin(Frozen):
 
     @property
     def start_time(self) -> float:
-        """When virtual time begins, seconds since 1970 UTC."""
+        """Start of virtual time, seconds since 1970 UTC."""
         return (datetime.fromisoformat(self.start) if self.start else load(self.state).start).timestamp()
 
     def simulation(self, start: str, seed: int) -> Twin:
-        """Itself in virtual time from `start` on; it keeps its own seed."""
+        """The same twin in virtual time from `start`; it keeps its seed."""
         return self.model_copy(update={"realtime": False, "start": start})
 
     def open(self, clock: Clock) -> TwinDriver:
-        """A twin that lives in the time of `clock`."""
         from sdl.drivers.twin_driver import TwinDriver
 
         return TwinDriver(self, clock)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 SHORTEST = 1e-6
 """Seconds: two readings never share a microsecond, because the noise is a function of the time."""
-CONNECT = 0.05
-"""Seconds until a connection is refused or breaks."""
+CONNECT = 0.05  # seconds until a connection is refused or breaks
 LOST = {
     "truncated": "the answer breaks off",
     "not-json": "the answer is not JSON",
@@ -92,18 +91,17 @@ class TwinDriver:
         return reading
 
     def safe(self) -> SafeState:
-        """Switches the light off."""
         if self._left_open:
             self._give_up()
         self.lit = False
         return SafeState(Power.OFF, off_settings(self._twin))
 
     def close(self) -> None:
-        """Ends it; the light stays as it is."""
+        """Close the connection; the light stays as it is."""
         self._closed = True
 
     def _give_up(self) -> None:
-        """Tries to use the LED that a failed reading left open, as long as the server does; then it is closed."""
+        """Wait as long as the server tries to use an LED that a failed reading left open; then the LED is free."""
         self._clock.sleep(BUSY_LIMIT)
         self._left_open = self.lit = False
 

@@ -49,7 +49,6 @@ class Guard:
         self._pipe = -1
 
     def close(self) -> None:
-        """End the guardian."""
         signal.set_wakeup_fd(self._before)
         os.close(self._pipe)
         self._process.kill()

@@ -17,10 +17,8 @@ import signal
 import sys
 import time
 
-SOLVES, SOLVED = 128, 129
-"""Larger than any signal number."""
-KILL_TIMEOUT = 5.0
-"""Seconds to wait for a killed process to end."""
+SOLVES, SOLVED = 128, 129  # larger than any signal number
+KILL_TIMEOUT = 5.0  # seconds to wait for a killed process to end
 
 
 def overruns(pipe: int, seconds: float) -> bool:

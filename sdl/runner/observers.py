@@ -14,11 +14,9 @@ from sdl.types import SESSION_GAP, Reading
 
 log = logging.getLogger("sdl")
 
-Watch = Callable[[Event, Campaign], None]
-"""Receives every event after it is written and folded."""
+Watch = Callable[[Event, Campaign], None]  # receives every event after it is written and folded
 
-DEFAULT_TWIN = "night-2025-10"
-"""The twin's state for `watch: twin`."""
+DEFAULT_TWIN = "night-2025-10"  # the twin's state for `watch: twin`
 
 
 def with_twin_monitor(config: ResolvedCampaign, watch: Watch | None) -> Watch | None:
@@ -76,5 +74,5 @@ class TwinMonitor:
         return departure(self._state, self._readings)
 
     def reset(self) -> None:
-        """Forget all readings, as after a person has attended to the instrument."""
+        """Forget all readings, for example after maintenance."""
         self._readings.clear()

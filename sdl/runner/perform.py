@@ -192,7 +192,7 @@ class Runner:
         return []
 
     def _sample_background(self) -> Mapping[str, float] | None:
-        """One reading with the instrument off, over a connection of its own; None if it fails."""
+        """One reading with the instrument off, over a new connection; None if it fails."""
         instrument = self.config.instrument
         if getattr(instrument, "background", None) is not None:
             instrument = instrument.model_copy(update={"background": "none"})  # one request, not two
@@ -288,7 +288,6 @@ class Runner:
                 self._write_safe(shutdown)
 
     def _switch_off(self) -> SafeState | None:
-        """Make one attempt."""
         if self._driver is None:
             self._driver = self.config.instrument.open(self.clock)
         if self._unfinished and not self.config.instrument.virtual:
@@ -308,7 +307,6 @@ class Runner:
             log.warning("not recorded: %s", error)
 
     def _close(self) -> None:
-        """Close the connection."""
         if self._driver is not None:
             with contextlib.suppress(Exception, SystemExit, GeneratorExit):
                 self._driver.close()

@@ -24,8 +24,7 @@ from sdl.inverse.propose import data_of, propose
 from sdl.solvers.base import Data
 from sdl.space import Space
 
-DESIGN, SOLVER = 0, 1
-"""Streams of random numbers: default_rng([seed, stream, n])."""
+DESIGN, SOLVER = 0, 1  # streams of random numbers: default_rng([seed, stream, n])
 
 FARTHEST = "farthest"
 """`by` of a point beyond a design's plan: the one farthest from the points measured so far."""
@@ -43,7 +42,7 @@ class Proposer:
         self._unknown: dict[str, float | None] = {item.name: None for item in self._inputs}
 
     def propose(self, trial: int) -> Proposed | Failed:
-        """The settings of a trial, or why there are none."""
+        """The next settings, or the reason why there are none."""
         history, goal = self._campaign.history, self._campaign.plan.goal
         why = ""
         if goal is not None and (trial >= self._first or history.prior_rows >= self._first):
@@ -120,7 +119,7 @@ class Proposer:
         )
 
     def _rows(self) -> Data:
-        """The rows so far, for a design that uses them; without a goal all channels count."""
+        """The rows for a design that learns from them; without a goal, all channels count."""
         goal = self._campaign.plan.goal
         channels = goal.channels if goal is not None else [channel.name for channel in self._channels]
         return data_of(self._campaign.history, self._inputs, self._channels, channels)
@@ -129,7 +128,6 @@ class Proposer:
         return Failed(trial, 0, 0, "propose", cut(error), False, False, self._clock.now())
 
     def _targets(self) -> dict[str, float]:
-        """The targets given to the solver: the goal minus the background."""
         goal, base = self._campaign.plan.goal, self._campaign.history.background or {}
         return {name: target - base.get(name, 0.0) for name, target in goal.targets.items()} if goal else {}
 

@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def _versions() -> Mapping[str, str]:
-    """Read once: loaded packages do not change, and a sweep's campaigns are shorter than the look-up."""
+    """Looked up once, because that takes longer than a campaign of a sweep."""
     return versions_of(
         "numpy",
         "scipy",
@@ -144,7 +144,7 @@ def load_priors(config: CampaignFile) -> list[datasets.Dataset]:
 
 
 def _trials(source: Path) -> str:
-    """The number of trials in a record without readings, as text; empty for another kind of file."""
+    """Number of trials in a record without readings, as text; empty for another kind of file."""
     if not (source.is_dir() or source.name == FILE):
         return ""
     events = list(read(source))

@@ -124,7 +124,6 @@ class SwitchOff:
             self._warn()
 
     def _warn(self) -> None:
-        """Warn, once."""
         with self._lock:
             if self.warned or self.state.proven:
                 return

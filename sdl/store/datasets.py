@@ -29,16 +29,13 @@ from sdl.store.record import FILE, file_sha, read, write_file
 from sdl.store.tables import Table, Unusable
 from sdl.types import SESSION_GAP, Channel, Input, Reading
 
-MAX_READING = 1e12
-"""Largest absolute value of a reading; squares of larger ones lose precision."""
-MAX_UNUSABLE = 0.1
-"""Largest fraction of the lines of a file that may be unusable."""
+MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
+MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
 BOUNDS_ROUNDING = 1e-6
 """Fraction of an input's range by which a setting may exceed its bounds, from rounding to 32 bits."""
 SCALES = (10, 100, 255, 1000, 1023, 4095, 65535, 1_000_000)
 """Factors between common scales: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
-MAX_LINES_SHOWN = 5
-"""Line numbers shown for each reason."""
+MAX_LINES_SHOWN = 5  # line numbers shown for each reason
 
 TIME_COLUMNS = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
 """Columns that hold the time; the first one present counts."""
@@ -46,8 +43,7 @@ DUPLICATE = "the same reading again, with the same time"
 ASKED_SUFFIX, BACKGROUND_SUFFIX = "_asked", "_background"
 EXPORT_COLUMNS = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
 """Columns of `sdl export` besides inputs, channels and those that end in `_asked` or `_background`."""
-DAY_COLUMNS = ("time_local", "day", "date")
-"""Columns that hold the day, for files without a time."""
+DAY_COLUMNS = ("time_local", "day", "date")  # columns that hold the day, for files without a time
 _TIME_UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0}
 _MILLISECONDS = 1e11
 """A time from this value on is in milliseconds: as seconds it would be the year 5138, as milliseconds 1973."""
@@ -84,7 +80,6 @@ class Dataset:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Number of lines that were not used, by reason."""
         return {reason: len(lines) for reason, lines in self.lines.items()}
 
     @property
@@ -94,7 +89,7 @@ class Dataset:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The same for lines that are not readings."""
+        """The sentences about lines that are not readings at all."""
         return tuple(self._describe(reason) for reason in self.lines if reason in self.bad)
 
     def _describe(self, reason: str) -> str:
@@ -301,7 +296,7 @@ def recorded_instrument(opened: Opened, file: Path) -> tuple[tuple[Input, ...], 
 
 
 def _recorded_gap(opened: Opened | None) -> float:
-    """The `session_gap` of the instrument of a record (s); the default without a record or option."""
+    """Session gap of a record's instrument in seconds; the default without a record or option."""
     instrument = opened.config.get("instrument") if opened else None
     gap = instrument.get("session_gap") if isinstance(instrument, Mapping) else None
     return float(gap) if isinstance(gap, (int, float)) else SESSION_GAP
@@ -392,7 +387,7 @@ class _ReadRow:
     local: float = math.nan
 
     def key(self) -> str:
-        """Equal for readings with equal values and times."""
+        """A text that is equal for readings with equal values and times."""
         return f"{self.at!r} {self.reading!r}"
 
 

@@ -7,10 +7,8 @@ import ipaddress
 import socket
 import threading
 
-HERE = "localhost"
-"""Stands for every address of this machine."""
-TIMEOUT = 5.0
-"""Time limit in seconds for looking up a name."""
+HERE = "localhost"  # stands for every address of this machine
+TIMEOUT = 5.0  # time limit in seconds for looking up a name
 
 
 def normalise(host: str) -> str:

@@ -108,8 +108,7 @@ CAMPAIGN = EventSchema(
     file=FILE,
     added_in={"Proposed": {"shortfall": {}, "probability": None, "model": "", "lack_of_fit": {}}},
 )
-START = "0" * 32
-"""The previous sha of the first line."""
+START = "0" * 32  # the previous sha of the first line
 _json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -509,7 +508,6 @@ def _read_from(fd: int, start: int) -> bytes:
 
 
 def _device(place: Path) -> int | None:
-    """The device of a folder; None if the folder is gone."""
     try:
         return place.stat().st_dev
     except OSError:
@@ -529,7 +527,7 @@ def _sha(previous: str, text: bytes) -> str:
 
 
 def _one_byte_off(raw: bytes, previous: str, form: EventSchema) -> bool:
-    """Whether this is a complete line whose newline was changed to another byte, which no crash does."""
+    """Whether this is a complete line whose newline was changed, which no crash does."""
     try:
         decode(raw[:-1], previous, form)
     except ValueError:

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 TASK_SECONDS = 0.5
 """Intended duration of a task in seconds: long compared with Dask's overhead (milliseconds), short for progress."""
-MAX_PER_TASK = 50
-"""Largest number of campaigns per task; so many are repeated when a worker is lost."""
-TASKS_PER_THREAD = 2
-"""Pending tasks per thread of a worker."""
+MAX_PER_TASK = 50  # largest number of campaigns per task; so many are repeated when a worker is lost
+TASKS_PER_THREAD = 2  # pending tasks per thread of a worker
 CONNECT_TIMEOUT = 30.0
 """Seconds to wait for the scheduler, its first worker, and workers with an instrument."""
 
@@ -148,7 +146,7 @@ def _done(
 
 
 def _check_workers(client: Client, address: str, resources: Sequence[str]) -> int:
-    """The number of threads of all workers, once they meet the needs of the sweep."""
+    """The number of threads of all workers; they must meet the needs of the sweep."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
     except TimeoutError as error:

@@ -13,8 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from sdl.config.mistakes import NAME, short
 from sdl.types import Frozen
 
-MAX_CAMPAIGNS = 10_000_000
-"""Largest number of campaigns in a sweep."""
+MAX_CAMPAIGNS = 10_000_000  # largest number of campaigns in a sweep
 RESERVED = {
     "seed": "the seeds are listed under `seeds`",
     "name": "the name only decides where records are filed",
@@ -52,7 +51,7 @@ class Draw(Frozen):
         return self
 
     def value(self, seed: int, draw: int, key: str) -> Any:
-        """The value of a key in one draw; depends on these three only, so that adding a key changes no other value."""
+        """The value of `key` in one draw; it depends on these arguments only, so that keys can be added."""
         part = random.Random(f"{seed} {draw} {key}").random()  # the same in every version of Python
         if self.choose is not None:
             return self.choose[int(part * len(self.choose))]
@@ -156,11 +155,9 @@ class Sweep(Frozen):
 
     @property
     def seed_list(self) -> range | tuple[int, ...]:
-        """The seeds in order."""
         return range(self.seeds) if isinstance(self.seeds, int) else self.seeds
 
     @property
     def size(self) -> int:
-        """The number of campaigns."""
         cells = math.prod(len(values) for values in self.grid.values())
         return cells * (self.random.draws if self.random else 1) * len(self.seed_list) * self.repeats

@@ -72,17 +72,14 @@ class SweepPlan:
 
     @property
     def real(self) -> bool:
-        """Whether a real instrument is used."""
         return any(point.resource for point in self.points)
 
     def place(self, number: int) -> tuple[Point, int, int]:
-        """Point, seed and repeat of campaign `number`."""
         rest, repeat = divmod(number, self.sweep.repeats)
         index, seed = divmod(rest, len(self._seeds))
         return self.points[index], self._seeds[seed], repeat
 
     def ids(self) -> Iterator[str]:
-        """The id of every campaign, in order."""
         return map(self._id, range(len(self)))
 
     def _id(self, number: int) -> str:
@@ -159,7 +156,7 @@ def plan(sweep: Sweep, folder: Path = Path(), where: yamlfile.Tree | None = None
 
 
 def _base(sweep: Sweep, folder: Path, where: yamlfile.Tree) -> tuple[Mapping[str, Any], yamlfile.Tree, Path]:
-    """The campaign that is varied, the file that it is in, and the folder where its paths start from."""
+    """The base campaign, the file that holds it, and the directory of its relative paths."""
     campaign, tree = sweep.campaign, where
     if isinstance(campaign, str):
         file = folder / campaign
@@ -173,7 +170,6 @@ def _base(sweep: Sweep, folder: Path, where: yamlfile.Tree) -> tuple[Mapping[str
 
 
 def _with(base: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The base campaign with one set of values."""
     for key in sorted(values, key=_kind_first):
         base = config.put(base, key, values[key])
     return base
@@ -195,13 +191,12 @@ class _Problems:
     total: int = 0
 
     def add(self, error: ConfigError, values: Mapping[str, Any]) -> None:
-        """Adds the mistakes of one campaign."""
         text = ", ".join(f"{key}={short(value)}" for key, value in values.items())
         for problem in error.problems:
             self.places.setdefault((problem.path, problem.message), []).append(text)
 
     def raise_all(self, *, useless_repeats: bool) -> None:
-        """Raise them, if there are any, each with its place in a file."""
+        """Raise the problems, if any, each with its place in a file."""
         problems = [self._placed(*one, values) for one, values in self.places.items()]
         if useless_repeats:
             message = "the same seed gives the same campaign on this instrument every time; take more `seeds`"
@@ -210,7 +205,7 @@ class _Problems:
             raise ConfigError(*problems)
 
     def _placed(self, path: str, message: str, values: list[str]) -> Problem:
-        """One mistake: in the sweep's file where it lies in what is varied, else in the base."""
+        """Place a problem in the sweep file if it concerns a varied key, else in the base campaign."""
         others = f", and {len(values) - 1} more" if values[1:] else ""
         note = f" (with {values[0]}{others})" if values[0] and len(values) < self.total else ""
         for key in self.sweep.keys:
@@ -234,7 +229,7 @@ def _combinations(sweep: Sweep) -> Iterator[dict[str, Any]]:
 
 
 def _kind_first(key: str) -> list[str]:
-    """Sort key: whole keys before their parts, and a kind before its options, which a new kind drops."""
+    """Sort key: a key before its parts, and `kind` before its options, which a new kind drops."""
     return ["" if part == "kind" else part for part in key.split(".")]
 
 

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
 MOVE = "move it away, and its campaigns are run again"
-CHUNK = 10_000
-"""Rows held in memory as Python values at a time."""
+CHUNK = 10_000  # rows held in memory as Python values at a time
 OUTCOME = {
     "outcome": "string",
     "reason": "string",
@@ -121,7 +120,7 @@ class Results:
         self._length = before + len(text)
 
     def _check_journal(self) -> int:
-        """The length of the journal, which no other process may have changed."""
+        """Length of the journal, which no other process may have changed."""
         if happened := describe_change(self._journal, self.folder / JOURNAL, self._length):
             advice = "run the sweep again: the campaigns whose rows are missing are repeated"
             raise Lost(f"{self.folder / JOURNAL}: {happened} while it was being written; {advice}", None)
@@ -197,7 +196,7 @@ class Results:
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
     def _table(self, rows: Sequence[Row], number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
-        """Rows of the journal."""
+        """The rows of the journal as a table."""
         import pyarrow as pa
 
         def column(name: str, kind: pa.DataType) -> pa.Array:
@@ -210,7 +209,7 @@ class Results:
         return self._planned([row["id"] for row in rows], number, schema, column)
 
     def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
-        """The data set so far, with the numbers and columns of the present plan."""
+        """The previous data set with the numbers and columns of this plan."""
         import pyarrow as pa
 
         def column(name: str, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
@@ -225,7 +224,7 @@ class Results:
         schema: pa.Schema,
         column: Callable[[str, pa.DataType], Any],
     ) -> pa.Table:
-        """The table of some campaigns: number, id, seed, repeat and varied keys by the plan, the rest from `column`."""
+        """A table of some campaigns: identifying columns from the plan, the rest from `column`."""
         import pyarrow as pa
 
         numbers = [number[name] for name in ids]

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-MAX_DRAWN = 60
-"""Largest number of groups in a figure."""
+MAX_DRAWN = 60  # largest number of groups in a figure
 
 
 @dataclass(frozen=True)

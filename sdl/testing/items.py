@@ -31,7 +31,7 @@ class CampaignTests(pytest.File):
     _work: Work | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Items; one that fails for a file with mistakes, so that everything else is still collected."""
+        """The items of a file; one failing item for a file with mistakes."""
         from sdl import verify, yamlfile
         from sdl.errors import SdlError
 
@@ -54,13 +54,13 @@ class CampaignTests(pytest.File):
             yield self._grouped(AllSeedsItem.from_parent(self, name="all-seeds"))
 
     def seen(self, task: VerifyTask) -> SeedResult:
-        """Return the result of a seed; each runs once per process."""
+        """The result of a seed, which runs once per process."""
         if task.seed not in self._seen:
             self._seen[task.seed] = self.ran(task)
         return self._seen[task.seed]
 
     def ran(self, task: VerifyTask) -> SeedResult:
-        """Runs a campaign in a process of its own, killed when its time is over; in this one without a limit."""
+        """Run a campaign in a process that is killed at the time limit; in this process without a limit."""
         from sdl import verify
         from sdl.testing.work import Work
 
@@ -76,21 +76,20 @@ class CampaignTests(pytest.File):
             raise
 
     def teardown(self) -> None:
-        """End the process that ran the campaigns."""
         if self._work is not None:
             self._work.close()
             self._work = None
 
     @property
     def typed(self) -> str:
-        """The file as a person would type it here."""
+        """The file relative to the directory that pytest was started in."""
         try:
             return os.path.relpath(self.path, self.config.invocation_params.dir)
         except ValueError:  # another drive
             return str(self.path)
 
     def shown(self, task: VerifyTask) -> VerifyTask:
-        """The same task with the file named as a person would type it here."""
+        """The same task with that file name."""
         return replace(task, file=self.typed)
 
     def _grouped(self, item: pytest.Item) -> pytest.Item:
@@ -100,7 +99,7 @@ class CampaignTests(pytest.File):
 
 
 def _ours(tree: Mapping[str, Any]) -> bool:
-    """Whether a file that expects something is a campaign, perhaps one with mistakes."""
+    """Whether a file with `expect:` is a campaign, possibly with mistakes."""
     return "instrument" in tree or all(isinstance(tree.get(key), Mapping) for key in ("expect", "goal"))
 
 
@@ -119,17 +118,16 @@ class _Item(pytest.Item):
         return parent
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What was expected and seen; a traceback only of what is no failed expectation."""
+        """The failed expectation; a traceback only of other errors."""
         if isinstance(excinfo.value, NotAsExpected):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Where it is, for pytest."""
         return self.path, None, self.name
 
     def text(self, wrong: Sequence[tuple[str, str, str]], ended: str, seed: int | None, again: str) -> str:
-        """What is not met, (claim, expected, seen) each, how it ended, and the commands that do it again."""
+        """The report of failed claims (claim, expected, seen), the outcome, and the commands that repeat it."""
         plan = self.file.plan
         claims = [f"{claim}: expected {expected}, seen {seen}" for claim, expected, seen in wrong]
         lines = [f"{plan.campaign.name}, {claims[0]}", *(f"  also      {claim}" for claim in claims[1:])]
@@ -145,11 +143,11 @@ class _Item(pytest.Item):
 
     @property
     def typed(self) -> str:
-        """What a person types here for this item alone."""
+        """The name of this item on pytest's command line."""
         return f"{self.file.typed}::{self.name}"
 
     def _kept(self, task: VerifyTask) -> list[str]:
-        """Runs the seed once more with its record kept where `--sdl-report` says; lines about that."""
+        """Repeat the seed with its record kept in `--sdl-report`; return lines that name record and report."""
         folder = self.config.getoption("--sdl-report")
         if folder is None:
             return []

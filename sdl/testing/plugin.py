@@ -35,10 +35,8 @@ EXPECTS = re.compile(rb"^[\"']?expect[\"']?[ \t]*:", re.MULTILINE)
 CAMPAIGN = re.compile(rb"^[\"']?(?:instrument|goal)[\"']?[ \t]*:", re.MULTILINE)
 IN_BRACES = [re.compile(rb"[{,\s][\"']?" + key + rb"[\"']?\s*:") for key in (b"expect", b"(?:instrument|goal)")]
 """The same pattern for files in JSON."""
-LARGEST = 256 * 1024
-"""Largest campaign file, bytes."""
-LIMIT = 600.0
-"""Real seconds that one campaign may take, as with `sdl verify`."""
+LARGEST = 256 * 1024  # largest campaign file, bytes
+LIMIT = 600.0  # real seconds that one campaign may take, as with `sdl verify`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,7 +91,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CampaignTe
 
 
 def _perhaps(text: bytes) -> bool:
-    """Whether a file may be a campaign with an `expect:`, at little cost: of most files that is all that happens."""
+    """A cheap check whether a file may be a campaign with `expect:`."""
     if not text.lstrip().startswith(b"{"):
         return bool(EXPECTS.search(text) and CAMPAIGN.search(text))
     try:

@@ -22,15 +22,13 @@ from sdl.twin import tomlfile
 from sdl.types import Frozen
 
 FOLDER = Path(__file__).parent / "rooms"
-STREAM = 2
-"""The twin's place in `default_rng([seed, stream, n])`."""
+STREAM = 2  # the twin's place in `default_rng([seed, stream, n])`
 
 QUANTILES = (0.01, 0.10, 0.50, 0.75, 0.90, 0.99)
 _NORMAL = NormalDist()
 _LEVELS = tuple(_NORMAL.inv_cdf(q) for q in QUANTILES)
 _BLOCK = 256
-_LAMPS, _GUSTS = 90, 91
-"""Numbers of these waves; those of daylight are counted from 0."""
+_LAMPS, _GUSTS = 90, 91  # numbers of these waves; those of daylight are counted from 0
 _GUST_SECONDS = 900.0
 
 
@@ -109,7 +107,7 @@ class Sky:
     seed: int = 0
 
     def at(self, time: float) -> dict[str, float]:
-        """Counts of every channel that the room adds at `time` (seconds since 1970 UTC)."""
+        """Ambient counts of each channel at `time` (seconds since 1970 UTC)."""
         day, lit = self.daylight(time), self.lamps(time)
         room = self.room
         return {name: dark + day * room.daylight[name] + lit * room.lamps[name] for name, dark in room.dark.items()}
@@ -170,7 +168,7 @@ def _normals(seed: int, wave: int, block: int) -> list[float]:
 
 
 def _between(x: tuple[float, ...], y: list[float], at: float) -> float:
-    """Linear between the points, constant beyond."""
+    """Linear interpolation, constant outside the points."""
     right = bisect_right(x, at)
     if right in (0, len(x)):
         return y[-1 if right else 0]

@@ -18,12 +18,10 @@ from sdl.types import Reading
 
 MOVES = 0.03
 """The light of a room moves by this part of itself within a sitting: 2.8 % in the middle of the real sittings."""
-DARK = 60.0
-"""Counts: a room that adds less is dark."""
+DARK = 60.0  # counts: a room that adds less is dark
 WILD = 10.0
 """Usual deviations from the middle of its sitting beyond which a reading tells nothing of the room."""
-FEW = 10
-"""Fewer readings in a sitting do not tell how much its room moved."""
+FEW = 10  # fewer readings in a sitting do not tell how much its room moved
 TELLS = 0.1
 """A channel tells of the room if it sees the inputs less than this part of what the brightest one sees."""
 
@@ -49,7 +47,7 @@ class Evidence:
     sources: tuple[str, ...] = ()
 
     def only(self, rows: NDArray[np.bool_]) -> Evidence:
-        """These rows of it."""
+        """The same data with these rows only."""
         part = {name: getattr(self, name)[rows] for name in ("X", "Y", "background", "sitting", "day")}
         return replace(self, **part)
 
@@ -174,7 +172,7 @@ def ambient_of(data: Evidence, left: Floats, noise: Floats) -> RoomOffsets:
 
 
 def _middle(values: Floats, noise: Floats) -> float:
-    """Mean weighted by the noise, without what lies so far off that it is a fault. An offset: it may be below 0."""
+    """Mean weighted by the noise, without outliers; an offset, so that it may be negative."""
     middle = float(np.median(values))
     # By the sitting's usual noise: a quiet reading tells most of the room, even where the loud ones disagree with it.
     near = np.abs(values - middle) <= WILD * np.median(noise)
@@ -217,7 +215,7 @@ def left_over(data: Evidence, plant: Plant) -> Left:
 
 
 def _moves(data: Evidence, plant: Plant, left: Floats, around: Floats) -> Floats:
-    """(n, 1) how much the room of each sitting moved, part of its light: by the channel that sees the inputs least."""
+    """(n, 1) relative variation of ambient light in each session, from the channel least sensitive to the inputs."""
     least = int(plant.arrays.gain.max(axis=1).argmin())
     moves = np.full((len(left), 1), MOVES)
     for sitting in np.unique(data.sitting):

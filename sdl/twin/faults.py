@@ -19,8 +19,7 @@ from pydantic import Field, model_validator
 
 from sdl.types import Frozen
 
-STREAM = 3
-"""The faults' place in `default_rng([seed, stream, n])`."""
+STREAM = 3  # the faults' place in `default_rng([seed, stream, n])`
 
 Name = Literal[
     "busy",
@@ -131,12 +130,9 @@ USES: Mapping[str, tuple[str, ...]] = {
 }
 TRIES, PAUSE = 50, 1.0
 """How often the real server tries to measure within one request, and the seconds between."""
-BUSY_LIMIT = (TRIES - 1) * PAUSE
-"""Seconds after which it gives up."""
-CLIENT_TIMEOUT = 75.0
-"""Seconds after which a client of the real server gives up."""
-BLINDING = 1e6
-"""Counts at 515 nm: brighter than the sensor can tell in any channel."""
+BUSY_LIMIT = (TRIES - 1) * PAUSE  # seconds after which it gives up
+CLIENT_TIMEOUT = 75.0  # seconds after which a client of the real server gives up
+BLINDING = 1e6  # counts at 515 nm: brighter than the sensor can tell in any channel
 
 
 class Fault(Frozen):
@@ -182,17 +178,15 @@ class Fault(Frozen):
         return self
 
     def uses(self, key: str) -> bool:
-        """Whether this fault looks at `channel`, `other` or `input`."""
+        """Whether this fault uses `channel`, `other` or `input`."""
         return key in USES.get(self.name, ())
 
     @property
     def duration(self) -> float:
-        """`seconds`, or the default of this fault."""
         return SECONDS.get(self.name, 0.0) if self.seconds is None else self.seconds
 
     @property
     def amount(self) -> float:
-        """`size`, or the default of this fault."""
         return SIZE.get(self.name, 0.0) if self.size is None else self.size
 
 

@@ -22,10 +22,8 @@ from sdl.twin.evidence import Evidence, jitter_of, left_over
 from sdl.twin.model import Plant
 from sdl.twin.state import Dimming, Drift, TwinState
 
-GAIN = 0.3
-"""How far a gain may be from the known state's: part of it, plus a hundredth of full scale."""
-END = 0.003
-"""How far an end may be from the known state's, part of full light."""
+GAIN = 0.3  # how far a gain may be from the known state's: part of it, plus a hundredth of full scale
+END = 0.003  # how far an end may be from the known state's, part of full light
 CURVE = 0.008
 """How far the curve of a channel may be from the known state's: .2 % of full light in the middle of the range. A sweep
 of red (Claude-Light-Collab, 2025-07-29) is bent .5 % more at 590 than at 630 nm, which share window and jitter."""
@@ -34,10 +32,8 @@ SHARED = 0.8
 are -.008 to -.013 in six channels, those of red -.003 to -.029."""
 ALIKE = 0.15
 """How far the jitter of a window may be from the known state's, part of it: units of one make are dimmed alike."""
-ROUNDS = 12
-"""Gauss-Newton converges in four or five; noise and weights are found anew in each."""
-FEW = 20
-"""Fewer readings than this tell no noise."""
+ROUNDS = 12  # Gauss-Newton converges in four or five; noise and weights are found anew in each
+FEW = 20  # fewer readings than this tell no noise
 KNOWN = 0.7
 """A parameter whose uncertainty is above this part of where it started from was not told by the readings."""
 
@@ -81,7 +77,6 @@ class Fit:
     check: Check
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
         return {
             "state": self.state.model_dump(mode="json"),
             "parameters": [asdict(parameter) for parameter in self.parameters],
@@ -143,7 +138,7 @@ def _vector(state: TwinState) -> Floats:
 
 
 def _prior(state: TwinState) -> Floats:
-    """Standard deviation of each parameter about where it starts from."""
+    """(p,) prior standard deviation of each parameter."""
     gains = [channel.gain[name] for channel in state.channels.values() for name in state.inputs]
     ends, curves = [END] * 2 * len(state.inputs), [CURVE] * len(gains)
     return np.array([GAIN * gain + 0.01 * state.full_scale for gain in gains] + ends + curves)
@@ -166,7 +161,7 @@ def _with_vector(state: TwinState, vector: Floats) -> TwinState:
 
 
 def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floats, Floats]:
-    """One Gauss-Newton step: the parameters (p,), their standard errors (p,), how many each channel took up (m,)."""
+    """One Gauss-Newton step: parameters (p,), their standard errors (p,), parameters used per channel (m,)."""
     plant = Plant(state)
     found = left_over(data, plant)
     gain, light, left, due = plant.arrays.gain, found.light, found.counts, found.due
@@ -209,7 +204,7 @@ def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floa
 
 # Noise --------------------------------------------------------------------------------------------------------------
 def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Floats) -> tuple[TwinState, list[Parameter]]:
-    """Jitter of each window by the greatest likelihood of what is left when `spent` (m,) parameters were fitted."""
+    """Maximum-likelihood jitter of each window, with `spent` (m,) fitted parameters per channel."""
     plant = Plant(state)
     found = left_over(data, plant)
     left, due = found.counts, found.due
@@ -245,7 +240,7 @@ def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Float
 
 # Room and drift -----------------------------------------------------------------------------------------------------
 def _days(data: Evidence, state: TwinState) -> tuple[tuple[DayLight, ...], Drift | None, float]:
-    """Light of each input day by day; and the drift that explains its scatter, with its error, if days tell it."""
+    """Light of each input by day, the drift that explains its scatter, and the standard error of the drift."""
     found = []
     for day in np.unique(data.day):
         if not day or (data.day == day).sum() < FEW:
@@ -268,7 +263,7 @@ def _days(data: Evidence, state: TwinState) -> tuple[tuple[DayLight, ...], Drift
 
 
 def _with_room(data: Evidence, state: TwinState, drift: Drift | None) -> TwinState:
-    """The state with the middle of the readings' ambient light, and the last day of them as its own."""
+    """The state with the median ambient light of the readings, dated to their last day."""
     room = left_over(data, Plant(state)).room
     channels = dict(state.channels)
     for column, name in enumerate(channels):

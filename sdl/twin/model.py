@@ -79,7 +79,7 @@ class Plant:
         return dict(zip(self.state.channels, counts.tolist(), strict=True))
 
     def drift(self, time: float) -> Floats:
-        """Light of the inputs as a part of what it was when the state's day began, (d,)."""
+        """(d,) light of the inputs relative to the beginning of the state's day."""
         drift, inputs = self.state.drift, len(self.state.inputs)
         if not self.drifts or drift is None:
             return np.ones(inputs)
@@ -127,19 +127,19 @@ class Plant:
         return Reading(applied=applied, readings=readings, saturated=full)
 
     def duty(self, settings: Floats) -> Floats:
-        """What the LED is dimmed to, for settings (..., d): themselves, unless the state bends them."""
+        """Duty cycle of the LED for settings (..., d), with the curve and gamma of the state."""
         bent: Floats = (settings + self.state.curve * settings * (1.0 - settings)) ** self.state.gamma
         return bent
 
     def light(self, duty: Floats) -> Floats:
-        """Light of the inputs (..., d) dimmed to `duty` (..., d), as a part of full light."""
+        """Light of the inputs (..., d) at `duty` (..., d), as a fraction of full light."""
         a = self.arrays
         light = duty + ((duty > 0.0) & (duty < 1.0)) * (a.above_zero - a.bend * duty)
         droop = self.state.droop
         return light * (1.0 - droop * light.mean(axis=-1, keepdims=True)) if droop else light
 
     def bent(self, duty: Floats) -> Floats:
-        """Counts (..., m, d) that each channel sees besides its gain times the light of each input."""
+        """Counts (..., m, d) of each channel from the curve of each input, beyond gain times light."""
         curve = self.arrays.curve
         if curve is None:
             return np.zeros((*duty.shape[:-1], *self.arrays.gain.shape))
@@ -161,13 +161,12 @@ class Plant:
 
     @cached_property
     def _daylight(self) -> Floats:
-        """(m,) Spectrum of daylight, 515 nm = 1; channels that no room knows see as much as 515 nm."""
+        """(m,) spectrum of daylight, 1 at 515 nm; 1 for channels that the room does not list."""
         spectrum = (self.sky.room if self.sky else load_room("day")).daylight
         return np.array([spectrum.get(name, 1.0) for name in self.state.channels])
 
     @cached_property
     def arrays(self) -> Arrays:
-        """The state as arrays."""
         state = self.state
         names, windows = list(state.inputs), list(state.jitter)
         above = np.array([dimming.above_zero for dimming in state.inputs.values()])

@@ -9,10 +9,8 @@ from sdl.twin.evidence import matrices
 from sdl.twin.state import TwinState
 from sdl.types import Reading
 
-LATEST = 40
-"""Readings that are looked at: more would hide what has just happened."""
-FEWEST = 8
-"""Fewer say nothing: with the room unknown, one of them tells of it."""
+LATEST = 40  # readings that are looked at: more would hide what has just happened
+FEWEST = 8  # fewer say nothing: with the room unknown, one of them tells of it
 
 
 def departure(state: TwinState, readings: Sequence[tuple[Reading, int]]) -> str | None:

@@ -33,11 +33,9 @@ DEFAULT = {"atime": 100, "astep": 999, "gain": 128.0}
 """Sensor settings that a command may leave out; the state's gains are for these."""
 BOUNDS = {"R": (0, 255), "G": (0, 255), "B": (0, 255), "atime": (0, 255), "astep": (0, 65536), "gain": (0.5, 512)}
 """What the firmware checks, in its order."""
-LONGEST = 65534
-"""The longest `astep` that the sensor takes; a longer one leaves it as it was."""
+LONGEST = 65534  # the longest `astep` that the sensor takes; a longer one leaves it as it was
 TRIED = '  File "/lib/sdl_demo_utils.py", line {}, in try_experiment\n'
-RAN = '  File "main.py", line {}, in run_experiment\n'
-"""Where the firmware was when something failed."""
+RAN = '  File "main.py", line {}, in run_experiment\n'  # where the firmware was when something failed
 
 FAULTS = {
     "silent": "the experiment is run, no answer is sent",
@@ -127,7 +125,6 @@ class SdlLightDevice:
         return self
 
     def close(self) -> None:
-        """Leaves the broker."""
         if self._client is not None:
             self._client.disconnect()
             self._client.loop_stop()
@@ -144,7 +141,7 @@ class SdlLightDevice:
         return self
 
     def _command(self, client: Client, _user: Any, message: Any) -> None:
-        """One experiment; the next command waits in the queue meanwhile, as on the device."""
+        """Run one experiment; the next command waits in the queue, as on the device."""
         if not message.topic.startswith(f"{self._topic}/GPIO/"):  # the subscription takes in the topic without the /
             log.debug("not a command: %s", message.topic)
             return
@@ -158,7 +155,7 @@ class SdlLightDevice:
             client.publish(f"{self._topic}/as7341/", payload, qos=0, retain=retain)
 
     def _answer(self, text: str, fault: str | None) -> dict[str, Any]:
-        """What it sends back, whatever happens."""
+        """The reply to a command, including the error of one that cannot be run."""
         command: Any = text
         reply: dict[str, Any]
         try:
@@ -239,7 +236,7 @@ class SdlLightDevice:
 
 
 def _parsed(text: str) -> Any:
-    """JSON, without the NaN and Infinity that the device does not know."""
+    """Parse JSON; refuse NaN and Infinity, as the device does."""
 
     def refuse(word: str) -> NoReturn:
         raise ValueError(word)
@@ -265,7 +262,7 @@ def _scaled(state: str, scale: float, full: int) -> TwinState:
 
 
 def _faulty(reply: dict[str, Any], fault: str | None) -> list[tuple[str, bool]]:
-    """What is sent instead: payloads, and whether the broker is to keep each."""
+    """The payloads to send under a fault, each with whether the broker retains it."""
     command = reply["_input_message"]
     odd = {"null": None, "nan": float("nan"), "negative": -7, "text": "bright", "huge": 10**9}
     if fault in odd:

@@ -32,11 +32,9 @@ from sdl.twin.model import Plant
 from sdl.twin.state import load
 from sdl.twin.world import NotMeasured, Taken, World
 
-THREADS = 4
-"""Requests that the real server (waitress) looks at at once; the others wait in line."""
+THREADS = 4  # requests that the real server (waitress) looks at at once; the others wait in line
 HOME = "https://github.com/jkitchin/claude-light?tab=readme-ov-file#Usage"
-REFUSED_SECONDS = 0.5
-"""How long nobody listens when a connection is refused, in real seconds."""
+REFUSED_SECONDS = 0.5  # how long nobody listens when a connection is refused, in real seconds
 CSV_PAUSE = 1.0
 METHODS = {"/": "GET", "/api": "GET", "/about": "GET", "/csv": "GET POST"}
 PAGES = {
@@ -115,11 +113,11 @@ class TwinServer:
         self.close()
 
     def serve(self) -> None:
-        """Serves in this thread until `close` is called from another, or a signal ends it."""
+        """Serve in this thread until `close` is called from another one or a signal arrives."""
         self._http.listen()
 
     def close(self) -> None:
-        """Ends every request, gives the port back, waits for the threads. May be called twice."""
+        """End every request, release the port and wait for the threads; may be called twice."""
         self.world.end()
         if self._thread.ident is not None:
             self._thread.join()
@@ -152,7 +150,7 @@ class _Server(ThreadingHTTPServer):
             self.handle_request()
 
     def shut(self) -> None:
-        """Stops listening before the answer goes out, so that its receiver is refused when it returns."""
+        """Stop listening before the reply is sent, so that the client's next connection is refused."""
         self._shut.set()
         self._is_shut.wait(1.0)
 
@@ -257,7 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reading(str(taken.out["515nm"]), "text/csv; charset=utf-8", faults)
 
     def _measured(self, settings: dict[str, float], faults: Sequence[Fault], origin: str | None) -> Taken | None:
-        """The reading; None where the connection breaks instead."""
+        """Take a reading; None if the connection breaks instead."""
         names = {fault.name for fault in faults}
         if names & {"reset-before", "refused"}:  # refused: several clients at once, and this one was through the door
             self._break()
@@ -277,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
         return taken
 
     def _keep_waiting(self, seconds: float) -> None:
-        """Waits until the client has given up, or so many seconds of the server's time."""
+        """Wait until the client hangs up, at most `seconds` of simulated time."""
         ends = self.server.world.now() + seconds
         while self.server.world.now() < ends and not self.server.world.ended:
             with suppress(OSError):
@@ -289,7 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
         return str(self.client_address[0])
 
     def _reading(self, body: str, kind: str, faults: Sequence[Fault]) -> None:
-        """Sends what was read, as whole as the faults let it be."""
+        """Send a reading, spoiled as the faults require."""
         content = body.encode()
         names = {fault.name for fault in faults}
         if "not-json" in names:
@@ -308,7 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def _break(self) -> None:
-        """Ends the connection with a reset."""
+        """Reset the connection."""
         self.close_connection = True
         self.server.broken.add(self.connection)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

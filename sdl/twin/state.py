@@ -18,8 +18,7 @@ from sdl.twin import tomlfile
 from sdl.types import Channel, Frozen, Input
 
 FOLDER = Path(__file__).parent / "states"
-KNOWN = "night-2025-10"
-"""The state that a solver knows where it names none."""
+KNOWN = "night-2025-10"  # the state that a solver knows where it names none
 
 
 class Dimming(Frozen):
@@ -106,22 +105,20 @@ class TwinState(Frozen):
         return self
 
     def latency_quantile(self, share: float) -> float:
-        """Seconds that this share of the readings take at most; their logarithm is linear between the given pairs."""
+        """Seconds within which this share of the readings ends; log-linear between the given pairs."""
         right = max(bisect_left(self.latencies, share, key=lambda pair: pair[0]), 1)
         (low, short), (high, long) = self.latencies[right - 1], self.latencies[right]
         return float(short * (long / short) ** ((share - low) / (high - low)))
 
     def without_ambient(self) -> TwinState:
-        """The same instrument in a room without any light."""
+        """The same state without ambient light."""
         dark = {name: channel.model_copy(update={"ambient": 0.0}) for name, channel in self.channels.items()}
         return self.model_copy(update={"channels": dark})
 
     def input_list(self) -> tuple[Input, ...]:
-        """The inputs as the rest of `sdl` knows them."""
         return tuple(Input(name=name, step=None) for name in self.inputs)
 
     def channel_list(self) -> tuple[Channel, ...]:
-        """The channels as the rest of `sdl` knows them."""
         return tuple(Channel(name=name, low=0.0, high=float(self.full_scale)) for name in self.channels)
 
 

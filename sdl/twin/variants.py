@@ -8,8 +8,7 @@ from sdl.twin.state import Dimming, TwinState
 
 Variant = Literal["other-unit", "curved", "gamma", "droop", "rgbw", "green"]
 
-SPREAD = 0.2
-"""Gains of another unit lie within this part of the state's."""
+SPREAD = 0.2  # gains of another unit lie within this part of the state's
 CURVE, GAMMA, DROOP = 0.3, 1.8, 0.15
 WHITE = {
     "415nm": 420.0,

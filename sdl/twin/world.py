@@ -76,32 +76,30 @@ class World:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs, in the order in which `in` lists them."""
+        """Names of the inputs, in the order of `in`."""
         return tuple(self.plant.state.inputs)
 
     def now(self) -> float:
-        """Its time, seconds since 1970 UTC."""
+        """Simulated time, seconds since 1970 UTC."""
         return self._start + (time.monotonic() - self._began) * self._speed + self._leapt
 
     def wait(self, seconds: float) -> bool:
-        """Waits so many of its seconds; False where the world ends before."""
+        """Wait for simulated seconds; False if the world ends first."""
         return not self._over.wait(seconds / self._speed) if seconds > 0 else not self._over.is_set()
 
     def wait_really(self, seconds: float) -> bool:
-        """The same in seconds of the real world."""
+        """Wait for real seconds; False if the world ends first."""
         return not self._over.wait(seconds)
 
     def end(self) -> None:
-        """Ends every wait."""
         self._over.set()
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
         return self._over.is_set()
 
     def befalls(self) -> list[Fault]:
-        """The faults of the next request for a reading, which is counted by this."""
+        """Count the next request and return its faults."""
         with self._books:
             n, self._asked = self._asked, self._asked + 1
         faults = due(self._plan, self.plant.seed, n, self.now() - self._start, draw=n)
@@ -114,7 +112,7 @@ class World:
         return faults
 
     def refuses(self) -> bool:
-        """Whether the next request is refused at the door; one that is refused by number or by chance is counted."""
+        """Whether the next connection is refused; a refusal by number or chance counts as a request."""
         with self._books:
             faults = due(self._refusing, self.plant.seed, self._asked, self.now() - self._start, draw=self._asked)
             counted = [fault.name for fault in faults if fault.after is None]

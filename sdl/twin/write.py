@@ -8,8 +8,7 @@ from typing import Any
 
 from sdl.twin.state import TwinState
 
-DIGITS = 6
-"""Significant digits: a gain of 60,000 to a tenth of a count."""
+DIGITS = 6  # significant digits: a gain of 60,000 to a tenth of a count
 
 
 def toml(state: TwinState, told: Iterable[str] = ()) -> str:

@@ -113,11 +113,11 @@ class ClaudeLight(RealInstrument):
 
     @property
     def identity(self) -> str:
-        """Host and path, whatever the spelling."""
+        """Host and path in their canonical spelling."""
         return self._at(hosts.normalise(self._host))
 
     def known_as(self, look_up: bool) -> set[str]:
-        """The identity with each address of the host."""
+        """The identity with each address of the host in place of its name."""
         return {self._at(host) for host in hosts.names(self._host, look_up=look_up)}
 
     def _at(self, host: str) -> str:
@@ -132,12 +132,12 @@ class ClaudeLight(RealInstrument):
 
     @property
     def reading_seconds(self) -> float:
-        """Median of the instrument's own benchmark of 2024, the pauses between requests, and the background."""
+        """Median of the instrument's benchmark of 2024, with the pauses between requests and the background."""
         return (0.78 + self._interval) * share(self.background)
 
     @property
     def timeout_seconds(self) -> float:
-        """The longest a reading may take before it fails, its background and the pauses included."""
+        """Longest time until a reading fails, including background and pauses."""
         requests = 1 if self.background == "none" else 2
         return (self.connect_timeout + self.read_timeout + self._interval) * requests
 
@@ -161,11 +161,10 @@ class ClaudeLight(RealInstrument):
         environment.check_variables(proxies=not self._local)
 
     def simulation(self, start: str, seed: int) -> Twin:
-        """Its twin in virtual time from `start` on."""
+        """The twin in virtual time from `start`."""
         return Twin(background=self.background, seed=seed, start=start)
 
     def open(self, clock: Clock) -> ClaudeLightDriver:
-        """Prepare the connection; nothing is sent yet. `clock` times the pauses between requests."""
         connection = HttpConnection(
             self.url,
             connect=self.connect_timeout,

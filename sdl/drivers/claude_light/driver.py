@@ -69,7 +69,6 @@ class ClaudeLightDriver:
         return self._known
 
     def close(self) -> None:
-        """Gives the connection back."""
         self._connection.close()
 
     def _limited(self, values: dict[str, float]) -> Reading:

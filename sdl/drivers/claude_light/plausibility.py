@@ -20,15 +20,12 @@ from sdl.types import Reading
 
 LIT = 0.05
 """Setting from which on the light must be seen: the weakest colour gives some 1,400 counts there."""
-FAINT = 50
-"""Counts that the sensor shows by itself in a dark room, with a margin; 14 were seen."""
-MOVED = 0.01
-"""Change of a setting that no reply can hide: 290 counts of the weakest colour."""
+FAINT = 50  # counts that the sensor shows by itself in a dark room, with a margin; 14 were seen
+MOVED = 0.01  # change of a setting that no reply can hide: 290 counts of the weakest colour
 FALL, FALL_PART = 250, 0.05
 """How far a channel may fall below its background, in counts and as a part of it: 999 of 1,000 pairs taken less than a
 second apart, day and night, differ by less."""
-FEWEST = 3
-"""Channels below saturation that are needed to say anything."""
+FEWEST = 3  # channels below saturation that are needed to say anything
 
 
 class Plausible:

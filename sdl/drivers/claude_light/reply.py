@@ -15,8 +15,7 @@ from sdl.types import Reading
 
 NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm", "clear", "nir")
 FULL_SCALE = 65535
-SAME = 1e-9
-"""How far the echoed settings may differ from what was asked and still be the same."""
+SAME = 1e-9  # how far the echoed settings may differ from what was asked and still be the same
 
 
 def reading(answer: HttpReply, requested: Mapping[str, float]) -> Reading:
@@ -74,7 +73,7 @@ def _check_status(answer: HttpReply) -> None:
 
 
 def _count(name: str, out: Mapping[str, Any]) -> float:
-    """A whole number of counts. 12.0 is whole too: JSON knows one kind of number."""
+    """A whole number of counts; JSON also writes it 12.0."""
     if name not in out:
         raise BadReply(f"channel {name} is missing")
     value = out[name]

@@ -24,10 +24,8 @@ UNEXPLAINED = 0.25
 LIT, NOISE, FAINT = 0.05, 0.05, 50
 """Part of an input's range from which on the lamp is on for certain; how far its readings scatter there: a part, and
 counts."""
-FEWEST = 3
-"""Channels below the end of their range that are needed to say anything."""
-KEPT = 30
-"""Readings with the lamp on that are remembered."""
+FEWEST = 3  # channels below the end of their range that are needed to say anything
+KEPT = 30  # readings with the lamp on that are remembered
 
 UNTOUCHED = SafeState(Power.NOT_NEEDED, None, "nothing was asked of it over this connection")
 TOUCHED = SafeState(Power.UNKNOWN, None, "something was asked of it since")
@@ -64,7 +62,7 @@ class Lamp:
         return reading
 
     def judge(self, reply: Reading) -> SafeState:
-        """Return what the reply to a request to switch off proves."""
+        """Decide from the reply to a request to switch off whether the lamp is off."""
         applied = ", ".join(f"{name} = {value:g}" for name, value in reply.applied.items())
         if not self._off(reply.applied):
             return SafeState(Power.ON, reply.applied, f"asked to be off, it says that it applied {applied}")
@@ -89,7 +87,7 @@ class Lamp:
         return all(applied[item.name] == item.low for item in self._inputs)
 
     def _is_lamp(self, light: Mapping[str, float], spectra: Sequence[Mapping[str, float]]) -> bool:
-        """Whether these spectra explain most of what was read."""
+        """Whether these spectra explain most of the light."""
         names = [name for name in light if all(name in spectrum for spectrum in spectra)]
         if len(names) < FEWEST:
             spectra, names = self._twins(), list(light)
@@ -112,7 +110,6 @@ class Lamp:
         )
 
     def _twins(self) -> list[dict[str, float]]:
-        """Return the twin's spectra, one per input."""
         from sdl.twin.state import load
 
         channels = load(self._twin).channels

@@ -35,8 +35,7 @@ from sdl.types import SESSION_GAP, Channel, Input, Reading, SafeState
 NAMES = ("ch410", "ch440", "ch470", "ch510", "ch550", "ch583", "ch620", "ch670")
 FULL_SCALE = 65535
 GAINS = tuple(2.0**n for n in range(-1, 10))
-SAFE_SECONDS = 15.0
-"""Seconds for switching off: the running experiment and one more."""
+SAFE_SECONDS = 15.0  # seconds for switching off: the running experiment and one more
 
 
 class SdlLight(RealInstrument):
@@ -79,28 +78,25 @@ class SdlLight(RealInstrument):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """R, G, B: whole numbers from 0 to `most`."""
         return tuple(Input(name=name, low=0.0, high=float(self.most), step=1.0) for name in "RGB")
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Eight colours, counts. Full scale is what the integration time can count to, 65535 at most."""
+        """Eight colours in counts; the integration time limits full scale, to at most 65535."""
         full = min(FULL_SCALE, (self.atime + 1) * (self.astep + 1))
         return tuple(Channel(name=name, low=0.0, high=float(full)) for name in NAMES)
 
     @property
     def identity(self) -> str:
-        """Broker and device."""
         return f"sdl-light:{hosts.normalise(self.host)}:{self.port}/{self.device}"
 
     def known_as(self, look_up: bool) -> set[str]:
-        """The device by each address of its broker, whose two usual ports (with and without TLS) are one."""
+        """The device by each address of its broker; ports 1883 and 8883 count as the same."""
         port = "" if self.port in (1883, 8883) else f":{self.port}"
         return {f"sdl-light:{host}{port}/{self.device}" for host in hosts.names(self.host, look_up=look_up)}
 
     @property
     def timeout_seconds(self) -> float:
-        """The longest a reading may take before it fails."""
         return self.connect_timeout + self.reply_timeout
 
     def ready(self) -> None:
@@ -116,7 +112,7 @@ class SdlLight(RealInstrument):
             raise ConfigError(Problem(why, "instrument.ca_file"))
 
     def simulation(self, start: str, seed: int) -> Twin:
-        """Its twin in virtual time from `start` on, with inputs from 0 to 1; a background comes with every answer."""
+        """Its twin in virtual time from `start`, with inputs from 0 to 1 and a background in every reply."""
         return Twin(state="sdl-light", background="each", seed=seed, start=start)
 
     def open(self, clock: Clock) -> SdlLightDriver:
@@ -182,7 +178,6 @@ class SdlLightDriver:
         return self._known
 
     def close(self) -> None:
-        """Gives the connection back."""
         self._closed = True
         self._exchange.drop()
 

@@ -27,10 +27,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-IDLE = 5.0
-"""Seconds without traffic after which a connection is no longer trusted but replaced."""
-BODY_LIMIT = 64 * 1024
-"""Bytes; a longer message is nobody's reading."""
+IDLE = 5.0  # seconds without traffic after which a connection is no longer trusted but replaced
+BODY_LIMIT = 64 * 1024  # bytes; a longer message is nobody's reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ class Exchange:
         raise Unreachable(f"{self.broker}: {taken} no answer came within {within:g} s", maybe_measured=True)
 
     def drop(self) -> None:
-        """Ends the connection, and with it everything that was not sent yet."""
+        """Close the connection; commands that were not sent are discarded."""
         client, self._client = self._client, None
         if client is not None:
             client.disconnect()
@@ -145,7 +143,7 @@ class Exchange:
         return client
 
     def _serve(self, client: Client, seconds: float, *, maybe_measured: bool) -> None:
-        """Lets paho read and write for some time."""
+        """Let paho read and write for a while."""
         failed = client.loop(timeout=max(seconds, 0.01))
         self._last = time.monotonic()
         if self._refused:
