@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
@@ -30,7 +30,7 @@ def checked(settings: Mapping[str, float], inputs: Sequence[Input]) -> dict[str,
         raise Rejected(f"settings must name {', '.join(names)}; missing: {missing}, unknown: {unknown}")
     try:
         values = {name: float(value) for name, value in _numbers({name: settings[name] for name in names}).items()}
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError) as error:
         raise Rejected(str(error)) from None
     for item in inputs:
         if not item.low <= values[item.name] <= item.high:
@@ -143,6 +143,6 @@ def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} = {value!r} is not a finite number")
             numbers[name] = value = int(value) if isinstance(value, Integral) else float(value)
-        if not math.isfinite(value):
+        if not abs(value) <= sys.float_info.max:
             raise ValueError(f"{name} = {value!r} is not a finite number")
     return numbers

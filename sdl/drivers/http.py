@@ -1,15 +1,14 @@
-"""One GET over HTTP, bounded in time and size: the only place that touches httpx and translates its exceptions.
+"""One GET over HTTP, bounded in time and size: the only module that uses httpx and translates its exceptions.
 
-httpx limits the wait for each piece of an answer, not the whole of it; an answer that drips in would take for ever.
-So a watchdog cuts the connection when the whole is overdue. The hook that tells it of the connection also notes whether
-the request was on its way when something broke: from then on the instrument may have measured. Nothing is sent twice.
+httpx limits the wait for each piece of an answer, not for the whole, so an answer that drips in could take for ever.
+A watchdog cuts the connection when the whole is overdue. The hook that gives it the socket also notes when the request
+leaves: after that the instrument may have measured. No request is repeated.
 
-No cache may answer: a stored answer is no measurement. Caches are told so, every request has a number of its own (a
-further parameter, which the published server ignores as it does every name but R, G and B), and an answer that says
-that it was stored is refused.
+No cache may answer, because a stored answer is no measurement. Every request tells caches so and has a unique number
+(an additional parameter, which the published server ignores), and an answer with an age is refused.
 
-Each request has a connection of its own: a kept one that the server closes meanwhile could not be told from one that
-broke while measuring, and what the server says beyond its answer would be taken for the next one.
+Each request has its own connection: a kept one that the server closes in the meantime could not be distinguished from
+one that breaks during a measurement, and bytes after an answer would be taken for the next answer.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "WriteError": (Unreachable, "the connection broke while the request was sent"),
     "CloseError": (Unreachable, "the connection broke while it was closed"),
     "ProxyError": (Unreachable, "the proxy refused"),
-    "LocalProtocolError": (InstrumentError, "the request could not be put into words of HTTP"),
+    "LocalProtocolError": (InstrumentError, "the request cannot be expressed in HTTP"),
     "RemoteProtocolError": (BadReply, "the answer is cut off or is not HTTP"),
     "UnsupportedProtocol": (InstrumentError, "the address is not http or https"),
     "InvalidURL": (InstrumentError, "the address is not a URL"),
     "DecodingError": (BadReply, "the answer cannot be decoded"),
-    "TooManyRedirects": (BadReply, "the answer leads in circles"),
+    "TooManyRedirects": (BadReply, "the answer redirects in a circle"),
 }
-"""What each exception of httpx means here, by its name, so that httpx is only imported to ask something."""
+"""The meaning of each exception of httpx; by name, so that httpx is imported only for a request."""
 
 _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
     (ssl.SSLCertVerificationError, "its certificate cannot be trusted", False),
@@ -59,12 +58,12 @@ _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
     (ConnectionResetError, "the connection was reset", True),
     (BrokenPipeError, "the connection was reset", True),
 )
-"""Plainer words where the exception underneath is known, and whether asking again may help."""
+"""Plainer messages for known underlying exceptions, and whether a retry may help."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """What came back: status code, the address it points to (redirects are not followed), body."""
+    """Status code, target of a redirect (not followed), body."""
 
     status: int
     location: str
@@ -72,7 +71,7 @@ class HttpReply:
 
 
 class _Watch:
-    """Notes when one request leaves, and can cut its connection."""
+    """Notes when a request leaves, and can cut its connection."""
 
     def __init__(self) -> None:
         self.sent = self.overdue = False
@@ -85,7 +84,7 @@ class _Watch:
             if self.overdue:
                 self._cut()
         elif event.endswith(".send_request_headers.started"):
-            # A proxy is first asked to connect; that is not our request yet.
+            # CONNECT to a proxy precedes the request itself.
             self.sent = self.sent or info["request"].method != b"CONNECT"
 
     def expire(self) -> None:
@@ -95,15 +94,15 @@ class _Watch:
     def _cut(self) -> None:
         if self._socket is not None:
             with suppress(OSError):
-                # The plain socket's own method: that of ssl would pull the object from under the reading thread.
+                # The method of the plain socket: that of ssl would remove the object that the other thread reads from.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Watchdog:
     """A thread that cuts requests that exceed their time.
 
-    One for all requests, only woken where it would look too late: on a busy machine starting a timer for each costs as
-    much as all the rest of a request.
+    One thread serves all requests and is woken only if it would look too late: on a busy machine, starting a timer
+    for each request costs as much as the rest of the request.
     """
 
     def __init__(self) -> None:
@@ -153,11 +152,11 @@ class HttpConnection:
         url: http or https, without query.
         connect: seconds to wait for a connection.
         read: seconds to wait for each piece of an answer.
-        user_agent: who asks.
-        environment: heed the machine's proxy and certificate variables.
+        user_agent: header for the server's operator.
+        environment: use the proxy and certificate variables of this machine.
 
     Raises:
-        ConfigError: those variables make no sense.
+        ConfigError: these variables cannot be used.
     """
 
     def __init__(self, url: str, *, connect: float, read: float, user_agent: str, environment: bool = True) -> None:
@@ -169,8 +168,8 @@ class HttpConnection:
         self._asked = f"{url} (by the proxy in {proxy})" if proxy else url
         self.ever_sent = False
         self._watchdog = _Watchdog()
-        weakref.finalize(self, self._watchdog.end)  # where nobody closes it
-        # Compressed answers are not asked for: they could be small on the way and huge when unpacked.
+        weakref.finalize(self, self._watchdog.end)  # if it is never closed
+        # No compressed answers: they could be small in transit and huge when unpacked.
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         headers |= {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache", "Connection": "close"}
         try:
@@ -228,13 +227,7 @@ class HttpConnection:
 
 
 def translate(error: Exception, url: str, *, sent: bool) -> InstrumentError:
-    """Translate an exception of httpx or the system into one of ours.
-
-    Args:
-        error: what was raised.
-        url: where, for the message.
-        sent: whether the request was on its way.
-    """
+    """Translate an exception of httpx or the system; `sent` says whether the request had left for `url`."""
     known = (CAUSES[base.__name__] for base in type(error).__mro__ if base.__name__ in CAUSES)
     leaf, words = next(known, (Unreachable, f"{type(error).__name__}: {error}"))
     retryable = leaf.retryable

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Twin(Frozen):
-    """A simulated Claude-Light: noise, light, drift and faults of the real one. In virtual time a night passes fast."""
+    """A simulated Claude-Light with the noise, ambient light, drift and faults of the real one, in virtual time."""
 
     simulated: ClassVar[bool] = True
 
@@ -40,7 +40,7 @@ class Twin(Frozen):
     )
     ambient: str = Field(
         default="constant",
-        description="the light of the room: constant (the state's own), none, day (an office by the hour, with sun, "
+        description="the ambient light: constant (the state's own), none, day (an office by the hour, with sun, "
         "clouds, lamps and nights), or the path of your own .toml file",
     )
     drift: bool = Field(default=False, description="the light of the inputs changes a little from day to day")
@@ -64,8 +64,7 @@ class Twin(Frozen):
     @classmethod
     def _known(cls, value: str) -> str:
         load(value)
-        # Whole, so that a campaign can be resumed from another folder.
-        return str(locate(value)) if value.endswith(".toml") else value
+        return str(locate(value)) if value.endswith(".toml") else value  # a campaign may be resumed elsewhere
 
     @field_validator("ambient")
     @classmethod
@@ -82,7 +81,7 @@ class Twin(Frozen):
 
     @field_validator("latency")
     @classmethod
-    def _patient(cls, value: float | str | None) -> float | str | None:
+    def _in_range(cls, value: float | str | None) -> float | str | None:
         if isinstance(value, float) and not 0 <= value <= 3600:
             raise ValueError(f"{value:g} seconds; allowed: 0 to 3600, or real")
         return value
@@ -113,11 +112,11 @@ class Twin(Frozen):
             raise ValueError(f"latency: the state {self.state} does not say how it scatters; add `latencies` to it")
         for index, fault in enumerate(self.faults):
             for key, name, known in (
-                ("channel", fault.channel if fault.uses("channel") else None, state.channels),
-                ("other", fault.other if fault.uses("other") else None, state.channels),
+                ("channel", fault.channel, state.channels),
+                ("other", fault.other, state.channels),
                 ("input", fault.input, state.inputs),
             ):
-                if name is not None and name not in known:
+                if name is not None and name not in known and (key == "input" or fault.uses(key)):
                     raise ValueError(f"faults[{index}].{key}: unknown {name!r}; allowed: {', '.join(known)}")
         return self
 
@@ -156,12 +155,14 @@ class Twin(Frozen):
 
     def reading_noise(self, channel: str, reading: float) -> float:
         """Standard deviation of one reading of a channel, lit only by the input to which it responds most."""
+        if not self.noise:
+            return 0.0
         state = self.condition
         seen = state.channels[channel]
         gain = max(seen.gain.values())
         part = min(max((reading - seen.ambient) / gain, 0.0), 1.0) if gain > 0 else 0.0
         jitter = state.jitter[seen.window] * gain * math.sqrt(part * (1.0 - part))
-        return math.hypot(jitter, state.dark_noise, state.proportional_noise * reading) if self.noise else 0.0
+        return math.hypot(jitter, state.dark_noise, state.proportional_noise * reading)
 
     @property
     def reading_seconds(self) -> float:

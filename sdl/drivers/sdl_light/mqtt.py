@@ -1,9 +1,9 @@
-"""One command and its answer over MQTT: the only place that touches paho and translates its exceptions.
+"""One command and its answer over MQTT: the only driver module that uses paho and translates its exceptions.
 
-A command that paho cannot send is kept by it and sent when the connection is back: the light would go on with nobody
-waiting. So a connection is used as long as it lives and never mended: the client is thrown away with whatever it still
-holds, and the next command makes a new one, with its own client id. Nothing is sent before the broker has granted the
-subscription, and one command is under way at most. There is no thread: the network is served while we wait.
+paho keeps a command that it cannot send and sends it when the connection is back: the light would go on after the
+campaign has given up. So a broken connection is never repaired: the client is discarded with everything it still
+holds, and the next command creates a new one with its own client id. Nothing is sent before the broker has granted the
+subscription, and at most one command is in progress. There is no thread: the network is served while we wait.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-IDLE = 5.0  # seconds without traffic after which a connection is no longer trusted but replaced
-BODY_LIMIT = 64 * 1024  # bytes; a longer message is nobody's reading
+IDLE = 5.0  # seconds without traffic after which a connection is replaced
+BODY_LIMIT = 64 * 1024  # bytes; a longer message is not a reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Broker:
         host, port: of the broker.
         tls: whether the connection is encrypted and the broker's certificate checked.
         ca_file: certificates to trust instead of the system's.
-        user, password: None where the broker wants none.
-        connect: seconds that a connection, its greeting and its subscription may take together.
+        user, password: None if the broker needs none.
+        connect: seconds for connection, greeting and subscription together.
     """
 
     host: str
@@ -67,11 +67,11 @@ class Exchange:
         self._last = 0.0
 
     def ask(self, payload: bytes, answer: Callable[[bytes], T | None], within: float) -> T:
-        """Send `payload`; return what `answer` makes of the first message that it accepts (not None).
+        """Send the command `payload`; return the first result of `answer` that is not None.
 
         Args:
             payload: the command.
-            answer: called with each message that arrives, foreign ones included; its exceptions pass through.
+            answer: called with each message that arrives, including answers to other users.
             within: seconds to wait for the answer once the command is sent.
 
         Raises:
@@ -81,7 +81,7 @@ class Exchange:
         client = self._connected()
         self._inbox.clear()
         sent = client.publish(self._command, payload, qos=1)
-        if sent.rc:  # nothing left this machine; what paho keeps of it dies with the client
+        if sent.rc:  # nothing was sent; what paho keeps of it is discarded with the client
             self.drop()
             raise Unreachable(f"{self.broker}: the command could not be sent: {_words(sent.rc)}")
         deadline = time.monotonic() + within
@@ -110,7 +110,7 @@ class Exchange:
         self._ready, self._refused = False, ""
         deadline = time.monotonic() + self.broker.connect
         try:
-            # paho lets the TLS greeting take as long as its keep-alive time.
+            # paho allows the TLS handshake its keep-alive time.
             client.connect(self.broker.host, self.broker.port, keepalive=max(int(IDLE), round(self.broker.connect)))
         except (OSError, ValueError) as error:
             raise _translated(self.broker, error) from error
@@ -128,7 +128,7 @@ class Exchange:
 
         client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"sdl-{uuid4().hex[:16]}",  # two with one id throw each other out
+            client_id=f"sdl-{uuid4().hex[:16]}",  # a broker disconnects a client whose id another one uses
             protocol=MQTTv311,
             reconnect_on_failure=False,
         )
@@ -166,7 +166,7 @@ class Exchange:
 
     def _received(self, _client: Client, _user: Any, message: Any) -> None:
         if message.retain or len(message.payload) > BODY_LIMIT:
-            log.debug("left aside: %s, %d bytes, retained: %s", message.topic, len(message.payload), message.retain)
+            log.debug("ignored: %s, %d bytes, retained: %s", message.topic, len(message.payload), message.retain)
             return
         self._inbox.append(message.payload)
 
