@@ -104,8 +104,8 @@ def _day(item: tuple[dict[str, Any], Evidence, TwinState, tuple[int, ...], str])
     low, high = (np.where(goal, value + side * width, side * np.inf) for side in (-1, 1))
     age = np.arange(len(learn) - 1, -1, -1, dtype=float)
     full = data.Y[learn] >= state.full_scale
-    session = data.sitting[learn].astype(float)
-    rows = Data(data.X[learn], data.Y[learn], full, goal, age, session, inputs, channels, float(data.sitting[test[0]]))
+    session = data.session[learn].astype(float)
+    rows = Data(data.X[learn], data.Y[learn], full, goal, age, session, inputs, channels, float(data.session[test[0]]))
     space = Space(inputs)
     try:
         fitted = fit(config.parse_kind("solver", tree), rows)

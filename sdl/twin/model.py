@@ -6,9 +6,9 @@
     noise                 normal, standard deviation hypot(dark, proportional * y)
     reading               floor(y), kept inside 0 ... full scale
 
-Channels that the sensor reads in one window see the same jitter, so their noise goes together. A reading is a pure
-function of (seed, time, settings): ask twice for the same microsecond and the answer is the same, so that a campaign
-that is resumed finds the world it left. A state may bend d first (curve, gamma) and dim all light (droop).
+Channels that the sensor reads in one window share the jitter, so their noise is correlated. A reading is a pure
+function of (seed, time, settings), with a resolution of a microsecond, so that a resumed campaign continues in the same
+world. A state may first transform d (curve, gamma) and dim all light (droop).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sdl.twin.state import TwinState
 from sdl.types import Reading
 
 _SLOW, _DAILY = 100, 200
-"""Numbers of the waves that the inputs' light drifts by, counted on from here; those of the room are below."""
+"""First numbers of the waves of the inputs' drift; the ambient light uses lower ones."""
 DAY = 86400.0
 
 
@@ -39,10 +39,10 @@ class Arrays(NamedTuple):
     bend: Floats  # (d,) above_zero + below_one
     ambient: Floats  # (m,)
     gain: Floats  # (m, d)
-    curve: Floats | None  # (m, d) counts; None where no channel is bent by itself
-    window: NDArray[np.intp]  # (m,) which row of the jitter a channel sees
+    curve: Floats | None  # (m, d) counts; None if no channel has a curve of its own
+    window: NDArray[np.intp]  # (m,) row of the jitter of a channel
     jitter: Floats  # (w, 1)
-    mix: Floats  # (1 + d, d) makes correlated draws from independent ones
+    mix: Floats  # (1 + d, d) from independent to correlated draws
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Plant:
 
     Args:
         state: its parameters.
-        seed: which of the possible noises, skies and drifts; at least 0.
-        sky: the light of the room; None: the state's own, which never changes.
-        drifts: whether the light of the inputs drifts, as the state says.
+        seed: of noise, ambient light and drift; at least 0.
+        sky: the ambient light; None: the constant one of the state.
+        drifts: whether the light of the inputs drifts, as the state describes.
         noise: without it a reading is the noise-free one, rounded down.
     """
 
@@ -64,17 +64,17 @@ class Plant:
     noise: bool = True
 
     def noise_free(self, settings: Mapping[str, float], time: float | None = None) -> dict[str, float]:
-        """The readings without noise and rounding (counts, cut at full scale): what answers are judged by.
+        """The readings without noise and rounding (counts, clipped at full scale).
 
         Args:
             settings: every input, 0 ... 1.
-            time: seconds since 1970 UTC; when the state's day begins if None.
+            time: seconds since 1970 UTC; the beginning of the state's day if None.
         """
         a, now = self.arrays, self._start if time is None else time
-        light = self.light(self._asked(settings)) * self.drift(now)
+        light = self.light(self._duty_of(settings)) * self.drift(now)
         around = self._ambient(now)
         if a.curve is not None:
-            around = around + self.bent(self._asked(settings)) @ self.drift(now)
+            around = around + self.bent(self._duty_of(settings)) @ self.drift(now)
         counts = np.minimum(around + a.gain @ light, self.state.full_scale)
         return dict(zip(self.state.channels, counts.tolist(), strict=True))
 
@@ -92,18 +92,18 @@ class Plant:
         return np.array([1.0 + (off(now, i) - off(start, i)) for i in range(inputs)])
 
     def read(self, settings: Mapping[str, float], time: float, brighter: float = 0.0) -> Reading:
-        """One reading.
+        """Take one reading.
 
         Args:
             settings: every input, 0 ... 1.
-            time: seconds since 1970 UTC; the microsecond counts.
-            brighter: counts of daylight at 515 nm on top of the room's.
+            time: seconds since 1970 UTC, with microseconds.
+            brighter: additional daylight, counts at 515 nm.
 
         Returns:
             Whole counts in every channel, with the settings as applied and the channels at full scale as saturated.
         """
         a, state = self.arrays, self.state
-        duty = self._asked(settings)
+        duty = self._duty_of(settings)
         ambient = self._ambient(time)
         if brighter:
             ambient = ambient + brighter * self._daylight
@@ -146,7 +146,7 @@ class Plant:
         counts: Floats = curve * (duty * (1.0 - duty))[..., None, :]
         return counts
 
-    def _asked(self, settings: Mapping[str, float]) -> Floats:
+    def _duty_of(self, settings: Mapping[str, float]) -> Floats:
         return self.duty(np.array([settings[name] for name in self.state.inputs], dtype=float))
 
     def _ambient(self, time: float) -> Floats:
@@ -171,7 +171,7 @@ class Plant:
         names, windows = list(state.inputs), list(state.jitter)
         above = np.array([dimming.above_zero for dimming in state.inputs.values()])
         below = np.array([dimming.below_one for dimming in state.inputs.values()])
-        # Inputs that jitter together take sqrt(r) of a common draw (the first row) and sqrt(1 - r) of their own.
+        # Correlated inputs combine sqrt(r) of a common draw (the first row) and sqrt(1 - r) of their own.
         shared = state.shared_jitter
         common = np.array([shared.correlation if shared and name in shared.inputs else 0.0 for name in names])
         gain = np.array([[channel.gain[name] for name in names] for channel in state.channels.values()], dtype=float)

@@ -1,7 +1,7 @@
-"""A state of the twin: the numbers that make it one instrument on one day, read from a TOML file.
+"""A state of the twin: the parameters of one instrument on one day, read from a TOML file.
 
-The states that come with `sdl` lie in `states/` beside this file, every number with its source. A file of your own
-has the same keys. Reading one loads no numpy, so that a campaign can be checked quickly.
+The shipped states are in `states/` beside this file, each number with its source; a user's file has the same keys.
+Reading one does not load numpy, so that a campaign can be validated quickly.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from sdl.twin import tomlfile
 from sdl.types import Channel, Frozen, Input
 
 FOLDER = Path(__file__).parent / "states"
-KNOWN = "night-2025-10"  # the state that a solver knows where it names none
+KNOWN = "night-2025-10"  # default state for solvers that know the instrument
 
 
 class Dimming(Frozen):
-    """How the light of one input leaves the straight line between its exact ends 0 and 1."""
+    """Deviation of the light of one input from a straight line just inside its ends, which are exact."""
 
     above_zero: float = Field(
-        default=0.0, ge=0, lt=0.5, description="light just above input 0, as a part of full light"
+        default=0.0, ge=0, lt=0.5, description="light just above input 0, as a fraction of full light"
     )
     below_one: float = Field(
-        default=0.0, ge=0, lt=0.5, description="light missing just below input 1, as a part of full light"
+        default=0.0, ge=0, lt=0.5, description="light missing just below input 1, as a fraction of full light"
     )
 
 
 class Response(Frozen):
-    """What one channel sees."""
+    """The response of one channel."""
 
     window: str = Field(description="the read window: channels of one window share their jitter")
-    ambient: float = Field(default=0.0, ge=0, description="room light, counts")
+    ambient: float = Field(default=0.0, ge=0, description="ambient light, counts")
     gain: dict[str, float] = Field(description="counts at input 1, by input")
     curve: dict[str, float] = Field(
         default={},
-        description="a of the light a d (1 - d) that it sees besides, part of full light, by input",
+        description="a of an additional response a d (1 - d), as a fraction of full light, by input",
     )
 
 
 class SharedJitter(Frozen):
-    """Inputs whose jitter goes together inside a window."""
+    """Inputs whose jitter is correlated inside a window."""
 
     inputs: list[str]
     correlation: float = Field(ge=0, lt=1)
 
 
 class Drift(Frozen):
-    """How the light of each input changes over the days, as a part of itself."""
+    """Relative change of the light of each input over the days."""
 
     slow: float = Field(ge=0, le=0.2, description="standard deviation over years")
-    days: float = Field(gt=0, description="how long the slow change goes one way, about")
+    days: float = Field(gt=0, description="approximate days that the slow change goes one way")
     daily: float = Field(ge=0, le=0.2, description="standard deviation from one day to the next")
 
 
@@ -66,18 +66,19 @@ class TwinState(Frozen):
     start: AwareDatetime = Field(description="when the state's day begins, for virtual time")
     latency: float = Field(ge=0, description="seconds a reading takes")
     latencies: list[list[float]] = Field(
-        default=[], description="pairs [part of the readings, seconds they take at most], both rising, from part 0 to 1"
+        default=[],
+        description="pairs [fraction of the readings, seconds they take at most], both rising, from fraction 0 to 1",
     )
     drift: Drift | None = None
     curve: float = Field(default=0.0, ge=0, le=1, description="a of light = d + a d (1 - d), before the dimming")
     gamma: float = Field(default=1.0, ge=0.1, le=10, description="light = d to this power, before the dimming")
     droop: float = Field(
-        default=0.0, ge=0, le=0.9, description="part of the light that is lost with every input full on"
+        default=0.0, ge=0, le=0.9, description="fraction of the light that is lost with every input at full"
     )
     full_scale: int = Field(
         default=65535, gt=0, description="the highest count; a channel that reaches it is saturated"
     )
-    proportional_noise: float = Field(default=0.0, ge=0, description="standard deviation as a part of the reading")
+    proportional_noise: float = Field(default=0.0, ge=0, description="standard deviation as a fraction of the reading")
     dark_noise: float = Field(default=0.0, ge=0, description="standard deviation with no light, counts")
     jitter: dict[str, float] = Field(description="s of sd(d) = s sqrt(d (1 - d)), units of input, by read window")
     shared_jitter: SharedJitter | None = None
@@ -125,7 +126,7 @@ class TwinState(Frozen):
 def _rises_to_one(pairs: list[list[float]]) -> bool:
     if any(len(pair) != 2 for pair in pairs):
         return False
-    parts, seconds = [part for part, _ in pairs], [time for _, time in pairs]
+    parts, seconds = map(list, zip(*pairs, strict=True))
     rising = sorted(set(parts)) == parts and sorted(seconds) == seconds
     return rising and parts[0] == 0 and parts[-1] == 1 and seconds[0] > 0
 
@@ -154,11 +155,11 @@ def load(name: str) -> TwinState:
 
 
 def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]) -> TwinState:
-    """The state `name` as a solver knows it; without a name the default.
+    """The state `name`, by default `KNOWN`, for a solver that knows the instrument.
 
     Raises:
-        ConfigError: it is not of an instrument with these inputs and channels.
-        ValueError: there is no such state.
+        ConfigError: it belongs to an instrument with other inputs or channels.
+        ValueError: unknown state.
     """
     state = load(name := name or KNOWN)
     if set(inputs) != set(state.inputs) or not set(channels) <= set(state.channels):

@@ -1,6 +1,6 @@
-"""The served twin without its wire: one LED that everybody wants, the sensor, the faults and the log of readings.
+"""The served twin behind its HTTP server: one LED shared by all clients, the sensor, the faults, the log of readings.
 
-It lives in real time, or in `speed` times that: every wait is shortened and the hours of the room pass by faster.
+Its time is real time multiplied by `speed`: waits are shorter, and the ambient light changes faster.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from sdl.twin.model import Plant
 
 
 class NotMeasured(Exception):
-    """The server tried as often as it does and gave up."""
+    """The server gave up after its last attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One reading as the server knows it: settings as it used them, counts by channel."""
+    """One reading of the server: applied settings, counts by channel."""
 
     applied: Mapping[str, float]
     out: Mapping[str, Any]
 
 
 class World:
-    """One simulated instrument that several clients ask at once.
+    """One simulated instrument with several simultaneous clients.
 
     Args:
         plant: the physics.
-        start: when its time begins, seconds since 1970 UTC.
-        speed: how much faster than real time it lives.
-        latency: seconds that a reading takes; None: scattered as the state says, or its one number.
-        faults: what may go wrong.
-        log: where every reading is written, one JSON object a line, as the real server does; None: nowhere.
+        start: beginning of its time, seconds since 1970 UTC.
+        speed: ratio of its time to real time.
+        latency: seconds per reading; None: as the state describes.
+        faults: that may happen.
+        log: file for every reading, one JSON object per line, as on the real server; None: no log.
 
     Attributes:
         taken: readings so far.
         lit: whether the LED is on.
-        left_open: whether a reading that failed left the LED as it was, and in use. Nothing on the real server closes
-            it but Python's garbage collector, some time while later requests fail; here, at the end of the first.
-        befell: how often each fault happened.
+        left_open: whether a failed reading left the LED in use. On the real server only Python's garbage collector
+            releases it, some time while later requests fail; here, the end of the next request does.
+        befell: number of occurrences of each fault.
     """
 
     def __init__(
@@ -123,23 +123,23 @@ class World:
     def measure(
         self, settings: Mapping[str, float], faults: Sequence[Fault] = (), origin: str | None = None, ip: str = ""
     ) -> Taken:
-        """Takes one reading as the real server does: waits for the LED, lights it, reads, puts it out, logs.
+        """Take one reading as the real server does: wait for the LED, switch it on, read, switch it off, log.
 
         Args:
-            settings: every input; what lies outside 0 ... 1 makes the opened LED refuse, every time.
-            faults: what befalls it.
-            origin: which page asked, for the log.
-            ip: who asked, for the log.
+            settings: every input; values outside 0 ... 1 make every attempt fail.
+            faults: of this request.
+            origin: the page, for the log.
+            ip: address of the client, for the log.
 
         Raises:
             NotMeasured: after all tries, or because the world ended.
         """
-        left = self._open_led()
+        remaining = self._open_led()
         began = self.now()
         sound = all(0.0 <= value <= 1.0 for value in settings.values())
         self.lit = sound and any(settings.values())
         if not sound or any(fault.name == "html-500" for fault in faults):
-            self.wait(left * PAUSE)
+            self.wait(remaining * PAUSE)
             self.left_open = True
             raise NotMeasured(f"gave up after {TRIES} tries")
         try:
@@ -159,15 +159,15 @@ class World:
         return state.latency_quantile(np.random.default_rng([self.plant.seed, STREAM, self.taken, 1]).random())
 
     def _open_led(self) -> int:
-        """Waits until the LED is free, and takes it; gives the number of tries that are left.
+        """Wait until the LED is free, and take it; return the number of remaining attempts.
 
         Raises:
             NotMeasured: it was in use at every try, or the world ended.
         """
-        for left in reversed(range(TRIES)):
+        for remaining in reversed(range(TRIES)):
             if self.now() >= self._held and self._led.acquire(blocking=False):
-                return left
-            if left and not self.wait(PAUSE):
+                return remaining
+            if remaining and not self.wait(PAUSE):
                 raise NotMeasured("the server was ended")
         with self._books:
             if self.left_open:

@@ -148,7 +148,7 @@ def _read(
     sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: ColumnNames, runs: Path
 ) -> tuple[Evidence, TwinState]:
     from sdl.store import resolve
-    from sdl.twin.evidence import collect, dark_sittings
+    from sdl.twin.evidence import collect, dark_sessions
     from sdl.twin.state import load
 
     paths = [resolve.source(source, Path(), runs) for source in sources]
@@ -163,7 +163,7 @@ def _read(
         omitted = [f"{path}: left out, it has the inputs {', '.join(have)}" for path, have in other.items()]
         data = replace(data, sources=(*data.sources, *omitted))
         if dark:
-            data = data.only(dark_sittings(data, state))
+            data = data.only(dark_sessions(data, state))
             if not len(data.X):
                 raise ValueError("no session was in a dark room; leave out --dark")
     except ValueError as error:
