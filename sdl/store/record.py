@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import hashlib
 import itertools
 import json
@@ -25,7 +26,7 @@ import os
 import re
 import tempfile
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -40,6 +41,7 @@ from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 
 FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
+NO_SPACE = (errno.EFBIG, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 SAVED_BYTES = 4 << 20
 """Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate."""
 
@@ -158,8 +160,7 @@ def decode(line: bytes, previous: str, form: EventSchema = CAMPAIGN) -> tuple[An
         raise ValueError("does not fit its sha: the line was changed, or a line before it was lost or moved")
     try:
         body = json.loads(text + b"}")
-        kind = form.kinds[body.pop("event")]
-        return _build(kind, body, form), sha
+        return _build(form.kinds[body.pop("event")], body, form), sha
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an event of this version ({form.schema}): {error!r}") from error
 
@@ -228,13 +229,16 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
     Raises:
         Damaged: with file and line.
     """
-    folder = path if path.is_dir() else path.parent
+    return _verify(path if path.is_dir() else path.parent, path, scan(path, form), form)
+
+
+def _verify(folder: Path, path: Path, items: Iterable[Line | Tail], form: EventSchema) -> Checked:
     file = folder / form.file if path.is_dir() else path
     seal = _read_seal(folder / form.seal)
     last: Line | None = None
     finished = False
     notes: list[str] = []
-    for item in scan(path, form):
+    for item in items:
         if isinstance(item, Line):
             last, finished = item, form.finished(item.event, finished)
             if seal and (item.number == seal[0]) != (item.sha == seal[1]):
@@ -245,22 +249,19 @@ def check(path: Path, form: EventSchema = CAMPAIGN) -> Checked:
             notes.append(f"the last line is torn ({len(item.torn)} bytes), as a crash leaves it; a resume cuts it off")
         elif item.newline_missing:
             notes.append("the last line lacks its newline, as a crash leaves it; a resume adds it")
-    if seal and (last is None or last.number < seal[0]):
-        lines = last.number if last else 0
+    lines = last.number if last else 0
+    if seal and lines < seal[0]:
         raise Damaged(str(file), lines + 1, f"lost: the record ends here, {form.seal} says it has {seal[0]} lines")
     if last is None:
-        raise RecordError(
-            f"{file}: empty: the {'campaign' if form.once else 'lab'} was ended before it began; run it again"
-        )
-    sealed = seal is not None and seal[0] == last.number
+        what = "campaign" if form.once else "lab"
+        raise RecordError(f"{file}: empty: the {what} was ended before it began; run it again")
+    sealed = seal is not None and seal[0] == lines
     if not finished:
-        notes.append(
-            ("unfinished; " if form.last else "")
-            + "whether whole lines are missing at its end cannot be told from a crash"
-        )
+        unfinished = "unfinished; " if form.last else ""
+        notes.append(f"{unfinished}whether whole lines are missing at its end cannot be told from a crash")
     elif not sealed:
         notes.append(f"finished, but without its {form.seal}, as a crash at the very end leaves it")
-    return Checked(last.number, finished, sealed, last.sha, tuple(notes))
+    return Checked(lines, finished, sealed, last.sha, tuple(notes))
 
 
 class Record:
@@ -278,14 +279,13 @@ class Record:
         for event in self.events:
             self._finished = form.finished(event, self._finished)
         self._lock, self._fd = lock, fd
-        self._number = len(lines)
-        self._sha = lines[-1].sha if lines else START
+        self._number, self._sha = len(lines), lines[-1].sha if lines else START
         self._length = os.fstat(fd).st_size
         self._end = bytearray(_read_from(fd, max(self._length - SAVED_BYTES, 0)))
         self._file = (folder / form.file).absolute()  # a plug-in may change the working directory
         self._prior = _open_prior(folder, self.events[0]) if self.events else -1
         self._beside = {place: _device(place) for place in (folder.parent, folder.parent.parent)}
-        self._told: Lost | None = None
+        self._lost_error: Lost | None = None
 
     @classmethod
     def create(cls, folder: Path, form: EventSchema = CAMPAIGN) -> Record:
@@ -318,17 +318,10 @@ class Record:
             raise RecordError(f"{folder}: no {form.file} here; name the directory of a {what}")
         lock = Lock(folder / form.lock)
         try:
-            check_error = None
-            try:
-                check(folder, form)
-            except Damaged:
-                raise
-            except RecordError as error:
-                check_error = error  # empty, or torn in its first line: told by the caller
             items = list(scan(folder, form))
             lines = [item for item in items if isinstance(item, Line)]
-            if not lines and check_error and form.once:  # a lab's journal may be empty: it begins now
-                raise check_error
+            if lines or form.once:  # the journal of a lab may be empty
+                _verify(folder, folder, items, form)
             notes = _repair(folder, lines, items[-1], form) if isinstance(items[-1], Tail) else ()
             fd = open_fd(folder / form.file, os.O_RDWR | os.O_APPEND)
         except OSError as error:
@@ -350,12 +343,11 @@ class Record:
         try:
             if happened := describe_change(self._fd, self._file, self._length):
                 raise self._lost(f"{happened} while it was being written", line)
-            written = os.write(self._fd, line)
-            if written != len(line):
-                raise OSError(28, "no space left on the disk")
+            if os.write(self._fd, line) != len(line):
+                raise OSError(errno.ENOSPC, "no space left on the disk")
             os.fsync(self._fd)
         except OSError as error:
-            full = error.errno in (27, 28, 122)
+            full = error.errno in NO_SPACE
             try:
                 os.ftruncate(self._fd, self._length)
                 os.fsync(self._fd)
@@ -365,8 +357,7 @@ class Record:
                 self.close()  # nothing may follow the piece; the next `open` finds it torn and cuts it off
                 if lost is not None:
                     raise lost from error
-            kind = Full if full else RecordError
-            raise kind(
+            raise (Full if full else RecordError)(
                 f"{self.folder / self._form.file}: {type(event).__name__} not written: {error.strerror}; "
                 f"make room and resume; the line was: {line.decode().strip()}"
             ) from error
@@ -378,11 +369,11 @@ class Record:
             self._prior = _open_prior(self.folder, event)
         self._number += 1
         self._sha = sha
-        self._told = None
+        self._lost_error = None
         self._finished = self._form.finished(event, self._finished)
         if self._finished:
             with contextlib.suppress(RecordError):  # a full disk; `check` says that the seal is missing
-                write_file(self.folder / self._form.seal, json.dumps({"lines": self._number, "sha": sha}) + "\n")
+                write_file(self.folder / self._form.seal, _seal(self._number, sha))
 
     def close(self) -> None:
         """Release the file and the lock; may be called twice."""
@@ -400,8 +391,8 @@ class Record:
             line: the line to be written next. That of a campaign is saved too, since it may be a reading; that of a
                 lab is not, since a lab does not act on what it cannot write.
         """
-        if self._told is not None:
-            return Lost(str(self._told), self._told.saved)
+        if self._lost_error is not None:
+            return Lost(str(self._lost_error), self._lost_error.saved)
         campaign = self._form.last is not None
         message = f"{self.folder / self._form.file}: {happened}; "
         if (saved := self._save(line if campaign else b"")) is None:
@@ -415,8 +406,8 @@ class Record:
                 again = f"stop the lab, move the copy to {self.folder}, and start the lab again"
                 then = f"continue from it with `sdl resume {saved}`" if campaign else again
                 message += f"a complete copy is saved in {saved}: {then}"
-        self._told = Lost(message, None if saved is None else str(saved))
-        return self._told
+        self._lost_error = Lost(message, None if saved is None else str(saved))
+        return self._lost_error
 
     def _save(self, line: bytes) -> Path | None:
         """Write all known lines into a new folder: beside the run, below the runs, here, or in the temporary folder."""
@@ -451,7 +442,7 @@ def write_whole(folder: Path, events: Sequence[Any], form: EventSchema = CAMPAIG
         folder.mkdir(parents=True)
         (folder / form.file).write_bytes(b"".join(lines))
         if finished:
-            (folder / form.seal).write_text(json.dumps({"lines": len(lines), "sha": sha}) + "\n", encoding="utf-8")
+            (folder / form.seal).write_text(_seal(len(lines), sha), encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{folder}: cannot be written: {error.strerror}") from error
 
@@ -473,8 +464,9 @@ def write_file(path: Path, text: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-        kind = Full if error.errno in (27, 28, 122) else RecordError
-        raise kind(f"{path}: cannot be written: {error.strerror}") from error
+        raise (Full if error.errno in NO_SPACE else RecordError)(
+            f"{path}: cannot be written: {error.strerror}"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -551,6 +543,10 @@ def _repair(folder: Path, lines: list[Line], tail: Tail, form: EventSchema) -> t
         stream.truncate(lines[-1].end if lines else 0)
         os.fsync(stream.fileno())
     return (f"line {len(lines) + 1} was torn ({len(tail.torn)} bytes); kept as {kept.name} and cut off",)
+
+
+def _seal(lines: int, sha: str) -> str:
+    return json.dumps({"lines": lines, "sha": sha}) + "\n"
 
 
 def _read_seal(path: Path) -> tuple[int, str] | None:
