@@ -6,8 +6,8 @@ import contextlib
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
+# The distribution that installs the package `sdl`; on PyPI, `sdl` is an unrelated project.
 DISTRIBUTION = "sdl-orchestrator"
-"""The distribution that installs the package `sdl`; on PyPI, `sdl` is an unrelated project."""
 
 
 def own_version() -> str:

@@ -40,23 +40,23 @@ OURS: dict[str, dict[str, str]] = {
         "replay": "sdl.drivers.replay:Replay",
     },
     "designs": {
-        "axis": "sdl.designs.given:Axis",
+        "axis": "sdl.designs.filling:Axis",
         "latin-hypercube": "sdl.designs.filling:LatinHypercube",
         "sobol": "sdl.designs.filling:Sobol",
         "farthest": "sdl.designs.filling:Farthest",
         "factorial": "sdl.designs.classical:Factorial",
         "box-behnken": "sdl.designs.classical:BoxBehnken",
         "central-composite": "sdl.designs.classical:CentralComposite",
-        "d-optimal": "sdl.designs.optimal:DOptimal",
+        "d-optimal": "sdl.designs.classical:DOptimal",
         "adaptive": "sdl.designs.adaptive:Adaptive",
-        "points": "sdl.designs.given:Points",
+        "points": "sdl.designs.filling:Points",
     },
     "rules": {},  # ours are keys of `stop`
     "figures": {},  # ours are in `sdl.report.figures`
 }
 
+# Old names of kinds, which files and records may still have.
 ALIASES: dict[str, dict[str, str]] = {"solvers": {"secant": "broyden", "bsi": "mcmc", "path": "continuation"}}
-"""Old names of kinds, which files and records may still have."""
 
 
 def kinds(group: str) -> tuple[str, ...]:

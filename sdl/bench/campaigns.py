@@ -17,8 +17,8 @@ from sdl.errors import ConfigError, Problem, SdlError
 from sdl.parallel import pool
 from sdl.twin.state import TwinState
 
+# Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends.
 FIRST, LAST = 0.1, 0.9
-"""Goals are drawn from settings between these fractions of the inputs' ranges: responses are nonlinear at the ends."""
 DRAWS = 1000  # largest number of further draws for goals that would saturate a channel
 
 

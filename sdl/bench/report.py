@@ -13,10 +13,10 @@ from sdl.bench.days import DaysScore
 from sdl.formatting import count
 from sdl.sweep.summary import align, beside, format_trials, quantile, row_figure
 
+# Difference between two solvers, in standard errors, from which one of them counts as better.
 SIGNIFICANT = 2.0
-"""Difference between two solvers, in standard errors, from which one of them counts as better."""
+# Ratio of computing times above which the slower of two equally good solvers is not recommended.
 MUCH_SLOWER = 10.0
-"""Ratio of computing times above which the slower of two equally good solvers is not recommended."""
 
 
 @dataclass(frozen=True)

@@ -155,8 +155,7 @@ class History:
         Raises:
             ValueError: no trial is open.
         """
-        closed = self.open_trial
-        if closed is None:
+        if (closed := self.open_trial) is None:
             raise ValueError("no trial is open")
         closed.close(state)
         self.trials += 1

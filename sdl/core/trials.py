@@ -15,8 +15,8 @@ from sdl.core.events import Measured, Proposed
 from sdl.core.goal import Goal
 from sdl.types import Reading, Verdict
 
+# Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back.
 SAME = 1e-6
-"""Largest difference of equal applied settings, relative to the larger of their size and 1: some are read back."""
 
 
 class TrialState(StrEnum):

@@ -16,8 +16,8 @@ from sdl.types import Input
 
 Terms = Literal["linear", "interactions", "quadratic"]
 STARTS, SWEEPS = 6, 30  # random starts of the exchange, and passes over all points from each
+# Relative difference below which two gains are equal: many are, by symmetry, and rounding must not decide.
 TIE = 1e-6
-"""Relative difference below which two gains are equal: many are, by symmetry, and rounding must not decide."""
 
 
 def levels(low: float, high: float, count: int, item: Input) -> tuple[float, ...]:

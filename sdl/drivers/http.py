@@ -31,6 +31,7 @@ from sdl.errors import BadReply, ConfigError, InstrumentError, Unreachable
 NUMBER = "_"  # the parameter that makes every address another one, for a cache that heeds nothing else
 BODY_LIMIT = 64 * 1024  # bytes; a reading has some 200
 
+# The meaning of each exception of httpx; by name, so that httpx is imported only for a request.
 CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "ConnectTimeout": (Unreachable, "no connection in time"),
     "ReadTimeout": (Unreachable, "no answer in time"),
@@ -48,8 +49,8 @@ CAUSES: dict[str, tuple[type[InstrumentError], str]] = {
     "DecodingError": (BadReply, "the answer cannot be decoded"),
     "TooManyRedirects": (BadReply, "the answer redirects in a circle"),
 }
-"""The meaning of each exception of httpx; by name, so that httpx is imported only for a request."""
 
+# Plainer messages for known underlying exceptions, and whether a retry may help.
 _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
     (ssl.SSLCertVerificationError, "its certificate cannot be trusted", False),
     (ssl.SSLError, "no secure connection (TLS) could be made", True),
@@ -58,7 +59,6 @@ _ROOTS: tuple[tuple[type[BaseException], str, bool], ...] = (
     (ConnectionResetError, "the connection was reset", True),
     (BrokenPipeError, "the connection was reset", True),
 )
-"""Plainer messages for known underlying exceptions, and whether a retry may help."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from sdl.drivers.checks import checked
 from sdl.errors import InstrumentError
 from sdl.types import SESSION_GAP, Channel, Input, Power, Reading, SafeState
 
+# Seconds for a person to confirm that the instrument is off, before the question is repeated.
 CONFIRM = 55.0
-"""Seconds for a person to confirm that the instrument is off, before the question is repeated."""
 
 
 class Manual(RealInstrument):

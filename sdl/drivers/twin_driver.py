@@ -21,8 +21,8 @@ from sdl.types import Power, Reading, SafeState
 if TYPE_CHECKING:
     from sdl.drivers.twin import Twin
 
+# Seconds: two readings never share a microsecond, because the noise is a function of the time.
 SHORTEST = 1e-6
-"""Seconds: two readings never share a microsecond, because the noise is a function of the time."""
 CONNECT = 0.05  # seconds until a connection is refused or breaks
 
 

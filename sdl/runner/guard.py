@@ -12,9 +12,9 @@ from pathlib import Path
 from sdl.parallel import children
 from sdl.runner import guardian
 
+# Seconds that a solver may continue after SIGTERM. Including the start of another `sdl` and the instrument's reply,
+# the instrument is off within 10 s.
 OVERRUN = 2.0
-"""Seconds that a solver may continue after SIGTERM. Including the start of another `sdl` and the instrument's reply,
-the instrument is off within 10 s."""
 
 
 class Guard:

@@ -3,8 +3,8 @@
 The design comes first: all of its points, or as many as the solver says it needs. Prior rows never replace single
 points of it, because the points of a design belong together (each point of an axis design separates one input from the
 others, and it is unknown which of them a prior row could replace): with at least as many prior rows as planned points
-the solver is asked at once, with fewer the whole design is measured. Later the design supplies a point whenever the
-solver cannot answer.
+the solver proposes at once, with fewer the whole design is measured. Later the design supplies a point whenever the
+solver cannot propose.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sdl.space import Space
 
 DESIGN, SOLVER = 0, 1  # streams of random numbers: default_rng([seed, stream, n])
 
+# `by` of a point beyond a design's plan: the one farthest from the points measured so far.
 FARTHEST = "farthest"
-"""`by` of a point beyond a design's plan: the one farthest from the points measured so far."""
 
 
 class Proposer:
@@ -55,16 +55,9 @@ class Proposer:
         return self._by_design(trial, why)
 
     def _by_solver(self, trial: int, goal: Goal) -> Proposed:
-        history = self._campaign.history
-        prefer, average = self._config.prefer, self._config.average
-        data = data_of(
-            history,
-            self._inputs,
-            self._channels,
-            goal.channels,
-            prefer=prefer.cost(self._inputs) if prefer else None,
-            average=average,
-        )
+        history, prefer = self._campaign.history, self._config.prefer
+        cost = prefer.cost(self._inputs) if prefer else None
+        data = data_of(history, self._inputs, self._channels, goal.channels, prefer=cost, average=self._config.average)
         answer = propose(self._config.solver, data, goal, self._random(SOLVER, trial), history.background)
         return Proposed(
             trial,

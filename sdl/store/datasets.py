@@ -32,22 +32,22 @@ from sdl.types import SESSION_GAP, Channel, Input, Reading
 
 MAX_READING = 1e12  # largest absolute value of a reading; squares of larger ones lose precision
 MAX_UNUSABLE = 0.1  # largest fraction of the lines of a file that may be unusable
+# Fraction of an input's range by which a setting may exceed its bounds, from rounding to 32 bits.
 BOUNDS_ROUNDING = 1e-6
-"""Fraction of an input's range by which a setting may exceed its bounds, from rounding to 32 bits."""
+# Factors between common scales: per cent, 8, 10, 12 and 16 bits, SI prefixes.
 SCALES = (10, 100, 255, 1000, 1023, 4095, 65535, 1_000_000)
-"""Factors between common scales: per cent, 8, 10, 12 and 16 bits, SI prefixes."""
 MAX_LINES_SHOWN = 5  # line numbers shown for each reason
 
+# Columns that hold the time; the first one present counts.
 TIME_COLUMNS = ("time", "t0", "at", "timestamp", "datetime", "utc_timestamp")
-"""Columns that hold the time; the first one present counts."""
 DUPLICATE = "the same reading again, with the same time"
 ASKED_SUFFIX, BACKGROUND_SUFFIX = "_asked", "_background"
+# Columns of `sdl export` besides inputs, channels and those that end in `_asked` or `_background`.
 EXPORT_COLUMNS = ("trial", "repeat", "attempt", "by", "saturated", "fault", "elapsed", "at")
-"""Columns of `sdl export` besides inputs, channels and those that end in `_asked` or `_background`."""
 DAY_COLUMNS = ("time_local", "day", "date")  # columns that hold the day, for files without a time
 _TIME_UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0}
+# A time from this value on is in milliseconds: as seconds it would be the year 5138, as milliseconds 1973.
 _MILLISECONDS = 1e11
-"""A time from this value on is in milliseconds: as seconds it would be the year 5138, as milliseconds 1973."""
 _UNIT = re.compile(r"(.*?)\s*(?:\(([^)]*)\)|\[([^\]]*)\]|\s/\s*(\S+))")
 
 

@@ -30,10 +30,10 @@ from sdl.errors import InUse, RecordError
 from sdl.store.lock import Lock, acquire
 from sdl.store.plainfile import open_fd
 
+# Environment variable with another directory for the leases; it must be the same in all processes.
 DIRECTORY_VARIABLE = "SDL_LEASES"
-"""Environment variable with another directory for the leases; it must be the same in all processes."""
+# Attempts to take a lease, and seconds between them: a process that reads the holder locks it for a moment.
 TRIES, PAUSE = 10, 0.02
-"""Attempts to take a lease, and seconds between them: a process that reads the holder locks it for a moment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ from sdl.store.plainfile import describe_change, open_existing, open_fd, open_ne
 
 FILE, SEAL, LOCK, PRIOR = resolve.FILE, "record.seal", "record.lock", "prior.jsonl"
 NO_SPACE = (errno.EFBIG, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+# Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate.
 SAVED_BYTES = 4 << 20
-"""Bytes at the end of a record that the writer keeps in memory, to save a file that others truncate."""
 
 
 _STRICT = ConfigDict(strict=True, revalidate_instances="always", allow_inf_nan=False)

@@ -24,12 +24,12 @@ from sdl.sweep.work import Row, SweepTask, run_tasks
 if TYPE_CHECKING:
     from distributed import Client
 
+# Intended duration of a task in seconds: long compared with Dask's overhead (milliseconds), short for progress.
 TASK_SECONDS = 0.5
-"""Intended duration of a task in seconds: long compared with Dask's overhead (milliseconds), short for progress."""
 MAX_PER_TASK = 50  # largest number of campaigns per task; so many are repeated when a worker is lost
 TASKS_PER_THREAD = 2  # pending tasks per thread of a worker
+# Seconds to wait for the scheduler, its first worker, and workers with an instrument.
 CONNECT_TIMEOUT = 30.0
-"""Seconds to wait for the scheduler, its first worker, and workers with an instrument."""
 
 
 def each(

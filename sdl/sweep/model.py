@@ -14,13 +14,13 @@ from sdl.config.mistakes import NAME, short
 from sdl.types import Frozen
 
 MAX_CAMPAIGNS = 10_000_000  # largest number of campaigns in a sweep
+# Keys of a campaign that cannot be varied, with the reason.
 RESERVED = {
     "seed": "the seeds are listed under `seeds`",
     "name": "the name only decides where records are filed",
     "description": "the description does not affect the campaign",
     "prior": "all campaigns use the same priors",
 }
-"""Keys of a campaign that cannot be varied, with the reason."""
 
 
 class Draw(Frozen):

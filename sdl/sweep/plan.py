@@ -27,8 +27,8 @@ from sdl.sweep.model import Sweep
 from sdl.sweep.work import SweepTask
 
 MAX_PROBLEMS = 20
+# Keys of a campaign that are not part of its digest: they do not affect the result, or are added to the id.
 NOT_IDENTITY = ("name", "description", "expect", "seed")
-"""Keys of a campaign that are not part of its digest: they do not affect the result, or are added to the id."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
 MOVE = "move it away, and its campaigns are run again"
 CHUNK = 10_000  # rows held in memory as Python values at a time
+# Columns of every campaign, as in `sdl.sweep.work.row`; with the meaning of `sdl.runs.runs.Result`.
 OUTCOME = {
     "outcome": "string",
     "reason": "string",
@@ -45,7 +46,6 @@ OUTCOME = {
     "miss": "float64",
     "worst": "string",
 }
-"""Columns of every campaign, as in `sdl.sweep.work.row`; with the meaning of `sdl.runs.runs.Result`."""
 
 
 def needs_pyarrow() -> None:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+# A worker with several threads runs one campaign at a time, because some libraries use a global random generator.
 _ONE = threading.Lock()
-"""A worker with several threads runs one campaign at a time, because some libraries use a global random generator."""
 
+# Seconds before a cluster's worker with a hanging campaign exits, so that its other results can be fetched.
 EXIT_DELAY = 10.0
-"""Seconds before a cluster's worker with a hanging campaign exits, so that its other results can be fetched."""
 
 
 class SweepTask(NamedTuple):

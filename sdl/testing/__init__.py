@@ -17,8 +17,8 @@ from typing import Any
 
 __all__ = ["InstrumentContract", "SolverContract"]
 
+# Property of a passed test item of the plugin whose seeds are too few for its claim.
 UNSURE = "sdl: too few to tell"
-"""Property of a passed test item of the plugin whose seeds are too few for its claim."""
 
 _PLACES = {
     "InstrumentContract": "sdl.testing.instrument_contract",

@@ -33,8 +33,8 @@ pytest_plugins = ("sdl.testing.fixtures",)
 
 EXPECTS = re.compile(rb"^[\"']?expect[\"']?[ \t]*:", re.MULTILINE)
 CAMPAIGN = re.compile(rb"^[\"']?(?:instrument|goal)[\"']?[ \t]*:", re.MULTILINE)
+# The same pattern for files in JSON.
 IN_BRACES = [re.compile(rb"[{,\s][\"']?" + key + rb"[\"']?\s*:") for key in (b"expect", b"(?:instrument|goal)")]
-"""The same pattern for files in JSON."""
 LARGEST = 256 * 1024  # largest campaign file, bytes
 LIMIT = 600.0  # real seconds that one campaign may take, as with `sdl verify`
 

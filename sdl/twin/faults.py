@@ -124,8 +124,8 @@ ODD: Mapping[str, Any] = {
     "text-channel": "overflow",
     "huge-channel": 1e300,
 }
+# How often the real server tries to measure within one request, and the seconds between.
 TRIES, PAUSE = 50, 1.0
-"""How often the real server tries to measure within one request, and the seconds between."""
 BUSY_LIMIT = (TRIES - 1) * PAUSE  # seconds after which it gives up
 CLIENT_TIMEOUT = 75.0  # seconds after which a client of the real server gives up
 BLINDING = 1e6  # counts at 515 nm: brighter than the sensor can tell in any channel

@@ -26,12 +26,12 @@ from sdl.twin.state import Dimming, Drift, TwinState
 # Standard deviations of the prior:
 GAIN = 0.3  # of a gain, relative; a hundredth of full scale is added
 END = 0.003  # of an end, fraction of full light
+# Of the curve of a channel: .2 % of full light in the middle of the range. In a sweep of red (Claude-Light-Collab,
+# 2025-07-29) the curve is .5 % larger at 590 than at 630 nm, which share window and jitter.
 CURVE = 0.008
-"""Of the curve of a channel: .2 % of full light in the middle of the range. In a sweep of red (Claude-Light-Collab,
-2025-07-29) the curve is .5 % larger at 590 than at 630 nm, which share window and jitter."""
+# Correlation of the curves of one input: a nonlinear light is so in every channel. In autumn 2025 the curves of green
+# are -.008 to -.013 in six channels, those of red -.003 to -.029.
 SHARED = 0.8
-"""Correlation of the curves of one input: a nonlinear light is so in every channel. In autumn 2025 the curves of green
-are -.008 to -.013 in six channels, those of red -.003 to -.029."""
 ALIKE = 0.15  # of the jitter of a window, relative: units of one make are dimmed in the same way
 
 ROUNDS = 12  # Gauss-Newton converges in four or five; noise and weights are updated in each

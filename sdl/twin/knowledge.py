@@ -10,8 +10,8 @@ from sdl.arrays import Floats
 from sdl.twin.state import TwinState
 
 GAIN = 0.2  # relative standard deviation of the gains among units of the twin's make
+# Mean and standard deviation of the ambient light, as fractions of full scale: 0 … 5000 of 65535 counts.
 AMBIENT = (0.04, 0.03)
-"""Mean and standard deviation of the ambient light, as fractions of full scale: 0 … 5000 of 65535 counts."""
 
 
 def linear_response(

@@ -27,8 +27,8 @@ from sdl.twin.ambient import STREAM, Sky, load_room, wander
 from sdl.twin.state import TwinState
 from sdl.types import Reading
 
+# First numbers of the waves of the inputs' drift; the ambient light uses lower ones.
 _SLOW, _DAILY = 100, 200
-"""First numbers of the waves of the inputs' drift; the ambient light uses lower ones."""
 DAY = 86400.0
 
 

@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Sensor settings that a command may leave out; the state's gains are for these.
 DEFAULT = {"atime": 100, "astep": 999, "gain": 128.0}
-"""Sensor settings that a command may leave out; the state's gains are for these."""
+# The checks of the firmware, in their order.
 BOUNDS = {"R": (0, 255), "G": (0, 255), "B": (0, 255), "atime": (0, 255), "astep": (0, 65536), "gain": (0.5, 512)}
-"""The checks of the firmware, in their order."""
 LONGEST = 65534  # longest `astep` of the sensor; it ignores a longer one
 TRIED = '  File "/lib/sdl_demo_utils.py", line {}, in try_experiment\n'
 RAN = '  File "main.py", line {}, in run_experiment\n'
 
+# The faults of this interface, by name.
 FAULTS = {
     "silent": "the experiment is run, no answer is sent",
     "error": "the answer is the text of a traceback",
@@ -53,7 +54,6 @@ FAULTS = {
     "clamp": "other settings are applied, and the answer repeats those",
     "no-echo": "the answer does not repeat the settings",
 }
-"""The faults of this interface, by name."""
 
 
 class SdlLightDevice:

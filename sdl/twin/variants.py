@@ -11,6 +11,7 @@ Variant = Literal["other-unit", "curved", "gamma", "droop", "rgbw", "green"]
 
 SPREAD = 0.2  # gains of another unit lie within this part of the state's
 CURVE, GAMMA, DROOP = 0.3, 1.8, 0.15
+# Counts of a white LED, assumed: a mixture of the other three with more yellow.
 WHITE = {
     "415nm": 420.0,
     "445nm": 9000.0,
@@ -23,9 +24,8 @@ WHITE = {
     "clear": 49000.0,
     "nir": 900.0,
 }
-"""Counts of a white LED, assumed: a mixture of the other three with more yellow."""
+# Random stream of another unit's gains, default_rng([seed, *UNIT]), distinct from that of any reading.
 UNIT = (2, 0, 0, 1)
-"""Random stream of another unit's gains, default_rng([seed, *UNIT]), distinct from that of any reading."""
 
 
 def vary(state: TwinState, variant: Variant | None, seed: int) -> TwinState:

@@ -161,7 +161,11 @@ def test_a_collection_is_adaptive_from_its_first_proposal_on_and_its_record_says
 
 
 def test_a_campaign_with_a_goal_collects_for_it_and_then_reaches_it() -> None:
-    tree = {**TREE, "design": {"kind": "adaptive", "trials": 6, "solver": "linear"}, "goal": {"445nm": 16384, "515nm": 16384}}
+    tree = {
+        **TREE,
+        "design": {"kind": "adaptive", "trials": 6, "solver": "linear"},
+        "goal": {"445nm": 16384, "515nm": 16384},
+    }
     found = proposals({**tree, "solver": {"kind": "linear"}})
     assert [p.by for p in found[:7]] == ["adaptive"] * 6 + ["linear"]
 

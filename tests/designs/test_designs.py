@@ -14,10 +14,8 @@ from sdl import config
 from sdl.designs import plans
 from sdl.designs.adaptive import Adaptive
 from sdl.designs.base import MAX_POINTS, Design, farthest, scale
-from sdl.designs.classical import BoxBehnken, CentralComposite, Factorial
-from sdl.designs.filling import Farthest, LatinHypercube, Sobol
-from sdl.designs.given import Axis, Points
-from sdl.designs.optimal import DOptimal
+from sdl.designs.classical import BoxBehnken, CentralComposite, DOptimal, Factorial
+from sdl.designs.filling import Axis, Farthest, LatinHypercube, Points, Sobol
 from sdl.designs.plans import terms
 from sdl.errors import ConfigError
 from sdl.registry import kinds

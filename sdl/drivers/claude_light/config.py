@@ -28,9 +28,9 @@ from sdl.drivers.twin import Twin
 from sdl.store import hosts
 from sdl.types import SESSION_GAP, Channel, Input
 
+# Minimum seconds between requests, and requests per day. Waiting users ask once a second whether the instrument is
+# free, so a shorter interval would hardly let others in.
 INTERVAL, A_DAY = 1.5, 10_000
-"""Minimum seconds between requests, and requests per day. Waiting users ask once a second whether the instrument is
-free, so a shorter interval would hardly let others in."""
 
 
 class ClaudeLight(RealInstrument):

@@ -19,9 +19,9 @@ from sdl.types import Reading
 LIT = 0.05  # setting from which the light must be visible: the weakest colour gives some 1,400 counts there
 FAINT = 50  # counts of the sensor itself in a dark room, with a margin; 14 were seen
 MOVED = 0.01  # change of a setting that every reply must show: 290 counts of the weakest colour
+# How far a channel may fall below its background, in counts and as a fraction: 999 of 1,000 pairs less than a second
+# apart, day and night, differ by less.
 FALL, FALL_PART = 250, 0.05
-"""How far a channel may fall below its background, in counts and as a fraction: 999 of 1,000 pairs less than a second
-apart, day and night, differ by less."""
 FEWEST = 3  # channels below saturation that a decision needs
 FROZEN = "the sensor is frozen, or a cache between here and the instrument answers"
 
