@@ -13,9 +13,11 @@ a machine: the same sweep gives the same file, whatever the workers and however 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,27 +27,14 @@ from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 from sdl.store.record import write_file
 from sdl.sweep.plan import SweepPlan
-from sdl.sweep.work import Row
+from sdl.sweep.work import OUTCOME, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 DATA, JOURNAL, ABOUT, LOCK, RECORDS = "results.parquet", "journal.jsonl", "sweep.json", "sweep.lock", "records"
 MOVE = "move it away, and its campaigns are run again"
-CHUNK = 10_000  # rows held in memory as Python values at a time
-# Columns of every campaign, as in `sdl.sweep.work.row`; with the meaning of `sdl.runs.runs.Result`.
-OUTCOME = {
-    "outcome": "string",
-    "reason": "string",
-    "by": "string",
-    "trials": "int32",
-    "readings": "int32",
-    "failed": "int32",
-    "best": "int32",
-    "error": "float64",
-    "miss": "float64",
-    "worst": "string",
-}
+CHUNK = 10_000  # rows converted at a time
 
 
 def needs_pyarrow() -> None:
@@ -135,15 +124,17 @@ class Results:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = schema_of(self._plan)
-        number = {name: i for i, name in enumerate(self._plan.ids())}
-        tables = [pa.table({n: pa.array([], t) for n, t in zip(schema.names, schema.types, strict=True)})]
-        if (data := self.folder / DATA).exists():
+        schema, data = schema_of(self._plan), self.folder / DATA
+        tables = [schema.empty_table()]
+        if data.exists():
             old = _read(data)
-            # Values added to the plan move the numbers of the others, and may widen a column.
-            tables.append(self._moved(old, number, schema))
-        for rows in _chunks(_lines(journal)):
-            tables.append(self._table(rows, number, schema))
+            # Values added to the plan change the numbers of the campaigns, and may change the type of a column.
+            present = {name: old[name] for name in old.column_names}
+            ids = present["id"].to_pylist()
+            tables.append(self._table(ids, schema, lambda name, kind: present.get(name, pa.nulls(len(ids), kind))))
+        unique = _unique(_lines(journal))
+        while rows := list(itertools.islice(unique, CHUNK)):
+            tables.append(self._table([row["id"] for row in rows], schema, partial(self._column, rows)))
         whole = pa.concat_tables(tables).sort_by("number")
         part = data.with_suffix(".part")
         try:
@@ -195,39 +186,25 @@ class Results:
         names = sorted({*then, *versions})
         return {n: (then.get(n, "none"), versions.get(n, "none")) for n in names if then.get(n) != versions.get(n)}
 
-    def _table(self, rows: Sequence[Row], number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
-        """The rows of the journal as a table."""
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self._plan.ids())}
+
+    def _column(self, rows: Sequence[Row], name: str, kind: pa.DataType) -> pa.Array:
+        """One column of rows of the journal."""
         import pyarrow as pa
 
-        def column(name: str, kind: pa.DataType) -> pa.Array:
-            try:
-                return pa.array([row.get(name) for row in rows], kind)
-            except (pa.ArrowException, OverflowError) as error:
-                message = f"a row's {name} is no {kind}"
-                raise RecordError(f"{self.folder / JOURNAL}: damaged: {message}: {error}; {MOVE}") from error
+        try:
+            return pa.array([row.get(name) for row in rows], kind)
+        except (pa.ArrowException, OverflowError) as error:
+            message = f"a row's {name} is no {kind}"
+            raise RecordError(f"{self.folder / JOURNAL}: damaged: {message}: {error}; {MOVE}") from error
 
-        return self._planned([row["id"] for row in rows], number, schema, column)
-
-    def _moved(self, old: pa.Table, number: Mapping[str, int], schema: pa.Schema) -> pa.Table:
-        """The previous data set with the numbers and columns of this plan."""
-        import pyarrow as pa
-
-        def column(name: str, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
-            return old[name] if name in old.column_names else pa.nulls(len(old), kind)
-
-        return self._planned(old["id"].to_pylist(), number, schema, column)
-
-    def _planned(
-        self,
-        ids: Sequence[str],
-        number: Mapping[str, int],
-        schema: pa.Schema,
-        column: Callable[[str, pa.DataType], Any],
-    ) -> pa.Table:
+    def _table(self, ids: Sequence[str], schema: pa.Schema, column: Callable[[str, pa.DataType], Any]) -> pa.Table:
         """A table of some campaigns: identifying columns from the plan, the rest from `column`."""
         import pyarrow as pa
 
-        numbers = [number[name] for name in ids]
+        numbers = [self._numbers[name] for name in ids]
         places = [self._plan.place(at) for at in numbers]
         planned: dict[str, Any] = {
             "number": numbers,
@@ -297,16 +274,10 @@ def _lines(journal: Path, *, mend: bool = False) -> Iterator[Row]:
         os.truncate(journal, whole)
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
+def _unique(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows without repetitions, which a copied journal may contain."""
     seen: set[str] = set()
     for row in rows:
-        if row["id"] in seen:  # a copied journal may contain rows twice
-            continue
-        seen.add(row["id"])
-        chunk.append(row)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+        if row["id"] not in seen:
+            seen.add(row["id"])
+            yield row
