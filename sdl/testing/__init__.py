@@ -1,4 +1,4 @@
-"""Conformance tests for solvers and instruments, shipped so that anybody can run them on their own.
+"""Conformance tests for solvers and instruments, for use in other packages.
 
     from sdl.testing import SolverContract
 
@@ -7,7 +7,7 @@
         def solver(self):
             return Mine()
 
-They need pytest, and nothing else that `sdl` does not need itself.
+They need pytest in addition to the requirements of `sdl`.
 """
 
 from __future__ import annotations

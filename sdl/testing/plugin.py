@@ -10,8 +10,8 @@
     sdl_twin      opens a twin that lives by it      sdl_run     runs a campaign there, gives the Run
     sdl_server    serves a twin, with faults, behind the real instrument's HTTP surface
 
-It is loaded with pytest by everybody who has `sdl` installed, so it imports nothing until something of it is used, and
-a YAML file that does not say `expect:` is not looked into. `-p no:sdl` switches it off.
+pytest loads it wherever `sdl` is installed, so it imports nothing until something of it is used, and does not parse
+YAML files without `expect:`. `-p no:sdl` switches it off.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _positive(text: str) -> int:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CampaignTests | None:
-    """A campaign file that expects something."""
+    """The items of a campaign file with `expect:`."""
     if file_path.suffix not in (".yaml", ".yml", ".json"):
         return None
     try:

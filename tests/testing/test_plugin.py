@@ -42,7 +42,6 @@ def _loaded() -> None:
     for module in (
         "sdl.verify",
         "sdl.testing.items",
-        "sdl.testing.work",
     ):  # what is sent to a worker must be the same object as before
         importlib.import_module(module)
     tree = {"name": "warm", "instrument": {"kind": "twin"}, "goal": {"445nm": 9000}}
