@@ -1,8 +1,8 @@
-"""Time, handed in: real for real instruments, virtual for simulated ones.
+"""Time as an argument: real for real instruments, virtual for simulated ones.
 
-Nothing below the runner reads a clock of its own. A virtual clock jumps over every wait, so a night passes in seconds
-and the same campaign meets the same times whenever it is run or resumed. A *paced* virtual clock keeps that time line
-and also waits in real time, for a twin that takes as long as the instrument.
+Nothing below the runner reads another clock. A virtual clock skips every wait, so that a night takes seconds and a
+campaign has the same times whenever it is run or resumed. A *paced* virtual clock also waits in real time, for a twin
+that takes as long as the instrument.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -12,18 +11,19 @@ DISTRIBUTION = "sdl-orchestrator"
 
 def own_version() -> str:
     """The version of this package; empty where it is used from its source tree without being installed."""
+    return _version(DISTRIBUTION)
+
+
+def _version(package: str) -> str:
     try:
-        return version(DISTRIBUTION)
+        return version(package)
     except PackageNotFoundError:
         return ""
 
 
 def versions_of(*packages: str) -> dict[str, str]:
     """The versions of this package (as `sdl`) and of those others that are installed."""
-    versions = {"sdl": own_version()}
-    for package in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
+    versions = {"sdl": own_version()} | {package: _version(package) for package in packages}
     return {name: text for name, text in versions.items() if text}
 
 
@@ -48,10 +48,5 @@ def requirements(extra: str) -> list[str]:
         declared = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # used from its source tree
         return []
-    listed = []
-    for line in declared:
-        requirement, _, marker = line.partition(";")
-        of = re.search(r"extra == ['\"](.+?)['\"]", marker)
-        if of and of.group(1) == extra:
-            listed.append(requirement.strip())
-    return listed
+    lines = [line.partition(";") for line in declared]
+    return [text.strip() for text, _, marker in lines if re.search(rf"extra == ['\"]{re.escape(extra)}['\"]", marker)]

@@ -1,4 +1,4 @@
-"""One table from `kind` to its class: ours and, through entry points, those of installed packages.
+"""The table from `kind` to its class: ours and, through entry points, those of installed packages.
 
 Adding one takes one file and one line here, or, in another package, one file and one entry point in the group
 `sdl.solvers`, `sdl.drivers`, `sdl.designs`, `sdl.rules` or `sdl.figures`. Only the kind that is named is imported; a
@@ -70,8 +70,7 @@ def find(group: str, kind: object) -> type[Any]:
     Raises:
         ConfigError: no such kind (the message lists the allowed ones), its package cannot be imported, or no class.
     """
-    target = load(group, kind)
-    if not isinstance(target, type):
+    if not isinstance(target := load(group, kind), type):
         raise ConfigError(f"kind {kind!r} of {_source(group, kind)[1]} is not a class")
     return target
 
@@ -101,7 +100,7 @@ def load(group: str, kind: object) -> Any:
 
 
 def _source(group: str, kind: object) -> tuple[str, str]:
-    """Where a known kind lives, `module:name`, and whose it is, in words."""
+    """The place `module:name` of a known kind, and a description of its package."""
     if place := OURS[group].get(str(kind)):
         return place, "sdl"
     entry = next(e for e in entry_points(group=f"sdl.{group}") if e.name == kind)

@@ -1,6 +1,6 @@
-"""The vocabulary every other module speaks: plain values, no IO.
+"""The vocabulary of all modules: plain values, no IO.
 
-Names outside, arrays inside: mappings keyed by input or channel name cross every public border.
+Public interfaces use mappings keyed by input or channel name; arrays are internal.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Input(Frozen):
 class Channel(Frozen):
     """A quantity that is measured.
 
-    `low` and `high` are the ends of what it can read; none where it has no end. A reading at `high` (in older files
-    `saturation`) is a bound and no value. `resolution` is the step in which it reads, given where that is coarser than
-    its noise: repeated readings may then be equal, and otherwise not.
+    `low` and `high` are the ends of its range; None: no end. A reading at `high` (`saturation` in older files) is a
+    bound and not a value. `resolution` is the step of the readings, declared if it is coarser than their noise, so that
+    repeated readings may be equal.
     """
 
     name: str
@@ -70,11 +70,11 @@ class Verdict(StrEnum):
     """The verdict on a goal; where several apply, the first (docs/explanation/goals.md)."""
 
     UNREACHABLE = "unreachable"  # no settings bring all channels within tolerance
-    SATURATED = "saturated"  # it asks for readings that the sensor cannot tell from more
-    BETWEEN_STEPS = "between two steps"  # settings would, but none that the inputs' steps allow
-    OUTSIDE = "outside the data"  # the answer lies far from every setting seen
-    LACK_OF_FIT = "lack of fit"  # the model misses its own rows by more than the tolerance, beyond their noise
-    BELOW_NOISE = "below the noise"  # even at the best settings readings are often outside; average more
+    SATURATED = "saturated"  # it requires readings at the end of the sensor's range
+    BETWEEN_STEPS = "between two steps"  # settings reach it, but not on the steps of the inputs
+    OUTSIDE = "outside the data"  # the settings lie far from every measured one
+    LACK_OF_FIT = "lack of fit"  # the model's error at its own rows exceeds the tolerance and the noise
+    BELOW_NOISE = "below the noise"  # single readings at the best settings are often outside; average more
     REACHABLE = "reachable"
 
 

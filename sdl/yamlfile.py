@@ -7,6 +7,7 @@ anything is built. Sequences become tuples, as frozen models want them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +25,12 @@ MAX_WHOLE = 2**63
 Path_ = tuple[str | int, ...]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SCALARS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("null", re.compile(r"(?:|~|null|Null|NULL)")),
-    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)")),
-    ("int", re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")),
-    (
-        "float",
-        re.compile(
-            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-        ),
-    ),
-)
+_SCALARS = {
+    "null": r"(?:|~|null|Null|NULL)",
+    "bool": r"(?:true|True|TRUE|false|False|FALSE)",
+    "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,8 @@ def read(file: Path) -> Tree:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(Problem(f"cannot be read: {reason}", file=str(file))) from error
     if len(raw) > MAX_BYTES:
-        raise ConfigError(
-            Problem(f"larger than {MAX_BYTES // 1024} kB; a campaign file is a page or two", file=str(file))
-        )
+        message = f"larger than {MAX_BYTES // 1024} kB; a campaign file is a page or two"
+        raise ConfigError(Problem(message, file=str(file)))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -92,7 +87,8 @@ def parse(text: str, file: str = "") -> Tree:
     problems: list[Problem] = []
     lines: dict[Path_, int] = {}
     try:
-        node = _compose(text, file)
+        with contextlib.closing(_Loader(text, file)) as loader:
+            node = loader.get_single_node()
         if node is None:
             raise ConfigError(Problem("empty", file=file, line=1))
         value = _build(node, (), lines, problems, file)
@@ -121,6 +117,9 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str, file: str) -> None:
         self._file, self._depth, self._documents, self._values = file, 0, 0, 0
         super().__init__(text)
+
+    def close(self) -> None:
+        self.dispose()
 
     def get_event(self) -> Any:
         event = super().get_event()  # type: ignore[no-untyped-call]
@@ -155,16 +154,6 @@ class _Loader(yaml.SafeLoader):
         raise ConfigError(Problem(message, file=self._file, line=line))
 
 
-def _compose(text: str, file: str) -> yaml.Node | None:
-    """The nodes of the one document in `text`."""
-    loader = _Loader(text, file)
-    try:
-        node: yaml.Node | None = loader.get_single_node()
-        return node
-    finally:
-        loader.dispose()
-
-
 def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem], file: str) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
@@ -192,8 +181,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
     if node.style is not None:
         return text
-    kind = next((kind for kind, pattern in _SCALARS if pattern.fullmatch(text)), "str")
-    match kind:
+    match next((kind for kind, pattern in _SCALARS.items() if re.fullmatch(pattern, text)), "str"):
         case "null":
             return None
         case "bool":
@@ -211,12 +199,10 @@ def _problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     message = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     line = mark.line + 1 if mark else None
-    if "'\\t'" in message or "\\t" in message:
-        message = "a tab; indent with spaces"
-    elif isinstance(error, yaml.reader.ReaderError):
+    if isinstance(error, yaml.reader.ReaderError):
         line = text[: error.position].count("\n") + 1
         message = f"a character that YAML does not allow: #x{ord(text[error.position]):04x}"
-    elif line is not None and re.match(r"\s*\t", "".join(text.splitlines()[line - 1 : line])):
+    elif "\\t" in message or (line and re.match(r"\s*\t", "".join(text.splitlines()[line - 1 : line]))):
         message = "a tab; indent with spaces"
     return Problem(f"not YAML: {message}", file=file, line=line)
 
@@ -235,7 +221,7 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
-for _kind, _pattern in _SCALARS:
-    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern.pattern})$"), None)
+for _kind, _pattern in _SCALARS.items():
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), None)
 _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 _Dumper.add_representer(str, _Dumper.represent_str)
