@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("numpy", "scipy", "sklearn", "pandas", "matplotlib", "gmr", "ForestDiffusion", "xgboost", "httpx")
@@ -46,7 +46,7 @@ def python(*args: str, cwd: Path = ROOT, **variables: str) -> subprocess.Complet
         text=True,
         encoding="utf-8",
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 

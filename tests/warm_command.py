@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import processes
-from waiting import PATIENCE
+from waiting import TIMEOUT
 
 
 class Warm:
@@ -32,7 +32,7 @@ class Warm:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.communicate(timeout=PATIENCE)
+        self._server.communicate(timeout=TIMEOUT)
 
     def start(self, *args: object, cwd: Path) -> Copy:
         return Copy(self._server, [str(arg) for arg in args], cwd)
@@ -48,7 +48,7 @@ class Copy:
         assert server.stdin is not None
         server.stdin.write(json.dumps({"args": args, "cwd": str(cwd), "said": self._said.name}) + "\n")
         server.stdin.flush()
-        self.pid = int(self._line(PATIENCE) or 0)
+        self.pid = int(self._line(TIMEOUT) or 0)
 
     def kill(self) -> None:
         if self.poll() is None:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from waiting import PATIENCE, until
+from waiting import TIMEOUT, until
 
 from sdl.drivers.http import CAUSES, HttpConnection, translate
 from sdl.errors import BadReply, InstrumentError, Unreachable
@@ -124,7 +124,7 @@ def keeping(**how: object) -> Iterator[tuple[type[Keeping], HttpConnection]]:
         finally:
             link.close()
             server.shutdown()
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
 
 def port(link: HttpConnection) -> int:
