@@ -1,7 +1,7 @@
 """One GET over HTTP, bounded in time and size: the only module that uses httpx and translates its exceptions.
 
 httpx limits the wait for each piece of an answer, not for the whole, so an answer that drips in could take for ever.
-A watchdog cuts the connection when the whole is overdue. The hook that gives it the socket also notes when the request
+A timer cuts the connection when the whole is overdue. The hook that gives it the socket also notes when the request
 leaves: after that the instrument may have measured. No request is repeated.
 
 No cache may answer, because a stored answer is no measurement. Every request tells caches so and has a unique number
@@ -13,15 +13,12 @@ one that breaks during a measurement, and bytes after an answer would be taken f
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
 import threading
-import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -71,11 +68,21 @@ class HttpReply:
 
 
 class _Watch:
-    """Notes when a request leaves, and can cut its connection."""
+    """Notes when a request leaves, and cuts its connection unless the block ends within `seconds`."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.sent = self.overdue = False
         self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.name, self._timer.daemon = "sdl http watchdog", True
+
+    def __enter__(self) -> _Watch:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Note the progress of a request; httpcore calls it at every step (extension `trace`)."""
@@ -87,7 +94,7 @@ class _Watch:
             # CONNECT to a proxy precedes the request itself.
             self.sent = self.sent or info["request"].method != b"CONNECT"
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         self.overdue = True
         self._cut()
 
@@ -96,53 +103,6 @@ class _Watch:
             with suppress(OSError):
                 # The method of the plain socket: that of ssl would remove the object that the other thread reads from.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
-class _Watchdog:
-    """A thread that cuts requests that exceed their time.
-
-    One thread serves all requests and is woken only if it would look too late: on a busy machine, starting a timer
-    for each request costs as much as the rest of the request.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._watch: _Watch | None = None
-        self._due = self._looks = math.inf
-        self._over = False
-        self._thread: threading.Thread | None = None
-
-    @contextmanager
-    def limit(self, watch: _Watch, seconds: float) -> Iterator[None]:
-        """Cut the connection of `watch` unless the block ends within `seconds`."""
-        with self._changed:
-            self._watch, self._due = watch, monotonic() + seconds
-            if self._thread is None or not self._thread.is_alive():  # after a fork it is not
-                self._thread = threading.Thread(target=self._run, name="sdl http watchdog", daemon=True)
-                self._thread.start()
-            elif self._due < self._looks:
-                self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._watch, self._due = None, math.inf
-
-    def end(self) -> None:
-        """Let the thread end; may be called twice."""
-        with self._changed:
-            self._over = True
-            self._changed.notify()
-
-    def _run(self) -> None:
-        with self._changed:
-            while not self._over:
-                remaining = self._due - monotonic()
-                if self._watch is not None and remaining <= 0:
-                    self._watch.expire()
-                    self._watch, self._due, remaining = None, math.inf, math.inf
-                self._looks = self._due
-                self._changed.wait(None if remaining == math.inf else remaining)
 
 
 class HttpConnection:
@@ -165,10 +125,8 @@ class HttpConnection:
 
         self.url = url
         proxy = proxy_for(url) if environment else ""
-        self._asked = f"{url} (by the proxy in {proxy})" if proxy else url
+        self._place = f"{url} (by the proxy in {proxy})" if proxy else url
         self.ever_sent = False
-        self._watchdog = _Watchdog()
-        weakref.finalize(self, self._watchdog.end)  # if it is never closed
         # No compressed answers: they could be small in transit and huge when unpacked.
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         headers |= {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache", "Connection": "close"}
@@ -195,34 +153,33 @@ class HttpConnection:
         """
         import httpx
 
-        watch = _Watch()
+        watch = _Watch(within)
         body = bytearray()
         params = {**params, NUMBER: uuid4().hex}
         try:
             with (
-                self._watchdog.limit(watch, within),
+                watch,
                 self._client.stream("GET", self.url, params=params, extensions={"trace": watch.trace}) as reply,
             ):
                 for piece in reply.iter_raw():
                     body += piece
                     if len(body) > BODY_LIMIT:
-                        raise BadReply(f"{self._asked}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
+                        raise BadReply(f"{self._place}: the answer is longer than {BODY_LIMIT} bytes", retryable=False)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             if not watch.overdue:
-                raise translate(error, self._asked, sent=watch.sent) from error
+                raise translate(error, self._place, sent=watch.sent) from error
         finally:
             self.ever_sent = self.ever_sent or watch.sent
         if watch.overdue:
-            raise Unreachable(f"{self._asked}: no whole answer within {within:g} s", maybe_measured=watch.sent)
+            raise Unreachable(f"{self._place}: no whole answer within {within:g} s", maybe_measured=watch.sent)
         if (age := reply.headers.get("age", "")).isdecimal() and age.strip("0"):
             raise BadReply(
-                f"{self._asked}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
+                f"{self._place}: a cache answered (Age: {age[:20]}) and not the instrument; have the cache on the way "
                 "leave this address out"
             )
         return HttpReply(reply.status_code, reply.headers.get("location", ""), bytes(body))
 
     def close(self) -> None:
-        self._watchdog.end()
         self._client.close()
 
 

@@ -125,16 +125,4 @@ class Proposer:
         return {name: target - base.get(name, 0.0) for name, target in goal.targets.items()} if goal else {}
 
     def _random(self, stream: int, n: int) -> np.random.Generator:
-        return random_stream(self._config.seed, stream, n)
-
-
-def random_stream(seed: int, stream: int, n: int) -> np.random.Generator:
-    """`default_rng([seed, stream, n])`, from the 32-bit words that numpy derives from it: twice as fast.
-
-    Args:
-        seed: below 2**63.
-        stream: below 2**32.
-        n: below 2**32.
-    """
-    high = [seed >> 32] if seed >> 32 else []
-    return np.random.default_rng(np.array([seed & 0xFFFFFFFF, *high, stream, n], np.uint32))
+        return np.random.default_rng([self._config.seed, stream, n])

@@ -110,14 +110,14 @@ def _acquire(name: str, identity: str, purpose: str) -> Lock:
     folder = directory()
     _prepare(folder)
     path = folder / _file(name)
-    for attempts_left in reversed(range(TRIES)):
+    present = ""
+    for _ in range(TRIES):
         try:
             return Lock(path, purpose, opener=_opener, what=identity)
         except InUse as error:
-            if not attempts_left:
-                raise InUse(identity, _printable(error.holder)) from None
+            present = error.holder
             time.sleep(PAUSE)
-    raise RecordError(f"{path}: cannot be locked")  # never reached
+    raise InUse(identity, _printable(present))
 
 
 def _prepare(folder: Path) -> None:

@@ -80,7 +80,7 @@ class Results:
                     f"{folder} holds results of {len(strangers)} campaigns that are not in {plan.sweep.name}: values "
                     "or seeds may be added to a sweep, not taken away or changed; name another directory with -o"
                 )
-            self.changed = self._about(versions)
+            self.changed = self._compare_versions(versions)
             self._journal = open_fd(folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             self._length = os.fstat(self._journal).st_size
         except OSError as error:
@@ -170,7 +170,7 @@ class Results:
             known.update(row["id"] for row in _lines(journal, mend=True))
         return known
 
-    def _about(self, versions: dict[str, str]) -> dict[str, tuple[str, str]]:
+    def _compare_versions(self, versions: dict[str, str]) -> dict[str, tuple[str, str]]:
         file = self.folder / ABOUT
         then: dict[str, str] = {}
         if file.exists():

@@ -133,12 +133,12 @@ def jitter_of(plant: Plant, X: Floats) -> Floats:
     return variance
 
 
-def ambient_of(data: Evidence, left: Floats, noise: Floats) -> RoomOffsets:
+def ambient_of(data: Evidence, residual: Floats, noise: Floats) -> RoomOffsets:
     """The ambient light of each reading: its own background, else the readings with the light off, else the offset.
 
     Args:
         data: the readings.
-        left: (n, m) readings, plus the half count lost by rounding, minus the twin's light of the inputs.
+        residual: (n, m) readings, plus the half count lost by rounding, minus the twin's light of the inputs.
         noise: (n, m) standard deviation of a reading.
     """
     counts, fitted = data.background + 0.5, np.zeros(len(data.X), bool)  # counts are rounded down
@@ -153,16 +153,16 @@ def ambient_of(data: Evidence, left: Floats, noise: Floats) -> RoomOffsets:
         by_rows, by_fit = by_rows + bool(dark.any()), by_fit + (not dark.any())
         fitted[here] = not dark.any()
         for column in range(counts.shape[1]):
-            there = rows & ~np.isnan(left[:, column])
+            there = rows & ~np.isnan(residual[:, column])
             if there.any():
-                counts[here, column] = _middle(left[there, column], noise[there, column])
+                counts[here, column] = _middle(residual[there, column], noise[there, column])
     ways = (
         (int(own.sum()), "reading", "with a background of their own"),
         (by_rows, "session", "by their own dark readings"),
         (by_fit, "session", "by a fitted offset"),
     )
-    told = "; ".join(f"{n} {noun}{'' if n == 1 else 's'} {how}" for n, noun, how in ways if n)
-    return RoomOffsets(counts, fitted, told)
+    description = "; ".join(f"{n} {noun}{'' if n == 1 else 's'} {how}" for n, noun, how in ways if n)
+    return RoomOffsets(counts, fitted, description)
 
 
 def _middle(values: Floats, noise: Floats) -> float:
@@ -209,14 +209,14 @@ def left_over(data: Evidence, plant: Plant) -> Left:
     return Left(counts, noise, due, light, room)
 
 
-def _moves(data: Evidence, plant: Plant, left: Floats, around: Floats) -> Floats:
+def _moves(data: Evidence, plant: Plant, residual: Floats, around: Floats) -> Floats:
     """(n, 1) relative variation of ambient light in each session, from the channel least sensitive to the inputs."""
     least = int(plant.arrays.gain.max(axis=1).argmin())
-    moves = np.full((len(left), 1), MOVES)
+    moves = np.full((len(residual), 1), MOVES)
     for session in np.unique(data.session):
-        here = (data.session == session) & (around[:, least] > DARK) & ~np.isnan(left[:, least])
+        here = (data.session == session) & (around[:, least] > DARK) & ~np.isnan(residual[:, least])
         if here.sum() >= FEW and plant.arrays.gain[least].max() < TELLS * plant.arrays.gain.max():
-            moves[data.session == session] = np.sqrt(np.mean((left[here, least] / around[here, least]) ** 2))
+            moves[data.session == session] = np.sqrt(np.mean((residual[here, least] / around[here, least]) ** 2))
     return moves
 
 

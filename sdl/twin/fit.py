@@ -106,16 +106,16 @@ def fit(data: Evidence, start: TwinState) -> Fit:
         state = _with_vector(state, step)
         state, noises = _with_noise(data, state, start, spent)
     prior = _prior(start)
-    told = error < KNOWN * prior
+    determined = error < KNOWN * prior
     curves = np.array([".curve." in name for name in _names(start)])  # their prior is narrow enough
-    value = np.where(told | curves, _vector(state), first)
+    value = np.where(determined | curves, _vector(state), first)
     state = _with_vector(state, value)
     days, drift, drift_error = _days(data, state)
     state = _with_room(data, state, drift)
     names = _names(start)
     parameters = [
         Parameter(name, float(v), float(e), float(w), bool(t))
-        for name, v, e, w, t in zip(names, _vector(state), error, first, told, strict=True)
+        for name, v, e, w, t in zip(names, _vector(state), error, first, determined, strict=True)
         if t or ".curve." not in name  # otherwise thirty lines of zeros
     ]
     was = start.drift.daily if start.drift else 0.0
@@ -164,7 +164,7 @@ def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floa
     """One Gauss-Newton step: parameters (p,), their standard errors (p,), parameters used per channel (m,)."""
     plant = Plant(state)
     residuals = left_over(data, plant)
-    gain, light, left, due = plant.arrays.gain, residuals.light, residuals.counts, residuals.due
+    gain, light, residual, due = plant.arrays.gain, residuals.light, residuals.counts, residuals.due
     group = np.where(residuals.room.fitted, data.session, -1)  # -1: the ambient light was measured
     d, m = data.X.shape[1], len(gain)
     ends = m * d + 2 * np.arange(d)
@@ -182,10 +182,10 @@ def _step(data: Evidence, state: TwinState, first: Floats) -> tuple[Floats, Floa
         J = np.hstack([light, above, below, bow * gain[c]])
         gains = c * d + np.arange(d)
         place = np.concatenate([gains, ends, ends + 1, (m + 2) * d + gains])  # of its columns among all parameters
-        used = ~np.isnan(left[:, c])
-        z = left[used, c] / due[used, c]
+        used = ~np.isnan(residual[:, c])
+        z = residual[used, c] / due[used, c]
         weight = np.minimum(1.0, 3.0 / np.maximum(np.abs(z), 1e-9)) / due[used, c] ** 2
-        A, r = J[used], left[used, c]
+        A, r = J[used], residual[used, c]
         # An ambient light that was not measured is one more parameter per session: eliminated by weighted means.
         own = group[used]
         for session in np.unique(own[own >= 0]):
@@ -209,16 +209,16 @@ def _with_noise(data: Evidence, state: TwinState, start: TwinState, spent: Float
     """Maximum-likelihood jitter of each window, with `spent` (m,) fitted parameters per channel."""
     plant = Plant(state)
     residuals = left_over(data, plant)
-    left, due = residuals.counts, residuals.due
+    residual, due = residuals.counts, residuals.due
     share = jitter_of(plant, data.X)  # (n, m) variance for a jitter of 1
     a = plant.arrays
     other = due**2 - a.jitter[a.window, 0] ** 2 * share
     unknowns = spent + len(np.unique(data.session[residuals.room.fitted]))  # (m,)
-    whole = left**2 / (1 - np.minimum(unknowns / np.maximum((~np.isnan(left)).sum(axis=0), 1), 0.5))
+    whole = residual**2 / (1 - np.minimum(unknowns / np.maximum((~np.isnan(residual)).sum(axis=0), 1), 0.5))
     jitter, parameters = dict(state.jitter), []
     for row, (window, known) in enumerate(start.jitter.items()):
         was = max(known, 1e-4)
-        inside = (a.window == row)[None, :] & ~np.isnan(left) & (share * was**2 > other)
+        inside = (a.window == row)[None, :] & ~np.isnan(residual) & (share * was**2 > other)
         used = int(inside.any(axis=1).sum())
         if used < FEW:
             parameters.append(Parameter(f"jitter.{window}", known, math.inf, known, False))

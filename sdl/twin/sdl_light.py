@@ -107,11 +107,10 @@ class SdlLightDevice:
             InstrumentError: paho-mqtt is not installed.
         """
         try:
-            import paho.mqtt.client  # noqa: F401
+            from paho.mqtt.client import Client, MQTTv311
+            from paho.mqtt.enums import CallbackAPIVersion
         except ImportError as error:
             raise InstrumentError(missing("SDL-Light twins", "mqtt", error)) from error
-        from paho.mqtt.client import Client, MQTTv311
-        from paho.mqtt.enums import CallbackAPIVersion
 
         client = Client(CallbackAPIVersion.VERSION2, client_id=f"twin-{uuid4().hex[:16]}", protocol=MQTTv311)
         client.reconnect_delay_set(1, 5)

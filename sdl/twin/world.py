@@ -68,7 +68,7 @@ class World:
         self._plan, self._log = tuple(faults), log
         self._refusing = [fault for fault in faults if fault.name == "refused"]
         self._began, self._leapt = time.monotonic(), 0.0
-        self._asked = 0
+        self._requests = 0
         self._held, self._last_time = 0.0, 0.0
         self._last: Mapping[str, Any] | None = None
         self._led, self._books = threading.Lock(), threading.Lock()
@@ -101,7 +101,7 @@ class World:
     def befalls(self) -> list[Fault]:
         """Count the next request and return its faults."""
         with self._books:
-            n, self._asked = self._asked, self._asked + 1
+            n, self._requests = self._requests, self._requests + 1
         faults = due(self._plan, self.plant.seed, n, self.now() - self._start, draw=n)
         self.befell.update(fault.name for fault in faults)
         for fault in faults:
@@ -114,9 +114,9 @@ class World:
     def refuses(self) -> bool:
         """Whether the next connection is refused; a refusal by number or chance counts as a request."""
         with self._books:
-            faults = due(self._refusing, self.plant.seed, self._asked, self.now() - self._start, draw=self._asked)
+            faults = due(self._refusing, self.plant.seed, self._requests, self.now() - self._start, draw=self._requests)
             counted = [fault.name for fault in faults if fault.after is None]
-            self._asked += bool(counted)
+            self._requests += bool(counted)
             self.befell.update(counted[:1])
         return bool(faults)
 
