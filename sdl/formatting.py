@@ -135,9 +135,7 @@ def room(band: Band) -> float:
 def setting(value: float, declared: Mapping[str, Any]) -> str:
     """A setting as text, rounded to the step or to 1e-4 of the range of its input: `0.4706`, `34`.
 
-    Args:
-        value: in the input's unit.
-        declared: low, high and step of the input, from the record.
+    `declared` are low, high and step of the input, from the record.
     """
     step = declared.get("step")
     decimals = max(0, 4 - max(0, math.floor(math.log10(declared.get("high", 1.0) - declared.get("low", 0.0)))))
@@ -206,10 +204,7 @@ def goal_line(goal: Goal | None) -> str:
 def worst(goal: Goal, values: Mapping[str, float], units: Mapping[str, str] | None = None) -> str:
     """The worst channel, its error and its tolerance: `515nm off by +0.78 % (tolerance ± 2 %)`.
 
-    Args:
-        goal: for the tolerances.
-        values: one reading of each channel.
-        units: of the channels, for errors that are not percentages.
+    `units` of the channels are used for errors that are not percentages.
     """
     name = goal.worst_channel(values)
     return f"{name} {off(goal.bands[name], values.get(name, math.nan), (units or {}).get(name, ''))}"

@@ -123,12 +123,8 @@ def campaigns(
 ) -> list[BenchCampaign]:
     """Run a campaign for every solver, goal and seed, sorted in this order.
 
-    Args:
-        task: goals and noise.
-        solvers: labels as for `solver_of`.
-        jobs: processes of this machine.
-        progress: called with the numbers of campaigns done and in all.
-        limit: real seconds per campaign.
+    `solvers` are labels as for `solver_of`; `limit` is in real seconds per campaign; `progress` receives the numbers of
+    campaigns done and in all.
 
     Raises:
         ConfigError: a mistake in `task` or `solvers`, found before anything runs.

@@ -67,9 +67,7 @@ def markdown(head: str, rows: Sequence[str], columns: Sequence[str], cell: Calla
 def summarise(ended: Sequence[BenchCampaign], max_trials: int) -> list[SolverSummary]:
     """A line for each solver, the best first.
 
-    Args:
-        ended: every solver with the same goals and seeds.
-        max_trials: trials of a campaign.
+    `ended` holds every solver with the same goals and seeds, at most `max_trials` trials each.
     """
     import numpy as np
 

@@ -55,8 +55,6 @@ class Trial:
     faults: tuple[str, ...] = ()
     last_error: str = ""
     _sums: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _mean: dict[str, float] | None = None
-    _miss: float | None = None
 
     def add(self, reading: Reading | Measured) -> None:
         values, applied = reading.readings, self.applied
@@ -70,7 +68,7 @@ class Trial:
             ):
                 self.applied = None
         self.readings += 1
-        self.last_error, self._mean, self._miss = "", None, None
+        self.last_error = ""
         if reading.saturated:
             self.saturated |= frozenset(reading.saturated)
         if reading.fault and reading.fault not in self.faults:
@@ -81,22 +79,19 @@ class Trial:
         self.last_error = error
 
     def close(self, state: TrialState) -> None:
-        self.state, self._miss = state, None
+        self.state = state
 
     @property
     def mean(self) -> Mapping[str, float]:
         """Mean raw reading of each channel; empty without a reading, NaN for a channel that a later reading lacks."""
-        if self._mean is None:
-            self._mean = {name: _total(total) / self.readings for name, total in self._sums.items()}
-        return self._mean
+        return {name: _total(total) / self.readings for name, total in self._sums.items()}
 
     @property
     def miss(self) -> float:
         """Tolerance ratio of the worst channel; inf for a failed trial, without a goal or common settings."""
-        if self._miss is None:
-            judged = self.goal is not None and self.applied is not None and not self.failed
-            self._miss = self.goal.miss(self.mean, self.saturated) if self.goal and judged else math.inf
-        return self._miss
+        if self.goal is None or self.applied is None or self.failed:
+            return math.inf
+        return self.goal.miss(self.mean, self.saturated)
 
     @property
     def inside(self) -> bool:

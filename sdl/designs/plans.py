@@ -83,11 +83,7 @@ def terms(U: Floats, model: Terms) -> Floats:
 def d_optimal(values: tuple[tuple[float, ...], ...], model: Terms, size: int, seed: int) -> Floats:
     """(size, d) points with the largest determinant of XᵀX that an exchange finds from a few random starts.
 
-    Args:
-        values: the settings of each input to choose from.
-        model: whose coefficients the points are to determine.
-        size: number of points.
-        seed: of the starts.
+    `values` are the settings of each input to choose from; `model` has the coefficients to be determined.
     """
     rng = np.random.default_rng(seed)
     grid = np.array(list(itertools.product(*values)))

@@ -103,9 +103,7 @@ class Repeats:
 def checked_safe(answer: SafeState | None, *, virtual: bool) -> SafeState:
     """Return the result of a driver's `safe`; None, from drivers older than 0.2, becomes `unknown`.
 
-    Args:
-        answer: the result.
-        virtual: whether the instrument is simulated in virtual time, so that nothing real can be on.
+    `virtual`: the instrument is simulated in virtual time, so that nothing real can be on.
 
     Raises:
         TypeError: it is neither a SafeState nor None.

@@ -23,8 +23,7 @@ EXAMPLE = "http://proxy.example.org:3128"
 def check_variables(*, proxies: bool = True) -> None:
     """Check the variables that httpx uses.
 
-    Args:
-        proxies: also check those that matter only for requests to other machines.
+    `proxies`: also those that matter only for requests to other machines.
 
     Raises:
         ConfigError: names each variable that makes every request fail.

@@ -126,12 +126,7 @@ def _before(faults: Sequence[Fault], clock: Clock) -> None:
 def _after(faults: Sequence[Fault], reading: Reading, last: Reading | None, full: float, clock: Clock) -> Reading:
     """Apply the faults that change a reading on its way back.
 
-    Args:
-        faults: in the order of the plan.
-        reading: of the sensor.
-        last: the reading before it, for a frozen sensor.
-        full: full scale, counts.
-        clock: for late answers.
+    `last` is the previous reading, for a frozen sensor; `full` is full scale in counts.
 
     Raises:
         Unreachable: there is no answer, although the twin measured.

@@ -48,11 +48,6 @@ class Holder:
 def lease(identity: str, purpose: str = "", names: Iterable[str] = ()) -> Iterator[None]:
     """Hold the lease of an instrument inside the block.
 
-    Args:
-        identity: of the instrument.
-        purpose: shown to others.
-        names: its other names.
-
     Raises:
         InUse: another process of this machine drives it; the message names the holder.
         RecordError: the directory or the file cannot be used.

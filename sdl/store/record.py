@@ -21,7 +21,6 @@ import errno
 import hashlib
 import itertools
 import json
-import operator
 import os
 import re
 import tempfile
@@ -87,7 +86,6 @@ class EventSchema:
         self.fields = {name: typing.get_type_hints(kind) for name, kind in self.kinds.items()}
         self.adapters = {name: TypeAdapter(with_config(_STRICT)(kind)) for name, kind in self.kinds.items()}
         self.enums = {name: dict(_enums(of)) for name, of in self.fields.items()}
-        self.values = {kind: operator.attrgetter(*self.fields[name]) for name, kind in self.kinds.items()}
         self.schema, self.first, self.once, self.added_in = schema, first, once, added_in or {}
         self.last, self.after = last, after
         self.file, self.stem = file, file.partition(".")[0]
@@ -138,8 +136,8 @@ def encode(event: Any, previous: str, form: EventSchema = CAMPAIGN) -> tuple[byt
     Raises:
         ValueError: JSON cannot represent a value, such as NaN.
     """
-    kind = type(event)
-    body = {"event": kind.__name__, **dict(zip(form.fields[kind.__name__], form.values[kind](event), strict=True))}
+    kind = type(event).__name__
+    body = {"event": kind, **{name: getattr(event, name) for name in form.fields[kind]}}
     # A lone surrogate, as in a file name that is no UTF-8, comes out as its JSON escape.
     text = _json(body)[:-1].encode(errors="backslashreplace")
     sha = _sha(previous, text)
@@ -201,10 +199,6 @@ def scan(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Line | Tail]:
 
 def read(path: Path, form: EventSchema = CAMPAIGN) -> Iterator[Any]:
     """Yield the verified events of a record, without a torn last line.
-
-    Args:
-        path: the run's directory, or the file.
-        form: which events it holds.
 
     Raises:
         Damaged, RecordError: as `scan`.
@@ -386,10 +380,8 @@ class Record:
     def _lost(self, happened: str, line: bytes) -> Lost:
         """Save what this process wrote, once, and return the error that says what happened and where the copy is.
 
-        Args:
-            happened: predicate of a sentence about the file.
-            line: the line to be written next. That of a campaign is saved too, since it may be a reading; that of a
-                lab is not, since a lab does not act on what it cannot write.
+        `happened` is the predicate of a sentence about the file. The next `line` is saved too if it belongs to a
+        campaign, since it may be a reading; a lab does not act on what it cannot write.
         """
         if self._lost_error is not None:
             return Lost(str(self._lost_error), self._lost_error.saved)

@@ -63,9 +63,7 @@ def format_trials(value: float) -> str:
 def groups(data: Path, keys: Sequence[str]) -> list[GridGroup]:
     """Read the data set and summarise it.
 
-    Args:
-        data: results.parquet; only the necessary columns are read.
-        keys: columns that define the groups; without any there is one group.
+    `keys` are the columns that define the groups; without any there is one group.
 
     Raises:
         RecordError: it cannot be read.

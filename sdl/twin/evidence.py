@@ -136,10 +136,8 @@ def jitter_of(plant: Plant, X: Floats) -> Floats:
 def ambient_of(data: Evidence, residual: Floats, noise: Floats) -> RoomOffsets:
     """The ambient light of each reading: its own background, else the readings with the light off, else the offset.
 
-    Args:
-        data: the readings.
-        residual: (n, m) readings, plus the half count lost by rounding, minus the twin's light of the inputs.
-        noise: (n, m) standard deviation of a reading.
+    `residual` (n, m) are the readings, plus the half count lost by rounding, minus the twin's light of the inputs;
+    `noise` (n, m) is their standard deviation.
     """
     counts, fitted = data.background + 0.5, np.zeros(len(data.X), bool)  # counts are rounded down
     off = ~data.X.any(axis=1)

@@ -89,9 +89,7 @@ class Fit:
 def fit(data: Evidence, start: TwinState) -> Fit:
     """Fit a state to readings.
 
-    Args:
-        data: from `sdl.twin.evidence.collect`.
-        start: inputs, channels and windows, and the mean of the prior.
+    `start` gives inputs, channels and windows, and the mean of the prior.
 
     Raises:
         ValueError: too few readings, or none that is informative.

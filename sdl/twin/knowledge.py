@@ -19,12 +19,7 @@ def linear_response(
 ) -> tuple[Floats, Floats]:
     """Expected readings as linear functions of the settings.
 
-    Args:
-        state: of the twin.
-        names: of the d inputs.
-        channels: names of the m channels.
-        low: (d,) lower bounds of the inputs.
-        high: (d,) upper bounds.
+    For d inputs `names` between `low` and `high` (d,), and m `channels`.
 
     Returns:
         (m, d + 1) the reading with all inputs at their lower bounds and its change over the range of each input; and

@@ -66,9 +66,7 @@ class Plant:
     def noise_free(self, settings: Mapping[str, float], time: float | None = None) -> dict[str, float]:
         """The readings without noise and rounding (counts, clipped at full scale).
 
-        Args:
-            settings: every input, 0 ... 1.
-            time: seconds since 1970 UTC; the beginning of the state's day if None.
+        `settings` of every input are from 0 to 1; `time` is in seconds since 1970 UTC, by default the start of the state.
         """
         a, now = self.arrays, self._start if time is None else time
         light = self.light(self._duty_of(settings)) * self.drift(now)

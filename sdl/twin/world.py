@@ -125,11 +125,7 @@ class World:
     ) -> Taken:
         """Take one reading as the real server does: wait for the LED, switch it on, read, switch it off, log.
 
-        Args:
-            settings: every input; values outside 0 ... 1 make every attempt fail.
-            faults: of this request.
-            origin: the page, for the log.
-            ip: address of the client, for the log.
+        Settings outside 0 ... 1 make every attempt fail. `origin` (the page) and `ip` are logged.
 
         Raises:
             NotMeasured: after all tries, or because the world ended.

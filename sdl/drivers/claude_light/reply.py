@@ -20,9 +20,7 @@ SAME = 1e-9  # largest difference between equal settings, as requested and as ec
 def reading(answer: HttpReply, requested: Mapping[str, float]) -> Reading:
     """Parse the reading in a reply.
 
-    Args:
-        answer: of the server.
-        requested: the settings, in the order in which the server echoes them.
+    `requested` are the settings in the order in which the server echoes them.
 
     Returns:
         All channels, in counts. `fault` is `not-applied` if the server measured at other settings.

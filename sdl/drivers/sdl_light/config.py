@@ -196,10 +196,7 @@ class SdlLightDriver(LampDriver):
 def reading(reply: Mapping[str, Any], requested: Mapping[str, float], full: Mapping[str, float]) -> Reading:
     """Parse the reading in a device's reply to our own experiment.
 
-    Args:
-        reply: the answer.
-        requested: the settings.
-        full: each channel's full scale.
+    `requested` are the settings, `full` is the full scale of each channel.
 
     Raises:
         BadReply: the device reports an error, or a channel is missing or not a count.
