@@ -66,7 +66,7 @@ class Plant:
     def noise_free(self, settings: Mapping[str, float], time: float | None = None) -> dict[str, float]:
         """The readings without noise and rounding (counts, clipped at full scale).
 
-        `settings` of every input are from 0 to 1; `time` is in seconds since 1970 UTC, by default the start of the state.
+        `settings` of every input are from 0 to 1; `time` is in seconds since 1970 UTC, by default that of the state.
         """
         a, now = self.arrays, self._start if time is None else time
         light = self.light(self._duty_of(settings)) * self.drift(now)
