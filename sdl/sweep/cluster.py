@@ -61,7 +61,7 @@ def each(
             has = dict.fromkeys(resources, 1) if resources else None
             cluster = distributed.LocalCluster(
                 n_workers=1 if resources else jobs or pool.cores(), threads_per_worker=1, processes=True,
-                host="127.0.0.1", dashboard_address=None, resources=has, silence_logs=50,
+                host="127.0.0.1", dashboard_address="127.0.0.1:0", resources=has, silence_logs=50,
             )  # fmt: skip
             target: Any = stack.enter_context(cluster)
         else:
@@ -159,18 +159,15 @@ def _check_workers(client: Client, address: str, resources: Sequence[str]) -> in
         if not missing:
             break
         if time.monotonic() > until:
-            message = f"no worker has the resource {missing[0]}; start one beside the instrument: "
-            message += f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
+            start = f"dask worker {address} --nthreads 1 --resources {missing[0]}=1"
+            message = f"no worker has the resource {missing[0]}; start one beside the instrument: {start}"
             raise ConfigError(f"--cluster {address}: {message}")
         time.sleep(0.2)
     from sdl.runner import versions
 
     here = versions()
     for worker, there in client.run(versions).items():
-        other = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
-        if other:
-            message = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
-            raise ConfigError(
-                f"--cluster {address}: the worker {worker} has {message}; results would depend on the worker"
-            )
+        if other := sorted(name for name in {*here, *there} if here.get(name) != there.get(name)):
+            has = ", ".join(f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in other)
+            raise ConfigError(f"--cluster {address}: the worker {worker} has {has}; results would depend on the worker")
     return sum(int(worker["nthreads"]) for worker in workers.values())

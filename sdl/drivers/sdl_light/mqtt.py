@@ -178,13 +178,13 @@ def _translated(broker: Broker, error: Exception) -> InstrumentError:
     greeting = isinstance(error, ConnectionResetError) or "handshake" in str(error)
     if isinstance(error, ssl.SSLError) or (broker.tls and greeting):
         return Unreachable(f"{broker}: no secure connection (TLS): {error}; does this port speak TLS?")
-    if isinstance(error, socket.gaierror):
-        return Unreachable(f"{broker}: the name of the host cannot be resolved")
-    if isinstance(error, ConnectionRefusedError):
-        return Unreachable(f"{broker}: the connection was refused: nothing listens there")
-    if isinstance(error, TimeoutError):
-        return Unreachable(f"{broker}: no connection in time")
-    return Unreachable(f"{broker}: no connection: {error}")
+    reasons: dict[type[Exception], str] = {
+        socket.gaierror: "the name of the host cannot be resolved",
+        ConnectionRefusedError: "the connection was refused: nothing listens there",
+        TimeoutError: "no connection in time",
+    }
+    known = (words for kind, words in reasons.items() if isinstance(error, kind))
+    return Unreachable(f"{broker}: {next(known, f'no connection: {error}')}")
 
 
 def _words(code: int) -> str:
