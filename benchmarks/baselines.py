@@ -203,7 +203,7 @@ def inverted(
 BASELINES: dict[str, Any] = {
     "textbook broyden": Broyden,
     "ei": ExpectedImprovement,
-    "quadratic": Quadratic,
+    "textbook quadratic": Quadratic,
     "ard": ArdGP,
     "ard log": lambda: ArdGP(log=True, kind="ARD GP on logarithms"),
     "botorch": Composite,

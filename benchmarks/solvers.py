@@ -44,15 +44,15 @@ from sdl.parallel.pool import each
 from sdl.registry import find, kinds
 
 ROOT = Path(__file__).resolve().parent
-BASELINES = ("linear:intercept=false", "textbook broyden", "ei", "quadratic", "ard", "ard log", "perfect")
-MODELS_ONLY = ("random", "textbook broyden", "ei", "quadratic", "ard", "ard log", "perfect")
+BASELINES = ("linear:intercept=false", "textbook broyden", "ei", "textbook quadratic", "ard", "ard log", "perfect")
+MODELS_ONLY = ("random", "textbook broyden", "ei", "textbook quadratic", "ard", "ard log", "perfect")
 """Left out where a solver must say more than settings."""
 QUICK = ("affine, 1 %", "curved .3, 1 %", "drift, 0.5 %, 10 points", "RGBW, 1 %", "known unit, room ≤ 5000")
 SHOTS = ("affine", "curved .3", "curved .8", "gamma 1.8", "droop", "noise 1 %", "jitter", "saturating", "RGBW")
 FORMS = ("plane", "products", "Beer", "Beer 5→4", "Michaelis", "competitive", "Hill", "square")
 BEYOND = tuple(f"beyond {part} % {name}" for part in (2, 6) for name in FORMS)
 """Goals so far outside the band that the plant comes nearest to."""
-OTHERS = ("linear", "quadratic", "ard", "ard log", "botorch")
+OTHERS = ("linear", "quadratic", "textbook quadratic", "ard", "ard log", "botorch")
 """What `auto` is compared with after one fit."""
 PAIRS = {"campaigns": 100, "one-shot": 60, "coverage": 1000, "expected": 300, "verdicts": 63, "modes": 20, "cost": 1}
 CHUNK = {"campaigns": 5, "one-shot": 10, "coverage": 50, "expected": 10, "verdicts": 25, "modes": 5, "cost": 1}

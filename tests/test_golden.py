@@ -151,7 +151,18 @@ def third() -> tuple[Event, ...]:
     return tuple(found)
 
 
-EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third()}
+def fourth() -> tuple[Event, ...]:
+    """Schema 4: a proposal says how probable it is that the goal can be reached, by which model, and what it misses."""
+    found = list(third())
+    opened, proposed = found[0], found[9]
+    assert isinstance(opened, Opened)
+    assert isinstance(proposed, Proposed)
+    found[0] = replace(opened, schema=4)
+    found[9] = replace(proposed, probability=0.02, model="quadratic surface, 3 readings", lack_of_fit={"red": 1.25})
+    return tuple(found)
+
+
+EVENTS: dict[int, tuple[Event, ...]] = {1: FIRST, 2: second(), 3: third(), 4: fourth()}
 """What each golden record says; the events of an older schema in today's form."""
 
 

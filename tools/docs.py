@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,28 @@ def pages() -> dict[Path, str]:
     made[DOCS / "reference" / "campaign.md"] = _replace(DOCS / "reference" / "campaign.md", "keys", _keys(schema))
     made[DOCS / "how-to" / "lab.md"] = _replace(DOCS / "how-to" / "lab.md", "keys", _lab_keys())
     made[DOCS / "reference" / "cli.md"] = _replace(DOCS / "reference" / "cli.md", "commands", _commands())
+    made[DOCS / "reference" / "constants.md"] = _replace(DOCS / "reference" / "constants.md", "constants", _constants())
     return made
+
+
+def _constants() -> str:
+    """A table of the constants of the statistics: module, names, values, the sentence below them."""
+    rows = ["| module | constant | value | |", "|---|---|---|---|"]
+    package = DOCS.parent / "sdl"
+    for path in sorted((package / "models").rglob("*.py")):
+        lines = ast.parse(path.read_text(encoding="utf-8")).body
+        for one, after in pairwise(lines):
+            if not (
+                isinstance(one, ast.Assign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            ):
+                continue
+            names, text = ast.unparse(one.targets[0]).strip("()"), " ".join(str(after.value.value).split())
+            if names.replace(", ", "_").replace("_", "").isupper() or names == "DRIFTS":
+                parts = one.value.elts if isinstance(one.value, ast.Tuple) else [one.value]
+                value = ", ".join(ast.unparse(part) for part in parts)
+                module = ".".join(path.relative_to(package / "models").with_suffix("").parts)
+                rows.append(f"| {module} | `{names}` | `{value}` | {text} |")
+    return "\n".join(rows)
 
 
 def _replace(page: Path, name: str, text: str) -> str:

@@ -31,6 +31,7 @@ from sdl.models.linear_model import POOL, LinearModel
 from sdl.models.noise import SHAPES, bounded_below, variance_of
 
 NOISES = ("jitter", "proportional noise")
+"""Shapes of the noise that are averaged, by their evidence."""
 DRIFTS = (("none", 0.0), ("wander", 0.15), ("wander", 0.6), ("wander", 2.0), ("trend", 0.3))
 """Kind, and size per reading: 1 is the noise of one reading in the middle of the range."""
 STILL = 0.89

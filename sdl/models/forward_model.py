@@ -11,11 +11,15 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.special import log_ndtr
+from scipy.stats import t as student_t
 
 from sdl.arrays import Bools, Floats
 from sdl.models.constants import NOMINAL
 from sdl.models.linear_model import LinearModel, t_factor
 from sdl.models.training_set import TrainingSet
+
+LEVERAGE = 1e-6
+"""A row whose leverage is this near to 1 is not predicted by the others."""
 
 
 class Prediction(NamedTuple):
@@ -48,6 +52,7 @@ class ForwardModel(Protocol):
     def jacobian(self, U: Floats) -> Floats: ...  # (k, m, d) derivatives of the mean
     def sample_paths(self, n: int, rng: np.random.Generator) -> Paths: ...
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float: ...  # of rows it has not seen
+    def leave_one_out(self) -> Floats: ...  # (n, m) log density of each row of `training` given the others; NaN: none
 
 
 def log_density(prediction: Prediction, Y: Floats, censored: Bools, upper: Bools) -> float:
@@ -62,6 +67,28 @@ def log_density(prediction: Prediction, Y: Floats, censored: Bools, upper: Bools
     exact = -0.5 * z**2 - np.log(sd) - 0.5 * np.log(2.0 * np.pi)
     beyond = log_ndtr(np.where(upper, -z, z))
     return float(np.where(known, np.where(censored, beyond, exact), 0.0).sum())
+
+
+def leave_one_out_t(residual: Floats, leverage: Floats, variance: Floats, size: Floats, dof: Floats) -> Floats:
+    """Log density of each row under a weighted least-squares fit to the others: Student's t.
+
+    Args:
+        residual: (n, m) readings less the fit to all rows.
+        leverage: (n, m) weight of each reading in its own fit.
+        variance: (n, m) of one reading, over `size`.
+        size: (m,) estimated factor of the variance.
+        dof: (m,) degrees of freedom of `size`.
+
+    Returns:
+        (n, m); NaN where the others do not determine the fit. Cook and Weisberg, Residuals and Influence in Regression
+        (1982), section 2.2.
+    """
+    rest = np.where(leverage < 1.0 - LEVERAGE, 1.0 - leverage, np.nan)
+    others = (dof * size - residual**2 / (variance * rest)) / np.where(dof > 1, dof - 1, np.nan)
+    scale = np.sqrt(np.maximum(others, 0.0) * variance / rest)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        density = np.asarray(student_t.logpdf(residual / rest, dof - 1, scale=scale), dtype=np.float64)
+    return np.where(np.isfinite(density), density, np.nan)
 
 
 def at_upper_end(training: TrainingSet, Y: Floats) -> Bools:
@@ -126,6 +153,15 @@ class LinearForward:
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
+
+    def leave_one_out(self) -> Floats:
+        training, linear = self.training, self.linear
+        X = linear.rows
+        leverage = linear.weight * np.einsum("np,mpq,nq->nm", X, linear.gram, X)
+        variance = np.where(linear.weight > 0, 1.0 / np.maximum(linear.weight, 1e-300), np.nan)
+        residual = training.Y - linear.mean(training.U[: len(X)])
+        density = leave_one_out_t(residual, leverage, variance, np.diag(linear.noise), linear.dof)
+        return np.where(training.usable, density, np.nan)
 
 
 @dataclass(frozen=True)

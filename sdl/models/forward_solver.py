@@ -89,6 +89,10 @@ class FittedForward:
         prediction = self.model.predict(self.training.units(X))
         return prediction.mean, np.sqrt(prediction.model_var + prediction.noise_var)
 
+    def leave_one_out(self) -> Floats:
+        """(n, m) log density of each row of the training set given the others; NaN where it is not used."""
+        return self.model.leave_one_out()
+
     def std_error(self, X: Floats) -> Floats:
         """(n, m) standard deviation of the noise-free reading."""
         return np.sqrt(self.model.predict(self.training.units(X)).model_var)
@@ -148,8 +152,8 @@ class FittedForward:
         prediction = model.predict(ended.U)
         met = bands.are_met(prediction.mean) & (ended.cost <= ended.cost.min() + SOLVED)
         if met.any():
-            doubt = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
-            u = np.asarray(ended.U[int(np.where(met, doubt, np.inf).argmin())], dtype=np.float64)
+            uncertainty = (prediction.model_var[:, bands.columns] / bands.unit**2).sum(axis=1)
+            u = np.asarray(ended.U[int(np.where(met, uncertainty, np.inf).argmin())], dtype=np.float64)
         else:
             u = self._most_probable(bands, ended.U, low, high, rng)
         if training.prefer is None:

@@ -5,7 +5,7 @@ For each channel, z = T(y) standardised, u the settings in units of their bounds
     cov(u, u') = 10² [1 + (u - ½)·(u' - ½)] + a² sum_j κ(r_j) + s² κ(|r|),     r_j = (u_j - u'_j) / l_j
 
 κ is Matérn's with smoothness 5/2. The first term is a line with a vague prior (Rasmussen and Williams, Gaussian
-Processes for Machine Learning, 2006, section 2.7), the second lets each input bend for itself (Duvenaud et al., NIPS
+Processes for Machine Learning, 2006, section 2.7), the second is a smooth function of each input (Duvenaud et al., NIPS
 2011), the third lets all act together. The variance of one reading is the sum of a constant, a proportional and a
 jitter part (`sdl.models.noise`), carried into z by T'(y)².
 
@@ -34,9 +34,10 @@ from sdl.models.training_set import TrainingSet
 from sdl.models.transforms import Transform, backward, derivative, forward
 
 LINE = 10.0
-"""Standard deviation of intercept and slopes, in standard deviations of the readings: vague."""
+"""Standard deviation of intercept and slopes, in standard deviations of the readings: vague (Rasmussen, 2.7)."""
 SUBSET, MAX_ROWS = 40, 300
-"""Rows that the hyperparameters are searched with, before two steps with all; and rows that are learnt from at most."""
+"""Rows that the hyperparameters are fitted to before two steps with all rows (half the time, the same medians), and the
+largest number of rows."""
 NOISE, NOISE_SD = (0.005, 0.001, 0.001), (0.8, 0.8, 0.8)
 """Prior of the proportional, constant and jitter noise: medians, and standard deviations of the logarithms."""
 MAX_BOUNDS = 40
@@ -44,6 +45,7 @@ MAX_BOUNDS = 40
 CHUNK = 2_000_000
 """Numbers of the largest array of a fit."""
 SCREENING_STEPS, STEPS, FINAL_STEPS, WRONG_STEPS = 8, 16, 2, 6
+"""Steps of Fisher scoring at most: to compare transforms, to fit, then with all rows, and after a row is left out."""
 GAIN = 0.02
 """A step of Fisher scoring that gains less log posterior is the last."""
 FLOOR = 1e-8
@@ -245,18 +247,23 @@ def fit_gaussian_process(data: Data, *, rows: int = MAX_ROWS) -> GaussianProcess
         NotEnoughData, Degenerate: as for every solver.
     """
     training = _training_set(data)
-    goal = training.goal
-    complete = training.usable[:, goal].all(axis=1)
-    U, Y = training.U[complete], training.Y[complete][:, goal]
-    if len(U) > rows:
-        pick = _spread(U, rows, rows // 5)
-        U, Y = U[pick], Y[pick]
-    bounds = _bounds(data, training)
-    censored = np.vstack([np.zeros(Y.shape, bool), bounds.censored[:, goal]])
-    U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
+    return fit_processes(training, _bounds(data, training), rows=rows)
+
+
+def fit_processes(training: TrainingSet, bounds: Bounds | None = None, *, rows: int = MAX_ROWS) -> GaussianProcess:
+    """Fit a process to each channel of the goal, from the usable rows and `bounds`."""
+    goal, n = training.goal, len(training.Y)
+    pick = np.flatnonzero(training.usable[:, goal].all(axis=1))
+    if len(pick) > rows:
+        pick = pick[_spread(training.U[:n][pick], rows, rows // 5)]
+    U, Y = training.U[pick], training.Y[pick][:, goal]
+    censored = np.zeros(Y.shape, bool)
+    if bounds is not None:
+        U, Y = np.vstack([U, bounds.U]), np.vstack([Y, bounds.Y[:, goal]])
+        censored = np.vstack([censored, bounds.censored[:, goal]])
     exact = np.isfinite(Y) & ~censored
     channels = [_Channel.of(training, i, U, Y[:, i], exact[:, i], censored[:, i]) for i in range(len(goal))]
-    return GaussianProcess(training, tuple(_fit_channels(channels)))
+    return GaussianProcess(training, tuple(_fit_channels(channels)), pick)
 
 
 def _training_set(data: Data) -> TrainingSet:
@@ -277,19 +284,21 @@ def _training_set(data: Data) -> TrainingSet:
     return replace(training, usable=usable, summary=f"{len(usable)} readings ({count} saturated, used as bounds)")
 
 
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
+    """Rows with censored readings: U (c, d) settings in units, Y (c, m), censored (c, m)."""
+
     U: Floats
     Y: Floats
     censored: Bools
 
 
-def _bounds(data: Data, training: TrainingSet) -> _Bounds:
+def _bounds(data: Data, training: TrainingSet) -> Bounds:
     """The latest rows of the current session with a censored channel of the goal."""
     now = data.session[-1] if data.current_session is None else data.current_session
     cut = data.saturated & np.isfinite(data.Y)
     late = np.flatnonzero(cut[:, training.goal].any(axis=1) & np.isfinite(data.X).all(axis=1) & (data.session == now))
     late = late[-MAX_BOUNDS:]
-    return _Bounds(training.units(data.X[late]), data.Y[late], cut[late])
+    return Bounds(training.units(data.X[late]), data.Y[late], cut[late])
 
 
 def _spread(U: Floats, rows: int, newest: int = 0) -> Ints:
@@ -385,10 +394,10 @@ class _Processes(NamedTuple):
         known = self.inverse_root @ cross.swapaxes(1, 2)
         return _times(cross, self.alpha), _kernel(self.theta, U, U) - known.swapaxes(1, 2) @ known
 
-    def leave_one_out(self, b: int) -> Floats:
-        """(n,) residuals of the rows from what the others predict, in standard deviations."""
-        residuals: Floats = np.abs(self.alpha[b]) / np.sqrt((self.inverse_root[b] ** 2).sum(axis=0))
-        return residuals
+    def leave_one_out(self) -> tuple[Floats, Floats]:
+        """(B, n) z of the rows less what the others predict, and their variances (Rasmussen and Williams, 5.4.2)."""
+        precision = (self.inverse_root**2).sum(axis=1)
+        return self.alpha / precision, 1.0 / precision
 
 
 @dataclass(frozen=True)
@@ -401,6 +410,7 @@ class ChannelProcess:
     slope: Floats  # (d,) of the linear model, for the jitter
     scale: float  # standard deviation of the readings
     wrong: Bools  # (n,) rows that were left out
+    used: Bools  # (n,) rows that the processes were conditioned on, in their order
     weight: Floats
     processes: _Processes
 
@@ -429,6 +439,15 @@ class ChannelProcess:
         slope: Floats = np.tensordot(self.weight, self.processes.mean(U, slope=True), 1) * rate[:, None]
         return slope
 
+    def leave_one_out(self) -> Floats:
+        """(n,) log density of each reading given the others; NaN where it is not used."""
+        away, variance = self.processes.leave_one_out()
+        each = -0.5 * (away**2 / variance + np.log(variance) + LOG_2PI)
+        rate = self.to_readings(self.processes.z[0])[1]
+        density = np.full(len(self.used), np.nan)
+        density[self.used] = np.logaddexp.reduce(np.log(self.weight)[:, None] + each, axis=0) - np.log(rate)
+        return density
+
     def nonlinearity(self) -> float:
         """Standard deviation of the mean about the best plane through it, at the rows, in parts of its own."""
         y = self.mean(self.processes.U)
@@ -443,6 +462,7 @@ class GaussianProcess:
 
     training: TrainingSet
     channels: tuple[ChannelProcess, ...]
+    rows: Ints  # rows of the training set that were learnt from; those of the channels begin with them
 
     @property
     def summary(self) -> str:
@@ -488,6 +508,12 @@ class GaussianProcess:
 
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
+
+    def leave_one_out(self) -> Floats:
+        density = np.full(self.training.Y.shape, np.nan)
+        for column, channel in zip(self.training.goal, self.channels, strict=True):
+            density[self.rows, column] = channel.leave_one_out()[: len(self.rows)]
+        return density
 
 
 class _Drawn(NamedTuple):
@@ -619,7 +645,9 @@ def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
     positive = [c._replace(exact=c.exact & (c.y > 0)) if len(_transforms(c)) > 1 else c for c, _ in options]
     stated = [c.problem(t) for c, (_, t) in zip(positive, options, strict=True)]
     exact = np.flatnonzero(np.any([c.exact for c in channels], axis=0))
-    few = exact[np.sort(_spread(channels[0].U[exact], most))] if len(exact) > (most := max(SUBSET, d + 10)) else exact
+    few = (
+        exact[np.sort(_spread(channels[0].U[exact], subset))] if len(exact) > (subset := max(SUBSET, d + 10)) else exact
+    )
     smooth = _join([one[0].take(np.array([0])) for one in stated]).rows(few)
     theta, scored = _chunked(smooth, smooth.mean, SCREENING_STEPS)
     evidence = _evidence(scored)
@@ -643,7 +671,12 @@ def _fit_once(channels: list[_Channel]) -> list[ChannelProcess]:
 
 
 def _transforms(channel: _Channel) -> tuple[Transform, ...]:
-    """None and, where hardly a reading is below 0, log; then such a reading is wrong."""
+    """None and, where hardly a reading is below 0, log; then such a reading is wrong.
+
+    The first inputs + 2 rows tell nothing of a transform: a line through them fits either scale.
+    """
+    if channel.exact.sum() <= channel.U.shape[1] + 2:
+        return ("none",)
     below = int((channel.y[channel.exact | channel.censored] <= 0).sum())
     bounds_below = (channel.y[channel.censored] <= 0).any()
     return ("none",) if below > min(MAX_WRONG, len(channel.y) // 10) or bounds_below else ("none", "log")
@@ -686,7 +719,8 @@ def _finish(
     keep = weight > (NEGLIGIBLE if len(weight) <= 2 else LEAST_DRAW) * weight.sum()
     processes = _Processes.of(problem.take(np.flatnonzero(keep)), theta[keep])
     weight = weight[keep] / weight[keep].sum()
-    return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, weight, processes)
+    used = problem.use[0]
+    return ChannelProcess(transform, centre, size, channel.slope, channel.size, wrong, used, weight, processes)
 
 
 def _with_draws(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[_Problem, Floats, Floats]:
@@ -719,7 +753,8 @@ def _without_wrong(problem: _Problem, theta: Floats, evidence: Floats) -> tuple[
         return best
     cost = 0.0
     for _ in range(min(MAX_WRONG, n // 10)):
-        off = _Processes.of(problem, theta).leave_one_out(int(evidence.argmax()))
+        away, variance = _Processes.of(problem, theta).leave_one_out()
+        off = np.abs(away / np.sqrt(variance))[int(evidence.argmax())]
         if off.max() < SUSPECT:
             break
         row = np.flatnonzero(problem.use[0])[int(off.argmax())]

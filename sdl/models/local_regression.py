@@ -1,17 +1,16 @@
-"""The trend from readings to settings: an affine fit, weighted about the goal where the instrument bends.
+"""Inverse regression with local weights: settings as an affine function of the readings near the goal.
 
-The lines of `sdl.models.linear_model` turned round give settings v for the readings of a goal. An instrument that
-bends has
-the true setting u_j beside v_j by an amount that depends on v_j above all, each input bending for itself. So u_j is
-fitted once more as an affine function of v, rows weighted by their distance from the goal *in v_j alone*, with a
-Gaussian of some width: many rows are near in one coordinate where hardly any is near in all of them (Cleveland 1979,
-10.1080/01621459.1979.10481038, is the fit; Hastie and Tibshirani 1986 the one coordinate). The width of each input is
-the one that predicts rows left out best; an infinite one, which leaves the lines as they are, unless another is
-plainly better.
+The linear model of `sdl.models.linear_model`, inverted, gives settings v for the readings of a goal. On a nonlinear
+instrument the true setting u_j differs from v_j by an amount that depends mostly on v_j itself, because each input has
+its own nonlinearity. u_j is therefore fitted again as an affine function of v, with Gaussian weights that depend on the
+distance from the goal *in v_j alone*: many rows are near in one coordinate where hardly any is near in all of them
+(Cleveland 1979, 10.1080/01621459.1979.10481038, for the local fit; Hastie and Tibshirani 1986 for one coordinate at a
+time). The width for each input is the one that predicts left-out rows best. It stays infinite, which is the linear
+model, unless a finite one is clearly better.
 
 A row is left out together with all rows of its level, that is with about the same u_j (h-block cross-validation:
-Burman, Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by their noise alone, and a
-narrow fit of them answers every goal with that level; replicates that stayed in would call this a good prediction.
+Burman, Chow and Nolan 1994, 10.1093/biomet/81.2.351). Rows of one level differ in v_j by noise alone, so a narrow fit
+answers every goal with that level, and replicates that stayed in would make this look like a good prediction.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from sdl.models.linear_model import t_factor
 from sdl.models.training_set import TrainingSet
 
 WIDTHS = (0.4, 0.2, 0.1, 0.05)
-"""Of the weights, as a part of the range."""
+"""Widths of the weights that are tried, as a part of the range."""
 BETTER = 0.5
-"""A width is taken if the mean square of what it misses of rows left out is less than this part of the lines'."""
+"""A width is used if its mean squared error on left-out rows is below this fraction of that of the linear model."""
 ROWS_NEEDED = 2
-"""Rows for each coefficient that a weighted fit may have (the trace of its hat matrix); on fewer it follows noise."""
+"""Least number of rows per effective coefficient (trace of the hat matrix); with fewer the fit follows the noise."""
 RIDGE = 1e-6
-"""Part of its weight that a coefficient without enough rows around is drawn to zero with."""
+"""Ridge penalty on coefficients that too few rows determine, relative to their weight."""
 STEPS, NUDGE, FLAT = 40, 1e-3, 0.2
-"""Of the search for the readings that the trend answers with given settings: steps at most, difference for the slope,
-least slope."""
+"""Search for the readings whose answer is given settings: largest number of steps, difference for the slope, and least
+slope."""
 LEVEL = 0.02
-"""Settings of an input that differ by less, as a part of the range, are one level: some six times the noise."""
+"""Settings of an input that differ by less, as a fraction of the range, are one level; about six times the noise."""
 MIN_LEVELS = 4
-"""Levels of an input that a bend can be told from. With three, a level left out is foreseen by a chord at best."""
+"""Least number of levels that nonlinearity is estimated from: with three, only a chord predicts a left-out one."""
 MAX_ROWS = 400
-"""Rows at most, evenly thinned; the cost of choosing widths grows as their square."""
+"""Largest number of rows, evenly thinned; the cost of choosing widths grows with its square."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +132,11 @@ def fit_inverse_regression(training: TrainingSet) -> InverseRegression:
 
 def levels(u: Floats) -> Floats:
     """The levels of one input with settings (n,): the least setting of each, ascending."""
-    found = [-np.inf]
+    result = [-np.inf]
     for value in np.sort(u).tolist():
-        if value - found[-1] >= LEVEL:
-            found.append(value)
-    return np.array(found[1:])
+        if value - result[-1] >= LEVEL:
+            result.append(value)
+    return np.array(result[1:])
 
 
 def _hat(V: Floats, at: Floats, j: int, width: float, used: Bools | None = None) -> Floats:

@@ -5,23 +5,25 @@
 Intercept and slopes have a flat prior; squares and products a normal one of standard deviation tau times the channel's
 response, with tau from a grid weighed by the evidence of the rows. Few rows, or rows with two levels of an input, leave
 a curve or a turn possible, and the sample paths show it; many rows make it the response surface of Box and Wilson
-(J. R. Stat. Soc. B 13 (1951) 1), that is weighted least squares. The drift is a trend that ends at the next reading.
-The noise has the shape of that of the linear model; its variance is integrated out (Student's t).
+(J. R. Stat. Soc. B 13 (1951) 1), that is weighted least squares. The drift, where it is allowed for, is a trend.
+The noise has the likeliest of three shapes (`sdl.models.noise`); its variance is integrated out (Student's t).
 Gelman et al., Bayesian Data Analysis (2013), sections 14.2 and 15.1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from scipy.special import fdtrc
+from scipy.special import fdtrc, logsumexp
 
 from sdl.arrays import Bools, Floats
 from sdl.errors import Degenerate, NotEnoughData
 from sdl.models.constants import NOMINAL
-from sdl.models.forward_model import Paths, Prediction, at_upper_end, log_density, symmetric_root
+from sdl.models.forward_model import Paths, Prediction, at_upper_end, leave_one_out_t, log_density, symmetric_root
 from sdl.models.linear_model import POOL, t_factor
+from sdl.models.noise import SHAPES, Shape, bounded_below, variance_of
 from sdl.models.training_set import TrainingSet
 
 CURVATURES = ((0.003, 0.3), (0.02, 0.1), (0.06, 0.1), (0.2, 0.15), (0.6, 0.15), (2.0, 0.12), (6.0, 0.08))
@@ -48,6 +50,7 @@ class QuadraticModel:
         weight: (s, m) posterior probability.
         dof: (m,) degrees of freedom of `size`.
         curved: (m,) probability of a greater F if the surface were a plane; NaN: the rows do not determine it.
+        shape: of the noise, as a function of settings and reading.
     """
 
     training: TrainingSet
@@ -57,6 +60,7 @@ class QuadraticModel:
     weight: Floats
     dof: Floats
     curved: Floats
+    shape: Shape
 
     @property
     def summary(self) -> str:
@@ -73,7 +77,7 @@ class QuadraticModel:
             X = np.column_stack([np.ones(len(U)), U])
             model_var = model_var + np.maximum(np.einsum("kp,mpq,kq->km", X, self.training.session_cov, X), 0.0)
         size = wide * (self.weight * self.size).sum(axis=0)
-        return Prediction(mean, model_var, size * _shape(self.training, U))
+        return Prediction(mean, model_var, size * self._variance(U, mean))
 
     def mean(self, U: Floats) -> Floats:
         mean: Floats = self._design(U) @ (self.weight[..., None] * self.coef).sum(axis=0).T
@@ -105,9 +109,24 @@ class QuadraticModel:
     def log_predictive(self, U: Floats, Y: Floats, censored: Bools) -> float:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
+    def leave_one_out(self) -> Floats:  # without drift
+        training = self.training
+        U = training.U[: len(training.Y)]
+        Q, variance = self._design(U), self._variance(U, self.mean(U))
+        parts = []
+        for coef, gram, size in zip(self.coef, self.gram, self.size, strict=True):
+            leverage = np.einsum("np,mpq,nq->nm", Q, gram, Q) / variance
+            residual = training.Y - Q @ coef.T
+            parts.append(leave_one_out_t(residual, leverage, variance, size, self.dof))
+        density = logsumexp(np.array(parts), axis=0, b=self.weight[:, None])
+        return np.where(training.usable, density, np.nan)
+
     @property
     def _products(self) -> bool:
         return len(self.training.low) <= MANY_INPUTS
+
+    def _variance(self, U: Floats, mean: Floats) -> Floats:
+        return _variance(self.training, self.shape, U, mean)
 
     def _design(self, U: Floats) -> Floats:
         return quadratic_design(U, self._products)
@@ -130,8 +149,8 @@ class _Surfaces:
         return np.asarray(flat.reshape(len(self.coef), -1, k, d).swapaxes(1, 2), dtype=np.float64)
 
 
-def fit_quadratic(training: TrainingSet) -> QuadraticModel:
-    """Fit a surface to each channel of the goal.
+def fit_quadratic(training: TrainingSet, *, drifts: bool = False) -> QuadraticModel:
+    """Fit a surface to each channel of the goal; with a trend that ends at the next reading where it `drifts`.
 
     Raises:
         NotEnoughData, Degenerate: the rows do not determine the slopes.
@@ -142,44 +161,69 @@ def fit_quadratic(training: TrainingSet) -> QuadraticModel:
     if n < p:
         raise NotEnoughData(n, p, "usable rows")
     Q = quadratic_design(U, d <= MANY_INPUTS)
-    q = Q.shape[1]
     if np.linalg.matrix_rank(Q[:, :p]) < p:
         raise Degenerate(f"the inputs were not varied independently in {n} usable rows")
-    columns = np.column_stack([Q, np.arange(1 - n, 1) / n - 1.0 / n])
-    s, dof = len(CURVATURES), n - p + POOL
-    coef, size, weight = np.full((s, m, q), np.nan), np.full((s, m), np.nan), np.full((s, m), np.nan)
-    gram, curved = np.full((s, m, q, q), np.nan), np.full(m, np.nan)
-    shape = _shape(training, U)
+    fits = [_fit_shape(training, Q, shape, drifts) for shape in ("even", *SHAPES)]
+    best = fits[int(np.argmax([fit.score for fit in fits]))]
+    curved = np.full(m, np.nan)
     for c in goal:
-        root = 1.0 / np.sqrt(shape[:, c])
-        A, y = root[:, None] * columns, root * training.Y[:, c]
-        response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(training.Y[:, c]))) or 1.0
+        root = 1.0 / np.sqrt(best.variance[:, c])[:, None]
+        curved[c] = _f_test(root * Q, root[:, 0] * training.Y[:, c], p)
+    dof = np.full(m, float(n - p + POOL))
+    return QuadraticModel(training, best.coef, best.gram, best.size, best.weight, dof, curved, best.shape)
+
+
+class _Fit(NamedTuple):
+    """Surfaces under one shape of the noise; see `QuadraticModel`."""
+
+    shape: Shape
+    variance: Floats  # (n, m) of one reading, over its size
+    coef: Floats
+    gram: Floats
+    size: Floats
+    weight: Floats
+    score: float  # log evidence
+
+
+def _fit_shape(training: TrainingSet, Q: Floats, shape: Shape, drifts: bool) -> _Fit:
+    U, Y = training.U[: len(training.Y)], training.Y
+    (n, q), p, m, s = Q.shape, U.shape[1] + 1, Y.shape[1], len(CURVATURES)
+    columns = np.column_stack([Q, np.arange(1 - n, 1) / n - 1.0 / n]) if drifts else Q
+    variance = _variance(training, shape, U, Q @ np.linalg.lstsq(Q, Y, rcond=None)[0])
+    coef, size, weight = np.full((s, m, q), np.nan), np.full((s, m), np.nan), np.full((s, m), np.nan)
+    gram, total, dof = np.full((s, m, q, q), np.nan), 0.0, n - p + POOL
+    for c in training.goal:
+        root = 1.0 / np.sqrt(variance[:, c])
+        A, y = root[:, None] * columns, root * Y[:, c]
+        response = max(float(np.abs(training.linear.slope[c]).sum()), float(np.ptp(Y[:, c]))) or 1.0
         usual = (NOMINAL * response) ** 2 * float(np.mean(root**2))
-        nominal = max(float(np.fmin(usual, np.diag(training.linear.noise)[c])), QUIET**2 * usual)
+        linear = training.linear.noise[c, c] * training.linear.variance(U)[:, c].mean() * float(np.mean(root**2))
+        nominal = max(float(np.fmin(usual, linear)), QUIET**2 * usual)
         normal, side = A.T @ A, A.T @ y
         score = np.empty(s)
         for i, (tau, probability) in enumerate(CURVATURES):
             size[i, c] = nominal
             for _ in range(ROUNDS):
-                ridge = np.append(
-                    np.full(q - p, size[i, c] / (tau * response) ** 2), 1.0 / (DRIFT**2 * shape[:, c].mean())
-                )
+                ridge = np.full(columns.shape[1] - p, size[i, c] / (tau * response) ** 2)
+                ridge[q - p :] = 1.0 / (DRIFT**2 * variance[:, c].mean())
                 matrix = normal + np.diag(np.concatenate([np.zeros(p), ridge]))
                 beta = np.linalg.solve(matrix, side)
                 rest = y - A @ beta
-                left = max(float(rest @ rest + ridge @ beta[p:] ** 2), 0.0)
-                size[i, c] = (left + POOL * nominal) / dof
+                square = max(float(rest @ rest + ridge @ beta[p:] ** 2), 0.0)
+                size[i, c] = (square + POOL * nominal) / dof
             volume = np.linalg.slogdet(matrix)[1] - np.log(ridge).sum()
             score[i] = np.log(probability) - 0.5 * volume - 0.5 * dof * np.log(size[i, c])
             coef[i, c], gram[i, c] = beta[:q], np.linalg.inv(matrix)[:q, :q]
-        weight[:, c] = np.exp(score - score.max()) / np.exp(score - score.max()).sum()
-        curved[c] = _f_test(A[:, :q], y, p)
-    return QuadraticModel(training, coef, gram, size, weight, np.full(m, float(dof)), curved)
+        evidence = np.logaddexp.reduce(score)
+        weight[:, c] = np.exp(score - evidence)
+        total += float(evidence + np.log(root).sum() + POOL * np.log(root).mean())  # whatever unit the shape has
+    return _Fit(shape, variance, coef, gram, size, weight, total)
 
 
-def _shape(training: TrainingSet, U: Floats) -> Floats:
+def _variance(training: TrainingSet, shape: Shape, U: Floats, mean: Floats) -> Floats:
     """(k, m) variance of one reading up to a factor; the same everywhere where the lines do not tell it."""
-    variance = training.linear.variance(U)
+    variance = variance_of(shape, U, mean, training.linear.slope)
+    variance = bounded_below(variance, np.nanmax(variance, initial=0.0))
     return np.asarray(np.where(variance > 0, variance, 1.0), dtype=np.float64)
 
 

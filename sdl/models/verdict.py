@@ -7,6 +7,8 @@ data, lack of fit, below the noise, reachable. `sdl.inverse.propose` adds the ch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from sdl.arrays import Floats
 from sdl.errors import SolverError
 from sdl.models.data import Proposals, Targets
 from sdl.models.forward_model import ForwardModel, LinearForward
+from sdl.models.gaussian_process import GaussianProcess, fit_processes
 from sdl.models.inverse_search import Bands
 from sdl.models.lack_of_fit import LackOfFit, assess_fit
 from sdl.models.linear_model import POOL, t_factor
@@ -66,6 +69,16 @@ class Judge:
         self.model = model if model is not None else _surface(training)
         self.fit = _lack_of_fit(training, self.model)
 
+    @cached_property
+    def process(self) -> GaussianProcess | None:
+        """A Gaussian process of the rows: a line or a surface calls nothing unreachable that it does not."""
+        if isinstance(self.model, GaussianProcess):
+            return None
+        try:
+            return fit_processes(self.training)
+        except SolverError:
+            return None
+
     def assess_goal(self, target: Targets, low: Floats, high: Floats, u: Floats) -> Assessment:
         """Assess one goal (each part (m,)) for the settings u (d,) inside low…high (d,), all in units."""
         training, inside = self.training, np.clip(u, low, high)
@@ -73,6 +86,10 @@ class Judge:
         if not len(bands.columns):
             return Assessment(Verdict.REACHABLE)
         reach = assess(self.model, bands, inside, low, high)
+        if reach.is_unreachable and self.process is not None:
+            other = assess(self.process, bands, inside, low, high)
+            unreachable, probability = other.is_unreachable, max(other.probability, reach.probability)
+            reach = replace(reach, is_unreachable=unreachable, probability=probability)
         missed = self._missed(target, bands, reach)
         lack = self.fit.sd * np.sqrt(training.linear.variance(inside[None])[0])
         rest = (reach.probability, np.where(self.fit.is_sure, lack, np.nan))
@@ -191,7 +208,7 @@ class Judge:
 
 def _surface(training: TrainingSet) -> ForwardModel:
     try:
-        return fit_quadratic(training)
+        return fit_quadratic(training, drifts=True)
     except SolverError:
         return LinearForward(training, training.linear)
 

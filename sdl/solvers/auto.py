@@ -23,12 +23,12 @@ class Auto(Frozen):
 
     kind: Literal["auto"] = "auto"
     candidates: tuple[Candidate, ...] = Field(
-        ("gp", "bayes"),
+        ("linear", "quadratic", "gp", "bayes"),
         min_length=1,
-        description="solvers to choose from: gp, bayes, linear, quadratic, gmm; where nothing tells them "
+        description="solvers to choose from: linear, quadratic, gp, bayes, gmm; where nothing tells them "
         "apart, the first that can answer",
     )
-    window: int = Field(3, ge=1, le=100, description="how many of the latest settings they are judged by")
+    window: int = Field(3, ge=1, le=100, description="how many of the latest settings bayes and gmm are judged by")
     knows: Literal["nothing", "twin"] = Field(
         "nothing",
         description="passed on to bayes: `twin` lets it start from what is known of the twin, without a design",

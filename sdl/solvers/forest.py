@@ -40,8 +40,8 @@ class Forest(Frozen):
     )
     trend: Literal["affine", "none"] = Field(
         default="affine",
-        description="What is taken off the settings first: an affine fit, weighted about the goal where the instrument "
-        "bends, or nothing (paper).",
+        description="What is taken off the settings first: an affine fit, with local weights where the instrument "
+        "is nonlinear, or nothing (paper).",
     )
     samples: int = Field(
         default=200, ge=2, le=100_000, description="Settings drawn for an answer, which is their mean."

@@ -29,9 +29,9 @@ class Gmm(Frozen):
     )
     trend: Literal["affine", "none"] | None = Field(
         default=None,
-        description="affine: one Gaussian, whose answer is an affine fit, weighted by the noise, and where the "
-        "instrument bends by the distance from the goal. none: all rows alike, earlier sessions too, as in the paper. "
-        "Not given: affine beside one component, none beside several, which make their own bends.",
+        description="affine: one Gaussian, replaced by an affine fit with weights for the noise, and local weights "
+        "where the instrument is nonlinear. none: all rows alike, earlier sessions included, as in the paper. "
+        "Not given: affine with one component, none with several, which describe nonlinearity themselves.",
     )
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ class Linear(Frozen):
         default=None,
         gt=0,
         description="Width, as a part of the range, of the neighbourhood that the fit is made in: rows count by their "
-        "distance from the answer, which is fitted anew a few times. Not given: all rows count alike.",
+        "distance from the answer, and the fit is repeated at the new answer. Not given: all rows count alike.",
     )
     memory: float | None = Field(
         default=None,

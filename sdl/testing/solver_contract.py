@@ -233,14 +233,16 @@ class SolverContract:
             have, need_ = caught.value.have, caught.value.need
             need(0 <= have < need_, f"it has {have} rows and needs {need_}")
 
-    def test_saturated_and_incomplete_rows_are_left_out(self, solver: Solver) -> None:
+    def test_saturated_and_incomplete_rows_do_not_mislead(self, solver: Solver) -> None:
+        """They are left out; a saturated one may also count for what it says, that the reading lies beyond."""
         plant = AffinePlant()
-        good, targets = plant.data(self.rows), plant.targets(np.full((1, 3), 0.4))
-        X = np.vstack([good.X, good.X[:4]])
-        Y = np.vstack([good.Y, good.Y[:4]])
-        saturated = np.vstack([good.saturated, good.saturated[:4]])
-        Y[-4:-2, 0], saturated[-4:-2, 0] = FULL_SCALE, True
+        plant.gain[0] *= 1.5 * FULL_SCALE / plant.gain[0].sum()
+        X = AffinePlant().data(self.rows).X * [0.5, 1.0, 1.0]
+        good, targets = plant.data(self.rows, X=X), plant.targets(np.full((1, 3), 0.4))
+        X = np.vstack([X, np.ones((2, 3)), X[:2]])
+        Y = np.vstack([good.Y, plant.data(0, X=np.ones((2, 3))).Y, good.Y[:2]])
         Y[-2:, 1] = np.nan
+        saturated = Y >= FULL_SCALE
         age = np.concatenate([good.age + 4, [3.0, 2.0, 1.0, 0.0]])
         bad = Data(X, Y, saturated, good.goal, age, np.zeros(len(X)), good.inputs, good.channels)
         clean, dirty = (self.ask(solver, plant, data, targets).settings for data in (good, bad))

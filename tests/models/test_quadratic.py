@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sdl.arrays import Floats
+from sdl.arrays import Bools, Floats
 from sdl.errors import NotEnoughData
 from sdl.models.data import Data
+from sdl.models.forward_model import leave_one_out_t
 from sdl.models.lack_of_fit import assess_fit
 from sdl.models.quadratic import QuadraticModel, design_jacobian, fit_quadratic, quadratic_design
 from sdl.models.reachability import untested_curvature
@@ -39,21 +40,57 @@ def test_a_surface_almost_without_noise_is_found_almost_exactly() -> None:
     assert fitted(60, 0.1).predict(U).mean == pytest.approx(surface(U), rel=2e-4)
 
 
-def test_with_many_rows_it_is_weighted_least_squares() -> None:
+def test_with_many_rows_it_is_least_squares() -> None:
     model = fitted(400, 50.0)
     training, U = model.training, np.array([[0.2, 0.7], [0.9, 0.1]])
     q, at = quadratic_design(training.U), quadratic_design(U)
-    w = 1 / training.linear.variance(training.U)[:, 0]
-    inverse = np.linalg.inv(q.T @ (w[:, None] * q))
-    beta = inverse @ q.T @ (w * training.Y[:, 0])
-    size = (w * (training.Y[:, 0] - q @ beta) ** 2).sum() / (400 - 6)
-    found = model.predict(U)
-    assert found.mean[:, 0] == pytest.approx(at @ beta, rel=5e-3)  # a drift of half a standard deviation
-    assert found.noise_var[:, 0] == pytest.approx(size * training.linear.variance(U)[:, 0], rel=0.05)
-    # more than least squares says, for the drift that cannot be excluded: three standard deviations of a reading
-    exact = size * np.einsum("ki,ij,kj->k", at, inverse, at)
-    assert (found.model_var[:, 0] > exact).all()
-    assert (found.model_var[:, 0] < exact + 9 * found.noise_var[:, 0]).all()
+    beta, rest, *_ = np.linalg.lstsq(q, training.Y, rcond=None)
+    prediction, size = model.predict(U), rest / (400 - 6)
+    assert model.shape == "even"
+    assert prediction.mean == pytest.approx(at @ beta, rel=1e-3)
+    assert prediction.noise_var == pytest.approx(np.tile(size, (2, 1)), rel=0.05)
+    exact = np.einsum("ki,ij,kj->k", at, np.linalg.inv(q.T @ q), at)
+    assert prediction.model_var == pytest.approx(exact[:, None] * size, rel=0.15)  # curvature has a prior
+
+
+def test_the_shape_of_the_noise_is_the_likeliest() -> None:
+    rng, X = np.random.default_rng(0), np.random.default_rng(1).random((80, 2))
+    Y = surface(X) * (1 + 0.01 * rng.standard_normal((80, 2)))
+    model = fit_quadratic(TrainingSet.from_data(data(X, Y)))
+    assert model.shape == "proportional"
+    prediction = model.predict(X)
+    assert np.sqrt(prediction.noise_var) / prediction.mean == pytest.approx(0.01, rel=0.3)
+
+
+def test_a_drift_that_is_allowed_for_ends_at_the_present_level() -> None:
+    rng, X = np.random.default_rng(0), np.random.default_rng(1).random((60, 2))
+    Y = surface(X) + 50 * rng.standard_normal((60, 2))
+    Y += 200 * np.linspace(-1, 0, 60)[:, None]
+    training, U = TrainingSet.from_data(data(X, Y)), np.random.default_rng(2).random((9, 2))
+    still, drifting = (fit_quadratic(training, drifts=drifts).predict(U) for drifts in (False, True))
+    assert np.abs(drifting.mean - surface(U)).mean() < 0.5 * np.abs(still.mean - surface(U)).mean()
+
+
+def test_the_density_of_a_row_given_the_others_is_that_of_a_fit_without_it() -> None:
+    """Student's t of a Bayesian fit to the others, whose prior of the variance is worth POOL readings of 400."""
+    rng, X = np.random.default_rng(0), np.random.default_rng(1).random((12, 2))
+    y, variance, pool, prior = surface(X)[:, 0] + 50 * rng.standard_normal(12), 1.0 + X[:, 0], 2.0, 400.0
+    A, w = np.column_stack([np.ones(12), X]), 1.0 / variance
+
+    def fit(rows: Bools) -> tuple[Floats, Floats, float]:
+        gram = np.linalg.inv(A[rows].T @ (w[rows, None] * A[rows]))
+        beta = gram @ A[rows].T @ (w[rows] * y[rows])
+        return beta, gram, (w[rows] * (y[rows] - A[rows] @ beta) ** 2).sum() + pool * prior
+
+    beta, gram, square = fit(np.ones(12, bool))
+    leverage = w * np.einsum("np,pq,nq->n", A, gram, A)
+    dof = np.array([12 - 3 + pool])
+    parts = (y - A @ beta)[:, None], leverage[:, None], variance[:, None]
+    densities = leave_one_out_t(*parts, square / dof, dof)[:, 0]
+    for i in range(12):
+        beta, gram, square = fit(np.arange(12) != i)
+        scale = np.sqrt(square / (dof[0] - 1) * (variance[i] + A[i] @ gram @ A[i]))
+        assert densities[i] == pytest.approx(stats.t(dof[0] - 1, A[i] @ beta, scale).logpdf(y[i]), abs=1e-9)
 
 
 def test_the_derivatives_are_those_of_finite_differences() -> None:

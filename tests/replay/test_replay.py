@@ -80,7 +80,7 @@ def test_another_build_of_xgboost_loosens_no_pin_and_another_version_that_of_for
     assert loose(xgboost=("3.2.0", ""), xgboost_cpu=("", "3.1.0")) == ["forest"]
     assert loose(emcee=("3.1.4", "3.1.6"), pydantic=("2.8", "2.9"), sdl=("0.1.0", "0.2.0")) == ["mcmc"]
     assert loose(numpy=("2.0.0", "2.4.6")) == sorted(registry.OURS["solvers"])
-    assert libraries.changed({"solver": {"kind": "auto", "candidates": ["gp"]}}, {"scikit-learn": ("1.8", "1.9")})
+    assert libraries.changed({"solver": {"kind": "auto", "candidates": ["gmm"]}}, {"gmr": ("1.6", "2.0")})
 
 
 def test_every_solver_has_a_golden_run() -> None:

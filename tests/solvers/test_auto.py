@@ -19,6 +19,7 @@ from sdl.solvers.auto import Auto
 from sdl.solvers.bayes import Bayes
 from sdl.solvers.gp import Gp
 from sdl.solvers.linear import Linear
+from sdl.solvers.quadratic import Quadratic
 
 GOAL = [16384.0, 16384.0, 16384.0]
 
@@ -56,7 +57,19 @@ def foreseen(solver, rows, row):
 # Whom it takes -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(5))
 def test_an_instrument_that_bends_is_left_to_the_gaussian_process(seed):
-    assert Auto().fit(bent(12, seed)).why.startswith("gp: predicted the last 3 settings best")
+    assert Auto().fit(bent(12, seed)).why.startswith("gp: predicted each reading from the others best")
+
+
+def test_an_instrument_that_is_linear_is_left_to_a_linear_model():
+    taken = [Auto().fit(night(40, seed)).why.split(":")[0] for seed in range(10)]
+    assert sum(kind in ("linear", "bayes") for kind in taken) >= 8
+
+
+def test_a_surface_of_products_is_left_to_the_quadratic_model():
+    rng = np.random.default_rng(0)
+    X = hypercube(20, rng)
+    Y = measure(X, rng) + 9000 * X[:, [0, 1, 2]] * X[:, [1, 2, 0]]
+    assert Auto().fit(data(X, Y)).why.startswith("quadratic: ")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -69,7 +82,7 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
     given, own = ask(Auto(), rows, GOAL), ask(Gp(), rows, GOAL)
     assert given.settings.tobytes() == own.settings.tobytes()
     assert (given.verdict, given.spread.tobytes()) == (own.verdict, own.spread.tobytes())
-    assert given.why[0].startswith("auto chose gp: predicted the last 3 settings best ")
+    assert given.why[0].startswith("auto chose gp: predicted each reading from the others best ")
     assert given.why[0].endswith(f". {own.why[0]}")
     X = np.full((2, 3), 0.4)
     for mine, its in zip(Auto().fit(rows).predict(X), Gp().fit(rows).predict(X), strict=True):
@@ -77,7 +90,7 @@ def test_the_answer_is_that_of_the_one_it_took_and_its_sentence_says_so():
 
 
 def test_before_any_reading_could_be_foreseen_the_first_candidate_answers():
-    assert "auto chose gp: too few readings to compare solvers yet" in ask(Auto(), night(4), GOAL).why[0]
+    assert "auto chose linear: too few readings to compare solvers yet" in ask(Auto(), night(4), GOAL).why[0]
     turned = ask(Auto(candidates=("bayes", "gp")), night(4), GOAL)
     assert "auto chose bayes: too few readings" in turned.why[0]
 
@@ -96,7 +109,7 @@ def test_who_knows_the_twin_answers_before_the_first_row_and_the_others_are_name
     none = night(4)
     none = replace(none, **{name: getattr(none, name)[:0] for name in ("X", "Y", "saturated", "age", "session")})
     said = ask(solver, none, GOAL).why[0]
-    assert "auto chose bayes: the others cannot answer yet; gp: 0 usable rows, 4 needed" in said
+    assert "auto chose bayes: the others cannot answer yet; linear: 0 usable rows, 4 needed; quadratic: " in said
 
 
 def test_the_error_of_the_first_candidate_is_raised_where_none_can_answer():
@@ -159,7 +172,7 @@ def test_few_readings_do_not_overrule_the_first_candidate():
 
     X = hypercube(9, np.random.default_rng(0))
     rows = data(X, X.sum(axis=1, keepdims=True) * 1000, channels=CHANNELS[:1])
-    near = select_model(rows, {"first": Says(6.0), "second": Says(0.0)}, 1)  # 0.18 of a nat apart
+    near = select_model(rows, {"first": Says(12.0), "second": Says(0.0)}, 1)  # .7 nats apart
     assert near.why.startswith("first: no other predicted the last settings clearly better")
     assert select_model(rows, {"first": Says(30.0), "second": Says(0.0)}, 1).why.startswith("second: predicted")
 
@@ -212,10 +225,10 @@ def test_a_candidate_that_knows_no_noise_can_be_judged():
 
 # Options -------------------------------------------------------------------------------------------------------------
 def test_options_are_passed_on_to_those_that_have_them():
-    gp, bayes = Auto(knows="twin", state="paper-2025-03").solvers()
-    assert gp == Gp()
+    *others, bayes = Auto(knows="twin", state="paper-2025-03").solvers()
+    assert others == [Linear(), Quadratic(), Gp()]
     assert bayes == Bayes(knows="twin", state="paper-2025-03")
-    assert Auto().solvers() == (Gp(), Bayes())
+    assert Auto().solvers() == (Linear(), Quadratic(), Gp(), Bayes())
 
 
 @pytest.mark.parametrize(
@@ -251,7 +264,7 @@ def test_the_record_says_whom_it_took():
     }
     why = []
     sdl.run(tree, runs=None, watch=lambda event, _: why.append(getattr(event, "why", "")))
-    assert any("auto chose gp: too few readings" in said for said in why)
+    assert any("auto chose linear: too few readings" in said for said in why)
 
 
 def test_several_goals_are_answered_at_once():

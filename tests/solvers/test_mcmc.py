@@ -67,7 +67,8 @@ def test_on_a_line_the_draws_are_what_the_delta_method_says(model: Any) -> None:
     assert bsi.settings == pytest.approx(line.settings, abs=4e-4)
     assert bsi.spread == pytest.approx(line.spread, rel=0.2)
     assert (bsi.uncertainty < 0.5 * bsi.spread).all()
-    assert bsi.uncertainty == pytest.approx(line.uncertainty, rel=0.3)
+    most = 2.0 if model == "gp" else 1.3  # a process allows for curvature that the rows do not exclude
+    assert ((bsi.uncertainty > 0.7 * line.uncertainty) & (bsi.uncertainty < most * line.uncertainty)).all()
     assert bsi.verdict == (Verdict.REACHABLE,)
 
 

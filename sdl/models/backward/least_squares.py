@@ -10,15 +10,16 @@ from scipy.optimize import minimize
 
 from sdl.arrays import Floats
 from sdl.models.data import Data, Proposals, Targets
+from sdl.models.forward_model import LinearForward
 from sdl.models.linear_model import LinearModel, fit_linear
 from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
 ROUNDS, CLOSE = 8, 1e-5
-"""How often a neighbourhood is fitted anew at most, and by how little the answer moves when it is enough."""
+"""Refits of a neighbourhood at most, and the change of the answer below which they end."""
 NEAR = 1.5
-"""Rows for each coefficient that a neighbourhood, or a memory, must be worth; it is widened until it is."""
+"""Effective rows for each coefficient in a neighbourhood or a memory; it is widened until it holds them."""
 
 
 def fit_least_squares(
@@ -30,7 +31,7 @@ def fit_least_squares(
     local: float | None = None,
     memory: float | None = None,
 ) -> FittedLeastSquares:
-    """Fits the readings; the options are those of the solver `linear`.
+    """Fit the readings; the options are those of the solver `linear`.
 
     Raises:
         NotEnoughData, Degenerate: as for every solver.
@@ -112,6 +113,10 @@ class FittedLeastSquares:
             return self.model.predict(U)
         predictions = [self.local_fit(u).predict(u[None]) for u in U]
         return np.vstack([mean for mean, _ in predictions]), np.vstack([std for _, std in predictions])
+
+    def leave_one_out(self) -> Floats:
+        """(n, m) log density of each row of the training set given the others; NaN where they do not tell it."""
+        return LinearForward(self.training, self.model).leave_one_out()
 
     def local_fit(self, u: Floats) -> LinearModel:
         """The fit of the neighbourhood of settings u (d,); wider where too few rows are near."""

@@ -25,12 +25,12 @@ from sdl.models.training_set import TrainingSet
 from sdl.models.verdict import to_proposals
 from sdl.space import Space
 
-BEND = 0.1
-"""How far a secant is expected to be off, as a part of the change that it goes along with."""
+NONLINEARITY = 0.1
+"""Expected error of a secant, as a part of the change of the reading along it."""
 MEMORY = 0.6
-"""What a row counts for when the next one has come, as a part of what it counted for before."""
+"""Factor on the weight of a row with every later row."""
 LAST = 200
-"""Rows that correct the slopes one by one; those before them all count alike."""
+"""Rows that correct the slopes one by one; earlier ones are fitted together."""
 DIM = 0.05
 """A reading is never less noisy than one at this part of the channel's response."""
 
@@ -89,7 +89,7 @@ class FittedBroyden:
         U, Y = self.training.U, self.training.Y[:, self.training.goal]
         if self.noise == 0:
             return U[-1], Y[-1]
-        astray = BEND * ((U - u) @ self.slope.T)
+        astray = NONLINEARITY * ((U - u) @ self.slope.T)
         weight = MEMORY ** np.arange(len(U))[::-1] / (1.0 + ((astray / self.sigma) ** 2).max(axis=1))
         weight /= weight.sum()
         return weight @ U, weight @ Y

@@ -1,6 +1,6 @@
 """From a measured pair to the goal along a path: the complementary approach that the paper recalls in its introduction.
 
-Somebody measured the readings y0 at the settings x0. On the straight line from y0 to the goal y1 the settings obey
+Readings y0 were measured at the settings x0. On the straight line from y0 to the goal y1 the settings obey
 
     dx/ds = J⁺(x) (y1 - y0),    x(0) = x0,    s from 0 to 1,
 
@@ -131,7 +131,7 @@ class FittedContinuation:
                     f"the path ended at {s:.0%}: {walked.message}",
                 )
             u, s = np.clip(walked.y[:, -1], low, high), float(walked.t[-1])
-            if walked.status == 1:  # somebody has come to a bound; held where the path would lead on outside
+            if walked.status == 1:  # an input reaches its bound: it is fixed where the path leaves the range
                 onward = slope(s, u)
                 out = free & (((u - low < 1e-8) & (onward < 0)) | ((high - u < 1e-8) & (onward > 0)))
                 held += [f"{self.inputs[j]} held at its bound from {s:.0%} of the way" for j in np.flatnonzero(out)]

@@ -1,0 +1,247 @@
+"""The Gaussian process against scikit-learn's, scipy and refits, on the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel, Matern
+
+from sdl.arrays import Floats
+from sdl.models.data import Data
+from sdl.models.forward_model import Prediction, log_density
+from sdl.models.gaussian_process import (
+    FLOOR,
+    LINE,
+    LOG_2PI,
+    GaussianProcess,
+    _draw,
+    _Problem,
+    _Processes,
+    _score,
+    censored_sites,
+    fit_gaussian_process,
+)
+from sdl.models.transforms import Transform, backward, derivative, forward
+from sdl.types import Input
+from tests import led
+
+PAIR = tuple(Input(name=name, low=0.0, high=1.0, step=None) for name in "xy")
+THETA = np.array([[np.log(0.4), np.log(0.9), np.log(0.7), np.log(1.3), np.log(0.02), np.log(0.05), np.log(0.01)]])
+"""Logarithms of two length scales, s, a, and the proportional, constant and jitter noise."""
+
+
+def problem(n: int = 14, seed: int = 0) -> _Problem:
+    rng = np.random.default_rng(seed)
+    U = rng.random((n, 2))
+    z = np.sin(4 * U[:, 0]) + U[:, 1] ** 2 + 0.05 * rng.standard_normal(n)
+    noise = np.stack([z**2, np.ones(n), U[:, 0] * (1 - U[:, 0]) + 0.05])[None]
+    mean, sd = np.zeros((1, 7)), np.full((1, 7), 1.5)
+    return _Problem(U, z[None], np.ones((1, n), bool), noise, np.zeros((1, n)), mean, sd)
+
+
+def noise_of(given: _Problem) -> Floats:
+    variance: Floats = (np.exp(2 * THETA[0, -3:]) @ given.noise[0]) + FLOOR
+    return variance
+
+
+def reference(given: _Problem) -> GaussianProcessRegressor:
+    """Scikit-learn's process with the same covariance: settings are shifted by 1/2 for the line."""
+    lengths, (s, a) = np.exp(THETA[0, :2]), np.exp(THETA[0, 2:4])
+    fixed = "fixed"
+
+    def matern(scale: list[float]) -> Kernel:
+        return Matern(scale, fixed, nu=2.5)
+
+    kernel = ConstantKernel(LINE**2, fixed) * DotProduct(1.0, fixed)
+    kernel += ConstantKernel(s**2, fixed) * matern(list(lengths))
+    kernel += ConstantKernel(a**2, fixed) * matern([lengths[0], 1e9]) + ConstantKernel(a**2, fixed) * matern(
+        [1e9, lengths[1]]
+    )
+    process = GaussianProcessRegressor(kernel, alpha=noise_of(given), optimizer=None)
+    return process.fit(given.U - 0.5, given.z[0])
+
+
+def test_mean_and_covariance_are_scikit_learn_s() -> None:
+    given, U = problem(), np.random.default_rng(1).random((6, 2))
+    ours, other = _Processes.of(given, THETA), reference(given)
+    mean, covariance = other.predict(U - 0.5, return_cov=True)
+    assert ours.predict(U)[0][0] == pytest.approx(mean, rel=1e-6, abs=1e-6)
+    assert ours.predict(U)[1][0] == pytest.approx(np.diag(covariance), rel=1e-5, abs=1e-8)
+    assert ours.covariance(U)[1][0] == pytest.approx(covariance, rel=1e-5, abs=1e-7)
+    assert ours.mean(U)[0] == pytest.approx(mean, rel=1e-6, abs=1e-6)
+
+
+def test_the_likelihood_is_scikit_learn_s() -> None:
+    given = problem()
+    expected = reference(given).log_marginal_likelihood_value_
+    value = _score(given, THETA).value[0]
+    away = (THETA - given.mean) / given.sd
+    without_prior = value + 0.5 * (away**2).sum() + np.log(given.sd).sum() + 0.5 * 7 * LOG_2PI
+    assert without_prior == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    given, h = problem(), 1e-5
+    scored = _score(given, THETA)
+    for i in range(7):
+        step = h * np.eye(7)[i]
+        ahead, behind = (_score(given, THETA + sign * step).value[0] for sign in (1, -1))
+        assert scored.gradient[0, i] == pytest.approx((ahead - behind) / (2 * h), rel=1e-4, abs=1e-4)
+
+
+def test_the_information_is_the_covariance_of_the_gradient() -> None:
+    """Fisher's: over data drawn from the model, with the precision of the prior added."""
+    given = problem()
+    covariance = np.linalg.inv(_Processes.of(given, THETA).inverse_root[0])
+    rng = np.random.default_rng(0)
+    prior = -THETA[0] / given.sd[0] ** 2
+    draws = (covariance @ rng.standard_normal((14, 4000))).T
+    many = _Problem(given.U, *(np.repeat(part, 4000, axis=0) for part in given[1:]))._replace(z=draws)
+    gradients = _score(many, np.repeat(THETA, 4000, axis=0)).gradient - prior
+    found = _score(given, THETA).information[0] - np.eye(7) / given.sd[0] ** 2
+    size = np.sqrt(np.diag(found))
+    assert np.abs(np.cov(gradients.T) - found).max() < 0.1 * np.outer(size, size).max()
+
+
+def test_a_row_that_is_left_out_is_predicted_as_by_a_fit_without_it() -> None:
+    given = problem()
+    away, variance = _Processes.of(given, THETA).leave_one_out()
+    for i in range(14):
+        rest = np.flatnonzero(np.arange(14) != i)
+        mean, model_var = _Processes.of(given.rows(rest), THETA).predict(given.U[[i]])
+        assert away[0, i] == pytest.approx(given.z[0, i] - mean[0, 0], rel=1e-5, abs=1e-7)
+        assert variance[0, i] == pytest.approx(model_var[0, 0] + noise_of(given)[i], rel=1e-5)
+
+
+def test_slopes_are_those_of_finite_differences() -> None:
+    ours, U, h = _Processes.of(problem(), THETA), np.random.default_rng(1).random((5, 2)), 1e-6
+    for j in range(2):
+        step = h * np.eye(2)[j]
+        difference = (ours.mean(U + step) - ours.mean(U - step)) / (2 * h)
+        assert ours.mean(U, slope=True)[..., j] == pytest.approx(difference, rel=1e-5, abs=1e-5)
+
+
+# Drawn functions -----------------------------------------------------------------------------------------------------
+def bend(n: int, censor: float = np.inf) -> Data:
+    rng = np.random.default_rng(3)
+    X = rng.random((n, 2))
+    Y = 20000 * np.column_stack([0.2 + X[:, 0] ** 2 + 0.3 * X[:, 1], 0.3 + 0.5 * np.sin(3 * X[:, 1]) + 0.1 * X[:, 0]])
+    Y *= 1 + 0.0035 * rng.standard_normal(Y.shape)
+    rows = led.data(X, np.minimum(Y, censor), inputs=PAIR, channels=led.CHANNELS[:2])
+    rows.saturated[:] = censor < Y
+    return rows
+
+
+def fitted(n: int = 30, censor: float = np.inf) -> GaussianProcess:
+    return fit_gaussian_process(bend(n, censor))
+
+
+def test_drawn_functions_have_the_mean_and_the_covariance_of_the_posterior() -> None:
+    model, U = fitted(), np.random.default_rng(2).random((4, 2))
+    channel = model.channels[0]
+    drawn = _draw(channel, 3000, np.random.default_rng(0))(U)
+    means, covariances = channel.processes.covariance(U)
+    mean = channel.weight @ means
+    second = np.einsum("b,bij->ij", channel.weight, covariances + means[:, :, None] * means[:, None])
+    covariance = second - np.outer(mean, mean)
+    sd = np.sqrt(np.diag(covariance))
+    assert np.abs(drawn.mean(axis=0) - mean).max() < 0.08 * sd.max()
+    assert np.cov(drawn.T) == pytest.approx(covariance, abs=0.15 * np.outer(sd, sd).max())
+
+
+def test_a_path_is_one_function_whose_derivatives_are_those_of_finite_differences() -> None:
+    model, U, h = fitted(), np.random.default_rng(2).random((4, 2)), 1e-6
+    paths = model.sample_paths(7, np.random.default_rng(0))
+    assert paths(U) == pytest.approx(paths(np.repeat(U[None], 7, axis=0)))
+    for j in range(2):
+        step = h * np.eye(2)[j]
+        difference = (paths(U + step) - paths(U - step)) / (2 * h)
+        assert paths.jacobian(U)[..., j] == pytest.approx(difference, rel=1e-3, abs=1.0)
+
+
+def test_the_density_of_a_reading_given_the_others_is_in_counts() -> None:
+    model = fitted()
+    density = model.leave_one_out()
+    training = model.training
+    prediction = model.predict(training.U)
+    typical = stats.norm(prediction.mean, np.sqrt(prediction.noise_var + prediction.model_var)).logpdf(training.Y)
+    assert np.isfinite(density).all()
+    assert density.mean() == pytest.approx(typical.mean(), abs=0.5)
+    assert density.mean() < typical.mean()  # a row helps to predict itself
+
+
+# Censored readings ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("bound", [-1.0, 0.5, 2.5])
+def test_one_bound_gives_the_moments_of_a_truncated_normal(sign: float, bound: float) -> None:
+    """Without noise the function itself is cut off: scipy.stats.truncnorm."""
+    mean, variance = np.array([0.3]), np.array([[0.8]])
+    (value, width), log_z = censored_sites(mean, variance, np.array([bound]), np.array([1e-12]), np.array([sign]))
+    v = 1 / (1 / variance[0, 0] + 1 / width[0])
+    m = v * (mean[0] / variance[0, 0] + value[0] / width[0])
+    sd = np.sqrt(variance[0, 0])
+    ends = ((bound - 0.3) / sd, np.inf) if sign > 0 else (-np.inf, (bound - 0.3) / sd)
+    exact = stats.truncnorm(*ends, loc=0.3, scale=sd)
+    assert m == pytest.approx(exact.mean(), abs=1e-5)
+    assert v == pytest.approx(exact.var(), rel=1e-4)
+    assert log_z == pytest.approx(np.log(stats.norm.sf((bound - 0.3) / sd * sign)), abs=1e-6)
+
+
+def test_two_bounds_together_are_those_of_numerical_integration() -> None:
+    mean, covariance = np.array([0.2, -0.1]), np.array([[1.0, 0.6], [0.6, 0.8]])
+    bound, noise = np.array([0.5, 0.4]), np.array([0.05, 0.1])
+    (value, width), _ = censored_sites(mean, covariance, bound, noise, np.ones(2))
+    V = np.linalg.inv(np.linalg.inv(covariance) + np.diag(1 / width))
+    m = V @ (np.linalg.solve(covariance, mean) + value / width)
+    prior = stats.multivariate_normal(mean, covariance)
+
+    grid = np.stack(np.meshgrid(*[np.linspace(-5, 6, 441)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+    weight = prior.pdf(grid) * stats.norm.cdf((grid - bound) / np.sqrt(noise)).prod(axis=1)
+    exact = weight @ grid / weight.sum()
+    assert m == pytest.approx(exact, abs=0.01)  # expectation propagation is not exact here
+    assert np.diag(V) == pytest.approx(weight @ (grid - exact) ** 2 / weight.sum(), rel=0.03)
+
+
+def test_readings_at_full_scale_raise_what_is_expected_there() -> None:
+    rows = bend(40, censor=22000.0)
+    model, beyond = fitted(40, censor=22000.0), np.array([[0.97, 0.9]])
+    truth = 20000 * (0.2 + 0.97**2 + 0.3 * 0.9)
+    assert rows.saturated[:, 0].sum() >= 3
+    clear = ~rows.saturated.any(axis=1)
+    names = ("X", "Y", "saturated", "age", "session")
+    without = fit_gaussian_process(replace(rows, **{name: getattr(rows, name)[clear] for name in names}))
+    prediction, other = model.predict(beyond), without.predict(beyond)
+    assert prediction.mean[0, 0] > 22000
+    assert abs(prediction.mean[0, 0] - truth) < 3 * np.sqrt(prediction.model_var[0, 0])
+    assert prediction.model_var[0, 0] < other.model_var[0, 0]
+
+
+def test_the_density_of_a_censored_reading_is_the_probability_beyond_it() -> None:
+    prediction = Prediction(np.array([[10.0, 5.0, 7.0]]), np.full((1, 3), 3.0), np.full((1, 3), 1.0))
+    Y, censored = np.array([[11.0, 6.0, np.nan]]), np.array([[True, False, False]])
+    expected = stats.norm(10, 2).logsf(11) + stats.norm(5, 2).logpdf(6)
+    assert log_density(prediction, Y, censored, np.ones((1, 3), bool)) == pytest.approx(expected)
+    below = stats.norm(10, 2).logcdf(11) + stats.norm(5, 2).logpdf(6)
+    assert log_density(prediction, Y, censored, np.zeros((1, 3), bool)) == pytest.approx(below)
+
+
+# Transforms ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("transform", ["none", "log"])
+def test_a_transform_is_undone_and_its_derivative_that_of_finite_differences(transform: Transform) -> None:
+    y, h = np.array([0.5, 20.0, 3000.0]), 1e-6
+    assert backward(transform, forward(transform, y)) == pytest.approx(y)
+    difference = (forward(transform, y * (1 + h)) - forward(transform, y * (1 - h))) / (2 * h * y)
+    assert derivative(transform, y) == pytest.approx(difference, rel=1e-5)
+
+
+def test_readings_that_fall_exponentially_are_learnt_on_their_logarithms() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((30, 2))
+    Y = 300 + 58000 * np.exp(-X @ np.array([[1.5, 0.3], [0.4, 1.4]]))
+    rows = led.data(X, Y * (1 + 0.0035 * rng.standard_normal(Y.shape)), inputs=PAIR, channels=led.CHANNELS[:2])
+    assert [one.transform for one in fit_gaussian_process(rows).channels] == ["log", "log"]
+    assert [one.transform for one in fitted().channels] == ["none", "none"]
