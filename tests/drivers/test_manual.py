@@ -1,4 +1,4 @@
-"""A person at a terminal: what is asked, what may be typed, and that nobody is asked where nobody is."""
+"""A person at a terminal: the questions, the answers that are allowed, and no question without a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed at any moment and resumed, a campaign ends as if nobody had touched it."""
+"""Killed at any moment and resumed, a campaign ends as if undisturbed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def history(folder: Path) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of such a campaign that nobody disturbed."""
+    """The undisturbed run of such a campaign."""
     done = runner.run(endless(30), runs=tmp_path_factory.mktemp("reference"))
     assert (done.outcome, done.trials) == (Outcome.SPENT, 30)
     return Path(done.run)

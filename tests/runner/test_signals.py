@@ -80,7 +80,7 @@ def test_twice_ends_at_once_and_the_reading_under_way_is_taken_again(tmp_path: P
         peer.settimeout(2 * TIMEOUT)
         peer.recv(1)
 
-    server.then(never)  # and an answer to whoever comes after, to put out the light
+    server.then(never)  # and an answer to the next request, which switches the light off
     process, file = _start_http(tmp_path, {"kind": "claude-light", "url": server.url, "background": "none"})
     assert asked.wait(TIMEOUT)
     process.send_signal(signal.SIGINT)
@@ -146,7 +146,7 @@ class Endless(Frozen):
                 pass
 """
 """Solvers that do not come to an end: one in Python; one that catches every exception as well, and two that do so in
-compiled code: of a library that lets other threads run (minutes for one call), and one that lets nobody run."""
+compiled code: of a library that lets other threads run (minutes for one call), and one that lets none run."""
 
 
 def computing(tmp_path: Path, how: str, server: Server, command: str = "run") -> tuple[subprocess.Popen[str], Path]:
@@ -201,7 +201,7 @@ def test_a_solver_that_cannot_be_broken_off_is_ended_after_sigterm_with_the_ligh
     server = Server()
     process, file = computing(tmp_path, how, server, command)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)  # until nobody writes there any more: the one that made it safe too
+    out, err = process.communicate(timeout=60)  # until all writers, including the process that switched off, have ended
     server.close()
     assert process.returncode == -signal.SIGKILL, err
     assert not any(server.asked[-1])
@@ -272,7 +272,7 @@ def test_the_guard_waits_for_a_reading_and_for_a_solver_that_comes_to_an_end() -
     there, here = os.pipe()
     try:
         for said in (
-            [guardian.SOLVES],  # nobody asked it to end
+            [guardian.SOLVES],  # no signal
             [guardian.SOLVES, guardian.SOLVED, signal.SIGTERM],  # a reading is under way
             [guardian.SOLVES, signal.SIGTERM, guardian.SOLVED],  # it came to an end
             [guardian.SOLVES, signal.SIGINT],

@@ -87,7 +87,7 @@ def test_a_real_instrument_is_driven_by_the_worker_that_has_it(cluster, tmp_path
         list(module.each(iter(tasks), address, None, ["oven"]))
 
 
-def test_what_stood_behind_a_campaign_that_hung_is_given_to_somebody_again(tmp_path, monkeypatch):
+def test_what_stood_behind_a_campaign_that_hung_is_given_out_again(tmp_path, monkeypatch):
     from distributed import Client
 
     from sdl.sweep import cluster as module

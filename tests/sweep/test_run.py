@@ -1,4 +1,4 @@
-"""A sweep runs each campaign once, goes on after any interruption, and gives the same file whoever does the work."""
+"""A sweep runs each campaign once, goes on after any interruption, and gives the same file on any workers."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def test_a_client_that_hangs_up_does_not_stop_its_reading() -> None:
 
 
 def test_a_refused_connection_is_refused_and_the_next_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdl.twin.serve.REFUSED_SECONDS", 2.0)  # so that whoever is slow is refused, too
+    monkeypatch.setattr("sdl.twin.serve.REFUSED_SECONDS", 2.0)  # so that a slow client is refused, too
     with TwinServer(speed=2000, faults=[Fault(name="refused", at=(1,))]) as server:
         reading(server, "/api")
         with pytest.raises(ConnectionRefusedError):
