@@ -11,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 from sdl.clock import Clock
 from sdl.drivers.base import SessionGap
 from sdl.drivers.baseline import Background, share
-from sdl.twin import tomlfile
 from sdl.twin.faults import Fault
 from sdl.twin.state import TwinState, fingerprint, load, locate
 from sdl.twin.variants import Variant, vary
@@ -77,7 +76,7 @@ class Twin(Frozen):
             ambient.load_room(value)
         except ValueError as error:
             raise ValueError(f"constant, none, or a room: {error}") from None
-        return str(tomlfile.locate(value, ambient.FOLDER)) if value.endswith(".toml") else value
+        return str(ambient.ROOMS.locate(value)) if value.endswith(".toml") else value
 
     @field_validator("latency")
     @classmethod

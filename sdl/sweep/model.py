@@ -55,13 +55,12 @@ class Draw(Frozen):
         part = random.Random(f"{seed} {draw} {key}").random()  # the same in every version of Python
         if self.choose is not None:
             return self.choose[int(part * len(self.choose))]
-        low, high = self.low or 0.0, self.high or 0.0
+        low, high, margin = self.low or 0.0, self.high or 0.0, 0.5 if self.whole else 0.0
+        start, end = low - margin, high + margin
+        drawn = start * (end / start) ** part if self.log else start + (end - start) * part
         if self.whole:
-            low, high = low - 0.5, high + 0.5
-        drawn = low * (high / low) ** part if self.log else low + (high - low) * part
-        drawn = round(drawn) if self.whole else float(f"{drawn:.6g}")
-        lowest, highest = self.low or 0.0, self.high or 0.0
-        return min(max(drawn, int(lowest)), int(highest)) if self.whole else min(max(drawn, lowest), highest)
+            return min(max(round(drawn), int(low)), int(high))
+        return min(max(float(f"{drawn:.6g}"), low), high)
 
 
 class RandomDraws(Frozen):

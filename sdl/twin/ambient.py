@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 from pydantic import Field, model_validator
 
-from sdl.twin import tomlfile
+from sdl.twin.tomlfile import TomlFiles
 from sdl.types import Frozen
 
 FOLDER = Path(__file__).parent / "rooms"
@@ -90,13 +90,8 @@ class Room(Frozen):
         return self
 
 
-def load_room(name: str) -> Room:
-    """Read a shipped room by its name, or the `.toml` file at a path.
-
-    Raises:
-        ValueError: the file cannot be found, read or understood; the message names the wrong key.
-    """
-    return tomlfile.load(Room, name, FOLDER)
+ROOMS = TomlFiles(Room, FOLDER)
+load_room = ROOMS.load
 
 
 @dataclass(frozen=True)

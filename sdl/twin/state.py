@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from sdl.errors import ConfigError
-from sdl.twin import tomlfile
+from sdl.twin.tomlfile import TomlFiles
 from sdl.types import Channel, Frozen, Input
 
 FOLDER = Path(__file__).parent / "states"
@@ -131,27 +130,8 @@ def _rises_to_one(pairs: list[list[float]]) -> bool:
     return rising and parts[0] == 0 and parts[-1] == 1 and seconds[0] > 0
 
 
-def shipped() -> tuple[str, ...]:
-    """The names of the states that come with `sdl`."""
-    return tomlfile.shipped(FOLDER)
-
-
-def locate(name: str) -> Path:
-    """The file of a shipped state, or of a path that ends in `.toml`.
-
-    Raises:
-        ValueError: no such state or file; the message lists the shipped ones.
-    """
-    return tomlfile.locate(name, FOLDER)
-
-
-def load(name: str) -> TwinState:
-    """Read a state.
-
-    Raises:
-        ValueError: the file cannot be found, read or understood; the message names the wrong key.
-    """
-    return tomlfile.load(TwinState, name, FOLDER)
+STATES = TomlFiles(TwinState, FOLDER)
+shipped, locate, load, fingerprint = STATES.shipped, STATES.locate, STATES.load, STATES.fingerprint
 
 
 def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]) -> TwinState:
@@ -169,9 +149,3 @@ def known_state(name: str | None, inputs: Sequence[str], channels: Sequence[str]
             f"here are {', '.join(inputs)} and {', '.join(channels)}"
         )
     return state
-
-
-def fingerprint(name: str) -> str:
-    """The name of a shipped state; name and content hash of a user's file."""
-    file, content = tomlfile.read(name, FOLDER)
-    return file.stem if file.parent == FOLDER else f"{file.stem}@{sha256(content).hexdigest()[:8]}"
