@@ -133,7 +133,7 @@ class Trial:
 
     @property
     def worst_error(self) -> float | None:
-        """Relative distance of that channel from its target or limit; None if unknown."""
+        """Relative distance of the worst channel from its target or limit; None if unknown."""
         if self.goal is None or not self.judged:
             return None
         return self.goal.bands[self.worst].error(self.mean[self.worst])

@@ -255,6 +255,6 @@ class SolverContract:
 
 
 def _numpy_state() -> tuple[str, bytes, int, int, float]:
-    """The state of numpy's global generator, comparable."""
+    """The state of numpy's global generator, as values that can be compared."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return str(name), np.asarray(keys).tobytes(), int(rest[0]), int(rest[1]), float(rest[2])
