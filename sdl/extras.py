@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
+
+from sdl.errors import ConfigError
 
 # The distribution that installs the package `sdl`; on PyPI, `sdl` is an unrelated project.
 DISTRIBUTION = "sdl-orchestrator"
@@ -40,6 +43,19 @@ def missing(purpose: str, extra: str, error: ImportError) -> str:
         return f"{purpose} need {module}, which is not installed; install {DISTRIBUTION} again"
     listed = ", ".join(requirements(extra)) or "it"
     return f"{purpose} need {module}, which is not installed; the extra `{extra}` of {DISTRIBUTION} requires {listed}"
+
+
+def require(purpose: str, extra: str, *modules: str) -> None:
+    """Check that modules can be imported.
+
+    Raises:
+        ConfigError: with the message of `missing`.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ConfigError(missing(purpose, extra, error)) from error
 
 
 def requirements(extra: str) -> list[str]:

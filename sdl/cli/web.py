@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from sdl.lab.config.file import ResolvedLab
+    from sdl.lab.http.control import Controller
     from sdl.lab.http.token import Credentials
-    from sdl.lab.workers.base import Control
 
 
 def web(
@@ -51,7 +51,7 @@ class LabPage:
         self._loaded = loaded
         self._served = False
 
-    def routes(self, control: Control, runs: Path, credentials: Credentials) -> Sequence[BaseRoute]:
+    def routes(self, control: Controller, runs: Path, credentials: Credentials) -> Sequence[BaseRoute]:
         """The routes of the page; none if Jinja is missing."""
         from sdl.errors import ConfigError
         from sdl.web.pages import routes

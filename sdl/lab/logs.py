@@ -101,11 +101,7 @@ class LogFile(logging.handlers.RotatingFileHandler):
 
 
 def open_log(folder: Path, *, level: int = logging.INFO) -> LogFile:
-    """Write the log of `sdl` and its HTTP server also to `lab.log` in a folder.
-
-    Args:
-        folder: of the lab; created if missing.
-        level: lowest level written.
+    """Write the log of `sdl` and its HTTP server, from a level on, also to `lab.log` in a folder, created if missing.
 
     Raises:
         OSError: the file cannot be opened.

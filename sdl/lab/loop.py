@@ -20,17 +20,14 @@ from sdl.clock import Clock
 from sdl.core.events import Measured, Safe, Stopped
 from sdl.errors import Lost, RecordError, SdlError
 from sdl.extras import versions_of
-from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core import scheduler
 from sdl.lab.core.events import SCHEMA, Died, Ended, LabEvent, LabOpened, LabStarted, LabStopped, MadeSafe, Started
-from sdl.lab.core.job_runs import Start
-from sdl.lab.core.state import Lab
+from sdl.lab.core.state import Lab, Start
 from sdl.lab.core.views import is_requested_pause
-from sdl.lab.journal import Journal
 from sdl.lab.logs import log_context
+from sdl.lab.watches import ClockWatch, SafeStateWatch
 from sdl.lab.workers.base import JobOrder, Workers, WorkerUpdate
-from sdl.lab.workers.safe_state import SafeStateWatch
 from sdl.store import record
 
 TICK = 1.0  # maximum seconds between ticks, so that sleep of the machine is detected when it wakes
@@ -38,6 +35,12 @@ EVENTS_PER_TICK = 500  # approximate number of events written per tick
 CLOSE_TIMEOUT = 30.0  # seconds that campaigns have to end when the lab is stopped, before their processes are killed
 
 log = logging.getLogger("sdl.lab")
+
+
+class Journal(Protocol):
+    """Keeps the events of a lab: a record, or a list in memory."""
+
+    def append(self, event: LabEvent) -> None: ...
 
 
 class Listener(Protocol):
@@ -62,19 +65,16 @@ class LabLoop:
 
     Args:
         lab: the state folded from the journal.
-        journal: receives the events.
+        journal: keeps the events; None: not kept.
         processes: runs the campaigns.
-        clock: the time.
-        runs: directory of the runs.
         requests: executes pending requests; called once per tick.
-        listeners: called with every event, update and tick.
         jumps: detects clock changes; None: no detection.
     """
 
     def __init__(
         self,
         lab: Lab,
-        journal: Journal,
+        journal: Journal | None,
         processes: Workers,
         clock: Clock,
         *,
@@ -188,7 +188,8 @@ class LabLoop:
             RecordError: the event was not written and takes no effect.
         """
         try:
-            self._journal.append(event)
+            if self._journal is not None:
+                self._journal.append(event)
         except Lost:
             raise
         except RecordError as error:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from sdl.clock import Clock, RealClock
 from sdl.errors import SdlError
 from sdl.lab import journal
-from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.state import fold
 from sdl.lab.http.control import Controller
@@ -24,7 +20,7 @@ from sdl.lab.logs import close_log, open_log
 from sdl.lab.loop import LabLoop
 from sdl.lab.rules.dispatch import Dispatcher
 from sdl.lab.systemd import Watchdog
-from sdl.lab.workers.base import Control
+from sdl.lab.watches import ClockWatch
 from sdl.lab.workers.supervisor import Supervisor
 from sdl.runner import user
 
@@ -38,18 +34,14 @@ def serve(
     loaded: ResolvedLab,
     *,
     port: int = 0,
-    clock: Clock | None = None,
-    page: Callable[[Control, Path, Credentials], Sequence[BaseRoute]] | None = None,
+    page: Callable[[Controller, Path, Credentials], Sequence[BaseRoute]] | None = None,
     on_listen: Callable[[str], None] = lambda url: None,
+    clock: Clock | None = None,
 ) -> str:
     """Run a lab until a signal stops it.
 
-    Args:
-        loaded: the resolved lab file.
-        port: of the HTTP server; 0 for any free one.
-        clock: the system clock by default.
-        page: makes the routes of the page, served beside the API.
-        on_listen: called with the address of the server.
+    The HTTP server listens at `port` (0: any free one) and serves the API and the routes that `page` makes; `on_listen`
+    is called with its address.
 
     Returns:
         The name of the signal.
@@ -57,43 +49,42 @@ def serve(
     Raises:
         InUse: another process runs this lab.
         Damaged: the journal was changed; nothing was started.
-        ConfigError: a secret of the notifications or a package is missing, or the port is taken.
+        ConfigError: a secret of the notifications is missing, or the port is taken.
     """
-    from sdl.lab.http.app import LabServer
+    from sdl.lab.http.app import LabServer, stop_signals  # with an extra
 
-    supervisor, clock = Supervisor(), clock or RealClock()
+    lab, clock, base = loaded.lab, clock or RealClock(), loaded.path.parent
+    supervisor = Supervisor()
     supervisor.warm_up()
-    folder = journal.folder(loaded.runs, loaded.lab.name)
+    folder = journal.folder(loaded.runs, lab.name)
     record = journal.open_journal(folder)
     with contextlib.ExitStack() as stack:
         stack.callback(record.close)
         stack.callback(close_log, open_log(folder))
         for note in record.notes:
             log.warning("%s: %s", folder, note)
-        lab, history = fold(record.events), record.events
+        state, history = fold(record.events), record.events
         record.events = ()  # frees weeks of events
-        controller, watchdog = Controller(base=loaded.path.parent), Watchdog()
+        controller, watchdog = Controller(base=base), Watchdog()
         loop = LabLoop(
-            lab, record, supervisor, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
+            state, record, supervisor, clock, runs=loaded.runs, requests=controller.requests, jumps=ClockWatch()
         )
-        dispatcher = Dispatcher(
-            loaded.lab.name, loaded.lab.notify, folder=folder, base=loaded.path.parent, zone=loaded.lab.zone, loop=loop
-        )
+        dispatcher = Dispatcher(lab.name, lab.notify, folder=folder, base=base, zone=lab.zone, loop=loop)
         stack.callback(dispatcher.close)
         server = LabServer(
-            controller, lab=loaded.lab.name, record=folder, file=loaded.path, runs=loaded.runs, watchdog=watchdog,
-            port=port, waiting=lambda: dispatcher.outbox.count(),
+            controller, lab=lab.name, record=folder, file=loaded.path, runs=loaded.runs, watchdog=watchdog, port=port,
+            waiting=dispatcher.outbox.count,
             page=lambda credentials: page(controller, loaded.runs, credentials) if page is not None else (),
         )  # fmt: skip
         stack.callback(server.close)
         dispatcher.start(history)
         del history
         loop.listeners.append(dispatcher)
-        with _stop_signals(controller) as signals:
+        with stop_signals(controller.wake) as signals:
             loop.open(loaded, os.getpid(), user())
             controller.serve(loop)
             server.start()
-            log.info("lab %s: %s", loaded.lab.name, server.url)
+            log.info("lab %s: %s", lab.name, server.url)
             on_listen(server.url)
             try:
                 _run_loop(loop, controller, watchdog, signals)
@@ -116,22 +107,3 @@ def _run_loop(loop: LabLoop, controller: Controller, watchdog: Watchdog, signals
         running = len(loop.lab.running())
         watchdog.tick(loop.trouble or f"{running} running, {len(loop.lab.starts) - running} waiting")
         controller.wait(loop.until_next())
-
-
-@contextlib.contextmanager
-def _stop_signals(controller: Controller) -> Iterator[list[str]]:
-    """The names of the stop signals received so far; handlers are installed in the main thread only."""
-    signals: list[str] = []
-    before = {}
-
-    def handle(number: int, _: FrameType | None) -> None:
-        signals.append(signal.Signals(number).name)
-        controller.wake()
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

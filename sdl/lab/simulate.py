@@ -2,18 +2,21 @@
 
 A campaign runs in one go from begin to end; its updates are delivered when the lab's clock reaches their times. Its
 gate decides about pauses (windows, black-outs, quota, conditions of `suspend`) at the campaign's own time, with the
-functions that the loop uses.
+functions that the loop uses. `Usage` counts the starts and draws a text chart of the days.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sdl import config, registry, runner
 from sdl.clock import Clock, VirtualClock
@@ -21,14 +24,14 @@ from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Paused
 from sdl.drivers.base import Driver
 from sdl.errors import ConfigError
-from sdl.lab.config.conditions import Suspend
 from sdl.lab.config.file import ResolvedLab
+from sdl.lab.config.model import Suspend
 from sdl.lab.core import scheduler
 from sdl.lab.core.cron import NEVER
+from sdl.lab.core.events import Died, Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.state import DAY, Lab
-from sdl.lab.journal import Journal, MemoryJournal
-from sdl.lab.loop import LabLoop, Listener
-from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate
+from sdl.lab.loop import Journal, LabLoop, Listener
+from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate, update_of
 from sdl.lab.workers.gate import LabGate
 from sdl.runner.gate import Abort, Decision, Pause
 from sdl.runner.setup import load_priors, opened_event, started_campaign
@@ -38,11 +41,13 @@ from sdl.types import Reading, SafeState
 STEP = 60.0  # maximum virtual seconds between ticks
 POLL_SECONDS = 30.0  # virtual seconds between two queries of the gate by a paused campaign
 LEAD_SECONDS = 1.0  # virtual seconds by which the lab starts early, so that a start due at the very beginning counts
+CELLS, HALF_HOUR = 48, 1800.0  # cells per day in the chart; seconds per cell
+SYMBOLS = {"given up": "+", "missed": "x", "ended": "o", "reached": "#", "running": "-"}
+"""Symbols of a cell, most important first; a dot if nothing happened."""
+LEGEND = "# reached   o ended otherwise   - running or paused   x missed   + given up   . nothing"
 
 
 class _CurrentClock:
-    """The clock of the campaign that is using a twin."""
-
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
@@ -106,9 +111,7 @@ class SimulatedWorkers:
     """Runs job orders in this process in virtual time; see `sdl.lab.workers.base.Workers`.
 
     Args:
-        loaded: the resolved lab file.
         lab: the state of the lab, which decides about pauses.
-        clock: the lab's clock.
         keep: whether to write the record of each campaign when it ends.
         end: of the simulation, which ends every pause.
     """
@@ -133,11 +136,8 @@ class SimulatedWorkers:
 
         def watch(event: Event, campaign: Campaign) -> None:
             gate.inner.observe(event, campaign)
-            if isinstance(event, Paused):
-                text = f"{event.cause} ({event.by})"
-                self._push(WorkerUpdate(order.start, "paused", text, "", gate.readings, event.at))
-            elif isinstance(event, Continued):
-                self._push(WorkerUpdate(order.start, "continued", event.by, "", gate.readings, event.at))
+            if isinstance(event, (Paused, Continued)):
+                self._push(update_of(event, order.start, gate.readings))
 
         # As `runner.run`, in virtual time, with the record in memory until the end.
         memory, clock = runner.MemoryRecord(), VirtualClock(self._clock.now())
@@ -160,7 +160,7 @@ class SimulatedWorkers:
         return self._updates[0][0] if self._updates else NEVER
 
     def command(self, start: int, verb: Command, *given: str) -> None:
-        """Nothing: the gate has decided about pauses, and nobody requests anything."""
+        """Nothing: the gate has decided about pauses, and no requests arrive."""
 
     def interrupt(self, start: int, by: str) -> None:
         """Discard what the campaign did after the end of the simulation."""
@@ -186,7 +186,7 @@ class _SimulatedGate:
         self.inner = LabGate(
             Suspend.model_validate(order.suspend), order.folder, free=lambda _: 1 << 60, again=POLL_SECONDS
         )
-        self.readings = 0
+        self.on_background, self.readings = self.inner.on_background, 0
         self._lab, self._start, self._end = lab, lab.starts[order.start], end
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
@@ -195,9 +195,6 @@ class _SimulatedGate:
             return Abort("the simulation is over", "simulation")
         reason = scheduler.reason_to_pause(self._lab, self._start, now, self.readings)
         return self.inner.ask(campaign, now) if reason is None else Pause(*reason, poll_after=POLL_SECONDS)
-
-    def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
-        self.inner.on_background(readings, now)
 
 
 def simulate(
@@ -230,7 +227,7 @@ def simulate(
     begin, end = start - LEAD_SECONDS, start + days * DAY
     clock, lab = VirtualClock(begin), Lab()
     processes = SimulatedWorkers(loaded, lab, clock, keep is not None, end)
-    loop = LabLoop(lab, journal or MemoryJournal(), processes, clock, runs=keep or loaded.runs, listeners=listeners)
+    loop = LabLoop(lab, journal, processes, clock, runs=keep or loaded.runs, listeners=listeners)
     loop.open(loaded, 0, "simulation")
     while clock.now() < end:
         loop.tick()
@@ -239,3 +236,119 @@ def simulate(
         clock.sleep(max(soon - clock.now(), 1e-6))
     loop.close("the end of the simulation")
     return lab
+
+
+@dataclass
+class JobUsage:
+    """Statistics of the starts of one job.
+
+    Attributes:
+        ran: number that began.
+        outcomes: number that ended, by outcome.
+        missed: number missed, by cause without numbers.
+        late: longest delay of a start that began, seconds.
+        spans: (begin, end) of each use of the instrument.
+        marks: (time, key of SYMBOLS) of each end.
+    """
+
+    due: int = 0
+    ran: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    gave_up: int = 0
+    died: int = 0
+    readings: int = 0
+    late: float = 0.0
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
+
+
+class Usage:
+    """The statistics of all jobs; a listener of a loop, or fed with a journal."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, JobUsage] = {}
+        self.pauses: Counter[str] = Counter()
+        self._starts: dict[int, tuple[JobUsage, float]] = {}
+        self._begun: dict[int, float] = {}
+
+    @property
+    def open(self) -> int:
+        return len(self._starts)
+
+    def handle(self, event: LabEvent) -> None:
+        if isinstance(event, Due):
+            self._starts[event.start] = self.jobs.setdefault(event.job, JobUsage()), event.due
+        if not isinstance(event, (Due, Started, Ended, Died, Missed, GaveUp)):
+            return
+        usage, due = self._starts[event.start]
+        match event:
+            case Due():
+                usage.due += 1
+            case Started():
+                self._begun[event.start] = event.at
+                if event.attempt == 0:
+                    usage.ran += 1
+                    usage.late = max(usage.late, event.at - due)
+            case Ended():
+                usage.outcomes[event.outcome] += 1
+                usage.readings += event.readings
+                self._end(event.start, event.at, "reached" if event.outcome in ("reached", "done") else "ended")
+            case Died():
+                usage.died += 1
+                usage.spans.append((self._begun.pop(event.start), event.at))
+            case Missed():
+                usage.missed[generic_cause(event.cause)] += 1
+                self._end(event.start, due, "missed")
+            case GaveUp():
+                usage.gave_up += 1
+                self._end(event.start, event.at, "given up")
+
+    def update(self, item: WorkerUpdate) -> None:
+        """Count a pause by its cause."""
+        if item.what == "paused":
+            self.pauses[generic_cause(item.text)] += 1
+
+    def tick(self, now: float) -> None:
+        """Nothing."""
+
+    def _end(self, start: int, at: float, what: str) -> None:
+        usage, _ = self._starts.pop(start)
+        if start in self._begun:
+            usage.spans.append((self._begun.pop(start), at))
+        usage.marks.append((at, what))
+
+    def chart(self, job: str, zone: ZoneInfo, begin: float, end: float) -> Iterator[tuple[str, str]]:
+        """One line per day: the date, and a symbol per half hour of local time."""
+        usage = self.jobs.get(job, JobUsage())
+        marks = list(usage.marks)
+        for low, high in usage.spans:
+            steps = int((high - low) // HALF_HOUR) + 1
+            marks += [(at, "running") for at in (*(low + n * HALF_HOUR for n in range(steps)), high)]
+        cells: dict[tuple[date, int], set[str]] = {}
+        for at, what in marks:
+            cells.setdefault(_cell(at, zone), set()).add(what)
+        day, last = _cell(begin, zone)[0], _cell(end - 1e-6, zone)[0]
+        while day <= last:
+            row = (cells.get((day, n), set()) for n in range(CELLS))
+            symbols = (next((text for what, text in SYMBOLS.items() if what in cell), ".") for cell in row)
+            yield day.strftime("%a %d %b"), "".join(symbols)
+            day += timedelta(days=1)
+
+
+def _cell(at: float, zone: ZoneInfo) -> tuple[date, int]:
+    wall = datetime.fromtimestamp(at, zone)
+    return wall.date(), (wall.hour * 60 + wall.minute) // 30
+
+
+def generic_cause(text: str) -> str:
+    """A cause without its numbers, for counting."""
+    for pattern, replacement in (
+        (r"\bthe later start \d+", "a later one"),
+        (r"\bstart \d+", "another start"),
+        (r"\b\d+ readings in", "readings in"),
+        (r"\blate by [^(]*", "late "),
+        (r"\breads [\d.]+,", "is"),
+    ):
+        text = re.sub(pattern, replacement, text)
+    return text

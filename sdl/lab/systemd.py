@@ -6,6 +6,7 @@ Each message is one datagram to the socket in NOTIFY_SOCKET (sd_notify(3)). `Wat
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -72,11 +73,8 @@ class Watchdog:
         environ = os.environ if environ is None else environ
         self._clock = clock
         self._socket = environ.get("NOTIFY_SOCKET", "")
-        try:
-            span = int(environ.get("WATCHDOG_USEC", "0")) / 1e6
-        except ValueError:
-            span = 0.0
-        self._every = span / 4  # systemd.service(5) recommends at most half
+        span = environ.get("WATCHDOG_USEC", "")
+        self._every = int(span) / 4e6 if span.isdecimal() else 0.0  # systemd.service(5) recommends at most half
         self._ticked: float | None = None
         self._sent = -float("inf")
         self._status = ""
@@ -84,14 +82,15 @@ class Watchdog:
     def ready(self, status: str = "") -> None:
         """Report that every instrument was checked and the loop runs."""
         self._ticked = self._sent = self._clock()
-        self._send(f"READY=1\nSTATUS={_line(status)}")
+        self._send(f"READY=1\nSTATUS={status}")
 
     def tick(self, status: str = "") -> None:
         """Report one tick; call it from the loop's thread only, or a hanging loop would seem alive."""
         self._ticked = now = self._clock()
+        status = status.replace("\n", " ")
         if now - self._sent >= self._every and (self._every or status != self._status):
             self._sent, self._status = now, status
-            self._send("WATCHDOG=1" + (f"\nSTATUS={_line(status)}" if status else ""))
+            self._send("WATCHDOG=1" + (f"\nSTATUS={status}" if status else ""))
 
     def stopping(self) -> None:
         self._send("STOPPING=1")
@@ -101,15 +100,14 @@ class Watchdog:
         return float("inf") if self._ticked is None else self._clock() - self._ticked
 
     def _send(self, message: str) -> None:
-        if not self._socket or not hasattr(socket, "AF_UNIX"):
-            return
-        address = "\0" + self._socket[1:] if self._socket.startswith("@") else self._socket
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stream:
+        if self._socket and hasattr(socket, "AF_UNIX"):
+            address = "\0" + self._socket[1:] if self._socket.startswith("@") else self._socket
+            with (
+                contextlib.suppress(OSError),  # systemd is not listening
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stream,
+            ):
                 stream.settimeout(1.0)
                 stream.sendto(message.encode(), address)
-        except OSError:
-            pass  # systemd is not listening
 
 
 def unit_text(
@@ -169,7 +167,3 @@ def _quoted(text: str, dollar: str = "$$") -> str:
 def _path(path: Path) -> str:
     """A path in a setting that extends to the end of the line."""
     return str(path).replace("%", "%%")
-
-
-def _line(text: str) -> str:
-    return text.replace("\n", " ")

@@ -31,6 +31,8 @@ from sdl.space import Space
 
 MARGIN = 2.0
 """Log density for each channel by which a more general static candidate must beat a simpler one: chance says less."""
+FEW = 2
+"""Degrees of freedom for each coefficient of a line up to which that margin grows: fewer rows differ less by chance."""
 LATEST = 1.0
 """Log density of the latest readings by which a later candidate must beat an earlier one: odds of 2.7."""
 WORST = 8.0
@@ -71,13 +73,9 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
         kind = next(iter(fitted))
         others = "".join(f"; {other}: {error}" for other, error in failed.items())
         return SelectedModel(fitted[kind], f"{kind}: the others cannot answer yet{others}" if failed else kind)
-    static, why, missed = _simplest_of_the_best(
-        {k: m.leave_one_out() for k, m in fitted.items() if hasattr(m, "leave_one_out")}
-    )
-    rest = [kind for kind, model in fitted.items() if not hasattr(model, "leave_one_out")]
-    static, why, missed = _simplest_of_the_best(
-        {kind: fitted[kind].leave_one_out() for kind in fitted if kind not in rest}
-    )
+    table = {kind: model.leave_one_out() for kind, model in fitted.items() if hasattr(model, "leave_one_out")}
+    rest = fitted.keys() - table.keys()
+    static, why, missed = _simplest_of_the_best(table, len(data.inputs) + 1)
     kinds = [kind for kind in fitted if kind == static or kind in rest]
     scores, settings = predictive_score([solvers[kind] for kind in kinds], data, window) if rest else (np.zeros(1), 0)
     densities = {kind: float(score) for kind, score in zip(kinds, scores, strict=True) if np.isfinite(score)}
@@ -89,22 +87,27 @@ def select_model(data: Data, solvers: Mapping[str, Fittable], window: int) -> Se
     return SelectedModel(fitted[best], f"{best}: {why or 'too few readings to compare solvers yet'}")
 
 
-def _simplest_of_the_best(densities: dict[str, Floats]) -> tuple[str, str, float]:
+def _simplest_of_the_best(densities: dict[str, Floats], coefficients: int) -> tuple[str, str, float]:
     """The first candidate whose density is within MARGIN a channel of the greatest, and why.
 
     Args:
         densities: (n, m) of each reading, by candidate; NaN unknown.
+        coefficients: of a line.
 
     Returns:
         With how much less the density of a reading is under the linear model, on average.
     """
-    table = np.array(list(densities.values()))
+    known = {kind: density for kind, density in densities.items() if np.isfinite(density).any()}
+    first = next(iter(densities), "")
+    if first not in known or len(known) < 2:
+        return first, "", 0.0
+    table = np.array(list(known.values()))
     shared = np.isfinite(table).all(axis=0)
-    if len(table) < 2 or not shared.any():
-        return next(iter(densities), ""), "", 0.0
     table = np.maximum(table, table.max(axis=0, where=shared, initial=-np.inf) - WORST)
-    total = dict(zip(densities, table[:, shared].sum(axis=1).tolist(), strict=True))
-    least = max(total.values()) - MARGIN * shared.any(axis=0).sum()
+    total = dict(zip(known, table[:, shared].sum(axis=1).tolist(), strict=True))
+    rows, channels = (int(shared.any(axis=axis).sum()) for axis in (1, 0))
+    few = np.clip((rows - coefficients) / (FEW * coefficients), 0.0, 1.0)
+    least = max(total.values()) - few * MARGIN * channels
     taken = next(kind for kind, density in total.items() if density >= least)
     missed = max(total[taken] - total.get("linear", total[taken]), 0.0) / shared.sum()
     return taken, _compared(total, taken, "predicted each reading from the others"), missed

@@ -110,8 +110,11 @@ class QuadraticModel:
         return log_density(self.predict(U), Y, censored, at_upper_end(self.training, Y))
 
     def leave_one_out(self) -> Floats:  # without drift
+        """As `ForwardModel` says; NaN where rows are no more than coefficients, and the prior answers for them."""
         training = self.training
         U = training.U[: len(training.Y)]
+        if len(U) <= self.coef.shape[-1]:
+            return np.full(training.Y.shape, np.nan)
         Q, variance = self._design(U), self._variance(U, self.mean(U))
         parts = []
         for coef, gram, size in zip(self.coef, self.gram, self.size, strict=True):

@@ -167,7 +167,7 @@ class Judge:
         return result
 
     def _below_noise(self, target: Targets, u: Floats) -> str:
-        """How many readings to average where perfect settings would miss a goal too often; else nothing.
+        """How many readings to average where the best settings would miss a goal too often; else nothing.
 
         By the noise alone, at the lower end of what the rows allow: nothing that the model misses counts.
         """

@@ -1,4 +1,4 @@
-"""Recipients of notices: the key `notify` of a lab file.
+"""Notices, and their recipients: the key `notify` of a lab file.
 
 Addresses of Apprise may contain passwords, so the file only names where each address is stored.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sdl.config.durations import Duration
 from sdl.errors import ConfigError
@@ -21,7 +22,20 @@ from sdl.types import Frozen
 Kind = Literal["finished", "unreachable", "failed", "paused", "lost", "back", "disk", "missed", "digest"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
-SPAN = re.compile(rf"{CLOCK}-{CLOCK}")
+
+
+def parse_span(value: str) -> str:
+    """The text unchanged, if it is a span of local times, `22:00-07:00`.
+
+    Raises:
+        ValueError: it is not, or it ends when it begins.
+    """
+    if not re.fullmatch(rf"{CLOCK}-{CLOCK}", value) or value[:5] == value[6:]:
+        raise ValueError(f'must be two different times of the day in quotes, "22:00-07:00", not {value!r}')
+    return value
+
+
+DaySpan = Annotated[str, AfterValidator(parse_span)]
 
 
 class Secret(Frozen):
@@ -34,23 +48,22 @@ class Secret(Frozen):
     @classmethod
     def _never_the_secret_itself(cls, value: Any) -> Any:
         if isinstance(value, str):  # not shown: it may be the secret
-            raise ValueError("an address may hold a password: name where it is, {env: SDL_MAIL} or {file: mail.url}")
+            raise ValueError(
+                "an address may contain a password; write where it is stored: {env: SDL_MAIL} or {file: mail.url}"
+            )
         return value
 
     @model_validator(mode="after")
     def _one(self) -> Secret:
         if (self.env is None) == (self.file is None):
-            raise ValueError("give env or file, one of them")
+            raise ValueError("must have exactly one of env and file")
         return self
 
     def __str__(self) -> str:
         return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
 
     def read(self, base: Path) -> str:
-        """Read the secret.
-
-        Args:
-            base: the directory that a relative `file` starts from.
+        """Read the secret; a relative `file` starts from `base`.
 
         Raises:
             ConfigError: it is missing or empty, or other users can read it.
@@ -71,7 +84,9 @@ class Recipient(Frozen):
         min_length=1,
     )
     jobs: tuple[str, ...] = Field((), description="only notices about these jobs; all if empty")
-    quiet: str | None = Field(None, description='local times without messages, "22:00-07:00"; they are sent afterwards')
+    quiet: DaySpan | None = Field(
+        None, description='local times without messages, "22:00-07:00"; they are sent afterwards'
+    )
     an_hour: int = Field(
         12,
         ge=1,
@@ -79,17 +94,6 @@ class Recipient(Frozen):
         description="most messages per hour, a quarter of them reserved for failed, lost and disk; further ones are "
         "combined into one",
     )
-
-    @field_validator("quiet")
-    @classmethod
-    def _span(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not SPAN.fullmatch(value):
-            raise ValueError('must be two times of the day, "22:00-07:00"')
-        if value[:5] == value[6:]:
-            raise ValueError("begins when it ends; leave it out to receive messages at any time")
-        return value
 
 
 class Notify(Frozen):
@@ -110,14 +114,28 @@ class Notify(Frozen):
         return value
 
 
-def within_span(span: str | None, at: float, zone: tzinfo) -> bool:
-    """Whether a time lies in a span of local times, `22:00-07:00` (end excluded); false without a span.
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message about one event.
 
-    Args:
-        span: of the day.
-        at: seconds since 1970 UTC.
-        zone: of the local times.
+    Attributes:
+        id: determined by the event, so that folding the events again gives the same id.
+        subject: `job NAME`, `instrument NAME` or `lab`.
+        title: one line, beginning with the lab's name.
+        job: the job concerned; empty if none.
     """
+
+    id: str
+    kind: Kind
+    subject: str
+    title: str
+    body: str
+    at: float
+    job: str = ""
+
+
+def within_span(span: str | None, at: float, zone: tzinfo) -> bool:
+    """Whether a time lies in a span of local times, `22:00-07:00` (end excluded); false without a span."""
     if not span:
         return False
     begin, end, clock = span[:5], span[6:], datetime.fromtimestamp(at, zone).strftime("%H:%M")

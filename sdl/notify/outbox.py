@@ -1,11 +1,11 @@
 """Messages to be sent, kept on the disk until they are: neither a restart nor an unreachable server loses one.
 
-A SQLite file beside the lab's record, with one row for each message and target; it is written before `put` returns. An
-id is taken once for each target. A message is sent twice only where the process is killed between the server's reply
-and the row's change, a few milliseconds; its id is in the text, so that a reader can tell.
+A SQLite file beside the lab's journal has one row for each message and recipient; it is written before `put` returns.
+An id is accepted once for each recipient. A message is sent twice only if the process is killed in the few milliseconds
+between the server's reply and the change of the row; its id is in the text, so that a reader can recognise it.
 
 All rows are in memory as well. On a full disk they are written once there is room, since the message that the disk is
-full must still go out; a file that others delete, replace or truncate is written again.
+full must still be sent; a file that others delete, replace or truncate is written again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sdl.errors import RecordError
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice
 from sdl.store.plainfile import open_existing, open_fd
 from sdl.store.record import sync_folder
 
@@ -50,7 +49,6 @@ class Message:
 
     @property
     def key(self) -> tuple[str, str]:
-        """An outbox has one message for each key."""
         return self.id, self.target
 
 
@@ -67,10 +65,9 @@ class Outbox:
 
     def __init__(self, folder: Path, now: float) -> None:
         self._path, self._lock = folder / FILE, threading.Lock()
-        self._messages = {item.key: item for item in (*_from_json_lines(folder / JSON_LINES), *_read(self._path))}
-        for item in list(self._messages.values()):
-            if item.done is not None and item.done <= now - REMEMBERED:
-                del self._messages[item.key]
+        known = {item.key: item for item in (*_from_json_lines(folder / JSON_LINES), *_read(self._path))}
+        recent = (item for item in known.values() if item.done is None or item.done > now - REMEMBERED)
+        self._messages = {item.key: item for item in recent}
         self._unwritten: dict[tuple[str, str], Message] = {}
         self._database: sqlite3.Connection | None = None  # None: all rows must be written
         self._written: tuple[int, int, int] | None = None
@@ -117,7 +114,7 @@ class Outbox:
         """Write the changed rows, or all of them where the file is not as it was left; False on a full disk."""
         try:
             if self._database is None or self._identity() != self._written:
-                self._write_anew()
+                self._write_all()
             else:
                 with self._database:
                     self._database.executemany(_WRITE, map(astuple, self._unwritten.values()))
@@ -129,8 +126,7 @@ class Outbox:
         self._unwritten.clear()
         return True
 
-    def _write_anew(self) -> None:
-        """Write all rows into a draft that then replaces the file."""
+    def _write_all(self) -> None:
         self._release()
         draft = self._path.with_name(f"{FILE}.new")
         for old in (draft, Path(f"{draft}-journal"), Path(f"{self._path}-journal")):
@@ -163,7 +159,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _read(path: Path) -> list[Message]:
-    """The rows of the file; one that is no database any more is put aside.
+    """The rows of the file; a damaged file is renamed and has none.
 
     Raises:
         RecordError: it cannot be read.
@@ -177,7 +173,7 @@ def _read(path: Path) -> list[Message]:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise RecordError(f"{path}: cannot be read: {error}") from error
-        _log.warning("%s: damaged, put aside as %s.damaged: %s", path, FILE, error)
+        _log.warning("%s: damaged, renamed to %s.damaged: %s", path, FILE, error)
         path.replace(f"{path}.damaged")
         return []
     except OSError as error:
@@ -199,16 +195,14 @@ def _from_json_lines(path: Path) -> Iterator[Message]:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
     for number, text in enumerate(lines, 1):
         try:
-            yield from _messages_of(json.loads(text) if text else {"known": {}})
+            line = json.loads(text or '{"known": {}}')
+            if "put" in line:
+                done, messages = [], [Message(**line["put"])]
+            elif "known" in line:
+                done, messages = [(*key.partition(" ")[::2], at) for key, at in line["known"].items()], []
+            else:
+                ids = line["sent" if "sent" in line else "dropped"]
+                done, messages = [(one, line["target"], line["at"]) for one in ids], []
+            yield from messages + [Message(id, target, "", "", "", float(at), float(at)) for id, target, at in done]
         except (ValueError, TypeError, KeyError, AttributeError):
-            _log.warning("%s:%d: not a line of an outbox, left out", path, number)
-
-
-def _messages_of(line: dict[str, Any]) -> list[Message]:
-    if "put" in line:
-        return [Message(**line["put"])]
-    if "known" in line:
-        done = [(*key.partition(" ")[::2], float(at)) for key, at in line["known"].items()]
-    else:
-        done = [(one, line["target"], float(line["at"])) for one in line["sent" if "sent" in line else "dropped"]]
-    return [Message(one, target, "", "", "", at, at) for one, target, at in done]
+            _log.warning("%s:%d: not a line of an outbox; ignored", path, number)

@@ -1,4 +1,4 @@
-"""Senders of the outbox: one thread per target, so that a slow mail server delays neither the lab nor other targets.
+"""Senders of the outbox: one thread per recipient, so that a slow mail server delays neither the lab nor the others.
 
 Apprise, imported with the first message, reports only success or failure; retries, the hourly limit and quiet hours are
 decided here. No address appears in a log, since it may contain a password.
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from sdl.config.durations import format_duration
 from sdl.drivers.environment import problems_of_requests
 from sdl.errors import ConfigError, SdlError
-from sdl.extras import missing
+from sdl.extras import require
 from sdl.notify.model import Kind, Recipient, within_span
 from sdl.notify.outbox import Message, Outbox
 
@@ -41,17 +41,14 @@ class NotSent(SdlError):
 
 
 class Sender:
-    """The sender of the messages for one target.
+    """The sender of the messages for one recipient.
 
     Args:
-        name: of the target.
-        target: its settings in the lab file.
         url: its secret address.
         outbox: holds the waiting messages.
         deliver: sends one message; Apprise by default.
         zone: time zone of the lab, for quiet hours.
         keep: seconds after which a message is given up.
-        clock: seconds since 1970 UTC.
     """
 
     def __init__(
@@ -89,7 +86,11 @@ class Sender:
         Returns:
             Seconds after which to come back, unless something new comes.
         """
-        self._give_up_old(now)
+        if old := [item for item in self._outbox.waiting(self.name) if item.at < now - self._keep]:
+            self._outbox.finish(self.name, [item.id for item in old], now)
+            titles = "; ".join(item.title for item in old[:5]) + ("; …" if len(old) > 5 else "")
+            period = format_duration(self._keep)
+            _log.error("%d messages to %s given up after %s: %s", len(old), self.name, period, titles)
         # If the clock was set back, times in the future must not delay the messages.
         self._retry_at = min(self._retry_at, now + LONGEST_WAIT)
         self._recent = deque(min(at, now) for at in self._recent)
@@ -126,15 +127,6 @@ class Sender:
         self._outbox.finish(self.name, [item.id for item in messages], now)
         self.failures = 0
         _log.info("sent to %s: %s", self.name, title)
-
-    def _give_up_old(self, now: float) -> None:
-        old = [item for item in self._outbox.waiting(self.name) if item.at < now - self._keep]
-        if old:
-            self._outbox.finish(self.name, [item.id for item in old], now)
-            titles = "; ".join(item.title for item in old[:5]) + ("; …" if len(old) > 5 else "")
-            _log.error(
-                "%d messages to %s given up after %s: %s", len(old), self.name, format_duration(self._keep), titles
-            )
 
     def _run(self) -> None:
         while not self._ended:
@@ -174,7 +166,7 @@ def send_by_apprise(url: str, title: str, body: str) -> None:
         result = service.notify(title=title, body=body, body_format="text")
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a plug-in of Apprise: whatever it raises, the message waits
+    except BaseException as error:  # whatever a plug-in of Apprise raises, the message waits
         raise NotSent(f"{masked(url)}: {_clean(str(error), url) or type(error).__name__}") from None
     if not result:
         reasons = "; ".join(str(entry.message) for entry in (result.logs() if hasattr(result, "logs") else ()))
@@ -188,10 +180,9 @@ def apprise_service(url: str) -> Any:
     Raises:
         ConfigError: Apprise does not understand the address, or is not installed.
     """
-    try:
-        import apprise
-    except ImportError as error:
-        raise ConfigError(missing("notifications", "lab", error)) from error
+    require("notifications", "lab", "apprise")
+    import apprise
+
     logging.getLogger("apprise").propagate = False  # its messages are logged here, without addresses
     service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="sdl", app_desc="sdl lab", async_mode=False))
     if not service.add(url):

@@ -42,11 +42,9 @@ def child_environment(**values: str) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def restore_environment() -> None:
@@ -87,33 +85,33 @@ def temporary_folder() -> str | None:
     """
     if os.name != "posix":
         return None
-    folder = Path(tempfile.gettempdir()) / f"sdl-{os.getuid()}"
-    if len(os.fsencode(folder)) > MAX_PATH_BYTES:
+    shared = Path(tempfile.gettempdir()) / f"sdl-{os.getuid()}"
+    if len(os.fsencode(shared)) > MAX_PATH_BYTES:
         return None
-    try:
-        return multiprocessing.util.get_temp_dir() if _lock_held else _make_temporary_folder(folder)
-    except OSError:
-        return None
+    with contextlib.suppress(OSError):
+        if not _lock_held:
+            _make_temporary_folder(shared)
+        return multiprocessing.util.get_temp_dir()
+    return None
 
 
-def _make_temporary_folder(folder: Path) -> str:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+def _make_temporary_folder(shared: Path) -> None:
+    """Have `multiprocessing` create its folder in ours, locked as long as this process lives."""
+    shared.mkdir(mode=0o700, exist_ok=True)
+    status = shared.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(f"{folder} can be written to by other users")
-    gate = _locked(folder, wait=True)
+        raise PermissionError(f"{shared} can be written to by other users")
+    gate = _locked(shared, wait=True)
     try:
-        for old in folder.iterdir():
+        for old in shared.iterdir():
             with contextlib.suppress(OSError):  # its process lives
                 os.close(_locked(old))
                 shutil.rmtree(old)
-        before, tempfile.tempdir = tempfile.tempdir, str(folder)
+        before, tempfile.tempdir = tempfile.tempdir, str(shared)
         try:
-            made = multiprocessing.util.get_temp_dir()
+            _lock_held.append(_locked(Path(multiprocessing.util.get_temp_dir())))
         finally:
             tempfile.tempdir = before
-        _lock_held.append(_locked(Path(made)))
-        return made
     finally:
         os.close(gate)
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,26 +46,18 @@ class Crashed(RuntimeError):
         code: the exit code of the last process; a negative one is the signal that ended it.
     """
 
-    def __init__(self, index: int, times: int, code: int | None) -> None:
+    def __init__(self, index: int, how: str, code: int | None = None) -> None:
         self.index, self.code = index, code
-        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        often = f" {times} times, the last time" if times > 1 else ""
-        super().__init__(f"item {index}: its process died{often} by {how}")
+        super().__init__(f"item {index}: {how}")
 
 
 class TooLong(Crashed):
     """An item exceeded the time limit, and its process was killed."""
 
-    def __init__(self, index: int, limit: float) -> None:
-        self.index, self.code = index, None
-        RuntimeError.__init__(self, f"item {index}: ran for more than {limit:g} s")
-
 
 def cores() -> int:
     """Number of processor cores available to this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def each(
@@ -103,17 +96,16 @@ def each(
         for index, item in enumerate(items):
             yield index, function(item)
         return
-    done = _run(function, iter(enumerate(items)), jobs, again, crashed, limit or math.inf)
-    with contextlib.closing(done):
+    with contextlib.closing(_run(function, iter(enumerate(items)), jobs, again, crashed, limit or math.inf)) as done:
         if not ordered:
             yield from done
             return
-        held: dict[int, R] = {}
+        early: dict[int, R] = {}  # results whose predecessors are missing
         following = 0
         for index, result in done:
-            held[index] = result
-            while following in held:
-                yield following, held.pop(following)
+            early[index] = result
+            while following in early:
+                yield following, early.pop(following)
                 following += 1
 
 
@@ -121,10 +113,13 @@ class _Worker:
     """A process and its present item."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        context = _context()
+        # On Linux, copies of a process that has loaded everything, which takes 3 s of the processor once; elsewhere new
+        # processes: copying is not safe with the system libraries of macOS, and unknown to Windows.
+        linux = sys.platform == "linux"
+        context: Any = children.fork_server([PRELOAD]) if linux else multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, function), daemon=True)
-        with children.child_environment(**ONE_THREAD), _no_ctrl_c():
+        with children.child_environment(**ONE_THREAD), _ctrl_c_blocked():
             self.process.start()
         there.close()
         self.at: tuple[int, Any] = (-1, None)
@@ -162,7 +157,13 @@ def _run(
     busy: dict[Any, _Worker] = {}  # by their pipes
     idle: list[_Worker] = []
     lost: list[tuple[int, T]] = []
-    died: dict[int, int] = {}
+    died: Counter[int] = Counter()
+
+    def replaced(error: Crashed) -> tuple[int, R]:
+        if crashed is None:
+            raise error from None
+        return error.index, crashed(error)
+
     try:
         while True:
             while len(busy) < jobs and (at := lost.pop() if lost else next(items, None)) is not None:
@@ -175,10 +176,7 @@ def _run(
             ready = wait(list(busy), min(max(remaining, 0.0), 3600.0))  # the system counts milliseconds in 32 bits
             for worker in [worker for worker in busy.values() if worker.late]:
                 busy.pop(worker.pipe).kill()
-                slow = TooLong(worker.at[0], limit)
-                if crashed is None:
-                    raise slow
-                yield worker.at[0], crashed(slow)
+                yield replaced(TooLong(worker.at[0], f"ran for more than {limit:g} s"))
             for pipe in ready:
                 worker = busy.pop(pipe)
                 index = worker.at[0]
@@ -188,14 +186,13 @@ def _run(
                     worker.process.join(GRACE)
                     code = worker.process.exitcode
                     worker.kill()
-                    died[index] = died.get(index, 0) + 1
+                    died[index] += 1
                     if died[index] <= again:
                         lost.append(worker.at)
-                        continue
-                    error = Crashed(index, died[index], code)
-                    if crashed is None:
-                        raise error from None
-                    yield index, crashed(error)
+                    else:
+                        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+                        times = f" {died[index]} times, the last time" if died[index] > 1 else ""
+                        yield replaced(Crashed(index, f"its process died{times} by {how}", code))
                     continue
                 idle.append(worker)
                 if not good:
@@ -206,31 +203,17 @@ def _run(
             worker.process.terminate()
         raise
     finally:
-        _end([*busy.values(), *idle], GRACE if limit == math.inf else SHORT_GRACE)
-
-
-def _end(workers: list[_Worker], grace: float) -> None:
-    """End workers by closing their pipes; kill those that do not end within `grace` seconds."""
-    for worker in workers:
-        worker.pipe.close()
-    until = time.monotonic() + grace
-    for worker in workers:
-        worker.process.join(max(0.0, until - time.monotonic()))
-        worker.kill()
-
-
-def _context() -> Any:
-    """The start method: on Linux, copies of a process that has loaded everything; elsewhere, new processes.
-
-    Neither copies threads or state of this process. Loading takes about 3 CPU seconds, once instead of in each worker.
-    """
-    if sys.platform != "linux":  # copying is not safe with the system libraries of macOS, and unknown to Windows
-        return multiprocessing.get_context("spawn")
-    return children.fork_server([PRELOAD])
+        workers = [*busy.values(), *idle]
+        for worker in workers:
+            worker.pipe.close()  # which ends it
+        until = time.monotonic() + (GRACE if limit == math.inf else SHORT_GRACE)
+        for worker in workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            worker.kill()
 
 
 @contextlib.contextmanager
-def _no_ctrl_c() -> Iterator[None]:
+def _ctrl_c_blocked() -> Iterator[None]:
     """Block Ctrl-C while processes are started; they inherit the blocked signal."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -266,8 +249,8 @@ def _work(pipe: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
             answer = False, _sendable(error)
         try:
             pipe.send(answer)
-        except OSError:
-            return  # nobody is there any more
+        except OSError:  # the parent has closed the pipe
+            return
         except Exception as error:  # it cannot be pickled
             message = f"{answer[1]!r} cannot be sent to the process that asked: {error!r}"
             pipe.send((False, RuntimeError(message[:2000])))
@@ -284,8 +267,7 @@ def _sendable(error: Exception) -> Exception:
 
 def _follow_parent() -> None:
     """End this process when its parent has ended for any reason."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE)

@@ -46,9 +46,8 @@ def error(ratios: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
     best, line = math.inf, []
     for (trial, _), log in zip(judged, logs, strict=True):
         if log < best:
-            line += [(x(trial), y(best))] if math.isfinite(best) else []
+            line += [(x(trial), y(level)) for level in (best, log) if math.isfinite(level)]
             best = log
-            line.append((x(trial), y(best)))
     line.append((x(last if len(judged) > 1 else first), y(best)))
     decades = range(math.ceil(low), math.floor(high) + 1)
     return {
@@ -56,7 +55,7 @@ def error(ratios: Sequence[tuple[int, float]]) -> dict[str, Any] | None:
         "line": " ".join(f"{a},{b}" for a, b in line),
         "band": (y(0.0), round(BOTTOM - y(0.0), 1)),
         "rows": [(y(n), f"{10.0**n:g}") for n in decades],
-        "columns": [(x(trial), str(trial)) for trial in _whole(first, judged[-1][0])],
+        "columns": [(x(trial), str(trial)) for trial in _whole_numbers(first, judged[-1][0])],
         "summary": f"{formatting.count(len(judged), 'trial')}, "
         f"best {formatting.tolerance_ratio(min(ratio for _, ratio in judged))}",
     }
@@ -80,11 +79,11 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
     def y(value: float) -> float:
         return round(BOTTOM - min(max(value, 0.0), top) / top * (BOTTOM - TOP), 1)
 
-    bars = []
-    every = -(-len(names) // 11)
+    if not values and not bands:
+        return None
+    bars, every = [], -(-len(names) // 11)
     for n, name in enumerate(names):
-        at = LEFT + n * step
-        band, value = bands.get(name), values.get(name)
+        at, band, value = LEFT + n * step, bands.get(name), values.get(name)
         bar: dict[str, Any] = {
             "x": round(at + step * 0.18, 1), "wide": round(step * 0.64, 1), "middle": round(at + step / 2, 1),
             "colour": colours[name], "name": _label(name) if n % every == 0 else "", "top": None, "band": None,
@@ -98,13 +97,10 @@ def spectrum(names: Sequence[str], goal: Goal | None, readings: Mapping[str, flo
                 "high": max(round(y(band.low) - upper, 1), 2.0),
             }  # fmt: skip
         bars.append(bar)
-    if not values and not bands:
-        return None
     summary = ", ".join(f"{name} {formatting.reading(value, bands.get(name))}" for name, value in values.items())
-    ticks = _nice(top)
     return {
         "bars": bars,
-        "rows": [(y(t), f"{t:g}" if t < 1e5 else f"{t:.0e}") for t in ticks],
+        "rows": [(y(tick), f"{tick:g}" if tick < 1e5 else f"{tick:.0e}") for tick in _round_numbers(top)],
         "summary": summary or "none",
     }
 
@@ -124,16 +120,13 @@ def _label(name: str) -> str:
     return f"{wave:g}" if wave is not None else name if len(name) <= 7 else name[:6] + "…"
 
 
-def _whole(first: int, last: int) -> list[int]:
+def _whole_numbers(first: int, last: int) -> list[int]:
     """At most six whole numbers, evenly, from the first to the last."""
-    step = 1
-    for step in (m * 10**n for n in range(9) for m in (1, 2, 5)):
-        if (last - first) / step <= 5:
-            break
+    step = next(m * 10**n for n in itertools.count() for m in (1, 2, 5) if last - first <= 5 * m * 10**n)
     return list(range(first, last + 1, step))
 
 
-def _nice(top: float) -> list[float]:
+def _round_numbers(top: float) -> list[float]:
     """Round numbers from 0 up to `top`."""
     power = 10.0 ** math.floor(math.log10(top))
     step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if top / (power * part) <= 5)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sdl.errors import RecordError, SdlError
-from sdl.lab.workers.base import Control
+from sdl.lab.http.control import Controller
 from sdl.runs.listing import writing_process
 from sdl.store.resolve import FILE
 from sdl.store.tail import TailReader
-from sdl.web import render, sse
-from sdl.web.index import Index
-from sdl.web.query import Query
+from sdl.web import render
+from sdl.web.index import Index, Query
 from sdl.web.run_view import RunView
 
 STATUS_SECONDS = 0.5
 """Seconds for which a status of the lab is shared by all pages."""
 HOLDER_SECONDS = 2.0
 """Seconds between checks whether the process of a run is alive."""
-PAST_ROWS, NEXT, LATEST_ROWS = 8, 12, 10
+PAST_ROWS, LATEST_ROWS = 8, 10
 CACHED_RUNS, OTHER_RUNS = 24, 12
 """Folded runs in the cache; runs on the home page that no lab started."""
 
@@ -35,7 +34,7 @@ class LabFeed:
         control: of the lab; None without a lab.
     """
 
-    def __init__(self, control: Control | None) -> None:
+    def __init__(self, control: Controller | None) -> None:
         self.control = control
         self._lock, self._at = threading.Lock(), -float("inf")
         self._status: dict[str, Any] = {}
@@ -50,15 +49,11 @@ class LabFeed:
                 self._at = time.monotonic()
             return self._status
 
-    def forget(self) -> None:
-        """Query the lab at the next call."""
-        self._at = -float("inf")
-
     def start_of(self, run: str) -> Mapping[str, Any] | None:
         """The running start of a run `campaign/run`."""
         return next((row for row in self.status().get("running", ()) if row["run"] == run), None)
 
-    def _ask(self, control: Control) -> dict[str, Any]:
+    def _ask(self, control: Controller) -> dict[str, Any]:
         try:
             return {**control.status(), "queue": list(control.queue()), "past": list(control.history(PAST_ROWS))}
         except (SdlError, TimeoutError) as error:
@@ -69,30 +64,28 @@ class LabFeed:
 class RunFeed:
     """A run: its growing record, and the process that writes it."""
 
-    every = sse.POLL_SECONDS
+    every = 0.25
 
     def __init__(self, folder: Path, lab: LabFeed) -> None:
         self.folder, self._lab = folder, lab
-        self.picture = RunView(folder)
+        self.view = RunView(folder)
         self._tail = TailReader(folder)
         self._lock = threading.Lock()
         self._size = -1
-        self._process, self._looked = "", -float("inf")
+        self._process, self._checked = "", -float("inf")
         self._shown: Any = None
 
     @property
     def ended(self) -> bool:
-        """Whether the run has stopped."""
-        return self.picture.ended
+        return self.view.ended
 
     def look(self) -> Mapping[str, Any] | None:
         """The parts of the page, drawn again; None if nothing has changed."""
         grown = self._read()
-        if not grown and time.monotonic() - self._looked < HOLDER_SECONDS:
+        if not grown and time.monotonic() - self._checked < HOLDER_SECONDS:
             return None
-        self._looked = time.monotonic()
-        process = writing_process(self.folder)
-        start = self._lab.start_of(f"{self.folder.parent.name}/{self.folder.name}")
+        self._checked = time.monotonic()
+        process, start = writing_process(self.folder), self._start()
         state = (process, start and [start[key] for key in ("start", "paused", "pauses", "resumable")])
         if not grown and state == self._shown:
             return None
@@ -109,28 +102,31 @@ class RunFeed:
             return False
         self._size = size
         for event in self._tail.new():
-            self.picture.take(event)
+            self.view.take(event)
         return True
+
+    def _start(self) -> Mapping[str, Any] | None:
+        return self._lab.start_of(f"{self.folder.parent.name}/{self.folder.name}")
 
     def brief(self) -> Mapping[str, Any]:
         """The present state as a colour and a sentence; thread-safe."""
         with self._lock:
             self._read()
-            return self.picture.brief()
+            return self.view.brief()
 
     def whole(self) -> Mapping[str, Any]:
         """All parts of the page as of now; thread-safe."""
         with self._lock:
             self.look()
-            return self.parts(self._lab.start_of(f"{self.folder.parent.name}/{self.folder.name}"))
+            return self.parts(self._start())
 
     def parts(self, start: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The changing parts of the page, by the id of their element; `said` is read aloud by screen readers."""
-        live = self.picture.shown(self._process)
+        """The changing parts of the page, by the id of their element; screen readers read the `announcement` aloud."""
+        live = self.view.shown(self._process)
         values = {"live": live, "start": start, "zone": self._lab.status().get("timezone", "")}
         names = ("state", "now", "channels", "spectrum", "error", "trials")
         drawn = {f"live-{name}": render.text(f"live/{name}.html.j2", **values) for name in names}
-        return {"parts": drawn, "said": f"{live['state']['word']}: {live['state']['text']}"}
+        return {"parts": drawn, "announcement": f"{live['state']['word']}: {live['state']['text']}"}
 
 
 class RunCache:
@@ -142,20 +138,19 @@ class RunCache:
         self._folded: dict[Path, RunFeed] = {}
 
     def of(self, folder: Path) -> RunFeed:
-        """The feed of a run's directory."""
         with self._lock:
-            source = self._folded.pop(folder, None) or RunFeed(folder, self._lab)
-            self._folded[folder] = source  # the newest last
+            feed = self._folded.pop(folder) if folder in self._folded else RunFeed(folder, self._lab)
+            self._folded[folder] = feed  # the newest last
             if len(self._folded) > CACHED_RUNS:
                 del self._folded[next(iter(self._folded))]
-            return source
+            return feed
 
     def forget(self, folder: Path) -> None:
         """Read this run from the beginning the next time."""
         with self._lock:
             self._folded.pop(folder, None)
 
-    def briefly(self, run: str) -> Mapping[str, Any]:
+    def brief(self, run: str) -> Mapping[str, Any]:
         """The present state of the run `campaign/run`; empty if it cannot be read."""
         folder = self._runs / run
         try:
@@ -166,44 +161,34 @@ class RunCache:
 
 
 class HomeFeed:
-    """The home page: the lab, or without one the running and the newest runs; `zone` as of the site."""
+    """The home page: the lab, or without one the running and the newest runs; `zone` is that of all times shown."""
 
-    every = 1.0
-    ended = False
+    every, ended = 1.0, False
 
     def __init__(self, lab: LabFeed, index: Index, cache: RunCache, zone: str = "") -> None:
         self._lab, self._index, self._cache, self._zone = lab, index, cache, zone
 
-    def look(self) -> Mapping[str, Any] | None:
+    def look(self) -> Mapping[str, Any]:
         """All parts of the page."""
         complete, known, total = self._index.poke(0.05), self._index.known, self._index.total
-        status = self._lab.status()
-        live = self._index.live()
+        status, live = self._lab.status(), self._index.live()
         latest = self._index.page(Query(), 1, LATEST_ROWS)[0] if self._lab.control is None else []
         running = status.get("running", ())
-        others = [row for row in live if not _is_start(row, running)]
-        states = [
-            self._cache.briefly(f"{row['campaign']}/{row['run']}") if n < OTHER_RUNS else {}
-            for n, row in enumerate(others)
-        ]
+        of_lab = {start["run"] for start in running}
+        others = {run: row for row in live if (run := f"{row['campaign']}/{row['run']}") not in of_lab}
         values = {
             "status": status,
             "zone": self._zone,
             "latest": latest,
             "reading": (known, total) if not complete and (known < total or not latest) else None,
-            "live": [row | {"doing": doing} for row, doing in zip(others, states, strict=True)],
-            "doing": {start["start"]: self._cache.briefly(start["run"]) for start in running},
+            "live": [
+                row | {"doing": self._cache.brief(run) if n < OTHER_RUNS else {}}
+                for n, (run, row) in enumerate(others.items())
+            ],
+            "doing": {start["start"]: self._cache.brief(start["run"]) for start in running},
         }
         drawn = {f"home-{name}": render.text(f"home/{name}.html.j2", **values) for name in ("now", "next", "past")}
-        return {"parts": drawn, "said": self._said(status, live)}
-
-    def _said(self, status: Mapping[str, Any], live: Sequence[Any]) -> str:
-        if status.get("trouble"):
-            return str(status["trouble"])
-        running = status.get("running", live)
-        paused = sum(bool(row.get("paused")) for row in running)
-        return f"{len(running)} running" + (f", {paused} of them paused" if paused else "")
-
-
-def _is_start(row: Mapping[str, Any], running: Sequence[Mapping[str, Any]]) -> bool:
-    return any(start["run"] == f"{row['campaign']}/{row['run']}" for start in running)
+        rows = running if status else live
+        paused = sum(bool(row.get("paused")) for row in rows)
+        announcement = f"{len(rows)} running" + (f", {paused} of them paused" if paused else "")
+        return {"parts": drawn, "announcement": str(status.get("trouble") or announcement)}

@@ -11,13 +11,20 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from starlette.exceptions import HTTPException
 
 from sdl.errors import ConfigError
 from sdl.parallel import children
@@ -25,11 +32,10 @@ from sdl.runs.listing import list_row, writing_process
 from sdl.store.resolve import FILE
 from sdl.types import Outcome
 from sdl.web import notes
-from sdl.web.query import Query
 
 CACHE = ".sdl-web"
 """Cache directory below the runs; may be deleted at any time."""
-VERSION = 1
+VERSION = 2
 MIN_REFRESH, REFRESH_FACTOR, MAX_REFRESH = 1.0, 30.0, 5.0
 """Seconds between refreshes while pages are requested: a multiple of the duration of the last one, within limits."""
 REREAD_FACTOR = 20.0
@@ -39,31 +45,86 @@ COMMIT_SECONDS = 0.5
 FINAL_OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 OPEN_OUTCOMES = ("running", "unfinished")
 COLUMNS = (
-    "campaign", "run", "size", "changed", "noted", "started", "outcome", "reason", "trials", "readings", "failed",
-    "error", "solver", "goal", "short_goal", "instrument", "note", "tags", "words",
+    "campaign", "run", "size", "changed", "noted", "started", "outcome", "reason", "trials", "error", "solver", "goal",
+    "short_goal", "tags", "words",
 )  # fmt: skip
-_log = logging.getLogger(__name__)
-
 _SCHEMA = f"""
-CREATE TABLE runs (
-  campaign TEXT, run TEXT, size INTEGER, changed INTEGER, noted INTEGER, started TEXT, outcome TEXT, reason TEXT,
-  trials INTEGER, readings INTEGER, failed INTEGER, error REAL, solver TEXT, goal TEXT, short_goal TEXT,
-  instrument TEXT, note TEXT, tags TEXT, words TEXT, PRIMARY KEY (campaign, run)
-);
-CREATE TABLE tags (campaign TEXT, run TEXT, tag TEXT, PRIMARY KEY (tag, campaign, run));
+BEGIN IMMEDIATE;
+CREATE TABLE runs ({", ".join(COLUMNS)}, PRIMARY KEY (campaign, run));
 CREATE INDEX by_run ON runs (run DESC);
 CREATE INDEX by_outcome ON runs (outcome);
 CREATE INDEX by_solver ON runs (solver);
 PRAGMA user_version = {VERSION};
+COMMIT;
 """
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The filters of a list of runs; an empty one accepts every run.
+
+    Attributes:
+        text: words that must all occur in campaign, run, goal, solver, instrument, reason, note or tags.
+        outcome, solver, tag: exact values.
+        since, until: dates such as 2026-11-23, inclusive.
+        zone: time zone of the dates; empty: that of this machine.
+    """
+
+    text: str = ""
+    outcome: str = ""
+    solver: str = ""
+    tag: str = ""
+    since: str = ""
+    until: str = ""
+    zone: str = ""
+
+    def where(self) -> tuple[str, list[str]]:
+        """The SQL condition and its values."""
+        conditions = [("instr(words, ?) > 0", word) for word in self.text.casefold().split()[:10]]
+        conditions += [(f"{key} = ?", value) for key in ("outcome", "solver") if (value := getattr(self, key))]
+        if self.tag:
+            conditions.append(("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", self.tag))
+        for sign, day, days in ((">=", self.since, 0), ("<", self.until, 1)):
+            if day:
+                conditions.append((f"started <> '' AND run {sign} ?", _midnight(day, self.zone, days)))
+        return " AND ".join(["1", *(text for text, _ in conditions)]), [value for _, value in conditions]
+
+
+def _midnight(day: str, zone: str, days: int) -> str:
+    """Midnight of a date plus a number of days, as in names of runs: UTC, `20261122T230000`."""
+    begins = datetime.combine(
+        date.fromisoformat(day) + timedelta(days=days), clock.min, ZoneInfo(zone) if zone else None
+    )
+    return f"{begins.astimezone(UTC):%Y%m%dT%H%M%S}"
+
+
+def parse_query(given: Mapping[str, str], zone: str) -> tuple[Query, int]:
+    """The filters and the page number given by the parameters of a URL.
+
+    Raises:
+        HTTPException: an invalid parameter.
+    """
+    texts = [given.get(name, "").strip()[:200] for name in ("q", "outcome", "solver", "tag")]
+    dates = {name: given.get(name, "").strip() for name in ("from", "to")}
+    for name, text in dates.items():
+        try:
+            if text and (not _DATE.fullmatch(text) or not _midnight(text, zone, 1)):
+                raise ValueError
+        except (ValueError, OverflowError):
+            raise HTTPException(400, f"{name}: must be a date such as 2026-11-23") from None
+    number = given.get("page", "1")
+    if not re.fullmatch(r"[1-9]\d{0,6}", number):
+        raise HTTPException(400, "page: must be a whole number of at least 1")
+    if not all(text.isprintable() for text in texts):
+        raise HTTPException(400, "a filter must be one line of text")
+    q, outcome, solver, tag = texts
+    return Query(q, outcome, solver, tag, dates["from"], dates["to"], zone), int(number)
 
 
 class Index:
     """The index of one directory of runs; thread-safe.
-
-    Args:
-        runs: directory of the runs.
-        cache: directory of the index; created if missing.
 
     Attributes:
         known, total: progress of the present refresh, in runs.
@@ -126,87 +187,72 @@ class Index:
             sqlite3.Error, OSError: the index cannot be written.
         """
         with self._open() as db:
-            known = {(c, r): (s, t, n, o) for c, r, s, t, n, o in db.execute(
-                "SELECT campaign, run, size, changed, noted, outcome FROM runs"
-            )}  # fmt: skip
+            rows = db.execute("SELECT campaign, run, size, changed, noted, outcome FROM runs")
+            known = {(row[0], row[1]): (RunFiles(*row[:5]), row[5]) for row in rows}
             changed = []
             for files in sorted(_scan(self._runs), key=lambda files: files.run, reverse=True):
-                campaign, run, *times = files
-                stamp = tuple(times)
-                before = known.pop((campaign, run), None)
-                if before is None or stamp != before[:3]:
-                    at_once = before is None or files.noted != before[2]  # a new run, or new notes
-                    if at_once or self._again.get((campaign, run), 0.0) <= time.monotonic():
+                before, outcome = known.pop(files.key, (None, ""))
+                if files != before:
+                    at_once = before is None or files.noted != before.noted  # a new run, or new notes
+                    if at_once or self._again.get(files.key, 0.0) <= time.monotonic():
                         changed.append(files)
-                elif before[3] not in FINAL_OUTCOMES:
-                    self._still(db, campaign, run, before[3])
-            for campaign, run in known:  # deleted from the disk
-                db.execute("DELETE FROM runs WHERE campaign = ? AND run = ?", (campaign, run))
-                db.execute("DELETE FROM tags WHERE campaign = ? AND run = ?", (campaign, run))
+                elif outcome not in FINAL_OUTCOMES:
+                    self._update_outcome(db, files, outcome)
+            db.executemany("DELETE FROM runs WHERE campaign = ? AND run = ?", list(known))  # deleted from the disk
             db.commit()
             self.known, self.total, written = 0, len(changed), time.monotonic()
             for files in changed:
                 begun = time.monotonic()
                 self._read_run(db, files)
                 self.known += 1
-                cost = time.monotonic() - begun
-                self._again[files.campaign, files.run] = time.monotonic() + REREAD_FACTOR * cost
-                if time.monotonic() - written > COMMIT_SECONDS:
+                now = time.monotonic()
+                self._again[files.key] = now + REREAD_FACTOR * (now - begun)
+                if now - written > COMMIT_SECONDS:
                     db.commit()
-                    written = time.monotonic()
+                    written = now
             db.commit()
             self._again = {key: at for key, at in self._again.items() if at > time.monotonic()}
 
-    def _still(self, db: sqlite3.Connection, campaign: str, run: str, before: str) -> None:
+    def _update_outcome(self, db: sqlite3.Connection, files: RunFiles, before: str) -> None:
         """Update whether an unfinished run is running, which depends on its process, not on a file."""
-        now = "running" if writing_process(self._runs / campaign / run) else "unfinished"
-        if now != before and before in OPEN_OUTCOMES:
-            db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, campaign, run))
+        now = "running" if writing_process(self._runs / files.campaign / files.run) else "unfinished"
+        if before in OPEN_OUTCOMES and now != before:
+            db.execute("UPDATE runs SET outcome = ? WHERE campaign = ? AND run = ?", (now, *files.key))
 
     def _read_run(self, db: sqlite3.Connection, files: RunFiles) -> None:
-        campaign, run = files.campaign, files.run
-        folder = self._runs / campaign / run
+        folder = self._runs / files.campaign / files.run
         try:
-            listed: Mapping[str, Any] = list_row(folder)
+            listed = list_row(folder)
         except Exception as error:  # one unreadable record must not hide the others
             listed = {"outcome": "unreadable", "reason": f"{type(error).__name__}: {error}"}
         try:
             noted = notes.read(folder)
         except ConfigError as error:
             noted = notes.Notes(note=str(error))
-        values: dict[str, Any] = {
-            **{name: listed.get(name) for name in COLUMNS}, **files._asdict(),
+        texts = [*files.key, *map(listed.get, ("goal", "solver", "instrument", "reason")), noted.note, *noted.tags]
+        values = listed | files._asdict() | {
             "started": listed.get("when") or "", "outcome": str(listed["outcome"]), "error": listed.get("worst_error"),
-            "note": noted.note, "tags": json.dumps(noted.tags),
+            "tags": json.dumps(noted.tags), "words": " ".join(str(text) for text in texts if text).casefold(),
         }  # fmt: skip
-        texts = (campaign, run, *(values[n] for n in ("goal", "solver", "instrument", "reason", "note")), *noted.tags)
-        values["words"] = " ".join(str(text) for text in texts if text).casefold()
-        cells = [_storable(values[name]) for name in COLUMNS]
+        cells = [_storable(values.get(name)) for name in COLUMNS]
         db.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(COLUMNS))})", cells)
-        db.execute("DELETE FROM tags WHERE campaign = ? AND run = ?", (campaign, run))
-        db.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(campaign, run, _storable(tag)) for tag in noted.tags])
 
     # Queries -----------------------------------------------------------------------------------------------------
     def page(self, query: Query, number: int, size: int) -> tuple[list[dict[str, Any]], int]:
-        """The rows of one page, newest first, and the number of matching runs.
-
-        Args:
-            query: the filters.
-            number: of the page, from 1.
-            size: rows per page.
-        """
+        """The rows of one page (`number`, from 1), newest first, and the number of matching runs."""
         where, values = query.where()
         count = self._read(f"SELECT count(*) FROM runs WHERE {where}", values)
         rows = self._read(
             f"SELECT * FROM runs WHERE {where} ORDER BY run DESC, campaign LIMIT ? OFFSET ?",
             [*values, size, (number - 1) * size],
         )
-        return [_row(cells) for cells in rows], int(count[0][0]) if count else 0
+        listed = [dict(zip(COLUMNS, cells, strict=True)) for cells in rows]
+        return [row | {"tags": json.loads(row["tags"])} for row in listed], count[0][0] if count else 0
 
     def choices(self, column: str) -> list[str]:
         """The distinct values of `outcome`, `solver` or `tag`."""
-        table = {"outcome": "runs", "solver": "runs", "tag": "tags"}[column]
-        text = f"SELECT DISTINCT {column} FROM {table} WHERE {column} <> '' ORDER BY {column} LIMIT 200"
+        value, table = ("value", "runs, json_each(tags)") if column == "tag" else (column, "runs")
+        text = f"SELECT DISTINCT {value} FROM {table} WHERE {value} <> '' ORDER BY {value} LIMIT 200"
         return [str(value) for (value,) in self._read(text)]
 
     def live(self, limit: int = 20) -> list[dict[str, Any]]:
@@ -233,7 +279,7 @@ class Index:
                 if version or db.execute("SELECT 1 FROM sqlite_master").fetchone():
                     raise sqlite3.DatabaseError(f"an index of another version ({version})")
                 with contextlib.suppress(sqlite3.OperationalError):  # being created by another thread
-                    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+                    db.executescript(_SCHEMA)
             db.execute("PRAGMA synchronous = OFF")  # a cache: rebuilt if a power cut damages it
             yield db
 
@@ -262,6 +308,10 @@ class RunFiles(NamedTuple):
     changed: int
     noted: int
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.campaign, self.run
+
 
 def _scan(runs: Path) -> Iterator[RunFiles]:
     with contextlib.suppress(FileNotFoundError), os.scandir(runs) as campaigns:
@@ -284,9 +334,3 @@ def _scan(runs: Path) -> Iterator[RunFiles]:
 def _storable(value: Any) -> Any:
     """Text with undecodable characters of file names escaped, so that SQLite accepts it."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def _row(cells: Sequence[Any]) -> dict[str, Any]:
-    values = dict(zip(COLUMNS, cells, strict=True))
-    values["tags"] = json.loads(values["tags"])
-    return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from sdl.errors import ConfigError
 from sdl.store.plainfile import open_existing
@@ -14,6 +14,15 @@ from sdl.store.record import write_file
 FILE = "notes.json"
 MAX_NOTE, MAX_TAGS, MAX_TAG = 8000, 20, 40
 MAX_BYTES = 64 * 1024
+
+
+class NotesChange(BaseModel, extra="forbid", strict=True):
+    """New note and tags of a run, with the version of the notes that they are based on."""
+
+    note: str
+    tags: list[str]
+    version: int
+    by: str = Field("", max_length=80)
 
 
 class Notes(BaseModel, frozen=True):
@@ -56,15 +65,7 @@ def read(folder: Path) -> Notes:
 
 
 def write(folder: Path, note: str, tags: Sequence[str], version: int, by: str, at: float) -> Notes:
-    """Replace the notes of a run.
-
-    Args:
-        folder: directory of the run.
-        note: at most `MAX_NOTE` characters.
-        tags: at most `MAX_TAGS` of at most `MAX_TAG` characters each, without commas.
-        version: of the notes that the change is based on.
-        by: author.
-        at: seconds since 1970 UTC.
+    """Replace the notes of a run; `version` is that of the notes that the change is based on.
 
     Raises:
         ConfigError: too long, or changed by another author meanwhile; nothing was written.

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sdl import formatting
 from sdl.errors import ConfigError, SdlError
 from sdl.extras import own_version
-from sdl.lab.http.auth import Refused, quoted
+from sdl.lab.http.auth import quoted
+from sdl.lab.http.control import Controller
 from sdl.lab.http.token import TOKEN, Credentials
-from sdl.lab.workers.base import Control
+from sdl.parallel import children
 from sdl.runs.listing import start_time
+from sdl.store.plainfile import open_existing
 from sdl.store.resolve import FILE
 from sdl.web import notes, render
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
-from sdl.web.index import Index, cache_folder
-from sdl.web.query import parse_query
-from sdl.web.reports import Reports
-from sdl.web.sse import Hub
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
-    from starlette.types import Receive, Scope, Send
+from sdl.web.index import Index, cache_folder, parse_query
+from sdl.web.sse import Feed, Hub
 
 ROWS = 50
+REPORT_SECONDS = 120.0
+CACHED_REPORTS = 40
+"""Reports in the cache; an unchanged record is not drawn again."""
 EXAMPLE = """\
 name: by-hand
 goal: {515nm: 20000}      # raw reading of a channel
@@ -43,101 +49,79 @@ stop: {trials: 30}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What all pages of a server have in common."""
-
-    name: str
-    lab: bool
-    runs: str
-    token: str
-    zone: str
-    version: str
-
-
 def routes(
-    control: Control | None, runs: Path, credentials: Credentials, *, name: str = "", zone: str = ""
+    control: Controller | None, runs: Path, credentials: Credentials, *, name: str = "sdl", zone: str = ""
 ) -> list[BaseRoute]:
     """The routes of all pages.
 
-    Args:
-        control: of the lab; None without a lab: then only notes can be changed.
-        runs: directory of the runs.
-        credentials: the access token, of which only the path is shown.
-        name: of the lab.
-        zone: time zone of the lab; empty: that of this machine.
+    Without a lab (`control` is None) only notes can be changed. Pages show the path of the access token, not the token.
+    An empty `zone` is that of this machine.
 
     Raises:
         ConfigError: Jinja is not installed.
     """
     render.environment()
-    return Pages(control, runs, credentials, name=name, zone=zone).routes()
+    site = {
+        "name": name, "lab": control is not None, "runs": str(runs), "token": str(credentials.folder / TOKEN),
+        "zone": zone, "version": own_version(),
+    }  # fmt: skip
+    pages, run = _Pages(control, runs, site), "/runs/{campaign}/{run}"
+    return [
+        Route("/", pages.home),
+        Route("/runs", pages.runs),
+        Route("/start", pages.start),
+        Route("/events", pages.home_events),
+        Route(run, pages.run),
+        Route(f"{run}/events", pages.run_events),
+        Route(f"{run}/report", pages.report),
+        Route(f"{run}/notes", pages.notes, methods=["POST"]),
+        Route("/static/{mark}/{name}", pages.static),
+    ]
 
 
-def _page(view: Callable[[Pages, Request], Response]) -> Callable[[Pages, Request], Response]:
-    """Show a refusal as a page."""
-
+def _page(view: Callable[[_Pages, Request], Response]) -> Callable[[_Pages, Request], Response]:
     @wraps(view)
-    def shown(self: Pages, request: Request) -> Response:
+    def shown(self: _Pages, request: Request) -> Response:
         try:
             return view(self, request)
-        except Refused as error:
-            request.scope["refused"] = error.message  # logged by the guard
-            title = {404: "Not found", 400: "Invalid request"}.get(error.status, "Not available")
-            return self.page("error.html.j2", error.status, title=title, status=error.status, message=error.message)
+        except HTTPException as error:
+            status = error.status_code
+            request.scope["refused"] = error.detail  # logged by the filter of requests
+            title = {404: "Not found", 400: "Invalid request"}.get(status, "Not available")
+            return self.page("error.html.j2", status, title=title, status=status, message=error.detail)
 
     return shown
 
 
-class Pages:
-    """All pages of one server; arguments as in `routes`."""
+class _Pages:
+    """All pages of one server; `site` holds what they have in common."""
 
-    def __init__(self, control: Control | None, runs: Path, credentials: Credentials, *, name: str, zone: str) -> None:
-        self._runs = runs
-        self._site = Site(
-            name or "sdl", control is not None, str(runs), str(credentials.folder / TOKEN), zone, own_version()
-        )
+    def __init__(self, control: Controller | None, runs: Path, site: Mapping[str, Any]) -> None:
+        self._runs, self._site = runs, site
         folder = cache_folder(runs)
         self._index, self._reports = Index(runs, folder), Reports(folder)
         self._lab, self._hub = LabFeed(control), Hub()
         self._cache, self._saving = RunCache(runs, self._lab), threading.Lock()
 
-    def routes(self) -> list[BaseRoute]:
-        from starlette.routing import Route
-
-        run = "/runs/{campaign}/{run}"
-        return [
-            Route("/", self.home),
-            Route("/runs", self.runs),
-            Route("/start", self.start),
-            Route("/events", _Stream(self._home_events), methods=["GET"]),
-            Route(run, self.run),
-            Route(f"{run}/events", _Stream(self._run_events), methods=["GET"]),
-            Route(f"{run}/report", self.report),
-            Route(f"{run}/notes", self.notes, methods=["POST"]),
-            Route("/static/{mark}/{name}", self.static),
-        ]
-
     def page(self, template: str, code: int = 200, **values: Any) -> Response:
-        """A page from its template."""
         return render.page(template, code, **{"site": self._site, "here": "", "events": "", **values})
 
     # Pages -------------------------------------------------------------------------------------------------------
     @_page
     def home(self, request: Request) -> Response:
-        shown = self._home().look() or {}
-        title = f"Lab {self._site.name}" if self._site.lab else "Runs on this machine"
+        shown = self._home().look()
+        title = f"Lab {self._site['name']}" if self._site["lab"] else "Runs on this machine"
         return self.page("home.html.j2", here="/", events="/events", title=title, parts=shown["parts"])
 
     @_page
     def runs(self, request: Request) -> Response:
-        query, number = parse_query(request.query_params, self._site.zone)
+        query, number = parse_query(request.query_params, self._site["zone"])
         complete = self._index.poke()
         rows, count = self._index.page(query, number, ROWS)
         for row in rows:
             row["error_text"] = formatting.percent(row["error"]) if row["error"] is not None else ""
         filters = {key: value for key, value in request.query_params.items() if key != "page" and value}
-        values: dict[str, Any] = {name: self._index.choices(name[:-1]) for name in ("outcomes", "solvers", "tags")}
+        first = (number - 1) * ROWS
         return self.page(
             "runs.html.j2",
             here="/runs",
@@ -147,25 +131,26 @@ class Pages:
             count=count,
             number=number,
             pages=-(-count // ROWS),
-            first=(number - 1) * ROWS + 1,
-            last=(number - 1) * ROWS + len(rows),
+            first=first + 1,
+            last=first + len(rows),
             link=urlencode(filters) + "&" if filters else "",
             this=f"/runs?{urlencode(filters)}",
-            asked=filters,
+            filtered=filters,
             reading=None if complete else (self._index.known, self._index.total),
             trouble=self._index.trouble,
-            **values,
+            outcomes=self._index.choices("outcome"),
+            solvers=self._index.choices("solver"),
+            tags=self._index.choices("tag"),
         )
 
     @_page
     def run(self, request: Request) -> Response:
         folder = self._folder(request.path_params)
         trouble = notes_trouble = ""
-        noted = notes.Notes()
         try:
             noted = notes.read(folder)
         except ConfigError as error:
-            notes_trouble = str(error)
+            noted, notes_trouble = notes.Notes(), str(error)
         source = self._cache.of(folder)
         try:
             shown = source.whole()
@@ -182,7 +167,7 @@ class Pages:
             started=start_time(folder.name),
             run=folder.name,
             path=path,
-            live=source.picture.shown(""),
+            live=source.view.shown(""),
             parts=shown["parts"],
             notes=noted,
             trouble=trouble,
@@ -204,84 +189,113 @@ class Pages:
     def static(self, request: Request) -> Response:
         response = render.static(str(request.path_params["name"]), str(request.path_params["mark"]))
         if response is None:
-            raise Refused(404, "no such file")
+            raise HTTPException(404, "no such file")
         return response
 
     async def notes(self, request: Request) -> Response:
-        """Replace note and tags; the guard has checked the token."""
-        from starlette.concurrency import run_in_threadpool
-
+        """Replace note and tags; the filter of requests has checked the token."""
         folder = self._folder(request.path_params)
         try:
-            given = json.loads(await request.body())
-            note, tags, seen = given.pop("note"), given.pop("tags"), given.pop("version")
-            by = given.pop("by", "") or "unknown"
-            good = all(isinstance(text, str) for text in (note, by, *tags)) and type(seen) is int and not given
-            if not good or not isinstance(tags, list) or len(by) > 80 or not by.isprintable():
+            change = notes.NotesChange.model_validate_json(await request.body())
+            if not change.by.isprintable():
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise Refused(400, "the body must be {note, tags, version, by}") from None
+        except ValueError:
+            raise HTTPException(400, "the body must be {note, tags, version, by}") from None
 
         def save() -> notes.Notes:
             with self._saving:
-                return notes.write(folder, note, tags, seen, by, time.time())
+                by = change.by or "unknown"
+                return notes.write(folder, change.note, change.tags, change.version, by, time.time())
 
         try:
             after = await run_in_threadpool(save)
         except ConfigError as error:
-            raise Refused(409, str(error)) from error
+            raise HTTPException(409, str(error)) from error
         except SdlError as error:
-            raise Refused(503, str(error)) from error
+            raise HTTPException(503, str(error)) from error
         self._index.forget()
-        answer = {"done": "Notes saved.", "version": after.version}
-        return render.answer(json.dumps(answer).encode(), "application/json")
+        return render.answer(
+            json.dumps({"done": "Notes saved.", "version": after.version}).encode(), "application/json"
+        )
 
     # Streams -----------------------------------------------------------------------------------------------------
-    async def _home_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        await self._hub.stream("/", self._home, receive, send)
+    async def home_events(self, request: Request) -> ASGIApp:
+        return self._stream(request, "/", self._home)
 
-    async def _run_events(self, params: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        folder = self._folder(params)
-        await self._hub.stream(_short(folder), lambda: RunFeed(folder, self._lab), receive, send)
+    async def run_events(self, request: Request) -> ASGIApp:
+        folder = self._folder(request.path_params)
+        return self._stream(request, f"{folder.parent.name}/{folder.name}", lambda: RunFeed(folder, self._lab))
+
+    def _stream(self, request: Request, key: str, feed: Callable[[], Feed]) -> ASGIApp:
+        """The answer to a request for the events of a feed."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._hub.stream(key, feed, receive, send)
+
+        return render.answer(b"", "text/event-stream") if request.method == "HEAD" else serve
 
     def _home(self) -> HomeFeed:
-        return HomeFeed(self._lab, self._index, self._cache, self._site.zone)
+        return HomeFeed(self._lab, self._index, self._cache, self._site["zone"])
 
     # Runs --------------------------------------------------------------------------------------------------------
     def _folder(self, params: Mapping[str, Any]) -> Path:
         """The directory of a run.
 
         Raises:
-            Refused: no such run.
+            HTTPException: no such run.
         """
-        campaign, run = str(params["campaign"]), str(params["run"])
-        names = (campaign, run)
-        missing = Refused(404, f"no run {quoted(f'{campaign}/{run}')}")
-        if any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names):
-            raise missing
-        folder = self._runs / campaign / run
+        names = str(params["campaign"]), str(params["run"])
+        if not any(not n or n.startswith(".") or len(n) > 255 or set(n) & {"/", "\\", "\0"} for n in names):
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
+                folder = self._runs.joinpath(*names)
+                if (folder / FILE).resolve(strict=True) == self._runs.resolve().joinpath(*names, FILE):
+                    return folder  # and no link to somewhere else
+        raise HTTPException(404, f"no run {quoted('/'.join(names))}")
+
+
+class Reports:
+    """The reports of runs, kept below `cache`; made in a separate process because drawing takes seconds."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache / "reports"
+        self._lock = threading.Lock()
+
+    def page(self, folder: Path) -> bytes:
+        """The report of a run as of now.
+
+        Raises:
+            HTTPException: it cannot be made, or others take too long.
+        """
         try:
-            inside = (folder / FILE).resolve(strict=True) == self._runs.resolve() / campaign / run / FILE
-        except (OSError, ValueError, RuntimeError):
-            raise missing from None
-        if not inside:  # a link to somewhere else
-            raise missing
-        return folder
+            info = (folder / FILE).stat()
+            key = f"{folder.resolve()}\0{info.st_size}\0{info.st_mtime_ns}"
+            file = self._cache / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:24]}.html"
+            if not file.exists():
+                if not self._lock.acquire(timeout=REPORT_SECONDS / 2):
+                    raise HTTPException(503, "the server is making other reports; try again in a minute")
+                try:
+                    if not file.exists():
+                        self._make(folder, file)
+                finally:
+                    self._lock.release()
+            with open_existing(file) as stream:
+                return stream.read()
+        except OSError as error:
+            raise HTTPException(503, f"the report cannot be stored: {error}") from error
 
-
-class _Stream:
-    """A stream of events as an ASGI application."""
-
-    def __init__(self, serve: Callable[[Mapping[str, Any], Receive, Send], Any]) -> None:
-        self._serve = serve
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.start", "status": 200, "headers": render.HEADERS})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await self._serve(scope["path_params"], receive, send)
-
-
-def _short(folder: Path) -> str:
-    return f"{folder.parent.name}/{folder.name}"
+    def _make(self, folder: Path, file: Path) -> None:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        command = children.command("report", str(folder.resolve()), "-o", str(file), "--quiet")
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=REPORT_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise HTTPException(
+                503, f"the report was not ready within {REPORT_SECONDS:g} s; try `sdl report`"
+            ) from None
+        if done.returncode or not file.exists():
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise HTTPException(503, f"the report cannot be made: {lines[-1]}")
+        for path in sorted(self._cache.glob("*.html"), key=lambda path: path.stat().st_mtime)[:-CACHED_REPORTS]:
+            path.unlink(missing_ok=True)

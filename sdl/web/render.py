@@ -7,13 +7,14 @@ escaped the escaping.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
+
+from starlette.responses import Response
 
 from sdl.formatting import display
 from sdl.lab.core.views import describe_pause, display_target
@@ -22,7 +23,6 @@ from sdl.report.page import environment as page_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from starlette.responses import Response
 
 HERE = Path(__file__).parent
 STATIC = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -50,13 +50,9 @@ def environment() -> Environment:
     """
     made = page_environment(HERE / "templates", trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
-        "display": display,
-        "when": when,
-        "part": part,
-        "stamp": stamp,
-        "named": display_target,
+        "display": display, "when": when, "part": part, "stamp": stamp, "named": display_target,
         "paused_by": describe_pause,
-    }
+    }  # fmt: skip
     made.globals |= {"static": {name: f"/static/{_mark(name)}/{name}" for name in STATIC}}
     return made
 
@@ -73,11 +69,9 @@ def page(template: str, code: int = 200, **values: Any) -> Response:
 
 def answer(body: bytes, kind: str, status: int = 200, **heads: str) -> Response:
     """A response with the security headers; `heads` replace those of the same name (`_` for `-`)."""
-    from starlette.responses import Response
-
-    given: Mapping[str, str] = {name.decode(): value.decode() for name, value in HEADERS}
-    given = {**given, **{name.replace("_", "-"): value for name, value in heads.items()}, "content-type": kind}
-    return Response(body, status, headers=given)
+    headers = {name.decode(): value.decode() for name, value in HEADERS}
+    headers |= {name.replace("_", "-"): value for name, value in heads.items()} | {"content-type": kind}
+    return Response(body, status, headers=headers)
 
 
 def static(name: str, mark: str) -> Response | None:
@@ -110,7 +104,5 @@ def when(at: float, zone: str) -> str:
 
 def stamp(started: str | None, zone: str) -> str:
     """`2026-11-23 15:40` of an ISO 8601 time, in a time zone as in `when`; empty for an empty time."""
-    if not started:
-        return ""
-    at = datetime.fromisoformat(started).astimezone(ZoneInfo(zone) if zone else None)
-    return at.strftime("%Y-%m-%d %H:%M")
+    at = datetime.fromisoformat(started).astimezone(ZoneInfo(zone) if zone else None) if started else None
+    return at.strftime("%Y-%m-%d %H:%M") if at else ""

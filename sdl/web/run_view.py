@@ -25,16 +25,7 @@ MOST_TRIALS = 30
 
 
 class RunView:
-    """The contents of a run's page.
-
-    Args:
-        folder: the run's directory.
-
-    Attributes:
-        opened, campaign: None before the first event.
-        trials: the latest ones.
-        ended: whether it has stopped.
-    """
+    """The contents of a run's page; `trials` are the latest ones."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -101,7 +92,6 @@ class RunView:
         return {"word": "running", "text": self._progress(), "good": True}
 
     def _progress(self) -> str:
-        """What the campaign is doing now."""
         if not self.trials:
             return "nothing is proposed yet"
         trial = self.trials[-1]
@@ -127,7 +117,8 @@ class RunView:
         if opened is None or campaign is None:
             return values
         goal, history = campaign.plan.goal, campaign.history
-        measured = self._measured_trial()
+        # The current trial, or the latest one with readings.
+        measured = next((t for t in (self._current(), *reversed(self.trials)) if t is not None and t.readings), None)
         mean = measured.mean if measured else {}
         channels = [name for name in self._spec.channels if goal is None or name in goal.bands]
         return values | {
@@ -142,7 +133,11 @@ class RunView:
             "spectrum": charts.spectrum(self._spec.channels, goal, mean),
             "error": charts.error(self._ratios) if goal is not None else None,
             "inputs": self._spec.inputs,
-            "rows": [self._row(trial, campaign) for trial in reversed(self.trials)],
+            "rows": [
+                trial_cells(trial, self._spec)
+                | {"readings": trial.readings, "remarks": "; ".join(formatting.trial_remarks(trial, campaign.plan))}
+                for trial in reversed(self.trials)
+            ],
             "earlier": history.trials + (history.open_trial is not None) - len(self.trials),
         }
 
@@ -150,10 +145,6 @@ class RunView:
         """The latest trial; at the end the best one."""
         best = self.campaign.history.best if self.campaign and self.ended else None
         return best or (self.trials[-1] if self.trials else None)
-
-    def _measured_trial(self) -> Trial | None:
-        """The current trial, or the latest one with readings."""
-        return next((t for t in (self._current(), *reversed(self.trials)) if t is not None and t.readings), None)
 
     def _now(self) -> dict[str, Any]:
         trial = self._current()
@@ -166,10 +157,3 @@ class RunView:
 
     def _colour(self, trial: Trial) -> tuple[int, int, int] | None:
         return swatch(trial.shown_settings, self.opened.instrument["inputs"] if self.opened else ())
-
-    def _row(self, trial: Trial, campaign: Campaign) -> dict[str, Any]:
-        return {
-            **trial_cells(trial, self._spec),
-            "readings": trial.readings,
-            "remarks": "; ".join(formatting.trial_remarks(trial, campaign.plan)),
-        }

@@ -11,17 +11,15 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from sdl.lab.http.auth import Refused
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Send
 
-if TYPE_CHECKING:
-    from starlette.types import Receive, Send
+from sdl.web.render import HEADERS
 
 MAX_STREAMS = 64
-"""Maximum number of open streams."""
-POLL_SECONDS = 0.25
-"""Default seconds between polls of a feed."""
 HEARTBEAT = 5.0
 """Seconds without an event after which a heartbeat is sent, so that the page knows that the server is alive."""
 SEND_TIMEOUT = 15.0
@@ -49,8 +47,6 @@ class Topic:
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        from starlette.concurrency import run_in_threadpool
-
         while not self.ended:
             try:
                 shown = await run_in_threadpool(self._feed.look)
@@ -72,18 +68,18 @@ class Hub:
     """All topics of a server, used in the server's thread only."""
 
     def __init__(self, *, limit: int = MAX_STREAMS, beat: float = HEARTBEAT, slow: float = SEND_TIMEOUT) -> None:
-        self._most, self._beat, self._slow = limit, beat, slow
+        self._limit, self._beat, self._slow = limit, beat, slow
         self.topics: dict[str, Topic] = {}
         self.open = 0
 
     async def stream(self, key: str, feed: Callable[[], Feed], receive: Receive, send: Send) -> None:
-        """Answer one request with events until either side ends.
+        """Answer one request with the events of a topic until either side ends; `feed` makes the feed of a new topic.
 
         Raises:
-            Refused: too many streams are open.
+            HTTPException: too many streams are open.
         """
-        if self.open >= self._most:
-            raise Refused(503, f"{self._most} live pages are open already; reload this page to update it")
+        if self.open >= self._limit:
+            raise HTTPException(503, f"{self._limit} live pages are open already; reload this page to update it")
         if key not in self.topics:
             self.topics[key] = Topic(feed())
         topic = self.topics[key]
@@ -104,8 +100,6 @@ class Hub:
                     del self.topics[key]
 
     async def _send(self, topic: Topic, gone: asyncio.Task[None], send: Send) -> None:
-        from sdl.web.render import HEADERS
-
         heads = [*HEADERS, (b"content-type", b"text/event-stream; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": heads})
         body, seen = b"retry: 1000\n\n", 0

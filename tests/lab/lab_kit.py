@@ -17,9 +17,9 @@ from sdl.lab.config.file import ResolvedLab, load
 from sdl.lab.core.events import Due, Ended, GaveUp, LabEvent, Missed, Started
 from sdl.lab.core.state import Lab, fold
 from sdl.lab.http.control import Controller
-from sdl.lab.journal import MemoryJournal
 from sdl.lab.loop import LabLoop
 from sdl.lab.workers.base import Command, JobOrder, WorkerUpdate
+from sdl.runner import MemoryRecord
 
 CAMPAIGN = {"name": "small", "goal": {"445nm": 16384}, "solver": "linear"}
 
@@ -130,7 +130,7 @@ class Bench:
     ) -> None:
         self.loaded, self.clock = loaded, VirtualClock(now)
         self.processes = Scripted(self.clock, script)
-        self.journal = MemoryJournal(keep=True)
+        self.journal = MemoryRecord()
         self.journal.events += before
         self.loop = LabLoop(fold(before), self.journal, self.processes, self.clock, runs=loaded.runs, **keys)
 

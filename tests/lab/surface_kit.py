@@ -61,8 +61,8 @@ class ListLab:
     def queue(self) -> Sequence[Mapping[str, Any]]:
         return [{"start": None, "job": "night", "instrument": "led-1", "due": 3600.0, "why": "", "begun": False}]
 
-    def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
-        return [row for row in self.past if job in ("", row["job"])][:most]
+    def history(self, limit: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
+        return [row for row in self.past if job in ("", row["job"])][:limit]
 
     def pause(self, target: str, reason: str, by: str) -> str:
         if target in self.held:

@@ -316,14 +316,14 @@ def test_a_server_that_is_closed_leaves_no_address_and_no_token(own: Served) -> 
 
 
 @pytest.mark.parametrize(
-    "said", ["", "POST / HTTP/1.1\r\nHost: ", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"]
+    "request_text", ["", "POST / HTTP/1.1\r\nHost: ", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"]
 )
-def test_nobody_is_kept_out_by_connections_that_say_nothing_or_half(own: Served, said: str) -> None:
+def test_nobody_is_kept_out_by_connections_that_say_nothing_or_half(own: Served, request_text: str) -> None:
     address = ("127.0.0.1", int(own.surface.url.rpartition(":")[2]))
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(150)]
         for stream in silent:
-            stream.sendall(said.encode())
+            stream.sendall(request_text.encode())
         assert own.http.post("/api/v1/pause", headers=own.head, json={}).status_code == 200
         assert own.http.get("/healthz").status_code == 200
         silent[0].settimeout(PATIENCE)

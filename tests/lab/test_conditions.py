@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sdl import config, runner
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Measured, Paused
 from sdl.errors import Rejected, Unreachable
-from sdl.lab.config.conditions import Suspend, parse_size, unsupported_conditions
+from sdl.lab.config.model import Suspend, disk_free, parse_size, unsupported_conditions
 from sdl.lab.workers.gate import LabGate
 from sdl.runner import Pause, Proceed
 from sdl.types import Outcome, Reading
@@ -41,9 +42,9 @@ def lit_by(*levels: float | None) -> Any:
     """An instrument whose background of x is each of these in turn, then 0; None: no background with that reading."""
 
     def step(level: float | None) -> Any:
-        def play(driver: ScriptedDriver, asked: Mapping[str, float]) -> Reading:
+        def play(driver: ScriptedDriver, requests: Mapping[str, float]) -> Reading:
             dark = None if level is None else {"x": level, "y": 0.0, "z": 0.0}
-            return replace(answer(asked), background=dark)
+            return replace(answer(requests), background=dark)
 
         return play
 
@@ -88,7 +89,7 @@ def test_light_of_the_room_above_its_limit_pauses_until_it_was_dark_for_the_stat
     assert begun == 2.0
     # Looked at after one, two and three minutes; dark from the third on, and so it was at the four after.
     assert 480.0 <= ended - begun <= 490.0
-    looks = [asked for asked in script_of(instrument).asked if not any(asked.values())]
+    looks = [requests for requests in script_of(instrument).asked if not any(requests.values())]
     assert len(looks) == 7
     assert done.readings == 4
     assert not script_of(instrument).lit
@@ -119,17 +120,17 @@ def test_only_the_light_of_the_room_makes_it_look() -> None:
 
 def away(seconds: float, **retry: Any) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
     """A campaign whose instrument gives no readings for so long after its first; when it was asked meanwhile."""
-    asked: list[float] = []
+    requests: list[float] = []
 
     def play(driver: ScriptedDriver, settings: Mapping[str, float]) -> Reading:
-        asked.append(driver.clock.now())
-        if asked[0] < driver.clock.now() <= asked[0] + seconds:
+        requests.append(driver.clock.now())
+        if requests[0] < driver.clock.now() <= requests[0] + seconds:
             raise Unreachable("nobody there")
         return answer(settings)
 
     instrument = with_script(*[play] * 10_000)
     points = {"kind": "points", "points": [{"R": n / 10, "G": 0.5, "B": 0.5} for n in range(1, 5)]}
-    return instrument, {"goal": None, "design": points, "retry": retry}, asked
+    return instrument, {"goal": None, "design": points, "retry": retry}, requests
 
 
 @pytest.mark.parametrize("retry", [{}, {"times": 0}, {"times": 1}, {"times": 12, "wait": 0.5}])
@@ -137,7 +138,7 @@ def away(seconds: float, **retry: Any) -> tuple[dict[str, Any], dict[str, Any], 
 def test_an_instrument_away_for_however_long_costs_a_campaign_of_a_lab_nothing_but_time(
     seconds: float, retry: dict[str, Any]
 ) -> None:
-    instrument, tree, asked = away(seconds, **retry)
+    instrument, tree, requests = away(seconds, **retry)
     gate, events = LabGate(suspend(), HERE), list[Event]()
 
     def watch(event: Event, state: Campaign) -> None:
@@ -151,27 +152,27 @@ def test_an_instrument_away_for_however_long_costs_a_campaign_of_a_lab_nothing_b
     assert cause.startswith("no reading in ")
     assert cause.endswith("last error: Unreachable: nobody there")
     assert (by, who) == ("suspend", "suspend: it gives readings again")
-    assert ended <= asked[0] + seconds + 62.0, "it is asked once a minute at least"
-    assert len(asked) <= 20 + seconds / 60, "and hardly more often"
+    assert ended <= requests[0] + seconds + 62.0, "it is asked once a minute at least"
+    assert len(requests) <= 20 + seconds / 60, "and hardly more often"
     assert not script_of(instrument).lit
 
 
 def test_the_tries_before_a_pause_are_within_seconds_so_that_a_short_absence_costs_seconds() -> None:
-    instrument, tree, asked = away(10.0)
+    instrument, tree, requests = away(10.0)
     gate = LabGate(suspend(), HERE)
     runner.run(campaign(instrument, **tree), runs=None, collect=True, gate=gate, watch=gate.observe)
-    assert asked[-1] - asked[0] <= 10.0 + 12.0
+    assert requests[-1] - requests[0] <= 10.0 + 12.0
 
 
 def test_without_a_lab_or_where_its_file_says_so_the_campaign_fails_by_its_own_rules() -> None:
     for gate in (None, LabGate(suspend(away=None), HERE)):
-        instrument, tree, asked = away(600.0)
+        instrument, tree, requests = away(600.0)
         watch = gate.observe if gate is not None else None
         done = runner.run(
             campaign(instrument, **tree, stop={"failures": 2}), runs=None, collect=True, gate=gate, watch=watch
         )
         assert (done.outcome, done.by) == (Outcome.FAILED, "failures")
-        assert asked[-1] - asked[0] < 60.0
+        assert requests[-1] - requests[0] < 60.0
 
 
 def test_what_no_waiting_helps_against_is_not_waited_for() -> None:
@@ -194,17 +195,17 @@ def test_an_instrument_that_answers_in_the_dark_only_ends_the_campaign_after_all
 
 def test_who_says_go_on_has_an_instrument_that_is_away_tried_again() -> None:
     gate = LabGate(suspend(), HERE)
-    instrument, tree, asked = away(1e9)
-    said: list[Any] = []
+    instrument, tree, requests = away(1e9)
+    decision: list[Any] = []
 
     class Impatient:
         on_background = gate.on_background
 
         def ask(self, state: Campaign, now: float) -> Any:
-            said.append(gate.ask(state, now))
-            if isinstance(said[-1], Pause) and asked[-1] - asked[0] > 100.0:
+            decision.append(gate.ask(state, now))
+            if isinstance(decision[-1], Pause) and requests[-1] - requests[0] > 100.0:
                 gate.resume("ada")
-            return said[-1]
+            return decision[-1]
 
     tree = campaign(instrument, **tree, stop={"failures": 2})
     done = runner.run(tree, runs=None, collect=True, gate=Impatient(), watch=gate.observe)
@@ -223,10 +224,12 @@ def test_a_disk_that_is_nearly_full_pauses_until_there_is_room() -> None:
 
 
 def test_the_free_space_is_that_of_the_folder_or_of_what_there_is_of_it(tmp_path: Path) -> None:
-    asked: list[Path] = []
-    gate = LabGate(suspend(disk="1MB"), tmp_path / "not" / "yet", free=lambda path: asked.append(path) or 10**9)
+    requests: list[Path] = []
+    gate = LabGate(suspend(disk="1MB"), tmp_path / "not" / "yet", free=lambda path: requests.append(path) or 10**9)
     run(gate, lit_by())
-    assert set(asked) == {tmp_path}
+    assert set(requests) == {tmp_path / "not" / "yet"}
+    free = shutil.disk_usage(tmp_path).free
+    assert disk_free(tmp_path / "not" / "yet") == pytest.approx(free, rel=0.1)
     real = LabGate(suspend(disk="1000000TB"), tmp_path)
     assert isinstance(real.ask(None, 0.0), Pause)  # type: ignore[arg-type]
 
@@ -235,16 +238,16 @@ def test_an_instrument_that_no_longer_matches_its_twin_pauses_until_it_is_resume
     twin = {"kind": "twin", "ambient": "none", "seed": 4}
     points = [{"R": i / 12, "G": (i * 5 % 12) / 12, "B": (i * 7 % 12) / 12} for i in range(1, 11)]
     events: list[Event] = []
-    asked = 0
+    requests = 0
 
     class Watched(LabGate):
         def ask(self, campaign: Campaign, now: float) -> Any:
-            nonlocal asked
-            said = super().ask(campaign, now)
-            asked += isinstance(said, Pause)
-            if asked == 200:
+            nonlocal requests
+            decision = super().ask(campaign, now)
+            requests += isinstance(decision, Pause)
+            if requests == 200:
                 self.resume("ada")
-            return said
+            return decision
 
     gate = Watched(suspend(twin="twin", good_for=1.0), HERE)
 
@@ -304,14 +307,14 @@ def test_one_pause_that_takes_the_place_of_another_never_lets_a_reading_through(
         on_background = gate.on_background
 
         def ask(self, campaign: Campaign, now: float) -> Any:
-            said = gate.ask(campaign, now)
-            if isinstance(said, Pause) and (not seen or seen[-1] != said.cause):
-                seen.append(said.cause)
+            decision = gate.ask(campaign, now)
+            if isinstance(decision, Pause) and (not seen or seen[-1] != decision.cause):
+                seen.append(decision.cause)
                 if len(seen) < 4:
                     gate.pause(f"cause {len(seen)}", "ada")
                 else:
                     gate.abort("enough", "ada")
-            return said
+            return decision
 
     gate.pause("cause 0", "ada")
     tree = campaign(lit_by(0), **POINTS)
@@ -325,9 +328,9 @@ def test_who_says_go_on_does_not_outvote_a_condition_that_still_holds() -> None:
     gate = LabGate(suspend(disk="1MB"), HERE, free=lambda _: 0)
     assert isinstance(gate.ask(None, 0.0), Pause)  # type: ignore[arg-type]
     gate.resume("ada")
-    said = gate.ask(None, 0.0)  # type: ignore[arg-type]
-    assert isinstance(said, Pause)
-    assert said.by == "suspend"
+    decision = gate.ask(None, 0.0)  # type: ignore[arg-type]
+    assert isinstance(decision, Pause)
+    assert decision.by == "suspend"
 
 
 def test_who_says_go_on_need_not_wait_for_the_stated_time_once_all_is_well() -> None:

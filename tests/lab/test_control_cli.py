@@ -40,10 +40,10 @@ def sdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(*args: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sdl", "lab", *map(str, args)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as ended:
             main()
-        assert isinstance(left.value.code, int)
-        return left.value.code, *capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, *capsys.readouterr()
 
     return run
 
@@ -197,8 +197,8 @@ def test_every_command_says_which_lab_it_speaks_to(sdl: Sdl, lab: ListLab, args:
     _, out, err = sdl(*args, "--json")
     assert where not in err
     if args != ["resume", "lab"]:  # which is refused: nothing is paused
-        told = json.loads(out)
-        assert (told["lab"], told["file"]) == ("bench", str(Path.cwd() / "lab.yaml"))
+        answer = json.loads(out)
+        assert (answer["lab"], answer["file"]) == ("bench", str(Path.cwd() / "lab.yaml"))
 
 
 @pytest.mark.parametrize("args", COMMANDS, ids=[args[0] for args in COMMANDS])
@@ -380,8 +380,8 @@ def test_a_whole_lab_aborts_once_comes_back_from_kill_and_ends_when_it_is_asked(
             row = until(lambda: ask("history").json()["history"])[0]
             assert (row["fate"], row["outcome"]) == ("ended", "aborted")
             events = ask(f"runs/{Path(row['run']).name}?most=1000").json()["events"]
-            asked = [event for event in events if event["event"] == "AbortAsked"]
-            assert [(event["reason"], event["by"]) for event in asked] == [("wrong filter", "anna")]
+            aborts = [event for event in events if event["event"] == "AbortAsked"]
+            assert [(event["reason"], event["by"]) for event in aborts] == [("wrong filter", "anna")]
             assert [event["event"] for event in events[-2:]] == ["Stopped", "Safe"]
             until(lambda: hook.got)
             lab.send_signal(signal.SIGTERM)

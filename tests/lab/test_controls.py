@@ -14,6 +14,7 @@ import pytest
 from sdl.errors import ConfigError
 from sdl.lab.config.file import ResolvedLab
 from sdl.lab.core.events import Asked, Due, Held, Released, Started
+from sdl.lab.http.control import Controller
 from sdl.lab.workers.base import WorkerUpdate
 from sdl.web import render
 from tests.lab.lab_kit import Asking, job, lab_file
@@ -28,8 +29,8 @@ BUTTON = re.compile(r'<button[^>]* data-verb="([^"]+)" data-target="([^"]+)"[^>]
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> ResolvedLab:
-    asked = {"asked": True}
-    return lab_file(tmp_path_factory.mktemp("lab"), {"j": job(when=asked), "k": job("b", when=asked)})
+    on_request = {"asked": True}
+    return lab_file(tmp_path_factory.mktemp("lab"), {"j": job(when=on_request), "k": job("b", when=on_request)})
 
 
 @pytest.fixture(params=SETS, ids=lambda names: "+".join(names) or "none")
@@ -72,7 +73,7 @@ def check(asking: Asking, held: Sequence[str]) -> None:
 
 
 def proceeded(asking: Asking) -> set[int]:
-    return {told[1] for told in asking.bench.processes.commands if told[0] in ("proceed", "resume")}
+    return {command[1] for command in asking.bench.processes.commands if command[0] in ("proceed", "resume")}
 
 
 @pytest.mark.parametrize("target", [*PAUSES.values(), *ELSEWHERE])
@@ -80,19 +81,19 @@ def test_a_resume_ends_the_pause_of_that_name_and_no_other(paused: tuple[Asking,
     asking, held = paused
     before = len(asking.bench.events)
     if target in held:
-        said = asking("resume", target, "bob")
-        assert f"by ada: why of {target}" in said
-        left = [other for other in held if other != target]
-        assert all(f"sdl lab resume {other}" in said for other in left)
+        answer = asking("resume", target, "bob")
+        assert f"by ada: why of {target}" in answer
+        remaining = [other for other in held if other != target]
+        assert all(f"sdl lab resume {other}" in answer for other in remaining)
     else:
         with pytest.raises(ConfigError) as refused:
             asking("resume", target, "bob")
-        left = held
+        remaining = held
         covers = {"start 2": [t for t in held if t == "lab"]}.get(target, held)
         assert all(f"by ada: why of {other} (sdl lab resume {other})" in str(refused.value) for other in covers)
         assert len(asking.bench.events) == before
-    check(asking, left)
-    goes_on = {1: bool(held) and not left, 2: "lab" in held and "lab" not in left}
+    check(asking, remaining)
+    goes_on = {1: bool(held) and not remaining, 2: "lab" in held and "lab" not in remaining}
     assert proceeded(asking) == {start for start, free in goes_on.items() if free}
 
 
@@ -126,9 +127,9 @@ def test_an_abort_ends_the_starts_of_its_target_alone_and_leaves_the_other_pause
     paused: tuple[Asking, list[str]], target: str, aborted: set[int]
 ) -> None:
     asking, held = paused
-    said = asking("abort", target, "enough", "bob")
+    answer = asking("abort", target, "enough", "bob")
     asking.bench.tick()
-    assert said == "Aborted " + ", ".join(f"start {number}" for number in sorted(aborted)) + "."
+    assert answer == "Aborted " + ", ".join(f"start {number}" for number in sorted(aborted)) + "."
     assert {past["start"] for past in asking.bench.lab.past} == aborted
     assert holds(asking) == [other for other in held if other != "start 1" or 1 not in aborted]
     began = {event.start for event in asking.bench.of(Started)}
@@ -152,14 +153,14 @@ def test_a_start_that_is_asked_for_names_itself_and_what_it_waits_for(
     asking, held = paused
     text = "name: by-hand\ngoal: {445nm: 16384}\nsolver: linear\n"
     given = (text, instrument) if verb == "start" else ({"a": "j", "b": "k"}[instrument],)
-    said = asking(verb, *given, "bob")
-    assert " as start 4." in said
+    answer = asking(verb, *given, "bob")
+    assert " as start 4." in answer
     over = {"lab", "instrument a", "job j"} if instrument == "a" else {"lab"}
     over -= {"job j"} if verb == "start" else set()
     result = [target for target in held if target in over]
-    assert ("It waits: " in said) == bool(result)
+    assert ("It waits: " in answer) == bool(result)
     if result:
-        assert f"is paused: why of {result[0]}" in said
+        assert f"is paused: why of {result[0]}" in answer
     check(asking, held)
     assert proceeded(asking) == set()
 
@@ -226,9 +227,9 @@ def row(loaded: ResolvedLab, names: Sequence[str]) -> str:
         except ConfigError:
             cells.append("refused")
         else:
-            left = [name for name, other in PAUSES.items() if other in asking.bench.lab.pauses]
-            assert bool(left) == bool(reason(asking, 1))
-            cells.append(f"paused: {', '.join(left)}" if left else "goes on")
+            remaining = [name for name, other in PAUSES.items() if other in asking.bench.lab.pauses]
+            assert bool(remaining) == bool(reason(asking, 1))
+            cells.append(f"paused: {', '.join(remaining)}" if remaining else "goes on")
     shown = buttons(under(loaded, names)[0], 1).values()
     labels = [label.removesuffix(" this campaign").replace("End the pause of ", "End: ") for label in shown]
     return f"| {', '.join(names) or 'nothing'} | {' | '.join(cells)} | {' · '.join(labels)} |"
@@ -261,7 +262,7 @@ def test_a_campaigns_own_pause_for_a_condition_is_ended_by_its_own_resume(loaded
             asking("resume", target, "bob")
     assert proceeded(asking) == set()
     assert "unless the cause of its pause persists" in asking("resume", "start 1", "bob")
-    assert [told for told in asking.bench.processes.commands if told[0] in ("proceed", "resume")] == [
+    assert [command for command in asking.bench.processes.commands if command[0] in ("proceed", "resume")] == [
         ("resume", 1, "bob")
     ]
     assert [event.verb for event in asking.bench.of(Asked)][-1] == "resume"
@@ -311,23 +312,21 @@ def test_a_pause_of_a_job_that_has_left_the_lab_file_can_still_be_ended(loaded: 
 
 def test_two_who_ask_for_a_job_at_once_are_told_different_starts(loaded: ResolvedLab) -> None:
     asking = Asking(loaded)
-    said: list[Any] = []
+    answer: list[Any] = []
     for _ in range(2):
-        asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
-        said.append(asking.desk.run_now("j", "ada"))
-    assert said == ["Queued j on a as start 1.", "Queued j on a as start 2."]
+        answer.append(Controller.run_now.__wrapped__(asking.desk, "j", "ada"))  # in this thread, without a tick
+    assert answer == ["Queued j on a as start 1.", "Queued j on a as start 2."]
 
 
 def test_who_asks_at_the_moment_at_which_another_is_due_is_told_the_own_start(tmp_path: Path) -> None:
     each = job(when={"cron": "* * * * *"})
     asking = Asking(lab_file(tmp_path, {"j": each, "k": job("b", when={"asked": True})}))
     asking.bench.clock.sleep(60.0)  # a start of j is due, and not yet made
-    asking.desk._ask = lambda work: work(asking.bench.loop)  # type: ignore[method-assign]
-    said = [asking.desk.run_now(name, "ada") for name in ("k", "j")]
+    answer = [Controller.run_now.__wrapped__(asking.desk, name, "ada") for name in ("k", "j")]
     asking.bench.tick()
-    told = [f"Queued {due.job} on {due.job.translate({106: 97, 107: 98})} as start {due.start}."
+    expected = [f"Queued {due.job} on {due.job.translate({106: 97, 107: 98})} as start {due.start}."
             for due in asking.bench.of(Due) if due.cause == "asked"]  # fmt: skip
-    assert said == told
+    assert answer == expected
 
 
 def test_every_pause_and_every_end_of_one_is_in_the_journal_under_its_own_name(loaded: ResolvedLab) -> None:

@@ -214,7 +214,7 @@ def test_a_blackout_is_that_of_its_instruments_and_ends_when_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cron", "said"),
+    ("cron", "message"),
     [
         ("0 * * *", "five fields"),
         ("61 * * * *", "cannot be read"),
@@ -223,6 +223,6 @@ def test_a_blackout_is_that_of_its_instruments_and_ends_when_it_says() -> None:
         ("0 0 * * 8", "not a day of the week"),
     ],
 )
-def test_a_cron_that_cannot_be_meant_is_refused(cron: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_cron_that_cannot_be_meant_is_refused(cron: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         When(cron=cron)

@@ -50,7 +50,7 @@ def test_with_both_servers_away_for_a_while_and_a_restart_each_message_arrives_o
     mail, hook, clock = Mail(), Hook(), [NOW]
     monkeypatch.setenv("MAIL", mail.url)
     monkeypatch.setenv("HOOK", hook.url)
-    told = [event for n in range(12) for event in missed(n)]
+    missed_starts = [event for n in range(12) for event in missed(n)]
     wanted = [f"missed-job-job{n}-{n}" for n in range(12)]
 
     def go(lab: Dispatcher, seconds: float) -> None:
@@ -60,21 +60,21 @@ def test_with_both_servers_away_for_a_while_and_a_restart_each_message_arrives_o
 
     lab = teller(tmp_path, clock, "mail", "hook")
     with mail, hook:
-        for event in told[:8]:
+        for event in missed_starts[:8]:
             lab.handle(event)
         go(lab, 10)
-    for event in told[8:16]:  # both are away
+    for event in missed_starts[8:16]:  # both are away
         lab.handle(event)
     go(lab, 120)
     assert len(ids(mail.got)) == len(ids(hook.got)) == 4
     lab = teller(tmp_path, clock, "mail", "hook")  # killed, and started again: it folds everything once more
-    for event in told[:16]:
+    for event in missed_starts[:16]:
         lab.handle(event)
     with hook:
         hook.status = 500
         go(lab, 60)
         assert len(ids(hook.got)) == 4
-        for event in told[16:]:
+        for event in missed_starts[16:]:
             lab.handle(event)
         hook.status = 200
         with mail:
@@ -180,8 +180,8 @@ def test_a_target_is_told_of_its_jobs_and_kinds_alone() -> None:
         {"to": {"one": {"url": {"env": "A"}, "jobs": ("job1",)}, "two": {"url": {"env": "A"}, "tell": ("failed",)}}}
     )
     notices = Notices("bench", model)
-    told = [n for k in (1, 2) for event in missed(k) for n in notices.handle(event)]
-    assert [recipients(model, notice) for notice in told] == [["one"], []]
+    new_notices = [n for k in (1, 2) for event in missed(k) for n in notices.handle(event)]
+    assert [recipients(model, notice) for notice in new_notices] == [["one"], []]
 
 
 def test_what_happened_long_before_a_restart_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,14 +212,14 @@ def test_people_are_told_of_a_lab_whose_folder_was_deleted_although_its_outbox_w
     place = tmp_path / "runs" / "test.lab"
     bench, book = Bench(loaded), journal.open_journal(place)
     bench.loop._journal = book  # type: ignore[assignment]
-    told = Dispatcher("bench", notify("hook"), folder=place, base=place, clock=lambda: NOW, loop=bench.loop)
-    bench.loop.listeners.append(told)
+    dispatcher = Dispatcher("bench", notify("hook"), folder=place, base=place, clock=lambda: NOW, loop=bench.loop)
+    bench.loop.listeners.append(dispatcher)
     bench.open().go(65, step=1)
-    assert told.outbox.count() == 0
+    assert dispatcher.outbox.count() == 0
     shutil.rmtree(tmp_path / "runs")
     bench.go(60, step=1)
-    (message,) = [item for item in told.outbox.waiting("hook") if item.kind == "failed"]
+    (message,) = [item for item in dispatcher.outbox.waiting("hook") if item.kind == "failed"]
     assert message.title == "bench: journal lost"
     assert "test.lab.rescued" in message.body
-    told.close()
+    dispatcher.close()
     book.close()

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdl import config, runner
-from sdl.lab.http.health import Readiness
-from sdl.lab.http.metrics import Metrics
+from sdl.lab.http.monitoring import Metrics, Readiness
 
 from .surface_kit import ListLab
 

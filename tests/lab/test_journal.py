@@ -31,7 +31,7 @@ def bench_of(folder: Path, **keys: Any) -> tuple[Bench, Controller]:
     return bench, desk
 
 
-def asked(bench: Bench, call: Callable[[], str]) -> str:
+def answer_of(bench: Bench, call: Callable[[], str]) -> str:
     """Asks from another thread, and ticks until there is an answer."""
     result: list[Any] = []
 
@@ -53,8 +53,8 @@ def asked(bench: Bench, call: Callable[[], str]) -> str:
 
 def test_a_campaign_that_is_handed_in_runs_once_on_the_labs_own_instrument(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
-    said = asked(bench, lambda: desk.start(TEXT, "b", "ada"))
-    assert said == "Queued campaign small on b as start 1."
+    answer = answer_of(bench, lambda: desk.start(TEXT, "b", "ada"))
+    assert answer == "Queued campaign small on b as start 1."
     bench.go(120)
     (due,), (started,), (ended,) = bench.of(Due), bench.of(Started), bench.of(Ended)
     assert (due.job, due.cause, due.by) == ("campaign small", "asked", "ada")
@@ -66,18 +66,18 @@ def test_a_campaign_that_is_handed_in_runs_once_on_the_labs_own_instrument(tmp_p
 
 def test_what_is_handed_in_is_recorded_whole_before_anything_follows_from_it(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
-    asked(bench, lambda: desk.start(TEXT, "a", "ada"))
+    answer_of(bench, lambda: desk.start(TEXT, "a", "ada"))
     kinds = [type(event) for event in bench.events]
-    (told,) = bench.of(Asked)
+    (request,) = bench.of(Asked)
     assert kinds.index(Asked) < kinds.index(Due)
-    assert (told.verb, told.target, told.campaign["name"]) == ("start", "instrument a", "small")
-    line, _ = encode(told, START, JOURNAL)
-    assert decode(line[:-1], START, JOURNAL)[0] == told
+    assert (request.verb, request.target, request.campaign["name"]) == ("start", "instrument a", "small")
+    line, _ = encode(request, START, JOURNAL)
+    assert decode(line[:-1], START, JOURNAL)[0] == request
 
 
 def test_a_lab_that_was_killed_after_it_was_asked_still_begins_it(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
-    asked(bench, lambda: desk.start(TEXT, "a", "ada"))
+    answer_of(bench, lambda: desk.start(TEXT, "a", "ada"))
     upto = next(i for i, event in enumerate(bench.events) if isinstance(event, Asked)) + 1
     again = Bench(bench.loaded, now=bench.clock.now() + 5, before=bench.events[:upto]).open().go(120)
     assert fates(again.events) == {1: ["Ended"]}
@@ -88,24 +88,24 @@ def test_mistakes_are_told_all_at_once_with_their_lines_and_nothing_is_begun(tmp
     wrong = "name: small\ngoal: {999nm: 5}\nsolver: linnear\n"
     for verb in (lambda: desk.check(wrong, "a"), lambda: desk.start(wrong, "a", "ada")):
         with pytest.raises(ConfigError) as caught:
-            asked(bench, verb)
+            answer_of(bench, verb)
         assert {2, 3} <= {problem.line for problem in caught.value.problems}
     with pytest.raises(ConfigError, match="allowed: a, b, c"):
-        asked(bench, lambda: desk.start(TEXT, "z", "ada"))
+        answer_of(bench, lambda: desk.start(TEXT, "z", "ada"))
     assert not bench.of(Asked)
 
 
 def test_a_check_says_what_it_would_be_and_changes_nothing(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
     before = len(bench.events)
-    assert asked(bench, lambda: desk.check(TEXT, "a")).startswith("small on a (twin")
+    assert answer_of(bench, lambda: desk.check(TEXT, "a")).startswith("small on a (twin")
     assert len(bench.events) == before
 
 
 def test_it_waits_while_the_lab_is_held_and_is_missed_where_its_instrument_has_gone(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
-    asked(bench, lambda: desk.pause("lab", "a look", "ada"))
-    asked(bench, lambda: desk.start(TEXT, "c", "ada"))
+    answer_of(bench, lambda: desk.pause("lab", "a look", "ada"))
+    answer_of(bench, lambda: desk.start(TEXT, "c", "ada"))
     bench.go(60)
     assert not bench.of(Started)
     fewer = lab_file(tmp_path, {"j": job(when={"asked": True})})
@@ -117,7 +117,7 @@ def test_it_waits_while_the_lab_is_held_and_is_missed_where_its_instrument_has_g
 
 def test_a_journal_of_schema_1_is_still_read(tmp_path: Path) -> None:
     bench, desk = bench_of(tmp_path)
-    asked(bench, lambda: desk.run_now("j", "ada"))
+    answer_of(bench, lambda: desk.run_now("j", "ada"))
     lines, sha = [], START
     for event in bench.events:
         line, _ = encode(event, sha, JOURNAL)

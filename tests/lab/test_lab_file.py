@@ -101,7 +101,7 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("445nm: 12000", "44nm: 12000", "lab.yaml:14: jobs.then.campaign.goal.44nm: unknown channel"),
         ("stop.trials: 7", "stop.trial: 7", "lab.yaml:10: jobs.hourly.set.stop.trial: unknown key"),
@@ -124,9 +124,9 @@ def test_every_mistake_comes_at_once_with_its_line_and_what_would_be_right(tmp_p
         ("name: two", "name: two\nlease: 3", "lab.yaml:2: lease: unknown key; allowed: name, description"),
     ],
 )
-def test_a_mistake_says_where_it_is_and_what_is_allowed(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_mistake_says_where_it_is_and_what_is_allowed(tmp_path: Path, old: str, new: str, message: str) -> None:
     result = mistakes(tmp_path, (old, new))
-    assert any(said in text for text in result), result
+    assert any(message in text for text in result), result
 
 
 def test_one_instrument_under_two_spellings_is_named_without_asking_the_network(
@@ -172,8 +172,8 @@ def test_check_and_validate_say_what_a_lab_would_do(tmp_path: Path) -> None:
         assert "2 jobs on 2 instruments" in done.stdout
         assert "hourly: mine on north (twin:night-2025-10:0), cron 0 * * * *; at most 10 min late" in done.stdout
         assert done.stdout.count("CET") == 5 or done.stdout.count("CEST") == 5
-    told = json.loads(CliRunner().invoke(app, ["lab", "check", str(path), "--json"]).stdout)
-    assert len(told["jobs"]["hourly"]["next"]) == 5
+    answer = json.loads(CliRunner().invoke(app, ["lab", "check", str(path), "--json"]).stdout)
+    assert len(answer["jobs"]["hourly"]["next"]) == 5
     path.write_text(GOOD.replace("kind: twin, seed: 2", "kind: twinn"))
     wrong = sdl("lab", "check", path, cwd=tmp_path)
     assert wrong.returncode == 2

@@ -14,7 +14,6 @@ from sdl import runner
 from sdl.clock import VirtualClock
 from sdl.errors import ConfigError, Full, InUse
 from sdl.lab import journal
-from sdl.lab.clock_watch import ClockWatch
 from sdl.lab.core.events import (
     Asked,
     ClockJumped,
@@ -32,7 +31,9 @@ from sdl.lab.core.events import (
 from sdl.lab.core.state import fold
 from sdl.lab.http.control import Controller
 from sdl.lab.loop import LabLoop
+from sdl.lab.watches import ClockWatch
 from sdl.lab.workers.base import NOT_YET
+from sdl.runner import MemoryRecord
 from sdl.store import record
 from tests.lab.lab_kit import BEGIN, CAMPAIGN, Asking, Bench, Fate, Scripted, fates, job, lab_file, long
 
@@ -68,7 +69,9 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
     again = Bench(loaded, now=first.clock.now() + 5, before=first.events)
     again.processes.unsafe = {"1": NOT_YET, "2": NOT_YET}
     again.open().tick()
-    assert {told for told in again.processes.commands if told[0] == "make_safe"} == {("make_safe", n) for n in range(3)}
+    assert {command for command in again.processes.commands if command[0] == "make_safe"} == {
+        ("make_safe", n) for n in range(3)
+    }
     made = [event.instrument for event in again.events[len(first.events) :] if isinstance(event, MadeSafe)]
     assert made == ["a"]
     assert again.of(Started)[-1].attempt == 1, "what ran on the one that answered goes on"
@@ -80,8 +83,8 @@ def test_instruments_that_say_nothing_yet_keep_neither_the_loop_nor_another_wait
     again.go(60)
     assert again.lab.lost == {"c": NOT_YET}
     assert again.loop.safe_states_tried()
-    asked = again.processes.commands.count(("make_safe", 2))
-    assert asked <= 5 / 0.1 + 60 / 2 + 3
+    attempts = again.processes.commands.count(("make_safe", 2))
+    assert attempts <= 5 / 0.1 + 60 / 2 + 3
 
 
 def test_an_instrument_that_a_campaign_leaves_on_is_told_of_and_asked_without_end_before_anything_begins_on_it(
@@ -95,10 +98,10 @@ def test_an_instrument_that_a_campaign_leaves_on_is_told_of_and_asked_without_en
     assert [type(event) for event in bench.events[-2:]] == [Ended, MadeSafe]
     assert bench.events[-1] == MadeSafe("a", why, bench.of(Ended)[-1].at)
     assert (bench.lab.unsafe, bench.lab.lost) == ({"a"}, {"a": why})
-    began, asked = len(bench.of(Started)), len(bench.processes.commands)
+    began, attempts = len(bench.of(Started)), len(bench.processes.commands)
     bench.go(3600)
     assert len(bench.of(Started)) == began, "nothing begins on it"
-    assert len(bench.processes.commands) - asked > 3600 / 30, "every thirty seconds at least"
+    assert len(bench.processes.commands) - attempts > 3600 / 30, "every thirty seconds at least"
     bench.processes.unsafe = {}
     bench.go(60)
     assert bench.of(MadeSafe)[-1].error == ""
@@ -225,7 +228,7 @@ def test_a_changed_line_of_a_journal_is_found(tmp_path: Path) -> None:
         journal.open_journal(place)
 
 
-class Jammed(journal.MemoryJournal):
+class Jammed(MemoryRecord):
     """A journal on a disk that is full for a while."""
 
     full = False
@@ -238,7 +241,7 @@ class Jammed(journal.MemoryJournal):
 
 def test_a_full_disk_stops_what_begins_and_loses_nothing_of_what_ends(tmp_path: Path) -> None:
     bench = Bench(lab_file(tmp_path, {"j": minutely(), "k": minutely(instrument="b")}))
-    book = Jammed(keep=True)
+    book = Jammed()
     bench.journal = bench.loop._journal = book
     bench.open().go(65, step=1)
     book.full = True
@@ -258,7 +261,7 @@ def test_a_full_disk_is_said_once_and_without_the_lines_that_did_not_fit(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(lab_file(tmp_path, {"j": minutely(), "k": minutely(instrument="b")}))
-    book = Jammed(keep=True)
+    book = Jammed()
     bench.journal = bench.loop._journal = book
     bench.open().go(65, step=1)
     book.full = True
@@ -291,7 +294,7 @@ def test_a_death_is_logged_once_however_long_it_cannot_be_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(10, died="Lost: gone"))
-    book = Jammed(keep=True)
+    book = Jammed()
     bench.journal = bench.loop._journal = book
     bench.open().go(62, step=1)
     book.full = True
@@ -317,11 +320,11 @@ def test_a_lab_goes_on_once_its_journal_is_back(tmp_path: Path) -> None:
 
 
 def test_a_start_whose_record_is_lost_is_given_up_at_once_and_says_where_the_copy_is(tmp_path: Path) -> None:
-    said = "Lost: record.jsonl: was deleted while it was being written; a complete copy is saved in run.rescued"
-    bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(10, died=said))
+    cause = "Lost: record.jsonl: was deleted while it was being written; a complete copy is saved in run.rescued"
+    bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda start, attempt: Fate(10, died=cause))
     bench.open().go(100)
     assert [event.attempt for event in bench.of(Started)] == [0]
-    assert bench.of(GaveUp)[0].reason == said
+    assert bench.of(GaveUp)[0].reason == cause
 
 
 def test_a_campaign_that_dies_of_a_full_disk_is_gone_on_with_however_long_that_lasts(tmp_path: Path) -> None:

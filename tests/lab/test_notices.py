@@ -27,8 +27,7 @@ from sdl.lab.core.events import (
 )
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Notify, Recipient, within_span
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice, Notify, Recipient, within_span
 from sdl.runner.shutdown import not_off_warning
 from sdl.types import Power, SafeState
 
@@ -84,10 +83,10 @@ def test_the_same_events_give_the_same_ids_so_that_a_restart_tells_nothing_twice
 
 def test_a_job_that_fails_every_hour_is_told_once_in_six_and_what_was_left_out_is_counted() -> None:
     events = [e for n in range(14) for e in run(n, "failed", BEGIN + n * HOUR)]
-    told = fold(events)
-    assert [notice.at for notice in told] == [BEGIN + n * HOUR + 60 for n in (0, 6, 12)]
-    assert "5 more like it" in told[1].body
-    assert "more like it" not in told[0].body
+    sent = fold(events)
+    assert [notice.at for notice in sent] == [BEGIN + n * HOUR + 60 for n in (0, 6, 12)]
+    assert "5 more like it" in sent[1].body
+    assert "more like it" not in sent[0].body
 
 
 def test_another_job_is_told_all_the_same() -> None:
@@ -105,9 +104,9 @@ def test_another_job_is_told_all_the_same() -> None:
 def test_an_instrument_is_lost_once_and_back_once(gone: str) -> None:
     events = run(1, "failed", BEGIN, reason=gone) + run(2, "failed", BEGIN + HOUR, reason=gone)
     events += run(3, "reached", BEGIN + 2 * HOUR)
-    told = [notice for notice in fold(events) if notice.subject == "instrument led-1"]
-    assert [notice.kind for notice in told] == ["lost", "back"]
-    assert "did not answer for 2 h" in told[1].body
+    sent = [notice for notice in fold(events) if notice.subject == "instrument led-1"]
+    assert [notice.kind for notice in sent] == ["lost", "back"]
+    assert "did not answer for 2 h" in sent[1].body
 
 
 def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None:
@@ -118,9 +117,9 @@ def test_an_instrument_that_could_not_be_made_safe_is_lost_until_it_is() -> None
 
 def test_an_instrument_that_answers_and_stays_on_is_not_called_silent() -> None:
     why = not_off_warning(SafeState(Power.ON, None, "it says that it applied R = 0.2"))
-    told = fold([*run(1, "reached", BEGIN), MadeSafe("led-1", why, BEGIN + 90), MadeSafe("led-1", "", BEGIN + 99)])
-    assert [notice.title for notice in told[1:]] == ["bench: led-1: not known to be off", "bench: led-1: answers again"]
-    assert told[1].body == why
+    sent = fold([*run(1, "reached", BEGIN), MadeSafe("led-1", why, BEGIN + 90), MadeSafe("led-1", "", BEGIN + 99)])
+    assert [notice.title for notice in sent[1:]] == ["bench: led-1: not known to be off", "bench: led-1: answers again"]
+    assert sent[1].body == why
 
 
 def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_back_with_its_first_reading() -> None:
@@ -130,12 +129,12 @@ def test_an_instrument_that_a_campaign_waits_for_is_lost_after_five_minutes_and_
     waits = WorkerUpdate(
         1, "paused", "no reading in 3 attempts; last error: Unreachable: refused (suspend)", at=BEGIN + 10
     )
-    told = notices.update(waits)
+    sent = notices.update(waits)
     for now in range(int(BEGIN), int(BEGIN) + 1800, 60):
-        told += notices.tick(now)
-    assert [(notice.kind, notice.subject) for notice in told] == [("lost", "instrument led-1")]
-    assert "refused" in told[0].body
-    assert told[0].at == BEGIN + 10
+        sent += notices.tick(now)
+    assert [(notice.kind, notice.subject) for notice in sent] == [("lost", "instrument led-1")]
+    assert "refused" in sent[0].body
+    assert sent[0].at == BEGIN + 10
     [back] = notices.update(WorkerUpdate(1, "continued", "suspend: it gives readings again", at=BEGIN + 1810))
     assert (back.kind, back.body.startswith("It did not answer for 30 min")) == ("back", True)
 
@@ -150,13 +149,13 @@ def test_a_short_absence_is_no_news_and_an_abort_meanwhile_does_not_say_that_it_
         notices.handle(begun)
         notices.handle(started)
         notices.update(waits)
-        told = notices.tick(BEGIN + seconds) + notices.handle(Ended(1, "aborted", "by ada", 9, BEGIN + seconds))
-        assert [notice.kind for notice in told] == [*ends, "finished"]
+        sent = notices.tick(BEGIN + seconds) + notices.handle(Ended(1, "aborted", "by ada", 9, BEGIN + seconds))
+        assert [notice.kind for notice in sent] == [*ends, "finished"]
 
 
 def test_an_instrument_in_use_by_another_process_is_not_reported_as_silent() -> None:
-    [told] = fold([MadeSafe("led-1", "InUse: led-1: in use by process 7 (ada)", BEGIN)])
-    assert (told.kind, told.title) == ("lost", "bench: led-1: in use by another process")
+    [sent] = fold([MadeSafe("led-1", "InUse: led-1: in use by process 7 (ada)", BEGIN)])
+    assert (sent.kind, sent.title) == ("lost", "bench: led-1: in use by another process")
 
 
 def test_a_campaign_that_fails_by_its_solver_does_not_make_its_instrument_lost() -> None:
@@ -164,13 +163,13 @@ def test_a_campaign_that_fails_by_its_solver_does_not_make_its_instrument_lost()
 
 
 @pytest.mark.parametrize(
-    ("cause", "told"),
+    ("cause", "sent"),
     [("too late by 9 min", 1), ("replaced by the later start 2", 1), ("skipped: visitors", 0), ("black-out: x", 0)],
 )
-def test_a_missed_start_is_reported_unless_it_was_requested(cause: str, told: int) -> None:
+def test_a_missed_start_is_reported_unless_it_was_requested(cause: str, sent: int) -> None:
     result = fold([Due(1, "night", BEGIN, "schedule", "", BEGIN), Missed(1, cause, "schedule", BEGIN + 60)])
-    assert len(result) == told
-    if told:
+    assert len(result) == sent
+    if sent:
         assert result[0].kind == "missed"
         assert f"Due at 2026-03-28 06:00: {cause}" in result[0].body
 
@@ -249,12 +248,12 @@ def test_the_digest_comes_once_a_day_at_its_local_time_over_the_change_to_summer
     notices.handle(LabOpened(1, "bench", {}, {}, BEGIN))
     for event in [*run(1, "reached", BEGIN + HOUR), *run(2, "failed", BEGIN + HOUR, job="b")]:
         notices.handle(event)
-    told = [n for minute in range(3 * 24 * 60) for n in notices.tick(BEGIN + minute * 60)]
-    assert [n.id for n in told] == [f"digest-2026-03-{day}" for day in (28, 29, 30, 31)]
-    local = [datetime.fromtimestamp(n.at, ZoneInfo("Europe/Berlin")).strftime("%d %H:%M") for n in told]
+    sent = [n for minute in range(3 * 24 * 60) for n in notices.tick(BEGIN + minute * 60)]
+    assert [n.id for n in sent] == [f"digest-2026-03-{day}" for day in (28, 29, 30, 31)]
+    local = [datetime.fromtimestamp(n.at, ZoneInfo("Europe/Berlin")).strftime("%d %H:%M") for n in sent]
     assert local == [f"{day} 07:30" for day in (28, 29, 30, 31)]
-    assert "nothing" in told[0].body
-    assert "1 failed, 1 reached, 2 started; 18 readings" in told[1].body
+    assert "nothing" in sent[0].body
+    assert "1 failed, 1 reached, 2 started; 18 readings" in sent[1].body
 
 
 def test_a_digest_that_was_due_while_the_lab_was_down_comes_after_it() -> None:
@@ -284,23 +283,23 @@ def test_quiet_hours_may_go_over_midnight(clock: str, there: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
-        ({"to": {"a": {"url": "mailto://u:hunter2@h"}}}, "name where it is"),
-        ({"to": {"a": {"url": {}}}}, "give env or file"),
-        ({"to": {"a": {"url": {"env": "A", "file": "b"}}}}, "give env or file"),
-        ({"to": {"a": {"url": {"env": "A"}, "quiet": "22-7"}}}, "two times of the day"),
+        ({"to": {"a": {"url": "mailto://u:hunter2@h"}}}, "write where it is stored"),
+        ({"to": {"a": {"url": {}}}}, "must have exactly one of env and file"),
+        ({"to": {"a": {"url": {"env": "A", "file": "b"}}}}, "must have exactly one of env and file"),
+        ({"to": {"a": {"url": {"env": "A"}, "quiet": "22-7"}}}, "two different times of the day"),
         ({"digest": "7:30"}, "time of the day"),
         ({"paused": "soon"}, "must be a time such as"),
     ],
 )
-def test_a_mistake_is_named_and_a_secret_in_the_file_is_never_shown(value: object, said: str) -> None:
+def test_a_mistake_is_named_and_a_secret_in_the_file_is_never_shown(value: object, message: str) -> None:
     from sdl.config.mistakes import problems_of
 
     with pytest.raises(ValidationError) as caught:
         Notify.model_validate(value)
     text = " ".join(str(problem) for problem in problems_of(caught.value, Notify, value))
-    assert said in text
+    assert message in text
     assert "hunter2" not in text
 
 

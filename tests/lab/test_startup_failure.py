@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from sdl.cli import app
 from sdl.errors import Full
-from sdl.lab.rules import startup_failure
-from sdl.lab.rules.startup_failure import REPEAT_SECONDS, RETRY_SECONDS, report_startup_failure
+from sdl.lab.rules import dispatch
+from sdl.lab.rules.dispatch import REPEAT_SECONDS, RETRY_SECONDS, report_startup_failure
 from sdl.notify.sender import NotSent
 from tests.processes import sdl
 
@@ -46,7 +46,7 @@ class Post:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TO_ME", "json://127.0.0.1:9/hook")
-    monkeypatch.setattr(startup_failure, "_folders", lambda: [tmp_path / "no" / "room", tmp_path / "marks"])
+    monkeypatch.setattr(dispatch, "_folders", lambda: [tmp_path / "no" / "room", tmp_path / "marks"])
     (tmp_path / "no").write_text("a file where a folder should be")
     (tmp_path / "lab.yaml").write_text(LAB)
     return tmp_path / "lab.yaml"
@@ -55,8 +55,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_valid_recipients_are_notified_once_in_six_hours_however_often_the_lab_is_started(lab: Path) -> None:
     post = Post()
     for n in range(1, 50):
-        told = report_startup_failure(lab, Full(f"no room: {n} bytes left"), deliver=post, clock=lambda: NOW + 5 * n)  # noqa: B023
-        assert told == (["me"] if n == 1 else [])
+        error, now = Full(f"no room: {n} bytes left"), NOW + 5 * n
+        notified = report_startup_failure(lab, error, deliver=post, clock=lambda now=now: now)  # type: ignore[misc]
+        assert notified == (["me"] if n == 1 else [])
     [(url, title, body)] = post.went
     assert (url, title) == ("json://127.0.0.1:9/hook", "bench: the lab cannot start")
     assert "no room: 1 bytes left" in body
@@ -77,7 +78,7 @@ def test_what_could_not_be_sent_is_tried_again_after_five_minutes(lab: Path) -> 
 
 def test_where_nothing_can_be_written_down_nothing_is_sent(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     post = Post()
-    monkeypatch.setattr(startup_failure, "_folders", lambda: [lab.parent / "no" / "room"])
+    monkeypatch.setattr(dispatch, "_folders", lambda: [lab.parent / "no" / "room"])
     assert report_startup_failure(lab, Full("no room"), deliver=post, clock=lambda: NOW) == []
     assert post.went == []
 

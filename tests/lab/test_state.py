@@ -72,9 +72,9 @@ def test_five_starts_while_the_lab_was_down_are_five_events_and_one_run_at_most(
 
 
 def test_what_was_missed_says_why(tmp_path: Path) -> None:
-    said = {event.start: event.cause for event in after_three_hours(tmp_path, {"grace": "20min"}).of(Missed)}
-    assert said[1] == "too late by 1 h 40 min (20 min allowed): the lab was not running"
-    assert said[4] == "replaced by the later start 5: the lab was not running"
+    causes = {event.start: event.cause for event in after_three_hours(tmp_path, {"grace": "20min"}).of(Missed)}
+    assert causes[1] == "too late by 1 h 40 min (20 min allowed): the lab was not running"
+    assert causes[4] == "replaced by the later start 5: the lab was not running"
 
 
 # One instrument, one campaign -----------------------------------------------------------------------------------------
@@ -214,17 +214,17 @@ def test_an_instrument_is_made_safe_after_a_death_and_nothing_begins_on_it_befor
     assert bench.of(Started)[1].attempt == 1
 
 
-@pytest.mark.parametrize(("outcome", "asked"), [("reached", 0), ("aborted", 1), ("failed", 1), ("spent", 1)])
+@pytest.mark.parametrize(("outcome", "failures"), [("reached", 0), ("aborted", 1), ("failed", 1), ("spent", 1)])
 def test_an_instrument_that_may_be_away_at_the_end_is_made_safe_before_the_next_start(
-    tmp_path: Path, outcome: str, asked: int
+    tmp_path: Path, outcome: str, failures: int
 ) -> None:
     bench = Bench(lab_file(tmp_path, {"j": minutely()}), script=lambda s, a: Fate(10, outcome=outcome)).open()
     bench.go(60)
     bench.processes.unsafe["0"] = "Unreachable: no answer"
     bench.go(300)
-    said = [event.error for event in bench.of(MadeSafe) if event.instrument == "a"]
-    assert said == ["", "Unreachable: no answer"][: 1 + asked]
-    assert (len(bench.of(Started)) == 1) == bool(asked)
+    causes = [event.error for event in bench.of(MadeSafe) if event.instrument == "a"]
+    assert causes == ["", "Unreachable: no answer"][: 1 + failures]
+    assert (len(bench.of(Started)) == 1) == bool(failures)
     bench.processes.unsafe.clear()
     bench.go(60)
     assert len(bench.of(Started)) > 1

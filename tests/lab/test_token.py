@@ -116,13 +116,13 @@ def test_a_lab_is_found_by_itself_by_its_name_and_by_its_file(tmp_path: Path) ->
 def test_the_address_of_a_killed_lab_is_not_a_lab(tmp_path: Path) -> None:
     made = credentials(tmp_path)
     made.announce("http://127.0.0.1:4001")
-    told = json.loads((made.folder / "door.json").read_text())
-    (made.folder / "door.json").write_text(json.dumps(told | {"process": 2**22 + 7}))
+    address = json.loads((made.folder / "door.json").read_text())
+    (made.folder / "door.json").write_text(json.dumps(address | {"process": 2**22 + 7}))
     assert token.labs() == []
-    (made.folder / "door.json").write_text(json.dumps(told))
+    (made.folder / "door.json").write_text(json.dumps(address))
     assert len(token.labs()) == 1
-    if told["began"]:  # another process has its number by now
-        (made.folder / "door.json").write_text(json.dumps(told | {"began": "1"}))
+    if address["began"]:  # another process has its number by now
+        (made.folder / "door.json").write_text(json.dumps(address | {"began": "1"}))
         assert token.labs() == []
 
 

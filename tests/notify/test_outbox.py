@@ -20,8 +20,7 @@ import pytest
 from conftest import ROOT
 
 from sdl.errors import RecordError
-from sdl.notify.model import Recipient
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice, Recipient
 from sdl.notify.outbox import FILE, JSON_LINES, REMEMBERED, Outbox
 from sdl.notify.sender import FIRST_WAIT, LONGEST_WAIT, NotSent, Sender, compose, masked
 
@@ -74,7 +73,7 @@ def test_what_waits_waits_after_a_restart_and_what_was_sent_is_not_taken_again(t
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice
 from sdl.notify.outbox import Outbox
 box = Outbox(Path(sys.argv[1]), {now})
 for n in range(10**6):
@@ -109,7 +108,7 @@ def test_a_file_that_is_no_database_is_put_aside(
     box.close()
     assert len(Outbox(tmp_path, NOW).waiting("a")) == 1
     assert (tmp_path / f"{FILE}.damaged").read_bytes() == damage
-    assert "put aside" in caplog.text
+    assert "damaged, renamed" in caplog.text
 
 
 def test_an_outbox_is_reached_through_no_link(tmp_path: Path) -> None:

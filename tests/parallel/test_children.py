@@ -43,8 +43,8 @@ SDL, PYTEST = ((sys.executable, f"bin/{name}-command") for name in ("sdl", "pyte
 def folder(tmp_path: Path) -> Path:
     """A directory with campaigns, and beside them modules under the names of others', which leave a mark."""
     for name in ("random", "numpy", "sdl", "pickle"):
-        said = f"open({str(tmp_path / 'marked')!r}, 'a').write('{name} ')\nraise ImportError('not this one')\n"
-        (tmp_path / f"{name}.py").write_text(said, encoding="utf-8")
+        code = f"open({str(tmp_path / 'marked')!r}, 'a').write('{name} ')\nraise ImportError('not this one')\n"
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
     (tmp_path / "bin").mkdir()
     for (_, command), main in ((SDL, "sdl.__main__ import main"), (PYTEST, "pytest import main")):
         (tmp_path / command).write_text(
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
         )
     trees = {
         "led": CAMPAIGN, "expect": {**CAMPAIGN, "expect": {"trials": 1, "seeds": 2}},
-        "sweep": SWEEP, "lab": LAB,
+        "once": {**CAMPAIGN, "expect": {"trials": 1, "seeds": 1}}, "sweep": SWEEP, "lab": LAB,
     }  # fmt: skip
     for name, tree in trees.items():
         (tmp_path / f"{name}.yaml").write_text(yamlfile.dump(tree), encoding="utf-8")
@@ -80,7 +80,7 @@ def serving(folder: Path, *words: str) -> Iterator[str]:
     ) as process:
         try:
             assert process.stdout is not None
-            yield next(found[0] for line in process.stdout if (found := re.search(r"http://127\S+", line)))
+            yield next(match[0] for line in process.stdout if (match := re.search(r"http://127\S+", line)))
         finally:
             process.terminate()
             process.communicate(timeout=60)
@@ -100,10 +100,6 @@ def sweep_on_a_cluster(folder: Path) -> None:
     assert json.loads(ran(folder, *SDL, *words))["ran"] == 2
 
 
-def bench(folder: Path) -> None:
-    ran(folder, *SDL, "bench", "--solvers", "linear", "--goals", "1", "--seeds", "2", "--trials", "6", "--jobs", "2")
-
-
 def replay(folder: Path) -> None:
     ran(folder, *SDL, "run", "led.yaml", "--quiet")
     ran(folder, *SDL, "replay", "latest")
@@ -112,8 +108,8 @@ def replay(folder: Path) -> None:
 def pytest_items(folder: Path) -> None:
     installed = any(entry.name == "sdl" for entry in entry_points(group="pytest11"))
     plugin = () if installed else ("-p", "sdl.testing.plugin")
-    said = ran(folder, *PYTEST, *plugin, "-p", "no:cacheprovider", "--sdl-report", "kept", "expect.yaml", code=1)
-    assert "report    " in said
+    output = ran(folder, *PYTEST, *plugin, "-p", "no:cacheprovider", "--sdl-report", "kept", "once.yaml", code=1)
+    assert "report    " in output
 
 
 def web_report(folder: Path) -> None:
@@ -141,7 +137,7 @@ def the_lines(folder: Path) -> Sequence[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [verify, sweep, sweep_on_a_cluster, bench, replay, pytest_items, web_report, lab_with_a_start]
+    "command", [verify, sweep, sweep_on_a_cluster, replay, pytest_items, web_report, lab_with_a_start]
 )
 def test_no_process_runs_a_module_that_lies_in_the_working_directory(command: Any, folder: Path) -> None:
     command(folder)
@@ -204,18 +200,18 @@ def short() -> Iterator[Path]:
 def test_the_folders_of_killed_processes_are_removed_by_the_next_start_and_those_of_living_ones_stay(
     short: Path,
 ) -> None:
-    def left() -> set[Path]:
+    def remaining() -> set[Path]:
         return set(short.rglob("pymp-*"))
 
     with copying(short) as killed:
-        (first,) = left()
+        (first,) = remaining()
         killed.kill()
     with copying(short):
-        (second,) = left() - {first}
+        (second,) = remaining() - {first}
         assert not first.exists()
         with copying(short):
-            assert second in left()
-    assert not left()
+            assert second in remaining()
+    assert not remaining()
 
 
 def test_a_folder_that_others_may_write_to_is_not_used_and_nothing_in_it_is_removed(short: Path) -> None:

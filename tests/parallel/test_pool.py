@@ -31,9 +31,9 @@ def test_workers_are_kept_and_have_one_thread_and_the_environment_is_put_back(mo
     first, second, _ = ONE_THREAD
     monkeypatch.setenv(first, "3")
     monkeypatch.delenv(second, raising=False)
-    found = [result for _, result in each(threads, range(20), 2)]
-    assert {values[0] for _, values in found} == {"1"}
-    assert len({pid for pid, _ in found} | {os.getpid()}) == 3
+    results = [result for _, result in each(threads, range(20), 2)]
+    assert {values[0] for _, values in results} == {"1"}
+    assert len({pid for pid, _ in results} | {os.getpid()}) == 3
     assert os.environ[first] == "3"
     assert second not in os.environ
 
@@ -67,17 +67,17 @@ def test_an_item_that_kills_every_process_is_told_by_its_index():
 
 
 def test_the_others_go_on_where_the_caller_takes_a_crash_for_a_result():
-    found = dict(each(always_dies, range(6), 2, again=0, crashed=lambda error: error.code))
-    assert found == {0: 0, 1: 7, 2: 2, 3: 3, 4: 4, 5: 5}
+    results = dict(each(always_dies, range(6), 2, again=0, crashed=lambda error: error.code))
+    assert results == {0: 0, 1: 7, 2: 2, 3: 3, 4: 4, 5: 5}
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_the_others_go_on(tmp_path):
     list(each(double, [1], 1, limit=PATIENCE))  # the process that others are copied from is there
     items = ["", str(tmp_path / "pid"), "", ""]
-    found = dict(each(pool_work.hangs_once, items, 1, crashed=str, limit=4))
-    assert found[1] == "item 1: ran for more than 4 s"
-    first, killed, then, last = found[0], int((tmp_path / "pid").read_text()), found[2], found[3]
+    results = dict(each(pool_work.hangs_once, items, 1, crashed=str, limit=4))
+    assert results[1] == "item 1: ran for more than 4 s"
+    first, killed, then, last = results[0], int((tmp_path / "pid").read_text()), results[2], results[3]
     assert first == killed != then == last != os.getpid()
     until(lambda: gone(killed))
 
@@ -85,9 +85,10 @@ def test_an_item_that_takes_too_long_is_killed_and_told_and_not_run_again_and_th
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_what_an_item_that_takes_too_long_has_started_is_killed_with_it(tmp_path):
     list(each(double, [1], 1, limit=PATIENCE))  # the process that others are copied from is there
-    left = tmp_path / "pid"
-    assert dict(each(pool_work.waits_for_another, [str(left)], 1, crashed=str, limit=8))[0].endswith("more than 8 s")
-    until(lambda: gone(int(left.read_text())))
+    pid_file = tmp_path / "pid"
+    (result,) = dict(each(pool_work.waits_for_another, [str(pid_file)], 1, crashed=str, limit=5)).values()
+    assert result.endswith("more than 5 s")
+    until(lambda: gone(int(pid_file.read_text())))
 
 
 def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
@@ -98,8 +99,8 @@ def test_without_words_for_it_what_takes_too_long_is_an_error(tmp_path):
 
 
 def test_with_a_limit_one_job_has_a_process_of_its_own_which_may_end_as_it_likes():
-    found = dict(each(always_dies, range(3), 1, again=0, crashed=str, limit=PATIENCE))
-    assert found == {0: 0, 1: "item 1: its process died by exit code 7", 2: 2}
+    results = dict(each(always_dies, range(3), 1, again=0, crashed=str, limit=PATIENCE))
+    assert results == {0: 0, 1: "item 1: its process died by exit code 7", 2: 2}
 
 
 def test_an_error_reaches_the_caller_whatever_it_is_made_from():
@@ -155,9 +156,9 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
     try:
         workers = {int(parent.stdout.readline()) for _ in range(2)}
         parent.send_signal(how)
-        _, said = parent.communicate(timeout=40)  # they were told to end, not killed when patience was
+        _, output = parent.communicate(timeout=40)  # they were told to end, not killed when patience was
         until(lambda: all(gone(pid) for pid in workers))
-        assert "leaked" not in said
+        assert "leaked" not in output
     finally:
         parent.kill()
         parent.wait()

@@ -87,7 +87,7 @@ class Lab:
     def journal(self) -> list[dict[str, Any]]:
         return lines_of(self.runs / "bench.lab" / "journal.jsonl")
 
-    def asked(self) -> list[dict[str, Any]]:
+    def requests(self) -> list[dict[str, Any]]:
         return [line for line in self.journal() if line["event"] in ("Asked", "Held", "Released")]
 
     def newest(self, campaign: str) -> Path:
@@ -97,10 +97,10 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    found = Lab(tmp_path_factory.mktemp("browser"))
-    found.begin()
-    yield found
-    found.end()
+    opened = Lab(tmp_path_factory.mktemp("browser"))
+    opened.begin()
+    yield opened
+    opened.end()
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +116,14 @@ def page(chromium: Any) -> Iterator[Any]:
     """A page of a new context; errors of its console fail the test, except those that it expects in `page.expected`."""
     context = chromium.new_context(viewport={"width": 1100, "height": 800})
     context.set_default_timeout(1000 * PATIENCE)
-    found = context.new_page()
+    opened = context.new_page()
     errors: list[str] = []
-    found.expected = "ERR_CONNECTION|ERR_INCOMPLETE|status of 40[19]"
-    found.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    found.on("pageerror", lambda error: errors.append(str(error)))
-    found.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
-    yield found
-    wrong = [error for error in errors if not re.search(found.expected, error)]
+    opened.expected = "ERR_CONNECTION|ERR_INCOMPLETE|status of 40[19]"
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
+    yield opened
+    wrong = [error for error in errors if not re.search(opened.expected, error)]
     context.close()
     assert wrong == []
 
@@ -168,8 +168,8 @@ def at(run: Path) -> str:
 
 # Live ---------------------------------------------------------------------------------------------------------------
 WATCH = """() => { window.seen = []; new MutationObserver(() => {
-  const found = /, (\\d+) readings?/.exec(document.querySelector('#live-state .used').textContent);
-  if (found) window.seen.push([Number(found[1]), Date.now() / 1000]);
+  const results = /, (\\d+) readings?/.exec(document.querySelector('#live-state .used').textContent);
+  if (results) window.seen.push([Number(results[1]), Date.now() / 1000]);
 }).observe(document.getElementById('live-state'), {childList: true, subtree: true}); }"""
 
 
@@ -223,7 +223,7 @@ def test_start_pause_resume_and_abort_by_clicks(lab: Lab, page: Any) -> None:
     page.locator("#ask-yes").click()
     page.locator("#live-state strong", has_text="aborted").wait_for()
     assert "Stopped" in kinds(run)[-2:], "after it only whether the lamp is off"
-    who = [(line.get("verb") or line["event"], line["by"]) for line in lab.asked()[-4:]]
+    who = [(line.get("verb") or line["event"], line["by"]) for line in lab.requests()[-4:]]
     assert who == [("start", "ada"), ("Held", "ada"), ("Released", "ada"), ("abort", "ada")]
     for place in ("document.cookie", "location.href", "JSON.stringify(localStorage)"):
         assert lab.token not in page.evaluate(place)
@@ -284,13 +284,13 @@ def test_start_pause_resume_and_abort_by_keyboard_alone(lab: Lab, page: Any) -> 
 
 
 def test_a_wrong_token_changes_nothing_and_is_told_where_it_was_typed(lab: Lab, page: Any) -> None:
-    before = lab.asked()
+    before = lab.requests()
     page.goto(lab.url + "/")
     page.get_by_role("button", name="Pause the whole lab").click()
     page.locator("#ask-token").fill("not-the-token")
     page.locator("#ask-yes").click()
     page.locator("#ask-error", has_text="wrong access token").wait_for()
-    assert lab.asked() == before
+    assert lab.requests() == before
     assert page.evaluate("document.activeElement.id") == "ask-token"
     page.keyboard.type(lab.token)
     page.keyboard.press("Enter")
@@ -298,7 +298,7 @@ def test_a_wrong_token_changes_nothing_and_is_told_where_it_was_typed(lab: Lab, 
     page.get_by_role("button", name="End the pause of the whole lab").click()
     page.locator("#ask-yes").click()
     page.locator(".outcome.paused").wait_for(state="detached")
-    assert [line["event"] for line in lab.asked()[len(before) :]] == ["Held", "Released"]
+    assert [line["event"] for line in lab.requests()[len(before) :]] == ["Held", "Released"]
 
 
 def test_a_pause_of_the_whole_lab_is_ended_by_a_dialog_that_says_whose_it_is_and_why(lab: Lab, page: Any) -> None:
@@ -319,21 +319,21 @@ def test_a_pause_of_the_whole_lab_is_ended_by_a_dialog_that_says_whose_it_is_and
         assert "The whole lab is paused by " in quote.inner_text()
         assert page.locator("#ask-title").inner_text() == "End the pause of the whole lab"
         page.locator("#ask-no").click()
-    assert [line["event"] for line in lab.asked()][-1] == "Held", "a look at the dialog ends nothing"
+    assert [line["event"] for line in lab.requests()][-1] == "Held", "a look at the dialog ends nothing"
     page.get_by_role("button", name="End the pause of the whole lab").click()
     quote.wait_for()
     assert tell(lab, "resume", "lab").returncode == 0  # meanwhile, somewhere else
     assert tell(lab, "pause", "lab", "--reason", "laser").returncode == 0
     page.locator("#ask-yes").click()
     page.locator("#ask-error", has_text="paused again meanwhile; it is now paused by").wait_for()
-    assert [line["event"] for line in lab.asked()][-1] == "Held"
+    assert [line["event"] for line in lab.requests()][-1] == "Held"
     page.locator("#ask-no").click()
     page.goto(lab.url + at(run))
     page.get_by_role("button", name="End the pause of the whole lab").click()
     page.locator("#ask-text", has_text="laser").wait_for()
     page.locator("#ask-yes").click()
     page.locator("#live-state strong", has_text="running").wait_for()
-    assert lab.asked()[-1]["what"] == "lab"
+    assert lab.requests()[-1]["what"] == "lab"
     finish(lab)
 
 
@@ -351,18 +351,18 @@ def test_a_page_of_another_site_changes_nothing(lab: Lab, page: Any) -> None:
 
     other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil)
     threading.Thread(target=other.serve_forever, daemon=True).start()
-    before = lab.asked()
+    before = lab.requests()
     page.expected = "ERR_|CORS|Failed to load|status of 4|Content Security|frame"
     try:
         page.goto(f"http://127.0.0.1:{other.server_port}/")
         tries = page.evaluate(
-            """async ([url, token]) => { const found = [];
+            """async ([url, token]) => { const results = [];
             const heads = {Authorization: 'Bearer ' + token};
             for (const how of [{mode: 'no-cors'}, {headers: heads}, {credentials: 'include'}])
-              found.push(await fetch(url + '/api/v1/pause', {method: 'POST', body: '{"target":"lab"}', ...how})
+              results.push(await fetch(url + '/api/v1/pause', {method: 'POST', body: '{"target":"lab"}', ...how})
                 .then(a => a.type === 'opaque' ? 'sent' : a.status, e => 'refused'));
-            found.push(await fetch(url + '/api/v1/status').then(a => 'read', e => 'refused'));
-            return found; }""",
+            results.push(await fetch(url + '/api/v1/status').then(a => 'read', e => 'refused'));
+            return results; }""",
             [lab.url, lab.token],
         )
         assert tries == ["sent", "refused", "refused", "refused"]
@@ -379,7 +379,7 @@ def test_a_page_of_another_site_changes_nothing(lab: Lab, page: Any) -> None:
     finally:
         other.shutdown()
         other.server_close()
-    assert lab.asked() == before
+    assert lab.requests() == before
 
 
 # For everybody ------------------------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ CONTRAST = """() => {
   const light = ([r, g, b]) => .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
   const ground = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
     if (c[3] === 1) return c; } return [255, 255, 255, 1]; };
-  const found = [];
+  const results = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node; node = walk.nextNode();) {
     const e = node.parentElement;
@@ -397,9 +397,9 @@ CONTRAST = """() => {
     const style = getComputedStyle(e);
     const ink = e.closest('svg') ? style.fill : style.color;
     const [a, b] = [light(rgb(ink)), light(ground(e))];
-    found.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), node.textContent.trim().slice(0, 40)]);
+    results.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), node.textContent.trim().slice(0, 40)]);
   }
-  return found.sort((x, y) => x[0] - y[0]);
+  return results.sort((x, y) => x[0] - y[0]);
 }"""
 NAMELESS = """() => [...document.querySelectorAll(
     'a, button, input, select, textarea, [tabindex="0"], svg[role], progress')]
@@ -514,12 +514,12 @@ def used(stat: Path) -> int:
 
 def idle(lab: Lab, n: int) -> list[socket.socket]:
     """Streams that are open and say nothing."""
-    found = []
+    opened = []
     for _ in range(n):
         one = socket.create_connection(("127.0.0.1", lab.port))
         one.sendall(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{lab.port}\r\n\r\n".encode())
-        found.append(one)
-    return found
+        opened.append(one)
+    return opened
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")

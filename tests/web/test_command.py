@@ -81,9 +81,9 @@ def test_what_cannot_be_served_is_said_with_exit_code_2(tmp_path: Path, monkeypa
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         (tmp_path / "runs").mkdir()
-        found = sdl("web", "--port", taken.getsockname()[1], cwd=tmp_path)
-    assert found.returncode == 2
-    assert "cannot listen at 127.0.0.1" in found.stderr
+        done = sdl("web", "--port", taken.getsockname()[1], cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot listen at 127.0.0.1" in done.stderr
 
 
 def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
@@ -100,9 +100,9 @@ def test_a_lab_without_jinja_runs_without_a_page_and_says_so(
         without.setitem(sys.modules, "jinja2", None)
         assert page.routes(PageLab(tmp_path), tmp_path / "runs", door) == ()
         page.announce("http://127.0.0.1:1")
-    told = capsys.readouterr()
-    assert "pages need jinja2, which is not installed" in told.err
-    assert "page: " not in told.out
+    output = capsys.readouterr()
+    assert "pages need jinja2, which is not installed" in output.err
+    assert "page: " not in output.out
     assert len(page.routes(PageLab(tmp_path), tmp_path / "runs", door)) > 5
     page.announce("http://127.0.0.1:1")
     assert "page: http://127.0.0.1:1" in capsys.readouterr().out

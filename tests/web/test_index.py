@@ -14,8 +14,7 @@ from sdl.core.events import Event, Stopped
 from sdl.runs.listing import is_abandoned, list_row
 from sdl.store.lock import Lock
 from sdl.web import notes
-from sdl.web.index import Index
-from sdl.web.query import Query
+from sdl.web.index import Index, Query
 from tests.web.web_kit import Append, copy, real
 
 
@@ -33,27 +32,27 @@ def runs(tmp_path: Path, events: Sequence[Event]) -> Path:
 
 
 def index(runs: Path) -> Index:
-    found = Index(runs, runs / ".sdl-web")
-    found.refresh()
-    return found
+    run_index = Index(runs, runs / ".sdl-web")
+    run_index.refresh()
+    return run_index
 
 
-def names(found: Index, **query: str) -> list[str]:
-    return [row["run"].partition("Z-")[2] for row in found.page(Query(**query), 1, 50)[0]]
+def names(run_index: Index, **query: str) -> list[str]:
+    return [row["run"].partition("Z-")[2] for row in run_index.page(Query(**query), 1, 50)[0]]
 
 
 def test_it_says_of_a_run_what_the_list_says(runs: Path) -> None:
     (newest, *_), count = index(runs).page(Query(), 1, 2)
-    told = list_row(runs / newest["campaign"] / newest["run"])
+    list_entry = list_row(runs / newest["campaign"] / newest["run"])
     assert count == 5
     assert newest["run"].endswith("a5")
     for mine, theirs in (("outcome", "outcome"), ("trials", "trials"), ("error", "worst_error"), ("goal", "goal")):
-        assert newest[mine] == told[theirs]
+        assert newest[mine] == list_entry[theirs]
 
 
 def test_pages_go_on_where_the_one_before_ended(runs: Path) -> None:
-    found = index(runs)
-    pages = [found.page(Query(), number, 2)[0] for number in (1, 2, 3)]
+    run_index = index(runs)
+    pages = [run_index.page(Query(), number, 2)[0] for number in (1, 2, 3)]
     assert [len(page) for page in pages] == [2, 2, 1]
     assert len({row["run"] for page in pages for row in page}) == 5
 
@@ -62,43 +61,43 @@ def test_words_outcome_solver_dates_and_tags_filter(runs: Path) -> None:
     notes.write(
         runs / "evening" / "20261103T120000.000000Z-a3", "the Blue filter was in", ["good%", "x"], 0, "ada", 5.0
     )
-    found = index(runs)
-    assert names(found, text="EVENING") == ["a5", "a3", "a1"]
-    assert names(found, text="evening blue") == ["a3"]
-    assert names(found, text="%") == ["a3"], "a sign of SQL's is a sign"
-    assert names(found, text="day_2") == ["a4", "a2"]
-    assert names(found, text="evenin_") == []
-    assert names(found, tag="good%") == ["a3"]
-    assert names(found, outcome="reached", solver="linear", since="2026-11-02", until="2026-11-04") == [
+    run_index = index(runs)
+    assert names(run_index, text="EVENING") == ["a5", "a3", "a1"]
+    assert names(run_index, text="evening blue") == ["a3"]
+    assert names(run_index, text="%") == ["a3"], "a sign of SQL's is a sign"
+    assert names(run_index, text="day_2") == ["a4", "a2"]
+    assert names(run_index, text="evenin_") == []
+    assert names(run_index, tag="good%") == ["a3"]
+    assert names(run_index, outcome="reached", solver="linear", since="2026-11-02", until="2026-11-04") == [
         "a4",
         "a3",
         "a2",
     ]
-    assert names(found, outcome="failed") == []
-    assert found.choices("tag") == ["good%", "x"]
+    assert names(run_index, outcome="failed") == []
+    assert run_index.choices("tag") == ["good%", "x"]
 
 
 def test_only_what_has_changed_is_read_again(runs: Path) -> None:
-    found = index(runs)
-    found.refresh()
-    assert found.total == 0
+    run_index = index(runs)
+    run_index.refresh()
+    assert run_index.total == 0
     notes.write(runs / "evening" / "20261101T120000.000000Z-a1", "", ["new"], 0, "ada", 5.0)
-    found.refresh()
-    assert found.total == 1
-    assert names(found, tag="new") == ["a1"]
+    run_index.refresh()
+    assert run_index.total == 1
+    assert names(run_index, tag="new") == ["a1"]
 
 
 def test_a_run_that_is_gone_is_gone(runs: Path) -> None:
-    found = index(runs)
+    run_index = index(runs)
     for path in sorted((runs / "evening" / "20261105T120000.000000Z-a5").iterdir()):
         path.unlink()
-    found.refresh()
-    assert names(found) == ["a4", "a3", "a2", "a1"]
+    run_index.refresh()
+    assert names(run_index) == ["a4", "a3", "a2", "a1"]
 
 
 @pytest.mark.parametrize("how", ["deleted", "text", "cut", "another version", "a page of zeros"])
 def test_whatever_becomes_of_its_file_it_is_made_anew(runs: Path, how: str) -> None:
-    found = index(runs)
+    run_index = index(runs)
     file = runs / ".sdl-web" / "index.sqlite"
     whole = file.read_bytes()
     if how == "deleted":
@@ -113,10 +112,10 @@ def test_whatever_becomes_of_its_file_it_is_made_anew(runs: Path, how: str) -> N
         db.close()
     else:
         file.write_bytes(whole[:4096] + b"\0" * (len(whole) - 4096))
-    assert isinstance(names(found), list), "asking never fails"
-    while not found.poke(5.0):
+    assert isinstance(names(run_index), list), "asking never fails"
+    while not run_index.poke(5.0):
         pass
-    assert names(found) == ["a5", "a4", "a3", "a2", "a1"]
+    assert names(run_index) == ["a5", "a4", "a3", "a2", "a1"]
 
 
 def test_a_damaged_record_is_listed_with_its_reason_and_hides_no_other(runs: Path) -> None:
@@ -130,13 +129,13 @@ def test_a_damaged_record_is_listed_with_its_reason_and_hides_no_other(runs: Pat
 def test_a_run_is_running_for_as_long_as_its_process_is_there(tmp_path: Path, events: Sequence[Event]) -> None:
     growing = Append(events, tmp_path, "live", "20261123T120000.000000Z-b1")
     growing.write(3)
-    found = index(tmp_path)
-    assert [row["run"][-2:] for row in found.live()] == ["b1"]
+    run_index = index(tmp_path)
+    assert [row["run"][-2:] for row in run_index.live()] == ["b1"]
     growing.close()
     (growing.folder / "record.lock").write_text("process 999999999 on nowhere-at-all since now")
-    found.refresh()
-    assert found.live() == []
-    assert names(found, outcome="unfinished") == ["b1"]
+    run_index.refresh()
+    assert run_index.live() == []
+    assert names(run_index, outcome="unfinished") == ["b1"]
 
 
 def test_a_process_that_has_the_number_of_one_that_is_gone_is_not_taken_for_it(
@@ -162,11 +161,11 @@ def test_a_pipe_in_a_run_keeps_no_other_from_being_listed(tmp_path: Path, events
     folder = copy(events[:-1], tmp_path, "c", "20261123T130000.000000Z-b2")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    found: list[str] = []
-    thread = threading.Thread(target=lambda: found.extend(names(index(tmp_path))), daemon=True)
+    run_index: list[str] = []
+    thread = threading.Thread(target=lambda: run_index.extend(names(index(tmp_path))), daemon=True)
     thread.start()
     thread.join(60)
-    assert sorted(found) == ["b1", "b2"]
+    assert sorted(run_index) == ["b1", "b2"]
 
 
 def test_a_directory_of_a_hostile_name_is_listed_as_it_is(tmp_path: Path, events: Sequence[Event]) -> None:
@@ -178,8 +177,8 @@ def test_a_directory_of_a_hostile_name_is_listed_as_it_is(tmp_path: Path, events
             (tmp_path / "plain").rename(tmp_path / name)
         except OSError:
             pytest.skip("this file system does not take such names")
-    found = index(tmp_path)
-    listed = {row["campaign"] for row in found.page(Query(), 1, 9)[0]}
+    run_index = index(tmp_path)
+    listed = {row["campaign"] for row in run_index.page(Query(), 1, 9)[0]}
     assert {"<img src=x onerror=alert(1)>", "a'; DROP TABLE runs; --"} < listed
     assert len(listed) == 3
 

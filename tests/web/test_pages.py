@@ -15,9 +15,10 @@ import pytest
 from sdl.core.events import Event
 from sdl.errors import ConfigError
 from sdl.lab.http.api import create_app
+from sdl.lab.http.auth import filtered_app
 from sdl.lab.http.token import Credentials, read
 from sdl.store import record
-from sdl.web import notes, server
+from sdl.web import notes
 from sdl.web.pages import EXAMPLE, routes
 from tests.web.web_kit import Http, PageLab, copy, poisoned, real
 
@@ -53,14 +54,14 @@ def client(app: Any) -> Http:
 @pytest.fixture
 def alone(runs: Path, door: Credentials) -> Http:
     """`sdl web`."""
-    return client(server.create_app(runs, door, PORT))
+    return client(filtered_app(routes(None, runs, door), door, PORT))
 
 
 @pytest.fixture
 def lab(runs: Path) -> PageLab:
-    found = PageLab(runs)
-    found.begin(7, run=f"evening/{STAMP}")
-    return found
+    page_lab = PageLab(runs)
+    page_lab.begin(7, run=f"evening/{STAMP}")
+    return page_lab
 
 
 @pytest.fixture
@@ -81,11 +82,11 @@ class Elements(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -98,7 +99,7 @@ def test_no_page_has_a_script_or_style_in_it_or_takes_anything_from_elsewhere(
     for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
         assert part in policy
     assert "unsafe" not in policy
-    for tag, given in Elements(answer.text).found:
+    for tag, given in Elements(answer.text).elements:
         assert tag != "style"
         assert tag != "script" or (given.get("src") or "").startswith("/static/")
         assert not [name for name in given if name.startswith("on") or name == "style"]
@@ -113,7 +114,7 @@ def test_no_page_has_a_script_or_style_in_it_or_takes_anything_from_elsewhere(
 def test_every_control_of_a_page_has_a_name(inside: Http, path: str) -> None:
     text = inside.get(path).text
     labelled = set(re.findall(r'<label for="([^"]+)"', text))
-    for tag, given in Elements(text).found:
+    for tag, given in Elements(text).elements:
         if tag in ("input", "select", "textarea"):
             assert given["id"] in labelled or given.get("aria-label")
         if tag == "svg":
@@ -121,8 +122,8 @@ def test_every_control_of_a_page_has_a_name(inside: Http, path: str) -> None:
 
 
 def test_what_a_page_brings_is_ours_and_kept_until_it_changes(alone: Http) -> None:
-    found = [given.get("src") or given.get("href") or "" for tag, given in Elements(alone.get("/").text).found]
-    files = [path for path in found if path.startswith("/static/")]
+    links = [given.get("src") or given.get("href") or "" for tag, given in Elements(alone.get("/").text).elements]
+    files = [path for path in links if path.startswith("/static/")]
     assert len(files) == 3
     for path in files:
         assert "immutable" in alone.get(path).headers["cache-control"]
@@ -169,7 +170,7 @@ def test_the_page_of_a_lab_shows_instruments_what_runs_what_is_held_and_what_com
     text = inside.get("/").text
     for piece in ("led-1", "start 7 of night", "the filter is out", "Thu 01 Jan 01:00", f'href="{RUN}"'):
         assert piece in text
-    verbs = {(given.get("data-verb"), given.get("data-target")) for _, given in Elements(text).found}
+    verbs = {(given.get("data-verb"), given.get("data-target")) for _, given in Elements(text).elements}
     assert {("resume", "job night"), ("abort", "start 7"), ("pause", "lab")} < verbs
 
 
@@ -181,7 +182,7 @@ def test_a_lab_that_does_not_answer_is_said_and_its_runs_are_still_shown(inside:
 
 def test_without_a_lab_there_is_nothing_to_press_but_notes(alone: Http) -> None:
     for path in PAGES:
-        assert not [given for _, given in Elements(alone.get(path).text).found if "data-verb" in given]
+        assert not [given for _, given in Elements(alone.get(path).text).elements if "data-verb" in given]
     assert "Read-only: not connected to a lab" in alone.get("/start").text
     assert alone.post("/api/v1/abort", headers={}).status_code == 401
 
@@ -218,8 +219,8 @@ def test_nothing_is_changed_without_the_token_or_from_another_page(
         for which in (alone, inside):
             assert which.post(f"{RUN}/notes", json=body, headers=heads).status_code == status
         for verb in ("start", "check", "abort"):
-            asked = {"campaign": "goal", "instrument": "led-1"} if verb != "abort" else {"target": "start 7"}
-            assert inside.post(f"/api/v1/{verb}", json=asked, headers=heads).status_code == status
+            command = {"campaign": "goal", "instrument": "led-1"} if verb != "abort" else {"target": "start 7"}
+            assert inside.post(f"/api/v1/{verb}", json=command, headers=heads).status_code == status
     assert notes.read(runs / "evening" / STAMP) == notes.Notes()
     assert lab.done == []
     same = {**good, "Origin": f"http://127.0.0.1:{PORT}", "Sec-Fetch-Site": "same-origin"}
@@ -278,20 +279,20 @@ def test_markup_in_campaigns_channels_tags_notes_and_errors_is_text(
     name = EVIL.replace("/", "")
     record.write_whole(runs / name / "run<b>1", [poisoned(event, EVIL) for event in events])
     notes.write(runs / name / "run<b>1", EVIL, [EVIL[:38]], 0, EVIL, 5.0)
-    http = client(server.create_app(runs, door, PORT))
+    http = client(filtered_app(routes(None, runs, door), door, PORT))
     while "being read" in http.get("/runs").text:
         pass
     listed = http.get("/runs").text
     link = next(
-        given["href"] for tag, given in Elements(listed).found if tag == "a" and "run%3Cb" in (given["href"] or "")
+        given["href"] for tag, given in Elements(listed).elements if tag == "a" and "run%3Cb" in (given["href"] or "")
     )
     shown = http.get(str(link))
     assert shown.status_code == 200
-    asked = http.get("/runs", params={"q": EVIL, "tag": EVIL, "outcome": EVIL}).text
+    filtered = http.get("/runs", params={"q": EVIL, "tag": EVIL, "outcome": EVIL}).text
     lost = http.get(f"/runs/{EVIL.replace('/', '')}/x").text
-    for text in (listed, shown.text, asked, lost, http.get("/").text):
+    for text in (listed, shown.text, filtered, lost, http.get("/").text):
         assert "&lt;script&gt;alert(1)" in text
-        tags = [tag for tag, _ in Elements(text).found]
+        tags = [tag for tag, _ in Elements(text).elements]
         assert tags.count("script") == 1
         assert "img" not in tags
         assert "{{7*7}" in text

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 from waiting import PATIENCE
 
 from sdl.core.events import Event
 from sdl.lab.http.app import STALLED_SECONDS, listen
-from sdl.lab.http.auth import Refused
 from sdl.web.feeds import HomeFeed, LabFeed, RunCache, RunFeed
 from sdl.web.sse import Hub
 from tests.web.web_kit import Append, PageLab, copy, real
@@ -105,7 +105,7 @@ def test_a_slow_reader_skips_to_the_newest_and_one_that_takes_nothing_is_dropped
         tasks = [asyncio.create_task(hub.stream("k", lambda: source, b.receive, b.send)) for b in (stuck, quick)]
         await asyncio.wait_for(asyncio.shield(tasks[0]), 10)
         assert hub.open == 1
-        numbers = [told["n"] for name, told in quick.heard if name == "parts"]
+        numbers = [content["n"] for name, content in quick.heard if name == "parts"]
         assert numbers == sorted(set(numbers))
         quick.leave()
         await tasks[1]
@@ -119,7 +119,7 @@ def test_there_are_so_many_streams_and_no_more() -> None:
         browsers = [Browser() for _ in range(2)]
         tasks = [asyncio.create_task(hub.stream("k", Counter, b.receive, b.send)) for b in browsers]
         await until(lambda: hub.open == 2)
-        with pytest.raises(Refused, match="2 live pages are open already"):
+        with pytest.raises(HTTPException, match="2 live pages are open already"):
             await hub.stream("k", Counter, Browser().receive, Browser().send)
         browsers[0].leave()
         await tasks[0]
@@ -146,10 +146,10 @@ def test_a_stream_beats_where_nothing_happens_says_what_fails_and_ends_with_its_
             asyncio.create_task(hub.stream(key, lambda key=key: sources[key], b.receive, b.send))  # type: ignore[misc]
             for key, b in zip(sources, (idle, failing, ending), strict=True)
         ]
-        told = lambda: [event for event in failing.heard if event[0] != "beat"]  # noqa: E731
-        await until(lambda: len(idle.heard) > 2 and told() and ending.closed)
+        news = lambda: [event for event in failing.heard if event[0] != "beat"]  # noqa: E731
+        await until(lambda: len(idle.heard) > 2 and news() and ending.closed)
         assert {name for name, _ in idle.heard} == {"beat"}
-        assert told()[0] == ("parts", {"trouble": "no such thing"})
+        assert news()[0] == ("parts", {"trouble": "no such thing"})
         assert ending.heard[-1][0] == "end"
         assert ("parts", {"n": 3}) in ending.heard, "the last frame is not lost"
         for browser in (idle, failing):
@@ -162,9 +162,9 @@ def test_a_stream_beats_where_nothing_happens_says_what_fails_and_ends_with_its_
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such time limit")
 def test_a_connection_whose_other_side_takes_nothing_is_ended_by_the_system() -> None:
     with listen(0) as door, socket.create_connection(door.getsockname()) as other:
-        found, _ = door.accept()
-        with found:
-            assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == STALLED_SECONDS * 1000
+        connection, _ = door.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == STALLED_SECONDS * 1000
         assert other
 
 
@@ -182,14 +182,14 @@ def test_a_run_is_drawn_anew_with_each_reading_and_only_then(tmp_path: Path, eve
     assert source.look() is None
     growing.write(2)
     first = source.look() or {}
-    assert first["said"].startswith("running: trial 0, 1 reading")
+    assert first["announcement"].startswith("running: trial 0, 1 reading")
     assert "rgb(" in first["parts"]["live-now"]
     while not source.ended:
         growing.write(1)
         last = source.look() or {}
     growing.close()
-    assert last["said"].startswith("reached: ")
-    assert last["parts"]["live-trials"].count("<tr>") == source.picture.campaign.history.trials + 1  # type: ignore[union-attr]
+    assert last["announcement"].startswith("reached: ")
+    assert last["parts"]["live-trials"].count("<tr>") == source.view.campaign.history.trials + 1  # type: ignore[union-attr]
     whole = RunFeed(growing.folder, LabFeed(None)).whole()
     assert whole["parts"] == last["parts"], "read at once and read as it grew: the same"
 
@@ -199,7 +199,7 @@ def test_a_run_whose_process_is_gone_is_said_to_be_unfinished(tmp_path: Path, ev
     growing.write(3)
     growing.close()
     (growing.folder / "record.lock").write_text("process 999999999 on nowhere since now")
-    assert (RunFeed(growing.folder, LabFeed(None)).look() or {})["said"].startswith("unfinished: ")
+    assert (RunFeed(growing.folder, LabFeed(None)).look() or {})["announcement"].startswith("unfinished: ")
 
 
 def test_a_run_of_the_lab_has_buttons_that_follow_its_holds(tmp_path: Path, events: Sequence[Event]) -> None:
@@ -207,34 +207,34 @@ def test_a_run_of_the_lab_has_buttons_that_follow_its_holds(tmp_path: Path, even
     growing.write(3)
     lab = PageLab(tmp_path)
     lab.begin(7, run=f"night/{STAMP}")
-    asked = LabFeed(lab)
-    source = RunFeed(growing.folder, asked)
+    lab_feed = LabFeed(lab)
+    source = RunFeed(growing.folder, lab_feed)
     assert 'data-verb="pause" data-target="start 7"' in source.whole()["parts"]["live-state"]
     lab.pause("lab", "person in enclosure", "ada")
-    asked.forget()
+    lab_feed._at = -1e9
     state = source.whole()["parts"]["live-state"]
     assert "paused with the whole lab by ada: person in enclosure" in state
     assert 'data-verb="resume" data-target="start 7"' not in state
     assert 'data-title="End the pause of the whole lab"' in state
     assert 'data-quote="The whole lab is paused by ada: person in enclosure (since' in state
     lab.end(7)
-    asked.forget()
+    lab_feed._at = -1e9
     assert "data-verb" not in source.whole()["parts"]["live-state"]
     growing.close()
 
 
 def test_many_pages_ask_the_lab_once_and_it_may_be_stuck(tmp_path: Path) -> None:
     lab = PageLab(tmp_path)
-    asked = LabFeed(lab)
+    lab_feed = LabFeed(lab)
     lab.begin(7, run="night/x")
-    assert asked.status()["running"][0]["start"] == 7
+    assert lab_feed.status()["running"][0]["start"] == 7
     lab.end(7)
-    assert asked.status()["running"], "half a second ago is now"
-    asked.forget()
+    assert lab_feed.status()["running"], "half a second ago is now"
+    lab_feed._at = -1e9
     lab.stuck = True
-    told = asked.status()
-    assert told["running"], "what was known before is still shown"
-    assert "no tick" in told["trouble"]
+    status = lab_feed.status()
+    assert status["running"], "what was known before is still shown"
+    assert "no tick" in status["trouble"]
 
 
 def test_the_home_page_says_in_words_what_runs(tmp_path: Path) -> None:
@@ -243,9 +243,9 @@ def test_the_home_page_says_in_words_what_runs(tmp_path: Path) -> None:
     lab = PageLab(tmp_path)
     lab.begin(7)
     lab.running[7]["paused"] = "too bright"
-    asked = LabFeed(lab)
-    shown = HomeFeed(asked, Index(tmp_path, tmp_path / "cache"), RunCache(tmp_path, asked)).look() or {}
-    assert shown["said"] == "1 running, 1 of them paused"
+    lab_feed = LabFeed(lab)
+    shown = HomeFeed(lab_feed, Index(tmp_path, tmp_path / "cache"), RunCache(tmp_path, lab_feed)).look() or {}
+    assert shown["announcement"] == "1 running, 1 of them paused"
     assert "too bright" in shown["parts"]["home-now"]
 
 
@@ -257,8 +257,8 @@ def test_the_home_page_shows_colour_and_error_of_what_runs_as_they_change(tmp_pa
     lab = PageLab(tmp_path)
     lab.begin(7, run=f"night/{growing.folder.name}")
     lab.begin(8, run="night/not-there")  # nothing is written yet
-    asked = LabFeed(lab)
-    source = HomeFeed(asked, Index(tmp_path, tmp_path / "cache"), RunCache(tmp_path, asked))
+    lab_feed = LabFeed(lab)
+    source = HomeFeed(lab_feed, Index(tmp_path, tmp_path / "cache"), RunCache(tmp_path, lab_feed))
     before = (source.look() or {})["parts"]["home-now"]
     assert "its colour, rgb(" in before
     assert "trial 0, 1 reading" in before
@@ -274,10 +274,10 @@ def test_without_a_lab_the_home_page_shows_what_the_runs_under_way_do(tmp_path: 
 
     growing = Append(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     growing.write(3)
-    found = Index(tmp_path / "runs", tmp_path / "cache")
-    found.refresh()
-    asked = LabFeed(None)
-    shown = (HomeFeed(asked, found, RunCache(tmp_path / "runs", asked)).look() or {})["parts"]["home-now"]
+    run_index = Index(tmp_path / "runs", tmp_path / "cache")
+    run_index.refresh()
+    lab_feed = LabFeed(None)
+    shown = (HomeFeed(lab_feed, run_index, RunCache(tmp_path / "runs", lab_feed)).look() or {})["parts"]["home-now"]
     growing.close()
     assert "trial 0, 1 reading" in shown
     assert "rgb(" in shown
@@ -292,11 +292,11 @@ def test_the_home_page_does_not_say_that_nothing_runs_before_the_records_are_rea
     copy(real(tmp_path / "real"), tmp_path / "runs", "night", "20261101T120000.000000Z-g1")
     go = threading.Event()
     monkeypatch.setattr("sdl.web.index.list_row", lambda folder: list_row(folder) if go.wait(PATIENCE) else {})
-    asked, found = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
-    source = HomeFeed(asked, found, RunCache(tmp_path / "runs", asked))
+    lab_feed, run_index = LabFeed(None), Index(tmp_path / "runs", tmp_path / "cache")
+    source = HomeFeed(lab_feed, run_index, RunCache(tmp_path / "runs", lab_feed))
     before = (source.look() or {})["parts"]
     go.set()
-    found.poke(30)
+    run_index.poke(30)
     after = (source.look() or {})["parts"]
     assert "The records are being read" in before["home-now"]
     assert "No run is being written to" not in before["home-now"]

@@ -53,7 +53,7 @@ def poisoned(value: Any, evil: str) -> Any:
         return {poisoned(key, evil): poisoned(item, evil) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return type(value)(poisoned(item, evil) for item in value)
-    return re.sub("445nm|every|twin:", lambda found: evil + found[0], value) if type(value) is str else value
+    return re.sub("445nm|every|twin:", lambda match: evil + match[0], value) if type(value) is str else value
 
 
 class Append:

@@ -75,7 +75,7 @@ def run(
         code = _run(file, port, verbose)
     except Exception as error:
         if not sys.stderr.isatty():  # at a terminal the error message suffices
-            from sdl.lab.rules.startup_failure import report_startup_failure
+            from sdl.lab.rules.dispatch import report_startup_failure
 
             report_startup_failure(file, error)
         raise
@@ -83,8 +83,8 @@ def run(
 
 
 def _run(file: Path, port: int, verbose: bool) -> int:
+    from sdl.extras import require
     from sdl.lab.config.file import load
-    from sdl.lab.http.app import require_packages
     from sdl.lab.journal import folder
     from sdl.lab.logs import FILE as LOG
     from sdl.lab.logs import TextFormatter
@@ -92,7 +92,7 @@ def _run(file: Path, port: int, verbose: bool) -> int:
     from sdl.runner import INTERRUPTED
 
     loaded = load(file)
-    require_packages()  # before the message that the lab runs
+    require("labs", "lab", "starlette", "uvicorn", "prometheus_client")  # before the message that the lab runs
     for handler in logging.getLogger().handlers:  # the log file has everything
         handler.setFormatter(TextFormatter())
         handler.setLevel(logging.INFO if verbose else logging.WARNING)

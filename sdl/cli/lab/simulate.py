@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sdl.lab.config.file import ResolvedLab
     from sdl.lab.config.model import LabFile
     from sdl.lab.core.events import LabEvent
-    from sdl.lab.core.usage import Usage
+    from sdl.lab.simulate import Usage
     from sdl.lab.workers.base import WorkerUpdate
 
 DAY = 86400.0
@@ -49,7 +49,7 @@ def simulate(
     """
     from sdl.lab import journal
     from sdl.lab.config.file import load
-    from sdl.lab.core.usage import Usage
+    from sdl.lab.simulate import Usage
     from sdl.lab.simulate import simulate as run
 
     loaded = load(file)
@@ -152,7 +152,7 @@ def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float,
 
 def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -> None:
     from sdl.config.durations import format_duration
-    from sdl.lab.core.usage import LEGEND
+    from sdl.lab.simulate import LEGEND
 
     lab, end = loaded.lab, start + days * DAY
     wide = max(map(len, lab.jobs))

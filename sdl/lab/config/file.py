@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from sdl import config, yamlfile
 from sdl.config.mistakes import problems_of, short
 from sdl.drivers.base import names
 from sdl.errors import ConfigError, Problem
-from sdl.lab.config.conditions import unsupported_conditions
-from sdl.lab.config.model import Job, LabFile, LabInstrument
+from sdl.lab.config.model import Job, LabFile, LabInstrument, unsupported_conditions
 from sdl.lab.core.cron import NEVER, next_due, seconds
 
 UNSUITABLE_KINDS = {"manual": "needs a person at a terminal", "replay": "has no real instrument"}
@@ -49,25 +48,10 @@ def load(file: str | Path) -> ResolvedLab:
     """
     path = Path(file)
     tree = yamlfile.read(path)
-    value = tree.value
-    if not isinstance(value, Mapping):
-        keys = ", ".join(LabFile.model_fields)
-        raise ConfigError(Problem(f"must be a mapping with the keys {keys}; not {short(value)}", file=str(path)))
-    lab, wrong = _model(value)
-    elsewhere: list[Problem] = []  # problems that have their file and line already
-    if lab is not None:
-        instruments, invalid = _instruments(lab)
-        lab = lab.model_copy(update={"instruments": {**lab.instruments, **instruments}})
-        names = {key: tuple(value.get(key) or ()) for key in ("instruments", "jobs")}
-        wrong += [*invalid, *_suspends(lab, instruments), *_names(lab, names)]
-        campaigns, elsewhere = _campaigns(lab, instruments, path, tree)
-    problems = [*tree.problems, *(_located(problem, tree) for problem in wrong), *elsewhere]
-    if problems or lab is None:
-        raise ConfigError(*sorted(dict.fromkeys(problems), key=lambda p: (p.file != str(path), p.line or 0)))
-    jobs = {name: job.model_copy(update={"campaign": campaigns[name].plain()}) for name, job in lab.jobs.items()}
-    # Through JSON, so that it equals what the journal returns.
-    resolved = parse(lab.model_copy(update={"jobs": jobs}).plain())
-    return ResolvedLab(resolved, path, Path(os.path.normpath(path.parent / lab.runs)), campaigns)
+    if not isinstance(tree.value, Mapping):
+        text = f"must be a mapping with the keys {', '.join(LabFile.model_fields)}; not {short(tree.value)}"
+        raise ConfigError(Problem(text, file=str(path)))
+    return _Loader(path, tree, tree.value).load()
 
 
 def parse(plain: Mapping[str, Any]) -> LabFile:
@@ -106,81 +90,148 @@ def parse_text(text: str, instrument: Any, *, base: Path, runs: Path) -> config.
     return campaign
 
 
-def _model(value: Mapping[str, Any]) -> tuple[LabFile | None, list[Problem]]:
-    """The lab without its invalid parts, so that the rest can still be checked, and the mistakes."""
-    try:
-        return LabFile.model_validate(value), []
-    except ValidationError as error:
-        problems = problems_of(error, LabFile, value)
-        good: dict[str, Any] = {"name": "salvaged", **value}
-        for item in error.errors(include_url=False):
-            key, *rest = map(str, item["loc"])
-            inside = good.get(key)
-            if key in ("instruments", "jobs") and rest and isinstance(inside, Mapping):
-                good[key] = {name: entry for name, entry in inside.items() if name != rest[0]}
-            else:
-                good.pop(key, None)
+class _Loader:
+    """Collects the mistakes of a lab file, so that all are reported at once.
+
+    Attributes:
+        problems: the mistakes, with file and line.
+        instruments: the valid ones, resolved.
+        campaigns: by job, the valid ones.
+    """
+
+    def __init__(self, path: Path, tree: yamlfile.Tree, value: Mapping[str, Any]) -> None:
+        self.path, self.tree, self.value = path, tree, value
+        self.problems = list(tree.problems)
+        self.instruments: dict[str, LabInstrument] = {}
+        self.campaigns: dict[str, config.CampaignFile] = {}
+
+    def load(self) -> ResolvedLab:
+        if (lab := self._model()) is not None:
+            self._resolve_instruments(lab)
+            lab = lab.model_copy(update={"instruments": {**lab.instruments, **self.instruments}})
+            self._check_conditions(lab)
+            self._check_names(lab)
+            self._load_campaigns(lab)
+        if self.problems or lab is None:
+            first = str(self.path)
+            raise ConfigError(*sorted(dict.fromkeys(self.problems), key=lambda p: (p.file != first, p.line or 0)))
+        jobs = {
+            name: job.model_copy(update={"campaign": self.campaigns[name].plain()}) for name, job in lab.jobs.items()
+        }
+        # Through JSON, so that it equals what the journal returns.
+        resolved = parse(lab.model_copy(update={"jobs": jobs}).plain())
+        runs = Path(os.path.normpath(self.path.parent / lab.runs))
+        return ResolvedLab(resolved, self.path, runs, self.campaigns)
+
+    def _add(self, message: str, path: str) -> None:
+        self.problems.append(_located(Problem(message, path), self.tree))
+
+    def _require(self, name: str, allowed: Collection[str], path: str) -> bool:
+        """Report an unknown name; whether it is known."""
+        if name not in allowed:
+            self._add(f"unknown {name!r}; allowed: {', '.join(allowed)}", path)
+        return name in allowed
+
+    def _model(self) -> LabFile | None:
+        """The lab without its invalid parts, so that the rest can still be checked."""
         try:
-            return LabFile.model_validate(good), problems
+            return LabFile.model_validate(self.value)
+        except ValidationError as error:
+            self.problems += [_located(problem, self.tree) for problem in problems_of(error, LabFile, self.value)]
+            good: dict[str, Any] = {"name": "salvaged", **self.value}
+            for item in error.errors(include_url=False):
+                key, *rest = map(str, item["loc"])
+                inside = good.get(key)
+                if key in ("instruments", "jobs") and rest and isinstance(inside, Mapping):
+                    good[key] = {name: entry for name, entry in inside.items() if name != rest[0]}
+                else:
+                    good.pop(key, None)
+        try:
+            return LabFile.model_validate(good)
         except ValidationError:
-            return None, problems
+            return None
 
+    def _resolve_instruments(self, lab: LabFile) -> None:
+        owners: dict[str, str] = {}  # by identity
+        for name, item in lab.instruments.items():
+            where = f"instruments.{name}.instrument"
+            try:
+                instrument = config.parse_kind("instrument", item.instrument)
+            except ConfigError as error:
+                for problem in error.problems:
+                    self._add(problem.message, f"{where}.{problem.path}".rstrip("."))
+                continue
+            if instrument.kind in UNSUITABLE_KINDS:
+                text = f"kind {instrument.kind} {UNSUITABLE_KINDS[instrument.kind]}; a lab runs unattended"
+                self._add(text, where)
+            if getattr(instrument, "seed", 0) is None:  # the campaign's seed would give every job another instrument
+                instrument = instrument.model_copy(update={"seed": 0})
+            identities = names(instrument, look_up=False)
+            if first := next((owners[one] for one in identities if one in owners), None):
+                self._add(f"the same instrument as {first} ({instrument.identity}): list it once", where)
+            owners = dict.fromkeys(identities, name) | owners
+            self.instruments[name] = item.model_copy(update={"instrument": instrument.model_dump(mode="json")})
 
-def _instruments(lab: LabFile) -> tuple[dict[str, LabInstrument], list[Problem]]:
-    """The valid instruments, resolved, and the mistakes in the others."""
-    problems: list[Problem] = []
-    resolved: dict[str, LabInstrument] = {}
-    owners: dict[str, str] = {}  # by identity
-    for name, item in lab.instruments.items():
-        where = f"instruments.{name}.instrument"
-        try:
+    def _check_conditions(self, lab: LabFile) -> None:
+        """Report conditions that an instrument cannot report."""
+        for name, item in self.instruments.items():
+            own = item.suspend is not None
+            where, suffix = (f"instruments.{name}.suspend", "") if own else ("suspend", f" (instrument {name})")
             instrument = config.parse_kind("instrument", item.instrument)
-        except ConfigError as error:
-            problems += [Problem(p.message, f"{where}.{p.path}".rstrip(".")) for p in error.problems]
-            continue
-        if instrument.kind in UNSUITABLE_KINDS:
-            text = f"kind {instrument.kind} {UNSUITABLE_KINDS[instrument.kind]}; a lab runs unattended"
-            problems.append(Problem(text, where))
-        if getattr(instrument, "seed", 0) is None:  # the campaign's seed would give every job another instrument
-            instrument = instrument.model_copy(update={"seed": 0})
-        identities = names(instrument, look_up=False)
-        if first := next((owners[one] for one in identities if one in owners), None):
-            problems.append(Problem(f"the same instrument as {first} ({instrument.identity}): list it once", where))
-        owners = dict.fromkeys(identities, name) | owners
-        resolved[name] = item.model_copy(update={"instrument": instrument.model_dump(mode="json")})
-    return resolved, problems
+            for problem in unsupported_conditions(lab.suspend_of(name), instrument):
+                self._add(problem.message + suffix, f"{where}.{problem.path}")
 
+    def _check_names(self, lab: LabFile) -> None:
+        """Report unknown names, jobs that are never due, and black-outs that end before they begin."""
+        instruments, jobs = (tuple(self.value.get(key) or ()) for key in ("instruments", "jobs"))
+        for who, target in lab.notify.to.items():
+            for n, item in enumerate(target.jobs):
+                self._require(item, jobs, f"notify.to.{who}.jobs.{n}")
+        for name, job in lab.jobs.items():
+            self._require(job.instrument, instruments, f"jobs.{name}.instrument")
+            when, path = job.when, f"jobs.{name}.when.after"
+            if when.after is not None and self._require(when.after, jobs, path) and name in _before(name, lab.jobs):
+                self._add("the job would wait for itself", path)
+            if job.between and not when.at and (when.cron or when.every) and next_due(job, lab, 0.0) == NEVER:
+                self._add(f"no scheduled time of the job lies in {job.between}", f"jobs.{name}.between")
+        for i, span in enumerate(lab.blackouts):
+            try:
+                if seconds(span.from_, lab.zone) >= seconds(span.to, lab.zone):
+                    self._add(f"ends ({span.to}) before it begins ({span.from_})", f"blackouts.{i}")
+            except (ValueError, OverflowError) as error:
+                self._add(str(error), f"blackouts.{i}")
+            for n, item in enumerate(span.instruments):
+                self._require(item, instruments, f"blackouts.{i}.instruments.{n}")
 
-def _names(lab: LabFile, names: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """Unknown names, jobs that wait for themselves, schedules outside their window, spans without a length."""
-    instruments, jobs = names["instruments"], names["jobs"]
-    problems = [
-        _unknown(item, jobs, f"notify.to.{who}.jobs.{n}")
-        for who, target in lab.notify.to.items()
-        for n, item in enumerate(target.jobs)
-        if item not in jobs
-    ]
-    for name, job in lab.jobs.items():
-        if job.instrument not in instruments:
-            problems.append(_unknown(job.instrument, instruments, f"jobs.{name}.instrument"))
-        if job.when.after is not None and job.when.after not in jobs:
-            problems.append(_unknown(job.when.after, jobs, f"jobs.{name}.when.after"))
-        elif job.when.after is not None and name in _before(name, lab.jobs):
-            problems.append(Problem("the job would wait for itself", f"jobs.{name}.when.after"))
-        if job.between and not job.when.at and (job.when.cron or job.when.every) and next_due(job, lab, 0.0) == NEVER:
-            problems.append(Problem(f"no scheduled time of the job lies in {job.between}", f"jobs.{name}.between"))
-    for i, span in enumerate(lab.blackouts):
-        try:
-            if seconds(span.from_, lab.zone) >= seconds(span.to, lab.zone):
-                problems.append(Problem(f"ends ({span.to}) before it begins ({span.from_})", f"blackouts.{i}"))
-        except (ValueError, OverflowError) as error:
-            problems.append(Problem(str(error), f"blackouts.{i}"))
-        problems += [
-            _unknown(item, instruments, f"blackouts.{i}.instruments.{n}")
-            for n, item in enumerate(span.instruments)
-            if item not in instruments
-        ]
-    return problems
+    def _load_campaigns(self, lab: LabFile) -> None:
+        """Load the campaign of each job with the lab's instrument in it."""
+        base, runs = self.path.parent, self.path.parent / lab.runs
+        for name, job in lab.jobs.items():
+            if (instrument := self.instruments.get(job.instrument)) is None:
+                continue  # reported already
+            # As `--set` does it; JSON is YAML.
+            changes = [f"instrument={json.dumps(instrument.instrument)}"]
+            changes += [f"{key}={json.dumps(value)}" for key, value in job.set.items()]
+            try:
+                if isinstance(job.campaign, str):
+                    self.campaigns[name] = config.load(base / job.campaign, changes, collect=True, runs=runs)
+                else:
+                    value = functools.reduce(config.override, changes, dict(job.campaign))
+                    self.campaigns[name] = config.parse(value, base=base, collect=True, runs=runs)
+            except ConfigError as error:
+                self.problems += [self._of_job(problem, name, job) for problem in error.problems]
+
+    def _of_job(self, problem: Problem, name: str, job: Job) -> Problem:
+        """A campaign's mistake with its file and line: in the campaign file, or in the lab file."""
+        tree, key = self.tree, problem.path.removeprefix("--set ")
+        if changed := next((changed for changed in job.set if f"{key}.".startswith(f"{changed}.")), None):
+            line = tree.lines.get(("jobs", name, "set", changed)) or tree.line(f"jobs.{name}.set")
+            return Problem(problem.message, f"jobs.{name}.set.{key}", tree.file, line)
+        if isinstance(job.campaign, str) and problem.file and not problem.path.startswith("--set"):
+            if problem.line or (self.path.parent / job.campaign).is_file():
+                return problem
+            return _located(Problem(f"{problem.file}: {problem.message}", f"jobs.{name}.campaign"), tree)
+        return _located(Problem(problem.message, f"jobs.{name}.campaign.{key}".rstrip(".")), tree)
 
 
 def _before(name: str, jobs: Mapping[str, Job]) -> set[str]:
@@ -189,61 +240,6 @@ def _before(name: str, jobs: Mapping[str, Job]) -> set[str]:
     while (name := jobs[name].when.after or "") in jobs and name not in before:
         before.add(name)
     return before
-
-
-def _unknown(name: str, allowed: Sequence[str], path: str) -> Problem:
-    return Problem(f"unknown {name!r}; allowed: {', '.join(allowed)}", path)
-
-
-def _campaigns(
-    lab: LabFile, instruments: Mapping[str, LabInstrument], path: Path, tree: yamlfile.Tree
-) -> tuple[dict[str, config.CampaignFile], list[Problem]]:
-    """The campaign of each job with the lab's instrument in it, and the mistakes in the campaigns."""
-    campaigns: dict[str, config.CampaignFile] = {}
-    problems: list[Problem] = []
-    for name, job in lab.jobs.items():
-        if (instrument := instruments.get(job.instrument)) is None:
-            continue  # reported already
-        # As `--set` does it; JSON is YAML.
-        changes = [f"instrument={json.dumps(instrument.instrument)}"]
-        changes += [f"{key}={json.dumps(value)}" for key, value in job.set.items()]
-        base, runs = path.parent, path.parent / lab.runs
-        try:
-            if isinstance(job.campaign, str):
-                campaigns[name] = config.load(base / job.campaign, changes, collect=True, runs=runs)
-            else:
-                value = functools.reduce(config.override, changes, dict(job.campaign))
-                campaigns[name] = config.parse(value, base=base, collect=True, runs=runs)
-        except ConfigError as error:
-            problems += [_of_job(p, name, job, tree, path.parent) for p in error.problems]
-    return campaigns, problems
-
-
-def _suspends(lab: LabFile, instruments: Mapping[str, LabInstrument]) -> list[Problem]:
-    """Conditions that an instrument cannot report."""
-    problems = []
-    for name, item in instruments.items():
-        where = "suspend" if item.suspend is None else f"instruments.{name}.suspend"
-        instrument = config.parse_kind("instrument", item.instrument)
-        suffix = f" (instrument {name})" if item.suspend is None else ""
-        problems += [
-            Problem(p.message + suffix, f"{where}.{p.path}")
-            for p in unsupported_conditions(lab.suspend_of(name), instrument)
-        ]
-    return problems
-
-
-def _of_job(problem: Problem, name: str, job: Job, tree: yamlfile.Tree, base: Path) -> Problem:
-    """A campaign's mistake with its file and line: in the campaign file, or in the lab file."""
-    key = problem.path.removeprefix("--set ")
-    if changed := next((changed for changed in job.set if f"{key}.".startswith(f"{changed}.")), None):
-        line = tree.lines.get(("jobs", name, "set", changed)) or tree.line(f"jobs.{name}.set")
-        return Problem(problem.message, f"jobs.{name}.set.{key}", tree.file, line)
-    if isinstance(job.campaign, str) and problem.file and not problem.path.startswith("--set"):
-        if problem.line or (base / job.campaign).is_file():
-            return problem
-        return _located(Problem(f"{problem.file}: {problem.message}", f"jobs.{name}.campaign"), tree)
-    return _located(Problem(problem.message, f"jobs.{name}.campaign.{key}".rstrip(".")), tree)
 
 
 def _located(problem: Problem, tree: yamlfile.Tree) -> Problem:

@@ -173,18 +173,6 @@ class ClockJumped:
 
 
 LabEvent = (
-    LabOpened
-    | LabStarted
-    | LabStopped
-    | Due
-    | Missed
-    | Started
-    | Ended
-    | Died
-    | GaveUp
-    | MadeSafe
-    | Held
-    | Released
-    | Asked
-    | ClockJumped
-)
+    LabOpened | LabStarted | LabStopped | Due | Missed | Started | Ended | Died | GaveUp | MadeSafe | Held | Released
+    | Asked | ClockJumped
+)  # fmt: skip

@@ -15,8 +15,7 @@ from typing import Any
 from sdl.config.durations import format_duration
 from sdl.lab.core.cron import NEVER, blackout, schedule_conflict, times
 from sdl.lab.core.events import Due, GaveUp, LabEvent, Missed, Started
-from sdl.lab.core.job_runs import Start
-from sdl.lab.core.state import DAY, Lab
+from sdl.lab.core.state import DAY, Lab, Start
 from sdl.lab.core.views import pause_reason
 
 MAX_NEW_STARTS = 500  # starts created in one step
@@ -24,40 +23,38 @@ MAX_NEW_STARTS = 500  # starts created in one step
 
 def due(lab: Lab, now: float) -> list[LabEvent]:
     """The events to write now, in order; fold them, then call again."""
-    return next(
-        (events for step in (new_starts, _missed, _replaced, _given_up, _begin) if (events := step(lab, now))), []
-    )
+    for step in (new_starts, _missed, _replaced, _given_up, _begin):
+        if events := list(step(lab, now)):
+            return events
+    return []
 
 
 def new_starts(lab: Lab, now: float) -> list[LabEvent]:
     """The starts due up to now: requested, triggered by the end of another, or scheduled."""
     starts = [(item.due, item.job, item.cause, item.by) for item in lab.pending]
-    for name in lab.lab.jobs:
-        starts += [(at, name, "schedule", "schedule") for at in _scheduled(lab, name, now)]
+    for name, job in lab.lab.jobs.items():
+        if lab.next_due(name) <= now:
+            scheduled = takewhile(lambda at: at <= now, times(job, lab.lab, lab.horizon[name]))
+            starts += [(at, name, "schedule", "schedule") for at in scheduled]
     starts.sort(key=lambda item: item[0])
     return [
         Due(lab.number + n, job, at, cause, by, now) for n, (at, job, cause, by) in enumerate(starts[:MAX_NEW_STARTS])
     ]
 
 
-def _scheduled(lab: Lab, job: str, now: float) -> Iterator[float]:
-    if lab.next_due(job) <= now:
-        yield from takewhile(lambda at: at <= now, times(lab.lab.jobs[job], lab.lab, lab.horizon[job]))
-
-
 def next_time(lab: Lab) -> float:
     """The next scheduled time of any job; infinity if there is none."""
-    return min((lab.next_due(name) for name in lab.lab.jobs), default=NEVER)
+    return min(map(lab.next_due, lab.lab.jobs), default=NEVER)
 
 
 def _waiting(lab: Lab) -> list[Start]:
     return [start for start in lab.starts.values() if not start.attempts]
 
 
-def _missed(lab: Lab, now: float) -> list[LabEvent]:
-    """Waiting starts that will never run."""
-    causes = ((start.number, _missed_cause(lab, start, now)) for start in _waiting(lab))
-    return [Missed(number, *cause, now) for number, cause in causes if cause is not None]
+def _missed(lab: Lab, now: float) -> Iterator[LabEvent]:
+    for start in _waiting(lab):
+        if cause := _missed_cause(lab, start, now):
+            yield Missed(start.number, *cause, now)
 
 
 def _missed_cause(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
@@ -83,7 +80,6 @@ def _missed_cause(lab: Lab, start: Start, now: float) -> tuple[str, str] | None:
 
 
 def _delay_cause(lab: Lab, start: Start, now: float) -> str:
-    """Why a start has not begun yet."""
     if lab.since > start.due:
         return "the lab was not running"
     return blocked(lab, start, now) or _instrument_holder(lab, start) or "the machine slept, or was too busy"
@@ -102,44 +98,39 @@ def _instrument_holder(lab: Lab, start: Start) -> str:
     return ""
 
 
-def _replaced(lab: Lab, now: float) -> list[LabEvent]:
+def _replaced(lab: Lab, now: float) -> Iterator[LabEvent]:
     """Waiting scheduled starts of a job, except its latest."""
     waiting = [start for start in _waiting(lab) if start.cause == "schedule"]
     latest = {start.job: start.number for start in sorted(waiting, key=lambda start: start.due)}
-    causes = {
-        start.number: f"replaced by the later start {latest[start.job]}: {_delay_cause(lab, start, now)}"
-        for start in waiting
-        if latest[start.job] != start.number
-    }
-    return [Missed(number, cause, "schedule", now) for number, cause in causes.items()]
+    for start in waiting:
+        if (later := latest[start.job]) != start.number:
+            cause = f"replaced by the later start {later}: {_delay_cause(lab, start, now)}"
+            yield Missed(start.number, cause, "schedule", now)
 
 
-def _given_up(lab: Lab, now: float) -> list[LabEvent]:
+def _given_up(lab: Lab, now: float) -> Iterator[LabEvent]:
     """Starts whose process died and that are not resumed."""
-    died = (start for start in lab.starts.values() if start.attempts and not start.running)
-    return [GaveUp(start.number, reason, now) for start in died if (reason := _give_up_reason(lab, start))]
+    for start in lab.starts.values():
+        if start.attempts and not start.running:
+            if start.abort is not None:
+                yield GaveUp(start.number, f"aborted by {start.abort[1]}: {start.abort[0]}", now)
+            elif start.lost:  # a restart would repeat every measurement
+                yield GaveUp(start.number, start.last, now)
+            elif start.deaths > lab.lab.supervise.restarts:
+                yield GaveUp(start.number, f"its process died {start.deaths} times; last cause: {start.last}", now)
+            elif start.instrument not in lab.lab.instruments:
+                yield GaveUp(start.number, f"{start.instrument} is no longer in the lab file", now)
 
 
-def _give_up_reason(lab: Lab, start: Start) -> str:
-    if start.abort is not None:
-        return f"aborted by {start.abort[1]}: {start.abort[0]}"
-    if start.lost:  # a restart would repeat every measurement
-        return start.last
-    if start.deaths > lab.lab.supervise.restarts:
-        return f"its process died {start.deaths} times; last cause: {start.last}"
-    if start.instrument not in lab.lab.instruments:
-        return f"{start.instrument} is no longer in the lab file"
-    return ""
-
-
-def _begin(lab: Lab, now: float) -> list[LabEvent]:
+def _begin(lab: Lab, now: float) -> Iterator[LabEvent]:
     """The first start in line on each free instrument."""
-    events: list[LabEvent] = []
     for name in lab.lab.instruments:
         ready = (s for s in lab.starts.values() if s.instrument == name and not blocked(lab, s, now))
-        if (first := min(ready, key=queue_order, default=None)) is not None:
-            events.append(Started(first.number, name, first.run or _new_run(first, now), first.attempts, now))
-    return events
+        if (start := min(ready, key=queue_order, default=None)) is not None:
+            # Names of runs sort by time, as those of `sdl run`.
+            stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+            run = start.run or f"{start.spec.resolved.get('name', start.job)}/{stamp}-s{start.number}"
+            yield Started(start.number, name, run, start.attempts, now)
 
 
 def queue_order(start: Start) -> tuple[Any, ...]:
@@ -172,23 +163,16 @@ def blocked(lab: Lab, start: Start, now: float) -> str:
 def reason_to_pause(lab: Lab, start: Start, now: float, readings: int = 0) -> tuple[str, str] | None:
     """Why a start may not measure now, and who decided that: a requested pause, a black-out, its window, the quota.
 
-    Args:
-        lab: the state.
-        start: the start.
-        now: seconds since 1970 UTC.
-        readings: taken in its run so far.
+    `readings` is the number taken in its run so far.
     """
-    for pause in lab.pauses_of(start.number, start.job, start.instrument):
+    for pause in lab.pauses_of(start.targets):
         return pause_reason(pause.what, pause.cause), pause.by
     spec = start.spec.model_copy(update={"between": None}) if start.cause == "asked" else start.spec
     if why := schedule_conflict(spec, lab.lab, now):
         return why, "lab file"
     instrument = lab.lab.instruments.get(start.instrument)
-    if instrument is not None and instrument.readings_a_day is not None:
+    if instrument is not None and (allowed := instrument.readings_a_day) is not None:
         taken = lab.readings_last_day(start.instrument, now) + max(readings - start.readings, 0)
-        if taken >= instrument.readings_a_day:
-            return (
-                f"{taken} readings in the last {format_duration(DAY)} ({instrument.readings_a_day} allowed)",
-                "lab file",
-            )
+        if taken >= allowed:
+            return f"{taken} readings in the last {format_duration(DAY)} ({allowed} allowed)", "lab file"
     return None

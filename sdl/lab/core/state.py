@@ -13,32 +13,15 @@ An event out of turn is refused and leaves the state unchanged; in a journal it 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdl.errors import OutOfTurn
 from sdl.lab.config.file import parse
 from sdl.lab.config.model import Job, LabFile, When
+from sdl.lab.core import events as ev
 from sdl.lab.core.cron import next_due
-from sdl.lab.core.events import (
-    Asked,
-    ClockJumped,
-    Died,
-    Due,
-    Ended,
-    GaveUp,
-    Held,
-    LabEvent,
-    LabOpened,
-    LabStarted,
-    LabStopped,
-    MadeSafe,
-    Missed,
-    Released,
-    Started,
-)
-from sdl.lab.core.job_runs import PendingStart, Start
 from sdl.types import Outcome
 
 DAY = 86400.0
@@ -46,6 +29,73 @@ HISTORY = 1000  # number of ended starts kept in memory; the journal has all
 MAX_BACKOFF = 3600.0
 SAFE_OUTCOMES = (Outcome.REACHED, Outcome.UNREACHABLE)
 """Outcomes that follow directly from a reading: the instrument was connected and has been switched off."""
+
+
+class PendingStart(NamedTuple):
+    """A start requested, or triggered by another, that is not yet Due; `spec` if no job of the file has it."""
+
+    job: str
+    due: float
+    cause: str
+    by: str
+    spec: Job | None = None
+
+
+@dataclass(slots=True)
+class Start:
+    """A start that has not ended.
+
+    Attributes:
+        number, job, due, cause, by: as in Due.
+        spec: the job as configured when the start was created or begun.
+        single: the campaign was submitted on its own and belongs to no job of the lab file.
+        running: whether the journal says that its process is running.
+        attempts: number of times its process was started.
+        deaths: number of times its process died, without interruptions by the lab itself.
+        lost: whether its record was deleted, replaced or truncated while being written.
+        ready: earliest time of the next attempt, seconds since 1970 UTC.
+        skip, abort: reason and requester, if requested.
+    """
+
+    number: int
+    job: str
+    due: float
+    cause: str
+    by: str
+    spec: Job
+    single: bool = False
+    running: bool = False
+    attempts: int = 0
+    deaths: int = 0
+    lost: bool = False
+    ready: float = 0.0
+    begun: float | None = None
+    run: str = ""
+    readings: int = 0
+    last: str = ""
+    skip: tuple[str, str] | None = None
+    abort: tuple[str, str] | None = None
+
+    @property
+    def instrument(self) -> str:
+        return self.spec.instrument
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return covering_targets(self.number, self.job, self.instrument)
+
+    def ended(self, at: float, fate: str, outcome: str, reason: str) -> dict[str, Any]:
+        """Its row of the history (`sdl.lab.core.views`)."""
+        return {
+            "start": self.number, "job": self.job, "instrument": self.instrument, "run": self.run, "due": self.due,
+            "begun": self.begun, "ended": at, "fate": fate, "outcome": outcome, "reason": reason,
+            "readings": self.readings,
+        }  # fmt: skip
+
+
+def covering_targets(number: int, job: str, instrument: str) -> tuple[str, ...]:
+    """The targets of requests that cover a start, widest first."""
+    return "lab", f"instrument {instrument}", f"job {job}", f"start {number}"
 
 
 @dataclass
@@ -63,7 +113,6 @@ class Lab:
         pauses: requested pauses by target; `resumed_by` is who ended the last one.
         unsafe: instruments not known to be off that no campaign is driving.
         lost: by instrument, why it could not be switched off.
-        number: of the next start.
         alive: whether a process runs the lab, according to the journal.
         since: when that process took over; `process` is its id.
     """
@@ -75,7 +124,7 @@ class Lab:
     horizon: dict[str, float] = field(default_factory=dict)
     pending: list[PendingStart] = field(default_factory=list)
     skips: dict[str, tuple[str, str]] = field(default_factory=dict)
-    pauses: dict[str, Held] = field(default_factory=dict)
+    pauses: dict[str, ev.Held] = field(default_factory=dict)
     unsafe: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
     resumed_by: str = ""
@@ -86,15 +135,54 @@ class Lab:
     _taken: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
     _next: dict[str, tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
 
-    def handle(self, event: LabEvent) -> None:
+    def handle(self, event: ev.LabEvent) -> None:
         """Fold one event.
 
         Raises:
             OutOfTurn: the event is out of turn; the state is unchanged.
         """
-        if self.file is None and not isinstance(event, LabOpened):
+        if self.file is None and not isinstance(event, ev.LabOpened):
             raise OutOfTurn(f"{type(event).__name__} before LabOpened")
-        _HANDLERS[type(event)](self, event)
+        match event:
+            case ev.LabOpened():
+                self._open(event)
+            case ev.LabStarted():
+                self.alive, self.since, self.process = True, event.at, event.process
+                self.unsafe = set(self.lab.instruments)  # a previous process may have left any of them on
+            case ev.LabStopped():
+                self.alive = False
+            case ev.Due():
+                self._create(event)
+            case ev.Missed():
+                start = self._find(event.start, running=False)
+                if start.attempts:
+                    raise OutOfTurn(f"start {event.start} has begun and cannot be missed")
+                self._remove(start, event.at, "missed", "", event.cause)
+            case ev.Started():
+                self._begin(event)
+            case ev.Ended():
+                self._end(event)
+            case ev.Died():
+                self._die(event)
+            case ev.GaveUp():
+                self._remove(self._find(event.start, running=False), event.at, "gave up", "", event.reason)
+            case ev.MadeSafe(error=""):
+                self.lost.pop(event.instrument, None)
+                self.unsafe.discard(event.instrument)
+            case ev.MadeSafe():
+                self.lost[event.instrument] = event.error
+                self.unsafe.add(event.instrument)  # a campaign that ended normally may still have left it on
+            case ev.Held():
+                self.pauses[event.what] = event
+            case ev.Released():
+                if self.pauses.pop(event.what, None) is None:
+                    raise OutOfTurn(f"{event.what} is not paused")
+                self.resumed_by = event.by
+            case ev.Asked():
+                self._request(event)
+            case ev.ClockJumped():
+                for start in self.starts.values():
+                    start.ready += min(event.seconds, 0.0)  # a clock set back must not lengthen the back-off
 
     # Queries -----------------------------------------------------------------------------------------------------
     @property
@@ -112,10 +200,9 @@ class Lab:
         """The start running on an instrument."""
         return next((s for s in self.starts.values() if s.running and s.instrument == instrument), None)
 
-    def pauses_of(self, start: int, job: str, instrument: str) -> list[Held]:
-        """The requested pauses that cover a start, widest first."""
-        covering = ("lab", f"instrument {instrument}", f"job {job}", f"start {start}")
-        return [self.pauses[what] for what in covering if what in self.pauses]
+    def pauses_of(self, targets: Iterable[str]) -> list[ev.Held]:
+        """The requested pauses of these targets, such as `Start.targets`."""
+        return [self.pauses[what] for what in targets if what in self.pauses]
 
     def readings_last_day(self, instrument: str, now: float) -> int:
         """Readings of an instrument in the last 24 hours, without those of the running start."""
@@ -128,8 +215,8 @@ class Lab:
             self._next[job] = (horizon, next_due(self.lab.jobs[job], self.lab, horizon))
         return self._next[job][1]
 
-    # One method per event ----------------------------------------------------------------------------------------
-    def _opened(self, event: LabOpened) -> None:
+    # Larger transitions ------------------------------------------------------------------------------------------
+    def _open(self, event: ev.LabOpened) -> None:
         old, new = self.file, parse(event.config)
         for name, job in new.jobs.items():
             before = old.jobs.get(name) if old is not None else None
@@ -144,40 +231,27 @@ class Lab:
         self.unsafe &= new.instruments.keys()
         self.lost = {name: why for name, why in self.lost.items() if name in new.instruments}
 
-    def _started_lab(self, event: LabStarted) -> None:
-        self.alive, self.since, self.process = True, event.at, event.process
-        self.unsafe = set(self.lab.instruments)  # a previous process may have left any of them on
-
-    def _stopped_lab(self, event: LabStopped) -> None:
-        self.alive = False
-
-    def _due(self, event: Due) -> None:
+    def _create(self, event: ev.Due) -> None:
         key = (event.job, event.due, event.cause)
         pending = next((item for item in self.pending if (item.job, item.due, item.cause) == key), None)
         own_spec = None if pending is None else pending.spec
         spec = own_spec or self.lab.jobs.get(event.job)
         if event.start != self.number or spec is None:
             raise OutOfTurn(f"start {event.start} of {event.job}: expected number {self.number}")
-        if event.cause != "schedule" and pending is None:
+        scheduled = event.cause == "schedule"
+        if not scheduled and pending is None:
             raise OutOfTurn(f"start {event.start} of {event.job}: was never requested")
-        if event.cause == "schedule" and event.due <= self.horizon[event.job]:
+        if scheduled and event.due <= self.horizon[event.job]:
             raise OutOfTurn(f"start {event.start} of {event.job}: already created")
-        start = Start(event.start, *key, event.by, spec, single=own_spec is not None)
+        start = self.starts[event.start] = Start(event.start, *key, event.by, spec, single=own_spec is not None)
         if pending is not None:
             self.pending.remove(pending)
-        if event.cause == "schedule":
+        if scheduled:
             self.horizon[event.job] = event.due
             start.skip = self.skips.pop(event.job, None)
-        self.starts[event.start] = start
         self.number += 1
 
-    def _missed(self, event: Missed) -> None:
-        start = self._find(event.start, running=False)
-        if start.attempts:
-            raise OutOfTurn(f"start {event.start} has begun and cannot be missed")
-        self._gone(start, event.at, "missed", "", event.cause)
-
-    def _began(self, event: Started) -> None:
+    def _begin(self, event: ev.Started) -> None:
         start = self._find(event.start, running=False)
         if event.attempt != start.attempts or event.instrument != start.instrument:
             raise OutOfTurn(f"start {event.start}: expected attempt {start.attempts} on {start.instrument}")
@@ -186,49 +260,28 @@ class Lab:
         start.running, start.attempts, start.run = True, start.attempts + 1, event.run
         start.begun = event.at if start.begun is None else start.begun
 
-    def _ended(self, event: Ended) -> None:
+    def _end(self, event: ev.Ended) -> None:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
-        self._gone(start, event.at, "ended", event.outcome, event.reason)
+        self._remove(start, event.at, "ended", event.outcome, event.reason)
         if event.outcome not in SAFE_OUTCOMES and start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)  # it may not have received the request to switch off
         for name, job in self.lab.jobs.items():
             if job.when.after == start.job and Outcome(event.outcome) in job.when.outcome:
                 self.pending.append(PendingStart(name, event.at, "after", f"start {start.number}"))
 
-    def _died(self, event: Died) -> None:
+    def _die(self, event: ev.Died) -> None:
         start = self._find(event.start, running=True)
         self._count(start, event.readings, event.at)
         start.running, start.last, start.lost = False, event.cause, event.lost
-        if event.own:
-            start.deaths += 1
-            wait = self.lab.supervise.backoff * 2.0 ** (start.deaths - 1)
-            start.ready = event.at + min(wait, MAX_BACKOFF)
-        elif event.full:
-            start.ready = event.at + min(self.lab.supervise.backoff, MAX_BACKOFF)
+        start.deaths += event.own
+        if event.own or event.full:
+            doublings = start.deaths - 1 if event.own else 0
+            start.ready = event.at + min(self.lab.supervise.backoff * 2.0**doublings, MAX_BACKOFF)
         if start.instrument in self.lab.instruments:
             self.unsafe.add(start.instrument)
 
-    def _gave_up(self, event: GaveUp) -> None:
-        self._gone(self._find(event.start, running=False), event.at, "gave up", "", event.reason)
-
-    def _made_safe(self, event: MadeSafe) -> None:
-        if event.error:
-            self.lost[event.instrument] = event.error
-            self.unsafe.add(event.instrument)  # a campaign that ended normally may still have left it on
-        else:
-            self.lost.pop(event.instrument, None)
-            self.unsafe.discard(event.instrument)
-
-    def _held(self, event: Held) -> None:
-        self.pauses[event.what] = event
-
-    def _released(self, event: Released) -> None:
-        if self.pauses.pop(event.what, None) is None:
-            raise OutOfTurn(f"{event.what} is not paused")
-        self.resumed_by = event.by
-
-    def _asked(self, event: Asked) -> None:
+    def _request(self, event: ev.Asked) -> None:
         kind, _, name = event.target.partition(" ")
         if event.verb == "run-now":
             self.pending.append(PendingStart(name, event.at, "asked", event.by))
@@ -241,11 +294,6 @@ class Lab:
             if (start := self.starts.get(int(name))) is None:
                 raise OutOfTurn(f"no start {name}")
             setattr(start, event.verb, (event.reason, event.by))
-
-    def _jumped(self, event: ClockJumped) -> None:
-        if event.seconds < 0:  # a clock set back must not lengthen the back-off
-            for start in self.starts.values():
-                start.ready += event.seconds
 
     # Helpers -----------------------------------------------------------------------------------------------------
     def _find(self, number: int, *, running: bool) -> Start:
@@ -263,28 +311,10 @@ class Lab:
             while taken[0][0] < at - 2 * DAY:
                 taken.popleft()
 
-    def _gone(self, start: Start, at: float, fate: str, outcome: str, reason: str) -> None:
+    def _remove(self, start: Start, at: float, fate: str, outcome: str, reason: str) -> None:
         del self.starts[start.number]
         self.pauses.pop(f"start {start.number}", None)
         self.past.append(start.ended(at, fate, outcome, reason))
-
-
-_HANDLERS: dict[type, Callable[[Lab, Any], None]] = {
-    LabOpened: Lab._opened,
-    LabStarted: Lab._started_lab,
-    LabStopped: Lab._stopped_lab,
-    Due: Lab._due,
-    Missed: Lab._missed,
-    Started: Lab._began,
-    Ended: Lab._ended,
-    Died: Lab._died,
-    GaveUp: Lab._gave_up,
-    MadeSafe: Lab._made_safe,
-    Held: Lab._held,
-    Released: Lab._released,
-    Asked: Lab._asked,
-    ClockJumped: Lab._jumped,
-}
 
 
 def single_job_name(campaign: Mapping[str, Any]) -> str:
@@ -292,7 +322,7 @@ def single_job_name(campaign: Mapping[str, Any]) -> str:
     return f"campaign {campaign['name']}"
 
 
-def fold(events: Iterable[LabEvent]) -> Lab:
+def fold(events: Iterable[ev.LabEvent]) -> Lab:
     """The state after all events.
 
     Raises:

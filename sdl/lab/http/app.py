@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import FrameType
+from typing import Any, cast
+
+import uvicorn
+from starlette.routing import BaseRoute
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sdl.errors import ConfigError
-from sdl.extras import missing
+from sdl.lab.http.api import create_app
+from sdl.lab.http.auth import RequestFilter
+from sdl.lab.http.control import Controller
+from sdl.lab.http.monitoring import Metrics, Readiness
 from sdl.lab.http.token import Credentials
 from sdl.lab.systemd import Watchdog
-from sdl.lab.workers.base import Control
-
-if TYPE_CHECKING:
-    from starlette.routing import BaseRoute
-
-    from sdl.lab.http.auth import RequestFilter
 
 HOST = "127.0.0.1"
 START_SECONDS = 10.0  # for the server thread to begin and to end
@@ -31,29 +34,11 @@ GRACE_SECONDS = 3  # for requests that are being answered when the server ends; 
 MAX_CONNECTIONS = 128  # with up to 64 event streams of the page; each is an open file of the lab's process
 
 
-def require_packages() -> None:
-    """Check that the packages of a lab's server are installed.
-
-    Raises:
-        ConfigError: starlette, uvicorn or prometheus-client is missing.
-    """
-    try:
-        import prometheus_client  # noqa: F401 - reported now, not at the first request
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(missing("labs", "lab", error)) from error
-
-
 class LabServer:
     """Serves `/api/v1`, `/healthz`, `/readyz` and `/metrics` of one lab on this machine.
 
     Args:
-        control: queries and commands of the lab.
-        lab: its name.
         record: directory of its journal.
-        file: the lab file.
-        runs: directory of the runs.
         watchdog: knows the time of the last tick.
         port: 0 for any free one.
         waiting: number of messages waiting to be sent.
@@ -64,13 +49,13 @@ class LabServer:
         credentials: its address and access token on disk.
 
     Raises:
-        ConfigError: the port is taken, or starlette, uvicorn or prometheus-client is not installed.
+        ConfigError: the port is taken.
         RecordError: the access token cannot be written.
     """
 
     def __init__(
         self,
-        control: Control,
+        control: Controller,
         *,
         lab: str,
         record: Path,
@@ -81,16 +66,11 @@ class LabServer:
         waiting: Callable[[], int] = lambda: 0,
         page: Callable[[Credentials], Sequence[BaseRoute]] = lambda credentials: (),
     ) -> None:
-        require_packages()
-        from sdl.lab.http.api import create_app
-        from sdl.lab.http.health import Readiness
-        from sdl.lab.http.metrics import Metrics
-
-        listening = listen(port)
-        number = listening.getsockname()[1]
-        self.url = f"http://{HOST}:{number}"
-        try:
-            self.credentials = Credentials(lab, record, file)
+        with contextlib.ExitStack() as stack:
+            listening = listen(port)
+            stack.callback(listening.close)
+            number = listening.getsockname()[1]
+            self.url, self.credentials = f"http://{HOST}:{number}", Credentials(lab, record, file)
             self.credentials.announce("")  # a lab that is starting counts: "the only lab" must not be another one
             app = create_app(
                 control,
@@ -102,10 +82,8 @@ class LabServer:
                 metrics=Metrics(control, runs, waiting=waiting).text,
                 routes=page(self.credentials),
             )
-        except BaseException:
-            listening.close()
-            raise
-        self._server = HttpServer(app, listening, "sdl lab server")
+            self._server = HttpServer(app, listening, "sdl lab server")
+            stack.pop_all()
 
     def start(self) -> None:
         """Begin to serve, and announce the address to the command line.
@@ -126,29 +104,16 @@ class HttpServer:
     """An application of a lab or of `sdl web`, served by uvicorn in a thread.
 
     Args:
-        app: the application with its request checks.
         listening: the socket, closed with the server.
-        name: of the thread.
     """
 
     def __init__(self, app: RequestFilter, listening: socket.socket, name: str) -> None:
-        import uvicorn
-
         self._app, self._socket = app, listening
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http=_bounded(app, MAX_CONNECTIONS),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=5,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
+        config = uvicorn.Config(
+            app, http=_bounded(app, MAX_CONNECTIONS), ws="none", lifespan="off", log_config=None, access_log=False,
+            server_header=False, proxy_headers=False, timeout_keep_alive=5, timeout_graceful_shutdown=GRACE_SECONDS,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=name, daemon=True)
 
     @property
@@ -190,8 +155,6 @@ def _bounded(app: RequestFilter, limit: int) -> type[asyncio.Protocol]:
 
     Clients that open connections and send nothing, or half a request, therefore cannot block others, or an abort.
     """
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
     connections: list[asyncio.BaseTransport] = []  # oldest first
 
     class Bounded(asyncio.Protocol):
@@ -207,6 +170,29 @@ def _bounded(app: RequestFilter, limit: int) -> type[asyncio.Protocol]:
                 cast(asyncio.Transport, next(idle, transport)).abort()
 
     return Bounded
+
+
+@contextlib.contextmanager
+def stop_signals(on_signal: Callable[[], None]) -> Iterator[list[str]]:
+    """The names of the stop signals received so far; handlers are installed in the main thread only.
+
+    Args:
+        on_signal: called in the handler, so it must take no lock that the interrupted thread may hold.
+    """
+    signals: list[str] = []
+    before = {}
+
+    def handle(number: int, _: FrameType | None) -> None:
+        signals.append(signal.Signals(number).name)
+        on_signal()
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def listen(port: int) -> socket.socket:

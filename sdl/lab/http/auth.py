@@ -12,33 +12,54 @@ Every refusal, also those of the application, is one line in the log, at most 60
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdl.errors import ConfigError, RecordError
 from sdl.lab.http.token import Credentials
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 16 * 1024
 MAX_DRAINED = 4 * 1024 * 1024  # bytes of a refused body that are still read, so that the client reads the answer
 BODY_SECONDS = 10.0
 LINES_A_MINUTE = 60  # in the log
 READING = ("GET", "HEAD")  # methods that change nothing and need no token
-Headers = Mapping[bytes, Sequence[str]]  # values of each header, by its name in lower case
 _log = logging.getLogger(__name__)
 
 
-class Refused(Exception):
-    """A refused request, with its HTTP status."""
+def filtered_app(routes: Sequence[BaseRoute], credentials: Credentials, port: int) -> RequestFilter:
+    """An application with request checks, whose errors are `{"error": …, "status": …}`.
 
-    def __init__(self, status: int, message: str) -> None:
-        self.status, self.message = status, message
-        super().__init__(message)
+    `port` is that of the server, and part of every accepted Host and Origin.
+    """
+    return RequestFilter(
+        Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed}), credentials, port
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    request.scope["refused"] = error.detail  # logged by the filter
+    return _error(error)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    _log.exception("answering %s", _request_line(request.scope), exc_info=error)
+    return _error(HTTPException(500, "internal error; see the log of the server"))
+
+
+def _error(error: HTTPException) -> Response:
+    status = error.status_code
+    return JSONResponse({"error": error.detail, "status": status}, status, error.headers)
 
 
 class RequestFilter:
@@ -62,24 +83,22 @@ class RequestFilter:
         return client in self._answering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
-            else:  # no websockets here
-                await send({"type": "websocket.close", "code": 1008})
-            return
         receive = self._until_the_end(receive)
         refused = self._check(scope)
         try:
             body = await _body(receive)
-        except Refused as error:
+        except HTTPException as error:
             refused = refused or error
         if refused is not None:
-            self._log_refusal(scope, refused.status, refused.message)
-            await _refuse(send, refused)
+            self._log_refusal(scope, refused.status_code, refused.detail)
+            await _refuse(refused, scope, receive, send)
             return
 
         started = False
+        first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_body() -> Message:
+            return first.pop() if first else await receive()
 
         async def checked_send(message: Message) -> None:
             nonlocal started
@@ -93,13 +112,12 @@ class RequestFilter:
         client = tuple(scope.get("client") or ("", 0))
         self._answering.add(client)
         try:
-            await self._app(scope, _once(body, receive), checked_send)
+            await self._app(scope, receive_body, checked_send)
         except asyncio.CancelledError:  # the answer takes longer than the ending server waits
             if started or not self._ending.is_set():
                 raise
-            await _refuse(
-                send, Refused(503, "the server ended before it could answer; the request may have been executed")
-            )
+            text = "the server ended before it could answer; the request may have been executed"
+            await _refuse(HTTPException(503, text), scope, receive, send)
         finally:
             self._answering.discard(client)
 
@@ -117,45 +135,37 @@ class RequestFilter:
 
         return receive_or_end
 
-    def _check(self, scope: Scope) -> Refused | None:
+    def _check(self, scope: Scope) -> HTTPException | None:
         """The first refusal by host, origin, path and token: in this order, so that a stranger learns little."""
-        headers: dict[bytes, list[str]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.lower(), []).append(value.decode("latin-1"))
-        try:
-            for check in (self._check_host, self._check_origin, _check_path, self._check_token):
-                check(scope, headers)
-        except Refused as error:
-            return error
-        return None
-
-    def _check_host(self, scope: Scope, headers: Headers) -> None:
-        hosts = headers.get(b"host", [])
+        headers, path = Headers(scope=scope), scope["path"]
+        hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            raise Refused(421, "the Host of a request must be 127.0.0.1 or localhost, with the port")
+            return HTTPException(421, "the Host of a request must be 127.0.0.1 or localhost, with the port")
+        own = {f"http://{host}" for host in self._hosts}
+        if any(origin.lower() not in own for origin in headers.getlist("origin")):
+            return HTTPException(403, "requests from pages of other sites are refused")
+        reading = scope["method"] in READING
+        sites = {site.lower() for site in headers.getlist("sec-fetch-site")}
+        if not reading and sites - {"same-origin", "none"}:
+            return HTTPException(403, "changes requested by pages of other sites are refused")
+        if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
+            return HTTPException(400, "invalid path")
+        return None if reading else self._check_token(headers.getlist("authorization"))
 
-    def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        origins = [value.lower() for value in headers.get(b"origin", [])]
-        if any(origin.removeprefix("http://") not in self._hosts or "://" not in origin for origin in origins):
-            raise Refused(403, "requests from pages of other sites are refused")
-        sites = [value.lower() for value in headers.get(b"sec-fetch-site", [])]
-        if scope["method"] not in READING and any(site not in ("same-origin", "none") for site in sites):
-            raise Refused(403, "changes requested by pages of other sites are refused")
-
-    def _check_token(self, scope: Scope, headers: Headers) -> None:
-        if scope["method"] in READING:
-            return
-        given = headers.get(b"authorization", [])
+    def _check_token(self, given: Sequence[str]) -> HTTPException | None:
         scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Refused(401, "Enter the access token (programs: Authorization: Bearer …).")
         try:
-            if not self._credentials.accepts(token.strip()):
-                raise Refused(401, "wrong access token; the lab has a new one after every start")
+            if scheme.lower() != "bearer" or not token.strip():
+                text = "Enter the access token (programs: Authorization: Bearer …)."
+            elif self._credentials.accepts(token.strip()):
+                return None
+            else:
+                text = "wrong access token; the lab has a new one after every start"
+            return HTTPException(401, text, {"www-authenticate": "Bearer"})
         except ConfigError as error:
-            raise Refused(403, str(error)) from error
+            return HTTPException(403, str(error))
         except RecordError as error:
-            raise Refused(503, str(error)) from error
+            return HTTPException(503, str(error))
 
     def _log_refusal(self, scope: Scope, status: int, why: str) -> None:
         now = self._clock()
@@ -166,35 +176,33 @@ class RequestFilter:
         self._lines += 1
         if self._lines <= LINES_A_MINUTE:
             client = scope.get("client") or ("?", 0)
-            _log.warning("refused %s from %s:%s: %d %s", request_line(scope), *client, status, why)
+            _log.warning("refused %s from %s:%s: %d %s", _request_line(scope), *client, status, why)
 
 
-def _check_path(scope: Scope, headers: Headers) -> None:
-    path = scope["path"]
-    if not path.isprintable() or "\\" in path or any(part in (".", "..") for part in path.split("/")):
-        raise Refused(400, "invalid path")
+async def _refuse(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
+    error.headers = {**(error.headers or {}), "connection": "close"}
+    await _error(error)(scope, receive, send)
 
 
 async def _body(receive: Receive) -> bytes:
     """The body, if it is small enough and arrives in time; a larger one is read and discarded."""
-    parts: list[bytes] = []
-    size = 0
+    body, size = b"", 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while size <= MAX_DRAINED:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise Refused(400, "the connection was closed")
+                    raise HTTPException(400, "the connection was closed")
                 size += len(message.get("body", b""))
                 if size <= MAX_BODY:
-                    parts.append(message.get("body", b""))
+                    body += message.get("body", b"")
                 if not message.get("more_body"):
                     break
     except TimeoutError:
-        raise Refused(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
     if size > MAX_BODY:
-        raise Refused(413, f"the body must have at most {MAX_BODY} bytes")
-    return b"".join(parts)
+        raise HTTPException(413, f"the body must have at most {MAX_BODY} bytes")
+    return body
 
 
 def quoted(text: str) -> str:
@@ -202,29 +210,6 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
-def request_line(scope: Scope) -> str:
+def _request_line(scope: Scope) -> str:
     """Method and path for a log, shortened, without query and control characters."""
     return f"{scope['method'][:12]!a} {quoted(scope['path'])!s}".replace("'", "")
-
-
-def _once(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body once, then what the connection sends."""
-    given = False
-
-    async def body_first() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return body_first
-
-
-async def _refuse(send: Send, error: Refused) -> None:
-    text = json.dumps({"error": error.message, "status": error.status}).encode()
-    heads = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
-    heads += [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
-    heads += [(b"connection", b"close")]
-    await send({"type": "http.response.start", "status": error.status, "headers": heads})
-    await send({"type": "http.response.body", "body": text})

@@ -89,13 +89,10 @@ class Client:
 
 
 def _select(running: list[LabAddress], lab: str) -> LabAddress:
-    """The lab to talk to."""
     here = not lab and os.path.exists(HERE)
-    if lab or here:
-        file = os.path.realpath(lab or HERE)
-        matches = [one for one in running if lab == one.lab or file == os.path.realpath(one.file)]
-    else:
-        matches = running
+    file = os.path.realpath(lab or HERE)
+    named = bool(lab) or here
+    matches = [one for one in running if not named or lab == one.lab or file == os.path.realpath(one.file)]
     if len(matches) == 1:
         return matches[0]
     names = ", ".join(f"{one.lab} ({one.file}, {one.url or 'starting'})" for one in matches or running)

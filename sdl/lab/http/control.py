@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sdl import config
 from sdl.errors import ConfigError
@@ -25,19 +25,56 @@ from sdl.lab.config.file import parse_text
 from sdl.lab.core import scheduler
 from sdl.lab.core.cron import NEVER, schedule_conflict, upcoming
 from sdl.lab.core.events import Asked, Due, Held, Released
-from sdl.lab.core.job_runs import Start
-from sdl.lab.core.state import Lab, single_job_name
+from sdl.lab.core.state import Start, covering_targets, single_job_name
 from sdl.lab.core.views import describe_pause, display_target, pause_reason
 from sdl.lab.loop import LabLoop
 
 ANSWER_SECONDS = 20.0
 UPCOMING_PER_JOB = 5  # scheduled times listed per job
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _in_loop(method: Callable[Concatenate[Controller, P], T]) -> Callable[Concatenate[Controller, P], T]:
+    """Execute a method in the thread of the loop, while its caller waits for the result."""
+
+    @wraps(method)
+    def submit(self: Controller, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        answer: Future[T] = Future()
+
+        def perform() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # the caller has timed out, so the request must not be executed
+            try:
+                answer.set_result(method(self, *args, **kwargs))
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._requests.put(perform)
+        try:
+            return answer.result(self.answer_seconds)
+        except TimeoutError:
+            answer.cancel()
+            raise TimeoutError(f"no answer within {self.answer_seconds:g} s") from None
+
+    return submit
+
+
 class Controller:
-    """The `sdl.lab.workers.base.Control` of a loop, which calls `requests` once per tick."""
+    """Queries and commands of a running lab, callable from any thread; used by the API and the page.
+
+    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a command acts on exactly that. Commands return what
+    was done as a sentence. Queries return plain values (`sdl.lab.core.views`).
+
+    Args:
+        answer_seconds: that a caller waits for an answer.
+        base: directory that relative paths of submitted campaigns refer to.
+
+    Raises:
+        ConfigError: unknown target, or not possible in its present state; nothing was changed.
+        TimeoutError: the loop does not answer.
+    """
 
     def __init__(self, answer_seconds: float = ANSWER_SECONDS, base: Path = Path()) -> None:
         self._base = base
@@ -63,296 +100,260 @@ class Controller:
         """End the present `wait`; callable from a signal handler."""
         self._requests.put(None)
 
-    # Called from any thread --------------------------------------------------------------------------------------
+    # Queries -----------------------------------------------------------------------------------------------------
+    @_in_loop
     def status(self) -> Mapping[str, Any]:
-        return self._ask(_status)
+        loop, lab, file = self.loop, self.loop.lab, self.loop.lab.lab
+        return {
+            "lab": file.name,
+            "at": loop.clock.now(),
+            "timezone": file.timezone,
+            "process": os.getpid(),
+            "since": lab.since,
+            "trouble": loop.trouble,
+            "instruments": [self._instrument(name) for name in file.instruments],
+            "running": [self._running(start) for start in lab.running()],
+            "held": [asdict(event) for event in lab.pauses.values()],
+            "next": self._upcoming(1),
+            "jobs": [
+                {
+                    "name": name,
+                    "instrument": job.instrument,
+                    "due": due if (due := lab.next_due(name)) < NEVER else None,
+                }
+                for name, job in file.jobs.items()
+            ],
+        }
 
+    @_in_loop
     def queue(self) -> Sequence[Mapping[str, Any]]:
-        return self._ask(lambda loop: [*_queue(loop), *_upcoming(loop)])
+        """The waiting starts in queue order, then the next scheduled times."""
+        lab, now = self.loop.lab, self.loop.clock.now()
+        waiting = (start for start in lab.starts.values() if not start.running)
+        rows = [
+            _row(s.number, s.job, s.instrument, s.due, scheduler.blocked(lab, s, now), bool(s.attempts))
+            for s in sorted(waiting, key=scheduler.queue_order)
+        ]
+        return [*rows, *self._upcoming(UPCOMING_PER_JOB)]
 
-    def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
-        return self._ask(
-            lambda loop: [row for row in reversed(loop.lab.past) if job in ("", row["job"])][: max(most, 0)]
-        )
+    @_in_loop
+    def history(self, limit: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]:
+        """At most `limit` ended starts, newest first."""
+        return [row for row in reversed(self.loop.lab.past) if job in ("", row["job"])][: max(limit, 0)]
 
+    # Commands ----------------------------------------------------------------------------------------------------
+    @_in_loop
     def pause(self, target: str, reason: str, by: str) -> str:
-        def pause(loop: LabLoop) -> str:
-            _require(loop.lab, target)
-            if (event := loop.lab.pauses.get(target)) is not None:
-                raise ConfigError(f"{display_target(target)} is already {describe_pause(asdict(event), target)}")
-            loop.write(Held(target, reason, by, loop.clock.now()))
-            start = _start(loop.lab, target)
-            if start is not None:
-                return f"Pausing {target} " + ("after its current reading." if start.running else "before it begins.")
-            return (
-                f"Pausing {display_target(target)}: no start begins; running campaigns pause after the current reading."
-            )
+        self._require(target)
+        name = display_target(target)
+        if (event := self.loop.lab.pauses.get(target)) is not None:
+            raise ConfigError(f"{name} is already {describe_pause(asdict(event), target)}")
+        self.loop.write(Held(target, reason, by, self.loop.clock.now()))
+        if (start := self._start(target)) is not None:
+            return f"Pausing {target} " + ("after its current reading." if start.running else "before it begins.")
+        return f"Pausing {name}: no start begins; running campaigns pause after the current reading."
 
-        return self._ask(pause)
-
+    @_in_loop
     def resume(self, target: str, by: str, since: str = "") -> str:
-        def resume(loop: LabLoop) -> str:
-            event = loop.lab.pauses.get(target)
-            if event is None:
-                return _resume_own(loop, target, by)
-            name, text = display_target(target), describe_pause(asdict(event), target)
-            if since not in ("", repr(event.at)):
-                raise ConfigError(f"{name} was paused again meanwhile; it is now {text}")
-            loop.write(Released(target, by, loop.clock.now()))
-            others = _pauses(loop, target)
-            return f"Resumed {name}, which was {text}." + (f" Still paused: {others}." if others else "")
+        """End the pause of exactly this target; `since` is the `at` of that pause, so that a later one stays."""
+        event = self.loop.lab.pauses.get(target)
+        if event is None:
+            return self._resume_condition(target, by)
+        name, text = display_target(target), describe_pause(asdict(event), target)
+        if since not in ("", repr(event.at)):
+            raise ConfigError(f"{name} was paused again meanwhile; it is now {text}")
+        self.loop.write(Released(target, by, self.loop.clock.now()))
+        others = self._pauses(target)
+        return f"Resumed {name}, which was {text}." + (f" Still paused: {others}." if others else "")
 
-        return self._ask(resume)
+    def _resume_condition(self, target: str, by: str) -> str:
+        """End a campaign's pause for a condition.
 
+        Raises:
+            ConfigError: there is no such pause; the message names the other pauses and the commands that end them.
+        """
+        self._require(target)
+        loop, others, start = self.loop, self._pauses(target), self._start(target)
+        if start is None:
+            raise ConfigError(f"{display_target(target)} is not paused" + (f"; paused: {others}" if others else ""))
+        if start.running and self._resumable(start):
+            loop.write(Asked("resume", target, "", by, loop.clock.now()))
+            loop.processes.command(start.number, "resume", by)
+            return f"Resuming {target}, unless the cause of its pause persists: {loop.live_of(start).paused}."
+        if others:
+            raise ConfigError(f"{target} has no pause of its own; it is paused by: {others}")
+        if pause := scheduler.reason_to_pause(loop.lab, start, loop.clock.now()):
+            raise ConfigError(
+                f"{target} is paused by the {pause[1]}: {pause[0]}; it continues automatically afterwards"
+            )
+        raise ConfigError(f"{target} is not paused")
+
+    @_in_loop
     def abort(self, target: str, reason: str, by: str) -> str:
-        def abort(loop: LabLoop) -> str:
-            _require(loop.lab, target)
-            every = _starts(loop.lab, target)
-            starts = [s for s in every if s.abort is None]
-            if not starts:
-                raise ConfigError(
-                    f"{target}: " + ("already being aborted" if every else "no start is running or waiting")
-                )
-            for start in starts:
-                loop.write(Asked("abort", f"start {start.number}", reason, by, loop.clock.now()))
-                if start.running:
-                    loop.processes.command(start.number, "abort", reason, by)
-            return f"Aborted {', '.join(f'start {start.number}' for start in starts)}."
+        self._require(target)
+        covered = self._starts(target)
+        starts = [start for start in covered if start.abort is None]
+        if not starts:
+            raise ConfigError(f"{target}: {'already being aborted' if covered else 'no start is running or waiting'}")
+        for start in starts:
+            self.loop.write(Asked("abort", f"start {start.number}", reason, by, self.loop.clock.now()))
+            if start.running:
+                self.loop.processes.command(start.number, "abort", reason, by)
+        return f"Aborted {', '.join(f'start {start.number}' for start in starts)}."
 
-        return self._ask(abort)
-
+    @_in_loop
     def run_now(self, job: str, by: str) -> str:
-        def queue_job(loop: LabLoop) -> str:
-            _require(loop.lab, f"job {job}")
-            now = loop.clock.now()
-            spec = loop.lab.lab.jobs[job].model_copy(update={"between": None})
-            if why := schedule_conflict(spec, loop.lab.lab, now):
-                raise ConfigError(f"job {job}: {why}")
-            loop.write(Asked("run-now", f"job {job}", "", by, now))
-            return _queued(loop, job, loop.lab.lab.jobs[job].instrument)
+        self._require(f"job {job}")
+        file, now = self.loop.lab.lab, self.loop.clock.now()
+        if why := schedule_conflict(file.jobs[job].model_copy(update={"between": None}), file, now):
+            raise ConfigError(f"job {job}: {why}")
+        self.loop.write(Asked("run-now", f"job {job}", "", by, now))
+        return self._queued(job, file.jobs[job].instrument)
 
-        return self._ask(queue_job)
-
+    @_in_loop
     def skip(self, target: str, reason: str, by: str) -> str:
-        def skip(loop: LabLoop) -> str:
-            _require(loop.lab, target)
-            kind, _, name = target.partition(" ")
-            waiting = [s for s in _starts(loop.lab, target) if not s.attempts and s.skip is None]
-            if kind not in ("start", "job"):
-                raise ConfigError(f"{target}: only `start N` or `job NAME` can be skipped")
-            if waiting:
-                loop.write(Asked("skip", f"start {waiting[0].number}", reason, by, loop.clock.now()))
-                return f"Skipped start {waiting[0].number}."
-            if kind == "start":
-                raise ConfigError(f"{target} has begun; abort it instead")
-            if name in loop.lab.skips:
-                raise ConfigError(f"the next start of {target} is already skipped, by {loop.lab.skips[name][1]}")
-            if loop.lab.next_due(name) == NEVER:
-                raise ConfigError(f"{target} has no scheduled start")
-            loop.write(Asked("skip", target, reason, by, loop.clock.now()))
-            moment = datetime.fromtimestamp(loop.lab.next_due(name), loop.lab.lab.zone)
-            return f"Skipped the next start of {target}, due {moment:%Y-%m-%d %H:%M}."
+        """Skip `start N`, or the next start of `job NAME`."""
+        self._require(target)
+        kind, _, name = target.partition(" ")
+        lab, now = self.loop.lab, self.loop.clock.now()
+        if kind not in ("start", "job"):
+            raise ConfigError(f"{target}: only `start N` or `job NAME` can be skipped")
+        waiting = [start for start in self._starts(target) if not start.attempts and start.skip is None]
+        if waiting:
+            self.loop.write(Asked("skip", f"start {waiting[0].number}", reason, by, now))
+            return f"Skipped start {waiting[0].number}."
+        if kind == "start":
+            raise ConfigError(f"{target} has begun; abort it instead")
+        if name in lab.skips:
+            raise ConfigError(f"the next start of {target} is already skipped, by {lab.skips[name][1]}")
+        if (due := lab.next_due(name)) == NEVER:
+            raise ConfigError(f"{target} has no scheduled start")
+        self.loop.write(Asked("skip", target, reason, by, now))
+        return f"Skipped the next start of {target}, due {datetime.fromtimestamp(due, lab.lab.zone):%Y-%m-%d %H:%M}."
 
-        return self._ask(skip)
-
+    # The campaign is parsed in the caller's thread, to keep the loop free.
     def check(self, campaign: str, instrument: str) -> str:
+        """Validate a campaign given as YAML; changes nothing."""
         parsed = self._campaign(campaign, instrument)
         trials = count(parsed.plan().collect, "trial")
         return f"{parsed.name} on {instrument} ({parsed.instrument.identity}): at most {trials}"
 
     def start(self, campaign: str, instrument: str, by: str) -> str:
+        """Queue a campaign given as YAML."""
         # Through text, so that what the lab's record gives back compares as the same.
-        plain = json.loads(json.dumps(self._campaign(campaign, instrument).plain()))
-
-        def queue_campaign(loop: LabLoop) -> str:
-            _require(loop.lab, f"instrument {instrument}")
-            loop.write(Asked("start", f"instrument {instrument}", "", by, loop.clock.now(), plain))
-            return _queued(loop, single_job_name(plain), instrument)
-
-        return self._ask(queue_campaign)
+        return self._queue_campaign(
+            json.loads(json.dumps(self._campaign(campaign, instrument).plain())), instrument, by
+        )
 
     def _campaign(self, text: str, instrument: str) -> config.CampaignFile:
-        """Parse a campaign in the caller's thread, to keep the loop free."""
-
-        def look_up(loop: LabLoop) -> tuple[Any, Path]:
-            _require(loop.lab, f"instrument {instrument}")
-            return loop.lab.lab.instruments[instrument].instrument, loop.runs
-
-        plain, runs = self._ask(look_up)
+        plain, runs = self._look_up(instrument)
         return parse_text(text, plain, base=self._base, runs=runs)
 
-    def _ask(self, work: Callable[[LabLoop], T]) -> T:
-        answer: Future[T] = Future()
+    @_in_loop
+    def _look_up(self, instrument: str) -> tuple[Any, Path]:
+        self._require(f"instrument {instrument}")
+        return self.loop.lab.lab.instruments[instrument].instrument, self.loop.runs
 
-        def perform() -> None:
-            if not answer.set_running_or_notify_cancel():
-                return  # the caller has timed out, so the request must not be executed
-            try:
-                if self._loop is None:
-                    raise ConfigError("the lab is not running yet")
-                answer.set_result(work(self._loop))
-            except Exception as error:
-                answer.set_exception(error)
+    @_in_loop
+    def _queue_campaign(self, campaign: Mapping[str, Any], instrument: str, by: str) -> str:
+        self._require(f"instrument {instrument}")
+        self.loop.write(Asked("start", f"instrument {instrument}", "", by, self.loop.clock.now(), campaign))
+        return self._queued(single_job_name(campaign), instrument)
 
-        self._requests.put(perform)
-        try:
-            return answer.result(self.answer_seconds)
-        except TimeoutError:
-            answer.cancel()
-            raise TimeoutError(f"no answer within {self.answer_seconds:g} s") from None
+    # Helpers, in the thread of the loop --------------------------------------------------------------------------
+    @property
+    def loop(self) -> LabLoop:
+        if self._loop is None:
+            raise ConfigError("the lab is not running yet")
+        return self._loop
 
+    def _require(self, target: str) -> None:
+        kind, _, name = target.partition(" ")
+        lab = self.loop.lab
+        known: dict[str, Sequence[str]] = {
+            "instrument": list(lab.lab.instruments), "job": list(lab.lab.jobs), "start": [str(n) for n in lab.starts]
+        }  # fmt: skip
+        names = known.get(kind, ())
+        if target != "lab" and name not in names:
+            if kind == "start":
+                raise ConfigError(f"{target} is neither running nor waiting; the history lists starts that have ended")
+            allowed = ", ".join(names) or "lab, instrument NAME, job NAME, start N"
+            raise ConfigError(f"unknown {target!r}; allowed: {allowed}")
 
-def _require(lab: Lab, target: str) -> None:
-    """Raise ConfigError unless the target exists."""
-    kind, _, name = target.partition(" ")
-    names: Sequence[Any] = {
-        "instrument": list(lab.lab.instruments), "job": list(lab.lab.jobs), "start": [str(n) for n in lab.starts]
-    }.get(kind, [])  # fmt: skip
-    if target != "lab" and name not in names:
-        if kind == "start":
-            raise ConfigError(f"{target} is neither running nor waiting; the history lists starts that have ended")
-        allowed = f"; allowed: {', '.join(names)}" if names else "; allowed: lab, instrument NAME, job NAME, start N"
-        raise ConfigError(f"unknown {target!r}{allowed}")
+    def _starts(self, target: str) -> list[Start]:
+        """The starts that a target covers and that have not ended."""
+        return [s for s in self.loop.lab.starts.values() if target in s.targets]
 
+    def _start(self, target: str) -> Start | None:
+        """The start that a target names; None for a wider target."""
+        return self._starts(target)[0] if target.startswith("start ") else None
 
-def _starts(lab: Lab, target: str) -> list[Start]:
-    """The starts of a target that have not ended."""
-    kind, _, name = target.partition(" ")
-    fits: dict[str, Callable[[Start], bool]] = {
-        "lab": lambda s: True,
-        "instrument": lambda s: s.instrument == name,
-        "job": lambda s: s.job == name,
-        "start": lambda s: str(s.number) == name,
-    }
-    return [start for start in lab.starts.values() if fits[kind](start)]
+    def _queued(self, job: str, instrument: str) -> str:
+        """The answer to a request for a start: its number, and the pause that delays it."""
+        lab = self.loop.lab
+        due = [event for event in scheduler.new_starts(lab, self.loop.clock.now()) if isinstance(event, Due)]
+        number = max((event.start for event in due if (event.job, event.cause) == (job, "asked")), default=0)
+        text = f"Queued {job} on {instrument}" + (f" as start {number}." if number else ".")
+        pauses = lab.pauses_of(covering_targets(number, job, instrument))
+        return text + "".join(f" It waits: {pause_reason(event.what, event.cause)}." for event in pauses[:1])
 
+    def _pauses(self, target: str) -> str:
+        """The pauses that cover a start, or all of the lab for a wider target, each with the command that ends it."""
+        lab, start, texts = self.loop.lab, self._start(target), dict[str, str]()
+        if start is not None:
+            events = lab.pauses_of(start.targets)
+        else:
+            events = list(lab.pauses.values())
+            for run in filter(self._resumable, lab.running()):
+                texts[f"start {run.number}"] = f"paused: {self.loop.live_of(run).paused}"
+        texts |= {event.what: describe_pause(asdict(event), event.what) for event in events}
+        return "; ".join(f"{display_target(what)}, {text} (sdl lab resume {what})" for what, text in texts.items())
 
-def _queued(loop: LabLoop, job: str, instrument: str) -> str:
-    """The answer to a request for a start: its number, and the pause that delays it."""
-    due = [event for event in scheduler.new_starts(loop.lab, loop.clock.now()) if isinstance(event, Due)]
-    number = max((event.start for event in due if (event.job, event.cause) == (job, "asked")), default=0)
-    text = f"Queued {job} on {instrument}" + (f" as start {number}." if number else ".")
-    pauses = loop.lab.pauses_of(number, job, instrument)
-    return text + "".join(f" It waits: {pause_reason(event.what, event.cause)}." for event in pauses[:1])
+    def _resumable(self, start: Start) -> bool:
+        """Whether a running start has a pause of its own, requested or for a condition."""
+        live = self.loop.live_of(start)
+        return f"start {start.number}" in self.loop.lab.pauses or (bool(live.paused) and not live.pause_sent)
 
+    def _instrument(self, name: str) -> dict[str, Any]:
+        lab, start = self.loop.lab, self.loop.lab.on(name)
+        new = 0 if start is None else self.loop.live_of(start).readings - start.readings
+        return {
+            "name": name,
+            "identity": _identity(json.dumps(lab.lab.instruments[name].instrument)),
+            "lost": lab.lost.get(name, ""),
+            "busy": None if start is None else start.number,
+            "readings_today": lab.readings_last_day(name, self.loop.clock.now()) + max(new, 0),
+        }
 
-def _pauses(loop: LabLoop, target: str) -> str:
-    """The pauses that cover a start, or all of the lab for a wider target, each with the command that ends it."""
-    start = _start(loop.lab, target)
-    if start is not None:
-        events, runs = loop.lab.pauses_of(start.number, start.job, start.instrument), list[Start]()
-    else:
-        events, runs = list(loop.lab.pauses.values()), [run for run in loop.lab.running() if _resumable(loop, run)]
-    texts = {f"start {run.number}": f"paused: {loop.live_of(run).paused}" for run in runs}
-    texts |= {event.what: describe_pause(asdict(event), event.what) for event in events}
-    return "; ".join(f"{display_target(what)}, {text} (sdl lab resume {what})" for what, text in texts.items())
+    def _running(self, start: Start) -> dict[str, Any]:
+        live = self.loop.live_of(start)
+        return {
+            "start": start.number,
+            "job": start.job,
+            "instrument": start.instrument,
+            "run": start.run,
+            "since": start.begun or 0.0,
+            "attempt": start.attempts - 1,
+            "readings": live.readings,
+            "paused": live.paused,
+            "pauses": [asdict(event) for event in self.loop.lab.pauses_of(start.targets)],
+            "resumable": self._resumable(start),
+        }
 
-
-def _resumable(loop: LabLoop, start: Start) -> bool:
-    """Whether a running start has a pause of its own, requested or for a condition."""
-    live = loop.live_of(start)
-    return f"start {start.number}" in loop.lab.pauses or (bool(live.paused) and not live.pause_sent)
-
-
-def _resume_own(loop: LabLoop, target: str, by: str) -> str:
-    """End a campaign's pause for a condition.
-
-    Raises:
-        ConfigError: there is no such pause; the message names the other pauses and the commands that end them.
-    """
-    _require(loop.lab, target)
-    others = _pauses(loop, target)
-    start = _start(loop.lab, target)
-    if start is None:
-        raise ConfigError(f"{display_target(target)} is not paused" + (f"; paused: {others}" if others else ""))
-    if start.running and _resumable(loop, start):
-        loop.write(Asked("resume", target, "", by, loop.clock.now()))
-        loop.processes.command(start.number, "resume", by)
-        return f"Resuming {target}, unless the cause of its pause persists: {loop.live_of(start).paused}."
-    if others:
-        raise ConfigError(f"{target} has no pause of its own; it is paused by: {others}")
-    if pause := scheduler.reason_to_pause(loop.lab, start, loop.clock.now()):
-        raise ConfigError(f"{target} is paused by the {pause[1]}: {pause[0]}; it continues automatically afterwards")
-    raise ConfigError(f"{target} is not paused")
-
-
-def _start(lab: Lab, target: str) -> Start | None:
-    """The start that a target names; None for a wider target."""
-    return _starts(lab, target)[0] if target.startswith("start ") else None
-
-
-def _status(loop: LabLoop) -> dict[str, Any]:
-    lab = loop.lab
-    return {
-        "lab": lab.lab.name,
-        "at": loop.clock.now(),
-        "timezone": lab.lab.timezone,
-        "process": os.getpid(),
-        "since": lab.since,
-        "trouble": loop.trouble,
-        "instruments": [_instrument(loop, name) for name in lab.lab.instruments],
-        "running": [_running(loop, start) for start in lab.running()],
-        "held": [asdict(event) for event in lab.pauses.values()],
-        "next": _upcoming(loop, 1),
-        "jobs": [
-            {"name": name, "instrument": job.instrument, "due": due if (due := lab.next_due(name)) < NEVER else None}
-            for name, job in lab.lab.jobs.items()
-        ],
-    }
-
-
-def _instrument(loop: LabLoop, name: str) -> dict[str, Any]:
-    lab, start = loop.lab, loop.lab.on(name)
-    new = 0 if start is None else loop.live_of(start).readings - start.readings
-    return {
-        "name": name,
-        "identity": _identity(json.dumps(lab.lab.instruments[name].instrument)),
-        "lost": lab.lost.get(name, ""),
-        "busy": None if start is None else start.number,
-        "readings_today": lab.readings_last_day(name, loop.clock.now()) + max(new, 0),
-    }
+    def _upcoming(self, per_job: int) -> list[dict[str, Any]]:
+        """The next scheduled times of all jobs, in order."""
+        lab, rows = self.loop.lab, []
+        for name, job in lab.lab.jobs.items():
+            for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), per_job)):
+                skipped = f"skipped: {lab.skips[name][0]}".removesuffix(": ") if i == 0 and name in lab.skips else ""
+                rows.append(_row(None, name, job.instrument, at, skipped))
+        return sorted(rows, key=lambda row: row["due"])
 
 
 @lru_cache(maxsize=256)
 def _identity(instrument: str) -> str:
-    """The identity of an instrument given as JSON."""
     return str(config.parse_kind("instrument", json.loads(instrument)).identity)
-
-
-def _running(loop: LabLoop, start: Start) -> dict[str, Any]:
-    live = loop.live_of(start)
-    return {
-        "start": start.number,
-        "job": start.job,
-        "instrument": start.instrument,
-        "run": start.run,
-        "since": start.begun or 0.0,
-        "attempt": start.attempts - 1,
-        "readings": live.readings,
-        "paused": live.paused,
-        "pauses": [asdict(event) for event in loop.lab.pauses_of(start.number, start.job, start.instrument)],
-        "resumable": _resumable(loop, start),
-    }
 
 
 def _row(start: int | None, job: str, instrument: str, due: float, why: str, begun: bool = False) -> dict[str, Any]:
     return {"start": start, "job": job, "instrument": instrument, "due": due, "why": why, "begun": begun}
-
-
-def _queue(loop: LabLoop) -> list[dict[str, Any]]:
-    """The waiting starts in queue order."""
-    waiting = (start for start in loop.lab.starts.values() if not start.running)
-    return [
-        _row(s.number, s.job, s.instrument, s.due, scheduler.blocked(loop.lab, s, loop.clock.now()), bool(s.attempts))
-        for s in sorted(waiting, key=scheduler.queue_order)
-    ]
-
-
-def _upcoming(loop: LabLoop, per_job: int = UPCOMING_PER_JOB) -> list[dict[str, Any]]:
-    """The next scheduled times of all jobs, in order."""
-    lab, rows = loop.lab, []
-    for name, job in lab.lab.jobs.items():
-        for i, at in enumerate(upcoming(job, lab.lab, max(lab.horizon[name], 0.0), per_job)):
-            skipped = f"skipped: {lab.skips[name][0]}".removesuffix(": ") if i == 0 and name in lab.skips else ""
-            rows.append(_row(None, name, job.instrument, at, skipped))
-    return sorted(rows, key=lambda row: row["due"])

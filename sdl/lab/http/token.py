@@ -75,11 +75,12 @@ def folder() -> Path:
 
 def labs() -> list[LabAddress]:
     """The running labs of this user, by name."""
-    addresses = []
+    running = []
     for path in sorted(folder().glob(f"*/{ADDRESS_FILE}")):
         with contextlib.suppress(OSError, ValueError, TypeError):  # written by another version, or not ours
-            addresses.append(LabAddress(**json.loads(path.read_text(encoding="utf-8")), folder=path.parent))
-    return [address for address in addresses if address.alive]
+            address = LabAddress(**json.loads(path.read_text(encoding="utf-8")), folder=path.parent)
+            running += [address] if address.alive else []
+    return running
 
 
 def read(path: Path) -> str:
@@ -89,7 +90,7 @@ def read(path: Path) -> str:
         ConfigError: missing, not a regular file, of another user, or readable by others.
     """
     try:
-        _check(path.parent, os.stat(path.parent, follow_symlinks=False))
+        _check(path.parent, path.parent.lstat())
         with open_existing(path) as stream:
             _check(path, os.fstat(stream.fileno()))
             token = stream.read(MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
@@ -104,9 +105,7 @@ class Credentials:
     """The address and access token of one running lab, on disk.
 
     Args:
-        lab: its name.
         record: directory of its journal; identifies the lab together with the name.
-        file: the lab file.
 
     Raises:
         ConfigError: the folder is a link or belongs to another user.
@@ -127,11 +126,11 @@ class Credentials:
             token = secrets.token_urlsafe(32)
             try:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                info = os.stat(self.folder, follow_symlinks=False)
+                info = self.folder.lstat()
                 if not stat.S_ISDIR(info.st_mode):
                     raise ConfigError(f"{self.folder}: must be a folder, not a link or a file")
-                _require_owner(self.folder, info)
-                os.chmod(self.folder, 0o700)
+                _check(self.folder, info, allowed=0o777)
+                self.folder.chmod(0o700)
                 draft = self.folder / f"{TOKEN}.new"
                 draft.unlink(missing_ok=True)
                 fd = open_fd(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -165,15 +164,13 @@ class Credentials:
             on_disk = read(self.folder / TOKEN)
         except ConfigError as error:
             self.renew()
-            text = "other users could read the access token, or it was changed; use the new one"
-            raise ConfigError(text) from error
+            raise ConfigError("other users could read the access token, or it was changed; use the new one") from error
         return right and hmac.compare_digest(on_disk.encode(), self._token.encode())
 
     def close(self) -> None:
-        for name in (ADDRESS_FILE, TOKEN):
-            with contextlib.suppress(OSError):
-                (self.folder / name).unlink()
         with contextlib.suppress(OSError):
+            for name in (ADDRESS_FILE, TOKEN):
+                (self.folder / name).unlink(missing_ok=True)
             self.folder.rmdir()
 
 
@@ -186,13 +183,11 @@ def _began(process: int) -> str:
         return ""
 
 
-def _require_owner(path: Path, info: os.stat_result) -> None:
-    if os.name == "posix" and info.st_uid != os.geteuid():
+def _check(path: Path, info: os.stat_result, allowed: int = 0o700) -> None:
+    """Refuse a file or folder of another user, or with a mode beyond the allowed one."""
+    if os.name != "posix":
+        return
+    if info.st_uid != os.geteuid():
         raise ConfigError(f"{path}: belongs to another user")
-
-
-def _check(path: Path, info: os.stat_result) -> None:
-    _require_owner(path, info)
-    mode = stat.S_IMODE(info.st_mode)
-    if os.name == "posix" and mode & 0o077:
+    if (mode := stat.S_IMODE(info.st_mode)) & ~allowed & 0o777:
         raise ConfigError(f"{path}: others can read it (mode {mode:o}); restart the lab for a new access token")

@@ -1,39 +1,54 @@
-"""Routing of notices: from the events of a lab to its outbox and its senders."""
+"""Routing of notices: from the events of a lab to its outbox and its senders; and the message that it cannot start.
+
+A lab that cannot start (a mistake in its file, a damaged journal, a full disk, another process) has no loop and no
+outbox, and perhaps no valid lab file. This process itself then notifies the recipients that can be parsed from
+`notify`, before it ends. Since systemd restarts it every few seconds, each message leaves an empty marker file, which
+fits even on a full disk, and is not repeated for six hours. Without a marker nothing is sent.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+from zoneinfo import ZoneInfo
 
+from sdl import yamlfile
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
+from sdl.lab.config.model import disk_free
 from sdl.lab.core.events import LabEvent
-from sdl.lab.http.health import disk_free
+from sdl.lab.http import token
+from sdl.lab.loop import LabLoop
 from sdl.lab.rules.notices import Notices
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify import sender
-from sdl.notify.model import Notify
-from sdl.notify.notice import Notice
+from sdl.notify.model import Notice, Notify, Recipient, within_span
 from sdl.notify.outbox import Outbox
-
-if TYPE_CHECKING:
-    from sdl.lab.loop import LabLoop
+from sdl.notify.sender import Deliver, NotSent, Sender, apprise_service, send_by_apprise
 
 DISK_SECONDS = 60.0  # between two checks of the free disk space
 LOOK_BACK = 2 * 86400.0  # seconds; when a lab restarts, older events are not reported again
+REPEAT_SECONDS, RETRY_SECONDS = 6 * 3600.0, 300.0
+"""Seconds before the message that a lab cannot start is repeated; before sending it is retried after a failure."""
+MAX_TEXT = 2000  # characters of an error message that are sent
+
+log = logging.getLogger("sdl.lab")
 
 
 class Dispatcher:
-    """The notifications of one lab process.
+    """The notifications of one lab process; a listener of its loop.
 
     Args:
-        lab: name of the lab.
-        notify: key `notify` of the lab file.
         folder: of the outbox.
         base: directory of the lab file, to which files of secrets are relative.
-        zone: time zone of the lab.
         deliver: sends one message; Apprise by default.
         clock: seconds since 1970 UTC.
         loop: whose free disk space and journal are watched; None: neither.
@@ -50,7 +65,7 @@ class Dispatcher:
         folder: Path,
         base: Path,
         zone: tzinfo = UTC,
-        deliver: sender.Deliver | None = None,
+        deliver: Deliver | None = None,
         clock: Callable[[], float] = time.time,
         loop: LabLoop | None = None,
     ) -> None:
@@ -59,9 +74,7 @@ class Dispatcher:
         self._notices = Notices(lab, notify, zone)
         self.outbox = Outbox(folder, clock())
         self.senders = [
-            sender.Sender(
-                name, target, urls[name], self.outbox, deliver=deliver, zone=zone, keep=notify.keep, clock=clock
-            )
+            Sender(name, target, urls[name], self.outbox, deliver=deliver, zone=zone, keep=notify.keep, clock=clock)
             for name, target in notify.to.items()
         ]
 
@@ -122,9 +135,103 @@ def addresses(notify: Notify, base: Path) -> dict[str, str]:
     for name, target in notify.to.items():
         try:
             urls[name] = target.url.read(base)
-            sender.apprise_service(urls[name])
+            apprise_service(urls[name])
         except ConfigError as error:
             wrong.append(f"notify.to.{name}.url: {error}")
     if wrong:
         raise ConfigError(*wrong)
     return urls
+
+
+def report_startup_failure(
+    file: Path,
+    error: BaseException,
+    *,
+    deliver: Deliver = send_by_apprise,
+    clock: Callable[[], float] = time.time,
+) -> list[str]:
+    """Notify every recipient of failures that the lab of a file cannot start. Never raises.
+
+    Returns:
+        The recipients notified now.
+    """
+    try:
+        tree: Any = yamlfile.read(file).value
+        recipients = dict(tree["notify"]["to"])
+    except Exception:  # missing, or without recipients
+        return []
+    lab, text = str(tree.get("name", file.stem)), (str(error) or type(error).__name__)[:MAX_TEXT]
+    notified = []
+    for name, value in recipients.items():
+        try:
+            target = Recipient.model_validate(value)
+            if "failed" in target.tell and _send(lab, str(name), target, _zone(tree), file, text, deliver, clock()):
+                notified.append(str(name))
+        except Exception as problem:  # must not hide the error itself
+            log.warning("%s could not be notified that the lab cannot start: %s", name, problem)
+    return notified
+
+
+def _zone(tree: Mapping[str, Any]) -> tzinfo:
+    try:
+        return ZoneInfo(str(tree.get("timezone", "UTC")))
+    except (ValueError, OSError, KeyError):
+        return UTC
+
+
+def _send(
+    lab: str, name: str, target: Recipient, zone: tzinfo, file: Path, text: str, deliver: Deliver, now: float
+) -> bool:
+    """Send the message unless it is quiet time or it was sent recently; whether it was sent."""
+    if within_span(target.quiet, now, zone):
+        return False  # sent by the first start after the quiet hours
+    without_numbers = re.sub(r"\d+", "#", text)  # process ids, line numbers, bytes
+    key = hashlib.sha256("\0".join([str(file.absolute()), name, without_numbers]).encode()).hexdigest()[:16]
+    if any(0 <= now - at < REPEAT_SECONDS for at in _marked(key)):
+        return False
+    url = target.url.read(file.parent)
+    if not _mark(key, now):
+        raise ConfigError("no marker file can be written, so the message would be repeated every few seconds")
+    note = f"Under systemd the start is retried. This message is repeated after {format_duration(REPEAT_SECONDS)}."
+    try:
+        deliver(url, f"{lab}: the lab cannot start", f"{text}\n{note}\n\n[failed-lab-{key}-{now:.0f}]")
+    except NotSent:
+        _mark(key, now - REPEAT_SECONDS + RETRY_SECONDS)
+        raise
+    log.info("%s was notified that the lab cannot start", name)
+    return True
+
+
+def _folders() -> list[Path]:
+    """Directories for marker files; the second is often in memory, with room when the disk is full."""
+    return [token.folder(), Path(tempfile.gettempdir())]
+
+
+def _marked(key: str) -> Iterator[float]:
+    """The times in the marker files of a message."""
+    for folder in _folders():
+        with contextlib.suppress(OSError):
+            marker = (folder / f"sdl-told-{key}").lstat()
+            if _ours(marker):
+                yield marker.st_mtime
+
+
+def _mark(key: str, at: float) -> bool:
+    """Write a marker file; False if that is impossible."""
+    for folder in _folders():
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = folder / f"sdl-told-{key}"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            try:
+                if _ours(os.fstat(fd)):
+                    os.utime(fd if os.utime in os.supports_fd else path, (at, at))
+                    return True
+            finally:
+                os.close(fd)
+    return False
+
+
+def _ours(marker: os.stat_result) -> bool:
+    """Whether this user wrote a marker; other users could leave one in a shared directory."""
+    return not hasattr(os, "geteuid") or marker.st_uid == os.geteuid()

@@ -11,31 +11,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sdl.config.durations import format_duration
 from sdl.formatting import display
-from sdl.lab.config.conditions import NO_READING
-from sdl.lab.core.events import (
-    Died,
-    Due,
-    Ended,
-    GaveUp,
-    Held,
-    LabEvent,
-    LabOpened,
-    LabStarted,
-    LabStopped,
-    MadeSafe,
-    Missed,
-    Released,
-    Started,
-)
+from sdl.lab.config.model import NO_READING
+from sdl.lab.core import events as ev
 from sdl.lab.core.views import is_requested_pause
 from sdl.lab.workers.base import WorkerUpdate
-from sdl.notify.model import Kind, Notify
-from sdl.notify.notice import Notice
+from sdl.notify.model import Kind, Notice, Notify
 from sdl.runner.shutdown import MAY_BE_ON
 
 DAY = 86400.0
@@ -68,17 +54,12 @@ class _Pause:
 
 @dataclass
 class Notices:
-    """The notices of one lab.
-
-    Args:
-        lab: name of the lab.
-        notify: what to report, and how often.
-        zone: time zone of the lab.
-    """
+    """The notices of one lab, in its time zone; `notify` says what to report, and how often."""
 
     lab: str
     notify: Notify
     zone: tzinfo = UTC
+    _new: list[Notice] = field(default_factory=list)
     _starts: dict[int, _Start] = field(default_factory=dict)
     _requested: dict[str, _Pause] = field(default_factory=dict)  # by target
     _conditions: dict[str, _Pause] = field(default_factory=dict)  # by start
@@ -92,42 +73,54 @@ class Notices:
     _disk_low: bool = False
     _journal_lost: bool = False
 
-    def handle(self, event: LabEvent) -> list[Notice]:
+    def handle(self, event: ev.LabEvent) -> list[Notice]:
         """The notices of one journal event."""
         match event:
-            case LabOpened():
+            case ev.LabOpened():
                 self._opened = event.at if self._opened is None else self._opened
-            case LabStarted():
-                return self._lab_started(event)
-            case LabStopped():
+            case ev.LabStarted():
+                if self._running:
+                    body = "The lab's process ended without being stopped. Campaigns that were running are resumed."
+                    self._add("failed", "lab", f"{event.at:.0f}", "restarted after a crash", body, event.at)
+                self._running = True
+            case ev.LabStopped():
                 self._running = False
-            case Due():
+            case ev.Due():
                 self._starts[event.start] = _Start(event.job, event.due)
-            case Started():
+            case ev.Started():
                 if start := self._starts.get(event.start):
                     start.instrument, start.run = event.instrument, event.run
                 self._count(event.at, "started" if event.attempt == 0 else "resumed")
-            case Ended():
-                return self._ended(event)
-            case Missed():
-                return self._missed(event)
-            case GaveUp():
-                return self._gave_up(event)
-            case Died():
+            case ev.Ended():
+                self._ended(event)
+            case ev.Missed():
+                start = self._forget(event.start)
+                self._count(event.at, "missed")
+                if not event.cause.startswith(EXPECTED_CAUSES):
+                    body = f"Due at {self._time(start.due)}: {event.cause}."
+                    self._add_of_job("missed", start, event.start, "start missed", body, event.at)
+            case ev.GaveUp():
+                start = self._forget(event.start)
+                self._count(event.at, "given up")
+                body = f"Start {event.start} on {start.instrument or 'its instrument'}: {event.reason}."
+                if start.run and not event.reason.startswith("Lost: "):  # which names the copy to resume
+                    body += f"\nRecord: {start.run}. Resume it with `sdl resume`."
+                self._add_of_job("failed", start, event.start, "given up", body, event.at)
+            case ev.Died():
                 self._conditions.pop(f"start {event.start}", None)
                 if event.own:
                     self._count(event.at, "died")
-            case MadeSafe(error=""):
-                return self._instrument_back(event.instrument, event.at)
-            case MadeSafe():
-                return self._instrument_lost(event.instrument, event.error, event.at)
-            case Held():
+            case ev.MadeSafe(error=""):
+                self._instrument_back(event.instrument, event.at)
+            case ev.MadeSafe():
+                self._instrument_lost(event.instrument, event.error, event.at)
+            case ev.Held():
                 cause = f"{event.cause} ({event.by})" if event.by else event.cause
                 self._requested.setdefault(event.what, _Pause(event.at, cause))
                 self._count(event.at, "paused by request")
-            case Released():
+            case ev.Released():
                 self._requested.pop(event.what, None)
-        return []
+        return self._take()
 
     def update(self, item: WorkerUpdate) -> list[Notice]:
         """The notices of one worker update: an instrument answers again. `tick` reports pauses once they last."""
@@ -137,149 +130,113 @@ class Notices:
                 self._count(item.at, "paused")
             waits_for = start.instrument if item.text.startswith(NO_READING) else ""
             self._conditions.setdefault(key, _Pause(item.at, item.text, start.job, waits_for=waits_for))
-        elif item.what in ("running", "continued"):
-            ended = self._conditions.pop(key, None)
-            return self._instrument_back(ended.waits_for, item.at) if ended else []
-        return []
+        elif item.what in ("running", "continued") and (ended := self._conditions.pop(key, None)):
+            self._instrument_back(ended.waits_for, item.at)
+        return self._take()
 
     def tick(self, now: float, disk_free: float | None = None, lost: str = "") -> list[Notice]:
-        """The notices that follow from the time alone.
+        """The notices that follow from the time, the free disk space in bytes (None: not measured) and the journal.
 
-        Args:
-            now: seconds since 1970 UTC.
-            disk_free: bytes free at the directory of the runs; None if not measured.
-            lost: how the journal was deleted, replaced or truncated; empty if it is intact.
+        `lost` says how the journal was deleted, replaced or truncated; it is empty if the journal is intact.
         """
-        notices: list[Notice] = []
-        for what, pause in (*self._requested.items(), *self._conditions.items()):
+        for what, pause in self._pauses():
             if pause.waits_for and now - pause.since >= LOST_AFTER:
-                notices += self._instrument_lost(pause.waits_for, pause.cause, pause.since)
+                self._instrument_lost(pause.waits_for, pause.cause, pause.since)
             if not pause.reported and now - pause.since >= self.notify.paused:
                 pause.reported = True
                 subject = f"job {pause.job}" if pause.job else what
                 title = f"{subject}: paused for {format_duration(self.notify.paused)}"
                 body = f"Paused since {self._time(pause.since)}: {pause.cause or 'no reason given'}."
-                notices += self._notice("paused", subject, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
+                self._add("paused", subject, f"{what}-{pause.since:.0f}", title, body, now, pause.job)
+        limit = self.notify.disk_mb * 1e6
         if disk_free is not None:
-            notices += self._disk(disk_free, now)
+            known, self._disk_low = self._disk_low, disk_free < limit * (1.2 if self._disk_low else 1.0)
+            if self._disk_low and not known:
+                body = f"{disk_free / 1e6:.0f} MB are free at the directory of the runs, less than {limit / 1e6:g} MB."
+                period = int(now // self.notify.again)  # a restart with a full disk must not repeat the notice
+                self._add("disk", "disk", f"{period}", "disk nearly full", body, now)
         if lost and not self._journal_lost:
             body = f"No campaign begins until the journal is back; running campaigns continue.\n{lost}"
-            notices += self._notice("failed", "journal", f"{now:.0f}", "journal lost", body, now)
+            self._add("failed", "journal", f"{now:.0f}", "journal lost", body, now)
         self._journal_lost = bool(lost)
-        return notices + self._daily(now)
+        if self.notify.digest is not None:
+            self._daily(self.notify.digest, now)
+        return self._take()
 
-    def _lab_started(self, event: LabStarted) -> list[Notice]:
-        crashed, self._running = self._running, True
-        if not crashed:
-            return []
-        body = "The lab's process ended without being stopped. Campaigns that were running are resumed."
-        return self._notice("failed", "lab", f"{event.at:.0f}", "restarted after a crash", body, event.at)
-
-    def _ended(self, event: Ended) -> list[Notice]:
+    def _ended(self, event: ev.Ended) -> None:
         pause = self._conditions.get(f"start {event.start}")
         start = self._forget(event.start)
         self._count(event.at, event.outcome, event.readings)
-        notices: list[Notice] = []
         if event.outcome == "failed" and UNREACHABLE.search(event.reason):
-            notices = self._instrument_lost(start.instrument, event.reason, event.at)
+            self._instrument_lost(start.instrument, event.reason, event.at)
         elif event.readings and not (pause and pause.waits_for):
-            notices = self._instrument_back(start.instrument, event.at)
-        kind = KINDS.get(event.outcome, "finished")
+            self._instrument_back(start.instrument, event.at)
+        outcome = display(event.outcome)
         body = (
-            f"Start {event.start} on {start.instrument} ended ({display(event.outcome)}) after {event.readings} "
+            f"Start {event.start} on {start.instrument} ended ({outcome}) after {event.readings} "
             f"readings: {event.reason}\nRecord: {start.run}"
         )
-        subject = f"start {event.start}" if kind == "finished" else f"job {start.job}"
-        title = f"{start.job}: {display(event.outcome)}"
-        return notices + self._notice(kind, subject, f"{event.start}", title, body, event.at, start.job)
-
-    def _missed(self, event: Missed) -> list[Notice]:
-        start = self._forget(event.start)
-        self._count(event.at, "missed")
-        if event.cause.startswith(EXPECTED_CAUSES):
-            return []
-        body, title = f"Due at {self._time(start.due)}: {event.cause}.", f"{start.job}: start missed"
-        return self._notice("missed", f"job {start.job}", f"{event.start}", title, body, event.at, start.job)
-
-    def _gave_up(self, event: GaveUp) -> list[Notice]:
-        start = self._forget(event.start)
-        self._count(event.at, "given up")
-        body = f"Start {event.start} on {start.instrument or 'its instrument'}: {event.reason}."
-        if start.run and not event.reason.startswith("Lost: "):  # which names the copy to resume
-            body += f"\nRecord: {start.run}. Resume it with `sdl resume`."
-        title = f"{start.job}: given up"
-        return self._notice("failed", f"job {start.job}", f"{event.start}", title, body, event.at, start.job)
+        self._add_of_job(KINDS.get(event.outcome, "finished"), start, event.start, outcome, body, event.at)
 
     # Notices -----------------------------------------------------------------------------------------------------
-    def _instrument_lost(self, name: str, error: str, at: float) -> list[Notice]:
-        if name in self._lost:
-            return []
-        self._lost[name] = at
-        what = "in use by another process" if error.startswith("InUse: ") else "no answer"
-        title = f"{name}: {'not known to be off' if MAY_BE_ON in error else what}"
-        return self._notice("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
+    def _instrument_lost(self, name: str, error: str, at: float) -> None:
+        if name not in self._lost:
+            self._lost[name] = at
+            what = "in use by another process" if error.startswith("InUse: ") else "no answer"
+            title = f"{name}: {'not known to be off' if MAY_BE_ON in error else what}"
+            self._add("lost", f"instrument {name}", f"{at:.0f}", title, error, at)
 
-    def _instrument_back(self, name: str, at: float) -> list[Notice]:
-        since = self._lost.pop(name, None)
-        if since is None:
-            return []
-        body = f"It did not answer for {format_duration(at - since)}, since {self._time(since)}."
-        return self._notice("back", f"instrument {name}", f"{since:.0f}", f"{name}: answers again", body, at)
+    def _instrument_back(self, name: str, at: float) -> None:
+        if (since := self._lost.pop(name, None)) is not None:
+            body = f"It did not answer for {format_duration(at - since)}, since {self._time(since)}."
+            self._add("back", f"instrument {name}", f"{since:.0f}", f"{name}: answers again", body, at)
 
-    def _disk(self, free: float, now: float) -> list[Notice]:
-        limit = self.notify.disk_mb * 1e6
-        known, self._disk_low = self._disk_low, free < limit or (self._disk_low and free < 1.2 * limit)
-        if known or not self._disk_low:
-            return []
-        body = f"{free / 1e6:.0f} MB are free at the directory of the runs, less than {self.notify.disk_mb:g} MB."
-        bucket = int(now // self.notify.again)  # a restart with a full disk must not repeat the notice
-        return self._notice("disk", "disk", f"{bucket}", "disk nearly full", body, now)
-
-    def _daily(self, now: float) -> list[Notice]:
-        """The digest of the latest digest time, once; none for a time before the lab was opened."""
-        if self.notify.digest is None:
-            return []
-        moment = self._digest_moment(now)
+    def _daily(self, clock: str, now: float) -> None:
+        """Add the digest of the latest digest time, once; none for a time before the lab was opened."""
+        today = datetime.fromtimestamp(now, self.zone).replace(
+            hour=int(clock[:2]), minute=int(clock[3:]), second=0, microsecond=0, fold=0
+        )
+        moment = next(at for back in (0, 1, 2) if (at := (today - timedelta(days=back)).timestamp()) <= now)
         last = next(at for at in (self._digest, self._opened, now) if at is not None)
         self._digest = max(last, moment)
         if moment <= last:
-            return []
+            return
         day = [(what, readings) for at, what, readings in self._counts if moment - DAY < at <= moment]
         counts = Counter(what for what, _ in day)
         text = ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "nothing"
         lines = [f"In the last 24 h: {text}; {sum(readings for _, readings in day)} readings."]
-        pauses = (*self._requested.items(), *self._conditions.items())
-        lines += [f"{what}: paused since {self._time(pause.since)}: {pause.cause}" for what, pause in pauses]
+        lines += [f"{what}: paused since {self._time(pause.since)}: {pause.cause}" for what, pause in self._pauses()]
         lines += [f"instrument {name}: no answer since {self._time(at)}" for name, at in self._lost.items()]
         date = datetime.fromtimestamp(moment, self.zone).date()
-        return [Notice(f"digest-{date}", "digest", "lab", f"{self.lab}: {date}", "\n".join(lines), now)]
+        self._new.append(Notice(f"digest-{date}", "digest", "lab", f"{self.lab}: {date}", "\n".join(lines), now))
 
-    def _digest_moment(self, now: float) -> float:
-        """The latest digest time up to `now`."""
-        hour, minute = map(int, str(self.notify.digest).split(":"))
-        day = datetime.fromtimestamp(now, self.zone).date()
-        today = datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone)
-        moments = ((today - timedelta(days=back)).timestamp() for back in (0, 1, 2))
-        return next((at for at in moments if at <= now), now - 3 * DAY)
+    def _add_of_job(self, kind: Kind, start: _Start, number: int, title: str, body: str, at: float) -> None:
+        """Add a notice about a start; its subject, for the rate limit, is the job unless the start just finished."""
+        subject = f"start {number}" if kind == "finished" else f"job {start.job}"
+        self._add(kind, subject, f"{number}", f"{start.job}: {title}", body, at, start.job)
 
-    def _notice(
-        self, kind: Kind, subject: str, key: str, title: str, body: str, at: float, job: str = ""
-    ) -> list[Notice]:
-        """The notice, unless a rate-limited one of this kind and subject was sent within `notify.again`."""
+    def _add(self, kind: Kind, subject: str, key: str, title: str, body: str, at: float, job: str = "") -> None:
+        """Add a notice, unless a rate-limited one of this kind and subject was sent within `notify.again`."""
         if kind in RATE_LIMITED:
             limited = kind, subject
             last = self._last.get(limited, -float("inf"))
             if at - last < self.notify.again:
                 self._left_out[limited] += 1
-                return []
+                return
             if left_out := self._left_out.pop(limited, 0):
                 body += f"\nLeft out since {self._time(last)}: {left_out} more like it."
             self._last[limited] = at
         id = f"{kind}-{subject}-{key}".replace(" ", "-")
-        return [Notice(id, kind, subject, f"{self.lab}: {title}", body, at, job)]
+        self._new.append(Notice(id, kind, subject, f"{self.lab}: {title}", body, at, job))
+
+    def _take(self) -> list[Notice]:
+        new, self._new = self._new, []
+        return new
+
+    def _pauses(self) -> Iterator[tuple[str, _Pause]]:
+        yield from (*self._requested.items(), *self._conditions.items())
 
     def _forget(self, start: int) -> _Start:
-        """Remove an ended start and its pauses."""
         self._requested.pop(f"start {start}", None)
         self._conditions.pop(f"start {start}", None)
         return self._starts.pop(start, _Start(f"start {start}", 0.0))

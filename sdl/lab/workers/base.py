@@ -1,13 +1,27 @@
-"""The interfaces of the loop (`sdl.lab.loop`): `Workers` run campaigns for it, `Control` gives it commands."""
+"""The interface between the loop (`sdl.lab.loop`) and the workers that run campaigns for it, and their messages.
+
+Messages are JSON lines over a pair of sockets. When a process ends, however it does, its side closes, and the other
+side detects that by reading.
+"""
 
 from __future__ import annotations
 
+import json
+import select
+import socket
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from sdl.core.events import Continued, Event, Paused
+
 NOT_YET = "no answer yet"  # returned by `Workers.make_safe` until the result is known
+FINISH, SAFE = 5.0, 30.0
+"""Seconds that an interrupted process has to finish its reading; then to switch off and close its record."""
+SEND_TIMEOUT = 10.0  # seconds of trying to send a message with `must`
+MAX_LINE_BYTES = 1 << 24  # maximum length of a line, bytes; a campaign has a few thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +29,10 @@ class JobOrder:
     """One campaign to run.
 
     Attributes:
-        start: number of the start.
         campaign: the resolved campaign (`CampaignFile.plain()`), with the lab's instrument.
         folder: directory of the run, recorded before anything begins; an existing record in it is resumed.
-        instrument: its name in the lab file.
         hung: seconds without an event after which the process counts as hung.
-        suspend: the resolved pause conditions (`sdl.lab.config.conditions`) as plain values.
+        suspend: the resolved pause conditions (`sdl.lab.config.model`) as plain values.
     """
 
     start: int
@@ -36,12 +48,10 @@ class WorkerUpdate:
     """A change in the state of a job order.
 
     Attributes:
-        start: number of the start.
         what: running (an event was written), paused, continued, ended or died.
         text: cause of a pause or death, reason of an end.
         outcome: of an end, as in the record.
         readings: taken in this run so far.
-        at: seconds since 1970 UTC.
         on: of an end: why the instrument is not known to be off; empty if it is off.
     """
 
@@ -54,6 +64,16 @@ class WorkerUpdate:
     on: str = ""
 
 
+def update_of(event: Event, start: int, readings: int) -> WorkerUpdate:
+    """The update that an event of a campaign causes; `readings` is the number taken so far."""
+    match event:
+        case Paused():
+            return WorkerUpdate(start, "paused", f"{event.cause} ({event.by})", "", readings, event.at)
+        case Continued():
+            return WorkerUpdate(start, "continued", event.by, "", readings, event.at)
+    return WorkerUpdate(start, "running", "", "", readings, event.at)
+
+
 Command = Literal["pause", "proceed", "resume", "abort"]
 """A method of `sdl.lab.workers.gate.LabGate` that the lab calls while a campaign runs."""
 
@@ -63,31 +83,79 @@ class Workers(Protocol):
 
     def begin(self, order: JobOrder) -> None: ...
     def updates(self) -> Sequence[WorkerUpdate]: ...  # never blocks; one `ended` or `died` per order
-    def command(
-        self, start: int, verb: Command, *given: str
-    ) -> None: ...  # that method of `LabGate`, with its arguments
+    def command(self, start: int, verb: Command, *given: str) -> None: ...  # calls that method of `LabGate`
     def interrupt(self, start: int, by: str) -> None: ...  # stays resumable; update: died
     def make_safe(self, instrument: Mapping[str, Any]) -> str: ...  # never blocks; an error, NOT_YET, or empty
     def close(self) -> None: ...  # interrupts what runs, waits, kills the rest
 
 
-class Control(Protocol):
-    """Queries and commands of a running lab, callable from any thread; used by the API and the page.
+class WorkerPipe:
+    """One side of the pipe. Several threads may send, one may receive.
 
-    `target` is `lab`, `instrument NAME`, `job NAME` or `start N`; a command acts on exactly that. Commands return what
-    was done as a sentence. `since` is the `at` of the pause to end, so that a later pause stays.
-
-    Raises:
-        ConfigError: unknown target, or not possible in its present state; nothing was changed.
+    Args:
+        end: one socket of a pair, owned from now on.
     """
 
-    def status(self) -> Mapping[str, Any]: ...  # `sdl.lab.core.views.LabStatus`; plain values
-    def queue(self) -> Sequence[Mapping[str, Any]]: ...  # waiting starts, then scheduled times
-    def history(self, most: int = 100, job: str = "") -> Sequence[Mapping[str, Any]]: ...  # newest first
-    def pause(self, target: str, reason: str, by: str) -> str: ...
-    def resume(self, target: str, by: str, since: str = "") -> str: ...  # the pause of this target only
-    def abort(self, target: str, reason: str, by: str) -> str: ...
-    def run_now(self, job: str, by: str) -> str: ...
-    def skip(self, target: str, reason: str, by: str) -> str: ...  # `start N`, or `job NAME`: its next start
-    def check(self, campaign: str, instrument: str) -> str: ...  # validate YAML; changes nothing
-    def start(self, campaign: str, instrument: str, by: str) -> str: ...  # queue a campaign given as YAML
+    def __init__(self, end: socket.socket) -> None:
+        self._socket, self._rest, self.open = end, b"", True
+        end.setblocking(False)
+        self._writing = threading.Lock()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, message: Mapping[str, Any], *, must: bool = True) -> bool:
+        """Send a message of plain values; False if the other side is gone or does not read.
+
+        `must` waits for buffer space; without it the message is dropped if there is none.
+        """
+        line = json.dumps(message).encode() + b"\n"
+        with self._writing:
+            begun = False
+            while line and self.open:
+                try:
+                    sent = self._socket.send(line)
+                except BlockingIOError:
+                    if not (must or begun) or not select.select([], [self._socket], [], SEND_TIMEOUT)[1]:
+                        if begun:
+                            self.open = False  # a partial line makes all later ones unreadable
+                        return False
+                    continue
+                except (OSError, ValueError):
+                    return False
+                line, begun = line[sent:], True
+        return not line
+
+    def receive(self, timeout: float | None = 0.0) -> list[dict[str, Any]]:
+        """The pending messages, waiting at most `timeout` seconds for the first (None: no limit).
+
+        `open` is False once the other side is gone and everything has been read.
+        """
+        messages: list[dict[str, Any]] = []
+        while self.open and not messages:
+            try:
+                if not select.select([self._socket], [], [], timeout)[0]:
+                    break
+                piece = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError):
+                piece = b""
+            if not piece or len(self._rest) > MAX_LINE_BYTES:
+                self.open = False
+                break
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            messages += [message for line in lines if isinstance(message := _plain(line), dict)]
+        return messages
+
+    def close(self) -> None:
+        """Close this side; callable twice."""
+        self.open = False
+        self._socket.close()
+
+
+def _plain(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

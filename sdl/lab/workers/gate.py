@@ -6,7 +6,6 @@ come from another thread and take effect at the next query, within half a second
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 from sdl.config.durations import format_duration
 from sdl.core.campaign import Campaign
 from sdl.core.events import Continued, Event, Failed, Measured
-from sdl.lab.config.conditions import NO_READING, Suspend
+from sdl.formatting import count
+from sdl.lab.config.model import NO_READING, Suspend, disk_free
 from sdl.runner.gate import POLL_SECONDS, Abort, Decision, Pause, Proceed
 from sdl.runner.observers import TwinMonitor
 
@@ -26,7 +26,6 @@ class LabGate:
     """Decides whether a campaign of a lab may continue.
 
     Args:
-        suspend: the pause conditions.
         folder: directory of the run, whose free space is checked.
         free: bytes free at a path.
         again: seconds between two queries while paused.
@@ -38,27 +37,27 @@ class LabGate:
         suspend: Suspend,
         folder: Path,
         *,
-        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        free: Callable[[Path], float] = disk_free,
         again: float = POLL_SECONDS,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.beat = beat
         self._suspend, self._folder, self._free, self._again = suspend, folder, free, again
         self._monitor = TwinMonitor(state) if (state := suspend.state) is not None else None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._requested: Pause | None = None  # requested by the lab
         self._abort: Abort | None = None
         self._by = ""  # who ended the last pause
         self._paused = self._over = False  # the last decision; whether that pause has ended, even if another follows
         self._background = ""  # why the background is too high, if it is
         self._mismatch = ""  # how the instrument differs from its twin, if it does
-        self._failed = 0  # consecutive failed attempts at a reading
-        self._away = ""  # why the instrument counts as away, if it does
-        self._away_since: float | None = None
-        self._looked = 0.0
+        self._looked = 0.0  # time of the last background
         self._cause = ""  # of the present pause for a condition
         self._by_ambient = False  # whether the background was a cause during this pause
         self._good_since: float | None = None
+        self._failed = 0  # consecutive failed attempts at a reading
+        self._away = ""  # why the instrument counts as away, if it does
+        self._away_since: float | None = None
 
     # from any thread -------------------------------------------------------------------------------------------------
     def pause(self, cause: str, by: str) -> None:
@@ -94,28 +93,27 @@ class LabGate:
 
     # from the runner -------------------------------------------------------------------------------------------------
     def observe(self, event: Event, campaign: Campaign) -> None:
-        if isinstance(event, Failed):
-            self._count_failure(event, campaign)
-        elif isinstance(event, (Measured, Continued)):
-            with self._lock:
+        with self._lock:
+            if isinstance(event, Failed):
+                self._count_failure(event, campaign)
+            elif isinstance(event, (Measured, Continued)):
                 self._reset_away()
-        if not isinstance(event, Measured):
-            return
-        if event.background is not None:
-            self._judge(event.background, event.at)
-        if self._monitor is not None:
-            with self._lock:
-                self._mismatch = self._monitor.observe(event) or ""
+            if isinstance(event, Measured):
+                if event.background is not None:
+                    self._compare(event.background, event.at)
+                if self._monitor is not None:
+                    self._mismatch = self._monitor.observe(event) or ""
 
     def on_background(self, readings: Mapping[str, float] | None, now: float) -> None:
         """Receive a background reading taken while paused; None if it failed, which changes nothing."""
         with self._lock:
             self._looked = now
-            if readings is not None and self._away:
+            if readings is None:
+                return
+            if self._away:
                 self._reset_away()
                 self._by = f"{CONDITION}: it gives readings again"
-        if readings is not None:
-            self._judge(readings, now)
+            self._compare(readings, now)
 
     def ask(self, campaign: Campaign, now: float) -> Decision:
         """Whether to continue at `now`.
@@ -130,34 +128,28 @@ class LabGate:
             self._paused, self._over = isinstance(decision, Pause), False
             return decision
 
+    # with the lock ---------------------------------------------------------------------------------------------------
     def _pause(self, now: float) -> Pause | None:
-        bad = self._background or self._mismatch or self._disk()
+        ambient, bad = self._suspend.ambient, self._background or self._mismatch or self._disk()
         if bad:
             self._cause, self._good_since = bad, None
             self._by_ambient = self._by_ambient or bool(self._background)
         elif self._cause:
-            since = now if self._good_since is None else self._good_since
-            self._good_since = min(since, now)  # the clock may have been set back
+            self._good_since = min(now if self._good_since is None else self._good_since, now)  # the clock may be set
             if now - self._good_since >= self._suspend.good_for:
                 self._cause, self._by = "", f"{CONDITION}: good for {format_duration(self._suspend.good_for)}"
         if not self._cause:
             self._by_ambient = False
             return self._requested or self._while_away(now)
-        if self._requested is not None:
-            return self._requested
-        ambient = self._suspend.ambient
         look = ambient is not None and self._by_ambient and not 0 <= now - self._looked < ambient.look
-        return Pause(self._cause, CONDITION, sample_background=look, poll_after=self._again)
+        return self._requested or Pause(self._cause, CONDITION, sample_background=look, poll_after=self._again)
 
     def _count_failure(self, event: Failed, campaign: Campaign) -> None:
         """Count failed attempts that a pause may cure; pause before the last attempt, so that no trial is lost."""
-        if event.stage != "measure" or not event.retryable or self._suspend.away is None:
-            return
-        with self._lock:
+        if event.stage == "measure" and event.retryable and self._suspend.away is not None:
             self._failed += 1
             if self._failed >= min(AWAY_AFTER, max(campaign.plan.retries, 1)):
-                attempts = f"{self._failed} attempts" if self._failed > 1 else "1 attempt"
-                self._away = f"{NO_READING} in {attempts}; last error: {event.error}"
+                self._away = f"{NO_READING} in {count(self._failed, 'attempt')}; last error: {event.error}"
 
     def _while_away(self, now: float) -> Pause | None:
         """The pause while the instrument is away: attempts at doubling intervals, up to `suspend.away`."""
@@ -171,21 +163,17 @@ class LabGate:
     def _reset_away(self) -> None:
         self._failed, self._away, self._away_since = 0, "", None
 
-    def _judge(self, background: Mapping[str, float], at: float) -> None:
-        if self._suspend.ambient is None:
-            return
-        limits = self._suspend.ambient.above
-        texts = [
-            f"{name} reads {background[name]:g}, above {limit:g}"
-            for name, limit in limits.items()
-            if background.get(name, 0.0) > limit
-        ]
-        with self._lock:
+    def _compare(self, background: Mapping[str, float], at: float) -> None:
+        if self._suspend.ambient is not None:
+            texts = [
+                f"{name} reads {background[name]:g}, above {limit:g}"
+                for name, limit in self._suspend.ambient.above.items()
+                if background.get(name, 0.0) > limit
+            ]
             self._looked, self._background = at, f"the background is too high: {', '.join(texts)}" if texts else ""
 
     def _disk(self) -> str:
-        least = self._suspend.disk or 0
-        place = next((folder for folder in (self._folder, *self._folder.parents) if folder.exists()), Path())
-        if least and (free := self._free(place)) < least:
+        least = self._suspend.disk
+        if least is not None and (free := self._free(self._folder)) < least:
             return f"the disk is nearly full: {free / 1e6:.0f} MB free, less than {least / 1e6:.0f} MB"
         return ""

@@ -50,7 +50,7 @@ class Orphans:
             since = self._woken.setdefault(key, time.monotonic())
             last = time.monotonic() - since > WAKE_TIMEOUT
             number = signal.SIGKILL if last else signal.SIGCONT
-            log.warning("process %d of an ended lab is stopped: %s", pid, "killed" if last else "woken, to end itself")
+            log.warning("process %d of an ended lab is stopped; %s", pid, "killed" if last else "woken so that it ends")
             signal.pidfd_send_signal(handle, number)
         finally:
             os.close(handle)

@@ -1,7 +1,7 @@
 """Worker processes: one per campaign, forked from a preloaded process so that it starts at once.
 
 The fork server of `multiprocessing` is the preloaded process (`sdl.runner.preload`). Messages are JSON lines over a
-pair of sockets (`sdl.lab.workers.worker_pipe`); nothing from outside is unpickled. Calls never wait for a campaign or
+pair of sockets (`sdl.lab.workers.base`); nothing from outside is unpickled. Calls never wait for a campaign or
 an instrument, except the first start, which waits for the fork server.
 
     no heartbeat for `JobOrder.hung` s   SIGTERM, again after `FINISH` s, SIGKILL after `SAFE` s more → died
@@ -16,32 +16,125 @@ import contextlib
 import json
 import logging
 import multiprocessing
+import os
 import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 from sdl import config
 from sdl.errors import ConfigError
-from sdl.lab.workers.base import NOT_YET, Command, JobOrder, WorkerUpdate
-from sdl.lab.workers.handle import EXIT_UNKNOWN, WorkerHandle, describe_exit
+from sdl.lab.workers.base import FINISH, NOT_YET, SAFE, Command, JobOrder, WorkerPipe, WorkerUpdate
 from sdl.lab.workers.orphans import Orphans
-from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 
 log = logging.getLogger("sdl.lab")
 
+SIGNAL_TEXTS: dict[int, str] = {
+    signal.SIGKILL: "killed (SIGKILL): by `kill -9`, or by the system because memory ran out",
+    signal.SIGSEGV: "crashed (SIGSEGV): a fault in a compiled library",
+    signal.SIGBUS: "crashed (SIGBUS): a fault in a compiled library, or a disk that is gone",
+    signal.SIGABRT: "crashed (SIGABRT): a compiled library gave up",
+    signal.SIGFPE: "crashed (SIGFPE): a fault in a compiled library",
+    signal.SIGILL: "crashed (SIGILL): a library for another processor",
+    signal.SIGTERM: "ended by SIGTERM",
+}
+EXIT_UNKNOWN = 255  # exit code reported when the fork server is gone too
 FIRST_SIGN = 60.0  # minimum seconds allowed until the first heartbeat, for a busy machine
 TIMEOUT, TIMEOUT_MARGIN = 120.0, 30.0
 """Default time-out of a driver; seconds beyond it after which a silent process that switches off is killed."""
 
 
-SIGNS: Mapping[str, Literal["paused", "continued"]] = {"Paused": "paused", "Continued": "continued"}
-"""What a campaign does after an event; after any other it is running."""
+@dataclass
+class WorkerHandle:
+    """A worker process and its latest state."""
+
+    process: BaseProcess
+    link: WorkerPipe
+    hung: float  # seconds without a message after which it counts as hung
+    heard: float = field(default_factory=time.monotonic)  # time of its last message
+    messages: int = 0
+    log_fields: dict[str, Any] = field(default_factory=dict)
+    readings: int = 0
+    end: WorkerUpdate | None = None  # its final update
+    failure: str = ""  # cause of its death that it reported
+    why: str = ""  # reason of its termination, once requested
+    requested: float = 0.0  # time of that request
+    signals: int = 0
+    safe: str | None = None  # latest result of switching off
+    again: bool = True  # whether it retries to switch off
+
+    def drain(self) -> list[WorkerUpdate]:
+        """The updates since the last call, without the final one; log lines are logged."""
+        updates = []
+        while messages := self.link.receive():
+            self.heard, self.messages = time.monotonic(), self.messages + 1
+            for message in messages:
+                if "log" in message:
+                    fields = {**self.log_fields, "trial": message.get("trial")}
+                    log.log(int(message["log"]), "%s", message["text"], extra=fields)
+                elif "safe" in message:
+                    self.safe, self.again = message["safe"], message["again"]
+                elif "died" in message:
+                    self.failure = message["died"]
+                elif "update" in message:
+                    update = WorkerUpdate(**message["update"])
+                    self.readings = max(self.readings, update.readings)
+                    if update.what == "ended":
+                        self.end = update
+                    else:
+                        updates.append(replace(update, readings=self.readings))
+        return updates
+
+    @property
+    def gone(self) -> bool:
+        """Whether its process has ended, judged by the pipe if the fork server is gone too."""
+        code = self.process.exitcode
+        return code is not None and not (code == EXIT_UNKNOWN and self.link.open)
+
+    def signal(self, number: int) -> None:
+        if not self.gone and self.process.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+    def press(self) -> None:
+        """Send the next signal of the termination, if due."""
+        since = time.monotonic() - self.requested
+        due = 1 + (since >= FINISH) + (since >= FINISH + SAFE)
+        if self.signals < due:
+            self.signals = due
+            self.signal(signal.SIGKILL if due == 3 else signal.SIGTERM)
+            self.signal(signal.SIGCONT)  # wakes a stopped process
+
+    def ask_to_end(self, why: str) -> None:
+        """Terminate it; the first reason is kept."""
+        if not self.why:
+            self.why, self.requested = why, time.monotonic()
+        self.press()
+
+    def dispose(self) -> None:
+        """Kill it if it still runs, and release its resources."""
+        self.signal(signal.SIGKILL)
+        self.process.join(FINISH)
+        self.link.close()
+        if self.process.exitcode is not None:
+            self.process.close()
+
+
+def describe_exit(code: int | None) -> str:
+    """The end of a process that sent no final message."""
+    if code is None:
+        return "its process does not end"
+    if code == EXIT_UNKNOWN:
+        return "its process and the fork server have ended, for an unknown reason"
+    if code >= 0:
+        return f"its process ended unexpectedly with exit code {code}"
+    return SIGNAL_TEXTS.get(-code, f"ended by signal {-code} ({signal.strsignal(-code)})")
 
 
 class Supervisor:
@@ -84,7 +177,7 @@ class Supervisor:
         """
         if order.start in self._children:
             raise ValueError(f"start {order.start} has a process already")
-        if maker := self._makers.pop(_key(order.campaign["instrument"]), None):
+        if maker := self._makers.pop(_identity(order.campaign["instrument"])[0], None):
             maker.dispose()  # the campaign switches the instrument off itself
         plain = {**asdict(order), "folder": str(order.folder)}
         child = self._children[order.start] = self._start({"order": plain}, f"sdl start {order.start}", order.hung)
@@ -94,12 +187,15 @@ class Supervisor:
         """The updates since the last call; never blocks."""
         for start, child in list(self._children.items()):
             gone = child.process.exitcode not in (None, EXIT_UNKNOWN)  # before its last messages are read
-            for message in child.drain():
-                self._record(start, child, message)
+            self._updates += child.drain()
             if gone or child.gone:
                 self._gone(start, child)
-            else:
-                self._watch(child)
+                continue
+            silent = time.monotonic() - child.heard
+            if child.why:
+                child.press()
+            elif silent > (child.hung if child.messages else max(child.hung, FIRST_SIGN)):
+                child.ask_to_end(f"hung: no heartbeat for {silent:.0f} s")
         for maker in self._makers.values():
             maker.drain()  # `make_safe` returns the result
         updates, self._updates = self._updates, []
@@ -122,11 +218,11 @@ class Supervisor:
         Returns:
             Empty if the instrument confirmed that it is off, else the error, or `NOT_YET`.
         """
-        key, hung = _key(instrument), _timeout(instrument) + TIMEOUT_MARGIN
-        maker = self._makers.get(key)
-        if maker is None:
-            maker = self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
-        error = self._look(key, maker)
+        key, timeout = _identity(instrument)
+        if key not in self._makers:
+            hung = timeout + TIMEOUT_MARGIN
+            self._makers[key] = self._start({"safe": dict(instrument)}, "sdl make safe", hung)
+        error = self._look(key, self._makers[key])
         if error.startswith("InUse: "):
             self._orphans.end(key)
         return error
@@ -144,11 +240,6 @@ class Supervisor:
         self._makers.clear()
         self._updates = updates
         atexit.unregister(self._let_go)
-
-    def pid(self, start: int) -> int | None:
-        """The process id of a start's worker; None if it has none."""
-        child = self._children.get(start)
-        return child.process.pid if child else None
 
     def _start(self, message: dict[str, Any], name: str, hung: float) -> WorkerHandle:
         from sdl.lab.workers.worker import main
@@ -169,35 +260,13 @@ class Supervisor:
         link.send(message)
         return WorkerHandle(process, link, hung)
 
-    def _record(self, start: int, child: WorkerHandle, message: Mapping[str, Any]) -> None:
-        if message.get("sign") == "waiting":
-            return
-        child.readings = max(child.readings, int(message["readings"]))
-        text, at = str(message.get("text", "")), float(message["at"])
-        self._updates.append(
-            WorkerUpdate(start, SIGNS.get(message["sign"], "running"), text, readings=child.readings, at=at)
-        )
-
-    def _watch(self, child: WorkerHandle) -> None:
-        """Terminate a process that hangs, or continue its termination."""
-        silent = time.monotonic() - child.sign
-        if child.why:
-            child.press()
-        elif silent > (child.hung if child.signs else max(child.hung, FIRST_SIGN)):
-            child.ask_to_end(f"hung: no heartbeat for {silent:.0f} s")
-
     def _gone(self, start: int, child: WorkerHandle) -> None:
         del self._children[start]
         code = child.process.exitcode
         child.dispose()
-        end, at = child.end, time.time()
-        if end.get("end") == "ended":
-            update = WorkerUpdate(start, "ended", end["text"], end["outcome"], end["readings"], at, end["on"])
-        else:
-            cause = end.get("text") or describe_exit(code)
-            text = f"{child.why}; {cause}" if child.why else cause
-            update = WorkerUpdate(start, "died", text, readings=child.readings, at=at)
-        self._updates.append(update)
+        text = "; ".join(filter(None, (child.why, child.failure or describe_exit(code))))
+        died = WorkerUpdate(start, "died", text, readings=child.readings, at=time.time())
+        self._updates.append(child.end or died)
 
     def _look(self, key: str, maker: WorkerHandle) -> str:
         """The result of switching off so far; the process is disposed of once it is done."""
@@ -207,7 +276,7 @@ class Supervisor:
             result = maker.safe
         elif gone:
             result = describe_exit(maker.process.exitcode)
-        elif time.monotonic() - maker.sign > maker.hung:
+        elif time.monotonic() - maker.heard > maker.hung:
             result = f"no answer in {maker.hung:g} s"
         else:
             return maker.safe or NOT_YET
@@ -220,15 +289,10 @@ class Supervisor:
             child.link.close()
 
 
-def _key(instrument: Any) -> str:
-    """The identity of an instrument, or all its options if they are invalid."""
+def _identity(instrument: Any) -> tuple[str, float]:
+    """The identity of an instrument, or all its options if they are invalid; the time-out of its driver."""
     try:
-        return str(config.parse_kind("instrument", instrument).identity)
+        parsed = config.parse_kind("instrument", instrument)
+        return str(parsed.identity), float(getattr(parsed, "timeout_seconds", TIMEOUT))
     except Exception:  # the worker reports what is wrong with it
-        return json.dumps(instrument, sort_keys=True, default=str)
-
-
-def _timeout(instrument: Any) -> float:
-    with contextlib.suppress(Exception):
-        return float(getattr(config.parse_kind("instrument", instrument), "timeout_seconds", TIMEOUT))
-    return TIMEOUT
+        return json.dumps(instrument, sort_keys=True, default=str), TIMEOUT

@@ -1,11 +1,11 @@
 """A worker process: runs or resumes one campaign as ordered over its pipe, and reports what happens.
 
     ← {"order": {...}}                     or  {"safe": {...}}: switch an instrument off, nothing else
-    → {"sign": "Measured", …} | {"sign": "waiting"} | {"log": 30, …} | {"end": "ended" | "died", …}
+    → {"update": {...}} | {"waiting": true} | {"log": 30, …} | {"safe": error, "again": …} | {"died": cause}
     ← {"do": "pause" | "proceed" | "resume" | "abort", "given": […]}; an interruption is a signal
 
-A sign is a heartbeat: an event was written, or the campaign is waiting in a back-off or a pause. If the pipe breaks the
-lab is gone, and the campaign is interrupted as by Ctrl-C: instrument off, record resumable.
+Every message is a heartbeat: an event was written, or the campaign is waiting in a back-off or a pause. If the pipe
+breaks the lab is gone, and the campaign is interrupted as by Ctrl-C: instrument off, record resumable.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, get_args
@@ -28,13 +29,12 @@ from typing import Any, NoReturn, get_args
 from sdl import config, runner
 from sdl.clock import RealClock
 from sdl.core.campaign import Campaign, State
-from sdl.core.events import Continued, Event, Paused, Resumed
+from sdl.core.events import Event, Paused, Resumed
 from sdl.drivers.base import names, off_settings
 from sdl.errors import InstrumentError, InUse, SdlError
-from sdl.lab.config.conditions import Suspend
-from sdl.lab.workers.base import Command
+from sdl.lab.config.model import Suspend
+from sdl.lab.workers.base import FINISH, SAFE, Command, WorkerPipe, WorkerUpdate, update_of
 from sdl.lab.workers.gate import LabGate
-from sdl.lab.workers.worker_pipe import WorkerPipe
 from sdl.parallel import children
 from sdl.runner.shutdown import WARN_AFTER, SwitchOffPolicy, not_off_warning
 from sdl.runs.runs import open_run
@@ -45,7 +45,6 @@ from sdl.types import SafeState
 log = logging.getLogger("sdl")
 
 HEARTBEAT = 1.0  # minimum seconds between two heartbeats while waiting
-FINISH, SAFE = 5.0, 30.0  # seconds that an orphan has to finish its reading; then to switch off and close its record
 AGAIN, HANDOVER = 1.0, 15.0
 """Seconds between two attempts to switch off; how long to wait for a lease held by another process."""
 ORPHANED = 75  # exit code of an orphan that had to end itself at once
@@ -62,8 +61,7 @@ def main(end: socket.socket) -> NoReturn:
         signal.signal(number, _interrupted)
     _wake_when_the_lab_dies()
     forward = _Forward(link)
-    logging.getLogger("sdl").handlers = [forward]
-    logging.getLogger("sdl").propagate = False
+    log.handlers, log.propagate = [forward], False
     code, failure = 0, ""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # the fork server blocks it
@@ -80,7 +78,7 @@ def main(end: socket.socket) -> NoReturn:
         log.error("a campaign's process failed", exc_info=error)
         code, failure = 70, f"a bug: {type(error).__name__}: {error}"
     if failure:
-        link.send({"end": "died", "text": failure})
+        link.send({"died": failure})
     link.close()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -89,31 +87,27 @@ def main(end: socket.socket) -> NoReturn:
 
 # A campaign ----------------------------------------------------------------------------------------------------------
 def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, Any]], forward: _Forward) -> None:
-    folder = Path(order["folder"])
+    start, folder, campaign_tree = order["start"], Path(order["folder"]), order["campaign"]
     gate = LabGate(Suspend.model_validate(order["suspend"]), folder, beat=_heartbeat(link))
     _apply(gate, more)
     threading.Thread(target=_listen, args=(link, gate), daemon=True, name="sdl lab link").start()
-    readings = written = 0
+    written = 0
     paused: Paused | None = None
 
     def watch(event: Event, campaign: Campaign) -> None:
-        nonlocal readings, written, paused
+        nonlocal written, paused
         gate.observe(event, campaign)
-        readings, forward.trial = campaign.history.readings, campaign.history.trials
+        forward.trial = campaign.history.trials
         paused = event if isinstance(event, Paused) else paused
         if written:  # events of an earlier process, which reported them
             written -= 1
             return
         if isinstance(event, Resumed) and campaign.paused and paused is not None:
-            event = paused  # it was left in a pause, and stays there until the gate lets go
-        message: dict[str, Any] = {"sign": type(event).__name__, "readings": readings, "at": event.at}
-        if isinstance(event, Paused):
-            message["text"] = f"{event.cause} ({event.by})"
-        elif isinstance(event, Continued):
-            message["text"] = event.by
-        link.send(message, must="text" in message)
+            event = paused  # it was left in a pause, and stays there until the gate lets it continue
+        update = update_of(event, start, campaign.history.readings)
+        link.send({"update": asdict(update)}, must=update.what != "running")
 
-    _wait_for_instrument(order["campaign"].get("instrument"), gate, link)
+    _wait_for_instrument(campaign_tree.get("instrument"), start, gate, link)
     policy = SwitchOffPolicy(WARN_AFTER)  # afterwards the lab continues without limit and sends the notices
     if _has_begun(folder):
         run = open_run(folder)
@@ -124,16 +118,16 @@ def _carry_out(link: WorkerPipe, order: Mapping[str, Any], more: list[dict[str, 
             result = runner.resume(folder, watch=watch, gate=gate, switch_off=policy)
     else:
         result = runner.run(
-            order["campaign"], runs=folder.parent.parent, folder=folder, watch=watch, gate=gate,
-            collect=order["campaign"].get("goal") is None, switch_off=policy,
+            campaign_tree, runs=folder.parent.parent, folder=folder, watch=watch, gate=gate,
+            collect=campaign_tree.get("goal") is None, switch_off=policy,
         )  # fmt: skip
     safe = result.safe
     on = "" if safe is None or safe.proven else not_off_warning(SafeState(safe.state, safe.applied, safe.why))
-    end = {"outcome": str(result.outcome), "text": result.reason, "readings": result.readings, "on": on}
-    link.send({"end": "ended", **end})
+    end = WorkerUpdate(start, "ended", result.reason, str(result.outcome), result.readings, time.time(), on)
+    link.send({"update": asdict(end)})
 
 
-def _wait_for_instrument(tree: Any, gate: LabGate, link: WorkerPipe) -> None:
+def _wait_for_instrument(tree: Any, start: int, gate: LabGate, link: WorkerPipe) -> None:
     """Wait while another process of this machine drives the instrument.
 
     Raises:
@@ -149,14 +143,14 @@ def _wait_for_instrument(tree: Any, gate: LabGate, link: WorkerPipe) -> None:
     if (other := lease.holder(*known)) is None:
         return
     text = f"{instrument.identity} is in use by {other.name}"
-    link.send({"sign": "Paused", "readings": 0, "at": time.time(), "text": text})
+    link.send({"update": asdict(WorkerUpdate(start, "paused", text, at=time.time()))})
     while other is not None:
         gate.beat()
         if gate.aborted:
             raise InUse(instrument.identity, other.name)
         time.sleep(HEARTBEAT / 2)
         other = lease.holder(*known)
-    link.send({"sign": "Continued", "readings": 0, "at": time.time(), "text": "its holder"})
+    link.send({"update": asdict(WorkerUpdate(start, "continued", "its holder", at=time.time()))})
 
 
 def _has_begun(folder: Path) -> bool:
@@ -177,7 +171,7 @@ def _heartbeat(link: WorkerPipe) -> Callable[[], None]:
         nonlocal last
         if time.monotonic() - last >= HEARTBEAT:
             last = time.monotonic()
-            link.send({"sign": "waiting"}, must=False)
+            link.send({"waiting": True}, must=False)
 
     return beat
 
@@ -188,11 +182,13 @@ def _apply(gate: LabGate, messages: list[dict[str, Any]]) -> None:
             getattr(gate, message["do"])(*message["given"])
 
 
-def _listen(link: WorkerPipe, gate: LabGate) -> None:
-    """Apply the commands from the pipe until it breaks; then end this process, an orphan."""
+def _listen(link: WorkerPipe, gate: LabGate | None = None) -> None:
+    """Apply the commands from the pipe to the gate, if any, until it breaks; then end this process, an orphan."""
     while link.open:
-        _apply(gate, link.receive(None))
-    for seconds in (FINISH, SAFE):  # the first signal lets the reading finish, the second breaks it off
+        messages = link.receive(None)
+        if gate is not None:
+            _apply(gate, messages)
+    for seconds in (FINISH, SAFE) if gate is not None else ():  # to finish the reading; to break it off
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(seconds)
     os._exit(ORPHANED)
@@ -201,7 +197,7 @@ def _listen(link: WorkerPipe, gate: LabGate) -> None:
 # Switching off -------------------------------------------------------------------------------------------------------
 def _make_safe(link: WorkerPipe, tree: Mapping[str, Any]) -> None:
     """Switch the instrument off, and retry as long as that can help."""
-    threading.Thread(target=_exit_with, args=(link,), daemon=True).start()
+    threading.Thread(target=_listen, args=(link,), daemon=True).start()
     waited = time.monotonic()
     while True:
         error, again = _switch_off(tree)
@@ -240,12 +236,6 @@ def _switch_off(tree: Mapping[str, Any]) -> tuple[SdlError | None, bool]:
     except SdlError as error:
         return error, getattr(error, "retryable", False)
     return None, False
-
-
-def _exit_with(link: WorkerPipe) -> None:
-    while link.open:
-        link.receive(None)
-    os._exit(ORPHANED)
 
 
 # The process ---------------------------------------------------------------------------------------------------------

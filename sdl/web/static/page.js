@@ -33,10 +33,10 @@
     } catch {
       throw new Refused(0, "the server does not answer; nothing is known to be done");
     }
-    const told = await answer.json().catch(() => ({}));
-    if (answer.ok) return told;
+    const reply = await answer.json().catch(() => ({}));
+    if (answer.ok) return reply;
     if (answer.status === 401 || answer.status === 403) hold("token", "");
-    throw new Refused(answer.status, told.error || "the server refused (" + answer.status + ")");
+    throw new Refused(answer.status, reply.error || "the server refused (" + answer.status + ")");
   }
 
   // One dialog for everything: why, who, token; only what is not known is asked -----------------------------------
@@ -73,9 +73,9 @@
     $("ask-token").value = "";
     $("ask-error").textContent = "";
     try {
-      const said = await pending.run({ by: held("by"), reason: $("ask-reason").value.trim() });
+      const sentence = await pending.run({ by: held("by"), reason: $("ask-reason").value.trim() });
       dialog.close();
-      if (said) done(said);
+      if (sentence) done(sentence);
     } catch (error) {
       $("ask-error").textContent = error.message;
       token();
@@ -87,8 +87,8 @@
   $("ask-no").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => {
     pending = null;
-    const found = back && back.key && document.querySelector(`[data-key="${CSS.escape(back.key)}"]`);
-    const to = back && back.element && back.element.isConnected ? back.element : found || $("main");
+    const sameControl = back && back.key && document.querySelector(`[data-key="${CSS.escape(back.key)}"]`);
+    const to = back && back.element && back.element.isConnected ? back.element : sameControl || $("main");
     to.focus();
   });
 
@@ -96,8 +96,8 @@
   async function willing(work) {
     if (!held("token")) return ask(work);
     try {
-      const said = await work.run({ by: held("by"), reason: "" });
-      if (said) done(said);
+      const sentence = await work.run({ by: held("by"), reason: "" });
+      if (sentence) done(sentence);
     } catch (error) {
       ask(work);
       $("ask-error").textContent = error.message;
@@ -167,10 +167,10 @@
     source.addEventListener("beat", alive);
     source.addEventListener("parts", (event) => {
       alive();
-      const told = JSON.parse(event.data);
-      if (told.trouble) { $("lost").hidden = false; $("lost").textContent = told.trouble; return; }
-      for (const [id, html] of Object.entries(told.parts)) show(id, html);
-      if ($("said").textContent !== told.said) $("said").textContent = told.said;
+      const content = JSON.parse(event.data);
+      if (content.trouble) { $("lost").hidden = false; $("lost").textContent = content.trouble; return; }
+      for (const [id, html] of Object.entries(content.parts)) show(id, html);
+      if ($("announcement").textContent !== content.announcement) $("announcement").textContent = content.announcement;
     });
     source.addEventListener("end", () => { alive(); over = true; leave(); });
     source.addEventListener("error", () => {
@@ -204,9 +204,9 @@
           note: $("note").value, tags: $("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean),
           version: Number(notes.dataset.version), by,
         };
-        const told = await post(notes.dataset.path, body);
-        notes.dataset.version = told.version;
-        return told.done;
+        const reply = await post(notes.dataset.path, body);
+        notes.dataset.version = reply.version;
+        return reply.done;
       },
     });
   });
@@ -215,7 +215,7 @@
   const start = $("start");
   if (start) {
     const given = () => ({ campaign: $("campaign").value, instrument: $("instrument").value });
-    let asked = 0;
+    let checks = 0;
 
     function say(lines, kind) {
       const list = document.createElement(lines.length > 1 ? "ul" : "p");
@@ -229,12 +229,12 @@
 
     async function check() {
       if (!held("token")) return;
-      const mine = ++asked;
+      const mine = ++checks;
       try {
-        const told = await post("/api/v1/check", given());
-        if (mine === asked) say(["Valid: " + told.done], "good");
+        const reply = await post("/api/v1/check", given());
+        if (mine === checks) say(["Valid: " + reply.done], "good");
       } catch (error) {
-        if (mine === asked) say(error.message.split("\n"), "bad");
+        if (mine === checks) say(error.message.split("\n"), "bad");
       }
     }
 
@@ -252,17 +252,17 @@
     $("check-now").addEventListener("click", () => {
       if (held("token")) return check();
       ask({ title: "Token", yes: "Check", run: async () => { await post("/api/v1/check", given()).then(
-        (told) => say(["Valid: " + told.done], "good"),
+        (reply) => say(["Valid: " + reply.done], "good"),
         (error) => { if (error.status !== 409) throw error; say(error.message.split("\n"), "bad"); }); return ""; } });
     });
     start.addEventListener("submit", (event) => {
       event.preventDefault();
       const run = async ({ by }) => {
         try {
-          const told = await post("/api/v1/start", { ...given(), by });
-          say([told.done], "good");
+          const reply = await post("/api/v1/start", { ...given(), by });
+          say([reply.done], "good");
           setTimeout(() => { location.href = "/#main"; }, 1200);
-          return told.done;
+          return reply.done;
         } catch (error) {
           if (error.status !== 409) throw error;
           say(error.message.split("\n"), "bad");
