@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, RecordError
-from sdl.extras import missing
+from sdl.extras import require
 from sdl.parallel import children, pool
 from sdl.sweep.work import Row, SweepTask, run_tasks
 
@@ -49,11 +49,10 @@ def each(
             workers have other versions of packages that influence proposals.
         RecordError: the connection to the scheduler was lost.
     """
-    try:
-        import distributed
-        from distributed.comm import CommClosedError
-    except ImportError as error:
-        raise ConfigError(missing("clusters (--cluster)", "sweep", error)) from error
+    require("clusters (--cluster)", "sweep", "distributed")
+    import distributed
+    from distributed.comm import CommClosedError
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(children.child_environment(**pool.ONE_THREAD))
         stack.enter_context(_quiet())

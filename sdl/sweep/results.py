@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, Damaged, Full, Lost, RecordError
-from sdl.extras import missing
+from sdl.extras import require
 from sdl.store.lock import Lock
 from sdl.store.plainfile import describe_change, open_existing, open_fd, open_new
 from sdl.store.record import write_file
@@ -37,16 +37,7 @@ MOVE = "move it away, and its campaigns are run again"
 CHUNK = 10_000  # rows converted at a time
 
 
-def needs_pyarrow() -> None:
-    """Check that pyarrow is installed.
-
-    Raises:
-        ConfigError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(missing("the results of a sweep", "sweep", error)) from error
+needs_pyarrow = partial(require, "the results of a sweep", "sweep", "pyarrow.parquet")
 
 
 class Results:

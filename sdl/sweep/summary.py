@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdl.errors import ConfigError, RecordError
-from sdl.extras import missing
+from sdl.extras import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,10 +128,9 @@ def row_figure(labels: Sequence[str], purpose: str, title: str, x_label: str) ->
     Raises:
         ConfigError: matplotlib, which `purpose` needs, is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(missing(purpose, "", error)) from error
+    require(purpose, "", "matplotlib.figure")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.5, 1.3 + 0.33 * len(labels)), layout="constrained")
     axes = figure.add_subplot()
     axes.set_yticks(range(len(labels)), labels, fontsize=9)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sdl.errors import ConfigError
-from sdl.extras import missing
+from sdl.extras import require
 from sdl.twin.check import comparable
 from sdl.twin.evidence import Evidence
 from sdl.twin.model import Plant
@@ -20,10 +20,9 @@ def draw(data: Evidence, state: TwinState, file: Path) -> None:
     Raises:
         ConfigError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(missing("figures (--plot)", "", error)) from error
+    require("figures (--plot)", "", "matplotlib.figure")
+    from matplotlib.figure import Figure
+
     residuals = comparable(data, Plant(state))
     z = residuals.counts / residuals.due
     shown = [column for column in range(len(state.channels)) if (~np.isnan(z[:, column])).any()]
