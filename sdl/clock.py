@@ -1,8 +1,8 @@
 """Time as an argument: real for real instruments, virtual for simulated ones.
 
-Nothing below the runner reads another clock. A virtual clock skips every wait, so that a night takes seconds and a
-campaign has the same times whenever it is run or resumed. A *paced* virtual clock also waits in real time, for a twin
-that takes as long as the instrument.
+No module below the runner reads the clock of the machine. A virtual clock skips every wait: a night takes seconds, and
+the same campaign has the same times whenever it is run or resumed. A *paced* virtual clock also waits in real time, for
+a twin that takes as long as the instrument.
 """
 
 from __future__ import annotations
@@ -50,11 +50,9 @@ class RealClock:
 
 
 class VirtualClock:
-    """Simulated time, in whole microseconds so that it repeats exactly.
+    """Simulated time from `start` (seconds since 1970 UTC) on, in whole microseconds so that it repeats exactly.
 
-    Args:
-        start: seconds since 1970 UTC.
-        paced: wait in real time as well.
+    A paced clock also waits in real time.
     """
 
     def __init__(self, start: float = 0.0, *, paced: bool = False) -> None:

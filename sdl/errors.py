@@ -12,8 +12,10 @@ it. Exit codes of finished campaigns are in `sdl.runner.EXIT_CODES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 LONGEST = 2000  # maximum length, in characters, of a foreign error message in a record
 
@@ -21,6 +23,17 @@ LONGEST = 2000  # maximum length, in characters, of a foreign error message in a
 def cut(text: str) -> str:
     """A foreign error message, shortened to at most `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
+
+def did_you_mean(word: object, allowed: Collection[str], cutoff: float = 0.6) -> str:
+    """`; did you mean 'trials'?` for an allowed word that resembles this one; otherwise empty."""
+    matches = get_close_matches(str(word), allowed, n=1, cutoff=cutoff)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def near(word: object, allowed: Collection[str], cutoff: float = 0.6) -> str:
+    """`allowed: a, b, c; did you mean 'b'?`"""
+    return f"allowed: {', '.join(allowed)}{did_you_mean(word, allowed, cutoff)}"
 
 
 class SdlError(Exception):
@@ -62,6 +75,15 @@ class ConfigError(SdlError):
     def __init__(self, *problems: Problem | str) -> None:
         self.problems = tuple(Problem(p) if isinstance(p, str) else p for p in problems)
         super().__init__("\n".join(str(p) for p in self.problems))
+
+
+@contextmanager
+def translated_os_errors(path: object, what: str = "written", kind: type[SdlError] = ConfigError) -> Iterator[None]:
+    """Raise `PATH: cannot be written: REASON` for an OSError in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path}: cannot be {what}: {error.strerror}") from error
 
 
 class InstrumentError(SdlError):

@@ -31,13 +31,7 @@ def versions_of(*packages: str) -> dict[str, str]:
 
 
 def missing(purpose: str, extra: str, error: ImportError) -> str:
-    """The message for a module that cannot be imported.
-
-    Args:
-        purpose: what needs it, a plural noun such as "figures".
-        extra: of this distribution, that contains it; empty for a module of every installation.
-        error: of the import.
-    """
+    """The message for a missing module: what needs it (a plural noun), and the extra that contains it, if any."""
     module = (error.name or str(error)).partition(".")[0]
     if not extra:
         return f"{purpose} need {module}, which is not installed; install {DISTRIBUTION} again"
@@ -64,5 +58,5 @@ def requirements(extra: str) -> list[str]:
         declared = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # used from its source tree
         return []
-    lines = [line.partition(";") for line in declared]
-    return [text.strip() for text, _, marker in lines if re.search(rf"extra == ['\"]{re.escape(extra)}['\"]", marker)]
+    marker = re.compile(rf"extra == ['\"]{re.escape(extra)}['\"]")
+    return [line.partition(";")[0].strip() for line in declared if marker.search(line.partition(";")[2])]

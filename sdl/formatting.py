@@ -51,6 +51,11 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def truncate(text: str, limit: int) -> str:
+    """Text of at most `limit` characters; `…` ends a text that is cut."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def count(n: int, noun: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
@@ -109,23 +114,23 @@ def trial_remarks(trial: Trial, plan: Plan) -> list[str]:
 
 
 def best_trial(best: Trial | None) -> str:
-    """How near the best trial came: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
+    """The best trial and its tolerance ratio: `best: trial 4, 0.39 × tolerance`; empty where no trial is judged."""
     return f"best: trial {best.trial}, {tolerance_ratio(best.miss)}" if best is not None and best.judged else ""
 
 
 def readings(values: Sequence[float], band: Band | None = None) -> list[str]:
     """Readings of one channel as text, all with the number of decimals that the largest of them needs."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    digits = decimals(largest, room(band) if band else None)
+    digits = decimals(largest, narrow_tolerance(band) if band else None)
     return [f"{value:.{0 if not band and not any(v % 1 for v in values) else digits}f}" for value in values]
 
 
 def reading(value: float, band: Band | None = None) -> str:
     """One reading as text, rounded to a tenth of the tolerance: `16384`, `12.5`, `0.483`."""
-    return format_reading(value, room(band) if band else None)
+    return format_reading(value, narrow_tolerance(band) if band else None)
 
 
-def room(band: Band) -> float:
+def narrow_tolerance(band: Band) -> float:
     """The tolerance of a band on its narrower side; the scale of a range or limit."""
     if band.target is None:
         return band.unit
@@ -135,7 +140,7 @@ def room(band: Band) -> float:
 def setting(value: float, declared: Mapping[str, Any]) -> str:
     """A setting as text, rounded to the step or to 1e-4 of the range of its input: `0.4706`, `34`.
 
-    `declared` are low, high and step of the input, from the record.
+    The record declares low, high and step of the input.
     """
     step = declared.get("step")
     decimals = max(0, 4 - max(0, math.floor(math.log10(declared.get("high", 1.0) - declared.get("low", 0.0)))))
@@ -180,6 +185,24 @@ def settings(values: Mapping[str, float], opened: Opened) -> dict[str, str]:
     return instrument_spec(opened).settings(values)
 
 
+def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
+    """The colour of an R, G, B setting, 0 … 255 each; None for other inputs. A fourth input W adds to all three.
+
+    The square root of each fraction of the range approximates the brightness that eyes perceive.
+    """
+    bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in inputs}
+    if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= settings.keys():
+        return None
+
+    def part(name: str) -> float:
+        low, high = bounds[name]
+        return min(max((settings[name] - low) / (high - low), 0.0), 1.0)
+
+    white = part("W") if "W" in bounds and "W" in settings else 0.0
+    red, green, blue = (round(255 * math.sqrt(min(part(name) + white, 1.0))) for name in "RGB")
+    return red, green, blue
+
+
 def instrument_line(opened: Opened) -> str:
     """The instrument: `twin:night-2025-10:0 (simulated)`."""
     return f"{opened.instrument['identity']}{' (simulated)' if opened.simulated else ''}"
@@ -204,7 +227,7 @@ def goal_line(goal: Goal | None) -> str:
 def worst(goal: Goal, values: Mapping[str, float], units: Mapping[str, str] | None = None) -> str:
     """The worst channel, its error and its tolerance: `515nm off by +0.78 % (tolerance ± 2 %)`.
 
-    `units` of the channels are used for errors that are not percentages.
+    The units are those of the channels, for errors that are not percentages.
     """
     name = goal.worst_channel(values)
     return f"{name} {off(goal.bands[name], values.get(name, math.nan), (units or {}).get(name, ''))}"

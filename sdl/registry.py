@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import importlib
 import logging
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any
 
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, did_you_mean
 
 log = logging.getLogger("sdl")
 
@@ -83,10 +82,9 @@ def load(group: str, kind: object) -> Any:
     """
     kind = ALIASES.get(group, {}).get(str(kind), kind)
     if kind not in OURS[group] and kind not in (allowed := kinds(group)):
-        near = get_close_matches(str(kind), allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         given = "kind is missing" if kind is None else f"unknown kind {kind!r}"
-        raise ConfigError(f"{given}; allowed: {', '.join(allowed) or 'none, no installed package has any'}{hint}")
+        listed = ", ".join(allowed) or "none, no installed package has any"
+        raise ConfigError(f"{given}; allowed: {listed}{did_you_mean(kind, allowed)}")
     place, owner = _source(group, kind)
     module, _, name = place.partition(":")
     try:
@@ -100,7 +98,7 @@ def load(group: str, kind: object) -> Any:
 
 
 def _source(group: str, kind: object) -> tuple[str, str]:
-    """The place `module:name` of a known kind, and a description of its package."""
+    """The place of a known kind, `module:name`, and its owner as text."""
     if place := OURS[group].get(str(kind)):
         return place, "sdl"
     entry = next(e for e in entry_points(group=f"sdl.{group}") if e.name == kind)

@@ -1,6 +1,6 @@
-"""The vocabulary of all modules: plain values, no IO.
+"""The vocabulary of all other modules: plain values, without IO.
 
-Public interfaces use mappings keyed by input or channel name; arrays are internal.
+Public functions take and return mappings keyed by the name of an input or a channel; arrays stay inside.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SESSION_GAP = 600.0
 
 
 class Frozen(BaseModel):
-    """Base of everything that a YAML file can name: immutable; unknown keys and look-alike types are refused."""
+    """Base of the models that a YAML file can name: immutable; unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -42,9 +42,9 @@ class Input(Frozen):
 class Channel(Frozen):
     """A quantity that is measured.
 
-    `low` and `high` are the ends of its range; None: no end. A reading at `high` (`saturation` in older files) is a
-    bound and not a value. `resolution` is the step of the readings, declared if it is coarser than their noise, so that
-    repeated readings may be equal.
+    `low` and `high` are the ends of its range; None where it has no such end. A reading at `high` (in older files
+    `saturation`) is a bound and no value. `resolution` is the step of its readings, given where the step is coarser
+    than the noise: only then may repeated readings be equal.
     """
 
     name: str
@@ -70,11 +70,11 @@ class Verdict(StrEnum):
     """The verdict on a goal; where several apply, the first (docs/explanation/goals.md)."""
 
     UNREACHABLE = "unreachable"  # no settings bring all channels within tolerance
-    SATURATED = "saturated"  # it requires readings at the end of the sensor's range
-    BETWEEN_STEPS = "between two steps"  # settings reach it, but not on the steps of the inputs
-    OUTSIDE = "outside the data"  # the settings lie far from every measured one
-    LACK_OF_FIT = "lack of fit"  # the model's error at its own rows exceeds the tolerance and the noise
-    BELOW_NOISE = "below the noise"  # single readings at the best settings are often outside; average more
+    SATURATED = "saturated"  # it asks for readings at the end of the range of a channel
+    BETWEEN_STEPS = "between two steps"  # some settings would, but none that the steps of the inputs allow
+    OUTSIDE = "outside the data"  # the answer lies far from every setting seen
+    LACK_OF_FIT = "lack of fit"  # the model misses its own rows by more than the tolerance, beyond their noise
+    BELOW_NOISE = "below the noise"  # even at the best settings readings are often outside; average more
     REACHABLE = "reachable"
 
 
@@ -91,7 +91,7 @@ class Outcome(StrEnum):
 
 
 class Power(StrEnum):
-    """Whether an instrument is off: at the settings at which it does no harm (a lamp: dark)."""
+    """Whether an instrument is at its safe settings (for a lamp: dark)."""
 
     OFF = "off"  # a reply proves it
     ON = "on"  # a reply says so, or its readings do

@@ -7,11 +7,10 @@ anything is built. Sequences become tuples, as frozen models want them.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
@@ -25,12 +24,17 @@ MAX_WHOLE = 2**63
 Path_ = tuple[str | int, ...]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SCALARS = {
-    "null": r"(?:|~|null|Null|NULL)",
-    "bool": r"(?:true|True|TRUE|false|False|FALSE)",
-    "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
-    "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-}
+_SCALARS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("null", re.compile(r"(?:|~|null|Null|NULL)")),
+    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)")),
+    ("int", re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")),
+    (
+        "float",
+        re.compile(
+            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,7 @@ def parse(text: str, file: str = "") -> Tree:
     problems: list[Problem] = []
     lines: dict[Path_, int] = {}
     try:
-        with contextlib.closing(_Loader(text, file)) as loader:
-            node = loader.get_single_node()
+        node: yaml.Node | None = _Loader(text, file).get_single_node()
         if node is None:
             raise ConfigError(Problem("empty", file=file, line=1))
         value = _build(node, (), lines, problems, file)
@@ -98,7 +101,7 @@ def parse(text: str, file: str = "") -> Tree:
 
 
 def scalar(text: str) -> Any:
-    """One value as it would be read in a file, for `--set key=value`: `80`, `2%`, `{kind: gmm}`, `[1, 2]`.
+    """A value parsed as in a file, for `--set key=value`: `80`, `2%`, `{kind: gmm}`, `[1, 2]`.
 
     Raises:
         ConfigError: it is not YAML.
@@ -118,40 +121,28 @@ class _Loader(yaml.SafeLoader):
         self._file, self._depth, self._documents, self._values = file, 0, 0, 0
         super().__init__(text)
 
-    def close(self) -> None:
-        self.dispose()
-
     def get_event(self) -> Any:
         event = super().get_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            self._refuse(event, "anchors and aliases (& and *) are not allowed; write the value out")
-        if tag := getattr(event, "tag", None):
-            self._refuse(event, f"tags ({tag}) are not allowed")
-        if isinstance(event, yaml.ScalarEvent):
-            self._values += 1
-            if _SURROGATE.search(event.value):
-                self._refuse(event, "half a character (\\ud800 … \\udfff) is not allowed")
-            if self._values > MAX_VALUES:
-                self._refuse(event, f"more than {MAX_VALUES} words and numbers; a campaign file is a page or two")
-        elif isinstance(event, yaml.CollectionStartEvent):
-            self._values += 1
-            self._depth += 1
-            if self._depth > MAX_DEPTH:
-                self._refuse(event, f"nested deeper than {MAX_DEPTH} levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._depth -= 1
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
-                self._refuse(event, "a second document (---) is not allowed; one campaign a file")
+        is_scalar, opens = isinstance(event, yaml.ScalarEvent), isinstance(event, yaml.CollectionStartEvent)
+        self._values += is_scalar or opens
+        self._depth += opens - isinstance(event, yaml.CollectionEndEvent)
+        self._documents += isinstance(event, yaml.DocumentStartEvent)
+        tag, anchor = getattr(event, "tag", None), getattr(event, "anchor", None)
+        refused = {
+            "anchors and aliases (& and *) are not allowed; write the value out": anchor,
+            f"tags ({tag}) are not allowed": tag,
+            "half a character (\\ud800 … \\udfff) is not allowed": is_scalar and _SURROGATE.search(event.value),
+            f"more than {MAX_VALUES} words and numbers; a campaign file is a page or two": self._values > MAX_VALUES,
+            f"nested deeper than {MAX_DEPTH} levels": self._depth > MAX_DEPTH,
+            "a second document (---) is not allowed; one campaign a file": self._documents > 1,
+        }
+        if message := next((message for message, applies in refused.items() if applies), ""):
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise ConfigError(Problem(message, file=self._file, line=line))
         return event
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         return ""  # what a word means is decided by `_scalar`, not by YAML 1.1
-
-    def _refuse(self, event: Any, message: str) -> NoReturn:
-        line = event.start_mark.line + 1 if event.start_mark else None
-        raise ConfigError(Problem(message, file=self._file, line=line))
 
 
 def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], problems: list[Problem], file: str) -> Any:
@@ -181,7 +172,8 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
     if node.style is not None:
         return text
-    match next((kind for kind, pattern in _SCALARS.items() if re.fullmatch(pattern, text)), "str"):
+    kind = next((kind for kind, pattern in _SCALARS if pattern.fullmatch(text)), "str")
+    match kind:
         case "null":
             return None
         case "bool":
@@ -199,10 +191,12 @@ def _problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     message = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     line = mark.line + 1 if mark else None
-    if isinstance(error, yaml.reader.ReaderError):
+    if "'\\t'" in message or "\\t" in message:
+        message = "a tab; indent with spaces"
+    elif isinstance(error, yaml.reader.ReaderError):
         line = text[: error.position].count("\n") + 1
         message = f"a character that YAML does not allow: #x{ord(text[error.position]):04x}"
-    elif "\\t" in message or (line and re.match(r"\s*\t", "".join(text.splitlines()[line - 1 : line]))):
+    elif line is not None and re.match(r"\s*\t", "".join(text.splitlines()[line - 1 : line])):
         message = "a tab; indent with spaces"
     return Problem(f"not YAML: {message}", file=file, line=line)
 
@@ -221,7 +215,7 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
-for _kind, _pattern in _SCALARS.items():
-    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), None)
+for _kind, _pattern in _SCALARS:
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern.pattern})$"), None)
 _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 _Dumper.add_representer(str, _Dumper.represent_str)

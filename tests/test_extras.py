@@ -24,10 +24,10 @@ def test_an_extra_s_requirements_are_those_that_the_project_declares() -> None:
 
 
 def test_the_message_names_the_module_and_what_its_extra_requires() -> None:
-    said = missing("notifications", "lab", ImportError("no", name="apprise.plugins"))
-    assert said.startswith("notifications need apprise, which is not installed; the extra `lab` of sdl-orchestrator")
-    assert "apprise>=1.9" in said
-    assert "pip install" not in said
+    message = missing("notifications", "lab", ImportError("no", name="apprise.plugins"))
+    assert message.startswith("notifications need apprise, which is not installed; the extra `lab` of sdl-orchestrator")
+    assert "apprise>=1.9" in message
+    assert "pip install" not in message
     assert missing("pages", "", ImportError(name="jinja2")).endswith("install sdl-orchestrator again")
 
 

@@ -1,4 +1,4 @@
-"""What somebody else's driver, solver or design may do wrong: one clear end, a readable record, the light off."""
+"""What a foreign driver, solver or design may do wrong: one clear end, a readable record, the instrument off."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def test_a_solver_that_breaks_its_contract_ends_the_campaign_and_the_record_stay
     given: Any, words: str, tmp_path: Path
 ) -> None:
     instrument = with_script()
-    found = sdl.run(campaign(instrument, solver=with_answers(given)), runs=tmp_path)
-    assert found.outcome is Outcome.FAILED
-    assert words in found.reason
+    result = sdl.run(campaign(instrument, solver=with_answers(given)), runs=tmp_path)
+    assert result.outcome is Outcome.FAILED
+    assert words in result.reason
     assert not script_of(instrument).lit
-    assert record.check(Path(found.run)).finished
+    assert record.check(Path(result.run)).finished
 
 
 def test_a_sentence_that_is_no_text_is_written_as_text(tmp_path: Path) -> None:
-    found = sdl.run(campaign(with_script(), solver=with_answers(odd(why=(Path("x"),)))), runs=tmp_path)
-    assert record.check(Path(found.run)).finished
+    result = sdl.run(campaign(with_script(), solver=with_answers(odd(why=(Path("x"),)))), runs=tmp_path)
+    assert record.check(Path(result.run)).finished
 
 
 @pytest.mark.parametrize("given", [odd(why=("x" * 10**6,)), ValueError("x" * 10**6)], ids=["sentence", "error"])
 def test_a_megabyte_of_words_is_cut_before_it_is_written(given: Any, tmp_path: Path) -> None:
-    found = sdl.run(campaign(with_script(), solver=with_answers(given)), runs=tmp_path)
-    folder = Path(found.run)
+    result = sdl.run(campaign(with_script(), solver=with_answers(given)), runs=tmp_path)
+    folder = Path(result.run)
     assert "x" * 1000 in (folder / record.FILE).read_text()
     assert max(map(len, (folder / record.FILE).read_text().splitlines())) < 20_000
     assert record.check(folder).finished
@@ -77,16 +77,16 @@ def test_a_fault_that_is_no_word_is_a_mistake_of_the_driver(fault: Any, tmp_path
     def measure(driver: object, settings: Mapping[str, float]) -> Reading:
         return answer(settings, fault=fault)
 
-    found = sdl.run(campaign(with_script(measure)), runs=tmp_path)
-    assert found.outcome is Outcome.FAILED
-    assert "the fault of a reading must be a word or None" in found.reason
-    assert record.check(Path(found.run)).finished
+    result = sdl.run(campaign(with_script(measure)), runs=tmp_path)
+    assert result.outcome is Outcome.FAILED
+    assert "the fault of a reading must be a word or None" in result.reason
+    assert record.check(Path(result.run)).finished
 
 
 def test_a_driver_that_ends_the_process_ends_only_its_reading(tmp_path: Path) -> None:
-    found = sdl.run(campaign(with_script(SystemExit(9))), runs=tmp_path)
-    assert found.outcome is Outcome.REACHED
-    assert found.failed == 1
+    result = sdl.run(campaign(with_script(SystemExit(9))), runs=tmp_path)
+    assert result.outcome is Outcome.REACHED
+    assert result.failed == 1
 
 
 @pytest.mark.parametrize("error", [GeneratorExit(), CancelledError()])
@@ -94,11 +94,11 @@ def test_a_driver_that_lets_through_what_is_no_ordinary_exception_ends_the_campa
     error: BaseException, tmp_path: Path
 ) -> None:
     instrument = with_script(error)
-    found = sdl.run(campaign(instrument), runs=tmp_path)
-    assert (found.outcome, found.failed, found.by) == (Outcome.FAILED, 1, "driver")
-    assert type(error).__name__ in found.reason
+    result = sdl.run(campaign(instrument), runs=tmp_path)
+    assert (result.outcome, result.failed, result.by) == (Outcome.FAILED, 1, "driver")
+    assert type(error).__name__ in result.reason
     assert not script_of(instrument).lit
-    assert record.check(Path(found.run)).finished
+    assert record.check(Path(result.run)).finished
 
 
 def test_an_instrument_that_reads_its_settings_back_can_reach_its_goal(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_an_instrument_that_reads_its_settings_back_can_reach_its_goal(tmp_path:
         count += 1
         return answer(settings, applied={name: value + 1e-9 * count for name, value in settings.items()})
 
-    found = sdl.run(campaign(with_script(*[measure] * 30)), runs=tmp_path)
-    assert (found.outcome, found.trials) == (Outcome.REACHED, 5)
+    result = sdl.run(campaign(with_script(*[measure] * 30)), runs=tmp_path)
+    assert (result.outcome, result.trials) == (Outcome.REACHED, 5)
 
 
 @pytest.mark.parametrize("answers", [[GeneratorExit()], [[0.2, 0.2, 0.2], GeneratorExit()]], ids=["first", "others"])
@@ -134,18 +134,18 @@ class NoNumber(Frozen):
 
 def test_a_design_that_gives_no_number_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(registry.OURS["designs"], "no-number", f"{__name__}:NoNumber")
-    found = sdl.run(campaign(with_script(), design={"kind": "no-number"}), runs=tmp_path)
-    assert found.outcome is Outcome.FAILED
-    assert "the design no-number failed" in found.reason
-    assert "no number for R" in found.reason
-    assert record.check(Path(found.run)).finished
+    result = sdl.run(campaign(with_script(), design={"kind": "no-number"}), runs=tmp_path)
+    assert result.outcome is Outcome.FAILED
+    assert "the design no-number failed" in result.reason
+    assert "no number for R" in result.reason
+    assert record.check(Path(result.run)).finished
 
 
 def test_unreachable_is_not_hidden_by_saturation_and_ends_the_campaign(tmp_path: Path) -> None:
     goal = {"515nm": 50000, "clear": {"at least": 1000}, "630nm": 60000}
     tree = {"name": "full", "instrument": {"kind": "twin"}, "goal": goal, "solver": "linear", "stop": {"trials": 15}}
-    found = sdl.run(tree, runs=tmp_path)
-    assert (found.outcome, found.trials < 12) == (Outcome.UNREACHABLE, True)
+    result = sdl.run(tree, runs=tmp_path)
+    assert (result.outcome, result.trials < 12) == (Outcome.UNREACHABLE, True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of another system")

@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import typer
 from waiting import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,31 +75,36 @@ def start(*args: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("args", VERBS, ids=" ".join)
 def test_help_and_validate_load_no_heavy_library(args: list[str]) -> None:
-    told = start(*args)
-    assert told["code"] == 0
-    assert [name for name in HEAVY if name in told["loaded"]] == []
+    printed = start(*args)
+    assert printed["code"] == 0
+    assert [name for name in HEAVY if name in printed["loaded"]] == []
 
 
-IMPORT_AND_TELL = f"""
-import importlib, json, sys
-module = importlib.import_module(sys.argv[1])
-heavy = [name for name in {HEAVY!r} if name in sys.modules]
-from sdl.types import Frozen
-nameable = [
-    thing.__name__ for thing in vars(module).values()
-    if isinstance(thing, type) and issubclass(thing, Frozen) and "kind" in thing.model_fields
-    and thing.__module__ == module.__name__
-]
-print(json.dumps({{"heavy": heavy, "nameable": nameable}}))
-"""
+@pytest.fixture(scope="module")
+def import_server() -> Iterator[subprocess.Popen[str]]:
+    """A process that imports each module alone; warnings are errors."""
+    command = [sys.executable, "-W", "error", str(ROOT / "tests" / "import_server.py")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        yield server
+        server.communicate(timeout=TIMEOUT)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the server copies itself")
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_can_be_imported_alone_and_is_light_if_yaml_can_name_it(module: str) -> None:
-    done = python("-c", IMPORT_AND_TELL, module)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert not (told["nameable"] and told["heavy"]), f"{module} defines {told['nameable']} and loads {told['heavy']}"
+def test_a_module_can_be_imported_alone_and_is_light_if_yaml_can_name_it(
+    module: str, import_server: subprocess.Popen[str]
+) -> None:
+    assert import_server.stdin is not None
+    assert import_server.stdout is not None
+    import_server.stdin.write(f"{module}\n")
+    import_server.stdin.flush()
+    printed = json.loads(import_server.stdout.readline())
+    assert "error" not in printed, printed["error"]
+    heavy = [name for name in HEAVY if name in printed["loaded"]]
+    assert not (printed["nameable"] and heavy), f"{module} defines {printed['nameable']} and loads {heavy}"
 
 
 # --- what the files say -------------------------------------------------------------------------------------------
@@ -121,15 +128,15 @@ def tracked() -> list[Path]:
 
 
 def lines_that_match(pattern: re.Pattern[str]) -> list[str]:
-    found = []
+    result = []
     for path in tracked():
         text = path.read_bytes().decode("utf-8", errors="replace")
-        found += [
+        result += [
             f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
             for number, line in enumerate(text.splitlines(), start=1)
             if pattern.search(line)
         ]
-    return found
+    return result
 
 
 def test_no_file_knows_a_folder_of_one_machine() -> None:
@@ -165,9 +172,9 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
         pytest.fail(f"{page.relative_to(ROOT)} is missing")
     text = page.read_text(encoding="utf-8")
     return [
-        (text.count("\n", 0, found.start(2)) + 1, found[2])
-        for found in FENCE.finditer(text)
-        if found[1] == language and not NOT_RUN.search(text[: found.start()])
+        (text.count("\n", 0, result.start(2)) + 1, result[2])
+        for result in FENCE.finditer(text)
+        if result[1] == language and not NOT_RUN.search(text[: result.start()])
     ]
 
 
@@ -201,23 +208,23 @@ NAMED = re.compile(r"^```\w+\n(# ([\w.]+\.(?:py|toml|yaml))\n.*?)^```$", re.MULT
 
 def install(folder: Path) -> None:
     """What an installer leaves of a package of single modules: its name and its entry points, beside them."""
-    said = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-    project = said["project"]
-    modules = said["tool"]["setuptools"]["py-modules"]
+    message = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    project = message["project"]
+    modules = message["tool"]["setuptools"]["py-modules"]
     assert all((folder / f"{module}.py").is_file() for module in modules)
     info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir()
     header = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (info / "METADATA").write_text(header, encoding="utf-8")
     groups = project["entry-points"].items()
-    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in found.items()) for group, found in groups]
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in result.items()) for group, result in groups]
     (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_with_one_page_alone_somebody_adds_a_solver_and_a_driver(tmp_path: Path) -> None:
-    for found in NAMED.finditer((ROOT / "docs/how-to/extending.md").read_text(encoding="utf-8")):
-        (tmp_path / found[2]).write_text(found[1], encoding="utf-8")
+def test_one_page_is_enough_to_add_a_solver_and_a_driver(tmp_path: Path) -> None:
+    for result in NAMED.finditer((ROOT / "docs/how-to/extending.md").read_text(encoding="utf-8")):
+        (tmp_path / result[2]).write_text(result[1], encoding="utf-8")
     sdl = ("-c", "import sys; from sdl.cli import main; sys.exit(main())")
     before = python(*sdl, "validate", "lamp.yaml", cwd=tmp_path)
     assert "unknown kind 'lamp'" in before.stderr
@@ -238,9 +245,9 @@ def test_with_one_page_alone_somebody_adds_a_solver_and_a_driver(tmp_path: Path)
     assert "kind 'backward' of the package my-lab 0.1, entry point my_solver:Backward cannot be loaded" in line
     assert "ZeroDivisionError: division by zero" in line
     with_debug = {"SDL_LOG": "debug"}
-    told = python(*sdl, "validate", "lamp.yaml", cwd=tmp_path, **with_debug)
-    assert "Traceback" in told.stderr
-    assert "my_solver.py" in told.stderr
+    printed = python(*sdl, "validate", "lamp.yaml", cwd=tmp_path, **with_debug)
+    assert "Traceback" in printed.stderr
+    assert "my_solver.py" in printed.stderr
 
 
 @pytest.mark.parametrize("page", names(PAGES))
@@ -257,13 +264,15 @@ def test_the_campaigns_of_a_page_are_valid(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", names(PAGES))
 def test_the_commands_of_a_page_exist(page: str) -> None:
+    from sdl.cli import app
+
+    verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for line, text in [*blocks(ROOT / page, "bash"), *blocks(ROOT / page, "sh")]:
         for verb in re.findall(r"^(?:\$ )?make(?: \w+=\S+)* ([a-z]+)", text, re.MULTILINE):
             assert re.search(rf"^{verb}:", makefile, re.MULTILINE), f"{page}:{line}: no `make {verb}`"
         for verb in re.findall(r"^(?:\$ )?sdl ([a-z]+)", text, re.MULTILINE):
-            done = python("-c", "from sdl.cli import main; main()", verb, "--help")
-            assert done.returncode == 0, f"{page}:{line}: no `sdl {verb}`"
+            assert verb in verbs, f"{page}:{line}: no `sdl {verb}`"
         for name in re.findall(r"\bconfigs/[\w.-]+\.yaml", text):
             assert (ROOT / name).exists(), f"{page}:{line}: no {name}"
 
@@ -319,9 +328,9 @@ def test_a_configuration_is_valid_and_on_the_twin_ends_as_it_says(config: str, t
     text = (ROOT / config).read_text(encoding="utf-8")
     if not load(ROOT / config, collect=not has_goal(text)).instrument.simulated:
         return
-    said = re.search(r"^# ends: (\w+)", text, re.MULTILINE)
+    message = re.search(r"^# ends: (\w+)", text, re.MULTILINE)
     verb, outcome = ("run", "reached") if has_goal(text) else ("collect", "done")
     code = "import sys; from sdl.cli import main; sys.exit(main())"
     done = python("-c", code, verb, config, "--runs", str(tmp_path), "--json")
     assert done.stdout, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["outcome"] == (said[1] if said else outcome), done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["outcome"] == (message[1] if message else outcome), done.stderr

@@ -23,12 +23,16 @@ def package(tmp_path: Path) -> Path:
     for name, text in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
         (tmp_path / name).write_text(text, encoding="utf-8")
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    about = tmp_path / "my_lab-0.1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    description = tmp_path / "my_lab-0.1.dist-info"
+    description.mkdir()
+    (description / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
     groups = project["entry-points"].items()
-    lines = [line for group, found in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in found.items()), "")]
-    (about / "entry_points.txt").write_text("\n".join(lines))
+    lines = [
+        line for group, result in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in result.items()), "")
+    ]
+    (description / "entry_points.txt").write_text("\n".join(lines))
     return tmp_path
 
 
@@ -49,8 +53,8 @@ def test_a_campaign_uses_all_five_and_reaches_a_negative_goal(package: Path) -> 
     safe = [event for event in events if event["event"] == "Safe"]
     assert all(event["applied"] == {"pump": 0.0, "heater": 5.0} for event in safe)
     page = package / "page.html"
-    told = sdl(package, "report", "latest", "--output", str(page))
-    assert told.returncode == 0, told.stderr
+    printed = sdl(package, "report", "latest", "--output", str(page))
+    assert printed.returncode == 0, printed.stderr
     assert "Reading durations" in page.read_text(encoding="utf-8")
 
 
@@ -75,6 +79,6 @@ def test_a_rule_of_another_package_ends_a_campaign_and_its_mistakes_are_told(pac
 def test_a_figure_that_fails_is_left_out_of_the_page(package: Path) -> None:
     assert sdl(package, "run", "bath.yaml").returncode == 0
     (package / "my_figure.py").write_text("raise RuntimeError('no')\n")
-    told = sdl(package, "report", "latest", "--output", "page.html")
-    assert told.returncode == 0, told.stderr
-    assert "figure left out: kind 'durations' of the package my-lab 0.1" in told.stderr
+    printed = sdl(package, "report", "latest", "--output", "page.html")
+    assert printed.returncode == 0, printed.stderr
+    assert "figure left out: kind 'durations' of the package my-lab 0.1" in printed.stderr

@@ -50,12 +50,12 @@ SCALARS: dict[str, Any] = {
 
 @pytest.mark.parametrize(("text", "value"), SCALARS.items(), ids=list(SCALARS))
 def test_a_scalar_is_what_yaml_1_2_says(text: str, value: Any) -> None:
-    found = yamlfile.scalar(text)
-    assert found == value
-    assert type(found) is type(value)
+    result = yamlfile.scalar(text)
+    assert result == value
+    assert type(result) is type(value)
 
 
-def test_nan_is_read_as_a_number_so_that_whoever_wants_a_number_can_refuse_it() -> None:
+def test_nan_is_read_as_a_number_so_that_a_model_that_wants_a_number_can_refuse_it() -> None:
     assert math.isnan(yamlfile.scalar(".nan"))
 
 
@@ -163,7 +163,7 @@ _tree = st.recursive(
 
 @given(st.dictionaries(_text, _tree, min_size=1, max_size=5))
 def test_what_is_dumped_is_read_back_to_the_same(tree: dict[str, Any]) -> None:
-    found = yamlfile.parse(yamlfile.dump(tree))
-    assert found.value == tree
-    assert not found.problems
-    assert repr(found.value) == repr(tree)  # 1 is not 1.0, and 0.0 not -0.0
+    result = yamlfile.parse(yamlfile.dump(tree))
+    assert result.value == tree
+    assert not result.problems
+    assert repr(result.value) == repr(tree)  # 1 is not 1.0, and 0.0 not -0.0

@@ -1,7 +1,8 @@
 """The real command in processes that are copies of one that has loaded everything: for tests that start it often.
 
-Run as a script it is that one: a line of JSON on its stdin starts a copy; two lines on its stdout say the pid of the
-copy and, once that has ended, its exit code as `subprocess` has it.
+Run as a script it is that one: a line of JSON on its stdin starts a copy, with its streams on the files or terminals of
+these names; two lines on its stdout give the pid of the copy and, once that has ended, its exit code as `subprocess`
+has it.
 """
 
 from __future__ import annotations
@@ -34,19 +35,21 @@ class Warm:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._server.communicate(timeout=TIMEOUT)
 
-    def start(self, *args: object, cwd: Path) -> Copy:
-        return Copy(self._server, [str(arg) for arg in args], cwd)
+    def start(self, *args: object, cwd: Path, out: str | None = None, err: str | None = None, **env: str) -> Copy:
+        """Starts a command; `out` and `err` are files or terminals, by default one file for both."""
+        return Copy(self._server, {"args": [str(arg) for arg in args], "cwd": str(cwd), "env": env}, out, err)
 
 
 class Copy:
-    """As much of `subprocess.Popen` as the tests ask for; stdout and stderr in one file."""
+    """As much of `subprocess.Popen` as the tests ask for."""
 
     returncode: int | None = None
 
-    def __init__(self, server: subprocess.Popen[str], args: list[str], cwd: Path) -> None:
+    def __init__(self, server: subprocess.Popen[str], job: dict[str, Any], out: str | None, err: str | None) -> None:
         self._server, self._said = server, tempfile.NamedTemporaryFile("r", encoding="utf-8")  # noqa: SIM115
+        job |= {"out": out or self._said.name, "err": err or self._said.name}
         assert server.stdin is not None
-        server.stdin.write(json.dumps({"args": args, "cwd": str(cwd), "said": self._said.name}) + "\n")
+        server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
         self.pid = int(self._line(TIMEOUT) or 0)
 
@@ -72,9 +75,12 @@ class Copy:
 
 def serve() -> None:
     """Loads what a campaign needs, then copies itself for each line."""
-    from sdl import cli, runner
+    from rich import console, live, progress_bar, table  # noqa: F401 - of what is imported only where it is used
 
-    with tempfile.TemporaryDirectory() as folder:  # much is imported only where it is used
+    from sdl import cli, runner
+    from sdl.runs import listing  # noqa: F401
+
+    with tempfile.TemporaryDirectory() as folder:
         tree = {"name": "rehearsal", "instrument": "twin", "goal": {"445nm": 16384}, "solver": "linear"}
         runner.run(tree, runs=Path(folder))
     for line in iter(sys.stdin.readline, ""):
@@ -82,8 +88,10 @@ def serve() -> None:
         pid = os.fork()
         if not pid:
             os.chdir(job["cwd"])
-            for number, target in ((0, os.devnull), (1, job["said"]), (2, job["said"])):
+            os.environ.update(job["env"])
+            for number, target in ((0, os.devnull), (1, job["out"]), (2, job["err"])):
                 os.dup2(os.open(target, os.O_RDWR | os.O_APPEND), number)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8") for number in (1, 2))
             sys.argv = ["sdl", *job["args"]]
             cli.main()
         print(pid, flush=True)

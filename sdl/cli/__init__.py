@@ -21,7 +21,7 @@ import typer
 from sdl.cli import bench, campaign_files, instrument, paper, replay, run, solve, sweep, verify, web
 from sdl.cli.lab import commands as lab
 from sdl.cli.options import Emitted, emit
-from sdl.cli.runs import compare, export, listing, report, show, watch
+from sdl.cli.runs import compare, report, show, watch
 from sdl.cli.terminal import escaped
 from sdl.cli.twin import commands as twin
 from sdl.cli.twin import serve
@@ -71,12 +71,12 @@ def _common(
 COMMANDS = (
     *(run.run, run.resume, run.collect, run.measure),
     *(campaign_files.validate, campaign_files.schema, campaign_files.init),
-    *(listing.list_runs, show.show, show.explain, show.check, export.export, watch.watch, report.report),
+    *(show.list_runs, show.show, show.explain, show.check, report.export, watch.watch, report.report),
     *(compare.compare, verify.verify, replay.replay, solve.solve, paper.paper, web.web, sweep.sweep, bench.bench),
 )
 """In the order of the help."""
 for command in COMMANDS:
-    app.command("list" if command is listing.list_runs else None)(command)
+    app.command("list" if command is show.list_runs else None)(command)
 for command in (serve.serve, serve.device):
     twin.twin.command()(command)
 app.add_typer(twin.twin, name="twin")
@@ -128,6 +128,7 @@ def _apart() -> TextIO:
 
 
 def _run(args: Sequence[str]) -> int:
+    """Run the command; after an error, `--json` prints an object with its reason."""
     Emitted.already = False
     code, reason = _guarded()
     if reason and "--json" in args and not Emitted.already:

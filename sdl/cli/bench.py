@@ -9,59 +9,51 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from sdl import registry
+from sdl.cli.display.progress import ProgressBar
 from sdl.cli.options import (
     LIMIT,
     RUNS,
     ChannelColumns,
     InputColumns,
+    Jobs,
     Json,
     Limit,
     Quiet,
     Runs,
     columns_of,
     emit,
-    limit_of,
-)
+    option,
+)  # fmt: skip
 from sdl.cli.terminal import say
-from sdl.errors import ConfigError, RecordError
+from sdl.errors import ConfigError, RecordError, translated_os_errors
 from sdl.formatting import count
+from sdl.store import resolve
+from sdl.store.datasets import ColumnNames
+from sdl.twin.state import TwinState, load
 
 if TYPE_CHECKING:
-    from sdl.store.datasets import ColumnNames
     from sdl.twin.evidence import Evidence
-    from sdl.twin.state import TwinState
 
 
 def bench(
     data: Annotated[
-        list[str] | None,
-        typer.Option("--data", metavar="READINGS", help="Runs, logs or tables of your instrument; may be repeated."),
+        list[str] | None, option("--data READINGS", "Runs, logs or tables of your instrument; may be repeated.")
     ] = None,
     inputs: InputColumns = None,
     columns: ChannelColumns = None,
-    twin: Annotated[
-        str, typer.Option("--twin", metavar="STATE", help="A twin: name of a state, or a .toml file.")
-    ] = "night-2025-10",
+    twin: Annotated[str, option("--twin STATE", "A twin: name of a state, or a .toml file.")] = "night-2025-10",
     solvers: Annotated[
-        str | None,
-        typer.Option(metavar="LIST", help="Kinds, with options: 'linear gmm:trend=none'; all by default."),
+        str | None, option("--solvers LIST", "Kinds, with options: 'linear gmm:trend=none'; all by default.")
     ] = None,
-    goals: Annotated[int, typer.Option(min=1, max=10_000, help="Number of random goals.")] = 10,
-    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of noise seeds per goal.")] = 2,
-    channels: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Channels of the goals; default: one per input.")
-    ] = None,
-    tolerance: Annotated[str, typer.Option(help="Tolerance of every channel: 2% of the goal, or counts.")] = "2%",
-    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Largest number of trials per campaign.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the goals.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes on this machine; default: one per core.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="A page (.html) or the figure (.png).")
-    ] = None,
+    goals: Annotated[int, option("--goals", "Number of random goals.", min=1, max=10_000)] = 10,
+    seeds: Annotated[int, option("--seeds", "Number of noise seeds per goal.", min=1, max=10_000)] = 2,
+    channels: Annotated[str | None, option("--channels LIST", "Channels of the goals; default: one per input.")] = None,
+    tolerance: Annotated[str, option("--tolerance", "Tolerance of every channel: 2% of the goal, or counts.")] = "2%",
+    trials: Annotated[int, option("--trials", "Largest number of trials per campaign.", min=1, max=10_000)] = 40,
+    seed: Annotated[int, option("--seed", "Seed of the goals.", min=0)] = 0,
+    jobs: Jobs = None,
+    out: Annotated[Path | None, option("--report FILE", "A page (.html) or the figure (.png).")] = None,
     limit: Limit = LIMIT,
     runs: Runs = RUNS,
     json: Json = False,
@@ -80,99 +72,71 @@ def bench(
     from sdl.bench import BenchGoals, campaigns, days_left_out, recommend, solver_of, summarise
     from sdl.bench.campaigns import channels_of, goals_of
     from sdl.bench.report import days_table, draw, solver_table
-    from sdl.cli.display.progress import ProgressBar
     from sdl.parallel.pool import cores
 
     if out is not None and out.suffix not in (".png", ".html"):
         raise ConfigError(f"--report {out}: must end in .png or .html")
-    labels = _labels(solvers)
+    labels = list(dict.fromkeys(solvers.split())) if solvers else list(registry.kinds("solvers"))
+    if not labels:
+        raise ConfigError(f"--solvers: name some of {', '.join(registry.kinds('solvers'))}")
     for label in labels:
         solver_of(label)
     processes, quiet = jobs or cores(), quiet or json
     state, evidence, notes = _instrument(data or (), columns_of(inputs, columns), twin, runs)
-    names = _words(channels) or channels_of(state)
+    names = tuple((channels or "").replace(",", " ").split()) or channels_of(state)
     drawn = goals_of(state, names, goals, seed)
     with contextlib.ExitStack() as stack:
         name = twin if evidence is None else _written(state, stack)
         goals_to_run = BenchGoals({"kind": "twin", "state": name}, drawn, tuple(range(seeds)), tolerance, trials)
         with ProgressBar("campaigns", quiet=quiet) as bar:
-            ended = campaigns(goals_to_run, labels, processes, bar, limit_of(limit))
+            ended = campaigns(goals_to_run, labels, processes, bar, limit)
     scores = []
     if evidence is not None:
         with ProgressBar("days", quiet=quiet) as bar:
-            scores = days_left_out(evidence, state, names, labels, processes, bar, limit_of(limit))
+            scores = days_left_out(evidence, state, names, labels, processes, bar, limit)
     summaries = summarise(ended, trials)
     advice = recommend(summaries, goals, scores)
     description = f"{count(goals, 'goal')} of {', '.join(names)} within {tolerance}, {count(seeds, 'noise seed')} each"
     if json:
-        days = [miss._asdict() for miss in scores]
-        emit(
-            {
-                "solver": advice.solver,
-                "sentence": advice.sentence,
-                "solvers": [f.plain() for f in summaries],
-                "days": days,
-            }
-        )
+        plain = {"solvers": [summary.plain() for summary in summaries], "days": [score._asdict() for score in scores]}
+        emit({"solver": advice.solver, "sentence": advice.sentence, **plain})
     else:
         print("\n".join([*notes, f"on the twin: {description}", "", *solver_table(summaries), ""]))
         for line in summaries:
             if line.why:
                 say(f"{line.solver}: {line.why}")
         if scores:
-            print(
-                "\n".join(
-                    ["settings of each day predicted from all others, off by (fraction of an input's range):", ""]
-                )
-            )
-            print("\n".join([*days_table(scores), ""]))
+            head = "settings of each day predicted from all others, off by (fraction of an input's range):"
+            print("\n".join([head, "", *days_table(scores), ""]))
         say(advice.sentence)
     if out is not None:
-        title = "Which solver for this instrument?"
-        tables = {f"On the twin: {description}": solver_table(summaries)} | (
-            {"Days left out": days_table(scores)} if scores else {}
-        )
-        _write_report(out, draw(ended, summaries, trials, description), title, advice.sentence, tables)
+        tables = {f"On the twin: {description}": solver_table(summaries)}
+        if scores:
+            tables["Days left out"] = days_table(scores)
+        _write_report(out, draw(ended, summaries, trials, description), advice.sentence, tables)
         if not json:
             print(f"written: {out}")
 
 
-def _write_report(file: Path, picture: bytes, title: str, advice: str, tables: Mapping[str, Sequence[str]]) -> None:
+def _write_report(file: Path, picture: bytes, advice: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Write the figure as .png, or a page with the figure and the tables as .html."""
     from sdl.report import page
 
     if file.suffix == ".html":
         source = "data:image/png;base64," + base64.b64encode(picture).decode()
-        alt = "goals reached by trial, one row per solver"
-        text = page.render("bench.html.j2", title=title, advice=advice, alt=alt, source=source, tables=tables)
-        page.write(file, text)
+        alt, title = "goals reached by trial, one row per solver", "Which solver for this instrument?"
+        page.write(
+            file, page.render("bench.html.j2", title=title, advice=advice, alt=alt, source=source, tables=tables)
+        )
         return
-    try:
+    with translated_os_errors(file, kind=RecordError):
         page.save(file, picture)
-    except OSError as error:
-        raise RecordError(f"{file}: cannot be written: {error.strerror}") from error
-
-
-def _labels(solvers: str | None) -> list[str]:
-    from sdl.registry import kinds
-
-    labels = list(dict.fromkeys(_words(solvers, commas=False))) if solvers else list(kinds("solvers"))
-    if not labels:
-        raise ConfigError(f"--solvers: name some of {', '.join(kinds('solvers'))}")
-    return labels
-
-
-def _words(text: str | None, *, commas: bool = True) -> tuple[str, ...]:
-    return tuple((text or "").replace("," if commas else " ", " ").split())
 
 
 def _instrument(
     sources: Sequence[str], columns: ColumnNames, start: str, runs: Path
 ) -> tuple[TwinState, Evidence | None, list[str]]:
     """The twin, the readings it was fitted to (if any), and lines about them."""
-    from sdl.store import resolve
-    from sdl.twin.state import load
-
     try:
         state = load(start)
         if not sources:
@@ -184,11 +148,8 @@ def _instrument(
         fitted = fit(evidence, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return (
-        fitted.state,
-        evidence,
-        [*evidence.sources, f"a twin was fitted to them, from {start}: {fitted.check.verdict}"],
-    )
+    note = f"a twin was fitted to them, from {start}: {fitted.check.verdict}"
+    return fitted.state, evidence, [*evidence.sources, note]
 
 
 def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
@@ -196,9 +157,7 @@ def _written(state: TwinState, stack: contextlib.ExitStack) -> str:
     from sdl.parallel import children
     from sdl.twin.write import toml
 
-    folder = Path(
-        stack.enter_context(tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.temporary_folder()))
-    )
-    file = folder / "fitted.toml"
+    temporary = tempfile.TemporaryDirectory(prefix="sdl-bench-", dir=children.temporary_folder())
+    file = Path(stack.enter_context(temporary)) / "fitted.toml"
     file.write_text(toml(state), encoding="utf-8")
     return str(file)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from sdl.cli.options import Json, Set, emit
+from sdl import config, yamlfile
+from sdl.cli.lab.commands import described
+from sdl.cli.options import Json, Set, argument, emit
 from sdl.cli.terminal import say
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, translated_os_errors
 from sdl.formatting import count
+from sdl.lab.config.file import load as load_lab
 
 SCHEMA = "campaign.schema.json"
 """Schema file that the starter file names, so that an editor completes and checks it."""
@@ -41,7 +43,7 @@ seed: 0                                 # the same file and seed give the same c
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files (YAML).")],
+    files: Annotated[list[Path], argument("FILE…", "Campaign files (YAML).")],
     changes: Set = None,
     json: Json = False,
 ) -> None:
@@ -50,64 +52,53 @@ def validate(
     \b
     sdl validate configs/*.yaml
     """
-    from sdl import config
-
     reports: list[dict[str, Any]] = []
     wrong: list[ConfigError] = []
     for file in files:
         try:
             if _is_lab(file):
-                from sdl.cli.lab.commands import described
-                from sdl.lab.config.file import load
-
-                plan, sentences = described(load(file), file)
-                reports.append({"file": str(file), "valid": True, "problems": [], "lab": plan})
-                for sentence in [] if json else sentences:
-                    say(sentence, 4)
-                continue
-            campaign = config.load(file, changes or (), collect=True)
-            if campaign.prior:  # only then: reading rows needs numpy
-                from sdl.runner.setup import load_priors
-
-                load_priors(campaign)
+                plan, sentences = described(load_lab(file), file)
+                report: dict[str, Any] = {"lab": plan}
+            else:
+                report, sentences = _checked(file, changes or ())
         except ConfigError as error:
             wrong.append(error)
             problems = [{"file": p.file, "line": p.line, "path": p.path, "message": p.message} for p in error.problems]
             reports.append({"file": str(file), "valid": False, "problems": problems})
             continue
-        cost = config.cost(campaign)
-        asks = {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)}
-        retried = {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)}
-        odd = config.cautions(campaign)
-        reports.append(
-            {
-                "file": str(file),
-                "valid": True,
-                "problems": [],
-                "warnings": odd,
-                "at_most": asks,
-                "with_every_retry": retried,
-            }
-        )
-        if not json:
-            what = "" if campaign.goal else ", no goal: for `sdl collect`"
-            say(
-                f"{file}: valid{what}; at most {count(cost.trials, 'trial')}, {count(cost.readings, 'reading')}, "
-                f"{cost.seconds / 60:.1f} minutes of {campaign.instrument.identity}; "
-                f"with every retry {cost.tries} readings, {cost.longest / 60:.1f} minutes"
-            )
-            for sentence in odd:
-                say(f"{file}: warning: {sentence}")
+        reports.append({"file": str(file), "valid": True, "problems": [], **report})
+        for sentence in [] if json else sentences:
+            say(sentence, 4)
     if json:
         emit({"valid": not wrong, "files": reports})
     if wrong:
         raise ConfigError(*(problem for error in wrong for problem in error.problems))
 
 
+def _checked(file: Path, changes: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The report on a valid campaign file, as JSON values and as lines of text."""
+    campaign = config.load(file, changes, collect=True)
+    if campaign.prior:  # only then: reading rows needs numpy
+        from sdl.runner.setup import load_priors
+
+        load_priors(campaign)
+    cost, warnings = config.cost(campaign), config.cautions(campaign)
+    report = {
+        "warnings": warnings,
+        "at_most": {"trials": cost.trials, "readings": cost.readings, "minutes": round(cost.seconds / 60, 2)},
+        "with_every_retry": {"readings": cost.tries, "minutes": round(cost.longest / 60, 2)},
+    }
+    what = "" if campaign.goal else ", no goal: for `sdl collect`"
+    sentence = (
+        f"{file}: valid{what}; at most {count(cost.trials, 'trial')}, {count(cost.readings, 'reading')}, "
+        f"{cost.seconds / 60:.1f} minutes of {campaign.instrument.identity}; "
+        f"with every retry {cost.tries} readings, {cost.longest / 60:.1f} minutes"
+    )
+    return report, [sentence, *(f"{file}: warning: {warning}" for warning in warnings)]
+
+
 def _is_lab(file: Path) -> bool:
     """Whether a file has the key `jobs` of a lab file; a file that cannot be read is treated as a campaign."""
-    from sdl import yamlfile
-
     try:
         value = yamlfile.read(file).value
     except ConfigError:
@@ -125,15 +116,11 @@ def schema() -> None:
 
 
 def _schema_text() -> str:
-    from sdl import config
-
     return jsonlib.dumps(config.schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; - prints it.")] = Path(
-        "campaign.yaml"
-    ),
+    file: Annotated[Path, argument("FILE", "Where to write it; - prints it.")] = Path("campaign.yaml"),
 ) -> None:
     """Write a commented campaign file to start from.
 
@@ -145,12 +132,10 @@ def init(
     if str(file) == "-":
         print(STARTER, end="")
         return
-    try:
+    if file.exists():
+        raise ConfigError(f"{file} exists already; name another file")
+    with translated_os_errors(file):
         with file.open("x", encoding="utf-8") as stream:
             stream.write(STARTER)
         (file.parent / SCHEMA).write_text(_schema_text(), encoding="utf-8")
-    except FileExistsError as error:
-        raise ConfigError(f"{file} exists already; name another file") from error
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
     print(f"{file} and {SCHEMA} written; try: sdl run {file}")

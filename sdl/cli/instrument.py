@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import Json, Set, emit
+from sdl import config
+from sdl.cli.options import Json, Set, argument, emit, option
 
 if TYPE_CHECKING:
     from sdl.drivers.base import Driver
@@ -22,11 +23,9 @@ MARKS = {True: "ok", False: "NOT OK", None: ""}
 
 @instrument.command()
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML); a goal is not needed.")],
+    file: Annotated[Path, argument("FILE", "A campaign file (YAML); a goal is not needed.")],
     changes: Set = None,
-    repeats: Annotated[
-        int, typer.Option("--repeats", "-n", min=1, max=1000, help="Readings in the middle of the inputs.")
-    ] = 5,
+    repeats: Annotated[int, option("--repeats -n", "Readings in the middle of the inputs.", min=1, max=1000)] = 5,
     json: Json = False,
 ) -> None:
     """Test the instrument of a campaign file.
@@ -41,14 +40,12 @@ def check(
 
     Exit code 1 if a campaign could not run with it, 3 if it gives no reading.
     """
-    from sdl import config, runner
+    from sdl import runner
     from sdl.drivers.commissioning import Examination
 
     campaign = config.load(file, changes or (), collect=True)
-    instrument = campaign.instrument
-    clock = runner.clock_for(instrument)
-    findings = []
-    say = partial(print, file=sys.stderr, flush=True)
+    instrument, findings = campaign.instrument, []
+    clock, say = runner.clock_for(instrument), partial(print, file=sys.stderr, flush=True)
     watched = {} if instrument.virtual else {"begun": partial(say, end=" … "), "ended": say}
 
     def make_safe(driver: Driver) -> SafeState:

@@ -6,53 +6,59 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from sdl import yamlfile
 from sdl.errors import ConfigError
+from sdl.store.datasets import ColumnNames
+from sdl.store.resolve import RUNS as RUNS
+from sdl.store.resolve import find
 
-if TYPE_CHECKING:
-    from sdl.store.datasets import ColumnNames
+
+def option(spec: str, text: str, **more: Any) -> Any:
+    """An option of a command: `option("--output -o FILE", "The page to write.")`; `more` as for typer.Option."""
+    flags = [word for word in spec.split() if word.startswith("-")]
+    metavar = next((word for word in spec.split() if not word.startswith("-")), None)
+    return typer.Option(*flags, metavar=metavar, help=text, **more)
+
+
+def argument(metavar: str, text: str) -> Any:
+    """An argument of a command."""
+    return typer.Argument(metavar=metavar or None, help=text)
+
 
 Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change one key of the file: --set solver.kind=pls. May be repeated."
-    ),
+    list[str] | None, option("--set KEY=VALUE", "Change one key of the file: --set solver.kind=pls. May be repeated.")
 ]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Directory of the runs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the result.")]
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="`latest`, a campaign's name, a part of a run's name, or its directory.")
-]
+Runs = Annotated[Path, option("--runs DIR", "Directory of the runs.")]
+Json = Annotated[bool, option("--json", "Print one JSON object on stdout, and nothing else there.")]
+Quiet = Annotated[bool, option("--quiet -q", "Print no progress, only the result.")]
+RUN_HELP = "`latest`, a campaign's name, a part of a run's name, or its directory."
+RunName = Annotated[str, argument("RUN", RUN_HELP)]
+LabPath = Annotated[Path, argument("FILE", "A lab file (YAML).")]
+CampaignPath = Annotated[Path, argument("FILE", "A campaign file (YAML).")]
 InputColumns = Annotated[
     list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="NAME=COLUMN",
-        help="Column of an input in a table or log; NAME alone if the column has that name. May be repeated.",
+    option(
+        "--input NAME=COLUMN",
+        "Column of an input in a table or log; NAME alone if the column has that name. May be repeated.",
     ),
 ]
-ChannelColumns = Annotated[
-    list[str] | None,
-    typer.Option("--channel", metavar="NAME=COLUMN", help="Column of a channel, likewise."),
-]
+ChannelColumns = Annotated[list[str] | None, option("--channel NAME=COLUMN", "Column of a channel, likewise.")]
+Jobs = Annotated[int | None, option("--jobs -j", "Processes on this machine; default: one per core.", min=1)]
 Limit = Annotated[
-    float,
-    typer.Option(
-        "--limit",
-        metavar="SECONDS",
+    float | None,
+    option(
+        "--limit SECONDS",
+        "Real time after which a campaign is killed and counts as failed; 0: no limit.",
         min=0,
-        help="Real time after which a campaign is killed and counts as failed; 0: no limit.",
+        callback=lambda seconds: seconds or None,
     ),
 ]
-RUNS = Path("runs")
-LIMIT = 600.0
-"""Seconds; the slowest campaigns of our solvers take about ten."""
+LIMIT = 600.0  # seconds; the slowest campaigns of our solvers take about ten
 
 
 class Emitted:
@@ -69,15 +75,8 @@ def emit(value: Mapping[str, Any]) -> None:
     print(json.dumps(_finite(value), allow_nan=False), file=Emitted.to)
 
 
-def limit_of(seconds: float) -> float | None:
-    """The value of `--limit` (s); None without a limit."""
-    return seconds if seconds > 0 else None
-
-
 def campaign_run(name: str, runs: Path) -> Path:
-    """The run of this name: of several the newest with a goal; a newer one without a goal is reported on stderr."""
-    from sdl.store.resolve import find
-
+    """The newest run of this name that has a goal; a newer one without a goal is reported on stderr."""
     run, newest = find(name, runs, goal=True), find(name, runs)
     if run != newest:
         short = newest.name.rpartition("-")[2]
@@ -88,15 +87,9 @@ def campaign_run(name: str, runs: Path) -> Path:
 def number(text: str, form: str) -> tuple[str, float]:
     """Parse `NAME=NUMBER`.
 
-    Args:
-        text: as typed.
-        form: its form in an error message, with an example.
-
     Raises:
-        ConfigError: the text has another form.
+        ConfigError: the text has another form; the message shows `form`.
     """
-    from sdl import yamlfile
-
     name, equals, given = text.partition("=")
     try:
         value = yamlfile.scalar(given) if equals else None
@@ -113,8 +106,6 @@ def columns_of(inputs: Sequence[str] | None, channels: Sequence[str] | None) -> 
     Raises:
         ConfigError: a name without a column, or twice.
     """
-    from sdl.store.datasets import ColumnNames
-
     return ColumnNames(_columns("--input", inputs or ()), _columns("--channel", channels or ()))
 
 
@@ -128,12 +119,6 @@ def _columns(option: str, given: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"{option} {text}: {name} is given twice")
         columns[name] = place or name
     return columns
-
-
-def near(name: str, allowed: Sequence[str]) -> str:
-    """`allowed: a, b, c; did you mean 'b'?`"""
-    matches = get_close_matches(name, allowed, n=1)
-    return f"allowed: {', '.join(allowed)}" + (f"; did you mean {matches[0]!r}?" if matches else "")
 
 
 def _finite(value: Any) -> Any:

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from sdl.cli.display.progress import is_visible
-from sdl.cli.options import RUNS, Json, Quiet, Runs, emit
+from sdl.cli.display.progress import working
+from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, option
 from sdl.cli.terminal import aligned, say
 from sdl.errors import ConfigError
+from sdl.paper.published import METHODS, STATE
+from sdl.store.resolve import source
 
 if TYPE_CHECKING:
     from sdl.paper.answers import Findings, SolverAnswers
 
-STATE = "paper-2025-03"
-"""State of the twin on the paper's day."""
-
 
 def paper(
     data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="LOG", help="A run, a record or a Claude-Light log; default: the twin."),
+        str | None, option("--data LOG", "A run, a record or a Claude-Light log; default: the twin.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
-        "paper.html"
-    ),
-    png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure as a PNG into this folder.")
-    ] = None,
-    state: Annotated[
-        str, typer.Option("--state", metavar="STATE", help="State of the twin: a name, or a .toml file.")
-    ] = STATE,
+    output: Annotated[Path, option("--output -o FILE", "The page to write.")] = Path("paper.html"),
+    png: Annotated[Path | None, option("--png DIR", "Also write every figure as a PNG into this folder.")] = None,
+    state: Annotated[str, option("--state STATE", "State of the twin: a name, or a .toml file.")] = STATE,
     rows: Annotated[
-        int, typer.Option("--rows", min=20, max=1000, help="Maximum number of rows: the last ones of a longer log.")
+        int, option("--rows", "Maximum number of rows: the last ones of a longer log.", min=20, max=1000)
     ] = 100,
     small: Annotated[
-        bool, typer.Option("--quick", help="Use a far smaller forest than the paper's: half a minute instead of two.")
+        bool, option("--quick", "Use a far smaller forest than the paper's: half a minute instead of two.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, option("--seed", "Seed of all random numbers.", min=0)] = 0,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -59,36 +47,34 @@ def paper(
     from sdl.paper import pairs
     from sdl.paper.answers import steps
     from sdl.paper.page import plain, reproduce, save_figures
-    from sdl.report.page import write
-    from sdl.store.resolve import source
+    from sdl.report.page import check, write
 
     if data is not None and state != STATE:
         raise ConfigError("--state is that of the twin; with --data there is none")
-    _check_output(output)
-    with _progress(steps(small), quiet=quiet or json) as tell:
-        tell("the readings")
-        rows_of = pairs.from_twin(state, seed) if data is None else pairs.from_log(source(data, Path(), runs), rows)
-        made = reproduce(rows_of, seed=seed, quick=small, tell=tell, command=_command(data, state, rows, small, seed))
-    write(output, made.html)
-    written = save_figures(made.drawn, png) if png is not None else []
-    if json:
-        emit(plain(made.found) | {"output": str(output), "figures": [str(path) for path in written]})
-        return
-    if not quiet:
-        _print(made.found)
-        print()
-    print(f"written: {output}" + (f" and {len(written)} figures in {png}" if written else ""))
-
-
-def _check_output(output: Path) -> None:
-    """Report a page that cannot be written before the work."""
-    from sdl.report.page import check
-
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}")
     if output.is_dir():
         raise ConfigError(f"--output {output}: is a folder")
-    check(output)
+    check(output)  # before the work
+    durations = steps(small)
+    with working("", quiet=quiet or json) as show:
+
+        def begin(step: str) -> None:
+            seconds = list(durations.values())[: list(durations).index(step)]
+            show(sum(seconds), sum(durations.values()), step)
+
+        begin("the readings")
+        rows_of = pairs.from_twin(state, seed) if data is None else pairs.from_log(source(data, Path(), runs), rows)
+        command = _command(data, state, rows, small, seed)
+        made = reproduce(rows_of, seed=seed, quick=small, tell=begin, command=command)
+    write(output, made.html)
+    written = save_figures(made.drawn, png) if png is not None else []
+    if json:
+        emit(plain(made.findings) | {"output": str(output), "figures": [str(path) for path in written]})
+        return
+    if not quiet:
+        _print(made.findings)
+    print(f"written: {output}" + (f" and {len(written)} figures in {png}" if written else ""))
 
 
 def _command(data: str | None, state: str, rows: int, small: bool, seed: int) -> str:
@@ -103,7 +89,6 @@ def _command(data: str | None, state: str, rows: int, small: bool, seed: int) ->
 
 def _print(findings: Findings) -> None:
     from sdl.paper.facts import three
-    from sdl.paper.published import METHODS
 
     def answer(one: SolverAnswers) -> tuple[str, str]:
         if not one.answers:
@@ -111,40 +96,10 @@ def _print(findings: Findings) -> None:
         return (three(one.goal.raw), "" if one.goal.miss is None else f"{one.goal.miss:.2f} %")
 
     say(findings.pairs.source)
-    print()
     rows: list[tuple[str, ...]] = [("", "paper: R, G, B", "here: R, G, B", "error")]
     rows += [(m.name, three(m.answer, 2), *answer(one)) for one, m in zip(findings.paper, METHODS, strict=True)]
     rows += [(f"our {one.name}", "", *answer(one)) for one in findings.ours]
-    print("\n".join(aligned(rows, range(4))))
+    print("\n".join(["", *aligned(rows, range(4)), ""]))
     if findings.pairs.plant:
-        print()
         say("error: noise-free error of the worst channel, in % of 16384 counts")
-
-
-@contextlib.contextmanager
-def _progress(plan: Mapping[str, float], *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show the present step and the time left on a terminal.
-
-    Args:
-        plan: the seconds that each step takes on one core, in order.
-        quiet: show nothing.
-    """
-    if not is_visible(quiet=quiet):
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    steps = list(plan)
-    columns = (BarColumn(24), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(compact=True))
-    with Progress(
-        TextColumn("{task.description}"),
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        speed_estimate_period=600,
-    ) as bar:
-        task = bar.add_task("", total=sum(plan.values()))
-        yield lambda name: bar.update(
-            task, description=name, completed=sum(plan[step] for step in steps[: steps.index(name)])
-        )
+        print()

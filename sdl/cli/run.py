@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import statistics
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,21 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdl.cli.options import RUNS, Json, Quiet, RunName, Runs, Set, campaign_run, near, number
-from sdl.errors import ConfigError
+from sdl import config, yamlfile
+from sdl.cli.display.live_view import watching
+from sdl.cli.display.outcome import print_outcome
+from sdl.cli.options import RUNS, CampaignPath, Json, Quiet, RunName, Runs, Set, argument, campaign_run, number, option
+from sdl.cli.terminal import width
+from sdl.core.goal import decimals
+from sdl.errors import ConfigError, near
+from sdl.export import ExportFormat, write
 from sdl.formatting import count, display
 
 if TYPE_CHECKING:
-    from sdl.runner import Watch
     from sdl.runs.runs import Result
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file (YAML).")]
-
-FINAL = ("reached", "done")
-"""Ends that a resume leaves as they are."""
+FINAL = ("reached", "done")  # ends that a resume leaves as they are
 
 
-def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
+def run(file: CampaignPath, changes: Set = None, runs: Runs = RUNS, json: Json = False, quiet: Quiet = False) -> None:
     """Run a campaign until its goal is reached or a rule stops it.
 
     \b
@@ -39,7 +42,7 @@ def run(file: File, changes: Set = None, runs: Runs = RUNS, json: Json = False, 
     from sdl import runner
 
     act = partial(runner.run, file, runs=runs, changes=changes or (), guarded=True)
-    _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
+    _drive(act, json=json, quiet=quiet)
 
 
 def resume(
@@ -60,7 +63,6 @@ def resume(
     instrument is switched off if its record does not confirm that it is off.
     """
     from sdl import runner
-    from sdl.cli.display.outcome import print_outcome
     from sdl.runs.runs import open_run
 
     folder = campaign_run(name, runs)
@@ -72,27 +74,20 @@ def resume(
         print_outcome(before, json=json, reason=f"already {display(before.outcome)}, nothing was done; {before.reason}")
         raise typer.Exit(runner.exit_code(before))
     act = partial(runner.resume, folder, changes=changes or (), guarded=True, interrupted=interrupted)
-    _drive(lambda watch: act(watch=watch), json=json, quiet=quiet)
+    _drive(act, json=json, quiet=quiet)
 
 
 def collect(
-    file: File,
+    file: CampaignPath,
     changes: Set = None,
     runs: Runs = RUNS,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="LOG", help="Also write the readings as a Claude-Light log."),
-    ] = None,
+    output: Annotated[Path | None, option("--output -o LOG", "Also write the readings as a Claude-Light log.")] = None,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Measure where a solver is most uncertain, instead of the file's design.")
+        bool, option("--adaptive", "Measure where a solver is most uncertain, instead of the file's design.")
     ] = False,
     trials: Annotated[
         int | None,
-        typer.Option(
-            "--trials",
-            min=1,
-            help="Number of points (design.trials); a file without a design gets `farthest`.",
-        ),
+        option("--trials", "Number of points (design.trials); a file without a design gets `farthest`.", min=1),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -106,19 +101,17 @@ def collect(
 
     Exit code 3 if a point could not be measured; the others are recorded and written.
     """
-    from sdl import config, runner
-    from sdl.export import ExportFormat, write
+    from sdl import runner
     from sdl.runs.runs import open_run
 
+    if output is not None and output.exists():
+        raise ConfigError(f"{output} exists already; name another file")
     all_changes = [*(changes or ()), *([f"design.trials={trials}"] if trials is not None else ())]
     all_changes = ["design.kind=adaptive", *all_changes] if adaptive else _with_design(file, all_changes)
     campaign = config.load(file, all_changes, collect=True, runs=runs)
     if adaptive and campaign.goal and not getattr(campaign.design, "channels", ()):
         design = campaign.design.model_copy(update={"channels": tuple(campaign.goal)})
         campaign = campaign.model_copy(update={"design": design})
-
-    def act(watch: Watch | None) -> Result:
-        return runner.run(campaign, runs=runs, watch=watch, collect=True, guarded=True)
 
     def written(done: Result) -> dict[str, Any]:
         if output is None:
@@ -134,15 +127,12 @@ def collect(
             raise ConfigError(f"{error}; the readings are in {done.run}") from error
         return {"output": f"{output}: {count(done.readings, 'reading')} written"}
 
-    if output is not None and output.exists():
-        raise ConfigError(f"{output} exists already; name another file")
+    act = partial(runner.run, campaign, runs=runs, collect=True, guarded=True)
     _drive(act, json=json, quiet=quiet, after=written)
 
 
 def _with_design(file: Path, changes: list[str]) -> list[str]:
     """The changes, with a kind of design if only the number of its points is given."""
-    from sdl import yamlfile
-
     tree = yamlfile.read(file).value
     named = not isinstance(tree, dict) or tree.get("design") is not None
     counted = any(change.startswith("design.trials=") for change in changes)
@@ -150,9 +140,9 @@ def _with_design(file: Path, changes: list[str]) -> list[str]:
 
 
 def measure(
-    file: File,
-    settings: Annotated[list[str], typer.Argument(metavar="INPUT=VALUE…", help="Every input of the instrument.")],
-    times: Annotated[int, typer.Option("-n", min=1, max=1000, help="Number of readings.")] = 1,
+    file: CampaignPath,
+    settings: Annotated[list[str], argument("INPUT=VALUE…", "Every input of the instrument.")],
+    times: Annotated[int, option("-n", "Number of readings.", min=1, max=1000)] = 1,
     changes: Set = None,
     runs: Runs = RUNS,
     json: Json = False,
@@ -165,17 +155,21 @@ def measure(
 
     The file names the instrument. Exit code 3 if a reading failed; those before it are recorded.
     """
-    from sdl import config, runner
+    from sdl import runner
     from sdl.runs.runs import open_run
 
     point = dict(number(setting, "INPUT=NUMBER, such as R=.47") for setting in settings)
     campaign = config.load(file, changes or (), collect=True)
-    _check_inputs(point, [item.name for item in campaign.instrument.inputs])
+    inputs = [item.name for item in campaign.instrument.inputs]
+    if unknown := [name for name in point if name not in inputs]:
+        raise ConfigError(f"unknown input {unknown[0]}; {near(unknown[0], inputs)}")
+    if missing := [name for name in inputs if name not in point]:
+        raise ConfigError(f"missing {', '.join(missing)}; give every input: {' '.join(f'{n}=…' for n in inputs)}")
     design = config.parse_kind("design", {"kind": "points", "points": [point]})
     description = f"sdl measure {' '.join(settings)} -n {times}"
     only = campaign.model_copy(update={"design": design, "average": times, "prior": (), "description": description})
 
-    def table(done: Result) -> dict[str, Any]:
+    def print_readings(done: Result) -> dict[str, Any]:
         if not json:
             _print_readings([event.readings for event in open_run(done.run).measured()])
         seed = getattr(campaign.instrument, "seed", None)
@@ -191,20 +185,11 @@ def measure(
 
     act = partial(runner.run, only, runs=runs, collect=True)
     waiting = not campaign.instrument.virtual  # in virtual time there is no progress to show
-    _drive(lambda watch: act(watch=watch), json=json, quiet=quiet or not waiting, after=table, why=why)
-
-
-def _check_inputs(point: Mapping[str, float], inputs: Sequence[str]) -> None:
-    unknown = [name for name in point if name not in inputs]
-    missing = [name for name in inputs if name not in point]
-    if unknown:
-        raise ConfigError(f"unknown input {unknown[0]}; {near(unknown[0], inputs)}")
-    if missing:
-        raise ConfigError(f"missing {', '.join(missing)}; give every input: {' '.join(f'{n}=…' for n in inputs)}")
+    _drive(act, json=json, quiet=quiet or not waiting, after=print_readings, why=why)
 
 
 def _drive(
-    act: Callable[[Watch | None], Result],
+    act: Callable[..., Result],
     *,
     json: bool,
     quiet: bool,
@@ -214,19 +199,17 @@ def _drive(
     """Run something that ends in a result, print it and exit with its code.
 
     Args:
-        act: what to run; its argument is the observer of events.
+        act: what to run; its argument `watch` is the observer of events.
         json: print JSON.
         quiet: print no progress.
         after: returns further items to print with the result.
         why: returns the reason to print.
     """
-    from sdl.cli.display.live_view import watching
-    from sdl.cli.display.outcome import print_outcome
     from sdl.runner import INTERRUPTED, CampaignInterrupted, exit_code
 
     try:
         with watching(json=json, quiet=quiet) as watch:
-            done = act(watch)
+            done = act(watch=watch)
         code, reason = exit_code(done), why(done)
     except CampaignInterrupted as stopped:
         done, code = stopped.result, INTERRUPTED[stopped.signal]
@@ -237,24 +220,14 @@ def _drive(
 
 
 def _print_readings(rows: Sequence[Mapping[str, float]]) -> None:
-    """Print each channel's mean and standard deviation, and its first readings."""
-    from sdl.cli.terminal import width
-    from sdl.core.goal import decimals
-
+    """Print each channel's mean and standard deviation, and its first ten readings as far as they fit the line."""
     if not rows:
         return
     print("  channel      mean       sd  readings")
     for name in rows[0]:
         values = [row[name] for row in rows if name in row]
-        mean = math.fsum(values) / len(values)
-        digits = max(1, decimals(mean))
-        scatter = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if values[1:] else math.nan
-        sd = f"{scatter:.{digits}f}" if values[1:] else ""
-        text = f"  {name:>7} {mean:9.{digits}f} {sd:>8} "
-        columns = (width() or 1000) - 2
-        for i, value in enumerate(values):
-            if i == 10 or len(text) + len(f" {value:g}") > columns:
-                text += " …"
-                break
-            text += f" {value:g}"
-        print(text)
+        mean, digits = statistics.fmean(values), max(1, decimals(statistics.fmean(values)))
+        sd = f"{statistics.stdev(values, mean):.{digits}f}" if values[1:] else ""
+        line = f"  {name:>7} {mean:9.{digits}f} {sd:>8}  "
+        shown = " ".join([f"{value:g}" for value in values[:10]] + ["…"] * (len(values) > 10))
+        print(line + textwrap.shorten(shown, max((width() or 1000) - len(line), 10), placeholder=" …"))

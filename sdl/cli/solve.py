@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
-
+from sdl import config, yamlfile
 from sdl.cli.display.progress import working
 from sdl.cli.options import (
     RUNS,
@@ -21,30 +20,28 @@ from sdl.cli.options import (
     Json,
     Quiet,
     Runs,
+    argument,
     columns_of,
     emit,
-    near,
     number,
+    option,
 )
 from sdl.cli.terminal import aligned, say
-from sdl.errors import ConfigError, NotEnoughData, SolverError
+from sdl.core.goal import Band, Goal, Tolerance
+from sdl.drivers.base import session_gap
+from sdl.errors import ConfigError, NotEnoughData, SolverError, near, translated_os_errors
 from sdl.formatting import count, display, reading, setting
-
-if TYPE_CHECKING:
-    from sdl.core.goal import Goal
-    from sdl.solvers.base import Data, Solver
-    from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
-    from sdl.types import Channel, Input
+from sdl.solvers.base import Data, Solver
+from sdl.store import datasets
+from sdl.store.datasets import ColumnNames, Dataset, DatasetRow
+from sdl.store.record import FILE
+from sdl.store.resolve import source as locate
+from sdl.types import Channel, Input
 
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "all": (
         {"kind": "linear", "intercept": False},
-        {"kind": "linear"},
-        {"kind": "pls"},
-        {"kind": "gmm"},
-        {"kind": "forest"},
-        {"kind": "bayes"},
-        {"kind": "gp"},
+        *({"kind": kind} for kind in ("linear", "pls", "gmm", "forest", "bayes", "gp")),
     ),
     "paper": (
         {"kind": "linear", "intercept": False},
@@ -56,58 +53,48 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
 """`all`: the paper's four kinds with our defaults, linear through the origin, bayes and gp.
 `paper`: the four kinds as in the paper."""
 
+Bounds = list[str] | None
+
 
 def solve(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="DATA…", help="Runs (by name or directory), records, logs or tables.")
-    ],
+    sources: Annotated[list[str], argument("DATA…", "Runs (by name or directory), records, logs or tables.")],
     goals: Annotated[
         list[str],
-        typer.Option(
-            "--goal",
-            metavar="CHANNEL=VALUE",
-            help="Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
+        option(
+            "--goal CHANNEL=VALUE",
+            "Target reading; repeatable. Limits: 'clear={at most: 60000}', at least, between: [1000, 60000].",
         ),
     ],
     solvers: Annotated[
         list[str] | None,
-        typer.Option(
-            "--solver",
-            metavar="SOLVER",
-            help="A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]",
-        ),
+        option("--solver SOLVER", "A kind, '{kind: linear, intercept: false}', `all` or `paper` (see above). [gmm]"),
     ] = None,
-    tolerance: Annotated[str, typer.Option(help="Tolerance, for the verdict: 2% or counts.")] = "2%",
+    tolerance: Annotated[str, option("--tolerance", "Tolerance, for the verdict: 2% or counts.")] = "2%",
     prefer: Annotated[
         str | None,
-        typer.Option(
-            help="Which settings to prefer among those that reach the goal: '{minimise: power}', '{maximise: R}'."
+        option(
+            "--prefer",
+            "Which settings to prefer among those that reach the goal: '{minimise: power}', '{maximise: R}'.",
         ),
     ] = None,
     all_solutions: Annotated[
-        bool, typer.Option("--all-solutions", help="Also list all other settings that reach the goal.")
+        bool, option("--all-solutions", "Also list all other settings that reach the goal.")
     ] = False,
     validate: Annotated[
-        bool,
-        typer.Option("--validate/--no-validate", help="Cross-validate: leave out whole days, levels or parts."),
+        bool, option("--validate/--no-validate", "Cross-validate: leave out whole days, levels or parts.")
     ] = True,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
     instrument: Annotated[
         str | None,
-        typer.Option(
-            "--instrument",
-            metavar="FILE",
-            help="Instrument that defines inputs, bounds and channels: a campaign, or a kind such as sdl-light.",
+        option(
+            "--instrument FILE",
+            "Instrument that defines inputs, bounds and channels: a campaign, or a kind such as sdl-light.",
         ),
     ] = None,
-    low: Annotated[
-        list[str] | None, typer.Option("--low", metavar="NAME=VALUE", help="Lower bound of an input; repeatable.")
-    ] = None,
-    high: Annotated[
-        list[str] | None, typer.Option("--high", metavar="NAME=VALUE", help="Upper bound of an input; repeatable.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    low: Annotated[Bounds, option("--low NAME=VALUE", "Lower bound of an input; repeatable.")] = None,
+    high: Annotated[Bounds, option("--high NAME=VALUE", "Upper bound of an input; repeatable.")] = None,
+    seed: Annotated[int, option("--seed", "Seed of all random numbers.", min=0)] = 0,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -127,18 +114,14 @@ def solve(
     Data is a run, a log, or a table: CSV, JSON or Parquet, also gzipped. Bounds are those of the instrument, or given
     by --low and --high, or those of the data.
     """
-    goal = _goal(goals, tolerance)
-    kinds = _solvers(solvers or ["gmm"])
-    question = _question(
-        sources,
-        goal,
-        columns_of(inputs, channels),
-        instrument,
-        _bounds("--low", low),
-        _bounds("--high", high),
-        prefer,
-        runs,
-    )
+    goal, kinds = _goal(goals, tolerance), _solvers(solvers or ["gmm"])
+    columns, bounds = columns_of(inputs, channels), (_bounds("--low", low), _bounds("--high", high))
+    question = _question([locate(source, Path(), runs) for source in sources], goal, columns, instrument, *bounds)
+    if prefer is not None:
+        from sdl.inverse.dataset import parse_prefer
+
+        preferred = parse_prefer(yamlfile.scalar(prefer), question.inputs)
+        question = replace(question, data=replace(question.data, prefer=preferred))
     if not json:
         files = ", ".join(str(part.source) for part in question.data_sets)
         say(f"{count(len(question.rows), 'row')} of {files}; {_left_out(question.data_sets) or 'none left out'}")
@@ -183,46 +166,35 @@ class _Question:
 
 
 def _question(
-    sources: Sequence[str],
+    files: Sequence[Path],
     goal: Goal,
     columns: ColumnNames,
     instrument: str | None,
     low: Mapping[str, float],
     high: Mapping[str, float],
-    prefer: str | None,
-    runs: Path,
 ) -> _Question:
     """Read the data sets.
 
     Raises:
         ConfigError: no usable row, or an unknown channel or input.
     """
-    from sdl import yamlfile
-    from sdl.inverse.dataset import data_from, hold, parse_prefer
-    from sdl.store import datasets
-    from sdl.store.resolve import source as locate
+    from sdl.inverse.dataset import data_from, hold
 
-    files = [locate(source, Path(), runs) for source in sources]
     known, measured, gap = _instrument(files[0], columns, instrument, goal)
     names = [channel.name for channel in measured]
     for name in goal.channels:
         if name not in names:
             raise ConfigError(f"--goal: unknown channel {name}; {near(name, names)}")
-    data_sets = [
-        datasets.load(file, known, measured, goal.channels, columns=columns, session_gap=gap) for file in files
-    ]
-    rows = [replace(row, session=session) for _, row, session in datasets.number_sessions(data_sets)]
+    parts = [datasets.load(file, known, measured, goal.channels, columns=columns, session_gap=gap) for file in files]
+    rows = [replace(row, session=session) for _, row, session in datasets.number_sessions(parts)]
     if not rows:
-        raise ConfigError(f"no usable row for this goal; {_left_out(data_sets) or 'the data is empty'}")
+        raise ConfigError(f"no usable row for this goal; {_left_out(parts) or 'the data is empty'}")
     inputs = _bounded(known, rows, low, high)
-    data = data_from(rows, inputs, measured, goal.channels)
-    if prefer is not None:
-        data = replace(data, prefer=parse_prefer(yamlfile.scalar(prefer), inputs))
-    return _Question(goal, data_sets, rows, inputs, *hold(data))
+    return _Question(goal, parts, rows, inputs, *hold(data_from(rows, inputs, measured, goal.channels)))
 
 
 def _answer(
-    solver: Solver, question: _Question, seed: int, *, validate: bool, progress: Callable[[int, int], None]
+    solver: Solver, question: _Question, seed: int, *, validate: bool, progress: Callable[..., None]
 ) -> dict[str, Any]:
     """One solver's answer and its cross-validation, or the error that prevented them; as `--json` prints it."""
     import numpy as np
@@ -231,45 +203,35 @@ def _answer(
     from sdl.inverse.propose import propose
 
     began, goal, data = time.perf_counter(), question.goal, question.data
-    answer: dict[str, Any] = {
-        "solver": _name(solver),
-        "options": solver.model_dump(mode="json"),  # type: ignore[attr-defined]
-    }
+    options = solver.model_dump(mode="json")  # type: ignore[attr-defined]
+    answer: dict[str, Any] = {"solver": _name(solver), "options": options}
     try:
         proposal = with_held(propose(solver, data, goal, np.random.default_rng([seed, 1, 0])), question.held)
+        copied = ("settings", "raw", "clipped", "spread", "uncertainty", "verdict", "why", "shortfall")
         answer |= {
-            "settings": proposal.settings,
-            "raw": proposal.raw,
-            "clipped": proposal.clipped,
-            "spread": proposal.spread,
-            "uncertainty": proposal.uncertainty,
+            **{name: getattr(proposal, name) for name in copied},
             "expected": {c: proposal.expected.get(c) for c in goal.channels},
-            "verdict": proposal.verdict,
-            "why": proposal.why,
-            "shortfall": proposal.shortfall,
             "seconds": round(time.perf_counter() - began, 3),
         }
         if validate:
             days = [row.day for row in question.rows]
             checked = cross_validate(solver, data, days, seed, lambda k, parts: progress(1 + k, 1 + parts))
-            answer["validated"] = {
-                "rmse": checked.rmse,
-                "rows": checked.rows,
-                "folds": checked.folds,
-                "by": checked.by,
-            }
+            answer["validated"] = {name: getattr(checked, name) for name in ("rmse", "rows", "folds", "by")}
     except SolverError as error:
         answer["error"] = f"not enough data: {error}" if isinstance(error, NotEnoughData) else str(error)
     return answer
 
 
-NAME = 18
-"""Characters per line of a solver's name and options."""
+NAME = 18  # characters per line of a solver's name and options
 
-LEGEND = (
-    ("spread", "spread: standard deviation of the settings for one noisy reading at the goal"),
-    ("uncertainty", "uncertainty: the same for the noise-free goal: the model's own standard error"),
-)
+LEGEND = {
+    "spread": "spread: standard deviation of the settings for one noisy reading at the goal",
+    "uncertainty": "uncertainty: the same for the noise-free goal: the model's own standard error",
+}
+PARTS = {
+    "day": "whole days", "level": "levels", "day and level": "levels of whole days", "fold": "parts of the rows",
+}  # fmt: skip
+"""What a cross-validation leaves out, in words."""
 
 
 def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goal) -> None:
@@ -278,29 +240,15 @@ def _print(answers: Sequence[dict[str, Any]], inputs: Sequence[Input], goal: Goa
     for answer in answers:
         rows += _block(answer, inputs, goal)
     print("\n".join(["", *aligned(rows, range(2)), ""]))
-    for key, text in LEGEND:
+    for key, text in LEGEND.items():
         if any(value is not None for answer in answers for value in answer.get(key, {}).values()):
             say(text)
-    checked = next((answer["validated"] for answer in answers if "validated" in answer), None)
-    if checked:
-        what = {
-            "day": "whole days",
-            "level": "levels",
-            "day and level": "levels of whole days",
-            "fold": "parts of the rows",
-        }
-        how = f"{checked['folds']} {what[checked['by']]}"
+    if checked := next((answer["validated"] for answer in answers if "validated" in answer), None):
+        how = f"{checked['folds']} {PARTS[checked['by']]}"
         say(f"error: root mean square of the settings predicted for {checked['rows']} rows, {how} left out in turn")
     for answer in answers:
-        if answer.get("clipped"):
-            raw = ", ".join(f"{name} {value:.4f}" for name, value in answer["raw"].items())
-            say(f"{answer['solver']}: clipped to the bounds; unclipped: {raw}")
-        if "why" in answer:
-            say(f"{answer['solver']}: {answer['why']}")
-        for line in _listed(answer):
+        for line in _remarks(answer):
             say(line)
-        if "error" in answer:
-            say(f"{answer['solver']}: {'not validated' if 'settings' in answer else 'no answer'}: {answer['error']}")
 
 
 def _block(answer: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> list[tuple[str, ...]]:
@@ -308,18 +256,47 @@ def _block(answer: Mapping[str, Any], inputs: Sequence[Input], goal: Goal) -> li
     kind, _, options = answer["solver"].partition(" (")
     own = [(text,) for text in (kind, *textwrap.wrap(options.removesuffix(")"), NAME))]
     if "settings" not in answer:
-        own.append(("no answer",))
-        return [(*name, *[""] * 7) for name in own]
+        return [(*name, *[""] * 7) for name in (*own, ("no answer",))]
     own += [(text,) for text in textwrap.wrap(display(answer["verdict"]), NAME)]
     parts = (answer["spread"], answer["uncertainty"], answer.get("validated", {}).get("rmse", {}))
     settings = [
         (i.name, setting(answer["settings"][i.name], i.model_dump()), *(_number(part.get(i.name)) for part in parts))
         for i in inputs
     ]
-    expected = {name: answer["expected"].get(name) for name in goal.channels}
-    readings = [(name, "?" if v is None else reading(v, goal.bands[name])) for name, v in expected.items()]
-    lines = zip_longest(own, settings, readings)
+    expectations = [(name, answer["expected"].get(name)) for name in goal.channels]
+    expected = [(name, "?" if value is None else reading(value, goal.bands[name])) for name, value in expectations]
+    lines = zip_longest(own, settings, expected)
     return [(*(a or ("",)), *(b or ("",) * 5), *(c or ("",) * 2)) for a, b, c in lines]
+
+
+def _remarks(answer: Mapping[str, Any]) -> list[str]:
+    """The lines below the table about one solver: clipped settings, the reason, other solutions, the error."""
+    name, lines = answer["solver"], []
+    if answer.get("clipped"):
+        lines.append(f"{name}: clipped to the bounds; unclipped: {_settings(answer['raw'], ', ')}")
+    if "why" in answer:
+        lines.append(f"{name}: {answer['why']}")
+    if "no_solutions" in answer:
+        lines.append(f"{name}: {answer['no_solutions']}")
+    elif "solutions" in answer:
+        solutions = answer["solutions"]
+        lines.append(f"{name}: {count(len(solutions), 'solution')}{':' if solutions else ''}")
+        lines += [f"  {_settings(one['settings'], '  ')}{_solution_facts(one)}" for one in solutions]
+    if "error" in answer:
+        lines.append(f"{name}: {'not validated' if 'settings' in answer else 'no answer'}: {answer['error']}")
+    return lines
+
+
+def _settings(values: Mapping[str, float], separator: str) -> str:
+    return separator.join(f"{name} {value:.4f}" for name, value in values.items())
+
+
+def _solution_facts(one: Mapping[str, Any]) -> str:
+    """`  (0.45 × tolerance, probability 85 %)`; empty where nothing is known."""
+    facts = [] if one["miss"] is None else [f"{one['miss']:.2f} × tolerance"]
+    facts += [] if one["probability"] is None else [f"probability {100 * one['probability']:.0f} %"]
+    facts += ["one of a family of solutions"] if one["continuum"] else []
+    return f"  ({', '.join(facts)})" if facts else ""
 
 
 def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, Any]:
@@ -342,31 +319,13 @@ def _all_solutions(solver: Solver, question: _Question, seed: int) -> dict[str, 
     return {"solutions": listed}
 
 
-def _listed(answer: Mapping[str, Any]) -> list[str]:
-    """One line per solution."""
-    if "no_solutions" in answer:
-        return [f"{answer['solver']}: {answer['no_solutions']}"]
-    if "solutions" not in answer:
-        return []
-    solutions = answer["solutions"]
-    lines = [f"{answer['solver']}: {count(len(solutions), 'solution')}{':' if solutions else ''}"]
-    for one in solutions:
-        settings = "  ".join(f"{name} {value:.4f}" for name, value in one["settings"].items())
-        facts = [] if one["miss"] is None else [f"{one['miss']:.2f} × tolerance"]
-        facts += [] if one["probability"] is None else [f"probability {100 * one['probability']:.0f} %"]
-        facts += ["one of a family of solutions"] if one["continuum"] else []
-        lines.append(f"  {settings}" + (f"  ({', '.join(facts)})" if facts else ""))
-    return lines
-
-
 def _number(value: float | None) -> str:
     return "?" if value is None else f"{value:.4f}"
 
 
 def _name(solver: Solver) -> str:
     """The kind and its options that differ from the defaults."""
-    options = solver.model_dump(mode="json", exclude_defaults=True)  # type: ignore[attr-defined]
-    options.pop("kind", None)
+    options = solver.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})  # type: ignore[attr-defined]
     text = ", ".join(
         f"{key} {str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items()
     )
@@ -374,7 +333,7 @@ def _name(solver: Solver) -> str:
 
 
 def _solvers(given: Sequence[str]) -> list[Solver]:
-    from sdl import config, yamlfile
+    """The solvers of `--solver`, each once; of a preset without those that are not installed."""
     from sdl.solvers.forest import not_installed
 
     solvers: dict[str, Solver] = {}
@@ -393,8 +352,6 @@ def _solvers(given: Sequence[str]) -> list[Solver]:
 
 
 def _goal(given: Sequence[str], tolerance: str) -> Goal:
-    from sdl import config
-    from sdl.core.goal import Band, Goal, Tolerance
     from sdl.inverse.dataset import parse_band
 
     try:
@@ -426,30 +383,23 @@ def _instrument(
     Raises:
         ConfigError: it is unknown which columns are inputs.
     """
-    from sdl import config
-    from sdl.store.datasets import describe_columns, read_opened, recorded_instrument
-    from sdl.store.record import FILE
-    from sdl.types import Channel
-
     if given is not None:
         return _named(given, columns)
     file = source / FILE if source.is_dir() else source
-    try:
-        opened = read_opened(file)
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
+    with translated_os_errors(source, "read"):
+        opened = datasets.read_opened(file)
     if opened is not None:
-        return (*recorded_instrument(opened, file), None)
-    has = describe_columns(file)
+        return (*datasets.recorded_instrument(opened, file), None)
+    has = datasets.describe_columns(file)
     light = config.parse_kind("instrument", "claude-light")
-    names, seen = [item.name for item in light.inputs], {item.name: item for item in light.channels}
-    is_claude_light = (
-        {*has.inputs} == {*names} if has.inputs else has.unnamed == len(names) or {*names} <= {*has.columns}
-    )
-    if not has.columns or (not columns.inputs and is_claude_light and {*seen} & {*has.columns, *columns.channels}):
+    names, light_channels = {item.name for item in light.inputs}, {item.name: item for item in light.channels}
+    is_claude_light = {*has.inputs} == names if has.inputs else has.unnamed == len(names) or names <= {*has.columns}
+    if not has.columns or (
+        not columns.inputs and is_claude_light and {*light_channels} & {*has.columns, *columns.channels}
+    ):
         inputs: Sequence[Input] | Sequence[str] = light.inputs
     else:
-        inputs, seen = list(columns.inputs) or has.inputs, {}
+        inputs, light_channels = list(columns.inputs) or has.inputs, {}
     if not inputs:
         why = "which of its columns are inputs? Name them"
         if has.unnamed:
@@ -458,25 +408,23 @@ def _instrument(
             f"{source}: {why}, --input R or --input R=red for each, or give the campaign of its instrument, "
             f"--instrument FILE; it has the columns {', '.join(has.columns)}"
         )
-    others = dict.fromkeys([*columns.channels, *(has.channels or ()), *(goal.channels if not has.channels else ())])
-    return inputs, (*seen.values(), *(Channel(name=name, unit="") for name in others if name not in seen)), None
+    others = dict.fromkeys([*columns.channels, *(has.channels or goal.channels)])
+    channels = light_channels | {name: Channel(name=name, unit="") for name in others if name not in light_channels}
+    return inputs, tuple(channels.values()), None
 
 
 def _named(given: str, columns: ColumnNames) -> tuple[Sequence[Input], tuple[Channel, ...], float]:
     """Inputs, channels and session gap (s) of an instrument: in a campaign, in a file of its own, or a kind."""
-    from sdl import config, yamlfile
-    from sdl.drivers.base import session_gap
-
     tree = yamlfile.read(Path(given)).value if Path(given).is_file() else yamlfile.scalar(given)
     try:
         named = config.parse_kind("instrument", tree.get("instrument", tree) if isinstance(tree, Mapping) else tree)
     except ConfigError as error:
         raise ConfigError(*(f"--instrument {given}: {p}" for p in error.problems)) from error
-    for option in ("input", "channel"):
-        allowed = [item.name for item in getattr(named, f"{option}s")]
-        for name in getattr(columns, f"{option}s"):
+    for kind in ("input", "channel"):
+        allowed = [item.name for item in getattr(named, f"{kind}s")]
+        for name in getattr(columns, f"{kind}s"):
             if name not in allowed:
-                raise ConfigError(f"--{option} {name}: {given} has no such {option}; {near(name, allowed)}")
+                raise ConfigError(f"--{kind} {name}: {given} has no such {kind}; {near(name, allowed)}")
     return named.inputs, named.channels, session_gap(named)
 
 
@@ -497,13 +445,12 @@ def _bounded(
     import numpy as np
 
     from sdl.inverse.dataset import bounds_of
-    from sdl.types import Input
 
     inputs: dict[str, Input | str] = {item if isinstance(item, str) else item.name: item for item in known}
-    for option, given in (("--low", low), ("--high", high)):
+    for flag, given in (("--low", low), ("--high", high)):
         for name in given:
             if name not in inputs:
-                raise ConfigError(f"{option} {name}: no such input; {near(name, [*inputs])}")
+                raise ConfigError(f"{flag} {name}: no such input; {near(name, [*inputs])}")
     ends = [
         [given.get(name, getattr(item, end, np.nan)) for name, item in inputs.items()]
         for end, given in (("low", low), ("high", high))

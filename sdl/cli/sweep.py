@@ -5,40 +5,32 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import LIMIT, Json, Limit, Quiet, emit, limit_of
+from sdl.cli.display.progress import ProgressBar
+from sdl.cli.options import LIMIT, Jobs, Json, Limit, Quiet, argument, emit, option
 from sdl.errors import SolverError
 from sdl.formatting import count
 
 if TYPE_CHECKING:
     from sdl.sweep import SweepOutcome, SweepPlan
 
-HOME = Path("runs/sweeps")
-"""Default directory for the results of sweeps, each in a directory of its name."""
+HOME = Path("runs/sweeps")  # default directory for the results of sweeps, each in a directory of its name
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep file (YAML).")],
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes on this machine; default: one per core.")
-    ] = None,
+    file: Annotated[Path, argument("SWEEP.yaml", "A sweep file (YAML).")],
+    jobs: Jobs = None,
     cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, tcp://host:8786; local: start one here.")
+        str | None, option("--cluster ADDRESS", "A Dask scheduler, tcp://host:8786; local: start one here.")
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help=f"Directory of the results; default: {HOME}/NAME."),
-    ] = None,
+    out: Annotated[Path | None, option("--output -o DIR", f"Directory of the results; default: {HOME}/NAME.")] = None,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Validate everything and print the number of campaigns; run none.")
+        bool, option("--dry-run", "Validate everything and print the number of campaigns; run none.")
     ] = False,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the summary; needs the extra `report`.")
-    ] = None,
+    plot: Annotated[Path | None, option("--plot FILE.png", "Draw the summary; needs the extra `report`.")] = None,
     limit: Limit = LIMIT,
     json: Json = False,
     quiet: Quiet = False,
@@ -62,7 +54,7 @@ def sweep(
 
     needs_pyarrow()
     folder = out or HOME / plan.sweep.name
-    outcome = _run(plan, folder, jobs, cluster, limit_of(limit), quiet=quiet or json)
+    outcome = _run(plan, folder, jobs, cluster, limit, quiet=quiet or json)
     _print_outcome(plan, outcome, json=json)
     if plot is not None:
         from sdl.sweep.summary import draw, groups
@@ -75,30 +67,29 @@ def sweep(
 def _run(
     plan: SweepPlan, folder: Path, jobs: int | None, cluster: str | None, limit: float | None, *, quiet: bool
 ) -> SweepOutcome:
-    from sdl.cli.display.progress import ProgressBar
     from sdl.sweep import run
 
-    stopped = []
+    stopped: list[int] = []
+    done = 0
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _: object) -> None:
         stopped.append(number)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    done = [0, len(plan)]
+    def progress(now: int, of: int) -> None:
+        nonlocal done
+        done = now
+        bar(now, of)
+        if stopped:  # and something swallowed the exception
+            raise KeyboardInterrupt
+
     before = signal.signal(signal.SIGTERM, stop)
     try:
         with ProgressBar("campaigns", quiet=quiet) as bar:
-
-            def progress(now: int, of: int) -> None:
-                done[0] = now
-                bar(now, of)
-                if stopped:  # and something swallowed the exception
-                    raise KeyboardInterrupt
-
             return run(plan, folder, jobs=jobs, cluster=cluster, limit=limit, progress=progress)
     except KeyboardInterrupt as error:
         terminated = stopped or getattr(error, "signal", "") == "SIGTERM"  # a campaign in this process may take it
-        message = f"interrupted: {done[0]} of {count(done[1], 'campaign')} done, in {folder}; run it again to continue"
+        message = f"interrupted: {done} of {count(len(plan), 'campaign')} done, in {folder}; run it again to continue"
         print(message, file=sys.stderr)
         raise typer.Exit(143 if terminated else 130) from None
     finally:
@@ -127,12 +118,7 @@ def _print_outcome(plan: SweepPlan, outcome: SweepOutcome, *, json: bool) -> Non
     keys = list(plan.sweep.grid)
     rows = groups(outcome.data, keys) if outcome.data.exists() else []
     if json:
-        counts = {
-            "campaigns": outcome.campaigns,
-            "before": outcome.before,
-            "ran": outcome.ran,
-            "cannot": list(outcome.cannot),
-        }
+        counts = {name: getattr(outcome, name) for name in ("campaigns", "before", "ran", "cannot")}
         emit({"sweep": plan.sweep.name, "data": str(outcome.data), **counts, "groups": [g.plain(keys) for g in rows]})
     else:
         print("\n".join(table(rows, keys)))

@@ -1,4 +1,4 @@
-"""Output on a terminal: wrapped lines, and streams on which control characters are written as escapes.
+"""Output on a terminal: wrapped lines, tables, and streams that write control characters as escapes.
 
 Names of files, campaigns and people, and the replies of an instrument, reach stdout and stderr in many ways. So the
 streams escape control characters, not each caller. rich writes to the stream behind; its callers escape the cells.
@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, TextIO, cast
 
-from sdl.formatting import visible
+from sdl.formatting import truncate, visible
 
 
 def width() -> int | None:
@@ -23,22 +23,15 @@ def width() -> int | None:
 def say(text: str, indent: int = 2) -> None:
     """Print one line; on a terminal wrap it between words and indent the rest."""
     columns, text = width(), visible(text)
-    if columns is None or len(text) <= columns:
-        print(text)
-        return
-    for part in textwrap.wrap(
-        text, max(columns, 20), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    ):
-        print(part)
+    if columns is not None and len(text) > columns:
+        wrapper = textwrap.TextWrapper(max(columns, 20), break_long_words=False, break_on_hyphens=False)
+        wrapper.subsequent_indent = " " * indent
+        text = wrapper.fill(text)
+    print(text)
 
 
 def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) -> list[str]:
-    """The lines of a table with two spaces between columns.
-
-    Args:
-        rows: cells of all rows, the head first.
-        left_aligned: indices of the columns that are aligned to the left, the others to the right.
-    """
+    """The lines of a table; columns that are not in `left_aligned` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(row: Sequence[str]) -> str:
@@ -46,6 +39,13 @@ def aligned(rows: Sequence[Sequence[str]], left_aligned: Container[int] = (0,)) 
         return "  ".join(t.ljust(w) if i in left_aligned else t.rjust(w) for i, (t, w) in enumerate(cells)).rstrip()
 
     return [line(row) for row in rows]
+
+
+def print_table(rows: Sequence[Sequence[str]], left_aligned: Container[int]) -> None:
+    """Print a table as by `aligned`; on a terminal its lines are truncated to the width."""
+    columns = width()
+    for line in map(visible, aligned(rows, left_aligned)):
+        print(line if columns is None else truncate(line, columns))
 
 
 class Escaped:
@@ -70,8 +70,3 @@ class Escaped:
 def escaped(stream: TextIO) -> TextIO:
     """The stream with control characters escaped."""
     return stream if isinstance(stream, Escaped) else cast("TextIO", Escaped(stream))
-
-
-def raw(stream: TextIO) -> TextIO:
-    """The stream behind an escaped one, for our own control characters."""
-    return stream.rich_proxied_file if isinstance(stream, Escaped) else stream

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from sdl.cli.options import RUNS, Runs
+from sdl.cli.options import RUNS, Runs, option
 from sdl.cli.terminal import say
+from sdl.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
 def web(
     runs: Runs = RUNS,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port of the page on 127.0.0.1; 0: any free one.")
-    ] = 0,
+    port: Annotated[int, option("--port", "Port of the page on 127.0.0.1; 0: any free one.", min=0, max=65535)] = 0,
 ) -> None:
     """Serve a web page with all runs, live views and reports.
 
@@ -53,7 +50,6 @@ class LabPage:
 
     def routes(self, control: Controller, runs: Path, credentials: Credentials) -> Sequence[BaseRoute]:
         """The routes of the page; none if Jinja is missing."""
-        from sdl.errors import ConfigError
         from sdl.web.pages import routes
 
         try:

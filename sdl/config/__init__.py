@@ -15,39 +15,16 @@ Anything with a `kind` is looked up in the registry before it is validated, so t
 a mistyped kind lists the allowed ones. Nothing here touches the instrument.
 """
 
-from sdl.config.cost import Cost, cautions, cost, design_points
+from sdl.config.cost import cautions, cost, design_points
 from sdl.config.expect import Expect, instrument_tested_on, seeds_of, why_untestable
 from sdl.config.goals import Prefer, Target
 from sdl.config.load_file import load, parse, parse_kind, restore
-from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, Prior, ResolvedCampaign, Retry
+from sdl.config.model import CHANGEABLE, GROUPS, KEYS, CampaignFile, CampaignRules, ResolvedCampaign
 from sdl.config.overrides import override, put, split
 from sdl.config.schema import schema
 
 __all__ = [
-    "CHANGEABLE",
-    "GROUPS",
-    "KEYS",
-    "CampaignFile",
-    "CampaignRules",
-    "Cost",
-    "Expect",
-    "Prefer",
-    "Prior",
-    "ResolvedCampaign",
-    "Retry",
-    "Target",
-    "cautions",
-    "cost",
-    "design_points",
-    "instrument_tested_on",
-    "load",
-    "override",
-    "parse",
-    "parse_kind",
-    "put",
-    "restore",
-    "schema",
-    "seeds_of",
-    "split",
-    "why_untestable",
-]
+    "CHANGEABLE", "GROUPS", "KEYS", "CampaignFile", "CampaignRules", "Expect", "Prefer",
+    "ResolvedCampaign", "Target", "cautions", "cost", "design_points", "instrument_tested_on", "load",
+    "override", "parse", "parse_kind", "put", "restore", "schema", "seeds_of", "split", "why_untestable",
+]  # fmt: skip

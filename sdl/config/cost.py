@@ -10,13 +10,12 @@ from sdl.config.model import CampaignFile, ResolvedCampaign
 
 MIN_HIT_RATE = 0.95
 """Fraction of trials at the best settings that should lie within tolerance; fewer give a caution."""
-MAX_AVERAGE = 1001
-"""Exclusive upper limit of the suggested `average`."""
+MAX_AVERAGE = 1001  # exclusive upper limit of the suggested `average`
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The most that a campaign asks of its instrument; computing time excluded.
+    """Upper bounds of what a campaign asks of its instrument, without computing time.
 
     Attributes:
         trials: design points included.

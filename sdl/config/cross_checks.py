@@ -19,7 +19,7 @@ def cross_check(campaign: ResolvedCampaign) -> list[Problem]:
         if campaign.prefer is not None:
             problems += prefer_problems(campaign.prefer, campaign.instrument.inputs)
         problems += _design_problems(campaign)
-        problems += _needs_problems(campaign) or _unsuited(campaign)
+        problems += _solver_problems(campaign)
         problems += _channel_problems(campaign)
     if campaign.goal is not None and not campaign.goal:
         problems.append(Problem("empty; give a target for at least one channel: {445nm: 16384}", "goal"))
@@ -37,36 +37,26 @@ def _channel_problems(campaign: ResolvedCampaign) -> list[Problem]:
     ]
 
 
-def _needs_problems(campaign: ResolvedCampaign) -> list[Problem]:
-    """A solver whose `needs` does not return a number of design points."""
-    if not hasattr(campaign.solver, "needs"):
-        return []
+def _solver_problems(campaign: ResolvedCampaign) -> list[Problem]:
+    """A solver whose `needs` returns no number of design points, or that cannot work for the instrument."""
+    solver, inputs, channels = campaign.solver, campaign.instrument.inputs, campaign.instrument.channels
+    method = "needs"
     try:
-        wanted: object = campaign.solver.needs(campaign.instrument.inputs)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plug-in solver may fail in any way
-        return [Problem(f"its `needs` failed: {error!r}", "solver")]
-    message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
-    return [] if wanted is None or (isinstance(wanted, int) and wanted >= 0) else [Problem(message, "solver")]
-
-
-def _unsuited(campaign: ResolvedCampaign) -> list[Problem]:
-    """An instrument that the solver, with its present options, cannot work for."""
-    inputs, channels = campaign.instrument.inputs, campaign.instrument.channels
-    if not campaign.goal:
-        return []
-    try:
-        if hasattr(campaign.solver, "suits"):
-            campaign.solver.suits(inputs, channels)
-        if getattr(campaign.solver, "knows", "nothing") == "twin":
-            known_state(campaign.solver.state, [item.name for item in inputs], [item.name for item in channels])
+        wanted: object = solver.needs(inputs) if hasattr(solver, "needs") else None
+        if wanted is not None and not (isinstance(wanted, int) and wanted >= 0):
+            message = f"its `needs` must give a number of design points, 0 or more, not {short(wanted)}"
+            return [Problem(message, "solver")]
+        method = "suits"
+        if campaign.goal and hasattr(solver, "suits"):
+            solver.suits(inputs, channels)
+        if campaign.goal and getattr(solver, "knows", "nothing") == "twin":
+            known_state(solver.state, [item.name for item in inputs], [item.name for item in channels])
     except ConfigError as error:
         return [Problem(problem.message, "solver") for problem in error.problems]
     except KeyboardInterrupt:
         raise
-    except BaseException as error:
-        return [Problem(f"its `suits` failed: {error!r}", "solver")]
+    except BaseException as error:  # a plug-in solver may fail in any way
+        return [Problem(f"its `{method}` failed: {error!r}", "solver")]
     return []
 
 
@@ -80,17 +70,16 @@ def _design_problems(campaign: ResolvedCampaign) -> list[Problem]:
         problems += [Problem(p.message, f"design.{p.path}".rstrip(".")) for p in error.problems]
     for i, point in enumerate(campaign.design.points if isinstance(campaign.design, Points) else ()):
         path = f"design.points.{i}"
-        if set(point) != set(inputs):
-            missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]
-            wrong = [
-                f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("unknown:", unknown)) if names
-            ]
-            problems.append(
-                Problem(f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(wrong)}", path)
-            )
+        missing, unknown = [n for n in inputs if n not in point], [n for n in point if n not in inputs]
+        if missing or unknown:
+            wrong = [f"lacks {', '.join(missing)}"] if missing else []
+            wrong += [f"unknown: {', '.join(unknown)}"] if unknown else []
+            message = f"must give every input ({', '.join(inputs)}) and no other; {'; '.join(wrong)}"
+            problems.append(Problem(message, path))
             continue
         for name, value in point.items():
-            if not inputs[name].low <= value <= inputs[name].high:
-                bounds = f"[{inputs[name].low:g}, {inputs[name].high:g}]"
-                problems.append(Problem(f"{value:g} lies outside the bounds {bounds}", f"{path}.{name}"))
+            low, high = inputs[name].low, inputs[name].high
+            if not low <= value <= high:
+                message = f"{value:g} lies outside the bounds [{low:g}, {high:g}]"
+                problems.append(Problem(message, f"{path}.{name}"))
     return problems

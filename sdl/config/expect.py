@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
+from sdl.config.goals import PERCENTAGE_SCHEMA
 from sdl.config.mistakes import short
 from sdl.core.goal import Tolerance
 from sdl.errors import Problem
@@ -39,7 +40,7 @@ Percentage = Annotated[
     Tolerance,
     BeforeValidator(_percentage),
     PlainSerializer(lambda t: f"{t.amount!r}%"),
-    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"}),
+    WithJsonSchema(PERCENTAGE_SCHEMA),
 ]
 
 
@@ -105,8 +106,7 @@ class Expect(Frozen):
     )
     verdict: ExpectedVerdict | None = Field(None, description="verdict on the goal in the solver's last proposal")
     instrument: Any = Field(
-        None,
-        description="instrument for the test, if the campaign drives a real one: `{kind: twin}`",
+        None, description="instrument for the test, if the campaign drives a real one: `{kind: twin}`"
     )
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] | Annotated[tuple[Whole, ...], Field(min_length=1)] = Field(
         20, description="number of seeds, starting with the campaign's own; or a list of seeds"
@@ -122,12 +122,7 @@ class Expect(Frozen):
 
 
 def seeds_of(campaign: CampaignFile, many: int | None = None) -> tuple[int, ...]:
-    """The seeds for testing a campaign's expectation.
-
-    Args:
-        campaign: with an `expect`.
-        many: number of seeds instead, starting with the campaign's own.
-    """
+    """The seeds for testing a campaign's expectation: those it names, or `many` from the campaign's own seed on."""
     seeds = many or (campaign.expect.seeds if campaign.expect is not None else 1)
     return tuple(range(campaign.seed, campaign.seed + seeds)) if isinstance(seeds, int) else seeds
 
@@ -142,10 +137,8 @@ def expect_problems(campaign: CampaignFile) -> list[Problem]:
         problems.append(Problem(f"{expect.outcome}: without a goal a campaign ends as done", "expect.outcome"))
     if campaign.goal and expect.outcome == "done":
         problems.append(Problem("done: only a campaign without a goal ends so", "expect.outcome"))
-    for key in ("error", "verdict"):
-        if not campaign.goal and getattr(expect, key) is not None:
-            problems.append(Problem("needs a goal; remove it or give one", f"expect.{key}"))
-    return problems
+    needing = [key for key in ("error", "verdict") if not campaign.goal and getattr(expect, key) is not None]
+    return problems + [Problem("needs a goal; remove it or give one", f"expect.{key}") for key in needing]
 
 
 def instrument_tested_on(campaign: CampaignFile) -> Any:

@@ -17,11 +17,11 @@ from pydantic import (
     WithJsonSchema,
     model_serializer,
     model_validator,
-)
+)  # fmt: skip
 
-from sdl.config.mistakes import did_you_mean, short
+from sdl.config.mistakes import short
 from sdl.core.goal import Band, Tolerance
-from sdl.errors import Problem
+from sdl.errors import Problem, did_you_mean
 from sdl.types import Channel, Frozen
 
 if TYPE_CHECKING:
@@ -36,26 +36,23 @@ def _tolerance(value: Any) -> Tolerance:
     raise ValueError(f"must be 2% (of the target) or 300 (counts), not {short(value)}")
 
 
+def _plain_tolerance(tolerance: Tolerance) -> str | float:
+    return f"{tolerance.amount!r}%" if tolerance.percent else tolerance.amount
+
+
+PERCENTAGE_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"}
 ToleranceKey = Annotated[
     Tolerance,
     BeforeValidator(_tolerance),
-    PlainSerializer(lambda t: f"{t.amount!r}%" if t.percent else t.amount),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"},
-                {"type": "number", "exclusiveMinimum": 0},
-            ]
-        }
-    ),
+    PlainSerializer(_plain_tolerance),
+    WithJsonSchema({"anyOf": [PERCENTAGE_SCHEMA, {"type": "number", "exclusiveMinimum": 0}]}),
 ]
 
 MAX_READING = 1e12
 """Largest reading in a goal; beyond it squares of distances lose their precision, and no sensor reads so much."""
 FORMS = ("target", "between", "at most", "at least")
 EXAMPLES = "16384, {target: 16384, tolerance: 300}, {between: [1000, 60000]}, {at most: 60000} or {at least: 1000}"
-TOTAL_POWER = "power"
-"""The name in `prefer` for the sum of all inputs, each as a fraction of its range."""
+TOTAL_POWER = "power"  # the name in `prefer` for the sum of all inputs, each as a fraction of its range
 
 
 class Target(Frozen):
@@ -114,17 +111,11 @@ class Target(Frozen):
 
     @model_serializer(mode="plain")
     def _plain(self) -> dict[str, Any]:
-        if self.between is not None:
-            return {"between": list(self.between)}
-        if self.at_most is not None:
-            return {"at most": self.at_most}
-        if self.at_least is not None:
-            return {"at least": self.at_least}
-        own = self.tolerance
-        return {
-            "target": self.target,
-            "tolerance": None if own is None else f"{own.amount!r}%" if own.percent else own.amount,
-        }
+        between = None if self.between is None else list(self.between)
+        limits = {"between": between, "at most": self.at_most, "at least": self.at_least}
+        tolerance = None if self.tolerance is None else _plain_tolerance(self.tolerance)
+        given = {key: value for key, value in limits.items() if value is not None}
+        return given or {"target": self.target, "tolerance": tolerance}
 
     def band(self, tolerance: Tolerance) -> Band:
         """The accepted readings; `tolerance` is the campaign's."""

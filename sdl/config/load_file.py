@@ -67,10 +67,7 @@ def parse(value: Any, *, base: Path = Path(), collect: bool = False, runs: Path 
         ConfigError: lists every mistake; `Problem.path` is dotted.
     """
     problems: list[Problem] = []
-    if isinstance(value, CampaignFile):
-        campaign = value
-    else:
-        campaign, problems = _validated(CampaignFile, value)
+    campaign, problems = (value, problems) if isinstance(value, CampaignFile) else _validated(CampaignFile, value)
     if campaign.goal is None and not collect and not any(p.path.split(".")[0] == "goal" for p in problems):
         problems.append(Problem("missing; give a target for at least one channel: {445nm: 16384}", "goal"))
     problems += cross_check(campaign) + expect_problems(campaign)
@@ -165,10 +162,8 @@ def _kind(group: str, contract: type, given: Any, seed: Any) -> Any:
     if isinstance(given, contract) and isinstance(given, Frozen):
         return given
     if not isinstance(given, Mapping):
-        allowed = ", ".join(registry.kinds(group))
-        wrong = "missing; must be" if given is None else "must be"
-        end = "" if given is None else f"; not {short(given)}"
-        raise ConfigError(Problem(f"{wrong} {{kind: …}} with one of the kinds {allowed}{end}"))
+        form = f"must be {{kind: …}} with one of the kinds {', '.join(registry.kinds(group))}"
+        raise ConfigError(f"missing; {form}" if given is None else f"{form}; not {short(given)}")
     kind = given.get("kind")
     try:
         model = registry.find(group, kind if kind is None else str(kind)[:60])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from sdl.errors import Problem
+from sdl.errors import Problem, near
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PATTERNS = {NAME: "1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit"}
@@ -16,54 +15,43 @@ PATTERNS = {NAME: "1 to 64 letters, digits, `.`, `_` or `-`, beginning with a le
 
 LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
-Elsewhere = Callable[[str], Sequence[str]]
-"""Returns the kinds that have an option of this name."""
+Elsewhere = Callable[[str], Sequence[str]]  # returns the kinds that have an option of this name
 
 
 def problems_of(
     error: ValidationError, model: Any, given: Any = None, elsewhere: Elsewhere = lambda _: ()
 ) -> list[Problem]:
-    """A message for each validation error, with the allowed values.
+    """A message for each validation error of a model, with the allowed values.
 
-    Args:
-        error: pydantic's.
-        model: the model that was validated.
-        given: the input; distinguishes keys of the file from pydantic's own labels for the branches of a union.
-        elsewhere: returns the other kinds that have an option.
+    The input `given` distinguishes keys of the file from pydantic's own labels for the branches of a union; `elsewhere`
+    returns the other kinds that have an option.
     """
     wants: dict[tuple[str, ...], list[str]] = {}
     messages: dict[tuple[str, ...], str] = {}
     for item in error.errors(include_url=False):
-        real = item["loc"] if given is None else tuple(_real(item["loc"], given))
+        real = tuple(item["loc"] if given is None else _real(item["loc"], given))
         path, kind = tuple(map(str, real)), item["type"]
         field = _field(model, real)
         if kind == "extra_forbidden":
-            messages[path] = _unknown(path[-1], allowed_keys(model, real[:-1]), elsewhere(path[-1]) if path else ())
+            messages[path] = _unknown(path[-1], allowed_keys(model, real[:-1]), elsewhere(path[-1]))
         elif kind == "missing":
             messages[path] = "missing" + (f"; {field.description}" if field is not None and field.description else "")
         elif kind in ("value_error", "assertion_error"):
             messages[path] = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        elif not (
-            kind == "too_short" and any(other[: len(path)] == path for other in messages)
-        ):  # which would only repeat that mistake
+        elif not (kind == "too_short" and any(other[: len(path)] == path for other in messages)):
+            # A list that is too short because its items are wrong would only repeat that mistake.
             wants.setdefault(path, []).append(_wanted(item, field))
             messages[path] = f"must be {' or '.join(dict.fromkeys(wants[path]))}, not {short(item['input'])}"
     # If an item of a list is wrong, a message that another form than a list is allowed would not help.
-    inside = [
-        path for path in wants if any(len(other) > len(path) and other[: len(path)] == path for other in messages)
-    ]
-    return [Problem(message, ".".join(path)) for path, message in messages.items() if path not in inside]
+    outer = {path for path in wants if any(len(o) > len(path) and o[: len(path)] == path for o in messages)}
+    return [Problem(message, ".".join(path)) for path, message in messages.items() if path not in outer]
 
 
 def _unknown(key: str, allowed: Sequence[str], others: Sequence[str]) -> str:
-    elsewhere = f"; it belongs to kind {' and '.join(others)}: take it out" if others else ""
-    return f"unknown key; allowed: {', '.join(allowed)}{did_you_mean(key, allowed, 0.7) or elsewhere}"
-
-
-def did_you_mean(word: str, allowed: Collection[str], cutoff: float = 0.6) -> str:
-    """`; did you mean 'trials'?` for an allowed word that resembles this one; otherwise empty."""
-    near = get_close_matches(word, allowed, n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    message = f"unknown key; {near(key, allowed, 0.7)}"
+    if not others or "; did you mean" in message:
+        return message
+    return f"{message}; it belongs to kind {' and '.join(others)}: take it out"
 
 
 def _wanted(item: Mapping[str, Any], field: Any) -> str:
@@ -140,27 +128,24 @@ def _field(model: Any, path: Sequence[int | str]) -> Any:
     return field
 
 
-def _below(field: Any) -> Any:
-    """The model type of a field."""
-    nested = _models(field.annotation) if field is not None else []
-    return nested[0] if nested else None
-
-
 def allowed_keys(model: Any, path: Sequence[int | str]) -> list[str]:
-    """The keys of the model at a path below a model."""
+    """The keys of the model at a path below a model; the key of a mapping, such as a channel, changes no model."""
     for part in path:
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            continue  # the key of a mapping, such as a channel of the goal
-        model = _below(field)
+        if field := getattr(model, "model_fields", {}).get(part):
+            model = _below(field)
     fields = getattr(model, "model_fields", {})
     return list(getattr(model, "ORDER", None) or (field.alias or name for name, field in fields.items()))
 
 
-def _models(annotation: Any) -> list[Any]:
-    if hasattr(annotation, "model_fields"):
-        return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]
+def _below(field: Any) -> Any:
+    """The model type of a field, also inside `… | None` and mappings; None without one."""
+    pending = [field.annotation] if field is not None else []
+    while pending:
+        annotation = pending.pop(0)
+        if hasattr(annotation, "model_fields"):
+            return annotation
+        pending += getattr(annotation, "__args__", ())
+    return None
 
 
 def short(value: Any) -> str:

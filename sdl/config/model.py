@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_serializer, model_validator
 
+from sdl import registry
 from sdl.config.expect import Expect
 from sdl.config.goals import Prefer, Target, ToleranceKey
 from sdl.config.mistakes import NAME, short
-from sdl.config.stop import StopOptions
 from sdl.core.campaign import Plan
 from sdl.core.goal import Goal, Tolerance
+from sdl.core.stopping import Rule, StopRules
 from sdl.designs.base import Design
 from sdl.drivers.base import Instrument
+from sdl.errors import ConfigError
 from sdl.solvers.base import Solver
 from sdl.twin.state import load, locate
 from sdl.types import Frozen
@@ -30,8 +32,46 @@ CHANGEABLE = ("stop", "solver", "confirm", "retry")
 """Keys that a resume may change; changing another key makes a different campaign."""
 
 
+def _installed_rule(given: Any) -> Rule:
+    """The rule that `{kind: …}` names.
+
+    Raises:
+        ValueError: no installed package has it, or its options are wrong.
+    """
+    if isinstance(given, Rule) and isinstance(given, Frozen):
+        return given
+    tree = {"kind": given} if isinstance(given, str) else given
+    if not isinstance(tree, Mapping):
+        raise ValueError("must be {kind: …} with the options of the rule")
+    try:
+        rule = registry.find("rules", tree.get("kind")).model_validate(dict(tree))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise ValueError(f"{tree['kind']}: {wrong}") from error
+    if not isinstance(rule, Rule):
+        raise ValueError(f"kind {tree['kind']!r} does not keep the contract Rule")
+    return rule
+
+
+class StopOptions(StopRules):
+    """When a campaign ends without reaching its goal."""
+
+    rules: tuple[Annotated[Any, BeforeValidator(_installed_rule)], ...] = Field(
+        (),
+        max_length=100,
+        strict=False,
+        description="rules of installed packages: `kind` and options (entry points `sdl.rules`)",
+    )
+
+    def active(self) -> tuple[Rule, ...]:
+        """The rules of the core that are switched on, then those of installed packages."""
+        return (*super().active(), *self.rules)
+
+
 class Retry(Frozen):
-    """What to do when a reading fails in a way that a retry may mend."""
+    """What to do when a reading fails and a retry may succeed."""
 
     times: int = Field(3, ge=0, le=100, description="further attempts at a reading before its trial counts as failed")
     wait: float = Field(1.0, ge=0, le=3600, description="seconds before the first further attempt; doubles each time")
@@ -61,9 +101,7 @@ class CampaignRules(Frozen):
     )
     average: int = Field(1, ge=1, le=1000, description="readings per trial")
     stop: StopOptions = Field(default_factory=StopOptions, description="when to stop without having reached the goal")
-    retry: Retry = Field(
-        default_factory=Retry, description="what to do when a reading fails in a way that a retry may mend"
-    )
+    retry: Retry = Field(default_factory=Retry, description="what to do when a reading fails and a retry may succeed")
 
     def goals(self) -> Goal | None:
         """The goal as bands of raw readings; None without a goal."""
@@ -73,11 +111,9 @@ class CampaignRules(Frozen):
 
     def plan(self) -> Plan:
         """The instructions for the state machine; without a goal it measures `stop.trials` points."""
-        goal, retry = self.goals(), self.retry
-        rules = self.stop.active()
-        return Plan(
-            goal, rules, self.average, self.confirm, retry.times, retry.wait, retry.longest, collect=self.stop.trials
-        )
+        retries = (self.retry.times, self.retry.wait, self.retry.longest)
+        rules, trials = self.stop.active(), self.stop.trials
+        return Plan(self.goals(), rules, self.average, self.confirm, *retries, collect=trials)
 
 
 class Prior(Frozen):
@@ -111,10 +147,7 @@ class ResolvedCampaign(CampaignRules):
     A campaign file adds priors and an expectation; a resume reads the priors' rows from the run's own copy.
     """
 
-    name: str = Field(
-        pattern=NAME,
-        description="directory name for the runs: letters, digits, `.`, `_`, `-`",
-    )
+    name: str = Field(pattern=NAME, description="directory name for the runs: letters, digits, `.`, `_`, `-`")
     description: str = Field("", max_length=2000, description="free text")
     instrument: Any = Field(description="the instrument: `kind` and its options")
     design: Any = Field(
@@ -183,5 +216,4 @@ class CampaignFile(ResolvedCampaign):
         return self.model_copy(update={"stop": self.stop.model_copy(update={"trials": size})})
 
 
-KEYS = CampaignFile.ORDER
-"""The keys of a campaign file in the order in which people read them."""
+KEYS = CampaignFile.ORDER  # the keys of a campaign file in the order in which people read them

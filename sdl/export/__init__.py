@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, translated_os_errors
 from sdl.extras import missing
 
 if TYPE_CHECKING:
@@ -59,18 +59,15 @@ def write(run: Run, to: ExportFormat, output: Path) -> int:
     else:
         lines = [f"{text}\n" for text in text_lines(run, to)]
         content, count = "".join(lines).encode(), len(lines)
-    try:
-        with output.open("xb") as stream:
-            try:
-                stream.write(content)
-                stream.flush()
-            except OSError:
-                output.unlink(missing_ok=True)
-                raise
-    except FileExistsError as error:
-        raise ConfigError(f"{output} exists already; name another file") from error
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+    if output.exists():
+        raise ConfigError(f"{output} exists already; name another file")
+    with translated_os_errors(output), output.open("xb") as stream:
+        try:
+            stream.write(content)
+            stream.flush()
+        except OSError:
+            output.unlink(missing_ok=True)
+            raise
     return count
 
 

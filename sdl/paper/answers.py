@@ -20,17 +20,13 @@ from sdl.report.figures.parity import ParityScore, score
 from sdl.solvers.base import Targets
 from sdl.space import Space
 
-Tell = Callable[[str], None]
-"""Called with the name of the step that begins, one of `steps`."""
+Tell = Callable[[str], None]  # called with the name of the step that begins, one of `steps`
 
 OURS = ("linear", "pls", "gmm", "forest", "bayes", "gp", "auto", "broyden", "continuation", "mcmc")
 """Our solvers with their defaults; `random` uses no data and is left out."""
-TOLERANCE = 2e-2
-"""Tolerance of the goals, as a fraction of each target, for the verdict."""
-DRAWS = 100
-"""Draws from the conditional mixture (section 3.4)."""
-MIXTURE = 500
-"""Pairs drawn from the mixture (figure 5)."""
+TOLERANCE = 2e-2  # tolerance of the goals, as a fraction of each target, for the verdict
+DRAWS = 100  # draws from the conditional mixture (section 3.4)
+MIXTURE = 500  # pairs drawn from the mixture (figure 5)
 
 
 def steps(quick: bool = False) -> dict[str, float]:
@@ -141,14 +137,7 @@ class Findings:
 def answer_all(
     pairs: Pairs, *, seed: int = 0, quick: bool = False, ours: Sequence[str] = OURS, tell: Tell = lambda _: None
 ) -> Findings:
-    """The results of sections 3.1 to 3.6.
-
-    Args:
-        pairs: the data.
-        seed: of all draws.
-        quick: use a smaller forest.
-        ours: kinds of our solvers.
-        tell: called with the step that begins.
+    """The results of sections 3.1 to 3.6, and of our solvers `ours`; other arguments as for `page.reproduce`.
 
     Raises:
         SolverError: one of the paper's methods failed; a failure of ours is a result.

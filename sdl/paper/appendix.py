@@ -18,8 +18,7 @@ from sdl.paper.published import CORRELATION, GAUSSIAN_DRAWS, QUICK, SLICE
 from sdl.solvers.base import Data
 from sdl.types import Channel, Input
 
-COMPONENTS = 4
-"""Gaussians on the parabola (section 5.5.1)."""
+COMPONENTS = 4  # Gaussians on the parabola (section 5.5.1)
 FOREST = {"kind": "forest", "trend": "none", "n_t": 50, "duplicate_K": 100, "n_estimators": 100}
 
 
@@ -101,7 +100,7 @@ def compute(*, seed: int = 0, quick: bool = False, tell: Tell = lambda _: None) 
 
 
 def condition(rng: np.random.Generator) -> Conditioned:
-    """Figure 8."""
+    """Two correlated variables, and one of them given the other (figure 8)."""
     points = rng.multivariate_normal([0.0, 0.0], [[1.0, CORRELATION], [CORRELATION, 1.0]], GAUSSIAN_DRAWS)
     x, y = points.T
     near = (y > SLICE[0]) & (y < SLICE[1])
@@ -116,14 +115,14 @@ def condition(rng: np.random.Generator) -> Conditioned:
 
 
 def transform(rng: np.random.Generator) -> Transformed:
-    """Figure 9, by the inverse of the Gaussian distribution function."""
+    """A uniform variable transformed by the inverse of the Gaussian distribution function (figure 9)."""
     before = rng.uniform(size=GAUSSIAN_DRAWS)
     after = np.sqrt(2.0) * erfinv(2.0 * before - 1.0)
     return Transformed(before, after, float(after.mean()), float(after.std()), float(kstest(after, "norm").statistic))
 
 
 def parabola(rng: np.random.Generator, quick: bool = False) -> Parabola:
-    """Figures 10 and 11: the mixture predicts y from x; the forest is fitted with x and y exchanged."""
+    """Models of a parabola (figures 10 and 11); the forest is fitted with x and y exchanged."""
     grid = np.linspace(-5.0, 5.0, 150)
     x = grid[(np.abs(grid) > 2) & (np.abs(grid) < 4)]
     y = x * x

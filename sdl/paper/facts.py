@@ -11,18 +11,14 @@ import numpy as np
 
 from sdl.arrays import Floats
 from sdl.formatting import display
-from sdl.paper.answers import Findings, GoalAnswer, SolverAnswers
+from sdl.paper.answers import Findings, SolverAnswers
 from sdl.paper.appendix import Appendix
 from sdl.paper.published import BEYOND, CHANNELS, GAUSSIAN, GMM_SAMPLED, GOAL, INPUTS, METHODS, PAIR
 
-ROUNDING = 0.01 + 1e-9
-"""One unit in the last digit of the settings that the paper prints."""
-SMALL_ERROR = 1.0
-"""Largest noise-free error (% of the goal) of an answer that is counted as good."""
-SMALL_SHIFT = 0.005
-"""Settings that differ by less are equal to the digits that the paper prints."""
-BIASED = 0.6
-"""Minimum fraction of test rows for a bias to be reported."""
+ROUNDING = 0.01 + 1e-9  # one unit in the last digit of the settings that the paper prints
+SMALL_ERROR = 1.0  # largest noise-free error (% of the goal) of an answer that is counted as good
+SMALL_SHIFT = 0.005  # settings that differ by less are equal to the digits that the paper prints
+BIASED = 0.6  # minimum fraction of test rows for a bias to be reported
 HIGH = {("R", "590nm"), ("R", "630nm"), ("G", "515nm"), ("B", "445nm")}
 """Pairs of input and channel whose correlation the paper calls high."""
 
@@ -48,7 +44,8 @@ def _of_methods(findings: Findings) -> dict[str, Any]:
     uncertainty = findings.paper[1].goal.answer.uncertainty
     errors = (forest.predicted - forest.known)[~forest.train]
     mean, sd = findings.paper[2].goal.drawn or (np.full(3, np.nan),) * 2
-    verdicts = Counter(display(answer.answer.verdict) for one in _answered(findings) for answer in one.answers[1:])
+    solvers = (*findings.paper, *findings.ours)
+    verdicts = Counter(display(answer.answer.verdict) for one in solvers for answer in one.answers[1:])
     missed = [(one.goal.miss, one.name) for one in findings.ours if one.answers and one.goal.miss is not None]
     rmse = [(float(np.mean(np.square(one.rmse)) ** 0.5), one.name) for one in findings.ours if one.rmse]
     return {
@@ -108,7 +105,7 @@ def _of_data(findings: Findings) -> dict[str, Any]:
 
 
 def _of_appendix(appendix: Appendix) -> dict[str, Any]:
-    """Figures 8 to 11."""
+    """The values of figures 8 to 11."""
     gaussian, parabola = appendix.gaussian, appendix.parabola
     labels = ("mean of x", "standard deviation of x", "mean of x, y near 1", "standard deviation of x, y near 1")
     columns = (GAUSSIAN.values(), gaussian.sampled, (None, None, *gaussian.solved), (0.0, 1.0, *gaussian.exact))
@@ -134,29 +131,23 @@ def _of_appendix(appendix: Appendix) -> dict[str, Any]:
     }
 
 
-def _answered(findings: Findings) -> list[SolverAnswers]:
-    return [one for one in (*findings.paper, *findings.ours) if one.answers]
-
-
 def _beyond_table(findings: Findings, n: int) -> dict[str, Any]:
     """The answers of the paper's methods and of our auto to one goal out of reach."""
     goal = BEYOND[n]
     digits = 4 if goal.by == "gmm" else 2
-    rows = []
-    for one in [*findings.paper, *(one for one in findings.ours if one.key == "auto" and one.answers)]:
-        given: GoalAnswer = one.answers[1 + n]
-        answer, printed = given.answer, one.key == goal.by
-        rows.append(
-            (
-                one.name if one in findings.paper else f"our {one.name}",
-                display(answer.verdict),
-                three(goal.answer, digits) if printed else "–",
-                three(goal.spread, digits) if printed and goal.spread else "–",
-                three(given.raw, 2),
-                three(given.drawn[1] if given.drawn else answer.spread.values(), 4),
-                three(answer.settings.values(), 2),
-            )
+    solvers = [*findings.paper, *(one for one in findings.ours if one.key == "auto" and one.answers)]
+    rows = [
+        (
+            one.name if one in findings.paper else f"our {one.name}",
+            display(given.answer.verdict),
+            three(goal.answer, digits) if one.key == goal.by else "–",
+            three(goal.spread, digits) if one.key == goal.by and goal.spread else "–",
+            three(given.raw, 2),
+            three(given.drawn[1] if given.drawn else given.answer.spread.values(), 4),
+            three(given.answer.settings.values(), 2),
         )
+        for one, given in ((one, one.answers[1 + n]) for one in solvers)
+    ]
     return {"target": ", ".join(map(power, goal.target)), "what": goal.what, "rows": rows}
 
 
@@ -173,12 +164,11 @@ def score_rows(findings: Findings, key: str) -> list[tuple[str, ...]]:
     """R², mean absolute and root mean square error of each column, in the training and in the test rows."""
     parity = findings.parity[key]
     digits = 0 if parity.unit == "counts" else 4
-    rows = []
-    for name in parity.columns:
-        scores = [parity.score(name, train) for train in (True, False)]
-        cells = [text for s in scores for text in (number(s.r2, 5), number(s.mae, digits), number(s.rmse, digits))]
-        rows.append((name, *cells))
-    return rows
+    scores = {name: [parity.score(name, train) for train in (True, False)] for name in parity.columns}
+    return [
+        (name, *(text for s in both for text in (number(s.r2, 5), number(s.mae, digits), number(s.rmse, digits))))
+        for name, both in scores.items()
+    ]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -22,8 +22,7 @@ from sdl.report.style import BAND, FAINT, INK, OKABE_ITO
 
 PRINTED = "#f0c878"
 """Colour of the paper's numbers."""
-STRONG = 0.5
-"""Correlation from which a panel of a pair plot is coloured."""
+STRONG = 0.5  # correlation from which a panel of a pair plot is coloured
 DASHED: dict[str, Any] = {"color": INK, "lw": 0.9, "ls": (0, (4, 3))}
 THOUSANDS: Any = FuncFormatter(lambda value, _: f"{value / 1000:g}")
 
@@ -38,49 +37,40 @@ class PaperFigure(NamedTuple):
 
 READINGS = "Predicted against measured readings; below, their difference."
 SETTINGS = "Predicted against applied settings; below, their difference."
+TABLE = "Settings for the goal by the paper's methods and by our solvers, with the spread for one noisy reading."
+SLICED = "All draws, those with y between 0.98 and 1.02, and x given y = 1 by our solver gmm (curve)."
+UNIFORM = "Uniform on the x axis, Gaussian on the y axis; dashed: the exact densities."
+
+
+def _parity(title: str, caption: str, key: str) -> PaperFigure:
+    return PaperFigure(title, caption, lambda findings, _: parity(findings.parity[key]))
+
+
+def _on_parabola(title: str, caption: str, which: str) -> PaperFigure:
+    return PaperFigure(title, caption, lambda _, appendix: on_parabola(appendix, which))
+
+
 FIGURES = {
     "figure-2": PaperFigure(
         "Figure 2",
         "Inputs (bold) and channels (italic) in pairs.",
-        lambda found, _: pair_plot(np.hstack([found.pairs.data.X, found.pairs.data.Y]), "one dot is one reading"),
+        lambda f, _: pair_plot(np.hstack([f.pairs.data.X, f.pairs.data.Y]), "one dot is one reading"),
     ),
-    "figure-3": PaperFigure("Figure 3", READINGS, lambda found, _: parity(found.parity["linear"])),
-    "figure-4": PaperFigure("Figure 4", SETTINGS, lambda found, _: parity(found.parity["pls"])),
+    "figure-3": _parity("Figure 3", READINGS, "linear"),
+    "figure-4": _parity("Figure 4", SETTINGS, "pls"),
     "figure-5": PaperFigure(
         "Figure 5",
         "Five hundred pairs drawn from the fitted Gaussian.",
-        lambda found, _: pair_plot(found.mixture, "one dot is one draw"),
+        lambda f, _: pair_plot(f.mixture, "one dot is one draw"),
     ),
-    "figure-6": PaperFigure("Figure 6", READINGS, lambda found, _: parity(found.parity["gmm"])),
-    "figure-7": PaperFigure("Figure 7", SETTINGS, lambda found, _: parity(found.parity["forest"])),
-    "table-1": PaperFigure(
-        "Table 1 as a figure",
-        "Settings for the goal by the paper's methods and by our solvers, with the spread for one noisy reading.",
-        lambda found, _: answers(found),
-    ),
-    "figure-8": PaperFigure(
-        "Figure 8",
-        "All draws, those with y between 0.98 and 1.02, and x given y = 1 by our solver gmm (curve).",
-        lambda _, appendix: joint_gaussian(appendix),
-    ),
-    "figure-9": PaperFigure(
-        "Figure 9",
-        "Uniform on the x axis, Gaussian on the y axis; dashed: the exact densities.",
-        lambda _, appendix: joint_transform(appendix),
-    ),
-    "figure-10": PaperFigure(
-        "Figure 10", "Four Gaussians: expected y given x.", lambda _, appendix: on_parabola(appendix, "mixture")
-    ),
-    "figure-11": PaperFigure(
-        "Figure 11",
-        "ForestDiffusion: one draw of y for each x.",
-        lambda _, appendix: on_parabola(appendix, "forest"),
-    ),
-    "ours": PaperFigure(
-        "Our Gaussian process",
-        "Our solver gp, with its standard deviation of one reading.",
-        lambda _, appendix: on_parabola(appendix, "gp"),
-    ),
+    "figure-6": _parity("Figure 6", READINGS, "gmm"),
+    "figure-7": _parity("Figure 7", SETTINGS, "forest"),
+    "table-1": PaperFigure("Table 1 as a figure", TABLE, lambda findings, _: answers(findings)),
+    "figure-8": PaperFigure("Figure 8", SLICED, lambda _, appendix: joint_gaussian(appendix)),
+    "figure-9": PaperFigure("Figure 9", UNIFORM, lambda _, appendix: joint_transform(appendix)),
+    "figure-10": _on_parabola("Figure 10", "Four Gaussians: expected y given x.", "mixture"),
+    "figure-11": _on_parabola("Figure 11", "ForestDiffusion: one draw of y for each x.", "forest"),
+    "ours": _on_parabola("Our Gaussian process", "Our solver gp, with its standard deviation of one reading.", "gp"),
 }
 
 
@@ -88,7 +78,7 @@ def draw_all(findings: Findings, appendix: Appendix) -> dict[str, Figure]:
     """Every figure by its name.
 
     Raises:
-        ConfigError: matplotlib or seaborn is not installed.
+        ConfigError: seaborn is not installed.
     """
     with style.styled():
         return {name: figure.draw(findings, appendix) for name, figure in FIGURES.items()}
@@ -101,69 +91,70 @@ def pair_plot(values: Floats, label: str) -> Figure:
     except ImportError as error:
         raise ConfigError(missing("figures of the paper", "report", error)) from error
     names = (*INPUTS, *CHANNELS)
-    count = len(names)
+    count, last = len(names), len(names) - 1
     correlation: Any = np.corrcoef(values.T)
     tints = {**style.input_colours(INPUTS), **style.channel_colours(CHANNELS)}
     figure = style.canvas(count, count, height=style.WIDTH * 1.05)
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
-    grid = np.array(figure.axes).reshape(count, count)
     small = 1.2 if len(values) > 200 else 2.4
-    for i in range(count):
-        for j in range(count):
-            axes = grid[i, j]
-            axes.grid(False)
-            if i == j:
-                seaborn.histplot(x=values[:, j], bins=12, ax=axes, color=tints[names[j]], linewidth=0.3, alpha=0.8)
-                axes.set_yticks([])
-                axes.spines["left"].set_visible(False)
-            else:
-                colour = OKABE_ITO[0] if abs(correlation[i, j]) >= STRONG else FAINT
-                axes.plot(values[:, j], values[:, i], "o", ms=small, mew=0, alpha=0.6, color=colour, rasterized=True)
-            axes.set(xlabel="", ylabel="")
-            axes.margins(0.06)
-            axes.locator_params(nbins=2)
-            axes.tick_params(labelsize=6, length=2, pad=1.5)
-            if names[j] in CHANNELS:
-                axes.xaxis.set_major_formatter(THOUSANDS)
-            if names[i] in CHANNELS and i != j:
-                axes.yaxis.set_major_formatter(THOUSANDS)
-            axes.tick_params(labelbottom=i == count - 1, labelleft=j == 0 and i != 0)
-            if i == count - 1:
-                axes.set_xlabel(_named(names[j]), fontsize=7.5, **_face(names[j]))
-            if j == 0:
-                axes.set_ylabel(_named(names[i]), fontsize=7.5, **_face(names[i]))
+    for n, axes in enumerate(figure.axes):
+        i, j = divmod(n, count)
+        axes.grid(False)
+        if i == j:
+            seaborn.histplot(x=values[:, j], bins=12, ax=axes, color=tints[names[j]], linewidth=0.3, alpha=0.8)
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
+        else:
+            colour = OKABE_ITO[0] if abs(correlation[i, j]) >= STRONG else FAINT
+            axes.plot(values[:, j], values[:, i], "o", ms=small, mew=0, alpha=0.6, color=colour, rasterized=True)
+        axes.set(xlabel="", ylabel="")
+        axes.margins(0.06)
+        axes.locator_params(nbins=2)
+        axes.tick_params(labelsize=6, length=2, pad=1.5, labelbottom=i == last, labelleft=j == 0 and i != 0)
+        if names[j] in CHANNELS:
+            axes.xaxis.set_major_formatter(THOUSANDS)
+        if names[i] in CHANNELS and i != j:
+            axes.yaxis.set_major_formatter(THOUSANDS)
+        if i == last:
+            axes.xaxis.set_label_text(**_label(names[j]))
+        if j == 0:
+            axes.yaxis.set_label_text(**_label(names[i]))
     figure.suptitle(f"{label}; blue: correlated (|r| ≥ {STRONG:g})", fontsize=8, x=0.01, ha="left", color=FAINT)
     return figure
 
 
-def parity(findings: Parity) -> Figure:
+def _label(name: str) -> dict[str, Any]:
+    """The label of an axis of the pair plot: inputs bold, channels in italics, as in the paper."""
+    if name in INPUTS:
+        return {"label": f"{name}\n(of full)", "fontweight": "bold", "fontsize": 7.5}
+    return {"label": f"{name}\n(k counts)", "fontstyle": "italic", "fontsize": 7.5}
+
+
+def parity(result: Parity) -> Figure:
     """Predicted against known values, and their difference; training rows are faint, test rows have an edge."""
-    counts = findings.unit == "counts"
-    tints = (style.channel_colours if counts else style.input_colours)(findings.columns)
-    scale, unit, kind = (1000.0, "1000 counts", "measured") if counts else (1.0, findings.unit, "set")
+    counts = result.unit == "counts"
+    tints = (style.channel_colours if counts else style.input_colours)(result.columns)
+    scale, unit, kind = (1000.0, "1000 counts", "measured") if counts else (1.0, result.unit, "set")
     figure = style.canvas(2, 1, height=5.6, height_ratios=[2.1, 1.0], sharex=True)
     above, below = figure.axes
-    test = ~findings.train
-    for i, name in enumerate(findings.columns):
-        known, by_model, marker = findings.known[:, i] / scale, findings.predicted[:, i] / scale, style.MARKERS[i]
+    train, test = result.train, ~result.train
+    for i, name in enumerate(result.columns):
+        known, by_model = result.known[:, i] / scale, result.predicted[:, i] / scale
+        look: dict[str, Any] = {"ls": "", "marker": style.MARKERS[i], "color": tints[name]}
         for axes, values in ((above, by_model), (below, (by_model - known) * scale)):
-            look: dict[str, Any] = {"ls": "", "marker": marker, "color": tints[name]}
-            axes.plot(known[findings.train], values[findings.train], ms=3.2, mew=0, alpha=0.35, **look)
+            axes.plot(known[train], values[train], ms=3.2, mew=0, alpha=0.35, **look)
             axes.plot(known[test], values[test], ms=5.5, mew=0.5, mec=INK, **look)
-        score = findings.score(name, train=False)
-        above.plot([], [], ls="", marker=marker, ms=5.5, color=tints[name], label=f"{name}  R² {score.r2:.5f} (test)")
-    every = np.concatenate([findings.known.ravel(), findings.predicted.ravel()]) / scale
+        above.plot([], [], ms=5.5, label=f"{name}  R² {result.score(name, train=False).r2:.5f} (test)", **look)
+    every = np.concatenate([result.known.ravel(), result.predicted.ravel()]) / scale
     ends = [float(every.min()), float(every.max())]
     above.plot(ends, ends, **DASHED, zorder=1)
     below.axhline(0, **DASHED, zorder=1)
     above.set_ylabel(f"by the model ({unit})")
-    below.set_ylabel(f"model − {kind}\n({findings.unit})")
-    below.set_xlabel(f"{kind} ({unit})")
+    below.set(ylabel=f"model − {kind}\n({result.unit})", xlabel=f"{kind} ({unit})")
     above.legend(loc="upper left", handletextpad=0.3)
-    above.text(
-        0.99, 0.02, "faint: training · edged: test", transform=above.transAxes, ha="right", fontsize=8, color=FAINT
-    )
+    note: dict[str, Any] = {"transform": above.transAxes, "ha": "right", "fontsize": 8, "color": FAINT}
+    above.text(0.99, 0.02, "faint: training · edged: test", **note)
     return figure
 
 
@@ -173,28 +164,26 @@ def answers(findings: Findings) -> Figure:
     names = [one.name if one in findings.paper else f"our {one.name}" for one in methods]
     figure = style.canvas(1, len(INPUTS), height=0.9 + 0.24 * len(methods), sharey=True)
     published = {method.key: method.answer for method in METHODS}
+    printed: dict[str, Any] = {"color": PRINTED, "lw": 9, "solid_capstyle": "butt"}
+    looks: dict[bool, dict[str, Any]] = {
+        False: {"color": OKABE_ITO[1], "marker": "s", "ms": 4}, True: {"color": OKABE_ITO[0], "marker": "o", "ms": 4},
+    }  # fmt: skip
     for i, (axes, item) in enumerate(zip(figure.axes, INPUTS, strict=True)):
         for row, one in enumerate(methods):
             answer, ours = one.goal.answer, one in findings.ours
             sd = answer.spread[item] or 0.0
-            colour = OKABE_ITO[0] if ours else OKABE_ITO[1]
-            axes.errorbar(
-                answer.raw[item], row, xerr=sd, fmt="o" if ours else "s", ms=4, color=colour, elinewidth=1, capsize=2
-            )
+            axes.errorbar(answer.raw[item], row, xerr=sd, ls="", elinewidth=1, capsize=2, **looks[ours])
             if not ours:  # all values that round to the printed number
                 value = published[one.key][i]
-                axes.plot(
-                    [value - 0.005, value + 0.005], [row, row], color=PRINTED, lw=9, solid_capstyle="butt", zorder=0
-                )
+                axes.plot([value - 0.005, value + 0.005], [row, row], zorder=0, **printed)
         axes.set_xlabel(f"{item} (of full light)")
         axes.set_yticks(range(len(methods)), names, fontsize=8)
         axes.locator_params(axis="x", nbins=3)
     figure.axes[0].invert_yaxis()
-
     handles = [
-        Line2D([], [], color=PRINTED, lw=9, solid_capstyle="butt", label="printed in the paper, rounded"),
-        Line2D([], [], color=OKABE_ITO[1], marker="s", ms=4, label="as in the paper"),
-        Line2D([], [], color=OKABE_ITO[0], marker="o", ms=4, label="ours, ± spread"),
+        Line2D([], [], label="printed in the paper, rounded", **printed),
+        Line2D([], [], label="as in the paper", **looks[False]),
+        Line2D([], [], label="ours, ± spread", **looks[True]),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handlelength=1.4)
     return figure
@@ -220,10 +209,8 @@ def joint_gaussian(appendix: Appendix) -> Figure:
     right.set_xlabel("density")
     main.set(xlabel="x (no unit)", ylabel="y (no unit)")
     main.legend(loc="lower right", markerscale=4)
-    top.text(
-        0.02, 0.93, f"x given y = 1\nby our gmm: {mean:.3f} ± {sd:.3f}", transform=top.transAxes, va="top", fontsize=8,
-        color=INK,
-    )  # fmt: skip
+    note = f"x given y = 1\nby our gmm: {mean:.3f} ± {sd:.3f}"
+    top.text(0.02, 0.93, note, transform=top.transAxes, va="top", fontsize=8, color=INK)
     return figure
 
 
@@ -269,7 +256,7 @@ def on_parabola(appendix: Appendix, which: str) -> Figure:
 
 
 def _joint() -> tuple[Figure, Axes, Axes, Axes]:
-    """A square with a distribution above and one beside it."""
+    """Axes for a scatter plot, with a distribution above it and one to its right."""
     figure = style.canvas(2, 2, height=5.0, height_ratios=[1, 3.2], width_ratios=[3.2, 1])
     top, corner, main, right = figure.axes
     corner.set_visible(False)
@@ -280,12 +267,3 @@ def _joint() -> tuple[Figure, Axes, Axes, Axes]:
     top.tick_params(labelbottom=False)
     right.tick_params(labelleft=False)
     return figure, main, top, right
-
-
-def _named(name: str) -> str:
-    return f"{name}\n(of full)" if name in INPUTS else f"{name}\n(k counts)"
-
-
-def _face(name: str) -> dict[str, str]:
-    """Inputs bold, channels in italics, as in the paper."""
-    return {"fontweight": "bold"} if name in INPUTS else {"fontstyle": "italic"}

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from sdl.errors import ConfigError
+from sdl.errors import translated_os_errors
 from sdl.paper import answers, appendix, figures
 from sdl.paper.answers import Findings, SolverAnswers, Tell
 from sdl.paper.facts import facts
-from sdl.paper.pairs import STATE, Pairs
-from sdl.paper.published import FOREST_SAMPLED, GMM_SAMPLED, GOAL, INPUTS, METHODS, QUICK, ROWS, SECONDS
+from sdl.paper.pairs import Pairs
+from sdl.paper.published import FOREST_SAMPLED, GMM_SAMPLED, GOAL, INPUTS, METHODS, QUICK, ROWS, SECONDS, STATE
 from sdl.report import style
 from sdl.report.page import environment, picture, render, save
 from sdl.runner.setup import versions
@@ -22,7 +22,7 @@ from sdl.runner.setup import versions
 class PaperPage(NamedTuple):
     """The results on the pairs, the figures by name, and the page."""
 
-    found: Findings
+    findings: Findings
     drawn: dict[str, Figure]
     html: str
 
@@ -32,20 +32,14 @@ def reproduce(
 ) -> PaperPage:
     """All results of the paper on these pairs.
 
-    Args:
-        pairs: the data.
-        seed: of all random numbers.
-        quick: use a smaller forest than the paper's.
-        tell: called with the step that begins, one of `answers.steps`.
-        command: shown on the page.
+    The seed is that of all random numbers; `quick` fits a smaller forest; `tell` is called with each step of
+    `answers.steps` that begins; the command is shown on the page.
 
     Raises:
-        ConfigError: matplotlib, seaborn or jinja2 is not installed.
+        ConfigError: seaborn or jinja2 is not installed.
         SolverError: one of the paper's methods failed.
     """
     environment()  # a missing package is reported before the work
-    with style.styled():
-        pass
     began = time.perf_counter()
     findings = answers.answer_all(pairs, seed=seed, quick=quick, tell=tell)
     extra = appendix.compute(seed=seed, quick=quick, tell=tell)
@@ -60,10 +54,8 @@ def reproduce(
 
 def page(findings: Findings, extra: appendix.Appendix, pictures: dict[str, dict[str, str]], **values: Any) -> str:
     """The page as HTML; `values` are the duration and the provenance."""
-    constants = {
-        "gmm_sampled": GMM_SAMPLED, "forest_sampled": FOREST_SAMPLED, "quick_options": QUICK, "state": STATE,
-        "paper_rows": ROWS, "paper_seconds": SECONDS,
-    }  # fmt: skip
+    published = {"gmm_sampled": GMM_SAMPLED, "forest_sampled": FOREST_SAMPLED, "paper_rows": ROWS}
+    constants = published | {"paper_seconds": SECONDS, "quick_options": QUICK, "state": STATE}
     values = facts(findings, extra) | constants | values
     return render("paper.html.j2", title="The paper again", pictures=pictures, **values)
 
@@ -75,12 +67,10 @@ def save_figures(drawn: dict[str, Figure], folder: Path) -> list[Path]:
         ConfigError: the folder cannot be written to.
     """
     paths = {folder / f"{name}.png": figure for name, figure in drawn.items()}
-    try:
+    with translated_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for path, figure in paths.items():
             save(path, style.png(figure))
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
     return list(paths)
 
 

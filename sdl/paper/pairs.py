@@ -13,7 +13,7 @@ from sdl.arrays import Ints
 from sdl.core.events import Event, Measured
 from sdl.errors import ConfigError, Problem
 from sdl.inverse.dataset import data_from
-from sdl.paper.published import CHANNELS, GOAL, INPUTS, ROWS, SPLIT, TEST
+from sdl.paper.published import CHANNELS, GOAL, INPUTS, ROWS, SPLIT, STATE, TEST
 from sdl.runner import run
 from sdl.solvers.base import Data
 from sdl.store import datasets
@@ -21,12 +21,8 @@ from sdl.twin.model import Plant
 from sdl.twin.state import load
 from sdl.types import Channel, Input, Reading
 
-STATE = "paper-2025-03"
-"""State of the twin on the paper's day."""
-MIN_ROWS = 20
-"""With fewer rows there are too few to test on."""
-SATURATION = 65535.0
-"""Counts at which a channel is saturated (section 2)."""
+MIN_ROWS = 20  # with fewer rows there are too few to test on
+SATURATION = 65535.0  # counts at which a channel is saturated (section 2)
 _INPUTS = tuple(Input(name=name) for name in INPUTS)
 _CHANNELS = tuple(Channel(name=name, low=0.0, high=SATURATION) for name in CHANNELS)
 
@@ -63,11 +59,7 @@ class Pairs:
 
 
 def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
-    """Readings of the twin at a Latin hypercube of settings, as in section 2.
-
-    Args:
-        state: of the twin, as in a campaign file.
-        seed: of the design and of the noise.
+    """Readings of the twin at a Latin hypercube of settings, as in section 2; the seed is that of design and noise.
 
     Raises:
         ConfigError: there is no such state, or it lacks an input or channel of the paper.
@@ -78,7 +70,7 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
         raise ConfigError(Problem(str(error), "--state")) from error
     names = [*condition.inputs, *condition.channels]
     if missing := [name for name in (*INPUTS, *CHANNELS) if name not in names]:
-        raise ConfigError(Problem(f"{state} has no {', '.join(missing)}, which the paper is about", "--state"))
+        raise ConfigError(Problem(f"{state} has no {', '.join(missing)}, which the paper uses", "--state"))
     measured: list[Measured] = []
 
     def watch(event: Event, _: object) -> None:
@@ -105,11 +97,7 @@ def from_twin(state: str = STATE, seed: int = 0) -> Pairs:
 
 
 def from_log(path: Path, last: int = ROWS) -> Pairs:
-    """The last readings of a record or of a Claude-Light log.
-
-    Args:
-        path: a run's directory, its record.jsonl, or a log.
-        last: maximum number of rows; the time of the paper's forest grows with it.
+    """The last readings of a run, a record or a Claude-Light log.
 
     Raises:
         ConfigError: it cannot be read, or has too few rows with all four channels below saturation.

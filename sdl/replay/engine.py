@@ -6,35 +6,29 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdl import config
 from sdl.clock import VirtualClock
+from sdl.config import ResolvedCampaign
+from sdl.core.campaign import Campaign
 from sdl.core.events import SCHEMA, Event, Failed, Measure, Measured, Opened, Proposed, Resumed, Safe, Stopped
+from sdl.drivers.base import Driver
 from sdl.errors import ConfigError, InstrumentError, OutOfTurn, RecordError
+from sdl.formatting import truncate
 from sdl.replay.differences import STEP, Difference, Replayed, Shift
 from sdl.runs.runs import apply_changes, unopened_campaign
 from sdl.store import record
 
-if TYPE_CHECKING:
-    from sdl.config import ResolvedCampaign
-    from sdl.core.campaign import Campaign
-    from sdl.drivers.base import Driver
-
 DECIDING = ("by", "verdict", "clipped")
-"""The fields of a proposal that decide how a campaign continues, apart from its settings; the others only describe
-it."""
+"""The fields of a proposal, apart from its settings, that decide how a campaign continues."""
 FIGURES = ("targets", "spread", "uncertainty", "expected", "shortfall")
 """The fields of a proposal that hold figures."""
-MAX_ERROR_TEXT = 200
-"""Characters shown of an error from a library."""
+MAX_ERROR_TEXT = 200  # characters shown of an error from a library
 
 
 def replay(folder: Path) -> Replayed:
-    """Replay a run.
-
-    Args:
-        folder: its directory, or its record.jsonl.
+    """Replay the run in a directory.
 
     Raises:
         Damaged: the record was altered, or has a schema that this version does not know.
@@ -57,21 +51,7 @@ def replay(folder: Path) -> Replayed:
                     break
     except ConfigError as error:
         raise ConfigError(f"{folder}: cannot be replayed: {error}") from error
-    now = versions()
-    then = replayer.versions
-    since = {p: (then.get(p, ""), now.get(p, "")) for p in sorted(then | now) if then.get(p, "") != now.get(p, "")}
-    return Replayed(
-        str(folder),
-        replayer.finished,
-        replayer.proposals,
-        replayer.readings,
-        tuple(replayer.decided),
-        replayer.told,
-        tuple(replayer.measured),
-        replayer.loop,
-        replayer.unasked,
-        since,
-    )
+    return replayer.result(versions())
 
 
 class _Replayer:
@@ -89,7 +69,11 @@ class _Replayer:
         self._driver: Driver | None = None  # of the twin
         self._clock = _SetClock()
         self._configure()
-        self._check_instrument()
+        for name in ("inputs", "channels"):
+            then = [str(item["name"]) for item in opened.instrument[name]]
+            now = [item.name for item in getattr(self._config.instrument, name)]
+            if then != now:
+                raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
         self._campaign.handle(opened)
         self._begin(opened.at)
 
@@ -121,22 +105,31 @@ class _Replayer:
             self._clock.set(event.at)
         return True
 
+    def result(self, now: Mapping[str, str]) -> Replayed:
+        """The differences; `now` are the versions of the packages installed now."""
+        then = self.versions
+        pairs = {package: (then.get(package, ""), now.get(package, "")) for package in sorted({*then, *now})}
+        return Replayed(
+            str(self._folder),
+            self.finished,
+            self.proposals,
+            self.readings,
+            tuple(self.decided),
+            self.told,
+            tuple(self.measured),
+            self.loop,
+            self.unasked,
+            {package: pair for package, pair in pairs.items() if pair[0] != pair[1]},
+        )
+
     def close(self) -> None:
         """Close the twin."""
         if self._driver is not None:
             self._driver.close()
             self._driver = None
 
-    def _check_instrument(self) -> None:
-        """Raise ConfigError if the instrument has other inputs or channels than in the record."""
-        for name in ("inputs", "channels"):
-            then = [str(item["name"]) for item in self._opened.instrument[name]]
-            now = [item.name for item in getattr(self._config.instrument, name)]
-            if then != now:
-                raise ConfigError(f"its instrument had the {name} {', '.join(then)}; today {', '.join(now)}")
-
     def _configure(self) -> None:
-        """Take over the present configuration."""
+        """Use the present configuration of the record."""
         from sdl.runner import Proposer
 
         self._config: ResolvedCampaign = config.restore(self._tree)
@@ -158,15 +151,15 @@ class _Replayer:
         self.proposals += 1
         now = self._proposer.propose(event.trial)
         if isinstance(now, Failed) or isinstance(event, Failed):
-            then_said, now_said = (_proposal(one) for one in (event, now))
-            if then_said != now_said:
-                self.decided.append(Difference(event.trial, f"then {then_said}, now {now_said}"))
+            before, after = _proposal(event), _proposal(now)
+            if before != after:
+                self.decided.append(Difference(event.trial, f"then {before}, now {after}"))
             return
-        apart = [name for name in DECIDING if getattr(event, name) != getattr(now, name)]
+        other = [name for name in DECIDING if getattr(event, name) != getattr(now, name)]
         shifts = self._shifts(event, now)
         moved = max((abs(shift.part) for shift in shifts.values()), default=0.0)
-        if apart or moved > STEP:
-            changes = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in apart]
+        if other or moved > STEP:
+            changes = [f"{n}: then {_word(getattr(event, n))}, now {_word(getattr(now, n))}" for n in other]
             self.decided.append(Difference(event.trial, "; ".join(changes), shifts))
         elif off := max(moved, *(_off(getattr(event, name), getattr(now, name)) for name in FIGURES)):
             self.told[event.trial] = off
@@ -195,13 +188,11 @@ class _Replayer:
             return
         if isinstance(event, Failed):
             self.measured.append(f"{place}: then {event.error}, now a reading")
-            return
-        if dict(reading.readings) != dict(event.readings):
-            then, now = dict(event.readings), dict(reading.readings)
+        elif (now := dict(reading.readings)) != (then := dict(event.readings)):
             by = {c: now.get(c, math.nan) - then.get(c, math.nan) for c in then | now}
             worst = max(by, key=lambda c: abs(by[c]) if math.isfinite(by[c]) else math.inf)
-            values = ("nothing" if value is None else f"{value:g}" for value in (then.get(worst), now.get(worst)))
-            self.measured.append(f"{place}: {worst} then {next(values)}, now {next(values)}")
+            before, after = ("nothing" if v is None else f"{v:g}" for v in (then.get(worst), now.get(worst)))
+            self.measured.append(f"{place}: {worst} then {before}, now {after}")
         elif reading.background != event.background or tuple(reading.saturated) != tuple(event.saturated):
             self.measured.append(f"{place}: another background, or other saturated channels")
 
@@ -230,7 +221,7 @@ def _proposal(event: Proposed | Failed) -> str:
     if isinstance(event, Proposed):
         return f"a proposal by {event.by}"
     message = " ".join(event.error.split())  # some libraries put their whole stack into a message
-    return f"no proposal ({message if len(message) <= MAX_ERROR_TEXT else message[:MAX_ERROR_TEXT] + '…'})"
+    return f"no proposal ({truncate(message, MAX_ERROR_TEXT)})"
 
 
 def _named(event: Event) -> str:

@@ -7,34 +7,28 @@ not differ are one group.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from sdl import formatting
 from sdl.report import style
 from sdl.runs.listing import short_goal
+from sdl.runs.runs import Run
 from sdl.types import Outcome
 
-if TYPE_CHECKING:
-    from pathlib import Path
+IGNORED = ("name", "description", "seed", "instrument.seed")  # keys in which runs of one group may differ
 
-    from matplotlib.figure import Figure
 
-    from sdl.runs.runs import Run
+MOST_KEYS = 3  # most keys in the name of a group; with more, the most frequent values are left out
 
-IGNORED = ("name", "description", "seed", "instrument.seed")
-"""Keys in which runs of one group may differ."""
-
-LEAST = 1e-3
-"""Smallest tolerance ratio that is drawn, since 0 has no logarithm."""
-
-MOST_KEYS = 3
-"""Most keys in the name of a group; with more, the most frequent values are left out."""
-
-MOST_GROUPS = 8
-"""Most groups in the figure; the table has them all."""
+MOST_GROUPS = 8  # most groups in the figure; the table has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +87,7 @@ def run_result(run: Run) -> RunResult:
 def grouped(runs: Sequence[RunResult], by: Sequence[str] = ()) -> list[RunGroup]:
     """The runs in groups, the quickest first.
 
-    Args:
-        runs: their results.
-        by: dotted keys to group by, such as solver.kind; by default those in which the configurations differ.
+    The dotted keys `by`, such as solver.kind, form the groups; by default those in which the configurations differ.
     """
     keys = list(by) or differing(runs)
     every = [tuple(_text_of(run.config, key) for key in keys) for run in runs]
@@ -120,11 +112,7 @@ def differing(runs: Sequence[RunResult]) -> list[str]:
 
 def median(values: Sequence[float]) -> float:
     """The median; NaN without values."""
-    ordered = sorted(values)
-    if not ordered:
-        return math.nan
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return statistics.median(values) if values else math.nan
 
 
 HEAD = ("group", "runs", "reached", "trials to reach", "error", "× tolerance", "readings", "seconds")
@@ -132,23 +120,19 @@ HEAD = ("group", "runs", "reached", "trials to reach", "error", "× tolerance", 
 
 def table(groups: Sequence[RunGroup]) -> list[list[str]]:
     """Rows of text below `HEAD`: medians, with minimum and maximum in brackets where they differ."""
-    rows = []
-    for group in groups:
-        misses = [run.miss for run in group.runs if math.isfinite(run.miss)]
-        errors = [run.error for run in group.runs if math.isfinite(run.error)]
-        rows.append(
-            [
-                group.name,
-                str(len(group.runs)),
-                f"{len(group.reached)}/{len(group.runs)}",
-                _middle([run.trials for run in group.reached], lambda v: f"{v:g}"),
-                _middle(errors, formatting.percent),
-                _middle(misses, formatting.ratio),
-                _middle([run.readings for run in group.runs], lambda v: f"{v:g}"),
-                _middle([run.seconds for run in group.runs], lambda v: f"{v:.3g}" if v < 999.5 else f"{v:.0f}"),
-            ]
-        )
-    return rows
+    return [
+        [
+            group.name,
+            str(len(group.runs)),
+            f"{len(group.reached)}/{len(group.runs)}",
+            _middle([run.trials for run in group.reached], "{:g}".format),
+            _middle([run.error for run in group.runs], formatting.percent),
+            _middle([run.miss for run in group.runs], formatting.ratio),
+            _middle([run.readings for run in group.runs], "{:g}".format),
+            _middle([run.seconds for run in group.runs], lambda v: f"{v:.3g}" if v < 999.5 else f"{v:.0f}"),
+        ]
+        for group in groups
+    ]
 
 
 def figure(groups: Sequence[RunGroup]) -> Figure:
@@ -160,60 +144,48 @@ def figure(groups: Sequence[RunGroup]) -> Figure:
         longest = max((run.trials for group in shown for run in group.runs), default=1)
         for n, group in enumerate(shown):
             colour, marker = style.series(n)
-            x = [0.0, *(float(t) for t in sorted(run.trials for run in group.reached)), float(longest)]
-            y = [0.0, *((i + 1) / len(group.runs) for i in range(len(group.reached)))]
-            y.append(y[-1])
+            share = 100 / len(group.runs)
+            x = [0, *sorted(run.trials for run in group.reached), longest]
+            y = [*(i * share for i in range(len(group.reached) + 1)), len(group.reached) * share]
             # Each line is thinner than those below it, so that all can be seen where they coincide.
-            upper.step(
-                x, [100 * share for share in y], where="post", color=colour, marker=marker, markevery=slice(1, -1),
-                ms=4, lw=1.2 + 0.9 * (min(len(shown), 5) - 1 - min(n, 4)), label=style.plain(group.name),
-            )  # fmt: skip
-            misses = [max(run.miss, LEAST) for run in group.runs if math.isfinite(run.miss)]
+            thickness = 1.2 + 0.9 * (min(len(shown), 5) - 1 - min(n, 4))
+            look: dict[str, Any] = {"marker": marker, "markevery": slice(1, -1), "ms": 4, "lw": thickness}
+            upper.step(x, y, where="post", color=colour, label=style.plain(group.name), **look)
+            misses = _misses(group)
             lower.plot(misses, [n] * len(misses), marker, color=colour, ms=5, alpha=0.6, mec="none")
             if misses:
                 lower.plot([median(misses)] * 2, [n - 0.33, n + 0.33], color=style.INK, lw=1.5)
         upper.set(xlabel="trials", ylabel="goal reached (% of runs)", ylim=(-3, 103), xlim=(0, longest * 1.02))
         style.whole_numbers(upper)
-        _nearness(lower, shown)
-        drawn.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=2 if len(shown) > 3 else 3)
+        seen = [miss for group in shown for miss in _misses(group)]
+        low, high = min([0.3, *(miss / 1.3 for miss in seen)]), max([3.0, *(miss * 1.3 for miss in seen)])
+        ticks = LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5))
+        style.log_axis(lower, "x", low, high).set_major_locator(ticks)
+        lower.axvspan(low, 1, color=style.BAND, lw=0, zorder=0)
+        lower.set_yticks(range(len(shown)), [style.plain(group.name)[:24] for group in shown])
+        lower.set(ylim=(len(shown) - 0.4, -0.6), xlabel="error of the best trial (× tolerance; bar: median)")
+        lower.grid(False, axis="y")
+        style.legend(drawn, 2 if len(shown) > 3 else 3)
     return drawn
 
 
-def _nearness(axes: Any, shown: Sequence[RunGroup]) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    seen = [max(run.miss, LEAST) for group in shown for run in group.runs if math.isfinite(run.miss)]
-    low, high = min([0.3, *(miss / 1.3 for miss in seen)]), max([3.0, *(miss * 1.3 for miss in seen)])
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
-    axes.axvspan(low, 1, color=style.BAND, lw=0, zorder=0)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_yticks(range(len(shown)), [style.plain(group.name)[:24] for group in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.grid(False, axis="y")
-    axes.set_xlabel("error of the best trial (× tolerance; bar: median)")
+def _misses(group: RunGroup) -> list[float]:
+    """The tolerance ratios that are drawn, those of judged runs."""
+    return [max(run.miss, style.LEAST_RATIO) for run in group.runs if math.isfinite(run.miss)]
 
 
-def _middle(values: Sequence[float], form: Any) -> str:
-    if not values:
+def _middle(values: Sequence[float], form: Callable[[float], str]) -> str:
+    """`4 (3 … 9)`: median, minimum and maximum of the finite values; `–` without any."""
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
         return "–"
-    low, high = min(values), max(values)
-    if low == high:
-        return str(form(low))
-    return f"{form(median(values))} ({form(low)} … {form(high)})"
+    low, high = min(known), max(known)
+    return form(low) if low == high else f"{form(median(known))} ({form(low)} … {form(high)})"
 
 
 def _rank(group: RunGroup) -> tuple[float, float, float, str]:
-    misses = [run.miss for run in group.runs]
-    quick = median([run.trials for run in group.reached])
-    return (
-        -len(group.reached) / len(group.runs),
-        quick if math.isfinite(quick) else math.inf,
-        median(misses),
-        group.name,
-    )
+    quick = median([run.trials for run in group.reached]) if group.reached else math.inf
+    return (-len(group.reached) / len(group.runs), quick, median([run.miss for run in group.runs]), group.name)
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -231,7 +203,7 @@ def _text_of(config: Mapping[str, Any], key: str) -> str:
 
 
 def _name(keys: Sequence[str], values: Sequence[str], usual: Sequence[str] = ()) -> str:
-    """`gmm`, or `gmm, average 3`: kinds without their key, and without frequent values where a name remains."""
+    """The name of a group, `gmm, average 3`: kinds without their key, and in long names no frequent values."""
     named = [text if key.endswith(".kind") else f"{key} {text}" for key, text in zip(keys, values, strict=True)]
     odd = [
         text for n, text in enumerate(named) if not usual or keys[n] in ("solver.kind", "goal") or values[n] != usual[n]

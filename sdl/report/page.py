@@ -12,10 +12,11 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdl.errors import ConfigError
+from sdl.errors import ConfigError, translated_os_errors
 from sdl.extras import missing
 from sdl.formatting import visible
 from sdl.report import style
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 OURS = "<!doctype html>\n<!-- made by sdl -->"
 """First bytes of our pages: such a file may be overwritten, any other is not."""
 
+NOTEBOOK_STYLE = "max-width:48rem;border:1px solid #999;border-radius:.4rem;padding:.6rem 1rem"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -56,22 +58,27 @@ def piece(run: Run | TrialTable, name: str) -> str:
     return str(getattr(module, name)(summary(table)))
 
 
+def notebook_html(run: Run) -> str:
+    """The HTML of a run in a notebook; all text from the record is escaped."""
+    table = TrialTable(run)
+    parts = [piece(table, name) for name in ("outcome", "settings", "channels")]
+    text = "".join(parts).replace('class="swatch"', 'style="width:6rem;height:2rem"')
+    name = escape(visible(f"{run.opened.campaign}, {run.folder.name}"))
+    more = "<p>run.figure(&quot;settings&quot;), run.to_pandas()</p>" if run.measured() else ""
+    return f'<div style="{NOTEBOOK_STYLE}"><strong>{name}</strong>{text}{more}</div>'
+
+
 def picture(figure: Figure, title: str, text: str) -> dict[str, str]:
     """Values for the macro `figure`: a data URI of an SVG that follows the reader's light or dark mode."""
     drawn = style.themed(style.svg(figure))
-    size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn) or re.search(rb"()()", b"")
-    wide, high = (str(round(float(part) * 4 / 3)) if part else "" for part in (size[1], size[2])) if size else ("", "")
+    points = re.findall(rb'width="([\d.]+)pt" height="([\d.]+)pt"', drawn)[0]
+    wide, high = (str(round(float(part) * 4 / 3)) for part in points)
     source = "data:image/svg+xml;base64," + base64.b64encode(drawn).decode("ascii")
     return {"title": title, "text": text, "source": source, "width": wide, "height": high}
 
 
 def render(template: str, **values: Any) -> str:
-    """A page with its style sheet.
-
-    Args:
-        template: a file of `templates` that extends frame.html.j2.
-        values: those that it uses, and `title`.
-    """
+    """A page with its style sheet, from a template that extends frame.html.j2 and uses these values."""
     css = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("base.css", "report.css"))
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
     from markupsafe import Markup
@@ -84,9 +91,7 @@ def render(template: str, **values: Any) -> str:
 def environment(*folders: Path, **options: Any) -> Environment:
     """The Jinja environment of our templates: all text is escaped, and an undefined name is an error.
 
-    Args:
-        folders: further directories of templates, which come first.
-        options: of jinja2.Environment.
+    Templates in `folders` come before ours; `options` are those of jinja2.Environment.
 
     Raises:
         ConfigError: Jinja is not installed.
@@ -111,10 +116,8 @@ def write(path: Path, text: str) -> None:
         ConfigError: the file was not made by sdl, or it cannot be written.
     """
     check(path)
-    try:
+    with translated_os_errors(path):
         save(path, text.encode("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def check(path: Path) -> None:
@@ -123,13 +126,11 @@ def check(path: Path) -> None:
     Raises:
         ConfigError: the file was not made by sdl, or it cannot be read.
     """
-    try:
+    with translated_os_errors(path, "read"):
         if path.exists():
             with path.open("rb") as stream:
                 if stream.read(len(OURS)) != OURS.encode():
                     raise ConfigError(f"{path} exists and was not made by sdl; choose another file with -o")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def save(path: Path, content: bytes) -> None:
@@ -146,12 +147,7 @@ def save(path: Path, content: bytes) -> None:
 
 
 def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> list[Path]:
-    """Write every figure of a run as a file.
-
-    Args:
-        run: the run.
-        folder: created if missing.
-        kinds: file types, `png` or `svg`.
+    """Write every figure of a run into a folder, which is created if missing, as `png` or `svg` files.
 
     Raises:
         ConfigError: the folder cannot be written to.
@@ -159,7 +155,7 @@ def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> l
     table = TrialTable.of(run)
     made: Mapping[str, Any] = {"png": style.png, "svg": style.svg}
     written = []
-    try:
+    with translated_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in known():
             drawn = draw(table, name)
@@ -167,6 +163,4 @@ def figure_files(run: Run | TrialTable, folder: Path, kinds: Sequence[str]) -> l
                 path = folder / f"{name}.{kind}"
                 save(path, made[kind](drawn))
                 written.append(path)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
     return written

@@ -11,16 +11,17 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator, NullLocator
 
-from sdl.errors import ConfigError
-from sdl.extras import missing
+from sdl.formatting import swatch as swatch
 
 INK, FAINT, LINE, PAPER, BAND = "#1a1a1b", "#5c5c5e", "#d2d2d4", "#fefefe", "#e4e4e6"
 """Text, secondary text, grid and frames, background, tolerance band; `themed` replaces them in dark mode."""
@@ -45,10 +46,10 @@ SPECTRUM = (
 WIDTH = 5.4
 """Inches: text of 9 points is readable on a phone with 390 pixels, and two figures fit side by side on a desktop."""
 
-RASTER = 400
-"""Number of points above which they are small and drawn as one image inside the SVG."""
+LEAST_RATIO = 1e-3  # smallest tolerance ratio that is drawn, since 0 has no logarithm
+RASTER = 400  # number of points above which they are small and drawn as one image inside the SVG
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so everywhere
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -63,6 +64,7 @@ SETTINGS: dict[str, Any] = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
+    "axes.prop_cycle": cycler(color=OKABE_ITO),
     "grid.color": LINE,
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.2,
@@ -89,29 +91,15 @@ SETTINGS: dict[str, Any] = {
 
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-    """Apply the style inside the block; the caller's settings are restored after it.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError(missing("figures", "", error)) from error
-    look: Any = {**SETTINGS, "axes.prop_cycle": _cycle()}
-    with matplotlib.rc_context(look):
+    """Apply the style inside the block; the caller's settings are restored after it."""
+    with matplotlib.rc_context(SETTINGS):
         yield
 
 
 def canvas(rows: int = 1, columns: int = 1, *, height: float = 3.1, width: float = WIDTH, **more: Any) -> Figure:
-    """A figure with axes (`figure.axes`), without pyplot; for use inside `styled`.
+    """A figure with axes (`figure.axes`), without pyplot, for use inside `styled`.
 
-    Args:
-        rows: of axes.
-        columns: of axes.
-        height: inches.
-        width: inches.
-        more: as `Figure.subplots` takes it: sharex, height_ratios, …
+    Height and width are in inches; `more` is as for `Figure.subplots`: sharex, height_ratios, …
     """
     made = Figure(figsize=(width, height))
     made.subplots(rows, columns, squeeze=False, **more)
@@ -129,7 +117,6 @@ def svg(figure: Figure) -> bytes:
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:
-
     buffer = io.BytesIO()
     with styled(), warnings.catch_warnings(), np.errstate(all="ignore"):
         # Names come from users: a character missing in our font is drawn as a box, and long names are cut.
@@ -145,19 +132,15 @@ def themed(drawn: bytes) -> bytes:
     Coordinates are cut to hundredths of a point. Files keep the plain `svg`: not every program supports style sheets.
     """
     text = drawn.decode("utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(
-        r"(scale\([^)]*\))|(\d\.\d{2})\d+", lambda match: match[1] or match[2], text
-    )  # glyphs keep their size
-    names = {colour: f"--c{n}" for n, colour in enumerate(DARK)}
-    for colour, name in names.items():
-        text = text.replace(colour, f"var({name})")
-    light = "".join(f"{name}:{colour};" for colour, name in names.items())
-    dark = "".join(f"{name}:{DARK[colour]};" for colour, name in names.items())
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # Glyphs keep their size, so numbers in scale(…) are not cut.
+    text = re.sub(r"(scale\([^)]*\))|(\d\.\d{2})\d+", lambda match: match[1] or match[2], text)
+    for n, colour in enumerate(DARK):
+        text = text.replace(colour, f"var(--c{n})")
+    light, dark = ("".join(f"--c{n}:{c};" for n, c in enumerate(colours)) for colours in (DARK, DARK.values()))
     style = f"<style>svg{{{light}}}@media screen and (prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
-    end = text.index(">") + 1
-    return (text[:end] + style + text[end:]).encode("utf-8")
+    head, _, body = text.partition(">")
+    return f"{head}>{style}{body}".encode()
 
 
 def series(n: int) -> tuple[str, str]:
@@ -190,34 +173,13 @@ def input_colours(names: Sequence[str]) -> dict[str, str]:
     return {name: colours[name] for name in names}
 
 
-def swatch(settings: Mapping[str, float], inputs: Sequence[Mapping[str, Any]]) -> tuple[int, int, int] | None:
-    """The colour of an R, G, B setting, 0 … 255 each; None for other inputs. A fourth input W adds to all three.
-
-    The square root of each fraction of the range approximates the brightness that eyes perceive.
-    """
-    bounds = {str(item["name"]): (float(item["low"]), float(item["high"])) for item in inputs}
-    if not {"R", "G", "B"} <= bounds.keys() or not {"R", "G", "B"} <= settings.keys():
-        return None
-
-    def part(name: str) -> float:
-        low, high = bounds[name]
-        return min(max((settings[name] - low) / (high - low), 0.0), 1.0)
-
-    white = part("W") if "W" in bounds and "W" in settings else 0.0
-    red, green, blue = (round(255 * math.sqrt(min(part(name) + white, 1.0))) for name in "RGB")
-    return red, green, blue
-
-
 def axis_label(name: str, unit: str, limit: int = 30) -> str:
-    """The label of an axis with its unit: `515nm (counts)`; dollar signs do not start a formula.
+    """The label of an axis with its unit, `515nm (counts)`, of at most `limit` characters; no formula starts at a `$`.
 
-    Args:
-        name: of an input or a channel.
-        unit: may be empty; left out where the label would be too long.
-        limit: characters.
+    The unit is left out where it is empty or the label would be too long.
     """
-    room = limit - len(unit) - 3
-    return f"{plain(name, room)} ({plain(unit)})" if unit and room >= min(len(name), 6) else plain(name, limit)
+    length = limit - len(unit) - 3
+    return f"{plain(name, length)} ({plain(unit)})" if unit and length >= min(len(name), 6) else plain(name, limit)
 
 
 def plain(text: str, limit: int = 40) -> str:
@@ -237,9 +199,38 @@ def thinned(count: int, limit: int) -> list[int]:
     return sorted({round(i * (count - 1) / (limit - 1)) for i in range(limit)})
 
 
-def whole_numbers(axes: Axes, which: str = "x") -> None:
-    """Use only integer ticks on an axis."""
-    getattr(axes, f"{which}axis").set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
+def whole_numbers(axes: Axes) -> None:
+    """Use only integer ticks on the x axis."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
+
+
+def log_axis(axes: Axes, which: str, low: float, high: float) -> Any:
+    """Make an axis logarithmic, with plain numbers at its major ticks alone, and return it."""
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    return axis
+
+
+def points(axes: Axes, x: Any, y: Any, marker: str, size: float = 4, *, joined: bool = False, **look: Any) -> None:
+    """Plot points; if there are many, they are small and faint, not joined by a line, and one image in the SVG."""
+    many = len(x) > RASTER
+    look = {"ms": 0.4 * size if many else size, "lw": 0.8, "rasterized": many} | look
+    if many:
+        look["alpha"] = min(look.get("alpha", 1.0), 0.5)
+    axes.plot(x, y, marker + ("-" if joined and not many else ""), **look)
+
+
+def legend(figure: Figure | SubFigure, ncols: int, **options: Any) -> None:
+    """Put the legend of a figure's first axes above it."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=ncols, **options)
+
+
+def with_margin(low: float, high: float, part: float) -> tuple[float, float]:
+    """The limits of an axis that shows values from `low` to `high`, with a margin of `part` of that range."""
+    margin = part * (high - low) or max(1.0, 1e-3 * abs(high))
+    return low - margin, high + margin
 
 
 def two_ticks(low: float, high: float) -> list[float]:
@@ -250,9 +241,3 @@ def two_ticks(low: float, high: float) -> list[float]:
     digits = 1 - math.floor(math.log10(span))
     unit = 10.0**-digits * (5 if span >= 25 * 10.0**-digits else 2)
     return [round(round((low + part * span) / unit) * unit, digits) for part in (0.25, 0.75)]
-
-
-def _cycle() -> Any:
-    from cycler import cycler
-
-    return cycler(color=OKABE_ITO)

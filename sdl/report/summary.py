@@ -5,51 +5,52 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdl import formatting, yamlfile
+from sdl.core.goal import Band
+from sdl.core.trials import Trial
 from sdl.report import style
-from sdl.report.table import unit_of_time
+from sdl.report.table import TrialTable, unit_of_time
 from sdl.runs.listing import start_time, writing_process
 from sdl.types import Outcome
-
-if TYPE_CHECKING:
-    from sdl.core.goal import Band
-    from sdl.core.trials import Trial
-    from sdl.report.table import TrialTable
 
 ENDS = 12
 """Number of trials shown at the beginning and at the end of a long campaign, with the best one between them."""
 
-MOST_ROWS = 1200
-"""Most trials that can be unfolded: a page with 5,000 would weigh more than its figures."""
+MOST_ROWS = 1200  # most trials that can be unfolded: a page with 5,000 would weigh more than its figures
 
-MOST_WORDS = 600
-"""Characters of the remarks on one trial; `sdl explain` prints all of them."""
+MOST_WORDS = 600  # characters of the remarks on one trial; `sdl explain` prints all of them
 
 
 def summary(table: TrialTable) -> dict[str, Any]:
     """All values that `templates/pieces.html.j2` needs."""
     run, result, final = table.run, table.run.result, table.final
+    unit, length = unit_of_time(table.seconds)
+    settings = []
+    if final:
+        requested, applied = table.spec.settings(final.settings), table.spec.settings(final.applied or {})
+        titles = {name: table.spec.title(name) for name in table.inputs}
+        settings = [{"name": titles[n], "asked": requested[n], "applied": applied.get(n, "?")} for n in table.inputs]
     process = "" if result.outcome else writing_process(run.folder)
     not_off = formatting.not_off(result.safe)
     reasons = filter(None, [formatting.cause(result.reason), not_off])
-    rows = [_row(table, trial) for trial in table.trials]
+    rows, which = [_row(table, trial) for trial in table.trials], "best" if table.best is not None else "last"
     coloured = any(row["rgb"] for row in rows)
     return {
         "campaign": run.opened.campaign,
         "instrument": formatting.instrument_line(run.opened),
         "when": _when(table),
-        "counts": _counts(table),
+        "counts": f"{formatting.counts(result)} in {table.seconds / length:.3g} {unit}",
         "description": str(run.config.get("description") or ""),
         "outcome": formatting.display(result.outcome or ("running" if process else "unfinished")),
         "good": result.outcome in (Outcome.REACHED, Outcome.DONE) and not not_off,
-        "reason": f"running now ({process})" if process else _cut("; ".join(reasons), 3 * MOST_WORDS),
+        "reason": f"running now ({process})" if process else formatting.truncate("; ".join(reasons), 3 * MOST_WORDS),
         "goal": formatting.goal_line(table.goal),
         "has_goal": table.goal is not None,
-        "settings_title": _settings_title(table),
+        "settings_title": f"Settings of trial {final.trial}, the {which}" if final else "Settings",
         "rgb": style.swatch(final.shown_settings, table.run.opened.instrument["inputs"]) if final else None,
-        "settings": _inputs(table.spec, final) if final else [],
+        "settings": settings,
         "channels": channel_cells(final, table.goal_channels, table.units) if final and final.readings else [],
         "inputs": table.inputs,
         "coloured": coloured,
@@ -69,31 +70,8 @@ def _when(table: TrialTable) -> str:
     return f"{stamp[:10]} {stamp[11:19]} UTC{stamp[19:].replace('+00:00', '')}"
 
 
-def _counts(table: TrialTable) -> str:
-    """`8 trials, 14 readings, 1 failed in 3.2 min`."""
-    unit, length = unit_of_time(table.seconds)
-    return f"{formatting.counts(table.run.result)} in {table.seconds / length:.3g} {unit}"
-
-
-def _settings_title(table: TrialTable) -> str:
-    if table.final is None:
-        return "Settings"
-    return f"Settings of trial {table.final.trial}, the {'best' if table.best is not None else 'last'}"
-
-
-def _inputs(spec: formatting.InstrumentSpec, trial: Trial) -> list[dict[str, str]]:
-    requested, applied = spec.settings(trial.settings), spec.settings(trial.applied or {})
-    return [{"name": spec.title(n), "asked": requested[n], "applied": applied.get(n, "?")} for n in spec.inputs]
-
-
 def channel_cells(trial: Trial, channels: Sequence[str], units: dict[str, str]) -> list[dict[str, str]]:
-    """A row for each channel: its name, unit and reading; with a goal also the goal, the error and tolerance ratio.
-
-    Args:
-        trial: with readings.
-        channels: those of the goal, or all without one.
-        units: by channel.
-    """
+    """A row for each channel of a trial: name, unit, reading; with a goal also target, error and tolerance ratio."""
     rows = []
     for name in channels:
         band = trial.goal.bands[name] if trial.goal else None
@@ -128,7 +106,7 @@ def _row(table: TrialTable, trial: Trial) -> dict[str, Any]:
         remarks.append(f"mean of {trial.readings} readings")
     return {
         **trial_cells(trial, table.spec),
-        "remarks": _cut("; ".join(filter(None, remarks)), MOST_WORDS),
+        "remarks": formatting.truncate("; ".join(filter(None, remarks)), MOST_WORDS),
         "best": table.goal is not None and trial is table.best,
     }
 
@@ -147,10 +125,6 @@ def trial_cells(trial: Trial, spec: formatting.InstrumentSpec) -> dict[str, Any]
     }
 
 
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
-
-
 def _shortened(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     """The trials that are shown, and those that a click unfolds."""
     n = len(rows)
@@ -167,12 +141,10 @@ def _shortened(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _with_gaps(rows: Sequence[dict[str, Any]], kept: Sequence[int]) -> list[dict[str, Any]]:
     """The rows that are kept, and between them how many are left out."""
-    shown, last = [], -1
-    for i in kept:
-        if i > last + 1:
-            shown.append({"gap": formatting.count(i - last - 1, "trial")})
-        shown.append(rows[i])
-        last = i
+    shown: list[dict[str, Any]] = []
+    for last, i in zip([-1, *kept], kept, strict=False):
+        gap = [{"gap": formatting.count(i - last - 1, "trial")}] if i > last + 1 else []
+        shown += [*gap, rows[i]]
     return shown
 
 

@@ -7,20 +7,18 @@ import os
 import re
 import socket
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sdl.errors import ConfigError, SdlError
-from sdl.extras import missing
-from sdl.runs.runs import Run
+from sdl.core.goal import Goal
+from sdl.errors import SdlError
+from sdl.runs.runs import Run, data_frame
 from sdl.store.lock import is_locked
 from sdl.store.plainfile import open_existing
 from sdl.store.record import LOCK
 from sdl.store.resolve import RUNS, folders
-
-if TYPE_CHECKING:
-    from sdl.core.goal import Goal
 
 
 class Listing(list[dict[str, Any]]):
@@ -34,11 +32,7 @@ class Listing(list[dict[str, Any]]):
         Raises:
             ConfigError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ConfigError(missing("DataFrames", "report", error)) from error
-        return pandas.DataFrame(list(self))
+        return data_frame(self)
 
     def _repr_html_(self) -> str:
         cells = [[html.escape(_cell(key, part.get(key))) for key in self.COLUMNS] for part in self]
@@ -51,9 +45,6 @@ def list_runs(runs: str | Path = RUNS) -> Listing:
     """All runs below a directory, the newest first: `sdl.list_runs()`.
 
     Each is a dictionary as printed by `sdl list --json`; `sdl.open_run(row["run"])` opens one.
-
-    Args:
-        runs: the directory.
     """
     return Listing(list_row(folder) for folder in reversed(folders(Path(runs))))
 
@@ -139,16 +130,13 @@ def start_time(name: str) -> str | None:
 
 def _goal(goal: Goal | None) -> str:
     """`16384 ± 327.68 at 445nm 515nm`: channels with equal bands together."""
-    groups: dict[str, list[str]] = {}
-    for name, band in (goal.bands if goal else {}).items():
-        groups.setdefault(str(band), []).append(name)
-    return ", ".join(f"{band} at {' '.join(names)}" for band, names in groups.items())
+    bands = {name: str(band) for name, band in (goal.bands if goal else {}).items()}
+    names = {text: " ".join(name for name in bands if bands[name] == text) for text in bands.values()}
+    return ", ".join(f"{text} at {listed}" for text, listed in names.items())
 
 
 def short_goal(goal: Goal | None) -> str:
     """A goal for a narrow column: `3 x 16384`."""
-    groups: dict[str, int] = {}
-    for band in (goal.bands if goal else {}).values():
-        text = str(band) if band.target is None else f"{band.target:g}"
-        groups[text] = groups.get(text, 0) + 1
+    bands = goal.bands.values() if goal else ()
+    groups = Counter(str(band) if band.target is None else f"{band.target:g}" for band in bands)
     return ", ".join(f"{n} x {text}" if n > 1 else text for text, n in groups.items())

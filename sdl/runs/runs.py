@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -49,11 +49,9 @@ class Folded:
 
 
 def fold(events: Iterator[Event], folder: Path | None) -> Folded:
-    """Fold events into a state; nothing is fitted or measured.
+    """Fold the events of one record into a state; nothing is fitted or measured.
 
-    Args:
-        events: of one record, starting with Opened.
-        folder: the run's directory, for its prior.jsonl; None for a record in memory.
+    `folder` is the run's directory, with its prior.jsonl; None for a record in memory.
 
     Raises:
         Damaged: an event that cannot follow the ones before it.
@@ -79,21 +77,17 @@ def fold_stepwise(events: Iterator[Event], folder: Path | None) -> Iterator[tupl
         try:
             campaign.handle(event)
         except OutOfTurn as error:
-            raise Damaged(
-                str((folder or Path()) / FILE), number, f"cannot follow what is before it: {error}"
-            ) from error
+            message = f"cannot follow what is before it: {error}"
+            raise Damaged(str((folder or Path()) / FILE), number, message) from error
         if isinstance(event, Proposed) and campaign.history.open_trial is not None:
             trials.append(campaign.history.open_trial)
         yield event, Folded(opened, campaign, tree, event.at, trials)
 
 
 def unopened_campaign(opened: Opened, folder: Path | None, plan: Plan | None = None) -> Campaign:
-    """The campaign before its first event, with its prior rows.
+    """The campaign before its first event, with the prior rows in the run's directory (None for a record in memory).
 
-    Args:
-        opened: the first event.
-        folder: the run's directory, for its prior.jsonl; None for a record in memory.
-        plan: if known already; otherwise taken from the event's configuration.
+    Without a plan, that of the event's configuration is used.
     """
     inputs, channels = datasets.recorded_instrument(opened, (folder or Path()) / FILE)
     if plan is None:
@@ -145,6 +139,10 @@ class Run:
         folder: its directory.
         events: everything that happened, in order.
         sha: hash of the last line, and so of the whole record.
+        opened: the first event.
+        campaign: its state, with `history`: arrays X, Y, the best trial, the streaks.
+        config: the resolved configuration, changes of a resume applied.
+        trials: its trials, in order: settings, means, tolerance ratios, states.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -152,26 +150,9 @@ class Run:
         lines = [item for item in scan(folder) if isinstance(item, Line)]
         self.events: tuple[Event, ...] = tuple(line.event for line in lines)
         self.sha = lines[-1].sha if lines else ""
-        self._folded = fold(iter(self.events), self.folder)
-
-    @property
-    def opened(self) -> Opened:
-        return self._folded.opened
-
-    @property
-    def campaign(self) -> Campaign:
-        """Its state, with `history`: arrays X, Y, the best trial, the streaks."""
-        return self._folded.campaign
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The resolved configuration, changes of a resume applied."""
-        return self._folded.tree
-
-    @property
-    def trials(self) -> list[Trial]:
-        """Its trials, in order: settings, means, tolerance ratios, states."""
-        return self._folded.trials
+        folded = fold(iter(self.events), self.folder)
+        self.opened, self.campaign = folded.opened, folded.campaign
+        self.config, self.trials = folded.tree, folded.trials
 
     @cached_property
     def result(self) -> Result:
@@ -193,13 +174,14 @@ class Run:
 
     def measured(self, trial: int | None = None) -> list[Measured]:
         """The readings, of one trial or all."""
-        events = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in events if isinstance(e, Measured)]
+        return [e for e in self._events_of(trial) if isinstance(e, Measured)]
 
     def failed(self, trial: int | None = None) -> list[Failed]:
         """The failed attempts, of one trial or all."""
-        events = self.events if trial is None else self._of_trial.get(trial, [])
-        return [e for e in events if isinstance(e, Failed)]
+        return [e for e in self._events_of(trial) if isinstance(e, Failed)]
+
+    def _events_of(self, trial: int | None) -> Sequence[Event]:
+        return self.events if trial is None else self._of_trial.get(trial, [])
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary per reading, for `pandas.DataFrame(run.rows())`: trial, by, settings, readings, time.
@@ -210,44 +192,30 @@ class Run:
         if repeated := [name for name, n in Counter(self._columns()).items() if n > 1]:
             names = ", ".join(repeated)
             raise ConfigError(f"{names}: also the name of a column of the table; use the form claude-light")
-        rows = []
-        for event in self.measured():
-            proposed = self.proposals[event.trial]
-            row: dict[str, Any] = {
-                "trial": event.trial,
-                "repeat": event.repeat,
-                "attempt": event.attempt,
-                "by": proposed.by,
-            }
-            row |= {f"{name}_asked": value for name, value in proposed.settings.items()}
-            row |= dict(event.applied) | dict(event.readings)
-            row |= {f"{name}_background": value for name, value in (event.background or {}).items()}
-            row |= {
-                "saturated": " ".join(event.saturated),
-                "fault": event.fault or "",
-                "elapsed": event.elapsed,
-                "at": event.at,
-            }
-            rows.append(row)
-        return rows
+        return [self._row(event) for event in self.measured()]
+
+    def _row(self, event: Measured) -> dict[str, Any]:
+        """The row of one reading; its keys are `_columns`, and the background where there is one."""
+        proposed = self.proposals[event.trial]
+        return {
+            **{"trial": event.trial, "repeat": event.repeat, "attempt": event.attempt, "by": proposed.by},
+            **{f"{name}_asked": value for name, value in proposed.settings.items()},
+            **event.applied,
+            **event.readings,
+            **{f"{name}_background": value for name, value in (event.background or {}).items()},
+            **{"saturated": " ".join(event.saturated), "fault": event.fault or ""},
+            **{"elapsed": event.elapsed, "at": event.at},
+        }
 
     def to_pandas(self) -> Any:
         """The rows as a pandas DataFrame, one per reading; ConfigError without pandas."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise ConfigError(missing("DataFrames", "report", error)) from error
-        rows = self.rows()
-        return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=self._columns())
+        return data_frame(self.rows(), self._columns())
 
     def _columns(self) -> list[str]:
         """The columns of `rows`, also without any reading."""
-        inputs, channels = (
-            [str(item["name"]) for item in self.opened.instrument[kind]] for kind in ("inputs", "channels")
-        )
-        requested = [f"{name}_asked" for name in inputs]
-        last = ["saturated", "fault", "elapsed", "at"]
-        return ["trial", "repeat", "attempt", "by", *requested, *inputs, *channels, *last]
+        inputs, channels = ([str(item["name"]) for item in self.opened.instrument[k]] for k in ("inputs", "channels"))
+        head, tail = ("trial", "repeat", "attempt", "by"), ("saturated", "fault", "elapsed", "at")
+        return [*head, *(f"{name}_asked" for name in inputs), *inputs, *channels, *tail]
 
     def figure(self, name: str = "error") -> Any:
         """A matplotlib Figure, which a notebook shows: one of those in docs/how-to/reports.md.
@@ -255,26 +223,36 @@ class Run:
         Raises:
             ConfigError: there is no such figure, this run has nothing to show in it, or matplotlib is not installed.
         """
-        drawn = _view("figure")(self, name)
+        drawn = _view("sdl.report.figures:draw")(self, name)
         if drawn is None:
             raise ConfigError(f"{self!r} has nothing to show in the figure {name!r}")
         return drawn
 
     def _repr_html_(self) -> str:
-        return str(_view("html")(self))
+        return str(_view("sdl.report.page:notebook_html")(self))
 
     def __repr__(self) -> str:
         done = self.result
         return f"<Run {self.folder}: {done.outcome or 'unfinished'} after {done.trials} trials>"
 
 
-_VIEWS = {"figure": "sdl.report.figures:draw", "html": "sdl.report.notebook:summary"}
-"""Functions that show a run, by name, because the reports import this module."""
-
-
-def _view(name: str) -> Any:
-    module, _, function = _VIEWS[name].partition(":")
+def _view(place: str) -> Any:
+    """A function that shows a run, by `module:name`, because the reports import this module."""
+    module, _, function = place.partition(":")
     return getattr(import_module(module), function)
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:
+    """The rows as a pandas DataFrame, with these columns where there is no row.
+
+    Raises:
+        ConfigError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ConfigError(missing("DataFrames", "report", error)) from error
+    return pandas.DataFrame(list(rows)) if rows else pandas.DataFrame(columns=columns)
 
 
 def open_run(path: str | Path, *, runs: str | Path = RUNS) -> Run:

@@ -18,19 +18,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
-from typing import TYPE_CHECKING
 
+from sdl.config import Expect
+from sdl.config.expect import _Limits
 from sdl.formatting import count
 
-if TYPE_CHECKING:
-    from sdl.config import Expect
-
-RISK = 0.05
-"""Probability of calling a claim met that does not hold."""
-SHARES = {"median": 0.5, "p95": 0.95}
-"""The fraction of all seeds that must stay within a limit."""
+RISK = 0.05  # probability of calling a claim met that does not hold
+SHARES = {"median": 0.5, "p95": 0.95}  # the fraction of all seeds that must stay within a limit
 MAX_SEEDS_NEEDED = 10_000
+Size = Callable[["SeedResult"], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,7 @@ class _Claim:
     claim: str
     expected: str
     share: float
-    size: Callable[[SeedResult], float]
+    size: Size
     limit: float
     text: Callable[[SeedResult], str]
 
@@ -128,36 +124,29 @@ def _claims(expect: Expect) -> Iterator[_Claim]:
     def error(seen: SeedResult) -> float:
         return math.inf if seen.error is None else seen.error
 
-    for name, limits, size, text in (
-        ("trials", expect.trials, trials, _number),
-        ("error", expect.error, error, _percent),
-    ):
-        for key, limit in (limits.given() if limits is not None else {}).items():
+    def limits(name: str, given: _Limits | None, size: Size, text: Callable[[float], str]) -> Iterator[_Claim]:
+        for key, limit in (given.given() if given is not None else {}).items():
             claim, expected, share = f"{name}, {key}", f"at most {text(limit)}", SHARES.get(key, 1)
-            yield _Claim(claim, expected, share, size, limit, partial(_described, size, text))
+            yield _Claim(claim, expected, share, size, limit, lambda seen: text(size(seen)))
 
-
-def _described(size: Callable[[SeedResult], float], text: Callable[[float], str], seen: SeedResult) -> str:
-    return text(size(seen))
+    yield from limits("trials", expect.trials, trials, _number)
+    yield from limits("error", expect.error, error, _percent)
 
 
 def _judged(claim: _Claim, seen: Sequence[SeedResult]) -> Evaluation:
-    ranked = sorted(seen, key=claim.size)
-    kept, n = sum(map(claim.keeps, seen)), len(seen)
-    at_least = lower_confidence_bound(kept, n)
-    needed = None
-    if kept < claim.share * n - 1e-9:
+    ranked, n = sorted(seen, key=claim.size), len(seen)
+    kept, worst = sum(map(claim.keeps, seen)), ranked[-1]
+    must = claim.share * n - 1e-9
+    level, needed = Level.MET, None
+    if kept < must:
         level = Level.NOT
-    elif claim.share == 1 or binomial_tail(kept, n, claim.share) <= RISK:
-        level = Level.MET
-    else:
+    elif claim.share < 1 and binomial_tail(kept, n, claim.share) > RISK:
         level, needed = Level.UNSURE, seeds_needed(kept, n, claim.share)
-    if claim.share == 1:
-        shown = f"{kept} of {n}" if claim.claim in ("outcome", "verdict") else claim.text(ranked[-1])
-    else:
-        shown = claim.text(ranked[math.ceil(claim.share * n - 1e-9) - 1])
-    worst = ranked[-1].seed if not claim.keeps(ranked[-1]) else None
-    return Evaluation(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, worst)
+    is_word = claim.claim in ("outcome", "verdict")
+    shown = f"{kept} of {n}" if is_word else claim.text(ranked[math.ceil(must) - 1])
+    seed = None if claim.keeps(worst) else worst.seed
+    at_least = lower_confidence_bound(kept, n)
+    return Evaluation(claim.claim, claim.expected, shown, kept, n, level, claim.share, at_least, needed, seed)
 
 
 def binomial_tail(kept: int, n: int, share: float) -> float:

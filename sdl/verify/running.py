@@ -17,15 +17,12 @@ from sdl.verify.evaluate import Evaluation, Level, SeedResult, evaluate
 
 if TYPE_CHECKING:
     from sdl.config import CampaignFile, Expect
-    from sdl.core.campaign import Campaign
     from sdl.core.events import Event
     from sdl.parallel.pool import Crashed
     from sdl.runs.runs import Result
 
-CAMPAIGN = {"instrument", "goal", "solver", "expect"}
-"""A file with none of these keys is not a campaign file."""
-CRASHED, OUT_OF_TIME = "crashed", "out of time"
-"""Outcomes of campaigns whose process died or was killed."""
+CAMPAIGN = {"instrument", "goal", "solver", "expect"}  # a file with none of these keys is not a campaign file
+CRASHED, OUT_OF_TIME = "crashed", "out of time"  # outcomes of campaigns whose process died or was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +46,8 @@ class VerifyTask:
     @property
     def command(self) -> str:
         """The command that runs just this campaign."""
-        return " ".join(
-            [f"sdl {self.verb}", shlex.quote(self.file), *(f"--set {shlex.quote(c)}" for c in self.changes)]
-        )
+        changes = [f"--set {shlex.quote(change)}" for change in self.changes]
+        return " ".join([f"sdl {self.verb}", shlex.quote(self.file), *changes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +113,7 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
         changes = [*changes, f"instrument={other}"]
         campaign = config.load(file, changes, collect=True)
         if not (campaign.instrument.simulated and campaign.instrument.virtual):
-            message = "must be simulated in virtual time"
-            raise ConfigError(Problem(message, "expect.instrument", str(file)))
+            raise ConfigError(Problem("must be simulated in virtual time", "expect.instrument", str(file)))
     verb = "run" if campaign.goal else "collect"
     every = config.seeds_of(campaign, seeds)
     tasks = tuple(VerifyTask(str(file), (*changes, f"seed={seed}"), seed, verb) for seed in every)
@@ -127,11 +122,8 @@ def plan(file: str | Path, changes: Sequence[str] = (), seeds: int | None = None
 
 def _same_noise(tasks: Sequence[VerifyTask]) -> str:
     """A caution if the seeds of a campaign do not change its instrument; otherwise empty."""
-    first, *others = tasks
-    if not others:
-        return ""
-    one, two = (config.load(task.file, task.changes, collect=True).instrument for task in (first, others[0]))
-    if getattr(one, "seed", None) is None or one != two:
+    instruments = [config.load(task.file, task.changes, collect=True).instrument for task in tasks[:2]]
+    if len(tasks) == 1 or getattr(instruments[0], "seed", None) is None or instruments[0] != instruments[1]:
         return ""
     return "instrument.seed is fixed, so that every seed gets the same noise; remove it"
 
@@ -145,29 +137,14 @@ def run(task: VerifyTask) -> SeedResult:
     from sdl import runner
 
     resolved = config.load(task.file, task.changes, collect=True)
-    verdict: str | None = None
-    at = 0.0
-
-    def watch(event: Event, campaign: Campaign) -> None:
-        nonlocal verdict, at
-        verdict = getattr(event, "verdict", None) or verdict
-        at = event.at
-
-    done = runner.run(resolved, runs=task.runs, watch=watch, collect=resolved.goal is None)
-    goal = resolved.goals()
-    exact = _noise_free(resolved, done, at) if goal else None
+    events: list[Event] = []
+    collect, goal = resolved.goal is None, resolved.goals()
+    done = runner.run(resolved, runs=task.runs, watch=lambda event, _: events.append(event), collect=collect)
+    verdicts = [str(verdict) for event in events if (verdict := getattr(event, "verdict", None))]
+    exact = _noise_free(resolved, done, events[-1].at) if goal else None
     error = goal.error(exact) if goal and exact else done.error
-    return SeedResult(
-        task.seed,
-        str(done.outcome),
-        done.reason,
-        done.trials,
-        done.readings,
-        error,
-        exact is not None,
-        str(verdict) if verdict else None,
-        done.run,
-    )
+    known = (error, exact is not None, verdicts[-1] if verdicts else None)
+    return SeedResult(task.seed, str(done.outcome), done.reason, done.trials, done.readings, *known, done.run)
 
 
 def _noise_free(campaign: CampaignFile, done: Result, at: float) -> Mapping[str, float] | None:
@@ -177,8 +154,8 @@ def _noise_free(campaign: CampaignFile, done: Result, at: float) -> Mapping[str,
     if done.best is None or not done.applied:
         return None
     with contextlib.closing(campaign.instrument.open(VirtualClock(at))) as driver:
-        tell = getattr(getattr(driver, "plant", None), "noise_free", None)
-        readings: Mapping[str, float] | None = tell(done.applied, at) if tell is not None else None
+        noise_free = getattr(getattr(driver, "plant", None), "noise_free", None)
+        readings: Mapping[str, float] | None = noise_free(done.applied, at) if noise_free is not None else None
     return readings
 
 
@@ -190,14 +167,10 @@ def verify(
 ) -> Iterator[Verified]:
     """Run the campaigns of all plans, and evaluate each plan as soon as it is finished.
 
-    In processes of their own, a campaign whose process dies at every attempt (a crash in a library or a plug-in) has
-    the outcome `crashed`, and one that is killed `out of time`; the others continue.
-
-    Args:
-        plans: from `plan`.
-        jobs: processes on this machine; 1 without a limit runs all in this one.
-        progress: called after every campaign with the numbers done and in all.
-        limit: real seconds per campaign.
+    One job without a limit runs all campaigns in this process. In processes of their own, a campaign whose process
+    dies at every attempt (a crash in a library or a plug-in) has the outcome `crashed`, and one that takes longer than
+    `limit` real seconds is killed `out of time`; the others continue. `progress` is called with the numbers done and
+    in all.
     """
     from sdl.parallel.pool import each
 
@@ -206,27 +179,23 @@ def verify(
     def crashed(error: Crashed) -> SeedResult:
         return lost_campaign(*tasks[error.index], error)
 
+    seen: list[SeedResult] = []
     with contextlib.closing(each(run, (task for task, _ in tasks), jobs, crashed=crashed, limit=limit)) as results:
-        done = 0
         for plan in plans:
-            seen = []
             for _ in plan.tasks:
                 seen.append(next(results)[1])
-                done += 1
-                progress(done, len(tasks))
-            yield Verified(plan, tuple(seen), evaluate(plan.expect, seen))
+                progress(len(seen), len(tasks))
+            own = tuple(seen[len(seen) - len(plan.tasks) :])
+            yield Verified(plan, own, evaluate(plan.expect, own))
 
 
 def lost_campaign(task: VerifyTask, plan: VerifyPlan, error: Crashed) -> SeedResult:
     """The result of a campaign whose process died or was killed."""
     from sdl.parallel.pool import TooLong
 
-    why = str(error).partition(": ")[2]
-    if isinstance(error, TooLong):
-        solver = plan.campaign.solver
-        why += f": solver {solver.kind}" if solver is not None else ""
-        return SeedResult(task.seed, OUT_OF_TIME, why, 0, 0, None, False, None)
-    return SeedResult(task.seed, CRASHED, why, 0, 0, None, False, None)
+    late, solver = isinstance(error, TooLong), plan.campaign.solver
+    why = str(error).partition(": ")[2] + (f": solver {solver.kind}" if late and solver is not None else "")
+    return SeedResult(task.seed, OUT_OF_TIME if late else CRASHED, why, 0, 0, None, False, None)
 
 
 def plain(verified: Verified) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import json as json_module
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import warm_command
 
 from sdl import runner
 from sdl.cli import main
@@ -22,10 +24,10 @@ class Done(NamedTuple):
     err: str
 
     @property
-    def told(self) -> Any:
+    def json(self) -> Any:
         """The one JSON object on stdout."""
         (line,) = self.out.splitlines()
-        return json.loads(line)
+        return json_module.loads(line)
 
 
 Sdl = Callable[..., Done]
@@ -39,10 +41,10 @@ def sdl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(*args: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["sdl", *map(str, args)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as rest:
             main()
-        assert isinstance(left.value.code, int)
-        return Done(left.value.code, *capsys.readouterr())
+        assert isinstance(rest.value.code, int)
+        return Done(rest.value.code, *capsys.readouterr())
 
     return run
 
@@ -63,8 +65,21 @@ def file(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def warm() -> Iterator[warm_command.Warm]:
+    """Starts commands in processes that have loaded everything; one after the other."""
+    with warm_command.Warm() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of such a campaign; not to be changed."""
     home = tmp_path_factory.mktemp("finished")
     (home / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
     return Path(runner.run(home / "led.yaml", runs=home / "runs").run)
+
+
+@pytest.fixture
+def with_run(finished: Path, tmp_path: Path) -> Path:
+    """A directory of the test's own with the campaign file and that run."""
+    return shutil.copytree(finished.parents[2], tmp_path / "home")

@@ -17,10 +17,10 @@ def test_it_ends_in_a_table_and_a_sentence(sdl):
 
 
 def test_the_sentence_is_there_for_machines_too(sdl):
-    told = sdl("bench", "--solvers", "linear", "--channels", "515nm", *QUICK, "--json").told
-    assert told["solver"] == "linear"
-    assert told["sentence"].startswith("Take `linear`")
-    assert [line["solver"] for line in told["solvers"]] == ["linear"]
+    printed = sdl("bench", "--solvers", "linear", "--channels", "515nm", *QUICK, "--json").json
+    assert printed["solver"] == "linear"
+    assert printed["sentence"].startswith("Take `linear`")
+    assert [line["solver"] for line in printed["solvers"]] == ["linear"]
 
 
 def test_with_a_log_a_twin_is_fitted_to_it_first(sdl, tmp_path):
@@ -39,7 +39,7 @@ def test_with_a_log_a_twin_is_fitted_to_it_first(sdl, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--solvers", "lin"], "--solvers lin: kind: unknown kind 'lin'"),
         (["--solvers", " "], "--solvers: name some of auto"),
@@ -50,7 +50,7 @@ def test_with_a_log_a_twin_is_fitted_to_it_first(sdl, tmp_path):
         (["--data", "gone.jsonl"], "gone.jsonl"),
     ],
 )
-def test_a_mistake_ends_with_2(sdl, options, said):
+def test_a_mistake_ends_with_2(sdl, options, message):
     done = sdl("bench", *options, *QUICK)
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err

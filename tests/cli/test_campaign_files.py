@@ -18,9 +18,9 @@ def test_validate_tells_what_a_campaign_will_ask_of_its_instrument(sdl: Sdl, fil
     assert done.code == 0
     words = "valid; at most 40 trials, 120 readings, 1.6 minutes of twin:night-2025-10:0"
     assert done.out.startswith(f"led.yaml: {words}")
-    told = sdl("validate", file, "--set", "average=2", "--json").told
-    assert told["files"][0]["at_most"] == {"trials": 40, "readings": 240, "minutes": 3.12}
-    assert sdl("validate", file, "--set", "stop.minutes=1", "--json").told["files"][0]["at_most"]["minutes"] == 1
+    printed = sdl("validate", file, "--set", "average=2", "--json").json
+    assert printed["files"][0]["at_most"] == {"trials": 40, "readings": 240, "minutes": 3.12}
+    assert sdl("validate", file, "--set", "stop.minutes=1", "--json").json["files"][0]["at_most"]["minutes"] == 1
 
 
 def test_validate_tells_the_mistakes_of_every_file_at_once(sdl: Sdl, file: str) -> None:
@@ -37,9 +37,9 @@ def test_validate_tells_the_mistakes_of_every_file_at_once(sdl: Sdl, file: str) 
         "c.yaml: cannot",
     ):
         assert place in done.err
-    told = sdl("validate", "a.yaml", file, "b.yaml", "--json").told
-    assert (told["valid"], [f["valid"] for f in told["files"]]) == (False, [False, True, False])
-    assert {(p["line"], p["path"]) for p in told["files"][0]["problems"]} == {
+    printed = sdl("validate", "a.yaml", file, "b.yaml", "--json").json
+    assert (printed["valid"], [f["valid"] for f in printed["files"]]) == (False, [False, True, False])
+    assert {(p["line"], p["path"]) for p in printed["files"][0]["problems"]} == {
         (1, "instrument"),
         (2, "speed"),
         (3, "seed"),
@@ -84,4 +84,4 @@ def test_a_file_whose_name_is_no_text_can_be_told_about(sdl: Sdl, tmp_path: Path
     except OSError:
         pytest.skip("this file system takes only text as names")
     assert sdl("validate", name).code == 0
-    assert sdl("validate", name, "--json").told["files"][0]["file"] == name
+    assert sdl("validate", name, "--json").json["files"][0]["file"] == name

@@ -18,8 +18,8 @@ def designed(folder: str) -> tuple[dict[str, object], list[Proposed]]:
 def test_it_chooses_for_the_channels_of_the_goal_whatever_design_the_file_has(sdl: Sdl, file: str) -> None:
     done = sdl("collect", file, "--adaptive", "--trials", 7, "--set", "design.solver=pls", "--json")
     assert done.code == 0
-    assert (done.told["trials"], done.told["by"]) == (7, "design")
-    design, proposed = designed(done.told["run"])
+    assert (done.json["trials"], done.json["by"]) == (7, "design")
+    design, proposed = designed(done.json["run"])
     assert design["kind"] == "adaptive"
     assert design["solver"] == "pls"
     assert list(design["channels"]) == ["445nm", "515nm", "630nm"]
@@ -34,14 +34,14 @@ def test_channels_and_options_that_are_said_stay_as_they_are(sdl: Sdl, tmp_path:
         "design: {kind: adaptive, trials: 5, solver: linear, channels: [515nm], low: 0.2}\n"
     )
     done = sdl("collect", file, "--adaptive", "--json")
-    design, proposed = designed(done.told["run"])
+    design, proposed = designed(done.json["run"])
     assert (design["low"], design["solver"], list(design["channels"])) == (0.2, "linear", ["515nm"])
     assert len(proposed) == 5
 
 
 def test_trials_alone_set_the_size_of_the_file_s_own_design(sdl: Sdl, file: str) -> None:
     done = sdl("collect", file, "--set", "design.kind=sobol", "--trials", 3, "--json")
-    assert done.told["trials"] == 3
+    assert done.json["trials"] == 3
     refused = sdl("collect", file, "--set", "design.kind=axis", "--trials", 3)
     assert refused.code == 2
     assert "design.trials" in refused.err
@@ -58,4 +58,4 @@ def test_a_file_that_says_what_its_campaign_should_come_to_can_be_collected_with
     quickstart = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
     assert "expect:" in quickstart.read_text(encoding="utf-8")
     done = sdl("collect", quickstart, "--adaptive", "--trials", 5, "--set", "design.solver=linear", "--json")
-    assert (done.code, done.told["outcome"], done.told["trials"]) == (0, "done", 5)
+    assert (done.code, done.json["outcome"], done.json["trials"]) == (0, "done", 5)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import os
 import re
+import select
 import struct
-import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-import processes
 import pytest
 from rich.console import Console
 from waiting import PATIENCE
+from warm_command import Warm
 
 from sdl import runner
 from sdl.cli.display import live_view, table
@@ -21,39 +23,37 @@ from sdl.core.events import Opened
 from .conftest import CAMPAIGN
 
 pty = pytest.importorskip("pty", reason="terminals of another system")
+Terminal = Callable[..., tuple[int, str]]
 
 
-def on_a_terminal(tmp_path: Path, *args: str, rows: int = 40, columns: int = 160, **changes: str) -> tuple[int, str]:
-    """The exit code and everything that the command wrote on a terminal of its own."""
+@pytest.fixture
+def on_a_terminal(warm: Warm, tmp_path: Path) -> Terminal:
+    """Runs a command on a terminal of its own; gives its exit code and everything that it wrote there."""
     import fcntl
     import termios
 
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    environment = processes.environment(TERM="xterm-256color", COLORTERM="truecolor")
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
-        environment.pop(name, None)
-    environment |= changes
-    process = subprocess.Popen(
-        [*processes.COMMAND, *args], cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave
-    )
-    os.close(slave)
-    written = b""
-    while True:
-        try:
-            piece = os.read(master, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            break
-        if not piece:
-            break
-        written += piece
-    os.close(master)
-    return process.wait(PATIENCE), written.decode()
-
-
-def test_on_a_terminal_there_is_a_table_with_swatches_and_a_bar(tmp_path: Path) -> None:
     (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    code, screen = on_a_terminal(tmp_path, "run", "led.yaml")
+
+    def run(*args: str, rows: int = 40, columns: int = 160, **changes: str) -> tuple[int, str]:
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        terminal = os.ttyname(slave)
+        environment = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **changes}
+        process = warm.start(*args, cwd=tmp_path, out=terminal, err=terminal, **environment)
+        written, deadline = b"", time.monotonic() + PATIENCE
+        while (ended := process.poll()) is None or select.select([master], [], [], 0)[0]:
+            assert time.monotonic() < deadline, "no end in time"
+            if select.select([master], [], [], 0.02)[0]:
+                written += os.read(master, 65536)
+        os.close(slave)
+        os.close(master)
+        return ended, written.decode()
+
+    return run
+
+
+def test_on_a_terminal_there_is_a_table_with_swatches_and_a_bar(on_a_terminal: Terminal) -> None:
+    code, screen = on_a_terminal("run", "led.yaml")
     assert code == 0, screen
     assert "Traceback" not in screen
     assert "led on twin:night-2025-10:0 (simulated)" in screen
@@ -62,26 +62,24 @@ def test_on_a_terminal_there_is_a_table_with_swatches_and_a_bar(tmp_path: Path) 
         assert word in screen, word
     assert "██" in screen
     assert "\x1b[38;2;" in screen  # in the colour of the setting
-    code, screen = on_a_terminal(tmp_path, "show", "latest")
+    code, screen = on_a_terminal("show", "latest")
     assert (code, "██" in screen, "Traceback" in screen) == (0, True, False)
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120, 200])
-def test_nothing_is_broken_at_the_edge_of_the_terminal(columns: int, tmp_path: Path) -> None:
+def test_nothing_is_broken_at_the_edge_of_the_terminal(columns: int, on_a_terminal: Terminal) -> None:
     """Cursor moves are taken out; what is left is printed line by line, and no line may be wider than the terminal."""
-    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
     for args in (["run", "led.yaml"], ["run", "led.yaml", "--set", "stop.trials=2"], ["show", "latest"], ["list"]):
-        code, screen = on_a_terminal(tmp_path, *args, rows=24, columns=columns)
+        code, screen = on_a_terminal(*args, rows=24, columns=columns)
         lines = re.sub(r"\x1b\[[0-9;?]*m|\r", "", re.sub(r"\x1b\[[0-9;?]*[A-Za-ln-z]", "\n", screen)).split("\n")
         assert code in (0, 1)
         assert max(map(len, lines)) <= columns, max(lines, key=len)
         assert any("0.1000 0.1000 0.1000" in text for text in lines) or args == ["list"]
 
 
-def test_the_table_that_stays_is_whole_where_the_screen_was_too_low_for_it(tmp_path: Path) -> None:
-    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
+def test_the_table_that_stays_is_whole_where_the_screen_was_too_low_for_it(on_a_terminal: Terminal) -> None:
     sets = [part for key in ("stop.trials=24", "tolerance=1", "solver=random") for part in ("--set", key)]
-    code, screen = on_a_terminal(tmp_path, "run", "led.yaml", *sets, rows=14, columns=80)
+    code, screen = on_a_terminal("run", "led.yaml", *sets, rows=14, columns=80)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", screen)
     last = plain[plain.rindex("trial by") :]
     assert (code, re.findall(r"(?m)^ +(\d+) (?:axis|random)", last)) == (1, [str(n) for n in range(24)])
@@ -99,30 +97,30 @@ def test_a_long_table_says_where_the_earlier_trials_are(tmp_path: Path, monkeypa
     assert f"{done.trials - 3} earlier: sdl show {done.run[-6:]}" in plain
 
 
-def test_without_colour_or_a_moving_cursor_there_are_plain_lines(tmp_path: Path) -> None:
-    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    code, screen = on_a_terminal(tmp_path, "run", "led.yaml", columns=80, TERM="dumb")
+def test_without_colour_or_a_moving_cursor_there_are_plain_lines(on_a_terminal: Terminal) -> None:
+    code, screen = on_a_terminal("run", "led.yaml", columns=80, TERM="dumb")
     assert (code, "\x1b" in screen, "   4 linear " in screen) == (0, False, True)
-    code, screen = on_a_terminal(tmp_path, "show", "latest", columns=80, NO_COLOR="1")
+    code, screen = on_a_terminal("show", "latest", columns=80, NO_COLOR="1")
     assert (code, "██" in screen, "\x1b[3" in screen) == (0, False, False)
 
 
-def test_a_terminal_of_no_size_is_no_reason_to_fail(tmp_path: Path) -> None:
-    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    code, screen = on_a_terminal(tmp_path, "run", "led.yaml", "--set", "stop.trials=12", rows=3, columns=20)
+def test_a_terminal_of_no_size_is_no_reason_to_fail(on_a_terminal: Terminal) -> None:
+    code, screen = on_a_terminal("run", "led.yaml", "--set", "stop.trials=12", rows=3, columns=20)
     assert (code, "Traceback" in screen) == (0, False)
 
 
-def test_the_bar_counts_to_what_a_resume_allows(tmp_path: Path) -> None:
-    (tmp_path / "led.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    assert processes.sdl("run", "led.yaml", "--set", "stop.trials=2", cwd=tmp_path).returncode == 1
-    code, screen = on_a_terminal(tmp_path, "resume", "latest", "--set", "stop.trials=17")
+def test_the_bar_counts_to_what_a_resume_allows(on_a_terminal: Terminal) -> None:
+    assert on_a_terminal("run", "led.yaml", "--set", "stop.trials=2")[0] == 1
+    code, screen = on_a_terminal("resume", "latest", "--set", "stop.trials=17")
     assert (code, "5 of at most 17 trials" in screen) == (0, True)
 
 
 def opened(**inputs: tuple[float, float]) -> Opened:
-    about = {"inputs": [{"name": n, "low": low, "high": high} for n, (low, high) in inputs.items()], "channels": []}
-    return Opened(1, "r", "c", {}, (), about, "virtual", {}, True, "me", 0.0)
+    description = {
+        "inputs": [{"name": n, "low": low, "high": high} for n, (low, high) in inputs.items()],
+        "channels": [],
+    }
+    return Opened(1, "r", "c", {}, (), description, "virtual", {}, True, "me", 0.0)
 
 
 def test_the_swatch_has_the_colour_of_the_setting_within_its_bounds() -> None:

@@ -11,21 +11,21 @@ from .conftest import Sdl
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--data", "none.jsonl"], "no such file"),
         (["--state", "nowhere"], "--state: unknown state 'nowhere'"),
-        (["--state", "sdl-light"], "which the paper is about"),
+        (["--state", "sdl-light"], "which the paper uses"),
         (["--data", "x", "--state", "night-2025-10"], "with --data there is none"),
         (["-o", "missing/paper.html"], "there is no folder missing"),
         (["-o", "."], "is a folder"),
         (["--rows", "5"], "greater than or equal to 20"),
     ],
 )
-def test_mistakes_are_told_before_the_work(sdl: Sdl, args: list[str], said: str):
+def test_mistakes_are_told_before_the_work(sdl: Sdl, args: list[str], message: str):
     done = sdl("paper", "--quick", *args)
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
     assert not Path("paper.html").exists()
 
 
@@ -55,6 +55,6 @@ def test_one_command_leaves_a_page_that_needs_nothing_else_and_every_figure(sdl:
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert names == sorted([*(f"figure-{n}.png" for n in range(2, 12)), "table-1.png", "ours.png"])
     assert len(re.findall(r"<img ", page)) == len(names)
-    told = done.told
-    assert told["paper"][0]["published"] == [0.49, 0.24, 0.52]
-    assert {one["solver"] for one in told["ours"]} >= {"bayes", "gp", "auto", "forest"}
+    printed = done.json
+    assert printed["paper"][0]["published"] == [0.49, 0.24, 0.52]
+    assert {one["solver"] for one in printed["ours"]} >= {"bayes", "gp", "auto", "forest"}

@@ -23,7 +23,7 @@ def test_a_run_that_would_be_the_same_today_ends_with_0(sdl: Sdl) -> None:
     assert done.code == 0
     assert done.out.splitlines()[0].endswith("linear: 7 proposals and 7 readings of the twin recomputed")
     assert "every decision and every figure is as recorded" in done.out or "the same decisions" in done.out
-    assert sdl("replay", GOLDEN / "linear", "--json").told["same"] is True
+    assert sdl("replay", GOLDEN / "linear", "--json").json["same"] is True
 
 
 def test_a_run_that_would_be_another_ends_with_1_and_says_from_which_trial_and_by_how_much(
@@ -43,19 +43,19 @@ def test_a_run_that_would_be_another_ends_with_1_and_says_from_which_trial_and_b
     assert lines[2].startswith("  trial 4: R 0.")
     assert " % of its range), G 0." in lines[2]  # four rows tell no spread yet
     assert " spreads)" in lines[3]
-    told = sdl("replay", GOLDEN / "linear", "--json", "--limit", "0")
-    assert told.code == 1
-    assert told.told["decided"][0]["shifts"]["R"]["by"] == pytest.approx(
-        0.01 * told.told["decided"][0]["shifts"]["R"]["then"], rel=1e-3
+    printed = sdl("replay", GOLDEN / "linear", "--json", "--limit", "0")
+    assert printed.code == 1
+    assert printed.json["decided"][0]["shifts"]["R"]["by"] == pytest.approx(
+        0.01 * printed.json["decided"][0]["shifts"]["R"]["then"], rel=1e-3
     )
 
 
 @pytest.mark.parametrize(
-    ("what", "limit", "said"),
+    ("what", "limit", "message"),
     [("hang", "1", "ran for more than 1 s"), ("end", "60", "its process died by exit code 0")],
 )
 def test_a_replay_without_an_end_is_the_solvers_failure(
-    sdl: Sdl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, limit: str, said: str
+    sdl: Sdl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, limit: str, message: str
 ) -> None:
     solver = yamlfile.scalar(stuck.install(tmp_path, monkeypatch, "no"))
     tree = {"name": "led", "instrument": {"kind": "twin"}, "goal": {"445nm": 16384}, "solver": solver}
@@ -63,7 +63,7 @@ def test_a_replay_without_an_end_is_the_solvers_failure(
     (tmp_path / "told").write_text(what, encoding="utf-8")
     done = sdl("replay", run, "--limit", limit)
     assert (done.code, done.out) == (4, "")
-    assert f"the replay has no end: {said}: solver stuck" in " ".join(done.err.split())
+    assert f"the replay has no end: {message}: solver stuck" in " ".join(done.err.split())
 
 
 def test_versions_that_changed_are_told(sdl: Sdl, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
     assert lines[1] == "goal: 445nm 16384 ± 327.68, 515nm 16384 ± 327.68, 630nm 16384 ± 327.68"
     assert lines[2].split()[:2] == ["0", "axis"]
     assert re.search(r"  worst 445nm: [0-9.]+ × tolerance$", lines[2])
-    assert max(map(len, lines[2:7])) <= 130
+    assert max(map(len, lines[2:7])) <= 150
     assert any(line.startswith("reached: All channels within tolerance") for line in lines)
     assert "\x1b" not in done.out
     (folder,) = Path("runs").glob("led/*")
@@ -61,14 +61,14 @@ def test_run_prints_a_line_a_trial_and_the_end(sdl: Sdl, file: str) -> None:
 
 def test_run_json_prints_exactly_one_object_with_these_keys(sdl: Sdl, file: str) -> None:
     done = sdl("run", file, "--json")
-    told = done.told
-    assert list(told) == KEYS
-    assert (done.code, told["outcome"], told["readings"]) == (0, "reached", told["trials"] + 2)
-    assert set(told["settings"]) == set(told["applied"]) == {"R", "G", "B"}
-    assert told["error"] == pytest.approx(
-        max(abs(told["measured"][n] / 16384 - 1) for n in ("445nm", "515nm", "630nm"))
+    printed = done.json
+    assert list(printed) == KEYS
+    assert (done.code, printed["outcome"], printed["readings"]) == (0, "reached", printed["trials"] + 2)
+    assert set(printed["settings"]) == set(printed["applied"]) == {"R", "G", "B"}
+    assert printed["error"] == pytest.approx(
+        max(abs(printed["measured"][n] / 16384 - 1) for n in ("445nm", "515nm", "630nm"))
     )
-    assert (Path(told["run"]) / "record.jsonl").is_file()
+    assert (Path(printed["run"]) / "record.jsonl").is_file()
     assert "led on twin" in done.err  # progress is beside it
 
 
@@ -79,13 +79,13 @@ def test_quiet_prints_only_the_end(sdl: Sdl, file: str) -> None:
 
 
 def test_a_change_is_made(sdl: Sdl, file: str) -> None:
-    told = sdl("run", file, "--set", "solver.kind=pls", "--set", "seed=3", "--json").told
-    opened = next(iter(record.read(Path(told["run"]))))
+    printed = sdl("run", file, "--set", "solver.kind=pls", "--set", "seed=3", "--json").json
+    opened = next(iter(record.read(Path(printed["run"]))))
     assert (opened.config["solver"]["kind"], opened.config["seed"]) == ("pls", 3)
 
 
 def test_the_runs_go_where_they_are_told_to(sdl: Sdl, file: str) -> None:
-    assert sdl("run", file, "--runs", "elsewhere", "--json").told["run"].startswith("elsewhere/led/")
+    assert sdl("run", file, "--runs", "elsewhere", "--json").json["run"].startswith("elsewhere/led/")
     assert not Path("runs").exists()
 
 
@@ -101,8 +101,8 @@ def test_the_runs_go_where_they_are_told_to(sdl: Sdl, file: str) -> None:
 def test_an_end_short_of_the_goal_is_exit_1(changes: list[str], outcome: str, code: int, sdl: Sdl, file: str) -> None:
     sets = [part for change in changes for part in ("--set", change)]
     done = sdl("run", file, "--json", *sets)
-    assert (done.told["outcome"], done.code) == (outcome, code)
-    assert done.told["reason"]
+    assert (done.json["outcome"], done.code) == (outcome, code)
+    assert done.json["reason"]
 
 
 @pytest.mark.usefixtures("_registered")
@@ -110,20 +110,20 @@ def test_an_instrument_that_fails_is_exit_3_and_a_solver_that_fails_is_exit_4(sd
     away = scripted.campaign(scripted.with_script(*[Busy("away")] * 9), stop={"failures": 1}, retry={"times": 0})
     Path("away.yaml").write_text(json.dumps(away), encoding="utf-8")
     assert (done := sdl("run", "away.yaml", "--json")).code == 3
-    assert (done.told["outcome"], "away" in done.told["reason"]) == ("failed", True)
+    assert (done.json["outcome"], "away" in done.json["reason"]) == ("failed", True)
     odd = scripted.campaign(scripted.with_script(), solver=scripted.with_answers(RuntimeError("diverged")))
     Path("odd.yaml").write_text(json.dumps(odd), encoding="utf-8")
     assert (done := sdl("run", "odd.yaml", "--json")).code == 4
-    assert "diverged" in done.told["reason"]
+    assert "diverged" in done.json["reason"]
 
 
 def test_a_mistake_is_exit_2_told_on_stderr_and_as_json_and_starts_nothing(sdl: Sdl) -> None:
     Path("bad.yaml").write_text("name: a\nspeed: 3\n", encoding="utf-8")
     done = sdl("run", "bad.yaml", "--json")
     assert done.code == 2
-    assert done.told["outcome"] is None
-    assert done.told["exit_code"] == 2
-    assert "bad.yaml:2: speed: unknown key" in done.told["reason"]
+    assert done.json["outcome"] is None
+    assert done.json["exit_code"] == 2
+    assert "bad.yaml:2: speed: unknown key" in done.json["reason"]
     assert "bad.yaml:2: speed: unknown key" in done.err
     assert not Path("runs").exists()
     assert sdl("run", "nowhere.yaml").code == 2
@@ -144,9 +144,9 @@ def test_retries_and_odd_readings_are_told_in_the_lines(sdl: Sdl) -> None:
 
 
 def test_resume_goes_on_with_changed_rules(sdl: Sdl, file: str) -> None:
-    first = sdl("run", file, "--set", "stop.trials=2", "--json").told
+    first = sdl("run", file, "--set", "stop.trials=2", "--json").json
     done = sdl("resume", "latest", "--set", "stop.trials=30", "--json")
-    assert (done.code, done.told["outcome"], done.told["run"]) == (0, "reached", first["run"])
+    assert (done.code, done.json["outcome"], done.json["run"]) == (0, "reached", first["run"])
     assert "resumed with stop.trials=30" in done.err
     assert sdl("resume", first["run"]).code == 0  # reached already
 
@@ -163,19 +163,19 @@ def test_resume_goes_on_with_changed_rules(sdl: Sdl, file: str) -> None:
 def test_a_resume_that_cannot_be_is_told(args: list[str], code: int, words: str, sdl: Sdl, file: str) -> None:
     sdl("run", file, "--set", "stop.trials=1")
     done = sdl("resume", *args, "--json")
-    assert (done.code, done.told["exit_code"] if done.out else code) == (code, code)
+    assert (done.code, done.json["exit_code"] if done.out else code) == (code, code)
     assert words in done.err
 
 
 def test_resuming_a_run_that_has_reached_says_so_and_does_nothing(sdl: Sdl, file: str) -> None:
-    run = sdl("run", file, "--json").told["run"]
+    run = sdl("run", file, "--json").json["run"]
     before = (Path(run) / "record.jsonl").read_bytes()
     for more in ([], ["--set", "stop.trials=99"]):
         done = sdl("resume", "latest", *more)
         assert (done.code, "reached: already reached, nothing was done" in done.out) == (0, True)
         assert "best:" in done.out
-    told = sdl("resume", "latest", "--json").told
-    assert (told["outcome"], told["run"], told["reason"][:15]) == ("reached", run, "already reached")
+    printed = sdl("resume", "latest", "--json").json
+    assert (printed["outcome"], printed["run"], printed["reason"][:15]) == ("reached", run, "already reached")
     assert (Path(run) / "record.jsonl").read_bytes() == before
     assert sdl("resume", "latest", "--set", "goal.445nm=3").code == 2
 
@@ -209,7 +209,7 @@ def test_an_end_short_of_the_goal_says_what_to_do_and_the_command_does_it(
     assert advice in out
     command = lines[-1].split()
     assert command[0] == "sdl"
-    more = sdl(*command[1:], "--json").told
+    more = sdl(*command[1:], "--json").json
     if command[1] == "resume":
         assert (more["trials"] > 2, more["outcome"]) != (False, first.partition(":")[0])
     else:
@@ -221,8 +221,11 @@ def test_the_error_names_the_channel_that_is_worst_and_its_own_tolerance(sdl: Sd
     out = sdl("run", file, *sets).out
     assert "worst 445nm: 40.5 × tolerance" in out
     assert "worst:  445nm off by −81.0 % (tolerance ± 2 %)" in out
-    told = sdl("show", "latest", "--json").told
-    assert (told["worst"], told["miss"]) == ("445nm", pytest.approx(abs(told["measured"]["445nm"] / 16384 - 1) / 0.02))
+    printed = sdl("show", "latest", "--json").json
+    assert (printed["worst"], printed["miss"]) == (
+        "445nm",
+        pytest.approx(abs(printed["measured"]["445nm"] / 16384 - 1) / 0.02),
+    )
 
 
 def test_one_of_a_thing_is_not_called_several(sdl: Sdl, file: str) -> None:
@@ -262,7 +265,7 @@ def test_a_point_that_failed_for_good_is_exit_3_and_the_others_are_written(sdl: 
     assert "log.jsonl: 3 readings written" in done.out
     assert len(Path("log.jsonl").read_text(encoding="utf-8").splitlines()) == 3
     done = sdl("collect", collecting(None, Busy("away")), "-o", "again.jsonl", "--json")
-    assert (done.code, done.told["failed"], done.told["output"]) == (3, 1, "again.jsonl: 3 readings written")
+    assert (done.code, done.json["failed"], done.json["output"]) == (3, 1, "again.jsonl: 3 readings written")
 
 
 @pytest.mark.usefixtures("_registered")
@@ -291,25 +294,25 @@ def test_measure_says_how_many_readings_came_and_why_the_others_did_not(sdl: Sdl
     assert done.code == 3
     assert "done: 2 of 5 readings taken; busy: away" in done.out
     assert "  failed: trial 0: busy: away\n" in done.out
-    told = sdl("measure", collecting(Busy("away")), "R=.1", "G=.2", "B=.3", "--json")
-    assert (told.code, told.told["failed"], told.told["readings"]) == (3, 1, 0)
-    assert told.told["reason"].startswith("0 of 1 reading taken; ")
+    printed = sdl("measure", collecting(Busy("away")), "R=.1", "G=.2", "B=.3", "--json")
+    assert (printed.code, printed.json["failed"], printed.json["readings"]) == (3, 1, 0)
+    assert printed.json["reason"].startswith("0 of 1 reading taken; ")
 
 
 def test_measure_on_the_twin_says_that_the_same_call_gives_the_same_numbers(sdl: Sdl, file: str) -> None:
     point = ["R=.47", "G=.23", "B=.52"]
     one, other = (sdl("measure", file, *point).out.splitlines() for _ in range(2))
     assert one[:11] == other[:11]
-    (told,) = (line for line in one if "simulated" in line)
-    assert "the same numbers" in told
-    option = told.partition("others: ")[2].split()
+    (printed,) = (line for line in one if "simulated" in line)
+    assert "the same numbers" in printed
+    option = printed.partition("others: ")[2].split()
     assert sdl("measure", file, *point, *option).out.splitlines()[:11] != one[:11]
 
 
 def test_collect_takes_the_design_and_writes_a_log(sdl: Sdl, file: str) -> None:
     sets = ["--set", "design.kind=latin-hypercube", "--set", "design.trials=12"]
     done = sdl("collect", file, *sets, "-o", "rgb.jsonl", "--json")
-    assert (done.code, done.told["outcome"], done.told["readings"]) == (0, "done", 12)
+    assert (done.code, done.json["outcome"], done.json["readings"]) == (0, "done", 12)
     lines = [json.loads(line) for line in Path("rgb.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(lines) == 12
     assert list(lines[0]) == ["in", "out", "time"]
@@ -341,9 +344,9 @@ def test_measure_takes_readings_and_tells_their_scatter(sdl: Sdl, file: str) -> 
 
 
 def test_measure_json_gives_the_mean(sdl: Sdl, file: str) -> None:
-    told = sdl("measure", file, "R=.1", "G=.2", "B=.3", "--json").told
-    assert (told["outcome"], told["readings"], told["settings"]) == ("done", 1, {"R": 0.1, "G": 0.2, "B": 0.3})
-    assert set(told["measured"]) >= {"445nm", "clear"}
+    printed = sdl("measure", file, "R=.1", "G=.2", "B=.3", "--json").json
+    assert (printed["outcome"], printed["readings"], printed["settings"]) == ("done", 1, {"R": 0.1, "G": 0.2, "B": 0.3})
+    assert set(printed["measured"]) >= {"445nm", "clear"}
 
 
 @pytest.mark.parametrize(
@@ -369,25 +372,25 @@ def test_measure_refuses_settings_that_the_instrument_has_not(
 
 
 def test_a_campaign_is_meant_where_a_newer_measurement_has_its_name(sdl: Sdl, file: str) -> None:
-    campaign = sdl("run", file, "--json").told["run"]
-    taken = sdl("measure", file, "R=.4", "G=.2", "B=.3", "--json").told["run"]
+    campaign = sdl("run", file, "--json").json["run"]
+    taken = sdl("measure", file, "R=.4", "G=.2", "B=.3", "--json").json["run"]
     for name in ("latest", "led", "runs/led"):
         for command in ("show", "resume", "explain"):
             done = sdl(command, name, "--json")
-            assert (done.told["run"], f"{taken[-6:]} is newer but has none" in done.err) == (campaign, True)
-    assert sdl("show", taken[-6:], "--json").told["run"] == taken
-    assert sdl("check", "latest", "--json").told["run"] == taken
+            assert (done.json["run"], f"{taken[-6:]} is newer but has none" in done.err) == (campaign, True)
+    assert sdl("show", taken[-6:], "--json").json["run"] == taken
+    assert sdl("check", "latest", "--json").json["run"] == taken
     Path(campaign).rename("elsewhere")
     done = sdl("show", "latest", "--json")
-    assert (done.told["run"], done.err) == (taken, "")
+    assert (done.json["run"], done.err) == (taken, "")
 
 
 @pytest.mark.usefixtures("_registered")
 def test_a_number_of_points_is_enough_of_a_design_to_collect(sdl: Sdl) -> None:
     Path("c.yaml").write_text("name: c\ninstrument: {kind: twin}\n")
-    assert sdl("collect", "c.yaml", "--trials", 5, "--json").told["readings"] == 5
-    assert sdl("collect", "c.yaml", "--set", "design.trials=6", "--json").told["readings"] == 6
-    sobol = sdl("collect", "c.yaml", "--trials", 3, "--set", "design.kind=sobol", "--json").told
+    assert sdl("collect", "c.yaml", "--trials", 5, "--json").json["readings"] == 5
+    assert sdl("collect", "c.yaml", "--set", "design.trials=6", "--json").json["readings"] == 6
+    sobol = sdl("collect", "c.yaml", "--trials", 3, "--set", "design.kind=sobol", "--json").json
     assert "sobol" in (Path(sobol["run"]) / "campaign.yaml").read_text()
     Path("c.yaml").write_text("name: c\ninstrument: {kind: twin}\ndesign: axis\n")
     refused = sdl("collect", "c.yaml", "--trials", 5)
@@ -420,9 +423,9 @@ def test_an_instrument_that_cannot_be_opened_ends_the_campaign_at_its_first_tria
     monkeypatch.setattr("sys.stdin", None)
     Path("m.yaml").write_text("name: hand\ninstrument: {kind: manual}\ngoal: {515nm: 3000}\n", encoding="utf-8")
     done = sdl("run", "m.yaml", "--json")
-    assert (done.code, done.told["outcome"], done.told["trials"]) == (3, "failed", 1)
-    assert "the instrument cannot be used: " in done.told["reason"]
-    assert "there is no terminal here" in done.told["reason"]
+    assert (done.code, done.json["outcome"], done.json["trials"]) == (3, "failed", 1)
+    assert "the instrument cannot be used: " in done.json["reason"]
+    assert "there is no terminal here" in done.json["reason"]
 
 
 def test_a_prior_without_a_reading_says_how_many_trials_failed(sdl: Sdl, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,9 +441,9 @@ def test_a_goal_between_two_steps_is_answered_by_a_wider_tolerance_and_not_by_mo
     between = scripted.proposals([0.1, 0.2, 0.3], Verdict.BETWEEN_STEPS)
     tree = scripted.campaign(scripted.with_script(), solver=scripted.with_answers(between), stop={"trials": 6})
     Path("steps.yaml").write_text(json.dumps(tree), encoding="utf-8")
-    told = sdl("run", "steps.yaml", "--json").told
-    assert "widen the tolerance of" in told["next"]
-    assert "allow more trials" not in told["next"]
+    printed = sdl("run", "steps.yaml", "--json").json
+    assert "widen the tolerance of" in printed["next"]
+    assert "allow more trials" not in printed["next"]
 
 
 def test_a_frozen_sensor_is_named_as_one(sdl: Sdl) -> None:
@@ -449,12 +452,12 @@ def test_a_frozen_sensor_is_named_as_one(sdl: Sdl) -> None:
         "goal: {445nm: 16384, 515nm: 16384, 630nm: 16384}\nsolver: {kind: linear}\n",
         encoding="utf-8",
     )
-    told = sdl("run", "frozen.yaml", "--json").told
-    assert "all readings are equal: check the sensor" in told["next"]
+    printed = sdl("run", "frozen.yaml", "--json").json
+    assert "all readings are equal: check the sensor" in printed["next"]
 
 
 def test_explain_of_a_trial_beyond_the_only_one_names_the_run(sdl: Sdl, file: str) -> None:
-    run = Path(sdl("run", file, "--set", "stop.trials=1", "--json").told["run"])
+    run = Path(sdl("run", file, "--set", "stop.trials=1", "--json").json["run"])
     assert f"trial 99 is not in led/{run.name}; it has trial 0 only" in sdl("explain", "latest", "99").err
 
 

@@ -87,9 +87,9 @@ def test_check_tells_what_is_wrong_with_exit_code_1_and_as_json(sdl: Any, tmp_pa
     (tmp_path / "c.yaml").write_text(CAMPAIGN.replace("claude-light", "twin, state: paper-2025-03"), encoding="utf-8")
     assert sdl("instrument", "check", tmp_path / "c.yaml").code == 0
     done = sdl("instrument", "check", tmp_path / "c.yaml", "--set", "goal.445nm=300", "--json")
-    told = json.loads(done.out)
-    assert (done.code, told["exit_code"], told["not_ok"]) == (1, 1, ["goal"])
-    assert {finding["what"] for finding in told["findings"]} >= {"identity", "noise", "background"}
+    printed = json.loads(done.out)
+    assert (done.code, printed["exit_code"], printed["not_ok"]) == (1, 1, ["goal"])
+    assert {finding["what"] for finding in printed["findings"]} >= {"identity", "noise", "background"}
 
 
 def test_check_of_an_instrument_that_is_not_there_is_exit_code_3(sdl: Any, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def log(collected: Path, sdl: Sdl) -> str:
 
 def test_all_solvers_answer_and_the_table_shows_them(collected: Path, sdl: Sdl) -> None:
     done = sdl("solve", collected, *GOAL, "--solver", "all", "--no-validate", "--json")
-    answers = {answer["solver"]: answer for answer in done.told["answers"]}
+    answers = {answer["solver"]: answer for answer in done.json["answers"]}
     assert list(answers) == ["linear (intercept false)", "linear", "pls", "gmm", "forest", "bayes", "gp"]
     for answer in answers.values():
         assert answer["settings"] == pytest.approx({"R": 0.53, "G": 0.246, "B": 0.533}, abs=0.03)
@@ -45,7 +45,7 @@ def test_all_solvers_answer_and_the_table_shows_them(collected: Path, sdl: Sdl) 
         assert answer["verdict"]
         assert answer["why"]
         assert answer["options"]["kind"] in answer["solver"]
-    assert (done.code, done.told["rows"], done.told["left_out"]) == (0, 25, {str(collected): {}})
+    assert (done.code, done.json["rows"], done.json["left_out"]) == (0, 25, {str(collected): {}})
 
 
 def test_the_error_is_that_of_rows_left_out(collected: Path, sdl: Sdl) -> None:
@@ -54,13 +54,13 @@ def test_the_error_is_that_of_rows_left_out(collected: Path, sdl: Sdl) -> None:
     assert done.out.startswith("25 rows of ")
     assert "none left out" in done.out
     assert "predicted for 25 rows, 5 parts of the rows left out in turn" in done.out
-    told = sdl("solve", collected, *GOAL, "--solver", "linear", "--json").told["answers"][0]
-    assert (told["validated"]["rows"], told["validated"]["by"]) == (25, "fold")
-    assert all(0 < value < 0.02 for value in told["validated"]["rmse"].values())
+    printed = sdl("solve", collected, *GOAL, "--solver", "linear", "--json").json["answers"][0]
+    assert (printed["validated"]["rows"], printed["validated"]["by"]) == (25, "fold")
+    assert all(0 < value < 0.02 for value in printed["validated"]["rmse"].values())
 
 
 def test_a_log_gives_the_same_answer_as_the_record_it_came_from(collected: Path, log: str, sdl: Sdl) -> None:
-    one, other = (sdl("solve", source, *GOAL, "--no-validate", "--json").told for source in (collected, log))
+    one, other = (sdl("solve", source, *GOAL, "--no-validate", "--json").json for source in (collected, log))
     assert one["answers"][0]["settings"] == other["answers"][0]["settings"]
 
 
@@ -69,7 +69,7 @@ def test_days_are_left_out_where_there_are_several(log: str, sdl: Sdl) -> None:
     for i, line in enumerate(lines):
         line["time"] += 86400 * (i % 3)
     Path("days.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    checked = sdl("solve", "days.jsonl", *GOAL, "--solver", "linear", "--json").told["answers"][0]["validated"]
+    checked = sdl("solve", "days.jsonl", *GOAL, "--solver", "linear", "--json").json["answers"][0]["validated"]
     assert (checked["by"], checked["folds"]) == ("day", 3)
 
 
@@ -81,7 +81,7 @@ def test_sessions_of_several_files_stay_apart_and_in_the_order_of_time(log: str,
     Path("next_day.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     options = (*GOAL, "--solver", "linear", "--no-validate", "--json")
     one, other = (
-        sdl("solve", *files, *options).told["answers"][0]
+        sdl("solve", *files, *options).json["answers"][0]
         for files in ((log, "next_day.jsonl"), ("next_day.jsonl", log))
     )
     assert one["settings"] == other["settings"]
@@ -105,7 +105,7 @@ def test_the_gap_between_sessions_is_that_of_the_named_instrument(
 
 def test_the_solver_may_have_options_and_is_named_with_them(log: str, sdl: Sdl) -> None:
     done = sdl("solve", log, *GOAL, "--solver", "{kind: gmm, components: bic}", "--no-validate", "--json")
-    assert done.told["answers"][0]["solver"] == "gmm (components bic)"
+    assert done.json["answers"][0]["solver"] == "gmm (components bic)"
 
 
 def test_rows_that_lack_a_channel_or_are_saturated_are_left_out_and_counted(log: str, sdl: Sdl) -> None:
@@ -130,8 +130,8 @@ def test_the_answers_fit_80_columns_with_every_number_named(solvers: list[str], 
     assert max(map(len, table)) <= 80
     assert table[0].split() == ["solver", "setting", "spread", "uncertainty", "error", "expected"]
     assert table[1].split()[:2] == ["linear", "R"]
-    told = sdl("solve", collected, *GOAL, *solvers, "--no-validate", "--json").told["answers"]
-    for answer, block in zip(told, [table[i : i + 3] for i in range(1, len(table), 3)], strict=True):
+    printed = sdl("solve", collected, *GOAL, *solvers, "--no-validate", "--json").json["answers"]
+    for answer, block in zip(printed, [table[i : i + 3] for i in range(1, len(table), 3)], strict=True):
         for name, channel, line in zip("RGB", CHANNELS, block, strict=True):
             cells = line.split()[-7:]
             values = [answer[key][name] for key in ("settings", "spread", "uncertainty")]
@@ -141,10 +141,10 @@ def test_the_answers_fit_80_columns_with_every_number_named(solvers: list[str], 
 
 
 def test_data_may_be_the_name_of_a_run(collected: Path, sdl: Sdl) -> None:
-    told = sdl("solve", "latest", *GOAL, "--runs", collected.parent.parent, "--no-validate", "--json")
-    assert (told.code, list(told.told["left_out"])) == (0, [str(collected)])
+    printed = sdl("solve", "latest", *GOAL, "--runs", collected.parent.parent, "--no-validate", "--json")
+    assert (printed.code, list(printed.json["left_out"])) == (0, [str(collected)])
     done = sdl("solve", "lates", *GOAL, "--runs", collected.parent.parent, "--json")
-    assert (done.code, "did you mean latest" in done.told["reason"]) == (2, True)
+    assert (done.code, "did you mean latest" in done.json["reason"]) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_inputs_and_channels_are_those_of_the_data_and_what_never_moved_is_held(
     Path("dyes.csv").write_text(DYES, encoding="utf-8")
     named = ["--input", "red", "--input", "yellow", "--input", "blue"]
     done = sdl("solve", "dyes.csv", *named, "--goal", "R=150", "--goal", "G=90", "--solver", "linear", "--json")
-    answer = done.told["answers"][0]
-    assert (done.code, done.told["rows"], done.told["held"]) == (0, 20, {"yellow": 25})
+    answer = done.json["answers"][0]
+    assert (done.code, done.json["rows"], done.json["held"]) == (0, 20, {"yellow": 25})
     assert answer["settings"] == pytest.approx({"red": 100, "yellow": 25, "blue": 20}, abs=0.5)
     assert (answer["spread"]["yellow"], answer["validated"]["rmse"].keys()) == (None, {"red", "blue"})
     assert "held as in every row: yellow 25" in sdl("solve", "dyes.csv", *named, "--goal", "R=150").out
@@ -207,11 +207,11 @@ def test_inputs_and_channels_are_those_of_the_data_and_what_never_moved_is_held(
 def test_bounds_are_those_of_the_data_or_as_told(sdl: Sdl) -> None:
     Path("dyes.csv").write_text(DYES, encoding="utf-8")
     args = ["dyes.csv", "--input", "red", "--input", "blue", "--goal", "R=-100", "--solver", "linear", "--no-validate"]
-    most = [
-        sdl("solve", *args, *more, "--json").told["answers"][0]["settings"]["red"]
+    largest = [
+        sdl("solve", *args, *more, "--json").json["answers"][0]["settings"]["red"]
         for more in ([], ["--high", "red=80"])
     ]
-    assert most == [190, 80]
+    assert largest == [190, 80]
     assert (
         "--low Red: no such input; allowed: red, blue; did you mean 'red'?" in sdl("solve", *args, "--low", "Red=1").err
     )
@@ -232,8 +232,8 @@ def test_the_columns_of_an_instrument_may_have_other_names(collected: Path, sdl:
     Path("x.csv").write_text(text.replace("R_asked,G_asked,B_asked", "a,b,c"), encoding="utf-8")
     Path("c.yaml").write_text("name: x\ninstrument: {kind: twin}\ngoal: {515nm: 9}\n", encoding="utf-8")
     renamed = ["--input", "R=red", "--input", "G=green", "--input", "B=blue", "--channel", "515nm=lime"]
-    told = [
-        sdl("solve", source, *GOAL, *more, "--no-validate", "--json").told["answers"][0]["settings"]
+    printed = [
+        sdl("solve", source, *GOAL, *more, "--no-validate", "--json").json["answers"][0]["settings"]
         for source, more in [
             (collected, []),
             ("x.csv", [*renamed, "--instrument", "c.yaml"]),
@@ -241,7 +241,7 @@ def test_the_columns_of_an_instrument_may_have_other_names(collected: Path, sdl:
             ("x.csv", renamed),
         ]
     ]
-    assert all(one == told[0] for one in told)
+    assert all(one == printed[0] for one in printed)
     done = sdl("solve", "x.csv", *GOAL, "--instrument", "twin", "--input", "Red=red")
     assert (done.code, "--input Red: twin has no such input; allowed: R, G, B" in done.err) == (2, True)
     assert "--instrument tvin: kind: unknown kind" in sdl("solve", "x.csv", *GOAL, "--instrument", "tvin").err
@@ -251,7 +251,7 @@ def test_the_columns_of_an_instrument_may_have_other_names(collected: Path, sdl:
 def test_what_export_writes_is_solved_to_the_same_answer(collected: Path, form: str, sdl: Sdl) -> None:
     assert sdl("export", collected, "--to", form, "-o", f"x.{form}").code == 0
     one, other = (
-        sdl("solve", source, *GOAL, "--solver", "linear", "--json").told for source in (collected, f"x.{form}")
+        sdl("solve", source, *GOAL, "--solver", "linear", "--json").json for source in (collected, f"x.{form}")
     )
     for answer in (one["answers"][0], other["answers"][0]):
         answer.pop("seconds")
@@ -262,8 +262,8 @@ def test_a_bad_line_is_left_out_with_its_line_and_reason(log: str, sdl: Sdl) -> 
     text = Path(log).read_text(encoding="utf-8")
     Path("odd.jsonl").write_text(text + '{"error": "instrument busy"}\n' + text[:60], encoding="utf-8")
     done = sdl("solve", "odd.jsonl", *GOAL, "--solver", "linear", "--no-validate")
-    said = "1 left out: an error instead of a reading (line 26); 1 left out: not JSON (line 27)"
-    assert done.out.replace("\n  ", " ").startswith(f"25 rows of odd.jsonl; {said}")
+    message = "1 left out: an error instead of a reading (line 26); 1 left out: not JSON (line 27)"
+    assert done.out.replace("\n  ", " ").startswith(f"25 rows of odd.jsonl; {message}")
 
 
 def test_settings_of_another_scale_are_refused_with_the_factor(log: str, sdl: Sdl) -> None:
@@ -279,7 +279,7 @@ def test_an_answer_without_enough_rows_to_check_it_is_still_an_answer(log: str, 
     lines = Path(log).read_text(encoding="utf-8").splitlines()[:4]
     Path("four.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     done = sdl("solve", "four.jsonl", *GOAL, "--solver", "linear", "--json")
-    answer = done.told["answers"][0]
+    answer = done.json["answers"][0]
     assert (done.code, "settings" in answer, "not enough data: " in answer["error"]) == (0, True, True)
 
 
@@ -291,12 +291,12 @@ def test_a_damaged_record_is_exit_5(collected: Path, tmp_path: Path, sdl: Sdl) -
 
 
 def test_the_real_readings_are_answered_with_what_was_left_out(real_readings: Path, sdl: Sdl) -> None:
-    done = sdl("solve", real_readings, *GOAL, "--solver", "linear", "--solver", "pls", "--solver", "gmm", "--json")
+    done = sdl("solve", real_readings, *GOAL, "--solver", "pls", "--solver", "gmm", "--json")
     assert done.code == 0
-    told = done.told
-    assert told["rows"] > 300
-    assert any("without 445nm" in reason for reason in told["left_out"][str(real_readings)])
-    for answer in told["answers"]:
+    printed = done.json
+    assert printed["rows"] > 300
+    assert any("without 445nm" in reason for reason in printed["left_out"][str(real_readings)])
+    for answer in printed["answers"]:
         assert answer["settings"] == pytest.approx({"R": 0.5, "G": 0.24, "B": 0.53}, abs=0.06)
         assert answer["validated"]["by"] == "day"
 
@@ -304,7 +304,7 @@ def test_the_real_readings_are_answered_with_what_was_left_out(real_readings: Pa
 def test_long_options_of_a_solver_go_below_its_name() -> None:
     solver = "forest (trend none, n_t 50, duplicate_K 100, n_estimators 100)"
     none: dict[str, float | None] = {"R": None}
-    told = {
+    printed = {
         "solver": solver,
         "settings": {"R": 0.5},
         "spread": none,
@@ -312,6 +312,6 @@ def test_long_options_of_a_solver_go_below_its_name() -> None:
         "expected": {},
         "verdict": "x",
     }
-    rows = solve._block(told, [Input(name="R")], Goal({"y": Band.around(1, 0.1)}))
+    rows = solve._block(printed, [Input(name="R")], Goal({"y": Band.around(1, 0.1)}))
     assert [row[0] for row in rows] == ["forest", "trend none, n_t", "50, duplicate_K", "100, n_estimators", "100", "x"]
     assert rows[0][1:] == ("R", "0.5000", "?", "?", "?", "y", "?")

@@ -42,8 +42,8 @@ def test_a_sweep_ends_in_a_table_with_a_line_for_each_value(sdl, many):
 
 
 def test_done_already_it_only_shows_the_table(sdl, many):
-    first = sdl("sweep", many, "--jobs", "1", "--json").told
-    again = sdl("sweep", many, "--json").told
+    first = sdl("sweep", many, "--jobs", "1", "--json").json
+    again = sdl("sweep", many, "--json").json
     assert (first["before"], first["ran"]) == (0, 6)
     assert (again["before"], again["ran"]) == (6, 0)
     assert first["groups"] == again["groups"]
@@ -56,7 +56,7 @@ def test_a_dry_run_says_how_many_and_does_nothing(sdl, many):
     assert done.code == 0
     assert done.out.splitlines()[0] == "many: 6 campaigns on led.yaml, all valid"
     assert not Path("runs").exists()
-    assert sdl("sweep", many, "--dry-run", "--json").told["campaigns"] == 6
+    assert sdl("sweep", many, "--dry-run", "--json").json["campaigns"] == 6
 
 
 def test_a_mistake_ends_with_2_and_nothing_was_started(sdl, many):
@@ -95,9 +95,9 @@ def test_a_cluster_that_is_not_there_ends_with_2(sdl, many, monkeypatch):
     assert "--cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in done.err
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (9000, "2.5 h")])
-def test_the_time_left_is_told_as_people_do(seconds, said):
-    assert clock(seconds) == said
+@pytest.mark.parametrize(("seconds", "message"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (9000, "2.5 h")])
+def test_the_time_left_is_told_as_people_do(seconds, message):
+    assert clock(seconds) == message
 
 
 def test_work_taken_up_again_is_not_thought_quick(capsys, monkeypatch):
@@ -114,17 +114,17 @@ def test_work_taken_up_again_is_not_thought_quick(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("module", "options", "said"),
+    ("module", "options", "message"),
     [
         ("pyarrow.parquet", [], "the results of a sweep need pyarrow, which is not installed"),
         ("distributed", ["--cluster", "local"], "clusters (--cluster) need distributed, which is not installed"),
     ],
 )
-def test_a_package_that_is_missing_is_named(sdl, many, monkeypatch, module, options, said):
+def test_a_package_that_is_missing_is_named(sdl, many, monkeypatch, module, options, message):
     monkeypatch.setitem(sys.modules, module, None)
     done = sdl("sweep", many, "-q", *options)
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
 
 
 @pytest.mark.slow
@@ -143,22 +143,22 @@ def test_interrupted_it_says_how_to_go_on_and_leaves_nothing_behind(sdl, many, t
     try:
         until(lambda: journal.exists() and journal.stat().st_size, running)
         os.killpg(running.pid, how)  # as a terminal does: to the workers too
-        _, said = running.communicate(timeout=PATIENCE)
+        _, message = running.communicate(timeout=PATIENCE)
     finally:
         running.kill()
     assert running.returncode == code
-    assert "of 600 campaigns done, in runs/sweeps/many; run it again to continue" in said
-    assert "Traceback" not in said
+    assert "of 600 campaigns done, in runs/sweeps/many; run it again to continue" in message
+    assert "Traceback" not in message
     assert not journal.exists()
     until(lambda: not alive(running.pid))
 
 
 def alive(group):
     """The commands of the processes in a group that still run."""
-    found = []
+    result = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, its = stat.read_text().rpartition(")")[2].split()[:3]
             if int(its) == group and state != "Z":
-                found.append(stat.with_name("cmdline").read_bytes())
-    return found
+                result.append(stat.with_name("cmdline").read_bytes())
+    return result

@@ -20,9 +20,9 @@ NAMES = ("415nm", "445nm", "480nm", "515nm", "555nm", "590nm", "630nm", "680nm",
 
 
 def opened(channels: tuple[str, ...]) -> Opened:
-    about: dict[str, Any] = {"inputs": [{"name": name, "low": 0, "high": 1} for name in "RGB"]}
-    about["channels"] = [{"name": name} for name in channels]
-    return Opened(1, "r", "c", {}, (), about, "virtual", {}, True, "me", 0.0)
+    description: dict[str, Any] = {"inputs": [{"name": name, "low": 0, "high": 1} for name in "RGB"]}
+    description["channels"] = [{"name": name} for name in channels]
+    return Opened(1, "r", "c", {}, (), description, "virtual", {}, True, "me", 0.0)
 
 
 SETTINGS = {"R": 0.5315, "G": 0.2464, "B": 1.0}
@@ -50,9 +50,9 @@ def trials(channels: tuple[str, ...], goal: Goal | None) -> list[Trial]:
 
 
 def lines(channels: tuple[str, ...], columns: int, *, goal: bool, colour: bool = True) -> list[str]:
-    asked = plan(channels, goal=goal)
-    shown = trials(channels, asked.goal)
-    return [text.plain for text in trial_table(shown, opened(channels), asked, columns, colour=colour)]
+    requested = plan(channels, goal=goal)
+    shown = trials(channels, requested.goal)
+    return [text.plain for text in trial_table(shown, opened(channels), requested, columns, colour=colour)]
 
 
 @pytest.mark.parametrize("colour", [True, False])
@@ -120,7 +120,7 @@ def test_three_figures_are_enough(value: float, as_percent: str, as_ratio: str) 
 
 
 @pytest.mark.parametrize(
-    ("band", "value", "said"),
+    ("band", "value", "message"),
     [
         (Band.around(16384, 327.68), 16257, "off by −0.78 % (tolerance ± 2 %)"),
         (Band(1000, 900, 1400), 1100, "off by +100 (tolerance +400)"),
@@ -132,12 +132,12 @@ def test_three_figures_are_enough(value: float, as_percent: str, as_ratio: str) 
         (Band.around(5, 1), float("nan"), "not read"),
     ],
 )
-def test_how_far_off_is_said_with_the_tolerance_of_that_side(band: Band, value: float, said: str) -> None:
-    assert off(band, value) == said
+def test_how_far_off_is_said_with_the_tolerance_of_that_side(band: Band, value: float, message: str) -> None:
+    assert off(band, value) == message
 
 
 @pytest.mark.parametrize(
-    ("value", "band", "said"),
+    ("value", "band", "message"),
     [
         (16384.4, None, "16384"),
         (12.0, None, "12"),
@@ -150,8 +150,10 @@ def test_how_far_off_is_said_with_the_tolerance_of_that_side(band: Band, value: 
         (0.0, None, "0"),
     ],
 )
-def test_a_reading_has_the_digits_that_its_tolerance_or_size_needs(value: float, band: Band | None, said: str) -> None:
-    assert reading(value, band) == said
+def test_a_reading_has_the_digits_that_its_tolerance_or_size_needs(
+    value: float, band: Band | None, message: str
+) -> None:
+    assert reading(value, band) == message
 
 
 def test_the_readings_of_a_column_have_the_same_digits() -> None:
@@ -161,7 +163,7 @@ def test_the_readings_of_a_column_have_the_same_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "step", "said"),
+    ("value", "low", "high", "step", "message"),
     [
         (0.4706, 0, 1, None, "0.4706"),
         (0.5, 0, 1, 0.0001, "0.5000"),
@@ -171,6 +173,6 @@ def test_the_readings_of_a_column_have_the_same_digits() -> None:
     ],
 )
 def test_a_setting_has_the_digits_that_its_step_or_range_needs(
-    value: float, low: float, high: float, step: float | None, said: str
+    value: float, low: float, high: float, step: float | None, message: str
 ) -> None:
-    assert setting(value, {"low": low, "high": high, "step": step}) == said
+    assert setting(value, {"low": low, "high": high, "step": step}) == message

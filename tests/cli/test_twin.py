@@ -49,9 +49,9 @@ def test_a_twin_that_fits_ends_with_0_and_a_table(night: Path, sdl: Sdl) -> None
 def test_a_divergent_instrument_ends_with_1_and_says_how(other: Path, sdl: Sdl) -> None:
     done = sdl("twin", "check", other, "--json")
     assert done.code == 1
-    assert done.told["divergent"]
-    assert "no longer matches its twin" in done.told["verdict"]
-    assert {light["input"] for light in done.told["lights"]} == {"R", "G", "B"}
+    assert done.json["divergent"]
+    assert "no longer matches its twin" in done.json["verdict"]
+    assert {light["input"] for light in done.json["lights"]} == {"R", "G", "B"}
 
 
 def test_a_fitted_twin_is_written_told_drawn_and_usable(other: Path, sdl: Sdl, tmp_path: Path) -> None:
@@ -69,13 +69,13 @@ def test_a_fitted_twin_is_written_told_drawn_and_usable(other: Path, sdl: Sdl, t
 
 
 def test_a_fit_as_json(other: Path, sdl: Sdl) -> None:
-    told = sdl("twin", "fit", other, "-o", "twin.toml", "--json").told
-    assert told["output"] == "twin.toml"
-    assert told["state"]["channels"]["515nm"]["gain"].keys() == {"R", "G", "B"}
-    named = {parameter["name"]: parameter for parameter in told["parameters"]}
+    printed = sdl("twin", "fit", other, "-o", "twin.toml", "--json").json
+    assert printed["output"] == "twin.toml"
+    assert printed["state"]["channels"]["515nm"]["gain"].keys() == {"R", "G", "B"}
+    named = {parameter["name"]: parameter for parameter in printed["parameters"]}
     assert named["jitter.A"]["told"]
     assert not named["drift.daily"]["told"]
-    assert not told["check"]["divergent"]
+    assert not printed["check"]["divergent"]
 
 
 def test_only_some_days_or_dark_sessions(night: Path, sdl: Sdl, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_table_with_other_names_a_bad_line_and_a_setting_beyond_its_bound_by_r
 def test_the_table_of_faults(sdl: Sdl) -> None:
     done = sdl("twin", "faults")
     assert [line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")] == list(NAMES)
-    assert sdl("twin", "faults", "--json").told["busy"]["does"] == "another user has it for `seconds`"
+    assert sdl("twin", "faults", "--json").json["busy"]["does"] == "another user has it for `seconds`"
 
 
 def test_a_run_is_checked_by_name_and_one_of_another_instrument_is_left_out(

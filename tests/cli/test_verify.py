@@ -53,10 +53,10 @@ def test_what_is_not_met_is_told_with_goal_seed_and_command(sdl: Sdl, file: Path
     changed = ["--set", "expect.error=0.0001%"]
     done = sdl("verify", file, *changed, "--junit", str(junit), "--json")
     assert done.code == 1
-    told = json.loads(done.out)
-    (of_file,) = told["files"]
-    (bad,) = [found for found in of_file["findings"] if found["level"] == "not met"]
-    assert (told["met"], of_file["level"], bad["claim"], bad["expected"]) == (
+    printed = json.loads(done.out)
+    (of_file,) = printed["files"]
+    (bad,) = [verified for verified in of_file["findings"] if verified["level"] == "not met"]
+    assert (printed["met"], of_file["level"], bad["claim"], bad["expected"]) == (
         False, "not met", "error, most", "at most 0.0001 %",
     )  # fmt: skip
     assert bad["again"] == f"sdl run {file} --set expect.error=0.0001% --set seed={bad['seed']}"
@@ -105,6 +105,6 @@ def test_a_campaign_without_a_goal_is_collected(sdl: Sdl, tmp_path: Path) -> Non
 
 
 def test_a_campaign_that_never_reaches_its_goal_is_valid_json_too(sdl: Sdl, file: Path) -> None:
-    told = sdl("verify", file, "--json", "--set", "stop.trials=2").told
-    assert told["files"][0]["findings"][0]["seen"] == "0 of 3"
-    assert told["files"][0]["findings"][1]["seen"] == "no end as expected"
+    printed = sdl("verify", file, "--json", "--set", "stop.trials=2").json
+    assert printed["files"][0]["findings"][0]["seen"] == "0 of 3"
+    assert printed["files"][0]["findings"][1]["seen"] == "no end as expected"

@@ -73,9 +73,9 @@ def places(problems: tuple[Problem, ...]) -> list[tuple[int | None, str]]:
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
 def test_a_shipped_file_is_valid_and_its_resolved_form_means_the_same(file: Path) -> None:
-    found = config.load(file, collect=True)
-    assert config.parse(found.plain(), collect=True) == found
-    assert config.parse(yamlfile.parse(yamlfile.dump(found.plain())).value, collect=True) == found
+    result = config.load(file, collect=True)
+    assert config.parse(result.plain(), collect=True) == result
+    assert config.parse(yamlfile.parse(yamlfile.dump(result.plain())).value, collect=True) == result
 
 
 def test_the_resolved_form_has_every_key_and_needs_no_default(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_kind_may_be_given_as_a_word() -> None:
 
 
 def test_a_model_goes_through_parse_unchanged() -> None:
-    found = config.parse(yamlfile.parse(GOOD).value)
-    assert config.parse(found) == found
+    result = config.parse(yamlfile.parse(GOOD).value)
+    assert config.parse(result) == result
 
 
 def test_the_twin_s_noise_is_that_of_the_campaign_s_seed_unless_it_has_its_own() -> None:
@@ -174,9 +174,9 @@ def test_what_is_valid_but_hardly_meant_is_said(changes: list[str], words: str) 
     tree = yamlfile.parse(SHORT).value
     for change in changes:
         tree = config.override(tree, change)
-    said = config.cautions(config.parse(tree))
-    assert len(said) == bool(words)
-    assert words in "".join(said)
+    sentence = config.cautions(config.parse(tree))
+    assert len(sentence) == bool(words)
+    assert words in "".join(sentence)
 
 
 # --- --set --------------------------------------------------------------------------------------------------------
@@ -184,10 +184,10 @@ def test_what_is_valid_but_hardly_meant_is_said(changes: list[str], words: str) 
 
 def test_a_change_wins_over_the_file(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(GOOD, encoding="utf-8")
-    found = config.load(tmp_path / "c.yaml", ["stop.trials=80", "tolerance=300", "goal.515nm=5000", "seed = 4"])
-    assert (found.stop.trials, found.tolerance.amount, found.seed) == (80, 300, 4)
-    assert found.goal is not None
-    assert found.goal["515nm"].target == 5000
+    result = config.load(tmp_path / "c.yaml", ["stop.trials=80", "tolerance=300", "goal.515nm=5000", "seed = 4"])
+    assert (result.stop.trials, result.tolerance.amount, result.seed) == (80, 300, 4)
+    assert result.goal is not None
+    assert result.goal["515nm"].target == 5000
 
 
 def test_another_kind_drops_the_options_of_the_old_one_and_the_same_kind_keeps_them() -> None:
@@ -209,8 +209,8 @@ def test_a_change_that_is_none_is_told(change: str, tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_a_change_is_told_as_one_of_the_change(tmp_path: Path) -> None:
-    found = refused(SHORT, tmp_path, "stop.trials=0", "solver.kind=gm", "goal.445nm=-")
-    assert [p.path for p in found] == ["--set solver.kind", "--set goal.445nm", "--set stop.trials"]
+    result = refused(SHORT, tmp_path, "stop.trials=0", "solver.kind=gm", "goal.445nm=-")
+    assert [p.path for p in result] == ["--set solver.kind", "--set goal.445nm", "--set stop.trials"]
 
 
 # --- what is wrong ------------------------------------------------------------------------------------------------
@@ -235,8 +235,8 @@ prior: [nowhere.jsonl]
 seed: -1
 avrage: 3
 """
-    found = refused(text, tmp_path)
-    assert places(found) == [
+    result = refused(text, tmp_path)
+    assert places(result) == [
         (1, "name"),
         (2, "instrument.kind"),
         (6, "goal.515nm.tolerance"),
@@ -249,11 +249,11 @@ avrage: 3
         (15, "seed"),
         (16, "avrage"),
     ]
-    said = {p.path: p.message for p in found}
-    assert "did you mean 'twin'?" in said["instrument.kind"]
-    assert "claude-light" in said["instrument.kind"]
-    assert "did you mean 'minutes'?" in said["stop.minuts"]
-    assert "did you mean 'average'?" in said["avrage"]
+    sentence = {p.path: p.message for p in result}
+    assert "did you mean 'twin'?" in sentence["instrument.kind"]
+    assert "claude-light" in sentence["instrument.kind"]
+    assert "did you mean 'minutes'?" in sentence["stop.minuts"]
+    assert "did you mean 'average'?" in sentence["avrage"]
     # What needs the instrument cannot be judged while that one is wrong; once it is right, it is.
     assert places(refused(text.replace("twinn", "twin"), tmp_path))[1:3] == [(4, "goal.446nm"), (5, "goal.445nm")]
 
@@ -264,8 +264,8 @@ def test_what_is_wrong_across_keys_is_told_together_with_what_is_wrong_in_one(tm
 
 
 def test_a_goal_that_is_missing_is_told_beside_other_mistakes(tmp_path: Path) -> None:
-    found = refused("name: salvaged\ninstrument: {kind: twinn}\nseed: -1\n", tmp_path)
-    assert [p.path for p in found] == ["goal", "instrument.kind", "seed"]
+    result = refused("name: salvaged\ninstrument: {kind: twinn}\nseed: -1\n", tmp_path)
+    assert [p.path for p in result] == ["goal", "instrument.kind", "seed"]
 
 
 BAD: dict[str, tuple[str | bytes, str, int | None]] = {
@@ -336,8 +336,8 @@ BAD: dict[str, tuple[str | bytes, str, int | None]] = {
 
 @pytest.mark.parametrize(("text", "words", "line"), BAD.values(), ids=list(BAD))
 def test_a_mistake_is_told_with_its_line(text: str | bytes, words: str, line: int | None, tmp_path: Path) -> None:
-    found = refused(text, tmp_path)
-    assert any(words in str(problem) and problem.line == line for problem in found), found
+    result = refused(text, tmp_path)
+    assert any(words in str(problem) and problem.line == line for problem in result), result
 
 
 WORDS = """\
@@ -415,15 +415,15 @@ OTHERWISE = (None, True, 5, -1, 2.5, 1e12, float("nan"), "x", "", "a" * 5000, ()
 
 @pytest.mark.parametrize(("key", "kind", "name"), OPTIONS, ids=".".join)
 def test_no_option_answers_a_wrong_value_in_the_words_of_a_library(key: str, kind: str, name: str) -> None:
-    said = []
+    sentence = []
     for value in OTHERWISE:
         try:
             config.parse_kind(key, {"kind": kind, name: value})
         except ConfigError as error:
-            said.append(str(error))
-    assert said
+            sentence.append(str(error))
+    assert sentence
     foreign = re.compile("[Ii]nput should|something else|tuple|dictionary|instance of|\\bNone\\b|\\bTrue\\b")
-    assert [message for message in said if foreign.search(message)] == []
+    assert [message for message in sentence if foreign.search(message)] == []
 
 
 ABSURD = {
@@ -507,9 +507,9 @@ def test_a_broken_plug_in_is_reported_where_it_is_asked_for(
 ) -> None:
     kind = "idle" if "NoSolver" in place else "broken"
     monkeypatch.setitem(registry.OURS["solvers"], kind, place)
-    found = refused(SHORT + f"solver: {kind}\n", tmp_path)
-    assert words in found[0].message
-    assert found[0].line == 4
+    result = refused(SHORT + f"solver: {kind}\n", tmp_path)
+    assert words in result[0].message
+    assert result[0].line == 4
     config.parse(yamlfile.parse(SHORT).value)  # nobody else is harmed
 
 
@@ -582,8 +582,8 @@ def _wrong(draw: st.DrawFn) -> bytes:
     match draw(st.integers(0, 8)):
         case 0:  # one to three keys with wrong values
             text = GOOD
-            chosen = draw(st.lists(_slots, min_size=1, max_size=3, unique_by=lambda slot: slot[0]))
-            for key, value in chosen:
+            selected = draw(st.lists(_slots, min_size=1, max_size=3, unique_by=lambda slot: slot[0]))
+            for key, value in selected:
                 text = re.sub(rf"(?m)^{key}:.*\n(?:[ ].*\n)*", lambda _, k=key, v=value: f"{k}: {v}\n", text)
             return text.encode()
         case 1:  # a mistyped key
@@ -662,14 +662,14 @@ def test_of_seven_hundred_bad_files_each_is_refused_with_a_place_and_nothing_els
         try:
             config.load(file)
         except ConfigError as error:
-            found = error.problems
+            result = error.problems
         else:
             seen["valid"] += 1
             assert not surely, "taken for valid"
             return
         seen["refused"] += 1
-        assert found
-        for problem in found:
+        assert result
+        for problem in result:
             assert problem.message
             assert problem.file == str(file)
             assert problem.line is not None
@@ -795,29 +795,29 @@ def test_the_schema_knows_every_key_with_its_default_and_a_description(schema: d
     resolved = config.parse(yamlfile.parse(SHORT).value).plain()
     assert set(schema["properties"]) == set(config.KEYS)
     assert set(schema["required"]) == {"name", "instrument"}
-    for key, about in schema["properties"].items():
-        assert about["description"], key
-        if "default" in about:
-            assert about["default"] == plain(resolved[key]) or key == "goal", key
+    for key, description in schema["properties"].items():
+        assert description["description"], key
+        if "default" in description:
+            assert description["default"] == plain(resolved[key]) or key == "goal", key
 
 
 @pytest.mark.parametrize("key", config.GROUPS)
 def test_the_schema_knows_every_kind_and_every_option_of_it(key: str, schema: dict[str, Any]) -> None:
     group = config.GROUPS[key][0]
-    found = {}
+    result = {}
     for option in schema["properties"][key]["oneOf"]:
         if "$ref" in option:
-            about = schema["$defs"][option["$ref"].rpartition("/")[2]]
-            found[about["properties"]["kind"]["const"]] = about
-    assert set(found) == set(registry.kinds(group))
-    for kind, about in found.items():
+            description = schema["$defs"][option["$ref"].rpartition("/")[2]]
+            result[description["properties"]["kind"]["const"]] = description
+    assert set(result) == set(registry.kinds(group))
+    for kind, description in result.items():
         model = registry.find(group, kind)
-        assert set(about["properties"]) == set(model.model_fields)
-        assert about["additionalProperties"] is False
+        assert set(description["properties"]) == set(model.model_fields)
+        assert description["additionalProperties"] is False
         for name, field in model.model_fields.items():
             if name != "kind":
-                assert about["properties"][name].get("description"), f"{kind}.{name} says nothing"
-                assert field.is_required() or "default" in about["properties"][name]
+                assert description["properties"][name].get("description"), f"{kind}.{name} says nothing"
+                assert field.is_required() or "default" in description["properties"][name]
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
@@ -846,3 +846,13 @@ def test_what_load_takes_the_schema_takes(right: str, schema: dict[str, Any]) ->
 def test_the_schema_in_the_docs_is_that_of_the_code(schema: dict[str, Any]) -> None:
     kept = json.loads((ROOT / "docs" / "reference" / "campaign.schema.json").read_text(encoding="utf-8"))
     assert kept == plain(schema), "run: sdl schema > docs/reference/campaign.schema.json"
+
+
+def test_the_schema_that_a_configuration_names_exists() -> None:
+    named = {
+        file.name: match[1]
+        for file in (ROOT / "configs").glob("*.yaml")
+        if (match := re.search(r"yaml-language-server: \$schema=(\S+)", file.read_text(encoding="utf-8")))
+    }
+    assert "quickstart.yaml" in named
+    assert [name for name, path in named.items() if not (ROOT / "configs" / path).is_file()] == []

@@ -29,8 +29,8 @@ def test_a_value_by_itself_is_the_most_for_every_seed() -> None:
 
 def test_every_form_survives_being_written_down() -> None:
     full = {"outcome": "unreachable", "trials": {"median": 5, "p95": 6.5}, "error": {"most": "1.5%"}}
-    found = expecting({**full, "verdict": "unreachable", "seeds": (1, 4), "instrument": {"kind": "twin"}})
-    assert config.parse(found.plain(), collect=True) == found
+    result = expecting({**full, "verdict": "unreachable", "seeds": (1, 4), "instrument": {"kind": "twin"}})
+    assert config.parse(result.plain(), collect=True) == result
 
 
 def test_without_one_nothing_is_expected() -> None:

@@ -24,17 +24,17 @@ def example() -> dict[str, Any]:
 
 
 def proposals(tree: dict[str, Any]) -> tuple[Any, list[Proposed]]:
-    told: list[Event] = []
-    done = sdl.run(tree, runs=None, watch=lambda event, _: told.append(event))
-    return done, [event for event in told if isinstance(event, Proposed) and event.verdict is not None]
+    printed: list[Event] = []
+    done = sdl.run(tree, runs=None, watch=lambda event, _: printed.append(event))
+    return done, [event for event in printed if isinstance(event, Proposed) and event.verdict is not None]
 
 
 def test_the_example_is_reached_with_the_least_power(example: dict[str, Any]) -> None:
-    done, asked = proposals(example)
+    done, requested = proposals(example)
     assert done.outcome is Outcome.REACHED
     assert done.settings["W"] == 0
     assert done.measured["clear"] <= 45000
-    assert "the preferred among the settings that hit" in asked[-1].why
+    assert "the preferred among the settings that hit" in requested[-1].why
 
 
 def test_with_the_most_white_it_is_reached_too_and_the_limit_is_kept(example: dict[str, Any]) -> None:
@@ -50,11 +50,11 @@ def test_more_than_the_instrument_has_ends_before_the_budget_with_the_shortfall(
 ) -> None:
     tree = put(put(example, "goal", {"445nm": 40000, "515nm": 16384}), "solver", {"kind": kind})
     tree = put(tree, "instrument", {"kind": "twin"})
-    done, asked = proposals(tree)
+    done, requested = proposals(tree)
     assert done.outcome is Outcome.UNREACHABLE
     assert done.trials <= 10
     assert "Closest readings: 445nm 3" in done.reason
-    last = asked[-1]
+    last = requested[-1]
     assert last.verdict is Verdict.UNREACHABLE
     short = last.shortfall["445nm"]
     assert (short["low"], short["high"]) == (39200, 40800)

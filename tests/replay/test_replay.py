@@ -16,11 +16,13 @@ import scripted
 from led import ORDERLESS, stirred
 
 import sdl
-from sdl import registry, replay
+from sdl import registry, replay, runner
 from sdl.core.campaign import Campaign
 from sdl.core.events import Event, Failed, Measured, Opened, Proposed
 from sdl.errors import ConfigError, Damaged, RecordError, SolverError
 from sdl.models.backward import least_squares
+from sdl.runner import Pause, Proceed
+from sdl.runner.gate import Decision
 from sdl.solvers import linear
 from sdl.solvers.base import Proposals
 from sdl.store.record import FILE, SEAL, Record, read
@@ -35,16 +37,16 @@ same ones nothing may, beyond what processors disagree on (`Replayed.equal`). Wh
 
 def decides_as_then(folder: Path) -> None:
     """Replays a golden run and looks whether it came out the same."""
-    found = replay.replay(folder)
-    assert found.loop == ""
-    assert found.measured == ()
-    assert found.readings
+    replayed = replay.replay(folder)
+    assert replayed.loop == ""
+    assert replayed.measured == ()
+    assert replayed.readings
     opened = next(read(folder))
     assert isinstance(opened, Opened)
-    if not libraries.changed(opened.config, found.versions):
-        assert found.decided == ()
-        assert found.equal, found.told
-    for difference in found.decided:
+    if not libraries.changed(opened.config, replayed.versions):
+        assert replayed.decided == ()
+        assert replayed.equal, replayed.told
+    for difference in replayed.decided:
         assert difference.what == "", f"trial {difference.trial}"
         for name, shift in difference.shifts.items():
             assert abs(shift.part) <= OTHERS, f"trial {difference.trial}, {name}: {shift}"
@@ -114,18 +116,18 @@ def test_a_proposal_that_is_one_per_cent_off_is_found_with_its_trial_and_its_siz
         return replace(answer, settings=answer.settings * 1.01)
 
     monkeypatch.setattr(least_squares.FittedLeastSquares, "propose", off)
-    found = replay.replay(golden("linear"))
-    assert not found.same
-    assert [difference.trial for difference in found.decided] == [4, 5, 6]
-    first, _, last = found.decided
+    replayed = replay.replay(golden("linear"))
+    assert not replayed.same
+    assert [difference.trial for difference in replayed.decided] == [4, 5, 6]
+    first, _, last = replayed.decided
     for shift in first.shifts.values():
         assert shift.by == pytest.approx(0.01 * shift.then, rel=1e-3)
         assert shift.part == pytest.approx(shift.by)  # the inputs go from 0 to 1
         assert shift.spreads is None  # four rows leave nothing to tell it from
         assert abs(shift.part) > 2 * OTHERS  # so the golden test sees it whatever the versions
-    told = next(e for e in read(golden("linear")) if isinstance(e, Proposed) and e.trial == 6).spread
+    printed = next(e for e in read(golden("linear")) if isinstance(e, Proposed) and e.trial == 6).spread
     for name, shift in last.shifts.items():
-        spread = told[name]
+        spread = printed[name]
         assert spread is not None
         assert shift.spreads == pytest.approx(abs(shift.by) / spread)
         assert abs(shift.part) > 2 * OTHERS
@@ -133,9 +135,9 @@ def test_a_proposal_that_is_one_per_cent_off_is_found_with_its_trial_and_its_siz
 
 def test_a_campaign_that_would_not_confirm_any_more_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Campaign, "_measured", _unconfirmed(Campaign._measured))
-    found = replay.replay(golden("gp"))
-    assert not found.same
-    assert "then came Measured of trial 6, today's campaign would stop instead" in found.loop
+    replayed = replay.replay(golden("gp"))
+    assert not replayed.same
+    assert "then came Measured of trial 6, today's campaign would stop instead" in replayed.loop
 
 
 def _unconfirmed(measured: Any) -> Any:
@@ -152,12 +154,12 @@ def test_a_twin_that_reads_otherwise_is_found(tmp_path: Path) -> None:
     old = events[at]
     assert isinstance(old, Measured)
     events[at] = replace(old, readings={**old.readings, "clear": old.readings["clear"] + 1})
-    found = replay.replay(rewritten(tmp_path / "run", events))
-    assert found.measured == (
+    replayed = replay.replay(rewritten(tmp_path / "run", events))
+    assert replayed.measured == (
         f"trial 2, reading 1: clear then {old.readings['clear'] + 1:g}, now {old.readings['clear']:g}",
     )
-    assert not found.same
-    assert found.decided == ()  # the solver looks at the goal's channels alone
+    assert not replayed.same
+    assert replayed.decided == ()  # the solver looks at the goal's channels alone
 
 
 def test_later_proposals_are_compared_on_the_recorded_readings_whatever_came_before(tmp_path: Path) -> None:
@@ -166,10 +168,10 @@ def test_later_proposals_are_compared_on_the_recorded_readings_whatever_came_bef
     old = events[at]
     assert isinstance(old, Proposed)
     events[at] = replace(old, settings={**old.settings, "R": old.settings["R"] + 0.01})
-    found = replay.replay(rewritten(tmp_path / "run", events))
-    assert [difference.trial for difference in found.decided] == [5]
-    shift = found.decided[0].shifts["R"]
-    assert (list(found.decided[0].shifts), shift.by) == (["R"], pytest.approx(-0.01))
+    replayed = replay.replay(rewritten(tmp_path / "run", events))
+    assert [difference.trial for difference in replayed.decided] == [5]
+    shift = replayed.decided[0].shifts["R"]
+    assert (list(replayed.decided[0].shifts), shift.by) == (["R"], pytest.approx(-0.01))
 
 
 def with_figures_times(factor: float, folder: Path) -> Path:
@@ -183,10 +185,10 @@ def with_figures_times(factor: float, folder: Path) -> Path:
 
 
 def test_figures_that_differ_beside_the_same_decision_are_told_apart(tmp_path: Path) -> None:
-    found = replay.replay(with_figures_times(1 + 1e-6, tmp_path / "run"))
-    assert (found.same, found.equal, found.identical) == (True, True, False)
-    assert found.far == pytest.approx(1e-6, rel=0.01)
-    assert [trial for trial, by in found.told.items() if by > 1e-7] == [5, 6]  # at trial 4 the spread is not known
+    replayed = replay.replay(with_figures_times(1 + 1e-6, tmp_path / "run"))
+    assert (replayed.same, replayed.equal, replayed.identical) == (True, True, False)
+    assert replayed.far == pytest.approx(1e-6, rel=0.01)
+    assert [trial for trial, by in replayed.told.items() if by > 1e-7] == [5, 6]  # at trial 4 the spread is not known
     far = replay.replay(with_figures_times(1 + 1e-3, tmp_path / "other"))
     assert (far.same, far.equal) == (True, False), "no two processors disagree so far"
     assert replay.replay(golden("random")).identical
@@ -199,9 +201,9 @@ def test_settings_a_step_of_rounding_apart_are_the_same_decision(by: float, same
     old = events[at]
     assert isinstance(old, Proposed)
     events[at] = replace(old, settings={**old.settings, "R": round(old.settings["R"] + by, 6)})
-    found = replay.replay(rewritten(tmp_path / "run", events))
-    assert (found.same, found.identical) == (same, False)
-    assert found.far == pytest.approx(by if same else 0.0, abs=1e-9)
+    replayed = replay.replay(rewritten(tmp_path / "run", events))
+    assert (replayed.same, replayed.identical) == (same, False)
+    assert replayed.far == pytest.approx(by if same else 0.0, abs=1e-9)
 
 
 def test_versions_that_changed_are_named(tmp_path: Path) -> None:
@@ -222,8 +224,8 @@ def test_a_solver_that_fails_today_is_a_difference_and_no_crash(monkeypatch: pyt
         raise SolverError("the library is gone")
 
     monkeypatch.setattr(linear.Linear, "fit", fail)
-    found = replay.replay(golden("linear"))
-    assert found.decided[0].what == "then a proposal by linear, now no proposal (the library is gone)"
+    replayed = replay.replay(golden("linear"))
+    assert replayed.decided[0].what == "then a proposal by linear, now no proposal (the library is gone)"
 
 
 # --- which runs it takes ------------------------------------------------------------------------------------------
@@ -237,14 +239,34 @@ def test_a_run_is_replayed_that_was_interrupted_and_resumed_with_another_solver(
     }  # fmt: skip
     done = sdl.run(tree, runs=tmp_path)
     sdl.resume(done.run, changes=["solver.kind=gp", "stop.trials=8"])
-    found = replay.replay(Path(done.run))
-    assert found.equal
-    assert (found.proposals, found.finished) == (8, True)
+    replayed = replay.replay(Path(done.run))
+    assert replayed.equal
+    assert (replayed.proposals, replayed.finished) == (8, True)
+
+
+def test_a_reading_that_failed_after_a_pause_fails_again_at_the_time_of_the_record(tmp_path: Path) -> None:
+    class Night:
+        """A gate that pauses the campaign from its second trial until the 1000th second."""
+
+        def ask(self, campaign: Campaign, now: float) -> Decision:
+            began = start.setdefault("at", now)
+            return Pause("night", "the lab", poll_after=1000.0) if 3 < now - began < 1000 else Proceed("the lab")
+
+        def on_background(self, readings: object, now: float) -> None: ...
+
+    start: dict[str, float] = {}
+    outage = {"name": "refused", "after": 990.0, "lasts": 30.0}
+    tree = {"name": "led", "instrument": {"kind": "twin", "faults": [outage]}, "retry": {"wait": 5.0, "times": 9}}
+    design = {"kind": "sobol", "trials": 6}
+    done = runner.run({**tree, "design": design}, runs=tmp_path, collect=True, gate=Night())
+    failures = [event for event in read(Path(done.run)) if isinstance(event, Failed)]
+    assert failures, "the outage met an attempt"
+    assert replay.replay(Path(done.run)).measured == ()
 
 
 def test_a_run_that_is_not_finished_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
-    found = replay.replay(rewritten(tmp_path / "run", list(read(golden("gmm")))[:12]))
-    assert (found.equal, found.finished, found.proposals) == (True, False, 6)
+    replayed = replay.replay(rewritten(tmp_path / "run", list(read(golden("gmm")))[:12]))
+    assert (replayed.equal, replayed.finished, replayed.proposals) == (True, False, 6)
 
 
 def test_a_run_with_a_prior_is_replayed_from_its_own_copy(tmp_path: Path) -> None:
@@ -265,8 +287,8 @@ def test_a_real_instrument_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(scripted.Scripted, "simulated", property(lambda self: False))
     script = scripted.script_of(instrument)
     calls = list(script.calls)
-    found = replay.replay(Path(done.run))
-    assert (found.equal, found.readings) == (True, 0)
+    replayed = replay.replay(Path(done.run))
+    assert (replayed.equal, replayed.readings) == (True, 0)
     assert script.calls == calls
 
 
@@ -290,8 +312,8 @@ def test_an_instrument_with_other_channels_than_it_had_is_named(tmp_path: Path) 
     events = list(read(golden("linear")))
     opened = events[0]
     assert isinstance(opened, Opened)
-    about = {**opened.instrument, "channels": opened.instrument["channels"][:4]}
-    events[0] = replace(opened, instrument=about)
+    description = {**opened.instrument, "channels": opened.instrument["channels"][:4]}
+    events[0] = replace(opened, instrument=description)
     with pytest.raises(ConfigError, match="its instrument had the channels 415nm, 445nm, 480nm, 515nm; today"):
         replay.replay(rewritten(tmp_path / "run", events))
 
@@ -300,8 +322,8 @@ def test_a_proposal_that_failed_then_and_would_not_now_is_told(tmp_path: Path) -
     events = list(read(golden("linear")))
     at = next(i for i, event in enumerate(events) if isinstance(event, Proposed) and event.trial == 4)
     failed = Failed(4, 0, 0, "propose", "the solver failed", False, False, events[at].at)
-    found = replay.replay(rewritten(tmp_path / "run", [*events[:at], failed]))
-    assert found.decided[0].what == "then no proposal (the solver failed), now a proposal by linear"
+    replayed = replay.replay(rewritten(tmp_path / "run", [*events[:at], failed]))
+    assert replayed.decided[0].what == "then no proposal (the solver failed), now a proposal by linear"
 
 
 def test_a_reading_of_nothing_is_a_difference_and_one_without_its_settings_is_damage(tmp_path: Path) -> None:

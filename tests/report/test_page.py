@@ -145,7 +145,7 @@ def test_a_goal_with_a_range_and_one_at_zero_have_their_error_in_counts(tmp_path
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_of_ours_is_written_anew_and_nothing_else_is(text: str, tmp_path: Path) -> None:
+def test_a_page_of_ours_is_overwritten_and_nothing_else_is(text: str, tmp_path: Path) -> None:
     page.write(tmp_path / "a.html", text)
     page.write(tmp_path / "a.html", text + "<!-- again -->")
     assert (tmp_path / "a.html").read_text(encoding="utf-8").endswith("<!-- again -->")
@@ -189,13 +189,13 @@ def test_a_figure_that_a_run_cannot_have_says_so(tmp_path: Path) -> None:
 def test_all_runs_are_listed_the_newest_first(folder: Path, tmp_path: Path) -> None:
     below = folder.parent.parent
     later = kit.campaign(below, "later", stop={"trials": 5})
-    found = sdl.list_runs(below)
-    assert [row["run"] for row in found][:2] == [str(later), str(folder)]
-    assert found[1]["outcome"] == "reached"
-    assert list(found.to_pandas()["campaign"])[:2] == ["later", "night"]
-    assert "<td>night</td>" in found._repr_html_()
+    result = sdl.list_runs(below)
+    assert [row["run"] for row in result][:2] == [str(later), str(folder)]
+    assert result[1]["outcome"] == "reached"
+    assert list(result.to_pandas()["campaign"])[:2] == ["later", "night"]
+    assert "<td>night</td>" in result._repr_html_()
     assert sdl.list_runs(tmp_path / "none") == []
-    assert sdl.open_run(found[0]["run"]).folder == later
+    assert sdl.open_run(result[0]["run"]).folder == later
 
 
 def test_a_hostile_name_in_the_list_of_runs_is_text(folder: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def pairs() -> Pairs:
 
 
 @pytest.fixture(scope="module")
-def found(pairs: Pairs) -> Findings:
+def findings(pairs: Pairs) -> Findings:
     """With the small forest, and of our solvers only two."""
     return answer_all(pairs, quick=True, ours=("auto", "forest"))
 
@@ -48,10 +48,10 @@ def log(path: Path, pairs: Pairs, rows: int, **more: object) -> Path:
     return path
 
 
-def page_of(found: Findings, extra: Appendix) -> str:
+def page_of(findings: Findings, extra: Appendix) -> str:
     """The page without pictures."""
     empty = dict.fromkeys(("title", "text", "source", "width", "height"), "")
-    return page(found, extra, dict.fromkeys(FIGURES, empty), duration="1 s", provenance={})
+    return page(findings, extra, dict.fromkeys(FIGURES, empty), duration="1 s", provenance={})
 
 
 def table_rows(html: str) -> list[list[str]]:
@@ -59,22 +59,22 @@ def table_rows(html: str) -> list[list[str]]:
     return [[unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
 
 
-def raw(found: Findings, kind: str) -> list[float]:
-    return next(one for one in found.paper if one.key == kind).goal.raw
+def raw(findings: Findings, kind: str) -> list[float]:
+    return next(one for one in findings.paper if one.key == kind).goal.raw
 
 
 @pytest.mark.parametrize(("kind", "within"), [("linear", 0.006), ("pls", 0.006), ("gmm", 0.006), ("forest", 0.035)])
-def test_each_method_answers_table_1_within_what_rounding_and_rows_allow(found: Findings, kind: str, within: float):
+def test_each_method_answers_table_1_within_what_rounding_and_rows_allow(findings: Findings, kind: str, within: float):
     published = next(method for method in METHODS if method.key == kind)
-    assert raw(found, kind) == pytest.approx(published.answer, abs=within)
+    assert raw(findings, kind) == pytest.approx(published.answer, abs=within)
 
 
-def test_the_plane_through_the_origin_is_off_in_red_by_as_much_as_in_the_paper(found: Findings):
-    assert raw(found, "linear")[0] - raw(found, "pls")[0] == pytest.approx(0.49 - 0.47, abs=0.005)
+def test_the_plane_through_the_origin_is_off_in_red_by_as_much_as_in_the_paper(findings: Findings):
+    assert raw(findings, "linear")[0] - raw(findings, "pls")[0] == pytest.approx(0.49 - 0.47, abs=0.005)
 
 
-def test_the_draws_of_the_mixture_have_the_papers_mean_and_deviation(found: Findings):
-    drawn = next(one.goal for one in found.paper if one.key == "gmm").drawn
+def test_the_draws_of_the_mixture_have_the_papers_mean_and_deviation(findings: Findings):
+    drawn = next(one.goal for one in findings.paper if one.key == "gmm").drawn
     assert drawn is not None
     mean, sd = drawn
     assert mean == pytest.approx(GMM_SAMPLED[0], abs=0.002)
@@ -82,28 +82,28 @@ def test_the_draws_of_the_mixture_have_the_papers_mean_and_deviation(found: Find
 
 
 @pytest.mark.parametrize(("n", "within"), [(0, 0.03), (1, 0.08), (2, 0.08), (3, 0.05)])
-def test_goals_out_of_range_get_the_papers_impossible_answers_and_a_verdict(found: Findings, n: int, within: float):
+def test_goals_out_of_range_get_the_papers_impossible_answers_and_a_verdict(findings: Findings, n: int, within: float):
     goal = BEYOND[n]
-    answer = next(one for one in found.paper if one.key == goal.by).answers[1 + n]
+    answer = next(one for one in findings.paper if one.key == goal.by).answers[1 + n]
     assert answer.raw == pytest.approx(goal.answer, abs=within)
-    assert {one.answers[1 + n].answer.verdict for one in (*found.paper, *found.ours)} == {"unreachable"}
+    assert {one.answers[1 + n].answer.verdict for one in (*findings.paper, *findings.ours)} == {"unreachable"}
 
 
-def test_the_backward_model_and_the_mixture_predict_the_test_rows_and_the_origin_spoils_590nm(found: Findings):
-    assert all(found.parity["pls"].score(name, train=False).r2 > 0.9999 for name in "RGB")
-    assert all(found.parity["gmm"].score(name, train=False).r2 > 0.9999 for name in ("445nm", "515nm", "630nm"))
-    assert found.parity["linear"].score("590nm", train=False).r2 < 0.99
+def test_the_backward_model_and_the_mixture_predict_the_test_rows_and_the_origin_spoils_590nm(findings: Findings):
+    assert all(findings.parity["pls"].score(name, train=False).r2 > 0.9999 for name in "RGB")
+    assert all(findings.parity["gmm"].score(name, train=False).r2 > 0.9999 for name in ("445nm", "515nm", "630nm"))
+    assert findings.parity["linear"].score("590nm", train=False).r2 < 0.99
 
 
-def test_the_forest_on_its_trend_misses_far_less_than_the_papers(found: Findings):
-    ours = next(one.goal for one in found.ours if one.key == "forest")
-    theirs = found.paper[3].goal
+def test_the_forest_on_its_trend_misses_far_less_than_the_papers(findings: Findings):
+    ours = next(one.goal for one in findings.ours if one.key == "forest")
+    theirs = findings.paper[3].goal
     assert (ours.miss or 9.0) < 0.5 < (theirs.miss or 0.0)
 
 
-def test_the_mixture_is_drawn_with_settings_and_readings_going_together(found: Findings):
-    assert found.mixture.shape == (500, 7)
-    correlation = np.corrcoef(found.mixture.T)
+def test_the_mixture_is_drawn_with_settings_and_readings_going_together(findings: Findings):
+    assert findings.mixture.shape == (500, 7)
+    correlation = np.corrcoef(findings.mixture.T)
     assert correlation[1, 4] > 0.999  # G and 515nm
     assert abs(correlation[0, 4]) < 0.25
 
@@ -118,8 +118,8 @@ def test_the_same_seed_gives_the_same_readings(pairs: Pairs):
     assert np.array_equal(from_twin().data.Y, pairs.data.Y)
 
 
-def test_every_number_that_the_paper_prints_stands_on_the_page(found: Findings, extra: Appendix):
-    cells = {cell for row in table_rows(page_of(found, extra)) for cell in row}
+def test_every_number_that_the_paper_prints_stands_on_the_page(findings: Findings, extra: Appendix):
+    cells = {cell for row in table_rows(page_of(findings, extra)) for cell in row}
     printed = [
         "0.49, 0.24, 0.52", "0.47, 0.23, 0.52", "0.47, 0.23, 0.51", "16\u202f384, 16\u202f384, 16\u202f384", "1.000",
         "−0.13, −0.05, −0.09", "4.23, 2.01, 4.27", "0.4686, 0.2342, 0.5158", "0.0023, 0.0021, 0.0021",
@@ -135,14 +135,14 @@ def blind(one: SolverAnswers) -> SolverAnswers:
     return replace(one, answers=tuple(replace(answer, miss=None) for answer in one.answers))
 
 
-def test_sentences_and_tables_hold_for_a_log_of_another_day(found: Findings, extra: Appendix):
-    told = replace(
-        found,
-        pairs=replace(found.pairs, state=None, plant=None, seconds=None),
-        paper=tuple(map(blind, found.paper)),
-        ours=tuple(map(blind, found.ours)),
+def test_sentences_and_tables_hold_for_a_log_of_another_day(findings: Findings, extra: Appendix):
+    output = replace(
+        findings,
+        pairs=replace(findings.pairs, state=None, plant=None, seconds=None),
+        paper=tuple(map(blind, findings.paper)),
+        ours=tuple(map(blind, findings.ours)),
     )
-    text = unescape(page_of(told, extra))
+    text = unescape(page_of(output, extra))
     assert "These readings are of another day than the paper's" in text
     assert "rebuilt from the numbers" not in text
     assert "no noise-free error can be given" in text
@@ -157,11 +157,11 @@ def test_the_last_rows_of_a_longer_log_are_taken_and_saturated_ones_left_out(pai
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[50] = json.dumps(json.loads(lines[50]) | {"out": {**json.loads(lines[50])["out"], "515nm": 65535}})
     path.write_text("\n".join(lines), encoding="utf-8")
-    told = from_log(path, last=40)
-    assert told.data.X[-1].tolist() == pairs.data.X[59].tolist()
-    assert len(told.data.X) == 40
-    assert "1 left out: saturated in a channel of the goal (line 51)" in told.notes
-    assert "only the last 40 of 59 usable rows are used" in told.notes
+    output = from_log(path, last=40)
+    assert output.data.X[-1].tolist() == pairs.data.X[59].tolist()
+    assert len(output.data.X) == 40
+    assert "1 left out: saturated in a channel of the goal (line 51)" in output.notes
+    assert "only the last 40 of 59 usable rows are used" in output.notes
 
 
 def test_too_short_a_log_is_refused_with_its_name_and_how_many_it_needs(pairs: Pairs, tmp_path: Path):
@@ -170,22 +170,22 @@ def test_too_short_a_log_is_refused_with_its_name_and_how_many_it_needs(pairs: P
 
 
 def test_real_readings_are_said_to_be_of_several_sessions_and_of_repeated_settings(real_readings: Path):
-    told = from_log(real_readings)
-    assert len(told.data.X) == 100
-    assert [word for word in ("last 100", "sessions", "different settings") if word not in " ".join(told.notes)] == []
+    output = from_log(real_readings)
+    assert len(output.data.X) == 100
+    assert [word for word in ("last 100", "sessions", "different settings") if word not in " ".join(output.notes)] == []
 
 
 def test_conditioning_agrees_with_the_formula_and_the_transformation_is_gaussian(extra: Appendix):
-    told = extra.gaussian
-    assert told.solved == pytest.approx(told.exact, abs=0.003)
-    assert told.sampled == pytest.approx((0.0, 0.99, 1.01, 0.05), abs=0.02)
+    output = extra.gaussian
+    assert output.solved == pytest.approx(output.exact, abs=0.003)
+    assert output.sampled == pytest.approx((0.0, 0.99, 1.01, 0.05), abs=0.02)
     assert extra.transformed.distance < 0.014
 
 
 def test_outside_its_data_the_mixture_runs_straight_and_the_forest_stays_level(extra: Appendix):
-    told = extra.parabola
-    left = told.grid < -4.2
-    assert np.abs(np.diff(told.mixture[left], 2)).max() < 1e-6
-    assert told.forest[left].min() > 12
-    assert told.forest[left].max() < 16.5
-    assert np.abs(told.mixture - told.likeliest).max() < 0.2
+    output = extra.parabola
+    rest = output.grid < -4.2
+    assert np.abs(np.diff(output.mixture[rest], 2)).max() < 1e-6
+    assert output.forest[rest].min() > 12
+    assert output.forest[rest].max() < 16.5
+    assert np.abs(output.mixture - output.likeliest).max() < 0.2

@@ -62,8 +62,7 @@ def test_rows_are_flat_and_made_for_a_data_frame(folder: Path) -> None:
 def test_a_channel_with_the_name_of_another_column_is_named_and_never_mixed_up_with_it(folder: Path) -> None:
     run = sdl.open_run(folder)
     channels = [{**item, "name": "at"} for item in run.opened.instrument["channels"][:1]]
-    event = replace(run.opened, instrument={**run.opened.instrument, "channels": channels})
-    run._folded = replace(run._folded, opened=event)
+    run.opened = replace(run.opened, instrument={**run.opened.instrument, "channels": channels})
     with pytest.raises(ConfigError, match=r"^at: also the name of a column of the table"):
         run.rows()
 
@@ -129,7 +128,7 @@ def test_a_proposal_of_other_inputs_is_damage(folder: Path, tmp_path: Path) -> N
 
 
 def _again(folder: Path, copy: Path, of: Callable[[Event], Event | None], **first: Any) -> Path:
-    """The record of a run written anew, its hashes sound, with other events; None leaves one out."""
+    """A record rewritten with other events and sound hashes; None leaves one out."""
     from sdl.store import record
 
     events = [dataclasses.replace(e, **first) if isinstance(e, Opened) else e for e in record.read(folder)]

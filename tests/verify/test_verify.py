@@ -12,6 +12,7 @@ from scipy.stats import binom, binomtest
 from sdl import config, verify
 from sdl.errors import ConfigError
 from sdl.verify import Level, SeedResult
+from sdl.verify.evaluate import RISK, binomial_tail, lower_confidence_bound
 
 CAMPAIGN = """\
 name: led
@@ -30,7 +31,7 @@ def seen(seed: int = 0, trials: int = 5, outcome: str = "reached", error: float 
 
 
 def finding(given: config.Expect, those: list[SeedResult], claim: str) -> verify.Evaluation:
-    return next(found for found in verify.evaluate(given, those) if found.claim == claim)
+    return next(verified for verified in verify.evaluate(given, those) if verified.claim == claim)
 
 
 # --- judging ------------------------------------------------------------------------------------------------------
@@ -38,19 +39,19 @@ def finding(given: config.Expect, those: list[SeedResult], claim: str) -> verify
 
 @pytest.mark.parametrize(("kept", "n", "share"), [(5, 5, 0.5), (13, 20, 0.5), (59, 59, 0.95), (1, 9, 0.3), (0, 4, 0.5)])
 def test_the_chance_is_that_of_the_exact_binomial_test(kept: int, n: int, share: float) -> None:
-    assert verify.binomial_tail(kept, n, share) == pytest.approx(binom.sf(kept - 1, n, share), rel=1e-9)
+    assert binomial_tail(kept, n, share) == pytest.approx(binom.sf(kept - 1, n, share), rel=1e-9)
     low = binomtest(kept, n, alternative="greater").proportion_ci(0.95, "exact").low
-    assert verify.lower_confidence_bound(kept, n) == pytest.approx(low, abs=1e-9)
+    assert lower_confidence_bound(kept, n) == pytest.approx(low, abs=1e-9)
 
 
 def test_a_median_of_five_seeds_is_no_proof_unless_all_keep_it() -> None:
     limit = expect(trials={"median": 6})
     some = [seen(i, trials) for i, trials in enumerate((5, 5, 6, 7, 8))]
-    found = finding(limit, some, "trials, median")
-    assert (found.seen, found.within, found.level) == ("6", 3, Level.UNSURE)
-    assert found.needed is not None
-    share = found.within / found.of
-    assert verify.binomial_tail(int(share * found.needed), found.needed, 0.5) <= verify.RISK
+    verified = finding(limit, some, "trials, median")
+    assert (verified.seen, verified.within, verified.level) == ("6", 3, Level.UNSURE)
+    assert verified.needed is not None
+    share = verified.within / verified.of
+    assert binomial_tail(int(share * verified.needed), verified.needed, 0.5) <= RISK
     assert finding(limit, [seen(i) for i in range(5)], "trials, median").level is Level.MET
     assert finding(limit, [seen(i) for i in range(4)], "trials, median").level is Level.UNSURE
 
@@ -64,27 +65,27 @@ def test_a_p95_takes_fifty_nine_seeds() -> None:
 
 
 def test_where_exactly_as_many_keep_a_limit_as_must_no_number_of_seeds_would_tell() -> None:
-    found = finding(expect(trials={"median": 6}), [seen(i, 5 + 2 * (i % 2)) for i in range(10)], "trials, median")
-    assert (found.level, found.needed, found.seen) == (Level.UNSURE, None, "5")
+    verified = finding(expect(trials={"median": 6}), [seen(i, 5 + 2 * (i % 2)) for i in range(10)], "trials, median")
+    assert (verified.level, verified.needed, verified.seen) == (Level.UNSURE, None, "5")
 
 
 def test_a_median_above_its_limit_is_not_met_and_the_worst_seed_is_named() -> None:
-    found = finding(expect(trials={"median": 6}), [seen(i, 5 + i) for i in range(5)], "trials, median")
-    assert (found.seen, found.level, found.within, found.seed) == ("7", Level.NOT, 2, 4)
+    verified = finding(expect(trials={"median": 6}), [seen(i, 5 + i) for i in range(5)], "trials, median")
+    assert (verified.seen, verified.level, verified.within, verified.seed) == ("7", Level.NOT, 2, 4)
 
 
 def test_a_campaign_that_ends_otherwise_counts_as_endless() -> None:
     some = [seen(0), seen(1, 3, "unreachable"), seen(2, 4, "spent")]
-    found = finding(expect(trials={"median": 6}), some, "trials, median")
-    assert (found.seen, found.level) == ("no end as expected", Level.NOT)
+    verified = finding(expect(trials={"median": 6}), some, "trials, median")
+    assert (verified.seen, verified.level) == ("no end as expected", Level.NOT)
     outcome = finding(expect(trials=6), some, "outcome")
     assert (outcome.level, outcome.seen, outcome.seed) == (Level.NOT, "1 of 3", 2)
 
 
 def test_one_seed_is_enough_against_what_every_seed_must_keep() -> None:
     some = [seen(i, error=0.01 + 0.02 * (i == 7)) for i in range(20)]
-    found = finding(expect(error="2%"), some, "error, most")
-    assert (found.level, found.seed, found.seen) == (Level.NOT, 7, "3 %")
+    verified = finding(expect(error="2%"), some, "error, most")
+    assert (verified.level, verified.seed, verified.seen) == (Level.NOT, 7, "3 %")
     assert verify.broken_claims(expect(error="2%"), some[7]) == [("error, most", "at most 2 %", "3 %")]
     assert verify.broken_claims(expect(error="2%"), some[6]) == []
 
@@ -116,16 +117,16 @@ def test_the_error_is_that_without_noise_and_the_command_does_the_same_again(fil
     assert plan is not None
     task = plan.tasks[2]
     assert task.command == f"sdl run {file} --set seed=2"
-    found = verify.run(task)
+    verified = verify.run(task)
     again = sdl.run(file, runs=tmp_path, changes=["seed=2"])
-    assert (found.trials, found.readings, found.reason) == (again.trials, again.readings, again.reason)
-    chosen = load(file, ["seed=2"])
-    plant = chosen.instrument.open(None).plant
-    goal = chosen.goals()
+    assert (verified.trials, verified.readings, verified.reason) == (again.trials, again.readings, again.reason)
+    selected = load(file, ["seed=2"])
+    plant = selected.instrument.open(None).plant
+    goal = selected.goals()
     assert goal is not None
-    assert found.noise_free
-    assert found.error == pytest.approx(goal.error(plant.noise_free(again.applied)), rel=1e-12)
-    assert found.error != again.error
+    assert verified.noise_free
+    assert verified.error == pytest.approx(goal.error(plant.noise_free(again.applied)), rel=1e-12)
+    assert verified.error != again.error
 
 
 def test_two_processes_see_what_one_sees(file: Path) -> None:
@@ -154,9 +155,9 @@ def test_a_solver_that_hangs_is_killed_and_its_campaign_not_as_expected(
 ) -> None:
     plan = verify.plan(file, [f"solver={stuck.install(tmp_path, monkeypatch, 'hang')}"], 1)
     assert plan is not None
-    (found,) = verify.verify([plan], limit=1)
-    assert found.level is Level.NOT
-    assert verify.describe_end(found.seen[0]) == (
+    (verified,) = verify.verify([plan], limit=1)
+    assert verified.level is Level.NOT
+    assert verify.describe_end(verified.seen[0]) == (
         "out of time after 0 trials, verdict none: ran for more than 1 s: solver stuck"
     )
 

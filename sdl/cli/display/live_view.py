@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
-from sdl.cli.display.progress import SILENT_SECONDS
+from sdl.cli.display.progress import SILENT_SECONDS, is_movable
 from sdl.cli.display.table import trial_table
-from sdl.core.events import (
-    AbortAsked,
-    Continued,
-    Event,
-    Failed,
-    Interrupted,
-    Measured,
-    Opened,
-    Paused,
-    Proposed,
-    Resumed,
-    Safe,
-    Stopped,
-)
+from sdl.core import events
+from sdl.core.events import Event, Failed, Measured, Opened
 from sdl.formatting import (
     best_trial,
     cause,
@@ -37,7 +24,7 @@ from sdl.formatting import (
     tolerance_ratio,
     trial_remarks,
     visible,
-)
+)  # fmt: skip
 from sdl.types import Power
 
 if TYPE_CHECKING:
@@ -54,24 +41,24 @@ def note(event: Event) -> str:
     match event:
         case Failed(stage="propose"):
             return f"no proposal for trial {event.trial}: {event.error}"
-        case Paused():
+        case events.Paused():
             return f"paused by {event.by}: {event.cause}"
-        case Continued():
+        case events.Continued():
             return f"continued by {event.by}"
-        case Interrupted():
+        case events.Interrupted():
             return f"interrupted by {'Ctrl-C' if event.by == 'SIGINT' else event.by}"
-        case AbortAsked():
+        case events.AbortAsked():
             return f"abort requested by {event.by}: {event.reason}"
-        case Safe(state=Power.ON | Power.UNKNOWN):
+        case events.Safe(state=Power.ON | Power.UNKNOWN):
             return f"asked to be off for {event.seconds:.0f} s, the instrument may still be on: {event.why}"
-        case Resumed():
+        case events.Resumed():
             changes = ", ".join(f"{key}={value}" for key, value in event.changes.items())
             return f"resumed{' with ' + changes if changes else ''}"
     return ""
 
 
 def retry_note(event: Event, campaign: Campaign) -> str:
-    """A failed attempt that will be repeated; empty otherwise."""
+    """Text of a failed attempt that will be repeated; otherwise empty."""
     if not isinstance(event, Failed) or event.stage == "propose" or campaign.history.trials > event.trial:
         return ""
     return f"trial {event.trial}: retry {event.attempt + 1} after: {cause(event.error)}"
@@ -102,8 +89,7 @@ class PlainView:
         print(visible(text), file=self._out, flush=True)
 
 
-MOST_ROWS = 200
-"""Most trials that stay on the screen at the end."""
+MOST_ROWS = 200  # most trials that stay on the screen at the end
 
 
 class LiveTable:
@@ -140,46 +126,41 @@ class LiveTable:
             return self._lines(event, campaign)
         with self._lock:
             self._take(event, campaign)
-        if isinstance(event, Stopped):
+        if isinstance(event, events.Stopped):
             self._live.refresh()
 
     def _take(self, event: Event, campaign: Campaign) -> None:
-        """Take in one event; the trials follow the campaign by themselves."""
+        """Take in one event; the campaign itself updates the trials."""
         self._campaign = campaign
         if isinstance(event, Opened):
             self._opened = event
-        if isinstance(event, Proposed) and campaign.history.latest is not None:
+        if isinstance(event, events.Proposed) and campaign.history.latest is not None:
             self._trials.append(campaign.history.latest)
         self._notes += filter(None, [note(event) or retry_note(event, campaign)])
 
     def _draw(self) -> RenderableType:
-        with self._lock:
-            return self._drawn()
-
-    def _drawn(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
-        opened, campaign, columns = self._opened, self._campaign, self._console.width
-        if opened is None or campaign is None:
-            return Group()  # nothing yet, and nothing stays on the screen beside an error message
-        head = [Text(visible(headline(opened)), style="bold"), Text(visible(goal_line(campaign.plan.goal)))]
-        colour = self._console.color_system is not None and not self._console.no_color
-        more = self._above(campaign, columns, colour=colour)
-        notes = [Text(visible(n), style="yellow", no_wrap=True, overflow="ellipsis") for n in self._notes[-2:]]
-        used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes) + len(more)
-        rows = self._rows(self._console.height - used - 3)
-        earlier = len(self._trials) - rows
-        trials = self._trials
-        if earlier > 0:  # the line about them replaces one more trial
-            trials = trials[earlier + 1 :]
-            where = f"{earlier + 1} earlier: sdl show {opened.run.rpartition('-')[2]}"
-            head.append(Text(where, style="dim", no_wrap=True, overflow="ellipsis"))
-        lines = trial_table(trials, opened, campaign.plan, columns, colour=colour)
-        return Group(*head, *more, *lines, *notes, self._bar(campaign, columns))
+        with self._lock:
+            opened, campaign, columns = self._opened, self._campaign, self._console.width
+            if opened is None or campaign is None:
+                return Group()  # nothing yet, and nothing stays on the screen beside an error message
+            head = [Text(visible(headline(opened)), style="bold"), Text(visible(goal_line(campaign.plan.goal)))]
+            colour = self._console.color_system is not None and not self._console.no_color
+            more = self._above(campaign, columns, colour=colour)
+            notes = [Text(visible(n), style="yellow", no_wrap=True, overflow="ellipsis") for n in self._notes[-2:]]
+            used = sum(max(1, -(-len(text.plain) // columns) + 1) for text in head) + len(notes) + len(more)
+            trials, earlier = self._trials, len(self._trials) - self._rows(self._console.height - used - 3)
+            if earlier > 0:  # the line about them replaces one more trial
+                trials = trials[earlier + 1 :]
+                where = f"{earlier + 1} earlier: sdl show {opened.run.rpartition('-')[2]}"
+                head.append(Text(where, style="dim", no_wrap=True, overflow="ellipsis"))
+            table = trial_table(trials, opened, campaign.plan, columns, colour=colour)
+            return Group(*head, *more, *table, *notes, self._bar(campaign, columns))
 
     def _rows(self, lines: int) -> int:
-        """How many trials to show where that many fit."""
+        """How many trials to show where that many lines fit."""
         return MOST_ROWS if self._ended else max(lines, 2)
 
     def _above(self, campaign: Campaign, columns: int, *, colour: bool) -> list[Text]:
@@ -187,7 +168,7 @@ class LiveTable:
         return []
 
     def _time_left(self, campaign: Campaign) -> str:
-        """`; 1:05 left` for a collection, whose number of trials is known; trials before a resume do not count."""
+        """The time left of a collection, `; 1:05 left`, from the trials of this process; empty where it is unknown."""
         used, now = campaign.history.trials, time.monotonic()
         if self._began is None or campaign.plan.goal is not None or campaign.history.outcome is not None:
             self._began = self._began or (now, used)
@@ -195,12 +176,9 @@ class LiveTable:
         seconds, taken = now - self._began[0], used - self._began[1]
         if seconds < SILENT_SECONDS or taken < 2:
             return ""
-        remaining = round(seconds / taken * (campaign.plan.collect - used))
-        return (
-            f"; {remaining // 3600}:{remaining // 60 % 60:02}:{remaining % 60:02} left"
-            if remaining >= 3600
-            else f"; {remaining // 60}:{remaining % 60:02} left"
-        )
+        minutes, remaining = divmod(round(seconds / taken * (campaign.plan.collect - used)), 60)
+        hours = f"{minutes // 60}:{minutes % 60:02}" if minutes >= 60 else f"{minutes}"
+        return f"; {hours}:{remaining:02} left"
 
     def _bar(self, campaign: Campaign, columns: int) -> RenderableType:
         from rich.progress_bar import ProgressBar
@@ -209,14 +187,14 @@ class LiveTable:
 
         limit = campaign.plan.collect  # stop.trials, also where a resume has changed it
         used, taken = campaign.history.trials, campaign.history.readings
+        best = best_trial(campaign.history.best)
         text = f"{used} of at most {count(limit, 'trial')}, {count(taken, 'reading')}"
-        text += f"; {best}" if (best := best_trial(campaign.history.best)) else ""
-        text += self._time_left(campaign)
-        room = min(columns - len(text) - 1, 30)
-        if room < 8:
+        text += (f"; {best}" if best else "") + self._time_left(campaign)
+        bar_width = min(columns - len(text) - 1, 30)
+        if bar_width < 8:
             return Text(text, no_wrap=True, overflow="ellipsis")
         grid = Grid.grid(padding=(0, 1))
-        grid.add_row(ProgressBar(limit, used, width=room), text)
+        grid.add_row(ProgressBar(limit, used, width=bar_width), text)
         return grid
 
 
@@ -226,7 +204,7 @@ def watching(*, json: bool, quiet: bool) -> Iterator[Watch | None]:
     stream = sys.stderr if json else sys.stdout
     if quiet:
         yield None
-    elif stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+    elif is_movable(stream):
         from rich.console import Console
 
         with LiveTable(Console(file=stream, highlight=False)) as table:
@@ -235,8 +213,7 @@ def watching(*, json: bool, quiet: bool) -> Iterator[Watch | None]:
         yield PlainView(stream)
 
 
-MOST_CHANNELS = 4
-"""Most channels in a plain line without a goal; the record has them all."""
+MOST_CHANNELS = 4  # most channels in a plain line without a goal; the record has them all
 
 
 def line(trial: Trial, plan: Plan, opened: Opened) -> str:

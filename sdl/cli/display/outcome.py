@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.runs.runs import Result, Run
 
-MOST_FAILURES = 10
-"""Most different failures that are printed; the record has them all."""
+MOST_FAILURES = 10  # most different failures that are printed; the record has them all
 
 
 def print_outcome(
@@ -30,13 +29,13 @@ def print_outcome(
     more: Mapping[str, Any] | None = None,
     running: bool = False,
 ) -> None:
-    """Print the outcome.
+    """Print the outcome, or one JSON object.
 
     Args:
         done: the result.
-        json: print one JSON object instead.
+        json: print JSON.
         reason: replaces the campaign's own.
-        more: further keys of the object; those with text are also printed, one line each.
+        more: further keys of the object; their texts are also printed, one line each.
         running: a process is still writing to the run, so that no advice is needed.
     """
     from sdl.runs.runs import open_run
@@ -87,35 +86,30 @@ def _failures(run: Run) -> list[str]:
 
 def next_steps(done: Result, run: Run) -> list[str]:
     """What to do next: a sentence, and a command where there is one."""
-    name = _short(run.folder)
-    resume = f"sdl resume {name}"
-    goal = run.campaign.plan.goal
-    kind = run.config.get("solver", {}).get("kind", "")
-    other = "bayes" if kind != "bayes" else "gp"
-    match done.outcome:
-        case None:
-            return ["continue with", resume]
-        case Outcome.DONE if done.failed:
-            return ["failed trials are not in the data: check the instrument, then run the command again"]
-        case Outcome.UNREACHABLE | Outcome.SPENT if goal is not None and _resolution_limited(run):
-            return [_coarse_steps(goal, done, run)]
-        case Outcome.UNREACHABLE:
-            look = f"sdl explain {name}" + (f" {done.best}" if done.best is not None else "")
-            return [f"{_nearest(goal, done)}{_change(goal, done, run)}, or see why with", look]
-        case Outcome.STALLED:
-            text = "more trials will not help: widen the tolerance, raise `average`, or try another solver with"
-            return [text, f"{resume} --set solver.kind={other} --set stop.stagnation=null"]
-        case Outcome.SPENT if done.by == "trials":
-            return ["allow more trials with", f"{resume} --set stop.trials={2 * done.trials}"]
-        case Outcome.SPENT:
-            return ["allow the same number of minutes again with", resume]
-        case Outcome.FAILED if done.by == "solver":
-            return ["try another solver with", f"{resume} --set solver.kind={other if kind != 'linear' else 'gmm'}"]
-        case Outcome.FAILED:
-            return ["check the instrument, then continue with", resume]
-        case Outcome.ABORTED:
-            return ["if that was a mistake, continue with", resume]
-    return []
+    name, goal, kind = _short(run.folder), run.campaign.plan.goal, run.config.get("solver", {}).get("kind", "")
+    resume, other = f"sdl resume {name}", "bayes" if kind != "bayes" else "gp"
+    latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
+    coarse = latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
+    if goal is not None and coarse and done.outcome in (Outcome.UNREACHABLE, Outcome.SPENT):
+        return [_coarse_steps(goal, done, run)]
+    explain = f"sdl explain {name}" + (f" {done.best}" if done.best is not None else "")
+    more_trials = ("allow more trials with", f"{resume} --set stop.trials={2 * done.trials}")
+    more_minutes = ("allow the same number of minutes again with", resume)
+    other_solver = ("try another solver with", f"{resume} --set solver.kind={other if kind != 'linear' else 'gmm'}")
+    failed = ("failed trials are not in the data: check the instrument, then run the command again",)
+    steps: dict[Outcome | None, tuple[str, ...]] = {
+        None: ("continue with", resume),
+        Outcome.DONE: failed if done.failed else (),
+        Outcome.UNREACHABLE: (f"{_nearest(goal, done)}{_change(goal, done, run)}, or see why with", explain),
+        Outcome.STALLED: (
+            "more trials will not help: widen the tolerance, raise `average`, or try another solver with",
+            f"{resume} --set solver.kind={other} --set stop.stagnation=null",
+        ),
+        Outcome.SPENT: more_trials if done.by == "trials" else more_minutes,
+        Outcome.FAILED: other_solver if done.by == "solver" else ("check the instrument, then continue with", resume),
+        Outcome.ABORTED: ("if that was a mistake, continue with", resume),
+    }
+    return list(steps.get(done.outcome, ()))
 
 
 def _nearest(goal: Goal | None, done: Result) -> str:
@@ -131,7 +125,7 @@ NO_SIGNAL = 0.02
 
 
 def _change(goal: Goal | None, done: Result, run: Run) -> str:
-    """What to change where a goal is unreachable: not the goal where there seems to be no signal or a dead sensor."""
+    """What to change where a goal is unreachable: the instrument where it has no signal, otherwise the goal."""
     bands = goal.bands if goal is not None else {}
     levels = {name: band.low if band.target is None else band.target for name, band in bands.items()}
     if levels and all(abs(done.measured.get(name, 0.0)) < NO_SIGNAL * value for name, value in levels.items()):
@@ -142,12 +136,6 @@ def _change(goal: Goal | None, done: Result, run: Run) -> str:
     if done.worst is not None and done.measured[done.worst] > bands[done.worst].high:
         return "change the goal"
     return "lower the goal, check that the instrument is on"
-
-
-def _resolution_limited(run: Run) -> bool:
-    """Whether the last proposal of the solver lay between the steps of the inputs."""
-    latest = next((trial for trial in reversed(run.trials) if trial.by_solver), None)
-    return latest is not None and latest.verdict is Verdict.BETWEEN_STEPS
 
 
 def _coarse_steps(goal: Goal, done: Result, run: Run) -> str:

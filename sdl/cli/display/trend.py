@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from sdl.core.campaign import Campaign
 
-ENDING = 9
-"""Lines that the outcome takes below the chart, so that both fit on one screen."""
+ENDING = 9  # lines that the outcome takes below the chart, so that both fit on one screen
 
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::--=#"
 """Eighths of a bar, and their substitutes on terminals without block characters."""
@@ -62,11 +61,7 @@ class TrendTable(LiveTable):
 def chart(ratios: Sequence[float], columns: int, rows: int, *, blocks: bool = True) -> list[str]:
     """Tolerance ratios as bars on a logarithmic scale, the latest at the right; `1 |` marks the tolerance.
 
-    Args:
-        ratios: finite, of each trial.
-        columns: of the terminal.
-        rows: lines of the chart.
-        blocks: whether the terminal has block characters.
+    Ratios must be finite. The chart has `rows` lines of at most `columns` characters, without `blocks` in ASCII.
     """
     if not ratios or columns < 20:
         return []

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-import typer
-
-from sdl.cli.options import Json, emit
-from sdl.cli.terminal import say, width
+from sdl.cli.options import Json, argument, emit, option
+from sdl.cli.terminal import print_table, say
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import visible
-
-if TYPE_CHECKING:
-    from sdl.lab.http.client import Client
+from sdl.lab.core.views import describe_pause
+from sdl.lab.http.client import Client
 
 Lab = Annotated[
-    str,
-    typer.Option(
-        "--lab", metavar="FILE", help="A lab file or the name of a lab; by default ./lab.yaml, or the only running lab."
-    ),
+    str, option("--lab FILE", "A lab file or the name of a lab; by default ./lab.yaml, or the only running lab.")
 ]
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the lab, http://127.0.0.1:PORT, instead.")]
-Target = Annotated[
-    list[str], typer.Argument(metavar="TARGET…", help="`job NAME`, `instrument NAME`, `start NUMBER` or `lab`.")
-]
-Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason; kept in the record.")]
+Url = Annotated[str, option("--url URL", "Address of the lab, http://127.0.0.1:PORT, instead.")]
+Target = Annotated[list[str], argument("TARGET…", "`job NAME`, `instrument NAME`, `start NUMBER` or `lab`.")]
+Reason = Annotated[str, option("--reason -r TEXT", "Reason; kept in the record.")]
 
 
 def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
@@ -40,44 +33,33 @@ def status(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     sdl lab status
     sdl lab status --lab lab.yaml --json
     """
-    from sdl.config.durations import format_duration
-    from sdl.lab.core.views import describe_pause
-    from sdl.lab.http.client import Client
-
     client = Client(lab, url)
     shown = client.get("status")
     if json:
         emit(client.names | shown)
         return
-    now, zone = shown["at"], ZoneInfo(shown["timezone"])
-    say(
-        f"{client.home}, up for {format_duration(now - shown['since'])} "
-        f"(process {shown['process']}), {shown['timezone']}"
-    )
+    local = _local_time(shown)
+    duration = format_duration(shown["at"] - shown["since"])
+    say(f"{client.home}, up for {duration} (process {shown['process']}), {shown['timezone']}")
     if shown.get("trouble"):
         say(f"trouble: {shown['trouble']}")
     for pause in shown["held"]:
-        say(f"{pause['what']}: {describe_pause(pause, pause['what'])}, since {_time(pause['at'], now, zone)}")
+        say(f"{pause['what']}: {describe_pause(pause, pause['what'])}, since {local(pause['at'])}")
     running = {row["start"]: row for row in shown["running"]}
-    rows = []
+    rows = [("instrument", "activity", "since", "readings", "last 24 h", "")]
     for row in shown["instruments"]:
         activity = ("idle", "", "")
         if run := running.get(row["busy"]):
-            activity = (f"start {run['start']} of {run['job']}", _time(run["since"], now, zone), str(run["readings"]))
+            activity = (f"start {run['start']} of {run['job']}", local(run["since"]), str(run["readings"]))
         rows.append((row["name"], *activity, str(row["readings_today"]), _state(row, run, shown["held"])))
-    _table(("instrument", "activity", "since", "readings", "last 24 h", ""), rows, right=(3, 4))
-    if shown["next"]:
-        first = shown["next"][0]
-        say(
-            f"next: {first['job']} on {first['instrument']} at {_time(first['due'], now, zone)}"
-            + (f": {first['why']}" if first["why"] else "")
-        )
+    print_table(rows, (0, 1, 2, 5))
+    for first in shown["next"][:1]:
+        why = f": {first['why']}" if first["why"] else ""
+        say(f"next: {first['job']} on {first['instrument']} at {local(first['due'])}{why}")
 
 
 def _state(row: Mapping[str, Any], run: Mapping[str, Any] | None, pauses: Sequence[Any]) -> str:
     """Why an instrument does not measure: lost, or paused; else empty."""
-    from sdl.lab.core.views import describe_pause
-
     if lost := row["lost"]:
         return f"{'in use by another process' if lost.startswith('InUse: ') else 'no answer'}: {lost}"
     target = f"instrument {row['name']}" if run is None else f"start {run['start']}"
@@ -97,17 +79,19 @@ def queue(lab: Lab = "", url: Url = "", json: Json = False) -> None:
     if json:
         emit(client.names | shown)
         return
-    now, zone = _here(client)
+    now = client.get("status")
+    local = _local_time(now)
     rows = [
-        (_time(row["due"], now, zone), row["job"], row["instrument"], str(row["start"] or ""), row["why"])
+        (local(row["due"]), row["job"], row["instrument"], str(row["start"] or ""), row["why"])
         for row in shown["queue"]
     ]
-    _table((f"due, {zone}", "job", "instrument", "start", ""), rows, empty="no start is waiting or scheduled")
+    titles = (f"due, {now['timezone']}", "job", "instrument", "start", "")
+    _print_rows([titles, *rows], range(5), "no start is waiting or scheduled")
 
 
 def history(
-    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Only starts of this job.")] = "",
-    most: Annotated[int, typer.Option("--most", "-n", min=1, max=1000, help="Number of starts.")] = 20,
+    job: Annotated[str, option("--job NAME", "Only starts of this job.")] = "",
+    most: Annotated[int, option("--most -n", "Number of starts.", min=1, max=1000)] = 20,
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
@@ -117,18 +101,17 @@ def history(
     \b
     sdl lab history --job hourly -n 50
     """
-    from sdl.config.durations import format_duration
-
     client = _client(lab, url, json)
     shown = client.get("history", most=most, job=job)
     if json:
         emit(client.names | shown)
         return
-    now, zone = _here(client)
+    now = client.get("status")
+    local = _local_time(now)
     rows = [
         (
             str(row["start"]),
-            _time(row["due"], now, zone),
+            local(row["due"]),
             row["job"],
             row["instrument"],
             row["outcome"] or row["fate"],
@@ -138,12 +121,12 @@ def history(
         )
         for row in shown["history"]
     ]
-    titles = ("start", f"due, {zone}", "job", "instrument", "fate", "readings", "duration", "run or reason")
-    _table(titles, rows, right=(0, 5), empty="no start has ended yet")
+    titles = ("start", f"due, {now['timezone']}", "job", "instrument", "fate", "readings", "duration", "run or reason")
+    _print_rows([titles, *rows], (1, 2, 3, 4, 6, 7), "no start has ended yet")
 
 
 def pause(
-    target: Annotated[list[str] | None, typer.Argument(metavar="[TARGET…]", help="The whole lab by default.")] = None,
+    target: Annotated[list[str] | None, argument("[TARGET…]", "The whole lab by default.")] = None,
     reason: Reason = "",
     lab: Lab = "",
     url: Url = "",
@@ -159,7 +142,7 @@ def pause(
 
 
 def resume(
-    target: Annotated[list[str] | None, typer.Argument(metavar="TARGET…", help="What to resume.")] = None,
+    target: Annotated[list[str] | None, argument("TARGET…", "What to resume.")] = None,
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
@@ -197,7 +180,7 @@ def skip(target: Target, reason: Reason = "", lab: Lab = "", url: Url = "", json
 
 
 def run_now(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job of the lab.")],
+    job: Annotated[str, argument("JOB", "A job of the lab.")],
     lab: Lab = "",
     url: Url = "",
     json: Json = False,
@@ -224,8 +207,6 @@ def _do(verb: str, client: Client, json: bool, **what: str) -> None:
 
 def _client(lab: str, url: str, json: bool) -> Client:
     """The selected lab, named on stderr unless `json`."""
-    from sdl.lab.http.client import Client
-
     client = Client(lab, url)
     if not json:
         print(visible(client.home), file=sys.stderr)
@@ -234,8 +215,6 @@ def _client(lab: str, url: str, json: bool) -> Client:
 
 def _pauses(client: Client) -> list[str]:
     """The command that ends each pause of a lab, with its requester and reason."""
-    from sdl.lab.core.views import describe_pause
-
     shown = client.get("status")
     ends = {f"start {run['start']}": f"paused: {run['paused']}" for run in shown["running"] if run["resumable"]}
     ends |= {pause["what"]: describe_pause(pause, pause["what"]) for pause in shown["held"]}
@@ -248,29 +227,21 @@ def _target(given: Sequence[str]) -> str:
     return f"start {text}" if text.isdecimal() else text
 
 
-def _here(client: Client) -> tuple[float, ZoneInfo]:
-    """The time and time zone of a lab, which may differ from those of this terminal."""
-    shown = client.get("status")
-    return shown["at"], ZoneInfo(shown["timezone"])
+def _local_time(status: Mapping[str, Any]) -> Callable[[float], str]:
+    """A function that gives a time (s since 1970) in a lab's time zone, with the date unless it is the lab's today."""
+    zone = ZoneInfo(status["timezone"])
+    today = datetime.fromtimestamp(status["at"], zone).date()
+
+    def local(at: float) -> str:
+        moment = datetime.fromtimestamp(at, zone)
+        return moment.strftime("%H:%M:%S" if moment.date() == today else "%Y-%m-%d %H:%M")
+
+    return local
 
 
-def _time(at: float, now: float, zone: ZoneInfo) -> str:
-    """The lab's local time, with the date unless it is today's."""
-    moment, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone)
-    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M")
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), empty: str = "") -> None:
-    """Print aligned columns; lines are truncated to the width of a terminal."""
-    if not rows:
+def _print_rows(rows: Sequence[Sequence[str]], left_aligned: Container[int], empty: str) -> None:
+    """Print a table, or the text `empty` where it has nothing but titles."""
+    if len(rows) > 1:
+        print_table(rows, left_aligned)
+    else:
         say(empty)
-        return
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    columns = width()
-    for row in (titles, *rows):
-        cells = [
-            text.rjust(wide) if n in right else text.ljust(wide)
-            for n, (text, wide) in enumerate(zip(row, widths, strict=True))
-        ]
-        line = "  ".join(cells).rstrip()
-        print(line if columns is None or len(line) <= columns else line[: columns - 1] + "…")

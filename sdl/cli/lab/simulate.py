@@ -8,18 +8,17 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from sdl.cli.display.progress import ProgressBar
-from sdl.cli.lab.setup import File
-from sdl.cli.options import Json, Quiet, emit
+from sdl.cli.options import Json, LabPath, Quiet, emit, option
 from sdl.cli.terminal import say
+from sdl.config.durations import format_duration
 from sdl.errors import ConfigError
 from sdl.formatting import count, local
+from sdl.lab.config.file import ResolvedLab, load
+from sdl.lab.config.model import LabFile
+from sdl.lab.core.cron import seconds
 
 if TYPE_CHECKING:
-    from sdl.lab.config.file import ResolvedLab
-    from sdl.lab.config.model import LabFile
     from sdl.lab.core.events import LabEvent
     from sdl.lab.simulate import Usage
     from sdl.lab.workers.base import WorkerUpdate
@@ -28,14 +27,10 @@ DAY = 86400.0
 
 
 def simulate(
-    file: File,
-    days: Annotated[float, typer.Option("--days", min=0.01, max=400, help="Duration in virtual time.")] = 7.0,
-    begin: Annotated[
-        str, typer.Option("--from", metavar="TIME", help="Begin: 2026-03-28 or 2026-03-28T12:00; now by default.")
-    ] = "",
-    keep: Annotated[
-        Path | None, typer.Option("--keep", metavar="DIR", help="Keep records and journal in a new directory.")
-    ] = None,
+    file: LabPath,
+    days: Annotated[float, option("--days", "Duration in virtual time.", min=0.01, max=400)] = 7.0,
+    begin: Annotated[str, option("--from TIME", "Begin: 2026-03-28 or 2026-03-28T12:00; now by default.")] = "",
+    keep: Annotated[Path | None, option("--keep DIR", "Keep records and journal in a new directory.")] = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -48,7 +43,6 @@ def simulate(
     sdl lab simulate configs/lab-week.yaml --days 7
     """
     from sdl.lab import journal
-    from sdl.lab.config.file import load
     from sdl.lab.simulate import Usage
     from sdl.lab.simulate import simulate as run
 
@@ -123,9 +117,7 @@ class _Messages:
 
 
 def _moment(text: str, loaded: ResolvedLab) -> float:
-    """The begin of a simulation; by default the current full hour."""
-    from sdl.lab.core.cron import seconds
-
+    """The start of a simulation; by default the current full hour."""
     if not text:
         return time.time() // 3600 * 3600
     try:
@@ -135,14 +127,14 @@ def _moment(text: str, loaded: ResolvedLab) -> float:
 
 
 def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float, days: float) -> dict[str, Any]:
-    keys = {"due": "due", "ran": "ran", "outcomes": "outcomes", "missed": "missed", "gave_up": "gave_up",
-            "died": "died", "readings": "readings", "longest_wait": "late"}  # fmt: skip
+    keys = ("due", "ran", "outcomes", "missed", "gave_up", "died", "readings")
     return {
         "lab": loaded.lab.name,
         "from": start,
         "days": days,
         "jobs": {
-            name: {key: getattr(job, attribute) for key, attribute in keys.items()} for name, job in usage.jobs.items()
+            name: {key: getattr(job, key) for key in keys} | {"longest_wait": job.late}
+            for name, job in usage.jobs.items()
         },
         "pauses": usage.pauses,
         "not_ended": usage.open,
@@ -151,7 +143,6 @@ def _plain(loaded: ResolvedLab, usage: Usage, messages: _Messages, start: float,
 
 
 def _print_usage(loaded: ResolvedLab, usage: Usage, start: float, days: float) -> None:
-    from sdl.config.durations import format_duration
     from sdl.lab.simulate import LEGEND
 
     lab, end = loaded.lab, start + days * DAY

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from sdl.cli.options import RUNS, Json, Quiet, Runs, emit, near
+from sdl.cli.display.progress import tracked
+from sdl.cli.options import RUNS, Json, Quiet, Runs, argument, emit, option
 from sdl.cli.terminal import width
-from sdl.errors import ConfigError, RecordError
-from sdl.formatting import count, visible
+from sdl.errors import ConfigError, RecordError, near, translated_os_errors
+from sdl.formatting import count, truncate, visible
+from sdl.store.resolve import FILE, find, folders
 
 if TYPE_CHECKING:
     from sdl.report.comparison import RunGroup
@@ -20,17 +20,12 @@ SUFFIXES = (".html", ".png", ".svg")
 
 
 def compare(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="RUN…|DIR", help="Runs (by any name), campaigns, or directories with runs."),
-    ],
+    names: Annotated[list[str], argument("RUN…|DIR", "Runs (by any name), campaigns, or directories with runs.")],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Also write a page (.html) or the figure (.png, .svg)."),
+        Path | None, option("--output -o FILE", "Also write a page (.html) or the figure (.png, .svg).")
     ] = None,
     by: Annotated[
-        list[str] | None,
-        typer.Option("--by", metavar="KEY", help="Group by this key, such as solver.kind. May be repeated."),
+        list[str] | None, option("--by KEY", "Group by this key, such as solver.kind. May be repeated.")
     ] = None,
     runs: Runs = RUNS,
     json: Json = False,
@@ -45,14 +40,13 @@ def compare(
 
     A campaign's name or a directory stands for all of its runs. Runs are grouped by the keys in which they differ.
     """
-    from sdl.cli.display.progress import tracked
     from sdl.report.comparison import grouped, run_result
     from sdl.runs.runs import Run
 
     if output is not None and output.suffix not in SUFFIXES:
         raise ConfigError(f"-o {output}: must end in {', '.join(SUFFIXES)}")
-    folders, results = _folders(names, runs), []
-    for folder, named in tracked(list(folders.items()), "runs", quiet=quiet or json):
+    results = []
+    for folder, named in tracked(list(_folders(names, runs).items()), "runs", quiet=quiet or json):
         try:
             results.append(run_result(Run(folder)))
         except RecordError as error:
@@ -67,7 +61,12 @@ def compare(
             raise ConfigError(f"--by {key}: no run has this key; {near(key, sorted(known))}")
     groups = grouped(results, by or ())
     if json:
-        emit({"groups": [_plain(group) for group in groups]})
+        kept = ("trials", "readings", "seconds", "reached", "outcome", "miss", "error")
+        rows = {
+            group.name: [{"run": str(run.folder), **{key: getattr(run, key) for key in kept}} for run in group.runs]
+            for group in groups
+        }
+        emit({"groups": [{"group": name, "runs": listed} for name, listed in rows.items()]})
     else:
         _print(groups)
     if output is not None:
@@ -78,8 +77,6 @@ def compare(
 
 def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
     """The runs, and whether each was named itself rather than by its directory or campaign."""
-    from sdl.store.resolve import FILE, find, folders
-
     named: dict[Path, bool] = {}
     for name in names:
         given = Path(name)
@@ -94,28 +91,19 @@ def _folders(names: list[str], runs: Path) -> dict[Path, bool]:
     return named
 
 
-def _plain(group: RunGroup) -> dict[str, object]:
-    kept = ("trials", "readings", "seconds", "reached", "outcome", "miss", "error")
-    rows = [{"run": str(run.folder), **{key: getattr(run, key) for key in kept}} for run in group.runs]
-    return {"group": group.name, "runs": rows}
-
-
 def _print(groups: list[RunGroup]) -> None:
     from sdl.report.comparison import HEAD, table
 
-    rows = table(groups)
-    columns = width() or 0
-    room = columns - 1 if columns else 200
-    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
-    widths[0] = min(widths[0], 60)
+    rows = [HEAD, *table(groups)]
+    space = (width() or 201) - 1
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     last = len(HEAD)
-    while last > 4 and min(widths[0], 24) + sum(widths[1:last]) + 2 * (last - 1) > room:
+    while last > 4 and min(widths[0], 24) + sum(widths[1:last]) + 2 * (last - 1) > space:
         last -= 1  # the cost is omitted first
-    widths[0] = max(min(widths[0], room - sum(widths[1:last]) - 2 * (last - 1)), 8)
-    for row in (HEAD, *rows):
-        named = visible(row[0])
-        first = named if len(named) <= widths[0] else named[: widths[0] - 1] + "…"
-        print("  ".join([first.ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, last))]).rstrip())
+    first = max(min(widths[0], 60, space - sum(widths[1:last]) - 2 * (last - 1)), 8)
+    for row in rows:
+        cells = [row[i].rjust(widths[i]) for i in range(1, last)]
+        print("  ".join([truncate(visible(row[0]), first).ljust(first), *cells]).rstrip())
     print(f"medians, with minimum and maximum of {count(sum(len(g.runs) for g in groups), 'run')} in brackets")
 
 
@@ -123,18 +111,14 @@ def _write(output: Path, groups: list[RunGroup]) -> None:
     from sdl.report import page, style
     from sdl.report.comparison import HEAD, figure, table
 
-    drawn = figure(groups)
-    try:
+    drawn, title = figure(groups), "Comparison of runs"
+    with translated_os_errors(output):
         if output.suffix == ".html":
-            shown = page.picture(drawn, "Comparison of runs", CAPTION)
-            text = page.render(
-                "compare.html.j2", title="Comparison of runs", head=HEAD, rows=table(groups), figure=shown
-            )
+            picture = page.picture(drawn, title, CAPTION)
+            text = page.render("compare.html.j2", title=title, head=HEAD, rows=table(groups), figure=picture)
             page.write(output, text)
         else:
             page.save(output, style.png(drawn) if output.suffix == ".png" else style.svg(drawn))
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
 
 
 CAPTION = (

@@ -1,37 +1,24 @@
-"""The command `sdl report`: pages and figures of runs."""
+"""The commands that write files from runs: report, export."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from sdl.cli.options import RUNS, Json, Quiet, Runs, campaign_run, emit
+from sdl.cli.display.progress import tracked
+from sdl.cli.options import RUN_HELP, RUNS, Json, Quiet, RunName, Runs, argument, campaign_run, emit, option
 from sdl.errors import ConfigError
+from sdl.export import ExportFormat, text_lines, write
 from sdl.formatting import count
-
-RunNames = Annotated[
-    list[str],
-    typer.Argument(metavar="RUN…", help="`latest`, a campaign's name, a part of a run's name, or its directory."),
-]
 
 
 def report(
-    names: RunNames,
+    names: Annotated[list[str], argument("RUN…", RUN_HELP)],
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="The page, or a directory for several; default: here.",
-        ),
+        Path | None, option("--output -o FILE", "The page, or a directory for several; default: here.")
     ] = None,
-    png: Annotated[
-        Path | None, typer.Option("--png", metavar="DIR", help="Also write every figure as a PNG into this directory.")
-    ] = None,
-    svg: Annotated[bool, typer.Option("--svg", help="With --png: also as SVG.")] = False,
+    png: Annotated[Path | None, option("--png DIR", "Also write every figure as a PNG into this directory.")] = None,
+    svg: Annotated[bool, option("--svg", "With --png: also as SVG.")] = False,
     runs: Runs = RUNS,
     json: Json = False,
     quiet: Quiet = False,
@@ -44,7 +31,6 @@ def report(
 
     The page is self-contained and needs no network. An existing file is replaced only if sdl made it.
     """
-    from sdl.cli.display.progress import tracked
     from sdl.report import page
     from sdl.report.table import TrialTable
     from sdl.runs.runs import open_run
@@ -82,3 +68,29 @@ def _target(folder: Path, output: Path | None, *, several: bool) -> Path:
     if several:
         raise ConfigError(f"-o {output}: for several runs it must be a directory that exists")
     return output
+
+
+def export(
+    name: RunName,
+    to: Annotated[
+        ExportFormat, option("--to", "csv, jsonl, parquet: one row per reading; claude-light: the paper's log.")
+    ],
+    output: Annotated[Path | None, option("--output -o FILE", "Instead of stdout.")] = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Write the readings of a run in another form.
+
+    \b
+    sdl export latest --to csv -o readings.csv
+    """
+    from sdl.runs.runs import open_run
+
+    run = open_run(name, runs=runs)
+    if output is not None:
+        noun = "row" if to is ExportFormat.PARQUET else "line"
+        print(f"{output}: {count(write(run, to, output), noun)} written")
+    elif to is ExportFormat.PARQUET:
+        raise ConfigError("--to parquet: a Parquet file is not text for the terminal; name a file, -o FILE")
+    else:
+        for text in text_lines(run, to):
+            print(text)

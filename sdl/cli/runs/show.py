@@ -1,4 +1,4 @@
-"""The commands that only read a run: show, explain, check."""
+"""The commands that only read runs: list, show, explain, check."""
 
 from __future__ import annotations
 
@@ -8,18 +8,72 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from sdl.cli.options import RUNS, Json, RunName, Runs, campaign_run, emit
-from sdl.cli.terminal import aligned, say, width
-from sdl.errors import ConfigError, SdlError
-from sdl.formatting import cause, count, display, reading, settings, units, worst
+from sdl.cli.display.live_view import line, note
+from sdl.cli.display.outcome import print_outcome
+from sdl.cli.display.table import trial_table
+from sdl.cli.options import RUNS, Json, RunName, Runs, argument, campaign_run, emit
+from sdl.cli.terminal import aligned, print_table, say, width
+from sdl.errors import ConfigError, Damaged, OutOfTurn, SdlError
+from sdl.formatting import (
+    cause,
+    count,
+    display,
+    goal_line,
+    headline,
+    percent,
+    reading,
+    settings,
+    truncate,
+    units,
+    worst,
+)
+from sdl.store import record
+from sdl.store.resolve import find, folders
 
 if TYPE_CHECKING:
     from sdl.core.goal import Goal
     from sdl.core.trials import Trial
     from sdl.runs.runs import Run
-    from sdl.store.record import Checked
+
+
+LIST_COLUMNS = ("id", "campaign", "when", "outcome", "trials", "error", "solver", "goal", "run")
+
+
+def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
+    """List the runs, the newest first.
+
+    \b
+    sdl list
+    sdl show 2d2bf8                        a run by its id
+
+    `when` is local time; `error` that of the worst channel at the best trial.
+    """
+    from sdl.runs.listing import list_row
+
+    rows = [list_row(folder) for folder in reversed(folders(runs))]
+    if json:
+        emit({"runs": [{key: value for key, value in row.items() if key != "short_goal"} for row in rows]})
+    elif not rows:
+        print(f"no runs in {runs}")
+    else:
+        _print_list(rows)
+
+
+def _print_list(rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = width()
+    shown = LIST_COLUMNS[:-1] if columns else LIST_COLUMNS
+    table = [list(shown)]
+    for row in rows:
+        error = row.get("worst_error")
+        cells = {**row, "when": str(row["when"] or "")[:16].replace("T", " ")}
+        if columns:  # without the year and the directory: an id is enough to name a run
+            cells |= {"when": cells["when"][5:], "outcome": display(row["outcome"]), "goal": row.get("short_goal", "")}
+            cells["solver"] = truncate(str(row.get("solver", "")), 8 if columns > 90 else 6)
+        cells["error"] = percent(error) if error is not None else ""
+        if row["outcome"] == "unreadable":
+            cells["goal"] = row["reason"]
+        table.append([str(cells.get(name, "")) for name in shown])
+    print_table(table, [i for i, name in enumerate(shown) if name not in ("trials", "error")])
 
 
 def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
@@ -29,9 +83,6 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     sdl show latest
     sdl show led-16384                     the newest run of that campaign
     """
-    from sdl.cli.display.live_view import line, note
-    from sdl.cli.display.outcome import print_outcome
-    from sdl.formatting import goal_line, headline
     from sdl.runs.listing import writing_process
     from sdl.runs.runs import open_run
 
@@ -39,16 +90,12 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     reason, by = run.result.reason, ""
     if run.result.outcome is None:
         by = writing_process(run.folder)
-        reason = f"running now ({by})" if by else f"{reason}; it can be resumed" if run.campaign.interrupted else ENDED
+        ended = f"{reason}; it can be resumed" if run.campaign.interrupted else ENDED
+        reason = f"running now ({by})" if by else ended
     if not json:
         say(headline(run.opened))
         say(goal_line(run.campaign.plan.goal))
-        columns = width()
-        if columns:
-            _print_table(run, columns)
-        else:
-            for trial in run.trials:
-                print(line(trial, run.campaign.plan, run.opened))
+        _print_trials(run)
         for text in filter(None, map(note, run.events)):
             say(f"     {text}", 7)
     print_outcome(run.result, json=json, reason=reason, running=bool(by))
@@ -57,20 +104,24 @@ def show(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
 ENDED = "its process was killed, or runs on another machine"
 
 
-def _print_table(run: Run, columns: int) -> None:
+def _print_trials(run: Run) -> None:
+    """Print the trials: a table on a terminal, plain lines elsewhere."""
+    plan, columns = run.campaign.plan, width()
+    if not columns:
+        for trial in run.trials:
+            print(line(trial, plan, run.opened))
+        return
     from rich.console import Console
-
-    from sdl.cli.display.table import trial_table
 
     console = Console(highlight=False)
     colour = console.color_system is not None and not console.no_color
-    for text in trial_table(run.trials, run.opened, run.campaign.plan, columns, colour=colour):
+    for text in trial_table(run.trials, run.opened, plan, columns, colour=colour):
         console.print(text)
 
 
 def explain(
     name: RunName,
-    trial: Annotated[int | None, typer.Argument(help="Number of the trial; all of them by default.")] = None,
+    trial: Annotated[int | None, argument("", "Number of the trial; all of them by default.")] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
@@ -86,13 +137,12 @@ def explain(
         last, run_name = len(run.trials) - 1, f"{run.folder.parent.name}/{run.folder.name}"
         has = "no trial" if last < 0 else "trial 0 only" if last == 0 else f"trials 0 … {last}"
         raise ConfigError(f"trial {trial} is not in {run_name}; it has {has}")
-    selected = run.trials if trial is None else [run.trials[trial]]
+    explained = [_explained(run, one) for one in (run.trials if trial is None else [run.trials[trial]])]
     if json:
-        emit({"run": str(run.folder), "trials": [_explained(run, one) for one in selected]})
+        emit({"run": str(run.folder), "trials": explained})
         return
-    for one in selected:
-        for text in _sentences(_explained(run, one), run):
-            say(text, 4)
+    for text in (text for one in explained for text in _sentences(one, run)):
+        say(text, 4)
 
 
 def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
@@ -104,11 +154,10 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
     sdl check latest
     sdl check runs/lab-week.lab
     """
+    from sdl.lab import journal
     from sdl.runs.runs import open_run
-    from sdl.store import record
-    from sdl.store.resolve import find
 
-    lab = _lab(name, runs)
+    lab = next((path for path in (Path(name), runs / name) if journal.is_journal(path)), None)
     folder = lab or find(name, runs)
     try:
         if lab is not None:
@@ -125,20 +174,12 @@ def check(name: RunName, runs: Runs = RUNS, json: Json = False) -> None:
         return
     state = "a lab's journal" if lab is not None else "finished" if checked.finished else "unfinished"
     print(f"{folder}: sound; {checked.lines} events, {state}, sha {checked.sha}")
-    for note in checked.notes:
-        print(f"  {note}")
+    for remark in checked.notes:
+        print(f"  {remark}")
 
 
-def _lab(name: str, runs: Path) -> Path | None:
-    """The directory of a lab of this name; None where it is a run."""
-    from sdl.lab.journal import is_journal
-
-    return next((path for path in (Path(name), runs / name) if is_journal(path)), None)
-
-
-def _check_lab(folder: Path) -> Checked:
+def _check_lab(folder: Path) -> record.Checked:
     """Check the hashes of a lab's journal, and that each event can follow those before it."""
-    from sdl.errors import Damaged, OutOfTurn
     from sdl.lab import journal
     from sdl.lab.core.state import Lab
 
@@ -156,19 +197,12 @@ def _explained(run: Run, trial: Trial) -> dict[str, Any]:
     goal, proposed = run.campaign.plan.goal, trial.proposed
     names = goal.channels if goal else tuple(trial.mean)
     means = {name: trial.mean[name] for name in names if not math.isnan(trial.mean.get(name, math.nan))}
+    copied = ("by", "why", "rows", "settings", "clipped", "spread", "uncertainty", "verdict", "shortfall")
     return {
         "trial": trial.trial,
-        "by": proposed.by,
-        "why": proposed.why,
-        "rows": proposed.rows,
-        "settings": proposed.settings,
-        "clipped": proposed.clipped,
-        "spread": proposed.spread,
-        "uncertainty": proposed.uncertainty,
-        "verdict": proposed.verdict,
+        **{key: getattr(proposed, key) for key in copied},
         "goal": goal.targets if goal else {},
         "bands": {name: band.plain() for name, band in goal.bands.items()} if goal else {},
-        "shortfall": proposed.shortfall,
         "expected": {name: proposed.expected.get(name) for name in names},
         "measured": means,
         "readings": trial.readings,
@@ -200,11 +234,11 @@ def _sentences(trial: Mapping[str, Any], run: Run) -> Iterator[str]:
 def _settings_table(trial: Mapping[str, Any], run: Run) -> list[str]:
     """The settings, with their spread and uncertainty where the solver gave them."""
     columns = {key: trial[key] for key in ("spread", "uncertainty") if any(v is not None for v in trial[key].values())}
-    rows = [
-        [name, text, *("?" if part.get(name) is None else f"{part[name]:.4f}" for part in columns.values())]
-        for name, text in settings(trial["settings"], run.opened).items()
-    ]
-    return _table([["input", "setting", *columns], *rows])
+    rows = [["input", "setting", *columns]]
+    for name, text in settings(trial["settings"], run.opened).items():
+        values = [part.get(name) for part in columns.values()]
+        rows.append([name, text, *("?" if value is None else f"{value:.4f}" for value in values)])
+    return [f"  {row}" for row in aligned(rows, ())]
 
 
 def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> list[str]:
@@ -214,11 +248,6 @@ def _readings_table(trial: Mapping[str, Any], goal: Goal | None) -> list[str]:
     rows = [["channel", *(["goal"] if goal else []), *(["expected"] if expected else []), "measured"]]
     for name, value in trial["measured"].items():
         band = bands.get(name)
-        row = [name, *([str(band)] if band else [])]
-        row += ["?" if expected.get(name) is None else reading(expected[name], band)] if expected else []
-        rows.append([*row, reading(value, band)])
-    return _table(rows)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"  {line}" for line in aligned(rows, ())]
+        shown = [expected.get(name), value] if expected else [value]
+        rows.append([name, *([str(band)] if band else []), *("?" if v is None else reading(v, band) for v in shown)])
+    return [f"  {row}" for row in aligned(rows, ())]

@@ -1,30 +1,24 @@
-"""The command `sdl watch`: follow a run, driven by any process, by reading its record as it grows."""
+"""The command `sdl watch`: follow a run of any process by reading its record as it grows."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from sdl.cli.display.live_view import LiveTable, PlainView
+from sdl.cli.display.outcome import print_outcome
+from sdl.cli.display.progress import is_movable
+from sdl.cli.display.trend import TrendTable
+from sdl.cli.options import RUN_HELP, RUNS, Runs, argument, campaign_run
+from sdl.core.events import Event, Interrupted, Stopped
+from sdl.store.tail import follow
 
-from sdl.cli.options import RUNS, Runs, campaign_run
-
-if TYPE_CHECKING:
-    from sdl.core.events import Event
-
-POLL = 0.25
-"""Seconds between two checks of the record."""
+POLL = 0.25  # seconds between two checks of the record
 
 
-def watch(
-    name: Annotated[
-        str,
-        typer.Argument(metavar="[RUN]", help="`latest`, a campaign's name, a part of a run's name, or its directory."),
-    ] = "latest",
-    runs: Runs = RUNS,
-) -> None:
+def watch(name: Annotated[str, argument("[RUN]", RUN_HELP)] = "latest", runs: Runs = RUNS) -> None:
     """Follow a run from another terminal: error, colour, trials.
 
     \b
@@ -33,13 +27,8 @@ def watch(
 
     It only reads the record and ends with the run, which Ctrl-C does not affect. In a pipe: one line per trial.
     """
-    from sdl.cli.display.live_view import PlainView
-    from sdl.cli.display.outcome import print_outcome
-    from sdl.cli.display.trend import TrendTable
-    from sdl.core.events import Interrupted, Stopped
     from sdl.runs.listing import is_abandoned
     from sdl.runs.runs import fold_stepwise, open_run
-    from sdl.store.tail import follow
 
     folder = campaign_run(name, runs)
 
@@ -47,21 +36,22 @@ def watch(
         return isinstance(last, (Stopped, Interrupted)) or is_abandoned(folder)
 
     events = follow(folder, ended, lambda: time.sleep(POLL))
-    moving = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     try:
-        if moving:
-            from rich.console import Console
-
-            with TrendTable(Console(highlight=False)) as view:
-                for event, folded in fold_stepwise(events, folder):
-                    view(event, folded.campaign)
-        else:
-            lines = PlainView(sys.stdout)
+        with _view() as view:
             for event, folded in fold_stepwise(events, folder):
-                lines(event, folded.campaign)
+                view(event, folded.campaign)
     except KeyboardInterrupt:
         print(f"stopped watching; the run is not affected: {folder}")
         return
     run = open_run(folder)
-    gone = run.result.outcome is None and not run.campaign.interrupted
-    print_outcome(run.result, json=False, reason="its process was killed" if gone else None)
+    killed = run.result.outcome is None and not run.campaign.interrupted
+    print_outcome(run.result, json=False, reason="its process was killed" if killed else None)
+
+
+def _view() -> contextlib.AbstractContextManager[LiveTable | PlainView]:
+    """A chart and a table on a terminal, plain lines elsewhere."""
+    if not is_movable(sys.stdout):
+        return contextlib.nullcontext(PlainView(sys.stdout))
+    from rich.console import Console
+
+    return TrendTable(Console(highlight=False))

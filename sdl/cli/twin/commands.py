@@ -10,47 +10,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, columns_of, emit
-from sdl.errors import ConfigError
+from sdl.cli.options import RUNS, ChannelColumns, InputColumns, Json, Runs, argument, columns_of, emit, option
+from sdl.errors import ConfigError, translated_os_errors
+from sdl.store import resolve
+from sdl.store.datasets import ColumnNames, read_opened, recorded_instrument
+from sdl.store.record import FILE
+from sdl.twin.faults import MEANING
+from sdl.twin.state import TwinState, load
 
 if TYPE_CHECKING:
-    from sdl.store.datasets import ColumnNames
     from sdl.twin.check import Check
     from sdl.twin.evidence import Evidence
     from sdl.twin.fit import Fit
-    from sdl.twin.state import TwinState
 
 twin = typer.Typer(no_args_is_help=True, help="Fit the simulated instrument to readings, and check it.")
 
-Sources = Annotated[
-    list[str],
-    typer.Argument(metavar="READINGS…", help="Runs (by name or directory), records, logs or tables."),
-]
-Dark = Annotated[bool, typer.Option("--dark", help="Use only sessions in a dark room.")]
-Days = Annotated[
-    list[str] | None, typer.Option("--day", metavar="DATE", help="Use only readings of this day; may be repeated.")
-]
+Sources = Annotated[list[str], argument("READINGS…", "Runs (by name or directory), records, logs or tables.")]
+Dark = Annotated[bool, option("--dark", "Use only sessions in a dark room.")]
+Days = Annotated[list[str] | None, option("--day DATE", "Use only readings of this day; may be repeated.")]
 
 
 @twin.command()
 def fit(
     sources: Sources,
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The state to write, a .toml file.")],
-    start: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="STATE",
-            help="State to start from: a name, or a .toml file.",
-        ),
-    ] = "night-2025-10",
+    out: Annotated[Path, option("--output -o FILE", "The state to write, a .toml file.")],
+    start: Annotated[str, option("--from STATE", "State to start from: a name, or a .toml file.")] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
     inputs: InputColumns = None,
     channels: ChannelColumns = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the residual of each reading.")
-    ] = None,
+    plot: Annotated[Path | None, option("--plot FILE.png", "Draw the residual of each reading.")] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
@@ -72,31 +61,24 @@ def fit(
         result = fitted(data, state)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    comments = [
-        f"Fitted by `sdl twin fit`, starting from {start}, to",
-        *data.sources,
-        f"Ambient: {result.check.ambient}.",
-    ]
-    comments += ["", *_parameters(result)]
-    try:
+    parameters = _parameters(result)
+    head = f"Fitted by `sdl twin fit`, starting from {start}, to"
+    comments = [head, *data.sources, f"Ambient: {result.check.ambient}.", "", *parameters]
+    with translated_os_errors(out):
         out.write_text(toml(result.state, comments), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
     if plot is not None:
         draw(data, result.state, plot)
     if json:
         emit(result.plain() | {"output": str(out)})
         return
-    print("\n".join([*data.sources, "", *_parameters(result), "", *_days(result), *_table(result.check)]))
+    print("\n".join([*data.sources, "", *parameters, "", *_days(result), *_table(result.check)]))
     print(f"\nwritten: {out}   instrument: {{kind: twin, state: ./{out.name}}}")
 
 
 @twin.command()
 def check(
     sources: Sources,
-    state: Annotated[
-        str, typer.Option("--twin", metavar="STATE", help="State of the twin: a name, or a .toml file.")
-    ] = "night-2025-10",
+    state: Annotated[str, option("--twin STATE", "State of the twin: a name, or a .toml file.")] = "night-2025-10",
     dark: Dark = False,
     days: Days = None,
     inputs: InputColumns = None,
@@ -135,8 +117,6 @@ def faults(json: Json = False) -> None:
 
     For each fault: its effect, and the outcome of a campaign that meets it.
     """
-    from sdl.twin.faults import MEANING
-
     if json:
         emit({name: {"does": row.does, "outcome": row.outcome} for name, row in MEANING.items()})
         return
@@ -147,9 +127,8 @@ def faults(json: Json = False) -> None:
 def _read(
     sources: Sequence[str], name: str, dark: bool, days: Sequence[str], columns: ColumnNames, runs: Path
 ) -> tuple[Evidence, TwinState]:
-    from sdl.store import resolve
+    """The readings, and the state of this name; runs of another instrument are left out."""
     from sdl.twin.evidence import collect, dark_sessions
-    from sdl.twin.state import load
 
     paths = [resolve.source(source, Path(), runs) for source in sources]
     try:
@@ -173,40 +152,35 @@ def _read(
 
 def _inputs(source: Path) -> list[str] | None:
     """The inputs of a run; None where the file does not name them (a log, or a damaged record)."""
-    from sdl.store.datasets import read_opened, recorded_instrument
-    from sdl.store.record import FILE
-
     file = source / FILE if source.is_dir() else source
     opened = read_opened(file)
     return None if opened is None else [item.name for item in recorded_instrument(opened, file)[0]]
 
 
-def _table(check_result: Check) -> list[str]:
-    lines = [
-        f"{check_result.readings} readings compared, {check_result.unused} not; ambient: {check_result.ambient}",
-        f"{'channel':8}{'n':>6}{'rmse':>9}{'noise':>9}{'ratio':>7}{'mean z':>8}{'sd z':>7}{'68 %':>7}{'typical':>9}",
+def _table(checked: Check) -> list[str]:
+    """The comparison of readings and twin by channel, the light of each input, and the verdict."""
+    head = f"{'channel':8}{'n':>6}{'rmse':>9}{'noise':>9}{'ratio':>7}{'mean z':>8}{'sd z':>7}{'68 %':>7}{'typical':>9}"
+    lines = [f"{checked.readings} readings compared, {checked.unused} not; ambient: {checked.ambient}", head]
+    lines += [
+        f"{c.channel:8}{c.readings:6}{c.rmse:9.1f}{c.noise:9.1f}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
+        f"{c.coverage:7.2f}{c.typical:9.2f}{'  left' if c.left else ''}"
+        for c in checked.channels
     ]
-    for c in check_result.channels:
-        lines.append(
-            f"{c.channel:8}{c.readings:6}{c.rmse:9.1f}{c.noise:9.1f}{c.ratio:7.2f}{c.bias:8.2f}{c.spread:7.2f}"
-            f"{c.coverage:7.2f}{c.typical:9.2f}{'  left' if c.left else ''}"
-        )
-    for light in check_result.lights:
-        lines.append(f"light of {light.input}: {100 * light.more:+.2f} ± {100 * light.error:.2f} % of the twin's")
-    return [*lines, check_result.verdict]
+    lines += [
+        f"light of {light.input}: {100 * light.more:+.2f} ± {100 * light.error:.2f} % of the twin's"
+        for light in checked.lights
+    ]
+    return [*lines, checked.verdict]
 
 
-def _parameters(fit_result: Fit) -> list[str]:
+def _parameters(fitted: Fit) -> list[str]:
     lines = [f"{'parameter':32}{'fitted':>12}{'error':>10}{'was':>12}"]
-    for p in fit_result.parameters:
+    for p in fitted.parameters:
         error = f"{p.error:10.2g}" if p.told and math.isfinite(p.error) else f"{'kept':>10}"
         lines.append(f"{p.name:32}{p.value:12.6g}{error}{p.was:12.6g}")
     return lines
 
 
-def _days(fit_result: Fit) -> list[str]:
-    if not fit_result.days:
-        return []
-    lines = ["light of the inputs by day, against the fit"]
-    lines += [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in fit_result.days]
-    return [*lines, ""]
+def _days(fitted: Fit) -> list[str]:
+    lines = [f"{d.day}  {d.input:4}{100 * d.more:+7.2f} ± {100 * d.error:.2f} %" for d in fitted.days]
+    return ["light of the inputs by day, against the fit", *lines, ""] if lines else []

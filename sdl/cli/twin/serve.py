@@ -4,55 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import typer
+from sdl import config, yamlfile
+from sdl.cli.options import option
+from sdl.clock import VirtualClock
+from sdl.drivers.twin import Twin
+from sdl.errors import ConfigError, Unreachable, near
+from sdl.twin.faults import NAMES
 
-from sdl.cli.options import near
-from sdl.errors import ConfigError, Unreachable
-
-if TYPE_CHECKING:
-    from sdl.drivers.twin import Twin
-
-State = Annotated[str, typer.Option("--state", metavar="STATE", help="State of the twin: a name, or a .toml file.")]
+State = Annotated[str, option("--state STATE", "State of the twin: a name, or a .toml file.")]
 
 
 def serve(
     state: State = "night-2025-10",
     ambient: Annotated[
-        str, typer.Option("--ambient", metavar="ROOM", help="Ambient light: constant, none, day, or a .toml file.")
+        str, option("--ambient ROOM", "Ambient light: constant, none, day, or a .toml file.")
     ] = "constant",
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; the default is reachable from this machine only.")
+        str, option("--host", "Address to listen at; the default is reachable from this machine only.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 5000,
+    port: Annotated[int, option("--port", "Port; 0: any free one.", min=0, max=65535)] = 5000,
     speed: Annotated[
-        float, typer.Option("--speed", min=0.001, max=1e6, help="Factor by which its time is faster than real time.")
+        float, option("--speed", "Factor by which its time is faster than real time.", min=0.001, max=1e6)
     ] = 1.0,
-    start: Annotated[
-        str | None, typer.Option("--start", metavar="TIME", help="Start of its time (ISO 8601 with a zone).")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of noise, ambient light and faults.")] = 0,
+    start: Annotated[str | None, option("--start TIME", "Start of its time (ISO 8601 with a zone).")] = None,
+    seed: Annotated[int, option("--seed", "Seed of noise, ambient light and faults.", min=0)] = 0,
     faults: Annotated[
         list[str] | None,
-        typer.Option(
-            "--faults",
-            metavar="WHAT",
-            help="NAME=PROBABILITY, all=PROBABILITY, or a YAML file with a list (docs/how-to/twin.md); repeatable.",
+        option(
+            "--faults WHAT",
+            "NAME=PROBABILITY, all=PROBABILITY, or a YAML file with a list (docs/how-to/twin.md); repeatable.",
         ),
     ] = None,
     log: Annotated[
-        Path | None,
-        typer.Option("--log", metavar="FILE", help="Log every reading in this file, as the real server does."),
+        Path | None, option("--log FILE", "Log every reading in this file, as the real server does.")
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A further key of `instrument: {kind: twin}`: --set variant=curved. May be repeated.",
+        option(
+            "--set KEY=VALUE", "A further key of `instrument: {kind: twin}`: --set variant=curved. May be repeated."
         ),
     ] = None,
 ) -> None:
@@ -67,23 +61,16 @@ def serve(
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
-    from sdl.clock import VirtualClock
     from sdl.twin.serve import TwinServer
 
     options: dict[str, Any] = {"kind": "twin", "state": state, "ambient": ambient, "seed": seed}
     options |= {"start": start, "faults": list(_faults(faults or ()))}
     instrument = _twin(options, changes or ())
+    plant = instrument.open(VirtualClock()).plant
+    latency = instrument.latency if isinstance(instrument.latency, float) else None
+    time: dict[str, Any] = {"start": instrument.start_time, "speed": speed, "latency": latency}
     try:
-        server = TwinServer(
-            instrument.open(VirtualClock()).plant,
-            host=host,
-            port=port,
-            start=instrument.start_time,
-            speed=speed,
-            latency=instrument.latency if isinstance(instrument.latency, float) else None,
-            faults=instrument.faults,
-            log=log,
-        )
+        server = TwinServer(plant, host=host, port=port, faults=instrument.faults, log=log, **time)
     except OSError as error:
         raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror}; try another --port") from error
     hint = f"sdl run FILE --set instrument.kind=claude-light --set instrument.url={server.url}"
@@ -94,17 +81,14 @@ def serve(
 
 
 def device(
-    host: Annotated[str, typer.Option("--host", help="Host of the MQTT broker, without TLS.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the broker.")] = 1883,
-    name: Annotated[
-        str, typer.Option("--device", metavar="ID", help="Id of the device, a part of its topics.")
-    ] = "test",
+    host: Annotated[str, option("--host", "Host of the MQTT broker, without TLS.")] = "127.0.0.1",
+    port: Annotated[int, option("--port", "Port of the broker.", min=1, max=65535)] = 1883,
+    name: Annotated[str, option("--device ID", "Id of the device, a part of its topics.")] = "test",
     state: State = "sdl-light",
     latency: Annotated[
-        float | None,
-        typer.Option("--latency", min=0, max=3600, help="Seconds per experiment; default: the state's."),
+        float | None, option("--latency", "Seconds per experiment; default: the state's.", min=0, max=3600)
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise.")] = 0,
+    seed: Annotated[int, option("--seed", "Seed of the noise.", min=0)] = 0,
 ) -> None:
     """Simulate an SDL-Light device behind an MQTT broker.
 
@@ -115,8 +99,6 @@ def device(
 
     Ctrl-C or SIGTERM ends it, with exit code 0.
     """
-    import threading
-
     from sdl.twin.sdl_light import SdlLightDevice
 
     try:
@@ -136,8 +118,6 @@ def device(
 
 
 def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
-    from sdl import config
-
     tree: dict[str, Any] = {"instrument": options}
     for change in changes:
         tree = config.override(tree, f"instrument.{change.removeprefix('instrument.')}")
@@ -148,9 +128,6 @@ def _twin(options: dict[str, Any], changes: Sequence[str]) -> Twin:
 
 
 def _faults(given: Sequence[str]) -> Iterator[dict[str, Any]]:
-    from sdl import config, yamlfile
-    from sdl.twin.faults import NAMES
-
     for text in given:
         if "=" not in text:
             plan = yamlfile.read(Path(text)).value

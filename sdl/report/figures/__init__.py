@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,10 +17,7 @@ from sdl import registry
 from sdl.errors import ConfigError
 from sdl.report.style import png, styled
 from sdl.report.table import TrialTable
-
-if TYPE_CHECKING:
-    from sdl.runs.runs import Run
-
+from sdl.runs.runs import Run
 
 log = logging.getLogger("sdl")
 
@@ -122,17 +118,10 @@ def known() -> dict[str, FigureKind]:
 
 
 def draw(run: Run | TrialTable, name: str) -> Figure | None:
-    """Draw one figure of a run.
-
-    Args:
-        run: the run, or its trial table where several figures are drawn.
-        name: one of `known()`.
-
-    Returns:
-        None where the run has no data for it, such as `spread` without a solver.
+    """Draw one figure of a run; None where the run has no data for it, such as `spread` without a solver.
 
     Raises:
-        ConfigError: there is no such figure, or matplotlib is not installed.
+        ConfigError: there is no such figure.
     """
     kinds = known()
     if name not in kinds:
@@ -140,7 +129,6 @@ def draw(run: Run | TrialTable, name: str) -> Figure | None:
     module, _, function = kinds[name].home.partition(":")
     module = f"sdl.report.figures.{module}" if name in KINDS else module
     table = TrialTable.of(run)
-
     with styled(), np.errstate(all="ignore"):  # a record may hold any number; infinite ones are not drawn
         made: Callable[[TrialTable], Figure | None] = getattr(import_module(module), function)
         try:

@@ -5,8 +5,8 @@ Drawn without seaborn, whose import alone takes more than a second of CPU (docs/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -14,25 +14,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
-from numpy.typing import NDArray
 
+from sdl.arrays import Bools, Floats
 from sdl.report import style
+from sdl.report.table import TrialTable
 
-if TYPE_CHECKING:
-    from sdl.report.table import TrialTable
-
-MOST_TRIALS = 600
-"""Most trials, chosen evenly among more: a pair plot does not show more with more points."""
+MOST_TRIALS = 600  # most trials, chosen evenly among more: a pair plot does not show more with more points
 
 MOST_INPUTS, MOST_VARIABLES = 4, 6
-"""Inputs come first, then channels of the goal; with four inputs there is room for one variable more."""
+"""Inputs come first, then channels of the goal; with four inputs there is space for one variable more."""
 
 
 class PairVariable(NamedTuple):
     """One variable: its (n,) values, and the spec of an input with its range; None for a channel."""
 
     name: str
-    values: NDArray[np.float64]
+    values: Floats
     spec: Mapping[str, Any] | None = None
 
 
@@ -45,16 +42,14 @@ def pairs(table: TrialTable) -> Figure | None:
     columns = [
         PairVariable(name, table.X[picked, n], table.specs[name]) for n, name in enumerate(table.inputs[:MOST_INPUTS])
     ]
-    variables = max(MOST_VARIABLES, len(columns) + 3)
-    for name in table.goal_channels:
-        values = table.Y[picked, table.channels.index(name)]
-        if len(columns) < variables and np.isfinite(values).any():
-            columns.append(PairVariable(name, values))
-    of_solver = table.by_solver[picked]
-    sides = [("design", ~of_solver, 1), ("solver", of_solver, 0)]
-    sides = [(who, rows, n) for who, rows, n in sides if rows.any()]
-    many, count = len(picked) > 150, len(columns)
-    heavy = len(picked) * count > 200  # many panels: one image each, and small
+    channels = [PairVariable(name, table.Y[picked, table.channels.index(name)]) for name in table.goal_channels]
+    channels = [column for column in channels if np.isfinite(column.values).any()]
+    columns += channels[: max(MOST_VARIABLES, len(columns) + 3) - len(columns)]
+    of_solver, count = table.by_solver[picked], len(columns)
+    sides = [(f"by the {who}", rows, *style.series(n))
+             for who, rows, n in (("design", ~of_solver, 1), ("solver", of_solver, 0)) if rows.any()]  # fmt: skip
+    look: Any = {"ms": 1.7, "alpha": 0.5} if len(picked) > 150 else {"ms": 3.6, "alpha": 0.85}
+    look["rasterized"] = len(picked) * count > 200  # many panels: one image each, and small
     figure = _empty()
     for i, row in enumerate(columns):
         for j, column in enumerate(columns[: i + 1]):
@@ -63,29 +58,26 @@ def pairs(table: TrialTable) -> Figure | None:
             axes.tick_params(labelsize=7, length=2, pad=1.5)
             _scale(table, axes, "x", column, labels=i == count - 1)
             if i == j:
-                parts = [column.values[rows & np.isfinite(column.values)] for _, rows, _ in sides]
-                tints = [style.series(n)[0] for _, _, n in sides]
-                seen = np.concatenate(parts)
-                largest = np.abs(seen).max()
-                if largest < 1e6 or np.ptp(seen) > 1e-9 * largest:  # else there are no twelve bins between them
-                    axes.hist(parts, bins=12, stacked=True, color=tints, histtype="stepfilled", alpha=0.8)
-                axes.set_yticks([])
-                axes.spines["left"].set_visible(False)
+                _histogram(axes, column.values, sides)
                 continue
-            for _, rows, n in sides:
-                colour, marker = style.series(n)
-                axes.plot(
-                    column.values[rows], row.values[rows], marker, color=colour, ms=1.7 if many else 3.6,
-                    mec="none", alpha=0.5 if many else 0.85, rasterized=heavy,
-                )  # fmt: skip
+            for _, rows, colour, marker in sides:
+                axes.plot(column.values[rows], row.values[rows], marker, color=colour, mec="none", **look)
             _scale(table, axes, "y", row, labels=j == 0)
-
-    handles = [
-        Line2D([], [], ls="", marker=style.series(n)[1], color=style.series(n)[0], label=f"by the {who}")
-        for who, _, n in sides
-    ]
+    handles = [Line2D([], [], ls="", marker=marker, color=colour, label=who) for who, _, colour, marker in sides]
     figure.legend(handles=handles, loc="upper right")
     return figure
+
+
+def _histogram(axes: Axes, values: Floats, sides: Sequence[tuple[str, Bools, str, str]]) -> None:
+    """Draw a stacked histogram of one variable, by who proposed the trials."""
+    parts = [values[rows & np.isfinite(values)] for _, rows, _, _ in sides]
+    seen = np.concatenate(parts)
+    largest = np.abs(seen).max()
+    if largest < 1e6 or np.ptp(seen) > 1e-9 * largest:  # else there are no twelve bins between them
+        tints = [colour for _, _, colour, _ in sides]
+        axes.hist(parts, bins=12, stacked=True, color=tints, histtype="stepfilled", alpha=0.8)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
 
 
 def _empty() -> Figure:
@@ -96,21 +88,19 @@ def _empty() -> Figure:
     return figure
 
 
-def _scale(table: TrialTable, axes: Axes, which: str, column: PairVariable, *, labels: bool) -> None:
+def _scale(table: TrialTable, axes: Axes, which: Literal["x", "y"], column: PairVariable, *, labels: bool) -> None:
     """Set the same limits and few ticks in every panel of a variable; label only the panels at the edges."""
     low, high = float(np.nanmin(column.values)), float(np.nanmax(column.values))
     if column.spec is not None:  # an input is shown over its whole range
         low, high = float(column.spec["low"]), float(column.spec["high"])
-    room = 0.08 * (high - low) or max(1.0, 1e-3 * abs(high))
-    getattr(axes, f"set_{which}lim")(low - room, high + room)
+    ticks = [low, high] if column.spec is not None else style.two_ticks(low, high)
+    axes.set(**{f"{which}lim": style.with_margin(low, high, 0.08)})
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(FixedLocator([low, high] if column.spec is not None else style.two_ticks(low, high)))
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(lambda value, _: f"{value / 1000:.6g}k" if abs(value) >= 1000 else f"{value:g}")
     if labels:
         unit = table.units[column.name]
         text = style.plain(column.name, 12) + (f"\n({style.plain(unit, 12)})" if unit else "")
-        getattr(axes, f"set_{which}label")(text, fontsize=8)
-    elif which == "x":
-        axes.tick_params(axis="x", labelbottom=False)
+        axis.set_label_text(text, fontsize=8)
     else:
-        axes.tick_params(axis="y", labelleft=False)
+        axes.tick_params(axis=which, **{"labelbottom" if which == "x" else "labelleft": False})

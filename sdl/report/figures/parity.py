@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from sdl.arrays import Floats
 from sdl.report import style
-from sdl.report.style import INK, RASTER
+from sdl.report.style import INK
+from sdl.report.table import TrialTable
 
-if TYPE_CHECKING:
-    from sdl.report.table import TrialTable
-
-MOST = 6
-"""Most panels: the first channels of the goal."""
+MOST_PANELS = 6  # the first channels of the goal
 
 
 class ParityScore(NamedTuple):
@@ -38,17 +35,17 @@ class ParitySet(NamedTuple):
     """Expected and measured readings, (n, channels), of the train or the test set."""
 
     name: str
-    expected: NDArray[np.float64]
-    measured: NDArray[np.float64]
+    expected: Floats
+    measured: Floats
 
 
-def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> ParityScore:
+def score(expected: Floats, measured: Floats) -> ParityScore:
     """How well (n,) expected and measured readings agree; rows with a NaN are left out."""
     both = np.isfinite(expected) & np.isfinite(measured)
-    e, m = expected[both], measured[both]
+    off, m = (expected - measured)[both], measured[both]
     if not len(m):
         return ParityScore(0, math.nan, math.nan, math.nan)
-    off, total = e - m, float(np.sum((m - m.mean()) ** 2))
+    total = float(np.sum((m - m.mean()) ** 2))
     r2 = 1 - float(np.sum(off**2)) / total if len(m) > 2 and total > 0 else math.nan
     return ParityScore(len(m), r2, float(np.mean(np.abs(off))), float(np.sqrt(np.mean(off**2))))
 
@@ -56,7 +53,6 @@ def score(expected: NDArray[np.float64], measured: NDArray[np.float64]) -> Parit
 def parity_sets(table: TrialTable) -> list[ParitySet]:
     """The train set, with enough readings to fit a plane, and the test set, with expected readings of a solver."""
     index = [table.channels.index(name) for name in table.goal_channels]
-    sets = []
     history = table.run.campaign.history
     first = next((trial.proposed.rows for trial in table.trials if trial.by_solver), history.rows)
     X, Y = history.X[:first], np.where(history.saturated, np.nan, history.Y)[:first][:, index]
@@ -65,7 +61,7 @@ def parity_sets(table: TrialTable) -> list[ParitySet]:
         use = np.isfinite(Y[:, k])
         if use.sum() > len(table.inputs) + 2:  # with as many rows as unknowns a plane passes through all of them
             made[use, k] = ones[use] @ np.linalg.lstsq(ones[use], Y[use, k], rcond=None)[0]
-    sets.append(ParitySet("train", made, Y))
+    sets = [ParitySet("train", made, Y)]
     if np.isfinite(table.expected[:, index]).any():
         rows = table.by_solver
         sets.append(ParitySet("test", table.expected[rows][:, index], table.Y[rows][:, index]))
@@ -77,7 +73,7 @@ def parity(table: TrialTable) -> Figure | None:
     sets = parity_sets(table)
     if not sets:
         return None
-    names = table.goal_channels[:MOST]
+    names = table.goal_channels[:MOST_PANELS]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
     figure = style.canvas(rows, columns, height=0.35 + (2.25 + 0.26 * len(sets)) * rows)
@@ -85,32 +81,26 @@ def parity(table: TrialTable) -> Figure | None:
         extra.set_visible(False)
 
     for k, (axes, name) in enumerate(zip(figure.axes, names, strict=False)):
-        lines = []
+        lines, values = [], [np.array([])]
         for side in sets:
             colour, marker = style.series(1 if side.name == "train" else 0)
             e, m = side.expected[:, k], side.measured[:, k]
-            many = len(m) > RASTER
-            axes.plot(
-                m, e, marker, color=colour, ms=2 if many else 4, mec="none", alpha=0.4 if many else 0.75,
-                rasterized=many, label=side.name,
-            )  # fmt: skip
+            style.points(axes, m, e, marker, color=colour, mec="none", alpha=0.75, label=side.name)
             lines.append(_scores_text(side.name, score(e, m)))
-        values = np.concatenate([v[np.isfinite(v)] for s in sets for v in (s.expected[:, k], s.measured[:, k])])
-        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-        room = 0.06 * (high - low) or max(1.0, 1e-3 * abs(high))
-        axes.plot([low - room, high + room], [low - room, high + room], color=INK, lw=0.7, zorder=1)
-        axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
+            values += [v[np.isfinite(v)] for v in (e, m)]
+        seen = np.concatenate(values)
+        low, high = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
+        limits, ticks = style.with_margin(low, high, 0.06), style.two_ticks(low, high)
+        axes.plot(limits, limits, color=INK, lw=0.7, zorder=1)
+        axes.set(xlim=limits, ylim=limits, title=style.plain(name, 20), xticks=ticks, yticks=ticks)
+        axes.set(xticklabels=[f"{t:.10g}" for t in ticks], yticklabels=[f"{t:.10g}" for t in ticks])
         axes.set_box_aspect(1)
-        axes.set_title(style.plain(name, 20))
         axes.set_xlabel(style.axis_label("measured", table.units[name]) + "\n" + "\n".join(lines), fontsize=8)
-        ticks = style.two_ticks(low, high)
-        axes.set_xticks(ticks, [f"{tick:.10g}" for tick in ticks])
-        axes.set_yticks(ticks, [f"{tick:.10g}" for tick in ticks])
         axes.tick_params(labelsize=7.5)
         axes.tick_params(axis="y", labelrotation=90)
         if k % columns == 0:
             axes.set_ylabel(style.axis_label("expected", table.units[name]))
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    style.legend(figure, 2)
     return figure
 
 

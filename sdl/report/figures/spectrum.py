@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdl.core.goal import Goal
+from sdl.core.trials import Trial
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK
+from sdl.report.table import TrialTable
 
-if TYPE_CHECKING:
-    from sdl.core.goal import Goal
-    from sdl.core.trials import Trial
-    from sdl.report.table import TrialTable
-
-MOST = 40
-"""Most channels that are drawn; those of the goal are always among them."""
+MOST_CHANNELS = 40  # drawn; those of the goal are always among them
 
 
 def spectrum(table: TrialTable) -> Figure | None:
@@ -26,20 +22,20 @@ def spectrum(table: TrialTable) -> Figure | None:
     if trial is None or not trial.readings:
         return None
     names = [name for name in table.channels if name in trial.mean]
-    if len(names) > MOST:
-        kept = [names[i] for i in style.thinned(len(names), MOST)]
+    if len(names) > MOST_CHANNELS:
+        kept = [names[i] for i in style.thinned(len(names), MOST_CHANNELS)]
         names = [name for name in names if name in kept or (table.goal is not None and name in table.goal.bands)]
     # By wavelength; what has none (clear, near infrared) follows in the instrument's order.
     names.sort(key=lambda name: style.wavelength(name) or math.inf)
     goal = table.goal
-    rows = 2 if goal is not None else 1
-    figure = style.canvas(rows, height=3.9 if goal else 2.9, sharex=True, height_ratios=[2.2, 1][:rows])
+    ratios = [2.2, 1] if goal is not None else [2.2]
+    figure = style.canvas(len(ratios), height=3.9 if goal else 2.9, sharex=True, height_ratios=ratios)
     _bars(figure.axes[0], table, trial, names)
     if goal is not None:
-        _off(figure.axes[1], goal, trial, names)
-    last = figure.axes[-1]
+        _errors(figure.axes[1], goal, trial, names)
     labels = [style.plain(_short(name), 16) for name in names]
     crowded = len(names) > 14 or max(map(len, labels)) > 60 / len(labels)
+    last = figure.axes[-1]
     last.set_xticks(range(len(names)), labels, rotation=90 if crowded else 0)
     last.set_xlabel("channel" + (" (nm, where it is a number)" if any(map(style.wavelength, names)) else ""))
     last.set_xlim(-0.6, len(names) - 0.4)
@@ -59,12 +55,9 @@ def _bars(axes: Axes, table: TrialTable, trial: Trial, names: list[str]) -> None
         for end in ends:
             if math.isfinite(end):
                 axes.hlines(end, at - 0.47, at + 0.47, color=INK, lw=1.8)
-    specs = [table.specs[name] for name in names]
-    full = [
-        float(item.get("high") or item["saturation"]) for item in specs if item.get("high") or item.get("saturation")
-    ]
-    top = max([trial.mean[name] for name in names], default=0.0)
-    if full and top > 0.7 * max(full):
+    full = [top for name in names if (top := table.specs[name].get("high") or table.specs[name].get("saturation"))]
+    highest = max([trial.mean[name] for name in names], default=0.0)
+    if full and highest > 0.7 * max(full):
         axes.axhline(max(full), color=FAINT, lw=0.9, ls=(0, (4, 3)))
         axes.text(-0.5, max(full), "saturated", fontsize=8, color=FAINT, va="bottom")
     units = {table.units[name] for name in names}
@@ -74,10 +67,10 @@ def _bars(axes: Axes, table: TrialTable, trial: Trial, names: list[str]) -> None
     axes.plot([], [], "s", color=FAINT, ms=7, label=f"trial {trial.trial}, the {which}")
     if table.goal:
         axes.plot([], [], color=INK, lw=1.8, label="goal")
-    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    style.legend(axes.figure, 2)
 
 
-def _off(axes: Axes, goal: Goal, trial: Trial, names: list[str]) -> None:
+def _errors(axes: Axes, goal: Goal, trial: Trial, names: list[str]) -> None:
     """The signed tolerance ratio of each channel of the goal."""
     axes.axhspan(-1, 1, color=BAND, lw=0)
     axes.axhline(0, color=FAINT, lw=0.7)

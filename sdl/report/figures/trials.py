@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
+from sdl.arrays import Bools
 from sdl.report import style
 from sdl.report.style import BAND, FAINT, INK, LINE, PAPER, RASTER
-
-if TYPE_CHECKING:
-    from sdl.report.table import TrialTable
+from sdl.report.table import TrialTable
 
 GREY = "#8d8d90"
 """Background of coloured points, on which dark and light ones can both be seen."""
 
-MOST_POINTS = 2500
-"""Most points in a cloud, chosen evenly among more."""
-
-LEAST = 1e-3
-"""Smallest tolerance ratio that is drawn, since 0 has no logarithm."""
+MOST_POINTS = 2500  # most points in a cloud, chosen evenly among more
 
 
 def error(table: TrialTable) -> Figure | None:
@@ -32,46 +26,29 @@ def error(table: TrialTable) -> Figure | None:
     known = np.isfinite(table.tolerance_ratios)
     if table.goal is None or not known.any():
         return None
-    x, miss = table.numbers[known], np.maximum(table.tolerance_ratios[known], LEAST)
+    x, miss = table.numbers[known], np.maximum(table.tolerance_ratios[known], style.LEAST_RATIO)
     figure = style.canvas()
     (axes,) = figure.axes
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.axhspan(LEAST / 10, 1, color=BAND, lw=0, zorder=0)
-    many = len(x) > RASTER
+    low, high = max(style.LEAST_RATIO / 1.5, min(miss.min() / 2, 0.3)), max(miss.max() * 2, 3)
+    style.log_axis(axes, "y", low, high)
+    axes.axhspan(style.LEAST_RATIO / 10, 1, color=BAND, lw=0, zorder=0)
     for n, (name, mask) in enumerate([("design", ~table.by_solver[known]), ("solver", table.by_solver[known])]):
         if mask.any():
             colour, marker = style.series(1 - n)
-            axes.plot(
-                x[mask], miss[mask], marker, color=colour, ms=2 if many else 5, mec="none", label=f"by the {name}",
-                rasterized=many, alpha=0.5 if many else 1.0,
-            )  # fmt: skip
+            style.points(axes, x[mask], miss[mask], marker, 5, color=colour, mec="none", label=f"by the {name}")
     best = np.minimum.accumulate(miss)
     steps = np.r_[True, best[1:] < best[:-1]]
     steps[-1] = True  # only where it changes, however many trials there are
     axes.step(x[steps], best[steps], where="post", color=INK, lw=1, label="best so far", zorder=1.5)
-    axes.set_ylim(max(LEAST / 1.5, min(miss.min() / 2, 0.3)), max(miss.max() * 2, 3))
     axes.set(xlabel="trial", ylabel="error of the worst channel (× tolerance)")
     style.whole_numbers(axes)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     lost = table.numbers[~known & ~table.measured]
     if len(lost):
-        axes.plot(
-            lost, np.full(len(lost), 0.97), "x", color=FAINT, ms=4, transform=axes.get_xaxis_transform(),
-            label="no reading", rasterized=len(lost) > RASTER,
-        )  # fmt: skip
-    figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside upper left",
-        ncols=4,
-        borderpad=0.1,
-        markerscale=3 if many else 1,
-    )
-    low = axes.get_ylim()[0]
-    axes.text(
-        0.005, low * 1.05, "within tolerance", transform=axes.get_yaxis_transform(), va="bottom", fontsize=8,
-        color=FAINT,
-    )  # fmt: skip
+        at_top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "label": "no reading"}
+        style.points(axes, lost, np.full(len(lost), 0.97), "x", color=FAINT, **at_top)
+    style.legend(figure, 4, borderpad=0.1, markerscale=3 if len(x) > RASTER else 1)
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom"}
+    axes.text(0.005, low * 1.05, "within tolerance", fontsize=8, color=FAINT, **place)
     return figure
 
 
@@ -80,36 +57,28 @@ def settings(table: TrialTable) -> Figure | None:
     if not table.trials:
         return None
     names = table.inputs[:6]  # more would not fit a page; the table has them all
-    seen = colours(table)
-    rows = len(names) + (seen is not None)
+    seen, x, many = colours(table), table.numbers, len(table.trials) > RASTER
     ratios = ([0.28] if seen is not None else []) + [1.0] * len(names)
-    figure = style.canvas(rows, height=0.7 + 0.85 * len(names), sharex=True, height_ratios=ratios)
-    x, many = table.numbers, len(table.trials) > RASTER
+    figure = style.canvas(len(ratios), height=0.7 + 0.85 * len(names), sharex=True, height_ratios=ratios)
     low, high = float(x[0]) - 0.5, float(x[-1]) + 0.5
     axes = list(figure.axes)
     if seen is not None:
-        strip = axes.pop(0)
-        picked = style.thinned(len(seen), 1000)
+        strip, picked = axes.pop(0), style.thinned(len(seen), 1000)
         strip.imshow(seen[picked][None], aspect="auto", extent=(low, high, 0, 1), interpolation="nearest")
         strip.set(yticks=[])
         strip.grid(False)
         strip.spines[:].set(visible=True, color=LINE)  # white is a colour, too
         strip.tick_params(length=0)
-    tints = style.input_colours(table.inputs)
-    shown = np.zeros(len(x), bool)
-    shown[style.thinned(len(x), MOST_POINTS)] = True
+    tints, shown = style.input_colours(table.inputs), _shown(table)
     for one, name in zip(axes, names, strict=True):
         column, spec = table.X[:, table.inputs.index(name)], table.specs[name]
-        for mask, filled in ((shown & ~table.by_solver, False), (shown & table.by_solver, True)):
+        for mask, label in ((shown & ~table.by_solver, "design"), (shown & table.by_solver, "solver")):
             if mask.any():
-                one.plot(
-                    x[mask], column[mask], "o", color=tints[name], ms=1.5 if many else 4.5,
-                    mfc=tints[name] if filled or many else PAPER, rasterized=many, alpha=0.4 if many else 1,
-                    label="solver" if filled else "design",
-                )  # fmt: skip
-        room = 0.07 * (spec["high"] - spec["low"])
-        one.set_ylim(spec["low"] - room, spec["high"] + room)
-        one.set_yticks([spec["low"], spec["high"]], [f"{spec['low']:g}", f"{spec['high']:g}"])
+                look: dict[str, Any] = {"ms": 1.5, "alpha": 0.4, "rasterized": True} if many else {"ms": 4.5}
+                face = tints[name] if label == "solver" or many else PAPER
+                one.plot(x[mask], column[mask], "o", color=tints[name], mfc=face, label=label, **look)
+        ends = (spec["low"], spec["high"])
+        one.set(ylim=style.with_margin(*ends, 0.07), yticks=ends, yticklabels=[f"{end:g}" for end in ends])
         one.set_ylabel(style.axis_label(name, table.units[name], 11))
     axes[-1].set(xlabel="trial", xlim=(low, high))
     style.whole_numbers(axes[-1])
@@ -128,48 +97,47 @@ def space(table: TrialTable) -> Figure | None:
     columns = min(len(pairs), 3)
     high, below = style.WIDTH / columns * (0.85 if len(pairs) > 1 else 0.7), -(-len(pairs) // columns)
     figure = style.canvas(below, columns, height=0.6 + high * below)
-    seen, many = colours(table), len(table.trials) > RASTER
-    tints: Any = seen if seen is not None else style.OKABE_ITO[0]
-    shown = np.zeros(len(table.trials), bool)
-    shown[style.thinned(len(shown), MOST_POINTS)] = True
+    seen, shown, many = colours(table), _shown(table), len(table.trials) > RASTER
+    best = table.best.shown_settings if table.best is not None else None
     for axes, (a, b) in zip(figure.axes, pairs, strict=True):
         axes.set_facecolor(GREY if seen is not None else PAPER)
         axes.grid(seen is None)
         for mask, marker, size in ((shown & ~table.by_solver, "s", 22), (shown & table.by_solver, "o", 26)):
             if mask.any():
-                tint = tints[mask] if seen is not None else tints
-                axes.scatter(
-                    table.X[mask, a], table.X[mask, b], s=3 if many else size, c=tint, marker=marker,
-                    edgecolors="#2b2b2b", linewidths=0 if many else 0.4, rasterized=many,
-                )  # fmt: skip
-        best = table.best
-        if best is not None:
-            point = best.shown_settings
-            axes.plot(point[names[a]], point[names[b]], "o", ms=11, mfc="none", mec="#ffffff", mew=2.6)
-            axes.plot(point[names[a]], point[names[b]], "o", ms=11, mfc="none", mec="#111111", mew=1.2)
+                tint: Any = seen[mask] if seen is not None else style.OKABE_ITO[0]
+                look: Any = {"s": 3, "linewidths": 0, "rasterized": True} if many else {"s": size, "linewidths": 0.4}
+                axes.scatter(table.X[mask, a], table.X[mask, b], c=tint, marker=marker, edgecolors="#2b2b2b", **look)
+        if best:
+            for edge, thickness in (("#ffffff", 2.6), ("#111111", 1.2)):
+                axes.plot(best[names[a]], best[names[b]], "o", ms=11, mfc="none", mec=edge, mew=thickness)
         _bounds(axes, table, names[a], names[b])
-    handles: list[Any] = []
-    if not many and np.any(table.by_solver) and not np.all(table.by_solver):
-        handles = [
-            Line2D([], [], ls="", marker=m, mfc=GREY, mec=INK, label=f"by the {n}")
-            for m, n in (("s", "design"), ("o", "solver"))
-        ]
-        if table.best is not None:
-            handles.append(Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=INK, label="best"))
-        figure.legend(handles=handles, loc="outside upper left", ncols=3)
-    else:
-        figure.set_figheight(0.35 + high * below)  # no room for a legend that is not there
+    if many or len(set(table.by_solver.tolist())) < 2:
+        figure.set_figheight(0.35 + high * below)  # no space for a legend that is not there
+        return figure
+    kinds: list[dict[str, Any]] = [
+        {"marker": "s", "mfc": GREY, "label": "by the design"},
+        {"marker": "o", "mfc": GREY, "label": "by the solver"},
+        *([{"marker": "o", "mfc": "none", "ms": 9, "label": "best"}] if best else []),
+    ]
+    handles = [Line2D([], [], ls="", mec=INK, **kind) for kind in kinds]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return figure
+
+
+def _shown(table: TrialTable) -> Bools:
+    """(n,) whether a trial is drawn: all, or some chosen evenly among many."""
+    shown = np.zeros(len(table.trials), bool)
+    shown[style.thinned(len(shown), MOST_POINTS)] = True
+    return shown
 
 
 def _bounds(axes: Axes, table: TrialTable, a: str, b: str) -> None:
     for which, name in (("x", a), ("y", b)):
         low, high = table.specs[name]["low"], table.specs[name]["high"]
-        room = 0.06 * (high - low)
-        getattr(axes, f"set_{which}lim")(low - room, high + room)
-        getattr(axes, f"set_{which}label")(style.axis_label(name, table.units[name], 20))
         ticks = [low, (low + high) / 2, high]
-        getattr(axes, f"set_{which}ticks")(ticks, [f"{tick:g}" for tick in ticks])
+        label = style.axis_label(name, table.units[name], 20)
+        axes.set(**{f"{which}lim": style.with_margin(low, high, 0.06), f"{which}label": label})
+        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": [f"{tick:g}" for tick in ticks]})
     axes.set_box_aspect(1)
 
 
@@ -177,6 +145,4 @@ def colours(table: TrialTable) -> Any:
     """(n, 3) colour of each trial, 0 … 1; None where the inputs are not a colour."""
     inputs = table.run.opened.instrument["inputs"]
     seen = [style.swatch(dict(zip(table.inputs, map(float, row), strict=True)), inputs) for row in table.X]
-    if not seen or any(one is None for one in seen):
-        return None
-    return np.array(seen, float) / 255
+    return np.array(seen, float) / 255 if seen and None not in seen else None
